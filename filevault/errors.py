@@ -1,0 +1,188 @@
+"""Every error that filevault raises on purpose, with its exit status.
+
+FilevaultError                  1   anything of ours not listed below
+├─ UsageError                   2   options that do not go together
+├─ ConfigError                  3   the AWS config, config.toml, which vault
+│  ├─ ConfigSyntaxError         3   a file that cannot be parsed, with its line
+│  ├─ ProfileNotFoundError      3   neither a config section nor an item
+│  ├─ ProfileLoopError          3   source_profile or include_profile in a circle
+│  ├─ VaultChoiceError          3   two markers, a marker of another backend, no marker
+│  └─ NewerFormatError          3   made by a newer filevault
+├─ NotFoundError                4
+│  ├─ NoVaultError              4   no vault here yet
+│  ├─ ItemNotFoundError         4   no stored key of that name
+│  └─ NoCredentialsError        4   a profile without key or source
+├─ LockedError                  5
+│  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
+│  └─ NobodyToAskError          5   no terminal and no source
+├─ IntegrityError               6
+│  ├─ DamagedError              6   bytes that are not what was written
+│  ├─ TamperedError             6   whole, but not where or what it should be
+│  └─ RollbackError             6   older than what this machine saw (under --strict)
+├─ BackendError                 7
+│  ├─ StorageError              7   the file system refused
+│  └─ ProgramError              7   a program missing, failing or too slow
+├─ ProviderError                8
+│  ├─ AwsError                  8   AWS refused, with operation and code
+│  ├─ MfaError                  8   no token code, or one that cannot be right
+│  └─ LoginRequiredError        8   a source that needs a person first
+├─ NetworkError                 9   AWS could not be reached
+├─ PinError                    10   vault identity is not the one pinned here
+└─ InterruptedByUserError     130   Ctrl-C
+"""
+
+from __future__ import annotations
+
+
+class FilevaultError(Exception):
+    """A failure that a person can understand.
+
+    The message is one lower-case sentence without a full stop and never holds a secret; the
+    hint says what to do next.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(FilevaultError):
+    """Options or arguments that do not make sense together."""
+
+    exit_status = 2
+
+
+class ConfigError(FilevaultError):
+    """Something in a configuration is wrong."""
+
+    exit_status = 3
+
+
+class ConfigSyntaxError(ConfigError):
+    """A configuration file cannot be parsed; the message names file and line."""
+
+
+class ProfileNotFoundError(ConfigError):
+    """The profile has neither a section in the AWS config nor an item in the vault."""
+
+
+class ProfileLoopError(ConfigError):
+    """Profiles refer to each other in a circle."""
+
+
+class VaultChoiceError(ConfigError):
+    """It is not clear which vault is meant, or the place is none."""
+
+
+class NewerFormatError(ConfigError):
+    """The file was made by a newer filevault."""
+
+
+class NotFoundError(FilevaultError):
+    """Something that must exist does not."""
+
+    exit_status = 4
+
+
+class NoVaultError(NotFoundError):
+    """There is no vault yet."""
+
+
+class ItemNotFoundError(NotFoundError):
+    """The vault holds no item of that name."""
+
+
+class NoCredentialsError(NotFoundError):
+    """The profile has neither a stored key nor a source of credentials."""
+
+
+class LockedError(FilevaultError):
+    """The vault cannot be opened with what is at hand."""
+
+    exit_status = 5
+
+
+class WrongPassphraseError(LockedError):
+    """A passphrase or key was given, and it opens no slot."""
+
+
+class NobodyToAskError(LockedError):
+    """A question would have to be asked, and there is no terminal."""
+
+
+class IntegrityError(FilevaultError):
+    """Stored bytes cannot be trusted."""
+
+    exit_status = 6
+
+
+class DamagedError(IntegrityError):
+    """The bytes are not what was once written."""
+
+
+class TamperedError(IntegrityError):
+    """The bytes are whole, but do not belong where they are."""
+
+
+class RollbackError(IntegrityError):
+    """The item is older than the one this machine saw last (refused under `--strict`)."""
+
+
+class BackendError(FilevaultError):
+    """The vault's storage, or a program it needs, failed."""
+
+    exit_status = 7
+
+
+class StorageError(BackendError):
+    """The file system refused: full, read-only, no permission, a link where none may be."""
+
+
+class ProgramError(BackendError):
+    """A helper program is missing, failed or took too long."""
+
+
+class ProviderError(FilevaultError):
+    """AWS, or a source of credentials, refused."""
+
+    exit_status = 8
+
+
+class AwsError(ProviderError):
+    """AWS answered with an error; `operation` and `code` are AWS's own names."""
+
+    def __init__(
+        self, message: str, *, operation: str = "", code: str = "", hint: str | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.operation = operation
+        self.code = code
+
+
+class MfaError(ProviderError):
+    """There is no token code, or it has not the form of one."""
+
+
+class LoginRequiredError(ProviderError):
+    """A source of credentials needs a person to sign in first."""
+
+
+class NetworkError(FilevaultError):
+    """AWS could not be reached."""
+
+    exit_status = 9
+
+
+class PinError(FilevaultError):
+    """The vault is not the one that this machine, or `--pin`, knows."""
+
+    exit_status = 10
+
+
+class InterruptedByUserError(FilevaultError):
+    """The person pressed Ctrl-C."""
+
+    exit_status = 130

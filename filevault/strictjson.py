@@ -1,0 +1,128 @@
+"""The JSON of every file of ours: one object, depth 1, strings and integers only.
+
+`docs/format.md` states the rules. A reader that accepts more than a writer writes invites two
+programs to read the same bytes differently, so duplicate keys, floats, booleans, nesting and
+lone surrogates are all refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from filevault.errors import DamagedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_INTEGER = 2**53 - 1
+
+
+class _RefusedError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _RefusedError("a duplicate key")
+    return result
+
+
+def _no_float(_text: str) -> Any:  # noqa: ANN401
+    raise _RefusedError("a number that is no integer")
+
+
+def _integer(text: str) -> int:
+    if len(text) > 16 or text.startswith("-") or int(text) > MAX_INTEGER:
+        raise _RefusedError("an integer out of range")
+    return int(text)
+
+
+def _load(data: bytes) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8")
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+            parse_int=_integer,
+        )
+    except _RefusedError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise _RefusedError("no JSON") from error
+    if not isinstance(value, dict):
+        raise _RefusedError("no JSON object")
+    return value
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise _RefusedError("a lone surrogate") from error
+
+
+def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str | int]:
+    """Parse one flat object that has exactly the given fields.
+
+    Args:
+        data: the bytes as stored, at most a few KiB (the caller bounds them).
+        fields: name to `str` or `int`; nothing may be missing or more.
+        what: how messages call the thing, e.g. `"the header of item 'work'"`.
+
+    Raises:
+        DamagedError: for anything else.
+    """
+    try:
+        value = _load(data)
+        for key in value:
+            _check_text(key)
+            if key not in fields:
+                raise _RefusedError("an unknown field")
+        for key, kind in fields.items():
+            if key not in value:
+                raise _RefusedError(f"no field {key!r}")
+            if type(value[key]) is not kind:
+                raise _RefusedError(f"a field {key!r} of the wrong type")
+            if kind is str:
+                _check_text(value[key])
+    except _RefusedError as error:
+        raise DamagedError(f"{what} is damaged: it has {error}") from error
+    return value
+
+
+def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
+    """Parse an object of strings, integers, lists and objects down to `depth`; unknown keys stay.
+
+    Only `trust.json` is read so. Raises DamagedError.
+    """
+    try:
+        value = _load(data)
+        _check_depth(value, depth)
+    except _RefusedError as error:
+        raise DamagedError(f"{what} is damaged: it has {error}") from error
+    return value
+
+
+def _check_depth(value: object, depth: int) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, (dict, list)):
+        if depth == 0:
+            raise _RefusedError("too many levels")
+        members = value.values() if isinstance(value, dict) else value
+        for member in members:
+            _check_depth(member, depth - 1)
+        if isinstance(value, dict):
+            for key in value:
+                _check_text(key)
+    elif type(value) is not int:
+        raise _RefusedError("a value that is neither text nor integer")
+
+
+def dumps(value: Mapping[str, object]) -> bytes:
+    """Return compact UTF-8 JSON, keys in the order given, non-ASCII text as it is."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
