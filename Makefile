@@ -1,0 +1,69 @@
+# The developer's commands. `make demo` shows the program at work, `make test` runs all tests;
+# both make their own environment in .venv first.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$p && break; done)
+BIN = .venv/bin
+SYSTEM_TOOLS = strace zsh fish dash unshare
+SYSTEM_PACKAGES = strace zsh fish dash util-linux
+WORKERS ?= auto
+
+.PHONY: help demo test check fmt bench torture dist clean tools
+
+help:
+	@echo "make demo     a new vault, add, exec, list, against a local AWS stand-in"
+	@echo "make test     install what the tests need, run them all"
+	@echo "make check    lint, types, layers"
+	@echo "make bench    whole-process times beside the AWS CLI"
+	@echo "make torture  the long crash and fuzz campaigns"
+	@echo "make fmt, make dist, make clean"
+
+.venv: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "filevault needs Python 3.11 or later" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ test "$$(id -u)" = 0 && apt-get -q update && apt-get install -y -q python3-venv; } || \
+		{ echo "install the venv module of $(PYTHON), e.g. apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv
+
+# Shells and tracers that some tests start. Where they cannot be installed those tests say so
+# and are skipped; a run that has CI set fails instead.
+tools:
+	@missing=""; for t in $(SYSTEM_TOOLS); do command -v $$t >/dev/null || missing="$$missing $$t"; done; \
+	test -z "$$missing" && exit 0; \
+	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
+		apt-get -q update >/dev/null && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+			$(SYSTEM_PACKAGES) >/dev/null; \
+	else echo "not installed:$$missing (their tests are skipped)"; fi
+
+demo: .venv
+	@$(BIN)/python tests/demo.py
+
+test: .venv tools
+	REQUIRE_TOOLS=$${CI:+1} $(BIN)/python -m pytest -q -n $(WORKERS) -m "not torture"
+
+torture: .venv tools
+	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600
+
+check: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: .venv
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv
+	@$(BIN)/python tests/bench/run.py
+
+dist: .venv
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

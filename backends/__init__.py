@@ -1,0 +1,204 @@
+"""What a vault's storage can be encrypted with.
+
+A backend turns an item's bytes into a file's bytes and back, nothing else: it knows neither AWS
+nor where files lie. The table below is the whole of discovery: the vault's own marker says which
+backend it is, and only that one is imported.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from filevault.errors import VaultChoiceError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.files import Folder
+
+SUFFIXES = {"file": ".fv"}
+"""Backend name to the suffix of its item files."""
+
+
+class ItemHeader(NamedTuple):
+    """What is authenticated along with an item (`docs/format.md` §4).
+
+    `generation` and `created` are as in the format; `created_from` is set for `credentials`
+    only, `source` for `session` and the SSO kinds only.
+    """
+
+    kind: str
+    name: str
+    generation: int
+    created: str
+    created_from: str | None = None
+    source: str | None = None
+
+
+class Secret(NamedTuple):
+    """A passphrase or the text of a key file, with where it came from for messages."""
+
+    kind: str  # "passphrase" or "keyfile"
+    value: bytes
+    origin: str
+
+    def __repr__(self) -> str:
+        return f"Secret(kind={self.kind!r}, origin={self.origin!r}, ...)"
+
+
+class SecretSource(Protocol):
+    """Where a backend gets what opens it, asked only when it must be opened."""
+
+    def secret(self) -> Secret:
+        """Return a passphrase or key; raises LockedError where there is none."""
+        ...
+
+    def rejected(self, secret: Secret) -> None:
+        """Hear that it opened nothing; return to be asked again, or raise WrongPassphraseError."""
+        ...
+
+
+class Backend(Protocol):
+    """One way of encrypting items."""
+
+    suffix: str
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return the bytes of an item file."""
+        ...
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        Raises IntegrityError for damage and for an item of another kind, name or vault,
+        NewerFormatError, and LockedError if the vault cannot be opened.
+        """
+        ...
+
+    def unlock(self) -> None:
+        """Open the vault now; encrypt and decrypt do it when they must.
+
+        Raises LockedError, IntegrityError, NewerFormatError or BackendError.
+        """
+        ...
+
+    def peek(self, data: bytes) -> ItemHeader | None:
+        """Return what an item says of itself without opening it, None where nothing is said.
+
+        Nothing of it is authenticated. Raises IntegrityError or NewerFormatError.
+        """
+        ...
+
+
+class FileBackend(Backend, Protocol):
+    """The backend of a `file` vault: it has an identity to pin, and slots that open it."""
+
+    @property
+    def vault_id(self) -> str:
+        """The vault's id, 32 hex digits, as vault.json has it."""
+        ...
+
+    @property
+    def commit(self) -> str:
+        """The commitment to the master key, 64 hex digits, as vault.json has it.
+
+        Once the vault is unlocked it is known to be that of the key.
+        """
+        ...
+
+    @property
+    def master_id(self) -> str:
+        """The key id of items, 16 hex digits, as vault.json has it."""
+        ...
+
+    @property
+    def opened_slot(self) -> str | None:
+        """The id of the keyslot that opened the vault, None before."""
+        ...
+
+
+def open_backend(
+    name: str,
+    root: Folder,
+    source: SecretSource,
+    policy: KdfPolicy,
+    *,
+    last_slot: str | None = None,
+    only_slot: str | None = None,
+) -> FileBackend:
+    """Open the backend of an existing vault; nobody is asked for anything yet.
+
+    Args:
+        name: a key of `SUFFIXES`.
+        root: the vault's folder, which must stay open as long as the backend is used.
+        source: asked once, when something must be opened.
+        policy: which costs a keyslot may have.
+        last_slot: the slot that opened this vault last time, tried first.
+        only_slot: the one slot to try (`--slot`).
+
+    Raises:
+        VaultChoiceError: for an unknown name.
+        NoVaultError: if the folder has no marker.
+        DamagedError: if the marker is damaged.
+        NewerFormatError: if a newer filevault made it.
+    """
+    if name == "file":
+        from filevault.backends.passphrase import PassphraseBackend
+
+        return PassphraseBackend.open(
+            root, source, policy, last_slot=last_slot, only_slot=only_slot
+        )
+    raise VaultChoiceError(
+        f"there is no backend {printable(name, 40)!r}", hint=f"there are: {', '.join(SUFFIXES)}"
+    )
+
+
+def create_vault(
+    root: Folder,
+    *,
+    passphrase: bytes | None = None,
+    keyfile_text: bytes | None = None,
+    policy: KdfPolicy,
+    parameters: KdfParameters | None = None,
+    label: str = "",
+    clock: Callable[[], float],
+) -> FileBackend:
+    """Make a `file` vault and return its backend, unlocked.
+
+    The caller holds the lock on `root`. A crash at any instant leaves no vault or a whole one.
+
+    Args:
+        root: an existing folder.
+        passphrase: gets a slot of the type `argon2id`.
+        keyfile_text: the text of a key file, gets a slot of the type `keyfile`.
+        policy: bounds, and the costs where `parameters` gives none.
+        parameters: the passphrase slot's costs.
+        label: published with each slot.
+        clock: tells the time that slots carry.
+
+    Raises:
+        VaultChoiceError: if there is a vault already.
+        UsageError: for costs out of bounds, a label too long, neither passphrase nor key file.
+        LockedError: for a passphrase that is none, or a key file's text that is none.
+        StorageError: if it cannot be written.
+    """
+    from filevault.backends import passphrase as passphrases
+
+    return passphrases.create(
+        root,
+        passphrase=passphrase,
+        keyfile_text=keyfile_text,
+        policy=policy,
+        parameters=parameters,
+        label=label,
+        clock=clock,
+    )
+
+
+def new_keyfile_text() -> bytes:
+    """Return the text of a new key file, one line."""
+    from filevault.backends import slots
+
+    return slots.new_keyfile_text()

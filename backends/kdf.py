@@ -1,0 +1,223 @@
+"""Argon2id and the bounds on what it may cost, checked before anything is derived.
+
+The costs stand in a file that whoever writes the synced vault can change: without bounds one
+slot could ask for terabytes or years (`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import BackendError, LockedError, TamperedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEK_SIZE = 64
+MIN_SALT = 16
+MAX_SALT = 64
+MAX_ITERATIONS = 16
+MAX_LANES = 16
+MAX_MEMORY_KIB = 1 << 20
+MAX_SLOT_COST = 1 << 22
+MAX_UNLOCK_COST = 1 << 23
+_ALWAYS_ALLOWED_KIB = 65536
+_ARGON2_VERSION = 0x13
+_UNLIMITED = 1 << 62
+
+
+class KdfParameters(NamedTuple):
+    """What Argon2id costs: memory in KiB, passes over it, lanes computed in parallel."""
+
+    memory_kib: int
+    iterations: int
+    lanes: int
+
+    @property
+    def cost(self) -> int:
+        """KiB written, the measure by which slots are ordered and bounded."""
+        return self.memory_kib * self.iterations
+
+
+DEFAULT = KdfParameters(65536, 3, 4)
+"""RFC 9106 §4, second recommended option, for machines where memory is short."""
+
+
+class KdfPolicy(NamedTuple):
+    """Which costs new slots get, and how cheap a slot may be."""
+
+    default: KdfParameters = DEFAULT
+    # The smallest memory among the settings that OWASP's Password Storage Cheat Sheet names
+    # first for Argon2id.
+    min_memory_kib: int = 19456
+
+    def without_floor(self) -> KdfPolicy:
+        """Return the policy of `--allow-weak-kdf`: any memory that Argon2 itself accepts."""
+        return self._replace(min_memory_kib=8)
+
+
+STANDARD = KdfPolicy()
+
+
+def available_memory(system: str = "/") -> int:
+    """Return the KiB of memory that this process may count on.
+
+    That is the least of what the kernel says is available (MemAvailable) and of the limits of
+    the process's control group and its ancestors, versions 2 and 1. Where none of it can be
+    read, the physical memory; 0 if even that is unknown.
+
+    Args:
+        system: the folder that stands for `/`.
+    """
+    limits = [_mem_available(system), *_group_limits(system)]
+    known = [limit for limit in limits if 0 <= limit < _UNLIMITED]
+    if known:
+        return min(known) // 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
+    except (OSError, ValueError):
+        return 0
+
+
+def _text(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(fd, 1 << 16).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
+
+
+def _mem_available(system: str) -> int:
+    for line in _text(f"{system}/proc/meminfo").splitlines():
+        words = line.split()
+        if len(words) >= 2 and words[0] == "MemAvailable:" and words[1].isdecimal():
+            return int(words[1]) * 1024
+    return _UNLIMITED
+
+
+def _group_limits(system: str) -> list[int]:
+    """Return the limits in bytes of every group from ours up to the root of its hierarchy.
+
+    In a container the path may name a group outside of what is mounted: the files that do not
+    exist say nothing, and the root's, which is the container's own group, counts.
+    """
+    limits = []
+    for line in _text(f"{system}/proc/self/cgroup").splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if number == "0" and not controllers:
+            places = [(f"{system}/sys/fs/cgroup", "memory.max")]
+        elif "memory" in controllers.split(","):
+            places = [(f"{system}/sys/fs/cgroup/memory", "memory.limit_in_bytes")]
+        else:
+            continue
+        parts = [part for part in path.split("/") if part]
+        if ".." in parts:
+            parts = []
+        for mount, file in places:
+            for depth in range(len(parts), -1, -1):
+                text = _text("/".join([mount, *parts[:depth], file])).strip()
+                if text.isdecimal():
+                    limits.append(int(text))
+    return limits
+
+
+def check_bounds(
+    parameters: KdfParameters,
+    policy: KdfPolicy,
+    available: Callable[[], int],
+    what: str,
+) -> None:
+    """Refuse parameters before anything is derived.
+
+    Args:
+        parameters: what a slot asks for, or a person for a new one.
+        policy: how cheap it may be.
+        available: the KiB of memory there are, asked only for more than 64 MiB.
+        what: how the message calls the slot, already printable.
+
+    Raises:
+        TamperedError: beyond what any filevault writes.
+        LockedError: too weak for the policy, or more memory than this machine can spare.
+    """
+    memory, iterations, lanes = parameters
+    if not 1 <= iterations <= MAX_ITERATIONS:
+        raise TamperedError(f"{what} asks for {iterations} iterations, allowed are 1 to 16")
+    if not 1 <= lanes <= MAX_LANES:
+        raise TamperedError(f"{what} asks for {lanes} lanes, allowed are 1 to 16")
+    if memory > MAX_MEMORY_KIB:
+        raise TamperedError(f"{what} asks for {memory} KiB of memory, allowed are {MAX_MEMORY_KIB}")
+    if parameters.cost > MAX_SLOT_COST:
+        raise TamperedError(
+            f"{what} asks for {memory} KiB of memory times {iterations} iterations, "
+            f"allowed are {MAX_SLOT_COST}"
+        )
+    if memory < 8 * lanes:  # RFC 9106 §3.1
+        raise TamperedError(f"{what} asks for {memory} KiB of memory, too little for {lanes} lanes")
+    if memory < policy.min_memory_kib:
+        raise LockedError(
+            f"{what} is too weak: it spends {memory} KiB of memory on a guess, "
+            f"at least {policy.min_memory_kib} are asked for",
+            hint="--allow-weak-kdf allows it",
+        )
+    if memory > _ALWAYS_ALLOWED_KIB:
+        spare = max(_ALWAYS_ALLOWED_KIB, available() // 2)
+        if memory > spare:
+            raise LockedError(
+                f"{what} asks for {memory} KiB of memory, and this machine can spare {spare}",
+                hint="use a key file or a cheaper slot here, or allow the process more memory",
+            )
+
+
+def passphrase_bytes(value: bytes, what: str) -> bytes:
+    """Return a passphrase as it is derived from: UTF-8 in Unicode's form NFC.
+
+    The same word typed on two systems can be two sequences of bytes; NFC makes them one.
+    Raises LockedError, which calls it `what`, for what no passphrase can be.
+    """
+    if not value:
+        raise LockedError(f"{what} is empty")
+    if b"\x00" in value:
+        raise LockedError(f"{what} holds a zero byte")
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        # The exception's own text would show the passphrase.
+        raise LockedError(f"{what} is not UTF-8") from None
+    if text.isascii():
+        return value
+    import unicodedata
+
+    return unicodedata.normalize("NFC", text).encode("utf-8")
+
+
+def derive(passphrase: bytes, salt: bytes, parameters: KdfParameters) -> bytes:
+    """Return the 64 bytes of Argon2id, version 1.3, without secret and associated data.
+
+    Raises BackendError where the memory is not to be had.
+    """
+    from argon2.exceptions import HashingError
+    from argon2.low_level import Type, hash_secret_raw
+
+    try:
+        return hash_secret_raw(
+            passphrase,
+            salt,
+            time_cost=parameters.iterations,
+            memory_cost=parameters.memory_kib,
+            parallelism=parameters.lanes,
+            hash_len=KEK_SIZE,
+            type=Type.ID,
+            version=_ARGON2_VERSION,
+        )
+    except HashingError as error:
+        raise BackendError(
+            f"there is not enough memory to derive a key: {parameters.memory_kib} KiB are needed",
+            hint="use a key file here, or allow the process more memory",
+        ) from error

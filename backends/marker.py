@@ -1,0 +1,76 @@
+"""`.filevault/vault.json`: what makes a folder a `file` vault (`docs/format.md` §5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault import strictjson
+from filevault.backends import headers
+from filevault.errors import DamagedError, NoVaultError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from filevault.files import Folder
+
+FOLDER = ".filevault"
+FILE = "vault.json"
+_FIELDS: dict[str, type] = {"format": str, "vault": str, "master": str, "commit": str}
+
+
+class Marker(NamedTuple):
+    """The vault's id, the key id of its items and the commitment to its master key, as hex."""
+
+    vault: str
+    master: str
+    commit: str
+
+
+def exists(root: Folder) -> bool:
+    """Tell whether a folder is a `file` vault, whatever state its marker is in."""
+    try:
+        with root.child(FOLDER) as folder:
+            return folder.is_file(FILE)
+    except FileNotFoundError:
+        return False
+
+
+def read(root: Folder) -> Marker:
+    """Return a vault's marker.
+
+    Raises:
+        NoVaultError: if there is none.
+        NewerFormatError: if a newer filevault made it.
+        DamagedError: if it is anything else than what filevault writes.
+        StorageError: if it cannot be read, or is a link.
+    """
+    try:
+        with root.child(FOLDER) as folder:
+            data = folder.read(FILE, headers.MAX_HEADER)
+    except FileNotFoundError as error:
+        raise NoVaultError(
+            f"there is no vault at {printable(root.path)!r}", hint="filevault init makes one"
+        ) from error
+    return parse(data, f"{printable(f'{root.path}/{FOLDER}/{FILE}')!r}")
+
+
+def parse(data: bytes, what: str) -> Marker:
+    """Return the marker in a file's bytes; raises DamagedError or NewerFormatError."""
+    if len(data) > headers.MAX_HEADER:
+        headers.refuse_newer(data, what)
+        raise DamagedError(f"{what} is damaged: it is longer than {headers.MAX_HEADER} bytes")
+    values = headers.parse(data, _FIELDS, what)
+    return Marker(
+        headers.check_hex(values, "vault", 32, what),
+        headers.check_hex(values, "master", 16, what),
+        headers.check_hex(values, "commit", 64, what),
+    )
+
+
+def build(marker: Marker) -> bytes:
+    """Return the bytes of vault.json."""
+    return strictjson.dumps({"format": headers.FORMAT, **marker._asdict()}) + b"\n"
+
+
+def write(folder: Folder, marker: Marker) -> None:
+    """Write the marker into an open `.filevault`; from then on there is a vault."""
+    folder.write(FILE, build(marker))

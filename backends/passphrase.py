@@ -1,0 +1,203 @@
+"""The `file` backend: items under a master key that passphrases and key files unwrap.
+
+Opening reads vault.json alone. Slots are read, and somebody is asked, when the first item must
+be encrypted or decrypted (`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import SUFFIXES, envelope, kdf, keys, marker, slots
+from filevault.backends.unlocking import Opened, Unlocking
+from filevault.errors import FilevaultError, LockedError, NoVaultError, UsageError, VaultChoiceError
+from filevault.printable import printable
+from filevault.times import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends import ItemHeader, Secret, SecretSource
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.marker import Marker
+    from filevault.files import Folder
+
+_MAX_LABEL = 200
+
+
+class PassphraseBackend:
+    """A `file` vault."""
+
+    __slots__ = ("_item_key", "_marker", "_opened_slot", "_source", "_unlocking")
+
+    suffix = SUFFIXES["file"]
+
+    def __init__(self, vault: Marker, source: SecretSource, unlocking: Unlocking | None) -> None:
+        self._marker = vault
+        self._source = source
+        self._unlocking = unlocking
+        self._item_key = b""
+        self._opened_slot: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        root: Folder,
+        source: SecretSource,
+        policy: KdfPolicy,
+        *,
+        last_slot: str | None = None,
+        only_slot: str | None = None,
+        available_memory: Callable[[], int] = kdf.available_memory,
+    ) -> PassphraseBackend:
+        """Open an existing vault, as `filevault.backends.open_backend` says.
+
+        `available_memory` tells the KiB that this process may count on.
+        """
+        vault = marker.read(root)
+        return cls(
+            vault,
+            source,
+            Unlocking(root, vault, policy, last_slot, only_slot, available_memory),
+        )
+
+    @classmethod
+    def opened(cls, vault: Marker, opened: Opened) -> PassphraseBackend:
+        """Return the backend of a vault whose master key is at hand."""
+        backend = cls(vault, _Nobody(), None)
+        backend._adopt(opened)
+        return backend
+
+    @property
+    def vault_id(self) -> str:
+        """The vault's id, 32 hex digits."""
+        return self._marker.vault
+
+    @property
+    def commit(self) -> str:
+        """The commitment to the master key, 64 hex digits, verified when unlocked."""
+        return self._marker.commit
+
+    @property
+    def master_id(self) -> str:
+        """The key id of items, 16 hex digits."""
+        return self._marker.master
+
+    @property
+    def opened_slot(self) -> str | None:
+        """The id of the keyslot that opened the vault, None before."""
+        return self._opened_slot
+
+    def unlock(self) -> None:
+        """Open the vault now, once; raises as `Unlocking.open`."""
+        if self._unlocking is not None:
+            self._adopt(self._unlocking.open(self._source))
+            self._unlocking = None
+
+    def _adopt(self, opened: Opened) -> None:
+        self._item_key = keys.item_key(opened.master, self.vault_id)
+        self._opened_slot = opened.slot
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return the bytes of an item file; raises BackendError for an item too long."""
+        self.unlock()
+        return envelope.seal(self._item_key, self.vault_id, self.master_id, header, plaintext)
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        What the header says is compared before anybody is asked for a passphrase.
+        """
+        what = "the session key" if kind == "session-key" else f"item {printable(name, 200)!r}"
+        parsed = envelope.parse(data, what)
+        envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
+        self.unlock()
+        return envelope.unseal(self._item_key, parsed, what)
+
+    def peek(self, data: bytes) -> ItemHeader | None:
+        """Return what an item says of itself, not authenticated."""
+        return envelope.parse(data, "the item").header
+
+
+class _Nobody:
+    """The source of a vault that is open."""
+
+    def secret(self) -> Secret:
+        raise LockedError("nobody was to be asked")
+
+    def rejected(self, secret: Secret) -> None:
+        raise LockedError(f"the {secret.kind} opens nothing")
+
+
+def create(
+    root: Folder,
+    *,
+    passphrase: bytes | None,
+    keyfile_text: bytes | None,
+    policy: KdfPolicy,
+    parameters: KdfParameters | None = None,
+    label: str = "",
+    clock: Callable[[], float],
+    random: Callable[[int], bytes] = os.urandom,
+    available_memory: Callable[[], int] = kdf.available_memory,
+) -> PassphraseBackend:
+    """Make a vault, as `filevault.backends.create_vault` says.
+
+    vault.json is written last, after every slot has been read back and opened. Slots that a
+    crashed run left stay: they name a master key that is not this one's, and are skipped.
+    """
+    try:
+        marker.read(root)
+    except NoVaultError:
+        pass
+    else:
+        raise VaultChoiceError(f"there is a vault already at {printable(root.path)!r}")
+    if len(label) > _MAX_LABEL or not label.isprintable():
+        raise UsageError(f"a label has up to {_MAX_LABEL} characters, all of them visible")
+    secrets = _slot_secrets(passphrase, keyfile_text, parameters, policy, available_memory)
+
+    vault = keys.new_vault_id(random)
+    master = keys.new_master(random)
+    created = format_time(clock())
+    written = marker.Marker(vault, keys.item_key_id(master, vault), keys.commitment(master, vault))
+    with root.make_child(marker.FOLDER) as inner:
+        with inner.make_child(slots.FOLDER) as folder:
+            names = [
+                slots.write(
+                    folder,
+                    master,
+                    vault,
+                    secret,
+                    parameters=costs,
+                    label=label,
+                    created=created,
+                    random=random,
+                )
+                for secret, costs in secrets
+            ]
+        marker.write(inner, written)
+    return PassphraseBackend.opened(written, Opened(master, names[0]))
+
+
+def _slot_secrets(
+    passphrase: bytes | None,
+    keyfile_text: bytes | None,
+    parameters: KdfParameters | None,
+    policy: KdfPolicy,
+    available_memory: Callable[[], int],
+) -> list[tuple[bytes, KdfParameters | None]]:
+    """Return what each slot is derived from, with its costs; raises before anything is written."""
+    secrets: list[tuple[bytes, KdfParameters | None]] = []
+    if passphrase is not None:
+        costs = policy.default if parameters is None else parameters
+        try:
+            kdf.check_bounds(costs, policy, available_memory, "the new keyslot")
+        except FilevaultError as error:
+            raise UsageError(error.message, hint=error.hint) from error
+        secrets.append((kdf.passphrase_bytes(passphrase, "the new passphrase"), costs))
+    if keyfile_text is not None:
+        secrets.append((slots.keyfile_bytes(keyfile_text, "the new key file"), None))
+    if not secrets:
+        raise UsageError("a vault needs a passphrase or a key file")
+    return secrets

@@ -1,0 +1,270 @@
+"""Keyslots: each holds the master key, wrapped under one passphrase or one key file.
+
+One file per slot, named after its content, so that two machines can each add one and a synced
+vault still merges (`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from filevault import strictjson
+from filevault.backends import headers, kdf, keys, xaes
+from filevault.digest import sha256_hex
+from filevault.errors import DamagedError, LockedError, StorageError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends.kdf import KdfParameters
+    from filevault.files import Folder
+
+SUFFIX = ".slot"
+FOLDER = "slots"
+MAX_FILE = 8192
+PASSPHRASE = "argon2id"  # noqa: S105 - a type of slot
+KEYFILE = "keyfile"
+TYPES = {"passphrase": PASSPHRASE, "keyfile": KEYFILE}
+"""Kind of a secret to the type of the slots that it is tried on."""
+
+_KEYFILE_PREFIX = b"filevault-key-1:"
+_WHITE_SPACE = b" \t\n\r\v\f"
+_ID_DIGITS = 16
+_CHECK_SIZE = 16
+_WRAPPED_SIZE = xaes.NONCE_SIZE + keys.KEY_SIZE + xaes.TAG_SIZE
+_COMMON: dict[str, type] = {
+    "format": str,
+    "vault": str,
+    "master": str,
+    "type": str,
+    "label": str,
+    "created": str,
+    "salt": str,
+    "check": str,
+}
+_COSTS: dict[str, type] = {"memory_kib": int, "iterations": int, "lanes": int}
+
+
+class Slot(NamedTuple):
+    """A parsed slot file; nothing of it is authenticated before it is unwrapped."""
+
+    id: str
+    vault: str
+    master: str
+    type: str
+    label: str
+    created: str
+    parameters: KdfParameters | None  # of a passphrase slot only
+    salt: bytes
+    check: bytes
+    line: bytes
+    wrapped: bytes
+
+    @property
+    def cost(self) -> int:
+        """What trying it costs, as `KdfParameters.cost`; a key file's slot costs nothing."""
+        return self.parameters.cost if self.parameters else 0
+
+
+def described(slot: str) -> str:
+    """Return how messages call the slot of an id."""
+    return f"keyslot {printable(slot, 40)!r}"
+
+
+def file_name(data: bytes) -> str:
+    """Return the name that a slot file of this content must have."""
+    return sha256_hex(data)[:_ID_DIGITS] + SUFFIX
+
+
+def parse(data: bytes, name: str, what: str) -> Slot:
+    """Take a slot file apart.
+
+    Costs are checked apart from this, by `kdf.check_bounds`.
+
+    Raises:
+        NewerFormatError: for a format above 1.
+        DamagedError: for anything that no filevault wrote, and where the name is not the one
+            that belongs to the content.
+    """
+    if len(data) > MAX_FILE:
+        headers.refuse_newer(data[: headers.MAX_HEADER], what)
+        raise DamagedError(f"{what} is damaged: it is longer than {MAX_FILE} bytes")
+    line, wrapped = headers.split(data, what)
+    # As in an envelope: a key in raw JSON is never found inside a text.
+    costly = b'"memory_kib":' in line
+    values = headers.parse(line, {**_COMMON, **_COSTS} if costly else _COMMON, what)
+    if name != file_name(data):
+        raise DamagedError(
+            f"{what} is damaged: its name does not belong to its content",
+            hint="restore it from a copy or from the history of the repository",
+        )
+    vault = headers.check_hex(values, "vault", 32, what)
+    master = headers.check_hex(values, "master", 16, what)
+    created = headers.check_time(values, "created", what)
+    if values["type"] != (PASSPHRASE if costly else KEYFILE):
+        raise DamagedError(f"{what} is damaged: it is of no known type")
+    parameters = kdf.KdfParameters(*(int(values[cost]) for cost in _COSTS)) if costly else None
+    salt = headers.check_base64(values, "salt", what)
+    if not kdf.MIN_SALT <= len(salt) <= kdf.MAX_SALT:
+        raise DamagedError(f"{what} is damaged: its salt has {len(salt)} bytes")
+    check = bytes.fromhex(headers.check_hex(values, "check", 2 * _CHECK_SIZE, what))
+    if len(wrapped) != _WRAPPED_SIZE:
+        raise DamagedError(f"{what} is damaged: it has been cut short, or something was added")
+    return Slot(
+        name.removesuffix(SUFFIX),
+        vault,
+        master,
+        str(values["type"]),
+        str(values["label"]),
+        created,
+        parameters,
+        salt,
+        check,
+        line,
+        wrapped,
+    )
+
+
+def build(
+    master: bytes,
+    vault: str,
+    secret: bytes,
+    *,
+    parameters: KdfParameters | None,
+    label: str,
+    created: str,
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytes:
+    """Return the bytes of a new slot file.
+
+    Args:
+        master: the master key to wrap.
+        vault: the vault's id.
+        secret: a passphrase as `kdf.passphrase_bytes` returns it, or the 32 bytes of a key file.
+        parameters: of a passphrase slot; None makes a slot of the type `keyfile`.
+        label: for people, published with the vault.
+        created: the time now, as text.
+        random: where salt and nonce come from.
+    """
+    salt = random(kdf.MIN_SALT)
+    kek = _kek(secret, salt, vault, parameters)
+    values: dict[str, object] = {
+        "format": headers.FORMAT,
+        "vault": vault,
+        "master": keys.item_key_id(master, vault),
+        "type": PASSPHRASE if parameters else KEYFILE,
+        "label": label,
+        "created": created,
+        **(parameters._asdict() if parameters else {}),
+        "salt": base64.b64encode(salt).decode("ascii"),
+        "check": _check(kek, vault, salt).finalize()[:_CHECK_SIZE].hex(),
+    }
+    line = strictjson.dumps(values) + b"\n"
+    nonce = random(xaes.NONCE_SIZE)
+    data = line + nonce + xaes.encrypt(kek[: xaes.KEY_SIZE], nonce, master, line)
+    parse(data, file_name(data), "the new keyslot")  # nothing is written that would not be read
+    return data
+
+
+def write(
+    folder: Folder,
+    master: bytes,
+    vault: str,
+    secret: bytes,
+    *,
+    parameters: KdfParameters | None,
+    label: str,
+    created: str,
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """Write a new slot as `build` makes it, read it back, open it, and return its id.
+
+    Raises StorageError if it cannot be written, or if what is read back does not open.
+    """
+    data = build(
+        master, vault, secret, parameters=parameters, label=label, created=created, random=random
+    )
+    name = file_name(data)
+    what = described(name.removesuffix(SUFFIX))
+    folder.write(name, data)
+    try:
+        slot = parse(folder.read(name, MAX_FILE), name, what)
+        opened = unwrap(slot, secret, what)
+    except (FileNotFoundError, DamagedError) as error:
+        raise StorageError(f"{what} cannot be read back after it was written") from error
+    if opened != master:
+        raise StorageError(f"{what} does not open after it was written")
+    return slot.id
+
+
+def _kek(secret: bytes, salt: bytes, vault: str, parameters: KdfParameters | None) -> bytes:
+    if parameters is None:
+        return keys.keyfile_kek(secret, salt, vault)
+    return kdf.derive(secret, salt, parameters)
+
+
+def _check(kek: bytes, vault: str, salt: bytes) -> HMAC:
+    code = HMAC(kek[xaes.KEY_SIZE :], SHA256())
+    code.update(b"filevault/1 check" + bytes.fromhex(vault) + salt)
+    return code
+
+
+def unwrap(slot: Slot, secret: bytes, what: str) -> bytes | None:
+    """Return the master key, or None if this slot is not the secret's.
+
+    The check value tells a wrong secret from damage, and commits to the key, which GCM alone
+    does not. The caller has checked the bounds, and compares the master key with vault.json.
+
+    Raises:
+        DamagedError: if the secret is the slot's, and what it wraps does not open.
+        BackendError: where the memory is not to be had.
+    """
+    kek = _kek(secret, slot.salt, slot.vault, slot.parameters)
+    # All 32 bytes of the HMAC exist only here, half of them in the file: complete the stored
+    # half with the computed one, and let the library compare.
+    expected = _check(kek, slot.vault, slot.salt)
+    rest = expected.copy().finalize()[_CHECK_SIZE:]
+    try:
+        expected.verify(slot.check + rest)
+    except InvalidSignature:
+        return None
+    nonce, sealed = slot.wrapped[: xaes.NONCE_SIZE], slot.wrapped[xaes.NONCE_SIZE :]
+    try:
+        return xaes.decrypt(kek[: xaes.KEY_SIZE], nonce, sealed, slot.line)
+    except InvalidTag as error:
+        raise DamagedError(
+            f"{what} is damaged: the passphrase or key is right, its content is not",
+            hint="restore it from a copy or from the history of the repository",
+        ) from error
+
+
+def new_keyfile_text(random: Callable[[int], bytes] = os.urandom) -> bytes:
+    """Return the text of a new key file, one line."""
+    encoded = base64.urlsafe_b64encode(random(keys.KEY_SIZE)).rstrip(b"=")
+    return _KEYFILE_PREFIX + encoded + b"\n"
+
+
+def keyfile_bytes(text: bytes, what: str) -> bytes:
+    """Return the 32 bytes in a key file's text; white space around it does not count.
+
+    Raises LockedError, which calls it `what`, for any other text.
+    """
+    stripped = text.strip(_WHITE_SPACE)
+    encoded = stripped.removeprefix(_KEYFILE_PREFIX)
+    if encoded == stripped or len(encoded) != 43:
+        raise LockedError(f"{what} is not of the form filevault-key-1:... that filevault makes")
+    try:
+        key = base64.b64decode(encoded + b"=", altchars=b"-_", validate=True)
+    except ValueError:
+        key = b""
+    if base64.urlsafe_b64encode(key).rstrip(b"=") != encoded:
+        # The exception's own text could show a part of the key.
+        raise LockedError(f"{what} is damaged: it is not unpadded base64url")
+    return key

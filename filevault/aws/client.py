@@ -1,0 +1,94 @@
+"""The one door to botocore: clients with explicit credentials, and nothing else of its chain.
+
+botocore keeps what it is good at: regions, retries, proxies, CA bundles, FIPS, all from its
+usual variables and the profile's section. It is told who signs and where to, so it never looks
+for credentials in a file, the environment or an instance.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filevault import __version__
+from filevault.aws.endpoint import check_url
+
+if TYPE_CHECKING:
+    from filevault.aws.endpoint import Endpoint
+    from filevault.credentials import Credentials
+
+_CONNECT_TIMEOUT = 10.0
+_READ_TIMEOUT = 30.0
+
+
+class Clients:
+    """Makes botocore clients.
+
+    Args:
+        profile: whose section of the AWS config may hold botocore's own settings, such as
+            `ca_bundle` or `retry_mode`; a name without a section is as good as none.
+        allow_http: let tokens travel over plain http beyond the loopback interface.
+        connect_timeout: seconds for each attempt to connect.
+        read_timeout: seconds of silence after which an attempt is given up.
+    """
+
+    __slots__ = ("_allow_http", "_connect_timeout", "_profile", "_read_timeout", "_session")
+
+    def __init__(
+        self,
+        *,
+        profile: str | None = None,
+        allow_http: bool = False,
+        connect_timeout: float = _CONNECT_TIMEOUT,
+        read_timeout: float = _READ_TIMEOUT,
+    ) -> None:
+        self._profile = profile
+        self._allow_http = allow_http
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._session: Any = None
+
+    def open(self, service: str, endpoint: Endpoint, credentials: Credentials) -> Any:  # noqa: ANN401
+        """Return a botocore client; nothing is sent.
+
+        Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
+        translated with the call's.
+        """
+        import botocore.config
+
+        if endpoint.url is not None:
+            check_url(endpoint.url, allow_http=self._allow_http)
+        # The stubs lag behind botocore's options.
+        new_config: Any = botocore.config.Config
+        if self._session is None:
+            self._session = self._new_session()
+        self._session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
+        return self._session.create_client(
+            service,
+            region_name=endpoint.region,
+            endpoint_url=endpoint.url,
+            aws_access_key_id=credentials.access_key_id,
+            aws_secret_access_key=credentials.secret_access_key,
+            aws_session_token=credentials.session_token,
+            config=new_config(
+                connect_timeout=self._connect_timeout,
+                read_timeout=self._read_timeout,
+                user_agent_extra=f"filevault/{__version__}",
+                # The plan has taken them into account already, and a session's name with it.
+                ignore_configured_endpoint_urls=True,
+            ),
+        )
+
+    def _new_session(self) -> Any:  # noqa: ANN401
+        import botocore.session
+
+        session = botocore.session.Session(
+            session_vars={
+                # Neither AWS_PROFILE, which need not exist, nor the credentials file.
+                "profile": (None, None, None, None),
+                "credentials_file": (None, None, "/dev/null", None),
+                "retry_mode": ("retry_mode", "AWS_RETRY_MODE", "standard", None),
+            }
+        )
+        if self._profile is not None and self._profile in session.full_config["profiles"]:
+            session.set_config_variable("profile", self._profile)
+        return session

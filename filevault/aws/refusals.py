@@ -1,0 +1,201 @@
+"""What botocore raises, as one sentence for a person and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from botocore.exceptions import BotoCoreError
+
+_TEXT_LIMIT = 400
+_CLOCK = (
+    "the clock of this machine differs from AWS's",
+    "set the clock, for example with chronyd or timedatectl set-ntp true",
+)
+_UNKNOWN_KEY = (
+    "AWS does not know the access key: it was deleted, deactivated, or is of another partition",
+    "check it in IAM; filevault add PROFILE --force stores another one, --refresh drops a session",
+)
+_EXPIRED = ("the session has expired", "--refresh obtains a new one")
+_THROTTLED = ("AWS is asked too often at the moment", "wait a little and run the command again")
+_INTERNAL = ("AWS has a failure of its own", "wait a little and run the command again")
+
+_BY_CODE = {
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
+    "InternalFailure": _INTERNAL,
+    "InternalError": _INTERNAL,
+    "InvalidClientTokenId": _UNKNOWN_KEY,
+    "PackedPolicyTooLarge": (
+        "tags and policies together are longer than a session can carry",
+        "use fewer or shorter session_tags",
+    ),
+    "RegionDisabledException": (
+        "STS is switched off for this region in the account",
+        "use another region, or switch it on under Account settings in the IAM console",
+    ),
+    "RequestExpired": _CLOCK,
+    "RequestLimitExceeded": _THROTTLED,
+    "RequestTimeTooSkewed": _CLOCK,
+    "ServiceUnavailable": _INTERNAL,
+    "SignatureDoesNotMatch": (
+        "the secret access key does not belong to the access key id",
+        "store the pair again: filevault add PROFILE --force",
+    ),
+    "Throttling": _THROTTLED,
+    "ThrottlingException": _THROTTLED,
+    "TooManyRequestsException": _THROTTLED,
+    "UnrecognizedClientException": _UNKNOWN_KEY,
+}
+
+# AWS uses one code for many things; its wording tells them apart. First match wins.
+_BY_TEXT = (
+    (
+        re.compile(r"invalid MFA one time pass code", re.IGNORECASE),
+        "the token code is wrong, too old or was used before",
+        "each code works once: wait for the next one; check the clock of the MFA device",
+    ),
+    (
+        re.compile(r"MultiFactorAuthentication failed, unable to validate", re.IGNORECASE),
+        "the MFA device is not one of this user's",
+        "check mfa_serial in the AWS config, or AWS_MFA_SERIAL",
+    ),
+    (
+        re.compile(r"MultiFactorAuthentication failed", re.IGNORECASE),
+        "AWS did not accept the MFA",
+        "check mfa_serial in the AWS config, and the token code",
+    ),
+    (
+        re.compile(r"Signature (expired|not yet current)|is now earlier than", re.IGNORECASE),
+        *_CLOCK,
+    ),
+    (
+        re.compile(r"1 hour session limit for roles assumed by role chaining", re.IGNORECASE),
+        "a role that is assumed from another role's session lives an hour at most",
+        "leave the duration out, or ask for 1h or less",
+    ),
+    (
+        re.compile(r"exceeds the MaxSessionDuration", re.IGNORECASE),
+        "the role does not allow sessions that long",
+        "ask for less with --duration or duration_seconds, or raise the role's maximum",
+    ),
+    (
+        re.compile(r"Cannot call GetSessionToken with session credentials", re.IGNORECASE),
+        "the stored key is a temporary one",
+        "store a long-term key: filevault add PROFILE --force",
+    ),
+)
+_ROLE_DENIED = (
+    "the role's trust policy or the caller's permissions do not allow it",
+    "check role_arn, external_id, mfa_serial, the trust policy, and the caller's sts:AssumeRole",
+)
+
+
+@contextmanager
+def translated(operation: str, subject: str, secrets: Sequence[str | None]) -> Iterator[None]:
+    """Turn what botocore raises inside into AwsError, NetworkError or ConfigError.
+
+    Args:
+        operation: AWS's name of the call.
+        subject: for whom, e.g. `"profile 'work'"`, already printable.
+        secrets: what must not be shown even if a server sends it back.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error.response, operation, subject, secrets) from error
+    except ResponseParserError as error:
+        raise NetworkError(
+            f"the answer to {operation} for {subject} is not one of AWS's",
+            hint="a proxy or a captive portal may have answered; check endpoint_url",
+        ) from error
+    except BotoCoreError as error:
+        raise _failure(error, operation, subject, secrets) from error
+
+
+def unexpected(operation: str, subject: str) -> AwsError:
+    """Return the error for an answer that lacks what it must hold."""
+    return AwsError(
+        f"the answer to {operation} for {subject} holds no usable credentials", operation=operation
+    )
+
+
+def _redact(text: str, secrets: Sequence[str | None]) -> str:
+    for secret in secrets:
+        if secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return text
+
+
+def _refusal(
+    response: Any,  # noqa: ANN401
+    operation: str,
+    subject: str,
+    secrets: Sequence[str | None],
+) -> FilevaultError:
+    error = response.get("Error", {})
+    code = printable(_redact(str(error.get("Code", "")), secrets), 80)
+    text = _redact(str(error.get("Message", "")), secrets)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    why, hint = _explain(code, text, operation, status)
+    said = f"{code}: {printable(text, _TEXT_LIMIT)}" if text else code
+    reason = f"{why} ({said.rstrip(' .')})" if why else said.rstrip(" .")
+    return AwsError(
+        f"AWS refused {operation} for {subject}: {reason}",
+        operation=operation,
+        code=code,
+        hint=hint,
+    )
+
+
+def _explain(code: str, text: str, operation: str, status: object) -> tuple[str, str | None]:
+    for pattern, why, hint in _BY_TEXT:
+        if pattern.search(text):
+            return why, hint
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if code in ("AccessDenied", "AccessDeniedException") and operation == "AssumeRole":
+        return _ROLE_DENIED
+    if isinstance(status, int) and status >= 500:
+        return _INTERNAL
+    return "", None
+
+
+def _failure(
+    error: BotoCoreError,
+    operation: str,
+    subject: str,
+    secrets: Sequence[str | None],
+) -> FilevaultError:
+    from botocore import exceptions
+
+    text = printable(_redact(str(error), secrets), _TEXT_LIMIT).rstrip(" .")
+    if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+        return ConfigError(f"{operation} for {subject} cannot be called: {text}")
+    url = printable(error.kwargs.get("endpoint_url") or "AWS", 200)
+    hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"
+    if isinstance(error, exceptions.SSLError):
+        why = f"the TLS certificate of {url} was not accepted"
+        hint = "where a proxy inspects TLS, name its certificates in AWS_CA_BUNDLE"
+    elif isinstance(error, exceptions.ProxyConnectionError):
+        why = "the proxy cannot be reached"
+        hint = "check HTTPS_PROXY and NO_PROXY"
+    elif isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
+        why = f"{url} did not answer in time"
+    elif isinstance(error, exceptions.ConnectionClosedError):
+        why = f"{url} closed the connection without an answer"
+    elif isinstance(error, exceptions.EndpointConnectionError):
+        why = f"cannot connect to {url}"
+    else:
+        why = text
+    return NetworkError(f"{operation} for {subject} failed: {why}", hint=hint)

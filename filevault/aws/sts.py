@@ -1,0 +1,157 @@
+"""The calls to STS that obtain credentials, and the one that says whose they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filevault.aws.refusals import translated, unexpected
+from filevault.credentials import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filevault.aws.client import Clients
+    from filevault.aws.endpoint import Endpoint
+
+
+class Identity(NamedTuple):
+    """Whose credentials signed a call."""
+
+    account_id: str
+    arn: str
+    user_id: str
+
+
+class TokenCodeFor(NamedTuple):
+    """An MFA device and a code of it, which works once."""
+
+    serial: str
+    code: str
+
+    def __repr__(self) -> str:
+        return f"TokenCodeFor(serial={self.serial!r}, ...)"
+
+
+class RoleRequest(NamedTuple):
+    """The parameters of AssumeRole; `duration` is in seconds."""
+
+    role_arn: str
+    session_name: str
+    duration: int
+    external_id: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive_tags: tuple[str, ...] = ()
+    source_identity: str | None = None
+
+
+def get_session_token(
+    clients: Clients,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    *,
+    duration: int,
+    mfa: TokenCodeFor | None,
+    subject: str,
+) -> Credentials:
+    """Obtain a session of the user whose long-term key signs; `duration` is in seconds.
+
+    `subject` is how messages call the one it is for. Raises AwsError, NetworkError, ConfigError.
+    """
+    parameters: dict[str, object] = {"DurationSeconds": duration, **_mfa(mfa)}
+    response = _call(clients, endpoint, credentials, "GetSessionToken", parameters, mfa, subject)
+    return _credentials(response, "GetSessionToken", subject)
+
+
+def assume_role(
+    clients: Clients,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    request: RoleRequest,
+    *,
+    mfa: TokenCodeFor | None,
+    subject: str,
+) -> Credentials:
+    """Obtain a session of a role. Raises AwsError, NetworkError, ConfigError."""
+    parameters: dict[str, object] = {
+        "RoleArn": request.role_arn,
+        "RoleSessionName": request.session_name,
+        "DurationSeconds": request.duration,
+        **_mfa(mfa),
+    }
+    if request.external_id is not None:
+        parameters["ExternalId"] = request.external_id
+    if request.tags:
+        parameters["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags]
+    if request.transitive_tags:
+        parameters["TransitiveTagKeys"] = list(request.transitive_tags)
+    if request.source_identity is not None:
+        parameters["SourceIdentity"] = request.source_identity
+    response = _call(clients, endpoint, credentials, "AssumeRole", parameters, mfa, subject)
+    return _credentials(response, "AssumeRole", subject)
+
+
+def get_caller_identity(
+    clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
+) -> Identity:
+    """Ask whose credentials these are. Raises AwsError, NetworkError, ConfigError."""
+    response = _call(clients, endpoint, credentials, "GetCallerIdentity", {}, None, subject)
+    try:
+        return Identity(str(response["Account"]), str(response["Arn"]), str(response["UserId"]))
+    except KeyError as error:
+        raise unexpected("GetCallerIdentity", subject) from error
+
+
+_METHODS = {
+    "AssumeRole": "assume_role",
+    "GetCallerIdentity": "get_caller_identity",
+    "GetSessionToken": "get_session_token",
+}
+
+
+def _mfa(mfa: TokenCodeFor | None) -> dict[str, object]:
+    return {} if mfa is None else {"SerialNumber": mfa.serial, "TokenCode": mfa.code}
+
+
+def _call(
+    clients: Clients,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    operation: str,
+    parameters: Mapping[str, object],
+    mfa: TokenCodeFor | None,
+    subject: str,
+) -> Any:  # noqa: ANN401
+    secrets = (
+        credentials.secret_access_key,
+        credentials.session_token,
+        None if mfa is None else mfa.code,
+    )
+    with translated(operation, subject, secrets):
+        client = clients.open("sts", endpoint, credentials)
+        try:
+            return getattr(client, _METHODS[operation])(**parameters)
+        finally:
+            client.close()
+
+
+def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401
+    try:
+        found = response["Credentials"]
+        arn = response.get("AssumedRoleUser", {}).get("Arn")
+        credentials = Credentials(
+            access_key_id=found["AccessKeyId"],
+            secret_access_key=found["SecretAccessKey"],
+            session_token=found["SessionToken"],
+            expiration=int(found["Expiration"].timestamp()),
+            account_id=_account_of(arn),
+            arn=arn,
+        )
+    except (KeyError, AttributeError, ValueError, OverflowError) as error:
+        raise unexpected(operation, subject) from error
+    credentials.check_printable()
+    return credentials
+
+
+def _account_of(arn: str | None) -> str | None:
+    parts = (arn or "").split(":")
+    return parts[4] if len(parts) > 5 and parts[4].isdigit() else None

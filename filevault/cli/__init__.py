@@ -1,0 +1,143 @@
+"""The command line: find the command, build its parser alone, run it, report its failure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from filevault.cli.arguments import Parser, add_global_options, find_command, global_options
+from filevault.cli.context import Context, Runtime
+from filevault.errors import FilevaultError, UsageError
+from filevault.printable import printable
+from filevault.settings import Settings
+from filevault.unlock import close_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "init": "make a vault",
+    "add": "store a long-term access key",
+    "list": "show profiles, stored keys and cached sessions",
+    "exec": "run a command with credentials",
+    "export": "print credentials",
+    "remove": "delete a stored key and the sessions made from it",
+    "clear": "delete cached sessions",
+    "recipients": "show what can open the vault, accept a changed one",
+}
+ALIASES = {"ls": "list", "rm": "remove"}
+
+_EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
+_INTERRUPTED = 130
+
+
+def entry() -> NoReturn:
+    """Run the console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
+    """Run one command and return its exit status; reports on stderr."""
+    debug = "--debug" in argv
+    failed_exec = False
+    try:
+        index = find_command(argv)
+        if index is None:
+            return _no_command(argv)
+        name = ALIASES.get(argv[index], argv[index])
+        failed_exec = name == "exec"
+        if name not in COMMANDS:
+            raise UsageError(
+                f"there is no command {printable(name, 80)!r}", hint="filevault --help"
+            )
+        module = import_module(f"filevault.cli.{name}")
+        parser = Parser(f"filevault {name}", module.DESCRIPTION)
+        module.configure(parser)
+        add_global_options(parser)
+        words = [*argv[:index], *argv[index + 1 :]]
+        if hasattr(module, "split"):
+            words, command = module.split(parser, words)
+            namespace = parser.parse_args(words)
+            namespace.command = command
+            failed_exec = not getattr(namespace, "json", False)
+        else:
+            namespace = parser.parse_args(words)
+        settings = Settings.capture(global_options(namespace))
+        debug = settings.debug
+        try:
+            status: int = module.run(namespace, Context(settings, runtime))
+        finally:
+            close_descriptors(settings)
+        sys.stdout.flush()
+        return status
+    except FilevaultError as error:
+        _report(error)
+        if debug:
+            _trace(error)
+        return _EXEC_FAILED if failed_exec else error.exit_status
+    except KeyboardInterrupt:
+        print("filevault: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough; nothing else may be written to it on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _EXEC_FAILED if failed_exec else 1
+    except Exception as error:  # noqa: BLE001 - the one place that catches a bug
+        print(
+            f"filevault: error: unexpected {type(error).__name__}, which is a bug in filevault",
+            file=sys.stderr,
+        )
+        print(
+            "filevault: hint: run it again with --debug and report what it prints; it holds no "
+            "secret",
+            file=sys.stderr,
+        )
+        if debug:
+            _trace(error)
+        return _EXEC_FAILED if failed_exec else 1
+
+
+def _report(error: FilevaultError) -> None:
+    print(f"filevault: error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"filevault: hint: {error.hint}", file=sys.stderr)
+
+
+def _trace(error: BaseException) -> None:
+    """Print where an error came from: places and types, never messages or values."""
+    import traceback
+
+    seen: BaseException | None = error
+    while seen is not None:
+        print(f"filevault: debug: {type(seen).__module__}.{type(seen).__name__}", file=sys.stderr)
+        for frame in traceback.extract_tb(seen.__traceback__):
+            place = f"{printable(frame.filename)}:{frame.lineno} in {frame.name}"
+            print(f"filevault: debug:   {place}", file=sys.stderr)
+        seen = seen.__cause__
+
+
+def _no_command(argv: Sequence[str]) -> int:
+    before = argv[: argv.index("--")] if "--" in argv else argv
+    if "--help" in before or "-h" in before:
+        print(usage(), end="")
+        return 0
+    # The parser of the global options knows best what is wrong with the words that are there.
+    parser = Parser("filevault", "")
+    add_global_options(parser)
+    parser.parse_args(before)
+    raise UsageError("no command is given", hint="filevault --help")
+
+
+def usage() -> str:
+    """Return the text of `filevault --help`."""
+    width = max(map(len, COMMANDS)) + 2
+    commands = "".join(f"  {name:{width}}{text}\n" for name, text in COMMANDS.items())
+    return (
+        "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
+        "The AWS credential vault for machines without a desktop.\n\n"
+        f"commands:\n{commands}\n"
+        "filevault COMMAND --help tells the options of one command and the global options.\n"
+        "filevault --version tells the version.\n"
+    )

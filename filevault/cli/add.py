@@ -1,0 +1,248 @@
+"""`filevault add`: store a long-term access key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import errors
+from filevault.cli import init, newkey
+from filevault.files import check_writable
+from filevault.printable import printable
+from filevault.prompt import confirm
+from filevault.times import format_time
+from filevault.unlock import has_new_passphrase
+from filevault.vault.items import compose
+from filevault.vault.names import encode_name
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+    from filevault.vault import Vault
+
+DESCRIPTION = """Store a long-term access key under the name of a profile.
+
+The key id and the secret are asked for on the terminal, the secret without echo, unless --env or
+--stdin gives them. A profile that the AWS config does not have is added to it."""
+
+_KDF = ("kdf_memory", "kdf_iterations", "kdf_lanes")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", metavar="PROFILE")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--env", action="store_true", help="take AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
+    source.add_argument(
+        "--stdin",
+        action="store_true",
+        help="read JSON (aws iam create-access-key, credential_process) or two lines",
+    )
+    parser.add_argument(
+        "--no-config",
+        "--no-add-config",
+        action="store_true",
+        dest="no_config",
+        help="leave the AWS config alone",
+    )
+    parser.add_argument("--mfa-serial", metavar="ARN", help="the user's MFA device")
+    parser.add_argument("--region", metavar="R", help="the profile's region")
+    parser.add_argument(
+        "--sdk-profile",
+        metavar="NAME",
+        help="also add a profile through which SDKs get these credentials by themselves",
+    )
+    parser.add_argument("--init", action="store_true", help="make the vault first if there is none")
+    parser.add_argument(
+        "--allow-weak", action="store_true", help="with --init: accept a short passphrase"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a stored key unasked")
+    parser.add_argument(
+        "--discard",
+        action="store_true",
+        help="with --force: replace even an item that cannot be opened",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Check everything that can fail, then ask, then store."""
+    _check_options(args, context)
+    vault = _vault(args, context)
+    _check_writable(args, context, vault)
+    before = _digest(vault, args.profile)
+    old = _old_text(args, context, vault)
+    new = _new_key(args, context)
+    now = context.runtime.clock()
+    created = new.created or format_time(now)
+    origin = "iam" if new.created else "add"
+    path_name = encode_name(args.profile, vault.backend.suffix)[: -len(vault.backend.suffix)]
+    with vault.writing():
+        if _digest(vault, args.profile) != before:
+            raise errors.StorageError(
+                f"the key of {printable(args.profile)!r} was changed by somebody else meanwhile; "
+                "nothing was replaced",
+                hint="run the command again",
+            )
+        text = compose(
+            path_name,
+            new.key,
+            created=created,
+            created_from=origin,
+            mfa_serial=args.mfa_serial,
+            old=old,
+        )
+        vault.write(args.profile, text, created=created, created_from=origin)
+    context.remember_slot()
+    print(f"Stored the key of profile {printable(args.profile)}.")
+    sessions = context.sessions()
+    dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
+    if dropped:
+        print(f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key.")
+    _add_sections(args, context)
+    return 0
+
+
+def _digest(vault: Vault, name: str) -> str | None:
+    return vault.item_digest(name) if vault.has(name) else None
+
+
+def _check_options(args: argparse.Namespace, context: Context) -> None:
+    encode_name(args.profile, ".fv")
+    if args.profile.startswith("mfa/"):
+        raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
+    if args.discard and not args.force:
+        raise errors.UsageError("--discard goes with --force")
+    if args.sdk_profile == args.profile:
+        raise errors.UsageError(
+            "--sdk-profile needs another name: a profile cannot be its own credential_process"
+        )
+    section = context.aws_config.profile(args.profile)
+    if section is not None and "source_profile" in section.values:
+        raise errors.ConfigError(
+            f"profile {printable(args.profile)!r} has a source_profile, which a key stored for "
+            "it would hide",
+            hint=f"store the key for {printable(section.values['source_profile'])!r}, or take "
+            f"source_profile out at {printable(section.path)}:{section.line}",
+        )
+    if args.sdk_profile and context.aws_config.profile(args.sdk_profile) is not None:
+        raise errors.ConfigError(
+            f"the AWS config has a profile {printable(args.sdk_profile)!r} already"
+        )
+
+
+def _vault(args: argparse.Namespace, context: Context) -> Vault:
+    try:
+        return context.vault
+    except errors.NoVaultError as missing:
+        unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
+        if not unattended:
+            if not context.prompter.present:
+                raise errors.NoVaultError(
+                    missing.message, hint="filevault init, or add --init to make it now"
+                ) from missing
+            question = f"There is no vault at {printable(context.choice.root)}. Make one?"
+            if not confirm(context.prompter, question):
+                raise
+    for name in ("generate", "new_key_file", "no_passphrase", *_KDF):
+        setattr(args, name, None)
+    made = init.make(args, context)
+    context.say(f"made a vault at {printable(made.root)}")
+    return context.vault
+
+
+def _check_writable(args: argparse.Namespace, context: Context, vault: Vault) -> None:
+    """Nobody shall type a secret that cannot be stored then."""
+    check_writable(f"{vault.root.path}/{encode_name(args.profile, vault.backend.suffix)}")
+    if args.no_config:
+        return
+    try:
+        check_writable(context.settings.aws_config_path)
+    except errors.StorageError as error:
+        context.warn(f"{error.message}; the key is stored all the same")
+
+
+def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
+    """Return the text to rewrite, empty for a new item or one that is to be discarded."""
+    shown = printable(args.profile)
+    if not vault.has(args.profile):
+        vault.unlock()
+        return b""
+    if not args.force:
+        context.must_ask(
+            f"the key that is stored for {shown!r} would be replaced", "--force replaces unasked"
+        )
+        if not confirm(context.prompter, f"Replace the key that is stored for {shown}?"):
+            raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
+    try:
+        return vault.text(args.profile)
+    except errors.IntegrityError as error:
+        if args.discard:
+            return b""
+        if args.force or not context.prompter.present:
+            raise errors.DamagedError(
+                f"{error.message}, and would be lost",
+                hint="--force --discard replaces it with the new key alone",
+            ) from error
+        context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
+        if not confirm(context.prompter, "Discard it?"):
+            raise
+        return b""
+
+
+def _new_key(args: argparse.Namespace, context: Context) -> newkey.NewKey:
+    if args.env:
+        return newkey.from_environment(context.settings.environ)
+    if args.stdin:
+        return newkey.from_stdin()
+    context.must_ask(
+        "the key has to be typed in", "--env takes it from the environment, --stdin from a pipe"
+    )
+    return newkey.from_terminal(context.prompter)
+
+
+def _add_sections(args: argparse.Namespace, context: Context) -> None:
+    sections: list[tuple[str, dict[str, str]]] = []
+    own = {
+        key: value
+        for key, value in (("region", args.region), ("mfa_serial", args.mfa_serial))
+        if value
+    }
+    if not args.no_config:
+        if context.aws_config.profile(args.profile) is None:
+            sections.append((args.profile, own))
+        elif own:
+            lines = ", ".join(f"{key} = {printable(value)}" for key, value in own.items())
+            context.warn(
+                f"profile {printable(args.profile)!r} is in the AWS config already and stays "
+                f"as it is: check that it has {lines}"
+            )
+    if args.sdk_profile:
+        import shlex
+
+        # botocore splits credential_process as a POSIX shell would, and runs no shell.
+        command = f"filevault export {shlex.quote(args.profile)} --format json"
+        values = {"credential_process": command}
+        if args.region:
+            values["region"] = args.region
+        sections.append((args.sdk_profile, values))
+    for name, values in sections:
+        _append(context, name, values)
+
+
+def _append(context: Context, name: str, values: dict[str, str]) -> None:
+    from filevault.awsconfigedit import append_profile
+
+    path = context.settings.aws_config_path
+    try:
+        append_profile(path, name, values)
+    except (errors.StorageError, errors.ConfigError) as error:
+        context.warn(f"the AWS config was not changed: {error.message}")
+        header = "default" if name == "default" else f"profile {printable(name)}"
+        lines = [f"[{header}]", *(f"{key} = {printable(value)}" for key, value in values.items())]
+        context.say(f"add these lines to {printable(path)} yourself:")
+        for line in lines:
+            context.say(f"    {line}")
+    else:
+        context.say(f"added profile {printable(name)} to {printable(path)}")

@@ -1,0 +1,225 @@
+"""The composition root: everything a command needs, built when it is first asked for.
+
+What differs between production and tests (clock, sleep, costs) comes in as a Runtime; there is
+no variable or switch for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.backends import open_backend
+from filevault.backends.kdf import STANDARD, KdfPolicy
+from filevault.errors import LockedError, NobodyToAskError, StorageError
+from filevault.files import Folder
+from filevault.printable import printable
+from filevault.prompt import terminal
+from filevault.trust import Pin, Trust, check_pin
+from filevault.vault import Vault
+from filevault.vault.choice import VaultChoice, choose, must_exist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.awsconfig import AwsConfig
+    from filevault.backends import FileBackend
+    from filevault.prompt import Prompter
+    from filevault.sessions import SessionCache
+    from filevault.settings import Settings
+
+
+class Runtime(NamedTuple):
+    """What the outside world provides.
+
+    `clock` gives Unix seconds, `sleep` takes seconds, `kdf` says what a passphrase may cost.
+    """
+
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+    kdf: KdfPolicy = STANDARD
+
+
+class Context:
+    """One run of one command."""
+
+    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+        self.settings = settings
+        self.runtime = runtime
+        self._prompter: Prompter | None = None
+        self._config: AwsConfig | None = None
+        self._choice: VaultChoice | None = None
+        self._vault: Vault | None = None
+        self._warned: set[str] = set()
+
+    # What is said, and where: results on stdout, everything else on stderr.
+
+    def say(self, text: str) -> None:
+        """Tell something on stderr."""
+        print(f"filevault: {text}", file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Warn on stderr, once for each text."""
+        if text not in self._warned:
+            self._warned.add(text)
+            print(f"filevault: warning: {text}", file=sys.stderr)
+
+    def notice(self, text: str) -> None:
+        """Tell something that matters to a person only: on a terminal, or with `--debug`."""
+        if self.settings.debug or sys.stderr.isatty():
+            self.warn(text)
+
+    def debug(self, text: str) -> None:
+        """Tell something with `--debug` only."""
+        if self.settings.debug:
+            print(f"filevault: debug: {text}", file=sys.stderr)
+
+    # What is built once
+
+    @property
+    def prompter(self) -> Prompter:
+        """Who can be asked."""
+        if self._prompter is None:
+            self._prompter = terminal()
+        return self._prompter
+
+    @property
+    def aws_config(self) -> AwsConfig:
+        """The AWS config file."""
+        if self._config is None:
+            from filevault.awsconfig import AwsConfig
+
+            self._config = AwsConfig.load(self.settings.aws_config_path)
+        return self._config
+
+    def forget_aws_config(self) -> None:
+        """Read the AWS config anew when it is next asked for."""
+        self._config = None
+
+    @property
+    def choice(self) -> VaultChoice:
+        """Which vault is meant, whether it exists or not."""
+        if self._choice is None:
+            ignored = self.settings.aws_vault_backend[1]
+            if ignored is not None:
+                self.warn(f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored")
+            self._choice = choose(self.settings)
+            self.debug(f"vault {printable(self._choice.root)} ({self._choice.origin})")
+        return self._choice
+
+    @property
+    def vault(self) -> Vault:
+        """The vault, its identity checked; nothing is unlocked.
+
+        Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
+        """
+        if self._vault is None:
+            self._vault = self._open(pinning=True)
+        return self._vault
+
+    def open_unpinned(self) -> Vault:
+        """Open the vault without comparing its identity: for showing and accepting it."""
+        return self._open(pinning=False)
+
+    def has_item(self, name: str) -> bool:
+        """Tell whether a key is stored for a profile; no vault means no."""
+        from filevault.errors import NoVaultError, UsageError
+
+        try:
+            return self.vault.has(name)
+        except (NoVaultError, UsageError):
+            return False
+
+    def close(self) -> None:
+        """Forget the vault, for one that was just made."""
+        self._choice = None
+        self._vault = None
+
+    def _open(self, *, pinning: bool) -> Vault:
+        choice = self.choice
+        must_exist(choice, self.settings.state_home)
+        root = Folder.open(choice.root)
+        state, writable = self._state()
+        trust = Trust(state)
+        backend = self._backend(choice, root, trust)
+        if pinning:
+            pin = Pin(choice.backend, backend.vault_id, backend.commit)
+            given, strict = self.settings.pin, self.settings.strict
+            if check_pin(trust, pin, given=given, strict=strict):
+                with contextlib.suppress(StorageError, LockedError):
+                    trust.set_pin(pin)
+                    self.notice(f"the vault at {printable(choice.root)} is known here from now on")
+        return Vault(
+            root,
+            backend,
+            state=state if writable else None,
+            state_id=choice.state_id,
+            trust=trust,
+            strict=self.settings.strict,
+            clock=self.runtime.clock,
+            warn=self.warn,
+        )
+
+    def _backend(self, choice: VaultChoice, root: Folder, trust: Trust) -> FileBackend:
+        from filevault.unlock import Unlocker
+
+        options = self.settings.options
+        return open_backend(
+            choice.backend,
+            root,
+            Unlocker(self.settings, self.prompter, choice.root),
+            self.kdf_policy,
+            last_slot=trust.last_slot,
+            only_slot=options.slot,
+        )
+
+    @property
+    def kdf_policy(self) -> KdfPolicy:
+        """What a passphrase may cost, with `--allow-weak-kdf` applied."""
+        policy = self.runtime.kdf
+        return policy.without_floor() if self.settings.options.allow_weak_kdf else policy
+
+    def _state(self) -> tuple[Folder | None, bool]:
+        """Open the vault's state directory; tell whether it can be written."""
+        path = f"{self.settings.state_home}/{self.choice.state_id}"
+        shown = printable(path)
+        try:
+            folder = Folder.make(path)
+        except (StorageError, FileNotFoundError) as error:
+            self.notice(f"no session is kept and nothing is remembered: {error}")
+            return None, False
+        if os.fstat(folder.fd).st_uid != os.geteuid():
+            folder.close()
+            self.notice(f"no session is kept: {shown} belongs to another user")
+            return None, False
+        if not os.access(f"/proc/self/fd/{folder.fd}", os.W_OK | os.X_OK, effective_ids=True):
+            self.notice(f"no session is kept and nothing is remembered: {shown} is read-only")
+            return folder, False
+        return folder, True
+
+    def sessions(self) -> SessionCache | None:
+        """Return the session cache of the vault, None where nothing can be kept."""
+        from filevault.sessions import SessionCache
+
+        vault = self.vault
+        if vault.state is None:
+            return None
+        return SessionCache(
+            vault.state, vault.state_id, vault.session_key, self.runtime.clock, self.notice
+        )
+
+    def remember_slot(self) -> None:
+        """Note which keyslot opened the vault, to try it first next time."""
+        if self._vault is not None:
+            slot = getattr(self._vault.backend, "opened_slot", None)
+            if slot is not None:
+                with contextlib.suppress(StorageError, LockedError):
+                    self._vault.trust.set_last_slot(slot)
+
+    def must_ask(self, question: str, hint: str) -> None:
+        """Raise NobodyToAskError with a hint of its own if nobody can answer."""
+        if not self.prompter.present:
+            raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)

@@ -1,0 +1,233 @@
+"""`filevault init`: make a vault."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.backends import create_vault, new_keyfile_text
+from filevault.backends.kdf import KdfParameters
+from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
+from filevault.files import Folder, read_config, replace_file
+from filevault.printable import printable
+from filevault.trust import Pin, Trust
+from filevault.unlock import new_passphrase
+from filevault.vault.choice import VaultChoice, has_items, pinned
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.backends import FileBackend
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Make a vault: a folder of encrypted files.
+
+The passphrase is asked for twice, or comes from --passphrase-file, --passphrase-fd,
+FILEVAULT_PASSPHRASE or FILEVAULT_NEW_PASSPHRASE with their _FILE, _FD and _COMMAND forms."""
+
+_LEAST_CHARACTERS = 12
+# Crockford's base 32: no letter that is mistaken for a digit. 26 of them are 130 bits.
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_GENERATED = 26
+
+
+class NewVault(NamedTuple):
+    """What making a vault led to; `generated` is the passphrase that was made, if one was."""
+
+    root: str
+    pin: str
+    generated: str | None
+    key_file: str | None
+
+    def __repr__(self) -> str:
+        return f"NewVault(root={self.root!r}, ...)"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--generate", action="store_true", help="make a strong passphrase and print it once"
+    )
+    parser.add_argument(
+        "--allow-weak",
+        action="store_true",
+        help=f"accept a passphrase of fewer than {_LEAST_CHARACTERS} characters",
+    )
+    parser.add_argument(
+        "--new-key-file", metavar="F", help="write a key file that opens the vault, for a machine"
+    )
+    parser.add_argument(
+        "--no-passphrase",
+        action="store_true",
+        help="make no passphrase keyslot; with --new-key-file",
+    )
+    parser.add_argument("--kdf-memory", type=int, metavar="KIB", help="memory of Argon2id")
+    parser.add_argument("--kdf-iterations", type=int, metavar="N", help="passes of Argon2id")
+    parser.add_argument("--kdf-lanes", type=int, metavar="N", help="lanes of Argon2id")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Make the vault, print where it is and its pin."""
+    made = make(args, context)
+    print(f"vault: {printable(made.root)}")
+    print(f"pin: {made.pin}")
+    if made.key_file is not None:
+        print(f"key file: {printable(made.key_file)}")
+    if made.generated is not None:
+        print(f"passphrase: {made.generated}", flush=True)
+        context.say("write the passphrase down now: it is shown this once")
+    _record(context, made)
+    return 0
+
+
+def make(args: argparse.Namespace, context: Context) -> NewVault:
+    """Make the vault that the settings point to.
+
+    Raises:
+        VaultChoiceError: if there is one already.
+        PinError: if there was one, and its items or its pin are still there.
+        UsageError: for options that do not go together, or a weak passphrase.
+        LockedError: if no new passphrase can be had.
+        StorageError: if something cannot be written.
+    """
+    _check_options(args)
+    choice = context.choice
+    if choice.exists:
+        raise VaultChoiceError(
+            f"there is a vault at {printable(choice.root)!r} already",
+            hint="filevault list shows what it holds; for a second one give --vault DIR",
+        )
+    _refuse_lost(context)
+    generated = _generate() if args.generate else None
+    passphrase = generated.encode() if generated else None
+    if passphrase is None and not args.no_passphrase:
+        passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
+        _check_strength(passphrase, allow_weak=args.allow_weak)
+    key_text = new_keyfile_text() if args.new_key_file else None
+    key_file = os.path.abspath(args.new_key_file) if args.new_key_file else None
+    if key_file is not None and key_text is not None:
+        _write_key_file(key_file, key_text)
+    try:
+        with Folder.make(choice.root) as root, root.locked():
+            backend = create_vault(
+                root,
+                passphrase=passphrase,
+                keyfile_text=key_text,
+                policy=context.kdf_policy,
+                parameters=_parameters(args, context),
+                clock=context.runtime.clock,
+            )
+    except BaseException:
+        if key_file is not None:
+            os.unlink(key_file)
+        raise
+    pin = _pin(context, choice, backend)
+    context.close()
+    return NewVault(choice.root, pin.digest, generated, key_file)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.no_passphrase and not args.new_key_file:
+        raise UsageError(
+            "--no-passphrase needs --new-key-file: a vault must be opened by something",
+        )
+    if args.no_passphrase and args.generate:
+        raise UsageError("--no-passphrase and --generate contradict each other")
+
+
+def _refuse_lost(context: Context) -> None:
+    """A pin without a vault: rename it aside where nothing is left of the vault, else refuse."""
+    choice, state_home = context.choice, context.settings.state_home
+    shown = printable(choice.root)
+    empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
+    if has_items(choice) or (pinned(choice, state_home) and not empty):
+        raise PinError(
+            f"the vault at {shown!r} has lost its marker .filevault/vault.json",
+            hint="restore .filevault from a copy or from the repository's history; for a new "
+            "vault, move everything away first",
+        )
+    if pinned(choice, state_home):
+        old = f"{state_home}/{choice.state_id}"
+        aside = f"{old}.{int(context.runtime.clock())}"
+        try:
+            os.rename(old, aside)
+        except OSError as error:
+            raise StorageError(f"cannot move {printable(old)!r} aside: {error.strerror}") from error
+        context.say(
+            f"a vault was at {shown} before; what was remembered of it is now at {printable(aside)}"
+        )
+
+
+def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | None:
+    if args.kdf_memory is None and args.kdf_iterations is None and args.kdf_lanes is None:
+        return None
+    default = context.kdf_policy.default
+    return KdfParameters(
+        default.memory_kib if args.kdf_memory is None else args.kdf_memory,
+        default.iterations if args.kdf_iterations is None else args.kdf_iterations,
+        default.lanes if args.kdf_lanes is None else args.kdf_lanes,
+    )
+
+
+def _generate() -> str:
+    letters = "".join(_ALPHABET[byte & 31] for byte in os.urandom(_GENERATED))
+    return "-".join(letters[start : start + 5] for start in range(0, _GENERATED, 5))
+
+
+def _check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
+    if not allow_weak and len(passphrase.decode("utf-8")) < _LEAST_CHARACTERS:
+        raise UsageError(
+            f"the passphrase has fewer than {_LEAST_CHARACTERS} characters, and a synced vault "
+            "can be guessed at offline",
+            hint="choose a longer one, let --generate make one, or insist with --allow-weak",
+        )
+
+
+def _write_key_file(path: str, text: bytes) -> None:
+    with Folder.make(os.path.dirname(path)) as folder:
+        name = os.path.basename(path)
+        if os.path.lexists(path):
+            raise UsageError(
+                f"{printable(path)!r} exists, and a key file is never overwritten",
+                hint="give another name; if a failed init left it, delete it",
+            )
+        folder.write(name, text)
+
+
+def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
+    pin = Pin(choice.backend, backend.vault_id, backend.commit)
+    try:
+        with Folder.make(f"{context.settings.state_home}/{choice.state_id}") as state:
+            trust = Trust(state)
+            trust.set_pin(pin)
+            if backend.opened_slot is not None:
+                trust.set_last_slot(backend.opened_slot)
+    except StorageError as error:
+        context.warn(f"the vault is made, but cannot be pinned here: {error.message}")
+    return pin
+
+
+def _record(context: Context, made: NewVault) -> None:
+    """Make the new vault the one that commands use, or say how to."""
+    settings = context.settings
+    if settings.options.vault is None or os.path.abspath(settings.default_vault) == made.root:
+        return
+    elsewhere = settings.config.vault is not None or os.path.exists(
+        f"{settings.default_vault}/.filevault/vault.json"
+    )
+    if not elsewhere:
+        path = settings.config_path
+        before = read_config(path) or b""
+        if before and not before.endswith(b"\n"):
+            before += b"\n"
+        line = f"vault = {json.dumps(made.root, ensure_ascii=False)}\n"
+        try:
+            replace_file(path, before + line.encode("utf-8"))
+        except StorageError as error:
+            context.warn(error.message)
+        else:
+            context.say(f"commands use this vault from now on: noted in {printable(path)}")
+            return
+    shown = printable(made.root)
+    context.say(f"to use it: filevault --vault {shown} ..., or export FILEVAULT_DIR={shown}")

@@ -1,0 +1,186 @@
+"""`filevault list`: profiles, stored keys and cached sessions, without unlocking anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import FilevaultError, NoVaultError, PinError
+from filevault.printable import printable
+from filevault.times import format_duration, format_time, parse_time
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+    from filevault.sessions import Listed
+    from filevault.vault import Vault
+
+DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
+
+Nothing is unlocked. The age of a key counts from its creation at AWS where that is known, else
+from the day it was stored, shown with a ≥."""
+
+_DAY = 86400
+_WIDTH = 25  # as AWS Vault's table
+_LABELS = {
+    "get-session-token": "sts.GetSessionToken",
+    "assume-role": "sts.AssumeRole",
+}
+
+
+class _Row(NamedTuple):
+    profile: str
+    in_config: bool
+    has_key: bool
+    created: int | None
+    created_from: str | None
+    sessions: list[Listed]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--credentials", action="store_true", help="names of stored keys only")
+    which.add_argument("--profiles", action="store_true", help="names of config profiles only")
+    which.add_argument("--sessions", action="store_true", help="live sessions only")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Print the table, the JSON, or the names asked for."""
+    if args.profiles and not args.json:
+        for name in context.aws_config.profile_names():
+            print(printable(name))
+        return 0
+    vault = _vault(context)
+    keys = vault.names() if vault is not None else []
+    if args.credentials and not args.json:
+        for name in keys:
+            print(printable(name))
+        return 0
+    rows = _rows(args, context, vault, keys)
+    if args.json:
+        _print_json(rows, context.runtime.clock())
+    elif args.sessions:
+        for row in rows:
+            for label in _labels(row.sessions, context.runtime.clock()):
+                print(f"{printable(row.profile)}\t{label}")
+    else:
+        _print_table(rows, context.runtime.clock())
+    return 0
+
+
+def _vault(context: Context) -> Vault | None:
+    try:
+        return context.vault
+    except NoVaultError as error:
+        context.notice(error.message)
+        return None
+
+
+def _rows(
+    args: argparse.Namespace, context: Context, vault: Vault | None, keys: list[str]
+) -> list[_Row]:
+    """Config profiles in file order, then stored keys without a section, then lone sessions."""
+    profiles = context.aws_config.profile_names()
+    sessions: dict[str, list[Listed]] = {}
+    now = context.runtime.clock()
+    cache = context.sessions() if vault is not None else None
+    for session in cache.listing() if cache is not None else []:
+        if session.expiration > now:
+            sessions.setdefault(session.owner, []).append(session)
+    stored, configured = set(keys), set(profiles)
+    names = [
+        *profiles,
+        *(key for key in keys if key not in configured),
+        *sorted(owner for owner in sessions if owner not in configured and owner not in stored),
+    ]
+    rows = []
+    for name in names:
+        row = _Row(name, name in configured, name in stored, None, None, sessions.get(name, []))
+        if vault is not None and row.has_key:
+            created, origin = _created(vault, name)
+            row = row._replace(created=created, created_from=origin)
+        if args.sessions and not row.sessions:
+            continue
+        if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
+            continue
+        if name == "default" and not row.has_key and not row.sessions and not args.json:
+            continue  # a section of settings only, as a rule
+        rows.append(row)
+    return rows
+
+
+def _created(vault: Vault, name: str) -> tuple[int | None, str | None]:
+    """When a key was made, from the item's header, else from what was seen of it."""
+    try:
+        header = vault.header(name)
+    except FilevaultError as error:
+        if isinstance(error, PinError):
+            raise
+        header = None
+    if header is None:
+        return None, None
+    try:
+        return parse_time(header.created), header.created_from
+    except ValueError:
+        return None, None
+
+
+def _labels(sessions: list[Listed], now: float) -> list[str]:
+    ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
+    return [
+        f"{_LABELS.get(session.operation, session.operation)}:"
+        f"{format_duration(session.expiration - now)}"
+        for session in ordered
+    ]
+
+
+def _age(row: _Row, now: float) -> str:
+    if row.created is None:
+        return "-"
+    days = max(0, int(now - row.created) // _DAY)
+    return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
+
+
+def _print_table(rows: list[_Row], now: float) -> None:
+    table = [
+        ("Profile", "Credentials", "Age", "Sessions"),
+        ("=======", "===========", "===", "========"),
+    ]
+    for row in rows:
+        name = printable(row.profile)
+        shown_profile = name if row.in_config else "-"
+        key = name if row.has_key else "-"
+        sessions = ", ".join(_labels(row.sessions, now)) or "-"
+        if not row.in_config and not row.has_key:
+            shown_profile = name  # nobody else says whose sessions these are
+        table.append((shown_profile, key, _age(row, now), sessions))
+    width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
+    for profile, key, age, sessions in table:
+        print(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
+
+
+def _print_json(rows: list[_Row], now: float) -> None:
+    import json
+
+    objects = [
+        {
+            "profile": row.profile,
+            "in_config": row.in_config,
+            "has_credentials": row.has_key,
+            "created": None if row.created is None else format_time(row.created),
+            "created_from": row.created_from,
+            "age_days": None if row.created is None else max(0, int(now - row.created) // _DAY),
+            "sessions": [
+                {
+                    "operation": session.operation,
+                    "expiration": format_time(session.expiration),
+                    "seconds_left": int(session.expiration - now),
+                }
+                for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
+            ],
+        }
+        for row in rows
+    ]
+    print(json.dumps(objects, indent=2))

@@ -1,0 +1,54 @@
+"""`filevault remove`: delete a stored key and every session made from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ItemNotFoundError
+from filevault.printable import printable
+from filevault.prompt import confirm
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Delete a stored key and every session made from it.
+
+The key itself goes on working at AWS until it is deleted there. The section of the AWS config
+stays as it is."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", metavar="PROFILE")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.add_argument(
+        "-s", "--sessions-only", action="store_true", help="delete the sessions, keep the key"
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Ask, delete, and print what went."""
+    vault, shown = context.vault, printable(args.profile)
+    sessions = context.sessions()
+    source = f"item:{args.profile}"
+    if not args.sessions_only:
+        if not vault.has(args.profile):
+            raise ItemNotFoundError(
+                f"the vault holds no key for {shown!r}", hint="filevault list shows what it holds"
+            )
+        if not args.force:
+            context.must_ask(
+                f"the key of {shown!r} would be deleted", "--force deletes without asking"
+            )
+            if not confirm(context.prompter, f"Delete the key of profile {shown}?"):
+                context.say("nothing was deleted")
+                return 0
+        with vault.writing():
+            vault.remove(args.profile)
+        print(f"Deleted the key of profile {shown}.")
+    count = sessions.drop_source(source) if sessions is not None else 0
+    if count or args.sessions_only:
+        print(f"Deleted {count} session{'' if count == 1 else 's'}.")
+    return 0

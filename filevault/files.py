@@ -1,0 +1,489 @@
+"""Files that survive: private folders, atomic writes, locks, reads that follow nothing.
+
+Every access below a root goes through a directory descriptor with O_NOFOLLOW, so that neither a
+planted link nor a folder swapped meanwhile leads anywhere else (`docs/format.md` §2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, Self
+
+from filevault.errors import ConfigError, LockedError, StorageError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+_TEMPORARY = (".fv-", ".tmp")
+_TEMPORARY_AGE = 3600
+_LOCK_PATIENCE = 60.0
+_LINK_HINT = "only the vault's root may be a link: link that instead"
+
+
+def storage_error(error: OSError, action: str, path: str) -> StorageError:
+    """Turn an OSError into one line that names the file and, where there is one, the way out."""
+    hints = {
+        errno.ENOSPC: "free some space and run the command again; what was stored is untouched",
+        errno.EDQUOT: "free some space and run the command again; what was stored is untouched",
+        errno.EROFS: "the file system is read-only; write where it is mounted writable",
+        errno.EACCES: "check owner and permissions of the file and its folders",
+        errno.EPERM: "check owner and permissions of the file and its folders",
+    }
+    reason = (error.strerror or type(error).__name__).lower()
+    return StorageError(
+        f"cannot {action} {printable(path)!r}: {reason}",
+        hint=hints.get(error.errno) if error.errno is not None else None,
+    )
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _read_all(fd: int, limit: int) -> bytes:
+    """Read to the end; a file longer than `limit` gives `limit` + 1 bytes."""
+    parts = []
+    left = limit + 1
+    while left > 0:
+        part = os.read(fd, min(left, 1 << 20))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _sync_folder(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync a directory; the rename is done.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+class Folder:
+    """An open directory. Use as a context manager, or call `close`."""
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd = fd
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str) -> Folder:
+        """Open a root, which may be a link.
+
+        Raises:
+            FileNotFoundError: if it does not exist.
+            StorageError: if it cannot be opened.
+        """
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise storage_error(error, "open", path) from error
+        return cls(fd, path)
+
+    @classmethod
+    def make(cls, path: str) -> Folder:
+        """Open a root, creating it and missing parents with mode 0700."""
+        try:
+            _make_folders(path)
+        except OSError as error:
+            raise storage_error(error, "create", path) from error
+        return cls.open(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def join(self, name: str) -> str:
+        """Return the path of an entry, for messages."""
+        return f"{self.path}/{name}"
+
+    def child(self, name: str) -> Folder:
+        """Open a folder inside this one; a link is refused.
+
+        Raises FileNotFoundError if it does not exist, StorageError otherwise.
+        """
+        try:
+            fd = os.open(
+                name,
+                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                dir_fd=self.fd,
+            )
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._refusal(error, "open", name) from error
+        return Folder(fd, self.join(name))
+
+    def make_child(self, name: str) -> Folder:
+        """Open a folder inside this one, creating it with mode 0700 where it is missing."""
+        try:
+            return self.child(name)
+        except FileNotFoundError:
+            pass
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=self.fd)
+                _sync_folder(self.fd)
+        except OSError as error:
+            raise storage_error(error, "create", self.join(name)) from error
+        folder = self.child(name)
+        with contextlib.suppress(OSError):
+            if stat.S_IMODE(os.fstat(folder.fd).st_mode) & 0o700 != 0o700:
+                os.fchmod(folder.fd, 0o700)  # an unusual umask took our own bits away
+        return folder
+
+    def _refusal(self, error: OSError, action: str, name: str) -> StorageError:
+        """A link shows as ELOOP, or as ENOTDIR where a directory was asked for: name it."""
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            with contextlib.suppress(OSError):
+                if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+                    return StorageError(
+                        f"{printable(self.join(name))!r} is a link, which is refused in a vault",
+                        hint=_LINK_HINT,
+                    )
+        return storage_error(error, action, self.join(name))
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Return the bytes of a regular file; longer than `limit` returns `limit` + 1 bytes.
+
+        Raises:
+            FileNotFoundError: if it does not exist.
+            StorageError: if it is a link, no regular file, or cannot be read.
+        """
+        try:
+            fd = os.open(
+                name,
+                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                dir_fd=self.fd,
+            )
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._refusal(error, "read", name) from error
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
+            return _read_all(fd, limit)
+        except OSError as error:
+            raise storage_error(error, "read", self.join(name)) from error
+        finally:
+            os.close(fd)
+
+    def is_file(self, name: str) -> bool:
+        """Tell whether a regular file (no link) of that name exists."""
+        try:
+            return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
+        except OSError:
+            return False
+
+    def entries(self) -> list[os.DirEntry[str]]:
+        """Return the directory's entries, sorted by name."""
+        try:
+            with os.scandir(self.fd) as found:
+                return sorted(found, key=lambda entry: entry.name)
+        except OSError as error:
+            raise storage_error(error, "read", self.path) from error
+
+    def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
+        """Replace a file atomically: the old bytes or the new ones, at every instant.
+
+        Temporary file in the same folder, fsync, rename, fsync of the folder. Raises
+        StorageError; the temporary file is gone then and the old bytes stand.
+        """
+        temporary = f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
+        try:
+            fd = os.open(
+                temporary,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                mode,
+                dir_fd=self.fd,
+            )
+            try:
+                try:
+                    os.fchmod(fd, mode)
+                    _write_all(fd, data)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary, dir_fd=self.fd)
+                raise
+            _sync_folder(self.fd)
+        except OSError as error:
+            raise storage_error(error, "write", self.join(name)) from error
+
+    def remove(self, name: str) -> None:
+        """Delete a file and make that last.
+
+        Raises FileNotFoundError if it does not exist, StorageError if it cannot be deleted.
+        """
+        try:
+            os.unlink(name, dir_fd=self.fd)
+            _sync_folder(self.fd)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise storage_error(error, "delete", self.join(name)) from error
+
+    def remove_folder(self, name: str) -> bool:
+        """Delete an empty folder; tell whether it was empty and is gone."""
+        try:
+            os.rmdir(name, dir_fd=self.fd)
+        except OSError:
+            return False
+        with contextlib.suppress(OSError):
+            _sync_folder(self.fd)
+        return True
+
+    def sweep(self, now: float) -> None:
+        """Delete temporary files of ours that a crash left more than an hour ago."""
+        for entry in self.entries():
+            if entry.name.startswith(_TEMPORARY[0]) and entry.name.endswith(_TEMPORARY[1]):
+                with contextlib.suppress(OSError):
+                    info = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(info.st_mode) and info.st_mtime < now - _TEMPORARY_AGE:
+                        os.unlink(entry.name, dir_fd=self.fd)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold `flock` on the directory itself: writers wait for each other, readers never.
+
+        Nothing is created for it. Raises StorageError where the file system cannot lock a
+        directory, LockedError if another writer holds it for a minute.
+        """
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise LockedError(
+                        f"another process has been writing to {printable(self.path)!r} for a "
+                        "minute",
+                        hint="wait for it to end, or look for a filevault that hangs",
+                    ) from error
+                time.sleep(0.01)
+            except OSError as error:
+                raise storage_error(error, "lock", self.path) from error
+        try:
+            yield
+        finally:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    @contextlib.contextmanager
+    def key_lock(self, name: str) -> Iterator[None]:
+        """Hold an exclusive lock on a small file that exists only while somebody wants it.
+
+        Waits as long as it takes: whoever holds it may be asking a person something.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        while True:
+            try:
+                fd = os.open(name, flags, 0o600, dir_fd=self.fd)
+            except OSError as error:
+                raise storage_error(error, "lock", self.join(name)) from error
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                try:
+                    current = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    current = None
+                if current is not None and os.path.samestat(current, os.fstat(fd)):
+                    break
+            except OSError as error:
+                os.close(fd)
+                raise storage_error(error, "lock", self.join(name)) from error
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # its holder deleted it while we waited: begin again
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=self.fd)
+            os.close(fd)
+
+
+def _make_folders(path: str) -> None:
+    """Create a folder and its parents, 0700 each, making every new entry last."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    if parent and parent != path:
+        _make_folders(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    fd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _sync_folder(fd)
+    finally:
+        os.close(fd)
+
+
+def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
+    """Return a configuration file's bytes, None if there is none.
+
+    Whoever can write it decides which program runs and which account is used, so it must belong
+    to us or root and not be writable for everyone; judged on a link's target.
+
+    Raises:
+        ConfigError: if it is refused, or longer than `limit`.
+        StorageError: if it cannot be read.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise storage_error(error, "read", path) from error
+    try:
+        info = os.fstat(fd)
+        if stat.S_ISCHR(info.st_mode) and os.path.samestat(info, os.stat(os.devnull)):
+            return b""
+        shown = printable(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise ConfigError(f"{shown!r} is not a regular file")
+        if info.st_uid not in (0, os.geteuid()):
+            raise ConfigError(
+                f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
+                hint=f"chown it, or check it and make a copy of your own: cp -p {shown} ...",
+            )
+        if info.st_mode & stat.S_IWOTH:
+            raise ConfigError(f"{shown!r} is writable for every user", hint=f"chmod o-w {shown}")
+        data = _read_all(fd, limit)
+        if len(data) > limit:
+            raise ConfigError(f"{shown!r} is longer than {limit} bytes")
+        return data
+    except OSError as error:
+        raise storage_error(error, "read", path) from error
+    finally:
+        os.close(fd)
+
+
+def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytes:
+    """Return the bytes of a file that holds a secret; links are followed (Kubernetes mounts).
+
+    Nobody else may be able to read it, as ssh demands of a private key: a file of ours has no
+    group or other bits; one of root's may be readable where root put it, outside our home.
+    `provided` relaxes that for what systemd or a container runtime placed for us.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        LockedError: if it is refused, or longer than `limit`.
+    """
+    shown = printable(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise LockedError(f"cannot read {shown!r}: {reason}") from error
+    try:
+        info = os.fstat(fd)
+        if stat.S_ISREG(info.st_mode):
+            _check_secret(info, path, home, provided=provided)
+        elif not stat.S_ISFIFO(info.st_mode):
+            raise LockedError(f"{shown!r} is not a regular file")
+        data = _read_all(fd, limit)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise LockedError(f"cannot read {shown!r}: {reason}") from error
+    finally:
+        os.close(fd)
+    if len(data) > limit:
+        raise LockedError(f"{shown!r} is longer than {limit} bytes, which no secret is")
+    return data
+
+
+def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:
+    ours = os.geteuid()
+    shown = printable(path)
+    if info.st_uid not in (0, ours):
+        raise LockedError(
+            f"{shown!r} belongs to user {info.st_uid}, so it is no secret of yours",
+            hint=f"chown it to yourself and chmod 600 {shown}",
+        )
+    if info.st_mode & 0o022:
+        raise LockedError(f"{shown!r} is writable for others", hint=f"chmod 600 {shown}")
+    if provided:
+        return
+    real = os.path.realpath(path)
+    at_home = real.startswith(os.path.realpath(home).rstrip("/") + "/")
+    if info.st_uid == ours:
+        if info.st_mode & 0o077:
+            raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {shown}")
+    elif at_home:
+        raise LockedError(
+            f"{shown!r} belongs to root", hint=f"chown it to yourself and chmod 600 {shown}"
+        )
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Replace a configuration file atomically, through a link to its target, keeping its mode.
+
+    A missing file is created 0600, a missing folder 0700. Raises StorageError.
+    """
+    target = os.path.realpath(path)
+    with Folder.make(os.path.dirname(target)) as folder:
+        name = os.path.basename(target)
+        try:
+            mode = stat.S_IMODE(os.stat(name, dir_fd=folder.fd).st_mode)
+        except FileNotFoundError:
+            mode = 0o600
+        except OSError as error:
+            raise storage_error(error, "write", target) from error
+        folder.write(name, data, mode)
+
+
+def check_writable(path: str) -> None:
+    """Raise StorageError unless a file could be replaced at `path`, before anybody is asked."""
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        code = errno.EROFS if _is_read_only(folder) else errno.EACCES
+        raise storage_error(OSError(code, os.strerror(code)), "write", target)
+
+
+def _is_read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False

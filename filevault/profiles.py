@@ -1,0 +1,253 @@
+"""What a profile means: every setting decided, and the profiles behind it.
+
+Pure: config and overrides go in, a `Profile` comes out. Who has a stored key is asked; no key is.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import ConfigError
+from filevault.inheritance import Inheritance, check_chain, comment_hint, not_found, single_line
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from filevault.awsconfig import AwsConfig
+    from filevault.inheritance import Setting
+
+
+class Overrides(NamedTuple):
+    """Settings from options and environment, which beat the config; empty is not given.
+
+    `endpoint_urls` has the general one under "", the others under `sts` and `iam`.
+    """
+
+    region: str | None = None
+    mfa_serial: str | None = None
+    sts_regional_endpoints: str | None = None
+    endpoint_urls: Mapping[str, str] = MappingProxyType({})
+    ignore_configured_endpoints: bool = False
+    # These five are the target's alone, never its sources'.
+    role_arn: str | None = None
+    role_session_name: str | None = None
+    session_tags: str | None = None
+    transitive_session_tags: str | None = None
+    source_identity: str | None = None
+
+    def for_sources(self) -> Overrides:
+        """Return what applies to the profiles behind the target as well."""
+        return self._replace(
+            role_arn=None,
+            role_session_name=None,
+            session_tags=None,
+            transitive_session_tags=None,
+            source_identity=None,
+        )
+
+
+class Profile(NamedTuple):
+    """A profile with every setting decided.
+
+    `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`
+    and `none`; `shadowed` are the sources that a stored key hides. The endpoint URLs for STS and
+    IAM are the effective ones; `endpoint_url` is the general one.
+    """
+
+    name: str
+    region: str | None
+    endpoint_url: str | None
+    sts_endpoint_url: str | None
+    iam_endpoint_url: str | None
+    sts_regional_endpoints: str | None
+    mfa_serial: str | None
+    mfa_process: str | None
+    role_arn: str | None
+    external_id: str | None
+    role_session_name: str | None
+    duration_seconds: int | None
+    session_tags: tuple[tuple[str, str], ...]
+    transitive_session_tags: tuple[str, ...]
+    source_identity: str | None
+    source: str
+    source_profile: Profile | None
+    shadowed: tuple[str, ...]
+    sso_start_url: str | None
+    sso_region: str | None
+    sso_account_id: str | None
+    sso_role_name: str | None
+    sso_session: str | None
+    sso_registration_scopes: str | None
+    web_identity_token_file: str | None
+    web_identity_token_process: str | None
+    credential_process: str | None
+    credential_source: str | None
+
+
+def resolve(
+    config: AwsConfig, name: str, *, overrides: Overrides, has_item: Callable[[str], bool]
+) -> Profile:
+    """Decide every setting of a profile and of the profiles it takes its credentials from.
+
+    `has_item` tells whether a key is stored under exactly that name.
+
+    Raises:
+        ProfileNotFoundError: if it, or one it refers to, has neither section nor stored key.
+        ProfileLoopError: if profiles refer to each other in a circle.
+        ConfigError: if a value cannot be used, or too many profiles follow each other.
+    """
+    links: list[tuple[Inheritance, bool]] = []
+    asker: Setting | None = None
+    while True:
+        section = config.profile(name)
+        stored = has_item(name)
+        if section is None and not stored:
+            raise not_found(config, name, asker)
+        settings = Inheritance(config, name, section)
+        links.append((settings, stored))
+        asker = None if stored else settings.find("source_profile")
+        # A profile that names itself means its own key (AWS CLI); without one it means nothing.
+        if asker is None or asker.value == name:
+            break
+        name = asker.value
+        check_chain([each.name for each, _stored in links], name, asker.key)
+    profile: Profile | None = None
+    for settings, stored in reversed(links[1:]):
+        profile = _decide(settings, stored, profile, overrides.for_sources())
+    return _decide(*links[0], profile, overrides)
+
+
+def _decide(
+    settings: Inheritance, stored: bool, source_profile: Profile | None, overrides: Overrides
+) -> Profile:
+    text = settings.text
+    raw = settings.raw
+    sso_session = raw("sso_session")
+    sso = {key: text(key) for key in ("sso_start_url", "sso_region", "sso_registration_scopes")}
+    web_identity_token_file = text("web_identity_token_file")
+    web_identity_token_process = raw("web_identity_token_process")
+    credential_process = raw("credential_process")
+    credential_source = text("credential_source")
+    offered = {
+        "sso": sso_session or sso["sso_start_url"],
+        "web-identity": web_identity_token_file or web_identity_token_process,
+        "process": credential_process,
+        "credential-source": credential_source,
+    }
+    kinds = tuple(kind for kind, given in offered.items() if given)
+    if stored:
+        source = "stored"
+    elif source_profile is not None:
+        source = "profile"
+    else:
+        source = kinds[0] if kinds else "none"
+    if sso_session:
+        session = settings.session(sso_session)
+        if session is not None:
+            sso |= session
+        elif source == "sso":
+            raise _no_session(settings.find("sso_session"), sso_session)
+    endpoint_url, sts_endpoint_url, iam_endpoint_url = _endpoints(settings, overrides)
+    mfa_process = raw("mfa_process")
+    if mfa_process is None and source_profile is not None:
+        mfa_process = source_profile.mfa_process
+    session_tags = _written(settings, "session_tags", overrides.session_tags, "AWS_SESSION_TAGS")
+    tag_keys = _written(
+        settings,
+        "transitive_session_tags",
+        overrides.transitive_session_tags,
+        "AWS_TRANSITIVE_TAGS",
+    )
+    return Profile(
+        name=settings.name,
+        region=overrides.region or text("region"),
+        endpoint_url=endpoint_url,
+        sts_endpoint_url=sts_endpoint_url,
+        iam_endpoint_url=iam_endpoint_url,
+        sts_regional_endpoints=(overrides.sts_regional_endpoints or text("sts_regional_endpoints")),
+        mfa_serial=overrides.mfa_serial or text("mfa_serial"),
+        mfa_process=mfa_process,
+        role_arn=overrides.role_arn or text("role_arn"),
+        external_id=text("external_id"),
+        role_session_name=overrides.role_session_name or text("role_session_name"),
+        duration_seconds=settings.duration(),
+        session_tags=() if session_tags is None else _session_tags(*session_tags),
+        transitive_session_tags=() if tag_keys is None else _tag_keys(*tag_keys),
+        source_identity=overrides.source_identity or text("source_identity"),
+        source=source,
+        source_profile=source_profile,
+        shadowed=kinds if stored else (),
+        sso_start_url=sso["sso_start_url"],
+        sso_region=sso["sso_region"],
+        sso_account_id=text("sso_account_id"),
+        sso_role_name=text("sso_role_name"),
+        sso_session=sso_session,
+        sso_registration_scopes=sso["sso_registration_scopes"],
+        web_identity_token_file=web_identity_token_file,
+        web_identity_token_process=web_identity_token_process,
+        credential_process=credential_process,
+        credential_source=credential_source,
+    )
+
+
+def _no_session(setting: Setting | None, name: str) -> ConfigError:
+    where = "sso_session" if setting is None else setting.where
+    return ConfigError(
+        f"{where} names the section [sso-session {printable(name)}], which does not exist"
+    )
+
+
+def _endpoints(
+    settings: Inheritance, overrides: Overrides
+) -> tuple[str | None, str | None, str | None]:
+    """Return the general endpoint and those of STS and IAM (botocore ConfiguredEndpointProvider).
+
+    A service's variable, the general variable, the `[services]` section, the profile's own.
+    """
+    ignored = settings.text("ignore_configured_endpoint_urls") or ""
+    if overrides.ignore_configured_endpoints or ignored.lower() == "true":
+        return None, None, None
+    variables = overrides.endpoint_urls
+    general = variables.get("") or settings.text("endpoint_url")
+    sts, iam = (
+        variables.get(service)
+        or variables.get("")
+        or settings.services_endpoint(service)
+        or general
+        for service in ("sts", "iam")
+    )
+    return general, sts, iam
+
+
+def _written(
+    settings: Inheritance, key: str, override: str | None, variable: str
+) -> tuple[str, str] | None:
+    """Return a value of several parts with the place it stands at, for messages."""
+    if override:
+        return override, variable
+    setting = settings.find(key)
+    return None if setting is None else (setting.value, setting.where)
+
+
+def _session_tags(text: str, where: str) -> tuple[tuple[str, str], ...]:
+    """Parse `key=value,key=value`; there is no way to write a comma into a value."""
+    tags: dict[str, str] = {}
+    for piece in text.split(","):
+        key, separator, value = (part.strip() for part in piece.partition("="))
+        if not separator or not key:
+            raise ConfigError(
+                f"{where} is not of the form key=value,key=value: {printable(text, 80)!r}",
+                hint=comment_hint(text),
+            )
+        if key in tags:
+            raise ConfigError(f"{where} has the tag {printable(key, 80)!r} twice")
+        tags[single_line(key, where)] = single_line(value, where)
+    return tuple(tags.items())
+
+
+def _tag_keys(text: str, where: str) -> tuple[str, ...]:
+    """Parse `key,key`; empty pieces are dropped."""
+    pieces = (piece.strip() for piece in text.split(","))
+    return tuple(single_line(piece, where) for piece in pieces if piece)

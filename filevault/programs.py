@@ -1,0 +1,139 @@
+"""The one way filevault runs a helper program.
+
+Absolute path, no shell unless AWS Vault's own extensions need one, an environment without
+secrets, no inherited descriptors, and a time limit: a helper never hangs us and never sees more
+than it was asked about.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import ProgramError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+_OUTPUT_LIMIT = 1 << 20
+
+
+class Result(NamedTuple):
+    """What a program left: `output` may be a secret, so it is never shown."""
+
+    status: int
+    output: bytes
+    complaint: str
+
+    def __repr__(self) -> str:
+        return f"Result(status={self.status}, ...)"
+
+
+def find(program: str, path: str | None) -> str | None:
+    """Return a program's absolute path, None if there is none.
+
+    Empty and relative entries of PATH are ignored: the working directory is not ours to trust.
+    """
+    if "/" in program:
+        return program if program.startswith("/") and _executable(program) else None
+    for folder in (path if path is not None else _DEFAULT_PATH).split(os.pathsep):
+        if folder.startswith("/"):
+            candidate = os.path.join(folder, program)
+            if _executable(candidate):
+                return candidate
+    return None
+
+
+def _executable(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK)
+    except OSError:
+        return False
+
+
+def split(command: str, origin: str) -> list[str]:
+    """Split a command line as a POSIX shell would, running none of it.
+
+    Raises ProgramError if it cannot be split or is empty; the command itself is not shown.
+    """
+    import shlex
+
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ProgramError(f"{origin} cannot be split into words: {str(error).lower()}") from error
+    if not words:
+        raise ProgramError(f"{origin} is empty")
+    return words
+
+
+def run(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    origin: str,
+    timeout: float,
+    terminal: bool = False,
+) -> Result:
+    """Run a program and return its status, output and last line of complaint.
+
+    Args:
+        argv: program and arguments; a bare name is looked up on the environment's PATH.
+        environment: all that the program gets to see.
+        origin: what messages call it, e.g. `"FILEVAULT_PASSPHRASE_COMMAND"`.
+        timeout: seconds after which it is killed.
+        terminal: let it talk to the person: stdin and stderr are then the terminal device.
+
+    Raises:
+        ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
+            long. A status that is not 0 is returned, not raised.
+    """
+    import subprocess
+
+    path = find(argv[0], environment.get("PATH"))
+    if path is None:
+        raise ProgramError(
+            f"{origin}: there is no program {printable(argv[0], 200)!r}",
+            hint="install it, or give its absolute path",
+        )
+    tty = _open_terminal() if terminal else None
+    try:
+        with subprocess.Popen(
+            [path, *argv[1:]],
+            executable=path,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL if tty is None else tty,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if tty is None else tty,
+            close_fds=True,
+        ) as process:
+            try:
+                output, complaint = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise ProgramError(
+                    f"{origin} did not end within {timeout:g} seconds and was killed"
+                ) from error
+            except BaseException:
+                process.kill()
+                raise
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise ProgramError(f"{origin} cannot be started: {reason}") from error
+    finally:
+        if tty is not None:
+            os.close(tty)
+    if len(output) > _OUTPUT_LIMIT:
+        raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
+    lines = (complaint or b"").decode("utf-8", "replace").strip().splitlines()
+    return Result(process.returncode, output, printable(lines[-1], 200) if lines else "")
+
+
+def _open_terminal() -> int | None:
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None

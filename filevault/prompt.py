@@ -1,0 +1,145 @@
+"""The terminal: the one place that asks a person something.
+
+Questions go to `/dev/tty`, never to stdin or stdout, which belong to the command and its
+results. Where there is no terminal, `Nobody` answers every question with an error at once.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from filevault.errors import InterruptedByUserError, NobodyToAskError
+
+_ANSWER_LIMIT = 4096
+
+
+class Prompter(Protocol):
+    """Somebody who can be asked."""
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a person at all."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def line(self, question: str) -> str:
+        """Return the answer to a question, echoed while typed, without the line end."""
+        ...
+
+    def hidden(self, question: str) -> bytes:
+        """Return the answer to a question that is not echoed, without the line end."""
+        ...
+
+
+class Nobody:
+    """No terminal: every question is an error.
+
+    `ways` is the hint: what could answer instead.
+    """
+
+    present = False
+
+    def say(self, text: str) -> None:
+        """Say nothing: nobody listens."""
+
+    def line(self, question: str) -> str:
+        """Raise NobodyToAskError."""
+        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+
+    def hidden(self, question: str) -> bytes:
+        """Raise NobodyToAskError."""
+        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+
+
+class Terminal:
+    """The controlling terminal, opened for each question."""
+
+    present = True
+
+    def say(self, text: str) -> None:
+        """Show one line on the terminal device."""
+        fd = self._open()
+        try:
+            _write(fd, text + "\n")
+        finally:
+            os.close(fd)
+
+    def line(self, question: str) -> str:
+        """Ask with echo."""
+        fd = self._open()
+        try:
+            _write(fd, question)
+            answer = _read_line(fd)
+        finally:
+            os.close(fd)
+        return answer.decode("utf-8", "surrogateescape").strip()
+
+    def hidden(self, question: str) -> bytes:
+        """Ask with echo off; the terminal's state is restored whatever happens."""
+        import termios
+
+        fd = self._open()
+        try:
+            before = termios.tcgetattr(fd)
+            silent = termios.tcgetattr(fd)
+            silent[3] &= ~(termios.ECHO | termios.ECHONL)
+            termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
+            try:
+                _write(fd, question)
+                return _read_line(fd)
+            finally:
+                termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+                _write(fd, "\n")
+        except termios.error as error:
+            raise NobodyToAskError(
+                f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
+            ) from error
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def _open() -> int:
+        try:
+            return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+
+
+def _write(fd: int, text: str) -> None:
+    data = text.encode("utf-8", "replace")
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _read_line(fd: int) -> bytes:
+    """Read one line from a terminal in canonical mode; Ctrl-D on an empty line gives up."""
+    answer = b""
+    while not answer.endswith(b"\n"):
+        part = os.read(fd, _ANSWER_LIMIT)
+        if not part:
+            if answer:
+                break
+            raise InterruptedByUserError("nothing was answered")
+        answer += part
+        if len(answer) > _ANSWER_LIMIT:
+            raise NobodyToAskError("the answer is too long")
+    return answer[:-1] if answer.endswith(b"\n") else answer
+
+
+def terminal() -> Prompter:
+    """Return the controlling terminal, or Nobody where there is none."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return Nobody()
+    os.close(fd)
+    return Terminal()
+
+
+def confirm(prompter: Prompter, question: str) -> bool:
+    """Ask a yes-or-no question; anything but y or yes is no."""
+    return prompter.line(f"{question} (y|N) ").lower() in ("y", "yes")

@@ -1,0 +1,116 @@
+"""A plan becomes nested providers, each step wrapped in the session cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.aws.endpoint import check_url
+from filevault.providers.cached import Cached
+from filevault.providers.steps import SessionToken, StoredKey, calls, session_name, stored_key
+from filevault.sessions import AS_SOURCE, MinimumLife
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.aws.client import Clients
+    from filevault.providers import CredentialProvider, KeySource
+    from filevault.providers.mfa import TokenCode
+    from filevault.providers.plan import Plan
+    from filevault.providers.steps import Call, Step
+    from filevault.sessions import SessionCache
+
+
+def build(
+    plan: Plan,
+    keys: KeySource,
+    cache: SessionCache | None,
+    token_code: TokenCode,
+    clock: Callable[[], float],
+    *,
+    refresh: bool = False,
+    min_ttl: int | None = None,
+    cache_roles: bool = True,
+    allow_http: bool = False,
+) -> CredentialProvider:
+    """Wire a plan.
+
+    Args:
+        plan: what to do.
+        keys: where the long-term key is; its item is read for the cache's sake, but decrypted
+            only when a call is made with it.
+        cache: None keeps nothing and finds nothing.
+        token_code: answers where a call carries MFA.
+        clock: Unix seconds.
+        refresh: pass over kept sessions, all along the chain; new ones are kept.
+        min_ttl: seconds that what is handed out must live on, None for the rule.
+        cache_roles: keep sessions of roles too.
+        allow_http: let endpoint URLs be plain http beyond the loopback interface.
+
+    Raises:
+        ConfigError: for an unsafe endpoint.
+        ItemNotFoundError: if the stored key is gone.
+    """
+    for call in calls(plan.step):
+        if call.endpoint.url is not None:
+            check_url(call.endpoint.url, allow_http=allow_http)
+    return _Wiring(plan, keys, cache, token_code, clock, refresh, cache_roles, allow_http).provider(
+        plan.step, MinimumLife(min_ttl)
+    )
+
+
+class _Wiring:
+    """Makes the providers of one plan; those behind a cache only once they are missed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        keys: KeySource,
+        cache: SessionCache | None,
+        token_code: TokenCode,
+        clock: Callable[[], float],
+        refresh: bool,
+        cache_roles: bool,
+        allow_http: bool,
+    ) -> None:
+        self._profile = plan.profile
+        self._keys = keys
+        self._cache = cache
+        self._token_code = token_code
+        self._clock = clock
+        self._refresh = refresh
+        self._cache_roles = cache_roles
+        self._allow_http = allow_http
+        self._clients: Clients | None = None
+        self._digest = ""
+        if cache is not None and not isinstance(plan.step, StoredKey):
+            self._digest = keys.item_digest(stored_key(plan.step).profile)
+
+    def provider(self, step: Step, minimum: MinimumLife) -> CredentialProvider:
+        """Return the provider of a step, its sources included."""
+        if isinstance(step, StoredKey):
+            from filevault.providers.stored import StoredProvider
+
+            return StoredProvider(step, self._keys)
+        if self._cache is None or not (self._cache_roles or isinstance(step, SessionToken)):
+            return self._calling(step)
+        return Cached(
+            lambda: self._calling(step),
+            self._cache,
+            session_name(step, self._digest),
+            minimum,
+            refresh=self._refresh,
+        )
+
+    def _calling(self, step: Call) -> CredentialProvider:
+        source = self.provider(step.source, AS_SOURCE)
+        if self._clients is None:
+            from filevault.aws.client import Clients
+
+            self._clients = Clients(profile=self._profile, allow_http=self._allow_http)
+        if isinstance(step, SessionToken):
+            from filevault.providers.session_token import SessionTokenProvider
+
+            return SessionTokenProvider(step, source, self._clients, self._token_code)
+        from filevault.providers.assume_role import AssumeRoleProvider
+
+        return AssumeRoleProvider(step, source, self._clients, self._token_code, self._clock)

@@ -1,0 +1,60 @@
+"""The session cache around any provider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.credentials import Credentials
+    from filevault.providers import CredentialProvider
+    from filevault.sessions import MinimumLife, SessionCache, SessionName
+
+
+class Cached:
+    """Returns a kept session where one serves, else obtains and keeps a new one.
+
+    Of many processes that miss at the same time one calls; the others wait and then read.
+
+    Args:
+        wire: makes the provider that is asked on a miss; not called on a hit.
+        cache: where sessions are kept.
+        name: whose session this is.
+        minimum: how long it must live on.
+        refresh: pass over what is kept.
+    """
+
+    __slots__ = ("_cache", "_minimum", "_name", "_refresh", "_wire")
+
+    def __init__(
+        self,
+        wire: Callable[[], CredentialProvider],
+        cache: SessionCache,
+        name: SessionName,
+        minimum: MinimumLife,
+        *,
+        refresh: bool,
+    ) -> None:
+        self._wire = wire
+        self._cache = cache
+        self._name = name
+        self._minimum = minimum
+        self._refresh = refresh
+
+    def retrieve(self) -> Credentials:
+        """Look, lock, look again, ask, keep."""
+        found = self._find()
+        if found is not None:
+            return found
+        source = self._wire()
+        with self._cache.lock(self._name):
+            found = self._find()
+            if found is not None:
+                return found
+            fresh = source.retrieve()
+            self._cache.store(self._name, fresh)
+            return fresh
+
+    def _find(self) -> Credentials | None:
+        return None if self._refresh else self._cache.find(self._name, self._minimum)

@@ -1,0 +1,46 @@
+"""A user's session: GetSessionToken, signed with the long-term key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.aws import sts
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from filevault.aws.client import Clients
+    from filevault.credentials import Credentials
+    from filevault.providers import CredentialProvider
+    from filevault.providers.mfa import TokenCode
+    from filevault.providers.steps import SessionToken
+
+
+class SessionTokenProvider:
+    """Calls GetSessionToken each time it is asked."""
+
+    __slots__ = ("_clients", "_source", "_step", "_token_code")
+
+    def __init__(
+        self,
+        step: SessionToken,
+        source: CredentialProvider,
+        clients: Clients,
+        token_code: TokenCode,
+    ) -> None:
+        self._step = step
+        self._source = source
+        self._clients = clients
+        self._token_code = token_code
+
+    def retrieve(self) -> Credentials:
+        """Open the key, then ask for a token code where one is needed, then call."""
+        step = self._step
+        key = self._source.retrieve()
+        return sts.get_session_token(
+            self._clients,
+            step.endpoint,
+            key,
+            duration=step.duration,
+            mfa=self._token_code.answer(step.mfa, step.profile),
+            subject=f"profile {printable(step.profile)!r}",
+        )

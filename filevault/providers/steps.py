@@ -1,0 +1,127 @@
+"""The steps of a plan as plain data, and what identifies the session that a step obtains.
+
+A step holds everything that determines the answer of its call, and nothing else: its hash names
+the cached session (`docs/format.md` §7), so that an edited profile misses the cache.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from filevault.aws.endpoint import Endpoint
+from filevault.sessions import SessionName, request_hash
+
+
+class MfaRequest(NamedTuple):
+    """A token code that a call has to carry; `process` is the profile's `mfa_process`."""
+
+    serial: str
+    process: str | None = None
+
+
+class StoredKey(NamedTuple):
+    """The long-term key stored under a profile's name."""
+
+    profile: str
+
+
+class SessionToken(NamedTuple):
+    """GetSessionToken, called for `profile`; durations are in seconds.
+
+    `exact` says that the person asked for this duration and gets this very session handed out,
+    so that a session of another duration does not serve.
+    """
+
+    profile: str
+    source: StoredKey
+    duration: int
+    endpoint: Endpoint
+    mfa: MfaRequest | None = None
+    exact: bool = False
+
+
+class AssumeRole(NamedTuple):
+    """AssumeRole for `profile`; a `session_name` of None is generated for each call."""
+
+    profile: str
+    source: StoredKey | SessionToken | AssumeRole
+    role_arn: str
+    duration: int
+    endpoint: Endpoint
+    mfa: MfaRequest | None = None
+    external_id: str | None = None
+    session_name: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive_tags: tuple[str, ...] = ()
+    source_identity: str | None = None
+
+
+Step = StoredKey | SessionToken | AssumeRole
+Call = SessionToken | AssumeRole
+
+
+def stored_key(step: Step) -> StoredKey:
+    """Return the long-term key at the bottom of a plan."""
+    while not isinstance(step, StoredKey):
+        step = step.source
+    return step
+
+
+def calls(step: Step) -> tuple[Call, ...]:
+    """Return the calls of a plan in the order in which they are made."""
+    found: list[Call] = []
+    while not isinstance(step, StoredKey):
+        found.append(step)
+        step = step.source
+    return tuple(reversed(found))
+
+
+def session_hash(step: Call, item_digest: str) -> str:
+    """Return the 32 hex digits that name a step's session.
+
+    Args:
+        step: the call whose session is named.
+        item_digest: SHA-256 of the stored key's item file, in hex.
+    """
+    digest = item_digest
+    for call in calls(step):
+        request = _request(call, digest)
+        digest = request_hash(request)
+    return digest
+
+
+def session_name(step: Call, item_digest: str) -> SessionName:
+    """Return where the session of a step is kept.
+
+    The owner is the profile whose step it is, so that aliases of it share.
+    """
+    source = stored_key(step)
+    if isinstance(step, SessionToken):
+        owner, operation = source.profile, "get-session-token"
+    else:
+        owner, operation = step.profile, "assume-role"
+    return SessionName(owner, operation, session_hash(step, item_digest), f"item:{source.profile}")
+
+
+def _request(call: Call, source: str) -> dict[str, object]:
+    """Name every input of a call; `source` is the item's digest or the source session's hash."""
+    request: dict[str, object] = {
+        "source": source,
+        "endpoint": call.endpoint.url,
+        "region": call.endpoint.region,
+        "sts_regional_endpoints": call.endpoint.sts_regional_endpoints,
+        "mfa_serial": call.mfa.serial if call.mfa else None,
+    }
+    if isinstance(call, SessionToken):
+        request["operation"] = "get-session-token"
+        request["duration"] = call.duration if call.exact else None
+        return request
+    request["operation"] = "assume-role"
+    request["duration"] = call.duration
+    request["role_arn"] = call.role_arn
+    request["external_id"] = call.external_id
+    request["session_name"] = call.session_name
+    request["tags"] = [list(tag) for tag in call.tags]
+    request["transitive_tags"] = list(call.transitive_tags)
+    request["source_identity"] = call.source_identity
+    return request

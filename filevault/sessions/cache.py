@@ -1,0 +1,294 @@
+"""The session cache: temporary credentials, each in a sealed file of its own.
+
+It lies in the state directory, never in the vault, and looks the same for every backend
+(`docs/format.md` §7). What cannot be read is a miss, never an error: a session can always be
+made again.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import (
+    FilevaultError,
+    IntegrityError,
+    InterruptedByUserError,
+    NewerFormatError,
+    StorageError,
+    UsageError,
+)
+from filevault.sessions import record
+from filevault.vault.names import decode_session_owner, encode_session_owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filevault.credentials import Credentials
+    from filevault.files import Folder
+    from filevault.sessions.record import SessionName
+
+_LOCKS = "locks"
+_SHORT_LIFE = 30 * 60
+_HANDED_OUT = 15 * 60
+_HANDED_OUT_SHORT = 5 * 60
+_AS_SOURCE = 60
+
+
+class Listed(NamedTuple):
+    """A session as its file's name tells it; nothing of it is authenticated."""
+
+    owner: str
+    operation: str
+    expiration: int
+
+
+class MinimumLife(NamedTuple):
+    """How long a session must live on to be used.
+
+    `seconds` None means the rule for what is handed out: 15 minutes, below which boto3 comes
+    back for every call, or 5 where the whole life is under 30.
+    """
+
+    seconds: int | None = None
+
+    @property
+    def least(self) -> int:
+        """The fewest seconds left with which any session could serve."""
+        return _HANDED_OUT_SHORT if self.seconds is None else self.seconds
+
+    def met(self, left: float, whole: int) -> bool:
+        """Tell whether a session serves that has `left` of its `whole` life in seconds.
+
+        A minimum at or above the whole life means that each use renews.
+        """
+        needed = self.seconds
+        if needed is None:
+            needed = _HANDED_OUT_SHORT if whole < _SHORT_LIFE else _HANDED_OUT
+        return left >= needed and needed < whole
+
+
+AS_SOURCE = MinimumLife(_AS_SOURCE)
+"""The minimum of a session that only serves to obtain another one."""
+
+
+class SessionCache:
+    """Temporary credentials in `sessions/` below a vault's state directory.
+
+    Args:
+        state: the state directory, open and writable.
+        state_id: its name, 32 hex digits.
+        session_key: returns the 32 bytes that seal sessions; asked only when a file is there to
+            be opened or written, and may raise LockedError.
+        clock: Unix seconds.
+        warn: told in one sentence when a session could not be kept.
+    """
+
+    __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_warn", "_warned")
+
+    def __init__(
+        self,
+        state: Folder,
+        state_id: str,
+        session_key: Callable[[], bytes],
+        clock: Callable[[], float],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._state_id = state_id
+        self._session_key = session_key
+        self._clock = clock
+        self._warn = warn
+        self._warned = False
+
+    def find(self, name: SessionName, minimum: MinimumLife) -> Credentials | None:
+        """Return the kept session with most life left if that is enough, else None.
+
+        Damaged and foreign files are passed over. Raises what `session_key` raises, except
+        StorageError, which is a miss with a warning.
+        """
+        folder = self._folder(name.owner)
+        if folder is None:
+            return None
+        with folder:
+            now = self._clock()
+            owner = encode_session_owner(name.owner)
+            for entry, expiration in _files(folder, name):
+                if expiration - now < minimum.least:
+                    break  # the others live even shorter
+                found = self._open(folder, owner, entry)
+                if found is not None and minimum.met(found.expiration - now, found.whole_life):
+                    return found.credentials
+        return None
+
+    def expiration(self, name: SessionName) -> int | None:
+        """Return until when a kept session lives as its file's name has it; opens nothing."""
+        folder = self._folder(name.owner)
+        if folder is None:
+            return None
+        with folder:
+            return next((expiration for _, expiration in _files(folder, name)), None)
+
+    @contextmanager
+    def lock(self, name: SessionName) -> Iterator[None]:
+        """Let one process at a time obtain a session; the others wait, then find it.
+
+        Where no lock can be made, work goes on without it.
+        """
+        with ExitStack() as held:
+            try:
+                locks = held.enter_context(self._state.make_child(_LOCKS))
+                held.enter_context(locks.key_lock(f"{name.operation}-{name.hash}"))
+            except StorageError as error:
+                self._complain(error)
+            yield
+
+    def store(self, name: SessionName, credentials: Credentials) -> None:
+        """Keep a session and delete those that it replaces; a failure only warns.
+
+        Credentials without an expiry are not kept.
+        """
+        if credentials.expiration is None or credentials.session_token is None:
+            return
+        try:
+            self._write(name, credentials, credentials.expiration)
+        except InterruptedByUserError:
+            raise
+        except FilevaultError as error:
+            self._complain(error)
+
+    def clear(self, owner: str | None = None) -> int:
+        """Delete every session, or those of one profile; return how many files went.
+
+        Raises StorageError if one cannot be deleted.
+        """
+        only = None
+        if owner is not None:
+            try:
+                only = encode_session_owner(owner)
+            except UsageError:
+                return 0  # nothing was ever kept under such a name
+        return self._delete(lambda _folder, _entry: True, only)
+
+    def drop_source(self, source: str) -> int:
+        """Delete every session that was made from `source`, whoever owns it.
+
+        Headers are read, nothing is decrypted; what has no readable header goes too, since it
+        serves nobody. Returns how many files went; raises StorageError.
+        """
+
+        def comes_from_it(folder: Folder, entry: str) -> bool:
+            try:
+                return record.source_of(folder.read(entry, record.MAX_FILE)) == source
+            except (IntegrityError, NewerFormatError):
+                return True
+            except FileNotFoundError:
+                return False
+
+        return self._delete(comes_from_it, None)
+
+    def listing(self) -> list[Listed]:
+        """Return every session, expired ones too, as the files' names tell; opens no file."""
+        found = []
+        for part, folder in self._folders(None):
+            owner = decode_session_owner(part)
+            if owner is None:
+                continue
+            for entry in folder.entries():
+                named = record.parse_name(entry.name)
+                if named is not None and entry.is_file(follow_symlinks=False):
+                    found.append(Listed(owner, named.operation, named.expiration))
+        return found
+
+    def _folder(self, owner: str) -> Folder | None:
+        try:
+            with self._state.child(record.FOLDER) as sessions:
+                return sessions.child(encode_session_owner(owner))
+        except (FileNotFoundError, StorageError, UsageError):
+            return None
+
+    def _folders(self, only: str | None) -> Iterator[tuple[str, Folder]]:
+        """Open the folders of all owners or of one, one after the other, with their names."""
+        try:
+            sessions = self._state.child(record.FOLDER)
+        except FileNotFoundError:
+            return
+        with sessions:
+            for entry in sessions.entries():
+                if entry.name == (only or entry.name) and entry.is_dir(follow_symlinks=False):
+                    with suppress(FileNotFoundError), sessions.child(entry.name) as folder:
+                        yield entry.name, folder
+
+    def _delete(self, chosen: Callable[[Folder, str], bool], only: str | None) -> int:
+        gone = 0
+        emptied = []
+        for part, folder in self._folders(only):
+            for entry in folder.entries():
+                if (
+                    entry.name.endswith(record.SUFFIX)
+                    and entry.is_file(follow_symlinks=False)
+                    and chosen(folder, entry.name)
+                ):
+                    with suppress(FileNotFoundError):
+                        folder.remove(entry.name)
+                        gone += 1
+            folder.sweep(self._clock())
+            emptied.append(part)
+        if gone:
+            with self._state.child(record.FOLDER) as sessions:
+                for part in emptied:
+                    sessions.remove_folder(part)
+        return gone
+
+    def _open(self, folder: Folder, owner: str, entry: str) -> record.Kept | None:
+        """Return a file's content, None if it serves nobody."""
+        try:
+            data = folder.read(entry, record.MAX_FILE)
+        except (FileNotFoundError, StorageError):
+            return None
+        try:
+            key = self._session_key()
+        except StorageError as error:
+            self._complain(error)
+            return None
+        try:
+            return record.unseal(key, self._state_id, owner, entry, data)
+        except (IntegrityError, NewerFormatError):
+            return None
+
+    def _write(self, name: SessionName, credentials: Credentials, expiration: int) -> None:
+        owner = encode_session_owner(name.owner)
+        now = self._clock()
+        entry = record.file_name(name, expiration)
+        key = self._session_key()
+        data = record.seal(key, self._state_id, owner, entry, name.source, now, credentials)
+        with self._state.make_child(record.FOLDER) as top, top.make_child(owner) as folder:
+            folder.write(entry, data)
+            for other in folder.entries():
+                named = record.parse_name(other.name)
+                if named is None or other.name == entry:
+                    continue
+                if other.name.startswith(name.prefix) or named.expiration <= now:
+                    with suppress(FileNotFoundError):
+                        folder.remove(other.name)
+            folder.sweep(now)
+
+    def _complain(self, error: FilevaultError) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(f"sessions are not kept: {error.message}")
+
+
+def _files(folder: Folder, name: SessionName) -> list[tuple[str, int]]:
+    """Return the files of a session with their expiry, the one with most life left first."""
+    found = []
+    try:
+        for entry in folder.entries():
+            if entry.name.startswith(name.prefix):
+                named = record.parse_name(entry.name)
+                if named is not None:
+                    found.append((entry.name, named.expiration))
+    except StorageError:
+        return []
+    found.sort(key=lambda item: item[1], reverse=True)
+    return found

@@ -1,0 +1,194 @@
+"""One session file: its name, and its sealed content.
+
+`sessions/<owner>/<operation>-<32 hex>@<expiry>.fvs`: the name says whose session it is, what
+determined it and until when it lives, and is authenticated along with the content
+(`docs/format.md` §7).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault import strictjson
+from filevault.backends import ItemHeader, envelope
+from filevault.backends.keys import session_key_id
+from filevault.credentials import Credentials
+from filevault.digest import sha256_hex
+from filevault.errors import DamagedError
+from filevault.times import format_time, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FOLDER = "sessions"
+SUFFIX = ".fvs"
+MAX_FILE = envelope.MAX_FILE
+OPERATIONS = (
+    "get-session-token",
+    "assume-role",
+    "assume-role-with-web-identity",
+    "get-federation-token",
+    "sso-role",
+    "process",
+)
+"""What a session can have come from; the first part of its file's name."""
+
+_WHAT = "a session"
+_NAME = re.compile(
+    rf"({'|'.join(OPERATIONS)})-([0-9a-f]{{32}})@(\d{{8}}T\d{{6}}Z)\.fvs\Z", re.ASCII
+)
+_BODY: dict[str, type] = {
+    "Version": int,
+    "AccessKeyId": str,
+    "SecretAccessKey": str,
+    "SessionToken": str,
+    "Expiration": str,
+}
+
+
+class SessionName(NamedTuple):
+    """What a session is looked up by, and `source`, what it was made from: `item:<name>`."""
+
+    owner: str
+    operation: str
+    hash: str
+    source: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its files begin with."""
+        return f"{self.operation}-{self.hash}@"
+
+
+class FileName(NamedTuple):
+    """A file's name taken apart; `expiration` is in Unix seconds."""
+
+    operation: str
+    hash: str
+    expiration: int
+
+
+class Kept(NamedTuple):
+    """A session as it was kept; `whole_life` is in seconds, rounded up to whole minutes."""
+
+    credentials: Credentials
+    expiration: int
+    whole_life: int
+
+
+def request_hash(request: Mapping[str, object]) -> str:
+    """Return the 32 hex digits that name a request: SHA-256 over its canonical JSON."""
+    text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256_hex(text.encode("ascii"))[:32]
+
+
+def file_name(name: SessionName, expiration: int) -> str:
+    """Return the name of the file of a session that lives until then."""
+    compact = format_time(expiration).replace("-", "").replace(":", "")
+    return f"{name.prefix}{compact}{SUFFIX}"
+
+
+def parse_name(entry: str) -> FileName | None:
+    """Take a file's name apart, None where it is no session's."""
+    match = _NAME.match(entry)
+    if match is None:
+        return None
+    text = match[3]
+    spread = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}"
+    try:
+        return FileName(match[1], match[2], parse_time(spread))
+    except ValueError:
+        return None
+
+
+def seal(
+    key: bytes, state_id: str, folder: str, entry: str, source: str, now: float, kept: Credentials
+) -> bytes:
+    """Return the bytes of a session file.
+
+    Args:
+        key: the session key, 32 bytes.
+        state_id: the state directory's name.
+        folder: the name of the owner's folder.
+        entry: the file's name.
+        source: what the session was made from.
+        now: Unix seconds.
+        kept: temporary credentials, which have an expiry.
+    """
+    header = ItemHeader(
+        kind="session",
+        name=_header_name(folder, entry),
+        generation=int(now),
+        created=format_time(now),
+        source=source,
+    )
+    key_id = session_key_id(key, state_id)
+    return envelope.seal(key, state_id, key_id, header, _body(kept))
+
+
+def unseal(key: bytes, state_id: str, folder: str, entry: str, data: bytes) -> Kept:
+    """Return the content of a session file.
+
+    Raises IntegrityError or NewerFormatError for anything else than what was sealed for that
+    place under that key.
+    """
+    sealed = envelope.parse(data, _WHAT)
+    key_id = session_key_id(key, state_id)
+    name = _header_name(folder, entry)
+    envelope.expect(sealed, state_id, key_id, "session", name, _WHAT)
+    credentials, expiration = _read_body(envelope.unseal(key, sealed, _WHAT))
+    # The file is written a moment after the life began.
+    life = expiration - parse_time(sealed.header.created)
+    return Kept(credentials, expiration, -(-life // 60) * 60)
+
+
+def source_of(data: bytes) -> str | None:
+    """Return what a session file says it was made from; nothing is decrypted or verified.
+
+    Raises IntegrityError or NewerFormatError.
+    """
+    return envelope.parse(data, _WHAT).header.source
+
+
+def _header_name(folder: str, entry: str) -> str:
+    return f"{FOLDER}/{folder}/{entry[: -len(SUFFIX)]}"
+
+
+def _body(credentials: Credentials) -> bytes:
+    values: dict[str, object] = {
+        "Version": 1,
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key,
+        "SessionToken": credentials.session_token,
+        "Expiration": format_time(credentials.expiration or 0),
+    }
+    if credentials.account_id is not None:
+        values["AccountId"] = credentials.account_id
+    if credentials.arn is not None:
+        values["Arn"] = credentials.arn
+    return strictjson.dumps(values)
+
+
+def _read_body(data: bytes) -> tuple[Credentials, int]:
+    fields = dict(_BODY)
+    for optional in ("AccountId", "Arn"):
+        if f'"{optional}":'.encode() in data:
+            fields[optional] = str
+    values = strictjson.loads(data, fields, _WHAT)
+    try:
+        if values["Version"] != 1:
+            raise ValueError("another version")
+        expiration = parse_time(str(values["Expiration"]))
+    except ValueError as error:
+        raise DamagedError(f"{_WHAT} is damaged: it has {error}") from error
+    credentials = Credentials(
+        access_key_id=str(values["AccessKeyId"]),
+        secret_access_key=str(values["SecretAccessKey"]),
+        session_token=str(values["SessionToken"]),
+        expiration=expiration,
+        account_id=str(values["AccountId"]) if "AccountId" in values else None,
+        arn=str(values["Arn"]) if "Arn" in values else None,
+    )
+    return credentials, expiration

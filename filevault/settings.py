@@ -1,0 +1,380 @@
+"""Every variable, option and folder that filevault reads: the only place that sees the environment.
+
+Precedence is: command-line option, `FILEVAULT_*`, config.toml, `AWS_VAULT_*`, default.
+Variables that hold or name a secret leave the process environment as soon as they are read, so
+that no helper program and no child inherits them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
+from filevault.files import read_config
+from filevault.printable import printable
+from filevault.times import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+_SECRET_PREFIXES = (
+    "FILEVAULT_PASSPHRASE",
+    "FILEVAULT_NEW_PASSPHRASE",
+    "FILEVAULT_KEY",
+    "FILEVAULT_AGE_IDENTITY",
+    "AWS_VAULT_FILE_PASSPHRASE",
+)
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_BACKEND_NAMES = {"file": "file", "passphrase": "file"}
+_PROMPTS = ("terminal", "ykman", "none")
+
+
+class Options(NamedTuple):
+    """The global options of the command line; None and False mean not given."""
+
+    vault: str | None = None
+    backend: str | None = None
+    passphrase_fd: int | None = None
+    passphrase_file: str | None = None
+    key_file: str | None = None
+    strict: bool = False
+    pin: str | None = None
+    slot: str | None = None
+    allow_weak_kdf: bool = False
+    allow_http: bool = False
+    prompt: str | None = None
+    debug: bool = False
+
+
+class Choice(NamedTuple):
+    """A value with where it came from; `explicit` if an option or `FILEVAULT_*` said so."""
+
+    value: str
+    origin: str
+    explicit: bool
+
+
+class SecretVariable(NamedTuple):
+    """One variable that is or names a secret: `kind` is value, fd, file or command."""
+
+    name: str
+    kind: str
+    content: str
+
+    def __repr__(self) -> str:
+        return f"SecretVariable(name={self.name!r}, kind={self.kind!r}, ...)"
+
+
+class ConfigFile(NamedTuple):
+    """What config.toml says; None where it says nothing."""
+
+    path: str
+    backend: str | None = None
+    vault: str | None = None
+    strict: bool | None = None
+    prompt: str | None = None
+    cache_roles: bool | None = None
+
+
+class Settings:
+    """The settings of one run.
+
+    `environ` is the caller's environment without any variable that holds or names a secret.
+    """
+
+    __slots__ = ("_config", "_home", "_secrets", "environ", "options")
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        options: Options = Options(),  # noqa: B008 - immutable
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
+        self.options = options
+        self._secrets = secrets or {}
+        self.environ = environ
+        self._config: ConfigFile | None = None
+        self._home: str | None = None
+
+    @classmethod
+    def capture(
+        cls,
+        options: Options,
+        environ: MutableMapping[str, str] = os.environ,
+    ) -> Settings:
+        """Read the process environment and take every secret source out of it."""
+        secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
+        return cls(dict(environ), options, secrets)
+
+    def get(self, name: str) -> str | None:
+        """Return a variable's value; one that is set but empty counts as absent."""
+        return self.environ.get(name) or None
+
+    # Folders
+
+    @property
+    def home(self) -> str:
+        """The user's home directory: `$HOME`, else what the password database says."""
+        if self._home is None:
+            home = self.get("HOME")
+            if home is None or not home.startswith("/"):
+                home = os.path.expanduser("~")
+            self._home = home
+        return self._home
+
+    def _xdg(self, variable: str, default: str) -> str:
+        # XDG Base Directory Specification: relative values are invalid and ignored.
+        value = self.get(variable)
+        return value if value and value.startswith("/") else f"{self.home}/{default}"
+
+    @property
+    def config_path(self) -> str:
+        """Where config.toml would lie."""
+        return self._xdg("XDG_CONFIG_HOME", ".config") + "/filevault/config.toml"
+
+    @property
+    def default_vault(self) -> str:
+        """The default root of a `file` vault."""
+        return self._xdg("XDG_DATA_HOME", ".local/share") + "/filevault"
+
+    @property
+    def state_home(self) -> str:
+        """The folder that holds one state directory for each vault."""
+        return self._xdg("XDG_STATE_HOME", ".local/state") + "/filevault"
+
+    @property
+    def aws_config_path(self) -> str:
+        """`$AWS_CONFIG_FILE`, else `~/.aws/config`."""
+        value = self.get("AWS_CONFIG_FILE")
+        if value is None:
+            return f"{self.home}/.aws/config"
+        return self.expand(os.path.expandvars(value))
+
+    def expand(self, path: str) -> str:
+        """Return `path` with a leading `~` replaced by the home directory."""
+        if path == "~" or path.startswith("~/"):
+            return self.home + path[1:]
+        return os.path.expanduser(path)
+
+    # config.toml
+
+    @property
+    def config(self) -> ConfigFile:
+        """What config.toml says.
+
+        Raises ConfigError for a file that others can write, does not parse, or holds a key that
+        means nothing here.
+        """
+        if self._config is None:
+            self._config = _load_config(self.config_path)
+        return self._config
+
+    # Which vault
+
+    @property
+    def vault(self) -> Choice | None:
+        """`--vault` or `FILEVAULT_DIR`."""
+        if self.options.vault:
+            return Choice(self.options.vault, "--vault", explicit=True)
+        value = self.get("FILEVAULT_DIR")
+        return Choice(self.expand(value), "FILEVAULT_DIR", explicit=True) if value else None
+
+    @property
+    def backend(self) -> Choice | None:
+        """`--backend` or `FILEVAULT_BACKEND`, by its canonical name."""
+        for value, origin in (
+            (self.options.backend, "--backend"),
+            (self.get("FILEVAULT_BACKEND"), "FILEVAULT_BACKEND"),
+        ):
+            if value:
+                if value not in _BACKEND_NAMES:
+                    raise UsageError(
+                        f"{origin} names no backend: {printable(value)!r}",
+                        hint="the backend is: file",
+                    )
+                return Choice(_BACKEND_NAMES[value], origin, explicit=True)
+        return None
+
+    @property
+    def aws_vault_backend(self) -> tuple[Choice | None, str | None]:
+        """`AWS_VAULT_BACKEND` as (choice, ignored value): a value that we lack is no error."""
+        value = self.get("AWS_VAULT_BACKEND")
+        if value is None:
+            return None, None
+        if value in _BACKEND_NAMES:
+            return Choice(_BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
+        return None, value
+
+    # Switches
+
+    @property
+    def strict(self) -> bool:
+        """Refuse what is otherwise a warning: name mismatches, rollbacks, an unpinned vault."""
+        if self.options.strict:
+            return True
+        value = self.flag("FILEVAULT_STRICT")
+        if value is None:
+            value = self.config.strict
+        return bool(value)
+
+    @property
+    def debug(self) -> bool:
+        """Show more on stderr; never a secret."""
+        return self.options.debug or bool(self.flag("FILEVAULT_DEBUG"))
+
+    @property
+    def pin(self) -> str | None:
+        """`--pin` or `FILEVAULT_PIN`: 64 hex digits that replace the local pin."""
+        value = self.options.pin or self.get("FILEVAULT_PIN")
+        if value is None:
+            return None
+        value = value.strip().lower()
+        if len(value) != 64 or not all(c in "0123456789abcdef" for c in value):
+            raise UsageError(
+                "the pin is not 64 hex digits", hint="filevault recipients list shows it"
+            )
+        return value
+
+    @property
+    def prompt(self) -> str | None:
+        """How an MFA code is asked for: terminal, ykman or none; None leaves it to us."""
+        for value, origin in (
+            (self.options.prompt, "--prompt"),
+            (self.get("FILEVAULT_PROMPT"), "FILEVAULT_PROMPT"),
+            (self.config.prompt, self.config.path),
+            (self.get("AWS_VAULT_PROMPT"), "AWS_VAULT_PROMPT"),
+        ):
+            if value:
+                if value in _PROMPTS:
+                    return value
+                raise UsageError(
+                    f"{printable(origin)} names no way of asking: {printable(value)!r}",
+                    hint="choose terminal, ykman or none",
+                )
+        return None
+
+    @property
+    def cache_roles(self) -> bool:
+        """Whether sessions of roles are kept; config.toml's `cache_roles`, default yes."""
+        value = self.config.cache_roles
+        return True if value is None else value
+
+    def flag(self, name: str) -> bool | None:
+        """Return a switch variable: 1/t/true or 0/f/false, None where absent.
+
+        Raises UsageError for anything else, because a guess could turn a safeguard off.
+        """
+        value = self.get(name)
+        if value is None:
+            return None
+        if value in _TRUE:
+            return True
+        if value in _FALSE:
+            return False
+        raise UsageError(f"{name} is neither true nor false: {printable(value)!r}")
+
+    def duration(self, name: str) -> int | None:
+        """Return a duration variable in seconds, None where absent. Raises UsageError."""
+        value = self.get(name)
+        if value is None:
+            return None
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"{name} is {error}: {printable(value)!r}") from error
+
+    # Secrets' sources
+
+    def secret_variables(self, prefix: str) -> list[SecretVariable]:
+        """Return the variables set among `PREFIX`, `PREFIX_FD`, `PREFIX_FILE`, `PREFIX_COMMAND`."""
+        found = []
+        for suffix, kind in (
+            ("", "value"),
+            ("_FD", "fd"),
+            ("_FILE", "file"),
+            ("_COMMAND", "command"),
+        ):
+            content = self._secrets.get(prefix + suffix)
+            if content is not None:
+                found.append(SecretVariable(prefix + suffix, kind, content))
+        return found
+
+    def system_credentials(self, name: str) -> list[str]:
+        """Return where systemd or a container would have put a credential, likeliest first.
+
+        `name` is written with a hyphen as systemd does (`systemd.exec(5)`,
+        `$CREDENTIALS_DIRECTORY`); containers use an underscore under `/run/secrets`.
+        """
+        paths = []
+        directory = self.get("CREDENTIALS_DIRECTORY")
+        if directory and directory.startswith("/"):
+            paths.append(f"{directory}/{name}")
+        paths.append(f"/run/secrets/{name.replace('-', '_')}")
+        return paths
+
+    def program_environment(self) -> dict[str, str]:
+        """Return the environment for helper programs: no secret source, no AWS credential."""
+        return {
+            name: value
+            for name, value in self.environ.items()
+            if name not in _AWS_CREDENTIALS and not name.startswith("AWS_CONTAINER_")
+        }
+
+
+_AWS_CREDENTIALS = frozenset(
+    {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_SECURITY_TOKEN",
+    }
+)
+
+
+def _is_secret(name: str) -> bool:
+    return any(name == prefix or name.startswith(prefix + "_") for prefix in _SECRET_PREFIXES)
+
+
+def _load_config(path: str) -> ConfigFile:
+    data = read_config(path, 64 << 10)
+    if data is None:
+        return ConfigFile(path)
+    import tomllib
+
+    shown = printable(path)
+    try:
+        content = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
+    known: dict[str, type] = {
+        "backend": str,
+        "vault": str,
+        "strict": bool,
+        "prompt": str,
+        "cache_roles": bool,
+    }
+    for key, value in content.items():
+        if key not in known:
+            raise ConfigError(
+                f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
+                hint="the keys are " + ", ".join(known),
+            )
+        if type(value) is not known[key]:
+            raise ConfigError(f"{shown!r}: {key} must be a {_TYPE_WORDS[known[key]]}")
+    backend = content.get("backend")
+    if backend is not None:
+        if backend not in _BACKEND_NAMES:
+            raise ConfigError(
+                f"{shown!r} names no backend: {printable(backend, 80)!r}",
+                hint="the backend is: file",
+            )
+        content["backend"] = _BACKEND_NAMES[backend]
+    vault = content.get("vault")
+    if vault is not None and not vault.startswith(("/", "~/")):
+        raise ConfigError(f"{shown!r}: vault must be an absolute path")
+    return ConfigFile(path, **content)
+
+
+_TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

@@ -1,0 +1,202 @@
+"""What this machine remembers of a vault: its identity and the items it last saw.
+
+The vault's folder is synced and can be written by others; `trust.json` lies in the state
+directory, which is not. A vault whose identity changed, or an item older than the one seen
+before, is noticed here (`docs/format.md` §4 and §9).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filevault.digest import sha256_hex
+from filevault.errors import DamagedError, NewerFormatError, PinError
+from filevault.printable import printable
+from filevault.strictjson import dumps, loads_nested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.files import Folder
+
+_FILE = "trust.json"
+_LIMIT = 64 << 20
+_FORMAT = "filevault/1"
+_ACCEPT = "if that is meant, filevault recipients accept"
+
+
+class Pin(NamedTuple):
+    """The identity of a `file` vault."""
+
+    backend: str
+    vault: str
+    commit: str
+
+    @property
+    def digest(self) -> str:
+        """What `FILEVAULT_PIN` holds: SHA-256 over fixed lines, as 64 hex digits."""
+        lines = ("filevault-pin-1", self.backend, self.vault, self.commit)
+        return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
+
+
+class Seen(NamedTuple):
+    """What was last seen of an item."""
+
+    generation: int
+    sha256: str
+    created: str | None = None
+    created_from: str | None = None
+
+
+class Trust:
+    """The contents of `trust.json`; without a state directory nothing is remembered."""
+
+    def __init__(self, state: Folder | None) -> None:
+        self._state = state
+        self._content = self._load()
+
+    def _load(self) -> dict[str, Any]:
+        if self._state is None:
+            return {}
+        try:
+            data = self._state.read(_FILE, _LIMIT)
+        except FileNotFoundError:
+            return {}
+        what = printable(self._state.join(_FILE))
+        content = loads_nested(data, what, 3)
+        version = content.get("format")
+        if isinstance(version, str) and version != _FORMAT and version.startswith("filevault/"):
+            raise NewerFormatError(
+                f"{what} was written by a newer filevault", hint="upgrade filevault"
+            )
+        texts = (content.get(key, "") for key in ("backend", "vault", "commit", "last_slot"))
+        if version != _FORMAT or not all(isinstance(text, str) for text in texts):
+            raise self._damaged(what)
+        items = content.get("items", {})
+        if not isinstance(items, dict) or not all(isinstance(i, dict) for i in items.values()):
+            raise self._damaged(what)
+        return content
+
+    @staticmethod
+    def _damaged(what: str) -> DamagedError:
+        return DamagedError(
+            f"{what} is damaged",
+            hint=f"move it away; then compare the vault with what you expect and, {_ACCEPT}",
+        )
+
+    @property
+    def pin(self) -> Pin | None:
+        """The identity that was pinned here, None before the first use."""
+        content = self._content
+        if not content.get("vault"):
+            return None
+        return Pin(content.get("backend", ""), content["vault"], content.get("commit", ""))
+
+    @property
+    def last_slot(self) -> str | None:
+        """The keyslot that last opened the vault here."""
+        return self._content.get("last_slot") or None
+
+    def seen(self, path_name: str) -> Seen | None:
+        """Return what was last seen of an item, by its encoded name."""
+        entry = self._content.get("items", {}).get(path_name)
+        if entry is None:
+            return None
+        generation, digest = entry.get("generation"), entry.get("sha256")
+        if type(generation) is not int or type(digest) is not str:
+            return None
+        created, origin = entry.get("created"), entry.get("created_from")
+        return Seen(
+            generation,
+            digest,
+            created if isinstance(created, str) else None,
+            origin if isinstance(origin, str) else None,
+        )
+
+    def remembers_items(self) -> bool:
+        """Tell whether any item was ever seen."""
+        return bool(self._content.get("items"))
+
+    def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Apply a change to what is on disk now, so that two processes lose nothing."""
+        if self._state is None:
+            return
+        with self._state.locked():
+            content = self._load() or {"format": _FORMAT}
+            before = dumps(content)
+            change(content)
+            after = dumps(content)
+            if after != before or before == dumps({"format": _FORMAT}):
+                self._state.write(_FILE, after)
+            self._content = content
+
+    def set_pin(self, pin: Pin) -> None:
+        """Pin an identity; another vault than before starts with no memory of items."""
+
+        def change(content: dict[str, Any]) -> None:
+            if content.get("vault") != pin.vault:
+                content.pop("items", None)
+                content.pop("last_slot", None)
+            content.update(pin._asdict())
+
+        self._update(change)
+
+    def set_last_slot(self, slot: str) -> None:
+        """Remember the keyslot that opened the vault."""
+        if slot != self.last_slot:
+            self._update(lambda content: content.__setitem__("last_slot", slot))
+
+    def set_seen(self, path_name: str, seen: Seen) -> None:
+        """Remember an item as it is now."""
+        entry = {key: value for key, value in seen._asdict().items() if value is not None}
+        known = self.seen(path_name)
+        if known == seen:
+            return
+
+        def change(content: dict[str, Any]) -> None:
+            content.setdefault("items", {}).setdefault(path_name, {}).update(entry)
+
+        self._update(change)
+
+    def forget(self, path_name: str) -> None:
+        """Forget an item that was removed on purpose."""
+        if path_name in self._content.get("items", {}):
+            self._update(lambda content: content.get("items", {}).pop(path_name, None))
+
+
+def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> bool:
+    """Compare a vault's identity with the given pin, else with the local one.
+
+    Returns:
+        True if nothing is pinned yet, so that the caller should pin `actual`.
+
+    Raises:
+        PinError: if they differ, or if `strict` and there is no pin at all.
+    """
+    if given is not None:
+        if given != actual.digest:
+            raise PinError(
+                "this is not the vault that the given pin stands for",
+                hint="check that the vault was not replaced; filevault recipients list shows "
+                "the pin of the one that is there",
+            )
+        return False
+    local = trust.pin
+    if local is None:
+        if strict:
+            raise PinError(
+                "this vault has never been seen here, and --strict trusts nothing unseen",
+                hint="give its pin with --pin or FILEVAULT_PIN, or filevault recipients accept",
+            )
+        return True
+    if local.vault != actual.vault or local.backend != actual.backend:
+        raise PinError(
+            f"the vault was replaced by another one: {printable(local.vault[:8])}... is known "
+            f"here, {printable(actual.vault[:8])}... is there now",
+            hint=_ACCEPT,
+        )
+    if local.commit != actual.commit:
+        raise PinError(
+            "the vault's master key is another one than this machine knows", hint=_ACCEPT
+        )
+    return False

@@ -1,0 +1,202 @@
+"""The text inside a long-term item (`docs/format.md` §3).
+
+Line 1 is the secret, the rest `key: value`: what `pass`, gopass and browserpass show and edit.
+A rewrite replaces the lines that it must and keeps every other byte.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from filevault.credentials import AccessKey
+from filevault.errors import DamagedError, NewerFormatError, UsageError
+from filevault.times import parse_time
+
+ROTATION_FIELDS = (
+    "rotation_started",
+    "rotation_known_keys",
+    "next_aws_access_key_id",
+    "next_aws_secret_access_key",
+    "previous_aws_access_key_id",
+    "previous_aws_secret_access_key",
+)
+
+_SECRET = re.compile(r"[A-Za-z0-9/+=]{16,128}\Z", re.ASCII)
+# IAM's own pattern for an access key id: 16 to 128 word characters.
+_KEY_ID = re.compile(r"[A-Za-z0-9_]{16,128}\Z", re.ASCII)
+_LINE_END = re.compile(rb"\r?\n\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class LongTermItem(NamedTuple):
+    """What a long-term item says. Times as in the format; None where a line is missing."""
+
+    key: AccessKey
+    mfa_serial: str | None = None
+    created: str | None = None
+    created_from: str | None = None
+    path_name: str | None = None
+
+    def __repr__(self) -> str:
+        return f"LongTermItem(key={self.key!r}, created={self.created!r}, ...)"
+
+
+def check_access_key(key: AccessKey) -> None:
+    """Refuse what cannot be an IAM access key, before it is stored.
+
+    Raises:
+        UsageError: naming the part and what is wrong with it, never its value.
+    """
+    if not _KEY_ID.match(key.access_key_id):
+        raise UsageError(
+            "that is no access key id: 16 to 128 letters and digits are needed, "
+            f"these are {len(key.access_key_id)} characters",
+            hint="it looks like AKIA followed by 16 letters and digits",
+        )
+    if key.access_key_id.startswith("ASIA"):
+        raise UsageError(
+            "that is the key id of a temporary session, which expires by itself",
+            hint="store the long-term key (AKIA...) that it was made from",
+        )
+    if not _SECRET.match(key.secret_access_key):
+        raise UsageError(
+            "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed"
+        )
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Split at LF only, keeping line ends: nothing else ends a line here."""
+    return re.findall(rb"[^\n]*\n|[^\n]+", text)
+
+
+def _field(line: bytes) -> tuple[str, str] | None:
+    """Return (key, value) of a `key: value` line, None for any other line."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    key, colon, value = text.partition(":")
+    if not colon or not key or key != key.strip():
+        return None
+    return key, value.strip()
+
+
+def parse(text: bytes, what: str) -> LongTermItem:
+    """Return what an item's text says.
+
+    Args:
+        text: the plaintext.
+        what: how messages call the item.
+
+    Raises:
+        DamagedError: if a required line is missing or a rotation field stands twice.
+        NewerFormatError: if a newer filevault wrote it.
+    """
+    lines = _lines(text)
+    fields: dict[str, str] = {}
+    for line in lines[1:]:
+        pair = _field(line)
+        if pair is None:
+            continue
+        if pair[0] in fields and pair[0] in ROTATION_FIELDS:
+            raise DamagedError(f"{what} is damaged: it has two lines {pair[0]!r}")
+        fields.setdefault(*pair)
+    try:
+        secret = lines[0].decode("utf-8").strip() if lines else ""
+    except UnicodeDecodeError:
+        secret = ""
+    key_id = fields.get("aws_access_key_id", "")
+    if not secret or _CONTROL.search(secret) or not key_id or _CONTROL.search(key_id):
+        missing = "secret access key" if not secret else "line 'aws_access_key_id'"
+        raise DamagedError(f"{what} is damaged: it has no valid {missing}")
+    version, _, rest = fields.get("filevault", "1").partition(" ")
+    if version != "1":
+        raise NewerFormatError(f"{what} was written by a newer filevault", hint="upgrade filevault")
+    path_name = rest[len("name=") :] if rest.startswith("name=") else None
+    return LongTermItem(
+        AccessKey(key_id, secret),
+        fields.get("mfa_serial"),
+        _time(fields.get("created")),
+        fields.get("created_from"),
+        path_name,
+    )
+
+
+def _time(text: str | None) -> str | None:
+    """A hand-written time of another form is no reason to refuse a key."""
+    if text is None:
+        return None
+    try:
+        parse_time(text)
+    except ValueError:
+        return None
+    return text
+
+
+def compose(
+    path_name: str,
+    key: AccessKey,
+    *,
+    created: str,
+    created_from: str,
+    mfa_serial: str | None = None,
+    old: bytes = b"",
+) -> bytes:
+    """Return the text of an item for a newly stored key.
+
+    Args:
+        path_name: the encoded path without suffix, for the name line.
+        key: what to store; must have passed `check_access_key`.
+        created: `YYYY-MM-DDTHH:MM:SSZ`.
+        created_from: `iam` where that is IAM's CreateDate, else `add`.
+        mfa_serial: sets the line; None keeps the one that `old` has.
+        old: the text to rewrite: its unknown lines, comments, line ends and final newline
+            survive byte for byte, its rotation fields go.
+    """
+    check_access_key(key)
+    if mfa_serial is not None and _CONTROL.search(mfa_serial):
+        raise UsageError("an MFA serial holds no control characters")
+    wanted: dict[str, str | None] = {
+        "aws_access_key_id": key.access_key_id,
+        "mfa_serial": mfa_serial,
+        "created": created,
+        "created_from": "iam" if created_from == "iam" else None,
+        "filevault": f"1 name={path_name}",
+    }
+    if not old:
+        head = [key.secret_access_key]
+        body = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
+        return ("\n".join(head + body) + "\n").encode("utf-8")
+    lines = _lines(old)
+    end = _line_end(lines[0]) or b"\n"
+    result: list[bytes] = []
+    done: set[str] = set()
+    for line in lines[1:]:
+        pair = _field(line)
+        name = pair[0] if pair else ""
+        if name in ROTATION_FIELDS:
+            continue
+        if name not in wanted or name in done:
+            result.append(line)
+            continue
+        done.add(name)
+        value = wanted[name]
+        if value is not None:
+            result.append(f"{name}: {value}".encode() + _line_end(line))
+        elif name == "mfa_serial":
+            result.append(line)
+    added = [
+        f"{name}: {value}".encode() + end
+        for name, value in wanted.items()
+        if name not in done and value is not None
+    ]
+    first = key.secret_access_key.encode() + (
+        _line_end(lines[0]) or (end if added or result else b"")
+    )
+    return first + b"".join(added) + b"".join(result)
+
+
+def _line_end(line: bytes) -> bytes:
+    found = _LINE_END.search(line)
+    return found.group() if found else b""

@@ -1,0 +1,129 @@
+"""Item name to relative path and back (`docs/format.md` §2).
+
+The mapping is injective, so two profiles never share a file, and safe: no part of a path is
+hidden, an option, a parent folder, or something another file system or a terminal mistakes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from filevault.errors import UsageError
+from filevault.printable import printable
+
+_PART_LIMIT = 255  # bytes in a file name, on every file system that matters
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z", re.ASCII)
+_ENCODED = re.compile(
+    '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
+)
+_SEQUENCE = re.compile(r"((?:%[0-9A-F]{2})+)")
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8"))
+
+
+def _encode_part(part: str) -> str:
+    if _PLAIN.match(part):
+        return part
+    encoded = _ENCODED.sub(lambda match: _percent(match.group()), part)
+    if encoded[0] in ".-":
+        encoded = _percent(encoded[0]) + encoded[1:]
+    if encoded[-1] in " .":
+        encoded = encoded[:-1] + _percent(encoded[-1])
+    return encoded
+
+
+def _refuse(name: str, reason: str) -> UsageError:
+    return UsageError(f"{printable(name, 200)!r} cannot be the name of an item: {reason}")
+
+
+def _check(name: str) -> None:
+    if not name.isascii():
+        import unicodedata
+
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise _refuse(name, "it is not valid UTF-8") from None
+        if not unicodedata.is_normalized("NFC", name):
+            raise _refuse(name, "it is not in Unicode's normal form C")
+    if "\x00" in name:
+        raise _refuse(name, "it holds a NUL")
+    if not all(name.split("/")):
+        raise _refuse(name, "it is empty or has an empty part")
+
+
+def encode_name(name: str, suffix: str) -> str:
+    """Return the relative path of an item, with the suffix.
+
+    Raises:
+        UsageError: for a name that has no path.
+    """
+    if _PLAIN.match(name) and len(name) + len(suffix) <= _PART_LIMIT:
+        return name + suffix
+    _check(name)
+    *folders, last = name.split("/")
+    parts = []
+    for folder in folders:
+        part = _encode_part(folder)
+        if part.lower().endswith(suffix):
+            # A folder that looks like an item would be one for other tools.
+            part = part[: -len(suffix)] + "%2E" + part[len(part) - len(suffix) + 1 :]
+        parts.append(part)
+    parts.append(_encode_part(last) + suffix)
+    for part in parts:
+        if len(part.encode("utf-8")) > _PART_LIMIT:
+            raise _refuse(name, f"a part of it needs more than {_PART_LIMIT} bytes")
+    return "/".join(parts)
+
+
+def decode_path(path: str, suffix: str) -> str | None:
+    """Return the name of the item at a relative path, None if no item can lie there."""
+    if not path.endswith(suffix):
+        return None
+    encoded = path[: -len(suffix)]
+    if _PLAIN.match(encoded):
+        return encoded
+    name = _decode(encoded)
+    if name is None:
+        return None
+    try:
+        return name if encode_name(name, suffix) == path else None
+    except UsageError:
+        return None
+
+
+def _decode(encoded: str) -> str | None:
+    try:
+        return _SEQUENCE.sub(
+            lambda match: bytes.fromhex(match.group().replace("%", "")).decode("utf-8"), encoded
+        )
+    except UnicodeDecodeError:
+        return None
+
+
+def encode_session_owner(name: str) -> str:
+    """Return the name of the folder that holds a profile's sessions (`docs/format.md` §7).
+
+    Raises UsageError for a name that has none.
+    """
+    if _PLAIN.match(name) and len(name) <= _PART_LIMIT:
+        return name
+    _check(name)
+    part = _encode_part(name).replace("/", "%2F")
+    if len(part.encode("utf-8")) > _PART_LIMIT:
+        raise _refuse(name, f"it needs more than {_PART_LIMIT} bytes")
+    return part
+
+
+def decode_session_owner(part: str) -> str | None:
+    """Return the profile whose sessions lie in a folder, None if none can."""
+    name = _decode(part)
+    if name is None:
+        return None
+    try:
+        return name if encode_session_owner(name) == part else None
+    except UsageError:
+        return None

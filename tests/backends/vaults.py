@@ -1,0 +1,127 @@
+"""Vaults and secret sources for the tests of the `file` backend."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from filevault.backends import Secret, marker, slots
+from filevault.backends.kdf import KdfParameters, KdfPolicy
+from filevault.backends.passphrase import PassphraseBackend, create
+from filevault.errors import WrongPassphraseError
+from filevault.files import Folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from filevault.backends.marker import Marker
+
+CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
+PASSPHRASE = b"correct horse battery staple"
+TIME = 1795470313.0
+WHEN = "2026-11-23T21:45:13Z"
+PLENTY = 1 << 40
+
+
+class Source:
+    """Gives secrets in turn, each asked for once; the last one rejected is final."""
+
+    def __init__(self, *secrets: bytes | Secret) -> None:
+        self.secrets = [
+            Secret("passphrase", secret, "the test") if isinstance(secret, bytes) else secret
+            for secret in secrets
+        ]
+        self.asked = 0
+        self.refused = 0
+
+    def secret(self) -> Secret:
+        self.asked += 1
+        return self.secrets[self.asked - 1]
+
+    def rejected(self, secret: Secret) -> None:
+        self.refused += 1
+        if self.asked == len(self.secrets):
+            raise WrongPassphraseError(f"the {secret.kind} from {secret.origin} is wrong")
+
+
+def keyfile(text: bytes) -> Secret:
+    return Secret("keyfile", text, "the test")
+
+
+def make(
+    path: Path,
+    passphrase: bytes | None = PASSPHRASE,
+    keyfile_text: bytes | None = None,
+    parameters: KdfParameters | None = None,
+    label: str = "",
+) -> PassphraseBackend:
+    with Folder.make(str(path)) as root:
+        return create(
+            root,
+            passphrase=passphrase,
+            keyfile_text=keyfile_text,
+            policy=CHEAP,
+            parameters=parameters,
+            label=label,
+            clock=lambda: TIME,
+        )
+
+
+def reopen(
+    path: Path,
+    source: Source,
+    policy: KdfPolicy = CHEAP,
+    last_slot: str | None = None,
+    only_slot: str | None = None,
+    available: Callable[[], int] = lambda: PLENTY,
+) -> PassphraseBackend:
+    """Open a vault; its root stays open until the process ends."""
+    return PassphraseBackend.open(
+        Folder.open(str(path)),
+        source,
+        policy,
+        last_slot=last_slot,
+        only_slot=only_slot,
+        available_memory=available,
+    )
+
+
+def slot_folder(path: Path) -> Path:
+    return path / marker.FOLDER / slots.FOLDER
+
+
+def slot_files(path: Path) -> list[Path]:
+    return sorted(slot_folder(path).glob("*.slot"))
+
+
+def add_slot(
+    path: Path,
+    vault: Marker,
+    master: bytes,
+    secret: bytes,
+    parameters: KdfParameters | None = CHEAP.default,
+    label: str = "",
+) -> Path:
+    """Put one more slot into a vault and return its file."""
+    data = slots.build(
+        master, vault.vault, secret, parameters=parameters, label=label, created=WHEN
+    )
+    return put_slot(path, data)
+
+
+def put_slot(path: Path, data: bytes) -> Path:
+    """Put the bytes of a slot file into a vault under the name that they must have."""
+    folder = slot_folder(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / slots.file_name(data)
+    file.write_bytes(data)
+    return file
+
+
+def edit_line(data: bytes, **changes: object) -> bytes:
+    """Return a file with fields of its header line set anew; the body stays."""
+    line, _, body = data.partition(b"\n")
+    values: dict[str, Any] = json.loads(line)
+    values.update(changes)
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n" + body

@@ -1,0 +1,24 @@
+"""Strict stand-ins for AWS: loopback servers that refuse what AWS would refuse."""
+
+from __future__ import annotations
+
+from tests.fakes.aws import FakeAws
+from tests.fakes.calls import Call
+from tests.fakes.faults import Fault, drop, error, server_error, stall, throttle
+from tests.fakes.identities import AccessKey, MfaDevice, Role, Session, User
+
+__all__ = [
+    "AccessKey",
+    "Call",
+    "FakeAws",
+    "Fault",
+    "MfaDevice",
+    "Role",
+    "Session",
+    "User",
+    "drop",
+    "error",
+    "server_error",
+    "stall",
+    "throttle",
+]

@@ -1,0 +1,194 @@
+"""The strict fake of AWS: one loopback server, its state, its record and its faults.
+
+Every endpoint is a module of its own behind `wire.Endpoint`; this module only carries requests
+to them, one at a time, records what happened and lets faults strike.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import MappingProxyType, TracebackType
+from typing import Self
+
+from tests.fakes.calls import Call
+from tests.fakes.clock import Clock
+from tests.fakes.control import Control
+from tests.fakes.directory import Directory
+from tests.fakes.faults import Fault, Faults
+from tests.fakes.iam import Iam
+from tests.fakes.identities import Session
+from tests.fakes.queryapi import QueryApi
+from tests.fakes.refusal import Refusal
+from tests.fakes.server import LoopbackServer
+from tests.fakes.sts import Sts
+from tests.fakes.wire import Answer, Endpoint, Intent, Request
+
+
+class FakeAws:
+    """A fake of AWS, in a thread of this process between `start` and `close`, or as a context.
+
+    Users and roles are made with `add_user`, `add_role` and their kin of `Directory`.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.clock = Clock()
+        self.directory = Directory(self.clock)
+        self.faults = Faults()
+        self.sts = Sts(self.directory, self.clock)
+        self.iam = Iam(self.directory, self.clock)
+        self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
+        self.endpoints: dict[str, Endpoint] = {"/": self.query_api}
+        """By path."""
+        self.defects: list[BaseException] = []
+        """Exceptions that should not have happened: bugs of the fake."""
+        self.add_user = self.directory.add_user
+        self.add_role = self.directory.add_role
+        self.add_access_key = self.directory.add_access_key
+        self.add_mfa_device = self.directory.add_mfa_device
+        self._calls: list[Call] = []
+        self._in_flight: list[str] = []
+        self._state_lock = threading.RLock()
+        self._book_lock = threading.Lock()
+        self._control = Control(self)
+        self._server = LoopbackServer(port, self._respond, self.defects.append)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the endpoint URL for every service."""
+        return self._server.url
+
+    @property
+    def calls(self) -> list[Call]:
+        """Return the calls made so far, in the order in which they took effect."""
+        with self._book_lock:
+            return list(self._calls)
+
+    @property
+    def in_flight(self) -> list[str]:
+        """Return the actions that are being served now."""
+        with self._book_lock:
+            return list(self._in_flight)
+
+    def actions(self) -> list[str]:
+        """Return the names of the calls made so far."""
+        return [call.action for call in self.calls]
+
+    def reset_calls(self) -> None:
+        """Forget the calls made so far."""
+        with self._book_lock:
+            self._calls.clear()
+
+    def session(self, access_key_id: str) -> Session:
+        """Return the session that was given out with an access key id."""
+        return self.directory.sessions[access_key_id]
+
+    def arm(self, fault: Fault, *, action: str | None = None, nth: int = 1, times: int = 1) -> None:
+        """Let a fault strike the n-th call from now (of an action), and so many in a row."""
+        self.faults.arm(fault, action=action, nth=nth, times=times)
+
+    def delay_new_keys(self, *, seconds: float = 0.0, attempts: int = 0) -> None:
+        """Keep access keys made from now on unknown for a time, and for a number of uses."""
+        self.directory.propagation_seconds = seconds
+        self.directory.propagation_attempts = attempts
+
+    def issued_secrets(self) -> frozenset[str]:
+        """Return every secret key, session token and MFA seed ever given out."""
+        with self._state_lock:
+            return frozenset(self.directory.secrets)
+
+    def start(self) -> Self:
+        """Serve from a thread of its own."""
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="fake-aws", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop serving and end every connection and stall."""
+        self.faults.clear()
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
+        self._server.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _respond(self, request: Request) -> Answer | None:
+        if request.path.startswith("/_control/"):
+            with self._state_lock:
+                return self._control.respond(request)
+        endpoint = self.endpoints.get(request.path)
+        if endpoint is None:
+            return Answer(404, b"not found\n", "text/plain")
+        intent = endpoint.identify(request)
+        with self._book_lock:
+            self._in_flight.append(intent.action)
+        try:
+            return self._serve(endpoint, request, intent)
+        finally:
+            with self._book_lock:
+                self._in_flight.remove(intent.action)
+
+    def _serve(self, endpoint: Endpoint, request: Request, intent: Intent) -> Answer | None:
+        fault = self.faults.take(intent.action)
+        if fault is not None and fault.when == "before":
+            if fault.kind != "stall":
+                answer, outcome = self._strike(endpoint, intent, fault)
+                self._record(request, intent, outcome, None)
+                return answer
+            self.faults.wait(fault.seconds)
+        with self._state_lock:
+            answer, outcome = self._perform(endpoint, request, intent)
+            returned = answer.access_key_id if answer is not None else None
+            if fault is not None and fault.when == "after" and fault.kind != "stall":
+                answer, outcome = self._strike(endpoint, intent, fault)
+            self._record(request, intent, outcome, returned)
+        if fault is not None and fault.when == "after" and fault.kind == "stall":
+            self.faults.wait(fault.seconds)
+        return answer
+
+    def _perform(
+        self, endpoint: Endpoint, request: Request, intent: Intent
+    ) -> tuple[Answer | None, str]:
+        try:
+            return endpoint.perform(request, intent), "ok"
+        except Refusal as refusal:
+            return endpoint.refuse(intent, refusal), refusal.code
+        except Exception as defect:  # noqa: BLE001  whatever it is, a test must learn of it
+            self.defects.append(defect)
+            failure = Refusal("InternalFailure", f"defect of the fake: {defect!r}", 500)
+            return endpoint.refuse(intent, failure), failure.code
+
+    def _strike(
+        self, endpoint: Endpoint, intent: Intent, fault: Fault
+    ) -> tuple[Answer | None, str]:
+        if fault.kind == "drop":
+            return None, "dropped"
+        return endpoint.refuse(intent, Refusal(fault.code, fault.message, fault.status)), fault.code
+
+    def _record(self, request: Request, intent: Intent, outcome: str, returned: str | None) -> None:
+        call = Call(
+            intent.action,
+            MappingProxyType(dict(intent.parameters)),
+            intent.access_key_id,
+            intent.region,
+            intent.service,
+            request.header("Host"),
+            self.clock(),
+            outcome,
+            returned,
+        )
+        with self._book_lock:
+            self._calls.append(call)

@@ -1,0 +1,43 @@
+"""The same program with another clock, sleep and KDF cost: for whole-process tests only.
+
+Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
+`clock` (path of a file that holds seconds to add to the real time) and `kdf` ("cheap", the
+default, or "standard").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+if __name__ == "__main__":
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy
+from filevault.cli import main
+from filevault.cli.context import Runtime
+
+CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
+
+
+def runtime(orders: dict[str, str]) -> Runtime:
+    """Return what the orders ask for."""
+
+    def clock() -> float:
+        path = orders.get("clock")
+        if path is None:
+            return time.time()
+        with open(path, encoding="ascii") as file:
+            return time.time() + float(file.read())
+
+    return Runtime(
+        clock=clock,
+        sleep=lambda seconds: time.sleep(min(seconds, 0.01)),
+        kdf=STANDARD if orders.get("kdf") == "standard" else CHEAP,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], runtime(json.loads(os.environ.pop("LAUNCH", "{}")))))
