@@ -7,6 +7,7 @@ vault still merges (`docs/format.md` §5).
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from filevault import strictjson
-from filevault.backends import headers, kdf, keys, xaes
+from filevault.backends import headers, kdf, keys, marker, xaes
 from filevault.digest import sha256_hex
 from filevault.errors import DamagedError, LockedError, StorageError
 from filevault.printable import printable
@@ -268,3 +269,21 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
         # The exception's own text could show a part of the key.
         raise LockedError(f"{what} is damaged: it is not unpadded base64url")
     return key
+
+
+def listing(root: Folder) -> list[Slot]:
+    """Return a vault's slots as their files say, sorted by id; unreadable ones are left out.
+
+    Nothing is opened, so nothing of it is authenticated.
+    """
+    found = []
+    try:
+        with root.child(marker.FOLDER) as inner, inner.child(FOLDER) as folder:
+            for entry in folder.entries():
+                if entry.name.endswith(SUFFIX):
+                    with contextlib.suppress(FilevaultError, FileNotFoundError):
+                        data = folder.read(entry.name, MAX_FILE)
+                        found.append(parse(data, entry.name, "a keyslot"))
+    except FileNotFoundError:
+        return []
+    return found

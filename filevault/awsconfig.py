@@ -29,7 +29,7 @@ _PLAIN = re.compile(
     (?: [ \t]*+ (?:[#;].*+)?+ \n )*+
     (?: [A-Za-z0-9_.\-]++ [ \t]*+ [=:] [ \t]*+
         (?: \S.*+ \n
-            (?: [ \t]*+ (?:[#;].*+)?+ \n | [ \t]++ \S.*+ \n )*+
+            (?: [ \t].*+ \n | (?:[#;].*+)?+ \n )*+
           | \n
             (?: [ \t]*+ (?:[#;].*+)?+ \n
               | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ =
@@ -320,14 +320,14 @@ class AwsConfig:
     def _check_keys(self, spans: list[tuple[int, int]]) -> None:
         """Refuse a key that is set twice in one of the plain sections.
 
-        Sections with the same keys in the same order are checked once.
+        Sections with the same keys in the same order are checked once. Keys of the sections
+        between them may be counted to a plain one, so what looks double is read again.
         """
         text = self._text
-        if sum(end - start for start, end in spans) != len(text):
-            text = "".join([text[start:end] for start, end in spans])
         # Each section begins with the `[` of its header.
         for keys in set(" ".join(_MARGIN.findall("\n" + text.lower())).split("[")):
             words = keys.split()
             if len(set(words)) != len(words):
                 for start, end in spans:
-                    _read_blocks(self._text[start:end], self._line(start), self.path)
+                    _read_blocks(text[start:end], self._line(start), self.path)
+                return

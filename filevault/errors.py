@@ -28,6 +28,8 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ LoginRequiredError        8   a source that needs a person first
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
+├─ NotExecutableError         126   exec: the command cannot be run
+├─ CommandNotFoundError       127   exec: there is no such command
 └─ InterruptedByUserError     130   Ctrl-C
 """
 
@@ -180,6 +182,18 @@ class PinError(FilevaultError):
     """The vault is not the one that this machine, or `--pin`, knows."""
 
     exit_status = 10
+
+
+class NotExecutableError(FilevaultError):
+    """The command that `exec` was given is there, but cannot be run."""
+
+    exit_status = 126
+
+
+class CommandNotFoundError(FilevaultError):
+    """The command that `exec` was given is not there."""
+
+    exit_status = 127
 
 
 class InterruptedByUserError(FilevaultError):

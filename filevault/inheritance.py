@@ -55,8 +55,7 @@ class Inheritance:
         self.config = config
         self.name = name
         self.own = _included(config, section)
-        default = _included(config, config.profile("default"))
-        self.all = [*self.own, *(each for each in default if each not in self.own)]
+        self.all = self.own + _included(config, config.profile("default"))
 
     def find(self, key: str) -> Setting | None:
         """Return the setting that wins: the first that is not empty."""

@@ -31,6 +31,7 @@ ALIASES = {"ls": "list", "rm": "remove"}
 
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
+_CHILD = (126, 127)  # what exec says of a command that it could not run
 
 
 def entry() -> NoReturn:
@@ -76,7 +77,9 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         _report(error)
         if debug:
             _trace(error)
-        return _EXEC_FAILED if failed_exec else error.exit_status
+        return (
+            _EXEC_FAILED if failed_exec and error.exit_status not in _CHILD else error.exit_status
+        )
     except KeyboardInterrupt:
         print("filevault: interrupted", file=sys.stderr)
         return _INTERRUPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends import marker, slots
 from filevault.errors import ItemNotFoundError, StorageError
 from filevault.printable import printable
 from filevault.trust import Pin
@@ -30,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show or accept."""
     vault = context.open_unpinned()
-    pin = Pin(context.choice.backend, vault.backend.vault_id, vault.backend.commit)
+    identity = marker.read(vault.root)
+    pin = Pin(context.choice.backend, identity.vault, identity.commit)
     if args.action == "list":
         return _list(context, vault, pin)
     if vault.state is None:
@@ -52,8 +54,15 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     print(f"backend: {pin.backend}")
     print(f"id: {pin.vault}")
     print(f"pin: {pin.digest} ({state})")
-    for slot in vault.backend.slots():
-        print(f"slot: {slot}")
+    for slot in slots.listing(vault.root):
+        what = f"{slot.type}, made {slot.created}"
+        if slot.parameters is not None:
+            costs = slot.parameters
+            what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
+        if slot.master != identity.master:
+            what += ", of a former master key"
+        label = f", {printable(slot.label)!r}" if slot.label else ""
+        print(f"slot: {slot.id} ({what}{label})")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Our reader against botocore's, on the same bytes: the same profiles and values, or both refuse."""
+"""Our reader against botocore's on the same bytes: the same values, or both refuse."""
 
 from __future__ import annotations
 

@@ -215,8 +215,10 @@ def test_a_missing_inclusion_is_named_with_file_and_line() -> None:
             "p -> q -> p",
         ),
         (
-            "[profile p]\ninclude_profile = q\n[profile q]\ninclude_profile = r\n"
-            "[profile r]\ninclude_profile = q\n",
+            (
+                "[profile p]\ninclude_profile = q\n[profile q]\ninclude_profile = r\n"
+                "[profile r]\ninclude_profile = q\n"
+            ),
             "q -> r -> q",
         ),
     ],
@@ -484,7 +486,10 @@ def test_endpoint_variables_reach_every_profile_of_a_chain() -> None:
 
 @pytest.mark.parametrize("setting", ["True", "true"])
 def test_configured_endpoints_can_be_ignored(setting: str) -> None:
-    text = f"[profile p]\nendpoint_url = http://p\nservices = gone\nignore_configured_endpoint_urls = {setting}\n"
+    text = (
+        "[profile p]\nendpoint_url = http://p\nservices = gone\n"
+        f"ignore_configured_endpoint_urls = {setting}\n"
+    )
     variables = {"": "http://general", "sts": "http://sts"}
     ignoring = Overrides(endpoint_urls=variables, ignore_configured_endpoints=True)
     for profile in (
@@ -586,11 +591,11 @@ def test_empty_overrides_are_as_good_as_none() -> None:
     [
         ("tag1=value1", (("tag1", "value1"),)),
         ("a=1,b=2,c=3", (("a", "1"), ("b", "2"), ("c", "3"))),
-        (" tag1 = value1 , tag2=value2 ,tag3=value3", (("tag1", "value1"), ("tag2", "value2"), ("tag3", "value3"))),
+        (" tag1 = v1 , tag2=v2 ,tag3=v3", (("tag1", "v1"), ("tag2", "v2"), ("tag3", "v3"))),
         ("a=b=c", (("a", "b=c"),)),
         ("a=", (("a", ""),)),
     ],
-)  # fmt: skip
+)
 def test_session_tags_are_pairs(text: str, tags: tuple[tuple[str, str], ...]) -> None:
     assert resolved(f"[profile p]\nsession_tags = {text}\n").session_tags == tags
     override = Overrides(session_tags=text)
@@ -609,7 +614,7 @@ def test_session_tags_may_go_over_several_lines() -> None:
 def test_malformed_session_tags_are_refused_where_they_stand(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^session_tags in line 3 of '/h/config' "):
         resolved(f"[profile p]\nregion = r\nsession_tags = {text}\n")
-    with pytest.raises(ConfigError, match="^AWS_SESSION_TAGS "):
+    with pytest.raises(ConfigError, match=r"^AWS_SESSION_TAGS "):
         resolved("[profile p]\n", overrides=Overrides(session_tags=text))
 
 
@@ -668,9 +673,9 @@ def test_hidden_characters_are_refused_where_they_stand(key: str, value: str) ->
 
 @pytest.mark.parametrize("piece", ["a=1\n  2", "a\x1b=1"])
 def test_tags_with_hidden_characters_are_refused(piece: str) -> None:
-    with pytest.raises(ConfigError, match="^session_tags in line 2 "):
+    with pytest.raises(ConfigError, match=r"^session_tags in line 2 "):
         resolved(f"[profile p]\nsession_tags = {piece}\n")
-    with pytest.raises(ConfigError, match="^transitive_session_tags in line 2 "):
+    with pytest.raises(ConfigError, match=r"^transitive_session_tags in line 2 "):
         resolved(f"[profile p]\ntransitive_session_tags = {piece}\n")
 
 

@@ -1,0 +1,140 @@
+"""`filevault exec`: run a command with credentials, in this very process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from filevault import errors
+from filevault.cli import handout
+from filevault.cli.arguments import add_session_options, split_command
+from filevault.environment import child_environment
+from filevault.printable import printable
+from filevault.unlock import close_descriptors
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
+
+filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
+has status 125; 126 and 127 mean that the command cannot be run or is not there."""
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
+    add_session_options(parser)
+    parser.add_argument(
+        "-j", "--json", action="store_true", help="the same as export --format json"
+    )
+    parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
+
+
+def split(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split our own words from the command's."""
+    return split_command(parser, argv)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Replace this process by the command; returns only without one to run."""
+    if args.json:
+        from filevault.cli.export import print_credentials
+
+        if args.command:
+            raise errors.UsageError("--json prints credentials and runs no command")
+        return print_credentials(args, context, "json")
+    name = handout.profile_name(args.profile, context)
+    try:
+        made = handout.make_plan(args, context, name)
+    except errors.ProfileNotFoundError as error:
+        if not args.profile or not args.command:
+            raise
+        words = " ".join(printable(word, 40) for word in [name, *args.command])
+        hint = f"if {printable(name, 40)} is the command: filevault exec -- {printable(words, 80)}"
+        if error.hint:
+            hint = f"{error.hint}; {hint}"
+        raise errors.ProfileNotFoundError(error.message, hint=hint) from error
+    if args.explain:
+        for line in handout.explanation(args, context, made):
+            print(line)
+        return 0
+    command = args.command or [_shell(context)]
+    environ = context.settings.environ
+    path = _find(command[0], environ.get("PATH", _DEFAULT_PATH))
+    given = handout.hand_out(args, context, made)
+    child = child_environment(environ, given)
+    close_descriptors(context.settings)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return _replace(path, command, child)
+
+
+def _shell(context: Context) -> str:
+    if context.settings.get("AWS_VAULT"):
+        outer = printable(context.settings.environ["AWS_VAULT"])
+        raise errors.UsageError(
+            f"this is a sub-shell of filevault already, for profile {outer!r}",
+            hint="leave it with exit, or name the command to run",
+        )
+    return context.settings.get("SHELL") or "/bin/sh"
+
+
+def _find(command: str, path: str) -> str:
+    """Look a command up as execvp(3) does, before anybody is asked for anything.
+
+    Raises NotExecutableError or CommandNotFoundError.
+    """
+    shown = printable(command, 200)
+    if "/" in command:
+        candidates = [command]
+    else:
+        candidates = [os.path.join(folder or ".", command) for folder in path.split(os.pathsep)]
+    refused = None
+    for candidate in candidates:
+        try:
+            info = os.stat(candidate)
+        except OSError:
+            continue
+        if stat.S_ISREG(info.st_mode) and os.access(candidate, os.X_OK):
+            return candidate
+        refused = candidate
+    if refused is not None:
+        raise errors.NotExecutableError(f"{shown!r} cannot be executed: no permission")
+    raise errors.CommandNotFoundError(f"there is no command {shown!r}")
+
+
+def _replace(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    # Python ignores these two, and a command would inherit that (signal(7)).
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    shown = printable(command[0], 200)
+    try:
+        _execute(path, command, environment)
+    except FileNotFoundError as error:
+        # The file is there, so what is missing is the interpreter in its first line.
+        raise errors.CommandNotFoundError(
+            f"{shown!r} cannot be executed: its interpreter is missing"
+        ) from error
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise errors.NotExecutableError(f"{shown!r} cannot be executed: {reason}") from error
+
+
+def _execute(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    try:
+        os.execve(path, list(command), dict(environment))  # noqa: S606
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    # A script without a first line: execvp(3) hands it to the shell.
+    os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environment))  # noqa: S606

@@ -1,0 +1,43 @@
+"""`filevault export`: print credentials."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from filevault.cli import handout
+from filevault.cli.arguments import add_session_options
+from filevault.environment import FORMATS, export
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Print the credentials of a profile.
+
+--format json is the contract of credential_process; the others are for shells, files and
+docker run --env-file. Nothing but the credentials goes to stdout."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
+    parser.add_argument("--format", choices=FORMATS, default="env", help="default: env")
+    add_session_options(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Print the credentials, or the plan."""
+    return print_credentials(args, context, args.format)
+
+
+def print_credentials(args: argparse.Namespace, context: Context, form: str) -> int:
+    """Print in a format; `exec --json` comes here too."""
+    made = handout.make_plan(args, context, handout.profile_name(args.profile, context))
+    if args.explain:
+        for line in handout.explanation(args, context, made):
+            print(line)
+        return 0
+    sys.stdout.write(export(handout.hand_out(args, context, made), form))
+    return 0

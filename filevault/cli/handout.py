@@ -1,0 +1,220 @@
+"""From a profile's name to the credentials that a command hands out: what exec and export share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault import errors
+from filevault.environment import Handout
+from filevault.printable import printable
+from filevault.profiles import Overrides, resolve
+from filevault.providers.mfa import TokenCode
+from filevault.providers.plan import Options, Plan, plan
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.profiles import Profile
+    from filevault.sessions import SessionCache
+
+_MFA_TIMEOUT = 120.0
+
+
+def profile_name(given: str | None, context: Context) -> str:
+    """Return the profile that is meant: the argument, else `AWS_PROFILE`."""
+    name = given or context.settings.get("AWS_PROFILE")
+    if name is None:
+        raise errors.UsageError(
+            "no profile is given", hint="name one, or set AWS_PROFILE; filevault list shows them"
+        )
+    return name
+
+
+def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
+    """Resolve a profile and decide how it gets its credentials; nothing is called."""
+    profile = resolve(
+        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
+    )
+    _warn_shadowed(profile, context)
+    settings = context.settings
+    duration = args.duration
+    if duration is None:
+        duration = settings.duration("AWS_VAULT_DURATION")
+    return plan(
+        profile,
+        Options(
+            no_session=args.no_session,
+            duration=duration,
+            assume_role_ttl=settings.duration("AWS_ASSUME_ROLE_TTL"),
+            session_token_ttl=settings.duration("AWS_SESSION_TOKEN_TTL"),
+            chained_session_token_ttl=settings.duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
+        ),
+    )
+
+
+def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
+    """Carry the plan out, or find its session in the cache."""
+    from filevault.providers.build import build
+
+    settings = context.settings
+    min_ttl = args.min_ttl
+    if min_ttl is None:
+        min_ttl = settings.duration("AWS_MIN_TTL")
+    provider = build(
+        made,
+        context.vault,
+        cache(args, context),
+        _token_code(args, context),
+        context.runtime.clock,
+        refresh=args.refresh,
+        min_ttl=min_ttl,
+        cache_roles=settings.cache_roles,
+        allow_http=settings.options.allow_http,
+    )
+    credentials = provider.retrieve()
+    context.remember_slot()
+    return Handout(made.profile, credentials, made.region, made.endpoint_url)
+
+
+def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:
+    """Return the lines of `--explain`."""
+    from filevault.providers.explain import explain, kept_until
+
+    sessions = cache(args, context)
+    return explain(
+        made,
+        context.runtime.clock(),
+        until=kept_until(context.vault, None if args.refresh else sessions),
+        keeps=sessions is not None,
+        cache_roles=context.settings.cache_roles,
+    )
+
+
+def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
+    """Return where sessions are kept, None with `--no-cache` or nowhere to keep them."""
+    return None if args.no_cache else context.sessions()
+
+
+def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
+    get = context.settings.get
+    urls = {
+        service: url
+        for service, url in (
+            ("", get("AWS_ENDPOINT_URL")),
+            ("sts", get("AWS_ENDPOINT_URL_STS")),
+            ("iam", get("AWS_ENDPOINT_URL_IAM")),
+        )
+        if url
+    }
+    return Overrides(
+        region=args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
+        mfa_serial=get("AWS_MFA_SERIAL"),
+        sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
+        endpoint_urls=urls,
+        ignore_configured_endpoints=bool(
+            context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        ),
+        role_arn=get("AWS_ROLE_ARN"),
+        role_session_name=get("AWS_ROLE_SESSION_NAME"),
+        session_tags=get("AWS_SESSION_TAGS"),
+        transitive_session_tags=get("AWS_TRANSITIVE_TAGS"),
+        source_identity=get("AWS_SOURCE_IDENTITY"),
+    )
+
+
+def _warn_shadowed(profile: Profile, context: Context) -> None:
+    lowest = profile
+    while lowest.source_profile is not None:
+        lowest = lowest.source_profile
+    if lowest.shadowed:
+        context.warn(
+            f"profile {printable(lowest.name)!r} has a stored key and also "
+            f"{' and '.join(lowest.shadowed)}: the stored key is used"
+        )
+
+
+def _token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+    given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
+    return TokenCode(given, _MfaProcess(context).run, _Question(context).ask)
+
+
+def _code_from_stdin() -> str:
+    """Read one line byte by byte: what follows it belongs to the command."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 64:
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode("ascii", "replace").strip()
+
+
+class _MfaProcess:
+    """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def run(self, command: str) -> str:
+        """Return what it printed. Raises MfaError, ProgramError."""
+        from filevault import programs
+
+        result = programs.run(
+            ("/bin/sh", "-c", command),
+            self._context.settings.program_environment(),
+            origin="mfa_process",
+            timeout=_MFA_TIMEOUT,
+            terminal=True,
+        )
+        if result.status != 0:
+            reason = f": {result.complaint}" if result.complaint else ""
+            raise errors.MfaError(f"mfa_process failed with status {result.status}{reason}")
+        return result.output.decode("utf-8", "replace")
+
+
+class _Question:
+    """Asks for a code: on the terminal, or of a YubiKey."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def ask(self, serial: str, profile: str) -> str:
+        """Return a code for a device. Raises NobodyToAskError, MfaError, ProgramError."""
+        how = self._context.settings.prompt
+        if how == "ykman":
+            return self._ykman(serial)
+        if how == "none" or not self._context.prompter.present:
+            why = "--prompt none is set" if how == "none" else "there is no terminal"
+            raise errors.NobodyToAskError(
+                f"profile {printable(profile)!r} needs a code of {printable(serial)}, and {why}",
+                hint="give it with --mfa-token - on stdin, set mfa_process in the AWS config, or "
+                "run it once on a terminal: the session is kept",
+            )
+        return self._context.prompter.line(
+            f"MFA code of {printable(serial)} for {printable(profile)}: "
+        )
+
+    def _ykman(self, serial: str) -> str:
+        from filevault import programs
+
+        settings = self._context.settings
+        argv = ["ykman"]
+        device = settings.get("YKMAN_OATH_DEVICE_SERIAL")
+        if device:
+            argv += ["--device", device]
+        name = settings.get("YKMAN_OATH_CREDENTIAL_NAME") or serial
+        argv += ["oath", "accounts", "code", "--single", name]
+        result = programs.run(
+            argv,
+            settings.program_environment(),
+            origin="ykman",
+            timeout=_MFA_TIMEOUT,
+            terminal=True,
+        )
+        if result.status != 0:
+            reason = f": {result.complaint}" if result.complaint else ""
+            raise errors.MfaError(f"ykman failed with status {result.status}{reason}")
+        return result.output.decode("ascii", "replace")

@@ -1,0 +1,383 @@
+"""The plan as data: why each call, what is refused before any call, and how it is shown."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filevault.awsconfig import AwsConfig
+from filevault.errors import ConfigError, FilevaultError, NoCredentialsError, UsageError
+from filevault.profiles import Overrides, resolve
+from filevault.providers.explain import explain
+from filevault.providers.plan import Options, Plan, plan
+from filevault.providers.steps import (
+    AssumeRole,
+    Endpoint,
+    MfaRequest,
+    SessionToken,
+    StoredKey,
+    calls,
+    session_hash,
+    session_name,
+)
+
+S = "arn:aws:iam::123456789012:mfa/u"
+ROLE = "arn:aws:iam::123456789012:role/r"
+NOW = 1_795_470_313.0
+WEST = Endpoint("eu-west-1")
+
+USER_AND_ROLE = f"""
+[profile u]
+region = eu-west-1
+mfa_serial = {S}
+[profile r]
+region = eu-west-1
+source_profile = u
+role_arn = {ROLE}
+mfa_serial = {S}
+"""
+
+
+def planned(
+    config: str,
+    name: str,
+    options: Options | None = None,
+    *,
+    stored: tuple[str, ...] = ("u",),
+    overrides: Overrides | None = None,
+) -> Plan:
+    parsed = AwsConfig.parse(config.encode(), "config")
+    profile = resolve(
+        parsed, name, overrides=overrides or Overrides(), has_item=lambda each: each in stored
+    )
+    return plan(profile, options or Options())
+
+
+def refusal(config: str, name: str, options: Options | None = None) -> FilevaultError:
+    with pytest.raises(FilevaultError) as caught:
+        planned(config, name, options)
+    return caught.value
+
+
+def test_every_parameter_of_a_role_reaches_its_step() -> None:
+    config = f"""
+[profile u]
+[profile r]
+source_profile = u
+region = eu-central-1
+endpoint_url = https://sts.example.org
+sts_regional_endpoints = legacy
+role_arn = {ROLE}
+external_id = outside
+role_session_name = me@work
+duration_seconds = 1800
+mfa_serial = {S}
+mfa_process = oathtool x
+session_tags = team=blue,cost=42
+transitive_session_tags = team
+source_identity = someone
+"""
+    assert planned(config, "r").step == AssumeRole(
+        profile="r",
+        source=StoredKey("u"),
+        role_arn=ROLE,
+        duration=1800,
+        endpoint=Endpoint("eu-central-1", "https://sts.example.org", "legacy"),
+        mfa=MfaRequest(S, "oathtool x"),
+        external_id="outside",
+        session_name="me@work",
+        tags=(("team", "blue"), ("cost", "42")),
+        transitive_tags=("team",),
+        source_identity="someone",
+    )
+
+
+def test_a_session_that_is_handed_out_is_exact_only_where_a_duration_was_asked_for() -> None:
+    def first(name: str, options: Options) -> SessionToken:
+        step = calls(planned(USER_AND_ROLE, name, options).step)[0]
+        assert isinstance(step, SessionToken)
+        return step
+
+    assert first("u", Options(duration=1800)).exact
+    assert not first("u", Options()).exact
+    assert not first("u", Options(session_token_ttl=1800)).exact
+    assert not first("r", Options(duration=1800)).exact
+    assert not first("r", Options(chained_session_token_ttl=1800)).exact
+
+
+def test_an_alias_of_a_user_with_the_same_device_gets_an_exact_session() -> None:
+    config = f"{USER_AND_ROLE}[profile alias]\nsource_profile = u\nmfa_serial = {S}\n"
+    step = planned(config, "alias", Options(duration=1800)).step
+    assert isinstance(step, SessionToken)
+    assert step.exact
+
+
+def test_without_region_sts_is_asked_in_us_east_1_and_the_child_gets_none() -> None:
+    made = planned("[profile u]\n", "u")
+    assert made.region is None
+    step = made.step
+    assert isinstance(step, SessionToken)
+    assert step.endpoint == Endpoint("us-east-1")
+    assert "u: no region is set, so STS is asked in us-east-1" in made.reasons
+
+
+def test_the_child_gets_region_and_endpoint_of_the_target() -> None:
+    config = USER_AND_ROLE + "endpoint_url = https://example.org\n"
+    made = planned(config, "r", overrides=Overrides(region="ap-south-1"))
+    assert (made.region, made.endpoint_url) == ("ap-south-1", "https://example.org")
+
+
+def test_a_role_chain_may_be_very_long() -> None:
+    config = "[profile p0]\n" + "".join(
+        f"[profile p{number}]\nsource_profile = p{number - 1}\nrole_arn = {ROLE}{number}\n"
+        for number in range(1, 60)
+    )
+    step = planned(config, "p59", stored=("p0",)).step
+    assert [getattr(call, "role_arn", None) for call in calls(step)] == [
+        f"{ROLE}{number}" for number in range(1, 60)
+    ]
+    assert len(session_hash(calls(step)[-1], "00" * 32)) == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "kind", "words"),
+    [
+        ("u", Options(duration=899), UsageError, "--duration .*14m59s.*15m0s to 36h0m0s"),
+        ("u", Options(duration=129601), UsageError, "GetSessionToken takes"),
+        ("u", Options(session_token_ttl=60), ConfigError, "AWS_SESSION_TOKEN_TTL"),
+        ("r", Options(chained_session_token_ttl=200000), ConfigError, "AWS_CHAINED_SESSION_TOKEN"),
+        ("r", Options(duration=43201), UsageError, "AssumeRole takes 15m0s to 12h0m0s"),
+        ("r", Options(duration=60), UsageError, "--duration"),
+        ("r", Options(assume_role_ttl=60), ConfigError, "AWS_ASSUME_ROLE_TTL asks for 1m0s"),
+        ("short", Options(), ConfigError, "duration_seconds of short asks for 1m0s"),
+        ("long", Options(), ConfigError, "duration_seconds of long asks for 13h"),
+    ],
+)
+def test_durations_that_sts_would_refuse_are_refused_with_who_asked(
+    name: str, options: Options, kind: type[FilevaultError], words: str
+) -> None:
+    config = USER_AND_ROLE + "".join(
+        f"[profile {each}]\nsource_profile = u\nrole_arn = {ROLE}\nduration_seconds = {seconds}\n"
+        for each, seconds in (("short", 60), ("long", 46800))
+    )
+    error = refusal(config, name, options)
+    assert type(error) is kind
+    assert re.search(words, error.message), error.message
+
+
+def test_the_bounds_of_durations_themselves_are_taken() -> None:
+    for seconds in (900, 129600):
+        assert calls(planned(USER_AND_ROLE, "u", Options(duration=seconds)).step)[0].duration == (
+            seconds
+        )
+    for seconds in (900, 43200):
+        assert calls(planned(USER_AND_ROLE, "r", Options(duration=seconds)).step)[-1].duration == (
+            seconds
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("role_arn = arn:aws:iam::12:role/x", "role_arn of profile 'r'"),
+        ("role_arn = someone", "role_arn of profile 'r' is 'someone'"),
+        ("role_arn = arn:aws:iam::123456789012:user/x", "role_arn"),
+        ("external_id = x", "external_id"),
+        ("external_id = a b", "external_id"),
+        ("role_session_name = a b", "role_session_name"),
+        ("role_session_name = ж1", "role_session_name"),
+        (f"role_session_name = {'x' * 65}", "role_session_name"),
+        ("source_identity = !", "source_identity"),
+        (f"session_tags = {','.join(f'k{n}=v' for n in range(51))}", "session_tags.*51 tags"),
+        (f"session_tags = {'k' * 129}=v", "session_tags"),
+        (f"session_tags = k={'v' * 257}", "session_tags"),
+        ("mfa_serial = x", "mfa_serial"),
+        ("mfa_serial = a device", "mfa_serial"),
+    ],
+)
+def test_what_sts_would_refuse_is_refused_in_the_words_of_the_config(line: str, words: str) -> None:
+    config = f"[profile u]\n[profile r]\nsource_profile = u\n{line}\n"
+    if not line.startswith("role_arn"):
+        config += f"role_arn = {ROLE}\n"
+    error = refusal(config, "r")
+    assert isinstance(error, ConfigError)
+    assert re.search(words, error.message), error.message
+
+
+def test_a_bad_serial_of_a_user_is_refused_before_the_session() -> None:
+    assert "mfa_serial" in refusal("[profile u]\nmfa_serial = short\n", "u").message
+
+
+def test_hostile_values_are_shown_escaped() -> None:
+    error = refusal("[profile u]\n[profile r]\nsource_profile=u\nrole_arn = \x1b[2J\u202ex\n", "r")
+    assert "\x1b" not in error.message
+    assert "\u202e" not in error.message
+
+
+def test_no_key_and_no_source_says_how_to_add_one_and_that_the_credentials_file_is_none() -> None:
+    error = refusal("[profile empty]\nregion = eu-west-1\n", "empty")
+    assert isinstance(error, NoCredentialsError)
+    assert error.exit_status == 4
+    assert error.hint is not None
+    assert "filevault add empty" in error.hint
+    assert "`~/.aws/credentials` is never a source" in error.hint
+
+
+def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
+    config = f"[profile base]\n[profile r]\nsource_profile = base\nrole_arn = {ROLE}\n"
+    assert "'base'" in refusal(config, "r").message
+
+
+@pytest.mark.parametrize(
+    ("lines", "setting"),
+    [
+        ("sso_start_url = https://x.example/start", "sso_start_url"),
+        ("web_identity_token_file = /run/token", "web_identity_token_file"),
+        ("web_identity_token_process = cat x", "web_identity_token_process"),
+        ("credential_process = cat x", "credential_process"),
+        ("credential_source = Environment", "credential_source"),
+    ],
+)
+def test_a_source_that_is_not_built_in_is_named_by_its_setting(lines: str, setting: str) -> None:
+    error = refusal(f"[profile base]\n{lines}\n[profile r]\nsource_profile = base\n", "r")
+    assert isinstance(error, ConfigError)
+    assert f"takes its credentials from {setting}" in error.message
+    assert "'base'" in error.message
+
+
+def test_a_stored_key_beside_another_source_is_told() -> None:
+    made = planned("[profile u]\ncredential_process = cat x\n", "u")
+    assert "u: the stored key is used, not process" in made.reasons
+
+
+def test_the_cap_on_chained_roles_is_told() -> None:
+    config = (
+        f"{USER_AND_ROLE}[profile r2]\nsource_profile = r\nrole_arn = {ROLE}2\nmfa_serial = {S}\n"
+    )
+    made = planned(config, "r2", Options(duration=7200))
+    assert (
+        "r2: --duration (AWS_VAULT_DURATION) asks for 2h0m0s, but a role that is assumed from a "
+        "session gets an hour"
+    ) in made.reasons
+
+
+def test_every_plan_gives_a_reason_for_having_or_not_having_a_session() -> None:
+    assert planned(USER_AND_ROLE, "r").reasons == (
+        "u: a session with MFA comes first: one code serves every role",
+        "r: no second token code: the first session carries the MFA",
+    )
+    assert planned(USER_AND_ROLE, "u").reasons == (
+        "u: a session is handed out instead of the stored key",
+    )
+    assert planned(USER_AND_ROLE, "r", Options(assume_role_ttl=7200)).reasons == (
+        "u: no session: r is to last longer than the hour that a session can ask for",
+        "r: AWS_ASSUME_ROLE_TTL sets the role's duration",
+        "r: the role is assumed with MFA",
+    )
+    assert planned(USER_AND_ROLE, "u", Options(no_session=True)).reasons == (
+        "u: the stored key itself is handed out, as --no-session asks",
+    )
+
+
+def test_explain_shows_the_tree_the_calls_and_the_reasons() -> None:
+    made = planned(USER_AND_ROLE, "r")
+    kept = {"u": int(NOW) + 600}
+    lines = explain(made, NOW, until=lambda call: kept.get(call.profile))
+    assert "\n".join(lines) == (
+        f"""\
+profile r
+region eu-west-1
+  r: role {ROLE}
+  └─ u: session token
+     └─ u: stored key
+calls, in order:
+  1. GetSessionToken, 8h0m0s, MFA {S}, signed by the stored key, in eu-west-1
+     a session is kept until 2026-11-23T21:55:13Z
+  2. AssumeRole {ROLE}, 1h0m0s, no MFA, signed by the session of call 1, in eu-west-1
+     its session will be kept
+because:
+  - u: a session with MFA comes first: one code serves every role
+  - r: no second token code: the first session carries the MFA"""
+    )
+
+
+def test_explain_says_what_is_not_kept_and_what_has_no_call() -> None:
+    made = planned(USER_AND_ROLE, "r")
+    lines = explain(made, NOW, until=lambda _: None, cache_roles=False)
+    assert [line.strip() for line in lines if "kept" in line] == [
+        "its session will be kept",
+        "its session is not kept",
+    ]
+    lines = explain(made, NOW, until=lambda _: None, keeps=False)
+    assert [line.strip() for line in lines if "kept" in line] == ["its session is not kept"] * 2
+    bare = planned(USER_AND_ROLE, "u", Options(no_session=True))
+    assert "no calls: the stored long-term key itself is handed out" in explain(
+        bare, NOW, until=lambda _: None
+    )
+
+
+# What names a session
+
+TEXT = st.one_of(st.none(), st.text(max_size=8))
+ENDPOINTS = st.builds(Endpoint, st.text(max_size=8), TEXT, st.sampled_from(["regional", "legacy"]))
+MFA = st.one_of(st.none(), st.builds(MfaRequest, st.text(max_size=8)))
+TOKENS = st.builds(
+    SessionToken,
+    st.just("u"),
+    st.just(StoredKey("u")),
+    st.integers(900, 902),
+    ENDPOINTS,
+    MFA,
+    st.just(True),
+)
+PAIRS = st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=3).map(tuple)
+ROLES = st.builds(
+    AssumeRole,
+    st.just("r"),
+    st.one_of(st.just(StoredKey("u")), TOKENS),
+    st.text(max_size=4),
+    st.integers(900, 902),
+    ENDPOINTS,
+    MFA,
+    TEXT,
+    TEXT,
+    PAIRS,
+    st.lists(st.text(max_size=3), max_size=3).map(tuple),
+    TEXT,
+)
+
+
+@given(st.one_of(TOKENS, ROLES), st.one_of(TOKENS, ROLES))
+def test_two_requests_share_a_hash_only_if_they_are_the_same(
+    one: SessionToken | AssumeRole, other: SessionToken | AssumeRole
+) -> None:
+    same = session_hash(one, "0" * 64) == session_hash(other, "0" * 64)
+    assert same == (one == other)
+
+
+@given(st.one_of(TOKENS, ROLES))
+def test_another_item_file_gives_another_hash(step: SessionToken | AssumeRole) -> None:
+    assert session_hash(step, "0" * 64) != session_hash(step, "1" * 64)
+
+
+def test_a_duration_that_nobody_asked_for_and_the_mfa_program_do_not_name_a_session() -> None:
+    step = SessionToken("u", StoredKey("u"), 3600, WEST, MfaRequest(S, "one"))
+    same = step._replace(duration=28800, mfa=MfaRequest(S, "other"))
+    assert session_hash(step, "0" * 64) == session_hash(same, "0" * 64)
+    assert session_hash(step, "0" * 64) != session_hash(step._replace(exact=True), "0" * 64)
+    assert session_hash(step, "0" * 64) != session_hash(step._replace(mfa=None), "0" * 64)
+
+
+def test_an_alias_shares_the_session_of_the_key_it_uses() -> None:
+    config = "[default]\nregion = eu-west-1\n[profile u]\n[profile alias]\nsource_profile = u\n"
+    names = []
+    for profile in ("u", "alias"):
+        step = planned(config, profile).step
+        assert isinstance(step, SessionToken)
+        names.append(session_name(step, "0" * 64))
+    assert names[0] == names[1]
+    assert names[0][:2] == ("u", "get-session-token")
+    assert names[0].source == "item:u"
