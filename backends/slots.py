@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from filevault import strictjson
 from filevault.backends import headers, kdf, keys, marker, xaes
 from filevault.digest import sha256_hex
-from filevault.errors import DamagedError, LockedError, StorageError
+from filevault.errors import DamagedError, FilevaultError, LockedError, StorageError
 from filevault.printable import printable
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     identity = marker.read(vault.root)
     pin = Pin(context.choice.backend, identity.vault, identity.commit)
     if args.action == "list":
-        return _list(context, vault, pin)
+        return _list(context, vault, identity, pin)
     if vault.state is None:
         raise StorageError(
             "what is accepted could not be remembered: the state directory cannot be written",
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return _accept_all(vault, pin)
 
 
-def _list(context: Context, vault: Vault, pin: Pin) -> int:
+def _list(context: Context, vault: Vault, identity: marker.Marker, pin: Pin) -> int:
     known = vault.trust.pin
     state = "not yet known here"
     if known is not None:

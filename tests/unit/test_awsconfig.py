@@ -310,6 +310,7 @@ def test_time_stays_linear_on_hostile_text() -> None:
         "[a]\nk =\n" + " a = b\n" * 30_000 + " c\n",
         "[a]\nk = v\n" + "\n" * 200_000 + "x\n",
         "".join(f"[{i}]\nx y = 1\n" for i in range(10_000)),
+        "".join(f"[{i}]\nk{i} = 1\n[x{i}]\nx y = 1\nk{i} = 1\n" for i in range(3000)),
     ):
         start = time.perf_counter()
         with contextlib.suppress(ConfigSyntaxError):
