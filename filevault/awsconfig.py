@@ -10,8 +10,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from filevault.errors import ConfigSyntaxError
-from filevault.files import read_config
 from filevault.printable import printable
+from filevault.userfiles import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

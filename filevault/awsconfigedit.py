@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault.awsconfig import LIMIT, AwsConfig
 from filevault.errors import ConfigError
-from filevault.files import read_config, replace_file
 from filevault.printable import printable
+from filevault.userfiles import edit_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,11 +54,12 @@ def append_profile(path: str, name: str, values: Mapping[str, str]) -> None:
         ConfigSyntaxError: if the file as it is cannot be parsed.
         StorageError: if it cannot be read or written.
     """
-    shown = printable(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ConfigError(f"{shown!r} is not a regular file, so nothing can be added to it")
     added = profile_section(name, values)
-    old = read_config(path, LIMIT) or b""
+    edit_config(path, lambda old: _with_section(old, path, name, values, added), LIMIT)
+
+
+def _with_section(old: bytes, path: str, name: str, values: Mapping[str, str], added: str) -> bytes:
+    shown = printable(path)
     before = AwsConfig.parse(old, path)
     present = before.profile(name)
     if present is not None:
@@ -80,7 +80,7 @@ def append_profile(path: str, name: str, values: Mapping[str, str]) -> None:
             f"profile {printable(name)!r} cannot be written to {shown!r} so that it reads back "
             "as it was given"
         )
-    replace_file(path, new)
+    return new
 
 
 def _appendix(old: bytes, added: str) -> bytes:

@@ -14,7 +14,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, Self
 
-from filevault.errors import ConfigError, LockedError, StorageError
+from filevault.errors import LockedError, StorageError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _read_all(fd: int, limit: int) -> bytes:
+def read_all(fd: int, limit: int) -> bytes:
     """Read to the end; a file longer than `limit` gives `limit` + 1 bytes."""
     parts = []
     left = limit + 1
@@ -192,7 +192,7 @@ class Folder:
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
-            return _read_all(fd, limit)
+            return read_all(fd, limit)
         except OSError as error:
             raise storage_error(error, "read", self.join(name)) from error
         finally:
@@ -353,137 +353,3 @@ def _make_folders(path: str) -> None:
         _sync_folder(fd)
     finally:
         os.close(fd)
-
-
-def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
-    """Return a configuration file's bytes, None if there is none.
-
-    Whoever can write it decides which program runs and which account is used, so it must belong
-    to us or root and not be writable for everyone; judged on a link's target.
-
-    Raises:
-        ConfigError: if it is refused, or longer than `limit`.
-        StorageError: if it cannot be read.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise storage_error(error, "read", path) from error
-    try:
-        info = os.fstat(fd)
-        if stat.S_ISCHR(info.st_mode) and os.path.samestat(info, os.stat(os.devnull)):
-            return b""
-        shown = printable(path)
-        if not stat.S_ISREG(info.st_mode):
-            raise ConfigError(f"{shown!r} is not a regular file")
-        if info.st_uid not in (0, os.geteuid()):
-            raise ConfigError(
-                f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
-                hint=f"chown it, or check it and make a copy of your own: cp -p {shown} ...",
-            )
-        if info.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"{shown!r} is writable for every user", hint=f"chmod o-w {shown}")
-        data = _read_all(fd, limit)
-        if len(data) > limit:
-            raise ConfigError(f"{shown!r} is longer than {limit} bytes")
-        return data
-    except OSError as error:
-        raise storage_error(error, "read", path) from error
-    finally:
-        os.close(fd)
-
-
-def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytes:
-    """Return the bytes of a file that holds a secret; links are followed (Kubernetes mounts).
-
-    Nobody else may be able to read it, as ssh demands of a private key: a file of ours has no
-    group or other bits; one of root's may be readable where root put it, outside our home.
-    `provided` relaxes that for what systemd or a container runtime placed for us.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        LockedError: if it is refused, or longer than `limit`.
-    """
-    shown = printable(path)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise LockedError(f"cannot read {shown!r}: {reason}") from error
-    try:
-        info = os.fstat(fd)
-        if stat.S_ISREG(info.st_mode):
-            _check_secret(info, path, home, provided=provided)
-        elif not stat.S_ISFIFO(info.st_mode):
-            raise LockedError(f"{shown!r} is not a regular file")
-        data = _read_all(fd, limit)
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise LockedError(f"cannot read {shown!r}: {reason}") from error
-    finally:
-        os.close(fd)
-    if len(data) > limit:
-        raise LockedError(f"{shown!r} is longer than {limit} bytes, which no secret is")
-    return data
-
-
-def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:
-    ours = os.geteuid()
-    shown = printable(path)
-    if info.st_uid not in (0, ours):
-        raise LockedError(
-            f"{shown!r} belongs to user {info.st_uid}, so it is no secret of yours",
-            hint=f"chown it to yourself and chmod 600 {shown}",
-        )
-    if info.st_mode & 0o022:
-        raise LockedError(f"{shown!r} is writable for others", hint=f"chmod 600 {shown}")
-    if provided:
-        return
-    real = os.path.realpath(path)
-    at_home = real.startswith(os.path.realpath(home).rstrip("/") + "/")
-    if info.st_uid == ours:
-        if info.st_mode & 0o077:
-            raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {shown}")
-    elif at_home:
-        raise LockedError(
-            f"{shown!r} belongs to root", hint=f"chown it to yourself and chmod 600 {shown}"
-        )
-
-
-def replace_file(path: str, data: bytes) -> None:
-    """Replace a configuration file atomically, through a link to its target, keeping its mode.
-
-    A missing file is created 0600, a missing folder 0700. Raises StorageError.
-    """
-    target = os.path.realpath(path)
-    with Folder.make(os.path.dirname(target)) as folder:
-        name = os.path.basename(target)
-        try:
-            mode = stat.S_IMODE(os.stat(name, dir_fd=folder.fd).st_mode)
-        except FileNotFoundError:
-            mode = 0o600
-        except OSError as error:
-            raise storage_error(error, "write", target) from error
-        folder.write(name, data, mode)
-
-
-def check_writable(path: str) -> None:
-    """Raise StorageError unless a file could be replaced at `path`, before anybody is asked."""
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        code = errno.EROFS if _is_read_only(folder) else errno.EACCES
-        raise storage_error(OSError(code, os.strerror(code)), "write", target)
-
-
-def _is_read_only(path: str) -> bool:
-    try:
-        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-    except OSError:
-        return False

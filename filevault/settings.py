@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
-from filevault.files import read_config
 from filevault.printable import printable
 from filevault.times import parse_duration
+from filevault.userfiles import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

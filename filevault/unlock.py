@@ -21,8 +21,8 @@ from filevault.errors import (
     UsageError,
     WrongPassphraseError,
 )
-from filevault.files import read_secret
 from filevault.printable import printable
+from filevault.userfiles import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

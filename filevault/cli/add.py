@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault import errors
+from filevault.awsconfigedit import append_profile, profile_section
 from filevault.cli import init, newkey
-from filevault.files import check_writable
 from filevault.printable import printable
 from filevault.prompt import confirm
 from filevault.times import format_time
 from filevault.unlock import has_new_passphrase
+from filevault.userfiles import check_writable
 from filevault.vault.items import compose
 from filevault.vault.names import encode_name
 
@@ -114,6 +115,8 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
     if args.discard and not args.force:
         raise errors.UsageError("--discard goes with --force")
+    if not args.no_config:
+        profile_section(args.profile, {})
     if args.sdk_profile == args.profile:
         raise errors.UsageError(
             "--sdk-profile needs another name: a profile cannot be its own credential_process"
@@ -232,17 +235,13 @@ def _add_sections(args: argparse.Namespace, context: Context) -> None:
 
 
 def _append(context: Context, name: str, values: dict[str, str]) -> None:
-    from filevault.awsconfigedit import append_profile
-
     path = context.settings.aws_config_path
     try:
         append_profile(path, name, values)
     except (errors.StorageError, errors.ConfigError) as error:
         context.warn(f"the AWS config was not changed: {error.message}")
-        header = "default" if name == "default" else f"profile {printable(name)}"
-        lines = [f"[{header}]", *(f"{key} = {printable(value)}" for key, value in values.items())]
         context.say(f"add these lines to {printable(path)} yourself:")
-        for line in lines:
+        for line in profile_section(name, values).splitlines():
             context.say(f"    {line}")
     else:
         context.say(f"added profile {printable(name)} to {printable(path)}")

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from filevault.backends import create_vault, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
-from filevault.files import Folder, read_config, replace_file
+from filevault.files import Folder
 from filevault.printable import printable
 from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
+from filevault.userfiles import edit_config
 from filevault.vault.choice import VaultChoice, has_items, pinned
 
 if TYPE_CHECKING:
@@ -218,12 +219,9 @@ def _record(context: Context, made: NewVault) -> None:
     )
     if not elsewhere:
         path = settings.config_path
-        before = read_config(path) or b""
-        if before and not before.endswith(b"\n"):
-            before += b"\n"
-        line = f"vault = {json.dumps(made.root, ensure_ascii=False)}\n"
+        line = f"vault = {json.dumps(made.root, ensure_ascii=False)}\n".encode()
         try:
-            replace_file(path, before + line.encode("utf-8"))
+            edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line)
         except StorageError as error:
             context.warn(error.message)
         else:

@@ -21,6 +21,8 @@ HEADERS = st.one_of(
         name=TEXT,
         generation=st.integers(0, 2**53 - 1),
         created=st.integers(0, 2**33).map(format_time),
+        created_from=st.none(),
+        source=st.none(),
     ),
     st.builds(
         ItemHeader,
@@ -29,6 +31,7 @@ HEADERS = st.one_of(
         generation=st.integers(0, 2**53 - 1),
         created=st.integers(0, 2**33).map(format_time),
         created_from=st.sampled_from(["iam", "add", None]),
+        source=st.none(),
     ),
     st.builds(
         ItemHeader,
@@ -36,6 +39,7 @@ HEADERS = st.one_of(
         name=TEXT,
         generation=st.integers(0, 2**53 - 1),
         created=st.integers(0, 2**33).map(format_time),
+        created_from=st.none(),
         source=st.tuples(st.sampled_from(["item:", "sso:", "web:", "process:"]), TEXT).map("".join),
     ),
 )

@@ -119,19 +119,18 @@ def test_cost_at_the_bounds_is_allowed(costs: KdfParameters) -> None:
     kdf.check_bounds(costs, STANDARD, lambda: PLENTY, "it")
 
 
-def test_memory_is_bounded_by_half_of_what_there_is() -> None:
-    def allowed(memory_kib: int, available: int) -> bool:
-        try:
-            kdf.check_bounds(KdfParameters(memory_kib, 1, 1), STANDARD, lambda: available, "it")
-        except LockedError as error:
-            assert "can spare" in error.message
-            return False
-        return True
+@pytest.mark.parametrize(
+    ("memory_kib", "available"), [(262144, 524288), (65537, 131074), (65536, 0)]
+)
+def test_half_of_the_available_memory_is_allowed(memory_kib: int, available: int) -> None:
+    # The default works on the smallest machine that can run it.
+    kdf.check_bounds(KdfParameters(memory_kib, 1, 1), STANDARD, lambda: available, "it")
 
-    assert allowed(262144, 524288)
-    assert not allowed(262145, 524288)
-    assert not allowed(65537, 131073)
-    assert allowed(65536, 0)  # the default works on the smallest machine that can run it
+
+@pytest.mark.parametrize(("memory_kib", "available"), [(262145, 524288), (65537, 131073)])
+def test_more_than_half_of_the_available_memory_is_refused(memory_kib: int, available: int) -> None:
+    with pytest.raises(LockedError, match="this machine can spare"):
+        kdf.check_bounds(KdfParameters(memory_kib, 1, 1), STANDARD, lambda: available, "it")
 
 
 def test_default_cost_never_asks_for_the_available_memory() -> None:

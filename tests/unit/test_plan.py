@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filevault.aws.endpoint import Endpoint
 from filevault.awsconfig import AwsConfig
 from filevault.errors import ConfigError, FilevaultError, NoCredentialsError, UsageError
 from filevault.profiles import Overrides, resolve
@@ -15,7 +16,6 @@ from filevault.providers.explain import explain
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import (
     AssumeRole,
-    Endpoint,
     MfaRequest,
     SessionToken,
     StoredKey,
@@ -274,6 +274,7 @@ def test_every_plan_gives_a_reason_for_having_or_not_having_a_session() -> None:
     )
     assert planned(USER_AND_ROLE, "r", Options(assume_role_ttl=7200)).reasons == (
         "u: no session: r is to last longer than the hour that a session can ask for",
+        "r: no session: the role is assumed with the stored key",
         "r: AWS_ASSUME_ROLE_TTL sets the role's duration",
         "r: the role is assumed with MFA",
     )
