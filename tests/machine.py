@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = str(ROOT / "tests" / "launch.py")
-PASSPHRASE = "correct horse battery staple"  # noqa: S105
+PASSPHRASE = "correct horse battery staple"
 PATIENCE = 60.0
 
 
