@@ -38,7 +38,7 @@ _REMOVED = frozenset(
 _REMOVED_PREFIXES = ("AWS_CONTAINER_", "AWS_EC2_METADATA_")
 
 # `%` is left out for fish, `~` and `!` for every shell.
-_BARE_WORD = re.compile(r"[A-Za-z0-9_/:=.,@+-]+\Z", re.ASCII)
+_BARE_WORD = r"[A-Za-z0-9_/:=.,@+-]+\Z"
 
 
 class Handout(NamedTuple):
@@ -94,7 +94,7 @@ def child_environment(parent: Mapping[str, str], handout: Handout) -> dict[str, 
 
 
 def _posix(value: str) -> str:
-    if _BARE_WORD.match(value):
+    if re.match(_BARE_WORD, value):
         return value
     return "'" + value.replace("'", "'\\''") + "'"
 
@@ -116,7 +116,7 @@ def _env_file(handout: Handout) -> str:
 def _fish(handout: Handout) -> str:
     lines = []
     for name, value in variables(handout).items():
-        if not _BARE_WORD.match(value):
+        if not re.match(_BARE_WORD, value):
             value = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
         lines.append(f"set -gx {name} {value}\n")
     return "".join(lines)

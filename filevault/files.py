@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TEMPORARY = (".fv-", ".tmp")
 _TEMPORARY_AGE = 3600
 _LOCK_PATIENCE = 60.0
+_CHUNK = 16 << 10  # read(2) gets a buffer of the size asked for, and ours are small files
 _LINK_HINT = "only the vault's root may be a link: link that instead"
 
 
@@ -54,7 +55,7 @@ def read_all(fd: int, limit: int) -> bytes:
     parts = []
     left = limit + 1
     while left > 0:
-        part = os.read(fd, min(left, 1 << 20))
+        part = os.read(fd, min(left, _CHUNK))
         if not part:
             break
         parts.append(part)

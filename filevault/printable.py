@@ -11,7 +11,7 @@ import re
 # C0, DEL, C1; Arabic letter mark; zero-width and direction marks; line and paragraph separators,
 # embeddings and overrides; word joiner and isolates; BOM; interlinear annotation; tag characters;
 # lone surrogates.
-_HIDDEN = re.compile(
+_HIDDEN = (
     "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -37,7 +37,9 @@ def printable(text: object, limit: int | None = None) -> str:
     Control, format, direction and surrogate characters appear as backslash escapes; with a
     `limit`, longer text is cut there and ends in `...`.
     """
-    shown = _HIDDEN.sub(_escape, str(text))
+    shown = str(text)
+    if not (shown.isascii() and shown.isprintable()):
+        shown = re.sub(_HIDDEN, _escape, shown)
     if limit is not None and len(shown) > limit:
         return shown[: max(0, limit - 3)] + "..."
     return shown

@@ -362,7 +362,7 @@ def _load_config(path: str) -> ConfigFile:
                 hint="the keys are " + ", ".join(known),
             )
         if type(value) is not known[key]:
-            raise ConfigError(f"{shown!r}: {key} must be a {_TYPE_WORDS[known[key]]}")
+            raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
     backend = content.get("backend")
     if backend is not None:
         if backend not in _BACKEND_NAMES:

@@ -6,8 +6,8 @@ import re
 
 _DAY = 86400
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "w": 604800}
-_DURATION = re.compile(r"(?:(\d{1,9})(w|d|h|m|s))", re.ASCII)
-_WHOLE = re.compile(r"(?:\d{1,9}(?:w|d|h|m|s))+\Z|\d{1,9}\Z", re.ASCII)
+_DURATION = r"(\d{1,9})([wdhms])"
+_WHOLE = r"(?:\d{1,9}[wdhms])+\Z|\d{1,9}\Z"
 
 
 def format_time(seconds: float) -> str:
@@ -63,11 +63,13 @@ def parse_duration(text: str) -> int:
         ValueError: for anything else, and for more than a hundred years.
     """
     text = text.strip()
-    if not _WHOLE.match(text):
+    if not re.match(_WHOLE, text, re.ASCII):
         raise ValueError("not a duration like 30m, 1h30m, 12h, 1d or plain seconds")
     if text.isdigit():
         return int(text)
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(text))
+    seconds = sum(
+        int(number) * _UNITS[unit] for number, unit in re.findall(_DURATION, text, re.ASCII)
+    )
     if seconds > 36525 * _DAY:
         raise ValueError("longer than a hundred years")
     return seconds

@@ -12,7 +12,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from filevault import programs
 from filevault.backends import Secret
 from filevault.errors import (
     FilevaultError,
@@ -283,6 +282,8 @@ def _close(fd: int) -> None:
 
 
 def _run(source: _Source, settings: Settings) -> bytes:
+    from filevault import programs
+
     result = programs.run(
         programs.split(source.content, source.origin),
         settings.program_environment(),

@@ -11,10 +11,13 @@ from filevault.printable import printable
 FALLBACK_REGION = "us-east-1"
 """The region that STS calls of a profile without one go to."""
 
-_URL = re.compile(
-    r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?(?:/[!-~]*)?\Z", re.IGNORECASE
+# Compiled when the first URL is met: most profiles have none, and each command would pay.
+_URL = (
+    r"(https?)://(\[[0-9a-f:.]+\]|(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?)(?::(\d{1,5}))?"
+    r"(?:/[!-~]*)?\Z"
 )
-_LOOPBACK = re.compile(r"127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}\Z", re.ASCII)
+_LOOPBACK = r"(?:localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3})\Z"
+_LAST_PORT = 65535
 
 
 class Endpoint(NamedTuple):
@@ -33,14 +36,14 @@ def check_url(url: str, *, allow_http: bool) -> None:
 
     Plain http is for the loopback interface only, unless `allow_http`. Raises ConfigError.
     """
-    match = _URL.match(url)
-    if match is None:
+    match = re.match(_URL, url, re.IGNORECASE | re.ASCII)
+    if match is None or int(match.group(3) or 0) > _LAST_PORT:
         raise ConfigError(
             f"the endpoint URL {printable(url, 200)!r} is not of the form https://HOST[:PORT]",
             hint="correct endpoint_url in the AWS config, or the AWS_ENDPOINT_URL variables",
         )
     scheme, host = match.group(1).lower(), match.group(2).lower()
-    if scheme == "https" or allow_http or host in ("localhost", "[::1]") or _LOOPBACK.match(host):
+    if scheme == "https" or allow_http or re.match(_LOOPBACK, host, re.ASCII):
         return
     raise ConfigError(
         f"the endpoint URL {printable(url, 200)!r} is plain http, which shows the credentials to "

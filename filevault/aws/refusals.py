@@ -115,12 +115,19 @@ def translated(operation: str, subject: str, secrets: Sequence[str | None]) -> I
     except ClientError as error:
         raise _refusal(error.response, operation, subject, secrets) from error
     except ResponseParserError as error:
-        raise NetworkError(
-            f"the answer to {operation} for {subject} is not one of AWS's",
-            hint="a proxy or a captive portal may have answered; check endpoint_url",
-        ) from error
+        raise not_awss(operation, subject) from error
     except BotoCoreError as error:
         raise _failure(error, operation, subject, secrets) from error
+    except ValueError as error:  # an endpoint URL that botocore cannot use
+        raise _unusable(error, operation, subject, secrets) from error
+
+
+def not_awss(operation: str, subject: str) -> NetworkError:
+    """Return the error for an answer that cannot have come from AWS."""
+    return NetworkError(
+        f"the answer to {operation} for {subject} is not one of AWS's",
+        hint="a proxy or a captive portal may have answered; check endpoint_url",
+    )
 
 
 def unexpected(operation: str, subject: str) -> AwsError:
@@ -145,11 +152,11 @@ def _refusal(
 ) -> FilevaultError:
     error = response.get("Error", {})
     code = printable(_redact(str(error.get("Code", "")), secrets), 80)
-    text = _redact(str(error.get("Message", "")), secrets)
+    text = str(error.get("Message", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     why, hint = _explain(code, text, operation, status)
-    said = f"{code}: {printable(text, _TEXT_LIMIT)}" if text else code
-    reason = f"{why} ({said.rstrip(' .')})" if why else said.rstrip(" .")
+    said = f"{code}: {_shown(text, secrets)}" if text else code
+    reason = f"{why} ({said})" if why else said
     return AwsError(
         f"AWS refused {operation} for {subject}: {reason}",
         operation=operation,
@@ -171,6 +178,16 @@ def _explain(code: str, text: str, operation: str, status: object) -> tuple[str,
     return "", None
 
 
+def _shown(text: str, secrets: Sequence[str | None]) -> str:
+    return printable(_redact(text, secrets), _TEXT_LIMIT).rstrip(" .")
+
+
+def _unusable(
+    error: Exception, operation: str, subject: str, secrets: Sequence[str | None]
+) -> ConfigError:
+    return ConfigError(f"{operation} for {subject} cannot be called: {_shown(str(error), secrets)}")
+
+
 def _failure(
     error: BotoCoreError,
     operation: str,
@@ -179,9 +196,8 @@ def _failure(
 ) -> FilevaultError:
     from botocore import exceptions
 
-    text = printable(_redact(str(error), secrets), _TEXT_LIMIT).rstrip(" .")
     if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return ConfigError(f"{operation} for {subject} cannot be called: {text}")
+        return _unusable(error, operation, subject, secrets)
     url = printable(error.kwargs.get("endpoint_url") or "AWS", 200)
     hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"
     if isinstance(error, exceptions.SSLError):
@@ -197,5 +213,5 @@ def _failure(
     elif isinstance(error, exceptions.EndpointConnectionError):
         why = f"cannot connect to {url}"
     else:
-        why = text
+        why = _shown(str(error), secrets)
     return NetworkError(f"{operation} for {subject} failed: {why}", hint=hint)

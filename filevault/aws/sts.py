@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from filevault.aws.refusals import translated, unexpected
+from filevault.aws.refusals import not_awss, translated, unexpected
 from filevault.credentials import Credentials
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ def _call(
         client = clients.open("sts", endpoint, credentials)
         try:
             return getattr(client, _METHODS[operation])(**parameters)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            # botocore's parsers trust an answer of status 200 to be what the model says.
+            raise not_awss(operation, subject) from error
         finally:
             client.close()
 

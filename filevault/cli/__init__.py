@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault.cli.arguments import Parser, add_global_options, find_command, global_options
@@ -53,7 +52,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             raise UsageError(
                 f"there is no command {printable(name, 80)!r}", hint="filevault --help"
             )
-        module = import_module(f"filevault.cli.{name}")
+        module = __import__(f"filevault.cli.{name}", fromlist=["run"])
         parser = Parser(f"filevault {name}", module.DESCRIPTION)
         module.configure(parser)
         add_global_options(parser)

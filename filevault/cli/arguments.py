@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, NoReturn
 
+from filevault import __version__
 from filevault.errors import UsageError
 from filevault.printable import printable
 from filevault.settings import Options
@@ -12,6 +13,10 @@ from filevault.times import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+# Our messages are English and part of the contract; argparse's own shall not be a translation
+# among them. That it also looks for no catalogues saves a millisecond on each start.
+setattr(argparse, "_", str)  # noqa: B010 - mypy knows no such attribute
 
 _GLOBAL_WITH_VALUE = (
     "--vault",
@@ -25,6 +30,17 @@ _GLOBAL_WITH_VALUE = (
 )
 
 
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """A formatter of fixed width.
+
+    argparse makes one for each option that is declared, and one without a width imports shutil
+    to ask the terminal for it: 2 ms on each start.
+    """
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=96)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ours and whose options are never abbreviated."""
 
@@ -33,7 +49,7 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     def error(self, message: str) -> NoReturn:
@@ -97,6 +113,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         "--prompt", metavar="HOW", help="ask for MFA codes by terminal, ykman or none"
     )
     group.add_argument("--debug", action="store_true", help="tell more on stderr, never a secret")
+    group.add_argument("--version", action="version", version=f"filevault {__version__}")
 
 
 def global_options(namespace: argparse.Namespace) -> Options:

@@ -24,10 +24,10 @@ LONGEST_CHAINED_ROLE = 3600
 _TAGS = 50
 _TAG_KEY = 128
 _TAG_VALUE = 256
-_ROLE_ARN = re.compile(r"arn:[a-z0-9-]+:iam::\d{12}:role/[!-~]{1,2000}\Z", re.ASCII)
-_SERIAL = re.compile(r"[\w+=/:,.@-]{9,256}\Z", re.ASCII)
-_NAME = re.compile(r"[\w+=,.@-]{2,64}\Z", re.ASCII)
-_EXTERNAL_ID = re.compile(r"[\w+=,.@:/-]{2,1224}\Z", re.ASCII)
+_ROLE_ARN = r"arn:[a-z0-9-]+:iam::\d{12}:role/[!-~]{1,2000}\Z"
+_SERIAL = r"[\w+=/:,.@-]{9,256}\Z"
+_NAME = r"[\w+=,.@-]{2,64}\Z"
+_EXTERNAL_ID = r"[\w+=,.@:/-]{2,1224}\Z"
 
 
 class Duration(NamedTuple):
@@ -53,17 +53,19 @@ class Duration(NamedTuple):
 
 def check_serial(profile: Profile) -> None:
     """Refuse an `mfa_serial` that STS would; raises ConfigError."""
-    if profile.mfa_serial is not None and not _SERIAL.match(profile.mfa_serial):
+    if profile.mfa_serial is not None and not re.match(_SERIAL, profile.mfa_serial, re.ASCII):
         raise _refusal(profile, "mfa_serial", profile.mfa_serial, "neither an ARN nor a serial")
 
 
 def check_role(profile: Profile) -> None:
     """Refuse role parameters that STS would; raises ConfigError."""
-    if profile.role_arn is not None and not _ROLE_ARN.match(profile.role_arn):
+    if profile.role_arn is not None and not re.match(_ROLE_ARN, profile.role_arn, re.ASCII):
         raise _refusal(
             profile, "role_arn", profile.role_arn, "not of the form arn:aws:iam::ACCOUNT:role/NAME"
         )
-    if profile.external_id is not None and not _EXTERNAL_ID.match(profile.external_id):
+    if profile.external_id is not None and not re.match(
+        _EXTERNAL_ID, profile.external_id, re.ASCII
+    ):
         raise _refusal(
             profile,
             "external_id",
@@ -75,7 +77,7 @@ def check_role(profile: Profile) -> None:
         "source_identity": profile.source_identity,
     }
     for setting, value in names.items():
-        if value is not None and not _NAME.match(value):
+        if value is not None and not re.match(_NAME, value, re.ASCII):
             raise _refusal(profile, setting, value, "not 2 to 64 letters, digits or =,.@-+_")
     if len(profile.session_tags) > _TAGS:
         raise _refusal(

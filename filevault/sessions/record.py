@@ -8,7 +8,6 @@ determined it and until when it lives, and is authenticated along with the conte
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from filevault import strictjson
@@ -36,9 +35,8 @@ OPERATIONS = (
 """What a session can have come from; the first part of its file's name."""
 
 _WHAT = "a session"
-_NAME = re.compile(
-    rf"({'|'.join(OPERATIONS)})-([0-9a-f]{{32}})@(\d{{8}}T\d{{6}}Z)\.fvs\Z", re.ASCII
-)
+_HASH_LENGTH = 32
+_HEX = frozenset("0123456789abcdef")
 _BODY: dict[str, type] = {
     "Version": int,
     "AccessKeyId": str,
@@ -81,7 +79,7 @@ class Kept(NamedTuple):
 def request_hash(request: Mapping[str, object]) -> str:
     """Return the 32 hex digits that name a request: SHA-256 over its canonical JSON."""
     text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256_hex(text.encode("ascii"))[:32]
+    return sha256_hex(text.encode("ascii"))[:_HASH_LENGTH]
 
 
 def file_name(name: SessionName, expiration: int) -> str:
@@ -92,13 +90,15 @@ def file_name(name: SessionName, expiration: int) -> str:
 
 def parse_name(entry: str) -> FileName | None:
     """Take a file's name apart, None where it is no session's."""
-    match = _NAME.match(entry)
-    if match is None:
+    head, _, text = entry.removesuffix(SUFFIX).rpartition("@")
+    operation, _, digest = head.rpartition("-")
+    if not entry.endswith(SUFFIX) or operation not in OPERATIONS:
         return None
-    text = match[3]
+    if len(digest) != _HASH_LENGTH or not _HEX.issuperset(digest):
+        return None
     spread = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}"
     try:
-        return FileName(match[1], match[2], parse_time(spread))
+        return FileName(operation, digest, parse_time(spread))
     except ValueError:
         return None
 

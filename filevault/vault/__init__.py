@@ -21,7 +21,6 @@ from filevault.errors import (
 )
 from filevault.printable import printable
 from filevault.trust import Seen
-from filevault.vault.items import LongTermItem, parse
 from filevault.vault.names import encode_name
 from filevault.vault.session_key import load_session_key
 from filevault.vault.store import Store
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
+    from filevault.vault.items import LongTermItem
 
 _KIND = "credentials"
 
@@ -104,6 +104,8 @@ class Vault:
 
     def item(self, name: str) -> LongTermItem:
         """Return an item's content. Raises as `text` does."""
+        from filevault.vault.items import parse
+
         what = f"item {printable(name)!r}"
         item = parse(self.text(name), what)
         if item.path_name is not None and item.path_name != self._path_name(name):

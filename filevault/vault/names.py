@@ -13,11 +13,13 @@ from filevault.printable import printable
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\Z", re.ASCII)
-_ENCODED = re.compile(
-    '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
-)
-_SEQUENCE = re.compile(r"((?:%[0-9A-F]{2})+)")
+_ENCODED = '[%:\\\\*?"<>|\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
+_SEQUENCE = r"((?:%[0-9A-F]{2})+)"
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether a name is its own encoding at a glance, as nearly all are."""
+    return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 
 def _percent(text: str) -> str:
@@ -25,9 +27,9 @@ def _percent(text: str) -> str:
 
 
 def _encode_part(part: str) -> str:
-    if _PLAIN.match(part):
+    if _is_plain(part):
         return part
-    encoded = _ENCODED.sub(lambda match: _percent(match.group()), part)
+    encoded = re.sub(_ENCODED, lambda match: _percent(match.group()), part)
     if encoded[0] in ".-":
         encoded = _percent(encoded[0]) + encoded[1:]
     if encoded[-1] in " .":
@@ -61,7 +63,7 @@ def encode_name(name: str, suffix: str) -> str:
     Raises:
         UsageError: for a name that has no path.
     """
-    if _PLAIN.match(name) and len(name) + len(suffix) <= _PART_LIMIT:
+    if _is_plain(name) and len(name) + len(suffix) <= _PART_LIMIT:
         return name + suffix
     _check(name)
     *folders, last = name.split("/")
@@ -84,7 +86,7 @@ def decode_path(path: str, suffix: str) -> str | None:
     if not path.endswith(suffix):
         return None
     encoded = path[: -len(suffix)]
-    if _PLAIN.match(encoded):
+    if _is_plain(encoded):
         return encoded
     name = _decode(encoded)
     if name is None:
@@ -97,8 +99,10 @@ def decode_path(path: str, suffix: str) -> str | None:
 
 def _decode(encoded: str) -> str | None:
     try:
-        return _SEQUENCE.sub(
-            lambda match: bytes.fromhex(match.group().replace("%", "")).decode("utf-8"), encoded
+        return re.sub(
+            _SEQUENCE,
+            lambda match: bytes.fromhex(match.group().replace("%", "")).decode("utf-8"),
+            encoded,
         )
     except UnicodeDecodeError:
         return None
@@ -109,7 +113,7 @@ def encode_session_owner(name: str) -> str:
 
     Raises UsageError for a name that has none.
     """
-    if _PLAIN.match(name) and len(name) <= _PART_LIMIT:
+    if _is_plain(name) and len(name) <= _PART_LIMIT:
         return name
     _check(name)
     part = _encode_part(name).replace("/", "%2F")

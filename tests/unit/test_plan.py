@@ -324,7 +324,7 @@ def test_explain_says_what_is_not_kept_and_what_has_no_call() -> None:
 
 TEXT = st.one_of(st.none(), st.text(max_size=8))
 ENDPOINTS = st.builds(Endpoint, st.text(max_size=8), TEXT, st.sampled_from(["regional", "legacy"]))
-MFA = st.one_of(st.none(), st.builds(MfaRequest, st.text(max_size=8)))
+MFA = st.one_of(st.none(), st.builds(MfaRequest, st.text(max_size=8), st.none()))
 TOKENS = st.builds(
     SessionToken,
     st.just("u"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filevault.errors import ItemNotFoundError, MfaError
+from filevault.errors import ConfigError, ItemNotFoundError, MfaError
 from filevault.profiles import Overrides
 from filevault.providers.build import build
 from filevault.providers.mfa import TokenCode
@@ -244,6 +245,26 @@ def test_without_role_caching_only_the_session_below_is_kept(rig: Rig) -> None:
     rig.run("ra", cache_roles=False)
     assert rig.made() == [gst(8 * HOUR, S), role("ra", HOUR, by=1), role("ra", HOUR, by=1)]
     assert rig.kept() == [("jonsmith", "get-session-token")]
+
+
+def test_a_generated_session_name_is_one_that_sts_takes_and_new_each_time(rig: Rig) -> None:
+    for _ in range(2):
+        rig.run("ra", refresh=True)
+        rig.aws.clock.advance(1)
+    rig.run("r1")
+    names = [
+        call.parameters["RoleSessionName"] for call in rig.aws.calls if call.action == "AssumeRole"
+    ]
+    assert all(re.fullmatch(r"filevault-\d{19}", name) for name in names[:2])
+    assert names[0] != names[1]
+    assert names[2] == "work"
+
+
+def test_an_unsafe_endpoint_is_refused_before_anything_is_read_or_asked(rig: Rig) -> None:
+    overrides = Overrides(endpoint_urls={"sts": "http://10.0.0.1"})
+    with pytest.raises(ConfigError, match="plain http"):
+        rig.run("ra", overrides=overrides)
+    assert (rig.keys.read, rig.keys.opened, rig.asked) == ([], [], [])
 
 
 # Failures of the cache

@@ -1,0 +1,107 @@
+"""Vaults of a given size for the bench, made through the program's own parts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from filevault.backends import ItemHeader
+from filevault.cli.context import Context, Runtime
+from filevault.credentials import AccessKey, Credentials
+from filevault.sessions import SessionName
+from filevault.settings import Options, Settings
+from filevault.times import format_time
+from filevault.vault.items import compose
+from tests.fakes import FakeAws
+
+BIN = Path(sys.executable).parent
+PASSPHRASE = "a passphrase for the bench"
+REGION = "eu-west-1"
+
+
+class Bench:
+    """Makes users' homes; all keys are the fake's one user's."""
+
+    def __init__(self, fake: FakeAws) -> None:
+        self.fake = fake
+        self._user = fake.add_user("bench")
+
+    def long_term(self) -> dict[str, str]:
+        """Return the key as variables, for programs that are not filevault."""
+        return {
+            "AWS_ACCESS_KEY_ID": self._user.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self._user.secret_access_key,
+        }
+
+    def user(
+        self, home: Path, *, profiles: int, items: int, sessions: int, key: bool = True
+    ) -> dict[str, str]:
+        """Make a home with profiles p0, p1, ...; return its environment.
+
+        `sessions` counts cached sessions; the first is p0's own and is really obtained.
+        """
+        home.mkdir()
+        env = {
+            "HOME": str(home),
+            "PATH": f"{BIN}:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "AWS_ENDPOINT_URL": self.fake.url,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        if key:
+            env["FILEVAULT_KEY_FILE"] = str(home / "key")
+            self._run(env, "init", "--new-key-file", str(home / "key"), "--no-passphrase")
+        else:
+            env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+            self._run(env, "init")
+        (home / ".aws").mkdir()
+        (home / ".aws/config").write_text(
+            "".join(
+                f"[profile p{number}]\nregion = {REGION}\noutput = json\n"
+                f"duration_seconds = 3600\n\n"
+                for number in range(profiles)
+            ),
+            encoding="utf-8",
+        )
+        self._fill(env, items, sessions)
+        return env
+
+    def _run(self, env: dict[str, str], *argv: str) -> None:
+        subprocess.run(
+            [str(BIN / "filevault"), *argv], env=env, check=True, stdout=subprocess.DEVNULL
+        )
+
+    def _fill(self, env: dict[str, str], items: int, sessions: int) -> None:
+        context = Context(Settings.capture(Options(), dict(env)), Runtime())
+        vault = context.vault
+        secret = AccessKey(self._user.access_key_id, self._user.secret_access_key)
+        created = format_time(time.time())
+        for number in range(items):
+            name = f"p{number}"
+            text = compose(name, secret, created=created, created_from="add")
+            if number == 0 or items <= 1000:
+                vault.write(name, text, created=created, created_from="add")
+            else:
+                self._copy(context, name, text, created)
+        if sessions:
+            self._run(env, "export", "p0")
+        cache = context.sessions()
+        assert cache is not None
+        for number in range(1, sessions):
+            cache.store(
+                SessionName(f"p{number}", "get-session-token", f"{number:032x}", f"item:p{number}"),
+                Credentials("ASIA" + "X" * 16, "s" * 40, "t" * 200, int(time.time()) + 3600),
+            )
+
+    @staticmethod
+    def _copy(context: Context, name: str, text: bytes, created: str) -> None:
+        """Write an item without an fsync: 10,000 of them would take minutes."""
+        header = ItemHeader("credentials", name, int(time.time()), created, "add")
+        data = context.vault.backend.encrypt(header, text)
+        path = f"{context.vault.root.path}/{name}.fv"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, data)
+        os.close(fd)

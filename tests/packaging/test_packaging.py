@@ -1,0 +1,300 @@
+"""What is shipped: built as a release is, installed as a stranger would, and run.
+
+The tree is copied first, so that the builds see neither caches nor other tests at work. Workers
+of one run share the builds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from filevault import __version__
+from tests.fakes import FakeAws
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NAME = f"filevault-{__version__}"
+WHEEL = f"{NAME}-py3-none-any.whl"
+SDIST = f"{NAME}.tar.gz"
+CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
+PASSPHRASE = "correct horse battery staple"
+
+
+class Built(NamedTuple):
+    """A copy of the tree and what was built from it.
+
+    `first` holds sdist and wheel, both straight from the tree; `second` an sdist from another
+    copy, made later, and the wheel from that sdist. `venv` has the first wheel installed.
+    """
+
+    tree: Path
+    first: Path
+    second: Path
+    venv: Path
+
+    @property
+    def wheel_names(self) -> list[str]:
+        """The files in the wheel."""
+        with zipfile.ZipFile(self.first / WHEEL) as wheel:
+            return sorted(wheel.namelist())
+
+    @property
+    def sdist_names(self) -> list[str]:
+        """The files in the sdist, without its top folder."""
+        with tarfile.open(self.first / SDIST) as sdist:
+            return sorted(member.name.removeprefix(f"{NAME}/") for member in sdist.getmembers())
+
+
+def _run(argv: Sequence[str | Path], cwd: Path, **env: str) -> str:
+    """Run a program and return what it prints; it must succeed."""
+    done = subprocess.run(
+        argv,
+        cwd=cwd,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _copy(tree: Path) -> Path:
+    """Copy what a release is built from; every file gets the present as its time."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    sources = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    tree.mkdir(parents=True)
+    for name in ["pyproject.toml", ".gitignore", *sources]:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(
+                source, tree / name, symlinks=True, ignore=CACHES, copy_function=shutil.copy
+            )
+        else:
+            shutil.copy(source, tree / name)
+    return tree
+
+
+def _build(tree: Path, out: Path, *options: str) -> None:
+    _run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, *options, tree],
+        tree,
+        SOURCE_DATE_EPOCH="1764000000",
+    )
+
+
+def _python(venv: Path) -> Path:
+    return venv / "bin" / "python"
+
+
+def _make(folder: Path) -> None:
+    _copy(folder / "tree")
+    _build(folder / "tree", folder / "first", "--sdist", "--wheel")
+    _copy(folder / "other")
+    _build(folder / "other", folder / "second")
+    _run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], folder)
+    wheel = folder / "first" / WHEEL
+    pip = [sys.executable, "-m", "pip", "--python", _python(folder / "venv")]
+    _run([*pip, "install", "--quiet", "--disable-pip-version-check", wheel], folder)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Everything that is built, once in a run however many workers it has."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / "packaging"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = folder / "done"
+        if not done.exists():
+            assert not (folder / "tree").exists(), "building failed in another worker"
+            _make(folder)
+            done.touch()
+    return Built(folder / "tree", folder / "first", folder / "second", folder / "venv")
+
+
+def _backends_in_git() -> set[str]:
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("this is no checkout, so there is nothing to compare with")
+    listed = _run(
+        ["git", "-c", f"safe.directory={ROOT}", "ls-files", "--cached", "-z", "backends"], ROOT
+    )
+    return {name for name in listed.split("\0") if name}
+
+
+def test_the_wheel_holds_exactly_the_backends_that_git_knows(built: Built) -> None:
+    shipped = {
+        name.removeprefix("filevault/")
+        for name in built.wheel_names
+        if name.startswith("filevault/backends/")
+    }
+    assert shipped == _backends_in_git()
+
+
+def test_the_wheel_installs_nothing_beside_filevault(built: Built) -> None:
+    tops = {name.partition("/")[0] for name in built.wheel_names}
+    assert tops == {"filevault", f"{NAME}.dist-info"}
+
+
+def test_the_wheel_is_typed_and_licensed_and_has_the_console_script(built: Built) -> None:
+    names = built.wheel_names
+    assert "filevault/py.typed" in names
+    assert f"{NAME}.dist-info/licenses/LICENSE" in names
+    with zipfile.ZipFile(built.first / WHEEL) as wheel:
+        scripts = wheel.read(f"{NAME}.dist-info/entry_points.txt").decode()
+    assert "filevault = filevault.cli:entry" in scripts
+
+
+def test_neither_archive_holds_caches_or_private_files(built: Built) -> None:
+    strange = ("__pycache__", ".pyc", ".venv", ".hypothesis", ".git/", ".mypy_cache")
+    names = [*built.wheel_names, *built.sdist_names]
+    assert [name for name in names if any(part in name for part in strange)] == []
+
+
+def test_the_sdist_holds_tests_docs_and_the_backends_twice(built: Built) -> None:
+    names = set(built.sdist_names)
+    for wanted in (
+        "pyproject.toml",
+        "Makefile",
+        "README.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "LICENSE",
+        "PKG-INFO",
+        "docs/index.md",
+        "tests/demo.py",
+        "tests/vectors/vault-v1/store/.filevault/vault.json",
+        "backends/__init__.py",
+        "filevault/backends/__init__.py",
+    ):
+        assert wanted in names, wanted
+    top = {name for name in names if name.startswith("backends/")}
+    inner = {name for name in names if name.startswith("filevault/backends/")}
+    assert inner == {f"filevault/{name}" for name in top}
+
+
+def test_every_module_of_the_tree_is_in_the_wheel(built: Built) -> None:
+    wanted = {
+        path.relative_to(built.tree).as_posix()
+        for path in (built.tree / "filevault").rglob("*.py")
+        if "filevault/backends/" not in path.as_posix()
+    }
+    wanted |= {f"filevault/backends/{path.name}" for path in (built.tree / "backends").glob("*.py")}
+    assert wanted <= set(built.wheel_names)
+
+
+def test_a_wheel_from_the_sdist_is_the_wheel_from_the_tree(built: Built) -> None:
+    with zipfile.ZipFile(built.second / WHEEL) as wheel:
+        assert sorted(wheel.namelist()) == built.wheel_names
+
+
+@pytest.mark.parametrize("archive", [WHEEL, SDIST])
+def test_two_builds_are_equal_to_the_byte(built: Built, archive: str) -> None:
+    first, second = (
+        hashlib.sha256((folder / archive).read_bytes()).hexdigest()
+        for folder in (built.first, built.second)
+    )
+    assert first == second
+
+
+def test_the_installed_wheel_does_the_main_job(built: Built, aws: FakeAws, tmp_path: Path) -> None:
+    """Init, add, list and exec, by the installed script, far from the source tree."""
+    home = tmp_path / "home"
+    home.mkdir()
+    user = aws.add_user("jonsmith")
+    program = str(built.venv / "bin" / "filevault")
+    env = {
+        "HOME": str(home),
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "FILEVAULT_PASSPHRASE": PASSPHRASE,
+        "AWS_ENDPOINT_URL": aws.url,
+    }
+
+    def filevault(*argv: str, stdin: str = "") -> str:
+        done = subprocess.run(
+            [program, *argv],
+            env=env,
+            cwd=home,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, (argv, done)
+        return done.stdout
+
+    filevault("init")
+    key = f"{user.access_key_id}\n{user.secret_access_key}\n"
+    filevault("add", "work", "--stdin", "--region", "eu-west-1", stdin=key)
+    assert filevault("list", "--credentials") == "work\n"
+    given = filevault("exec", "work", "--", "/bin/sh", "-c", "echo $AWS_ACCESS_KEY_ID $AWS_REGION")
+    key_id, region = given.split()
+    assert aws.session(key_id).user is user
+    assert region == "eu-west-1"
+    assert aws.actions() == ["GetSessionToken"]
+    where = "import filevault.backends, sys; sys.stdout.write(filevault.backends.__file__)"
+    assert _run([_python(built.venv), "-c", where], home).startswith(str(built.venv))
+
+
+def _runs_in_place(built: Built, tree: Path) -> None:
+    """The program runs from `tree` by `python -m`, its own files and not the installed ones."""
+    python = _python(built.venv)
+    assert "usage: filevault" in _run([python, "-m", "filevault", "--help"], tree)
+    assert "Profile" in _run([python, "-m", "filevault", "list"], tree)
+    where = "import filevault.backends.slots as m, sys; sys.stdout.write(m.__file__)"
+    found = _run([python, "-c", where], tree, PYTHONDONTWRITEBYTECODE="1")
+    assert os.path.realpath(found).startswith(os.path.realpath(tree))
+
+
+def test_a_bare_checkout_runs(built: Built) -> None:
+    _runs_in_place(built, built.tree)
+
+
+def test_the_unpacked_sdist_runs(built: Built, tmp_path: Path) -> None:
+    with tarfile.open(built.first / SDIST) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    _runs_in_place(built, tmp_path / NAME)
+
+
+def test_the_core_dependencies_exist_for_musl(tmp_path: Path) -> None:
+    """Alpine installs it without a compiler."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--retries", "1", "--timeout", "15", "--dest", tmp_path / "wheels"),
+            *("--only-binary=:all:", "--python-version", "3.11"),
+            *("--platform", "musllinux_1_2_x86_64"),
+            *project["dependencies"],
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    unreachable = ("connection", "timed out", "temporary failure", "name resolution", "proxy")
+    if done.returncode != 0 and any(word in done.stderr.lower() for word in unreachable):
+        pytest.skip(f"the package index did not answer within {time.monotonic() - began:.0f} s")
+    assert done.returncode == 0, done.stderr
+    wheels = {path.name.partition("-")[0] for path in (tmp_path / "wheels").iterdir()}
+    assert {"argon2_cffi", "boto3", "cryptography"} <= wheels

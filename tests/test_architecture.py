@@ -1,0 +1,248 @@
+"""The house's own rules, where neither a linter nor a type checker sees them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST_MODULE = 400
+LONGEST_DOCSTRING = 12
+HEAVY = {
+    "dataclasses",
+    "datetime",
+    "importlib.metadata",
+    "inspect",
+    "logging",
+    "pathlib",
+    "subprocess",
+    "urllib",
+}
+
+
+class Module(NamedTuple):
+    """A module of the program, taken apart."""
+
+    path: str
+    text: str
+    tree: ast.Module
+
+
+def _modules() -> list[Module]:
+    found = []
+    for folder in ("filevault", "backends"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith("filevault/backends/"):  # the link, on Pythons that follow it
+                text = path.read_text(encoding="utf-8")
+                found.append(Module(name, text, ast.parse(text, name)))
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every module that is imported anywhere below a node, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.lineno
+            yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def _is_for_types_only(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _outside_functions(tree: ast.AST) -> Iterator[ast.stmt]:
+    """What runs when a module is imported; blocks for type checkers do not."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.stmt):
+            if _is_for_types_only(node):
+                continue
+            yield node
+        yield from _outside_functions(node)
+
+
+def _at_import(module: Module) -> set[str]:
+    found = set()
+    for node in _outside_functions(module.tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.update(name for name, _line in _imports(node))
+    return found
+
+
+def _within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def _attributes(module: Module, owner: str) -> Iterator[tuple[str, int]]:
+    """Every `owner.something` in a module, and what is imported from `owner` by name."""
+    for node in ast.walk(module.tree):
+        if (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == owner
+        ):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module == owner:
+            yield from ((alias.name, node.lineno) for alias in node.names)
+
+
+def test_the_walk_sees_the_whole_program() -> None:
+    paths = {module.path for module in MODULES}
+    assert {"filevault/cli/exec.py", "filevault/aws/sts.py", "backends/xaes.py"} <= paths
+    assert len(paths) > 50
+
+
+def test_layers_and_other_import_contracts_hold() -> None:
+    program = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([program, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_command_line_prints() -> None:
+    found = [
+        f"{module.path}:{node.lineno}"
+        for module in MODULES
+        if not module.path.startswith("filevault/cli/")
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Name) and node.id == "print")
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr in ("stdout", "stderr")
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "sys"
+        )
+    ]
+    assert not found
+
+
+def test_only_settings_reads_the_environment() -> None:
+    found = [
+        f"{module.path}:{line}"
+        for module in MODULES
+        if module.path != "filevault/settings.py"
+        for name, line in _attributes(module, "os")
+        if name in ("environ", "environb", "getenv", "getenvb", "putenv", "unsetenv")
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+def test_importing_a_module_loads_nothing_heavy(module: Module) -> None:
+    found = {name for name in _at_import(module) if _within(name, {"boto3", "botocore", *HEAVY})}
+    assert not found
+
+
+def test_boto_is_imported_below_filevault_aws_alone() -> None:
+    found = [
+        f"{module.path}:{line}"
+        for module in MODULES
+        if not module.path.startswith("filevault/aws/")
+        for name, line in _imports(module.tree)
+        if _within(name, {"boto3", "botocore"})
+    ]
+    assert not found
+
+
+def test_only_one_module_starts_programs() -> None:
+    starters = re.compile(r"(system|popen|fork|forkpty|spawn\w*|posix_spawn\w*|startfile)\Z")
+    found = []
+    for module in MODULES:
+        if module.path == "filevault/programs.py":
+            continue
+        for name, line in _imports(module.tree):
+            if _within(name, {"subprocess", "pty", "multiprocessing", "asyncio", "concurrent"}):
+                found.append(f"{module.path}:{line} {name}")
+        found += [
+            f"{module.path}:{line} os.{name}"
+            for name, line in _attributes(module, "os")
+            if starters.match(name)
+        ]
+    assert not found
+
+
+def test_only_exec_replaces_the_process() -> None:
+    found = {
+        module.path
+        for module in MODULES
+        for name, _line in _attributes(module, "os")
+        if name.startswith("exec")
+    }
+    assert found == {"filevault/cli/exec.py"}
+
+
+def test_no_program_is_run_through_a_shell_by_subprocess() -> None:
+    found = [
+        f"{module.path}:{node.value.lineno}"
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.keyword) and node.arg == "shell"
+    ]
+    assert not found
+
+
+def test_only_the_composition_root_opens_a_backend() -> None:
+    callers = {
+        module.path
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Name) and node.id == "open_backend"
+    }
+    assert callers == {"filevault/cli/context.py"}
+
+
+def test_backends_are_imported_by_their_installed_name() -> None:
+    found = [
+        f"{module.path}:{line}"
+        for module in MODULES
+        for name, line in _imports(module.tree)
+        if _within(name, {"backends"})
+    ]
+    assert not found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+def test_modules_stay_short(module: Module) -> None:
+    lines = module.text.count("\n")
+    assert lines <= LONGEST_MODULE
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.path)
+def test_every_module_says_in_a_few_lines_what_it_is_for(module: Module) -> None:
+    text = ast.get_docstring(module.tree)
+    assert text, "it has no docstring"
+    if module.path == "filevault/errors.py":
+        text = text.partition("\n\n")[0]  # its tree is checked against the classes elsewhere
+    assert len(text.splitlines()) <= LONGEST_DOCSTRING
+
+
+def test_nothing_is_left_for_later_in_comments() -> None:
+    marks = re.compile(r"\b(TO" r"DO|FIX" r"ME)\b")
+    places = [
+        *(ROOT / "filevault").rglob("*.py"),
+        *(ROOT / "backends").rglob("*.py"),
+        *(ROOT / "tests").rglob("*.py"),
+        *(ROOT / "docs").rglob("*.md"),
+        *ROOT.glob("*.md"),
+        ROOT / "Makefile",
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in places
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert not found

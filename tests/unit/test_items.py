@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filevault.credentials import AccessKey
+from filevault.errors import DamagedError, NewerFormatError, UsageError
+from filevault.vault.items import ROTATION_FIELDS, check_access_key, compose, parse
+
+CREATED = "2026-11-23T21:45:13Z"
+KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+OTHER = AccessKey("AKIAOTHERKEYEXAMPLE0", "0therJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL")
+
+keys = st.builds(
+    AccessKey,
+    st.from_regex(r"AKIA[A-Z2-7]{16}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9/+=]{16,128}", fullmatch=True),
+)
+OURS = ("aws_access_key_id", "mfa_serial", "created", "created_from", "filevault")
+strange_lines = st.one_of(
+    st.binary(max_size=30).filter(lambda line: b"\n" not in line and b":" not in line),
+    st.from_regex(r"(x-[a-z]{1,8}|url|otpauth|# note): ?[ -~]{0,20}", fullmatch=True).map(
+        str.encode
+    ),
+)
+
+
+def composed(key: AccessKey = KEY, old: bytes = b"", mfa_serial: str | None = None) -> bytes:
+    return compose(
+        "jonsmith", key, created=CREATED, created_from="add", mfa_serial=mfa_serial, old=old
+    )
+
+
+@given(keys, st.sampled_from(["iam", "add"]), st.none() | st.just("arn:aws:iam::1:mfa/jon"))
+def test_what_was_composed_reads_back(key: AccessKey, origin: str, serial: str | None) -> None:
+    item = parse(
+        compose("a/b", key, created=CREATED, created_from=origin, mfa_serial=serial), "item"
+    )
+    assert item.key == key
+    assert (item.created, item.mfa_serial, item.path_name) == (CREATED, serial, "a/b")
+    assert item.created_from == ("iam" if origin == "iam" else None)
+
+
+def test_the_text_is_what_the_format_shows() -> None:
+    assert composed(mfa_serial="arn:aws:iam::111122223333:mfa/jonsmith") == (
+        b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+        b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
+        b"mfa_serial: arn:aws:iam::111122223333:mfa/jonsmith\n"
+        b"created: 2026-11-23T21:45:13Z\n"
+        b"filevault: 1 name=jonsmith\n"
+    )
+
+
+@given(st.lists(strange_lines, max_size=5), st.booleans(), st.sampled_from([b"\n", b"\r\n"]))
+def test_a_rewrite_keeps_every_line_that_is_not_ours(
+    lines: list[bytes], final: bool, end: bytes
+) -> None:
+    head = composed().replace(b"\n", end).removesuffix(end)
+    old = head + b"".join(end + line for line in lines) + (end if final else b"")
+    new = composed(OTHER, old)
+    assert parse(new, "item").key == OTHER
+    kept = [line for line in re.split(rb"(?<=\n)", new) if line.strip() and not _is_ours(line)]
+    wanted = [line for line in re.split(rb"(?<=\n)", old) if line.strip() and not _is_ours(line)]
+    assert kept[1:] == wanted[1:]
+    assert new.endswith(b"\n") == old.endswith(b"\n")
+
+
+def _is_ours(line: bytes) -> bool:
+    return line.startswith(tuple(f"{name}:".encode() for name in OURS))
+
+
+@given(keys, keys)
+def test_rewriting_with_the_first_key_gives_the_first_text(one: AccessKey, two: AccessKey) -> None:
+    first = composed(one)
+    assert composed(one, composed(two, first)) == first
+
+
+@pytest.mark.parametrize("field", ROTATION_FIELDS)
+def test_a_newly_stored_key_ends_a_rotation(field: str) -> None:
+    old = composed() + f"{field}: something\nnote: stays\n".encode()
+    new = composed(OTHER, old)
+    assert field.encode() not in new
+    assert new.endswith(b"note: stays\n")
+
+
+@pytest.mark.parametrize("field", ROTATION_FIELDS)
+def test_a_rotation_field_that_stands_twice_is_damage(field: str) -> None:
+    with pytest.raises(DamagedError, match="two lines"):
+        parse(composed() + f"{field}: a\n{field}: b\n".encode(), "item")
+
+
+def test_of_other_duplicates_the_first_wins() -> None:
+    item = parse(composed() + b"aws_access_key_id: AKIAZZZZZZZZZZZZZZZZ\n", "item")
+    assert item.key == KEY
+
+
+def test_an_mfa_serial_is_kept_unless_another_is_given() -> None:
+    old = composed(mfa_serial="GAHT12345678")
+    assert parse(composed(OTHER, old), "item").mfa_serial == "GAHT12345678"
+    assert parse(composed(OTHER, old, mfa_serial="NEW123456"), "item").mfa_serial == "NEW123456"
+
+
+def test_iams_time_goes_when_a_key_of_unknown_age_replaces_it() -> None:
+    old = compose("jonsmith", KEY, created=CREATED, created_from="iam")
+    assert b"created_from" not in composed(OTHER, old)
+
+
+@pytest.mark.parametrize(
+    ("text", "missing"),
+    [
+        (b"", "secret access key"),
+        (b"\n", "secret access key"),
+        (b"\xff\xfe\naws_access_key_id: A\n", "secret access key"),
+        (b"sec\x1bret\naws_access_key_id: A\n", "aws_access_key_id"),
+        (b"secret\n", "aws_access_key_id"),
+        (b"secret\naws_access_key_id:\n", "aws_access_key_id"),
+    ],
+)
+def test_an_item_without_its_two_parts_is_damaged(text: bytes, missing: str) -> None:
+    with pytest.raises(DamagedError) as caught:
+        parse(text, "item 'x'")
+    assert missing in caught.value.message
+    assert "secret\n" not in caught.value.message
+
+
+def test_an_item_of_a_newer_filevault_is_told_apart_from_damage() -> None:
+    with pytest.raises(NewerFormatError):
+        parse(composed().replace(b"filevault: 1", b"filevault: 2"), "item")
+
+
+def test_a_hand_written_time_is_no_reason_to_refuse_a_key() -> None:
+    item = parse(composed().replace(CREATED.encode(), b"last Tuesday"), "item")
+    assert (item.key, item.created) == (KEY, None)
+
+
+@given(st.binary(max_size=400))
+def test_any_text_is_read_or_refused_cleanly(text: bytes) -> None:
+    try:
+        item = parse(text, "item")
+    except (DamagedError, NewerFormatError):
+        return
+    assert item.key.secret_access_key
+    assert item.key.secret_access_key not in repr(item)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (AccessKey("AKIA", KEY.secret_access_key), "these are 4 characters"),
+        (AccessKey("AKIAIOSFODNN7EXAMPL\n", KEY.secret_access_key), "no access key id"),
+        (AccessKey("ASIAIOSFODNN7EXAMPLE", KEY.secret_access_key), "temporary session"),
+        (AccessKey(KEY.access_key_id, "short"), "no secret access key"),
+        (AccessKey(KEY.access_key_id, "with space" * 4), "no secret access key"),
+        (AccessKey(KEY.access_key_id, KEY.secret_access_key + "\n"), "no secret access key"),
+        (AccessKey(KEY.access_key_id, "x" * 129), "no secret access key"),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused_without_being_shown(key: AccessKey, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        check_access_key(key)
+    assert key.secret_access_key not in str(caught.value)
+
+
+def test_a_serial_with_a_line_end_cannot_smuggle_in_a_field() -> None:
+    with pytest.raises(UsageError, match="control characters"):
+        composed(mfa_serial="x\naws_access_key_id: AKIAEVIL")

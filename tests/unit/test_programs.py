@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from filevault import programs
+from filevault.errors import ProgramError
+
+PATH = {"PATH": "/usr/bin:/bin"}
+
+
+def sh(script: str, **options: object) -> programs.Result:
+    settings: dict[str, object] = {"origin": "the helper", "timeout": 20.0, **options}
+    return programs.run(["/bin/sh", "-c", script], PATH, **settings)  # type: ignore[arg-type]
+
+
+def test_output_status_and_last_complaint_come_back() -> None:
+    result = sh("echo out; echo first >&2; echo 'last\x1b[31m' >&2; exit 3")
+    assert result == (3, b"out\n", "last\\x1b[31m")
+
+
+def test_output_is_not_shown() -> None:
+    assert "hunter2" not in repr(sh("echo hunter2"))
+
+
+def test_the_environment_is_the_given_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAK", "1")
+    assert sorted(sh("env").output.split()) == [b"PATH=/usr/bin:/bin", f"PWD={os.getcwd()}".encode()]
+
+
+def test_no_descriptor_is_inherited(tmp_path: Path) -> None:
+    with (tmp_path / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        assert sh("ls /proc/$$/fd").output.split() == [b"0", b"1", b"2"]
+
+
+def test_a_program_that_hangs_is_killed() -> None:
+    with pytest.raises(ProgramError, match=r"the helper did not end within 0\.2 seconds"):
+        programs.run(["/bin/sleep", "60"], PATH, origin="the helper", timeout=0.2)
+
+
+def test_a_program_that_never_stops_talking_is_refused() -> None:
+    with pytest.raises(ProgramError, match="more than 1048576 bytes"):
+        sh("head -c 1048577 /dev/zero")
+
+
+@pytest.mark.parametrize("name", ["no-such-program", "/no/such/program", "./here", "sub/here"])
+def test_a_missing_program_is_named(name: str) -> None:
+    with pytest.raises(ProgramError, match="there is no program") as caught:
+        programs.run([name], PATH, origin="the helper", timeout=1)
+    assert name in caught.value.message
+
+
+def test_what_cannot_start_says_why(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o755)
+    with pytest.raises(ProgramError, match="the helper cannot be started: no such file"):
+        programs.run([str(broken)], PATH, origin="the helper", timeout=1)
+
+
+def test_the_working_directory_is_never_searched(in_folder: Path) -> None:
+    planted = in_folder / "planted"
+    planted.write_text("#!/bin/sh\n")
+    planted.chmod(0o755)
+    assert programs.find("planted", f":.:{in_folder.name}") is None
+    assert programs.find("planted", str(in_folder)) == str(planted)
+    planted.chmod(0o644)
+    assert programs.find("planted", str(in_folder)) is None
+    assert programs.find("planted", None) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("pass show aws", ["pass", "show", "aws"]),
+        ("a 'b c' \"d e\" f\\ g", ["a", "b c", "d e", "f g"]),
+        ("echo $HOME; rm *", ["echo", "$HOME;", "rm", "*"]),
+    ],
+)
+def test_a_command_is_split_and_nothing_of_it_expanded(command: str, words: list[str]) -> None:
+    assert programs.split(command, "X") == words
+
+
+@pytest.mark.parametrize("command", ["", "   ", "secret 'unclosed", "secret \\"])
+def test_a_command_that_cannot_be_split_is_refused_without_being_shown(command: str) -> None:
+    with pytest.raises(ProgramError, match="X ") as caught:
+        programs.split(command, "X")
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,601 @@
+"""Calls to AWS: what is sent, what a refusal says, and what never reaches botocore."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filevault.aws import sts
+from filevault.aws.client import Clients
+from filevault.aws.endpoint import Endpoint, check_url
+from filevault.credentials import Credentials
+from filevault.errors import AwsError, ConfigError, FilevaultError, MfaError, NetworkError
+from filevault.providers.mfa import TokenCode
+from filevault.providers.steps import MfaRequest
+from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
+
+ARN = "arn:aws:iam::123456789012:role/admin"
+REQUEST = sts.RoleRequest(ARN, "me", 3600)
+
+
+def key_of(user: User) -> Credentials:
+    return Credentials(user.access_key_id, user.secret_access_key)
+
+
+def at(aws: FakeAws) -> Endpoint:
+    return Endpoint("eu-west-1", aws.url)
+
+
+def session(aws: FakeAws, user: User, code: str | None = None, **more: Any) -> Credentials:
+    mfa = None if code is None else sts.TokenCodeFor(more.pop("serial", user.mfa_serial), code)
+    return sts.get_session_token(
+        more.pop("clients", Clients()),
+        more.pop("endpoint", at(aws)),
+        more.pop("key", key_of(user)),
+        duration=more.pop("duration", 3600),
+        mfa=mfa,
+        subject="profile 'work'",
+    )
+
+
+def assumed(aws: FakeAws, credentials: Credentials, request: sts.RoleRequest) -> Credentials:
+    return sts.assume_role(
+        Clients(), at(aws), credentials, request, mfa=None, subject="profile 'work'"
+    )
+
+
+def refusal(kind: type[FilevaultError], aws: FakeAws, user: User, *args: Any, **more: Any) -> Any:
+    with pytest.raises(kind) as caught:
+        session(aws, user, *args, **more)
+    message = caught.value.message
+    assert "GetSessionToken" in message
+    assert "profile 'work'" in message
+    for secret in aws.issued_secrets():
+        assert secret not in message
+    return caught.value
+
+
+@pytest.fixture
+def user(aws: FakeAws) -> User:
+    return aws.add_user("someone", mfa=True)
+
+
+# What is sent and what comes back
+
+
+def test_a_session_carries_key_token_and_expiry(aws: FakeAws, user: User) -> None:
+    aws.clock.freeze()
+    got = session(aws, user, user.totp(), duration=900)
+    made = aws.session(got.access_key_id)
+    assert (got.secret_access_key, got.session_token) == (
+        made.secret_access_key,
+        made.session_token,
+    )
+    assert got.expiration == int(aws.clock()) + 900
+    assert (got.account_id, got.arn) == (None, None)
+    (call,) = aws.calls
+    assert call.region == "eu-west-1"
+    assert call.access_key_id == user.access_key_id
+    assert call.parameters["SerialNumber"] == user.mfa_serial
+
+
+def test_every_parameter_of_a_role_is_sent_and_its_identity_comes_back(
+    aws: FakeAws, user: User
+) -> None:
+    aws.add_role("admin", external_id="outside")
+    request = sts.RoleRequest(
+        ARN, "me", 1800, "outside", (("team", "blue"), ("cost", "42")), ("team",), "someone"
+    )
+    got = assumed(aws, key_of(user), request)
+    assert got.account_id == "123456789012"
+    assert got.arn == "arn:aws:sts::123456789012:assumed-role/admin/me"
+    (call,) = aws.calls
+    assert {key: value for key, value in call.parameters.items() if key != "Version"} == {
+        "RoleArn": ARN,
+        "RoleSessionName": "me",
+        "DurationSeconds": "1800",
+        "ExternalId": "outside",
+        "Tags.member.1.Key": "team",
+        "Tags.member.1.Value": "blue",
+        "Tags.member.2.Key": "cost",
+        "Tags.member.2.Value": "42",
+        "TransitiveTagKeys.member.1": "team",
+        "SourceIdentity": "someone",
+    }
+
+
+def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, user: User) -> None:
+    aws.add_role("admin")
+    assumed(aws, key_of(user), REQUEST)
+    assert set(aws.calls[0].parameters) - {"Version"} == {
+        "RoleArn",
+        "RoleSessionName",
+        "DurationSeconds",
+    }
+
+
+def test_the_caller_of_credentials_is_told(aws: FakeAws, user: User) -> None:
+    found = sts.get_caller_identity(Clients(), at(aws), session(aws, user), subject="x")
+    assert found == ("123456789012", user.arn, user.user_id)
+
+
+# Refusals
+
+
+def test_a_wrong_code_a_used_code_and_a_foreign_device_are_told_apart(
+    aws: FakeAws, user: User
+) -> None:
+    aws.clock.freeze()
+    code = user.totp()
+    session(aws, user, code)
+    used = refusal(AwsError, aws, user, code)
+    assert "was used before" in used.message
+    assert used.code == "AccessDenied"
+    assert code not in used.message.replace(aws.calls[0].host, "")
+    assert "each code works once" in used.hint
+    foreign = refusal(AwsError, aws, user, "123456", serial="arn:aws:iam::123456789012:mfa/other")
+    assert "not one of this user's" in foreign.message
+    assert "mfa_serial" in foreign.hint
+
+
+def test_an_unknown_an_inactive_key_and_a_wrong_secret_are_told(aws: FakeAws, user: User) -> None:
+    wrong = Credentials(user.access_key_id, "x" * 40)
+    mismatch = refusal(AwsError, aws, user, key=wrong)
+    assert mismatch.code == "SignatureDoesNotMatch"
+    assert "secret access key does not belong" in mismatch.message
+    unknown = refusal(AwsError, aws, user, key=Credentials("AKIAUNKNOWN", "x" * 40))
+    assert unknown.code == "InvalidClientTokenId"
+    assert "does not know the access key" in unknown.message
+    user.keys[user.access_key_id].status = "Inactive"
+    assert refusal(AwsError, aws, user).code == "InvalidClientTokenId"
+
+
+def test_a_session_cannot_be_made_of_a_session(aws: FakeAws, user: User) -> None:
+    temporary = session(aws, user)
+    assert (
+        "the stored key is a temporary one" in refusal(AwsError, aws, user, key=temporary).message
+    )
+
+
+def test_an_expired_session_is_told(aws: FakeAws, user: User) -> None:
+    temporary = session(aws, user)
+    aws.clock.advance(4000)
+    with pytest.raises(AwsError, match="the session has expired") as caught:
+        sts.get_caller_identity(Clients(), at(aws), temporary, subject="x")
+    assert caught.value.hint is not None
+    assert "--refresh" in caught.value.hint
+
+
+def test_a_role_that_does_not_trust_says_what_to_check(aws: FakeAws, user: User) -> None:
+    with pytest.raises(AwsError, match="trust policy") as caught:
+        assumed(aws, key_of(user), REQUEST)
+    assert "is not authorized to perform: sts:AssumeRole" in caught.value.message
+    assert caught.value.hint is not None
+    assert "external_id" in caught.value.hint
+
+
+def test_durations_over_the_roles_maximum_and_the_hour_of_chains_are_told(
+    aws: FakeAws, user: User
+) -> None:
+    aws.add_role("admin")
+    with pytest.raises(AwsError, match="does not allow sessions that long") as caught:
+        assumed(aws, key_of(user), REQUEST._replace(duration=7200))
+    assert "maximum" in str(caught.value.hint)
+    first = assumed(aws, key_of(user), REQUEST)
+    with pytest.raises(AwsError, match="lives an hour at most"):
+        assumed(aws, first, REQUEST._replace(duration=7200))
+
+
+def test_a_clock_that_is_wrong_is_told(aws: FakeAws, user: User) -> None:
+    aws.query_api.check_skew = True
+    aws.clock.advance(3600)
+    assert "the clock of this machine" in refusal(AwsError, aws, user).message
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("RegionDisabledException", "switched off for this region"),
+        ("PackedPolicyTooLarge", "longer than a session can carry"),
+        ("ExpiredToken", "expired"),
+        ("SomethingNew", "SomethingNew: because"),
+    ],
+)
+def test_other_refusals_keep_awss_words(aws: FakeAws, user: User, code: str, words: str) -> None:
+    aws.arm(error(code, "because."), times=5)
+    found = refusal(AwsError, aws, user)
+    assert words in found.message
+    assert not found.message.endswith(".")
+    assert (found.operation, found.code) == ("GetSessionToken", code)
+
+
+def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User) -> None:
+    aws.arm(throttle(), times=2)
+    assert session(aws, user).session_token
+    assert len(aws.calls) == 3
+    aws.arm(throttle(), times=9)
+    assert "too often" in refusal(AwsError, aws, user).message
+    aws.faults.clear()
+    aws.arm(server_error(), times=9)
+    assert "a failure of its own" in refusal(AwsError, aws, user).message
+
+
+def test_the_usual_variables_of_botocore_set_the_retries(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    aws.arm(throttle())
+    refusal(AwsError, aws, user)
+    assert len(aws.calls) == 1
+
+
+def test_what_a_server_says_is_escaped_shortened_and_rid_of_secrets(
+    aws: FakeAws, user: User
+) -> None:
+    secret = user.secret_access_key
+    text = f"look: {secret}, code 654321, \u202eevil\u0085 " + "x" * 2000
+    aws.arm(error("Hostile\u202e", text), times=5)
+    found = refusal(AwsError, aws, user, "654321")
+    assert "654321" not in found.message
+    assert "***" in found.message
+    assert "\u202e" not in found.message + found.code
+    assert "\u0085" not in found.message
+    assert len(found.message) < 700
+
+
+# The network
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """Serve one answer to everything, as a captive portal does."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            agents.append(self.headers["User-Agent"])
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    agents.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+agents: list[str] = []
+
+
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not repeat what cannot get better."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+
+@pytest.mark.usefixtures("once")
+def test_nobody_listening_is_a_network_error(aws: FakeAws, user: User) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    found = refusal(NetworkError, aws, user, endpoint=Endpoint("eu-west-1", url))
+    assert f"cannot connect to {url}" in found.message
+    assert "HTTPS_PROXY" in found.hint
+
+
+@pytest.mark.usefixtures("once")
+def test_a_name_that_does_not_exist_is_a_network_error(aws: FakeAws, user: User) -> None:
+    endpoint = Endpoint("eu-west-1", "https://sts.invalid")
+    assert "https://sts.invalid" in refusal(NetworkError, aws, user, endpoint=endpoint).message
+
+
+@pytest.mark.usefixtures("once")
+def test_a_dropped_connection_is_a_network_error(aws: FakeAws, user: User) -> None:
+    aws.arm(drop())
+    found = refusal(NetworkError, aws, user)
+    assert "closed the connection" in found.message
+
+
+@pytest.mark.usefixtures("once")
+def test_silence_ends_after_the_time_limit(aws: FakeAws, user: User) -> None:
+    aws.arm(stall(30))
+    found = refusal(NetworkError, aws, user, clients=Clients(read_timeout=0.2))
+    assert "did not answer in time" in found.message
+
+
+@pytest.mark.usefixtures("once")
+def test_a_certificate_that_is_not_accepted_is_told(aws: FakeAws, user: User) -> None:
+    url = aws.url.replace("http:", "https:")  # speaks no TLS at all
+    found = refusal(NetworkError, aws, user, endpoint=Endpoint("eu-west-1", url))
+    assert "TLS" in found.message
+    assert "AWS_CA_BUNDLE" in found.hint
+
+
+@pytest.mark.usefixtures("once")
+def test_a_proxy_that_cannot_be_reached_is_told(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    endpoint = Endpoint("eu-west-1", "https://sts.invalid")
+    assert "proxy" in refusal(NetworkError, aws, user, endpoint=endpoint).message
+
+
+@pytest.mark.usefixtures("once")
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html><body>Please sign in</body></html>"),
+        (200, b"\x1b[2J not XML"),
+        (200, b""),
+        (200, b"<a><b/></a>"),
+        (302, b"elsewhere"),
+        (404, b"not here"),
+    ],
+)
+def test_an_answer_that_is_not_awss_is_an_error_of_ours(
+    aws: FakeAws, user: User, status: int, body: bytes
+) -> None:
+    with answering(status, body) as url:
+        found = refusal(FilevaultError, aws, user, endpoint=Endpoint("eu-west-1", url))
+    assert isinstance(found, NetworkError | AwsError)
+    assert "\x1b" not in found.message
+
+
+def test_filevault_names_itself_to_aws(aws: FakeAws, user: User) -> None:
+    with answering(200, b"<x/>") as url, pytest.raises(FilevaultError):
+        session(aws, user, endpoint=Endpoint("eu-west-1", url))
+    assert "filevault/" in agents[0]
+
+
+# What botocore must not do
+
+
+def test_no_file_variable_or_profile_disturbs_or_gives_credentials(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.write_text("this is [no INI")
+    config = tmp_path / "config"
+    config.write_text(
+        "[default]\nregion = xx-bad-1\nendpoint_url = http://127.0.0.1:1\n"
+        "[profile work]\nrole_arn = arn:x\nsource_profile = nobody\nservices = s\n"
+        "[services s]\nsts =\n  endpoint_url = http://127.0.0.1:1\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(credentials))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_DEFAULT_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "other")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
+    for profile in (None, "work", "unknown"):
+        session(aws, user, clients=Clients(profile=profile))
+    assert [call.access_key_id for call in aws.calls] == [user.access_key_id] * 3
+    assert {call.region for call in aws.calls} == {"eu-west-1"}
+
+
+def test_botocores_own_settings_come_from_the_profiles_section(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile work]\nmax_attempts = 1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    aws.arm(throttle())
+    refusal(AwsError, aws, user, clients=Clients(profile="work"))
+    assert len(aws.calls) == 1
+
+
+def test_a_setting_that_botocore_cannot_use_is_a_config_error(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_RETRY_MODE", "often")
+    assert "often" in refusal(ConfigError, aws, user).message
+    monkeypatch.delenv("AWS_RETRY_MODE")
+    bad = Endpoint("not a region", aws.url)
+    assert "region" in refusal(ConfigError, aws, user, endpoint=bad).message
+    bad = Endpoint("eu-west-1", "https://-.example")
+    assert "cannot be called" in refusal(ConfigError, aws, user, endpoint=bad).message
+    bad = Endpoint("eu-west-1", None, "sometimes")
+    assert "sometimes" in refusal(ConfigError, aws, user, endpoint=bad).message
+
+
+@pytest.mark.parametrize(
+    ("region", "mode", "host"),
+    [
+        ("eu-west-1", "regional", "https://sts.eu-west-1.amazonaws.com"),
+        ("us-east-1", "regional", "https://sts.us-east-1.amazonaws.com"),
+        ("eu-west-1", "legacy", "https://sts.amazonaws.com"),
+        ("eu-south-1", "legacy", "https://sts.eu-south-1.amazonaws.com"),
+        ("cn-north-1", "regional", "https://sts.cn-north-1.amazonaws.com.cn"),
+        ("moon-north-1", "regional", "https://sts.moon-north-1.amazonaws.com"),
+    ],
+)
+def test_a_region_becomes_the_endpoint_that_botocore_knows(
+    region: str, mode: str, host: str
+) -> None:
+    seen: list[str] = []
+
+    def stop(request: Any, **_: object) -> None:
+        seen.append(request.url.rstrip("/"))
+        raise _Stopped
+
+    clients = Clients()
+    for each in ("legacy", mode):  # an earlier client's mode does not stick
+        client = clients.open("sts", Endpoint(region, None, each), Credentials("AKIA", "x"))
+        client.meta.events.register("before-send.sts", stop)
+        with pytest.raises(_Stopped):
+            client.get_caller_identity()
+        client.close()
+    assert seen[-1] == host
+
+
+class _Stopped(Exception):  # noqa: N818  nothing went wrong
+    pass
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://sts.eu-west-1.amazonaws.com",
+        "https://proxy.example:8443/sts",
+        "http://localhost:4566",
+        "http://127.0.0.1",
+        "http://127.255.0.1:65535/x",
+        "http://[::1]:4566",
+        "HTTP://LOCALHOST:4566",
+    ],
+)
+def test_https_and_loopback_are_safe(url: str) -> None:
+    check_url(url, allow_http=False)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sts.amazonaws.com",
+        "http://localhost.example.org",
+        "http://127.0.0.1.example.org",
+        "http://127.0.0.256",
+        "http://10.0.0.1",
+        "http://[::2]",
+        "http://0.0.0.0:4566",
+    ],
+)
+def test_plain_http_elsewhere_must_be_allowed(url: str) -> None:
+    with pytest.raises(ConfigError, match="plain http") as caught:
+        check_url(url, allow_http=False)
+    assert "--allow-http" in str(caught.value.hint)
+    check_url(url, allow_http=True)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "sts.amazonaws.com",
+        "ftp://localhost",
+        "http://localhost@evil.example",
+        "http://localhost:80@evil.example",
+        "http://localhost\\@evil.example",
+        "http://evil.example#@localhost",
+        "http://evil.example?@localhost",
+        "https://a b",
+        "https://x\n",
+        "http://localhost:x",
+        "https://sts.example:65536",
+        "https://a..b",
+        "https://.b",
+    ],
+)
+def test_what_is_no_plain_url_is_refused_even_where_http_is_allowed(url: str) -> None:
+    with pytest.raises(ConfigError, match="not of the form"):
+        check_url(url, allow_http=True)
+
+
+# Token codes
+
+S = MfaRequest("arn:aws:iam::123456789012:mfa/u")
+P = MfaRequest("arn:aws:iam::123456789012:mfa/u", "oathtool x")
+
+
+class Sources:
+    """Ways to a code, and a record of which were taken."""
+
+    def __init__(self, printed: str = "111111", answer: str = "222222") -> None:
+        self.taken: list[str] = []
+        self._printed = printed
+        self._answer = answer
+
+    def token_code(self, given: str | None = None) -> TokenCode:
+        return TokenCode(given, self._run, self._ask)
+
+    def _run(self, command: str) -> str:
+        self.taken.append(command)
+        return self._printed
+
+    def _ask(self, serial: str, profile: str) -> str:
+        self.taken.append(f"{profile} {serial}")
+        return self._answer
+
+
+def code_of(found: sts.TokenCodeFor | None) -> str:
+    assert found is not None
+    return found.code
+
+
+def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None:
+    sources = Sources()
+    assert code_of(sources.token_code("000000").answer(P, "u")) == "000000"
+    assert sources.taken == []
+    assert code_of(sources.token_code().answer(P, "u")) == "111111"
+    assert sources.taken == ["oathtool x"]
+    assert code_of(sources.token_code().answer(S, "u")) == "222222"
+    assert sources.taken[1:] == [f"u {S.serial}"]
+
+
+def test_no_request_asks_nobody() -> None:
+    sources = Sources()
+    assert sources.token_code("000000").answer(None, "u") is None
+    assert sources.taken == []
+
+
+def test_each_request_gets_a_code_of_its_own() -> None:
+    sources = Sources()
+    token_code = sources.token_code()
+    token_code.answer(P, "u")
+    token_code.answer(P, "u")
+    assert sources.taken == ["oathtool x"] * 2
+
+
+def test_a_given_code_serves_once_and_never_falls_back() -> None:
+    sources = Sources()
+    token_code = sources.token_code("000000")
+    token_code.answer(P, "u")
+    with pytest.raises(MfaError, match="second token code") as caught:
+        token_code.answer(P, "u")
+    assert "000000" not in caught.value.message
+    assert sources.taken == []
+
+
+@pytest.mark.parametrize("code", ["", "12345", "1234567", "12345a", "123 456", "٣٣٣٣٣٣", "-12345"])
+def test_what_is_no_code_is_refused_and_not_shown(code: str) -> None:
+    with pytest.raises(MfaError) as by_option:
+        Sources().token_code(code).answer(S, "u")
+    with pytest.raises(MfaError) as by_program:
+        Sources(printed=code).token_code().answer(P, "u")
+    with pytest.raises(MfaError) as by_person:
+        Sources(answer=code).token_code().answer(S, "u")
+    for caught in (by_option, by_program, by_person):
+        assert not code or code not in caught.value.message
+        assert "six digits" in caught.value.message
+
+
+def test_white_space_around_a_code_is_forgiven() -> None:
+    assert code_of(Sources(printed=" 123456\n").token_code().answer(P, "u")) == "123456"
+
+
+def test_a_code_is_not_shown_by_repr() -> None:
+    assert "000000" not in repr(Sources().token_code("000000").answer(S, "u"))

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from filevault.errors import DamagedError, NewerFormatError, PinError
+from filevault.files import Folder
+from filevault.trust import Pin, Seen, Trust, check_pin
+
+PIN = Pin("file", "ab" * 16, "cd" * 32)
+SEEN = Seen(1795470313, "ef" * 32, "2026-11-23T21:45:13Z", "add")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Folder]:
+    with Folder.make(str(tmp_path / "state")) as folder:
+        yield folder
+
+
+def content(state: Folder) -> dict[str, object]:
+    found: dict[str, object] = json.loads(Path(state.path, "trust.json").read_bytes())
+    return found
+
+
+def test_what_is_remembered_is_there_for_the_next_process(state: Folder) -> None:
+    trust = Trust(state)
+    assert (trust.pin, trust.last_slot, trust.seen("jon")) == (None, None, None)
+    trust.set_pin(PIN)
+    trust.set_last_slot("0123456789abcdef")
+    trust.set_seen("jon", SEEN)
+    again = Trust(state)
+    assert (again.pin, again.last_slot, again.seen("jon")) == (PIN, "0123456789abcdef", SEEN)
+    assert again.remembers_items()
+
+
+def test_the_pins_digest_is_over_fixed_lines() -> None:
+    import hashlib
+
+    text = f"filevault-pin-1\nfile\n{PIN.vault}\n{PIN.commit}\n"
+    assert PIN.digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_another_vault_starts_without_memory_of_items(state: Folder) -> None:
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    trust.set_seen("jon", SEEN)
+    trust.set_last_slot("0123456789abcdef")
+    trust.set_pin(PIN._replace(commit="00" * 32))
+    assert trust.seen("jon") == SEEN
+    trust.set_pin(PIN._replace(vault="00" * 16))
+    assert (trust.seen("jon"), trust.last_slot, trust.remembers_items()) == (None, None, False)
+
+
+def test_two_processes_lose_nothing_of_each_other(state: Folder) -> None:
+    one, other = Trust(state), Trust(state)
+    one.set_seen("a", SEEN)
+    other.set_seen("b", SEEN)
+    assert Trust(state).seen("a") == Trust(state).seen("b") == SEEN
+
+
+def test_many_at_once_lose_nothing(state: Folder) -> None:
+    def remember(number: int) -> None:
+        with Folder.open(state.path) as folder:
+            Trust(folder).set_seen(f"item-{number}", SEEN)
+
+    threads = [threading.Thread(target=remember, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(content(state)["items"]) == 8  # type: ignore[arg-type]
+
+
+def test_a_key_of_a_newer_minor_version_is_kept(state: Folder) -> None:
+    Trust(state).set_pin(PIN)
+    extended = {**content(state), "future": {"a": 1}}
+    Path(state.path, "trust.json").write_text(json.dumps(extended))
+    Trust(state).set_last_slot("0123456789abcdef")
+    assert content(state)["future"] == {"a": 1}
+
+
+def test_nothing_is_written_that_is_known_already(state: Folder) -> None:
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    trust.set_seen("jon", SEEN)
+    before = Path(state.path, "trust.json").stat()
+    trust.set_pin(PIN)
+    trust.set_seen("jon", SEEN)
+    after = Path(state.path, "trust.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_what_was_removed_on_purpose_is_forgotten(state: Folder) -> None:
+    trust = Trust(state)
+    trust.set_seen("jon", SEEN)
+    trust.forget("jon")
+    trust.forget("never there")
+    assert Trust(state).seen("jon") is None
+
+
+def test_without_a_state_directory_nothing_is_remembered() -> None:
+    trust = Trust(None)
+    trust.set_pin(PIN)
+    trust.set_seen("jon", SEEN)
+    assert (trust.pin, trust.seen("jon")) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "{}",
+        '{"format":"other/1"}',
+        '{"format":1}',
+        '{"format":"filevault/1","vault":7}',
+        '{"format":"filevault/1","items":[]}',
+        '{"format":"filevault/1","items":{"a":1}}',
+        '{"format":"filevault/1","format":"filevault/1"}',
+        '{"format":"filevault/1","items":{"a":{"b":{"c":{}}}}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_memory_is_refused_not_forgotten(state: Folder, text: str) -> None:
+    Path(state.path, "trust.json").write_text(text)
+    with pytest.raises(DamagedError, match=r"trust\.json"):
+        Trust(state)
+
+
+def test_the_memory_of_a_newer_filevault_is_told_apart(state: Folder) -> None:
+    Path(state.path, "trust.json").write_text('{"format":"filevault/2","new":true}')
+    with pytest.raises(NewerFormatError, match="newer filevault"):
+        Trust(state)
+
+
+def test_an_entry_of_the_wrong_form_counts_as_unseen(state: Folder) -> None:
+    entry = {"generation": "1", "sha256": "x"}
+    Path(state.path, "trust.json").write_text(
+        json.dumps({"format": "filevault/1", "items": {"a": entry}})
+    )
+    assert Trust(state).seen("a") is None
+
+
+def test_the_first_vault_that_is_seen_is_to_be_pinned(state: Folder) -> None:
+    trust = Trust(state)
+    assert check_pin(trust, PIN, given=None, strict=False) is True
+    trust.set_pin(PIN)
+    assert check_pin(trust, PIN, given=None, strict=True) is False
+
+
+def test_strict_trusts_no_vault_unseen(state: Folder) -> None:
+    with pytest.raises(PinError, match="never been seen here"):
+        check_pin(Trust(state), PIN, given=None, strict=True)
+
+
+def test_a_given_pin_replaces_the_local_one(state: Folder) -> None:
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    other = PIN._replace(vault="00" * 16)
+    assert check_pin(trust, other, given=other.digest, strict=True) is False
+    with pytest.raises(PinError, match="given pin"):
+        check_pin(trust, PIN, given=other.digest, strict=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"vault": "00" * 16}, "replaced by another one"),
+        ({"backend": "pass"}, "replaced by another one"),
+        ({"commit": "00" * 32}, "another one than this machine knows"),
+    ],
+)
+def test_another_identity_than_the_pinned_one_is_refused(
+    state: Folder, change: dict[str, str], message: str
+) -> None:
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    with pytest.raises(PinError, match=message):
+        check_pin(trust, PIN._replace(**change), given=None, strict=False)
