@@ -7,10 +7,11 @@ backend it is, and only that one is imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from filevault.errors import VaultChoiceError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ SUFFIXES = {"file": ".fv"}
 """Backend name to the suffix of its item files."""
 
 
-class ItemHeader(NamedTuple):
+class ItemHeader(Value):
     """What is authenticated along with an item (`docs/format.md` §4).
 
     `generation` and `created` are as in the format; `created_from` is set for `credentials`
@@ -37,7 +38,7 @@ class ItemHeader(NamedTuple):
     source: str | None = None
 
 
-class Secret(NamedTuple):
+class Secret(Value):
     """A passphrase or the text of a key file, with where it came from for messages."""
 
     kind: str  # "passphrase" or "keyfile"
@@ -64,6 +65,15 @@ class Backend(Protocol):
     """One way of encrypting items."""
 
     suffix: str
+    head_size: int
+    """How many first bytes of an item file `created` wants to see."""
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:
+        """Return (time, origin) that the beginning of an item file says, None if it does not.
+
+        For listings: quick, and nothing of it is authenticated.
+        """
+        ...
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return the bytes of an item file."""

@@ -7,7 +7,8 @@ is verified as the bytes that are stored; nothing is serialised again to be comp
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 
@@ -15,11 +16,17 @@ from filevault import strictjson
 from filevault.backends import ItemHeader, headers, xaes
 from filevault.errors import BackendError, DamagedError, TamperedError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_FILE = 1 << 20
+HEAD_SIZE = 1024
+"""First bytes of a file in which `created` looks."""
+
+# A quotation mark inside a JSON text is escaped, so this cannot match inside a name.
+_CREATED = rb'"created":"([0-9TZ:-]{20})"(?:,"created_from":"(iam|add)")?'
 _BLOCK = 256
 _OVERHEAD = xaes.NONCE_SIZE + xaes.TAG_SIZE
 
@@ -42,7 +49,7 @@ _FIELDS: dict[str, type] = {
 }
 
 
-class Envelope(NamedTuple):
+class Envelope(Value):
     """A parsed file; nothing of it is authenticated before it is unsealed."""
 
     header: ItemHeader
@@ -85,6 +92,14 @@ def seal(
     _header(line, what)  # nothing is written that would not be read
     nonce = random(xaes.NONCE_SIZE)
     return line + nonce + xaes.encrypt(key, nonce, padded, line)
+
+
+def created(head: bytes) -> tuple[str, str | None] | None:
+    """Return `created` and `created_from` as a file's first bytes have them, unverified."""
+    found = re.search(_CREATED, head.partition(b"\n")[0])
+    if found is None:
+        return None
+    return found[1].decode("ascii"), found[2].decode("ascii") if found[2] else None
 
 
 def parse(data: bytes, what: str) -> Envelope:

@@ -6,7 +6,6 @@ told apart from damage everywhere alike, whatever else a newer header holds.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 import re
@@ -100,9 +99,9 @@ def check_base64(values: Mapping[str, str | int], field: str, what: str) -> byte
     """Return the bytes of a field in canonical base64 with padding; raises DamagedError."""
     text = str(values[field])
     try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (ValueError, binascii.Error) as error:
+        data = binascii.a2b_base64(text.encode("ascii"), strict_mode=True)
+    except ValueError as error:
         raise DamagedError(f"{what} is damaged: its {field!r} is not base64") from error
-    if base64.b64encode(data).decode("ascii") != text:
+    if binascii.b2a_base64(data, newline=False).decode("ascii") != text:
         raise DamagedError(f"{what} is damaged: its {field!r} is not canonical base64")
     return data

@@ -7,9 +7,10 @@ slot could ask for terabytes or years (`docs/format.md` §5).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, LockedError, TamperedError
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,7 @@ _ARGON2_VERSION = 0x13
 _UNLIMITED = 1 << 62
 
 
-class KdfParameters(NamedTuple):
+class KdfParameters(Value):
     """What Argon2id costs: memory in KiB, passes over it, lanes computed in parallel."""
 
     memory_kib: int
@@ -44,7 +45,7 @@ DEFAULT = KdfParameters(65536, 3, 4)
 """RFC 9106 §4, second recommended option, for machines where memory is short."""
 
 
-class KdfPolicy(NamedTuple):
+class KdfPolicy(Value):
     """Which costs new slots get, and how cheap a slot may be."""
 
     default: KdfParameters = DEFAULT
@@ -146,7 +147,7 @@ def check_bounds(
         TamperedError: beyond what any filevault writes.
         LockedError: too weak for the policy, or more memory than this machine can spare.
     """
-    memory, iterations, lanes = parameters
+    memory, iterations, lanes = parameters.memory_kib, parameters.iterations, parameters.lanes
     if not 1 <= iterations <= MAX_ITERATIONS:
         raise TamperedError(f"{what} asks for {iterations} iterations, allowed are 1 to 16")
     if not 1 <= lanes <= MAX_LANES:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault import strictjson
 from filevault.backends import headers
 from filevault.errors import DamagedError, NoVaultError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from filevault.files import Folder
@@ -17,7 +18,7 @@ FILE = "vault.json"
 _FIELDS: dict[str, type] = {"format": str, "vault": str, "master": str, "commit": str}
 
 
-class Marker(NamedTuple):
+class Marker(Value):
     """The vault's id, the key id of its items and the commitment to its master key, as hex."""
 
     vault: str

@@ -32,6 +32,7 @@ class PassphraseBackend:
     __slots__ = ("_item_key", "_marker", "_opened_slot", "_source", "_unlocking")
 
     suffix = SUFFIXES["file"]
+    head_size = envelope.HEAD_SIZE
 
     def __init__(self, vault: Marker, source: SecretSource, unlocking: Unlocking | None) -> None:
         self._marker = vault
@@ -114,6 +115,10 @@ class PassphraseBackend:
         envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
         self.unlock()
         return envelope.unseal(self._item_key, parsed, what)
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:
+        """Return when an item says that its key was made, not authenticated."""
+        return envelope.created(head)
 
     def peek(self, data: bytes) -> ItemHeader | None:
         """Return what an item says of itself, not authenticated."""

@@ -6,10 +6,10 @@ vault still merges (`docs/format.md` §5).
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -20,6 +20,7 @@ from filevault.backends import headers, kdf, keys, marker, xaes
 from filevault.digest import sha256_hex
 from filevault.errors import DamagedError, FilevaultError, LockedError, StorageError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,8 @@ TYPES = {"passphrase": PASSPHRASE, "keyfile": KEYFILE}
 
 _KEYFILE_PREFIX = b"filevault-key-1:"
 _WHITE_SPACE = b" \t\n\r\v\f"
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
 _ID_DIGITS = 16
 _CHECK_SIZE = 16
 _WRAPPED_SIZE = xaes.NONCE_SIZE + keys.KEY_SIZE + xaes.TAG_SIZE
@@ -53,7 +56,7 @@ _COMMON: dict[str, type] = {
 _COSTS: dict[str, type] = {"memory_kib": int, "iterations": int, "lanes": int}
 
 
-class Slot(NamedTuple):
+class Slot(Value):
     """A parsed slot file; nothing of it is authenticated before it is unwrapped."""
 
     id: str
@@ -164,7 +167,7 @@ def build(
         "label": label,
         "created": created,
         **(parameters._asdict() if parameters else {}),
-        "salt": base64.b64encode(salt).decode("ascii"),
+        "salt": binascii.b2a_base64(salt, newline=False).decode("ascii"),
         "check": _check(kek, vault, salt).finalize()[:_CHECK_SIZE].hex(),
     }
     line = strictjson.dumps(values) + b"\n"
@@ -248,8 +251,12 @@ def unwrap(slot: Slot, secret: bytes, what: str) -> bytes | None:
 
 def new_keyfile_text(random: Callable[[int], bytes] = os.urandom) -> bytes:
     """Return the text of a new key file, one line."""
-    encoded = base64.urlsafe_b64encode(random(keys.KEY_SIZE)).rstrip(b"=")
-    return _KEYFILE_PREFIX + encoded + b"\n"
+    return _KEYFILE_PREFIX + _encoded(random(keys.KEY_SIZE)) + b"\n"
+
+
+def _encoded(key: bytes) -> bytes:
+    """Return unpadded base64url (RFC 4648 §5). The base64 module costs the start 0.5 ms."""
+    return binascii.b2a_base64(key, newline=False).rstrip(b"=").translate(_TO_URL)
 
 
 def keyfile_bytes(text: bytes, what: str) -> bytes:
@@ -262,10 +269,10 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
     if encoded == stripped or len(encoded) != 43:
         raise LockedError(f"{what} is not of the form filevault-key-1:... that filevault makes")
     try:
-        key = base64.b64decode(encoded + b"=", altchars=b"-_", validate=True)
+        key = binascii.a2b_base64(encoded.translate(_FROM_URL) + b"=", strict_mode=True)
     except ValueError:
         key = b""
-    if base64.urlsafe_b64encode(key).rstrip(b"=") != encoded:
+    if _encoded(key) != encoded:
         # The exception's own text could show a part of the key.
         raise LockedError(f"{what} is damaged: it is not unpadded base64url")
     return key

@@ -7,7 +7,7 @@ from opening the vault.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.backends import kdf, keys, marker, slots
 from filevault.errors import (
@@ -18,6 +18,7 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ _MAX_READ = 64  # slots of former master keys, and strays, may lie beside the si
 _OPENED_BY = {slots.PASSPHRASE: "a passphrase", slots.KEYFILE: "a key file"}
 
 
-class Opened(NamedTuple):
+class Opened(Value):
     """The master key, and the id of the slot that held it."""
 
     master: bytes

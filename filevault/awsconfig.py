@@ -7,11 +7,12 @@ botocore refuses a file as a whole for one bad line, and so does this reader, wi
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from filevault.errors import ConfigSyntaxError
 from filevault.printable import printable
 from filevault.userfiles import read_config
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ _HEADER = re.compile(r"\[(.+)\]")
 _SEPARATOR = re.compile("[=:]")
 
 
-class Section(NamedTuple):
+class Section(Value):
     """One section that means something to AWS: a profile, an SSO session or a set of services.
 
     A value is in `values`, or in `nested` if it is an indented block; keys are in lower case,
@@ -63,7 +64,7 @@ class Section(NamedTuple):
         return f"Section({self.kind!r}, {self.name!r}, {self.path!r}, line {self.line})"
 
 
-class _Block(NamedTuple):
+class _Block(Value):
     header: str
     line: int
     options: dict[str, tuple[int, str]]

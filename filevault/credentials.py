@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from filevault.errors import FilevaultError
+from filevault.values import Value
 
 
-class AccessKey(NamedTuple):
+class AccessKey(Value):
     """A long-term IAM access key."""
 
     access_key_id: str
@@ -17,7 +16,7 @@ class AccessKey(NamedTuple):
         return f"AccessKey(access_key_id={self.access_key_id!r}, ...)"
 
 
-class Credentials(NamedTuple):
+class Credentials(Value):
     """What a provider hands out: temporary, or long-term where `session_token` is None.
 
     `expiration` is in Unix seconds, None for a long-term key.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError
 from filevault.printable import printable
 from filevault.times import format_time
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +42,7 @@ _REMOVED_PREFIXES = ("AWS_CONTAINER_", "AWS_EC2_METADATA_")
 _BARE_WORD = r"[A-Za-z0-9_/:=.,@+-]+\Z"
 
 
-class Handout(NamedTuple):
+class Handout(Value):
     """What a command hands out: credentials with the profile they are for."""
 
     profile: str

@@ -7,10 +7,11 @@ up in every profile.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, ProfileLoopError, ProfileNotFoundError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ _HANDED_DOWN = frozenset(
 )
 
 
-class Setting(NamedTuple):
+class Setting(Value):
     """A value as it is written, and the section it stands in."""
 
     key: str

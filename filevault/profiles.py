@@ -6,11 +6,12 @@ Pure: config and overrides go in, a `Profile` comes out. Who has a stored key is
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError
 from filevault.inheritance import Inheritance, check_chain, comment_hint, not_found, single_line
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from filevault.inheritance import Setting
 
 
-class Overrides(NamedTuple):
+class Overrides(Value):
     """Settings from options and environment, which beat the config; empty is not given.
 
     `endpoint_urls` has the general one under "", the others under `sts` and `iam`.
@@ -48,7 +49,7 @@ class Overrides(NamedTuple):
         )
 
 
-class Profile(NamedTuple):
+class Profile(Value):
     """A profile with every setting decided.
 
     `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import ProgramError
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_LIMIT = 1 << 20
 
 
-class Result(NamedTuple):
+class Result(Value):
     """What a program left: `output` may be a secret, so it is never shown."""
 
     status: int

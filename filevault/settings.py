@@ -8,12 +8,13 @@ that no helper program and no child inherits them.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
 from filevault.printable import printable
 from filevault.times import parse_duration
 from filevault.userfiles import read_config
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -31,7 +32,7 @@ _BACKEND_NAMES = {"file": "file", "passphrase": "file"}
 _PROMPTS = ("terminal", "ykman", "none")
 
 
-class Options(NamedTuple):
+class Options(Value):
     """The global options of the command line; None and False mean not given."""
 
     vault: str | None = None
@@ -48,7 +49,7 @@ class Options(NamedTuple):
     debug: bool = False
 
 
-class Choice(NamedTuple):
+class Choice(Value):
     """A value with where it came from; `explicit` if an option or `FILEVAULT_*` said so."""
 
     value: str
@@ -56,7 +57,7 @@ class Choice(NamedTuple):
     explicit: bool
 
 
-class SecretVariable(NamedTuple):
+class SecretVariable(Value):
     """One variable that is or names a secret: `kind` is value, fd, file or command."""
 
     name: str
@@ -67,7 +68,7 @@ class SecretVariable(NamedTuple):
         return f"SecretVariable(name={self.name!r}, kind={self.kind!r}, ...)"
 
 
-class ConfigFile(NamedTuple):
+class ConfigFile(Value):
     """What config.toml says; None where it says nothing."""
 
     path: str

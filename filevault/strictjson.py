@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from filevault.errors import DamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MAX_INTEGER = 2**53 - 1
 
@@ -39,7 +39,7 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _load(data: bytes) -> dict[str, Any]:
+def _load(data: bytes, parse_int: Callable[[str], int]) -> dict[str, Any]:
     try:
         text = data.decode("utf-8")
         value = json.loads(
@@ -47,7 +47,7 @@ def _load(data: bytes) -> dict[str, Any]:
             object_pairs_hook=_unique,
             parse_float=_no_float,
             parse_constant=_no_float,
-            parse_int=_integer,
+            parse_int=parse_int,
         )
     except _RefusedError:
         raise
@@ -77,7 +77,7 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
         DamagedError: for anything else.
     """
     try:
-        value = _load(data)
+        value = _load(data, _integer)
         for key in value:
             _check_text(key)
             if key not in fields:
@@ -97,30 +97,31 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     """Parse an object of strings, integers, lists and objects down to `depth`; unknown keys stay.
 
-    Only `trust.json` is read so. Raises DamagedError.
+    Only `trust.json` is read so, by every command, with a thousand items in it. Raises
+    DamagedError.
     """
     try:
-        value = _load(data)
+        value = _load(data, int)
+        if b"\\u" in data:
+            _check_text(json.dumps(value, ensure_ascii=False))
         _check_depth(value, depth)
     except _RefusedError as error:
         raise DamagedError(f"{what} is damaged: it has {error}") from error
     return value
 
 
-def _check_depth(value: object, depth: int) -> None:
-    if isinstance(value, str):
-        _check_text(value)
-    elif isinstance(value, (dict, list)):
-        if depth == 0:
-            raise _RefusedError("too many levels")
-        members = value.values() if isinstance(value, dict) else value
-        for member in members:
+def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:
+    if depth == 0:
+        raise _RefusedError("too many levels")
+    for member in value.values() if isinstance(value, dict) else value:
+        kind = type(member)
+        if kind is dict or kind is list:
             _check_depth(member, depth - 1)
-        if isinstance(value, dict):
-            for key in value:
-                _check_text(key)
-    elif type(value) is not int:
-        raise _RefusedError("a value that is neither text nor integer")
+        elif kind is int:
+            if not 0 <= member <= MAX_INTEGER:
+                raise _RefusedError("an integer out of range")
+        elif kind is not str:
+            raise _RefusedError("a value that is neither text nor integer")
 
 
 def dumps(value: Mapping[str, object]) -> bytes:

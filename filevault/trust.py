@@ -7,12 +7,13 @@ before, is noticed here (`docs/format.md` §4 and §9).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from filevault.digest import sha256_hex
 from filevault.errors import DamagedError, NewerFormatError, PinError
 from filevault.printable import printable
 from filevault.strictjson import dumps, loads_nested
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ _FORMAT = "filevault/1"
 _ACCEPT = "if that is meant, filevault recipients accept"
 
 
-class Pin(NamedTuple):
+class Pin(Value):
     """The identity of a `file` vault."""
 
     backend: str
@@ -39,7 +40,7 @@ class Pin(NamedTuple):
         return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
 
-class Seen(NamedTuple):
+class Seen(Value):
     """What was last seen of an item."""
 
     generation: int

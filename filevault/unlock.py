@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.backends import Secret
 from filevault.errors import (
@@ -22,9 +22,10 @@ from filevault.errors import (
 )
 from filevault.printable import printable
 from filevault.userfiles import read_secret
+from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.prompt import Prompter
     from filevault.settings import Settings
@@ -38,7 +39,7 @@ _TRIES = 3
 _COMMAND_TIMEOUT = 120.0
 
 
-class _Source(NamedTuple):
+class _Source(Value):
     opens: str  # "passphrase" or "keyfile"
     kind: str  # "value", "fd", "file", "command" or "credential"
     content: str
@@ -51,9 +52,11 @@ class _Source(NamedTuple):
 class Unlocker:
     """The one source of what opens a vault; see `filevault.backends.SecretSource`."""
 
-    def __init__(self, settings: Settings, prompter: Prompter, vault_path: str) -> None:
+    def __init__(
+        self, settings: Settings, prompter: Callable[[], Prompter], vault_path: str
+    ) -> None:
         self._settings = settings
-        self._prompter = prompter
+        self._ask = prompter
         self._path = vault_path
         self._tries = 0
 
@@ -77,14 +80,15 @@ class Unlocker:
         provided = _from_system(self._settings)
         if provided is not None:
             return provided
-        if not self._prompter.present:
+        prompter = self._ask()
+        if not prompter.present:
             raise NobodyToAskError(
                 "the vault is locked, there is no terminal to ask for the passphrase, and no "
                 "other source is given",
                 hint=WAYS,
             )
         self._tries += 1
-        answer = self._prompter.hidden(f"Passphrase for {printable(self._path)}: ")
+        answer = prompter.hidden(f"Passphrase for {printable(self._path)}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", _check_text(answer, "the passphrase"), "terminal")
@@ -92,7 +96,7 @@ class Unlocker:
     def rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal; anywhere else the first is the last."""
         if secret.origin == "terminal" and self._tries < _TRIES:
-            self._prompter.say("That passphrase opens nothing here. Try again.")
+            self._ask().say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
             raise WrongPassphraseError(f"wrong passphrase, {_TRIES} times")

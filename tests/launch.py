@@ -1,8 +1,8 @@
 """The same program with another clock, sleep and KDF cost: for whole-process tests only.
 
 Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
-`clock` (path of a file that holds seconds to add to the real time) and `kdf` ("cheap", the
-default, or "standard").
+`clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself)
+and `kdf` ("cheap", the default, or "standard").
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def runtime(orders: dict[str, str]) -> Runtime:
         if path is None:
             return time.time()
         with open(path, encoding="ascii") as file:
-            return time.time() + float(file.read())
+            shown = file.read()
+        return float(shown[1:]) if shown.startswith("@") else time.time() + float(shown)
 
     return Runtime(
         clock=clock,

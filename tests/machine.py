@@ -24,12 +24,13 @@ PATIENCE = 60.0
 
 
 class Result(NamedTuple):
-    """How a process ended; `tty` is all that the terminal showed."""
+    """How a process ended; `tty` is all that the terminal showed, `echo` how it was left."""
 
     status: int
     out: str
     err: str
     tty: str = ""
+    echo: bool = True
 
     @property
     def everything(self) -> str:
@@ -90,6 +91,10 @@ class Machine:
         """Move this machine's clock."""
         now = float(self.clock_file.read_text(encoding="ascii"))
         self.clock_file.write_text(str(now + seconds), encoding="ascii")
+
+    def freeze(self, at: float) -> None:
+        """Stop this machine's clock at a time, in Unix seconds."""
+        self.clock_file.write_text(f"@{at}", encoding="ascii")
 
     def environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """Return the environment of a process; None takes a variable away."""
@@ -182,9 +187,10 @@ class Machine:
             finally:
                 screen.stop.set()
                 watcher.join(5)
+                echo = bool(termios.tcgetattr(master)[3] & termios.ECHO)
                 os.close(master)
         assert not screen.answers, f"never asked {screen.answers}: {screen.text!r} {err!r}"
-        return Result(process.returncode, _text(out), _text(err), screen.text)
+        return Result(process.returncode, _text(out), _text(err), screen.text, echo)
 
     def with_vault(self) -> Machine:
         """Make a vault with PASSPHRASE, which FILEVAULT_PASSPHRASE holds from now on."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from filevault.errors import ConfigError
 from filevault.printable import printable
+from filevault.values import Value
 
 FALLBACK_REGION = "us-east-1"
 """The region that STS calls of a profile without one go to."""
@@ -20,7 +20,7 @@ _LOOPBACK = r"(?:localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3})\Z"
 _LAST_PORT = 65535
 
 
-class Endpoint(NamedTuple):
+class Endpoint(Value):
     """One endpoint: `url` wins over what botocore would make of `region`.
 
     `sts_regional_endpoints` is `regional` or `legacy`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from filevault.aws.refusals import not_awss, translated, unexpected
 from filevault.credentials import Credentials
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from filevault.aws.endpoint import Endpoint
 
 
-class Identity(NamedTuple):
+class Identity(Value):
     """Whose credentials signed a call."""
 
     account_id: str
@@ -22,7 +23,7 @@ class Identity(NamedTuple):
     user_id: str
 
 
-class TokenCodeFor(NamedTuple):
+class TokenCodeFor(Value):
     """An MFA device and a code of it, which works once."""
 
     serial: str
@@ -32,7 +33,7 @@ class TokenCodeFor(NamedTuple):
         return f"TokenCodeFor(serial={self.serial!r}, ...)"
 
 
-class RoleRequest(NamedTuple):
+class RoleRequest(Value):
     """The parameters of AssumeRole; `duration` is in seconds."""
 
     role_arn: str

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from filevault.cli.arguments import Parser, add_global_options, find_command, global_options
 from filevault.cli.context import Context, Runtime
-from filevault.errors import FilevaultError, UsageError
+from filevault.errors import FilevaultError, StorageError, UsageError
+from filevault.files import storage_error
 from filevault.printable import printable
 from filevault.settings import Settings
 from filevault.unlock import close_descriptors
@@ -33,15 +35,11 @@ _INTERRUPTED = 130
 _CHILD = (126, 127)  # what exec says of a command that it could not run
 
 
-def entry() -> NoReturn:
-    """Run the console script."""
-    sys.exit(main(sys.argv[1:]))
-
-
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
     debug = "--debug" in argv
     failed_exec = False
+    _prepare_output()
     try:
         index = find_command(argv)
         if index is None:
@@ -59,6 +57,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         words = [*argv[:index], *argv[index + 1 :]]
         if hasattr(module, "split"):
             words, command = module.split(parser, words)
+            failed_exec = {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command
             failed_exec = not getattr(namespace, "json", False)
@@ -83,10 +82,13 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         print("filevault: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has had enough; nothing else may be written to it on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _discard_output()  # whoever read it has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
+        refused = _refused_output(error)
+        if refused is not None:
+            _report(refused)
+            return _EXEC_FAILED if failed_exec else refused.exit_status
         print(
             f"filevault: error: unexpected {type(error).__name__}, which is a bug in filevault",
             file=sys.stderr,
@@ -99,6 +101,33 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if debug:
             _trace(error)
         return _EXEC_FAILED if failed_exec else 1
+
+
+def _prepare_output() -> None:
+    """Make both streams take whatever is printed: a closed one nothing, an ASCII one escapes."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    elif isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:  # print would take stdout instead
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _discard_output() -> None:
+    """Let what is still to be written to stdout, on exit too, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _refused_output(error: Exception) -> StorageError | None:
+    """Return the error for a stdout that takes no more, None if that was not the reason."""
+    if not isinstance(error, OSError):
+        return None
+    try:
+        sys.stdout.flush()  # what could not be written is still there
+    except OSError as again:
+        _discard_output()
+        return storage_error(again, "write to", "stdout")
+    return None
 
 
 def _report(error: FilevaultError) -> None:
@@ -123,7 +152,7 @@ def _trace(error: BaseException) -> None:
 def _no_command(argv: Sequence[str]) -> int:
     before = argv[: argv.index("--")] if "--" in argv else argv
     if "--help" in before or "-h" in before:
-        print(usage(), end="")
+        print(usage(), end="", flush=True)
         return 0
     # The parser of the global options knows best what is wrong with the words that are there.
     parser = Parser("filevault", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault import __version__
@@ -55,6 +56,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of exiting."""
         raise UsageError(printable(message), hint=f"{self.prog} --help")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit after --help and --version, once stdout has taken what was printed."""
+        sys.stdout.flush()
+        super().exit(status, message)
 
 
 def _descriptor(text: str) -> int:

@@ -10,15 +10,15 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.backends import open_backend
 from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.errors import LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
 from filevault.printable import printable
-from filevault.prompt import terminal
 from filevault.trust import Pin, Trust, check_pin
+from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, choose, must_exist
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from filevault.settings import Settings
 
 
-class Runtime(NamedTuple):
+class Runtime(Value):
     """What the outside world provides.
 
     `clock` gives Unix seconds, `sleep` takes seconds, `kdf` says what a passphrase may cost.
@@ -83,6 +83,8 @@ class Context:
     def prompter(self) -> Prompter:
         """Who can be asked."""
         if self._prompter is None:
+            from filevault.prompt import terminal
+
             self._prompter = terminal()
         return self._prompter
 
@@ -170,7 +172,7 @@ class Context:
         return open_backend(
             choice.backend,
             root,
-            Unlocker(self.settings, self.prompter, choice.root),
+            Unlocker(self.settings, lambda: self.prompter, choice.root),
             self.kdf_policy,
             last_slot=trust.last_slot,
             only_slot=options.slot,

@@ -43,16 +43,22 @@ def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
     duration = args.duration
     if duration is None:
         duration = settings.duration("AWS_VAULT_DURATION")
-    return plan(
-        profile,
-        Options(
-            no_session=args.no_session,
-            duration=duration,
-            assume_role_ttl=settings.duration("AWS_ASSUME_ROLE_TTL"),
-            session_token_ttl=settings.duration("AWS_SESSION_TOKEN_TTL"),
-            chained_session_token_ttl=settings.duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
-        ),
+    options = Options(
+        no_session=args.no_session,
+        duration=duration,
+        assume_role_ttl=settings.duration("AWS_ASSUME_ROLE_TTL"),
+        session_token_ttl=settings.duration("AWS_SESSION_TOKEN_TTL"),
+        chained_session_token_ttl=settings.duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
     )
+    try:
+        return plan(profile, options)
+    except errors.NoCredentialsError as error:
+        if context.choice.exists:
+            raise
+        raise errors.NoVaultError(
+            f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
+            hint=error.hint,
+        ) from error
 
 
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:

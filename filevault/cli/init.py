@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.backends import create_vault, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
@@ -14,6 +14,7 @@ from filevault.printable import printable
 from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
 from filevault.userfiles import edit_config
+from filevault.values import Value
 from filevault.vault.choice import VaultChoice, has_items, pinned
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _GENERATED = 26
 
 
-class NewVault(NamedTuple):
+class NewVault(Value):
     """What making a vault led to; `generated` is the passphrase that was made, if one was."""
 
     root: str

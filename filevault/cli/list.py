@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from filevault.errors import FilevaultError, NoVaultError, PinError
+from filevault.errors import NoVaultError
 from filevault.printable import printable
 from filevault.times import format_duration, format_time, parse_time
+from filevault.values import Value
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +29,7 @@ _LABELS = {
 }
 
 
-class _Row(NamedTuple):
+class _Row(Value):
     profile: str
     in_config: bool
     has_key: bool
@@ -53,12 +54,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
             print(printable(name))
         return 0
     vault = _vault(context)
-    keys = vault.names() if vault is not None else []
     if args.credentials and not args.json:
-        for name in keys:
+        for name in vault.names() if vault is not None else []:
             print(printable(name))
         return 0
-    rows = _rows(args, context, vault, keys)
+    rows = _rows(args, context, vault)
     if args.json:
         _print_json(rows, context.runtime.clock())
     elif args.sessions:
@@ -78,9 +78,7 @@ def _vault(context: Context) -> Vault | None:
         return None
 
 
-def _rows(
-    args: argparse.Namespace, context: Context, vault: Vault | None, keys: list[str]
-) -> list[_Row]:
+def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> list[_Row]:
     """Config profiles in file order, then stored keys without a section, then lone sessions."""
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
@@ -89,17 +87,18 @@ def _rows(
     for session in cache.listing() if cache is not None else []:
         if session.expiration > now:
             sessions.setdefault(session.owner, []).append(session)
-    stored, configured = set(keys), set(profiles)
+    stored = vault.ages() if vault is not None else {}
+    configured = set(profiles)
     names = [
         *profiles,
-        *(key for key in keys if key not in configured),
+        *(key for key in stored if key not in configured),
         *sorted(owner for owner in sessions if owner not in configured and owner not in stored),
     ]
     rows = []
     for name in names:
         row = _Row(name, name in configured, name in stored, None, None, sessions.get(name, []))
-        if vault is not None and row.has_key:
-            created, origin = _created(vault, name)
+        if row.has_key:
+            created, origin = _created(stored[name])
             row = row._replace(created=created, created_from=origin)
         if args.sessions and not row.sessions:
             continue
@@ -111,18 +110,10 @@ def _rows(
     return rows
 
 
-def _created(vault: Vault, name: str) -> tuple[int | None, str | None]:
-    """When a key was made, from the item's header, else from what was seen of it."""
+def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
+    """When a key was made and who says so."""
     try:
-        header = vault.header(name)
-    except FilevaultError as error:
-        if isinstance(error, PinError):
-            raise
-        header = None
-    if header is None:
-        return None, None
-    try:
-        return parse_time(header.created), header.created_from
+        return (parse_time(said[0]), said[1]) if said is not None else (None, None)
     except ValueError:
         return None, None
 

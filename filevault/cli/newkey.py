@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.credentials import AccessKey
 from filevault.errors import UsageError
 from filevault.times import parse_time
+from filevault.values import Value
 from filevault.vault.items import check_access_key
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _FORMS = (
 )
 
 
-class NewKey(NamedTuple):
+class NewKey(Value):
     """A key to store; `created` is IAM's CreateDate as `YYYY-MM-DDTHH:MM:SSZ` where known."""
 
     key: AccessKey

@@ -6,11 +6,12 @@ Limits are those of the STS API reference and of the IAM guide on temporary cred
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, UsageError
 from filevault.printable import printable
 from filevault.times import format_duration
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from filevault.errors import FilevaultError
@@ -30,7 +31,7 @@ _NAME = r"[\w+=,.@-]{2,64}\Z"
 _EXTERNAL_ID = r"[\w+=,.@:/-]{2,1224}\Z"
 
 
-class Duration(NamedTuple):
+class Duration(Value):
     """A duration in seconds and what asked for it, None where it is the default.
 
     `option` says that it was the command line.

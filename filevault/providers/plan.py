@@ -6,7 +6,7 @@ hour that AWS grants to chained roles), with every session cached.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
 from filevault.errors import ConfigError, NoCredentialsError
@@ -22,6 +22,7 @@ from filevault.providers.steps import (
     calls,
 )
 from filevault.times import format_duration
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from filevault.profiles import Profile
@@ -31,7 +32,7 @@ _SESSION = 3600
 _MFA_SESSION = 28800
 
 
-class Options(NamedTuple):
+class Options(Value):
     """What the command line and the environment ask of the plan; durations are in seconds.
 
     `duration` is `--duration` or AWS_VAULT_DURATION, the three others are AWS_ASSUME_ROLE_TTL,
@@ -45,7 +46,7 @@ class Options(NamedTuple):
     chained_session_token_ttl: int | None = None
 
 
-class Plan(NamedTuple):
+class Plan(Value):
     """The outermost step, with its sources inside, and a sentence for each choice.
 
     `region` and `endpoint_url` are the child's, None where the profile has none.

@@ -6,26 +6,25 @@ the cached session (`docs/format.md` §7), so that an edited profile misses the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from filevault.aws.endpoint import Endpoint
 from filevault.sessions import SessionName, request_hash
+from filevault.values import Value
 
 
-class MfaRequest(NamedTuple):
+class MfaRequest(Value):
     """A token code that a call has to carry; `process` is the profile's `mfa_process`."""
 
     serial: str
     process: str | None = None
 
 
-class StoredKey(NamedTuple):
+class StoredKey(Value):
     """The long-term key stored under a profile's name."""
 
     profile: str
 
 
-class SessionToken(NamedTuple):
+class SessionToken(Value):
     """GetSessionToken, called for `profile`; durations are in seconds.
 
     `exact` says that the person asked for this duration and gets this very session handed out,
@@ -40,7 +39,7 @@ class SessionToken(NamedTuple):
     exact: bool = False
 
 
-class AssumeRole(NamedTuple):
+class AssumeRole(Value):
     """AssumeRole for `profile`; a `session_name` of None is generated for each call."""
 
     profile: str

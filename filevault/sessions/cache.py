@@ -8,7 +8,7 @@ made again.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.errors import (
     FilevaultError,
@@ -19,6 +19,7 @@ from filevault.errors import (
     UsageError,
 )
 from filevault.sessions import record
+from filevault.values import Value
 from filevault.vault.names import decode_session_owner, encode_session_owner
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _HANDED_OUT_SHORT = 5 * 60
 _AS_SOURCE = 60
 
 
-class Listed(NamedTuple):
+class Listed(Value):
     """A session as its file's name tells it; nothing of it is authenticated."""
 
     owner: str
@@ -43,7 +44,7 @@ class Listed(NamedTuple):
     expiration: int
 
 
-class MinimumLife(NamedTuple):
+class MinimumLife(Value):
     """How long a session must live on to be used.
 
     `seconds` None means the rule for what is handed out: 15 minutes, below which boto3 comes

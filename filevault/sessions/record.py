@@ -8,7 +8,7 @@ determined it and until when it lives, and is authenticated along with the conte
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault import strictjson
 from filevault.backends import ItemHeader, envelope
@@ -17,6 +17,7 @@ from filevault.credentials import Credentials
 from filevault.digest import sha256_hex
 from filevault.errors import DamagedError
 from filevault.times import format_time, parse_time
+from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,7 @@ _BODY: dict[str, type] = {
 }
 
 
-class SessionName(NamedTuple):
+class SessionName(Value):
     """What a session is looked up by, and `source`, what it was made from: `item:<name>`."""
 
     owner: str
@@ -60,7 +61,7 @@ class SessionName(NamedTuple):
         return f"{self.operation}-{self.hash}@"
 
 
-class FileName(NamedTuple):
+class FileName(Value):
     """A file's name taken apart; `expiration` is in Unix seconds."""
 
     operation: str
@@ -68,7 +69,7 @@ class FileName(NamedTuple):
     expiration: int
 
 
-class Kept(NamedTuple):
+class Kept(Value):
     """A session as it was kept; `whole_life` is in seconds, rounded up to whole minutes."""
 
     credentials: Credentials

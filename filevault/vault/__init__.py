@@ -77,6 +77,17 @@ class Vault:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
         return [name for name in self._store.names() if not name.startswith("mfa/")]
 
+    def ages(self) -> dict[str, tuple[str, str | None] | None]:
+        """Return the names of the stored keys, sorted, each with when it was made.
+
+        That is (time, `iam` or `add`) as the item's header says, not authenticated, and None
+        where it says nothing. Nothing is decrypted.
+        """
+        heads = self._store.heads(self.backend.head_size)
+        return {
+            name: self.backend.created(head) for name, head in heads if not name.startswith("mfa/")
+        }
+
     def has(self, name: str) -> bool:
         """Tell whether a key is stored for a profile; nothing is read."""
         return not name.startswith("mfa/") and self._store.has(name)

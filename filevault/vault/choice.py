@@ -7,7 +7,7 @@ chosen because it happens to exist.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, marker
 from filevault.digest import sha256_hex
@@ -15,6 +15,7 @@ from filevault.errors import NoVaultError, PinError, VaultChoiceError
 from filevault.files import Folder
 from filevault.printable import printable
 from filevault.trust import Trust
+from filevault.values import Value
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _FOREIGN_MARKERS = {".gpg-id": "pass", ".age-recipients": "age"}
 
 
-class VaultChoice(NamedTuple):
+class VaultChoice(Value):
     """The vault that is meant. `exists` says that its marker is there; `origin` who chose it."""
 
     root: str
@@ -71,7 +72,7 @@ def choose(settings: Settings) -> VaultChoice:
 def _root(settings: Settings) -> tuple[str, str, bool]:
     chosen = settings.vault
     if chosen is not None:
-        return chosen
+        return chosen.value, chosen.origin, chosen.explicit
     config = settings.config
     backend = settings.backend
     if backend is not None:

@@ -7,11 +7,11 @@ A rewrite replaces the lines that it must and keeps every other byte.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
 from filevault.times import parse_time
+from filevault.values import Value
 
 ROTATION_FIELDS = (
     "rotation_started",
@@ -29,7 +29,7 @@ _LINE_END = rb"\r?\n\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
-class LongTermItem(NamedTuple):
+class LongTermItem(Value):
     """What a long-term item says. Times as in the format; None where a line is missing."""
 
     key: AccessKey

@@ -6,6 +6,7 @@ It opens temporary credentials only; whoever holds it cannot read a long-term ke
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import os
 from typing import TYPE_CHECKING
@@ -71,19 +72,15 @@ def _read(state: Folder, name: str, state_id: str, backend: Backend) -> bytes | 
 
 
 def _line(state_id: str, key: bytes) -> bytes:
-    import base64
-
-    return f"{_WORD} {state_id} {base64.b64encode(key).decode('ascii')}\n".encode("ascii")
+    return f"{_WORD} {state_id} ".encode() + binascii.b2a_base64(key)
 
 
 def _parse(text: bytes, state_id: str) -> bytes | None:
-    import base64
-
     words = text.removesuffix(b"\n").split(b" ")
     if len(words) != 3 or words[0] != _WORD.encode() or words[1] != state_id.encode():
         return None
     try:
-        key = base64.b64decode(words[2], validate=True)
+        key = binascii.a2b_base64(words[2], strict_mode=True)
     except ValueError:
         return None
     return key if len(key) == 32 and _line(state_id, key) == text else None

@@ -31,16 +31,22 @@ class Store:
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return sorted(self._walk(self._root, "", 0))
+        return sorted(name for name, _, _ in self._walk(self._root, "", 0))
 
-    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[str]:
+    def heads(self, size: int) -> list[tuple[str, bytes]]:
+        """Return the names of all items with the first bytes of their files, sorted."""
+        walk = self._walk(self._root, "", 0)
+        return sorted((name, folder.head(entry, size)) for name, folder, entry in walk)
+
+    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[tuple[str, Folder, str]]:
+        """Yield each item's name with the folder, open for the moment, and file it lies in."""
         for entry in folder.entries():
             if entry.name.startswith("."):
                 continue
             if entry.name.endswith(self._suffix):
                 name = decode_path(prefix + entry.name, self._suffix)
                 if name is not None and entry.is_file(follow_symlinks=False):
-                    yield name
+                    yield name, folder, entry.name
             elif depth < _DEPTH_LIMIT and entry.is_dir(follow_symlinks=False):
                 with folder.child(entry.name) as inner:
                     yield from self._walk(inner, f"{prefix}{entry.name}/", depth + 1)

@@ -80,7 +80,7 @@ def test_vectors_of_the_page_hold() -> None:
     said = {line[:17].strip(): line[17:] for line in lines}
     vault, master = said["vault id"], bytes.fromhex(said["master key"])
     written = marker.parse((VAULT / ".filevault/vault.json").read_bytes(), "vault.json")
-    assert written == (vault, said["key id"], said["commitment"])
+    assert written == marker.Marker(vault, said["key id"], said["commitment"])
     assert keys.item_key(master, vault).hex() == said["item key"]
     assert keys.item_key_id(master, vault) == said["key id"]
     assert keys.commitment(master, vault) == said["commitment"]

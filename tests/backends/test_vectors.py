@@ -107,7 +107,7 @@ def test_slot_is_judged_as_its_vector_says(name: str, tmp_path: Path) -> None:
 def test_marker_is_judged_as_its_vector_says(name: str) -> None:
     head, body = read(name)
     if head["expect"] == "ok":
-        ids = (head["vault"], head["master-id"], head["commit"])
+        ids = marker.Marker(head["vault"], head["master-id"], head["commit"])
         assert marker.parse(body, "vault.json") == ids
     else:
         with pytest.raises(FilevaultError) as caught:

@@ -13,6 +13,7 @@ from filevault.cli.arguments import (
     split_command,
 )
 from filevault.errors import UsageError
+from filevault.settings import Options
 
 
 def exec_parser() -> Parser:
@@ -91,6 +92,6 @@ def test_errors_of_the_parser_show_no_control_characters() -> None:
 
 def test_global_options_that_are_not_given_are_none_or_off() -> None:
     options = global_options(exec_parser().parse_args([]))
-    assert not any(options)
+    assert options == Options()
     given = global_options(exec_parser().parse_args(["--passphrase-fd", "0", "--strict"]))
     assert (given.passphrase_fd, given.strict) == (0, True)

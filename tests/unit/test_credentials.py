@@ -26,7 +26,7 @@ def test_what_no_credential_holds_is_not_handed_out(bad: str, place: int) -> Non
     parts = ["AKIAEXAMPLE", SECRET, "token"]
     parts[place] = parts[place][:3] + bad + parts[place][3:]
     with pytest.raises(FilevaultError) as caught:
-        Credentials(*parts).check_printable()
+        Credentials(parts[0], parts[1], parts[2]).check_printable()
     assert SECRET[:10] not in str(caught.value)
 
 

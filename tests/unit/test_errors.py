@@ -5,7 +5,9 @@ import re
 from filevault import errors
 from filevault.errors import FilevaultError
 
-_LINE = re.compile(r"^(?P<depth>[│ ]*(?:[├└]─ )?)(?P<name>[A-Za-z]+Error)\s+(?P<status>\d+)(?:\s|$)")
+_LINE = re.compile(
+    r"^(?P<depth>[│ ]*(?:[├└]─ )?)(?P<name>[A-Za-z]+Error)\s+(?P<status>\d+)(?:\s|$)"
+)
 # The contract of the command line, from which scripts tell failures apart.
 STATUSES = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 126, 127, 130}
 

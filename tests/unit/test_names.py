@@ -16,7 +16,7 @@ from filevault.vault.names import (
 
 parts = st.text(
     st.one_of(
-        st.sampled_from(list("%:\\*?\"<>|.- ~aA0\n\x7f\x9f\u061c\u200b\u202e\u2066\ufeff")),
+        st.sampled_from(list('%:\\*?"<>|.- ~aA0\n\x7f\x9f\u061c\u200b\u202e\u2066\ufeff')),
         st.characters(exclude_categories=["Cs"], exclude_characters="/\x00"),
     ),
     min_size=1,

@@ -380,5 +380,5 @@ def test_an_alias_shares_the_session_of_the_key_it_uses() -> None:
         assert isinstance(step, SessionToken)
         names.append(session_name(step, "0" * 64))
     assert names[0] == names[1]
-    assert names[0][:2] == ("u", "get-session-token")
+    assert (names[0].owner, names[0].operation) == ("u", "get-session-token")
     assert names[0].source == "item:u"

@@ -18,7 +18,7 @@ def sh(script: str, **options: object) -> programs.Result:
 
 def test_output_status_and_last_complaint_come_back() -> None:
     result = sh("echo out; echo first >&2; echo 'last\x1b[31m' >&2; exit 3")
-    assert result == (3, b"out\n", "last\\x1b[31m")
+    assert result == programs.Result(3, b"out\n", "last\\x1b[31m")
 
 
 def test_output_is_not_shown() -> None:
@@ -27,7 +27,10 @@ def test_output_is_not_shown() -> None:
 
 def test_the_environment_is_the_given_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEAK", "1")
-    assert sorted(sh("env").output.split()) == [b"PATH=/usr/bin:/bin", f"PWD={os.getcwd()}".encode()]
+    assert sorted(sh("env").output.split()) == [
+        b"PATH=/usr/bin:/bin",
+        f"PWD={os.getcwd()}".encode(),
+    ]
 
 
 def test_no_descriptor_is_inherited(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, user: User) ->
 
 def test_the_caller_of_credentials_is_told(aws: FakeAws, user: User) -> None:
     found = sts.get_caller_identity(Clients(), at(aws), session(aws, user), subject="x")
-    assert found == ("123456789012", user.arn, user.user_id)
+    assert found == sts.Identity("123456789012", user.arn, user.user_id)
 
 
 # Refusals

@@ -18,6 +18,7 @@ from filevault.errors import FilevaultError, LockedError, StorageError
 from filevault.files import Folder
 from filevault.sessions import (
     AS_SOURCE,
+    Listed,
     MinimumLife,
     SessionCache,
     SessionName,
@@ -463,8 +464,8 @@ def test_the_listing_comes_from_names_alone(world: World) -> None:
     (world.path / "sessions/%zz").mkdir()
     world.key_uses = 0
     assert world.cache.listing() == [
-        ("b", "assume-role", START + 900),
-        ("team/a", "get-session-token", START + 3600),
+        Listed("b", "assume-role", START + 900),
+        Listed("team/a", "get-session-token", START + 3600),
     ]
     assert world.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
     assert world.cache.expiration(NAME) is None
@@ -481,7 +482,7 @@ def test_a_name_survives_the_way_to_a_file_and_back(
 ) -> None:
     name = SessionName("x", operation, digest.hex(), "item:x")
     entry = record.file_name(name, expiration)
-    assert record.parse_name(entry) == (operation, digest.hex(), expiration)
+    assert record.parse_name(entry) == record.FileName(operation, digest.hex(), expiration)
     assert "/" not in entry
     assert len(entry) < 120
 

@@ -82,7 +82,22 @@ def test_durations_as_people_write_them(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "h", "-1h", "+5m", "1.5h", "1h 30m", "1H", "5x", "1h30", "m5", "٣m", "9" * 10, "1h\n2"],
+    [
+        "",
+        " ",
+        "h",
+        "-1h",
+        "+5m",
+        "1.5h",
+        "1h 30m",
+        "1H",
+        "5x",
+        "1h30",
+        "m5",
+        "٣m",
+        "9" * 10,
+        "1h\n2",
+    ],
 )
 def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):

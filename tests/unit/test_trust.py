@@ -133,7 +133,7 @@ def test_a_damaged_memory_is_refused_not_forgotten(state: Folder, text: str) -> 
 
 
 def test_the_memory_of_a_newer_filevault_is_told_apart(state: Folder) -> None:
-    Path(state.path, "trust.json").write_text('{"format":"filevault/2","new":true}')
+    Path(state.path, "trust.json").write_text('{"format":"filevault/2","new":1}')
     with pytest.raises(NewerFormatError, match="newer filevault"):
         Trust(state)
 

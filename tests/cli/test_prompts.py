@@ -1,0 +1,283 @@
+"""Every prompt, on a real terminal: what is asked, what is echoed, and what a no does."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.scene import SERIAL, Scene
+from tests.machine import PASSPHRASE, Answer, Machine, Result
+
+KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
+OTHER_ID = "AKIAOTHERKEYEXAMPLE0"
+LOCKED = {"FILEVAULT_PASSPHRASE": None}
+
+
+def never_shown(result: Result, *secrets: str) -> None:
+    assert result.echo
+    for secret in secrets:
+        assert secret not in result.tty
+        assert secret not in result.err
+        assert secret not in result.out
+
+
+@pytest.fixture
+def vault(machine: Machine) -> Machine:
+    machine.with_vault()
+    return machine.add("jon", KEY_ID, SECRET, "--no-config")
+
+
+def export(machine: Machine, *answers: str) -> Result:
+    return machine.on_terminal(
+        "export",
+        "jon",
+        "-n",
+        env=LOCKED,
+        answers=[Answer("Passphrase for", answer) for answer in answers],
+    )
+
+
+def test_the_right_passphrase_opens_at_once(vault: Machine) -> None:
+    result = export(vault, PASSPHRASE)
+    assert result.status == 0
+    assert result.out.startswith(f"AWS_ACCESS_KEY_ID={KEY_ID}\n")
+    assert result.err == ""
+    assert result.tty.splitlines() == [f"Passphrase for {vault.vault}: "]
+    never_shown(result, PASSPHRASE)
+
+
+def test_a_wrong_passphrase_may_be_corrected(vault: Machine) -> None:
+    result = export(vault, "wrong horse", PASSPHRASE)
+    assert result.status == 0
+    assert "That passphrase opens nothing here. Try again." in result.tty
+    never_shown(result, PASSPHRASE, "wrong horse")
+
+
+def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
+    result = export(vault, "wrong one", "wrong two", "wrong three")
+    assert (result.status, result.out) == (5, "")
+    assert "wrong passphrase, 3 times" in result.err
+    assert result.tty.count("Passphrase for") == 3
+    never_shown(result, "wrong one", "wrong two", "wrong three")
+
+
+def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
+    result = export(vault, "")
+    assert result.status == 5
+    assert "no passphrase was given" in result.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "question"),
+    [
+        (("export", "jon", "-n"), "Passphrase for"),
+        (("exec", "jon", "-n", "--", "true"), "Passphrase for"),
+        (("init", "--vault", "new"), "New passphrase"),
+    ],
+)
+def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
+    vault: Machine, argv: tuple[str, ...], question: str
+) -> None:
+    result = vault.on_terminal(*argv, env=LOCKED, answers=[Answer(question, "\x03")])
+    assert (result.status, result.out) == (130, "")
+    assert result.err == "filevault: interrupted\n"
+    assert result.echo
+
+
+def test_ctrl_d_gives_up_too(vault: Machine) -> None:
+    result = vault.on_terminal(
+        "export", "jon", "-n", env=LOCKED, answers=[Answer("Passphrase for", "\x04")]
+    )
+    assert (result.status, result.out) == (130, "")
+    assert result.echo
+
+
+def test_a_new_passphrase_is_asked_twice(machine: Machine) -> None:
+    answers = [Answer("New passphrase: ", PASSPHRASE), Answer("The same again: ", PASSPHRASE)]
+    result = machine.on_terminal("init", answers=answers)
+    assert result.status == 0
+    assert (machine.vault / ".filevault/vault.json").exists()
+    never_shown(result, PASSPHRASE)
+
+
+def test_new_passphrases_that_differ_are_asked_for_again(machine: Machine) -> None:
+    answers = [
+        Answer("New passphrase: ", PASSPHRASE),
+        Answer("The same again: ", "something else"),
+        Answer("New passphrase: ", PASSPHRASE),
+        Answer("The same again: ", PASSPHRASE),
+    ]
+    result = machine.on_terminal("init", answers=answers)
+    assert result.status == 0
+    assert "The two are not the same. Try again." in result.tty
+    never_shown(result, PASSPHRASE, "something else")
+
+
+def test_a_short_new_passphrase_is_refused_and_may_be_insisted_on(machine: Machine) -> None:
+    answers = [Answer("New passphrase: ", "elevenchars"), Answer("The same again", "elevenchars")]
+    refused = machine.on_terminal("init", answers=answers)
+    assert refused.status == 2
+    assert "fewer than 12 characters" in refused.err
+    assert not machine.vault.exists()
+    never_shown(refused, "elevenchars")
+    assert machine.on_terminal("init", "--allow-weak", answers=answers).status == 0
+
+
+def test_a_key_is_typed_with_the_secret_hidden(machine: Machine) -> None:
+    machine.with_vault()
+    answers = [Answer("Access key id: ", KEY_ID), Answer("Secret access key: ", SECRET)]
+    result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
+    assert (result.status, result.out) == (0, "Stored the key of profile jon.\n")
+    assert KEY_ID in result.tty
+    never_shown(result, SECRET, PASSPHRASE)
+    assert SECRET in machine.ok("export", "jon", "-n").out
+
+
+def test_a_typed_secret_that_is_none_is_refused_unshown(machine: Machine) -> None:
+    machine.with_vault()
+    answers = [Answer("Access key id: ", KEY_ID), Answer("Secret access key: ", "too short")]
+    result = machine.on_terminal("add", "jon", answers=answers)
+    assert result.status == 2
+    assert "no secret access key" in result.err
+    never_shown(result, "too short")
+    assert machine.ok("list", "--credentials").out == ""
+
+
+def test_the_vault_is_opened_before_a_key_is_typed(vault: Machine) -> None:
+    wrong = [Answer("Passphrase for", "wrong")] * 3
+    result = vault.on_terminal("add", "new", env=LOCKED, answers=wrong)
+    assert result.status == 5
+    assert "Access key id" not in result.tty
+
+
+@pytest.mark.parametrize("answer", ["y", "yes"])
+def test_a_key_is_replaced_on_a_yes(vault: Machine, answer: str) -> None:
+    answers = [
+        Answer("Replace the key that is stored for jon? (y|N) ", answer),
+        Answer("Access key id: ", OTHER_ID),
+        Answer("Secret access key: ", SECRET),
+    ]
+    assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
+    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+
+
+@pytest.mark.parametrize("answer", ["", "n", "what"])
+def test_a_key_is_kept_on_anything_else(vault: Machine, answer: str) -> None:
+    before = (vault.vault / "jon.fv").read_bytes()
+    question = Answer("Replace the key that is stored for jon? (y|N) ", answer)
+    result = vault.on_terminal("add", "jon", answers=[question])
+    assert result.status == 5
+    assert "nothing was replaced" in result.err
+    assert "Access key id" not in result.tty
+    assert (vault.vault / "jon.fv").read_bytes() == before
+
+
+def test_a_key_is_deleted_on_a_yes_only(vault: Machine) -> None:
+    question = "Delete the key of profile jon? (y|N) "
+    kept = vault.on_terminal("remove", "jon", answers=[Answer(question, "n")])
+    assert (kept.status, kept.out) == (0, "")
+    assert "nothing was deleted" in kept.err
+    assert (vault.vault / "jon.fv").exists()
+    gone = vault.on_terminal("rm", "jon", answers=[Answer(question, "y")])
+    assert (gone.status, gone.out) == (0, "Deleted the key of profile jon.\n")
+    assert not (vault.vault / "jon.fv").exists()
+
+
+def test_add_offers_to_make_the_vault(machine: Machine) -> None:
+    answers = [
+        Answer(f"There is no vault at {machine.vault}. Make one? (y|N) ", "y"),
+        Answer("New passphrase: ", PASSPHRASE),
+        Answer("The same again: ", PASSPHRASE),
+        Answer("Access key id: ", KEY_ID),
+        Answer("Secret access key: ", SECRET),
+    ]
+    result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
+    assert result.status == 0
+    assert f"made a vault at {machine.vault}" in result.err
+    never_shown(result, PASSPHRASE, SECRET)
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    assert SECRET in machine.ok("export", "jon", "-n").out
+
+
+def test_the_offer_may_be_declined(machine: Machine) -> None:
+    result = machine.on_terminal("add", "jon", answers=[Answer("Make one? (y|N) ", "")])
+    assert result.status == 4
+    assert "filevault init" in result.err
+    assert not machine.vault.exists()
+
+
+def test_an_mfa_code_is_asked_for_with_device_and_profile(scene: Scene) -> None:
+    scene.configure(mfa_process=False).store()
+    question = f"MFA code of {SERIAL} for admin: "
+    result = scene.machine.on_terminal(
+        "export", "admin", answers=[Answer(question, f" {scene.user.totp()} ")]
+    )
+    assert result.status == 0
+    assert question in result.tty
+    refused = scene.machine.on_terminal(
+        "export", "admin", "--refresh", answers=[Answer(question, "12345")]
+    )
+    assert refused.status == 8
+    assert "the answer is not a token code of six digits" in refused.err
+
+
+def damage(machine: Machine) -> bytes:
+    item = machine.vault / "jon.fv"
+    data = bytearray(item.read_bytes())
+    data[-1] ^= 1
+    item.write_bytes(data)
+    return bytes(data)
+
+
+def test_a_key_that_cannot_be_opened_is_discarded_on_a_second_yes_only(vault: Machine) -> None:
+    damaged = damage(vault)
+    replace = Answer("Replace the key that is stored for jon? (y|N) ", "y")
+    kept = vault.on_terminal("add", "jon", answers=[replace, Answer("Discard it? (y|N) ", "n")])
+    assert kept.status == 6
+    assert "is damaged" in kept.tty
+    assert (vault.vault / "jon.fv").read_bytes() == damaged
+    answers = [
+        replace,
+        Answer("Discard it? (y|N) ", "y"),
+        Answer("Access key id: ", OTHER_ID),
+        Answer("Secret access key: ", SECRET),
+    ]
+    assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
+    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+
+
+def test_force_discards_nothing_unless_told(vault: Machine) -> None:
+    damaged = damage(vault)
+    new = f"{OTHER_ID}\n{SECRET}\n"
+    refused = vault.run("add", "jon", "--stdin", "--force", stdin=new)
+    assert refused.status == 6
+    assert "--force --discard" in refused.err
+    assert (vault.vault / "jon.fv").read_bytes() == damaged
+    vault.ok("add", "jon", "--stdin", "--force", "--discard", "--no-config", stdin=new)
+    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (("add", "jon", "--stdin"), "--force replaces unasked"),
+        (("add", "new"), "--env takes it from the environment"),
+        (("remove", "jon"), "--force deletes without asking"),
+    ],
+)
+def test_without_a_terminal_a_question_is_an_error_with_its_own_hint(
+    vault: Machine, argv: tuple[str, ...], hint: str
+) -> None:
+    result = vault.run(*argv, stdin=f"{OTHER_ID}\n{SECRET}\n")
+    assert result.status == 5
+    assert hint in result.err
+    assert KEY_ID in vault.ok("export", "jon", "-n").out
+
+
+def test_a_path_with_escapes_steers_no_terminal(machine: Machine) -> None:
+    odd = machine.home / "v\x1b[31m\u202e"
+    machine.env["FILEVAULT_DIR"] = str(odd)
+    machine.with_vault().add("jon", KEY_ID, SECRET, "--no-config")
+    result = export(machine, "wrong", "wrong", "wrong")
+    assert not {"\x1b", "\u202e"} & set(result.everything)
+    assert "v\\x1b[31m\\u202e" in result.tty

@@ -1,0 +1,363 @@
+"""The pages and the program say the same."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from filevault import errors
+from filevault.cli import ALIASES, COMMANDS, usage
+from filevault.cli.arguments import Parser, add_global_options, add_session_options
+from filevault.environment import FORMATS
+from filevault.settings import Options
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+HELP = {"-h", "--help"}
+
+
+def _page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _sections(text: str, mark: str) -> dict[str, str]:
+    """The text below each heading of a level, by heading."""
+    parts = re.split(rf"^{mark} (.+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+CLI = _sections(_page("docs/reference/cli.md"), "##")
+
+
+def _rows(text: str) -> list[list[str]]:
+    """The cells of every row of every table; `\\|` is no border."""
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in text.splitlines()
+        if line.startswith("|") and not set(line) <= set("|- ")
+    ]
+
+
+def _options_told(section: str) -> set[str]:
+    return {
+        option
+        for row in _rows(section)
+        for option in re.findall(r"`(-{1,2}[a-z][a-z-]*)[ `]", row[0])
+    }
+
+
+def _options_of(parser: argparse.ArgumentParser) -> set[str]:
+    return {option for action in parser._actions for option in action.option_strings} - HELP
+
+
+def _parser(command: str) -> Parser:
+    module = import_module(f"filevault.cli.{command}")
+    parser = Parser(f"filevault {command}", module.DESCRIPTION)
+    module.configure(parser)
+    return parser
+
+
+def _shared(add: object) -> set[str]:
+    parser = Parser("filevault", "")
+    assert callable(add)
+    add(parser)
+    return _options_of(parser)
+
+
+def test_every_command_has_its_section_and_there_are_no_others() -> None:
+    told = [title for title in CLI if title in COMMANDS]
+    assert told == list(COMMANDS)
+    assert set(CLI) - set(COMMANDS) == {"Global options", "Options for sessions"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_exactly_the_options_of_its_section(command: str) -> None:
+    told = _options_told(CLI[command])
+    if "(#options-for-sessions)" in CLI[command]:
+        told |= _options_told(CLI["Options for sessions"])
+    assert told == _options_of(_parser(command))
+
+
+def test_global_and_session_options_are_those_of_their_sections() -> None:
+    assert _options_told(CLI["Global options"]) == _shared(add_global_options)
+    assert _options_told(CLI["Options for sessions"]) == _shared(add_session_options)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_usage_line_names_what_the_command_takes(command: str) -> None:
+    """PROFILE in brackets is one that may be left out; a choice is written out."""
+    for action in _parser(command)._actions:
+        if action.option_strings:
+            continue
+        for word in action.choices or [str(action.metavar)]:
+            wanted = f"[{word}]" if action.nargs == "?" else f" {word}"
+            assert wanted in CLI[command]
+
+
+@pytest.mark.parametrize(("alias", "command"), ALIASES.items())
+def test_short_names_are_told(alias: str, command: str) -> None:
+    assert f"`{alias}` is `{command}`" in _page("docs/reference/cli.md")
+
+
+def test_export_formats_are_those_of_the_table() -> None:
+    told = [row[0].strip("`") for row in _rows(CLI["export"]) if row[0].startswith("`")]
+    assert [name for name in told if not name.startswith("--")] == list(FORMATS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
+    known = _shared(add_global_options) | _shared(add_session_options) | HELP
+    by_command = {command: _options_of(_parser(command)) | known for command in COMMANDS}
+    wrong = []
+    for line in page.read_text(encoding="utf-8").splitlines():
+        # What follows `filevault COMMAND` up to `--`, a pipe, a backquote or the end.
+        for command, rest in re.findall(
+            r"filevault ([a-z]+)((?: (?!-- |\||filevault |or )[^\s`]+)*)", line
+        ):
+            if command in COMMANDS:
+                used = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest))
+                wrong += [(command, option) for option in used - by_command[command]]
+    assert not wrong
+
+
+def _names_in_code() -> set[str]:
+    """Every text in the program that is the name of a variable."""
+    name = re.compile(
+        r"(FILEVAULT|AWS|XDG|YKMAN)_[A-Z0-9_]*[A-Z0-9]|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
+    )
+    found = set()
+    for path in (ROOT / "filevault").rglob("*.py"):
+        if path.name == "__init__.py" and path.parent.name == "filevault":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and name.fullmatch(text):
+                found.add(text)
+    return found | {"AWS_VAULT"}
+
+
+SUFFIXES = ("", "_FD", "_FILE", "_COMMAND")
+SECRETS = {
+    prefix + suffix
+    for prefix in ("FILEVAULT_PASSPHRASE", "FILEVAULT_KEY", "FILEVAULT_NEW_PASSPHRASE")
+    for suffix in SUFFIXES
+}
+
+
+def test_every_variable_that_the_program_reads_is_told_and_no_other() -> None:
+    text = _page("docs/reference/environment.md")
+    told = set(re.findall(r"`\$?([A-Z][A-Z0-9_]+[A-Z0-9])`", text))
+    botocores = {
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "AWS_CA_BUNDLE",
+        "AWS_MAX_ATTEMPTS",
+        "AWS_USE_FIPS_ENDPOINT",
+        "AWS_USE_DUALSTACK_ENDPOINT",
+    }
+    assert told - botocores == _names_in_code() | SECRETS
+
+
+def test_variables_of_the_other_pages_exist() -> None:
+    known = set(re.findall(r"[A-Z][A-Z0-9_]+", _page("docs/reference/environment.md")))
+    wrong = {
+        (page.name, name)
+        for page in PAGES
+        for name in re.findall(r"\bFILEVAULT_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8"))
+        if name not in known
+    }
+    assert not wrong
+
+
+def _removed(section: str) -> set[str]:
+    return set(re.findall(r"`(AWS_[A-Z0-9_]+)`", section))
+
+
+def test_what_the_command_loses_is_told_completely() -> None:
+    from filevault import environment
+
+    section = _page("docs/reference/environment.md").partition("**Removed**, because each")[2]
+    told = _removed(section.partition("**Removed**")[0])
+    assert told == set(environment._REMOVED) | set(environment._REMOVED_PREFIXES)
+
+
+def test_keys_of_config_toml_are_those_of_the_page() -> None:
+    from filevault.settings import ConfigFile
+
+    section = _sections(_page("docs/reference/config.md"), "##")["config.toml"]
+    told = {row[0].strip("`") for row in _rows(section) if row[0].startswith("`")}
+    assert told == set(ConfigFile._fields) - {"path"}
+
+
+def test_what_default_hands_down_is_told() -> None:
+    from filevault import inheritance
+
+    rows = _rows(_sections(_page("docs/reference/config.md"), "###")["Keys of a profile"])
+    told = {row[0].strip("`") for row in rows if row[2] == "yes"}
+    assert told == set(inheritance._HANDED_DOWN)
+
+
+def _error_classes() -> dict[str, int]:
+    return {
+        name: value.exit_status
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.FilevaultError)
+    }
+
+
+def test_exit_statuses_are_those_of_the_errors() -> None:
+    rows = _rows(_page("docs/reference/exit-status.md"))
+    told = {row[2].strip("`"): int(row[0]) for row in rows if row[2].startswith("`")}
+    assert told == _error_classes()
+
+
+def test_the_tree_of_errors_in_their_module_is_the_real_one() -> None:
+    tree = ast.get_docstring(ast.parse(_page("filevault/errors.py"))) or ""
+    drawn: dict[str, tuple[int, str]] = {}
+    above: list[str] = []
+    for line in tree.splitlines():
+        match = re.match(r"([│├└─ ]*)(\w+Error) +(\d+)?", line)
+        if match is None:
+            continue
+        depth = len(match[1]) // 3
+        above[depth:] = [match[2]]
+        drawn[match[2]] = (int(match[3] or 0), above[depth - 1] if depth else "Exception")
+    real = {
+        name: (status, getattr(errors, name).__base__.__name__)
+        for name, status in _error_classes().items()
+    }
+    assert set(drawn) == set(real)
+    for name, (status, parent) in drawn.items():
+        assert parent == real[name][1], name
+        assert status in (0, real[name][0]), name
+
+
+def test_every_global_option_can_be_told_apart_from_its_settings() -> None:
+    parser = Parser("filevault", "")
+    add_global_options(parser)
+    assert {action.dest for action in parser._actions} - {"help", "version"} == set(Options._fields)
+
+
+def test_the_help_shown_in_the_readme_is_the_real_one() -> None:
+    block = re.search(r"```console\n\$ filevault --help\n(.*?)```", _page("README.md"), re.DOTALL)
+    assert block is not None
+    assert block[1] == usage()
+    done = subprocess.run(
+        [sys.executable, "-m", "filevault", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == block[1]
+
+
+def test_the_readme_tells_how_to_look_and_how_to_test() -> None:
+    text = _page("README.md")
+    assert "make demo" in text
+    assert "make test" in text
+
+
+def _slug(heading: str) -> str:
+    """The anchor that GitHub makes of a heading."""
+    plain = re.sub(r"[`*]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)).lower()
+    return re.sub(r"[^\w\- ]", "", plain).strip().replace(" ", "-")
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_pages_lead_somewhere(page: Path) -> None:
+    lost = []
+    text = re.sub(r"`[^`\n]*`", "", _without_code(page.read_text(encoding="utf-8")))
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _hash, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            lost.append(link)
+        elif anchor:
+            content = _without_code(target.read_text(encoding="utf-8"))
+            anchors = {_slug(line) for line in re.findall(r"^#+ (.+)$", content, re.MULTILINE)}
+            if anchor not in anchors:
+                lost.append(link)
+    assert not lost
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    linked = {
+        (index.parent / link.partition("#")[0]).resolve()
+        for link in re.findall(r"\]\(([^)\s]+)\)", index.read_text(encoding="utf-8"))
+    }
+    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - {index} <= linked
+
+
+def _tests_named() -> list[tuple[str, str]]:
+    return sorted(
+        {
+            (path, name)
+            for page in PAGES
+            for path, name in re.findall(
+                r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")
+            )
+        }
+    )
+
+
+def test_the_threat_model_names_tests() -> None:
+    assert len(_tests_named()) > 15
+
+
+@pytest.mark.parametrize(("path", "name"), _tests_named())
+def test_a_test_that_a_page_names_exists(path: str, name: str) -> None:
+    tree = ast.parse(_page(path))
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_tree_that_pages_name_exist(page: Path) -> None:
+    named = re.findall(
+        r"`((?:filevault|backends|tests|docs)/[\w./-]+(?:\.\w+|/))`",
+        page.read_text(encoding="utf-8"),
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_dependency_has_its_reason() -> None:
+    settings = tomllib.loads(_page("pyproject.toml"))
+    project = settings["project"]
+    wanted = {
+        re.split(r"[\[<>=!~; ]", entry)[0]
+        for entries in (
+            project["dependencies"],
+            *project["optional-dependencies"].values(),
+            settings["build-system"]["requires"],
+        )
+        for entry in entries
+    } - {"filevault"}
+    rows = _rows(_page("docs/dependencies.md"))
+    told = {row[0].strip("`"): row[1] for row in rows if row[0].startswith("`")}
+    assert set(told) == wanted
+    assert all(reason.endswith(".") for reason in told.values())
+
+
+def test_pages_speak_of_no_layer_that_is_gone() -> None:
+    layers = tomllib.loads(_page("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]
+    wanted = {name.strip() for line in layers["layers"] for name in line.split("|")}
+    section = _sections(_page("docs/explanation/architecture.md"), "##")["Layers"]
+    told = {name for row in _rows(section)[1:] for name in re.findall(r"`(\w+)`", row[1])}
+    assert told == wanted - {"__main__"}
