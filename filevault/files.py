@@ -262,6 +262,30 @@ class Folder:
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
 
+    def create(self, name: str, data: bytes) -> None:
+        """Write a new file, 0600, never over an existing one.
+
+        Raises FileExistsError if there is one, StorageError if it cannot be written.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, 0o600, dir_fd=self.fd)
+            try:
+                os.fchmod(fd, 0o600)
+                _write_all(fd, data)
+                os.fsync(fd)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(name, dir_fd=self.fd)
+                raise
+            finally:
+                os.close(fd)
+            _sync_folder(self.fd)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise storage_error(error, "write", self.join(name)) from error
+
     def remove(self, name: str) -> None:
         """Delete a file and make that last.
 

@@ -250,6 +250,8 @@ class Settings:
             if value:
                 if value in _PROMPTS:
                     return value
+                if origin == "AWS_VAULT_PROMPT":
+                    return None  # a prompt program of AWS Vault's that is no use without a desktop
                 raise UsageError(
                     f"{printable(origin)} names no way of asking: {printable(value)!r}",
                     hint="choose terminal, ykman or none",

@@ -61,7 +61,7 @@ class Machine:
         self.launcher: Sequence[str] = (sys.executable, LAUNCHER)
         self.env: dict[str, str] = {
             "HOME": str(home),
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
             "LANG": "C.UTF-8",
             "SHELL": "/bin/sh",
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -152,7 +152,7 @@ class Machine:
         answers: Sequence[Answer] = (),
         env: Mapping[str, str | None] | None = None,
         stdin: bytes | None = None,
-        timeout: float = PATIENCE,
+        timeout: float = PATIENCE / 3,
     ) -> Result:
         """Run filevault with a controlling terminal; stdin, stdout and stderr are pipes.
 

@@ -53,6 +53,8 @@ class Context:
         self._config: AwsConfig | None = None
         self._choice: VaultChoice | None = None
         self._vault: Vault | None = None
+        self._made: FileBackend | None = None
+        self._made: FileBackend | None = None
         self._warned: set[str] = set()
 
     # What is said, and where: results on stdout, everything else on stderr.
@@ -135,10 +137,11 @@ class Context:
         except (NoVaultError, UsageError):
             return False
 
-    def close(self) -> None:
-        """Forget the vault, for one that was just made."""
+    def adopt(self, backend: FileBackend) -> None:
+        """Use the vault that was just made, whose backend is unlocked already."""
         self._choice = None
         self._vault = None
+        self._made = backend
 
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
@@ -166,6 +169,10 @@ class Context:
         )
 
     def _backend(self, choice: VaultChoice, root: Folder, trust: Trust) -> FileBackend:
+        if self._made is not None:
+            return self._made
+        if self._made is not None:
+            return self._made
         from filevault.unlock import Unlocker
 
         options = self.settings.options
@@ -197,7 +204,7 @@ class Context:
             folder.close()
             self.notice(f"no session is kept: {shown} belongs to another user")
             return None, False
-        if not os.access(f"/proc/self/fd/{folder.fd}", os.W_OK | os.X_OK, effective_ids=True):
+        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
             self.notice(f"no session is kept and nothing is remembered: {shown} is read-only")
             return folder, False
         return folder, True

@@ -106,6 +106,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if passphrase is None and not args.no_passphrase:
         passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
         _check_strength(passphrase, allow_weak=args.allow_weak)
+    _move_memory_aside(context)
     key_text = new_keyfile_text() if args.new_key_file else None
     key_file = os.path.abspath(args.new_key_file) if args.new_key_file else None
     if key_file is not None and key_text is not None:
@@ -125,7 +126,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
             os.unlink(key_file)
         raise
     pin = _pin(context, choice, backend)
-    context.close()
+    context.adopt(backend)
     return NewVault(choice.root, pin.digest, generated, key_file)
 
 
@@ -139,16 +140,21 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _refuse_lost(context: Context) -> None:
-    """A pin without a vault: rename it aside where nothing is left of the vault, else refuse."""
+    """A vault that lost its marker is not built over, unless nothing at all is left of it."""
     choice, state_home = context.choice, context.settings.state_home
-    shown = printable(choice.root)
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (pinned(choice, state_home) and not empty):
         raise PinError(
-            f"the vault at {shown!r} has lost its marker .filevault/vault.json",
+            f"the vault at {printable(choice.root)!r} has lost its marker .filevault/vault.json",
             hint="restore .filevault from a copy or from the repository's history; for a new "
             "vault, move everything away first",
         )
+
+
+def _move_memory_aside(context: Context) -> None:
+    """What is remembered of a vault that is gone is kept, but not for the new one."""
+    choice, state_home = context.choice, context.settings.state_home
+    shown = printable(choice.root)
     if pinned(choice, state_home):
         old = f"{state_home}/{choice.state_id}"
         aside = f"{old}.{int(context.runtime.clock())}"
@@ -188,13 +194,13 @@ def _check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
 
 def _write_key_file(path: str, text: bytes) -> None:
     with Folder.make(os.path.dirname(path)) as folder:
-        name = os.path.basename(path)
-        if os.path.lexists(path):
+        try:
+            folder.create(os.path.basename(path), text)
+        except FileExistsError as error:
             raise UsageError(
                 f"{printable(path)!r} exists, and a key file is never overwritten",
                 hint="give another name; if a failed init left it, delete it",
-            )
-        folder.write(name, text)
+            ) from error
 
 
 def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:

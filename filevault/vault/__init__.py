@@ -69,6 +69,7 @@ class Vault:
         self.state_id = state_id
         self.trust = trust
         self._store = Store(root, backend.suffix)
+        self._session_key: bytes | None = None
         self._strict = strict
         self._clock = clock
         self._warn = warn
@@ -191,7 +192,11 @@ class Vault:
         """Return the key of the cached sessions. Raises LockedError and StorageError."""
         if self.state is None:
             raise StorageError("there is no state directory to keep sessions in")
-        return load_session_key(self.state, self.state_id, self.backend, self._clock)
+        if self._session_key is None:
+            self._session_key = load_session_key(
+                self.state, self.state_id, self.backend, self._clock
+            )
+        return self._session_key
 
     def _path_name(self, name: str) -> str:
         return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]

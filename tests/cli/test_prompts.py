@@ -208,7 +208,7 @@ def test_the_offer_may_be_declined(machine: Machine) -> None:
 
 def test_an_mfa_code_is_asked_for_with_device_and_profile(scene: Scene) -> None:
     scene.configure(mfa_process=False).store()
-    question = f"MFA code of {SERIAL} for admin: "
+    question = f"MFA code of {SERIAL} for jonsmith: "
     result = scene.machine.on_terminal(
         "export", "admin", answers=[Answer(question, f" {scene.user.totp()} ")]
     )
