@@ -64,7 +64,10 @@ class Trust:
         except FileNotFoundError:
             return {}
         what = printable(self._state.join(_FILE))
-        content = loads_nested(data, what, 3)
+        try:
+            content = loads_nested(data, what, 3)
+        except DamagedError as error:
+            raise self._damaged(what) from error
         version = content.get("format")
         if isinstance(version, str) and version != _FORMAT and version.startswith("filevault/"):
             raise NewerFormatError(

@@ -172,11 +172,9 @@ def _from_options(settings: Settings) -> list[_Source]:
         number = str(options.passphrase_fd)
         found.append(_Source("passphrase", "fd", number, "--passphrase-fd"))
     if options.passphrase_file is not None:
-        found.append(
-            _Source("passphrase", "file", options.passphrase_file, options.passphrase_file)
-        )
+        found.append(_Source("passphrase", "file", options.passphrase_file, "--passphrase-file"))
     if options.key_file is not None:
-        found.append(_Source("keyfile", "file", options.key_file, options.key_file))
+        found.append(_Source("keyfile", "file", options.key_file, "--key-file"))
     return found
 
 
@@ -192,7 +190,7 @@ def _only_one(sources: Sequence[_Source], level: str) -> _Source | None:
         names = " and ".join(printable(source.origin) for source in sources[:3])
         raise UsageError(
             f"two {level} name a secret, {names}: only one can be meant",
-            hint="unset one of them",
+            hint="give one of them only",
         )
     return sources[0] if sources else None
 

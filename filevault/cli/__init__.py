@@ -60,6 +60,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             failed_exec = {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command
+            namespace.dashes = "--" in argv
             failed_exec = not getattr(namespace, "json", False)
         else:
             namespace = parser.parse_args(words)

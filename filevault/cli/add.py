@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -139,6 +140,12 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
     try:
         return context.vault
     except errors.NoVaultError as missing:
+        root = context.choice.root
+        if os.path.isdir(root) and os.listdir(root):
+            raise errors.NoVaultError(
+                f"there is no vault at {printable(root)!r}, but something else",
+                hint="filevault init makes one beside it, if that is meant",
+            ) from missing
         unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
         if not unattended:
             if not context.prompter.present:
@@ -227,8 +234,10 @@ def _add_sections(args: argparse.Namespace, context: Context) -> None:
         # botocore splits credential_process as a POSIX shell would, and runs no shell.
         command = f"filevault export {shlex.quote(args.profile)} --format json"
         values = {"credential_process": command}
-        if args.region:
-            values["region"] = args.region
+        section = context.aws_config.profile(args.profile)
+        region = args.region or (section.values.get("region") if section is not None else None)
+        if region:
+            values["region"] = region
         sections.append((args.sdk_profile, values))
     for name, values in sections:
         _append(context, name, values)

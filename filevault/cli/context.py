@@ -54,7 +54,6 @@ class Context:
         self._choice: VaultChoice | None = None
         self._vault: Vault | None = None
         self._made: FileBackend | None = None
-        self._made: FileBackend | None = None
         self._warned: set[str] = set()
 
     # What is said, and where: results on stdout, everything else on stderr.
@@ -133,9 +132,13 @@ class Context:
         from filevault.errors import NoVaultError, UsageError
 
         try:
-            return self.vault.has(name)
-        except (NoVaultError, UsageError):
+            vault = self.vault
+        except NoVaultError:
             return False
+        try:
+            return vault.has(name)
+        except UsageError:
+            return False  # no item can have such a name
 
     def adopt(self, backend: FileBackend) -> None:
         """Use the vault that was just made, whose backend is unlocked already."""
@@ -169,8 +172,6 @@ class Context:
         )
 
     def _backend(self, choice: VaultChoice, root: Folder, trust: Trust) -> FileBackend:
-        if self._made is not None:
-            return self._made
         if self._made is not None:
             return self._made
         from filevault.unlock import Unlocker

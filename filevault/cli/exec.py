@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         made = handout.make_plan(args, context, name)
     except errors.ProfileNotFoundError as error:
-        if not args.profile or not args.command:
+        if not args.profile or not args.command or args.dashes:
             raise
         words = " ".join(printable(word, 40) for word in [name, *args.command])
         hint = f"if {printable(name, 40)} is the command: filevault exec -- {printable(words, 80)}"

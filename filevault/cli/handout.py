@@ -11,6 +11,7 @@ from filevault.printable import printable
 from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
+from filevault.providers.steps import StoredKey
 
 if TYPE_CHECKING:
     import argparse
@@ -69,6 +70,10 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     min_ttl = args.min_ttl
     if min_ttl is None:
         min_ttl = settings.duration("AWS_MIN_TTL")
+    if isinstance(made.step, StoredKey) and (args.duration is not None or args.mfa_token):
+        context.warn(
+            "the long-term key itself is handed out: --duration and --mfa-token do nothing"
+        )
     provider = build(
         made,
         context.vault,

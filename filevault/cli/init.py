@@ -15,7 +15,7 @@ from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
 from filevault.userfiles import edit_config
 from filevault.values import Value
-from filevault.vault.choice import VaultChoice, has_items, pinned
+from filevault.vault.choice import VaultChoice, has_items, lost, pinned
 
 if TYPE_CHECKING:
     import argparse
@@ -221,8 +221,11 @@ def _record(context: Context, made: NewVault) -> None:
     settings = context.settings
     if settings.options.vault is None or os.path.abspath(settings.default_vault) == made.root:
         return
-    elsewhere = settings.config.vault is not None or os.path.exists(
-        f"{settings.default_vault}/.filevault/vault.json"
+    default = VaultChoice(settings.default_vault, "file", "default", explicit=False, exists=False)
+    elsewhere = (
+        settings.config.vault is not None
+        or os.path.exists(f"{default.root}/.filevault/vault.json")
+        or lost(default, settings.state_home)
     )
     if not elsewhere:
         path = settings.config_path

@@ -74,7 +74,10 @@ def _vault(context: Context) -> Vault | None:
     try:
         return context.vault
     except NoVaultError as error:
-        context.notice(error.message)
+        if context.choice.explicit:
+            context.warn(error.message)
+        else:
+            context.notice(error.message)
         return None
 
 

@@ -88,7 +88,7 @@ def test_arguments_reach_the_command_unchanged(ready: Scene) -> None:
         (("exec", "nowhere", "--", "true"), "nowhere"),
         (("exec", "--", "true"), "no profile is given"),
         (("exec", "jonsmith", "--duration", "5y", "--", "true"), "not a duration"),
-        (("exec", "jonsmith", "--vault", "/nowhere", "--", "true"), "no vault"),
+        (("exec", "jonsmith", "--vault", "/nowhere", "--", "true"), "there is no vault at '/nowhere'"),
         (("exec", "jonsmith", "--key-file", "/nowhere", "-n", "--", "true"), "/nowhere"),
     ],
 )
