@@ -38,8 +38,9 @@ _REMOVED = frozenset(
 )
 _REMOVED_PREFIXES = ("AWS_CONTAINER_", "AWS_EC2_METADATA_")
 
-# `%` is left out for fish, `~` and `!` for every shell.
-_BARE_WORD = r"[A-Za-z0-9_/:=.,@+-]+\Z"
+# `%` is left out for fish, `~` and `!` for every shell; zsh takes `=word` at the beginning and
+# after a colon for the path of a command.
+_BARE_WORD = r"(?!=)(?:[A-Za-z0-9_/=.,@+-]|:(?!=))+\Z"
 
 
 class Handout(Value):

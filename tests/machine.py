@@ -170,7 +170,7 @@ class Machine:
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=take_terminal,
+            preexec_fn=take_terminal,  # noqa: PLW1509 - two calls that take no lock
             pass_fds=(slave,),
             cwd=self.home,
         ) as process:

@@ -35,7 +35,7 @@ class NewKey(Value):
 
 
 def from_terminal(prompter: Prompter) -> NewKey:
-    """Ask for key id and secret, the secret without echo; each again if it cannot be one."""
+    """Ask for key id and secret, the secret without echo; raises UsageError for what is no key."""
     key_id = prompter.line("Access key id: ").strip()
     check_access_key(AccessKey(key_id, "x" * 40))
     secret = prompter.hidden("Secret access key: ").decode("utf-8", "replace").strip()

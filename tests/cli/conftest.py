@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.cli.scene import Scene
+from tests.cli.watch import Watch
 from tests.fakes import FakeAws
 from tests.machine import Machine
 
@@ -25,3 +28,19 @@ def ready(scene: Scene) -> Scene:
 def plain(scene: Scene) -> Scene:
     """The same without any MFA: `jonsmith` gets a session without a code."""
     return scene.configure(mfa=False).store()
+
+
+@pytest.fixture
+def watch(scene: Scene) -> Iterator[Watch]:
+    """A machine on which every helper program is recorded, and every secret looked for."""
+    watch = Watch(scene)
+    scene.configure().store()
+    config = scene.machine.config
+    config.write_text(
+        config.read_text().replace("mfa_process = ", f"mfa_process = {watch.recorder} ")
+    )
+    command = watch.recorded(f"cat {watch.passphrase_file}")
+    scene.machine.env.pop("FILEVAULT_PASSPHRASE")
+    scene.machine.env |= {"FILEVAULT_PASSPHRASE_COMMAND": command, "FILEVAULT_DEBUG": "1"}
+    yield watch
+    watch.check_files()

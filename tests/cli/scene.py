@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.conftest import tool
 from tests.fakes import FakeAws, Role, User
 from tests.machine import PASSPHRASE, Machine
 
 REMOTE = str(Path(__file__).resolve().parent.parent / "fakes" / "remote.py")
 REGION = "eu-west-1"
 SERIAL = "arn:aws:iam::123456789012:mfa/jonsmith"
+
+MOUNT_READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift'
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def mounting(machine: Machine, script: str, *words: str) -> Machine:
+    """Let filevault start after a script of mounts, which nobody else sees.
+
+    The script shifts `words` away. Skips where this process may not mount.
+    """
+    probe = subprocess.run([tool("unshare"), "-m", "true"], capture_output=True)
+    if probe.returncode != 0:
+        pytest.skip("this process may not mount anything")
+    machine.launcher = (
+        *("unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh"),
+        *words,
+        *machine.launcher,
+    )
+    return machine
+
+
+def read_only(machine: Machine, *paths: Path) -> Machine:
+    """Let filevault see these folders or files on a read-only file system."""
+    for path in paths:
+        mounting(machine, MOUNT_READ_ONLY, str(path))
+    return machine
 
 
 class Scene:
@@ -28,7 +60,7 @@ class Scene:
     @property
     def mfa_process(self) -> str:
         """A command that prints a token code."""
-        return f"{sys.executable} {REMOTE} {self.aws.url} totp '{{\"serial\": \"{SERIAL}\"}}'"
+        return f'{sys.executable} {REMOTE} {self.aws.url} totp \'{{"serial": "{SERIAL}"}}\''
 
     def configure(self, *, mfa: bool = True, mfa_process: bool = True, more: str = "") -> Scene:
         """Write the AWS config."""

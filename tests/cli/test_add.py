@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from tests.cli.scene import Scene
+from tests.cli.scene import Scene, read_only
 from tests.machine import PASSPHRASE, Machine
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 LINES = f"{KEY_ID}\n{SECRET}\n"
 CREATED = {
     "AccessKey": {
@@ -180,11 +180,7 @@ def test_a_folder_that_holds_other_things_is_no_place_for_a_vault_unasked(
 def test_a_vault_that_cannot_be_written_is_noticed_before_a_secret_is_read(
     vault: Machine,
 ) -> None:
-    vault.launcher = (
-        "unshare", "-m", "sh", "-c",
-        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"',
-        "sh", str(vault.vault), *vault.launcher,
-    )  # fmt: skip
+    read_only(vault, vault.vault)
     shown = vault.on_terminal("add", "jon")
     assert shown.status == 7
     assert "read-only" in shown.err

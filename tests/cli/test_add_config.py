@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tests.cli.scene import needs_root, read_only
 from tests.machine import Machine, Result
 
 KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
@@ -112,16 +113,7 @@ def test_where_the_config_cannot_be_written_the_key_is_stored_and_the_lines_are_
 ) -> None:
     vault.write_config("[default]\n")
     place = vault.config if what == "file" else vault.config.parent
-    vault.launcher = (
-        "unshare",
-        "-m",
-        "sh",
-        "-c",
-        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@"',
-        "sh",
-        str(place),
-        *vault.launcher,
-    )
+    read_only(vault, place)
     result = add(vault, "jon", "--region", "eu-west-1", "--sdk-profile", "sdk")
     assert result.status == 0
     assert result.out == "Stored the key of profile jon.\n"
@@ -226,6 +218,7 @@ def test_commands_that_read_never_make_a_config_folder(vault: Machine) -> None:
         assert not vault.config.parent.exists(), argv
 
 
+@needs_root
 def test_a_config_of_somebody_else_is_named_before_a_secret_is_read(vault: Machine) -> None:
     vault.config.parent.mkdir()
     vault.config.write_text("[default]\n")

@@ -137,7 +137,5 @@ def test_without_a_region_none_is_invented(ready: Scene) -> None:
 
 
 def test_a_region_of_the_command_line_beats_all_others(ready: Scene) -> None:
-    found = child(
-        ready, "exec", "jonsmith", "-n", "--region", "ap-south-1", AWS_REGION="us-west-2"
-    )
+    found = child(ready, "exec", "jonsmith", "-n", "--region", "ap-south-1", AWS_REGION="us-west-2")
     assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == "ap-south-1"

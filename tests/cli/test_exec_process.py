@@ -88,8 +88,11 @@ def test_arguments_reach_the_command_unchanged(ready: Scene) -> None:
         (("exec", "nowhere", "--", "true"), "nowhere"),
         (("exec", "--", "true"), "no profile is given"),
         (("exec", "jonsmith", "--duration", "5y", "--", "true"), "not a duration"),
-        (("exec", "jonsmith", "--vault", "/nowhere", "--", "true"), "there is no vault at '/nowhere'"),
-        (("exec", "jonsmith", "--key-file", "/nowhere", "-n", "--", "true"), "/nowhere"),
+        (
+            ("exec", "jonsmith", "--vault", "missing", "--", "true"),
+            "there is no vault at",
+        ),
+        (("exec", "jonsmith", "--key-file", "missing", "-n", "--", "true"), "missing"),
     ],
 )
 def test_every_failure_of_ours_is_125(ready: Scene, argv: tuple[str, ...], why: str) -> None:
@@ -101,7 +104,9 @@ def test_every_failure_of_ours_is_125(ready: Scene, argv: tuple[str, ...], why: 
 def test_with_json_the_statuses_are_those_of_export(ready: Scene) -> None:
     machine = ready.machine
     assert machine.run("exec", "-j", "nowhere").status == 3
-    assert machine.run("exec", "-j", "jonsmith", "-n", env={"FILEVAULT_PASSPHRASE": None}).status == 5
+    assert (
+        machine.run("exec", "-j", "jonsmith", "-n", env={"FILEVAULT_PASSPHRASE": None}).status == 5
+    )
     assert machine.run("exec", "-j", "jonsmith", "--", "true").status == 2
     assert machine.run("exec", "-j", "jonsmith", "--bogus").status == 2
 

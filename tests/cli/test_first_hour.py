@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.cli.scene import Scene
+from tests.cli.scene import Scene, read_only
 from tests.machine import PASSPHRASE, Answer, Machine
 
 SHOW = ("--", "sh", "-c", "echo $AWS_ACCESS_KEY_ID $AWS_VAULT")
@@ -69,19 +69,7 @@ def test_a_ci_job_with_a_key_file_a_read_only_vault_and_no_state(
 
     job = Machine(tmp_path / "job")
     shutil.copytree(at_home.home / ".aws", job.home / ".aws")
-    program = (*job.launcher,)
-    job.launcher = (
-        "unshare",
-        "-m",
-        "sh",
-        "-c",
-        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" &&'
-        ' mount --bind "$2" "$2" && mount -o remount,bind,ro "$2" && shift 2 && exec "$@"',
-        "sh",
-        str(vault),
-        str(job.home),
-        *program,
-    )
+    read_only(job, vault, job.home)
     job.env |= {"FILEVAULT_DIR": str(vault), "FILEVAULT_KEY_FILE": str(key_file)}
     before = sorted(path for path in job.home.rglob("*"))
 
@@ -142,7 +130,9 @@ def test_a_second_vault_beside_the_first(ready: Scene, tmp_path: Path) -> None:
     second = tmp_path / "second"
     other = ready.aws.add_user("other")
     made = machine.ok("--vault", str(second), "init")
-    assert f"to use it: filevault --vault {second} ..., or export FILEVAULT_DIR={second}" in made.err
+    assert (
+        f"to use it: filevault --vault {second} ..., or export FILEVAULT_DIR={second}" in made.err
+    )
     assert not (machine.home / ".config").exists()
 
     machine.ok(
@@ -170,9 +160,7 @@ def test_a_second_vault_beside_the_first(ready: Scene, tmp_path: Path) -> None:
     assert machine.run("--vault", str(second), "init").status == 3
 
 
-def test_the_first_vault_at_a_place_of_its_own_is_noted_down(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_the_first_vault_at_a_place_of_its_own_is_noted_down(scene: Scene, tmp_path: Path) -> None:
     machine = scene.machine
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     made = machine.ok("init", "--vault", "mine")

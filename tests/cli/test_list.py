@@ -158,7 +158,7 @@ def test_hostile_names_are_shown_escaped(machine: Machine) -> None:
     machine.with_vault()
     for name in HOSTILE:
         machine.ok("add", name, "--stdin", "--no-config", stdin=KEY)
-    machine.write_config("[profile plain]\n[profile \"sec\x1b[5mtion\u2066\"]\n")
+    machine.write_config('[profile plain]\n[profile "sec\x1b[5mtion\u2066"]\n')
     for argv in (("list",), ("list", "--credentials"), ("list", "--profiles"), ("list", "--json")):
         shown = machine.ok(*argv).out
         assert not set("\x1b\x9b\u202e\u200b\u2066") & set(shown), argv

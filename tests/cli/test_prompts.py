@@ -8,7 +8,7 @@ from tests.cli.scene import SERIAL, Scene
 from tests.machine import PASSPHRASE, Answer, Machine, Result
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # noqa: S105
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 OTHER_ID = "AKIAOTHERKEYEXAMPLE0"
 LOCKED = {"FILEVAULT_PASSPHRASE": None}
 

@@ -1,0 +1,84 @@
+"""One failure for each exit status of the contract, and the same as 125 from `exec`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from tests.cli.scene import Scene
+from tests.fakes import error
+
+
+def usage(scene: Scene) -> None:
+    scene.machine.env |= {"FILEVAULT_KEY": "one", "FILEVAULT_PASSPHRASE_FILE": "two"}
+
+
+def configuration(scene: Scene) -> None:
+    scene.machine.write_config("[profile admin]\nsource_profile = jonsmith\nrole_arn = x\n")
+
+
+def no_vault(scene: Scene) -> None:
+    shutil.rmtree(scene.machine.vault)
+    shutil.rmtree(scene.machine.state)
+
+
+def locked(scene: Scene) -> None:
+    del scene.machine.env["FILEVAULT_PASSPHRASE"]
+
+
+def damaged(scene: Scene) -> None:
+    item = scene.machine.vault / "jonsmith.fv"
+    item.write_bytes(item.read_bytes()[:-1] + b"!")
+
+
+def helper_missing(scene: Scene) -> None:
+    del scene.machine.env["FILEVAULT_PASSPHRASE"]
+    scene.machine.env["FILEVAULT_PASSPHRASE_COMMAND"] = "no-such-program"
+
+
+def refused(scene: Scene) -> None:
+    scene.aws.arm(error("AccessDenied", "no", 403), times=9)
+
+
+def network(scene: Scene) -> None:
+    config = scene.machine.config
+    config.write_text(config.read_text().replace(scene.aws.url, "http://127.0.0.1:1"))
+
+
+def replaced(scene: Scene) -> None:
+    shutil.rmtree(scene.machine.vault)
+
+
+CASES = {
+    2: usage,
+    3: configuration,
+    4: no_vault,
+    5: locked,
+    6: damaged,
+    7: helper_missing,
+    8: refused,
+    9: network,
+    10: replaced,
+}
+
+
+@pytest.mark.parametrize(("status", "spoil"), CASES.items())
+def test_each_failure_has_its_status(
+    plain: Scene, status: int, spoil: Callable[[Scene], None]
+) -> None:
+    plain.role.require_mfa = False
+    spoil(plain)
+    exported = plain.machine.run("export", "admin")
+    assert (exported.status, exported.out) == (status, ""), exported
+    lines = exported.err.splitlines()
+    assert lines[0].startswith("filevault: error: ")
+    sentence = lines[0].removeprefix("filevault: error: ")
+    word = sentence.split()[0]
+    assert word[0].islower() or word[1:] != word[1:].lower()  # a name may be written as it is
+    assert not sentence.endswith(".")
+    assert all(line.startswith("filevault: hint: ") for line in lines[1:])
+    executed = plain.machine.run("exec", "admin", "--", "true")
+    assert (executed.status, executed.out) == (125, "")
+    assert executed.err.splitlines()[0].startswith("filevault: error: ")

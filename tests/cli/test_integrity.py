@@ -1,0 +1,247 @@
+"""What went wrong with a vault: each thing has a message and a status of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.machine import PASSPHRASE, Machine, Result
+
+ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
+TWO = ("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
+
+
+@pytest.fixture
+def vault(machine: Machine) -> Machine:
+    machine.with_vault()
+    return machine.add("one", *ONE, "--no-config").add("two", *TWO, "--no-config")
+
+
+def export(machine: Machine, profile: str = "one", *options: str) -> Result:
+    return machine.run("export", profile, "--no-session", *options)
+
+
+def refused(result: Result, status: int, *texts: str) -> None:
+    assert (result.status, result.out) == (status, ""), result
+    first, *_ = result.err.splitlines()
+    assert first.startswith("filevault: error: ")
+    for text in texts:
+        assert text in result.err
+    for secret in (ONE[1], TWO[1], PASSPHRASE):
+        assert secret not in result.everything
+
+
+def slot(machine: Machine) -> Path:
+    (file,) = (machine.vault / ".filevault/slots").iterdir()
+    return file
+
+
+def flip(path: Path, position: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_wrong_passphrase(vault: Machine) -> None:
+    vault.env["FILEVAULT_PASSPHRASE"] = "wrong"
+    refused(export(vault), 5, "the passphrase from FILEVAULT_PASSPHRASE opens no keyslot")
+
+
+def test_a_wrong_key_file(vault: Machine, tmp_path: Path) -> None:
+    vault.ok("init", "--vault", str(tmp_path / "v"), "--new-key-file", str(tmp_path / "k"))
+    result = vault.run("export", "one", "-n", "--key-file", str(tmp_path / "k"))
+    refused(result, 5, "cannot be opened with a key file, only with a passphrase")
+
+
+def test_a_damaged_slot_is_told_apart_from_a_wrong_passphrase(vault: Machine) -> None:
+    original = slot(vault).read_bytes()
+    flip(slot(vault))
+    refused(export(vault), 6, "keyslot", "damaged")
+    slot(vault).write_bytes(original)
+    assert export(vault).status == 0
+
+
+def test_no_slots_at_all(vault: Machine) -> None:
+    shutil.rmtree(vault.vault / ".filevault/slots")
+    refused(export(vault), 6, "the vault has no keyslots")
+
+
+def test_a_damaged_item(vault: Machine) -> None:
+    flip(vault.vault / "one.fv")
+    refused(export(vault), 6, "item 'one' is damaged: its content is not what was sealed")
+    assert export(vault, "two").status == 0
+
+
+def test_an_item_cut_short(vault: Machine) -> None:
+    item = vault.vault / "one.fv"
+    item.write_bytes(item.read_bytes()[:-100])
+    refused(export(vault), 6, "item 'one' is damaged: it has been cut short")
+
+
+def test_swapped_items(vault: Machine) -> None:
+    one, two = vault.vault / "one.fv", vault.vault / "two.fv"
+    first = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(first)
+    refused(export(vault), 6, "item 'one' was sealed as 'two'", "swapped")
+    refused(export(vault, "two"), 6, "item 'two' was sealed as 'one'")
+
+
+def test_a_renamed_item(vault: Machine) -> None:
+    (vault.vault / "one.fv").rename(vault.vault / "prod.fv")
+    refused(export(vault, "prod"), 6, "item 'prod' was sealed as 'one'", "give it back its name")
+
+
+def test_an_item_of_another_kind(vault: Machine) -> None:
+    item = vault.vault / "one.fv"
+    header, _, body = item.read_bytes().partition(b"\n")
+    values = json.loads(header)
+    values["kind"] = "totp"
+    values.pop("created_from", None)
+    item.write_bytes(json.dumps(values, separators=(",", ":")).encode() + b"\n" + body)
+    refused(export(vault), 6, "of the kind 'totp' where 'credentials' belongs")
+
+
+def test_an_item_of_a_foreign_vault(vault: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "other").with_vault().add("one", *TWO, "--no-config")
+    shutil.copy(other.vault / "one.fv", vault.vault / "one.fv")
+    refused(export(vault), 6, "item 'one' belongs to another vault")
+
+
+def old_copy(vault: Machine) -> bytes:
+    """Replace a key and put the old item back."""
+    item = vault.vault / "one.fv"
+    before = item.read_bytes()
+    vault.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO))
+    item.write_bytes(before)
+    return before
+
+
+def test_a_rolled_back_item_warns_once(vault: Machine) -> None:
+    old_copy(vault)
+    warned = export(vault)
+    assert warned.status == 0
+    assert f"AWS_ACCESS_KEY_ID={ONE[0]}" in warned.out
+    assert "warning: item 'one' is older than the one this machine saw last" in warned.err
+    assert export(vault).err == ""
+
+
+def test_a_rolled_back_item_is_refused_under_strict_until_it_is_accepted(vault: Machine) -> None:
+    old_copy(vault)
+    refused(export(vault, "one", "--strict"), 6, "older than", "filevault recipients accept one")
+    vault.env["FILEVAULT_STRICT"] = "1"
+    refused(export(vault), 6, "older than")
+    accepted = vault.ok("recipients", "accept", "one")
+    assert accepted.out == "Accepted the key of profile one as it is now.\n"
+    assert export(vault).status == 0
+
+
+def test_a_newer_item_of_another_machine_is_no_rollback(vault: Machine, tmp_path: Path) -> None:
+    away = Machine(tmp_path / "away")
+    away.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    shutil.copytree(vault.vault, away.vault)
+    away.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO))
+    shutil.copy(away.vault / "one.fv", vault.vault / "one.fv")
+    result = export(vault, "one", "--strict")
+    assert (result.status, result.err) == (0, "")
+    assert TWO[0] in result.out
+
+
+def test_a_replaced_vault_is_refused_until_it_is_accepted(vault: Machine, tmp_path: Path) -> None:
+    other = Machine(tmp_path / "other").with_vault().add("one", *TWO, "--no-config")
+    shutil.rmtree(vault.vault)
+    shutil.copytree(other.vault, vault.vault)
+    for argv in (("export", "one", "-n"), ("list",), ("remove", "-f", "one")):
+        refused(vault.run(*argv), 10, "the vault was replaced by another one", "accept")
+    added = vault.run("add", "new", "--stdin", stdin="\n".join(ONE))
+    refused(added, 10, "the vault was replaced")
+    shown = vault.ok("recipients", "list").out
+    assert "NOT the one that is known here" in shown
+    accepted = vault.ok("recipients", "accept").out
+    assert re.search(r"^was: .*\nis: ", accepted, re.MULTILINE)
+    assert TWO[0] in export(vault).out
+
+
+def test_a_vault_whose_master_key_was_replaced(vault: Machine) -> None:
+    marker = vault.vault / ".filevault/vault.json"
+    content = json.loads(marker.read_text())
+    content["commit"] = "00" * 32
+    marker.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    refused(export(vault), 10, "master key is another one than this machine knows")
+    vault.ok("recipients", "accept")
+    refused(export(vault), 6, "holds another master key than vault.json commits to")
+
+
+def test_a_given_pin_decides(vault: Machine, tmp_path: Path) -> None:
+    pin = re.search(r"pin: ([0-9a-f]{64})", vault.ok("recipients", "list").out)
+    assert pin is not None
+    assert export(vault, "one", "--pin", pin[1], "--strict").status == 0
+    refused(export(vault, "one", "--pin", "0" * 64), 10, "not the vault that the given pin")
+    refused(export(vault, "one", "--pin", "xyz"), 2, "not 64 hex digits")
+    shutil.rmtree(vault.state)
+    refused(export(vault, "one", "--strict"), 10, "never been seen here")
+    assert vault.run("export", "one", "-n", "--strict", env={"FILEVAULT_PIN": pin[1]}).status == 0
+
+
+@pytest.mark.parametrize("what", ["vault.json", "slot", "item", "trust.json"])
+def test_a_newer_version_is_told_apart_from_damage(vault: Machine, what: str) -> None:
+    (state,) = vault.state.iterdir()
+    path = {
+        "vault.json": vault.vault / ".filevault/vault.json",
+        "slot": slot(vault),
+        "item": vault.vault / "one.fv",
+        "trust.json": state / "trust.json",
+    }[what]
+    data = path.read_bytes().replace(b'"filevault/1"', b'"filevault/2"', 1)
+    path.unlink()
+    if what == "slot":
+        import hashlib
+
+        path = path.with_name(hashlib.sha256(data).hexdigest()[:16] + ".slot")
+    path.write_bytes(data)
+    refused(export(vault), 3, "newer filevault")
+
+
+@pytest.mark.parametrize("what", ["vault.json", "trust.json"])
+def test_a_damaged_memory_or_marker(vault: Machine, what: str) -> None:
+    (state,) = vault.state.iterdir()
+    path = vault.vault / ".filevault/vault.json" if what == "vault.json" else state / what
+    path.write_bytes(path.read_bytes()[:-20])
+    refused(export(vault), 6, what, "damaged")
+
+
+def test_two_markers(vault: Machine) -> None:
+    (vault.vault / ".gpg-id").write_text("someone@example.com\n")
+    refused(export(vault), 3, "markers of two kinds of store")
+
+
+def test_a_folder_that_is_something_else(vault: Machine, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused(export(vault, "one", "--vault", str(tmp_path)), 3, "chosen by --vault, is not a vault")
+    (tmp_path / ".gpg-id").touch()
+    refused(export(vault, "one", "--vault", str(tmp_path)), 3, "is a pass store")
+    refused(export(vault, "one", "--backend", "keychain"), 2, "names no backend")
+
+
+def test_a_link_inside_the_vault_is_refused_and_the_root_may_be_one(
+    vault: Machine, tmp_path: Path
+) -> None:
+    away = tmp_path / "away"
+    (vault.vault / "one.fv").rename(away)
+    (vault.vault / "one.fv").symlink_to(away)
+    assert export(vault).status in (3, 4, 7)
+    (vault.vault / "one.fv").unlink()
+    away.rename(vault.vault / "one.fv")
+    vault.vault.rename(tmp_path / "real")
+    vault.vault.symlink_to(tmp_path / "real")
+    assert vault.run("export", "one", "-n").status == 0
+
+
+def test_one_slot_may_be_named(vault: Machine) -> None:
+    name = slot(vault).name.removesuffix(".slot")
+    assert export(vault, "one", "--slot", name).status == 0
+    refused(export(vault, "one", "--slot", "0" * 16), 5, "the vault has no keyslot")

@@ -1,0 +1,161 @@
+"""Real clients of AWS fed by filevault: boto3, the AWS CLI, and botocore's own file readers."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from tests.cli.scene import REGION, Scene
+from tests.fakes import FakeAws
+from tests.fakes.clock import iso
+from tests.machine import Machine
+
+AWS = str(Path(sys.executable).with_name("aws"))
+
+
+@pytest.fixture
+def scene(machine: Machine, aws: FakeAws) -> Scene:
+    """A vault with a key, an SDK profile for it, and `filevault` on the PATH."""
+    found = Scene(machine, aws).configure(mfa=False).store()
+    program = machine.home / "bin/filevault"
+    program.parent.mkdir()
+    orders = machine.environment()["LAUNCH"]
+    program.write_text(
+        f'#!/bin/sh\nLAUNCH={shlex.quote(orders)} exec {shlex.join(machine.launcher)} "$@"\n'
+    )
+    program.chmod(0o755)
+    machine.env["PATH"] = f"{program.parent}:{machine.env['PATH']}"
+    machine.write_config(
+        machine.config.read_text()
+        + f"[profile sdk]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
+        + "credential_process = filevault export jonsmith --format json\n"
+    )
+    return found
+
+
+@pytest.fixture
+def in_its_environment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """This very process sees the machine's environment."""
+    for name, value in scene.machine.env.items():
+        monkeypatch.setenv(name, value)
+    return scene
+
+
+def arn(scene: Scene, *argv: str, env: dict[str, str | None] | None = None) -> str:
+    """Ask the AWS CLI who it is."""
+    done = subprocess.run(
+        [AWS, *argv, "sts", "get-caller-identity", "--output", "json"],
+        env=scene.machine.environment(env),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["Arn"])
+
+
+def test_botocore_takes_the_process_as_written(in_its_environment: Scene) -> None:
+    scene = in_its_environment
+    credentials = botocore.session.Session(profile="sdk").get_credentials()
+    assert credentials is not None
+    assert credentials.method == "custom-process"
+    session = scene.aws.session(credentials.access_key)
+    assert credentials.get_frozen_credentials()[:3] == (
+        session.access_key_id,
+        session.secret_access_key,
+        session.session_token,
+    )
+    assert iso(session.expiration) == iso(vars(credentials)["_expiry_time"].timestamp())
+
+
+def test_boto3_calls_with_what_the_process_gave(in_its_environment: Scene) -> None:
+    import boto3
+
+    sts = boto3.Session(profile_name="sdk").client("sts")
+    assert sts.get_caller_identity()["Arn"] == in_its_environment.user.arn
+    sts.get_caller_identity()
+    assert in_its_environment.aws.actions().count("GetSessionToken") == 1
+
+
+def test_a_long_term_key_serves_a_process_too(in_its_environment: Scene) -> None:
+    scene = in_its_environment
+    config = scene.machine.config
+    config.write_text(config.read_text().replace("--format json", "-n --format json"))
+    credentials = botocore.session.Session(profile="sdk").get_credentials()
+    assert credentials is not None
+    assert credentials.get_frozen_credentials()[:3] == (
+        scene.user.access_key_id,
+        scene.user.secret_access_key,
+        None,
+    )
+
+
+def test_the_aws_cli_through_the_process(scene: Scene) -> None:
+    assert arn(scene, "--profile", "sdk") == scene.user.arn
+
+
+def test_the_aws_cli_inside_exec(scene: Scene) -> None:
+    command = ("--", AWS, "sts", "get-caller-identity")
+    scene.role.require_mfa = False
+    ran = scene.machine.ok("exec", "admin", *command, env={"AWS_PROFILE": "nowhere"})
+    assert f":assumed-role/{scene.role.name}/" in json.loads(ran.out)["Arn"]
+
+
+def test_an_sdk_profile_that_add_wrote_works_at_once(in_its_environment: Scene) -> None:
+    scene = in_its_environment
+    user = scene.aws.add_user("second")
+    scene.machine.ok(
+        "add",
+        "second user",
+        "--stdin",
+        "--sdk-profile",
+        "second-sdk",
+        "--region",
+        REGION,
+        stdin=f"{user.access_key_id}\n{user.secret_access_key}\n",
+        env={"AWS_ENDPOINT_URL": scene.aws.url},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", scene.aws.url)
+        found = botocore.session.Session(profile="second-sdk").get_credentials()
+    assert found is not None
+    assert scene.aws.session(found.access_key).user is user
+
+
+def test_ini_reads_back_as_botocores_credentials_file(in_its_environment: Scene) -> None:
+    scene = in_its_environment
+    text = scene.machine.ok("export", "jonsmith", "--format", "ini").out
+    path = scene.machine.home / "credentials"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+        patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+        session = botocore.session.Session(profile="jonsmith")
+        credentials = session.get_credentials()
+        assert credentials is not None
+        assert credentials.method == "shared-credentials-file"
+        assert session.get_config_variable("region") == REGION
+    given = scene.aws.session(credentials.access_key)
+    assert credentials.get_frozen_credentials()[:3] == (
+        given.access_key_id,
+        given.secret_access_key,
+        given.session_token,
+    )
+
+
+def test_every_format_gives_the_same_session(scene: Scene) -> None:
+    def shown(form: str) -> str:
+        return scene.machine.ok("export", "jonsmith", "--format", form).out
+
+    (session,) = [scene.aws.session(json.loads(shown("json"))["AccessKeyId"])]
+    for form in ("env", "export-env", "ini", "fish", "powershell", "env-file"):
+        text = shown(form)
+        for value in (session.access_key_id, session.secret_access_key, session.session_token):
+            assert value in text
+    assert scene.aws.actions() == ["GetSessionToken"]
