@@ -28,6 +28,7 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ LoginRequiredError        8   a source that needs a person first
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
+├─ NotCommittedError           11   saved, but git has no commit of it
 ├─ NotExecutableError         126   exec: the command cannot be run
 ├─ CommandNotFoundError       127   exec: there is no such command
 └─ InterruptedByUserError     130   Ctrl-C
@@ -182,6 +183,12 @@ class PinError(FilevaultError):
     """The vault is not the one that this machine, or `--pin`, knows."""
 
     exit_status = 10
+
+
+class NotCommittedError(FilevaultError):
+    """The change is on disk, but git did not commit it."""
+
+    exit_status = 11
 
 
 class NotExecutableError(FilevaultError):

@@ -17,17 +17,24 @@ from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from subprocess import Popen
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_LIMIT = 1 << 20
+_COMPLAINT_LINES = 20
+_GRACE = 2.0  # seconds between the request to end and the kill
 
 
 class Result(Value):
-    """What a program left: `output` may be a secret, so it is never shown."""
+    """What a program left: `output` may be a secret, so it is never shown.
+
+    `complaint` is the last line of what it said on stderr, `complaints` the last 20.
+    """
 
     status: int
     output: bytes
     complaint: str
+    complaints: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Result(status={self.status}, ...)"
@@ -78,6 +85,8 @@ def run(
     origin: str,
     timeout: float,
     terminal: bool = False,
+    folder: str | None = None,
+    umask: int = -1,
 ) -> Result:
     """Run a program and return its status, output and last line of complaint.
 
@@ -85,8 +94,10 @@ def run(
         argv: program and arguments; a bare name is looked up on the environment's PATH.
         environment: all that the program gets to see.
         origin: what messages call it, e.g. `"FILEVAULT_PASSPHRASE_COMMAND"`.
-        timeout: seconds after which it is killed.
+        timeout: seconds after which it is asked to end, and then killed.
         terminal: let it talk to the person: stdin and stderr are then the terminal device.
+        folder: its working directory; ours if left out.
+        umask: its umask; ours if left out.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
@@ -94,12 +105,7 @@ def run(
     """
     import subprocess
 
-    path = find(argv[0], environment.get("PATH"))
-    if path is None:
-        raise ProgramError(
-            f"{origin}: there is no program {printable(argv[0], 200)!r}",
-            hint="install it, or give its absolute path",
-        )
+    path = _program(argv[0], environment, origin)
     tty = _open_terminal() if terminal else None
     try:
         with subprocess.Popen(
@@ -110,27 +116,93 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if tty is None else tty,
             close_fds=True,
+            cwd=folder,
+            umask=umask,
         ) as process:
             try:
                 output, complaint = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired as error:
-                process.kill()
+                _end(process)
                 raise ProgramError(
                     f"{origin} did not end within {timeout:g} seconds and was killed"
                 ) from error
             except BaseException:
-                process.kill()
+                _end(process)
                 raise
     except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise ProgramError(f"{origin} cannot be started: {reason}") from error
+        raise _cannot_start(error, origin) from error
     finally:
         if tty is not None:
             os.close(tty)
     if len(output) > _OUTPUT_LIMIT:
         raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
-    lines = (complaint or b"").decode("utf-8", "replace").strip().splitlines()
-    return Result(process.returncode, output, printable(lines[-1], 200) if lines else "")
+    said = (complaint or b"").decode("utf-8", "replace").strip().split("\n")[-_COMPLAINT_LINES:]
+    lines = tuple(printable(line.strip("\r"), 200) for line in said)
+    return Result(process.returncode, output, lines[-1], lines if lines[-1] else ())
+
+
+def attach(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    origin: str,
+    folder: str | None = None,
+    umask: int = -1,
+) -> int:
+    """Run a program in our place at the terminal and return its status, as a shell shows it.
+
+    It has our stdin, stdout and stderr and no other descriptor, takes as long as it takes, and
+    Ctrl-C is its own affair. Arguments as in `run`.
+
+    Raises:
+        ProgramError: if it is missing or cannot be started.
+    """
+    import subprocess
+
+    path = _program(argv[0], environment, origin)
+    try:
+        process = subprocess.Popen(
+            [path, *argv[1:]],
+            executable=path,
+            env=dict(environment),
+            close_fds=True,
+            cwd=folder,
+            umask=umask,
+        )
+    except OSError as error:
+        raise _cannot_start(error, origin) from error
+    while True:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            continue  # the terminal sent it to the program too
+        return status if status >= 0 else 128 - status
+
+
+def _program(name: str, environment: Mapping[str, str], origin: str) -> str:
+    path = find(name, environment.get("PATH"))
+    if path is None:
+        raise ProgramError(
+            f"{origin}: there is no program {printable(name, 200)!r}",
+            hint="install it, or give its absolute path",
+        )
+    return path
+
+
+def _cannot_start(error: OSError, origin: str) -> ProgramError:
+    reason = (error.strerror or "unknown reason").lower()
+    return ProgramError(f"{origin} cannot be started: {reason}")
+
+
+def _end(process: Popen[bytes]) -> None:
+    """Let a program clean up behind itself (git its lock files), but not for long."""
+    import subprocess
+
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _open_terminal() -> int | None:

@@ -30,7 +30,8 @@ def moto() -> Iterator[str]:
 
 
 def _client(url: str, service: str, **credentials: str) -> Any:
-    return boto3.client(service, region_name=REGION, endpoint_url=url, **credentials)
+    make: Any = boto3.client
+    return make(service, region_name=REGION, endpoint_url=url, **credentials)
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,16 @@ def sh(script: str, **options: object) -> programs.Result:
     return programs.run(["/bin/sh", "-c", script], PATH, **settings)  # type: ignore[arg-type]
 
 
-def test_output_status_and_last_complaint_come_back() -> None:
+def test_output_status_and_complaints_come_back() -> None:
     result = sh("echo out; echo first >&2; echo 'last\x1b[31m' >&2; exit 3")
-    assert result == programs.Result(3, b"out\n", "last\\x1b[31m")
+    assert result == programs.Result(
+        3, b"out\n", "last\\x1b[31m", ("first", "last\\x1b[31m")
+    )
+    assert sh("true") == programs.Result(0, b"", "", ())
+
+
+def test_of_many_complaints_the_last_are_kept() -> None:
+    assert sh("seq 1000 >&2").complaints == tuple(str(number) for number in range(981, 1001))
 
 
 def test_output_is_not_shown() -> None:
@@ -42,6 +52,21 @@ def test_no_descriptor_is_inherited(tmp_path: Path) -> None:
 def test_a_program_that_hangs_is_killed() -> None:
     with pytest.raises(ProgramError, match=r"the helper did not end within 0\.2 seconds"):
         programs.run(["/bin/sleep", "60"], PATH, origin="the helper", timeout=0.2)
+
+
+def test_a_program_that_takes_too_long_may_clean_up_behind_itself(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    script = f"trap 'rm {lock}; exit' TERM; touch {lock}; while :; do sleep 0.05; done"
+    with pytest.raises(ProgramError, match="was killed"):
+        sh(script, timeout=0.3)
+    assert not lock.exists()
+
+
+def test_folder_and_umask_are_the_programs_own(tmp_path: Path) -> None:
+    before = os.getcwd()
+    sh("umask; pwd; touch made", folder=str(tmp_path), umask=0o077)
+    assert (tmp_path / "made").stat().st_mode & 0o777 == 0o600
+    assert os.getcwd() == before
 
 
 def test_a_program_that_never_stops_talking_is_refused() -> None:
@@ -92,3 +117,53 @@ def test_a_command_that_cannot_be_split_is_refused_without_being_shown(command: 
     with pytest.raises(ProgramError, match="X ") as caught:
         programs.split(command, "X")
     assert "secret" not in str(caught.value)
+
+
+ATTACHED = """
+import os, sys
+from filevault import programs
+sys.exit(programs.attach(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, origin="the helper", umask=0o27))
+"""
+
+
+def attached(*argv: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", ATTACHED, *argv], input=stdin, capture_output=True, text=True
+    )
+
+
+def test_an_attached_program_has_our_input_and_output() -> None:
+    done = attached("sh", "-c", "cat; umask; echo said >&2; exit 7", stdin="typed\n")
+    assert (done.stdout, done.stderr, done.returncode) == ("typed\n0027\n", "said\n", 7)
+
+
+def test_an_attached_program_gets_the_given_environment_and_no_other_descriptor() -> None:
+    done = attached("sh", "-c", "env | sed 's/=.*//' | sort; ls /proc/$$/fd")
+    assert done.stdout.split() == ["PATH", "PWD", "0", "1", "2"]
+
+
+def test_the_signal_that_ended_an_attached_program_shows_as_in_a_shell() -> None:
+    assert attached("sh", "-c", "kill -TERM $$").returncode == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_is_the_attached_programs_affair() -> None:
+    # Both are of one process group, as on a terminal; only the program knows what it means.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            ATTACHED,
+            "sh",
+            "-c",
+            "trap 'echo cleaned up; exit 5' INT; kill -INT 0; sleep 0.3; exit 1",
+        ],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    assert (done.stdout, done.returncode) == ("cleaned up\n", 5)
+
+
+def test_a_missing_program_cannot_be_attached() -> None:
+    with pytest.raises(ProgramError, match="there is no program 'no-such-program'"):
+        programs.attach(["no-such-program"], PATH, origin="the helper")
