@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.fixtures import aws as aws
+from tests.fakes.fixtures import aws
 from tests.machine import Machine
+
+__all__ = ["aws"]
 
 
 @pytest.fixture(autouse=True)
