@@ -6,12 +6,20 @@ be encrypted or decrypted (`docs/format.md` §5).
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, envelope, kdf, keys, marker, slots
 from filevault.backends.unlocking import Opened, Unlocking
-from filevault.errors import FilevaultError, LockedError, NoVaultError, UsageError, VaultChoiceError
+from filevault.errors import (
+    FilevaultError,
+    LockedError,
+    NoVaultError,
+    StorageError,
+    UsageError,
+    VaultChoiceError,
+)
 from filevault.printable import printable
 from filevault.times import format_time
 
@@ -181,7 +189,13 @@ def create(
                 )
                 for secret, costs in secrets
             ]
-        marker.write(inner, written)
+        try:
+            marker.write(inner, written)
+        except BaseException:
+            # Nobody is told a generated passphrase now: this must not be a vault.
+            with contextlib.suppress(FileNotFoundError, StorageError):
+                inner.remove(marker.FILE)
+            raise
     return PassphraseBackend.opened(written, Opened(master, names[0]))
 
 

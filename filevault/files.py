@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _TEMPORARY = (".fv-", ".tmp")
 _TEMPORARY_AGE = 3600
 _LOCK_PATIENCE = 60.0
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 16 << 10  # read(2) gets a buffer of the size asked for, and ours are small files
 _LINK_HINT = "only the vault's root may be a link: link that instead"
 
@@ -44,10 +47,16 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     )
 
 
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+def _fill(fd: int, data: bytes, mode: int) -> None:
+    """Write, sync and close a new file."""
+    try:
+        os.fchmod(fd, mode)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def read_all(fd: int, limit: int) -> bytes:
@@ -90,7 +99,7 @@ class Folder:
             StorageError: if it cannot be opened.
         """
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(path, _FOLDER)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -133,11 +142,7 @@ class Folder:
         Raises FileNotFoundError if it does not exist, StorageError otherwise.
         """
         try:
-            fd = os.open(
-                name,
-                os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC,
-                dir_fd=self.fd,
-            )
+            fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.fd)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -152,15 +157,11 @@ class Folder:
             pass
         try:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=self.fd)
+                _make_private(name, self.fd)
                 _sync_folder(self.fd)
         except OSError as error:
             raise storage_error(error, "create", self.join(name)) from error
-        folder = self.child(name)
-        with contextlib.suppress(OSError):
-            if stat.S_IMODE(os.fstat(folder.fd).st_mode) & 0o700 != 0o700:
-                os.fchmod(folder.fd, 0o700)  # an unusual umask took our own bits away
-        return folder
+        return self.child(name)
 
     def _refusal(self, error: OSError, action: str, name: str) -> StorageError:
         """A link shows as ELOOP, or as ENOTDIR where a directory was asked for: name it."""
@@ -181,11 +182,7 @@ class Folder:
             StorageError: if it is a link, no regular file, or cannot be read.
         """
         try:
-            fd = os.open(
-                name,
-                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                dir_fd=self.fd,
-            )
+            fd = os.open(name, _READ, dir_fd=self.fd)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -205,9 +202,7 @@ class Folder:
         For listings of thousands: anything that goes wrong gives no bytes.
         """
         try:
-            fd = os.open(
-                name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self.fd
-            )
+            fd = os.open(name, _READ, dir_fd=self.fd)
         except OSError:
             return b""
         try:
@@ -236,51 +231,37 @@ class Folder:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
         Temporary file in the same folder, fsync, rename, fsync of the folder. Raises
-        StorageError; the temporary file is gone then and the old bytes stand.
+        StorageError; the temporary file is gone then, and the old bytes stand unless the
+        message says that only the last step failed.
         """
         temporary = f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
         try:
-            fd = os.open(
-                temporary,
-                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                mode,
-                dir_fd=self.fd,
-            )
+            fd = os.open(temporary, _NEW, mode, dir_fd=self.fd)
             try:
-                try:
-                    os.fchmod(fd, mode)
-                    _write_all(fd, data)
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
+                _fill(fd, data, mode)
                 os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary, dir_fd=self.fd)
                 raise
-            _sync_folder(self.fd)
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
+        self._make_last(name, "written")
 
     def create(self, name: str, data: bytes) -> None:
         """Write a new file, 0600, never over an existing one.
 
         Raises FileExistsError if there is one, StorageError if it cannot be written.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(name, flags, 0o600, dir_fd=self.fd)
+            fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)
             try:
-                os.fchmod(fd, 0o600)
-                _write_all(fd, data)
-                os.fsync(fd)
+                _fill(fd, data, 0o600)
+                _sync_folder(self.fd)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=self.fd)
                 raise
-            finally:
-                os.close(fd)
-            _sync_folder(self.fd)
         except FileExistsError:
             raise
         except OSError as error:
@@ -293,11 +274,21 @@ class Folder:
         """
         try:
             os.unlink(name, dir_fd=self.fd)
-            _sync_folder(self.fd)
         except FileNotFoundError:
             raise
         except OSError as error:
             raise storage_error(error, "delete", self.join(name)) from error
+        self._make_last(name, "deleted")
+
+    def _make_last(self, name: str, done: str) -> None:
+        try:
+            _sync_folder(self.fd)
+        except OSError as error:
+            reason = (error.strerror or type(error).__name__).lower()
+            raise StorageError(
+                f"{printable(self.join(name))!r} is {done}, but that may not last: {reason}",
+                hint="look after the disk, then check with filevault list",
+            ) from error
 
     def remove_folder(self, name: str) -> bool:
         """Delete an empty folder; tell whether it was empty and is gone."""
@@ -343,7 +334,8 @@ class Folder:
         try:
             yield
         finally:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            with contextlib.suppress(OSError):  # what was to be done is done
+                fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     @contextlib.contextmanager
     def key_lock(self, name: str) -> Iterator[None]:
@@ -365,19 +357,32 @@ class Folder:
                     current = None
                 if current is not None and os.path.samestat(current, os.fstat(fd)):
                     break
-            except OSError as error:
-                os.close(fd)
-                raise storage_error(error, "lock", self.join(name)) from error
-            except BaseException:
-                os.close(fd)
+            except BaseException as error:
+                _close_empty(fd)
+                if isinstance(error, OSError):
+                    raise storage_error(error, "lock", self.join(name)) from error
                 raise
-            os.close(fd)  # its holder deleted it while we waited: begin again
+            _close_empty(fd)  # its holder deleted it while we waited: begin again
         try:
             yield
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self.fd)
-            os.close(fd)
+            _close_empty(fd)
+
+
+def _close_empty(fd: int) -> None:
+    with contextlib.suppress(OSError):  # nothing was written, so nothing can be lost
+        os.close(fd)
+
+
+def _make_private(path: str, dir_fd: int | None = None) -> None:
+    """Make a folder with mode 0700, even where the umask takes our own bits away."""
+    umask = os.umask(0o077)
+    try:
+        os.mkdir(path, 0o700, dir_fd=dir_fd)
+    finally:
+        os.umask(umask)
 
 
 def _make_folders(path: str) -> None:
@@ -388,11 +393,8 @@ def _make_folders(path: str) -> None:
     if parent and parent != path:
         _make_folders(parent)
     try:
-        os.mkdir(path, 0o700)
+        _make_private(path)
     except FileExistsError:
         return
-    fd = os.open(parent or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _sync_folder(fd)
-    finally:
-        os.close(fd)
+    with Folder.open(parent or ".") as folder:
+        _sync_folder(folder.fd)

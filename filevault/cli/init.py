@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING
@@ -122,8 +123,9 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
                 clock=context.runtime.clock,
             )
     except BaseException:
-        if key_file is not None:
-            os.unlink(key_file)
+        if key_file is not None and not os.path.exists(f"{choice.root}/.filevault/vault.json"):
+            with contextlib.suppress(OSError):
+                os.unlink(key_file)
         raise
     pin = _pin(context, choice, backend)
     context.adopt(backend)

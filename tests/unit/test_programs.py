@@ -21,9 +21,7 @@ def sh(script: str, **options: object) -> programs.Result:
 
 def test_output_status_and_complaints_come_back() -> None:
     result = sh("echo out; echo first >&2; echo 'last\x1b[31m' >&2; exit 3")
-    assert result == programs.Result(
-        3, b"out\n", "last\\x1b[31m", ("first", "last\\x1b[31m")
-    )
+    assert result == programs.Result(3, b"out\n", "last\\x1b[31m", ("first", "last\\x1b[31m"))
     assert sh("true") == programs.Result(0, b"", "", ())
 
 

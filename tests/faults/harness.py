@@ -1,0 +1,328 @@
+"""Faults at every call that changes files: a command runs in a forked child, which fails or dies.
+
+The child shares the imports of the test process, so that a point costs milliseconds. Everything
+that `os` and `fcntl` offer for changing files below the home is counted; a file that is opened
+for writing in any other way ends the survey, so that no new code escapes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import types
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+from filevault import cli
+from filevault.cli import add, clear, export, init, remove  # noqa: F401 - loaded once, not by each child
+from filevault.cli.context import Context
+from tests import launch
+from tests.machine import Machine
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+PATIENCE = 30  # seconds until a child that hangs is killed with SIGALRM
+_BY_NAME = ("unlink", "remove", "mkdir", "rmdir", "chmod", "truncate", "utime")
+_BY_TARGET = ("rename", "replace", "link", "symlink")
+_BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "ftruncate", "close")
+_SYNCING = ("fsync", "fdatasync")
+_NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
+
+
+class Command(NamedTuple):
+    """A command line with its stdin and variables; `action` runs in its place if given."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    env: Mapping[str, str] = {}
+    action: Callable[[Context], int] | None = None
+
+
+class Call(NamedTuple):
+    """A counted call; `path` is relative to the home, `target` of a rename its new name."""
+
+    name: str
+    path: str
+    target: str = ""
+
+
+class Fault(NamedTuple):
+    """What happens at call number `at`.
+
+    `mode` is `kill`, the name of an errno, or `short` for a write that takes only a part. `when`
+    is `before` or `after` the call, or `within` it: a half of the bytes is written. A `lasting`
+    fault meets every later call too that needs space, or with EROFS every one.
+    """
+
+    at: int
+    mode: str
+    when: str = "before"
+    lasting: bool = False
+
+
+class Outcome(NamedTuple):
+    """How a child ended; a negative status is a signal."""
+
+    status: int
+    out: str
+    err: str
+    calls: list[Call]
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines that report a failure."""
+        return [line for line in self.err.splitlines() if line.startswith("filevault: error:")]
+
+    @property
+    def everything(self) -> str:
+        """All text, for searching it for what must not be there."""
+        return self.out + self.err
+
+
+class Snapshot(NamedTuple):
+    """Everything below a folder: relative path to (mode, bytes, or None for a folder)."""
+
+    root: Path
+    entries: dict[str, tuple[int, bytes | None]]
+
+    @classmethod
+    def take(cls, root: Path) -> Snapshot:
+        """Read it."""
+        entries: dict[str, tuple[int, bytes | None]] = {}
+        for path in sorted(root.rglob("*")):
+            data = None if path.is_dir() else path.read_bytes()
+            entries[str(path.relative_to(root))] = (path.stat().st_mode & 0o7777, data)
+        return cls(root, entries)
+
+    def restore(self) -> None:
+        """Put everything back, and take away what has come."""
+        for path in sorted(self.root.rglob("*"), reverse=True):
+            name = str(path.relative_to(self.root))
+            if name not in self.entries:
+                path.rmdir() if path.is_dir() else path.unlink()
+        for name, (mode, data) in self.entries.items():
+            path = self.root / name
+            if data is None:
+                path.mkdir(exist_ok=True)
+            elif not path.exists() or path.read_bytes() != data:
+                path.write_bytes(data)
+            if path.stat().st_mode & 0o7777 != mode:
+                path.chmod(mode)
+
+    def files(self) -> set[str]:
+        """The paths of all files."""
+        return {name for name, (_, data) in self.entries.items() if data is not None}
+
+
+class NeverReached(AssertionError):  # noqa: N818 - a fact about a run
+    """The command ended before the call at which it was to fail."""
+
+
+def survey(command: Command, home: Machine) -> Outcome:
+    """Run a command unharmed; `calls` of what is returned are the points for faults."""
+    return _run(command, home, None)
+
+
+def run_with_fault(
+    command: Command, home: Machine, *, at: int, mode: str, when: str = "before", **more: bool
+) -> Outcome:
+    """Run a command that meets a fault; fails if it never came to call number `at`."""
+    fault = Fault(at, mode, when, **more)
+    outcome = _run(command, home, fault)
+    if len(outcome.calls) <= at:
+        raise NeverReached(f"{fault}: {outcome}")
+    return outcome
+
+
+def _run(command: Command, home: Machine, fault: Fault | None) -> Outcome:
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(4)]
+        stdin, out, err, report = files
+        stdin.write(command.stdin)
+        stdin.seek(0)
+        with warnings.catch_warnings():
+            # Other threads only wait here; nothing of theirs is used in the child.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            _child(command, home, fault, [file.fileno() for file in files])
+        _, ended = os.waitpid(pid, 0)
+        out.seek(0)
+        err.seek(0)
+        report.seek(0)
+        calls = [Call(*json.loads(line)) for line in report.read().splitlines()]
+        return Outcome(
+            os.waitstatus_to_exitcode(ended),
+            out.read().decode("utf-8", "replace"),
+            err.read().decode("utf-8", "replace"),
+            calls,
+        )
+
+
+def _child(command: Command, home: Machine, fault: Fault | None, files: list[int]) -> None:
+    """Become filevault; never returns."""
+    status = 99
+    try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(PATIENCE)
+        os.setsid()  # no terminal
+        for number, fd in enumerate(files[:3]):
+            os.dup2(fd, number)
+        sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
+        os.environ.clear()
+        os.environ.update(home.environment(command.env))
+        orders = json.loads(os.environ.pop("LAUNCH"))
+        os.chdir(home.home)
+        argv = list(command.argv)
+        if command.action is not None:
+            _add_command(argv[0], command.action)
+        _Interposer(str(home.home.resolve()), fault, files[3]).install()
+        status = cli.main(argv, launch.runtime(orders))
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - the child must end here, whatever happens
+        import traceback
+
+        sys.stderr.write(traceback.format_exc())
+        sys.stderr.flush()
+    finally:
+        os._exit(status)
+
+
+def _stream(fd: int, mode: str) -> TextIO:
+    stream = open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+    assert isinstance(stream, io.TextIOWrapper)
+    return stream
+
+
+def _add_command(name: str, action: Callable[[Context], int]) -> None:
+    """Let the command line run a function as if it were one of its commands."""
+    module: Any = types.ModuleType(f"filevault.cli.{name}")
+    module.DESCRIPTION = name
+    module.configure = lambda _parser: None
+    module.run = lambda _args, context: action(context)
+    sys.modules[module.__name__] = module
+    cli.COMMANDS[name] = name
+
+
+class _Interposer:
+    """Stands between this process and the calls that change files."""
+
+    def __init__(self, home: str, fault: Fault | None, report: int) -> None:
+        self._home = home
+        self._fault = fault
+        self._report = report
+        self._count = 0
+        self._written: set[int] = set()
+        self._inside = False
+        self._real_write = os.write
+
+    def install(self) -> None:
+        """Take the place of the calls."""
+        for name in ("open", *_BY_NAME, *_BY_TARGET, *_BY_DESCRIPTOR):
+            setattr(os, name, self._wrapped(name, getattr(os, name)))
+        setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))  # noqa: B010 - for mypy
+        if self._fault is None:
+            sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and not self._inside and isinstance(args[2], int):
+            path = os.path.abspath(os.fsdecode(args[0])) if isinstance(args[0], str) else ""
+            if args[2] & WRITING and path.startswith(self._home + "/"):
+                self._real_write(2, f"{path} was opened past the harness\n".encode())
+                os._exit(98)
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **named: Any) -> Any:
+            found = self._describe(name, args, named)
+            if found is None:
+                return real(*args, **named)
+            number, self._count = self._count, self._count + 1
+            self._real_write(self._report, json.dumps(found).encode() + b"\n")
+            when = self._due(name, number)
+            if when == "within":
+                data = bytes(args[1])
+                taken: int = real(args[0], data[: max(1, len(data) // 2)])
+                if self._fault is not None and self._fault.mode == "short":
+                    return taken
+                self._strike()
+            if when == "before":
+                if name == "close" and self._fault is not None and self._fault.mode != "kill":
+                    real(*args, **named)  # the kernel gives the descriptor back all the same
+                self._strike()
+            self._inside = True
+            try:
+                # A process that dies loses no page of the kernel's, and syncing takes long.
+                result = None if name in _SYNCING else real(*args, **named)
+            finally:
+                self._inside = False
+                if when == "after":
+                    self._strike()
+            if name == "open" and result is not None:
+                self._written.add(result)
+            elif name == "close":
+                self._written.discard(args[0])
+            return result
+
+        return call
+
+    def _due(self, name: str, number: int) -> str | None:
+        fault = self._fault
+        if fault is None or number < fault.at:
+            return None
+        if number == fault.at:
+            return fault.when
+        if not fault.lasting:
+            return None
+        if fault.mode == "EROFS":
+            return None if name in ("close", "flock") else "before"
+        return "before" if name in _NEED_SPACE else None
+
+    def _strike(self) -> None:
+        assert self._fault is not None
+        if self._fault.mode == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        code = getattr(errno, self._fault.mode)
+        raise OSError(code, os.strerror(code))
+
+    def _describe(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Call | None:
+        """Return what a call does, None if it changes no file below the home."""
+        if name == "open":
+            if not args[1] & WRITING:
+                return None
+            return self._call(name, self._path(args[0], named.get("dir_fd")))
+        if name in _BY_TARGET:
+            source = self._path(args[0], named.get("src_dir_fd"))
+            target = self._path(args[1], named.get("dst_dir_fd", named.get("dir_fd")))
+            return self._call(name, source, target)
+        if name in _BY_NAME:
+            return self._call(name, self._path(args[0], named.get("dir_fd")))
+        if name == "close" and args[0] not in self._written:
+            return None
+        kind = "unlock" if name == "flock" and args[1] & fcntl.LOCK_UN else name
+        return self._call(kind, self._path(args[0], None))
+
+    def _path(self, path: Any, dir_fd: int | None) -> str:
+        if isinstance(path, io.IOBase):
+            path = path.fileno()
+        if isinstance(path, int):
+            return os.readlink(f"/proc/self/fd/{path}")
+        text = os.fsdecode(path)
+        folder = os.getcwd() if dir_fd is None else os.readlink(f"/proc/self/fd/{dir_fd}")
+        return os.path.normpath(os.path.join(folder, text))
+
+    def _call(self, name: str, path: str, target: str = "") -> Call | None:
+        if not f"{target or path}/".startswith(self._home + "/"):
+            return None
+        return Call(name, os.path.relpath(path, self._home), target and self._relative(target))
+
+    def _relative(self, path: str) -> str:
+        return os.path.relpath(path, self._home)

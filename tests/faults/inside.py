@@ -1,0 +1,173 @@
+"""The program inside this process, for thousands of runs: as a call, with nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from filevault.cli import main
+from tests import launch
+
+LIMIT = 2.0
+_LARGE = 64 << 20
+
+
+class Ended(NamedTuple):
+    """How a run ended."""
+
+    status: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Inside:
+    """Runs the command line in this process, with an environment of its own.
+
+    Standard input is closed and there is no terminal, as in a job.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = dict(env)
+
+    def run(self, *argv: str) -> Ended:
+        """Run one command; what it opened and exported is closed and taken back."""
+        out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+        with _environment(self.env), _descriptors(), _no_sync():
+            start = time.perf_counter()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    status = main(argv, launch.runtime({}))
+                except SystemExit as end:  # the parser's --help and usage errors
+                    status = end.code if isinstance(end.code, int) else 1
+            seconds = time.perf_counter() - start
+        return Ended(status, _text(out), _text(err), seconds)
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("utf-8")
+
+
+@contextlib.contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _no_sync() -> Iterator[None]:
+    """Nothing here is about power cuts, and a disk takes longer than all the rest."""
+    before = os.fsync
+    os.fsync = lambda fd: None
+    try:
+        yield
+    finally:
+        os.fsync = before
+
+
+@contextlib.contextmanager
+def _descriptors() -> Iterator[None]:
+    """Close what a run leaves open, as the end of its process would."""
+    before = _open_descriptors()
+    try:
+        yield
+    finally:
+        after = _open_descriptors() - before
+        if after:
+            gc.collect(0)
+        for fd in after:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _open_descriptors() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/fd")}
+
+
+class Tree:
+    """What lies below a folder, to be put back as it was; links and odd files are compared."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.taken = picture(root)
+
+    def restore(self) -> None:
+        """Put back every file whose bytes changed, and delete what was not there."""
+        now = picture(self.root)
+        for path in sorted(now.keys() - self.taken.keys(), reverse=True):
+            place = self.root / os.fsdecode(path)
+            if now[path][0] == "folder":
+                place.rmdir()
+            else:
+                place.unlink()
+        for path, entry in sorted(self.taken.items()):
+            if now.get(path) != entry:
+                place = self.root / os.fsdecode(path)
+                if entry[0] == "folder":
+                    place.mkdir(0o700)
+                else:
+                    place.unlink(missing_ok=True)
+                    place.write_bytes(entry[1])
+                    place.chmod(0o600)
+
+
+def picture(root: Path) -> dict[bytes, tuple[str, bytes]]:
+    """Return every path below a folder with its kind, and its bytes or the link's target."""
+    found: dict[bytes, tuple[str, bytes]] = {}
+    start = os.fsencode(root)
+    for folder, folders, files in os.walk(start):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            found[os.path.relpath(path, start)] = _entry(path)
+    return found
+
+
+def _entry(path: bytes) -> tuple[str, bytes]:
+    info = os.lstat(path)
+    mode = info.st_mode
+    if stat.S_ISLNK(mode):
+        return "link", os.readlink(path)
+    if stat.S_ISDIR(mode):
+        return "folder", b""
+    if stat.S_ISREG(mode) and info.st_size < _LARGE:
+        with open(path, "rb") as file:
+            return "file", file.read()
+    return f"other {mode:o} {info.st_size}", b""
+
+
+def calm(ended: Ended, *, secrets: Iterable[str] = ()) -> None:
+    """Require what holds for every run whatever it was given.
+
+    No traceback, no bug, no secret in a message, one line for the error, soon.
+    """
+    assert ended.seconds < LIMIT, ended
+    assert "Traceback" not in ended.err, ended.err
+    assert "bug in filevault" not in ended.err, ended.err
+    for secret in secrets:
+        assert secret not in ended.err
+        if ended.status != 0:
+            assert secret not in ended.out
+    lines = ended.err.splitlines()
+    for line in lines:
+        assert line.isprintable(), line
+        assert line.startswith("filevault: "), ended.err
+        assert len(line) < 1500, line
+    errors = [line for line in lines if line.startswith("filevault: error: ")]
+    assert len(errors) == (ended.status != 0), ended
+

@@ -1,0 +1,372 @@
+"""Commands that change what is stored, with what there must be before and after each."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from filevault.backends import Secret, marker, open_backend, slots
+from filevault.cli.context import Context
+from filevault.credentials import AccessKey, Credentials
+from filevault.files import Folder
+from filevault.sessions import SessionName
+from filevault.sessions.cache import MinimumLife
+from filevault.trust import Trust
+from filevault.vault.items import parse
+from filevault.vault.store import Store
+from tests.faults.harness import Call, Command, Outcome, Snapshot, survey
+from tests.launch import CHEAP
+from tests.machine import PASSPHRASE, Machine
+
+ONE = AccessKey("AKIAONEONEONEONEONE1", "one0" * 10)
+TWO = AccessKey("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
+NEW = AccessKey("AKIANEWNEWNEWNEWNEW3", "new0" * 10)
+TOKEN = "session/token/" * 9
+NOW = 2_000_000_000
+EXPIRATION = NOW + 3600
+SESSION = Credentials("ASIASESSION000000001", "ses0" * 10, TOKEN, EXPIRATION)
+SECRETS = (
+    *(key.secret_access_key for key in (ONE, TWO, NEW, SESSION)),
+    TOKEN,
+    PASSPHRASE,
+)
+CONFIG = "[default]\nregion = eu-west-1 # kept\n"
+TEMPORARY = re.compile(r"\.fv-[0-9a-f]{16}\.tmp")
+_OWN_NAME = SessionName("one", "get-session-token", "1f" * 16, "item:one")
+_OTHER_NAME = SessionName("team/two", "get-session-token", "2f" * 16, "item:team/two")
+
+Items = Mapping[str, AccessKey]
+
+
+class Scenario(NamedTuple):
+    """A command, and the call from which on its effect is there.
+
+    `again` is the same command for a second try, which ends with one of `again_ends`;
+    `existing` is what makes the home that it starts from, `mend` what a person is told to run
+    before the second try.
+    """
+
+    command: Command
+    decisive: tuple[str, str]
+    before: Items | None
+    after: Items
+    existing: tuple[Command, ...] = ()
+    config: bool = False
+    again: Command | None = None
+    mend: Command | None = None
+    again_ends: tuple[int, ...] = (0,)
+
+    def decides(self, call: Call) -> bool:
+        """Tell whether this is the decisive call."""
+        name, path = self.decisive
+        return call.name == name and re.fullmatch(path, call.target or call.path) is not None
+
+
+class Source:
+    """Knows the passphrase."""
+
+    def secret(self) -> Secret:
+        """Give it."""
+        return Secret("passphrase", PASSPHRASE.encode(), "the test")
+
+    def rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
+        """Fail."""
+        raise AssertionError("the passphrase opens nothing any more")
+
+
+def adding(name: str, key: AccessKey, *options: str) -> Command:
+    """Return the command that stores a key from stdin."""
+    text = f"{key.access_key_id}\n{key.secret_access_key}\n"
+    return Command(("add", name, "--stdin", *options), text.encode())
+
+
+def _keep_session(context: Context) -> int:
+    """Obtain a session as the providers do: look, lock, look again, keep."""
+    sessions = context.sessions()
+    assert sessions is not None
+    with sessions.lock(_OWN_NAME):
+        found = sessions.find(_OWN_NAME, MinimumLife())
+        if found is None:
+            sessions.store(_OWN_NAME, SESSION)
+        else:
+            assert found == SESSION, "another session is there than was kept"
+    return 0
+
+
+def _keep_other(context: Context) -> int:
+    sessions = context.sessions()
+    assert sessions is not None
+    sessions.store(_OTHER_NAME, SESSION)
+    return 0
+
+
+def _renew_session(context: Context) -> int:
+    """Replace the kept session by one that lives longer."""
+    sessions = context.sessions()
+    assert sessions is not None
+    sessions.store(_OWN_NAME, SESSION._replace(expiration=EXPIRATION + 60))
+    return 0
+
+
+def _show_sessions(context: Context) -> int:
+    sessions = context.sessions()
+    assert sessions is not None
+    for name in (_OWN_NAME, _OTHER_NAME):
+        found = sessions.find(name, MinimumLife())
+        if found is None:
+            kept = "none"
+        else:
+            assert found._replace(expiration=0) == SESSION._replace(expiration=0)
+            kept = "whole"
+        print(name.owner, kept)
+    return 0
+
+
+SHOW_SESSIONS = Command(("show-sessions",), action=_show_sessions)
+KEEP = Command(("keep-session",), action=_keep_session)
+KEEP_OTHER = Command(("keep-other",), action=_keep_other)
+_INIT = Command(("init",))
+_BOTH = (_INIT, adding("one", ONE, "--no-config"), adding("team/two", TWO, "--no-config"))
+_WITH_SESSIONS = (*_BOTH, KEEP, KEEP_OTHER)
+_TWO_ITEMS = {"one": ONE, "team/two": TWO}
+_VAULT = r"\.local/share/filevault/"
+
+SCENARIOS = {
+    "init": Scenario(
+        _INIT,
+        ("rename", _VAULT + r"\.filevault/vault\.json"),
+        None,
+        {},
+        again_ends=(0, 3),
+    ),
+    "init-with-key-file": Scenario(
+        Command(("init", "--new-key-file", "keys/machine.key")),
+        ("rename", _VAULT + r"\.filevault/vault\.json"),
+        None,
+        {},
+        again_ends=(0, 3),
+        again=Command(("init", "--new-key-file", "keys/another.key")),
+    ),
+    "init-with-only-a-key-file": Scenario(
+        Command(("init", "--no-passphrase", "--new-key-file", "keys/machine.key")),
+        ("rename", _VAULT + r"\.filevault/vault\.json"),
+        None,
+        {},
+        again_ends=(0, 3),
+        again=Command(("init", "--no-passphrase", "--new-key-file", "keys/another.key")),
+    ),
+    "add": Scenario(
+        adding("deep/new", NEW, "--no-config"),
+        ("rename", _VAULT + r"deep/new\.fv"),
+        _TWO_ITEMS,
+        {**_TWO_ITEMS, "deep/new": NEW},
+        _BOTH,
+        again=adding("deep/new", NEW, "--no-config", "--force"),
+    ),
+    "add-with-init": Scenario(
+        adding("new", NEW, "--init", "--no-config"),
+        ("rename", _VAULT + r"new\.fv"),
+        None,
+        {"new": NEW},
+        again=adding("new", NEW, "--no-config", "--force"),
+        mend=_INIT,
+    ),
+    "add-force": Scenario(
+        adding("one", NEW, "--force", "--no-config"),
+        ("rename", _VAULT + r"one\.fv"),
+        _TWO_ITEMS,
+        {**_TWO_ITEMS, "one": NEW},
+        _WITH_SESSIONS,
+    ),
+    "add-to-config": Scenario(
+        adding("new", NEW, "--region", "eu-central-1", "--sdk-profile", "new-sdk"),
+        ("rename", _VAULT + r"new\.fv"),
+        _TWO_ITEMS,
+        {**_TWO_ITEMS, "new": NEW},
+        _BOTH,
+        config=True,
+        again=adding("new", NEW, "--force"),
+    ),
+    "remove": Scenario(
+        Command(("remove", "-f", "team/two")),
+        ("unlink", _VAULT + r"team/two\.fv"),
+        _TWO_ITEMS,
+        {"one": ONE},
+        _WITH_SESSIONS,
+        again_ends=(0, 4),
+    ),
+    "keep-session": Scenario(
+        KEEP,
+        ("rename", r"\.local/state/filevault/.*\.fvs"),
+        _TWO_ITEMS,
+        _TWO_ITEMS,
+        _BOTH,
+    ),
+    "renew-session": Scenario(
+        Command(("renew-session",), action=_renew_session),
+        ("rename", r"\.local/state/filevault/.*\.fvs"),
+        _TWO_ITEMS,
+        _TWO_ITEMS,
+        _WITH_SESSIONS,
+    ),
+    "clear": Scenario(
+        Command(("clear",)),
+        ("unlink", r"\.local/state/filevault/.*\.fvs"),
+        _TWO_ITEMS,
+        _TWO_ITEMS,
+        _WITH_SESSIONS,
+    ),
+}
+
+
+class Stage:
+    """A scenario on a machine: where it starts, where it leads, and the judge of the rest."""
+
+    def __init__(self, scenario: Scenario, machine: Machine) -> None:
+        self.scenario = scenario
+        self.machine = machine
+        machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+        machine.freeze(NOW)
+        if scenario.config:
+            machine.write_config(CONFIG)
+        for command in scenario.existing:
+            made = survey(command, machine)
+            assert made.status == 0, (command.argv, made)
+        self.start = Snapshot.take(machine.home)
+        self.whole = survey(scenario.command, machine)
+        assert (self.whole.status, self.whole.errors) == (0, []), self.whole
+        assert any(map(scenario.decides, self.whole.calls)), self.whole.calls
+        self.end = Snapshot.take(machine.home)
+        self.config_versions = self._config_versions()
+        self.start.restore()
+
+    def _config_versions(self) -> list[bytes]:
+        """The old config with none, some or all of the sections that the command adds."""
+        name = ".aws/config"
+        old = self.start.entries.get(name, (0, b""))[1] or b""
+        new = self.end.entries.get(name, (0, b""))[1] or b""
+        assert new.startswith(old)
+        parts = [part.strip(b"\n") for part in new[len(old) :].split(b"\n\n")]
+        return [
+            old + b"".join(b"\n" + part + b"\n" for part in some)
+            for count in range(len(parts) + 1)
+            for some in itertools.combinations([part for part in parts if part], count)
+        ]
+
+    def read(self) -> Items | None:
+        """Open the vault and every item in it; None if there is no vault."""
+        try:
+            root = Folder.open(str(self.machine.vault))
+        except FileNotFoundError:
+            return None
+        with root:
+            if not marker.exists(root):
+                assert not Store(root, ".fv").names(), "items without a vault"
+                return None
+            backend = open_backend("file", root, self._source(), CHEAP)
+            backend.unlock()
+            store = Store(root, backend.suffix)
+            return {
+                name: parse(backend.decrypt("credentials", name, store.read(name)), name).key
+                for name in store.names()
+            }
+
+    def _source(self) -> Source | _KeyFile:
+        if "--no-passphrase" in self.scenario.command.argv:
+            return _KeyFile(self.machine.home)
+        return Source()
+
+    def check_whole(self, found: Snapshot, *, leftovers: bool) -> None:
+        """Require that nothing is torn, nothing is foreign, nothing is open to others.
+
+        `leftovers` allows temporary files.
+        """
+        known = {_pattern(name) for name in self.start.files() | self.end.files()}
+        for name, (mode, data) in found.entries.items():
+            if name.startswith(".local"):
+                assert mode == (0o700 if data is None else 0o600), (name, oct(mode))
+            if data is None:
+                continue
+            if TEMPORARY.fullmatch(name.rpartition("/")[2]):
+                assert leftovers, f"{name} is left"
+            elif _pattern(name) not in known:
+                assert name.rpartition("/")[0].endswith("locks"), f"{name} is left"
+                assert data == b"", f"{name} is a lock with content"
+            elif name.endswith(".slot"):
+                slots.parse(data, name.rpartition("/")[2], name)
+            elif name.endswith("trust.json"):
+                with Folder.open(str((self.machine.home / name).parent)) as state:
+                    Trust(state)
+            for secret in SECRETS:
+                assert secret.encode() not in data, f"{name} holds a secret"
+        config = found.entries.get(".aws/config", (0, b""))[1] or b""
+        assert config in self.config_versions, config
+
+    def check_items(self, *, changed: bool | None) -> None:
+        """Require the old items or the new ones; where `changed` is None, either."""
+        items, scenario = self.read(), self.scenario
+        if changed is None:
+            between: tuple[Items | None, ...] = ({},) if scenario.before is None else ()
+            assert items in (scenario.before, scenario.after, *between), items
+        elif changed:
+            assert items == scenario.after, items
+        elif scenario.before is None:
+            assert not items, items  # no vault, or none but an empty one yet
+        else:
+            assert items == scenario.before, items
+
+    def check_sessions(self) -> None:
+        """Require that every session is whole or gone, and a foreign one is where it was."""
+        if self.read() is None or "--no-passphrase" in self.scenario.command.argv:
+            return
+        shown = survey(SHOW_SESSIONS, self.machine)
+        assert shown.status == 0, shown
+        if self.scenario.existing == _WITH_SESSIONS and self.scenario.command.argv[0] == "add":
+            assert "team/two whole" in shown.out, shown
+
+    def check_second_try(self) -> None:
+        """Require that the command works now, and leads where it would have led."""
+        scenario = self.scenario
+        if scenario.mend is not None:
+            assert survey(scenario.mend, self.machine).status in (0, 3)
+        again = survey(scenario.again or scenario.command, self.machine)
+        assert again.status in scenario.again_ends, again
+        assert "older than" not in again.err, again
+        check_quiet(again)
+        self.check_items(changed=True)
+
+
+class _KeyFile:
+    """Knows the key files."""
+
+    def __init__(self, home: Path) -> None:
+        texts = [path.read_bytes() for path in sorted(home.glob("keys/*.key"))]
+        # What a kill left of a key file belongs to no vault.
+        self._texts = [text for text in texts if text.endswith(b"\n")]
+
+    def secret(self) -> Secret:
+        """Give the next one."""
+        assert self._texts, "no key file opens the vault"
+        return Secret("keyfile", self._texts.pop(), "the test")
+
+    def rejected(self, secret: Secret) -> None:
+        """Go on with the next."""
+
+
+def _pattern(name: str) -> str:
+    """Return a path without what chance chose in it."""
+    return re.sub(r"[0-9a-f]{16}\.slot|@\d{8}T\d{6}Z", "#", name)
+
+
+def check_quiet(outcome: Outcome) -> None:
+    """Require that neither a secret nor the inside of the program shows."""
+    for text in (*SECRETS, "Traceback", "unexpected", "past the harness"):
+        assert text not in outcome.everything, outcome
+
+
+def executed(calls: list[Call], at: int, when: str) -> list[Call]:
+    """Return the calls that had their effect when number `at` was struck."""
+    return calls[: at + 1] if when == "after" else calls[:at]

@@ -1,0 +1,80 @@
+"""Whenever a command is killed, what was stored is there, and the next command works."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tests.faults.harness import Command, Fault, NeverReached, Snapshot, run_with_fault
+from tests.faults.scenarios import SCENARIOS, Scenario, Stage, check_quiet, executed
+from tests.machine import Machine
+
+
+def points(stage: Stage) -> list[Fault]:
+    """Every kill: between any two calls, and in the middle of each write."""
+    found = []  # after one call is before the next
+    for number, call in enumerate(stage.whole.calls):
+        found.append(Fault(number, "kill", "before"))
+        if call.name == "write":
+            found.append(Fault(number, "kill", "within"))
+    found.append(Fault(len(stage.whole.calls) - 1, "kill", "after"))
+    return found
+
+
+def kill(stage: Stage, fault: Fault) -> None:
+    """Kill the command there and look at everything that is left."""
+    stage.start.restore()
+    outcome = run_with_fault(
+        stage.scenario.command, stage.machine, at=fault.at, mode="kill", when=fault.when
+    )
+    assert outcome.status == -9, outcome
+    check_quiet(outcome)
+    done = executed(outcome.calls, fault.at, fault.when)
+    stage.check_whole(Snapshot.take(stage.machine.home), leftovers=True)
+    stage.check_items(changed=any(map(stage.scenario.decides, done)))
+    stage.check_sessions()
+    stage.check_second_try()
+
+
+def campaign(scenario: Scenario, machine: Machine) -> None:
+    """Kill a command at each of its points."""
+    stage = Stage(scenario, machine)
+    for fault in points(stage):
+        try:
+            kill(stage, fault)
+        except AssertionError as error:
+            call = stage.whole.calls[fault.at]
+            raise AssertionError(f"killed {fault.when} call {fault.at}, {call}: {error}") from error
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_kill_at_any_call_loses_nothing(name: str, quick_machine: Machine) -> None:
+    campaign(SCENARIOS[name], quick_machine)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_two_kills_in_a_row_lose_nothing(name: str, quick_machine: Machine) -> None:
+    """What the first kill left is what the second one meets."""
+    stage = Stage(SCENARIOS[name], quick_machine)
+    second = SCENARIOS[name].again or SCENARIOS[name].command
+    count = len(stage.whole.calls)
+    for first in range(0, count, 3):
+        for later in range(0, count, 2):
+            stage.start.restore()
+            run_with_fault(stage.scenario.command, quick_machine, at=first, mode="kill")
+            fault = Fault(later, "kill")
+            kill_again(stage, second, fault, f"killed before call {first}, then {later}")
+
+
+def kill_again(stage: Stage, command: Command, fault: Fault, where: str) -> None:
+    """Kill the second try too, if it comes that far, and look."""
+    try:
+        with contextlib.suppress(NeverReached):
+            run_with_fault(command, stage.machine, at=fault.at, mode="kill")
+        stage.check_whole(Snapshot.take(stage.machine.home), leftovers=True)
+        stage.check_items(changed=None)
+        stage.check_second_try()
+    except AssertionError as error:
+        raise AssertionError(f"{where}: {error}") from error
