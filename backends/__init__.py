@@ -129,6 +129,49 @@ class FileBackend(Backend, Protocol):
         ...
 
 
+class RecipientsFile(Value):
+    """A file that says who can read what lies beside and below it, or a variable that does.
+
+    `place` is its path relative to the store, or `env:` and the variable's name. `recipients`
+    are full fingerprints (gpg) or recipient strings (age), sorted, each once; one that cannot be
+    resolved stands as it is written. `unresolved` are those that cannot be encrypted to.
+    """
+
+    place: str
+    recipients: tuple[str, ...]
+    unresolved: tuple[str, ...] = ()
+
+
+class RecipientsBackend(Backend, Protocol):
+    """The backend of a `pass` or `age` vault: items are encrypted to the nearest recipients.
+
+    Recipients files are read once; what was read is used until `forget`.
+    """
+
+    def governing(self) -> tuple[RecipientsFile, ...]:
+        """Return what is pinned.
+
+        That is the file that governs the root, every one below the root, and each override in
+        force from the environment. Raises BackendError for one that cannot be used.
+        """
+        ...
+
+    def governs(self, name: str) -> RecipientsFile:
+        """Return the one that is used for an item; raises NoVaultError where there is none."""
+        ...
+
+    def differs(self, name: str, data: bytes) -> bool:
+        """Tell whether an item file is encrypted to others than those that govern it.
+
+        True where that cannot be told. Needs no secret key and asks nobody.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Read the recipients files anew when they are needed next."""
+        ...
+
+
 def open_backend(
     name: str,
     root: Folder,

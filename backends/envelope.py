@@ -165,15 +165,6 @@ def unseal(key: bytes, envelope: Envelope, what: str) -> bytes:
     return plaintext[:-1]
 
 
-def open_sealed(
-    key: bytes, vault: str, key_id: str, kind: str, name: str, data: bytes, what: str
-) -> bytes:
-    """Return a file's plaintext after every check; raises as `parse`, `expect` and `unseal`."""
-    envelope = parse(data, what)
-    expect(envelope, vault, key_id, kind, name, what)
-    return unseal(key, envelope, what)
-
-
 def _item(name: str) -> str:
     return f"item {printable(name, 200)!r}"
 

@@ -27,9 +27,13 @@ class Marker(Value):
 
 
 def exists(root: Folder) -> bool:
-    """Tell whether a folder is a `file` vault, whatever state its marker is in."""
+    """Tell whether a folder is a `file` vault, whatever state its marker is in.
+
+    Raises StorageError for a marker that is a link.
+    """
     try:
         with root.child(FOLDER) as folder:
+            folder.refuse_link(FILE)
             return folder.is_file(FILE)
     except FileNotFoundError:
         return False

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import NoReturn
 
 # The process lives for milliseconds; looking for garbage while it imports costs it two of them.
@@ -23,7 +22,6 @@ def entry() -> NoReturn:
     import contextlib
     import os
 
-    _fill_standard_streams(os)
     from filevault.cli import main
 
     try:
@@ -31,25 +29,9 @@ def entry() -> NoReturn:
     except SystemExit as ending:  # --help and --version, by argparse
         status = ending.code if isinstance(ending.code, int) else 0
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status)
-
-
-def _fill_standard_streams(os: ModuleType) -> None:
-    """Put /dev/null where a standard stream is closed, and let no text be unprintable.
-
-    Otherwise the next file that is opened, a vault's for example, would take its number and get
-    what is meant for a terminal.
-    """
-    for number, name in ((0, "stdin"), (1, "stdout"), (2, "stderr")):
-        stream = getattr(sys, name)
-        if stream is None:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
-            stream = open(number, "r" if number == 0 else "w", encoding="utf-8")  # noqa: SIM115
-            setattr(sys, name, stream)
-        elif number:
-            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ ProgramError              7   a program missing, failing or too slow
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
-│  ├─ MfaError                  8   no token code, or one that cannot be right
-│  └─ LoginRequiredError        8   a source that needs a person first
+│  │  └─ WrongCodeError         8   AWS refused the token code
+│  └─ MfaError                  8   no token code, or one that cannot be right
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
 ├─ NotCommittedError           11   saved, but git has no commit of it
@@ -165,12 +165,12 @@ class AwsError(ProviderError):
         self.code = code
 
 
+class WrongCodeError(AwsError):
+    """AWS refused the token code: it is mistyped, too old, or was used before."""
+
+
 class MfaError(ProviderError):
     """There is no token code, or it has not the form of one."""
-
-
-class LoginRequiredError(ProviderError):
-    """A source of credentials needs a person to sign in first."""
 
 
 class NetworkError(FilevaultError):

@@ -18,7 +18,7 @@ from filevault.errors import LockedError, StorageError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 _TEMPORARY = (".fv-", ".tmp")
@@ -212,6 +212,12 @@ class Folder:
         finally:
             os.close(fd)
 
+    def refuse_link(self, name: str) -> None:
+        """Raise StorageError, which names it, if an entry is a link."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+                raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
+
     def is_file(self, name: str) -> bool:
         """Tell whether a regular file (no link) of that name exists."""
         try:
@@ -338,10 +344,11 @@ class Folder:
                 fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     @contextlib.contextmanager
-    def key_lock(self, name: str) -> Iterator[None]:
+    def key_lock(self, name: str, pause: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold an exclusive lock on a small file that exists only while somebody wants it.
 
-        Waits as long as it takes: whoever holds it may be asking a person something.
+        `pause` is called each time it is found taken, and gives up by raising; without it, this
+        waits as long as it takes.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         while True:
@@ -350,7 +357,7 @@ class Folder:
             except OSError as error:
                 raise storage_error(error, "lock", self.join(name)) from error
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)
+                _lock(fd, pause)
                 try:
                     current = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
                 except FileNotFoundError:
@@ -369,6 +376,17 @@ class Folder:
             with contextlib.suppress(OSError):
                 os.unlink(name, dir_fd=self.fd)
             _close_empty(fd)
+
+
+def _lock(fd: int, pause: Callable[[], None] | None) -> None:
+    while pause is not None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause()
+        else:
+            return
+    fcntl.flock(fd, fcntl.LOCK_EX)
 
 
 def _close_empty(fd: int) -> None:

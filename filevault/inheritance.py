@@ -30,6 +30,8 @@ _HANDED_DOWN = frozenset(
         "region",
         "services",
         "sts_regional_endpoints",
+        "use_dualstack_endpoint",
+        "use_fips_endpoint",
     }
 )
 

@@ -31,6 +31,14 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\U{code:08x}"
 
 
+def shell_word(text: str) -> str:
+    """Return text as one word of a command that a hint suggests: printable, quoted if need be."""
+    shown = printable(text)
+    if re.fullmatch(r"[A-Za-z0-9_/:=.,@+%-]+", shown):
+        return shown
+    return "'" + shown.replace("'", "'\\''") + "'"
+
+
 def printable(text: object, limit: int | None = None) -> str:
     """Return `text` as one line that is safe to show.
 

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class Overrides(Value):
     """Settings from options and environment, which beat the config; empty is not given.
 
-    `endpoint_urls` has the general one under "", the others under `sts` and `iam`.
+    `endpoint_urls` has the general one under "", that of STS under `sts`.
     """
 
     region: str | None = None
     mfa_serial: str | None = None
     sts_regional_endpoints: str | None = None
+    use_fips_endpoint: bool | None = None
+    use_dualstack_endpoint: bool | None = None
     endpoint_urls: Mapping[str, str] = MappingProxyType({})
     ignore_configured_endpoints: bool = False
     # These five are the target's alone, never its sources'.
@@ -53,16 +55,17 @@ class Profile(Value):
     """A profile with every setting decided.
 
     `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`
-    and `none`; `shadowed` are the sources that a stored key hides. The endpoint URLs for STS and
-    IAM are the effective ones; `endpoint_url` is the general one.
+    and `none`; `shadowed` are the sources that a stored key hides. `sts_endpoint_url` is
+    the effective one; `endpoint_url` is the general one.
     """
 
     name: str
     region: str | None
     endpoint_url: str | None
     sts_endpoint_url: str | None
-    iam_endpoint_url: str | None
     sts_regional_endpoints: str | None
+    use_fips_endpoint: bool
+    use_dualstack_endpoint: bool
     mfa_serial: str | None
     mfa_process: str | None
     role_arn: str | None
@@ -150,7 +153,7 @@ def _decide(
             sso |= session
         elif source == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
-    endpoint_url, sts_endpoint_url, iam_endpoint_url = _endpoints(settings, overrides)
+    endpoint_url, sts_endpoint_url = _endpoints(settings, overrides)
     mfa_process = raw("mfa_process")
     if mfa_process is None and source_profile is not None:
         mfa_process = source_profile.mfa_process
@@ -166,8 +169,11 @@ def _decide(
         region=overrides.region or text("region"),
         endpoint_url=endpoint_url,
         sts_endpoint_url=sts_endpoint_url,
-        iam_endpoint_url=iam_endpoint_url,
         sts_regional_endpoints=(overrides.sts_regional_endpoints or text("sts_regional_endpoints")),
+        use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
+        use_dualstack_endpoint=_switch(
+            settings, "use_dualstack_endpoint", overrides.use_dualstack_endpoint
+        ),
         mfa_serial=overrides.mfa_serial or text("mfa_serial"),
         mfa_process=mfa_process,
         role_arn=overrides.role_arn or text("role_arn"),
@@ -200,26 +206,23 @@ def _no_session(setting: Setting | None, name: str) -> ConfigError:
     )
 
 
-def _endpoints(
-    settings: Inheritance, overrides: Overrides
-) -> tuple[str | None, str | None, str | None]:
-    """Return the general endpoint and those of STS and IAM (botocore ConfiguredEndpointProvider).
+def _switch(settings: Inheritance, key: str, override: bool | None) -> bool:
+    """Return a setting that is on or off; as for botocore, all but `true` is off."""
+    return (settings.text(key) or "").lower() == "true" if override is None else override
 
-    A service's variable, the general variable, the `[services]` section, the profile's own.
+
+def _endpoints(settings: Inheritance, overrides: Overrides) -> tuple[str | None, str | None]:
+    """Return the general endpoint and that of STS (botocore ConfiguredEndpointProvider).
+
+    The service's variable, the general variable, the `[services]` section, the profile's own.
     """
-    ignored = settings.text("ignore_configured_endpoint_urls") or ""
-    if overrides.ignore_configured_endpoints or ignored.lower() == "true":
-        return None, None, None
+    ignoring = overrides.ignore_configured_endpoints or None
+    if _switch(settings, "ignore_configured_endpoint_urls", ignoring):
+        return None, None
     variables = overrides.endpoint_urls
     general = variables.get("") or settings.text("endpoint_url")
-    sts, iam = (
-        variables.get(service)
-        or variables.get("")
-        or settings.services_endpoint(service)
-        or general
-        for service in ("sts", "iam")
-    )
-    return general, sts, iam
+    own = variables.get("sts") or variables.get("") or settings.services_endpoint("sts") or general
+    return general, own
 
 
 def _written(

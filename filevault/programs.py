@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_LIMIT = 1 << 20
 _COMPLAINT_LINES = 20
+_COMPLAINT_LENGTH = 5000  # a path may be 4096 bytes long
 _GRACE = 2.0  # seconds between the request to end and the kill
 
 
@@ -87,6 +88,7 @@ def run(
     terminal: bool = False,
     folder: str | None = None,
     umask: int = -1,
+    stdin: bytes | None = None,
 ) -> Result:
     """Run a program and return its status, output and last line of complaint.
 
@@ -98,6 +100,7 @@ def run(
         terminal: let it talk to the person: stdin and stderr are then the terminal device.
         folder: its working directory; ours if left out.
         umask: its umask; ours if left out.
+        stdin: what it reads there, without a terminal; nothing if None.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
@@ -107,12 +110,13 @@ def run(
 
     path = _program(argv[0], environment, origin)
     tty = _open_terminal() if terminal else None
+    nothing = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     try:
         with subprocess.Popen(
             [path, *argv[1:]],
             executable=path,
             env=dict(environment),
-            stdin=subprocess.DEVNULL if tty is None else tty,
+            stdin=nothing if tty is None else tty,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if tty is None else tty,
             close_fds=True,
@@ -120,7 +124,9 @@ def run(
             umask=umask,
         ) as process:
             try:
-                output, complaint = process.communicate(timeout=timeout)
+                output, complaint = process.communicate(
+                    input=stdin if tty is None else None, timeout=timeout
+                )
             except subprocess.TimeoutExpired as error:
                 _end(process)
                 raise ProgramError(
@@ -137,8 +143,8 @@ def run(
     if len(output) > _OUTPUT_LIMIT:
         raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
     said = (complaint or b"").decode("utf-8", "replace").strip().split("\n")[-_COMPLAINT_LINES:]
-    lines = tuple(printable(line.strip("\r"), 200) for line in said)
-    return Result(process.returncode, output, lines[-1], lines if lines[-1] else ())
+    lines = tuple(printable(line.strip("\r"), _COMPLAINT_LENGTH) for line in said)
+    return Result(process.returncode, output, printable(said[-1], 200), lines if said[-1] else ())
 
 
 def attach(

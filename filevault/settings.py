@@ -349,7 +349,7 @@ def _load_config(path: str) -> ConfigFile:
     shown = printable(path)
     try:
         content = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an int of 5,000 digits is a bare ValueError
         raise ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
     known: dict[str, type] = {
         "backend": str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from filevault.providers.build import build
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.sessions import SessionCache
+from filevault.sessions.waiting import Waiting
 from tests.fakes import FakeAws, User
 
 ACCOUNT = "123456789012"
@@ -145,7 +147,7 @@ class Rig:
     ) -> Credentials:
         """Get a profile's credentials as one run of the program would."""
         planned = self.plan(name, options, overrides)
-        token_code = TokenCode(code, _no_process, self.ask)
+        token_code = TokenCode(code, _no_process, self.ask, lambda _: False)
         with self.cache() as cache:
             provider = build(
                 planned,
@@ -153,6 +155,7 @@ class Rig:
                 cache if caching else None,
                 token_code,
                 self.aws.clock,
+                Waiting(self.warnings.append, lambda: False, time.sleep),
                 **wiring,
             )
             return provider.retrieve()

@@ -1,8 +1,8 @@
 """The one door to botocore: clients with explicit credentials, and nothing else of its chain.
 
-botocore keeps what it is good at: regions, retries, proxies, CA bundles, FIPS, all from its
-usual variables and the profile's section. It is told who signs and where to, so it never looks
-for credentials in a file, the environment or an instance.
+botocore keeps what it is good at: regions, retries, proxies, CA bundles, all from its usual
+variables and the profile's section. It is told who signs and where to, so it never looks for
+credentials in a file, the environment or an instance.
 """
 
 from __future__ import annotations
@@ -47,8 +47,13 @@ class Clients:
         self._read_timeout = read_timeout
         self._session: Any = None
 
-    def open(self, service: str, endpoint: Endpoint, credentials: Credentials) -> Any:  # noqa: ANN401
+    def open(
+        self, service: str, endpoint: Endpoint, credentials: Credentials, *, once: bool
+    ) -> Any:  # noqa: ANN401
         """Return a botocore client; nothing is sent.
+
+        `once` is for requests that carry a token code: they are repeated only where AWS cannot
+        have taken the code.
 
         Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
         translated with the call's.
@@ -62,7 +67,7 @@ class Clients:
         if self._session is None:
             self._session = self._new_session()
         self._session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
-        return self._session.create_client(
+        client = self._session.create_client(
             service,
             region_name=endpoint.region,
             endpoint_url=endpoint.url,
@@ -75,8 +80,13 @@ class Clients:
                 user_agent_extra=f"filevault/{__version__}",
                 # The plan has taken them into account already, and a session's name with it.
                 ignore_configured_endpoint_urls=True,
+                use_fips_endpoint=endpoint.use_fips,
+                use_dualstack_endpoint=endpoint.use_dualstack,
             ),
         )
+        if once:
+            client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
+        return client
 
     def _new_session(self) -> Any:  # noqa: ANN401
         import botocore.session
@@ -92,3 +102,42 @@ class Clients:
         if self._profile is not None and self._profile in session.full_config["profiles"]:
             session.set_config_variable("profile", self._profile)
         return session
+
+
+# The first are STS's own, the others what gateways before AWS's services answer.
+_THROTTLING = frozenset(
+    {
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+def _give_up_unless_untouched(
+    response: Any,  # noqa: ANN401
+    caught_exception: Exception | None,
+    operation: Any,  # noqa: ANN401
+    **_: object,
+) -> None:
+    """Leave a retry to botocore where no code was taken, else raise what came instead.
+
+    AWS takes each code once: a request that may have arrived would be refused the second time,
+    and the person would be told that the code is wrong.
+    """
+    from botocore import exceptions
+
+    if caught_exception is not None:
+        if not isinstance(
+            caught_exception,
+            exceptions.ConnectTimeoutError
+            | exceptions.EndpointConnectionError
+            | exceptions.ProxyConnectionError,
+        ):
+            raise caught_exception
+        return
+    answer, parsed = response
+    if answer.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _THROTTLING:
+        raise exceptions.ClientError(parsed, operation.name)

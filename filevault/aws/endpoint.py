@@ -23,12 +23,15 @@ _LAST_PORT = 65535
 class Endpoint(Value):
     """One endpoint: `url` wins over what botocore would make of `region`.
 
-    `sts_regional_endpoints` is `regional` or `legacy`.
+    `sts_regional_endpoints` is `regional` or `legacy`; `use_fips` and `use_dualstack` choose
+    among the addresses of a region.
     """
 
     region: str
     url: str | None = None
     sts_regional_endpoints: str = "regional"
+    use_fips: bool = False
+    use_dualstack: bool = False
 
 
 def check_url(url: str, *, allow_http: bool) -> None:

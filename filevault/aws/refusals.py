@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError
+from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, WrongCodeError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ _BY_CODE = {
     "UnrecognizedClientException": _UNKNOWN_KEY,
 }
 
+_WRONG_CODE = re.compile(r"invalid MFA one time pass code", re.IGNORECASE)
+_MAYBE_USED = "the token code may be used up: wait for the next one"
+
 # AWS uses one code for many things; its wording tells them apart. First match wins.
 _BY_TEXT = (
     (
-        re.compile(r"invalid MFA one time pass code", re.IGNORECASE),
+        _WRONG_CODE,
         "the token code is wrong, too old or was used before",
         "each code works once: wait for the next one; check the clock of the MFA device",
     ),
@@ -98,28 +101,65 @@ _ROLE_DENIED = (
 )
 
 
-@contextmanager
-def translated(operation: str, subject: str, secrets: Sequence[str | None]) -> Iterator[None]:
-    """Turn what botocore raises inside into AwsError, NetworkError or ConfigError.
+class Attempt:
+    """A call that is made, as far as messages about it need to know.
 
     Args:
         operation: AWS's name of the call.
         subject: for whom, e.g. `"profile 'work'"`, already printable.
         secrets: what must not be shown even if a server sends it back.
+        code: the token code that the call carries; it is not shown either.
     """
+
+    __slots__ = ("_code", "_secrets", "operation", "subject")
+
+    def __init__(
+        self, operation: str, subject: str, secrets: Sequence[str | None], code: str | None
+    ) -> None:
+        self.operation = operation
+        self.subject = subject
+        self._secrets = secrets
+        self._code = code
+
+    @property
+    def once(self) -> bool:
+        """Whether the call carries a code, which AWS takes once."""
+        return self._code is not None
+
+    def redacted(self, text: str) -> str:
+        """Return a text without what must not be shown.
+
+        Secrets go wherever they stand; six digits are too common inside other numbers, so a code
+        goes where it stands alone.
+        """
+        for secret in self._secrets:
+            if secret:
+                text = text.replace(secret, "***")
+        if self._code:
+            text = re.sub(rf"(?<!\w){re.escape(self._code)}(?!\w)", "***", text)
+        return text
+
+    def shown(self, text: str) -> str:
+        """Return what somebody else said, fit for a message."""
+        return printable(self.redacted(text), _TEXT_LIMIT).rstrip(" .")
+
+
+@contextmanager
+def translated(attempt: Attempt) -> Iterator[None]:
+    """Turn what botocore raises inside into AwsError, NetworkError or ConfigError."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 
     try:
         yield
     except ClientError as error:
-        raise _refusal(error.response, operation, subject, secrets) from error
+        raise _refusal(error.response, attempt) from error
     except ResponseParserError as error:
-        raise not_awss(operation, subject) from error
+        raise not_awss(attempt.operation, attempt.subject) from error
     except BotoCoreError as error:
-        raise _failure(error, operation, subject, secrets) from error
+        raise _failure(error, attempt) from error
     except ValueError as error:  # an endpoint URL that botocore cannot use
-        raise _unusable(error, operation, subject, secrets) from error
+        raise _unusable(error, attempt) from error
 
 
 def not_awss(operation: str, subject: str) -> NetworkError:
@@ -137,29 +177,20 @@ def unexpected(operation: str, subject: str) -> AwsError:
     )
 
 
-def _redact(text: str, secrets: Sequence[str | None]) -> str:
-    for secret in secrets:
-        if secret:
-            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
-    return text
-
-
-def _refusal(
-    response: Any,  # noqa: ANN401
-    operation: str,
-    subject: str,
-    secrets: Sequence[str | None],
-) -> FilevaultError:
+def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
     error = response.get("Error", {})
-    code = printable(_redact(str(error.get("Code", "")), secrets), 80)
+    code = printable(attempt.redacted(str(error.get("Code", ""))), 80)
     text = str(error.get("Message", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    why, hint = _explain(code, text, operation, status)
-    said = f"{code}: {_shown(text, secrets)}" if text else code
+    why, hint = _explain(code, text, attempt.operation, status)
+    if attempt.once and isinstance(status, int) and status >= 500:
+        hint = _MAYBE_USED
+    said = f"{code}: {attempt.shown(text)}" if text else code
     reason = f"{why} ({said})" if why else said
-    return AwsError(
-        f"AWS refused {operation} for {subject}: {reason}",
-        operation=operation,
+    kind = WrongCodeError if _WRONG_CODE.search(text) else AwsError
+    return kind(
+        f"AWS refused {attempt.operation} for {attempt.subject}: {reason}",
+        operation=attempt.operation,
         code=code,
         hint=hint,
     )
@@ -178,40 +209,44 @@ def _explain(code: str, text: str, operation: str, status: object) -> tuple[str,
     return "", None
 
 
-def _shown(text: str, secrets: Sequence[str | None]) -> str:
-    return printable(_redact(text, secrets), _TEXT_LIMIT).rstrip(" .")
+def _unusable(error: Exception, attempt: Attempt) -> ConfigError:
+    return ConfigError(
+        f"{attempt.operation} for {attempt.subject} cannot be called: {attempt.shown(str(error))}"
+    )
 
 
-def _unusable(
-    error: Exception, operation: str, subject: str, secrets: Sequence[str | None]
-) -> ConfigError:
-    return ConfigError(f"{operation} for {subject} cannot be called: {_shown(str(error), secrets)}")
-
-
-def _failure(
-    error: BotoCoreError,
-    operation: str,
-    subject: str,
-    secrets: Sequence[str | None],
-) -> FilevaultError:
+def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
     from botocore import exceptions
 
     if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return _unusable(error, operation, subject, secrets)
+        return _unusable(error, attempt)
     url = printable(error.kwargs.get("endpoint_url") or "AWS", 200)
     hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"
+    lost = False
     if isinstance(error, exceptions.SSLError):
         why = f"the TLS certificate of {url} was not accepted"
         hint = "where a proxy inspects TLS, name its certificates in AWS_CA_BUNDLE"
     elif isinstance(error, exceptions.ProxyConnectionError):
         why = "the proxy cannot be reached"
         hint = "check HTTPS_PROXY and NO_PROXY"
-    elif isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
+    elif isinstance(error, exceptions.ConnectTimeoutError):
         why = f"{url} did not answer in time"
-    elif isinstance(error, exceptions.ConnectionClosedError):
-        why = f"{url} closed the connection without an answer"
     elif isinstance(error, exceptions.EndpointConnectionError):
         why = f"cannot connect to {url}"
     else:
-        why = _shown(str(error), secrets)
-    return NetworkError(f"{operation} for {subject} failed: {why}", hint=hint)
+        lost = attempt.once
+        why = _silence(error, url) or attempt.shown(str(error))
+    if lost:
+        hint = f"{_MAYBE_USED}, and {hint}"
+    return NetworkError(f"{attempt.operation} for {attempt.subject} failed: {why}", hint=hint)
+
+
+def _silence(error: BotoCoreError, url: str) -> str | None:
+    """Say how an answer was lost, None where only botocore's words tell."""
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ReadTimeoutError):
+        return f"{url} did not answer in time"
+    if isinstance(error, exceptions.ConnectionClosedError):
+        return f"{url} closed the connection without an answer"
+    return None

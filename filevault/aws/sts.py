@@ -1,10 +1,10 @@
-"""The calls to STS that obtain credentials, and the one that says whose they are."""
+"""The calls to STS that obtain credentials."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filevault.aws.refusals import not_awss, translated, unexpected
+from filevault.aws.refusals import Attempt, not_awss, translated, unexpected
 from filevault.credentials import Credentials
 from filevault.values import Value
 
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
 
     from filevault.aws.client import Clients
     from filevault.aws.endpoint import Endpoint
-
-
-class Identity(Value):
-    """Whose credentials signed a call."""
-
-    account_id: str
-    arn: str
-    user_id: str
 
 
 class TokenCodeFor(Value):
@@ -91,20 +83,8 @@ def assume_role(
     return _credentials(response, "AssumeRole", subject)
 
 
-def get_caller_identity(
-    clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
-) -> Identity:
-    """Ask whose credentials these are. Raises AwsError, NetworkError, ConfigError."""
-    response = _call(clients, endpoint, credentials, "GetCallerIdentity", {}, None, subject)
-    try:
-        return Identity(str(response["Account"]), str(response["Arn"]), str(response["UserId"]))
-    except KeyError as error:
-        raise unexpected("GetCallerIdentity", subject) from error
-
-
 _METHODS = {
     "AssumeRole": "assume_role",
-    "GetCallerIdentity": "get_caller_identity",
     "GetSessionToken": "get_session_token",
 }
 
@@ -122,13 +102,10 @@ def _call(
     mfa: TokenCodeFor | None,
     subject: str,
 ) -> Any:  # noqa: ANN401
-    secrets = (
-        credentials.secret_access_key,
-        credentials.session_token,
-        None if mfa is None else mfa.code,
-    )
-    with translated(operation, subject, secrets):
-        client = clients.open("sts", endpoint, credentials)
+    secrets = (credentials.secret_access_key, credentials.session_token)
+    attempt = Attempt(operation, subject, secrets, None if mfa is None else mfa.code)
+    with translated(attempt):
+        client = clients.open("sts", endpoint, credentials, once=attempt.once)
         try:
             return getattr(client, _METHODS[operation])(**parameters)
         except (LookupError, TypeError, AttributeError, ValueError) as error:

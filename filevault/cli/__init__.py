@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 from typing import TYPE_CHECKING
 
+from filevault.cli import output
 from filevault.cli.arguments import Parser, add_global_options, find_command, global_options
 from filevault.cli.context import Context, Runtime
-from filevault.errors import FilevaultError, StorageError, UsageError
-from filevault.files import storage_error
+from filevault.errors import FilevaultError, UsageError
 from filevault.printable import printable
 from filevault.settings import Settings
 from filevault.unlock import close_descriptors
@@ -32,14 +30,14 @@ ALIASES = {"ls": "list", "rm": "remove"}
 
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
-_CHILD = (126, 127)  # what exec says of a command that it could not run
+_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
 
 
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
-    debug = "--debug" in argv
+    debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
     failed_exec = False
-    _prepare_output()
+    output.prepare()
     try:
         index = find_command(argv)
         if index is None:
@@ -76,20 +74,15 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         _report(error)
         if debug:
             _trace(error)
-        return (
-            _EXEC_FAILED if failed_exec and error.exit_status not in _CHILD else error.exit_status
-        )
+        ours = failed_exec and error.exit_status not in _AS_THEY_ARE
+        return _EXEC_FAILED if ours else error.exit_status
     except KeyboardInterrupt:
         print("filevault: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        _discard_output()  # whoever read it has had enough
+        output.discard()  # whoever read it has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
-        refused = _refused_output(error)
-        if refused is not None:
-            _report(refused)
-            return _EXEC_FAILED if failed_exec else refused.exit_status
         print(
             f"filevault: error: unexpected {type(error).__name__}, which is a bug in filevault",
             file=sys.stderr,
@@ -102,33 +95,6 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if debug:
             _trace(error)
         return _EXEC_FAILED if failed_exec else 1
-
-
-def _prepare_output() -> None:
-    """Make both streams take whatever is printed: a closed one nothing, an ASCII one escapes."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    elif isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is None:  # print would take stdout instead
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-
-
-def _discard_output() -> None:
-    """Let what is still to be written to stdout, on exit too, go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _refused_output(error: Exception) -> StorageError | None:
-    """Return the error for a stdout that takes no more, None if that was not the reason."""
-    if not isinstance(error, OSError):
-        return None
-    try:
-        sys.stdout.flush()  # what could not be written is still there
-    except OSError as again:
-        _discard_output()
-        return storage_error(again, "write to", "stdout")
-    return None
 
 
 def _report(error: FilevaultError) -> None:

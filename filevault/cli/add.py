@@ -71,8 +71,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
     _check_options(args, context)
+    sections = _sections(args, context)
+    _check_writable(args, context)
     vault = _vault(args, context)
-    _check_writable(args, context, vault)
     before = _digest(vault, args.profile)
     old = _old_text(args, context, vault)
     new = _new_key(args, context)
@@ -98,11 +99,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         vault.write(args.profile, text, created=created, created_from=origin)
     context.remember_slot()
     print(f"Stored the key of profile {printable(args.profile)}.")
-    sessions = context.sessions()
+    sessions = context.kept_sessions()
     dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
     if dropped:
         print(f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key.")
-    _add_sections(args, context)
+    _add_sections(args, context, sections)
     return 0
 
 
@@ -116,8 +117,6 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
     if args.discard and not args.force:
         raise errors.UsageError("--discard goes with --force")
-    if not args.no_config:
-        profile_section(args.profile, {})
     if args.sdk_profile == args.profile:
         raise errors.UsageError(
             "--sdk-profile needs another name: a profile cannot be its own credential_process"
@@ -162,9 +161,9 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
     return context.vault
 
 
-def _check_writable(args: argparse.Namespace, context: Context, vault: Vault) -> None:
+def _check_writable(args: argparse.Namespace, context: Context) -> None:
     """Nobody shall type a secret that cannot be stored then."""
-    check_writable(f"{vault.root.path}/{encode_name(args.profile, vault.backend.suffix)}")
+    check_writable(f"{context.choice.root}/{encode_name(args.profile, '.fv')}")
     if args.no_config:
         return
     try:
@@ -212,33 +211,42 @@ def _new_key(args: argparse.Namespace, context: Context) -> newkey.NewKey:
     return newkey.from_terminal(context.prompter)
 
 
-def _add_sections(args: argparse.Namespace, context: Context) -> None:
+def _sections(args: argparse.Namespace, context: Context) -> list[tuple[str, dict[str, str]]]:
+    """Return the sections to add; raises ConfigError for what cannot stand in the AWS config."""
     sections: list[tuple[str, dict[str, str]]] = []
-    own = {
-        key: value
-        for key, value in (("region", args.region), ("mfa_serial", args.mfa_serial))
-        if value
-    }
-    if not args.no_config:
-        if context.aws_config.profile(args.profile) is None:
-            sections.append((args.profile, own))
-        elif own:
-            lines = ", ".join(f"{key} = {printable(value)}" for key, value in own.items())
-            context.warn(
-                f"profile {printable(args.profile)!r} is in the AWS config already and stays "
-                f"as it is: check that it has {lines}"
-            )
+    section = context.aws_config.profile(args.profile)
+    if not args.no_config and section is None:
+        sections.append((args.profile, _own_settings(args)))
     if args.sdk_profile:
         import shlex
 
         # botocore splits credential_process as a POSIX shell would, and runs no shell.
         command = f"filevault export {shlex.quote(args.profile)} --format json"
         values = {"credential_process": command}
-        section = context.aws_config.profile(args.profile)
         region = args.region or (section.values.get("region") if section is not None else None)
         if region:
             values["region"] = region
         sections.append((args.sdk_profile, values))
+    for name, values in [*sections, (args.sdk_profile or "default", _own_settings(args))]:
+        profile_section(name, values)
+    return sections
+
+
+def _own_settings(args: argparse.Namespace) -> dict[str, str]:
+    wanted = (("region", args.region), ("mfa_serial", args.mfa_serial))
+    return {key: value for key, value in wanted if value}
+
+
+def _add_sections(
+    args: argparse.Namespace, context: Context, sections: list[tuple[str, dict[str, str]]]
+) -> None:
+    own = _own_settings(args)
+    if own and not args.no_config and args.profile not in [name for name, _ in sections]:
+        lines = ", ".join(f"{key} = {printable(value)}" for key, value in own.items())
+        context.warn(
+            f"profile {printable(args.profile)!r} is in the AWS config already and stays as it "
+            f"is: check that it has {lines}"
+        )
     for name, values in sections:
         _append(context, name, values)
 

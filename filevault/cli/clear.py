@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import NoVaultError
-
 if TYPE_CHECKING:
     import argparse
 
@@ -23,10 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Delete the sessions and print how many."""
-    try:
-        sessions = context.sessions()
-    except NoVaultError:
-        sessions = None
+    sessions = context.kept_sessions()
     count = sessions.clear(args.profile) if sessions is not None else 0
     print(f"Cleared {count} session{'' if count == 1 else 's'}.")
     return 0

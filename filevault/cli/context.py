@@ -98,10 +98,6 @@ class Context:
             self._config = AwsConfig.load(self.settings.aws_config_path)
         return self._config
 
-    def forget_aws_config(self) -> None:
-        """Read the AWS config anew when it is next asked for."""
-        self._config = None
-
     @property
     def choice(self) -> VaultChoice:
         """Which vault is meant, whether it exists or not."""
@@ -221,6 +217,19 @@ class Context:
             vault.state, vault.state_id, vault.session_key, self.runtime.clock, self.notice
         )
 
+    def kept_sessions(self) -> SessionCache | None:
+        """Return the session cache for deleting, whether the vault can be opened or not.
+
+        None if nothing was ever kept.
+        """
+        from filevault.sessions import SessionCache
+
+        try:
+            state = Folder.open(f"{self.settings.state_home}/{self.choice.state_id}")
+        except FileNotFoundError:
+            return None
+        return SessionCache(state, self.choice.state_id, _no_key, self.runtime.clock, self.notice)
+
     def remember_slot(self) -> None:
         """Note which keyslot opened the vault, to try it first next time."""
         if self._vault is not None:
@@ -233,3 +242,7 @@ class Context:
         """Raise NobodyToAskError with a hint of its own if nobody can answer."""
         if not self.prompter.present:
             raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
+
+
+def _no_key() -> bytes:
+    raise LockedError("sessions are deleted here, not opened")

@@ -95,6 +95,8 @@ def _find(command: str, path: str) -> str:
     Raises NotExecutableError or CommandNotFoundError.
     """
     shown = printable(command, 200)
+    if not command:
+        raise errors.CommandNotFoundError("the command is empty")
     if "/" in command:
         candidates = [command]
     else:

@@ -26,6 +26,10 @@ _MFA_TIMEOUT = 120.0
 
 def profile_name(given: str | None, context: Context) -> str:
     """Return the profile that is meant: the argument, else `AWS_PROFILE`."""
+    if given == "":
+        raise errors.UsageError(
+            "the profile is empty", hint="is a variable of the script unset? name a profile"
+        )
     name = given or context.settings.get("AWS_PROFILE")
     if name is None:
         raise errors.UsageError(
@@ -65,6 +69,7 @@ def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     """Carry the plan out, or find its session in the cache."""
     from filevault.providers.build import build
+    from filevault.sessions.waiting import Waiting
 
     settings = context.settings
     min_ttl = args.min_ttl
@@ -80,6 +85,7 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
         cache(args, context),
         _token_code(args, context),
         context.runtime.clock,
+        Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
         refresh=args.refresh,
         min_ttl=min_ttl,
         cache_roles=settings.cache_roles,
@@ -116,7 +122,6 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         for service, url in (
             ("", get("AWS_ENDPOINT_URL")),
             ("sts", get("AWS_ENDPOINT_URL_STS")),
-            ("iam", get("AWS_ENDPOINT_URL_IAM")),
         )
         if url
     }
@@ -124,6 +129,8 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         region=args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
         mfa_serial=get("AWS_MFA_SERIAL"),
         sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
+        use_fips_endpoint=context.settings.flag("AWS_USE_FIPS_ENDPOINT"),
+        use_dualstack_endpoint=context.settings.flag("AWS_USE_DUALSTACK_ENDPOINT"),
         endpoint_urls=urls,
         ignore_configured_endpoints=bool(
             context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
@@ -149,7 +156,8 @@ def _warn_shadowed(profile: Profile, context: Context) -> None:
 
 def _token_code(args: argparse.Namespace, context: Context) -> TokenCode:
     given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
-    return TokenCode(given, _MfaProcess(context).run, _Question(context).ask)
+    question = _Question(context)
+    return TokenCode(given, _MfaProcess(context).run, question.ask, question.again)
 
 
 def _code_from_stdin() -> str:
@@ -207,6 +215,13 @@ class _Question:
         return self._context.prompter.line(
             f"MFA code of {printable(serial)} for {printable(profile)}: "
         )
+
+    def again(self, wrong: str) -> bool:
+        """Say what was wrong with a typed code; tell whether a code can be typed again."""
+        if self._context.settings.prompt in ("ykman", "none"):
+            return False
+        self._context.prompter.say(wrong)
+        return True
 
     def _ykman(self, serial: str) -> str:
         from filevault import programs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from filevault.backends import create_vault, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
 from filevault.userfiles import edit_config
@@ -36,15 +35,11 @@ _GENERATED = 26
 
 
 class NewVault(Value):
-    """What making a vault led to; `generated` is the passphrase that was made, if one was."""
+    """What making a vault led to."""
 
     root: str
     pin: str
-    generated: str | None
     key_file: str | None
-
-    def __repr__(self) -> str:
-        return f"NewVault(root={self.root!r}, ...)"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +72,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
     print(f"pin: {made.pin}")
     if made.key_file is not None:
         print(f"key file: {printable(made.key_file)}")
-    if made.generated is not None:
-        print(f"passphrase: {made.generated}", flush=True)
-        context.say("write the passphrase down now: it is shown this once")
     _record(context, made)
     return 0
 
@@ -107,9 +99,13 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if passphrase is None and not args.no_passphrase:
         passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
         _check_strength(passphrase, allow_weak=args.allow_weak)
+    key_file = _key_file_path(args, context)
+    if generated is not None:
+        # Shown before there is a vault: one whose passphrase nobody saw would be lost.
+        print(f"passphrase: {generated}", flush=True)
+        context.say("write the passphrase down now: it is shown this once")
     _move_memory_aside(context)
     key_text = new_keyfile_text() if args.new_key_file else None
-    key_file = os.path.abspath(args.new_key_file) if args.new_key_file else None
     if key_file is not None and key_text is not None:
         _write_key_file(key_file, key_text)
     try:
@@ -129,7 +125,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         raise
     pin = _pin(context, choice, backend)
     context.adopt(backend)
-    return NewVault(choice.root, pin.digest, generated, key_file)
+    return NewVault(choice.root, pin.digest, key_file)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -194,6 +190,19 @@ def _check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
         )
 
 
+def _key_file_path(args: argparse.Namespace, context: Context) -> str | None:
+    if not args.new_key_file:
+        return None
+    path = os.path.abspath(context.settings.expand(args.new_key_file))
+    root = os.path.realpath(context.choice.root)
+    if f"{os.path.realpath(path)}/".startswith(f"{root}/"):
+        raise UsageError(
+            f"{printable(path)!r} lies in the vault, which is what others may get to see",
+            hint="keep the key file somewhere else",
+        )
+    return path
+
+
 def _write_key_file(path: str, text: bytes) -> None:
     with Folder.make(os.path.dirname(path)) as folder:
         try:
@@ -229,9 +238,10 @@ def _record(context: Context, made: NewVault) -> None:
         or os.path.exists(f"{default.root}/.filevault/vault.json")
         or lost(default, settings.state_home)
     )
-    if not elsewhere:
+    # A path that TOML would have to escape is nothing to write into somebody's configuration.
+    if not elsewhere and made.root.isprintable() and not set(made.root) & set("'\n"):
         path = settings.config_path
-        line = f"vault = {json.dumps(made.root, ensure_ascii=False)}\n".encode()
+        line = f"vault = '{made.root}'\n".encode()
         try:
             edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line)
         except StorageError as error:
@@ -239,5 +249,5 @@ def _record(context: Context, made: NewVault) -> None:
         else:
             context.say(f"commands use this vault from now on: noted in {printable(path)}")
             return
-    shown = printable(made.root)
-    context.say(f"to use it: filevault --vault {shown} ..., or export FILEVAULT_DIR={shown}")
+    word = shell_word(made.root)
+    context.say(f"to use it: filevault --vault {word} ..., or export FILEVAULT_DIR={word}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import marker, slots
-from filevault.errors import ItemNotFoundError, StorageError
+from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.trust import Pin
 
@@ -34,6 +34,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     identity = marker.read(vault.root)
     pin = Pin(context.choice.backend, identity.vault, identity.commit)
     if args.action == "list":
+        if args.profile is not None:
+            raise UsageError("recipients list takes no profile")
         return _list(context, vault, identity, pin)
     if vault.state is None:
         raise StorageError(
@@ -85,8 +87,15 @@ def _accept_all(vault: Vault, pin: Pin) -> int:
         print(f"is:  {pin.vault} (pin {pin.digest})")
         print("Accepted the vault that is there now.")
     vault.trust.set_pin(pin)
+    refused: FilevaultError | None = None
     for name in vault.names():
-        if vault.rolled_back(name):
-            vault.accept(name)
-            print(f"Accepted the key of profile {printable(name)} as it is now.")
+        try:
+            if vault.rolled_back(name):
+                vault.accept(name)
+                print(f"Accepted the key of profile {printable(name)} as it is now.")
+        except FilevaultError as error:
+            print(f"Not accepted: {error.message}.")
+            refused = refused or error
+    if refused is not None:
+        raise refused
     return 0

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Ask, delete, and print what went."""
     vault, shown = context.vault, printable(args.profile)
-    sessions = context.sessions()
+    sessions = context.kept_sessions()
     source = f"item:{args.profile}"
     if not args.sessions_only:
         if not vault.has(args.profile):

@@ -43,7 +43,6 @@ class AssumeRoleProvider:
         """Ask the source, then for a token code where one is needed, then call."""
         step = self._step
         credentials = self._source.retrieve()
-        mfa = self._token_code.answer(step.mfa, step.profile)
         request = sts.RoleRequest(
             role_arn=step.role_arn,
             session_name=step.session_name or f"filevault-{int(self._clock() * 1_000_000_000)}",
@@ -53,11 +52,16 @@ class AssumeRoleProvider:
             transitive_tags=step.transitive_tags,
             source_identity=step.source_identity,
         )
-        return sts.assume_role(
-            self._clients,
-            step.endpoint,
-            credentials,
-            request,
-            mfa=mfa,
-            subject=f"profile {printable(step.profile)!r}",
-        )
+
+
+        def call(mfa: sts.TokenCodeFor | None) -> Credentials:
+            return sts.assume_role(
+                self._clients,
+                step.endpoint,
+                credentials,
+                request,
+                mfa=mfa,
+                subject=f"profile {printable(step.profile)!r}",
+            )
+
+        return self._token_code.present(step.mfa, step.profile, call)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filevault.providers.plan import Plan
     from filevault.providers.steps import Call, Step
     from filevault.sessions import SessionCache
+    from filevault.sessions.waiting import Waiting
 
 
 def build(
@@ -26,6 +27,7 @@ def build(
     cache: SessionCache | None,
     token_code: TokenCode,
     clock: Callable[[], float],
+    waiting: Waiting,
     *,
     refresh: bool = False,
     min_ttl: int | None = None,
@@ -41,6 +43,7 @@ def build(
         cache: None keeps nothing and finds nothing.
         token_code: answers where a call carries MFA.
         clock: Unix seconds.
+        waiting: how long to wait for another process that obtains the same session.
         refresh: pass over kept sessions, all along the chain; new ones are kept.
         min_ttl: seconds that what is handed out must live on, None for the rule.
         cache_roles: keep sessions of roles too.
@@ -53,9 +56,10 @@ def build(
     for call in calls(plan.step):
         if call.endpoint.url is not None:
             check_url(call.endpoint.url, allow_http=allow_http)
-    return _Wiring(plan, keys, cache, token_code, clock, refresh, cache_roles, allow_http).provider(
-        plan.step, MinimumLife(min_ttl)
+    wiring = _Wiring(
+        plan, keys, cache, token_code, clock, waiting, refresh, cache_roles, allow_http
     )
+    return wiring.provider(plan.step, MinimumLife(min_ttl))
 
 
 class _Wiring:
@@ -68,6 +72,7 @@ class _Wiring:
         cache: SessionCache | None,
         token_code: TokenCode,
         clock: Callable[[], float],
+        waiting: Waiting,
         refresh: bool,
         cache_roles: bool,
         allow_http: bool,
@@ -77,6 +82,7 @@ class _Wiring:
         self._cache = cache
         self._token_code = token_code
         self._clock = clock
+        self._waiting = waiting
         self._refresh = refresh
         self._cache_roles = cache_roles
         self._allow_http = allow_http
@@ -98,6 +104,7 @@ class _Wiring:
             self._cache,
             session_name(step, self._digest),
             minimum,
+            self._waiting,
             refresh=self._refresh,
         )
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.providers import CredentialProvider
     from filevault.sessions import MinimumLife, SessionCache, SessionName
+    from filevault.sessions.waiting import Waiting
 
 
 class Cached:
@@ -22,10 +23,11 @@ class Cached:
         cache: where sessions are kept.
         name: whose session this is.
         minimum: how long it must live on.
+        waiting: how long to wait for another process.
         refresh: pass over what is kept.
     """
 
-    __slots__ = ("_cache", "_minimum", "_name", "_refresh", "_wire")
+    __slots__ = ("_cache", "_minimum", "_name", "_refresh", "_waiting", "_wire")
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Cached:
         cache: SessionCache,
         name: SessionName,
         minimum: MinimumLife,
+        waiting: Waiting,
         *,
         refresh: bool,
     ) -> None:
@@ -40,6 +43,7 @@ class Cached:
         self._cache = cache
         self._name = name
         self._minimum = minimum
+        self._waiting = waiting
         self._refresh = refresh
 
     def retrieve(self) -> Credentials:
@@ -48,7 +52,7 @@ class Cached:
         if found is not None:
             return found
         source = self._wire()
-        with self._cache.lock(self._name):
+        with self._cache.lock(self._name, self._waiting):
             found = self._find()
             if found is not None:
                 return found

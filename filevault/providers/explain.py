@@ -11,6 +11,7 @@ from filevault.times import format_duration, format_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filevault.aws.endpoint import Endpoint
     from filevault.providers import KeySource
     from filevault.providers.plan import Plan
     from filevault.providers.steps import Call, Step
@@ -93,8 +94,15 @@ def _call(call: Call, number: int) -> str:
         what = f"AssumeRole {printable(call.role_arn)}"
     mfa = "no MFA" if call.mfa is None else f"MFA {printable(call.mfa.serial)}"
     signer = "the stored key" if number == 1 else f"the session of call {number - 1}"
-    where = printable(call.endpoint.url or call.endpoint.region)
+    where = _where(call.endpoint)
     return f"{what}, {format_duration(call.duration)}, {mfa}, signed by {signer}, in {where}"
+
+
+def _where(endpoint: Endpoint) -> str:
+    kinds = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
+    chosen = ", ".join(kind for kind, wanted in kinds.items() if wanted)
+    where = printable(endpoint.url or endpoint.region)
+    return f"{where} ({chosen})" if chosen else where
 
 
 def _keeping(until: int | None, now: float, kept: bool) -> str:

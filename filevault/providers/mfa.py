@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from filevault.errors import MfaError
+from filevault.errors import MfaError, WrongCodeError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from filevault.providers.steps import MfaRequest
 
 _CODE = re.compile(r"[0-9]{6}\Z", re.ASCII)
+_ATTEMPTS = 3
+_Answer = TypeVar("_Answer")
+
+
+class _MalformedError(MfaError):
+    """The code has not the form of one."""
+
+
+_REASONS = {
+    _MalformedError: "That is no code of six digits. Try again.",
+    WrongCodeError: "AWS refused that code: mistyped, too old, or used before. Try the next one.",
+}
 
 
 class TokenCode:
@@ -24,31 +36,49 @@ class TokenCode:
         given: the code of `--mfa-token`, which beats every other way, and serves once.
         run_process: runs a profile's `mfa_process` and returns what it printed.
         ask: asks a person; gets the serial of the device and the profile.
+        again: tells a person what was wrong with the code, and whether `ask` may be tried again.
     """
 
-    __slots__ = ("_ask", "_given", "_run_process", "_used")
+    __slots__ = ("_again", "_ask", "_given", "_run_process", "_used")
 
     def __init__(
         self,
         given: str | None,
         run_process: Callable[[str], str],
         ask: Callable[[str, str], str],
+        again: Callable[[str], bool],
     ) -> None:
         self._given = given
         self._run_process = run_process
         self._ask = ask
+        self._again = again
         self._used = False
 
-    def answer(self, request: MfaRequest | None, profile: str) -> TokenCodeFor | None:
-        """Return a device with a fresh code of it, None where none is asked for.
+    def present(
+        self,
+        request: MfaRequest | None,
+        profile: str,
+        call: Callable[[TokenCodeFor | None], _Answer],
+    ) -> _Answer:
+        """Call with a fresh code, or with None where no device is asked for.
 
-        Raises MfaError for a code that cannot be one, and for a second use of the given one.
+        A person who mistypes a code is asked again, twice; a code from elsewhere is never
+        replaced by another. Raises MfaError for a code that cannot be one and for a second use
+        of the given one, and what `call` raises.
         """
         if request is None:
-            return None
+            return call(None)
         from filevault.aws.sts import TokenCodeFor
 
-        return TokenCodeFor(request.serial, self._code(request, profile))
+        typed = self._given is None and request.process is None
+        left = _ATTEMPTS if typed else 1
+        while True:
+            left -= 1
+            try:
+                return call(TokenCodeFor(request.serial, self._code(request, profile)))
+            except (_MalformedError, WrongCodeError) as error:
+                if not (left and self._again(_REASONS[type(error)])):
+                    raise
 
     def _code(self, request: MfaRequest, profile: str) -> str:
         shown = printable(profile)
@@ -70,5 +100,5 @@ class TokenCode:
 def _checked(code: str, what: str) -> str:
     code = code.strip()
     if not _CODE.match(code):
-        raise MfaError(f"{what} is not a token code of six digits")
+        raise _MalformedError(f"{what} is not a token code of six digits")
     return code

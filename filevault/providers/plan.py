@@ -251,6 +251,8 @@ class _Planner:
             profile.region or FALLBACK_REGION,
             profile.sts_endpoint_url,
             profile.sts_regional_endpoints or "regional",
+            profile.use_fips_endpoint,
+            profile.use_dualstack_endpoint,
         )
 
 

@@ -36,11 +36,16 @@ class SessionTokenProvider:
         """Open the key, then ask for a token code where one is needed, then call."""
         step = self._step
         key = self._source.retrieve()
-        return sts.get_session_token(
-            self._clients,
-            step.endpoint,
-            key,
-            duration=step.duration,
-            mfa=self._token_code.answer(step.mfa, step.profile),
-            subject=f"profile {printable(step.profile)!r}",
-        )
+
+
+        def call(mfa: sts.TokenCodeFor | None) -> Credentials:
+            return sts.get_session_token(
+                self._clients,
+                step.endpoint,
+                key,
+                duration=step.duration,
+                mfa=mfa,
+                subject=f"profile {printable(step.profile)!r}",
+            )
+
+        return self._token_code.present(step.mfa, step.profile, call)

@@ -109,6 +109,8 @@ def _request(call: Call, source: str) -> dict[str, object]:
         "endpoint": call.endpoint.url,
         "region": call.endpoint.region,
         "sts_regional_endpoints": call.endpoint.sts_regional_endpoints,
+        "use_fips": call.endpoint.use_fips,
+        "use_dualstack": call.endpoint.use_dualstack,
         "mfa_serial": call.mfa.serial if call.mfa else None,
     }
     if isinstance(call, SessionToken):

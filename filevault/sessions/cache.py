@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.files import Folder
     from filevault.sessions.record import SessionName
+    from filevault.sessions.waiting import Waiting
 
 _LOCKS = "locks"
 _SHORT_LIFE = 30 * 60
@@ -131,15 +132,15 @@ class SessionCache:
             return next((expiration for _, expiration in _files(folder, name)), None)
 
     @contextmanager
-    def lock(self, name: SessionName) -> Iterator[None]:
+    def lock(self, name: SessionName, waiting: Waiting) -> Iterator[None]:
         """Let one process at a time obtain a session; the others wait, then find it.
 
-        Where no lock can be made, work goes on without it.
+        Where no lock can be made, work goes on without it. Raises LockedError as `waiting` says.
         """
         with ExitStack() as held:
             try:
                 locks = held.enter_context(self._state.make_child(_LOCKS))
-                held.enter_context(locks.key_lock(f"{name.operation}-{name.hash}"))
+                held.enter_context(locks.key_lock(f"{name.operation}-{name.hash}", waiting.begin()))
             except StorageError as error:
                 self._complain(error)
             yield

@@ -14,12 +14,11 @@ from filevault.backends import ItemHeader
 from filevault.digest import sha256_hex
 from filevault.errors import (
     IntegrityError,
-    ItemNotFoundError,
     RollbackError,
     StorageError,
     TamperedError,
 )
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.trust import Seen
 from filevault.vault.names import encode_name
 from filevault.vault.session_key import load_session_key
@@ -97,13 +96,6 @@ class Vault:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
 
-    def header(self, name: str) -> ItemHeader | None:
-        """Return what an item says of itself unopened, None where it says nothing readable."""
-        try:
-            return self.backend.peek(self._store.read(name))
-        except (IntegrityError, ItemNotFoundError):
-            return None
-
     def text(self, name: str) -> bytes:
         """Return an item's plaintext, after the checks for swaps and rollbacks.
 
@@ -155,11 +147,8 @@ class Vault:
         """
         path_name = self._path_name(name)
         seen = self.trust.seen(path_name)
-        before = self.header(name) if self._store.has(name) else None
         generation = max(
-            int(self._clock()),
-            before.generation + 1 if before else 0,
-            seen.generation + 1 if seen else 0,
+            int(self._clock()), self._generation(name) + 1, seen.generation + 1 if seen else 0
         )
         header = ItemHeader(_KIND, name, generation, created, created_from)
         data = self.backend.encrypt(header, text)
@@ -168,6 +157,21 @@ class Vault:
         self._store.write(name, data, self._clock())
         self._remember(path_name, Seen(generation, sha256_hex(data), created, created_from))
 
+    def _generation(self, name: str) -> int:
+        """Return the generation of the item that is there, if it is authentic.
+
+        Whoever can write the vault's folder can put any number into a header.
+        """
+        if not self._store.has(name):
+            return -1
+        data = self._store.read(name)
+        try:
+            self.backend.decrypt(_KIND, name, data)
+            header = self.backend.peek(data)
+        except IntegrityError:
+            return -1
+        return header.generation if header is not None else -1
+
     def remove(self, name: str) -> None:
         """Delete an item; call inside `writing`. Raises ItemNotFoundError or StorageError."""
         self._store.remove(name)
@@ -175,8 +179,12 @@ class Vault:
             self.trust.forget(self._path_name(name))
 
     def accept(self, name: str) -> None:
-        """Take an item as it is now for the newest, whatever was seen before."""
+        """Take an item as it is now for the newest, whatever was seen before.
+
+        It is opened first: what is remembered of it must be authentic. Raises as `text` does.
+        """
         data = self._store.read(name)
+        self.backend.decrypt(_KIND, name, data)
         header = self.backend.peek(data)
         if header is not None:
             seen = Seen(header.generation, sha256_hex(data), header.created, header.created_from)
@@ -216,7 +224,8 @@ class Vault:
             message = f"item {printable(name)!r} is older than the one this machine saw last"
             if self._strict:
                 raise RollbackError(
-                    message, hint=f"if that is meant, filevault recipients accept {printable(name)}"
+                    message,
+                    hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
                 )
             self._warn(f"{message}; it is used all the same")
         self._remember(

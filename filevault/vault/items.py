@@ -1,7 +1,8 @@
 """The text inside a long-term item (`docs/format.md` §3).
 
 Line 1 is the secret, the rest `key: value`: what `pass`, gopass and browserpass show and edit.
-A rewrite replaces the lines that it must and keeps every other byte.
+A rewrite replaces the lines that it must and keeps every other byte. What others keep in forms of
+their own is read too, and takes this form when it is first rewritten.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
 from filevault.times import parse_time
 from filevault.values import Value
+from filevault.vault.forms import ForeignItem, names_secret, read_foreign, refuse_gopass
 
 ROTATION_FIELDS = (
     "rotation_started",
@@ -90,9 +92,18 @@ def parse(text: bytes, what: str) -> LongTermItem:
         what: how messages call the item.
 
     Raises:
-        DamagedError: if a required line is missing or a rotation field stands twice.
+        DamagedError: if a required part is missing, a rotation field stands twice, or it is
+            not clear which key is meant.
         NewerFormatError: if a newer filevault wrote it.
     """
+    foreign = _foreign(text, what)
+    if foreign is not None:
+        if foreign.temporary:
+            raise DamagedError(
+                f"{what} holds the temporary credentials of a session, no long-term key",
+                hint="store the key that they were made from",
+            )
+        return LongTermItem(foreign.key, foreign.mfa_serial)
     lines = _lines(text)
     fields: dict[str, str] = {}
     for line in lines[1:]:
@@ -109,7 +120,10 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
-        raise DamagedError(f"{what} is damaged: it has no valid {missing}")
+        raise DamagedError(
+            f"{what} is damaged: it has no valid {missing}",
+            hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
+        )
     version, _, rest = fields.get("filevault", "1").partition(" ")
     if version != "1":
         raise NewerFormatError(f"{what} was written by a newer filevault", hint="upgrade filevault")
@@ -121,6 +135,30 @@ def parse(text: bytes, what: str) -> LongTermItem:
         fields.get("created_from"),
         path_name,
     )
+
+
+def _foreign(text: bytes, what: str) -> ForeignItem | None:
+    """Read a text of another form than ours; one that names filevault is ours in any case."""
+    refuse_gopass(text, what)
+    lines = _lines(text)
+    names = _names(lines)
+    if "filevault" in names:
+        return None
+    secret = lines[0].decode("utf-8", "replace").strip() if lines else ""
+    ours = "aws_access_key_id" in names and re.match(_SECRET_KEY, secret)
+    return None if ours and not names_secret(lines) else read_foreign(text, what)
+
+
+def _may_hold_a_key(text: bytes) -> bool:
+    """Tell of a text in no known form whether it names a secret where a rewrite keeps it."""
+    lines = _lines(text)
+    if "filevault" in _names(lines):
+        return False
+    return text.lstrip().startswith(b"{") or names_secret(lines[1:])
+
+
+def _names(lines: list[bytes]) -> set[str]:
+    return {pair[0] for pair in map(_field, lines[1:]) if pair}
 
 
 def _time(text: str | None) -> str | None:
@@ -152,11 +190,27 @@ def compose(
         created_from: `iam` where that is IAM's CreateDate, else `add`.
         mfa_serial: sets the line; None keeps the one that `old` has.
         old: the text to rewrite: its unknown lines, comments, line ends and final newline
-            survive byte for byte, its rotation fields go.
+            survive byte for byte, its rotation fields go. Of another form than ours, what it
+            says of its key goes, and of JSON everything else becomes lines.
+
+    Raises:
+        UsageError: for what cannot be a key or an MFA serial.
+        DamagedError: if `old` cannot be told apart into what goes and what stays.
     """
     check_access_key(key)
     if mfa_serial is not None and re.search(_CONTROL, mfa_serial):
         raise UsageError("an MFA serial holds no control characters")
+    what = "the item to replace"
+    foreign = _foreign(old, what) if old else None
+    if foreign is None and _may_hold_a_key(old):
+        raise DamagedError(
+            f"{what} is of no form that is known here; parts of its old key might stay in it",
+            hint="--discard replaces it with the new key alone",
+        )
+    if foreign is not None:
+        end = b"\n" if old.lstrip().startswith(b"{") else _line_end(_lines(old)[0]) or b"\n"
+        old = b"x" + end + foreign.rest
+        mfa_serial = foreign.mfa_serial if mfa_serial is None else mfa_serial
     wanted: dict[str, str | None] = {
         "aws_access_key_id": key.access_key_id,
         "mfa_serial": mfa_serial,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.errors import DamagedError, ItemNotFoundError
+from filevault.errors import DamagedError, ItemNotFoundError, StorageError
 from filevault.files import Folder
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
 
 if TYPE_CHECKING:
@@ -48,8 +48,21 @@ class Store:
                 if name is not None and entry.is_file(follow_symlinks=False):
                     yield name, folder, entry.name
             elif depth < _DEPTH_LIMIT and entry.is_dir(follow_symlinks=False):
-                with folder.child(entry.name) as inner:
-                    yield from self._walk(inner, f"{prefix}{entry.name}/", depth + 1)
+                yield from self._walk_into(folder, entry.name, prefix, depth)
+
+    def _walk_into(
+        self, folder: Folder, name: str, prefix: str, depth: int
+    ) -> Iterator[tuple[str, Folder, str]]:
+        """Go on below; a folder that was deleted meanwhile, or is not ours to read, has no items.
+
+        Such a folder (`lost+found`, say) must not keep the others from being listed.
+        """
+        try:
+            inner = folder.child(name)
+        except (FileNotFoundError, StorageError):
+            return
+        with inner:
+            yield from self._walk(inner, f"{prefix}{name}/", depth + 1)
 
     @contextlib.contextmanager
     def _folder(self, name: str, *, create: bool) -> Iterator[tuple[Folder, str]]:
@@ -67,9 +80,13 @@ class Store:
                 folder.close()
 
     def has(self, name: str) -> bool:
-        """Tell whether an item exists; a look into a directory, nothing is read."""
+        """Tell whether an item exists; a look into a directory, nothing is read.
+
+        Raises StorageError for a link in its place.
+        """
         try:
             with self._folder(name, create=False) as (folder, file):
+                folder.refuse_link(file)
                 return folder.is_file(file)
         except FileNotFoundError:
             return False
@@ -85,7 +102,7 @@ class Store:
         except FileNotFoundError as error:
             raise ItemNotFoundError(
                 f"the vault holds no key for {printable(name)!r}",
-                hint=f"filevault add {printable(name)}",
+                hint=f"filevault add {shell_word(name)}",
             ) from error
         if len(data) > _ITEM_LIMIT:
             raise DamagedError(f"item {printable(name)!r} is damaged: it is larger than 1 MiB")

@@ -165,12 +165,12 @@ def test_the_first_vault_at_a_place_of_its_own_is_noted_down(scene: Scene, tmp_p
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     made = machine.ok("init", "--vault", "mine")
     config = machine.home / ".config/filevault/config.toml"
-    assert config.read_text() == f'vault = "{machine.home}/mine"\n'
+    assert config.read_text() == f"vault = '{machine.home}/mine'\n"
     assert "commands use this vault from now on" in made.err
     machine.add("jonsmith", scene.user.access_key_id, scene.user.secret_access_key)
     assert (machine.home / "mine/jonsmith.fv").exists()
     machine.ok("init", "--vault", str(tmp_path / "third"))
-    assert config.read_text() == f'vault = "{machine.home}/mine"\n'
+    assert config.read_text() == f"vault = '{machine.home}/mine'\n"
     assert not machine.vault.exists()
 
 

@@ -1,0 +1,242 @@
+"""The `age` backend: items as passage keeps them, binary age files to the nearest recipients.
+
+Writing needs no secret; reading needs one of the person's identities. age does not say who wrote
+a file: whoever can write to the vault can put another valid item in the place of one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filevault.backends import agefile, ageplugins, agerecipients, kdf
+from filevault.backends.agegoverning import Governing
+from filevault.backends.agelibrary import library, said
+from filevault.backends.ageplugins import Plugins
+from filevault.backends.agerecipients import Recipients
+from filevault.backends.keyring import Keyring
+from filevault.backends.sshkeys import public_key
+from filevault.errors import BackendError, LockedError, NoVaultError, ProgramError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from filevault.backends import ItemHeader, RecipientsFile, SecretSource
+    from filevault.backends.ageplugins import Person
+    from filevault.backends.identities import IdentitySource
+    from filevault.files import Folder
+
+_SESSION_KEY = "session-key"
+_GREASE = "-grease"
+
+
+class AgeBackend:
+    """An age vault; made by `open`."""
+
+    __slots__ = ("_folders_of", "_governing", "_keyring", "_plugins")
+
+    suffix = ".age"
+    head_size = 0
+
+    def __init__(
+        self,
+        governing: Governing,
+        keyring: Keyring,
+        plugins: Plugins,
+        folders_of: Callable[[str], Sequence[str]],
+    ) -> None:
+        self._governing = governing
+        self._keyring = keyring
+        self._plugins = plugins
+        self._folders_of = folders_of
+
+    @classmethod
+    def open(
+        cls,
+        store: Folder,
+        prefix: tuple[str, ...],
+        *,
+        environment: Mapping[str, str],
+        folders_of: Callable[[str], Sequence[str]],
+        identities: IdentitySource,
+        passphrase: SecretSource,
+        passage: bool,
+        person: Person | None = None,
+        warn: Callable[[str], None] = lambda _text: None,
+        available_memory: Callable[[], int] = kdf.available_memory,
+    ) -> AgeBackend:
+        """Open a vault; nothing is read and nobody is asked yet.
+
+        Args:
+            store: the store's folder, which must stay open as long as the backend is used.
+            prefix: the folders from the store to the root.
+            environment: where PATH and passage's overrides are looked up.
+            folders_of: tells the folders between root and file of an item's name.
+            identities: asked once, when an item must be opened.
+            passphrase: asked for what has a passphrase, only when nothing else opens.
+            passage: whether the store is passage's own.
+            person: whom plugins may ask; None declines all that they ask.
+            warn: told of recipients that age ignores.
+            available_memory: tells the KiB that this process may count on.
+        """
+        plugins = Plugins(environment, person)
+        keyring = Keyring(identities, passphrase, plugins, available_memory)
+        governing = Governing(
+            store,
+            prefix,
+            environment=environment,
+            passage=passage,
+            own=lambda: _recipients_of(keyring),
+            warn=warn,
+        )
+        return cls(governing, keyring, plugins, folders_of)
+
+    def governing(self) -> tuple[RecipientsFile, ...]:
+        """Return what is pinned, as `RecipientsBackend` says.
+
+        In a passage store without any recipients file this opens the own identities, and may ask.
+        """
+        return self._governing.all()
+
+    def governs(self, name: str) -> RecipientsFile:
+        """Return what an item is encrypted to; raises NoVaultError, BackendError, LockedError."""
+        return self._governing.of(self._folders_of(name))
+
+    def forget(self) -> None:
+        """Read the recipients anew when they are needed next."""
+        self._governing.forget()
+
+    def own_recipients(self) -> tuple[str, ...]:
+        """Return the recipients of the own identities, for a new vault; may ask."""
+        return _recipients_of(self._keyring).all
+
+    def unlock(self) -> None:
+        """Load the identities, once, and have one ready; raises LockedError if there is none."""
+        self._keyring.unlock()
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return the bytes of an item file, encrypted to exactly what governs it.
+
+        The session key goes to the own identities among the root's recipients.
+
+        Raises:
+            NoVaultError: if no recipients govern it.
+            BackendError: for an item too long, a recipient that cannot be encrypted to, an
+                absent or failing plugin.
+            LockedError: for a session key if no recipient of the root is an identity here.
+        """
+        what = _item(header.kind, header.name)
+        if header.kind == _SESSION_KEY:
+            return self._seal(self._own(), plaintext, what)
+        return self._seal(_usable(self.governs(header.name), what), plaintext, what)
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        Raises:
+            DamagedError: for bytes that are not what was encrypted.
+            TamperedError: for a file that a passphrase opens.
+            LockedError: if no identity here opens it.
+        """
+        what = _item(kind, name)
+        return self._keyring.decrypt(agefile.parse_item(data, what), what)
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
+        """Return None: an age file says nothing about itself."""
+        return None
+
+    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+        """Return None: an age file says nothing about itself."""
+        return None
+
+    def differs(self, name: str, data: bytes) -> bool:
+        """Tell whether an item is encrypted to others than what governs it.
+
+        Only stanzas for ssh keys say whom they are for; True where anything else is involved.
+        Raises DamagedError for what is no age file, and as `governs`.
+        """
+        wanted = set()
+        for recipient in self.governs(name).recipients:
+            key = public_key(recipient)
+            if key is None:
+                return True
+            wanted.add((key.type, key.tag))
+        stanzas = agefile.parse(data, _item("credentials", name)).stanzas
+        # pyrage adds a stanza of a random type to keep readers from relying on there being none.
+        found = [
+            (stanza.type, *stanza.args[:1])
+            for stanza in stanzas
+            if not stanza.type.endswith(_GREASE)
+        ]
+        return sorted(found) != sorted(wanted)
+
+    def _own(self) -> tuple[str, ...]:
+        """Return whom the session key is encrypted to."""
+        keyring = self._keyring
+        keyring.load()
+        root = self._governing.of(())
+        own = keyring.recipients.intersection(root.recipients)
+        if not own and keyring.hides_recipients:
+            keyring.unlock_files()
+            own = keyring.recipients.intersection(root.recipients)
+        if own:
+            return tuple(sorted(own))
+        if keyring.plugin_names:
+            return _usable(root, "the session key")
+        raise LockedError(
+            f"none of the recipients in {printable(root.place)!r} is an identity here",
+            hint="without one nothing in this vault can be opened, and no session is kept",
+        )
+
+    def _seal(self, recipients: Sequence[str], plaintext: bytes, what: str) -> bytes:
+        age = library()
+        ready: list[Any] = []
+        plugins: dict[str, list[Any]] = {}
+        for recipient in recipients:
+            loaded = agerecipients.load(recipient)
+            if agerecipients.is_plugin(recipient):
+                plugins.setdefault(loaded.plugin(), []).append(loaded)
+            else:
+                ready.append(loaded)
+        dialogues = []
+        for name in sorted(plugins):
+            encrypting, dialogue = self._plugins.recipient(plugins[name])
+            ready.append(encrypting)
+            dialogues.append((name, dialogue))
+        try:
+            data = bytes(age.encrypt(plaintext, ready))
+        except age.EncryptError as error:
+            for name, dialogue in dialogues:
+                refusal = ageplugins.refusal(name, dialogue, "", "recipient")
+                if dialogue.declined:
+                    raise ProgramError(refusal.message, hint=refusal.hint) from error
+            raise BackendError(f"{what} cannot be encrypted: {said(error)}") from error
+        if len(data) > agefile.MAX_FILE:
+            raise BackendError(f"{what} is longer than an item may be")
+        return data
+
+
+def _item(kind: str, name: str) -> str:
+    return "the session key" if kind == _SESSION_KEY else f"item {printable(name, 200)!r}"
+
+
+def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
+    """Return a file's recipients; raises BackendError if one cannot be encrypted to."""
+    for recipient in file.unresolved:
+        raise BackendError(
+            f"{what} cannot be encrypted to {printable(recipient, 100)!r} of "
+            f"{printable(file.place)!r}: {agerecipients.why_not(recipient)}",
+            hint="filevault recipients remove takes it out, for everybody",
+        )
+    return file.recipients
+
+
+def _recipients_of(keyring: Keyring) -> Recipients:
+    """Return the recipients of the own identities; those of plugins cannot be told."""
+    keyring.unlock()
+    keyring.unlock_files()
+    found = {name: agerecipients.can_encrypt_to(name) for name in keyring.recipients}
+    found.update({f"an identity of age-plugin-{name}": False for name in keyring.plugin_names})
+    if not found:
+        raise NoVaultError("no recipients are known, and no identity here tells one")
+    return agerecipients.recipients(found)

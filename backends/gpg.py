@@ -1,0 +1,299 @@
+"""The `pass` backend: items encrypted by gpg to the keys of the nearest `.gpg-id`.
+
+Anybody can encrypt to public keys, so nothing here proves who wrote an item. What is proven is
+who can read what is written: exactly the recipients that were resolved, and no one that gpg.conf,
+a look-up or a changed file slips in (`docs/format.md` §9).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import gpgid, gpgkeys, gpgrecipients, gpgstatus, openpgp
+from filevault.backends.gpgkeys import Keyring
+from filevault.backends.gpgprocess import Gpg
+from filevault.backends.gpgsignature import check_signature, signing_keys
+from filevault.errors import BackendError, LockedError, NoVaultError, ProgramError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from filevault.backends import ItemHeader, RecipientsFile, Secret, SecretSource
+    from filevault.backends.gpgkeys import Recipient
+    from filevault.backends.gpgrecipients import Governor, GpgRecipients
+    from filevault.backends.gpgstatus import Reply
+    from filevault.files import Folder
+
+_LONGEST_SOCKET = 107  # sun_path, with its NUL
+_SOCKET = "/S.gpg-agent"
+
+
+class GpgBackend:
+    """A `pass` store, or a folder of one. Nothing is read or run before it is needed."""
+
+    __slots__ = (
+        "_folders_of",
+        "_gpg",
+        "_keyring",
+        "_passphrase",
+        "_prefix",
+        "_recipients",
+        "_secret",
+        "_store",
+    )
+
+    suffix = ".gpg"
+    head_size = 0
+
+    def __init__(
+        self,
+        store: Folder,
+        prefix: tuple[str, ...],
+        gpg: Gpg,
+        folders_of: Callable[[str], Sequence[str]],
+        passphrase: SecretSource | None,
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._gpg = gpg
+        self._folders_of = folders_of
+        self._passphrase = passphrase
+        self._secret: Secret | None = None
+        self._keyring = Keyring(gpg)
+        self._recipients: GpgRecipients | None = None
+
+    @classmethod
+    def open(
+        cls,
+        store: Folder,
+        prefix: tuple[str, ...],
+        *,
+        environment: Mapping[str, str],
+        folders_of: Callable[[str], Sequence[str]],
+        passphrase: SecretSource | None,
+        terminal: bool,
+        timeout: float = 60,
+    ) -> GpgBackend:
+        """Open a store, whether it has a `.gpg-id` or not.
+
+        Args:
+            store: the store's folder, which must stay open as long as the backend is used.
+            prefix: the folders from the store to the vault's root.
+            environment: gpg's, without secrets, and the source of `PASSWORD_STORE_*`.
+            folders_of: returns the folders from the root to an item of a name.
+            passphrase: a source that somebody named; None leaves the question to gpg-agent.
+            terminal: whether there is one on which the agent may ask.
+            timeout: seconds that gpg may take, people included.
+        """
+        ask = terminal and passphrase is None
+        gpg = Gpg(environment, terminal=terminal, ask=ask, timeout=timeout)
+        return cls(store, prefix, gpg, folders_of, passphrase)
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
+        """Return None: an encrypted item says nothing of itself."""
+        return None
+
+    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+        """Return None: an encrypted item says nothing of itself."""
+        return None
+
+    def unlock(self) -> None:
+        """Do nothing: gpg-agent unlocks a key when a message needs it."""
+
+    def governing(self) -> tuple[RecipientsFile, ...]:
+        """Return what is pinned, see `filevault.backends.RecipientsBackend`.
+
+        Raises:
+            BackendError: for a `.gpg-id` that cannot be used or, with PASSWORD_STORE_SIGNING_KEY,
+                is not signed by such a key.
+            ProgramError: if gpg cannot be run.
+        """
+        return self._read().files()
+
+    def governs(self, name: str) -> RecipientsFile:
+        """Return what an item of a name is encrypted to; raises NoVaultError where nothing is."""
+        return self._governor(name).file
+
+    def notices(self) -> tuple[str, ...]:
+        """Return where `pass` would read the recipients files otherwise; empty before a read."""
+        return () if self._recipients is None else self._recipients.notices
+
+    def forget(self) -> None:
+        """Read the recipients files and the keyring anew when they are needed next."""
+        self._recipients = None
+        self._keyring = Keyring(self._gpg)
+
+    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return the full fingerprints of keys that can be encrypted to, sorted.
+
+        Raises:
+            BackendError: naming the first id that is not such a key.
+            ProgramError: if gpg cannot be run.
+        """
+        recipients = self._keyring.resolve(gpgid.parse(gpgid.build(ids), "the list of keys").ids)
+        _check_usable(recipients, "the vault")
+        return tuple(recipient.name for recipient in recipients)
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return a message to exactly the recipients that govern the item.
+
+        The session key goes to those of the root's recipients whose secret key is here; raises
+        LockedError where there is none, BackendError for a recipient that cannot be encrypted to.
+        """
+        if header.kind == "session-key":
+            recipients = self._present()
+            what = "the session key"
+        else:
+            recipients = self._governor(header.name).recipients
+            what = _item(header.name)
+        _check_usable(recipients, what)
+        reply = self._gpg.encrypt(plaintext, [recipient.name for recipient in recipients])
+        if reply.status != 0 or not reply.count("END_ENCRYPTION") or not reply.output:
+            raise ProgramError(f"gpg cannot encrypt {what}: {reply.complaint()}")
+        message = openpgp.parse(reply.output, what)
+        if not gpgkeys.exact(message.key_ids, recipients):
+            raise BackendError(
+                f"gpg encrypted {what} to others than its recipients, so it was not stored",
+                hint="look for recipient and hidden-recipient in gpg.conf and "
+                "PASSWORD_STORE_GPG_OPTS",
+            )
+        return message.data
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        Raises:
+            DamagedError: for what is no whole OpenPGP message.
+            TamperedError: for one that is not encrypted to public keys alone, or too long.
+            LockedError: if no secret key is here, or its passphrase is wrong or not to be had.
+            ProgramError: if gpg cannot be run, takes too long, or has no agent.
+        """
+        what = "the session key" if kind == "session-key" else _item(name)
+        message = openpgp.parse(data, what)
+        reply = self._unlocked(lambda passphrase: self._gpg.decrypt(message.data, passphrase))
+        if reply.status != 0:
+            self._check_agent(reply, message.key_ids)
+        return gpgstatus.plaintext(reply, what)
+
+    def differs(self, name: str, data: bytes) -> bool:
+        """Tell whether an item is encrypted to others than those that govern it.
+
+        True too where that cannot be told: a hidden recipient, a key that is not here. Raises
+        IntegrityError for what is no encrypted message.
+        """
+        message = openpgp.parse(data, _item(name))
+        return not gpgkeys.exact(message.key_ids, self._governor(name).recipients)
+
+    def sign(self, data: bytes) -> bytes | None:
+        """Return the `.gpg-id.sig` for the bytes of a `.gpg-id`, None where none is wanted.
+
+        Made by the first key of PASSWORD_STORE_SIGNING_KEY, as pass does, and verified. Raises as
+        `decrypt`.
+        """
+        keys = signing_keys(self._gpg.environment)
+        if not keys:
+            return None
+        what = f"a signature by {keys[0]}"
+        reply = self._unlocked(lambda passphrase: self._gpg.sign(data, keys[0], passphrase))
+        if reply.status != 0 or not reply.output:
+            self._check_agent(reply, keys[:1])
+            raise gpgstatus.refusal(reply, what) or LockedError(
+                f"{what} cannot be made: {reply.complaint()}"
+            )
+        check_signature(self._gpg, data, reply.output, keys, gpgid.FILE)
+        return reply.output
+
+    def _unlocked(self, attempt: Callable[[bytes | None], Reply]) -> Reply:
+        """Run an operation that needs a secret key, with a passphrase only if it takes one.
+
+        What gpg-agent holds already is used first: a passphrase is no proof of who asks.
+        """
+        reply = attempt(self._secret.value if self._secret else None)
+        if self._passphrase is None:
+            return reply
+        while gpgstatus.wants_passphrase(reply) or gpgstatus.rejects_passphrase(reply):
+            if self._secret is not None and gpgstatus.rejects_passphrase(reply):
+                rejected, self._secret = self._secret, None
+                self._passphrase.rejected(rejected)
+            if self._secret is not None:
+                return reply  # given and not rejected: something else is wrong
+            secret = self._passphrase.secret()
+            if secret.kind != "passphrase":
+                raise LockedError(
+                    f"gpg keys are opened with a passphrase, and {printable(secret.origin)} gives "
+                    "a key"
+                )
+            self._secret = secret
+            reply = attempt(secret.value)
+        return reply
+
+    def _check_agent(self, reply: Reply, key_ids: Sequence[str]) -> None:
+        """Raise ProgramError if an agent that cannot start is why no secret key was found."""
+        if not gpgstatus.no_secret_key(reply) and gpgstatus.NO_AGENT not in reply.codes():
+            return
+        if self._gpg.reaches_agent(key_ids):
+            return
+        home = self._gpg.home
+        if not os.access(home, os.W_OK):
+            reason = f"{printable(home)!r} cannot be written to"
+        elif len(os.fsencode(home + _SOCKET)) > _LONGEST_SOCKET:
+            reason = f"the path {printable(home)!r} is too long for its socket"
+        else:
+            reason = reply.complaint()
+        raise ProgramError(
+            f"gpg cannot start its agent, which keeps the secret keys: {reason}",
+            hint="set GNUPGHOME to a writable folder with a short path; in a container with a "
+            "read-only home, copy ~/.gnupg to a tmpfs first",
+        )
+
+    def _present(self) -> tuple[Recipient, ...]:
+        """Return the root's recipients whose secret key is here, all where that cannot be told."""
+        governor = self._read().nearest(self._prefix)
+        if governor is None:
+            raise _no_recipients(self._store.path)
+        here = self._keyring.secret([r for r in governor.recipients if r.problem is None])
+        if here is None:
+            return governor.recipients
+        if not here:
+            raise LockedError(
+                f"no secret key of the recipients in {printable(governor.file.place)!r} is here"
+            )
+        return here
+
+    def _governor(self, name: str) -> Governor:
+        governor = self._read().nearest([*self._prefix, *self._folders_of(name)])
+        if governor is None:
+            raise _no_recipients(self._store.path)
+        return governor
+
+    def _read(self) -> GpgRecipients:
+        if self._recipients is None:
+            self._recipients = gpgrecipients.read(
+                self._store, self._prefix, self._gpg, self._keyring
+            )
+        return self._recipients
+
+
+def _item(name: str) -> str:
+    return f"item {printable(name, 200)!r}"
+
+
+def _no_recipients(path: str) -> NoVaultError:
+    return NoVaultError(
+        f"nothing in {printable(path)!r} says which gpg keys to encrypt to: there is no "
+        f"{gpgid.FILE}",
+        hint="filevault init --backend pass makes one",
+    )
+
+
+def _check_usable(recipients: Sequence[Recipient], what: str) -> None:
+    for recipient in recipients:
+        if recipient.problem is not None:
+            raise BackendError(
+                f"{what} cannot be encrypted to {printable(recipient.name, 200)!r}: it "
+                f"{recipient.problem}",
+                hint="gpg --import the key, gpg --locate-keys or extend it, or change the "
+                f"{gpgid.FILE}",
+            )

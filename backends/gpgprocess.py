@@ -1,0 +1,268 @@
+"""The one place that runs gpg: program, options, time limit.
+
+Messages go through python-gnupg, which feeds gpg by pipes and never by files; what it lacks is
+added here: a time limit, and a reading of the status lines that no user id can fake. Listings
+need none of that and go through `filevault.programs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from filevault import programs
+from filevault.backends import gpgoptions, gpgstatus
+from filevault.backends.gpgstatus import Reply
+from filevault.errors import LockedError, ProgramError, StorageError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+class Gpg:
+    """gpg with one environment. Nothing runs before it is needed."""
+
+    def __init__(
+        self, environment: Mapping[str, str], *, terminal: bool, ask: bool, timeout: float = 60
+    ) -> None:
+        """Remember how gpg is to be run.
+
+        Args:
+            environment: all that it gets to see.
+            terminal: whether there is one, which GPG_TTY then names.
+            ask: whether the agent may ask for a passphrase.
+            timeout: seconds after which gpg is killed.
+        """
+        self.environment = dict(environment)
+        self.timeout = timeout
+        self._ask = ask
+        if terminal:
+            gpgoptions.name_terminal(self.environment)
+        self._options: tuple[str, ...] | None = None
+        self._gnupg: Any = None
+        self._result: Any = None
+        self._watch: Any = None
+
+    @property
+    def program(self) -> str:
+        """The absolute path: gpg2 where it exists, as pass does, else gpg. Raises ProgramError."""
+        for name in ("gpg2", "gpg"):
+            path = programs.find(name, self.environment.get("PATH"))
+            if path is not None:
+                return path
+        raise ProgramError(
+            "there is no program gpg, which a pass vault needs",
+            hint="install it: the package is called gnupg, on Debian also gpg",
+        )
+
+    @property
+    def home(self) -> str:
+        """The folder of keys and of the agent's socket, as far as the environment says."""
+        home = self.environment.get("GNUPGHOME")
+        return home or os.path.join(self.environment.get("HOME") or "/", ".gnupg")
+
+    def options(self) -> tuple[str, ...]:
+        """Return the user's options, then ours: of two that conflict gpg takes the last.
+
+        Raises:
+            ProgramError: if PASSWORD_STORE_GPG_OPTS cannot be used, or there are no keys at all.
+        """
+        if self._options is None:
+            users = gpgoptions.users(self.environment.get(gpgoptions.VARIABLE, ""))
+            if not os.path.isdir(self.home) and not gpgoptions.names_home(users):
+                raise ProgramError(
+                    f"gpg has no keys: its folder {printable(self.home)!r} does not exist",
+                    hint="set GNUPGHOME to where they are, or gpg --import them",
+                )
+            self._options = (*users, *gpgoptions.ALWAYS)
+        return self._options
+
+    def listing(self, *arguments: str) -> Reply:
+        """Run a listing; its output holds both the listing and the status lines."""
+        result = programs.run(
+            [
+                self.program,
+                *self.options(),
+                *("--batch", "--no-tty", "--status-fd", "1"),
+                *("--with-colons", "--fixed-list-mode"),
+                *arguments,
+            ],
+            self.environment,
+            origin="gpg",
+            timeout=self.timeout,
+        )
+        complaint = result.complaint.encode("utf-8")
+        return Reply(result.status, result.output, result.output + b"\n" + complaint)
+
+    def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> Reply:
+        """Encrypt to keys named by full fingerprint, whatever gpg thinks of their owners."""
+        return self._watched(
+            lambda gpg: gpg.encrypt(
+                plaintext,
+                list(recipients),
+                always_trust=True,
+                armor=False,
+                extra_args=list(gpgoptions.ENCRYPTING),
+            )
+        )
+
+    def decrypt(self, data: bytes, passphrase: bytes | None = None) -> Reply:
+        """Decrypt a message; a passphrase of None leaves the question to the agent."""
+        return self._watched(
+            lambda gpg: gpg.decrypt(
+                data, passphrase=_text(passphrase), extra_args=self._pinentry(passphrase)
+            )
+        )
+
+    def sign(self, data: bytes, fingerprint: str, passphrase: bytes | None = None) -> Reply:
+        """Make a detached signature; a passphrase of None leaves the question to the agent."""
+        return self._watched(
+            lambda gpg: gpg.sign(
+                data,
+                keyid=fingerprint,
+                detach=True,
+                binary=True,
+                passphrase=_text(passphrase),
+                extra_args=self._pinentry(passphrase),
+            )
+        )
+
+    def verify(self, data: bytes, signature: bytes) -> Reply:
+        """Verify a detached signature over bytes in memory.
+
+        gpg wants one of the two in a file; the one that is not used further goes there.
+        """
+        import tempfile
+
+        try:
+            with tempfile.NamedTemporaryFile(prefix="filevault-", suffix=".sig") as file:
+                file.write(signature)
+                file.flush()
+                return self._watched(lambda gpg: gpg.verify_data(file.name, data))
+        except OSError as error:
+            reason = (error.strerror or "unknown reason").lower()
+            raise StorageError(
+                f"a signature cannot be verified, no temporary file: {reason}"
+            ) from (error)
+
+    def reaches_agent(self, key_ids: Sequence[str]) -> bool:
+        """Tell whether gpg can ask its agent for keys; True if none of them is known at all."""
+        reply = self.listing("--list-secret-keys", "--", *key_ids)
+        return gpgstatus.NO_AGENT not in reply.codes()
+
+    def _pinentry(self, passphrase: bytes | None) -> list[str]:
+        """Return the option that keeps a question from hanging where nobody can answer it.
+
+        With a passphrase python-gnupg gives its own. The user's PASSWORD_STORE_GPG_OPTS wins.
+        """
+        users = any(word.startswith("--pinentry-m") for word in self.options())
+        if passphrase is not None or self._ask or users:
+            return []
+        return ["--pinentry-mode=error"]
+
+    def _watched(self, work: Callable[[Any], object]) -> Reply:
+        """Run one of python-gnupg's methods under the time limit, and take its result apart."""
+        if self._gnupg is None:
+            self._gnupg = self._start()
+        self._result = self._watch = None
+        trouble = ""
+        try:
+            work(self._gnupg)
+        except (OSError, ValueError) as error:
+            # gpg may refuse a message before it has read all of it: then its answer counts.
+            trouble = type(error).__name__
+        finally:
+            if self._watch is not None:
+                self._watch.end()
+        if self._watch is not None and self._watch.expired:
+            raise ProgramError(
+                f"gpg did not end within {self.timeout:g} seconds and was killed",
+                hint="perhaps it waits for a passphrase or a card; gpgconf --kill gpg-agent ends "
+                "an agent that hangs",
+            )
+        result = self._result
+        if result is None or result.returncode is None:
+            raise ProgramError(f"gpg cannot be run: {trouble or 'it left no result'}")
+        return Reply(result.returncode, result.data, result.stderr.encode("latin-1"))
+
+    def _start(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
+        import gnupg
+
+        gnupg.logger.disabled = True  # it would log arguments and answers
+        program = self.program
+        try:
+            gpg = gnupg.GPG(gpgbinary=program, options=list(self.options()), env=self.environment)
+        except (OSError, ValueError) as error:
+            raise ProgramError(
+                f"{printable(program)!r} cannot be used: {printable(error, 200)}"
+            ) from error
+        # Bytes pass through Latin-1 unchanged, so a passphrase arrives as it was given.
+        gpg.encoding = "latin-1"
+        gpg.result_map = {**gpg.result_map, **dict.fromkeys(("crypt", "sign", "verify"), self._new)}
+        start = gpg._open_subprocess
+
+        def start_watched(arguments: list[str], passphrase: bool = False) -> object:
+            process = start(arguments, passphrase)
+            self._watch = _Watch(process, self.timeout)
+            return process
+
+        gpg._open_subprocess = start_watched
+        return gpg
+
+    def _new(self, _gpg: object) -> _Result:
+        self._result = _Result()
+        return self._result
+
+
+class _Watch:
+    """A running gpg that is killed when its time is over."""
+
+    def __init__(self, process: Any, timeout: float) -> None:  # noqa: ANN401 - a Popen
+        import threading
+
+        self.expired = False
+        self._process = process
+        self._timer = threading.Timer(timeout, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        if self._process.poll() is None:
+            self.expired = True
+            self._process.kill()
+
+    def end(self) -> None:
+        """Leave no process, timer or pipe behind, whatever happened."""
+        self._timer.cancel()
+        process = self._process
+        if process.poll() is None:
+            process.kill()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(OSError):
+                stream.close()
+        process.wait()
+
+
+class _Result:
+    """What python-gnupg fills; the status lines are taken from stderr as a whole."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.stderr = ""
+        self.returncode: int | None = None
+
+    def handle_status(self, keyword: str, rest: str) -> None:
+        """Leave it: python-gnupg splits lines where gpg does not."""
+
+
+def _text(passphrase: bytes | None) -> str | None:
+    """Return a passphrase as python-gnupg wants it; raises LockedError for one it cannot send."""
+    if passphrase is None:
+        return None
+    if not passphrase or any(byte in passphrase for byte in b"\r\n\0"):
+        raise LockedError(
+            "the passphrase is empty or has a line end in it, which gpg cannot be given"
+        )
+    return passphrase.decode("latin-1")

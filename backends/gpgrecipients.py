@@ -1,0 +1,91 @@
+"""Everything that says whom a `pass` store's items are encrypted to, read at one time.
+
+Read once, verified and resolved; which file governs an item is decided on that, so a file that is
+changed meanwhile changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.backends import RecipientsFile, gpgid
+from filevault.backends.gpgsignature import check_signature, signing_keys
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.backends.gpgid import GpgIdFile, GpgIds
+    from filevault.backends.gpgkeys import Keyring, Recipient
+    from filevault.backends.gpgprocess import Gpg
+    from filevault.files import Folder
+
+VARIABLE = "PASSWORD_STORE_KEY"
+OVERRIDE = f"env:{VARIABLE}"
+
+
+class Governor(Value):
+    """A recipients file with what its ids are resolved to."""
+
+    file: RecipientsFile
+    recipients: tuple[Recipient, ...]
+
+
+class GpgRecipients(Value):
+    """What was read. `depth` is the number of folders from the store to the vault's root."""
+
+    root: Governor | None
+    below: dict[str, Governor]
+    override: Governor | None
+    notices: tuple[str, ...]
+    depth: int
+
+    def files(self) -> tuple[RecipientsFile, ...]:
+        """Return what governs the root, then those below it by place, then the override."""
+        everything = (self.root, *self.below.values(), self.override)
+        return tuple(governor.file for governor in everything if governor is not None)
+
+    def nearest(self, folders: Sequence[str]) -> Governor | None:
+        """Return what governs a folder, given from the store, at or below the root."""
+        if self.override is not None:
+            return self.override
+        for length in range(len(folders), self.depth, -1):
+            governor = self.below.get("/".join(folders[:length]))
+            if governor is not None:
+                return governor
+        return self.root
+
+
+def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: Keyring) -> GpgRecipients:
+    """Read every recipients file that concerns a vault, and PASSWORD_STORE_KEY.
+
+    Raises:
+        BackendError: for one that names nobody or cannot be read.
+        TamperedError: for one without the signature that PASSWORD_STORE_SIGNING_KEY demands.
+        ProgramError: if gpg cannot be run.
+    """
+    keys = signing_keys(gpg.environment)
+    notices: list[str] = []
+
+    def governor(place: str, ids: GpgIds) -> Governor:
+        notices.extend(ids.notices)
+        recipients = keyring.resolve(ids.ids)
+        names = tuple(recipient.name for recipient in recipients)
+        unresolved = tuple(r.name for r in recipients if r.problem is not None)
+        return Governor(RecipientsFile(place, names, unresolved), recipients)
+
+    def verified(file: GpgIdFile) -> Governor:
+        if keys:
+            check_signature(gpg, file.data, file.signature, keys, file.place)
+        return governor(file.place, gpgid.parse(file.data, file.place))
+
+    above = gpgid.read_above(store, prefix)
+    below = gpgid.read_below(store, prefix)
+    override = gpg.environment.get(VARIABLE, "")
+    return GpgRecipients(
+        None if above is None else verified(above),
+        {file.place.removesuffix(f"/{gpgid.FILE}"): verified(file) for file in below},
+        governor(OVERRIDE, gpgid.parse_variable(override, VARIABLE)) if override else None,
+        tuple(notices),
+        len(prefix),
+    )

@@ -1,0 +1,183 @@
+"""What gpg says of an operation on its status channel, and what that means for a person.
+
+gpg's own last line, "No secret key", is the same for a wrong passphrase, a missing terminal and
+an agent that cannot start; the error codes beside it are not (GnuPG doc/DETAILS, libgpg-error).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from filevault.backends.openpgp import MAX_FILE
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    NobodyToAskError,
+    ProgramError,
+    TamperedError,
+    WrongPassphraseError,
+)
+from filevault.printable import printable
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_TERMINAL_HINT = (
+    "give the passphrase with --passphrase-file, --passphrase-fd or FILEVAULT_PASSPHRASE_FILE, "
+    "unlock the key in gpg-agent first, or run it on a terminal with GPG_TTY=$(tty)"
+)
+
+BAD_PASSPHRASE = 11
+NO_SECRET_KEY = 17
+NO_AGENT = 77
+_NOT_SUPPORTED = 60
+_TIMEOUT = 62
+_NO_PINENTRY = 85
+_CANCELLED = frozenset({99, 198})
+_NO_TERMINAL = frozenset({32870, 32774, 32769})  # ENOTTY, ENXIO, EPERM with the system error bit
+_CARD = frozenset(range(108, 115))
+_PREFIX = b"[GNUPG:] "
+
+
+class Reply(Value):
+    """What gpg left: exit status, output (which may be a secret), and its stderr."""
+
+    status: int
+    output: bytes
+    stderr: bytes
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status}, ...)"
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield each status line as keyword and rest.
+
+        Only LF ends a line: gpg escapes that in names, and no other character that Python takes
+        for a line end, so a user id could fake a status otherwise.
+        """
+        for line in self.stderr.split(b"\n"):
+            if line.startswith(_PREFIX):
+                keyword, _blank, rest = line[len(_PREFIX) :].decode("latin-1").partition(" ")
+                yield keyword, rest
+
+    def count(self, keyword: str) -> int:
+        """Return how often a status was reported."""
+        return sum(1 for found, _rest in self.lines() if found == keyword)
+
+    def codes(self, *places: str) -> set[int]:
+        """Return the error codes reported for some operations, for all if none is named.
+
+        Without the part that names the component (libgpg-error: the low 16 bits).
+        """
+        found = set()
+        for keyword, rest in self.lines():
+            match = re.match(r"(\S+) (\d+)", rest)
+            if keyword in ("ERROR", "FAILURE") and match and (not places or match[1] in places):
+                found.add(int(match[2]) & 0xFFFF)
+        return found
+
+    def complaint(self) -> str:
+        """Return gpg's last words to people, fit to be shown."""
+        lines = [line for line in self.stderr.split(b"\n") if line and not line.startswith(_PREFIX)]
+        return printable(lines[-1].decode("utf-8", "replace"), 200) if lines else ""
+
+
+def wants_passphrase(reply: Reply) -> bool:
+    """Tell whether all that was missing is a passphrase that gpg was not to ask for."""
+    return reply.status != 0 and _NO_PINENTRY in reply.codes()
+
+
+def rejects_passphrase(reply: Reply) -> bool:
+    """Tell whether the passphrase that was given is wrong."""
+    return reply.status != 0 and BAD_PASSPHRASE in reply.codes()
+
+
+def no_secret_key(reply: Reply) -> bool:
+    """Tell whether gpg found no secret key to try, or none could be asked for.
+
+    It has a status for that, NO_SECKEY, but leaves it out where --quiet is given.
+    """
+    tried = reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO")
+    return bool(reply.count("ENC_TO")) and not tried and not reply.codes() - {NO_AGENT}
+
+
+def plaintext(reply: Reply, what: str) -> bytes:
+    """Return what was decrypted, all of it and verified, or raise.
+
+    Partial plaintext of a damaged file is never returned. Raises DamagedError, TamperedError, or
+    what `refusal` says.
+    """
+    failed = reply.count("DECRYPTION_FAILED") or not reply.count("DECRYPTION_OKAY")
+    if (
+        reply.status == 0
+        and not failed
+        and reply.count("ENC_TO")
+        and reply.count("GOODMDC")
+        and not reply.count("BADMDC")
+        and reply.count("PLAINTEXT") == 1
+        and len(reply.output) <= MAX_FILE
+    ):
+        return reply.output
+    if not failed:
+        if len(reply.output) >= MAX_FILE:
+            raise TamperedError(f"{what} is refused: decrypted, it is longer than {MAX_FILE} bytes")
+        if reply.count("PLAINTEXT") != 1 or reply.codes("proc_pkt.plaintext"):
+            raise TamperedError(f"{what} is refused: it does not hold exactly one text")
+        raise DamagedError(f"{what} is refused by gpg: {reply.complaint()}")
+    if reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO"):
+        raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
+    error = refusal(reply, what)
+    if error is not None:
+        raise error
+    if no_secret_key(reply):
+        raise LockedError(
+            f"no secret key is here that opens {what}: it is encrypted to {_recipients(reply)}",
+            hint="gpg --list-secret-keys shows what is here; somebody who can read it can add "
+            "your key to the recipients",
+        )
+    if reply.codes() & {NO_SECRET_KEY}:
+        raise LockedError(f"the secret key that opens {what} is not where gpg-agent keeps them")
+    if reply.count("ENC_TO"):
+        raise DamagedError(f"{what} is damaged: no key opens it, {_recipients(reply)} included")
+    raise DamagedError(f"{what} cannot be read by gpg: {reply.complaint()}")
+
+
+def _recipients(reply: Reply) -> str:
+    ids = [rest.split(" ")[0] for keyword, rest in reply.lines() if keyword == "ENC_TO"]
+    return printable(", ".join(ids[:5]) + (" and others" if len(ids) > 5 else ""), 200)
+
+
+def refusal(reply: Reply, what: str) -> FilevaultError | None:
+    """Return why a secret key could not be used for something, None if that is not the matter.
+
+    The causes that a person can do something about come first: with several keys each may fail
+    in its own way.
+    """
+    codes = reply.codes()
+    if BAD_PASSPHRASE in codes:
+        return WrongPassphraseError(f"wrong passphrase for the gpg key of {what}")
+    if _NOT_SUPPORTED in reply.codes("set_pinentry_mode"):
+        return ProgramError(
+            "gpg-agent takes no passphrase from filevault: its loopback mode is forbidden",
+            hint="remove no-allow-loopback-pinentry from gpg-agent.conf and run "
+            "gpgconf --reload gpg-agent, or unlock the key in gpg-agent first",
+        )
+    if codes & _CANCELLED:
+        return LockedError(f"the question for the passphrase of {what} was cancelled")
+    if _TIMEOUT in codes:
+        return LockedError(f"nobody answered the question for the passphrase of {what}")
+    if _NO_PINENTRY in codes or codes & _NO_TERMINAL:
+        return NobodyToAskError(
+            f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",
+            hint=NO_TERMINAL_HINT,
+        )
+    if codes & _CARD:
+        return LockedError(
+            f"the card with the gpg key of {what} cannot be used", hint="gpg --card-status"
+        )
+    if NO_AGENT in codes:
+        return ProgramError("gpg cannot start its agent")
+    return None

@@ -1,0 +1,79 @@
+"""What keeps git from changing our files on their way into a commit and out again.
+
+Filters, line ends, encodings and merges by line make other bytes of them, and any clone can ask
+for that in a `.gitattributes`. The repository's own `info` folder comes with no clone, and wins.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.errors import StorageError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.files import Folder
+
+_FILE_LIMIT = 1 << 20
+_BINARY = "-text -diff -ident -filter -working-tree-encoding merge=binary"
+# In a store that is shared with other tools, how files are shown and merged stays theirs: pass
+# itself sets `diff=gpg`.
+_AS_STORED = "-text -ident -filter -working-tree-encoding"
+_LEFTOVERS = ".fv-*.tmp"
+
+
+def write_info(info: Folder, suffix: str, folders: Sequence[str]) -> None:
+    """Add our lines to a repository's `info` folder where they are missing.
+
+    Args:
+        info: the folder.
+        suffix: of the item files.
+        folders: names of those between the repository's top and the items.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    _ensure(info, "attributes", _attributes(suffix, folders))
+    _ensure(info, "exclude", (_LEFTOVERS,))
+
+
+def _attributes(suffix: str, folders: Sequence[str]) -> tuple[str, ...]:
+    if suffix == ".fv":
+        return (f"*.fv {_BINARY}", f".filevault/** {_BINARY}")
+    recipients = ".gpg-id" if suffix == ".gpg" else ".age-recipients"
+    items = _pattern(folders, f"*{suffix}")
+    return (f"{items} {_AS_STORED}", f"{recipients} {_AS_STORED}")
+
+
+def _pattern(folders: Sequence[str], name: str) -> str:
+    """Return a gitattributes pattern for files of a name at any depth below a folder."""
+    if not folders:
+        return name
+    path = "/".join(folders)
+    for mark in "\\*?[":
+        path = path.replace(mark, f"\\{mark}")
+    pattern = f"/{path}/**/{name}"
+    if not any(mark in pattern for mark in ' "\t\\'):
+        return pattern
+    for mark, quoted in (("\\", "\\\\"), ('"', '\\"'), ("\t", "\\t")):
+        pattern = pattern.replace(mark, quoted)
+    return f'"{pattern}"'
+
+
+def _ensure(folder: Folder, name: str, wanted: Sequence[str]) -> None:
+    """Append the lines that a file does not have yet."""
+    try:
+        text = folder.read(name, _FILE_LIMIT)
+    except FileNotFoundError:
+        text = b""
+    if len(text) > _FILE_LIMIT:
+        raise StorageError(f"{printable(folder.join(name))!r} is larger than 1 MiB")
+    lines = text.split(b"\n")
+    missing = [line for line in map(os.fsencode, wanted) if line not in lines]
+    if missing:
+        if text and not text.endswith(b"\n"):
+            text += b"\n"
+        folder.write(name, text + b"".join(line + b"\n" for line in missing), 0o644)

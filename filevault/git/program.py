@@ -1,0 +1,117 @@
+"""How git is run here: which flags, which environment, and again while another git is at it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault import programs
+from filevault.errors import NotCommittedError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+# Before the verb, always.
+_FLAGS = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
+_QUIET = ("-c", "advice.addIgnoredFile=false")  # a hint of ours takes the place of git's advice
+_TIMEOUT = 120.0  # hooks of the user's may be slow
+_ATTEMPTS = 6
+_FIRST_PAUSE = 0.1
+FINISH = "`filevault git status` shows what is left to commit"
+
+
+class Git:
+    """How git is run here, and what of the vault it gets to see.
+
+    Args:
+        environment: for git and its hooks, without secrets; each GIT_* is dropped from it.
+        suffix: of the item files.
+        prefix: folders between the store's top and the items.
+        sleep: takes seconds.
+        note: is told why a repository is not used.
+        umask: for the files that git writes.
+    """
+
+    __slots__ = ("_environment", "_sleep", "_umask", "home", "note", "prefix", "suffix")
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        suffix: str,
+        prefix: Sequence[str] = (),
+        *,
+        sleep: Callable[[float], None],
+        note: Callable[[str], None],
+        umask: int = 0o077,
+    ) -> None:
+        kept = {name: text for name, text in environment.items() if not name.startswith("GIT_")}
+        if "PATH" in kept:
+            # git works inside the store: what a relative entry finds there is not ours to run.
+            entries = kept["PATH"].split(os.pathsep)
+            kept["PATH"] = os.pathsep.join(entry for entry in entries if entry.startswith("/"))
+        self._environment = kept
+        self._sleep = sleep
+        self._umask = umask
+        self.home = kept.get("HOME", "")
+        self.suffix = suffix
+        self.prefix = tuple(prefix)
+        self.note = note
+
+    def run(self, folder: str, arguments: Sequence[str]) -> programs.Result:
+        """Run git unattended, again while another git holds a lock, and return what it left.
+
+        Raises ProgramError if it is missing or does not end.
+        """
+        # Other programs' messages are read only to find the lock and to name the reason.
+        environment = {**self._environment, "LC_ALL": "C.UTF-8"}
+        environment.pop("LANGUAGE", None)
+        pause = _FIRST_PAUSE
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._sleep(pause)
+                pause *= 2
+            result = programs.run(
+                ["git", "-C", folder, *_FLAGS, *_QUIET, *arguments],
+                environment,
+                origin="git",
+                timeout=_TIMEOUT,
+                folder=folder,
+                umask=self._umask,
+            )
+            if result.status == 0 or not _is_locked(result):
+                break
+        return result
+
+    def attach(self, folder: str, arguments: Sequence[str]) -> int:
+        """Run git at the user's terminal and return its exit status."""
+        return programs.attach(
+            ["git", "-C", folder, *_FLAGS, *arguments],
+            self._environment,
+            origin="git",
+            folder=folder,
+            umask=self._umask,
+        )
+
+
+def _is_locked(result: programs.Result) -> bool:
+    return any(
+        ".lock': File exists" in line or "cannot lock ref 'HEAD'" in line
+        for line in result.complaints
+    )
+
+
+def not_committed(result: programs.Result) -> NotCommittedError:
+    """Return the error for a git that failed after the files were written."""
+    said = [line for line in result.complaints if line and not line.startswith("hint:")]
+    reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
+    reason = printable("; ".join(reasons[:1] or said[-3:]), 300)
+    if any("tell me who you are" in line or "empty ident" in line for line in said):
+        hint = f"set user.name and user.email with `filevault git config`; {FINISH}"
+    elif _is_locked(result):
+        hint = f"if no other git is at work, delete the lock file that it names; {FINISH}"
+    else:
+        hint = FINISH
+    if not reason:
+        reason = f"exit status {result.status}, without a word: a hook may have refused"
+    return NotCommittedError(f"saved, but not committed; git: {reason}", hint=hint)

@@ -1,0 +1,218 @@
+"""A git repository of the store's own, and commits to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.errors import NotCommittedError, ProgramError, StorageError
+from filevault.files import Folder, storage_error
+from filevault.git.attributes import write_info
+from filevault.git.folder import RefusedError, common_folder, own_git_folder, real_path
+from filevault.git.program import FINISH, not_committed
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from filevault.git.program import Git
+
+
+class Repository:
+    """A repository of the store's own, at its top or below."""
+
+    __slots__ = ("_below", "_folder", "_found", "_git", "path")
+
+    def __init__(self, path: str, below: tuple[str, ...], folder: str, git: Git) -> None:
+        self.path = path
+        self._below = below  # folders between the store's top and the repository's
+        self._folder = folder
+        self._git = git
+        self._found: dict[str, tuple[str, str]] | None = None
+
+    @classmethod
+    def find(cls, store: Folder, parts: Sequence[str], git: Git) -> Repository | None:
+        """Return the repository that holds an item, None if there is none to commit to.
+
+        It is the nearest folder, from the item's upward to the store's top and never above,
+        with a `.git` of its own. If that one is not to be trusted, no other is taken instead.
+
+        Args:
+            store: the store's top.
+            parts: folder names between it and the item; they need not exist any more.
+            git: how git is run; its `note` is told about a `.git` that is not trusted.
+
+        Raises:
+            StorageError: for a link among the folders.
+        """
+        real = real_path(store)
+        with contextlib.ExitStack() as stack:
+            folders = [store]
+            for part in parts:
+                try:
+                    folders.append(stack.enter_context(folders[-1].child(part)))
+                except FileNotFoundError:
+                    break
+            for depth in range(len(folders) - 1, -1, -1):
+                below = tuple(parts[:depth])
+                path = "/".join((real, *below))
+                try:
+                    own = own_git_folder(folders[depth], path)
+                except RefusedError as refusal:
+                    git.note(
+                        f"nothing is committed: {printable(path + '/.git')!r} is not used as a "
+                        f"git repository, because {refusal}"
+                    )
+                    return None
+                if own is not None:
+                    return cls(path, below, own, git)
+        return None
+
+    def commit(self, paths: Sequence[str], subject: str) -> None:
+        """Commit what became of some files, and nothing else that may be staged.
+
+        Args:
+            paths: relative to the store's top; files that are gone are committed as deleted.
+            subject: the commit's one line.
+
+        Raises:
+            NotCommittedError: if git cannot, naming what it said.
+        """
+        inner = [path.split("/")[len(self._below) :] for path in paths]
+        files = ["/".join(parts) for parts in inner]
+        present = {name: os.path.lexists(f"{self.path}/{name}") for name in files}
+        kept = [name for name in files if present[name]]
+        gone = [name for name in files if not present[name]]
+        with saved():
+            self.init_attributes()
+            raw = self._without_filters()
+            if kept:
+                self._run(*raw, "add", "--", *_literal(kept))
+            if gone:
+                removal = ("rm", "--cached", "--quiet", "--ignore-unmatch")
+                self._run(*raw, *removal, "--", *_literal(gone))
+            changed = self._changed(*raw, pathspecs=_literal(files))
+            if changed:
+                self._commit(subject, *raw, pathspecs=_literal(changed))
+
+    def commit_all(self, subject: str) -> None:
+        """Commit all that lies in the work tree, unless it is committed already.
+
+        Raises NotCommittedError.
+        """
+        with saved():
+            self.init_attributes()
+            self._run("add", "--all", "--", ".")
+            if self._changed(pathspecs=["."]):
+                self._commit(subject)
+
+    def init_attributes(self) -> None:
+        """Tell git to keep our files as they are, whatever a `.gitattributes` says.
+
+        Done before every commit too: the lines are this clone's alone. Raises StorageError.
+        """
+        shared = common_folder(self._folder)
+        try:
+            with Folder.open(shared) as folder, folder.make_child("info") as info:
+                write_info(info, self._git.suffix, self._git.prefix[len(self._below) :])
+        except FileNotFoundError as error:
+            raise storage_error(error, "open", shared) from error
+
+    def run_attached(self, arguments: Sequence[str]) -> int:
+        """Run a git command of the user's in this repository and return its exit status."""
+        with contextlib.suppress(StorageError):  # to read must work where nothing can be written
+            self.init_attributes()
+        try:
+            hooks = self._own_hooks()
+        except NotCommittedError:
+            hooks = ()  # git cannot read its configuration, and is about to say so itself
+        return self._git.attach(self.path, [*self._pinned(), *hooks, *arguments])
+
+    def _pinned(self) -> tuple[str, ...]:
+        return (f"--git-dir={self._folder}", f"--work-tree={self.path}")
+
+    def _own_hooks(self) -> tuple[str, ...]:
+        """Return the flag that keeps hooks from being taken out of the work tree.
+
+        A relative `core.hooksPath` in the user's global configuration would run what any clone
+        brings, and not at a commit only; in the repository's own it was set for this one.
+        """
+        scope, path = self._settings().get("core.hookspath", ("local", ""))
+        if path.startswith("~/"):
+            path = self._git.home + path[1:]
+        outside = os.path.isabs(path) and not f"{os.path.realpath(path)}/".startswith(
+            f"{self.path}/"
+        )
+        if scope in ("local", "worktree") or outside:
+            return ()
+        return ("-c", f"core.hooksPath={common_folder(self._folder)}/hooks")
+
+    def _without_filters(self) -> tuple[str, ...]:
+        """Return the flags that switch every filter off.
+
+        To look after its index git passes other files through the filters that a
+        `.gitattributes` names, git-lfs for one; nobody asked us for that.
+        """
+        return tuple(
+            word
+            for name in self._settings()
+            if name.startswith("filter.") and "=" not in name
+            for word in ("-c", f"{name}={'false' if name.endswith('.required') else ''}")
+        )
+
+    def _settings(self) -> dict[str, tuple[str, str]]:
+        """Return scope and value of the settings that concern us, the last of each."""
+        if self._found is not None:
+            return self._found
+        names = r"^(pass\.signcommits|core\.hookspath|filter\..*\.(clean|process|required))$"
+        arguments = ("config", "--show-scope", "--null", "--get-regexp", names)
+        result = self._git.run(self.path, [*self._pinned(), *arguments])
+        if result.status not in (0, 1):  # 1: none of them is set
+            raise not_committed(result)
+        fields = os.fsdecode(result.output).split("\0")
+        self._found = {}
+        for scope, pair in zip(fields[::2], fields[1::2], strict=False):
+            name, _, value = pair.partition("\n")
+            self._found[name] = (scope, value if "\n" in pair else "true")
+        return self._found
+
+    def _run(self, *arguments: str) -> bytes:
+        flags = (*self._pinned(), *self._own_hooks())
+        result = self._git.run(self.path, [*flags, *arguments])
+        if result.status != 0:
+            raise not_committed(result)
+        return result.output
+
+    def _changed(self, *flags: str, pathspecs: Sequence[str]) -> list[str]:
+        """Return which files differ from the last commit; submodules are not looked into."""
+        status = ("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=no")
+        before = ("--no-optional-locks", *flags, *status, "--ignore-submodules=all")
+        output = self._run(*before, "--", *pathspecs)
+        return [os.fsdecode(entry[3:]) for entry in output.split(b"\0") if entry]
+
+    def _commit(self, subject: str, *flags: str, pathspecs: Sequence[str] = ()) -> None:
+        # As pass does: a signature only where the store asks for one, or a machine without the
+        # signing key could not write.
+        _, signing = self._settings().get("pass.signcommits", ("", ""))
+        sign = "-S" if signing.lower() in ("true", "yes", "on", "1") else "--no-gpg-sign"
+        commit = ("commit", "--quiet", sign, "-m", printable(subject))
+        only = ("--only", "--", *pathspecs) if pathspecs else ()
+        self._run(*flags, *commit, *only)
+
+
+def _literal(paths: Iterable[str]) -> list[str]:
+    """An item's name may look like a pattern to git."""
+    return [f":(top,literal){path}" for path in paths]
+
+
+@contextlib.contextmanager
+def saved() -> Iterator[None]:
+    """Turn what fails in here, after the files were written, into NotCommittedError."""
+    try:
+        yield
+    except (ProgramError, StorageError) as error:
+        raise NotCommittedError(
+            f"saved, but not committed: {error.message}",
+            hint=error.hint or FINISH,
+        ) from error

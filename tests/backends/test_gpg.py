@@ -1,0 +1,418 @@
+"""Whom items are encrypted to, and what is read back."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filevault.backends import ItemHeader, RecipientsFile
+from filevault.errors import (
+    BackendError,
+    LockedError,
+    NoVaultError,
+    ProgramError,
+    StorageError,
+)
+from tests.backends.gpghomes import TEXT
+from tests.backends.gpghomes import scene as scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.backends.gpghomes import Scene
+
+WHEN = "2026-11-23T21:45:13Z"
+
+
+def header(name: str = "prod", kind: str = "credentials") -> ItemHeader:
+    return ItemHeader(kind, name, 1, WHEN)
+
+
+def readers(scene: Scene, data: bytes) -> set[str]:
+    """Names of the keys that a message names, told by gpg."""
+    said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
+    ids = [line.split()[2] for line in said.splitlines() if " ENC_TO " in line]
+    found = set()
+    for key_id in ids:
+        listing = scene.home.gpg("--list-keys", "--with-colons", key_id).stdout.decode()
+        fingerprint = next(x for x in listing.splitlines() if x.startswith("fpr:")).split(":")[9]
+        found.update(name for name, known in scene.keys.items() if known == fingerprint)
+    assert len(ids) == len(found)
+    return found
+
+
+def test_item_is_encrypted_to_exactly_the_nearest_recipients(scene: Scene) -> None:
+    scene.write_ids("alice")
+    scene.write_ids("alice", "bob", folder="aws")
+    scene.write_ids("bob", folder="aws/team")
+    (scene.store / "aws" / "team" / "deep").mkdir()
+    backend = scene.backend(("aws",))
+    wanted = {
+        "prod": {"alice", "bob"},
+        "team/prod": {"bob"},
+        "team/deep/prod": {"bob"},
+        "other/prod": {"alice", "bob"},
+    }
+    for name, keys in wanted.items():
+        data = backend.encrypt(header(name), TEXT)
+        assert readers(scene, data) == keys
+        assert backend.decrypt("credentials", name, data) == TEXT
+        assert not backend.differs(name, data)
+
+
+def test_governing_files_are_those_of_the_root_and_below(scene: Scene) -> None:
+    scene.write_ids("alice", "bob")
+    scene.write_ids("bob", folder="aws/team")
+    scene.write_ids("jbob", folder="web")
+    alice, bob = scene.keys["alice"], scene.keys["bob"]
+    both = tuple(sorted([alice, bob]))
+    backend = scene.backend(("aws",))
+    assert backend.governing() == (
+        RecipientsFile(".gpg-id", both),
+        RecipientsFile("aws/team/.gpg-id", (bob,)),
+    )
+    assert backend.governs("prod") == RecipientsFile(".gpg-id", both)
+    assert backend.governs("team/prod").place == "aws/team/.gpg-id"
+
+
+def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: Scene) -> None:
+    scene.write_ids("alice")
+    scene.write_ids("alice", folder="team")
+    bob = scene.keys["bob"]
+    backend = scene.backend(PASSWORD_STORE_KEY=f"{bob} jbob@example.com")
+    places = [file.place for file in backend.governing()]
+    assert places == [".gpg-id", "team/.gpg-id", "env:PASSWORD_STORE_KEY"]
+    assert backend.governs("team/x").place == "env:PASSWORD_STORE_KEY"
+    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob", "jbob"}
+
+
+def test_recipients_are_read_once_until_they_are_forgotten(scene: Scene) -> None:
+    scene.write_ids("alice")
+    backend = scene.backend()
+    before = backend.governing()
+    scene.write_ids("bob")
+    scene.write_ids("bob", folder="team")
+    assert backend.governing() == before
+    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"alice"}
+    backend.forget()
+    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob"}
+
+
+def test_store_without_recipients_says_what_makes_them(scene: Scene) -> None:
+    backend = scene.backend()
+    assert backend.governing() == ()
+    for use in (
+        lambda: backend.governs("prod"),
+        lambda: backend.encrypt(header(), TEXT),
+        lambda: backend.encrypt(header("0" * 32, "session-key"), TEXT),
+    ):
+        with pytest.raises(NoVaultError) as caught:
+            use()
+        assert caught.value.exit_status == 4
+        assert "filevault init" in (caught.value.hint or "")
+
+
+def test_notices_tell_what_pass_would_read_otherwise(scene: Scene) -> None:
+    (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\r\n{scene.keys['bob']}")
+    backend = scene.backend()
+    assert backend.notices() == ()
+    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert [notice.split(": ")[-1] for notice in backend.notices()] == [
+        "pass ignores its last line",
+        "'.gpg-id' has CRLF line ends, which pass cannot read",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("expired", "it has expired"),
+        ("revoked", "it is revoked"),
+        ("disabled", "it is disabled"),
+        ("0123456789ABCDEF0123456789ABCDEF01234567", "it has no key in gpg's keyring"),
+        ("nobody@example.com", "it has no key in gpg's keyring"),
+        ("example.com", "it fits several keys in gpg's keyring"),
+    ],
+)
+def test_recipient_that_cannot_be_encrypted_to_is_named(
+    scene: Scene, key: str, reason: str
+) -> None:
+    scene.write_ids("alice", key)
+    backend = scene.backend()
+    name = scene.keys.get(key, key)
+    governing = backend.governing()[0]
+    assert governing.unresolved == (name,)
+    assert set(governing.recipients) == {scene.keys["alice"], name}
+    with pytest.raises(BackendError) as caught:
+        backend.encrypt(header(), TEXT)
+    assert caught.value.message == f"item 'prod' cannot be encrypted to {name!r}: {reason}"
+    assert caught.value.exit_status == 7
+    with pytest.raises(BackendError) as caught:
+        backend.resolve(["alice@example.com", name])
+    assert caught.value.message == f"the vault cannot be encrypted to {name!r}: {reason}"
+
+
+def test_unusable_recipients_of_a_folder_leave_the_rest_of_the_vault_alone(scene: Scene) -> None:
+    scene.write_ids("alice")
+    scene.write_ids("nobody@example.com", folder="team")
+    backend = scene.backend()
+    assert readers(scene, backend.encrypt(header("prod"), TEXT)) == {"alice"}
+    with pytest.raises(BackendError, match="nobody@example.com"):
+        backend.encrypt(header("team/prod"), TEXT)
+
+
+def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: Scene) -> None:
+    scene.write_ids("alice")
+    bob = scene.keys["bob"]
+    (scene.home.path / "gpg.conf").write_text(
+        f"encrypt-to {bob}\nhidden-encrypt-to {bob}\nthrow-keyids\narmor\ntextmode\n"
+        f"compress-algo zip\ngroup {scene.keys['alice']}={bob}\n"
+    )
+    backend = scene.backend()
+    text = b"one\ntwo\r\nthree\n" * 200
+    # The group renames alice to bob, which is what the file then says.
+    assert backend.governing()[0].recipients == (bob,)
+    data = backend.encrypt(header(), text)
+    assert readers(scene, data) == {"bob"}
+    assert data[0] & 0x80
+    assert len(data) > len(text)
+    assert backend.decrypt("credentials", "prod", data) == text
+
+
+def test_hidden_reader_that_gpg_conf_slips_in_is_noticed(scene: Scene) -> None:
+    scene.write_ids("alice")
+    (scene.home.path / "gpg.conf").write_text(f"hidden-recipient {scene.keys['bob']}\n")
+    with pytest.raises(BackendError, match="to others than its recipients, so it was not stored"):
+        scene.backend().encrypt(header(), TEXT)
+    (scene.home.path / "gpg.conf").unlink()
+    options = f"-r {scene.keys['bob']}"
+    with pytest.raises(BackendError, match="to others than its recipients"):
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+
+
+def test_difference_is_told_without_a_secret_key_or_an_agent(scene: Scene) -> None:
+    scene.write_ids("alice", "bob")
+    keys = scene.keys
+    both = scene.home.encrypt(TEXT, keys["alice"], keys["bob"])
+    alone = scene.home.encrypt(TEXT, keys["alice"])
+    more = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], keys["jbob"])
+    other = scene.home.encrypt(TEXT, keys["alice"], keys["jbob"])
+    hidden = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], options=["--throw-keyids"])
+    (scene.home.path / "private-keys-v1.d").rename(scene.home.path / "away")
+    scene.home.kill_agent()
+    backend = scene.backend(PATH=os.environ["PATH"])
+    assert [backend.differs("x", d) for d in (both, alone, more, other, hidden)] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
+    assert not (scene.home.path / "S.gpg-agent").exists()
+
+
+def test_difference_cannot_be_ruled_out_where_a_key_is_missing(scene: Scene) -> None:
+    scene.write_ids("alice", "bob")
+    data = scene.home.encrypt(TEXT, scene.keys["alice"], scene.keys["bob"])
+    assert not scene.backend().differs("x", data)
+    scene.home.gpg("--delete-secret-and-public-key", scene.keys["bob"])
+    assert scene.backend().differs("x", data)
+
+
+def test_session_key_goes_to_those_whose_secret_key_is_here(scene: Scene) -> None:
+    scene.write_ids("alice", "bob", "expired", "nobody@example.com")
+    scene.home.forget_secret("Bob <bob@example.com>")
+    backend = scene.backend()
+    state_id = "0123456789abcdef" * 2
+    data = backend.encrypt(header(state_id, "session-key"), TEXT)
+    assert readers(scene, data) == {"alice"}
+    assert backend.decrypt("session-key", state_id, data) == TEXT
+
+
+def test_session_key_is_locked_where_no_secret_key_is_here(scene: Scene) -> None:
+    scene.write_ids("bob")
+    scene.home.forget_secret("Bob <bob@example.com>")
+    with pytest.raises(LockedError, match="no secret key of the recipients in '.gpg-id' is here"):
+        scene.backend().encrypt(header("0" * 32, "session-key"), TEXT)
+
+
+def test_session_key_goes_to_all_where_the_agent_cannot_tell(scene: Scene) -> None:
+    scene.write_ids("alice", "bob")
+    scene.home.kill_agent()
+    backend = scene.backend(PASSWORD_STORE_GPG_OPTS="--agent-program /bin/false")
+    data = backend.encrypt(header("0" * 32, "session-key"), TEXT)
+    assert readers(scene, data) == {"alice", "bob"}
+
+
+def test_item_for_other_keys_is_locked_and_names_them(scene: Scene) -> None:
+    data = scene.home.encrypt(TEXT, scene.keys["bob"])
+    key_id = scene.home.fingerprints("Bob <bob@example.com>")[1][-16:]
+    scene.home.forget_secret("Bob <bob@example.com>")
+    scene.write_ids("bob")
+    with pytest.raises(LockedError) as caught:
+        scene.backend().decrypt("credentials", "prod", data)
+    assert caught.value.message == (
+        f"no secret key is here that opens item 'prod': it is encrypted to {key_id}"
+    )
+
+
+def test_armored_and_hidden_items_of_others_are_read(scene: Scene) -> None:
+    # gpg exits with an error where it has to try several secret keys for a hidden recipient.
+    for user_id in ("Alice Liddell <alice@example.com>", "J. Bob <jbob@example.com>"):
+        scene.home.forget_secret(user_id)
+    scene.home.forget_secret("Locked <locked@example.com>")
+    for options in (["--armor"], ["--throw-keyids"], ["-z", "9"], ["--set-filename", "x\ny"]):
+        data = scene.home.encrypt(TEXT, scene.keys["bob"], options=options)
+        assert scene.backend().decrypt("credentials", "prod", data) == TEXT
+
+
+def test_resolved_ids_are_full_fingerprints(scene: Scene) -> None:
+    alice, bob = scene.keys["alice"], scene.keys["bob"]
+    backend = scene.backend()
+    subkey = scene.home.fingerprints("Alice Liddell <alice@example.com>")[1]
+    for entry in (
+        alice,
+        alice.lower(),
+        f"0x{alice}",
+        alice[-16:],
+        f"0x{alice[-16:]}",
+        alice[-8:],
+        subkey,
+        subkey[-16:],
+        "alice@example.com",
+        "<ALICE@example.com>",
+        "Liddell",
+        "=Alice Liddell <alice@example.com>",
+    ):
+        assert backend.resolve([entry]) == (alice,)
+    assert backend.resolve(["bob@example.com", alice]) == tuple(sorted([alice, bob]))
+
+
+def test_id_with_an_exclamation_mark_means_that_subkey(scene: Scene) -> None:
+    alice = scene.keys["alice"]
+    quiet = ("--pinentry-mode", "loopback", "--passphrase", "")
+    scene.home.gpg(*quiet, "--quick-add-key", alice, "cv25519", "encr", "never")
+    primary, first, second = scene.home.fingerprints("Alice Liddell <alice@example.com>")
+    for subkey in (first, second):
+        scene.write_ids(f"{subkey}!")
+        backend = scene.backend()
+        assert backend.governing()[0].recipients == (f"{subkey}!",)
+        data = backend.encrypt(header(), TEXT)
+        assert not backend.differs("prod", data)
+        said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout
+        assert f"ENC_TO {subkey[-16:]}".encode() in said
+    scene.write_ids(f"{first}!")
+    assert scene.backend().differs("prod", data)
+    scene.write_ids(f"{primary}!")
+    with pytest.raises(BackendError, match="is no single encryption key"):
+        scene.backend().encrypt(header(), TEXT)
+
+
+def test_groups_of_gpg_conf_are_expanded(scene: Scene) -> None:
+    keys = scene.keys
+    (scene.home.path / "gpg.conf").write_text(
+        f"group team = {keys['alice']} bob@example.com\ngroup odd:name = jbob@example.com\n"
+        "group evil = --output=x\n"
+    )
+    scene.write_ids("Team")
+    backend = scene.backend()
+    assert backend.governing()[0].recipients == tuple(sorted([keys["alice"], keys["bob"]]))
+    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert backend.resolve(["odd:name"]) == (keys["jbob"],)
+    with pytest.raises(BackendError, match="which is an option and no key id"):
+        backend.resolve(["evil"])
+
+
+def test_user_id_with_odd_characters_fakes_no_record(scene: Scene) -> None:
+    alice = scene.keys["alice"]
+    evil = f"Å\u2028sub:u:255:18:{alice[-16:]}:1::::::e:::+::cv25519::\u0085 <evil@example.com>"
+    mallory = scene.home.make_key(evil)
+    backend = scene.backend()
+    assert backend.resolve(["evil@example.com"]) == (mallory,)
+    assert backend.resolve([alice[-16:]]) == (alice,)
+
+
+def test_option_like_line_is_refused_before_gpg_sees_it(scene: Scene) -> None:
+    scene.write_ids("alice", f"--output={scene.store}/x")
+    with pytest.raises(BackendError, match="which is an option and no key id"):
+        scene.backend().governing()
+    assert not (scene.store / "x").exists()
+
+
+def test_link_to_another_recipients_file_is_refused(scene: Scene, tmp_path: Path) -> None:
+    scene.write_ids("alice")
+    (tmp_path / "ids").write_text(f"{scene.keys['bob']}\n")
+    (scene.store / "team").mkdir()
+    (scene.store / "team" / ".gpg-id").symlink_to(tmp_path / "ids")
+    with pytest.raises(StorageError, match="is a link, which is refused"):
+        scene.backend().governing()
+
+
+def test_store_may_be_reached_through_a_link(scene: Scene, tmp_path: Path) -> None:
+    scene.write_ids("alice", folder="aws")
+    (tmp_path / "dotfiles").symlink_to(scene.store)
+    scene.store = tmp_path / "dotfiles"
+    assert scene.backend(("aws",)).governs("prod").place == "aws/.gpg-id"
+
+
+def test_missing_gpg_says_what_to_install(scene: Scene, tmp_path: Path) -> None:
+    scene.write_ids("alice")
+    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    backend = scene.backend(PATH=str(tmp_path))
+    for use in (backend.governing, lambda: backend.decrypt("credentials", "prod", data)):
+        with pytest.raises(ProgramError) as caught:
+            use()
+        assert caught.value.message == "there is no program gpg, which a pass vault needs"
+        assert "gnupg" in (caught.value.hint or "")
+
+
+def test_missing_home_of_gpg_is_named(scene: Scene, tmp_path: Path) -> None:
+    scene.write_ids("alice")
+    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    missing = str(tmp_path / "missing")
+    for variables in ({"GNUPGHOME": missing}, {"GNUPGHOME": "", "HOME": missing}):
+        backend = scene.backend(**variables)
+        for use in (backend.governing, lambda: backend.decrypt("credentials", "prod", data)):
+            with pytest.raises(ProgramError) as caught:
+                use()
+            assert caught.value.message.startswith(f"gpg has no keys: its folder '{missing}")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_options_of_pass_are_honoured_without_a_shell(scene: Scene, tmp_path: Path) -> None:
+    scene.write_ids("alice")
+    marker = tmp_path / "marker"
+    home = f"--homedir {scene.home.path} --comment '$(touch {marker}); `touch {marker}`'"
+    backend = scene.backend(GNUPGHOME=str(tmp_path / "missing"), PASSWORD_STORE_GPG_OPTS=home)
+    data = backend.encrypt(header(), TEXT)
+    assert backend.decrypt("credentials", "prod", data) == TEXT
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--output x", "would write secrets to a file"),
+        ("--outp=x", "would write secrets to a file"),
+        ("-ox", "would write secrets to a file"),
+        ("-qo x", "would write secrets to a file"),
+        ("--passphrase hunter2", "which any user of the machine can see"),
+        ("'unclosed", "PASSWORD_STORE_GPG_OPTS cannot be split into words"),
+        ("--no-such-option", "gpg cannot be used"),
+    ],
+)
+def test_options_that_cannot_serve_are_refused(scene: Scene, options: str, message: str) -> None:
+    scene.write_ids("alice")
+    with pytest.raises(ProgramError, match=message) as caught:
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_listing_needs_no_look_into_items(scene: Scene) -> None:
+    backend = scene.backend()
+    assert (backend.created(b"anything"), backend.peek(b"anything")) == (None, None)
+    assert (backend.suffix, backend.head_size) == (".gpg", 0)
+    backend.unlock()
+    assert not (scene.home.path / "S.gpg-agent").exists()

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filevault.errors import IntegrityError, LockedError
+from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
+from tests.backends.contract import HEADER, TEXT, shared
+from tests.backends.gpghomes import scene as scene
+
+if TYPE_CHECKING:
+    from filevault.backends import Backend
+    from tests.backends.gpghomes import Scene
+
+
+@pytest.fixture
+def backend(scene: Scene) -> Backend:
+    scene.write_ids("alice", "bob")
+    return scene.backend()
+
+
+@pytest.fixture
+def stranger(scene: Scene) -> Backend:
+    scene.write_ids("jbob")
+    backend = scene.backend()
+    backend.governing()
+    scene.write_ids("alice", "bob")
+    return backend
+
+
+@shared
+@given(where=st.integers(min_value=0), bit=st.integers(0, 7))
+def test_flipped_bit_never_gives_another_plaintext(backend: Backend, where: int, bit: int) -> None:
+    """A message names its recipients outside what is authenticated, and some bits mean nothing."""
+    data = bytearray(backend.encrypt(HEADER, TEXT))
+    data[where % len(data)] ^= 1 << bit
+    try:
+        assert backend.decrypt("credentials", "work/prod", bytes(data)) == TEXT
+    except (IntegrityError, LockedError):
+        pass
+
+
+def test_item_of_another_vault_is_refused(
+    backend: Backend, stranger: Backend, scene: Scene
+) -> None:
+    data = stranger.encrypt(HEADER, TEXT)
+    scene.home.forget_secret("J. Bob <jbob@example.com>")
+    with pytest.raises(LockedError):
+        backend.decrypt("credentials", "work/prod", data)
+
+
+def test_suffix_is_the_one_of_the_table(backend: Backend) -> None:
+    assert backend.suffix == ".gpg"

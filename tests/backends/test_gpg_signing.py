@@ -1,0 +1,188 @@
+"""`PASSWORD_STORE_SIGNING_KEY`: recipients count only if they are signed."""
+
+from __future__ import annotations
+
+import pytest
+
+from filevault.backends import ItemHeader
+from filevault.errors import (
+    BackendError,
+    FilevaultError,
+    NobodyToAskError,
+    TamperedError,
+    WrongPassphraseError,
+)
+from tests.backends.gpghomes import PASSPHRASE, TEXT, Scene
+from tests.backends.gpghomes import scene as scene
+from tests.backends.vaults import Source
+
+HEADER = ItemHeader("credentials", "prod", 1, "")
+
+
+def sign(scene: Scene, *signers: str, folder: str = "", armor: bool = False) -> None:
+    """Sign a .gpg-id with keys named by name or fingerprint."""
+    file = scene.store / folder / ".gpg-id"
+    users = [word for signer in signers for word in ("-u", scene.keys.get(signer, signer))]
+    options = ["--armor"] if armor else []
+    done = scene.home.gpg(*users, *options, "--detach-sign", data=file.read_bytes())
+    (scene.store / folder / ".gpg-id.sig").write_bytes(done.stdout)
+
+
+def refusal(scene: Scene, signing_key: str) -> str:
+    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=signing_key)
+    messages = set()
+    for use in (
+        backend.governing,
+        lambda: backend.governs("prod"),
+        lambda: backend.encrypt(HEADER, TEXT),
+    ):
+        with pytest.raises(TamperedError) as caught:
+            use()
+        messages.add(caught.value.message)
+    assert len(messages) == 1
+    return messages.pop()
+
+
+@pytest.mark.parametrize("armor", [False, True])
+def test_signed_recipients_are_used(scene: Scene, armor: bool) -> None:
+    scene.write_ids("bob")
+    sign(scene, "alice", armor=armor)
+    for key in (scene.keys["alice"], scene.keys["alice"].lower()):
+        backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=key)
+        assert backend.governing()[0].recipients == (scene.keys["bob"],)
+        assert backend.encrypt(HEADER, TEXT)
+
+
+def test_any_of_several_keys_and_any_of_several_signatures_will_do(scene: Scene) -> None:
+    scene.write_ids("bob")
+    sign(scene, "jbob", "alice")
+    keys = f"{scene.keys['bob']}  {scene.keys['alice']}"
+    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=keys).governing()
+
+
+def test_signing_subkey_may_be_named_itself_or_by_its_key(scene: Scene) -> None:
+    alice = scene.keys["alice"]
+    quiet = ("--pinentry-mode", "loopback", "--passphrase", "")
+    scene.home.gpg(*quiet, "--quick-add-key", alice, "ed25519", "sign", "never")
+    subkey = scene.home.fingerprints("Alice Liddell <alice@example.com>")[2]
+    scene.write_ids("bob")
+    sign(scene, f"{subkey}!")
+    for key in (alice, subkey):
+        assert scene.backend(PASSWORD_STORE_SIGNING_KEY=key).governing()
+    sign(scene, f"{alice}!")
+    assert "does not name" in refusal(scene, subkey)
+
+
+def test_unsigned_changed_and_strangers_files_are_refused(scene: Scene) -> None:
+    scene.write_ids("bob")
+    alice = scene.keys["alice"]
+    assert refusal(scene, alice) == "'.gpg-id' is not signed: there is no .gpg-id.sig"
+    sign(scene, "jbob")
+    assert refusal(scene, alice) == (
+        "the signature of '.gpg-id' is not valid: it is by a key that "
+        "PASSWORD_STORE_SIGNING_KEY does not name"
+    )
+    sign(scene, "alice")
+    scene.write_ids("bob", "jbob")
+    assert refusal(scene, alice) == "the signature of '.gpg-id' is not valid: it is bad"
+    (scene.store / ".gpg-id.sig").write_bytes(b"not a signature")
+    assert "is damaged: it is no OpenPGP message" in refusal(scene, alice)
+    (scene.store / ".gpg-id.sig").write_bytes(b"")
+    assert refusal(scene, alice) == "'.gpg-id.sig' is no detached signature"[:0] + (
+        ".gpg-id.sig is no detached signature"
+    )
+
+
+def test_message_that_brings_its_own_text_is_no_signature(scene: Scene) -> None:
+    scene.write_ids("jbob")
+    whole = scene.home.gpg("-u", scene.keys["alice"], "-z", "0", "--sign", data=b"bob\n").stdout
+    (scene.store / ".gpg-id.sig").write_bytes(whole)
+    assert refusal(scene, scene.keys["alice"]) == ".gpg-id.sig is no detached signature"
+
+
+def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: Scene) -> None:
+    scene.write_ids("bob")
+    sign(scene, "jbob")
+    jbob = scene.keys["jbob"]
+    certificate = scene.home.path / "openpgp-revocs.d" / f"{jbob}.rev"
+    old = (scene.store / ".gpg-id").read_bytes()
+    signed = scene.home.gpg(
+        *("--faked-system-time", "20200101T010000", "-u", scene.keys["expired"], "--detach-sign"),
+        data=old,
+    ).stdout
+    kept = (scene.store / ".gpg-id.sig").read_bytes()
+    (scene.store / ".gpg-id.sig").write_bytes(signed)
+    assert "its key has expired" in refusal(scene, scene.keys["expired"])
+    (scene.store / ".gpg-id.sig").write_bytes(kept)
+    assert not certificate.exists()  # the home is a copy of keys alone
+    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=jbob).governing()
+    scene.home.gpg("--delete-secret-and-public-key", jbob)
+    assert "its key is not here" in refusal(scene, jbob)
+
+
+def test_every_file_in_force_must_be_signed(scene: Scene) -> None:
+    scene.write_ids("bob")
+    sign(scene, "alice")
+    scene.write_ids("jbob", folder="team")
+    assert refusal(scene, scene.keys["alice"]) == (
+        "'team/.gpg-id' is not signed: there is no team/.gpg-id.sig"
+    )
+
+
+@pytest.mark.parametrize("value", [" ", "alice@example.com", "0123456789ABCDEF", "A" * 39])
+def test_variable_that_names_no_fingerprint_fails_closed(scene: Scene, value: str) -> None:
+    scene.write_ids("bob")
+    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=value)
+    with pytest.raises(BackendError, match="^PASSWORD_STORE_SIGNING_KEY "):
+        backend.encrypt(HEADER, TEXT)
+
+
+def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: Scene) -> None:
+    """Python takes U+0085 and U+2028 for line ends; gpg writes user ids with them."""
+    alice = scene.keys["alice"]
+    fake = f"[GNUPG:] VALIDSIG {alice} 2026-11-24 1795483671 0 4 0 22 10 00 {alice}"
+    for end in ("Å", "\u0085", "\u2028"):
+        scene.home.make_key(f"x{end}{fake}{end}y")
+    scene.write_ids("jbob")
+    listing = scene.home.gpg("--list-keys", "--with-colons").stdout.decode().split("\n")
+    primaries = [
+        listing[at + 1].split(":")[9]
+        for at, line in enumerate(listing)
+        if line.startswith("pub:") and listing[at + 1].split(":")[9] not in scene.keys.values()
+    ]
+    assert len(primaries) == 3
+    for mallory in primaries:
+        sign(scene, mallory)
+        assert "it is by a key that" in refusal(scene, alice)
+
+
+def test_signature_that_is_made_is_the_one_that_is_wanted(scene: Scene) -> None:
+    scene.write_ids("bob")
+    alice = scene.keys["alice"]
+    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=alice)
+    data = (scene.store / ".gpg-id").read_bytes()
+    signature = backend.sign(data)
+    assert signature
+    (scene.store / ".gpg-id.sig").write_bytes(signature)
+    assert backend.governing()[0].recipients == (scene.keys["bob"],)
+    assert scene.backend().sign(data) is None
+
+
+def test_signing_key_with_passphrase_is_opened_as_any_other(scene: Scene) -> None:
+    locked = scene.keys["locked"]
+    scene.home.kill_agent()
+    with pytest.raises(NobodyToAskError) as caught:
+        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked).sign(b"x\n")
+    assert locked in caught.value.message
+    with pytest.raises(WrongPassphraseError):
+        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=Source(b"no")).sign(b"x\n")
+    made = scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=Source(PASSPHRASE)).sign(
+        b"x\n"
+    )
+    assert made
+
+
+def test_signing_key_that_is_not_here_is_an_error(scene: Scene) -> None:
+    with pytest.raises(FilevaultError) as caught:
+        scene.backend(PASSWORD_STORE_SIGNING_KEY="A" * 40).sign(b"x\n")
+    assert caught.value.exit_status in (5, 7)

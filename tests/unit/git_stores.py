@@ -1,0 +1,92 @@
+"""A store with a repository, and what it takes to look at it with the real git."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from filevault import git as ours
+from filevault.files import Folder
+from tests.conftest import tool
+
+
+class GitStore:
+    """A store at `path`, in the home of a user whom git knows."""
+
+    def __init__(self, path: Path, suffix: str = ".fv", prefix: tuple[str, ...] = ()) -> None:
+        self.path = path
+        self.suffix = suffix
+        self.prefix = prefix
+        self.home = path.parent / "git-home"
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / ".gitconfig").write_text(
+            "[user]\nname = Jon\nemail = jon@example.com\n[init]\ndefaultBranch = main\n"
+            '[protocol "file"]\nallow = always\n'
+        )
+        self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
+        self.pauses: list[float] = []
+        self.notes: list[str] = []
+        path.mkdir(parents=True, exist_ok=True)
+
+    def git(self, *arguments: str, at: Path | None = None, check: bool = True) -> str:
+        done = subprocess.run(
+            [tool("git"), *arguments],
+            cwd=at or self.path,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+        )
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout
+
+    def init(self, below: str = "") -> None:
+        (self.path / below).mkdir(parents=True, exist_ok=True)
+        self.git("init", "--quiet", at=self.path / below)
+
+    def runner(self, **more: str) -> ours.Git:
+        return ours.Git(
+            {**self.environment, **more},
+            self.suffix,
+            self.prefix,
+            sleep=self.pauses.append,
+            note=self.notes.append,
+        )
+
+    def write(self, name: str, data: bytes) -> str:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        return name
+
+    def commit(self, *names: str, subject: str = "a change", **more: str) -> None:
+        with Folder.open(str(self.path)) as store:
+            ours.commit(store, names, subject, self.runner(**more))
+
+    def save(self, name: str, data: bytes) -> None:
+        """Write a file and commit it as a vault does."""
+        self.commit(self.write(name, data), subject=f"save {name}")
+
+    def find(self, *parts: str) -> str | None:
+        with Folder.open(str(self.path)) as store:
+            found = ours.Repository.find(store, parts, self.runner())
+        return None if found is None else found.path
+
+    def history(self, at: Path | None = None) -> list[str]:
+        """Subjects, newest first; empty without any commit."""
+        return self.git("log", "--format=%s", at=at, check=False).splitlines()
+
+    def head(self, name: str, at: Path | None = None) -> bytes:
+        """The bytes of a file in the last commit."""
+        done = subprocess.run(
+            ["git", "cat-file", "blob", f"HEAD:{name}"],
+            cwd=at or self.path,
+            env=self.environment,
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout
+
+    def status(self) -> str:
+        return self.git("status", "--porcelain", "--untracked-files=all")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from filevault import git as ours
+from filevault.errors import NotFoundError
+from filevault.files import Folder
+from tests.unit.git_stores import GitStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> GitStore:
+    return GitStore(tmp_path / "store")
+
+
+def passed(store: GitStore, *arguments: str, **more: str) -> int:
+    with Folder.open(str(store.path)) as folder:
+        return ours.passthrough(folder, arguments, store.runner(**more))
+
+
+def test_init_commits_what_the_store_holds(store: GitStore) -> None:
+    store.write("a.fv", b"one\r\n")
+    store.write(".filevault/vault.json", b"{}")
+    store.write(".fv-0123456789abcdef.tmp", b"a crash left it")
+    assert passed(store, "init", "--quiet") == 0
+    assert store.history() == ["Add current contents of password store."]
+    tracked = store.git("ls-tree", "-r", "--name-only", "HEAD").split()
+    assert tracked == [".filevault/vault.json", "a.fv"]
+    assert store.status() == ""
+    assert "*.fv -text" in (store.path / ".git/info/attributes").read_text()
+
+
+def test_init_of_an_empty_store_commits_nothing(store: GitStore) -> None:
+    assert passed(store, "init", "--quiet") == 0
+    assert store.history() == []
+    store.save("a.fv", b"one")
+    assert store.history() == ["save a.fv"]
+
+
+def test_init_of_what_is_a_repository_already_commits_nothing(store: GitStore) -> None:
+    store.init()
+    store.write("mine", b"x")
+    assert passed(store, "init", "--quiet") == 0
+    assert store.status() == "?? mine\n"
+
+
+def test_init_inside_a_dotfiles_repository_makes_one_of_the_stores_own(tmp_path: Path) -> None:
+    store = GitStore(tmp_path / "dotfiles/store")
+    store.git("init", "--quiet", at=tmp_path / "dotfiles")
+    store.write("a.fv", b"one")
+    assert passed(store, "init", "--quiet") == 0
+    assert store.find() == str(store.path)
+    assert store.history(at=tmp_path / "dotfiles") == []
+
+
+def test_an_init_that_fails_has_gits_status(store: GitStore) -> None:
+    assert passed(store, "init", "--no-such-option") == 129
+    assert not (store.path / ".git").exists()
+
+
+def test_gits_status_is_ours(store: GitStore) -> None:
+    store.init()
+    store.save("a.fv", b"one")
+    assert passed(store, "diff", "--quiet") == 0
+    store.write("a.fv", b"two")
+    assert passed(store, "diff", "--quiet") == 1
+    assert passed(store, "no-such-command") == 1
+    assert passed(store, "rev-parse", "--no-such") == 0
+
+
+def test_a_command_runs_at_the_top_of_the_repository_of_the_items(tmp_path: Path) -> None:
+    store = GitStore(tmp_path / "store", ".gpg", ("aws",))
+    store.init()
+    store.init("aws")
+    assert passed(store, "config", "filevault.was", "here") == 0
+    assert store.git("config", "filevault.was", at=store.path / "aws") == "here\n"
+    assert store.git("config", "--local", "filevault.was", check=False) == ""
+
+
+def test_without_a_repository_the_way_to_one_is_named(tmp_path: Path) -> None:
+    store = GitStore(tmp_path / "dotfiles/store")
+    store.git("init", "--quiet", at=tmp_path / "dotfiles")
+    with pytest.raises(NotFoundError, match="no git repository of its own") as caught:
+        passed(store, "status")
+    assert caught.value.hint == "filevault git init"
+
+
+def test_a_broken_configuration_can_still_be_repaired(store: GitStore) -> None:
+    store.init()
+    with (store.path / ".git/config").open("a") as file:
+        file.write("[broken\n")
+    assert passed(store, "status") == 128
+
+
+def test_git_has_our_input_and_output(store: GitStore) -> None:
+    store.init()
+    script = (
+        "import sys\nfrom filevault import git\nfrom filevault.files import Folder\n"
+        f"ours = git.Git({store.environment!r}, '.fv', sleep=print, note=print)\n"
+        f"with Folder.open({str(store.path)!r}) as store:\n"
+        "    sys.exit(git.passthrough(store, sys.argv[1:], ours))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "hash-object", "--stdin"],
+        input=b"typed\n",
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"ed2e23ca72a0e4bb3c41c7dc5e42ffc5a35ac1ca\n" or len(done.stdout) == 41
+
+
+def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> None:
+    store.init()
+    other = tmp_path / "other"
+    store.git("init", "--quiet", str(other))
+    assert passed(store, "config", "filevault.was", "here", GIT_DIR=str(other / ".git")) == 0
+    assert store.git("config", "filevault.was") == "here\n"
