@@ -149,6 +149,8 @@ class GpgBackend:
             recipients = self._governor(header.name).recipients
             what = _item(header.name)
         _check_usable(recipients, what)
+        if len(plaintext) > openpgp.MAX_TEXT:
+            raise BackendError(f"{what} is longer than an item may be")
         reply = self._gpg.encrypt(plaintext, [recipient.name for recipient in recipients])
         if reply.status != 0 or not reply.count("END_ENCRYPTION") or not reply.output:
             raise ProgramError(f"gpg cannot encrypt {what}: {reply.complaint()}")
@@ -172,10 +174,12 @@ class GpgBackend:
         """
         what = "the session key" if kind == "session-key" else _item(name)
         message = openpgp.parse(data, what)
-        reply = self._unlocked(lambda passphrase: self._gpg.decrypt(message.data, passphrase))
-        if reply.status != 0:
-            self._check_agent(reply, message.key_ids)
-        return gpgstatus.plaintext(reply, what)
+
+        def attempt(passphrase: bytes | None) -> Reply:
+            reply = self._gpg.decrypt(message.data, passphrase)
+            return self._explained(reply, message.key_ids, passphrase)
+
+        return gpgstatus.plaintext(self._unlocked(attempt), what)
 
     def differs(self, name: str, data: bytes) -> bool:
         """Tell whether an item is encrypted to others than those that govern it.
@@ -198,7 +202,8 @@ class GpgBackend:
         what = f"a signature by {keys[0]}"
         reply = self._unlocked(lambda passphrase: self._gpg.sign(data, keys[0], passphrase))
         if reply.status != 0 or not reply.output:
-            self._check_agent(reply, keys[:1])
+            if gpgstatus.NO_AGENT in reply.codes():
+                raise self._no_agent(reply)
             raise gpgstatus.refusal(reply, what) or LockedError(
                 f"{what} cannot be made: {reply.complaint()}"
             )
@@ -229,12 +234,26 @@ class GpgBackend:
             reply = attempt(secret.value)
         return reply
 
-    def _check_agent(self, reply: Reply, key_ids: Sequence[str]) -> None:
-        """Raise ProgramError if an agent that cannot start is why no secret key was found."""
-        if not gpgstatus.no_secret_key(reply) and gpgstatus.NO_AGENT not in reply.codes():
-            return
-        if self._gpg.reaches_agent(key_ids):
-            return
+    def _explained(self, reply: Reply, key_ids: Sequence[str], passphrase: bytes | None) -> Reply:
+        """Find out why no secret key was used, where gpg does not say.
+
+        Either it has none, or it cannot ask its agent (which raises ProgramError), or `quiet`
+        stands in gpg.conf.
+        """
+        if reply.status == 0 or not gpgstatus.no_secret_key(reply):
+            return reply
+        listing = self._gpg.listing("--list-secret-keys", "--", *key_ids)
+        if gpgstatus.NO_AGENT in listing.codes():
+            raise self._no_agent(reply)
+        if not gpgkeys.secret_key_ids(listing) & set(key_ids):
+            return reply
+        if passphrase is not None:
+            return gpgstatus.with_code(reply, gpgstatus.BAD_PASSPHRASE)
+        asked = self._gpg.may_ask
+        code = gpgstatus.NO_PASSPHRASE if asked else gpgstatus.NO_PINENTRY
+        return gpgstatus.with_code(reply, code)
+
+    def _no_agent(self, reply: Reply) -> ProgramError:
         home = self._gpg.home
         if not os.access(home, os.W_OK):
             reason = f"{printable(home)!r} cannot be written to"
@@ -242,7 +261,7 @@ class GpgBackend:
             reason = f"the path {printable(home)!r} is too long for its socket"
         else:
             reason = reply.complaint()
-        raise ProgramError(
+        return ProgramError(
             f"gpg cannot start its agent, which keeps the secret keys: {reason}",
             hint="set GNUPGHOME to a writable folder with a short path; in a container with a "
             "read-only home, copy ~/.gnupg to a tmpfs first",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from filevault.backends.gpgprocess import Gpg
+    from filevault.backends.gpgstatus import Reply
 
 # Short and long key id, version 4 and 5 fingerprint. A final `!` means this subkey and no other.
 _HEX_ID = re.compile(r"(?:0x)?([0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})(!?)")
@@ -107,14 +108,19 @@ class Keyring:
             return ()
         names = [recipient.name.rstrip("!") for recipient in recipients]
         reply = self._gpg.listing("--list-secret-keys", "--", *names)
-        present = {
-            fields[4]
-            for fields in _records(reply.output)
-            if fields[0] in ("sec", "ssb") and fields[14] != "#" and "e" in fields[11]
-        }
+        present = secret_key_ids(reply)
         if reply.status != 0 and not present and gpgstatus.NO_SECRET_KEY not in reply.codes():
             return None
         return tuple(recipient for recipient in recipients if recipient.key_ids & present)
+
+
+def secret_key_ids(listing: Reply) -> set[str]:
+    """Return the ids of encryption keys whose secret part is here or on a card."""
+    return {
+        fields[4]
+        for fields in _records(listing.output)
+        if fields[0] in ("sec", "ssb") and fields[14] != "#" and "e" in fields[11]
+    }
 
 
 def exact(key_ids: Iterable[str], recipients: Sequence[Recipient]) -> bool:

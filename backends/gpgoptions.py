@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # docs/format.md §9: no key of a stranger is fetched, nothing is encrypted to a key of gpg.conf.
+# Never --quiet: gpg then leaves out why a secret key could not be used.
 ALWAYS = (
-    "--quiet",
     "--no-encrypt-to",
     "--compress-algo=none",
     "--no-auto-key-locate",
@@ -49,7 +49,7 @@ def users(text: str) -> tuple[str, ...]:
     """
     if not text.strip():
         return ()
-    words = programs.split(text, VARIABLE)
+    words = [w for w in programs.split(text, VARIABLE) if w not in ("-q", "--quiet")]
     for word in words:
         if _OUTPUT.match(word):
             raise ProgramError(

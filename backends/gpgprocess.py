@@ -12,13 +12,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from filevault import programs
-from filevault.backends import gpgoptions, gpgstatus
+from filevault.backends import gpgoptions
 from filevault.backends.gpgstatus import Reply
+from filevault.backends.openpgp import MAX_FILE, MAX_TEXT
 from filevault.errors import LockedError, ProgramError, StorageError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+
+# Seconds for gpg alone; secret keys and their passphrases cost the agent's time. A packet that is
+# skipped, not written, could be decompressed for minutes.
+_PROCESSOR_TIME = 10
+_OUT_OF_TIME = 24  # SIGXCPU, wherever there are processor limits for other processes
 
 
 class Gpg:
@@ -44,6 +51,9 @@ class Gpg:
         self._gnupg: Any = None
         self._result: Any = None
         self._watch: Any = None
+        self._excess = ""
+        self._size = self._limit = 0
+        self.processor_time = _PROCESSOR_TIME
 
     @property
     def program(self) -> str:
@@ -113,7 +123,8 @@ class Gpg:
         return self._watched(
             lambda gpg: gpg.decrypt(
                 data, passphrase=_text(passphrase), extra_args=self._pinentry(passphrase)
-            )
+            ),
+            limit=MAX_TEXT,
         )
 
     def sign(self, data: bytes, fingerprint: str, passphrase: bytes | None = None) -> Reply:
@@ -121,11 +132,11 @@ class Gpg:
         return self._watched(
             lambda gpg: gpg.sign(
                 data,
-                keyid=fingerprint,
                 detach=True,
                 binary=True,
                 passphrase=_text(passphrase),
-                extra_args=self._pinentry(passphrase),
+                # Not keyid: that is --default-key, which gives way to another where it is missing.
+                extra_args=["--local-user", fingerprint, *self._pinentry(passphrase)],
             )
         )
 
@@ -143,30 +154,26 @@ class Gpg:
                 return self._watched(lambda gpg: gpg.verify_data(file.name, data))
         except OSError as error:
             reason = (error.strerror or "unknown reason").lower()
-            raise StorageError(
-                f"a signature cannot be verified, no temporary file: {reason}"
-            ) from (error)
-
-    def reaches_agent(self, key_ids: Sequence[str]) -> bool:
-        """Tell whether gpg can ask its agent for keys; True if none of them is known at all."""
-        reply = self.listing("--list-secret-keys", "--", *key_ids)
-        return gpgstatus.NO_AGENT not in reply.codes()
+            raise StorageError(f"there is no temporary file to verify with: {reason}") from error
 
     def _pinentry(self, passphrase: bytes | None) -> list[str]:
         """Return the option that keeps a question from hanging where nobody can answer it.
 
         With a passphrase python-gnupg gives its own. The user's PASSWORD_STORE_GPG_OPTS wins.
         """
-        users = any(word.startswith("--pinentry-m") for word in self.options())
-        if passphrase is not None or self._ask or users:
-            return []
-        return ["--pinentry-mode=error"]
+        return [] if passphrase is not None or self.may_ask else ["--pinentry-mode=error"]
 
-    def _watched(self, work: Callable[[Any], object]) -> Reply:
+    @property
+    def may_ask(self) -> bool:
+        """Whether the agent may ask somebody, or the user's own options decide that."""
+        return self._ask or any(word.startswith("--pinentry-m") for word in self.options())
+
+    def _watched(self, work: Callable[[Any], object], limit: int = MAX_FILE) -> Reply:
         """Run one of python-gnupg's methods under the time limit, and take its result apart."""
         if self._gnupg is None:
             self._gnupg = self._start()
         self._result = self._watch = None
+        self._excess, self._size, self._limit = "", 0, limit
         trouble = ""
         try:
             work(self._gnupg)
@@ -185,7 +192,12 @@ class Gpg:
         result = self._result
         if result is None or result.returncode is None:
             raise ProgramError(f"gpg cannot be run: {trouble or 'it left no result'}")
-        return Reply(result.returncode, result.data, result.stderr.encode("latin-1"))
+        if result.returncode == -_OUT_OF_TIME:
+            self._excess = "it takes too long to decrypt"
+        if result.returncode < 0 and not self._excess:
+            raise ProgramError(f"gpg was ended by signal {-result.returncode}")
+        stderr = result.stderr.encode("latin-1")
+        return Reply(result.returncode, result.data, stderr, self._excess)
 
     def _start(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
         import gnupg
@@ -206,14 +218,25 @@ class Gpg:
         def start_watched(arguments: list[str], passphrase: bool = False) -> object:
             process = start(arguments, passphrase)
             self._watch = _Watch(process, self.timeout)
+            self._watch.limit_processor(self.processor_time)
             return process
 
         gpg._open_subprocess = start_watched
+        gpg.on_data = self._check_size
         return gpg
 
     def _new(self, _gpg: object) -> _Result:
-        self._result = _Result()
-        return self._result
+        result = _Result()
+        self._result = result
+        return result
+
+    def _check_size(self, data: bytes) -> bool:
+        """Stop gpg once it has written too much: it would go on decompressing to the end."""
+        self._size += len(data)
+        if self._size > self._limit and not self._excess:
+            self._excess = f"decrypted, it is longer than {MAX_TEXT} bytes"
+            self._watch.kill()
+        return not self._excess
 
 
 class _Watch:
@@ -231,7 +254,18 @@ class _Watch:
     def _expire(self) -> None:
         if self._process.poll() is None:
             self.expired = True
-            self._process.kill()
+            self.kill()
+
+    def limit_processor(self, seconds: int) -> None:
+        """Bound the processor time, where the system can (Linux); waiting costs none."""
+        import resource
+
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (seconds, seconds + 1))
+
+    def kill(self) -> None:
+        """End it now."""
+        self._process.kill()
 
     def end(self) -> None:
         """Leave no process, timer or pipe behind, whatever happened."""
@@ -254,7 +288,7 @@ class _Result:
         self.returncode: int | None = None
 
     def handle_status(self, keyword: str, rest: str) -> None:
-        """Leave it: python-gnupg splits lines where gpg does not."""
+        """Ignore it: python-gnupg splits lines where gpg does not."""
 
 
 def _text(passphrase: bytes | None) -> str | None:

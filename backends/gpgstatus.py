@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from filevault.backends.openpgp import MAX_FILE
 from filevault.errors import (
     DamagedError,
     FilevaultError,
@@ -33,9 +32,10 @@ NO_TERMINAL_HINT = (
 BAD_PASSPHRASE = 11
 NO_SECRET_KEY = 17
 NO_AGENT = 77
+NO_PINENTRY = 85
+NO_PASSPHRASE = 177
 _NOT_SUPPORTED = 60
 _TIMEOUT = 62
-_NO_PINENTRY = 85
 _CANCELLED = frozenset({99, 198})
 _NO_TERMINAL = frozenset({32870, 32774, 32769})  # ENOTTY, ENXIO, EPERM with the system error bit
 _CARD = frozenset(range(108, 115))
@@ -48,6 +48,8 @@ class Reply(Value):
     status: int
     output: bytes
     stderr: bytes
+    excessive: str = ""
+    """Why gpg was stopped before it would have ended, if it was."""
 
     def __repr__(self) -> str:
         return f"Reply(status={self.status}, ...)"
@@ -87,7 +89,7 @@ class Reply(Value):
 
 def wants_passphrase(reply: Reply) -> bool:
     """Tell whether all that was missing is a passphrase that gpg was not to ask for."""
-    return reply.status != 0 and _NO_PINENTRY in reply.codes()
+    return reply.status != 0 and NO_PINENTRY in reply.codes()
 
 
 def rejects_passphrase(reply: Reply) -> bool:
@@ -96,12 +98,14 @@ def rejects_passphrase(reply: Reply) -> bool:
 
 
 def no_secret_key(reply: Reply) -> bool:
-    """Tell whether gpg found no secret key to try, or none could be asked for.
-
-    It has a status for that, NO_SECKEY, but leaves it out where --quiet is given.
-    """
+    """Tell whether gpg tried no secret key, or would not say why none could be used."""
     tried = reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO")
     return bool(reply.count("ENC_TO")) and not tried and not reply.codes() - {NO_AGENT}
+
+
+def with_code(reply: Reply, code: int) -> Reply:
+    """Return a reply to which the reason is added that `quiet` in gpg.conf has swallowed."""
+    return reply._replace(stderr=reply.stderr + b"\n[GNUPG:] ERROR pkdecrypt_failed %d\n" % code)
 
 
 def plaintext(reply: Reply, what: str) -> bytes:
@@ -110,23 +114,10 @@ def plaintext(reply: Reply, what: str) -> bytes:
     Partial plaintext of a damaged file is never returned. Raises DamagedError, TamperedError, or
     what `refusal` says.
     """
-    failed = reply.count("DECRYPTION_FAILED") or not reply.count("DECRYPTION_OKAY")
-    if (
-        reply.status == 0
-        and not failed
-        and reply.count("ENC_TO")
-        and reply.count("GOODMDC")
-        and not reply.count("BADMDC")
-        and reply.count("PLAINTEXT") == 1
-        and len(reply.output) <= MAX_FILE
-    ):
-        return reply.output
-    if not failed:
-        if len(reply.output) >= MAX_FILE:
-            raise TamperedError(f"{what} is refused: decrypted, it is longer than {MAX_FILE} bytes")
-        if reply.count("PLAINTEXT") != 1 or reply.codes("proc_pkt.plaintext"):
-            raise TamperedError(f"{what} is refused: it does not hold exactly one text")
-        raise DamagedError(f"{what} is refused by gpg: {reply.complaint()}")
+    if reply.excessive:
+        raise TamperedError(f"{what} is refused: {reply.excessive}")
+    if reply.count("DECRYPTION_OKAY"):
+        return _verified(reply, what)
     if reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO"):
         raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
     error = refusal(reply, what)
@@ -138,11 +129,24 @@ def plaintext(reply: Reply, what: str) -> bytes:
             hint="gpg --list-secret-keys shows what is here; somebody who can read it can add "
             "your key to the recipients",
         )
-    if reply.codes() & {NO_SECRET_KEY}:
-        raise LockedError(f"the secret key that opens {what} is not where gpg-agent keeps them")
     if reply.count("ENC_TO"):
         raise DamagedError(f"{what} is damaged: no key opens it, {_recipients(reply)} included")
     raise DamagedError(f"{what} cannot be read by gpg: {reply.complaint()}")
+
+
+def _verified(reply: Reply, what: str) -> bytes:
+    """Return the plaintext of a message that was decrypted to its end."""
+    if reply.count("BADMDC") or reply.count("DECRYPTION_FAILED") or not reply.count("GOODMDC"):
+        raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
+    if (
+        reply.count("PLAINTEXT") != 1
+        or reply.count("DECRYPTION_OKAY") != 1
+        or reply.codes("proc_pkt.plaintext")
+    ):
+        raise TamperedError(f"{what} is refused: it does not hold exactly one text")
+    if reply.status != 0 or not reply.count("ENC_TO"):
+        raise DamagedError(f"{what} is refused by gpg: {reply.complaint()}")
+    return reply.output
 
 
 def _recipients(reply: Reply) -> str:
@@ -167,9 +171,11 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
         )
     if codes & _CANCELLED:
         return LockedError(f"the question for the passphrase of {what} was cancelled")
+    if NO_PASSPHRASE in codes:
+        return LockedError(f"gpg-agent did not get the passphrase of {what}")
     if _TIMEOUT in codes:
         return LockedError(f"nobody answered the question for the passphrase of {what}")
-    if _NO_PINENTRY in codes or codes & _NO_TERMINAL:
+    if NO_PINENTRY in codes or codes & _NO_TERMINAL:
         return NobodyToAskError(
             f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",
             hint=NO_TERMINAL_HINT,
@@ -180,4 +186,6 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
         )
     if NO_AGENT in codes:
         return ProgramError("gpg cannot start its agent")
+    if NO_SECRET_KEY in codes:
+        return LockedError(f"the secret key for {what} is not here")
     return None

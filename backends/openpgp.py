@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_FILE = 1 << 20
+MAX_TEXT = MAX_FILE - (64 << 10)
+"""The longest text that is taken for an item's: what is longer would not fit into a file."""
+
 HIDDEN = "0" * 16
 """The key id of a recipient that the writer left out (RFC 4880 §5.1)."""
 

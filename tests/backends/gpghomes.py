@@ -86,6 +86,12 @@ class Home:
             if line.startswith("grp:"):
                 (self.path / "private-keys-v1.d" / f"{line.split(':')[9]}.key").unlink()
 
+    def revoke(self, fingerprint: str) -> None:
+        """Revoke a key that was made in this very home."""
+        certificate = self.path / "openpgp-revocs.d" / f"{fingerprint}.rev"
+        text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
+        self.gpg("--import", data=text.encode())
+
     def kill_agent(self) -> None:
         subprocess.run(
             [tool("gpgconf"), "--kill", "all"], env=self.environment, capture_output=True
@@ -165,9 +171,7 @@ def _base() -> tuple[Home, dict[str, str]]:
         "revoked": home.make_key("Gone <gone@example.com>"),
         "disabled": home.make_key("Off <off@example.com>"),
     }
-    certificate = home.path / "openpgp-revocs.d" / f"{keys['revoked']}.rev"
-    text = certificate.read_text().replace(":-----BEGIN", "-----BEGIN")
-    home.gpg("--import", data=text.encode())
+    home.revoke(keys["revoked"])
     home.gpg("--command-fd", "0", "--edit-key", keys["disabled"], data=b"disable\nsave\n")
     home.kill_agent()
     return home, keys

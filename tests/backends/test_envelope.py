@@ -50,7 +50,9 @@ def seal(header: ItemHeader = HEADER, plaintext: bytes = b"text") -> bytes:
 
 
 def unseal(data: bytes, header: ItemHeader = HEADER) -> bytes:
-    return envelope.open_sealed(KEY, VAULT, KEY_ID, header.kind, header.name, data, "the item")
+    parsed = envelope.parse(data, "the item")
+    envelope.expect(parsed, VAULT, KEY_ID, header.kind, header.name, "the item")
+    return envelope.unseal(KEY, parsed, "the item")
 
 
 @given(header=HEADERS, plaintext=st.binary(max_size=700))
@@ -106,8 +108,9 @@ def test_header_is_the_line_that_the_format_shows() -> None:
 def test_each_mismatch_has_its_own_message(
     vault: str, key_id: str, kind: str, name: str, words: str
 ) -> None:
+    parsed = envelope.parse(seal(), "item 'a'")
     with pytest.raises(TamperedError, match=f"^item 'a' .*{words}") as caught:
-        envelope.open_sealed(KEY, vault, key_id, kind, name, seal(), "item 'a'")
+        envelope.expect(parsed, vault, key_id, kind, name, "item 'a'")
     assert caught.value.hint
 
 

@@ -16,7 +16,6 @@ from filevault.errors import (
     StorageError,
 )
 from tests.backends.gpghomes import TEXT
-from tests.backends.gpghomes import scene as scene
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,7 @@ def readers(scene: Scene, data: bytes) -> set[str]:
     """Names of the keys that a message names, told by gpg."""
     said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
     ids = [line.split()[2] for line in said.splitlines() if " ENC_TO " in line]
-    found = set()
+    found: set[str] = set()
     for key_id in ids:
         listing = scene.home.gpg("--list-keys", "--with-colons", key_id).stdout.decode()
         fingerprint = next(x for x in listing.splitlines() if x.startswith("fpr:")).split(":")[9]
@@ -179,6 +178,13 @@ def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: Scene) -> None:
     assert data[0] & 0x80
     assert len(data) > len(text)
     assert backend.decrypt("credentials", "prod", data) == text
+
+
+def test_group_named_like_a_fingerprint_does_not_divert_what_was_resolved(scene: Scene) -> None:
+    keys = scene.keys
+    (scene.home.path / "gpg.conf").write_text(f"group {keys['alice']}={keys['bob']}\n")
+    scene.write_ids("alice@example.com")
+    assert readers(scene, scene.backend().encrypt(header(), TEXT)) == {"alice"}
 
 
 def test_hidden_reader_that_gpg_conf_slips_in_is_noticed(scene: Scene) -> None:
@@ -372,12 +378,12 @@ def test_missing_home_of_gpg_is_named(scene: Scene, tmp_path: Path) -> None:
     scene.write_ids("alice")
     data = scene.home.encrypt(TEXT, scene.keys["alice"])
     missing = str(tmp_path / "missing")
-    for variables in ({"GNUPGHOME": missing}, {"GNUPGHOME": "", "HOME": missing}):
-        backend = scene.backend(**variables)
-        for use in (backend.governing, lambda: backend.decrypt("credentials", "prod", data)):
-            with pytest.raises(ProgramError) as caught:
-                use()
-            assert caught.value.message.startswith(f"gpg has no keys: its folder '{missing}")
+    for named, home in ((missing, str(tmp_path)), ("", missing)):
+        backend = scene.backend(GNUPGHOME=named, HOME=home)
+        with pytest.raises(ProgramError, match="gpg has no keys: its folder '.*missing"):
+            backend.governing()
+        with pytest.raises(ProgramError, match="gpg has no keys: its folder '.*missing"):
+            backend.decrypt("credentials", "prod", data)
     assert not (tmp_path / "missing").exists()
 
 

@@ -22,7 +22,6 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from tests.backends.gpghomes import PASSPHRASE, TEXT
-from tests.backends.gpghomes import scene as scene
 from tests.backends.vaults import Source, keyfile
 from tests.conftest import tool
 
@@ -202,6 +201,25 @@ def test_what_pinentry_answers_is_told(
     assert caught.value.exit_status == 5
 
 
+@pytest.mark.parametrize(
+    ("terminal", "kind", "message"),
+    [
+        (False, NobodyToAskError, "has no way to ask for it"),
+        (True, LockedError, "gpg-agent did not get the passphrase of item 'prod'"),
+    ],
+)
+def test_reason_is_told_where_gpg_conf_silences_it(
+    scene: Scene, locked: bytes, terminal: bool, kind: type[FilevaultError], message: str
+) -> None:
+    use_pinentry(scene, "echo ERR 83886179 cancelled")
+    (scene.home.path / "gpg.conf").write_text("quiet\n")
+    with pytest.raises(kind, match=message):
+        read(scene.backend(terminal=terminal), locked)
+    with pytest.raises(WrongPassphraseError):
+        read(scene.backend(passphrase=Source(b"wrong")), locked)
+    assert read(scene.backend(passphrase=Source(PASSPHRASE)), locked) == TEXT
+
+
 def test_missing_pinentry_is_told(scene: Scene, locked: bytes) -> None:
     scene.home.configure_agent("pinentry-program /nonexistent/pinentry")
     with pytest.raises(NobodyToAskError, match="has no way to ask"):
@@ -283,9 +301,11 @@ def test_read_only_home_of_gpg_is_explained_and_still_encrypts(
     if subprocess.run([unshare, "-m", "sh", "-c", mounted], capture_output=True).returncode != 0:
         pytest.skip("nobody may mount here")
     done = subprocess.run(
-        [unshare, "-m", "sh", "-c", f'{mounted} && exec "$@"', "sh"]
-        + [sys.executable, "-c", READ_ONLY, home, scene.store, tmp_path / "item"]
-        + [os.environ["PATH"]],
+        [
+            *(unshare, "-m", "sh", "-c", f'{mounted} && exec "$@"', "sh"),
+            *(sys.executable, "-c", READ_ONLY, str(home), str(scene.store)),
+            *(str(tmp_path / "item"), os.environ["PATH"]),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

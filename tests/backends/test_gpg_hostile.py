@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import time
 import zlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.errors import DamagedError, FilevaultError, LockedError, TamperedError
+from filevault.errors import DamagedError, IntegrityError, LockedError, TamperedError
 from tests.backends.gpghomes import TEXT
-from tests.backends.gpghomes import scene as scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from tests.backends.gpghomes import Scene
 
 SECOND = 1.0
+
+
+def refused(scene: Scene, data: bytes) -> TamperedError:
+    """Return the refusal, which must come within a second; a busy machine may try thrice."""
+    scene.home.gpg("--list-secret-keys")  # the agent's start is not what is timed
+    took = []
+    for _ in range(3):
+        begun = time.monotonic()
+        with pytest.raises(TamperedError) as caught:
+            scene.backend().decrypt("credentials", "prod", data)
+        took.append(time.monotonic() - begun)
+        if took[-1] < SECOND:
+            break
+    assert min(took) < SECOND
+    return caught.value
 
 
 def packet(tag: int, body: bytes) -> bytes:
@@ -36,6 +51,17 @@ def compressed(data: bytes, algorithm: int) -> bytes:
     return packet(8, bytes([algorithm]) + engine.compress(data) + engine.flush())
 
 
+def bomb(algorithm: int, tag: int = 11) -> bytes:
+    """Four gigabytes of zeros in one packet, compressed twice."""
+    mebibytes = 4095
+    head = bytes([0xC0 | tag]) + b"\xff" + (mebibytes << 20).to_bytes(4, "big")
+    head += b"b\x00\x00\x00\x00\x00" if tag == 11 else b""
+    engine = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = engine.compress(head) + engine.flush(zlib.Z_FULL_FLUSH)
+    block = engine.compress(bytes(1 << 20)) + engine.flush(zlib.Z_FULL_FLUSH)
+    return compressed(packet(8, b"\x01" + first + block * mebibytes + engine.flush()), algorithm)
+
+
 def wrap(scene: Scene, packets: bytes) -> bytes:
     """Encrypt packets as they are, instead of a text."""
     return scene.home.encrypt(packets, scene.keys["alice"], options=["--no-literal", "-z", "0"])
@@ -46,7 +72,7 @@ def unencrypted(_scene: Scene) -> bytes:
 
 
 def unencrypted_bomb(_scene: Scene) -> bytes:
-    return compressed(literal(bytes(256 << 20)), 3)
+    return bomb(1)
 
 
 def signed_only(scene: Scene) -> bytes:
@@ -102,6 +128,7 @@ def nested(scene: Scene) -> bytes:
         (appended_text, "something follows the encrypted message"),
         (two_texts, "it does not hold exactly one text"),
         (no_text, "it does not hold exactly one text"),
+        (nested, "it does not hold exactly one text"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -109,38 +136,30 @@ def test_message_that_is_not_one_encrypted_text_is_refused_quickly(
     scene: Scene, craft: Callable[[Scene], bytes], message: str
 ) -> None:
     data = craft(scene)
-    scene.home.gpg("--list-secret-keys")  # the agent's start is not what is timed
-    begun = time.monotonic()
-    with pytest.raises(TamperedError) as caught:
-        scene.backend().decrypt("credentials", "prod", data)
-    assert time.monotonic() - begun < SECOND
-    assert caught.value.message == f"item 'prod' is refused: {message}"
-    assert caught.value.exit_status == 6
+    error = refused(scene, data)
+    assert error.message == f"item 'prod' is refused: {message}"
+    assert error.exit_status == 6
 
 
-@pytest.mark.parametrize("craft", [clear_signed, nested], ids=["clear_signed", "nested"])
-def test_other_odd_messages_give_no_plaintext(
-    scene: Scene, craft: Callable[[Scene], bytes]
-) -> None:
-    with pytest.raises(FilevaultError) as caught:
-        scene.backend().decrypt("credentials", "prod", craft(scene))
-    assert caught.value.exit_status == 6
+def test_clear_text_with_a_signature_is_no_item(scene: Scene) -> None:
+    with pytest.raises(DamagedError):
+        scene.backend().decrypt("credentials", "prod", clear_signed(scene))
 
 
 @pytest.mark.parametrize("algorithm", [1, 2, 3])
 def test_compression_bomb_is_refused_quickly(scene: Scene, algorithm: int) -> None:
-    bomb = compressed(literal(bytes(512 << 20 if algorithm == 3 else 64 << 20)), algorithm)
-    if algorithm == 3:
-        bomb = compressed(bomb, 3)
-    data = wrap(scene, bomb)
+    data = wrap(scene, bomb(algorithm))
     assert len(data) < 1 << 20
-    begun = time.monotonic()
-    with pytest.raises(TamperedError) as caught:
-        scene.backend().decrypt("credentials", "prod", data)
-    assert time.monotonic() - begun < SECOND
-    assert (
-        caught.value.message == "item 'prod' is refused: decrypted, it is longer than 1048576 bytes"
-    )
+    message = "item 'prod' is refused: decrypted, it is longer than 983040 bytes"
+    assert refused(scene, data).message == message
+
+
+def test_message_that_costs_time_without_a_text_is_given_up(scene: Scene) -> None:
+    data = wrap(scene, bomb(1, tag=60))
+    backend = scene.backend()
+    backend._gpg.processor_time = 1
+    with pytest.raises(TamperedError, match="it takes too long to decrypt"):
+        backend.decrypt("credentials", "prod", data)
 
 
 def test_file_over_a_mebibyte_is_refused_unread(scene: Scene) -> None:
@@ -158,7 +177,7 @@ def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: Scene) -> None
         with pytest.raises(DamagedError):
             backend.decrypt("credentials", "prod", data[:length])
     # Cut inside and given a whole frame again: only the integrity check can tell.
-    start = data.index(b"\xd2")
+    start = 2 + data[1]
     body = data[-300:]
     whole = data[:start] + packet(18, b"\x01" + body)
     with pytest.raises(DamagedError, match="its content is not what was encrypted"):
@@ -172,13 +191,11 @@ def test_flipped_bits_give_no_other_plaintext(scene: Scene) -> None:
     for where in range(0, len(data), 5):
         changed = bytearray(data)
         changed[where] ^= 1 << where % 8
-        try:
-            # Some bits, such as a length that is spelt twice, mean nothing.
+        # Some bits, such as a length that is spelt twice, mean nothing. With those of the key id
+        # changed the item looks like somebody else's.
+        errors = (IntegrityError, LockedError) if 2 < where < 12 else (IntegrityError,)
+        with contextlib.suppress(*errors):
             assert backend.decrypt("credentials", "prod", bytes(changed)) == TEXT
-        except LockedError:
-            assert 2 < where < 12  # the key id: the item looks like somebody else's
-        except FilevaultError as error:
-            assert error.exit_status == 6
 
 
 def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: Scene) -> None:
@@ -191,13 +208,9 @@ def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: Scene) -> None:
 
 
 def test_message_without_integrity_check_is_refused(scene: Scene) -> None:
-    data = scene.home.encrypt(
-        TEXT, scene.keys["alice"], options=["--rfc2440", "--cipher-algo", "CAST5"]
-    )
-    start = data.index(b"\xd2")
-    old = data[:start] + packet(9, data[start + 3 :])
+    data = scene.home.encrypt(TEXT, scene.keys["alice"], options=["--rfc2440"])
     with pytest.raises(TamperedError, match="its encryption has no integrity check"):
-        scene.backend().decrypt("credentials", "prod", old)
+        scene.backend().decrypt("credentials", "prod", data)
 
 
 def test_error_about_a_crafted_name_is_one_clean_line(scene: Scene) -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from filevault.backends import openpgp
 from filevault.errors import DamagedError, IntegrityError, TamperedError
 from tests.backends.gpghomes import TEXT
-from tests.backends.gpghomes import scene as scene
 
 if TYPE_CHECKING:
     from tests.backends.gpghomes import Scene

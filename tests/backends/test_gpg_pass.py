@@ -8,7 +8,6 @@ import pytest
 
 from filevault.backends import ItemHeader, gpgid
 from tests.backends.gpghomes import TEXT
-from tests.backends.gpghomes import scene as scene
 
 if TYPE_CHECKING:
     from tests.backends.gpghomes import Scene
@@ -22,8 +21,8 @@ TEXTS = [
 ]
 
 
-def write(scene: Scene, name: str, text: bytes, **variables: str) -> bytes:
-    data = scene.backend(**variables).encrypt(ItemHeader("credentials", name, 1, ""), text)
+def write(scene: Scene, name: str, text: bytes) -> bytes:
+    data = scene.backend().encrypt(ItemHeader("credentials", name, 1, ""), text)
     path = scene.store / f"{name}.gpg"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

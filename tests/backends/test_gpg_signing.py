@@ -7,13 +7,12 @@ import pytest
 from filevault.backends import ItemHeader
 from filevault.errors import (
     BackendError,
-    FilevaultError,
+    LockedError,
     NobodyToAskError,
     TamperedError,
     WrongPassphraseError,
 )
 from tests.backends.gpghomes import PASSPHRASE, TEXT, Scene
-from tests.backends.gpghomes import scene as scene
 from tests.backends.vaults import Source
 
 HEADER = ItemHeader("credentials", "prod", 1, "")
@@ -88,9 +87,7 @@ def test_unsigned_changed_and_strangers_files_are_refused(scene: Scene) -> None:
     (scene.store / ".gpg-id.sig").write_bytes(b"not a signature")
     assert "is damaged: it is no OpenPGP message" in refusal(scene, alice)
     (scene.store / ".gpg-id.sig").write_bytes(b"")
-    assert refusal(scene, alice) == "'.gpg-id.sig' is no detached signature"[:0] + (
-        ".gpg-id.sig is no detached signature"
-    )
+    assert refusal(scene, alice) == ".gpg-id.sig is no detached signature"
 
 
 def test_message_that_brings_its_own_text_is_no_signature(scene: Scene) -> None:
@@ -102,22 +99,19 @@ def test_message_that_brings_its_own_text_is_no_signature(scene: Scene) -> None:
 
 def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: Scene) -> None:
     scene.write_ids("bob")
-    sign(scene, "jbob")
-    jbob = scene.keys["jbob"]
-    certificate = scene.home.path / "openpgp-revocs.d" / f"{jbob}.rev"
-    old = (scene.store / ".gpg-id").read_bytes()
-    signed = scene.home.gpg(
-        *("--faked-system-time", "20200101T010000", "-u", scene.keys["expired"], "--detach-sign"),
-        data=old,
-    ).stdout
-    kept = (scene.store / ".gpg-id.sig").read_bytes()
-    (scene.store / ".gpg-id.sig").write_bytes(signed)
-    assert "its key has expired" in refusal(scene, scene.keys["expired"])
-    (scene.store / ".gpg-id.sig").write_bytes(kept)
-    assert not certificate.exists()  # the home is a copy of keys alone
-    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=jbob).governing()
-    scene.home.gpg("--delete-secret-and-public-key", jbob)
-    assert "its key is not here" in refusal(scene, jbob)
+    signer = scene.home.make_key("Signer <signer@example.com>")
+    sign(scene, signer)
+    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=signer).governing()
+    scene.home.revoke(signer)
+    assert "its key is revoked" in refusal(scene, signer)
+    scene.home.gpg("--delete-secret-and-public-key", signer)
+    assert "its key is not here" in refusal(scene, signer)
+    expired = scene.keys["expired"]
+    past = ("--faked-system-time", "20200101T010000")
+    text = (scene.store / ".gpg-id").read_bytes()
+    signature = scene.home.gpg(*past, "-u", expired, "--detach-sign", data=text).stdout
+    (scene.store / ".gpg-id.sig").write_bytes(signature)
+    assert "its key has expired" in refusal(scene, expired)
 
 
 def test_every_file_in_force_must_be_signed(scene: Scene) -> None:
@@ -182,7 +176,6 @@ def test_signing_key_with_passphrase_is_opened_as_any_other(scene: Scene) -> Non
     assert made
 
 
-def test_signing_key_that_is_not_here_is_an_error(scene: Scene) -> None:
-    with pytest.raises(FilevaultError) as caught:
+def test_signing_key_that_is_not_here_gives_way_to_no_other(scene: Scene) -> None:
+    with pytest.raises(LockedError, match="the secret key for a signature by A{40} is not here"):
         scene.backend(PASSWORD_STORE_SIGNING_KEY="A" * 40).sign(b"x\n")
-    assert caught.value.exit_status in (5, 7)

@@ -67,15 +67,10 @@ def test_envelope_is_judged_as_its_vector_says(name: str) -> None:
     head, body = read(name)
 
     def opened() -> bytes:
-        return envelope.open_sealed(
-            bytes.fromhex(head["key"]),
-            head["vault"],
-            head["key-id"],
-            head["kind"],
-            head["name"],
-            body,
-            "the item",
-        )
+        parsed = envelope.parse(body, "the item")
+        wanted = (head["vault"], head["key-id"], head["kind"], head["name"])
+        envelope.expect(parsed, *wanted, "the item")
+        return envelope.unseal(bytes.fromhex(head["key"]), parsed, "the item")
 
     if head["expect"] == "ok":
         assert opened() == bytes.fromhex(head.get("plaintext", ""))
