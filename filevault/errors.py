@@ -21,6 +21,8 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ RollbackError             6   older than what this machine saw (under --strict)
 ├─ BackendError                 7
 │  ├─ StorageError              7   the file system refused
+│  │  ├─ NoLocksError           7   the file system has no such lock
+│  │  └─ UnsyncedError          7   in place, but a power cut may undo it
 │  └─ ProgramError              7   a program missing, failing or too slow
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
@@ -142,6 +144,14 @@ class BackendError(FilevaultError):
 
 class StorageError(BackendError):
     """The file system refused: full, read-only, no permission, a link where none may be."""
+
+
+class NoLocksError(StorageError):
+    """The file system cannot lock this; another place may have to serve."""
+
+
+class UnsyncedError(StorageError):
+    """The change is in place, but the file system would not promise that it lasts."""
 
 
 class ProgramError(BackendError):

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
-import time
 from typing import TYPE_CHECKING, Self
 
-from filevault.errors import LockedError, StorageError
+from filevault.errors import StorageError, UnsyncedError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from types import TracebackType
 
 _TEMPORARY = (".fv-", ".tmp")
 _TEMPORARY_AGE = 3600
-_LOCK_PATIENCE = 60.0
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,9 +43,13 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     )
 
 
-def _fill(fd: int, data: bytes, mode: int) -> None:
-    """Write, sync and close a new file."""
+def _fill(fd: int, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Write, sync and close a new file; its owner and group are set where we may."""
     try:
+        if owner is not None:
+            for user, group in ((owner[0], -1), (-1, owner[1])):
+                with contextlib.suppress(OSError):
+                    os.fchown(fd, user, group)
         os.fchmod(fd, mode)
         view = memoryview(data)
         while view:
@@ -159,9 +159,9 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 _make_private(name, self.fd)
                 _sync_folder(self.fd)
-        except OSError as error:
+            return self.child(name)
+        except OSError as error:  # also where somebody deleted it at once, empty as it is
             raise storage_error(error, "create", self.join(name)) from error
-        return self.child(name)
 
     def _refusal(self, error: OSError, action: str, name: str) -> StorageError:
         """A link shows as ELOOP, or as ENOTDIR where a directory was asked for: name it."""
@@ -174,11 +174,11 @@ class Folder:
                     )
         return storage_error(error, action, self.join(name))
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int, *, ours: bool = False) -> bytes:
         """Return the bytes of a regular file; longer than `limit` returns `limit` + 1 bytes.
 
         Raises:
-            FileNotFoundError: if it does not exist.
+            FileNotFoundError: if it does not exist or, with `ours`, is another user's.
             StorageError: if it is a link, no regular file, or cannot be read.
         """
         try:
@@ -188,9 +188,14 @@ class Folder:
         except OSError as error:
             raise self._refusal(error, "read", name) from error
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            info = os.fstat(fd)
+            if ours and info.st_uid != os.geteuid():
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+            if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
             return read_all(fd, limit)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise storage_error(error, "read", self.join(name)) from error
         finally:
@@ -218,6 +223,13 @@ class Folder:
             if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
                 raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
+    def refuse_other(self, name: str) -> None:
+        """Raise StorageError, which names it, if an entry is there and no regular file."""
+        self.refuse_link(name)
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+                raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
+
     def is_file(self, name: str) -> bool:
         """Tell whether a regular file (no link) of that name exists."""
         try:
@@ -233,18 +245,27 @@ class Folder:
         except OSError as error:
             raise storage_error(error, "read", self.path) from error
 
-    def write(self, name: str, data: bytes, mode: int = 0o600) -> None:
+    def write(
+        self,
+        name: str,
+        data: bytes,
+        mode: int = 0o600,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
-        Temporary file in the same folder, fsync, rename, fsync of the folder. Raises
-        StorageError; the temporary file is gone then, and the old bytes stand unless the
-        message says that only the last step failed.
+        Temporary file in the same folder, fsync, rename, fsync of the folder. `owner` is the
+        user and group to give it to, as far as we may.
+
+        Raises:
+            UnsyncedError: if only the last step failed: the new bytes are in place.
+            StorageError: for anything else; the old bytes stand.
         """
         temporary = f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
         try:
             fd = os.open(temporary, _NEW, mode, dir_fd=self.fd)
             try:
-                _fill(fd, data, mode)
+                _fill(fd, data, mode, owner)
                 os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -252,6 +273,7 @@ class Folder:
                 raise
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
+        self.sweep()
         self._make_last(name, "written")
 
     def create(self, name: str, data: bytes) -> None:
@@ -276,7 +298,10 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete a file and make that last.
 
-        Raises FileNotFoundError if it does not exist, StorageError if it cannot be deleted.
+        Raises:
+            FileNotFoundError: if it does not exist.
+            UnsyncedError: if it is deleted, but may come back after a power cut.
+            StorageError: if it cannot be deleted.
         """
         try:
             os.unlink(name, dir_fd=self.fd)
@@ -291,8 +316,9 @@ class Folder:
             _sync_folder(self.fd)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
-            raise StorageError(
-                f"{printable(self.join(name))!r} is {done}, but that may not last: {reason}",
+            raise UnsyncedError(
+                f"{printable(self.join(name))!r} is {done}, but may not survive a power cut: "
+                f"{reason}",
                 hint="look after the disk, then check with filevault list",
             ) from error
 
@@ -306,92 +332,19 @@ class Folder:
             _sync_folder(self.fd)
         return True
 
-    def sweep(self, now: float) -> None:
-        """Delete temporary files of ours that a crash left more than an hour ago."""
-        for entry in self.entries():
-            if entry.name.startswith(_TEMPORARY[0]) and entry.name.endswith(_TEMPORARY[1]):
-                with contextlib.suppress(OSError):
+    def sweep(self) -> None:
+        """Delete temporary files of ours that a crash left more than an hour ago; never fails.
+
+        Call it after an entry came or went: the folder's own time is then what the file system
+        takes for now. Our clock could be another one, and take a running writer's file away.
+        """
+        with contextlib.suppress(OSError), os.scandir(self.fd) as entries:
+            old = os.fstat(self.fd).st_mtime - _TEMPORARY_AGE
+            for entry in entries:
+                if entry.name.startswith(_TEMPORARY[0]) and entry.name.endswith(_TEMPORARY[1]):
                     info = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(info.st_mode) and info.st_mtime < now - _TEMPORARY_AGE:
+                    if stat.S_ISREG(info.st_mode) and info.st_mtime < old:
                         os.unlink(entry.name, dir_fd=self.fd)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold `flock` on the directory itself: writers wait for each other, readers never.
-
-        Nothing is created for it. Raises StorageError where the file system cannot lock a
-        directory, LockedError if another writer holds it for a minute.
-        """
-        deadline = time.monotonic() + _LOCK_PATIENCE
-        while True:
-            try:
-                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > deadline:
-                    raise LockedError(
-                        f"another process has been writing to {printable(self.path)!r} for a "
-                        "minute",
-                        hint="wait for it to end, or look for a filevault that hangs",
-                    ) from error
-                time.sleep(0.01)
-            except OSError as error:
-                raise storage_error(error, "lock", self.path) from error
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # what was to be done is done
-                fcntl.flock(self.fd, fcntl.LOCK_UN)
-
-    @contextlib.contextmanager
-    def key_lock(self, name: str, pause: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold an exclusive lock on a small file that exists only while somebody wants it.
-
-        `pause` is called each time it is found taken, and gives up by raising; without it, this
-        waits as long as it takes.
-        """
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        while True:
-            try:
-                fd = os.open(name, flags, 0o600, dir_fd=self.fd)
-            except OSError as error:
-                raise storage_error(error, "lock", self.join(name)) from error
-            try:
-                _lock(fd, pause)
-                try:
-                    current = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
-                except FileNotFoundError:
-                    current = None
-                if current is not None and os.path.samestat(current, os.fstat(fd)):
-                    break
-            except BaseException as error:
-                _close_empty(fd)
-                if isinstance(error, OSError):
-                    raise storage_error(error, "lock", self.join(name)) from error
-                raise
-            _close_empty(fd)  # its holder deleted it while we waited: begin again
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=self.fd)
-            _close_empty(fd)
-
-
-def _lock(fd: int, pause: Callable[[], None] | None) -> None:
-    while pause is not None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pause()
-        else:
-            return
-    fcntl.flock(fd, fcntl.LOCK_EX)
-
-
-def _close_empty(fd: int) -> None:
-    with contextlib.suppress(OSError):  # nothing was written, so nothing can be lost
-        os.close(fd)
 
 
 def _make_private(path: str, dir_fd: int | None = None) -> None:

@@ -23,6 +23,8 @@ _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_LIMIT = 1 << 20
 _COMPLAINT_LINES = 20
 _COMPLAINT_LENGTH = 5000  # a path may be 4096 bytes long
+_COMPLAINT_LIMIT = 4 * _COMPLAINT_LINES * _COMPLAINT_LENGTH  # bytes of UTF-8
+_CHUNK = 64 << 10
 _GRACE = 2.0  # seconds between the request to end and the kill
 
 
@@ -124,9 +126,7 @@ def run(
             umask=umask,
         ) as process:
             try:
-                output, complaint = process.communicate(
-                    input=stdin if tty is None else None, timeout=timeout
-                )
+                output, complaint = _converse(process, stdin or b"", timeout, origin)
             except subprocess.TimeoutExpired as error:
                 _end(process)
                 raise ProgramError(
@@ -140,11 +140,55 @@ def run(
     finally:
         if tty is not None:
             os.close(tty)
-    if len(output) > _OUTPUT_LIMIT:
-        raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
-    said = (complaint or b"").decode("utf-8", "replace").strip().split("\n")[-_COMPLAINT_LINES:]
+    said = complaint.decode("utf-8", "replace").strip().split("\n")[-_COMPLAINT_LINES:]
     lines = tuple(printable(line.strip("\r"), _COMPLAINT_LENGTH) for line in said)
     return Result(process.returncode, output, printable(said[-1], 200), lines if said[-1] else ())
+
+
+def _converse(
+    process: Popen[bytes], stdin: bytes, timeout: float, origin: str
+) -> tuple[bytes, bytes]:
+    """Feed a program and read what it prints, no more than we would keep, until it ends.
+
+    Raises TimeoutExpired, and ProgramError as soon as it has printed too much.
+    """
+    import selectors
+    import subprocess
+    import time
+
+    deadline = time.monotonic() + timeout
+    output, complaint = bytearray(), bytearray()
+    left = memoryview(stdin)
+    with selectors.DefaultSelector() as streams:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                event = selectors.EVENT_WRITE if stream is process.stdin else selectors.EVENT_READ
+                streams.register(stream, event)
+        while streams.get_map():
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(process.args, timeout)
+            for key, _ in streams.select(max(0.0, deadline - time.monotonic())):
+                try:
+                    if key.fileobj is process.stdin:
+                        left = left[os.write(key.fd, left) :]
+                        ended = not left
+                    else:
+                        part = os.read(key.fd, _CHUNK)
+                        (output if key.fileobj is process.stdout else complaint).extend(part)
+                        ended = not part
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:
+                    ended = True  # it does not want to hear the rest
+                if ended:
+                    streams.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+            if len(output) > _OUTPUT_LIMIT:
+                raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
+            del complaint[:-_COMPLAINT_LIMIT]
+    process.wait(max(0.0, deadline - time.monotonic()))
+    return bytes(output), bytes(complaint)
 
 
 def attach(

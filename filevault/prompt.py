@@ -6,10 +6,14 @@ results. Where there is no terminal, `Nobody` answers every question with an err
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from filevault.errors import InterruptedByUserError, NobodyToAskError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _ANSWER_LIMIT = 4096
 
@@ -79,7 +83,11 @@ class Terminal:
         return answer.decode("utf-8", "surrogateescape").strip()
 
     def hidden(self, question: str) -> bytes:
-        """Ask with echo off; the terminal's state is restored whatever happens."""
+        """Ask with echo off; the terminal's state is restored whatever happens.
+
+        That includes signals that end or stop us: they act as they would without us, once the
+        terminal is restored. Continued, we ask again.
+        """
         import termios
 
         fd = self._open()
@@ -87,13 +95,22 @@ class Terminal:
             before = termios.tcgetattr(fd)
             silent = termios.tcgetattr(fd)
             silent[3] &= ~(termios.ECHO | termios.ECHONL)
-            termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
-            try:
+
+            def show() -> None:
+                with contextlib.suppress(OSError, termios.error):  # it may have hung up
+                    termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+                    _write(fd, "\n")
+
+            def hide() -> None:
+                termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
                 _write(fd, question)
-                return _read_line(fd)
-            finally:
-                termios.tcsetattr(fd, termios.TCSAFLUSH, before)
-                _write(fd, "\n")
+
+            with _handling_signals(show, hide):
+                try:
+                    hide()
+                    return _read_line(fd)
+                finally:
+                    show()
         except termios.error as error:
             raise NobodyToAskError(
                 f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
@@ -107,6 +124,31 @@ class Terminal:
             return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:
             raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+
+
+@contextlib.contextmanager
+def _handling_signals(leave: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
+    """Call `leave` before a signal ends or stops us, and `resume` when we are continued."""
+    import signal
+
+    def handle(number: int, _frame: object) -> None:
+        leave()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        # Only a stop leads here, after its end.
+        signal.signal(number, handle)
+        resume()
+
+    before = {}
+    try:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1), a shell's job control
+                with contextlib.suppress(ValueError):  # only the main thread may do this
+                    before[number] = signal.signal(number, handle)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _write(fd: int, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
 from filevault.printable import printable
 from filevault.times import parse_duration
-from filevault.userfiles import read_config
+from filevault.userfiles import home_of_user, read_config
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -117,18 +117,25 @@ class Settings:
 
     @property
     def home(self) -> str:
-        """The user's home directory: `$HOME`, else what the password database says."""
+        """The user's home directory: `$HOME`, else what the password database says.
+
+        Without a slash at its end, except for `/` itself. Raises ConfigError if neither names an
+        absolute path.
+        """
         if self._home is None:
             home = self.get("HOME")
             if home is None or not home.startswith("/"):
-                home = os.path.expanduser("~")
-            self._home = home
+                home = home_of_user()
+            self._home = home.rstrip("/") or "/"
         return self._home
+
+    def _at_home(self, path: str) -> str:
+        return f"{self.home.rstrip('/')}/{path}"
 
     def _xdg(self, variable: str, default: str) -> str:
         # XDG Base Directory Specification: relative values are invalid and ignored.
         value = self.get(variable)
-        return value if value and value.startswith("/") else f"{self.home}/{default}"
+        return value if value and value.startswith("/") else self._at_home(default)
 
     @property
     def config_path(self) -> str:
@@ -150,13 +157,15 @@ class Settings:
         """`$AWS_CONFIG_FILE`, else `~/.aws/config`."""
         value = self.get("AWS_CONFIG_FILE")
         if value is None:
-            return f"{self.home}/.aws/config"
+            return self._at_home(".aws/config")
         return self.expand(os.path.expandvars(value))
 
     def expand(self, path: str) -> str:
         """Return `path` with a leading `~` replaced by the home directory."""
-        if path == "~" or path.startswith("~/"):
-            return self.home + path[1:]
+        if path == "~":
+            return self.home
+        if path.startswith("~/"):
+            return self._at_home(path[2:])
         return os.path.expanduser(path)
 
     # config.toml
@@ -178,7 +187,7 @@ class Settings:
     def vault(self) -> Choice | None:
         """`--vault` or `FILEVAULT_DIR`."""
         if self.options.vault:
-            return Choice(self.options.vault, "--vault", explicit=True)
+            return Choice(self.expand(self.options.vault), "--vault", explicit=True)
         value = self.get("FILEVAULT_DIR")
         return Choice(self.expand(value), "FILEVAULT_DIR", explicit=True) if value else None
 
@@ -252,7 +261,8 @@ class Settings:
                     return value
                 if origin == "AWS_VAULT_PROMPT":
                     return None  # a prompt program of AWS Vault's that is no use without a desktop
-                raise UsageError(
+                wrong = ConfigError if origin == self.config.path else UsageError
+                raise wrong(
                     f"{printable(origin)} names no way of asking: {printable(value)!r}",
                     hint="choose terminal, ykman or none",
                 )
@@ -337,7 +347,7 @@ _AWS_CREDENTIALS = frozenset(
 
 
 def _is_secret(name: str) -> bool:
-    return any(name == prefix or name.startswith(prefix + "_") for prefix in _SECRET_PREFIXES)
+    return name.startswith(_SECRET_PREFIXES)
 
 
 def _load_config(path: str) -> ConfigFile:
@@ -375,7 +385,7 @@ def _load_config(path: str) -> ConfigFile:
             )
         content["backend"] = _BACKEND_NAMES[backend]
     vault = content.get("vault")
-    if vault is not None and not vault.startswith(("/", "~/")):
+    if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
         raise ConfigError(f"{shown!r}: vault must be an absolute path")
     return ConfigFile(path, **content)
 

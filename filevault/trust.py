@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.files import Folder
 
 _FILE = "trust.json"
+_LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
 _ACCEPT = "if that is meant, filevault recipients accept"
@@ -60,7 +61,8 @@ class Trust:
         if self._state is None:
             return {}
         try:
-            data = self._state.read(_FILE, _LIMIT)
+            # Somebody else's word on what we have seen is none.
+            data = self._state.read(_FILE, _LIMIT, ours=True)
         except FileNotFoundError:
             return {}
         what = printable(self._state.join(_FILE))
@@ -125,7 +127,9 @@ class Trust:
         """Apply a change to what is on disk now, so that two processes lose nothing."""
         if self._state is None:
             return
-        with self._state.locked():
+        from filevault.locks import locked
+
+        with locked(self._state, _LOCK):
             content = self._load() or {"format": _FORMAT}
             before = dumps(content)
             change(content)

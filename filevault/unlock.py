@@ -244,15 +244,23 @@ def _read_provided(path: str, settings: Settings, kind: str) -> Secret | None:
 
 def _is_provided(path: str, settings: Settings) -> bool:
     directory = settings.get("CREDENTIALS_DIRECTORY")
-    return path.startswith("/run/secrets/") or bool(
-        directory and directory.startswith("/") and path.startswith(directory + "/")
-    )
+    folders = ["/run/secrets"]
+    if directory and directory.startswith("/"):
+        folders.append(directory)
+    real = os.path.realpath(path)
+    return any(real.startswith(os.path.realpath(folder) + "/") for folder in folders)
 
 
 def _descriptor(source: _Source) -> int:
     if not source.content.isascii() or not source.content.isdigit() or len(source.content) > 9:
         raise UsageError(f"{source.origin} is not the number of a descriptor")
-    return int(source.content)
+    number = int(source.content)
+    if number in (1, 2):
+        raise UsageError(
+            f"{source.origin} is {number}, which is where results and messages go",
+            hint="use 0 or a number from 3 on",
+        )
+    return number
 
 
 def _read_descriptor(source: _Source) -> bytes:

@@ -7,17 +7,40 @@ them, and the target is judged.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, LockedError
+from filevault.errors import ConfigError, LockedError, NoLocksError, StorageError
 from filevault.files import Folder, read_all, storage_error
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_WRITER_PATIENCE = 10.0  # seconds until somebody opens a pipe for writing
+_PIPE_PATIENCE = 120.0  # as for a command: its writer may be asking a person something
+_PIPE_STEP = 50  # milliseconds; poll(2) does not tell that a writer came who writes nothing yet
+
+
+def home_of_user() -> str:
+    """Return the home directory that the password database has for us.
+
+    Raises ConfigError if it has none, or no absolute path.
+    """
+    import pwd
+
+    with contextlib.suppress(KeyError):  # a container's user that has no entry
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+        if home.startswith("/"):
+            return home
+    raise ConfigError(
+        "HOME is no absolute path, and the password database knows none for this user",
+        hint="set HOME, or FILEVAULT_DIR, XDG_CONFIG_HOME and XDG_STATE_HOME",
+    )
 
 
 def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
@@ -69,11 +92,12 @@ def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) 
 
     Raises:
         FileNotFoundError: if there is no such file.
-        LockedError: if it is refused, or longer than `limit`.
+        LockedError: if it is refused, longer than `limit`, or a pipe that nobody writes to for
+            10 seconds or that does not end within two minutes.
     """
     shown = printable(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -83,9 +107,11 @@ def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) 
         info = os.fstat(fd)
         if stat.S_ISREG(info.st_mode):
             _check_secret(info, path, home, provided=provided)
-        elif not stat.S_ISFIFO(info.st_mode):
+            data = read_all(fd, limit)
+        elif stat.S_ISFIFO(info.st_mode):
+            data = _read_pipe(fd, limit, shown)
+        else:
             raise LockedError(f"{shown!r} is not a regular file")
-        data = read_all(fd, limit)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise LockedError(f"cannot read {shown!r}: {reason}") from error
@@ -93,6 +119,35 @@ def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) 
         os.close(fd)
     if len(data) > limit:
         raise LockedError(f"{shown!r} is longer than {limit} bytes, which no secret is")
+    return data
+
+
+def _read_pipe(fd: int, limit: int, shown: str) -> bytes:
+    """Read a pipe to its end, whether its writer is there yet or not; never wait for good."""
+    import select
+
+    ready = select.poll()
+    ready.register(fd, select.POLLIN)
+    start = time.monotonic()
+    data = b""
+    patience = _WRITER_PATIENCE
+    while len(data) <= limit:
+        gone = any(event & select.POLLHUP for _, event in ready.poll(_PIPE_STEP))
+        try:
+            part = os.read(fd, limit + 1)
+        except BlockingIOError:
+            patience = _PIPE_PATIENCE  # somebody has opened it
+        else:
+            if not part and (data or gone):
+                break
+            data += part
+        if time.monotonic() - start > (_PIPE_PATIENCE if data else patience):
+            raise LockedError(
+                f"{shown!r} is a pipe that nothing came out of for {patience:g} seconds"
+                if not data
+                else f"{shown!r} is a pipe that did not end within {_PIPE_PATIENCE:g} seconds",
+                hint="something must write the secret to it and close it",
+            )
     return data
 
 
@@ -110,7 +165,8 @@ def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool)
     if provided:
         return
     real = os.path.realpath(path)
-    at_home = real.startswith(os.path.realpath(home).rstrip("/") + "/")
+    # A home of `/` is what containers give to a user without an entry: all would be in it.
+    at_home = home != "/" and real.startswith(os.path.realpath(home).rstrip("/") + "/")
     if info.st_uid == ours:
         if info.st_mode & 0o077:
             raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {shown}")
@@ -123,16 +179,22 @@ def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool)
 def edit_config(path: str, edit: Callable[[bytes], bytes], limit: int = 4 << 20) -> None:
     """Replace a configuration file by an edit of itself, atomically and under a lock.
 
-    A link is followed to its target and stays a link; the mode stays. A missing file is edited
-    from nothing and created 0600, a missing folder 0700.
+    A link is followed to its target and stays a link; the mode stays, and so do owner and group
+    as far as we may. A missing file is edited from nothing and created 0600, a missing folder
+    0700. Where the file system locks no directory, it is done without a lock.
 
     Raises:
         ConfigError: as `read_config`, and what `edit` raises.
-        StorageError: if it cannot be written.
+        StorageError: if it cannot be written, or its mode says that it is not to be.
     """
+    from filevault.locks import locked
+
     target = os.path.realpath(path)
-    with Folder.make(os.path.dirname(target)) as folder, folder.locked():
+    with Folder.make(os.path.dirname(target)) as folder, contextlib.ExitStack() as held:
+        with contextlib.suppress(NoLocksError):
+            held.enter_context(locked(folder))
         name = os.path.basename(target)
+        owner = None
         try:
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -142,19 +204,32 @@ def edit_config(path: str, edit: Callable[[bytes], bytes], limit: int = 4 << 20)
         else:
             if not stat.S_ISREG(info.st_mode):
                 raise ConfigError(f"{printable(path)!r} is not a regular file")
+            _refuse_protected(info, target)
             mode = stat.S_IMODE(info.st_mode)
-        folder.write(name, edit(read_config(target, limit) or b""), mode)
+            owner = (info.st_uid, info.st_gid)
+        folder.write(name, edit(read_config(target, limit) or b""), mode, owner)
 
 
 def check_writable(path: str) -> None:
     """Raise StorageError unless a file could be replaced at `path`, before anybody is asked."""
     target = os.path.realpath(path)
+    with contextlib.suppress(OSError):
+        _refuse_protected(os.stat(target), target)
     folder = os.path.dirname(target)
     while not os.path.exists(folder):
         folder = os.path.dirname(folder)
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         code = errno.EROFS if _is_read_only(folder) else errno.EACCES
         raise storage_error(OSError(code, os.strerror(code)), "write", target)
+
+
+def _refuse_protected(info: os.stat_result, path: str) -> None:
+    # Replacing needs the folder's permission only, but who took the bit away meant the file.
+    if stat.S_ISREG(info.st_mode) and not info.st_mode & stat.S_IWUSR:
+        shown = printable(path)
+        raise StorageError(
+            f"{shown!r} is write-protected by its mode", hint=f"chmod u+w {shell_word(path)}"
+        )
 
 
 def _is_read_only(path: str) -> bool:

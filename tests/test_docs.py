@@ -166,8 +166,6 @@ def test_every_variable_that_the_program_reads_is_told_and_no_other() -> None:
         "NO_PROXY",
         "AWS_CA_BUNDLE",
         "AWS_MAX_ATTEMPTS",
-        "AWS_USE_FIPS_ENDPOINT",
-        "AWS_USE_DUALSTACK_ENDPOINT",
     }
     assert told - botocores == _names_in_code() | SECRETS
 
@@ -209,6 +207,19 @@ def test_what_default_hands_down_is_told() -> None:
     rows = _rows(_sections(_page("docs/reference/config.md"), "###")["Keys of a profile"])
     told = {row[0].strip("`") for row in rows if row[2] == "yes"}
     assert told == set(inheritance._HANDED_DOWN)
+
+
+def test_what_names_a_session_is_told() -> None:
+    from filevault.aws.endpoint import Endpoint
+    from filevault.providers import steps
+
+    section = _sections(_page("docs/format.md"), "##")["7. Sessions and the session key"]
+    told = re.findall(r"`(\w+)`", section.partition("The names are")[2].partition("; what")[0])
+    endpoint = Endpoint("eu-west-1")
+    session = steps.SessionToken("p", steps.StoredKey("p"), 900, endpoint)
+    role = steps.AssumeRole("p", session, "arn", 900, endpoint)
+    assert set(told[:9]) == set(steps._request(session, ""))
+    assert set(told) == set(steps._request(role, ""))
 
 
 def _error_classes() -> dict[str, int]:

@@ -30,6 +30,7 @@ ALIASES = {"ls": "list", "rm": "remove"}
 
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
+_LONGEST = 1400  # characters of a message
 _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
 
 
@@ -98,9 +99,10 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
 
 
 def _report(error: FilevaultError) -> None:
-    print(f"filevault: error: {error.message}", file=sys.stderr)
+    # A name out of a file can be as long as the file.
+    print(f"filevault: error: {printable(error.message, _LONGEST)}", file=sys.stderr)
     if error.hint:
-        print(f"filevault: hint: {error.hint}", file=sys.stderr)
+        print(f"filevault: hint: {printable(error.hint, _LONGEST)}", file=sys.stderr)
 
 
 def _trace(error: BaseException) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import open_backend
 from filevault.backends.kdf import STANDARD, KdfPolicy
-from filevault.errors import LockedError, NobodyToAskError, StorageError
+from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
 from filevault.printable import printable
 from filevault.trust import Pin, Trust, check_pin
@@ -153,7 +153,7 @@ class Context:
             pin = Pin(choice.backend, backend.vault_id, backend.commit)
             given, strict = self.settings.pin, self.settings.strict
             if check_pin(trust, pin, given=given, strict=strict):
-                with contextlib.suppress(StorageError, LockedError):
+                with contextlib.suppress(StorageError):
                     trust.set_pin(pin)
                     self.notice(f"the vault at {printable(choice.root)} is known here from now on")
         return Vault(
@@ -165,6 +165,7 @@ class Context:
             strict=self.settings.strict,
             clock=self.runtime.clock,
             warn=self.warn,
+            notice=self.notice,
         )
 
     def _backend(self, choice: VaultChoice, root: Folder, trust: Trust) -> FileBackend:
@@ -204,7 +205,23 @@ class Context:
         if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
             self.notice(f"no session is kept and nothing is remembered: {shown} is read-only")
             return folder, False
-        return folder, True
+        return folder, self._is_private(self.settings.state_home) and self._is_private(path)
+
+    def _is_private(self, path: str) -> bool:
+        """See to it that nobody else can write a state directory; tell whether that is so."""
+        try:
+            with Folder.open(path) as folder:
+                info = os.fstat(folder.fd)
+                if not info.st_mode & 0o022:
+                    return True
+                if info.st_uid == os.geteuid():
+                    os.fchmod(folder.fd, 0o700)
+                    self.notice(f"others could write {printable(path)}; its mode is 0700 now")
+                    return True
+        except (OSError, StorageError):
+            pass
+        self.notice(f"no session is kept: others can write {printable(path)}")
+        return False
 
     def sessions(self) -> SessionCache | None:
         """Return the session cache of the vault, None where nothing can be kept."""
@@ -235,7 +252,7 @@ class Context:
         if self._vault is not None:
             slot = getattr(self._vault.backend, "opened_slot", None)
             if slot is not None:
-                with contextlib.suppress(StorageError, LockedError):
+                with contextlib.suppress(FilevaultError):
                     self._vault.trust.set_last_slot(slot)
 
     def must_ask(self, question: str, hint: str) -> None:

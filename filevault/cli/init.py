@@ -6,10 +6,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import create_vault, new_keyfile_text
+from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
+from filevault.locks import writers_lock
 from filevault.printable import printable, shell_word
 from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
@@ -89,10 +90,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     _check_options(args)
     choice = context.choice
     if choice.exists:
-        raise VaultChoiceError(
-            f"there is a vault at {printable(choice.root)!r} already",
-            hint="filevault list shows what it holds; for a second one give --vault DIR",
-        )
+        raise _exists_already(choice)
     _refuse_lost(context)
     generated = _generate() if args.generate else None
     passphrase = generated.encode() if generated else None
@@ -104,12 +102,15 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         # Shown before there is a vault: one whose passphrase nobody saw would be lost.
         print(f"passphrase: {generated}", flush=True)
         context.say("write the passphrase down now: it is shown this once")
-    _move_memory_aside(context)
     key_text = new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
         _write_key_file(key_file, key_text)
     try:
-        with Folder.make(choice.root) as root, root.locked():
+        elsewhere = context.settings.state_home
+        with Folder.make(choice.root) as root, writers_lock(root, elsewhere):
+            if marker.exists(root):  # another init was quicker, and what is remembered is its
+                raise _exists_already(choice)
+            _move_memory_aside(context)
             backend = create_vault(
                 root,
                 passphrase=passphrase,
@@ -118,8 +119,9 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
                 parameters=_parameters(args, context),
                 clock=context.runtime.clock,
             )
-    except BaseException:
-        if key_file is not None and not os.path.exists(f"{choice.root}/.filevault/vault.json"):
+    except BaseException as error:
+        made = os.path.exists(f"{choice.root}/.filevault/vault.json")
+        if key_file is not None and (not made or isinstance(error, VaultChoiceError)):
             with contextlib.suppress(OSError):
                 os.unlink(key_file)
         raise
@@ -137,11 +139,20 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--no-passphrase and --generate contradict each other")
 
 
+def _exists_already(choice: VaultChoice) -> VaultChoiceError:
+    return VaultChoiceError(
+        f"there is a vault at {printable(choice.root)!r} already",
+        hint="filevault list shows what it holds; for a second one give --vault DIR",
+    )
+
+
 def _refuse_lost(context: Context) -> None:
     """A vault that lost its marker is not built over, unless nothing at all is left of it."""
     choice, state_home = context.choice, context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (pinned(choice, state_home) and not empty):
+        if os.path.exists(f"{choice.root}/.filevault/vault.json"):
+            raise _exists_already(choice)  # since we looked for it first
         raise PinError(
             f"the vault at {printable(choice.root)!r} has lost its marker .filevault/vault.json",
             hint="restore .filevault from a copy or from the repository's history; for a new "

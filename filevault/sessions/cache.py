@@ -137,10 +137,14 @@ class SessionCache:
 
         Where no lock can be made, work goes on without it. Raises LockedError as `waiting` says.
         """
+        from filevault.locks import key_lock
+
         with ExitStack() as held:
             try:
                 locks = held.enter_context(self._state.make_child(_LOCKS))
-                held.enter_context(locks.key_lock(f"{name.operation}-{name.hash}", waiting.begin()))
+                held.enter_context(
+                    key_lock(locks, f"{name.operation}-{name.hash}", waiting.begin())
+                )
             except StorageError as error:
                 self._complain(error)
             yield
@@ -234,7 +238,7 @@ class SessionCache:
                     with suppress(FileNotFoundError):
                         folder.remove(entry.name)
                         gone += 1
-            folder.sweep(self._clock())
+            folder.sweep()
             emptied.append(part)
         if gone:
             with self._state.child(record.FOLDER) as sessions:
@@ -273,7 +277,6 @@ class SessionCache:
                 if other.name.startswith(name.prefix) or named.expiration <= now:
                     with suppress(FileNotFoundError):
                         folder.remove(other.name)
-            folder.sweep(now)
 
     def _complain(self, error: FilevaultError) -> None:
         if not self._warned:

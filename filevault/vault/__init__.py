@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import ItemHeader
 from filevault.digest import sha256_hex
 from filevault.errors import (
+    FilevaultError,
     IntegrityError,
     RollbackError,
     StorageError,
@@ -48,6 +49,7 @@ class Vault:
         strict: refuse what is otherwise a warning.
         clock: Unix seconds.
         warn: hears one sentence about something odd that did not stop anything.
+        notice: hears what matters to a person only; `warn` if left out.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Vault:
         strict: bool,
         clock: Callable[[], float],
         warn: Callable[[str], None],
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         self.root = root
         self.backend = backend
@@ -72,6 +75,7 @@ class Vault:
         self._strict = strict
         self._clock = clock
         self._warn = warn
+        self._notice = notice or warn
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
@@ -131,13 +135,9 @@ class Vault:
 
         Raises StorageError where neither can be had.
         """
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(self.root.locked())
-            except StorageError:
-                if self.state is None:
-                    raise
-                stack.enter_context(self.state.key_lock("lock"))
+        from filevault.locks import writers_lock
+
+        with writers_lock(self.root, self.state.path if self.state is not None else None):
             yield
 
     def write(self, name: str, text: bytes, *, created: str, created_from: str) -> None:
@@ -154,7 +154,7 @@ class Vault:
         data = self.backend.encrypt(header, text)
         if self.backend.decrypt(_KIND, name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
-        self._store.write(name, data, self._clock())
+        self._store.write(name, data)
         self._remember(path_name, Seen(generation, sha256_hex(data), created, created_from))
 
     def _generation(self, name: str) -> int:
@@ -237,5 +237,5 @@ class Vault:
         # The item is stored; that this could not be noted down must not look like a failure.
         try:
             self.trust.set_seen(path_name, seen)
-        except StorageError as error:
-            self._warn(error.message)
+        except FilevaultError as error:
+            self._notice(error.message)

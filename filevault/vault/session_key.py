@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _KIND = "session-key"
 _WORD = "filevault-session-key-1"
 _LIMIT = 1 << 20
+_LOCK = ".lock"
 
 
 def load_session_key(
@@ -44,7 +45,9 @@ def load_session_key(
     key = _read(state, name, state_id, backend)
     if key is not None:
         return key
-    with state.locked():
+    from filevault.locks import locked
+
+    with locked(state, _LOCK):
         key = _read(state, name, state_id, backend)  # another process may have made it
         if key is not None:
             return key

@@ -108,10 +108,10 @@ class Store:
             raise DamagedError(f"item {printable(name)!r} is damaged: it is larger than 1 MiB")
         return data
 
-    def write(self, name: str, data: bytes, now: float) -> None:
-        """Write an item's file atomically; `now` is the time by which crash leftovers are old."""
+    def write(self, name: str, data: bytes) -> None:
+        """Write an item's file atomically."""
         with self._folder(name, create=True) as (folder, file):
-            folder.sweep(now)
+            folder.refuse_other(file)  # a rename would take its place
             folder.write(file, data)
 
     def remove(self, name: str) -> None:

@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from filevault.backends.passphrase import PassphraseBackend
 from filevault.cli import main
 from tests import launch
+from tests.bench.vaults import Bench
 from tests.fakes import FakeAws, User
 from tests.machine import Machine
 
@@ -112,34 +114,77 @@ def test_a_cached_exec_needs_no_network(warm: Machine) -> None:
     )  # nothing answers there indeed
 
 
+class Record:
+    """What a run in this process decrypted, opened and became."""
+
+    def __init__(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.decrypted: list[str] = []
+        self.opened: list[str] = []
+        self.became: list[tuple[list[str], dict[str, str]]] = []
+        decrypt = PassphraseBackend.decrypt
+        real_open = os.open
+
+        def recording_decrypt(
+            backend: PassphraseBackend, kind: str, name: str, data: bytes
+        ) -> bytes:
+            self.decrypted.append(kind)
+            return decrypt(backend, kind, name, data)
+
+        def recording_open(path: str, *args: int, **options: int) -> int:
+            self.opened.append(str(path))
+            return real_open(path, *args, **options)
+
+        def become(_: str, argv: list[str], env: dict[str, str]) -> NoReturn:
+            self.became.append((argv, env))
+            raise SystemExit(0)
+
+        monkeypatch.setattr(PassphraseBackend, "decrypt", recording_decrypt)
+        monkeypatch.setattr(os, "open", recording_open)
+        monkeypatch.setattr(os, "execve", become)
+        for name, value in machine.environment().items():
+            monkeypatch.setenv(name, value)
+
+    def run(self, *argv: str) -> int:
+        """Run filevault in this process."""
+        return main(list(argv), launch.runtime(json.loads(os.environ["LAUNCH"])))
+
+    def check(self) -> None:
+        """The item is read for its digest; nothing but the session key is decrypted."""
+        assert self.decrypted == ["session-key"]
+        assert [Path(path).suffix for path in self.opened].count(".fvs") == 1
+        assert self.opened.count("work.fv") == 1
+        assert not [path for path in self.opened if path.endswith("credentials")]
+
+
 def test_a_cached_export_decrypts_no_key_and_opens_one_session_file(
     warm: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    decrypted: list[tuple[str, str]] = []
-    opened: list[str] = []
-    decrypt = PassphraseBackend.decrypt
-    real_open = os.open
-
-    def recording_decrypt(self: PassphraseBackend, kind: str, name: str, data: bytes) -> bytes:
-        decrypted.append((kind, name))
-        return decrypt(self, kind, name, data)
-
-    def recording_open(path: str, *args: int, **options: int) -> int:
-        opened.append(str(path))
-        return real_open(path, *args, **options)
-
-    monkeypatch.setattr(PassphraseBackend, "decrypt", recording_decrypt)
-    monkeypatch.setattr(os, "open", recording_open)
-    for name, value in warm.environment().items():
-        monkeypatch.setenv(name, value)
-    orders = json.loads(os.environ["LAUNCH"])
-    status = main(["export", "admin", "--format", "json"], launch.runtime(orders))
-    assert status == 0
+    record = Record(warm, monkeypatch)
+    assert record.run("export", "admin", "--format", "json") == 0
     assert json.loads(capfd.readouterr().out)["SessionToken"]
-    assert [kind for kind, _ in decrypted] == ["session-key"]
-    assert [Path(path).suffix for path in opened].count(".fvs") == 1
-    assert opened.count("work.fv") == 1
-    assert not [path for path in opened if path.endswith("credentials")]
+    record.check()
+
+
+def test_a_cached_exec_decrypts_no_key_and_opens_one_session_file(
+    warm: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record(warm, monkeypatch)
+    with pytest.raises(SystemExit):
+        record.run("exec", "admin", "--", "/bin/echo", "hello")
+    ((argv, env),) = record.became
+    assert argv == ["/bin/echo", "hello"]
+    assert env["AWS_SESSION_TOKEN"]
+    record.check()
+
+
+def test_exec_works_among_a_thousand_profiles_and_items(machine: Machine, aws: FakeAws) -> None:
+    bench = Bench(aws)
+    env = bench.user(machine.home / "large", profiles=1000, items=1000, sessions=0)
+    for name in ("p0", "p999"):
+        result = machine.ok("exec", name, "--", "env", env=env)
+        assert f"AWS_VAULT={name}\n" in result.out
+        assert "AWS_SESSION_TOKEN=" in result.out
+    assert aws.actions() == ["GetSessionToken"] * 2
 
 
 def test_a_cached_exec_writes_nothing(warm: Machine) -> None:

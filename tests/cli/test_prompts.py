@@ -215,7 +215,7 @@ def test_an_mfa_code_is_asked_for_with_device_and_profile(scene: Scene) -> None:
     assert result.status == 0
     assert question in result.tty
     refused = scene.machine.on_terminal(
-        "export", "admin", "--refresh", answers=[Answer(question, "12345")]
+        "export", "admin", "--refresh", answers=[Answer(question, "12345")] * 3
     )
     assert refused.status == 8
     assert "the answer is not a token code of six digits" in refused.err

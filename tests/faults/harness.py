@@ -7,7 +7,6 @@ for writing in any other way ends the survey, so that no new code escapes it.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import io
@@ -128,7 +127,7 @@ class NeverReached(AssertionError):  # noqa: N818 - a fact about a run
 
 def survey(command: Command, home: Machine) -> Outcome:
     """Run a command unharmed; `calls` of what is returned are the points for faults."""
-    return _run(command, home, None)
+    return Running(command, home).wait()
 
 
 def run_with_fault(
@@ -136,34 +135,45 @@ def run_with_fault(
 ) -> Outcome:
     """Run a command that meets a fault; fails if it never came to call number `at`."""
     fault = Fault(at, mode, when, **more)
-    outcome = _run(command, home, fault)
+    outcome = Running(command, home, fault).wait()
     if len(outcome.calls) <= at:
         raise NeverReached(f"{fault}: {outcome}")
     return outcome
 
 
-def _run(command: Command, home: Machine, fault: Fault | None) -> Outcome:
-    with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(4)]
-        stdin, out, err, report = files
-        stdin.write(command.stdin)
-        stdin.seek(0)
+class Running:
+    """A child under way, for several at a time."""
+
+    def __init__(self, command: Command, home: Machine, fault: Fault | None = None) -> None:
+        self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
+        self._files[0].write(command.stdin)
+        self._files[0].seek(0)
         with warnings.catch_warnings():
             # Other threads only wait here; nothing of theirs is used in the child.
             warnings.simplefilter("ignore", DeprecationWarning)
-            pid = os.fork()
-        if pid == 0:
-            _child(command, home, fault, [file.fileno() for file in files])
-        _, ended = os.waitpid(pid, 0)
-        out.seek(0)
-        err.seek(0)
-        report.seek(0)
-        calls = [Call(*json.loads(line)) for line in report.read().splitlines()]
+            self._pid = os.fork()
+        if self._pid == 0:
+            _child(command, home, fault, [file.fileno() for file in self._files])
+
+    def kill(self) -> None:
+        """Kill it as `kill -9` does; call before `wait`."""
+        os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> Outcome:
+        """Return how it ended."""
+        _, ended = os.waitpid(self._pid, 0)
+        for file in self._files:
+            file.seek(0)
+        _, out, err, report = (file.read() for file in self._files)
+        for file in self._files:
+            file.close()
+        # A kill from outside can cut the last line.
+        lines = [line for line in report.splitlines(keepends=True) if line.endswith(b"\n")]
         return Outcome(
             os.waitstatus_to_exitcode(ended),
-            out.read().decode("utf-8", "replace"),
-            err.read().decode("utf-8", "replace"),
-            calls,
+            out.decode("utf-8", "replace"),
+            err.decode("utf-8", "replace"),
+            [Call(*json.loads(line)) for line in lines],
         )
 
 
@@ -244,7 +254,11 @@ class _Interposer:
         def call(*args: Any, **named: Any) -> Any:
             found = self._describe(name, args, named)
             if found is None:
-                return real(*args, **named)
+                self._inside = True
+                try:
+                    return real(*args, **named)
+                finally:
+                    self._inside = False
             number, self._count = self._count, self._count + 1
             self._real_write(self._report, json.dumps(found).encode() + b"\n")
             when = self._due(name, number)

@@ -97,7 +97,12 @@ def _descriptors() -> Iterator[None]:
 
 
 def _open_descriptors() -> set[int]:
-    return {int(name) for name in os.listdir("/proc/self/fd")}
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            os.fstat(int(name))  # that of the listing itself is closed by now
+            found.add(int(name))
+    return found
 
 
 class Tree:
@@ -170,4 +175,3 @@ def calm(ended: Ended, *, secrets: Iterable[str] = ()) -> None:
         assert len(line) < 1500, line
     errors = [line for line in lines if line.startswith("filevault: error: ")]
     assert len(errors) == (ended.status != 0), ended
-

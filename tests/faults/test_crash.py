@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Command, Fault, NeverReached, Snapshot, run_with_fault
+from tests.faults.harness import Call, Command, Fault, NeverReached, Snapshot, run_with_fault
 from tests.faults.scenarios import SCENARIOS, Scenario, Stage, check_quiet, executed
 from tests.machine import Machine
 
@@ -51,6 +52,22 @@ def campaign(scenario: Scenario, machine: Machine) -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_kill_at_any_call_loses_nothing(name: str, quick_machine: Machine) -> None:
     campaign(SCENARIOS[name], quick_machine)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_what_is_reported_as_done_outlasts_a_power_cut(name: str, quick_machine: Machine) -> None:
+    """Bytes are synced before their file has its name, and each folder after its last change."""
+    unsynced: dict[str, Call] = {}
+    for call in Stage(SCENARIOS[name], quick_machine).whole.calls:
+        folder = str(Path(call.target or call.path).parent)
+        if call.name == "fsync":
+            unsynced.pop(call.path, None)
+        elif call.name == "write":
+            unsynced[call.path] = call
+        elif call.name in ("rename", "unlink", "mkdir") and "/locks" not in call.path:
+            assert call.path not in unsynced, f"{call} before its bytes are synced"
+            unsynced[folder] = call
+    assert unsynced == {}
 
 
 @pytest.mark.torture

@@ -96,7 +96,7 @@ def test_a_key_that_is_in_place_is_not_called_unchanged(quick_machine: Machine) 
     assert calls[rename + 1].name == "fsync"
     outcome = strike(stage, Fault(rename + 1, "EIO"))
     assert outcome.status == 7
-    assert "one.fv' is written, but that may not last: input/output error" in outcome.err
+    assert "one.fv' is written, but may not survive a power cut: input/output error" in outcome.err
 
 
 def test_a_vault_that_nobody_could_open_is_not_left(quick_machine: Machine) -> None:

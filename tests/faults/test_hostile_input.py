@@ -109,8 +109,8 @@ def split(data: bytes) -> tuple[dict[str, Any], bytes]:
 def put(victim: Victim, pattern: str, data: bytes) -> None:
     """Replace a file; a slot gets the name that belongs to its content."""
     path = victim.file(pattern)
+    path.unlink()  # ext4 waits for the disk where a file is truncated and written anew
     if path.suffix == ".slot":
-        path.unlink()
         path = path.with_name(slots.file_name(data))
     path.write_bytes(data)
 
@@ -172,7 +172,7 @@ def _some_bytes(victim: Victim, data: st.DataObject) -> None:
     victim.try_all()
 
 
-_NORMAL = 200
+_NORMAL = 120
 _TORTURE = 10 * _NORMAL
 
 
@@ -368,15 +368,12 @@ def test_any_value_in_config_toml(victim: Victim, field: str) -> None:
                 assert ended.status in {*STATUSES, 4}, (argv, ended)
         except AssertionError as error:
             raise AssertionError(f"{field}: {name}") from error
-        finally:
-            victim.tree.restore()
-            path.parent.mkdir(parents=True, exist_ok=True)
     victim.tree.restore()
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"\xff\xfe", b"\x00", b"[" * 30_000, b"a" * 100_000, b"a.b.c" * 9000, b"[a]\n[a]\n", b"\r"],
+    [b"\xff\xfe", b"\x00", b"[" * 30_000, b"a" * 100_000, b"a.b.c" * 3000, b"[a]\n[a]\n", b"\r"],
     ids=lambda data: f"{data[:5]!r}x{len(data)}",
 )
 def test_config_toml_that_is_no_toml(victim: Victim, data: bytes) -> None:
@@ -428,7 +425,7 @@ AWS_VALUES = {
     "nested": b"\n  a = b\n  c =\n    d",
     "half nested": b"\n  a",
     "interpolation": b"%(region)s %s %%",
-    "quotes": b"\"'\"",
+    "quotes": b'"\'"',
     "long": b"A" * 1_000_000,
     "list": b"," * 10_000,
     "pairs": b"a=b," * 10_000,
@@ -446,7 +443,9 @@ EXPLAIN = ("export", "user", "--explain")
 CONFIG_STATUSES = {*STATUSES, 4}
 
 
-def _read_config(victim: Victim) -> None:
+def _configured(victim: Victim, data: bytes) -> None:
+    victim.machine.config.unlink()
+    victim.machine.config.write_bytes(data)
     # Nothing that would run mfa_process: what is in it here is not for a shell.
     for argv in (EXPLAIN, ("list",), ("list", "--json"), ("list", "--profiles")):
         ended = victim.inside.run(*argv)
@@ -462,9 +461,8 @@ def test_any_value_in_the_aws_config(victim: Victim, key: str) -> None:
         for name, value in AWS_VALUES.items():
             own = key.encode() + b" = " + value + b"\n"
             for data in (b"".join(lines) + own, before + own, b"[default]\n" + own + before):
-                victim.machine.config.write_bytes(data)
                 try:
-                    _read_config(victim)
+                    _configured(victim, data)
                 except AssertionError as error:
                     raise AssertionError(f"{key}: {name}") from error
     finally:
@@ -509,9 +507,8 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_any_aws_config(victim: Victim, structure: str) -> None:
-    victim.machine.config.write_bytes(STRUCTURES[structure])
     try:
-        _read_config(victim)
+        _configured(victim, STRUCTURES[structure])
     finally:
         victim.tree.restore()
 
@@ -522,9 +519,8 @@ def _some_config(victim: Victim, data: st.DataObject) -> None:
         + [b"[profile user]", b"[default]", b"[", b"]", b"=", b"\n", b"\n  ", b"\r\n", b"#", b";"]
     )  # fmt: skip
     text = b"".join(data.draw(st.lists(pieces | st.binary(max_size=6), max_size=30)))
-    victim.machine.config.write_bytes(text)
     try:
-        _read_config(victim)
+        _configured(victim, text)
     finally:
         victim.tree.restore()
 
@@ -545,4 +541,3 @@ def test_many_more_pieces_as_an_aws_config(victim: Victim, data: st.DataObject) 
 @pytest.mark.parametrize("name", ["user", "one"])
 def test_the_files_are_whole_after_all_that(victim: Victim, name: str) -> None:
     assert victim.inside.run("export", name, "--no-session").status == 0
-

@@ -11,6 +11,7 @@ from filevault import git as ours
 from filevault.errors import NotCommittedError
 from filevault.files import Folder
 from filevault.git import subjects
+from filevault.locks import locked
 from tests.unit.git_stores import GitStore
 
 
@@ -176,7 +177,7 @@ def test_a_git_file_that_leads_nowhere_is_refused(store: GitStore) -> None:
 
 def test_commits_of_parallel_writers_under_the_lock_are_all_there(store: GitStore) -> None:
     def write(number: int) -> None:
-        with Folder.open(str(store.path)) as folder, folder.locked():
+        with Folder.open(str(store.path)) as folder, locked(folder):
             folder.write(f"item-{number}.fv", b"x" * number)
             ours.commit(folder, [f"item-{number}.fv"], f"item {number}", store.runner())
 

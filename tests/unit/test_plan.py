@@ -305,6 +305,22 @@ because:
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "shown"), [("use_fips_endpoint", "FIPS"), ("use_dualstack_endpoint", "dual-stack")]
+)
+def test_another_kind_of_endpoint_is_another_session_and_is_shown(key: str, shown: str) -> None:
+    before = planned(USER_AND_ROLE, "r")
+    after = planned(f"[default]\n{key} = true\n{USER_AND_ROLE}", "r")
+    names = [{session_hash(call, "item") for call in calls(made.step)} for made in (before, after)]
+    assert names[0].isdisjoint(names[1])
+    shown_calls = [
+        line for line in explain(after, NOW, until=lambda _: None) if "signed by" in line
+    ]
+    assert len(shown_calls) == 2
+    assert all(line.endswith(f"in eu-west-1 ({shown})") for line in shown_calls)
+    assert shown not in "".join(explain(before, NOW, until=lambda _: None))
+
+
 def test_explain_says_what_is_not_kept_and_what_has_no_call() -> None:
     made = planned(USER_AND_ROLE, "r")
     lines = explain(made, NOW, until=lambda _: None, cache_roles=False)

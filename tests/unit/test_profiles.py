@@ -132,6 +132,8 @@ HANDED_DOWN = {
     "mfa_process": "ykman",
     "endpoint_url": "http://e",
     "sts_regional_endpoints": "legacy",
+    "use_fips_endpoint": "true",
+    "use_dualstack_endpoint": "true",
     "duration_seconds": "7200",
 }
 KEPT = {
@@ -159,7 +161,7 @@ KEPT = {
 @pytest.mark.parametrize("key", HANDED_DOWN)
 def test_default_hands_down_what_makes_no_credentials(key: str) -> None:
     text = f"[default]\n{key} = {HANDED_DOWN[key]}\n[profile p]\n"
-    assert str(getattr(resolved(text), key)) == HANDED_DOWN[key]
+    assert str(getattr(resolved(text), key)).lower() == HANDED_DOWN[key].lower()
 
 
 @pytest.mark.parametrize("key", KEPT)
@@ -438,12 +440,11 @@ def test_a_missing_session_matters_only_where_it_is_the_source() -> None:
 # Endpoints.
 
 
-@pytest.mark.parametrize("service", ["sts", "iam"])
 @pytest.mark.parametrize(
     "given", [frozenset(each) for n in range(5) for each in itertools.combinations("esgp", n)]
 )
 def test_endpoints_are_chosen_as_botocore_chooses_them(
-    tmp_path: Path, given: frozenset[str], service: str
+    tmp_path: Path, given: frozenset[str]
 ) -> None:
     text = "[profile p]\nregion = r\n"
     if "p" in given:
@@ -457,19 +458,19 @@ def test_endpoints_are_chosen_as_botocore_chooses_them(
     if "g" in given:
         variables[""] = "http://general"
     if "e" in given:
-        variables[service] = "http://own"
+        variables["sts"] = "http://own"
     profile = resolved(text, overrides=Overrides(endpoint_urls=variables))
     path = tmp_path / "config"
     path.write_text(text)
     config = load_config(str(path))
-    names = {"": "AWS_ENDPOINT_URL", "sts": "AWS_ENDPOINT_URL_STS", "iam": "AWS_ENDPOINT_URL_IAM"}
+    names = {"": "AWS_ENDPOINT_URL", "sts": "AWS_ENDPOINT_URL_STS"}
     expected = ConfiguredEndpointProvider(
         full_config=config,
         scoped_config=config["profiles"]["p"],
-        client_name=service,
+        client_name="sts",
         environ={names[key]: url for key, url in variables.items()},
     ).provide()
-    assert getattr(profile, f"{service}_endpoint_url") == expected
+    assert profile.sts_endpoint_url == expected
     general = "http://profile" if "p" in given else None
     assert profile.endpoint_url == ("http://general" if "g" in given else general)
 
@@ -479,9 +480,9 @@ def test_endpoint_variables_reach_every_profile_of_a_chain() -> None:
         "[profile b]\nendpoint_url = http://b\n[profile p]\nsource_profile = b\n",
         overrides=Overrides(endpoint_urls={"sts": "http://sts"}),
     )
-    assert (profile.sts_endpoint_url, profile.iam_endpoint_url) == ("http://sts", None)
+    assert (profile.sts_endpoint_url, profile.endpoint_url) == ("http://sts", None)
     base = source_of(profile)
-    assert (base.sts_endpoint_url, base.iam_endpoint_url) == ("http://sts", "http://b")
+    assert (base.sts_endpoint_url, base.endpoint_url) == ("http://sts", "http://b")
 
 
 @pytest.mark.parametrize("setting", ["True", "true"])
@@ -498,8 +499,27 @@ def test_configured_endpoints_can_be_ignored(setting: str) -> None:
     ):
         assert profile.endpoint_url is None
         assert profile.sts_endpoint_url is None
-        assert profile.iam_endpoint_url is None
     assert resolved(text.replace(setting, "no").replace("gone", "")).endpoint_url == "http://p"
+
+
+@pytest.mark.parametrize("key", ["use_fips_endpoint", "use_dualstack_endpoint"])
+@pytest.mark.parametrize(
+    ("written", "variable", "expected"),
+    [
+        (None, None, False),
+        ("true", None, True),
+        ("TRUE", None, True),
+        ("1", None, False),  # as botocore has it
+        ("true", False, False),
+        ("false", True, True),
+    ],
+)
+def test_the_kind_of_endpoint_is_chosen_by_the_variable_then_the_config(
+    key: str, written: str | None, variable: bool | None, expected: bool
+) -> None:
+    text = "[profile p]\n" + (f"{key} = {written}\n" if written else "")
+    overrides = Overrides()._replace(**{key: variable})
+    assert getattr(resolved(text, overrides=overrides), key) is expected
 
 
 def test_services_of_default_do_not_outdo_an_endpoint_of_the_profile_itself() -> None:
@@ -535,6 +555,8 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
             "region",
             "mfa_serial",
             "sts_regional_endpoints",
+            "use_fips_endpoint",
+            "use_dualstack_endpoint",
             "role_arn",
             "role_session_name",
             "source_identity",
@@ -549,6 +571,8 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
             region="env-region",
             mfa_serial="env-serial",
             sts_regional_endpoints="env-sts",
+            use_fips_endpoint=True,
+            use_dualstack_endpoint=True,
             role_arn="env-role",
             role_session_name="env-name",
             session_tags="from=env",
@@ -564,6 +588,7 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
             "env-serial",
             "env-sts",
         )
+        assert (each.use_fips_endpoint, each.use_dualstack_endpoint) == (True, True)
     assert profile.role_arn == "env-role"
     assert profile.role_session_name == "env-name"
     assert profile.source_identity == "env-identity"
@@ -579,7 +604,7 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
 
 def test_empty_overrides_are_as_good_as_none() -> None:
     text = "[profile p]\nregion = r\nrole_arn = a\nsession_tags = a=b\nendpoint_url = http://e\n"
-    empty = Overrides("", "", "", {"": "", "sts": ""}, False, "", "", "", "", "")
+    empty = Overrides("", "", "", None, None, {"": "", "sts": ""}, False, "", "", "", "", "")
     assert resolved(text, overrides=empty) == resolved(text)
 
 

@@ -72,6 +72,28 @@ def test_a_program_that_never_stops_talking_is_refused() -> None:
         sh("head -c 1048577 /dev/zero")
 
 
+def test_a_program_without_end_is_stopped_at_the_limit_and_not_gathered() -> None:
+    with pytest.raises(ProgramError, match="more than 1048576 bytes"):
+        programs.run(["yes"], PATH, origin="the helper", timeout=600)
+
+
+def test_complaints_without_end_leave_only_the_last() -> None:
+    result = sh("head -c 5000000 /dev/zero | tr '\\0' x >&2; echo >&2; echo last >&2; echo out")
+    assert (result.output, result.complaint) == (b"out\n", "last")
+
+
+def test_a_program_reads_what_it_is_given_while_it_prints() -> None:
+    data = os.urandom(1 << 19)
+    assert sh("tee /dev/stderr", stdin=data).output == data
+    assert sh("cat", stdin=b"").output == b""
+    assert sh("exec <&-; echo out", stdin=data).output == b"out\n"
+
+
+def test_a_program_that_closes_its_output_may_not_stay_either() -> None:
+    with pytest.raises(ProgramError, match=r"did not end within 0\.3 seconds"):
+        sh("exec >&- 2>&-; sleep 60", timeout=0.3)
+
+
 @pytest.mark.parametrize("name", ["no-such-program", "/no/such/program", "./here", "sub/here"])
 def test_a_missing_program_is_named(name: str) -> None:
     with pytest.raises(ProgramError, match="there is no program") as caught:

@@ -8,15 +8,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from botocore.awsrequest import AWSHTTPConnection
+from urllib3.exceptions import NewConnectionError
 
 from filevault.aws import sts
 from filevault.aws.client import Clients
 from filevault.aws.endpoint import Endpoint, check_url
 from filevault.credentials import Credentials
-from filevault.errors import AwsError, ConfigError, FilevaultError, MfaError, NetworkError
+from filevault.errors import (
+    AwsError,
+    ConfigError,
+    FilevaultError,
+    MfaError,
+    NetworkError,
+    ProviderError,
+    WrongCodeError,
+)
 from filevault.providers.mfa import TokenCode
 from filevault.providers.steps import MfaRequest
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
@@ -121,11 +131,6 @@ def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, user: User) ->
     }
 
 
-def test_the_caller_of_credentials_is_told(aws: FakeAws, user: User) -> None:
-    found = sts.get_caller_identity(Clients(), at(aws), session(aws, user), subject="x")
-    assert found == sts.Identity("123456789012", user.arn, user.user_id)
-
-
 # Refusals
 
 
@@ -168,7 +173,7 @@ def test_an_expired_session_is_told(aws: FakeAws, user: User) -> None:
     temporary = session(aws, user)
     aws.clock.advance(4000)
     with pytest.raises(AwsError, match="the session has expired") as caught:
-        sts.get_caller_identity(Clients(), at(aws), temporary, subject="x")
+        assumed(aws, temporary, REQUEST)
     assert caught.value.hint is not None
     assert "--refresh" in caught.value.hint
 
@@ -227,6 +232,82 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User)
     assert "a failure of its own" in refusal(AwsError, aws, user).message
 
 
+LOST = "the token code may be used up: wait for the next one"
+
+
+@pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_answer_to_a_call_with_a_code_is_not_asked_for_again(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, mode: str, when: Literal["before"]
+) -> None:
+    monkeypatch.setenv("AWS_RETRY_MODE", mode)
+    aws.arm(drop(when))
+    found = refusal(NetworkError, aws, user, user.totp())
+    assert "closed the connection" in found.message
+    assert LOST in found.hint
+    assert len(aws.calls) == 1
+
+
+def test_a_lost_answer_to_assume_role_with_a_code_is_not_asked_for_again(
+    aws: FakeAws, user: User
+) -> None:
+    aws.add_role("admin", require_mfa=True)
+    aws.arm(drop("after"))
+    mfa = sts.TokenCodeFor(str(user.mfa_serial), user.totp())
+    with pytest.raises(NetworkError) as caught:
+        sts.assume_role(Clients(), at(aws), key_of(user), REQUEST, mfa=mfa, subject="x")
+    assert LOST in str(caught.value.hint)
+    assert len(aws.calls) == 1
+
+
+def test_silence_after_a_code_ends_with_the_first_attempt(aws: FakeAws, user: User) -> None:
+    aws.arm(stall(30))
+    found = refusal(NetworkError, aws, user, user.totp(), clients=Clients(read_timeout=0.2))
+    assert "did not answer in time" in found.message
+    assert LOST in found.hint
+    assert aws.in_flight == ["GetSessionToken"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_failure_of_awss_after_a_code_is_told_at_once(
+    aws: FakeAws, user: User, when: Literal["before"]
+) -> None:
+    aws.arm(server_error(when))
+    found = refusal(AwsError, aws, user, user.totp())
+    assert "a failure of its own" in found.message
+    assert found.hint == LOST
+    assert len(aws.calls) == 1
+
+
+def test_throttling_takes_no_code_and_is_retried(aws: FakeAws, user: User) -> None:
+    aws.arm(throttle(), times=2)
+    assert session(aws, user, user.totp()).session_token
+    assert len(aws.calls) == 3
+
+
+def test_a_connection_that_is_not_made_takes_no_code_and_is_tried_again(
+    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts: list[object] = []
+    original = AWSHTTPConnection.connect
+
+    def connect(self: AWSHTTPConnection) -> None:
+        attempts.append(self)
+        if len(attempts) == 1:
+            raise NewConnectionError(self, "nobody there")
+        original(self)
+
+    monkeypatch.setattr(AWSHTTPConnection, "connect", connect)
+    assert session(aws, user, user.totp()).session_token
+    assert (len(attempts), len(aws.calls)) == (2, 1)
+
+
+def test_a_lost_answer_without_a_code_is_asked_for_again(aws: FakeAws, user: User) -> None:
+    aws.arm(drop("after"))
+    assert session(aws, user).session_token
+    assert len(aws.calls) == 2
+
+
 def test_the_usual_variables_of_botocore_set_the_retries(
     aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +329,13 @@ def test_what_a_server_says_is_escaped_shortened_and_rid_of_secrets(
     assert "\u202e" not in found.message + found.code
     assert "\u0085" not in found.message
     assert len(found.message) < 700
+
+
+def test_a_secret_is_redacted_even_where_it_is_part_of_a_word(aws: FakeAws, user: User) -> None:
+    secret = user.secret_access_key
+    aws.arm(error("Odd", f"sent x{secret}9 and 1654321 and 654321"))
+    found = refusal(AwsError, aws, user, "654321")
+    assert found.message.endswith("Odd: sent x***9 and 1654321 and ***")
 
 
 # The network
@@ -423,19 +511,28 @@ def test_a_setting_that_botocore_cannot_use_is_a_config_error(
 
 
 @pytest.mark.parametrize(
-    ("region", "mode", "host"),
+    ("region", "mode", "kinds", "host"),
     [
-        ("eu-west-1", "regional", "https://sts.eu-west-1.amazonaws.com"),
-        ("us-east-1", "regional", "https://sts.us-east-1.amazonaws.com"),
-        ("eu-west-1", "legacy", "https://sts.amazonaws.com"),
-        ("eu-south-1", "legacy", "https://sts.eu-south-1.amazonaws.com"),
-        ("cn-north-1", "regional", "https://sts.cn-north-1.amazonaws.com.cn"),
-        ("moon-north-1", "regional", "https://sts.moon-north-1.amazonaws.com"),
+        ("eu-west-1", "regional", {}, "https://sts.eu-west-1.amazonaws.com"),
+        ("us-east-1", "regional", {}, "https://sts.us-east-1.amazonaws.com"),
+        ("eu-west-1", "legacy", {}, "https://sts.amazonaws.com"),
+        ("eu-south-1", "legacy", {}, "https://sts.eu-south-1.amazonaws.com"),
+        ("cn-north-1", "regional", {}, "https://sts.cn-north-1.amazonaws.com.cn"),
+        ("moon-north-1", "regional", {}, "https://sts.moon-north-1.amazonaws.com"),
+        ("us-east-2", "regional", {"use_fips": True}, "https://sts-fips.us-east-2.amazonaws.com"),
+        ("us-east-2", "regional", {"use_dualstack": True}, "https://sts.us-east-2.api.aws"),
     ],
 )
 def test_a_region_becomes_the_endpoint_that_botocore_knows(
-    region: str, mode: str, host: str
+    region: str,
+    mode: str,
+    kinds: dict[str, bool],
+    host: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The plan has read these; what it decided counts.
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "false" if kinds else "true")
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "false" if kinds else "true")
     seen: list[str] = []
 
     def stop(request: Any, **_: object) -> None:
@@ -444,7 +541,9 @@ def test_a_region_becomes_the_endpoint_that_botocore_knows(
 
     clients = Clients()
     for each in ("legacy", mode):  # an earlier client's mode does not stick
-        client = clients.open("sts", Endpoint(region, None, each), Credentials("AKIA", "x"))
+        client = clients.open(
+            "sts", Endpoint(region, None, each, **kinds), Credentials("AKIA", "x"), once=False
+        )
         client.meta.events.register("before-send.sts", stop)
         with pytest.raises(_Stopped):
             client.get_caller_identity()
@@ -524,21 +623,33 @@ P = MfaRequest("arn:aws:iam::123456789012:mfa/u", "oathtool x")
 class Sources:
     """Ways to a code, and a record of which were taken."""
 
-    def __init__(self, printed: str = "111111", answer: str = "222222") -> None:
+    def __init__(
+        self, printed: str = "111111", answer: str = "222222", *, patient: bool = False
+    ) -> None:
         self.taken: list[str] = []
+        self.said: list[str] = []
+        self._patient = patient
         self._printed = printed
         self._answer = answer
 
     def token_code(self, given: str | None = None) -> TokenCode:
-        return TokenCode(given, self._run, self._ask)
+        return TokenCode(given, self._run, self._ask, self._say)
 
     def _run(self, command: str) -> str:
         self.taken.append(command)
         return self._printed
 
+    def _say(self, wrong: str) -> bool:
+        self.said.append(wrong)
+        return self._patient
+
     def _ask(self, serial: str, profile: str) -> str:
         self.taken.append(f"{profile} {serial}")
         return self._answer
+
+
+def same(mfa: sts.TokenCodeFor | None) -> sts.TokenCodeFor | None:
+    return mfa
 
 
 def code_of(found: sts.TokenCodeFor | None) -> str:
@@ -548,34 +659,34 @@ def code_of(found: sts.TokenCodeFor | None) -> str:
 
 def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None:
     sources = Sources()
-    assert code_of(sources.token_code("000000").answer(P, "u")) == "000000"
+    assert code_of(sources.token_code("000000").present(P, "u", same)) == "000000"
     assert sources.taken == []
-    assert code_of(sources.token_code().answer(P, "u")) == "111111"
+    assert code_of(sources.token_code().present(P, "u", same)) == "111111"
     assert sources.taken == ["oathtool x"]
-    assert code_of(sources.token_code().answer(S, "u")) == "222222"
+    assert code_of(sources.token_code().present(S, "u", same)) == "222222"
     assert sources.taken[1:] == [f"u {S.serial}"]
 
 
 def test_no_request_asks_nobody() -> None:
     sources = Sources()
-    assert sources.token_code("000000").answer(None, "u") is None
+    assert sources.token_code("000000").present(None, "u", same) is None
     assert sources.taken == []
 
 
 def test_each_request_gets_a_code_of_its_own() -> None:
     sources = Sources()
     token_code = sources.token_code()
-    token_code.answer(P, "u")
-    token_code.answer(P, "u")
+    token_code.present(P, "u", same)
+    token_code.present(P, "u", same)
     assert sources.taken == ["oathtool x"] * 2
 
 
 def test_a_given_code_serves_once_and_never_falls_back() -> None:
     sources = Sources()
     token_code = sources.token_code("000000")
-    token_code.answer(P, "u")
+    token_code.present(P, "u", same)
     with pytest.raises(MfaError, match="second token code") as caught:
-        token_code.answer(P, "u")
+        token_code.present(P, "u", same)
     assert "000000" not in caught.value.message
     assert sources.taken == []
 
@@ -583,19 +694,61 @@ def test_a_given_code_serves_once_and_never_falls_back() -> None:
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "12345a", "123 456", "٣٣٣٣٣٣", "-12345"])
 def test_what_is_no_code_is_refused_and_not_shown(code: str) -> None:
     with pytest.raises(MfaError) as by_option:
-        Sources().token_code(code).answer(S, "u")
+        Sources().token_code(code).present(S, "u", same)
     with pytest.raises(MfaError) as by_program:
-        Sources(printed=code).token_code().answer(P, "u")
+        Sources(printed=code).token_code().present(P, "u", same)
     with pytest.raises(MfaError) as by_person:
-        Sources(answer=code).token_code().answer(S, "u")
+        Sources(answer=code).token_code().present(S, "u", same)
     for caught in (by_option, by_program, by_person):
         assert not code or code not in caught.value.message
         assert "six digits" in caught.value.message
 
 
+def refused(mfa: sts.TokenCodeFor | None) -> None:
+    raise WrongCodeError(f"refused, {type(mfa).__name__}")
+
+
+@pytest.mark.parametrize(("answer", "words"), [("12345", "six digits"), ("123456", "AWS refused")])
+def test_a_person_is_told_what_was_wrong_and_asked_three_times(answer: str, words: str) -> None:
+    sources = Sources(answer=answer, patient=True)
+    with pytest.raises(MfaError if len(answer) < 6 else WrongCodeError):
+        sources.token_code().present(S, "u", refused)
+    assert len(sources.taken) == 3
+    assert len(sources.said) == 2
+    assert all(words in each for each in sources.said)
+
+
+def test_where_nobody_can_be_asked_again_the_first_refusal_stands() -> None:
+    sources = Sources()
+    with pytest.raises(WrongCodeError):
+        sources.token_code().present(S, "u", refused)
+    assert len(sources.taken) == 1
+
+
+@pytest.mark.parametrize(("given", "request_"), [("123456", S), ("12345", S), (None, P)])
+def test_a_code_of_the_option_or_the_program_is_not_asked_for_again(
+    given: str | None, request_: MfaRequest
+) -> None:
+    sources = Sources(patient=True)
+    with pytest.raises(ProviderError):
+        sources.token_code(given).present(request_, "u", refused)
+    assert sources.said == []
+    assert len(sources.taken) == (0 if given else 1)
+
+
+def test_another_refusal_is_not_the_codes() -> None:
+    def denied(_: sts.TokenCodeFor | None) -> None:
+        raise AwsError("denied")
+
+    sources = Sources(patient=True)
+    with pytest.raises(AwsError, match="denied"):
+        sources.token_code().present(S, "u", denied)
+    assert (len(sources.taken), sources.said) == (1, [])
+
+
 def test_white_space_around_a_code_is_forgiven() -> None:
-    assert code_of(Sources(printed=" 123456\n").token_code().answer(P, "u")) == "123456"
+    assert code_of(Sources(printed=" 123456\n").token_code().present(P, "u", same)) == "123456"
 
 
 def test_a_code_is_not_shown_by_repr() -> None:
-    assert "000000" not in repr(Sources().token_code("000000").answer(S, "u"))
+    assert "000000" not in repr(Sources().token_code("000000").present(S, "u", same))

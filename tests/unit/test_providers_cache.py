@@ -18,7 +18,7 @@ from filevault.providers.build import build
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options
 from tests.fakes import FakeAws
-from tests.rig import Rig, gst, role, role_arn
+from tests.rig import PATIENT, Rig, gst, role, role_arn
 
 HOUR = 3600
 START = 1_795_470_000
@@ -185,7 +185,7 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
     planned = rig.plan("ra")
     rig.keys.remove("jonsmith")
     with rig.cache() as cache, pytest.raises(ItemNotFoundError):
-        build(planned, rig.keys, cache, TokenCode(None, str, rig.ask), rig.aws.clock)
+        build(planned, rig.keys, cache, TokenCode(None, str, rig.ask, bool), rig.aws.clock, PATIENT)
 
 
 # Renewal
@@ -386,7 +386,8 @@ with Folder.make(sys.argv[1]) as state:
     cache = SessionCache(state, "ab" * 16, lambda: bytes(32), lambda: 1000.0, print)
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
-    found = build(planned, Keys(), cache, TokenCode(None, None, None), lambda: 1000.0).retrieve()
+    token_code = TokenCode(None, None, None, None)
+    found = build(planned, Keys(), cache, token_code, lambda: 1000.0, None).retrieve()
     assert found == kept
 print(*sorted(sys.modules))
 """

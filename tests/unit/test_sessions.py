@@ -26,6 +26,7 @@ from filevault.sessions import (
     request_hash,
 )
 from filevault.times import format_time
+from tests.rig import PATIENT
 
 STATE = "ab" * 16
 KEY = bytes(range(32))
@@ -526,7 +527,7 @@ def test_one_at_a_time_obtains_a_session(world: World) -> None:
 
     def obtain() -> None:
         nonlocal inside, most
-        with world.cache.lock(NAME):
+        with world.cache.lock(NAME, PATIENT):
             inside += 1
             most = max(most, inside)
             threading.Event().wait(0.005)
@@ -542,18 +543,18 @@ def test_one_at_a_time_obtains_a_session(world: World) -> None:
 
 
 def test_the_locks_of_two_sessions_are_independent(world: World) -> None:
-    with world.cache.lock(NAME), world.cache.lock(NAME._replace(hash="f" * 32)):
+    with world.cache.lock(NAME, PATIENT), world.cache.lock(NAME._replace(hash="f" * 32), PATIENT):
         pass
 
 
 def test_where_no_lock_can_be_made_work_goes_on(world: World) -> None:
     (world.path / "locks").write_text("in the way")
-    with world.cache.lock(NAME):
+    with world.cache.lock(NAME, PATIENT):
         pass
     assert len(world.warnings) == 1
 
 
 def test_an_error_inside_the_lock_is_the_callers(world: World) -> None:
-    with pytest.raises(StorageError, match="mine"), world.cache.lock(NAME):
+    with pytest.raises(StorageError, match="mine"), world.cache.lock(NAME, PATIENT):
         raise StorageError("mine")
     assert world.warnings == []

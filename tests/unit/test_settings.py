@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,12 +44,13 @@ def test_capturing_takes_every_secret_source_out_of_the_environment(name: str) -
     assert "secret" not in captured.program_environment().values()
 
 
-def test_names_that_only_begin_alike_stay() -> None:
-    environ = {"FILEVAULT_KEYBOARD": "de", "FILEVAULT_DIR": "/v"}
-    assert Settings.capture(Options(), environ).environ == {
-        "FILEVAULT_KEYBOARD": "de",
-        "FILEVAULT_DIR": "/v",
-    }
+@pytest.mark.parametrize(
+    "name", ["FILEVAULT_PASSPHRASE2", "FILEVAULT_KEYS", "FILEVAULT_AGE_IDENTITYFILE"]
+)
+def test_names_that_begin_like_a_secret_s_go_too(name: str) -> None:
+    environ = {name: "secret", "FILEVAULT_DIR": "/v"}
+    assert Settings.capture(Options(), environ).environ == {"FILEVAULT_DIR": "/v"}
+    assert environ == {"FILEVAULT_DIR": "/v"}
 
 
 def test_a_secret_variable_does_not_show_itself(tmp_path: Path) -> None:
@@ -88,9 +91,41 @@ def test_folders_follow_xdg_where_it_is_absolute(tmp_path: Path) -> None:
 
 
 def test_home_that_is_unset_or_relative_comes_from_the_password_database() -> None:
-    expected = os.path.expanduser("~")
-    for environ in ({}, {"HOME": ""}, {"HOME": "relative"}):
+    expected = pwd.getpwuid(os.geteuid()).pw_dir
+    for environ in ({}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": "~"}):
         assert Settings.capture(Options(), dict(environ)).home == expected
+
+
+@pytest.mark.parametrize("directory", [None, "", "relative", "~"])
+def test_without_any_home_the_error_names_home(
+    directory: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def entry(_user: int) -> SimpleNamespace:
+        if directory is None:
+            raise KeyError(_user)
+        return SimpleNamespace(pw_dir=directory)
+
+    monkeypatch.setattr(pwd, "getpwuid", entry)
+    with pytest.raises(ConfigError, match="HOME") as caught:
+        _ = Settings.capture(Options(), {"HOME": ""}).default_vault
+    assert "FILEVAULT_DIR" in str(caught.value.hint)
+    given = {"XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c"}
+    assert Settings.capture(Options(), given).default_vault == "/d/filevault"
+
+
+def test_a_home_that_is_the_root_doubles_no_slash() -> None:
+    found = Settings.capture(Options(), {"HOME": "/"})
+    assert found.home == "/"
+    assert found.default_vault == "/.local/share/filevault"
+    assert found.aws_config_path == "/.aws/config"
+    assert found.expand("~/x") == "/x"
+    assert Settings.capture(Options(), {"HOME": "/h/"}).state_home == "/h/.local/state/filevault"
+
+
+def test_a_tilde_means_home_in_the_option_too(tmp_path: Path) -> None:
+    chosen = settings(home=tmp_path, vault="~/x").vault
+    assert chosen is not None
+    assert (chosen.value, chosen.origin) == (f"{tmp_path}/x", "--vault")
 
 
 def test_the_aws_config_is_where_its_variable_says(tmp_path: Path) -> None:

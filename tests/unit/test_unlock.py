@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from filevault import userfiles
 from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
 from filevault.prompt import Nobody
 from filevault.settings import Options, Settings
@@ -146,6 +148,69 @@ def test_two_options_that_name_a_secret_are_a_usage_error() -> None:
 def test_a_descriptor_variable_that_is_no_number_is_a_usage_error(number: str) -> None:
     with pytest.raises(UsageError, match="FILEVAULT_PASSPHRASE_FD is not the number"):
         given({"FILEVAULT_PASSPHRASE_FD": number})
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_descriptor_for_results_is_no_source(number: int) -> None:
+    with pytest.raises(UsageError, match=f"--passphrase-fd is {number}"):
+        given(passphrase_fd=number)
+    close_descriptors(settings({"FILEVAULT_KEY_FD": str(number)}))
+    os.fstat(number)
+    assert os.readlink(f"/proc/self/fd/{number}") != os.devnull
+
+
+def test_a_pipe_that_nobody_writes_to_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(userfiles, "_WRITER_PATIENCE", 0.2)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LockedError, match=r"nothing came out of for 0\.2 seconds"):
+        given(passphrase_file=str(tmp_path / "pipe"))
+
+
+def test_a_pipe_that_is_not_closed_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(userfiles, "_PIPE_PATIENCE", 0.2)
+    os.mkfifo(tmp_path / "pipe")
+    both = os.open(tmp_path / "pipe", os.O_RDWR)
+    try:
+        os.write(both, b"half")
+        with pytest.raises(LockedError, match="did not end") as caught:
+            given(passphrase_file=str(tmp_path / "pipe"))
+        assert "half" not in caught.value.message
+    finally:
+        os.close(both)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'sleep 0.3; printf late >"$0"',
+        'exec >"$0"; sleep 0.5; printf la; sleep 0.2; printf te',
+    ],
+)
+def test_the_writer_of_a_pipe_may_take_its_time(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(userfiles, "_WRITER_PATIENCE", 0.4 if "exec" in script else 5.0)
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    with subprocess.Popen(["/bin/sh", "-c", script, path]):
+        assert given(passphrase_file=path) == b"late"
+
+
+def test_a_path_that_only_begins_like_a_provided_one_is_judged_as_ours(tmp_path: Path) -> None:
+    provided = tmp_path / "credentials"
+    provided.mkdir()
+    private(tmp_path / "open", b"hunter2")
+    (tmp_path / "open").chmod(0o644)
+    private(provided / "given", b"hunter2")
+    (provided / "given").chmod(0o444)
+    variables = {"CREDENTIALS_DIRECTORY": str(provided)}
+    assert given(variables, passphrase_file=f"{provided}/given") == b"hunter2"
+    with pytest.raises(LockedError, match="readable for others"):
+        given(variables, passphrase_file=f"{provided}/../open")
 
 
 def test_a_descriptor_that_is_not_open_is_no_source() -> None:

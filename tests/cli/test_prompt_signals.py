@@ -1,0 +1,140 @@
+"""Signals at a hidden prompt: the terminal is given back as it was, whoever ends or stops us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine import PASSPHRASE, PATIENCE, Machine
+
+QUESTION = "Passphrase for"
+# What a shell does: a job in a process group of its own, in the foreground.
+SHELL = """
+import fcntl, os, signal, sys, termios
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+job = os.fork()
+if not job:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    os.execvp(sys.argv[1], sys.argv[1:])
+while True:
+    _, status = os.waitpid(job, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        break
+    os.tcsetpgrp(0, os.getpgrp())
+    print("the job stopped", flush=True)
+    input()
+    os.tcsetpgrp(0, job)
+    os.kill(job, signal.SIGCONT)
+print("ended", os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+class Shell:
+    """A terminal with a shell whose one job is filevault."""
+
+    def __init__(self, machine: Machine, *argv: str) -> None:
+        self.master, slave = pty.openpty()
+        self.text = ""
+        environment = machine.environment({"FILEVAULT_PASSPHRASE": None})
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SHELL, *machine.launcher, *argv],
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=machine.home,
+        )
+        os.close(slave)
+
+    def echoes(self) -> bool:
+        return bool(termios.tcgetattr(self.master)[3] & termios.ECHO)
+
+    @property
+    def job(self) -> int:
+        return os.tcgetpgrp(self.master)
+
+    def expect(self, text: str) -> str:
+        """Read until the terminal shows a text; return what it showed before."""
+        end = time.monotonic() + PATIENCE / 3
+        while text not in self.text:
+            assert time.monotonic() < end, f"{text!r} does not come: {self.text!r}"
+            if select.select([self.master], [], [], 0.1)[0]:
+                with contextlib.suppress(OSError):
+                    self.text += os.read(self.master, 4096).decode()
+        before, _, self.text = self.text.partition(text)
+        return before
+
+    def close(self) -> None:
+        """End the shell, and with its terminal the job."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+    def type(self, text: str) -> None:
+        os.write(self.master, text.encode())
+
+
+@pytest.fixture
+def shell(machine: Machine) -> Iterator[Shell]:
+    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    shell = Shell(machine, "export", "jon", "-n")
+    yield shell
+    shell.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_that_ends_us_gives_the_echo_back_first(
+    shell: Shell, number: signal.Signals
+) -> None:
+    shell.expect(QUESTION)
+    assert not shell.echoes()
+    os.kill(shell.job, number)
+    shell.expect(f"ended {-number}")
+    assert shell.echoes()
+
+
+def test_stopped_at_the_prompt_the_echo_is_back_and_continued_it_is_off_again(
+    shell: Shell,
+) -> None:
+    for _ in range(2):
+        shell.expect(QUESTION)
+        assert not shell.echoes()
+        shell.type("\x1a")
+        shell.expect("the job stopped")
+        assert shell.echoes()
+        shell.type("\n")  # the shell reads it
+    shell.expect(QUESTION)
+    assert not shell.echoes()
+    shell.type(f"{PASSPHRASE}\n")
+    shown = shell.expect("ended 0")
+    assert "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE" in shown
+    assert PASSPHRASE not in shown
+    assert shell.echoes()
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(machine: Machine) -> None:
+    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.launcher = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *machine.launcher)
+    shell = Shell(machine, "export", "jon", "-n")
+    try:
+        shell.expect(QUESTION)
+        os.kill(shell.job, signal.SIGHUP)
+        assert not shell.echoes()
+        shell.type(f"{PASSPHRASE}\n")
+        shell.expect("ended 0")
+    finally:
+        shell.close()

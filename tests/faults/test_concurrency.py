@@ -1,0 +1,320 @@
+"""Many at once: nothing is lost or torn, however many write, and whoever of them is killed."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterable
+
+import pytest
+
+from filevault.backends import open_backend
+from filevault.cli.context import Context
+from filevault.credentials import AccessKey
+from filevault.files import Folder
+from filevault.sessions import SessionName
+from filevault.sessions.cache import MinimumLife
+from filevault.sessions.waiting import Waiting
+from filevault.trust import Trust
+from filevault.vault.items import parse
+from filevault.vault.store import Store
+from tests.cli.scene import Scene
+from tests.fakes import FakeAws
+from tests.faults.harness import Command, Fault, Outcome, Running, survey
+from tests.faults.scenarios import ONE, SESSION, Source, adding, check_quiet
+from tests.launch import CHEAP
+from tests.machine import PASSPHRASE, Machine
+
+WRITERS = 8
+NAMES = ("one", "two", "team/three", "team/four", "deep/er/five")
+Possible = dict[str, set[AccessKey | None]]
+
+
+def key(number: int) -> AccessKey:
+    """Return a key that no other number has."""
+    return AccessKey(f"AKIA{number:016d}", f"secret/{number:033d}")
+
+
+def together(machine: Machine, commands: Iterable[Command]) -> list[Outcome]:
+    """Run commands at the same time."""
+    running = [Running(command, machine) for command in commands]
+    outcomes = [each.wait() for each in running]
+    for outcome in outcomes:
+        check_quiet(outcome)
+    return outcomes
+
+
+def stored(machine: Machine) -> dict[str, AccessKey]:
+    """Open every item; fails for one that does not open."""
+    with Folder.open(str(machine.vault)) as root:
+        backend = open_backend("file", root, Source(), CHEAP)
+        backend.unlock()
+        store = Store(root, backend.suffix)
+        return {
+            name: parse(backend.decrypt("credentials", name, store.read(name)), name).key
+            for name in store.names()
+        }
+
+
+def leftovers(machine: Machine) -> list[str]:
+    """Return the temporary files that are left."""
+    return [str(path) for path in machine.home.rglob(".fv-*.tmp")]
+
+
+@pytest.fixture
+def vault(quick_machine: Machine) -> Machine:
+    """A machine with an empty vault."""
+    quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    assert survey(Command(("init",)), quick_machine).status == 0
+    return quick_machine
+
+
+# Writers that come to their end
+
+
+def test_parallel_writers_of_different_items_lose_none(vault: Machine) -> None:
+    wanted = {f"team{number % 3}/p{number}": key(number) for number in range(2 * WRITERS)}
+    outcomes = together(vault, (adding(name, each) for name, each in wanted.items()))
+    assert [outcome.status for outcome in outcomes] == [0] * len(wanted)
+    assert stored(vault) == wanted
+    assert leftovers(vault) == []
+    config = vault.config.read_text()
+    assert all(config.count(f"[profile {name}]\n") == 1 for name in wanted)
+    trusted = json.loads(next(vault.state.glob("*/trust.json")).read_bytes())
+    assert set(trusted["items"]) == set(wanted)
+
+
+def test_parallel_writers_of_one_item_leave_what_one_of_them_wrote(vault: Machine) -> None:
+    assert survey(adding("one", ONE, "--no-config"), vault).status == 0
+    for start in range(100, 300, 100):
+        keys = [key(start + number) for number in range(WRITERS)]
+        outcomes = together(vault, (adding("one", each, "--force", "--no-config") for each in keys))
+        # Whoever finds that another was quicker says so instead of undoing the other's work.
+        assert {outcome.status for outcome in outcomes} <= {0, 7}
+        written = [
+            each for each, outcome in zip(keys, outcomes, strict=True) if outcome.status == 0
+        ]
+        assert stored(vault)["one"] in written
+        for outcome in outcomes:
+            assert (outcome.status == 7) == ("changed by somebody else meanwhile" in outcome.err)
+    shown = survey(Command(("--strict", "export", "one", "--no-session")), vault)
+    assert shown.status == 0, shown
+
+
+def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(vault: Machine) -> None:
+    assert survey(adding("one", ONE, "--no-config"), vault).status == 0
+    exporting = Command(("export", "one", "--no-session", "--format", "json"))
+    seen = set()
+    for number in range(20):
+        writer = Running(adding("one", key(number), "--force", "--no-config"), vault)
+        readers = [Running(exporting, vault) for _ in range(2)]
+        outcomes = [reader.wait() for reader in readers]
+        assert writer.wait().status == 0
+        for outcome in outcomes:
+            assert outcome.status == 0, outcome
+            shown = json.loads(outcome.out)
+            found = AccessKey(shown["AccessKeyId"], shown["SecretAccessKey"])
+            assert found in (ONE, key(number - 1), key(number))
+            seen.add(found)
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize("options", [(), ("--new-key-file",)], ids=["passphrase", "key-file"])
+def test_parallel_inits_make_one_vault(quick_machine: Machine, options: tuple[str, ...]) -> None:
+    machine = quick_machine
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    for round_ in range(6):
+        commands = [
+            Command(("init", *options, *(f"{number}.key" for _ in options)))
+            for number in range(WRITERS)
+        ]
+        outcomes = together(machine, commands)
+        assert sorted(outcome.status for outcome in outcomes) == [0] + [3] * (WRITERS - 1), outcomes
+        assert stored(machine) == {}
+        # Nothing is left of the others, nor was the winner's memory taken for an old vault's.
+        (state,) = machine.state.iterdir()
+        with Folder.open(str(state)) as folder:
+            pin = Trust(folder).pin
+        assert pin is not None
+        assert f"pin: {pin.digest}" in next(each.out for each in outcomes if each.status == 0)
+        slots = list((machine.vault / ".filevault/slots").iterdir())
+        assert len(slots) == 1 + len(options)
+        assert len(list(machine.home.glob("*.key"))) == len(options)
+        for path in machine.home.glob("*.key"):
+            path.unlink()
+        machine.vault.rename(machine.home / f"old{round_}")
+        state.rename(machine.home / f"state{round_}")
+
+
+def test_parallel_adds_on_a_new_machine_make_one_vault_with_all_keys(
+    quick_machine: Machine,
+) -> None:
+    quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    wanted = {f"p{number}": key(number) for number in range(WRITERS)}
+    outcomes = together(
+        quick_machine, (adding(name, each, "--init") for name, each in wanted.items())
+    )
+    done = {
+        name: wanted[name]
+        for name, outcome in zip(wanted, outcomes, strict=True)
+        if outcome.status == 0
+    }
+    assert done
+    for outcome in outcomes:  # one that lost the race stored nothing, and says so
+        assert (outcome.status, len(outcome.errors)) in ((0, 0), (3, 1), (4, 1)), outcome
+    assert stored(quick_machine) == done
+
+
+def _own_session(context: Context) -> int:
+    """Keep a session of a name that no other process has."""
+    sessions = context.sessions()
+    assert sessions is not None
+    name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
+    with sessions.lock(name, Waiting(context.warn, lambda: True, time.sleep)):
+        sessions.store(name, SESSION)
+    return 0
+
+
+def _open_all(context: Context) -> int:
+    sessions = context.sessions()
+    assert sessions is not None
+    for number in range(WRITERS):
+        name = SessionName("one", "get-session-token", f"{number:032x}", "item:one")
+        assert sessions.find(name, MinimumLife()) == SESSION
+    return 0
+
+
+def test_parallel_first_sessions_share_one_session_key(vault: Machine) -> None:
+    vault.freeze(1_999_999_999)
+    for _ in range(4):
+        commands = [
+            Command(("own-session",), env={"OWN": f"{number:032x}"}, action=_own_session)
+            for number in range(WRITERS)
+        ]
+        outcomes = together(vault, commands)
+        assert [(outcome.status, outcome.err) for outcome in outcomes] == [(0, "")] * WRITERS
+        (state,) = vault.state.iterdir()
+        assert sorted(path.name for path in state.glob("session-key*")) == ["session-key.fv"]
+        assert survey(Command(("open-all",), action=_open_all), vault).status == 0
+        assert list(state.glob("locks/*")) == []
+        (state / "session-key.fv").unlink()
+        assert survey(Command(("clear",)), vault).status == 0
+
+
+# Writers that are killed
+
+
+class Hammer:
+    """Rounds of commands at the same time, some of them killed at any moment."""
+
+    def __init__(self, machine: Machine, seed: int) -> None:
+        self.machine = machine
+        self.random = random.Random(seed)
+        self.number = 0
+        self.killed = 0
+        self.done = 0
+        self.possible: Possible = {name: {None} for name in NAMES}
+
+    def _command(self) -> tuple[str | None, AccessKey | None, Command]:
+        """Return the item a command changes, what it makes of it, and the command."""
+        self.number += 1
+        name = self.random.choice(NAMES)
+        what = self.random.random()
+        if what < 0.7:
+            new = key(self.number)
+            return name, new, adding(name, new, "--force", "--no-config")
+        if what < 0.85:
+            return name, None, Command(("remove", "--force", name))
+        return self.random.choice(
+            [
+                (None, None, Command(("list", "--json"))),
+                (None, None, Command(("clear",))),
+                (None, None, Command(("own-session",), env={"OWN": "a" * 32}, action=_own_session)),
+            ]
+        )
+
+    def round(self) -> None:
+        """Let eight commands run, kill about a half of them, and look at everything."""
+        batch = [self._command() for _ in range(WRITERS)]
+        running = []
+        for number, (_, _, command) in enumerate(batch):
+            fault = Fault(self.random.randrange(40), "kill") if number % 3 == 0 else None
+            running.append(Running(command, self.machine, fault))
+            if number % 3 == 1:
+                time.sleep(self.random.random() * 0.01)
+                running[-1].kill()
+        changed: Possible = {}
+        certain: Possible = {}
+        outcomes = [each.wait() for each in running]
+        for outcome, (name, value, command) in zip(outcomes, batch, strict=True):
+            check_quiet(outcome)
+            # 4: nothing to remove; 7: somebody else was quicker.
+            assert outcome.status in (0, 4, 7, -9), (command.argv, outcome)
+            self.killed += outcome.status == -9
+            if outcome.status == 0:
+                self.done += 1
+            if name is not None:
+                changed.setdefault(name, set()).add(value)
+                if outcome.status == 0:
+                    certain.setdefault(name, set()).add(value)
+        found = stored(self.machine)
+        for name in NAMES:
+            now = found.get(name)
+            allowed = changed.get(name, set())
+            if name not in certain:
+                allowed = allowed | self.possible[name]
+            assert now in allowed, f"{name} is {now}, not one of {allowed}"
+            self.possible[name] = {now}
+
+
+def test_items_survive_writers_that_are_killed(vault: Machine) -> None:
+    hammer = Hammer(vault, 1)
+    for _ in range(40):
+        hammer.round()
+    assert hammer.killed > 40
+    assert hammer.done > 40
+    for name in NAMES:
+        assert survey(adding(name, ONE, "--force", "--no-config"), vault).status == 0
+    assert stored(vault) == dict.fromkeys(NAMES, ONE)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", range(2))
+def test_items_survive_minutes_of_writers_that_are_killed(vault: Machine, seed: int) -> None:
+    hammer = Hammer(vault, 1000 + seed)
+    end = time.monotonic() + 180
+    while time.monotonic() < end:
+        hammer.round()
+    assert hammer.killed > 100
+
+
+# Whole processes against AWS
+
+
+def test_64_cold_exports_make_one_call_and_ask_for_one_code(machine: Machine, aws: FakeAws) -> None:
+    scene = Scene(machine, aws)
+    asked = machine.home / "asked"
+    scene.configure()
+    process = f"mfa_process = sh -c 'echo >> {asked}; exec \"$@\"' sh {scene.mfa_process}"
+    text = machine.config.read_text()
+    machine.config.write_text(text.replace(f"mfa_process = {scene.mfa_process}", process))
+    machine.ok("init", "--no-passphrase", "--new-key-file", "machine.key")
+    machine.env["FILEVAULT_KEY_FILE"] = str(machine.home / "machine.key")
+    scene.store("jonsmith")
+    running = [machine.popen("export", "jonsmith", "--format", "json") for _ in range(64)]
+    answers = set()
+    for each in running:
+        out, err = each.communicate(timeout=120)
+        assert each.returncode == 0, err
+        assert err in (
+            b"",
+            b"filevault: waiting for another filevault that is obtaining this session\n",
+        )
+        answers.add(out)
+    assert len(answers) == 1
+    assert aws.actions() == ["GetSessionToken"]
+    assert asked.read_text() == "\n"
+    shown = json.loads(answers.pop())
+    assert aws.session(shown["AccessKeyId"]).secret_access_key == shown["SecretAccessKey"]

@@ -1,0 +1,198 @@
+"""One file for each item: which files are items, and what is done to them alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
+from filevault.files import Folder
+from filevault.vault.names import encode_name
+from filevault.vault.store import Store
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Folder]:
+    with Folder.make(str(tmp_path / "root")) as made:
+        yield made
+
+
+@pytest.fixture
+def store(root: Folder) -> Store:
+    return Store(root, ".fv")
+
+
+def put(root: Folder, path: str, data: bytes = b"x") -> Path:
+    place = Path(root.path, path)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(data)
+    return place
+
+
+NAMES = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=12),
+    min_size=1,
+    max_size=3,
+).map("/".join)
+
+
+@given(items=st.dictionaries(NAMES, st.binary(max_size=50), max_size=6))
+def test_a_store_is_a_mapping_of_names(
+    tmp_path_factory: pytest.TempPathFactory, items: dict[str, bytes]
+) -> None:
+    with Folder.make(str(tmp_path_factory.mktemp("store"))) as root:
+        store = Store(root, ".fv")
+        kept = {}
+        for name, data in items.items():
+            try:
+                store.write(name, data)
+            except UsageError:
+                continue  # a name that has no path
+            kept[name] = data
+        assert store.names() == sorted(kept)
+        assert dict(store.heads(100)) == kept
+        for name, data in kept.items():
+            assert store.has(name)
+            assert store.read(name) == data
+        for name in kept:
+            store.remove(name)
+            assert not store.has(name)
+        assert os.listdir(root.path) == []  # not a folder is left
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a.fv~",
+        ".a.fv.swp",
+        ".a.fv",
+        ".git/a.fv",
+        "team/.git/a.fv",
+        ".filevault/a.fv",
+        "a.FV",
+        "%41.fv",
+        "%2e.fv",
+        "-a.fv",
+        "a:b.fv",
+        "a .fv/b.fv",
+        "dir.fv/b.fv",
+        "u\u0308.fv",
+        "a",
+        ".fv",
+        "a.fv.gpg",
+    ],
+)
+def test_what_is_no_item_is_not_listed(root: Folder, store: Store, path: str) -> None:
+    store.write("real", b"1")
+    put(root, path)
+    assert store.names() == ["real"]
+    assert store.heads(10) == [("real", b"1")]
+
+
+def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: Store) -> None:
+    store.write("real", b"1")
+    os.symlink("real.fv", f"{root.path}/link.fv")
+    os.symlink(".", f"{root.path}/circle")
+    os.mkfifo(f"{root.path}/pipe.fv")
+    os.mkdir(f"{root.path}/folder.fv")
+    assert store.names() == ["real"]
+    for name in ("pipe", "folder"):
+        assert not store.has(name)
+        with pytest.raises(StorageError):
+            store.read(name)
+        with pytest.raises(StorageError, match="is not a regular file"):
+            store.write(name, b"2")
+    for name in ("link", "circle/real"):
+        for action in (store.has, store.read):
+            with pytest.raises(StorageError, match="is a link, which is refused"):
+                action(name)
+
+
+def test_a_missing_item_is_named_with_the_way_out(store: Store) -> None:
+    for action in (store.read, store.remove):
+        with pytest.raises(ItemNotFoundError, match="the vault holds no key for 'a/b'"):
+            action("a/b")
+    with pytest.raises(ItemNotFoundError) as caught:
+        store.read("a b")
+    assert caught.value.hint == "filevault add 'a b'"
+
+
+@pytest.mark.parametrize("name", ["", "/", "a//b", "/a", "a/", "a\0b", "\ud800", "u\u0308"])
+def test_names_that_have_no_path_reach_no_file(store: Store, name: str) -> None:
+    for action in (store.has, store.read, store.remove):
+        with pytest.raises(UsageError):
+            action(name)
+    with pytest.raises(UsageError):
+        store.write(name, b"1")
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/../../x", ".", "./x", ".git/config", "-x"])
+def test_no_name_leads_out_or_to_hidden_places(
+    root: Folder, store: Store, tmp_path: Path, name: str
+) -> None:
+    store.write(name, b"1")
+    assert os.listdir(tmp_path) == ["root"]
+    assert not [entry for entry in os.listdir(root.path) if entry.startswith((".", "-"))]
+    assert store.names() == [name]
+
+
+def test_the_longest_names_are_kept(store: Store) -> None:
+    name = "/".join(["x" * 250] * 10)
+    store.write(name, b"1")
+    assert store.read(name) == b"1"
+    with pytest.raises(UsageError):
+        store.write("x" * 253, b"1")
+
+
+def test_a_file_of_more_than_a_mebibyte_is_damaged(root: Folder, store: Store) -> None:
+    path = put(root, "a.fv", bytes(1 << 20))
+    assert len(store.read("a")) == 1 << 20
+    path.write_bytes(bytes((1 << 20) + 1))
+    with pytest.raises(DamagedError, match="larger than 1 MiB"):
+        store.read("a")
+
+
+def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: Store) -> None:
+    for name in ("a/b/c/one", "a/b/two"):
+        store.write(name, b"1")
+    store.remove("a/b/c/one")
+    assert not Path(root.path, "a/b/c").exists()
+    put(root, "a/notes")
+    store.remove("a/b/two")
+    assert os.listdir(f"{root.path}/a") == ["notes"]
+
+
+def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: Store) -> None:
+    path = Path(root.path)
+    for _ in range(200):
+        path /= "d"
+        path.mkdir()
+    (path / "deep.fv").write_bytes(b"1")
+    store.write("a", b"1")
+    assert store.names() == ["a"]
+
+
+def test_no_descriptor_is_left_open(root: Folder, store: Store) -> None:
+    store.write("a/b/c", b"1")
+    before = os.listdir("/proc/self/fd")
+    store.names()
+    store.heads(5)
+    store.read("a/b/c")
+    store.has("a/b/d")
+    store.has("x/y/z")
+    store.remove("a/b/c")
+    for name in ("x/y", "a"):
+        with pytest.raises(ItemNotFoundError):
+            store.read(name)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_item_is_written_where_its_name_says(root: Folder, store: Store) -> None:
+    for name in ("jonsmith", "team/jon:smith", ".hidden", "100%"):
+        store.write(name, name.encode())
+        assert Path(root.path, encode_name(name, ".fv")).read_bytes() == name.encode()
