@@ -224,10 +224,14 @@ class Folder:
                 raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
     def refuse_other(self, name: str) -> None:
-        """Raise StorageError, which names it, if an entry is there and no regular file."""
+        """Raise StorageError, which names it, for a link, pipe, socket or device.
+
+        A file written would take its place; of a folder rename(2) says so itself.
+        """
         self.refuse_link(name)
         with contextlib.suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+            mode = os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
 
     def is_file(self, name: str) -> bool:
@@ -273,8 +277,8 @@ class Folder:
                 raise
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
-        self.sweep()
         self._make_last(name, "written")
+        self.sweep()
 
     def create(self, name: str, data: bytes) -> None:
         """Write a new file, 0600, never over an existing one.

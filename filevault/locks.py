@@ -33,7 +33,7 @@ def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
     """
     path = folder.path if name is None else folder.join(name)
     try:
-        fd = folder.fd if name is None else os.open(name, _FILE, 0o600, dir_fd=folder.fd)
+        fd = folder.fd if name is None else _open(folder, name)
     except OSError as error:
         raise storage_error(error, "lock", path) from error
     try:
@@ -46,6 +46,14 @@ def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
     finally:
         if name is not None:
             _close_empty(fd)
+
+
+def _open(folder: Folder, name: str) -> int:
+    fd = os.open(name, _FILE, 0o600, dir_fd=folder.fd)
+    if os.fstat(fd).st_mode & 0o600 != 0o600:
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out
+    return fd
 
 
 def _wait(fd: int, path: str) -> None:
@@ -92,7 +100,7 @@ def key_lock(folder: Folder, name: str, pause: Callable[[], None] | None = None)
     """
     while True:
         try:
-            fd = os.open(name, _FILE, 0o600, dir_fd=folder.fd)
+            fd = _open(folder, name)
         except OSError as error:
             raise storage_error(error, "lock", folder.join(name)) from error
         try:

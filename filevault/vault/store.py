@@ -111,7 +111,7 @@ class Store:
     def write(self, name: str, data: bytes) -> None:
         """Write an item's file atomically."""
         with self._folder(name, create=True) as (folder, file):
-            folder.refuse_other(file)  # a rename would take its place
+            folder.refuse_other(file)
             folder.write(file, data)
 
     def remove(self, name: str) -> None:

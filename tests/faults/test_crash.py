@@ -70,8 +70,12 @@ def test_what_is_reported_as_done_outlasts_a_power_cut(name: str, quick_machine:
     assert unsynced == {}
 
 
+# A person must delete the key file that a kill left, and adds a section with other options.
+_REPEATABLE = [name for name in SCENARIOS if "key-file" not in name and not SCENARIOS[name].config]
+
+
 @pytest.mark.torture
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", _REPEATABLE)
 def test_two_kills_in_a_row_lose_nothing(name: str, quick_machine: Machine) -> None:
     """What the first kill left is what the second one meets."""
     stage = Stage(SCENARIOS[name], quick_machine)

@@ -1,6 +1,6 @@
-"""A vault's folder as people keep it: what lies beside items is never an item, never touched.
+"""Things of another kind in every place of vault and state, and what may not be read.
 
-Neither a link nor a pipe nor a file that nobody may read leads anywhere else, or hangs.
+Nothing hangs, nothing is touched, and what cannot be read is never taken for what is not there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.faults.scenarios import NEW, ONE, TWO, adding
 from tests.machine import PASSPHRASE, Machine
 
 NOBODY = 65534
+MARKER = ".filevault"
 
 
 @pytest.fixture
@@ -75,183 +76,25 @@ def exported(machine: Machine, name: str) -> str:
     return str(json.loads(outcome.out)["AccessKeyId"])
 
 
-# Strays
-
-STRAYS = (
-    "one.fv~",
-    ".one.fv.swp",
-    ".one.fv.swo",
-    "#one.fv#",
-    "one.fv.orig",
-    "one.fv.bak",
-    "one (conflicted copy).fv.txt",
-    "one",
-    ".fv",
-    ".hidden.fv",
-    "-option.fv",
-    "ONE.FV",
-    "one.FV",
-    "%41.fv",
-    "a%2fb.fv",
-    "100%.fv",
-    "col:on.fv",
-    "space .fv/inner.fv",
-    "bell\x07.fv",
-    "new\nline.fv",
-    "u\u0308.fv",
-    "\u202eevil.fv",
-    "NOTES.md",
-    "two.gpg",
-    "two.age",
-    ".gitignore",
-    ".git/HEAD",
-    ".git/one.fv",
-    ".git/objects/aa/two.fv",
-    ".stversions/one.fv",
-    "team/.two.fv.swp",
-    "team/two.fv~",
-    "team/notes",
-    "team/.trash/two.fv",
-    "folder.fv/inner.fv",
-    "team/folder.fv/inner.fv",
-    ".filevault/notes",
-    ".filevault/vault.json~",
-    ".filevault/slots/notes",
-    ".filevault/slots/.0011223344556677.slot.swp",
-    ".filevault/slots/0011223344556677.slot~",
-    ".filevault/deep/one.fv",
-)
-
-
-def scatter(root: Path) -> None:
-    """Put all kinds of files beside the items."""
-    for name in STRAYS:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"this is {name!r}")
-    Path(os.fsdecode(os.fsencode(root) + b"/\xff\xfe.fv")).write_text("no UTF-8")
-    (root / "empty").mkdir()
-    (root / "empty.fv").mkdir()
-
-
-def untouched(root: Path) -> dict[bytes, tuple[str, bytes]]:
-    """Return what is below a folder apart from items."""
-    kinds = {b"one.fv", b"three.fv", b"team/two.fv", b"team/four.fv"}
-    return {path: entry for path, entry in picture(root).items() if path not in kinds}
-
-
-def test_nothing_beside_the_items_is_an_item_or_is_touched(vault: Machine) -> None:
-    scatter(vault.vault)
-    before = untouched(vault.vault)
-    assert names(vault) == ["one", "team/two"]
-    assert exported(vault, "one") == ONE.access_key_id
-    done(vault, adding("one", NEW, "--force"))
-    done(vault, adding("three", NEW))
-    done(vault, adding("team/four", NEW))
-    assert names(vault) == ["one", "team/four", "team/two", "three"]
-    for name in ("three", "team/four", "team/two"):
-        done(vault, Command(("remove", "--force", name)))
-    for argv in (("list",), ("list", "--json"), ("clear",), ("recipients", "list")):
-        assert run(vault, *argv).status == 0
-    assert exported(vault, "one") == NEW.access_key_id
-    assert run(vault, "recipients", "accept").status == 0
-    assert untouched(vault.vault) == before
-
-
-@pytest.mark.parametrize("name", ["folder", ".hidden", "a b/../c", "..", "team", "%41"])
-def test_what_is_no_item_cannot_be_exported_or_removed(vault: Machine, name: str) -> None:
-    scatter(vault.vault)
-    before = picture(vault.vault)
-    for argv in (("export", name, "--no-session"), ("remove", "--force", name)):
-        assert run(vault, *argv).status in (2, 3, 4)
-    assert picture(vault.vault) == before
-
-
-def test_an_item_does_not_replace_a_folder_of_its_name(vault: Machine) -> None:
-    scatter(vault.vault)
-    before = picture(vault.vault)
-    outcome = judged(survey(adding("folder", NEW, "--force", "--no-config"), vault))
-    assert outcome.status == 7
-    assert "folder.fv' is not a regular file" in outcome.err
-    assert picture(vault.vault) == before
-
-
-def test_the_folder_of_the_last_item_stays_if_anything_else_is_in_it(vault: Machine) -> None:
-    (vault.vault / "team/notes").write_text("mine")
-    done(vault, Command(("remove", "--force", "team/two")))
-    assert (vault.vault / "team/notes").read_text() == "mine"
-    (vault.vault / "team/notes").unlink()
-    done(vault, adding("team/two", TWO, "--no-config"))
-    done(vault, Command(("remove", "--force", "team/two")))
-    assert not (vault.vault / "team").exists()
-
-
-# Links
-
-MARKER = ".filevault"
-LINKED = {
-    "one.fv": ("export", "one", "--no-session"),
-    "team": ("export", "team/two", "--no-session"),
-    "team/two.fv": ("export", "team/two", "--no-session"),
-    MARKER: ("export", "one", "--no-session"),
-    f"{MARKER}/vault.json": ("export", "one", "--no-session"),
-    f"{MARKER}/slots": ("export", "one", "--no-session"),
-    "the slot": ("export", "one", "--no-session"),
-}
-
-
-@pytest.mark.parametrize("target", LINKED)
-def test_a_link_below_the_root_is_refused_and_named(
-    vault: Machine, target: str, away: Path
-) -> None:
-    path = vault.vault / target
-    if target == "the slot":
-        (path,) = (vault.vault / MARKER / "slots").glob("*.slot")
-    path.rename(away / path.name)
-    path.symlink_to(away / path.name)
-    outcome = run(vault, *LINKED[target])
-    assert outcome.status == 7
-    assert f"{path}' is a link, which is refused in a vault" in outcome.err
-    assert "only the vault's root may be a link" in outcome.err
-
-
-@pytest.mark.parametrize("target", ["one.fv", "team", "team/two.fv"])
-def test_nothing_is_written_or_deleted_through_a_link(
-    vault: Machine, target: str, away: Path
-) -> None:
-    path = vault.vault / target
-    path.rename(away / path.name)
-    path.symlink_to(away / path.name)
-    name = "one" if target == "one.fv" else "team/two"
-    before = picture(away), picture(vault.vault)
-    for command in (
-        adding(name, NEW, "--force", "--no-config"),
-        adding(name, NEW, "--force", "--discard", "--no-config"),
-        Command(("remove", "--force", name)),
+def test_strays_beside_the_vaults_own_files_are_not_touched(vault: Machine) -> None:
+    for name in (
+        "notes",
+        "vault.json~",
+        "deep/one.fv",
+        "slots/notes",
+        "slots/.0011223344556677.slot.swp",
+        "slots/0011223344556677.slot~",
     ):
-        assert judged(survey(command, vault)).status == 7, command
-        assert (picture(away), picture(vault.vault)) == before
-
-
-def test_a_linked_folder_is_not_listed(vault: Machine, away: Path) -> None:
-    (vault.vault / "team").rename(away / "team")
-    (vault.vault / "team").symlink_to(away / "team")
-    (vault.vault / "circle").symlink_to(vault.vault)
-    (vault.vault / "nowhere.fv").symlink_to(away / "nowhere")
-    assert names(vault) == ["one"]
-
-
-def test_the_root_itself_may_be_a_link(vault: Machine, away: Path) -> None:
-    vault.vault.rename(away / "dotfiles")
-    vault.vault.symlink_to(away / "dotfiles")
+        path = vault.vault / MARKER / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    before = picture(vault.vault / MARKER)
+    done(vault, adding("one", NEW, "--force"))
     assert names(vault) == ["one", "team/two"]
-    assert exported(vault, "one") == ONE.access_key_id
-    done(vault, adding("three", NEW, "--no-config"))
-    assert (away / "dotfiles/three.fv").is_file()
-    assert vault.vault.is_symlink()
-    # The same vault, however it is reached.
-    done(vault, Command(("--vault", str(away / "dotfiles"), "export", "three", "--no-session")))
-    assert len([path for path in vault.state.iterdir() if list(path.glob("trust.json"))]) == 2
+    assert exported(vault, "one") == NEW.access_key_id
+    for argv in (("recipients", "list"), ("recipients", "accept"), ("clear",)):
+        assert run(vault, *argv).status == 0
+    assert picture(vault.vault / MARKER) == before
 
 
 def test_memory_and_sessions_are_not_reached_through_links(vault: Machine, away: Path) -> None:

@@ -76,7 +76,7 @@ def stored(machine: Machine) -> dict[str, tuple[str, str]]:
 def no_leftovers(machine: Machine, *, killed: bool) -> None:
     """Only a killed writer leaves a temporary file, and no item is anything else."""
     if not killed:
-        assert [path for path in machine.home.rglob(".fv-*")] == []
+        assert list(machine.home.rglob(".fv-*")) == []
     for path in machine.vault.glob("*.fv"):
         assert path.stat().st_size > 256
 
@@ -233,6 +233,7 @@ class Hammer:
 
     def __init__(self, machine: Machine, seed: int) -> None:
         self.machine = machine
+        machine.env["FILEVAULT_DEBUG"] = "1"  # says where, if something falls over
         self.chance = random.Random(seed)
         self.names = [*(f"item{n}" for n in range(6)), "team/a", "team/b", "team/deep/c"]
         self.written: dict[str, set[tuple[str, str]]] = {name: set() for name in self.names}

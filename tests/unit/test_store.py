@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
@@ -41,6 +41,7 @@ NAMES = st.lists(
 ).map("/".join)
 
 
+@settings(deadline=None)
 @given(items=st.dictionaries(NAMES, st.binary(max_size=50), max_size=6))
 def test_a_store_is_a_mapping_of_names(
     tmp_path_factory: pytest.TempPathFactory, items: dict[str, bytes]
@@ -105,7 +106,7 @@ def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: Stor
         assert not store.has(name)
         with pytest.raises(StorageError):
             store.read(name)
-        with pytest.raises(StorageError, match="is not a regular file"):
+        with pytest.raises(StorageError, match="is not a regular file|is a directory"):
             store.write(name, b"2")
     for name in ("link", "circle/real"):
         for action in (store.has, store.read):
@@ -169,7 +170,7 @@ def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: S
 
 def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: Store) -> None:
     path = Path(root.path)
-    for _ in range(200):
+    for _ in range(80):
         path /= "d"
         path.mkdir()
     (path / "deep.fv").write_bytes(b"1")
