@@ -5,8 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
-SYSTEM_TOOLS = strace zsh fish dash unshare
-SYSTEM_PACKAGES = strace zsh fish dash util-linux
+SYSTEM_TOOLS = strace zsh fish dash unshare gpg pass age
+SYSTEM_PACKAGES = strace zsh fish dash util-linux gnupg pass age
 WORKERS ?= auto
 
 .PHONY: help demo test check fmt bench torture dist clean tools
@@ -43,7 +43,7 @@ demo: .venv
 	@$(BIN)/python tests/demo.py
 
 test: .venv tools
-	REQUIRE_TOOLS=$${CI:+1} $(BIN)/python -m pytest -q -n $(WORKERS) -m "not torture"
+	REQUIRE_TOOLS="$${CI:+$(SYSTEM_TOOLS)}" $(BIN)/python -m pytest -q -n $(WORKERS) -m "not torture"
 
 torture: .venv tools
 	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600

@@ -88,7 +88,7 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Vector]:
     )
     if done.returncode != 0:
         reason = f"npm cannot fetch {PACKAGE}: {done.stderr.strip()[-200:]}"
-        if os.environ.get("REQUIRE_TOOLS"):
+        if "npm" in os.environ.get("REQUIRE_TOOLS", "").split():
             pytest.fail(reason)
         pytest.skip(reason)
     with tarfile.open(next(folder.glob("*.tgz"))) as archive:

@@ -172,8 +172,8 @@ def _some_bytes(victim: Victim, data: st.DataObject) -> None:
     victim.try_all()
 
 
-_NORMAL = 120
-_TORTURE = 10 * _NORMAL
+_NORMAL = 60
+_TORTURE = 20 * _NORMAL
 
 
 @_profile(_NORMAL)
@@ -230,7 +230,7 @@ def test_any_other_file_in_its_place(victim: Victim, pattern: str, data: bytes) 
 @pytest.mark.parametrize("pattern", [*FIELDS, USER])
 def test_a_file_cut_anywhere(victim: Victim, pattern: str) -> None:
     data = original(victim, pattern)
-    for end in range(0, len(data), max(1, len(data) // 40)):
+    for end in range(0, len(data), max(1, len(data) // 25)):
         put(victim, pattern, data[:end])
         victim.try_all()
 
