@@ -24,18 +24,20 @@ _KINDS = ("profile", "sso-session", "services")
 
 # A section in which nothing needs a second look: header and keys stand at the left margin, keys
 # are plain words, and an empty value is followed by nothing but indented `key = value` lines.
-# Everything else goes to _read_blocks. All repeats are possessive: time is linear in the text.
+# Everything else goes to _read_blocks. A line fits one way only and repeats inside it are
+# possessive, so time is linear in the text; groups are not, because before Python 3.11.5 a
+# possessive group could match what it must not (python/cpython#106052).
 _PLAIN = re.compile(
     r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
-    (?: [ \t]*+ (?:[#;].*+)?+ \n )*+
+    (?: [ \t]*+ (?:[#;].*+)? \n )*
     (?: [A-Za-z0-9_.\-]++ [ \t]*+ [=:] [ \t]*+
         (?: \S.*+ \n
-            (?: [ \t].*+ \n | (?:[#;].*+)?+ \n )*+
+            (?: [ \t].*+ \n | (?:[#;].*+)? \n )*
           | \n
-            (?: [ \t]*+ (?:[#;].*+)?+ \n
+            (?: [ \t]*+ (?:[#;].*+)? \n
               | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ =
-                [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )*+ )
-    )*+
+                [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )* )
+    )*
     (?= \[.+\] | \Z )""",
     re.VERBOSE | re.MULTILINE,
 )

@@ -65,7 +65,9 @@ class Shell:
 
     @property
     def job(self) -> int:
-        return os.tcgetpgrp(self.master)
+        group = os.tcgetpgrp(self.master)
+        assert group > 1  # anything less would be a signal to many
+        return group
 
     def expect(self, text: str) -> str:
         """Read until the terminal shows a text; return what it showed before."""
