@@ -214,6 +214,11 @@ class _Screen:
         self.stop = threading.Event()
 
     def watch(self) -> None:
+        """Watch until told to stop; a terminal that is gone ends it, too."""
+        with contextlib.suppress(OSError, ValueError):
+            self._watch()
+
+    def _watch(self) -> None:
         seen = 0
         idle_since: float | None = None
         while True:
