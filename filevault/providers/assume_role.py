@@ -53,7 +53,6 @@ class AssumeRoleProvider:
             source_identity=step.source_identity,
         )
 
-
         def call(mfa: sts.TokenCodeFor | None) -> Credentials:
             return sts.assume_role(
                 self._clients,

@@ -37,7 +37,6 @@ class SessionTokenProvider:
         step = self._step
         key = self._source.retrieve()
 
-
         def call(mfa: sts.TokenCodeFor | None) -> Credentials:
             return sts.get_session_token(
                 self._clients,

@@ -82,16 +82,16 @@ def replaced(fields: dict[str, Any], field: str, value: str) -> bytes:
     return ("{" + ",".join(parts) + "}").encode("utf-8")
 
 
-
-
 JSON: st.SearchStrategy[str] = st.recursive(
     st.sampled_from(sorted(VALUES.values(), key=len)[:-3])
     | st.integers().map(str)
     | st.floats().map(str)
     | st.text(max_size=30).map(json.dumps),
-    lambda inner: st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
-    | st.lists(st.tuples(st.text(max_size=5).map(json.dumps), inner), max_size=3).map(
-        lambda pairs: "{" + ",".join(f"{key}:{value}" for key, value in pairs) + "}"
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f"[{','.join(parts)}]")
+        | st.lists(st.tuples(st.text(max_size=5).map(json.dumps), inner), max_size=3).map(
+            lambda pairs: "{" + ",".join(f"{key}:{value}" for key, value in pairs) + "}"
+        )
     ),
     max_leaves=6,
 )

@@ -170,4 +170,3 @@ def calm(ended: Ended, *, secrets: Iterable[str] = ()) -> None:
         assert len(line) < 1500, line
     errors = [line for line in lines if line.startswith("filevault: error: ")]
     assert len(errors) == (ended.status != 0), ended
-

@@ -428,7 +428,7 @@ AWS_VALUES = {
     "nested": b"\n  a = b\n  c =\n    d",
     "half nested": b"\n  a",
     "interpolation": b"%(region)s %s %%",
-    "quotes": b"\"'\"",
+    "quotes": b'"\'"',
     "long": b"A" * 1_000_000,
     "list": b"," * 10_000,
     "pairs": b"a=b," * 10_000,
@@ -545,4 +545,3 @@ def test_many_more_pieces_as_an_aws_config(victim: Victim, data: st.DataObject) 
 @pytest.mark.parametrize("name", ["user", "one"])
 def test_the_files_are_whole_after_all_that(victim: Victim, name: str) -> None:
     assert victim.inside.run("export", name, "--no-session").status == 0
-
