@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from filevault.configfile import ConfigFile
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
-from filevault.settings import ConfigFile, Options, Settings
+from filevault.settings import Options, Settings
 
 SECRET_VARIABLES = [
     f"{prefix}{suffix}"
