@@ -237,7 +237,8 @@ def test_names_of_all_kinds_are_kept_apart(keeper: Keeper) -> None:
         given = keeper.machine.run("export", "-n", *word)
         assert f"AKIAQNZGKIQY56JQ7W{number:02}" in given.out, given
         keeper.machine.ok("remove", "--force", "--", name)
-    assert [path for path in keeper.root.iterdir() if not path.name.startswith(".")] == []
+    assert [path for path in keeper.store.iterdir() if not path.name.startswith(".")] == []
+    assert keeper.machine.ok("list", "--credentials").out == ""
 
 
 def test_the_plan_is_explained_without_a_call_or_a_key(stored: Keeper, aws: FakeAws) -> None:
