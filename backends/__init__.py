@@ -179,6 +179,13 @@ class RecipientsBackend(Backend, Protocol):
         """
         ...
 
+    def sign(self, data: bytes) -> bytes | None:
+        """Return the signature of a recipients file's bytes, None where none is wanted.
+
+        Raises LockedError, or ProgramError, where it cannot be made.
+        """
+        ...
+
 
 def open_backend(
     name: str,

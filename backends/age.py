@@ -110,6 +110,10 @@ class AgeBackend:
         """Return recipients as `.age-recipients` shall have them; raises as `checked`."""
         return tuple(agerecipients.checked(each) for each in ids)
 
+    def sign(self, data: bytes) -> bytes | None:  # noqa: ARG002
+        """Return None: age knows no signed recipients."""
+        return None
+
     def own_recipients(self) -> tuple[str, ...]:
         """Return the recipients of the own identities, for a new vault; may ask."""
         return _recipients_of(self._keyring).all

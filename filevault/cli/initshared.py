@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import recipients_text
 from filevault.cli.init import (
     NewVault,
     check_strength,
     generate_passphrase,
     show_generated,
 )
+from filevault.cli.reencrypt import write_recipients
 from filevault.errors import LockedError, UsageError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -77,10 +77,11 @@ def _write_recipients(context: Context, names: list[str]) -> None:
     choice = context.choice
     file = marker_name(choice.backend)
     with Folder.make(choice.store) as store, writers_lock(store, None):
-        resolved = context.shared_backend(store).resolve(names)
-        store.write(file, recipients_text(choice.backend, resolved))
+        backend = context.shared_backend(store)
+        resolved = backend.resolve(names)
+        signed = write_recipients(backend, choice.backend, store, file, resolved)
     context.reconsider()
-    context.commit_in(choice.store, [file], f"Set recipients to {', '.join(names)}.")
+    context.commit_in(choice.store, [file, *signed], f"Set recipients to {', '.join(names)}.")
 
 
 def _new_identity(args: argparse.Namespace, context: Context) -> tuple[str, str]:

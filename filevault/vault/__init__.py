@@ -184,15 +184,17 @@ class Vault:
         self._guard()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, *, guarded: bool = True) -> Iterator[None]:
         """Hold the store's lock: the directory's own, or one in the state directory.
 
-        Raises StorageError where neither can be had, PinError if the recipients have changed.
+        Raises StorageError where neither can be had, PinError if the recipients have changed;
+        not `guarded`, the caller sees to that.
         """
         from filevault.locks import writers_lock
 
         with writers_lock(self.folder, self.state.path if self.state is not None else None):
-            self._guard()
+            if guarded:
+                self._guard()
             yield
 
     def write(
