@@ -72,7 +72,8 @@ def from_every_source(
 ) -> None:
     """Require that a passphrase opens the vault wherever it comes from, and a wrong one not.
 
-    `what` is what it opens; `before` is called before each run: gpg-agent remembers what it was given once.
+    `what` is what it opens. `before` is called before each run: gpg-agent remembers what it was
+    given once.
     """
     secret, wrong = PASSPHRASE, "not the passphrase"
     right = private(machine.home / "secrets/filevault-passphrase", secret + "\n")
