@@ -14,12 +14,13 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.files import Folder
 
-SUFFIXES = {"file": ".fv"}
+SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
 """Backend name to the suffix of its item files."""
 
 
@@ -171,6 +172,13 @@ class RecipientsBackend(Backend, Protocol):
         """Read the recipients files anew when they are needed next."""
         ...
 
+    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return what people call recipients as a recipients file shall have them.
+
+        Raises BackendError or UsageError for one that cannot be encrypted to.
+        """
+        ...
+
 
 def open_backend(
     name: str,
@@ -206,6 +214,65 @@ def open_backend(
     raise VaultChoiceError(
         f"there is no backend {printable(name, 40)!r}", hint=f"there are: {', '.join(SUFFIXES)}"
     )
+
+
+def open_gpg(
+    store: Folder,
+    prefix: tuple[str, ...],
+    *,
+    environment: Mapping[str, str],
+    folders_of: Callable[[str], Sequence[str]],
+    passphrase: SecretSource | None,
+    terminal: bool,
+) -> RecipientsBackend:
+    """Open the backend of a `pass` store; see `filevault.backends.gpg.GpgBackend.open`."""
+    from filevault.backends.gpg import GpgBackend
+
+    return GpgBackend.open(
+        store,
+        prefix,
+        environment=environment,
+        folders_of=folders_of,
+        passphrase=passphrase,
+        terminal=terminal,
+    )
+
+
+def open_age(
+    store: Folder,
+    prefix: tuple[str, ...],
+    *,
+    environment: Mapping[str, str],
+    folders_of: Callable[[str], Sequence[str]],
+    identities: IdentitySource,
+    passphrase: SecretSource,
+    passage: bool,
+    warn: Callable[[str], None],
+) -> RecipientsBackend:
+    """Open the backend of an `age` vault; see `filevault.backends.age.AgeBackend.open`."""
+    from filevault.backends.age import AgeBackend
+
+    return AgeBackend.open(
+        store,
+        prefix,
+        environment=environment,
+        folders_of=folders_of,
+        identities=identities,
+        passphrase=passphrase,
+        passage=passage,
+        warn=warn,
+    )
+
+
+def recipients_text(backend: str, wanted: Sequence[str], old: bytes = b"") -> bytes:
+    """Return the content of a recipients file of a kind of vault."""
+    if backend == "pass":
+        from filevault.backends import gpgid
+
+        return gpgid.build(wanted)
+    from filevault.backends import agerecipients
+
+    return agerecipients.build(wanted, old)
 
 
 def create_vault(

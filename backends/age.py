@@ -106,6 +106,10 @@ class AgeBackend:
         """Read the recipients anew when they are needed next."""
         self._governing.forget()
 
+    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return recipients as `.age-recipients` shall have them; raises as `checked`."""
+        return tuple(agerecipients.checked(each) for each in ids)
+
     def own_recipients(self) -> tuple[str, ...]:
         """Return the recipients of the own identities, for a new vault; may ask."""
         return _recipients_of(self._keyring).all

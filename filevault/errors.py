@@ -31,6 +31,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
 ├─ NotCommittedError           11   saved, but git has no commit of it
+├─ PartlyDoneError            12   some of several things are done
 ├─ NotExecutableError         126   exec: the command cannot be run
 ├─ CommandNotFoundError       127   exec: there is no such command
 └─ InterruptedByUserError     130   Ctrl-C
@@ -199,6 +200,12 @@ class NotCommittedError(FilevaultError):
     """The change is on disk, but git did not commit it."""
 
     exit_status = 11
+
+
+class PartlyDoneError(FilevaultError):
+    """Some of several things are done; giving the command again does the rest."""
+
+    exit_status = 12
 
 
 class NotExecutableError(FilevaultError):

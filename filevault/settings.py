@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
+from filevault.configfile import BACKEND_NAMES, BACKENDS, ConfigFile, load
+from filevault.errors import ConfigError, UsageError
 from filevault.printable import printable
 from filevault.times import parse_duration
-from filevault.userfiles import home_of_user, read_config
+from filevault.userfiles import home_of_user
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _SECRET_PREFIXES = (
 )
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-_BACKEND_NAMES = {"file": "file", "passphrase": "file"}
 _PROMPTS = ("terminal", "ykman", "none")
 
 
@@ -37,9 +37,12 @@ class Options(Value):
 
     vault: str | None = None
     backend: str | None = None
+    prefix: str | None = None
+    pass_dir: str | None = None
     passphrase_fd: int | None = None
     passphrase_file: str | None = None
     key_file: str | None = None
+    identity: str | None = None
     strict: bool = False
     pin: str | None = None
     slot: str | None = None
@@ -68,17 +71,6 @@ class SecretVariable(Value):
         return f"SecretVariable(name={self.name!r}, kind={self.kind!r}, ...)"
 
 
-class ConfigFile(Value):
-    """What config.toml says; None where it says nothing."""
-
-    path: str
-    backend: str | None = None
-    vault: str | None = None
-    strict: bool | None = None
-    prompt: str | None = None
-    cache_roles: bool | None = None
-
-
 class Settings:
     """The settings of one run.
 
@@ -105,9 +97,15 @@ class Settings:
         options: Options,
         environ: MutableMapping[str, str] = os.environ,
     ) -> Settings:
-        """Read the process environment and take every secret source out of it."""
+        """Read the process environment and take secret sources and AWS credentials out of it."""
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
-        return cls(dict(environ), options, secrets)
+        settings = cls(dict(environ), options, secrets)
+        # A library that starts a program by itself, as pyrage does for age plugins, hands on
+        # what the process has.
+        for name in list(environ):
+            if _is_aws_credential(name):
+                del environ[name]
+        return settings
 
     def get(self, name: str) -> str | None:
         """Return a variable's value; one that is set but empty counts as absent."""
@@ -178,7 +176,7 @@ class Settings:
         means nothing here.
         """
         if self._config is None:
-            self._config = _load_config(self.config_path)
+            self._config = load(self.config_path)
         return self._config
 
     # Which vault
@@ -199,12 +197,12 @@ class Settings:
             (self.get("FILEVAULT_BACKEND"), "FILEVAULT_BACKEND"),
         ):
             if value:
-                if value not in _BACKEND_NAMES:
+                if value not in BACKEND_NAMES:
                     raise UsageError(
                         f"{origin} names no backend: {printable(value)!r}",
-                        hint="the backend is: file",
+                        hint=BACKENDS,
                     )
-                return Choice(_BACKEND_NAMES[value], origin, explicit=True)
+                return Choice(BACKEND_NAMES[value], origin, explicit=True)
         return None
 
     @property
@@ -213,9 +211,56 @@ class Settings:
         value = self.get("AWS_VAULT_BACKEND")
         if value is None:
             return None, None
-        if value in _BACKEND_NAMES:
-            return Choice(_BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
+        if value in BACKEND_NAMES:
+            return Choice(BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
         return None, value
+
+    @property
+    def prefix(self) -> Choice | None:
+        """The folder of a shared store that is ours; an empty value means the store's top."""
+        if self.options.prefix is not None:
+            return Choice(self.options.prefix, "--prefix", explicit=True)
+        for value, origin in (
+            (self.environ.get("FILEVAULT_PREFIX"), "FILEVAULT_PREFIX"),
+            (self.config.prefix, self.config.path),
+            (self.environ.get("AWS_VAULT_PASS_PREFIX"), "AWS_VAULT_PASS_PREFIX"),
+        ):
+            if value is not None:
+                return Choice(value, origin, explicit=origin == "FILEVAULT_PREFIX")
+        return None
+
+    @property
+    def password_store(self) -> str:
+        """Where pass keeps its store."""
+        return self._shared_store("PASSWORD_STORE_DIR") or f"{self.home}/.password-store"
+
+    @property
+    def passage_store(self) -> str:
+        """Where passage keeps its store, whether there is one or not."""
+        return self._shared_store("PASSAGE_DIR") or f"{self.home}/.passage/store"
+
+    def _shared_store(self, variable: str) -> str | None:
+        value = self.options.pass_dir
+        for name in ("AWS_VAULT_PASS_PASSWORD_STORE_DIR", variable):
+            value = value or self.get(name)
+        return self.expand(value) if value else None
+
+    @property
+    def passage_identities(self) -> str:
+        """Where passage keeps its identities."""
+        value = self.get("PASSAGE_IDENTITIES_FILE")
+        return self.expand(value) if value else f"{self.home}/.passage/identities"
+
+    @property
+    def default_identities(self) -> str:
+        """The identities that are read where no other source is named and no store is passage's."""
+        value = self.get("PASSAGE_IDENTITIES_FILE")
+        return self.expand(value) if value else self.own_identities
+
+    @property
+    def own_identities(self) -> str:
+        """Where `init` keeps the identity of an age vault that is not passage's."""
+        return self._xdg("XDG_CONFIG_HOME", ".config") + "/filevault/identities"
 
     # Switches
 
@@ -329,11 +374,7 @@ class Settings:
 
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""
-        return {
-            name: value
-            for name, value in self.environ.items()
-            if name not in _AWS_CREDENTIALS and not name.startswith("AWS_CONTAINER_")
-        }
+        return {name: value for name, value in self.environ.items() if not _is_aws_credential(name)}
 
 
 _AWS_CREDENTIALS = frozenset(
@@ -346,48 +387,9 @@ _AWS_CREDENTIALS = frozenset(
 )
 
 
+def _is_aws_credential(name: str) -> bool:
+    return name in _AWS_CREDENTIALS or name.startswith("AWS_CONTAINER_")
+
+
 def _is_secret(name: str) -> bool:
     return name.startswith(_SECRET_PREFIXES)
-
-
-def _load_config(path: str) -> ConfigFile:
-    data = read_config(path, 64 << 10)
-    if data is None:
-        return ConfigFile(path)
-    import tomllib
-
-    shown = printable(path)
-    try:
-        content = tomllib.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:  # an int of 5,000 digits is a bare ValueError
-        raise ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
-    known: dict[str, type] = {
-        "backend": str,
-        "vault": str,
-        "strict": bool,
-        "prompt": str,
-        "cache_roles": bool,
-    }
-    for key, value in content.items():
-        if key not in known:
-            raise ConfigError(
-                f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
-                hint="the keys are " + ", ".join(known),
-            )
-        if type(value) is not known[key]:
-            raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
-    backend = content.get("backend")
-    if backend is not None:
-        if backend not in _BACKEND_NAMES:
-            raise ConfigError(
-                f"{shown!r} names no backend: {printable(backend, 80)!r}",
-                hint="the backend is: file",
-            )
-        content["backend"] = _BACKEND_NAMES[backend]
-    vault = content.get("vault")
-    if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
-        raise ConfigError(f"{shown!r}: vault must be an absolute path")
-    return ConfigFile(path, **content)
-
-
-_TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

@@ -28,26 +28,41 @@ _ACCEPT = "if that is meant, filevault recipients accept"
 
 
 class Pin(Value):
-    """The identity of a `file` vault."""
+    """The identity of a vault: ids of a `file` vault, recipients of the others.
+
+    `recipients` has, for each recipients file by its path in the store and for each override by
+    `env:NAME`, the sorted fingerprints or recipients.
+    """
 
     backend: str
-    vault: str
-    commit: str
+    vault: str = ""
+    commit: str = ""
+    recipients: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def digest(self) -> str:
         """What `FILEVAULT_PIN` holds: SHA-256 over fixed lines, as 64 hex digits."""
-        lines = ("filevault-pin-1", self.backend, self.vault, self.commit)
+        lines = ["filevault-pin-1", self.backend]
+        if self.vault:
+            lines += [self.vault, self.commit]
+        for place, recipients in sorted(self.recipients, key=_order):
+            lines += [f"{place}\t{recipient}" for recipient in sorted(recipients)]
         return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
 
-class Seen(Value):
-    """What was last seen of an item."""
+def _order(entry: tuple[str, tuple[str, ...]]) -> tuple[bool, bytes]:
+    """Files by path, then overrides."""
+    return entry[0].startswith("env:"), entry[0].encode("utf-8", "surrogateescape")
 
-    generation: int
+
+class Seen(Value):
+    """What was last seen of an item; `account` is the AWS account of its key."""
+
+    generation: int | None
     sha256: str
     created: str | None = None
     created_from: str | None = None
+    account: str | None = None
 
 
 class Trust:
@@ -78,8 +93,13 @@ class Trust:
         texts = (content.get(key, "") for key in ("backend", "vault", "commit", "last_slot"))
         if version != _FORMAT or not all(isinstance(text, str) for text in texts):
             raise self._damaged(what)
-        items = content.get("items", {})
+        items, recipients = content.get("items", {}), content.get("recipients", {})
         if not isinstance(items, dict) or not all(isinstance(i, dict) for i in items.values()):
+            raise self._damaged(what)
+        if not isinstance(recipients, dict) or not all(
+            isinstance(each, list) and all(isinstance(one, str) for one in each)
+            for each in recipients.values()
+        ):
             raise self._damaged(what)
         return content
 
@@ -94,9 +114,15 @@ class Trust:
     def pin(self) -> Pin | None:
         """The identity that was pinned here, None before the first use."""
         content = self._content
-        if not content.get("vault"):
+        if not content.get("backend"):
             return None
-        return Pin(content.get("backend", ""), content["vault"], content.get("commit", ""))
+        recipients = content.get("recipients", {})
+        return Pin(
+            content["backend"],
+            content.get("vault", ""),
+            content.get("commit", ""),
+            tuple((place, tuple(recipients[place])) for place in sorted(recipients)),
+        )
 
     @property
     def last_slot(self) -> str | None:
@@ -109,14 +135,13 @@ class Trust:
         if entry is None:
             return None
         generation, digest = entry.get("generation"), entry.get("sha256")
-        if type(generation) is not int or type(digest) is not str:
+        if type(digest) is not str or type(generation) not in (int, type(None)):
             return None
-        created, origin = entry.get("created"), entry.get("created_from")
+        texts = (entry.get(key) for key in ("created", "created_from", "account"))
         return Seen(
             generation,
             digest,
-            created if isinstance(created, str) else None,
-            origin if isinstance(origin, str) else None,
+            *(text if isinstance(text, str) else None for text in texts),
         )
 
     def remembers_items(self) -> bool:
@@ -142,10 +167,14 @@ class Trust:
         """Pin an identity; another vault than before starts with no memory of items."""
 
         def change(content: dict[str, Any]) -> None:
-            if content.get("vault") != pin.vault:
-                content.pop("items", None)
-                content.pop("last_slot", None)
-            content.update(pin._asdict())
+            if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
+                for key in ("vault", "commit", "last_slot", "recipients", "items"):
+                    content.pop(key, None)
+            content["backend"] = pin.backend
+            if pin.vault:
+                content.update(vault=pin.vault, commit=pin.commit)
+            else:
+                content["recipients"] = {place: list(each) for place, each in pin.recipients}
 
         self._update(change)
 
@@ -162,7 +191,10 @@ class Trust:
             return
 
         def change(content: dict[str, Any]) -> None:
-            content.setdefault("items", {}).setdefault(path_name, {}).update(entry)
+            item = content.setdefault("items", {}).setdefault(path_name, {})
+            for key in Seen._fields:
+                item.pop(key, None)  # an account that is not known any more must not stay
+            item.update(entry)
 
         self._update(change)
 
@@ -173,16 +205,19 @@ class Trust:
 
 
 def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> bool:
-    """Compare a vault's identity with the given pin, else with the local one.
+    """Compare a vault's identity with the given pin, else with the local one, before it is read.
+
+    Of a `pass` or `age` vault only the kind is compared: its recipients do not matter to a
+    reader, and `check_recipients` has them before anything is written.
 
     Returns:
-        True if nothing is pinned yet, so that the caller should pin `actual`.
+        True if nothing is pinned yet, so that the caller should pin the vault.
 
     Raises:
         PinError: if they differ, or if `strict` and there is no pin at all.
     """
     if given is not None:
-        if given != actual.digest:
+        if actual.vault and given != actual.digest:
             raise PinError(
                 "this is not the vault that the given pin stands for",
                 hint="check that the vault was not replaced; filevault recipients list shows "
@@ -199,8 +234,8 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
         return True
     if local.vault != actual.vault or local.backend != actual.backend:
         raise PinError(
-            f"the vault was replaced by another one: {printable(local.vault[:8])}... is known "
-            f"here, {printable(actual.vault[:8])}... is there now",
+            f"the vault was replaced by another one: {_called(local)} is known here, "
+            f"{_called(actual)} is there now",
             hint=_ACCEPT,
         )
     if local.commit != actual.commit:
@@ -208,3 +243,44 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
             "the vault's master key is another one than this machine knows", hint=_ACCEPT
         )
     return False
+
+
+def _called(pin: Pin) -> str:
+    return f"{printable(pin.vault[:8])}..." if pin.vault else f"a {printable(pin.backend)} vault"
+
+
+def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
+    """Compare the recipients with the given pin, else with the local one, before a write.
+
+    Raises:
+        PinError: if they differ; the message says what was added and removed.
+    """
+    if given is not None:
+        if given != actual.digest:
+            raise PinError(
+                "the recipients are not the ones that the given pin stands for",
+                hint="filevault recipients list shows them with their pin",
+            )
+        return
+    local = trust.pin
+    if local is not None and local.digest != actual.digest:
+        changes = "; ".join(difference(local, actual)[:4])
+        raise PinError(f"the vault's recipients have changed: {changes}", hint=_ACCEPT)
+
+
+def difference(before: Pin, after: Pin) -> list[str]:
+    """Return what changed from one set of recipients to another, a phrase for each change."""
+    old, new = dict(before.recipients), dict(after.recipients)
+    changes = []
+    for place in sorted(old.keys() | new.keys()):
+        shown = printable(place)
+        if place not in new:
+            changes.append(f"{shown} is gone")
+            continue
+        if place not in old:
+            changes.append(f"{shown} is new")
+        added = sorted(set(new[place]) - set(old.get(place, ())))
+        removed = sorted(set(old.get(place, ())) - set(new[place]))
+        changes += [f"{shown} added {printable(each)}" for each in added]
+        changes += [f"{shown} removed {printable(each)}" for each in removed]
+    return changes

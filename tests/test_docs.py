@@ -137,10 +137,11 @@ def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
 def _names_in_code() -> set[str]:
     """Every text in the program that is the name of a variable."""
     name = re.compile(
-        r"(FILEVAULT|AWS|XDG|YKMAN)_[A-Z0-9_]*[A-Z0-9]|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
+        r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY"
+        r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
     )
     found = set()
-    for path in (ROOT / "filevault").rglob("*.py"):
+    for path in (*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")):
         if path.name == "__init__.py" and path.parent.name == "filevault":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -153,7 +154,12 @@ def _names_in_code() -> set[str]:
 SUFFIXES = ("", "_FD", "_FILE", "_COMMAND")
 SECRETS = {
     prefix + suffix
-    for prefix in ("FILEVAULT_PASSPHRASE", "FILEVAULT_KEY", "FILEVAULT_NEW_PASSPHRASE")
+    for prefix in (
+        "FILEVAULT_PASSPHRASE",
+        "FILEVAULT_KEY",
+        "FILEVAULT_AGE_IDENTITY",
+        "FILEVAULT_NEW_PASSPHRASE",
+    )
     for suffix in SUFFIXES
 }
 
@@ -194,7 +200,7 @@ def test_what_the_command_loses_is_told_completely() -> None:
 
 
 def test_keys_of_config_toml_are_those_of_the_page() -> None:
-    from filevault.settings import ConfigFile
+    from filevault.configfile import ConfigFile
 
     section = _sections(_page("docs/reference/config.md"), "##")["config.toml"]
     told = {row[0].strip("`") for row in _rows(section) if row[0].startswith("`")}

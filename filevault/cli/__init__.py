@@ -11,7 +11,7 @@ from filevault.cli.context import Context, Runtime
 from filevault.errors import FilevaultError, UsageError
 from filevault.printable import printable
 from filevault.settings import Settings
-from filevault.unlock import close_descriptors
+from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,8 @@ COMMANDS = {
     "export": "print credentials",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
-    "recipients": "show what can open the vault, accept a changed one",
+    "recipients": "show and change who can open the vault, accept a changed one",
+    "git": "run git in the vault's own repository",
 }
 ALIASES = {"ls": "list", "rm": "remove"}
 

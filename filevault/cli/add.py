@@ -74,13 +74,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sections = _sections(args, context)
     _check_writable(args, context)
     vault = _vault(args, context)
+    vault.check_recipients()
     before = _digest(vault, args.profile)
     old = _old_text(args, context, vault)
     new = _new_key(args, context)
     now = context.runtime.clock()
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
-    path_name = encode_name(args.profile, vault.backend.suffix)[: -len(vault.backend.suffix)]
+    subject = f"Add given password for {vault.entry(args.profile)} to store."
+    uncommitted: errors.NotCommittedError | None = None
     with vault.writing():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
@@ -89,14 +91,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 hint="run the command again",
             )
         text = compose(
-            path_name,
+            vault.path_name(args.profile),
             new.key,
             created=created,
             created_from=origin,
             mfa_serial=args.mfa_serial,
             old=old,
         )
-        vault.write(args.profile, text, created=created, created_from=origin)
+        try:
+            vault.write(args.profile, text, created=created, created_from=origin, subject=subject)
+        except errors.NotCommittedError as error:
+            uncommitted = error  # the key is stored: the rest is done, too
     context.remember_slot()
     print(f"Stored the key of profile {printable(args.profile)}.")
     sessions = context.kept_sessions()
@@ -104,6 +109,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if dropped:
         print(f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key.")
     _add_sections(args, context, sections)
+    if uncommitted is not None:
+        raise uncommitted
     return 0
 
 
@@ -154,7 +161,7 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
             question = f"There is no vault at {printable(context.choice.root)}. Make one?"
             if not confirm(context.prompter, question):
                 raise
-    for name in ("generate", "new_key_file", "no_passphrase", *_KDF):
+    for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
     made = init.make(args, context)
     context.say(f"made a vault at {printable(made.root)}")
@@ -176,7 +183,8 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
     """Return the text to rewrite, empty for a new item or one that is to be discarded."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
-        vault.unlock()
+        if not vault.shared:  # to write to a pass or age vault takes no secret
+            vault.unlock()
         return b""
     if not args.force:
         context.must_ask(

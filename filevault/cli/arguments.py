@@ -22,6 +22,10 @@ setattr(argparse, "_", str)  # noqa: B010 - mypy knows no such attribute
 _GLOBAL_WITH_VALUE = (
     "--vault",
     "--backend",
+    "--prefix",
+    "--pass-prefix",
+    "--pass-dir",
+    "--identity",
     "--passphrase-fd",
     "--passphrase-file",
     "--key-file",
@@ -81,7 +85,21 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes."""
     group = parser.add_argument_group("global options")
     group.add_argument("--vault", metavar="DIR", help="the vault's folder (FILEVAULT_DIR)")
-    group.add_argument("--backend", metavar="NAME", help="kind of vault: file (FILEVAULT_BACKEND)")
+    group.add_argument(
+        "--backend", metavar="NAME", help="kind of vault: file, pass, age (FILEVAULT_BACKEND)"
+    )
+    group.add_argument(
+        "--prefix",
+        "--pass-prefix",
+        metavar="NAME",
+        help="our folder in a pass or passage store, '' for its top (FILEVAULT_PREFIX; aws)",
+    )
+    group.add_argument(
+        "--pass-dir", metavar="DIR", help="the pass or passage store (PASSWORD_STORE_DIR, ...)"
+    )
+    group.add_argument(
+        "--identity", metavar="F", help="age: file of identities (FILEVAULT_AGE_IDENTITY, ...)"
+    )
     group.add_argument(
         "--passphrase-fd",
         metavar="N",

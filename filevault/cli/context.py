@@ -10,23 +10,25 @@ import contextlib
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from filevault.backends import open_backend
+from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
 from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
 from filevault.printable import printable
-from filevault.trust import Pin, Trust, check_pin
+from filevault.trust import Pin, Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, choose, must_exist
+from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from filevault.awsconfig import AwsConfig
-    from filevault.backends import FileBackend
+    from filevault.backends import Backend, FileBackend, RecipientsBackend
+    from filevault.git import Git
     from filevault.prompt import Prompter
     from filevault.sessions import SessionCache
     from filevault.settings import Settings
@@ -54,6 +56,7 @@ class Context:
         self._choice: VaultChoice | None = None
         self._vault: Vault | None = None
         self._made: FileBackend | None = None
+        self._opened: Backend | None = None
         self._warned: set[str] = set()
 
     # What is said, and where: results on stdout, everything else on stderr.
@@ -136,29 +139,37 @@ class Context:
         except UsageError:
             return False  # no item can have such a name
 
+    def reconsider(self) -> None:
+        """Look anew which vault there is, after one was made or changed."""
+        self._choice = None
+        self._vault = None
+        self._opened = None
+
+    def commit_in(self, path: str, paths: Sequence[str], subject: str) -> None:
+        """Commit paths below a store that is not open."""
+        with Folder.open(path) as store:
+            self._commit(store, paths, subject)
+
     def adopt(self, backend: FileBackend) -> None:
         """Use the vault that was just made, whose backend is unlocked already."""
         self._choice = None
         self._vault = None
         self._made = backend
+        self._opened = backend
 
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
-        root = Folder.open(choice.root)
+        store = Folder.open(choice.store)
         state, writable = self._state()
         trust = Trust(state)
-        backend = self._backend(choice, root, trust)
-        if pinning:
-            pin = Pin(choice.backend, backend.vault_id, backend.commit)
-            given, strict = self.settings.pin, self.settings.strict
-            if check_pin(trust, pin, given=given, strict=strict):
-                with contextlib.suppress(StorageError):
-                    trust.set_pin(pin)
-                    self.notice(f"the vault at {printable(choice.root)} is known here from now on")
-        return Vault(
-            root,
+        backend = self._backend(choice, store, trust)
+        shared = choice.backend != "file"
+        vault = Vault(
+            store,
             backend,
+            prefix=choice.prefix,
+            shared=shared,
             state=state if writable else None,
             state_id=choice.state_id,
             trust=trust,
@@ -166,21 +177,124 @@ class Context:
             clock=self.runtime.clock,
             warn=self.warn,
             notice=self.notice,
+            guard=(lambda: self._guard(trust, writable=writable)) if shared else lambda: None,
+            commit=lambda paths, subject: self._commit(store, paths, subject),
+        )
+        self._opened = backend
+        if pinning:
+            self._check_identity(choice, trust)
+        return vault
+
+    def pin(self) -> Pin:
+        """Return the identity that the vault has now. Raises what reading it raises."""
+        backend = self._opened
+        if backend is None:
+            backend = self._opened = self.vault.backend
+        return pin_of(self.choice.backend, backend)
+
+    def _check_identity(self, choice: VaultChoice, trust: Trust) -> None:
+        given, strict = self.settings.pin, self.settings.strict
+        # What a reader of a shared store compares does not need its recipients resolved.
+        shared = choice.backend != "file"
+        seen = Pin(choice.backend) if shared else self.pin()
+        if not check_pin(trust, seen, given=given, strict=strict):
+            return
+        try:
+            pin = self.pin()
+            trust.set_pin(pin)
+        except (StorageError, LockedError):
+            return
+        for place, recipients in pin.recipients:
+            names = ", ".join(printable(each) for each in recipients)
+            self.say(f"recipients of {printable(place)}, trusted from now on: {names}")
+        self.notice(f"the vault at {printable(choice.root)} is known here from now on")
+
+    def _guard(self, trust: Trust, *, writable: bool) -> None:
+        """Let nothing be encrypted to recipients that this machine does not know."""
+        given = self.settings.pin
+        if given is None and not writable:
+            raise StorageError(
+                "a shared vault is only written where its recipients can be remembered, and the "
+                "state directory cannot be written",
+                hint="give the pin that filevault recipients list shows: FILEVAULT_PIN",
+            )
+        check_recipients(trust, self.pin(), given=given)
+
+    def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
+        """Commit what was written, where the store has a repository of its own."""
+        from filevault import git
+
+        git.commit(store, paths, subject, self.git())
+
+    def git(self) -> Git:
+        """Return how git is run on the vault's store."""
+        from filevault.git import Git
+
+        choice = self.choice
+        return Git(
+            self.settings.program_environment(),
+            SUFFIXES[choice.backend],
+            choice.prefix,
+            sleep=self.runtime.sleep,
+            note=self.warn,
         )
 
-    def _backend(self, choice: VaultChoice, root: Folder, trust: Trust) -> FileBackend:
+    def commit(self, paths: Sequence[str], subject: str) -> None:
+        """Commit paths below the store, as each write of the vault does."""
+        self._commit(self.vault.folder, paths, subject)
+
+    @contextlib.contextmanager
+    def store_folder(self, parts: Sequence[str]) -> Iterator[Folder]:
+        """Open a folder below the store, creating what is missing of it."""
+        with contextlib.ExitStack() as opened:
+            folder = self.vault.folder
+            for part in parts:
+                folder = opened.enter_context(folder.make_child(part))
+            yield folder
+
+    def shared_backend(self, store: Folder) -> RecipientsBackend:
+        """Return the backend of a `pass` or `age` store that is about to be made."""
+        return cast("RecipientsBackend", self._backend(self.choice, store, Trust(None)))
+
+    def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
         if self._made is not None:
             return self._made
-        from filevault.unlock import Unlocker
+        from filevault.unlock import Identities, Unlocker
 
-        options = self.settings.options
-        return open_backend(
-            choice.backend,
-            root,
-            Unlocker(self.settings, lambda: self.prompter, choice.root),
-            self.kdf_policy,
-            last_slot=trust.last_slot,
-            only_slot=options.slot,
+        settings = self.settings
+        if choice.backend == "file":
+            return open_backend(
+                choice.backend,
+                store,
+                Unlocker(settings, lambda: self.prompter, choice.root),
+                self.kdf_policy,
+                last_slot=trust.last_slot,
+                only_slot=settings.options.slot,
+            )
+        if choice.backend == "pass":
+            unlocker = Unlocker(
+                settings, lambda: self.prompter, choice.root, ("passphrase",), "gpg key of yours"
+            )
+            return open_gpg(
+                store,
+                choice.prefix,
+                environment=settings.program_environment(),
+                folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
+                passphrase=unlocker if unlocker.named() else None,
+                terminal=self.prompter.present,
+            )
+        default = settings.passage_identities if choice.passage else settings.default_identities
+        return open_age(
+            store,
+            choice.prefix,
+            environment=settings.program_environment(),
+            folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
+            identities=Identities(settings, default),
+            passphrase=Unlocker(
+                settings, lambda: self.prompter, default, ("passphrase",), "age identity of yours"
+            ),
+            passage=choice.passage,
+            warn=self.warn,
         )
 
     @property
@@ -259,6 +373,15 @@ class Context:
         """Raise NobodyToAskError with a hint of its own if nobody can answer."""
         if not self.prompter.present:
             raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
+
+
+def pin_of(kind: str, backend: Backend) -> Pin:
+    """Return the identity of a vault: its ids, or all recipients that govern it."""
+    if kind == "file":
+        file = cast("FileBackend", backend)
+        return Pin(kind, file.vault_id, file.commit)
+    shared = cast("RecipientsBackend", backend)
+    return Pin(kind, recipients=tuple((each.place, each.recipients) for each in shared.governing()))
 
 
 def _no_key() -> bytes:

@@ -14,7 +14,7 @@ from filevault.cli import handout
 from filevault.cli.arguments import add_session_options, split_command
 from filevault.environment import child_environment
 from filevault.printable import printable
-from filevault.unlock import close_descriptors
+from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.environment import Handout
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
@@ -44,6 +44,7 @@ def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
         context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
     )
     _warn_shadowed(profile, context)
+    _refuse_planted(profile, context)
     settings = context.settings
     duration = args.duration
     if duration is None:
@@ -151,6 +152,27 @@ def _warn_shadowed(profile: Profile, context: Context) -> None:
         context.warn(
             f"profile {printable(lowest.name)!r} has a stored key and also "
             f"{' and '.join(lowest.shadowed)}: the stored key is used"
+        )
+
+
+def _refuse_planted(profile: Profile, context: Context) -> None:
+    """Whoever can write a shared store could move a profile to a key of theirs.
+
+    A stored key goes before every other source, so one that this machine has never seen, for a
+    profile that has another source, waits for a word.
+    """
+    lowest = profile
+    while lowest.source_profile is not None:
+        lowest = lowest.source_profile
+    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+        return
+    section = context.aws_config.profile(lowest.name)
+    if lowest.shadowed or (section is not None and "source_profile" in section.values):
+        shown = printable(lowest.name)
+        raise errors.PinError(
+            f"a key for {shown!r} has appeared in the store, and the AWS config has another "
+            "source for that profile",
+            hint=f"if the key is meant, filevault recipients accept {shell_word(lowest.name)}",
         )
 
 

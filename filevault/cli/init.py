@@ -40,7 +40,8 @@ class NewVault(Value):
 
     root: str
     pin: str
-    key_file: str | None
+    key_file: str | None = None
+    identity: str | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="make no passphrase keyslot; with --new-key-file",
     )
+    parser.add_argument(
+        "--recipient",
+        action="append",
+        metavar="R",
+        help="pass: a gpg key, age: a recipient, who can open the new vault; repeatable",
+    )
     parser.add_argument("--kdf-memory", type=int, metavar="KIB", help="memory of Argon2id")
     parser.add_argument("--kdf-iterations", type=int, metavar="N", help="passes of Argon2id")
     parser.add_argument("--kdf-lanes", type=int, metavar="N", help="lanes of Argon2id")
@@ -68,12 +75,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Make the vault, print where it is and its pin."""
-    made = make(args, context)
+    if context.choice.backend != "file":
+        from filevault.cli.initshared import adopt_or_make
+
+        made = adopt_or_make(args, context)
+    else:
+        made = make(args, context)
     print(f"vault: {printable(made.root)}")
     print(f"pin: {made.pin}")
     if made.key_file is not None:
         print(f"key file: {printable(made.key_file)}")
-    _record(context, made)
+    if made.identity is not None:
+        print(f"identity: {printable(made.identity)}")
+    _record(context)
     return 0
 
 
@@ -92,16 +106,15 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if choice.exists:
         raise _exists_already(choice)
     _refuse_lost(context)
-    generated = _generate() if args.generate else None
+    generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
         passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
-        _check_strength(passphrase, allow_weak=args.allow_weak)
+        check_strength(passphrase, allow_weak=args.allow_weak)
     key_file = _key_file_path(args, context)
     if generated is not None:
         # Shown before there is a vault: one whose passphrase nobody saw would be lost.
-        print(f"passphrase: {generated}", flush=True)
-        context.say("write the passphrase down now: it is shown this once")
+        show_generated(generated, context)
     key_text = new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
         _write_key_file(key_file, key_text)
@@ -131,6 +144,8 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
 
 
 def _check_options(args: argparse.Namespace) -> None:
+    if args.recipient:
+        raise UsageError("a file vault has keyslots, not recipients", hint="leave --recipient out")
     if args.no_passphrase and not args.new_key_file:
         raise UsageError(
             "--no-passphrase needs --new-key-file: a vault must be opened by something",
@@ -187,12 +202,14 @@ def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | N
     )
 
 
-def _generate() -> str:
+def generate_passphrase() -> str:
+    """Return a new passphrase of 130 random bits."""
     letters = "".join(_ALPHABET[byte & 31] for byte in os.urandom(_GENERATED))
     return "-".join(letters[start : start + 5] for start in range(0, _GENERATED, 5))
 
 
-def _check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
+def check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
+    """Raise UsageError for a passphrase that is too short for a file that others may get."""
     if not allow_weak and len(passphrase.decode("utf-8")) < _LEAST_CHARACTERS:
         raise UsageError(
             f"the passphrase has fewer than {_LEAST_CHARACTERS} characters, and a synced vault "
@@ -238,27 +255,58 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     return pin
 
 
-def _record(context: Context, made: NewVault) -> None:
-    """Make the new vault the one that commands use, or say how to."""
-    settings = context.settings
-    if settings.options.vault is None or os.path.abspath(settings.default_vault) == made.root:
+def _record(context: Context) -> None:
+    """Make the new vault the one that commands use, or say how to.
+
+    Noted is only what options chose, and only where nothing else is noted or there by default.
+    """
+    settings, choice = context.settings, context.choice
+    lines = []
+    if settings.options.backend is not None and choice.backend != "file":
+        lines.append(f"backend = '{choice.backend}'")
+    if settings.options.vault is not None and choice.store != os.path.abspath(
+        settings.default_vault
+    ):
+        lines.append(f"vault = '{choice.store}'")
+    if settings.options.prefix is not None:
+        lines.append(f"prefix = '{settings.options.prefix}'")
+    if not lines:
         return
-    default = VaultChoice(settings.default_vault, "file", "default", explicit=False, exists=False)
-    elsewhere = (
-        settings.config.vault is not None
-        or os.path.exists(f"{default.root}/.filevault/vault.json")
-        or lost(default, settings.state_home)
-    )
+    path = settings.config_path
     # A path that TOML would have to escape is nothing to write into somebody's configuration.
-    if not elsewhere and made.root.isprintable() and not set(made.root) & set("'\n"):
-        path = settings.config_path
-        line = f"vault = '{made.root}'\n".encode()
+    plain = all(line.isprintable() and line.count("'") in (0, 2) for line in lines)
+    if plain and not _elsewhere(context):
+        text = "".join(f"{line}\n" for line in lines).encode()
         try:
-            edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line)
+            edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text)
         except StorageError as error:
             context.warn(error.message)
         else:
             context.say(f"commands use this vault from now on: noted in {printable(path)}")
             return
-    word = shell_word(made.root)
-    context.say(f"to use it: filevault --vault {word} ..., or export FILEVAULT_DIR={word}")
+    if settings.config.vault is not None and settings.config.vault == choice.store:
+        return
+    word = shell_word(choice.store)
+    kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
+    context.say(f"to use it: filevault --vault {word}{kind} ..., or export FILEVAULT_DIR={word}")
+
+
+def show_generated(passphrase: str, context: Context) -> None:
+    """Show a generated passphrase, before anything is made that only it opens."""
+    print(f"passphrase: {passphrase}", flush=True)
+    context.say("write the passphrase down now: it is shown this once")
+
+
+def _elsewhere(context: Context) -> bool:
+    """Tell whether config.toml names a vault, or another one lies at the default place."""
+    settings = context.settings
+    if settings.config.vault is not None or settings.config.backend is not None:
+        return True
+    default = VaultChoice(
+        settings.default_vault, (), "file", "default", explicit=False, exists=False
+    )
+    if context.choice.store == os.path.abspath(default.store):
+        return False
+    return os.path.exists(f"{default.root}/.filevault/vault.json") or lost(
+        default, settings.state_home
+    )

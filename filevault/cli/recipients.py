@@ -1,4 +1,4 @@
-"""`filevault recipients`: what can open the vault, and accepting one that changed."""
+"""`filevault recipients`: who can open the vault, changing that, and accepting what changed."""
 
 from __future__ import annotations
 
@@ -7,56 +7,88 @@ from typing import TYPE_CHECKING
 from filevault.backends import marker, slots
 from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable
-from filevault.trust import Pin
+from filevault.trust import difference
 
 if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.trust import Pin
     from filevault.vault import Vault
 
-DESCRIPTION = """Show what can open the vault, or accept a vault that changed.
+DESCRIPTION = """Show who can open the vault, change that, or accept a vault that changed.
 
-list      the vault's identity, its pin, and its keyslots
-accept    take the vault's present identity, and every item as it is now, for good; with PROFILE
-          that item only"""
+list             the vault's identity, its pin, and its keyslots or recipients
+add R...         pass, age: encrypt to these recipients, too
+remove R...      pass, age: no longer encrypt to these recipients
+accept           take the vault's present identity, and every item as it is now, for good; with
+                 PROFILE that item only"""
+
+_ACTIONS = ("list", "add", "remove", "accept")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("action", choices=("list", "accept"), metavar="list|accept")
-    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="accept: this item only")
+    parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="recipients to add or remove; a profile to accept"
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Show or accept."""
+    """Show, change or accept."""
+    if args.action in ("add", "remove"):
+        if not args.names:
+            raise UsageError(
+                f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
+            )
+        if context.choice.backend == "file":
+            raise UsageError(
+                "a file vault has keyslots instead of recipients",
+                hint="filevault recipients list shows them",
+            )
+        from filevault.cli.reencrypt import change
+
+        return change(args, context)
     vault = context.open_unpinned()
-    identity = marker.read(vault.root)
-    pin = Pin(context.choice.backend, identity.vault, identity.commit)
+    pin = context.pin()
     if args.action == "list":
-        if args.profile is not None:
-            raise UsageError("recipients list takes no profile")
-        return _list(context, vault, identity, pin)
+        if args.names:
+            raise UsageError("recipients list takes no further words")
+        return _list(context, vault, pin)
     if vault.state is None:
         raise StorageError(
             "what is accepted could not be remembered: the state directory cannot be written",
             hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
         )
-    if args.profile is not None:
-        return _accept_item(vault, args.profile)
-    return _accept_all(vault, pin)
+    if args.names:
+        for name in args.names:
+            _accept_item(vault, name)
+        return 0
+    return _accept_all(context, vault, pin)
 
 
-def _list(context: Context, vault: Vault, identity: marker.Marker, pin: Pin) -> int:
+def _list(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
     state = "not yet known here"
     if known is not None:
         state = "known here" if known == pin else "NOT the one that is known here"
     print(f"vault: {printable(context.choice.root)}")
     print(f"backend: {pin.backend}")
-    print(f"id: {pin.vault}")
+    if pin.vault:
+        print(f"id: {pin.vault}")
     print(f"pin: {pin.digest} ({state})")
-    for slot in slots.listing(vault.root):
+    if pin.vault:
+        _print_slots(vault)
+    for place, recipients in pin.recipients:
+        for recipient in recipients:
+            print(f"recipient: {printable(recipient)} ({printable(place)})")
+    return 0
+
+
+def _print_slots(vault: Vault) -> None:
+    identity = marker.read(vault.folder)
+    for slot in slots.listing(vault.folder):
         what = f"{slot.type}, made {slot.created}"
         if slot.parameters is not None:
             costs = slot.parameters
@@ -65,32 +97,37 @@ def _list(context: Context, vault: Vault, identity: marker.Marker, pin: Pin) -> 
             what += ", of a former master key"
         label = f", {printable(slot.label)!r}" if slot.label else ""
         print(f"slot: {slot.id} ({what}{label})")
-    return 0
 
 
-def _accept_item(vault: Vault, name: str) -> int:
+def _accept_item(vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
     vault.accept(name)
     print(f"Accepted the key of profile {printable(name)} as it is now.")
-    return 0
 
 
-def _accept_all(vault: Vault, pin: Pin) -> int:
+def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
+    what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
-        print(f"Accepted the vault {pin.vault}.")
+        print(f"Accepted {what}.")
     elif known == pin:
-        print(f"The vault {pin.vault} is the one that is known here.")
+        print(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
+    elif known.backend == pin.backend and not pin.vault:
+        for change in difference(known, pin):
+            print(change)
+        print("Accepted the recipients as they are now.")
     else:
-        print(f"was: {printable(known.vault)} (pin {known.digest})")
-        print(f"is:  {pin.vault} (pin {pin.digest})")
+        print(f"was: {printable(known.vault or known.backend)} (pin {known.digest})")
+        print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
         print("Accepted the vault that is there now.")
     vault.trust.set_pin(pin)
     refused: FilevaultError | None = None
     for name in vault.names():
+        # An entry of a shared store that no profile and no earlier use speaks of is not ours.
+        ours = not vault.shared or vault.seen(name) or context.aws_config.profile(name)
         try:
-            if vault.rolled_back(name):
+            if ours and vault.needs_acceptance(name):
                 vault.accept(name)
                 print(f"Accepted the key of profile {printable(name)} as it is now.")
         except FilevaultError as error:

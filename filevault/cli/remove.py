@@ -46,7 +46,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 context.say("nothing was deleted")
                 return 0
         with vault.writing():
-            vault.remove(args.profile)
+            subject = f"Remove {vault.entry(args.profile)} from store."
+            vault.remove(args.profile, subject=subject)
         print(f"Deleted the key of profile {shown}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:

@@ -1,8 +1,8 @@
 """The vault: long-term items by name, over a store of files and a backend.
 
-Reading takes no lock. Writing holds the vault's lock from the read it is based on to the file
-that is in place. What was seen of each item is remembered, so that an older copy put in its
-place is noticed.
+Reading takes no lock. Writing holds the store's lock from the read it is based on to the commit
+of the file that is in place. What was seen of each item is remembered, so that an older copy, or
+in a shared store another account's key, put in its place is noticed.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
+from filevault.credentials import account_of
 from filevault.digest import sha256_hex
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
+    PinError,
     RollbackError,
     StorageError,
     TamperedError,
@@ -22,11 +24,11 @@ from filevault.errors import (
 from filevault.printable import printable, shell_word
 from filevault.trust import Seen
 from filevault.vault.names import encode_name
-from filevault.vault.session_key import load_session_key
+from filevault.vault.session_key import load_session_key, reseal_session_key
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from filevault.backends import Backend
     from filevault.credentials import AccessKey
@@ -35,14 +37,18 @@ if TYPE_CHECKING:
     from filevault.vault.items import LongTermItem
 
 _KIND = "credentials"
+_TOTP = "mfa/"  # reserved for seeds, which are no profiles
 
 
 class Vault:
     """An open vault.
 
     Args:
-        root: the folder of the items.
+        store: the folder of the store, which is locked.
+        prefix: the folders below it that lead to the items.
         backend: how they are encrypted.
+        shared: whether other tools write the store, too. Then names may be unencoded, nothing
+            authenticates which item is which, and the account of each key is remembered.
         state: the state directory, None where it cannot be written.
         state_id: 32 hex digits that name it.
         trust: what this machine remembers.
@@ -50,13 +56,17 @@ class Vault:
         clock: Unix seconds.
         warn: hears one sentence about something odd that did not stop anything.
         notice: hears what matters to a person only; `warn` if left out.
+        guard: called under the lock before each write; raises PinError if there must be none.
+        commit: called with paths relative to the store and a subject after each write.
     """
 
     def __init__(
         self,
-        root: Folder,
+        store: Folder,
         backend: Backend,
         *,
+        prefix: Sequence[str] = (),
+        shared: bool = False,
         state: Folder | None,
         state_id: str,
         trust: Trust,
@@ -64,41 +74,75 @@ class Vault:
         clock: Callable[[], float],
         warn: Callable[[str], None],
         notice: Callable[[str], None] | None = None,
+        guard: Callable[[], None] = lambda: None,
+        commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
     ) -> None:
-        self.root = root
+        self.folder = store
         self.backend = backend
+        self.shared = shared
         self.state = state
         self.state_id = state_id
         self.trust = trust
-        self._store = Store(root, backend.suffix)
+        self._store = Store(store, backend.suffix, prefix, literal=shared)
         self._session_key: bytes | None = None
         self._strict = strict
         self._clock = clock
         self._warn = warn
         self._notice = notice or warn
+        self._guard = guard
+        self._commit = commit
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
-        return [name for name in self._store.names() if not name.startswith("mfa/")]
+        return [name for name in self._store.names() if self._is_key(name)]
 
     def ages(self) -> dict[str, tuple[str, str | None] | None]:
         """Return the names of the stored keys, sorted, each with when it was made.
 
-        That is (time, `iam` or `add`) as the item's header says, not authenticated, and None
-        where it says nothing. Nothing is decrypted.
+        That is (time, `iam` or `add`) as the item's header says, not authenticated, or where
+        there is none what was last seen of it. Nothing is decrypted.
         """
         heads = self._store.heads(self.backend.head_size)
-        return {
-            name: self.backend.created(head) for name, head in heads if not name.startswith("mfa/")
-        }
+        return {name: self._made(name, head) for name, head in heads if self._is_key(name)}
+
+    def _made(self, name: str, head: bytes) -> tuple[str, str | None] | None:
+        if self.backend.head_size:
+            return self.backend.created(head)
+        seen = self.trust.seen(self.path_name(name))
+        return (seen.created, seen.created_from) if seen and seen.created else None
+
+    def _is_key(self, name: str) -> bool:
+        if name.startswith(_TOTP):
+            return False
+        if not self.shared:
+            return True
+        from filevault.vault.forms import is_aws_vault_session
+
+        return not is_aws_vault_session(name)
 
     def has(self, name: str) -> bool:
         """Tell whether a key is stored for a profile; nothing is read."""
-        return not name.startswith("mfa/") and self._store.has(name)
+        return not name.startswith(_TOTP) and self._store.has(name)
+
+    def path(self, name: str) -> str:
+        """Return the path, relative to the store, of the file that an item has or would have."""
+        return self._store.path(name)
+
+    def entry(self, name: str) -> str:
+        """Return what an item is called in the store's history: its path without the suffix."""
+        return self.path(name)[: -len(self.backend.suffix)]
+
+    def path_name(self, name: str) -> str:
+        """Return the encoded name of an item: its path below the root without the suffix."""
+        return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]
 
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
+
+    def data(self, name: str) -> bytes:
+        """Return an item's file as it is. Raises ItemNotFoundError, DamagedError, StorageError."""
+        return self._store.read(name)
 
     def text(self, name: str) -> bytes:
         """Return an item's plaintext, after the checks for swaps and rollbacks.
@@ -107,55 +151,94 @@ class Vault:
         """
         data = self._store.read(name)
         plaintext = self.backend.decrypt(_KIND, name, data)
-        self._check_rollback(name, data)
+        if not self.shared:
+            self._check_rollback(name, data)
         return plaintext
 
     def item(self, name: str) -> LongTermItem:
-        """Return an item's content. Raises as `text` does."""
+        """Return an item's content. Raises as `text` does, and PinError for another account."""
         from filevault.vault.items import parse
 
         what = f"item {printable(name)!r}"
         item = parse(self.text(name), what)
-        if item.path_name is not None and item.path_name != self._path_name(name):
-            # The header's name was right: in a `file` vault the two can only differ by damage.
-            raise TamperedError(f"{what} says inside that it is {printable(item.path_name)!r}")
+        if item.path_name is not None and item.path_name != self.path_name(name):
+            message = f"{what} says inside that it is {printable(item.path_name)!r}"
+            if not self.shared or self._strict:
+                # The header's name was right: in a `file` vault they can only differ by damage.
+                raise TamperedError(message)
+            self._warn(f"{message}; was it renamed with another tool?")
+        if self.shared:
+            self._check_account(name, item)
         return item
 
     def access_key(self, name: str) -> AccessKey:
-        """Return the long-term key stored for a profile. Raises as `text` does."""
+        """Return the long-term key stored for a profile. Raises as `item` does."""
         return self.item(name).key
 
     def unlock(self) -> None:
         """Open the vault now, before anything else is asked. Raises LockedError."""
         self.backend.unlock()
 
+    def check_recipients(self) -> None:
+        """Raise PinError now if nothing may be written, before anybody is asked for a secret."""
+        self._guard()
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the vault's lock: the directory's own, or one in the state directory.
+        """Hold the store's lock: the directory's own, or one in the state directory.
 
-        Raises StorageError where neither can be had.
+        Raises StorageError where neither can be had, PinError if the recipients have changed.
         """
         from filevault.locks import writers_lock
 
-        with writers_lock(self.root, self.state.path if self.state is not None else None):
+        with writers_lock(self.folder, self.state.path if self.state is not None else None):
+            self._guard()
             yield
 
-    def write(self, name: str, text: bytes, *, created: str, created_from: str) -> None:
-        """Store an item's plaintext; call inside `writing`.
+    def write(
+        self, name: str, text: bytes, *, created: str, created_from: str, subject: str
+    ) -> None:
+        """Store an item's plaintext and commit it; call inside `writing`.
 
-        The new file is opened once before it replaces the old one.
+        In a `file` vault the new file is opened once before it replaces the old one; the others
+        can be written without a key to read them. Raises NotCommittedError if it is stored, but
+        git refused.
         """
-        path_name = self._path_name(name)
-        seen = self.trust.seen(path_name)
-        generation = max(
-            int(self._clock()), self._generation(name) + 1, seen.generation + 1 if seen else 0
-        )
-        header = ItemHeader(_KIND, name, generation, created, created_from)
+        path_name = self.path_name(name)
+        generation = None if self.shared else self._next_generation(name)
+        header = ItemHeader(_KIND, name, generation or 0, created, created_from)
         data = self.backend.encrypt(header, text)
-        if self.backend.decrypt(_KIND, name, data) != text:
+        if not self.shared and self.backend.decrypt(_KIND, name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
+        path = self.path(name)
         self._store.write(name, data)
-        self._remember(path_name, Seen(generation, sha256_hex(data), created, created_from))
+        self._remember(
+            path_name,
+            Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
+        )
+        self._commit([path], subject)
+
+    def rewrite(self, name: str, data: bytes) -> None:
+        """Replace an item's file by other bytes of the same content; call inside `writing`."""
+        self._store.write(name, data)
+        seen = self.trust.seen(self.path_name(name))
+        if seen is not None:
+            self._remember(self.path_name(name), seen._replace(sha256=sha256_hex(data)))
+
+    def _account(self, text: bytes) -> str | None:
+        if not self.shared:
+            return None
+        from filevault.vault.items import parse
+
+        return account_of(parse(text, "the new item").key.access_key_id)
+
+    def _next_generation(self, name: str) -> int:
+        seen = self.trust.seen(self.path_name(name))
+        return max(
+            int(self._clock()),
+            self._generation(name) + 1,
+            seen.generation + 1 if seen and seen.generation is not None else 0,
+        )
 
     def _generation(self, name: str) -> int:
         """Return the generation of the item that is there, if it is authentic.
@@ -172,29 +255,58 @@ class Vault:
             return -1
         return header.generation if header is not None else -1
 
-    def remove(self, name: str) -> None:
-        """Delete an item; call inside `writing`. Raises ItemNotFoundError or StorageError."""
+    def remove(self, name: str, *, subject: str) -> None:
+        """Delete an item and commit that; call inside `writing`.
+
+        Raises ItemNotFoundError, StorageError or NotCommittedError.
+        """
+        path = self.path(name)
         self._store.remove(name)
         with contextlib.suppress(StorageError):
-            self.trust.forget(self._path_name(name))
+            self.trust.forget(self.path_name(name))
+        self._commit([path], subject)
+
+    def seen(self, name: str) -> bool:
+        """Tell whether this machine has stored, opened or accepted an item before."""
+        return self.trust.seen(self.path_name(name)) is not None
 
     def accept(self, name: str) -> None:
-        """Take an item as it is now for the newest, whatever was seen before.
+        """Take an item as it is now for the right one, whatever was seen before.
 
         It is opened first: what is remembered of it must be authentic. Raises as `text` does.
         """
         data = self._store.read(name)
-        self.backend.decrypt(_KIND, name, data)
-        header = self.backend.peek(data)
-        if header is not None:
-            seen = Seen(header.generation, sha256_hex(data), header.created, header.created_from)
-            self.trust.set_seen(self._path_name(name), seen)
+        digest = sha256_hex(data)
+        plaintext = self.backend.decrypt(_KIND, name, data)
+        if not self.shared:
+            header = self.backend.peek(data)
+            if header is not None:
+                seen = Seen(header.generation, digest, header.created, header.created_from)
+                self.trust.set_seen(self.path_name(name), seen)
+            return
+        from filevault.vault.items import parse
 
-    def rolled_back(self, name: str) -> bool:
-        """Tell whether an item is older than, or another than, the one this machine saw last."""
+        item = parse(plaintext, f"item {printable(name)!r}")
+        self.trust.set_seen(self.path_name(name), _seen_of(item, digest))
+
+    def needs_acceptance(self, name: str) -> bool:
+        """Tell whether an item is not the one that this machine saw last, or was never seen.
+
+        In a `file` vault only an older one, or another of the same age, is suspicious.
+        """
         data = self._store.read(name)
+        if self.shared:
+            seen = self.trust.seen(self.path_name(name))
+            return seen is None or seen.sha256 != sha256_hex(data)
         header = self.backend.peek(data)
         return header is not None and self._is_rollback(name, header, sha256_hex(data))
+
+    def reseal_session_key(self) -> None:
+        """Seal the session key anew, for recipients that have changed; sessions stay good."""
+        if self.state is not None:
+            reseal_session_key(
+                self.state, self.state_id, self.backend, self._session_key, self._clock
+            )
 
     def session_key(self) -> bytes:
         """Return the key of the cached sessions. Raises LockedError and StorageError."""
@@ -206,12 +318,9 @@ class Vault:
             )
         return self._session_key
 
-    def _path_name(self, name: str) -> str:
-        return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]
-
     def _is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
-        seen = self.trust.seen(self._path_name(name))
-        if seen is None or digest == seen.sha256:
+        seen = self.trust.seen(self.path_name(name))
+        if seen is None or seen.generation is None or digest == seen.sha256:
             return False
         return header.generation <= seen.generation
 
@@ -229,9 +338,21 @@ class Vault:
                 )
             self._warn(f"{message}; it is used all the same")
         self._remember(
-            self._path_name(name),
+            self.path_name(name),
             Seen(header.generation, digest, header.created, header.created_from),
         )
+
+    def _check_account(self, name: str, item: LongTermItem) -> None:
+        """Whoever can write a shared store can put a key of their own account in."""
+        seen = self.trust.seen(self.path_name(name))
+        account = account_of(item.key.access_key_id)
+        if seen is not None and seen.account is not None and account != seen.account:
+            raise PinError(
+                f"the key of {printable(name)!r} belongs to another AWS account than before: "
+                f"{account or 'unknown'} instead of {printable(seen.account)}",
+                hint=f"if that is meant, filevault recipients accept {printable(name)}",
+            )
+        self._remember(self.path_name(name), _seen_of(item, sha256_hex(self._store.read(name))))
 
     def _remember(self, path_name: str, seen: Seen) -> None:
         # The item is stored; that this could not be noted down must not look like a failure.
@@ -239,3 +360,8 @@ class Vault:
             self.trust.set_seen(path_name, seen)
         except FilevaultError as error:
             self._notice(error.message)
+
+
+def _seen_of(item: LongTermItem, digest: str) -> Seen:
+    account = account_of(item.key.access_key_id)
+    return Seen(None, digest, item.created, item.created_from or "add", account)

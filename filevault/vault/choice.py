@@ -6,12 +6,13 @@ chosen because it happens to exist.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, marker
 from filevault.digest import sha256_hex
-from filevault.errors import NoVaultError, PinError, VaultChoiceError
+from filevault.errors import NoVaultError, PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.printable import printable
 from filevault.trust import Trust
@@ -19,20 +20,34 @@ from filevault.values import Value
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from filevault.settings import Settings
 
-# The markers of stores that other tools share; a root with two markers is no clear choice.
-_FOREIGN_MARKERS = {".gpg-id": "pass", ".age-recipients": "age"}
+_MARKERS = {"pass": ".gpg-id", "age": ".age-recipients"}
+_DEFAULT_PREFIX = "aws"
 
 
 class VaultChoice(Value):
-    """The vault that is meant. `exists` says that its marker is there; `origin` who chose it."""
+    """The vault that is meant.
 
-    root: str
+    `store` is the folder that the tools of the kind know, `prefix` the path below it that is
+    ours. `exists` says that its marker is there, `origin` who chose it; `passage` that the store
+    is passage's own.
+    """
+
+    store: str
+    prefix: tuple[str, ...]
     backend: str
     origin: str
     explicit: bool
     exists: bool
+    passage: bool = False
+
+    @property
+    def root(self) -> str:
+        """The folder that the items lie in."""
+        return "/".join((self.store, *self.prefix))
 
     @property
     def real_root(self) -> str:
@@ -49,48 +64,128 @@ def choose(settings: Settings) -> VaultChoice:
     """Return the vault that options, variables, config.toml and defaults point to.
 
     Raises:
-        VaultChoiceError: for two markers, or a folder that is clearly something else.
+        VaultChoiceError: for two markers, or a marker of another kind than the one asked for.
         UsageError, ConfigError: for settings that mean nothing.
     """
-    root, origin, explicit = _root(settings)
-    root = os.path.abspath(root)
-    markers = _markers(root)
-    shown = printable(root)
-    if len(markers) > 1:
+    store, backend, origin, explicit = _store(settings)
+    store = os.path.abspath(store)
+    found = {kind: _complete(settings, store, kind, origin, explicit) for kind in SUFFIXES}
+    there = [choice for choice in found.values() if choice.exists]
+    shown = printable(store)
+    if len(there) > 1 and (backend is None or there[0].root == there[1].root):
+        kinds = " and ".join(choice.backend for choice in there)
         raise VaultChoiceError(
-            f"{shown!r} has the markers of two kinds of store: {' and '.join(sorted(markers))}",
+            f"{shown!r} has the markers of two kinds of store: {kinds}",
             hint="keep each store in a folder of its own",
         )
-    if markers and "file" not in markers:
+    if backend is None:
+        return there[0] if there else found["file"]
+    if there and not found[backend].exists:
+        asked = settings.backend
         raise VaultChoiceError(
-            f"{shown!r} is a {markers[0]} store, which this version does not read",
-            hint="choose another folder with --vault",
+            f"{shown!r} is a vault of the kind {there[0].backend}, and "
+            f"{printable(asked.origin if asked else origin)} asks for {backend}",
+            hint="leave --backend out, or choose another folder with --vault",
         )
-    return VaultChoice(root, "file", origin, explicit, exists=bool(markers))
+    return found[backend]
 
 
-def _root(settings: Settings) -> tuple[str, str, bool]:
+def _complete(
+    settings: Settings, store: str, backend: str, origin: str, explicit: bool
+) -> VaultChoice:
+    """Return what a store would be as a vault of a kind, and whether it is one."""
+    real = os.path.realpath(store)
+    passage = backend == "age" and real in (
+        os.path.realpath(settings.passage_store),
+        os.path.realpath(f"{settings.home}/.passage/store"),
+    )
+    prefix = ""
+    if backend != "file":
+        chosen = settings.prefix
+        prefix = _DEFAULT_PREFIX if backend == "pass" or passage else ""
+        prefix = chosen.value if chosen is not None else prefix
+    choice = VaultChoice(
+        store, _parts(prefix), backend, origin, explicit, exists=False, passage=passage
+    )
+    return choice._replace(exists=_is_vault(settings, choice))
+
+
+def _parts(prefix: str) -> tuple[str, ...]:
+    parts = tuple(part for part in prefix.split("/") if part)
+    if any(part in (".", "..") or "\x00" in part for part in parts):
+        raise UsageError(f"{printable(prefix)!r} is no prefix: it leads out of the store")
+    return parts
+
+
+def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
+    try:
+        store = Folder.open(choice.store)
+    except FileNotFoundError:
+        return False
+    with store:
+        if choice.backend == "file":
+            return marker.exists(store)
+        if has_recipients(store, choice.prefix, _MARKERS[choice.backend]):
+            return True
+    if not choice.passage:
+        return False
+    # passage itself works without a recipients file: from its identities or its variables.
+    return bool(
+        settings.get("PASSAGE_RECIPIENTS") or settings.get("PASSAGE_RECIPIENTS_FILE")
+    ) or os.path.exists(settings.passage_identities)
+
+
+def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
+    """Tell whether a recipients file lies at the prefix or above it, inside the store."""
+    with contextlib.ExitStack() as stack:
+        folder = store
+        if folder.is_file(name):
+            return True
+        for part in prefix:
+            try:
+                folder = stack.enter_context(folder.child(part))
+            except (FileNotFoundError, StorageError):
+                return False
+            if folder.is_file(name):
+                return True
+    return False
+
+
+def _store(settings: Settings) -> tuple[str, str | None, str, bool]:
+    """Return the store, the kind that was asked for (None: its marker tells), who chose it."""
+    asked = settings.backend
+    kind = asked.value if asked is not None else None
     chosen = settings.vault
     if chosen is not None:
-        return chosen.value, chosen.origin, chosen.explicit
+        return chosen.value, kind, chosen.origin, True
     config = settings.config
-    backend = settings.backend
-    if backend is not None:
-        if config.vault and (config.backend or "file") == backend.value:
-            return settings.expand(config.vault), config.path, True
-        return settings.default_vault, backend.origin, True
+    if asked is not None:
+        if config.vault and (config.backend or "file") == asked.value:
+            return settings.expand(config.vault), kind, config.path, True
+        return default_store(settings, asked.value), kind, asked.origin, True
     if config.vault:
-        return settings.expand(config.vault), config.path, False
-    return settings.default_vault, "default", False
+        return settings.expand(config.vault), config.backend, config.path, False
+    if config.backend:
+        return default_store(settings, config.backend), config.backend, config.path, False
+    default = settings.default_vault
+    if any(_complete(settings, default, each, "", False).exists for each in ("file", "age")):
+        return default, None, "default", False
+    wanted = settings.aws_vault_backend[0]
+    if wanted is not None:
+        return default_store(settings, wanted.value), wanted.value, wanted.origin, False
+    return default, "file", "default", False
 
 
-def _markers(root: str) -> list[str]:
-    try:
-        with Folder.open(root) as folder:
-            found = [name for file, name in _FOREIGN_MARKERS.items() if folder.is_file(file)]
-            return (["file"] if marker.exists(folder) else []) + found
-    except FileNotFoundError:
-        return []
+def default_store(settings: Settings, backend: str) -> str:
+    """Return where a kind of vault lies unless something says otherwise."""
+    if backend == "pass":
+        return settings.password_store
+    if backend == "age":
+        if settings.options.pass_dir or settings.get("PASSAGE_DIR"):
+            return settings.passage_store
+        if os.path.isdir(settings.passage_store):
+            return settings.passage_store
+    return settings.default_vault
 
 
 def must_exist(choice: VaultChoice, state_home: str) -> None:
@@ -107,9 +202,9 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
     shown = printable(choice.root)
     if lost(choice, state_home):
         raise PinError(
-            f"the vault at {shown!r} has lost its marker .filevault/vault.json",
-            hint="restore .filevault from a copy or from the repository's history; for a new "
-            "vault, move everything away and run filevault init",
+            f"the vault at {shown!r} has lost its marker {marker_name(choice.backend)}",
+            hint="restore it from a copy or from the repository's history; for a new vault, move "
+            "everything away and run filevault init",
         )
     if choice.explicit and os.path.isdir(choice.root) and os.listdir(choice.root):
         raise VaultChoiceError(
@@ -117,6 +212,11 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
             hint="check the path, or make a vault there: filevault init",
         )
     raise NoVaultError(f"there is no vault at {shown!r} yet", hint="filevault init")
+
+
+def marker_name(backend: str) -> str:
+    """Return the path below the store of what marks a vault of a kind."""
+    return _MARKERS.get(backend, ".filevault/vault.json")
 
 
 def lost(choice: VaultChoice, state_home: str) -> bool:
@@ -127,8 +227,8 @@ def lost(choice: VaultChoice, state_home: str) -> bool:
 def has_items(choice: VaultChoice) -> bool:
     """Tell whether item files lie at the root."""
     try:
-        with Folder.open(choice.root) as folder:
-            return bool(Store(folder, SUFFIXES[choice.backend]).names())
+        with Folder.open(choice.store) as folder:
+            return bool(Store(folder, SUFFIXES[choice.backend], choice.prefix).names())
     except FileNotFoundError:
         return False
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
 from filevault.backends.keys import new_session_key
-from filevault.errors import IntegrityError, NewerFormatError
+from filevault.errors import IntegrityError, LockedError, NewerFormatError
 from filevault.times import format_time
 
 if TYPE_CHECKING:
@@ -59,6 +59,31 @@ def load_session_key(
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
     return key
+
+
+def reseal_session_key(
+    state: Folder,
+    state_id: str,
+    backend: Backend,
+    key: bytes | None,
+    clock: Callable[[], float],
+) -> None:
+    """Write the session key anew; one that cannot be opened here is left as it is.
+
+    Args as `load_session_key`; `key` is what the caller has of it already.
+    """
+    from filevault.locks import locked
+
+    name = _KIND + backend.suffix
+    with locked(state, _LOCK):
+        try:
+            key = key or _read(state, name, state_id, backend)
+        except LockedError:
+            return
+        if key is not None and state.is_file(name):
+            now = clock()
+            header = ItemHeader(_KIND, state_id, int(now), format_time(now))
+            state.write(name, backend.encrypt(header, _line(state_id, key)))
 
 
 def _read(state: Folder, name: str, state_id: str, backend: Backend) -> bytes | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.errors import DamagedError, ItemNotFoundError, StorageError
-from filevault.files import Folder
+from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from filevault.files import Folder
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -23,20 +24,36 @@ class Store:
     A file is an item only if it is regular, has the suffix, lies under no hidden folder, and its
     path is the one its name is encoded to. Everything else (editor backups, `.git`, notes) is
     not seen and never touched.
+
+    Args:
+        store: the folder that is opened, locked and committed in.
+        suffix: of the item files.
+        prefix: the folders below `store` that lead to the items.
+        literal: read a name that other tools wrote unencoded, too, and rewrite it in place.
     """
 
-    def __init__(self, root: Folder, suffix: str) -> None:
-        self._root = root
+    def __init__(
+        self, store: Folder, suffix: str, prefix: Sequence[str] = (), *, literal: bool = False
+    ) -> None:
+        self._top = store
+        self._prefix = tuple(prefix)
         self._suffix = suffix
+        self._literal = literal
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return sorted(name for name, _, _ in self._walk(self._root, "", 0))
+        return [name for name, _ in self.heads(0)]
 
     def heads(self, size: int) -> list[tuple[str, bytes]]:
         """Return the names of all items with the first bytes of their files, sorted."""
-        walk = self._walk(self._root, "", 0)
-        return sorted((name, folder.head(entry, size)) for name, folder, entry in walk)
+        try:
+            with self._folder(()) as root:
+                return sorted(
+                    (name, folder.head(entry, size) if size else b"")
+                    for name, folder, entry in self._walk(root, "", 0)
+                )
+        except FileNotFoundError:
+            return []
 
     def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[tuple[str, Folder, str]]:
         """Yield each item's name with the folder, open for the moment, and file it lies in."""
@@ -44,7 +61,7 @@ class Store:
             if entry.name.startswith("."):
                 continue
             if entry.name.endswith(self._suffix):
-                name = decode_path(prefix + entry.name, self._suffix)
+                name = self._name(folder, prefix, entry.name)
                 if name is not None and entry.is_file(follow_symlinks=False):
                     yield name, folder, entry.name
             elif depth < _DEPTH_LIMIT and entry.is_dir(follow_symlinks=False):
@@ -64,40 +81,65 @@ class Store:
         with inner:
             yield from self._walk(inner, f"{prefix}{name}/", depth + 1)
 
-    @contextlib.contextmanager
-    def _folder(self, name: str, *, create: bool) -> Iterator[tuple[Folder, str]]:
-        """Open the folder of an item; yields it with the item's file name."""
-        *folders, last = encode_name(name, self._suffix).split("/")
-        opened: list[Folder] = []
-        folder = self._root
+    def _name(self, folder: Folder, prefix: str, file: str) -> str | None:
+        name = decode_path(prefix + file, self._suffix)
+        if name is not None or not self._literal:
+            return name
+        # Written by another tool, unencoded; an encoded file of the same name goes before it.
+        name = (prefix + file)[: -len(self._suffix)]
         try:
-            for part in folders:
+            encoded = encode_name(name, self._suffix)
+        except UsageError:
+            return None
+        return None if folder.is_file(encoded.rpartition("/")[2]) else name
+
+    @contextlib.contextmanager
+    def _folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
+        """Open a folder below the root."""
+        with contextlib.ExitStack() as opened:
+            folder = self._top
+            for part in (*self._prefix, *parts):
                 folder = folder.make_child(part) if create else folder.child(part)
-                opened.append(folder)
-            yield folder, last
-        finally:
-            for folder in opened:
-                folder.close()
+                opened.enter_context(folder)
+            yield folder
+
+    def path(self, name: str) -> str:
+        """Return the path, relative to the store, of the file that an item has or would have."""
+        return "/".join((*self._prefix, *self._parts(name)))
+
+    def _parts(self, name: str) -> list[str]:
+        """Return the folders and the file of an item below the root."""
+        encoded = encode_name(name, self._suffix).split("/")
+        literal = (name + self._suffix).split("/")
+        if not self._literal or encoded == literal or any(p in ("", ".", "..") for p in literal):
+            return encoded
+        if self._is_file(encoded) or not self._is_file(literal):
+            return encoded
+        return literal
+
+    def _is_file(self, parts: Sequence[str]) -> bool:
+        try:
+            with self._folder(parts[:-1]) as folder:
+                folder.refuse_link(parts[-1])
+                return folder.is_file(parts[-1])
+        except FileNotFoundError:
+            return False
 
     def has(self, name: str) -> bool:
         """Tell whether an item exists; a look into a directory, nothing is read.
 
         Raises StorageError for a link in its place.
         """
-        try:
-            with self._folder(name, create=False) as (folder, file):
-                folder.refuse_link(file)
-                return folder.is_file(file)
-        except FileNotFoundError:
-            return False
+        return self._is_file(self._parts(name))
 
     def read(self, name: str) -> bytes:
         """Return an item's file.
 
         Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB.
         """
+        *folders, file = self._parts(name)
         try:
-            with self._folder(name, create=False) as (folder, file):
+            with self._folder(folders) as folder:
                 data = folder.read(file, _ITEM_LIMIT)
         except FileNotFoundError as error:
             raise ItemNotFoundError(
@@ -110,29 +152,27 @@ class Store:
 
     def write(self, name: str, data: bytes) -> None:
         """Write an item's file atomically."""
-        with self._folder(name, create=True) as (folder, file):
+        *folders, file = self._parts(name)
+        with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
             folder.write(file, data)
 
     def remove(self, name: str) -> None:
-        """Delete an item's file, and the folders that this leaves empty.
+        """Delete an item's file, and the folders below the root that this leaves empty.
 
         Raises ItemNotFoundError or StorageError.
         """
+        *folders, file = self._parts(name)
         try:
-            with self._folder(name, create=False) as (folder, file):
+            with self._folder(folders) as folder:
                 folder.remove(file)
         except FileNotFoundError as error:
             raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}") from error
-        parts = encode_name(name, self._suffix).split("/")[:-1]
-        while parts:
-            with contextlib.ExitStack() as stack:
-                folder = self._root
-                try:
-                    for part in parts[:-1]:
-                        folder = stack.enter_context(folder.child(part))
-                except FileNotFoundError:
-                    return
-                if not folder.remove_folder(parts[-1]):
-                    return
-            parts.pop()
+        while folders:
+            try:
+                with self._folder(folders[:-1]) as folder:
+                    if not folder.remove_folder(folders[-1]):
+                        return
+            except FileNotFoundError:
+                return
+            folders.pop()

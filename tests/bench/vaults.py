@@ -83,7 +83,7 @@ class Bench:
             name = f"p{number}"
             text = compose(name, secret, created=created, created_from="add")
             if number == 0 or items <= 1000:
-                vault.write(name, text, created=created, created_from="add")
+                vault.write(name, text, created=created, created_from="add", subject="Add a key.")
             else:
                 self._copy(context, name, text, created)
         if sessions:
@@ -101,7 +101,7 @@ class Bench:
         """Write an item without an fsync: 10,000 of them would take minutes."""
         header = ItemHeader("credentials", name, int(time.time()), created, "add")
         data = context.vault.backend.encrypt(header, text)
-        path = f"{context.vault.root.path}/{name}.fv"
+        path = f"{context.vault.folder.path}/{name}.fv"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, data)
         os.close(fd)

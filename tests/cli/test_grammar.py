@@ -63,7 +63,7 @@ def test_the_version_goes_to_stdout(machine: Machine, argv: tuple[str, ...]) -> 
         (("add",), "PROFILE"),
         (("export", "x", "--format", "xml"), "xml"),
         (("export", "x", "--duration", "soon"), "not a duration"),
-        (("recipients",), "list|accept"),
+        (("recipients",), "list|add|remove|accept"),
         (("recipients", "add"), "add"),
         (("list", "--prompt", "x", "--passphrase-fd", "three"), "descriptor"),
     ],

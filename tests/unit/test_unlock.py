@@ -11,12 +11,8 @@ from filevault import userfiles
 from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
 from filevault.prompt import Nobody
 from filevault.settings import Options, Settings
-from filevault.unlock import (
-    Unlocker,
-    close_descriptors,
-    has_new_passphrase,
-    new_passphrase,
-)
+from filevault.sources import close_descriptors
+from filevault.unlock import Unlocker, has_new_passphrase, new_passphrase
 
 
 class Person:

@@ -1,0 +1,156 @@
+"""A `pass` vault beside the real `pass`: each reads what the other wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tool
+from tests.fakes import FakeAws
+from tests.machine import Machine
+from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key("jon@example.com")
+    home.make_key("ann@example.com")
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+    """Jon, who has a pass store with one entry of another kind in it."""
+    tool("pass")
+    machine = pass_machine(tmp_path / "home", gpg)
+    commit_identity(machine)
+    tools = Tools(machine)
+    tools.run("pass", "init", "jon@example.com")
+    tools.run("pass", "insert", "-m", "mail/jon", stdin="hunter2\nuser: jon\n")
+    return machine
+
+
+def test_a_store_that_exists_is_adopted_and_nothing_is_written_into_it(jon: Machine) -> None:
+    store = jon.home / ".password-store"
+    before = sorted(path.read_bytes() for path in store.rglob("*") if path.is_file())
+    result = jon.ok("init")
+    assert "recipient: " in result.out
+    assert "pin: " in result.out
+    assert sorted(path.read_bytes() for path in store.rglob("*") if path.is_file()) == before
+    assert jon.ok("init").status == 0
+    assert jon.run("init", "--recipient", "ann@example.com").status == 2
+
+
+def test_what_filevault_stores_pass_shows(jon: Machine) -> None:
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    shown = Tools(jon).run("pass", "show", "aws/work").out
+    assert shown.splitlines()[0] == SECRET
+    assert f"aws_access_key_id: {KEY_ID}" in shown
+    assert "work" in Tools(jon).run("pass", "ls", "aws").out
+
+
+def test_what_pass_stores_filevault_hands_out(jon: Machine) -> None:
+    text = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
+    Tools(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
+    given = json.loads(jon.ok("export", "work", "-n", "--format", "json").out)
+    assert (given["AccessKeyId"], given["SecretAccessKey"]) == (KEY_ID, SECRET)
+
+
+def test_only_the_prefix_is_listed_and_nothing_is_decrypted(jon: Machine) -> None:
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    jon.env["GNUPGHOME"] = str(jon.home / "no-keys-at-all")
+    assert jon.ok("list", "--credentials").out == "work\n"
+
+
+def test_notes_survive_a_replacement(jon: Machine) -> None:
+    text = f"{SECRET}\r\naws_access_key_id: {KEY_ID}\r\n# mine\r\notpauth://totp/x?secret=A\r\nend"
+    Tools(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
+    other = "AKIAQNZGKIQY56JQ7WMM\n" + SECRET + "\n"
+    jon.ok("add", "work", "--stdin", "--no-config", "--force", stdin=other)
+    shown = Tools(jon).run("pass", "show", "aws/work").out
+    assert "AKIAQNZGKIQY56JQ7WMM" in shown
+    assert "# mine\r\notpauth://totp/x?secret=A\r\nend" in shown
+
+
+def test_a_role_session_is_cached_outside_the_store(jon: Machine, aws: FakeAws) -> None:
+    user = aws.add_user("jonsmith")
+    role = aws.add_role("admin", trusts=[user])
+    jon.env["AWS_ENDPOINT_URL"] = aws.url
+    jon.add("work", user.access_key_id, user.secret_access_key, "--no-config")
+    jon.write_config(
+        "[profile work]\nregion=eu-west-1\n"
+        f"[profile admin]\nregion=eu-west-1\nsource_profile=work\nrole_arn={role.arn}\n"
+    )
+    first = jon.ok("export", "admin").out
+    assert jon.ok("export", "admin").out == first
+    assert aws.actions() == ["AssumeRole"]
+    names = {path.name for path in (jon.home / ".password-store").rglob("*") if path.is_file()}
+    assert names == {".gpg-id", "jon.gpg", "work.gpg"}
+
+
+def test_each_change_is_a_commit_as_pass_makes_them(jon: Machine) -> None:
+    tools = Tools(jon)
+    tools.run("pass", "git", "init")
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    jon.ok("remove", "work", "--force")
+    subjects = tools.run("pass", "git", "log", "--format=%s").out.splitlines()
+    assert subjects[:2] == [
+        "Remove aws/work from store.",
+        "Add given password for aws/work to store.",
+    ]
+    assert tools.run("pass", "git", "status", "--porcelain").out == ""
+
+
+def test_recipients_that_changed_behind_our_back_stop_writing_not_reading(jon: Machine) -> None:
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    gpg_id = jon.home / ".password-store/.gpg-id"
+    gpg_id.write_text(gpg_id.read_text() + "ann@example.com\n")
+    assert jon.ok("export", "work", "-n").status == 0
+    before = (jon.home / ".password-store/aws/work.gpg").read_bytes()
+    refused = jon.run("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
+    assert refused.status == 10
+    assert "added" in refused.err
+    assert (jon.home / ".password-store/aws/work.gpg").read_bytes() == before
+    assert "added" in jon.ok("recipients", "accept").out
+    jon.ok("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
+
+
+def test_a_recipient_is_added_and_removed_and_items_reencrypted(jon: Machine, gpg: GpgHome) -> None:
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    outside = (jon.home / ".password-store/mail/jon.gpg").read_bytes()
+    result = jon.ok("recipients", "add", "ann@example.com")
+    assert "Reencrypted work." in result.out
+    packets = Tools(jon).run(
+        "gpg", "--batch", "--list-only", "--list-packets",
+        str(jon.home / ".password-store/aws/work.gpg"),
+    )  # fmt: skip
+    assert (packets.out + packets.err).count("pubkey enc packet") == 2
+    assert (jon.home / ".password-store/mail/jon.gpg").read_bytes() == outside
+    jon.ok("recipients", "remove", "ann@example.com")
+    assert jon.ok("export", "work", "-n").status == 0
+    assert "Reencrypted" not in jon.ok("recipients", "add", "jon@example.com").out
+
+
+def test_a_key_of_another_account_is_refused_until_accepted(jon: Machine) -> None:
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    text = f"{SECRET}\naws_access_key_id: AKIAZZZZZZQY56JQ7WML\n"
+    Tools(jon).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
+    refused = jon.run("export", "work", "-n")
+    assert refused.status == 10
+    assert "another AWS account" in refused.err
+    jon.ok("recipients", "accept", "work")
+    assert jon.ok("export", "work", "-n").status == 0
+
+
+def test_a_new_store_is_made_for_a_key(tmp_path: Path, gpg: GpgHome) -> None:
+    machine = pass_machine(tmp_path / "new", gpg)
+    assert machine.run("init").status == 2
+    machine.ok("init", "--recipient", "jon@example.com")
+    machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    assert Tools(machine).run("pass", "show", "aws/work").out.startswith(SECRET)

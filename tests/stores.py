@@ -1,0 +1,89 @@
+"""Machines whose vault is a `pass` or an `age` store, with the real tools beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.machine import Machine, Result
+
+KEY_ID = "AKIAQNZGKIQY56JQ7WML"  # says which account it is of: 029608264753
+OTHER_ACCOUNT = "AKIAZZZZZZQY56JQ7WML"
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+LINES = f"{KEY_ID}\n{SECRET}\n"
+
+
+class Tools:
+    """Runs other people's programs as this machine's user."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> Result:
+        """Run a program without a terminal."""
+        done = subprocess.run(
+            argv,
+            env=self.machine.environment({"LAUNCH": None}),
+            input=None if stdin is None else stdin.encode(),
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            cwd=self.machine.home,
+            start_new_session=True,
+            timeout=60,
+        )
+        # As bytes: line ends are what some tests are about.
+        result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert not check or result.status == 0, (argv, result)
+        return result
+
+
+class GpgHome:
+    """A keyring in a short path: the agent's socket may not be longer than 107 bytes."""
+
+    def __init__(self) -> None:
+        self.path = tempfile.mkdtemp(prefix="fvg", dir="/tmp")
+
+    def env(self) -> dict[str, str]:
+        """Return the variables that lead to it."""
+        return {"GNUPGHOME": self.path}
+
+    def make_key(self, name: str, passphrase: str = "") -> str:
+        """Make a key that can encrypt and return its fingerprint."""
+        argv = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback"]
+        argv += ["--passphrase-fd", "0", "--quick-gen-key", name, "future-default"]
+        self._run([*argv, "default", "never"], passphrase + "\n")
+        listing = self._run(["gpg", "--batch", "--with-colons", "--list-keys", f"={name}"])
+        return next(row.split(":")[9] for row in listing.splitlines() if row.startswith("fpr"))
+
+    def _run(self, argv: list[str], stdin: str = "") -> str:
+        env = {"PATH": os.environ["PATH"], "GNUPGHOME": self.path, "HOME": self.path}
+        done = subprocess.run(argv, env=env, input=stdin, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def forget_passphrases(self) -> None:
+        """Restart the agent, so that it remembers nothing."""
+        self._run(["gpgconf", "--kill", "all"])
+
+    def close(self) -> None:
+        """End the agent and delete the keyring."""
+        self.forget_passphrases()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def pass_machine(home: Path, gpg: GpgHome) -> Machine:
+    """Return a machine that uses a pass store; the store is not made yet."""
+    machine = Machine(home)
+    machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass"}
+    return machine
+
+
+def commit_identity(machine: Machine) -> None:
+    """Let git commit on this machine."""
+    (machine.home / ".gitconfig").write_text(
+        "[user]\n\tname = Jon Smith\n\temail = jon@example.com\n[init]\n\tdefaultBranch = main\n",
+        encoding="utf-8",
+    )
