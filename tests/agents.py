@@ -57,8 +57,8 @@ class AgentProcess:
 
 def _main(folder: str, clock: str) -> None:
     from filevault.hardening import harden
-    from filevault.keycache import boottime
     from filevault.keycache.agent import listen, run
+    from filevault.times import boottime
 
     harden()
 

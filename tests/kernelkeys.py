@@ -6,8 +6,9 @@ import secrets
 
 import pytest
 
-from filevault.keycache import SESSION, KeyCache, boottime
+from filevault.keycache import SESSION, KeyCache
 from filevault.keycache.kernel import KernelKeyring
+from filevault.times import boottime
 
 
 def _refused() -> bool:

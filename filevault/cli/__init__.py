@@ -24,6 +24,10 @@ COMMANDS = {
     "export": "print credentials",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
+    "unlock": "open the vault for some hours",
+    "lock": "forget what opens it",
+    "status": "show what is open, and until when",
+    "agent": "hold keys where the kernel does not",
     "recipients": "show and change who can open the vault, accept a changed one",
     "git": "run git in the vault's own repository",
 }
@@ -57,11 +61,11 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         words = [*argv[:index], *argv[index + 1 :]]
         if hasattr(module, "split"):
             words, command = module.split(parser, words)
-            failed_exec = {"-j", "--json"}.isdisjoint(words)
+            failed_exec = name == "exec" and {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command
             namespace.dashes = "--" in argv
-            failed_exec = not getattr(namespace, "json", False)
+            failed_exec = name == "exec" and not namespace.json
         else:
             namespace = parser.parse_args(words)
         settings = Settings.capture(global_options(namespace))

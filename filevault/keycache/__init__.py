@@ -7,7 +7,6 @@ refuses. A place that fails is as good as an empty one for whoever looks for a k
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Protocol
 
 from filevault.values import Value
@@ -79,7 +78,7 @@ class KeyCache:
 
     Args:
         places: where keys can be held.
-        boottime: seconds since the machine was started, its sleep included.
+        boottime: as `filevault.times.boottime`.
     """
 
     def __init__(self, places: Sequence[Place], boottime: Callable[[], float]) -> None:
@@ -139,11 +138,6 @@ class KeyCache:
         return deadline / 1000 - self._boottime()
 
 
-def boottime() -> float:
-    """Return the seconds since the machine was started, its sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def open_cache(
     names: Sequence[str], folders: Sequence[str], clock: Callable[[], float]
 ) -> KeyCache:
@@ -152,7 +146,7 @@ def open_cache(
     Args:
         names: the places, `kernel` and `agent`, in the order in which they are asked.
         folders: where an agent's socket may lie, likeliest first.
-        clock: see `boottime`.
+        clock: as `filevault.times.boottime`.
     """
     places: list[Place] = []
     for name in names:

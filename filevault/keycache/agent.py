@@ -68,7 +68,7 @@ class Keys:
     """What is held.
 
     Args:
-        boottime: see `filevault.keycache.boottime`.
+        boottime: as `filevault.times.boottime`.
     """
 
     def __init__(self, boottime: Callable[[], float]) -> None:
@@ -177,6 +177,12 @@ class Agent:
             with contextlib.suppress(OSError):
                 os.unlink(SOCKET, dir_fd=self._folder.fd)
 
+    def remove_folder(self) -> None:
+        """Delete the folder, which was made for this agent alone."""
+        with contextlib.suppress(OSError):
+            os.unlink(_LOCK, dir_fd=self._folder.fd)
+            os.rmdir(self._folder.path)
+
     def _pause(self) -> float:
         until = [_LOOK]
         expiry = self._keys.expire()
@@ -274,7 +280,7 @@ def run(agent: Agent, ready: Callable[[], None], *, parent: int | None = None) -
     Args:
         agent: a listening one.
         ready: called when it answers, before standard input, output and error are let go.
-        parent: end when this process ends, which must be the parent.
+        parent: end when this process ends, which must be the parent, and take the folder along.
     """
     import gc
 
@@ -289,6 +295,8 @@ def run(agent: Agent, ready: Callable[[], None], *, parent: int | None = None) -
         agent.serve()
     finally:
         agent.close()
+        if parent is not None:
+            agent.remove_folder()
 
 
 def _end_with(parent: int) -> bool:

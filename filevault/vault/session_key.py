@@ -9,10 +9,11 @@ from __future__ import annotations
 import binascii
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from filevault.backends import ItemHeader
 from filevault.backends.keys import new_session_key
+from filevault.digest import sha256_hex
 from filevault.errors import IntegrityError, LockedError, NewerFormatError
 from filevault.times import format_time
 
@@ -28,11 +29,39 @@ _LIMIT = 1 << 20
 _LOCK = ".lock"
 
 
+class HeldSessionKey(Protocol):
+    """Where the session key may be held from an unlocking before; `mark` is its file's digest."""
+
+    def session_key(self, mark: str) -> bytes | None:
+        """Return the session key of the file with this digest, if it is held."""
+        ...
+
+    def opened(self, mark: str, key: bytes) -> None:
+        """Hear that the vault was opened for it."""
+        ...
+
+
+class NotHeld:
+    """Holds nothing."""
+
+    def session_key(self, mark: str) -> bytes | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def opened(self, mark: str, key: bytes) -> None:
+        """Forget it at once."""
+
+
 def load_session_key(
-    state: Folder, state_id: str, backend: Backend, clock: Callable[[], float]
+    state: Folder,
+    state_id: str,
+    backend: Backend,
+    clock: Callable[[], float],
+    held: HeldSessionKey,
 ) -> bytes:
     """Return the 32 bytes of the session key, making a new one where there is none.
 
+    One that is held is taken before anybody is asked for a passphrase.
     One that the vault as it is now cannot open is renamed aside and replaced: sessions are
     temporary. Being locked out never replaces it.
 
@@ -42,13 +71,13 @@ def load_session_key(
         StorageError: if a new one cannot be stored.
     """
     name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend)
+    key = _read(state, name, state_id, backend, held)
     if key is not None:
         return key
     from filevault.locks import locked
 
     with locked(state, _LOCK):
-        key = _read(state, name, state_id, backend)  # another process may have made it
+        key = _read(state, name, state_id, backend, held)  # another process may have made it
         if key is not None:
             return key
         key = new_session_key()
@@ -58,6 +87,7 @@ def load_session_key(
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
+        held.opened(sha256_hex(sealed), key)
     return key
 
 
@@ -77,7 +107,7 @@ def reseal_session_key(
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
         try:
-            key = key or _read(state, name, state_id, backend)
+            key = key or _read(state, name, state_id, backend, NotHeld())
         except LockedError:
             return
         if key is not None and state.is_file(name):
@@ -86,17 +116,26 @@ def reseal_session_key(
             state.write(name, backend.encrypt(header, _line(state_id, key)))
 
 
-def _read(state: Folder, name: str, state_id: str, backend: Backend) -> bytes | None:
+def _read(
+    state: Folder, name: str, state_id: str, backend: Backend, held: HeldSessionKey
+) -> bytes | None:
     try:
         data = state.read(name, _LIMIT)
     except FileNotFoundError:
         return None
+    mark = sha256_hex(data)
+    key = held.session_key(mark)
+    if key is not None:
+        return key
     try:
-        return _parse(backend.decrypt(_KIND, state_id, data), state_id)
+        key = _parse(backend.decrypt(_KIND, state_id, data), state_id)
     except NewerFormatError:
         raise
     except IntegrityError:
         return None
+    if key is not None:
+        held.opened(mark, key)
+    return key
 
 
 def _line(state_id: str, key: bytes) -> bytes:

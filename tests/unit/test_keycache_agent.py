@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import BackendError, StorageError
-from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache, boottime
+from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
 from filevault.keycache.agent import listen
 from filevault.keycache.client import AgentClient
 from filevault.keycache.protocol import LINE
+from filevault.times import boottime
 from tests.agents import AgentProcess, short_folder
 from tests.others import NOBODY, as_user, become, fork, needs_root
 
