@@ -10,8 +10,8 @@ from filevault import programs
 from filevault.cli.arguments import split_command
 from filevault.cli.exec import find_program, replace
 from filevault.errors import BackendError, StorageError, UsageError
+from filevault.keycache import JOB, folders, temporary_folder
 from filevault.keycache.client import AgentClient
-from filevault.keycache.places import folders, for_job, temporary
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     settings = context.settings
     environment = settings.whole_environment()
     path = find_program(command[0], environment.get("PATH"))
-    place = for_job(tempfile.mkdtemp(prefix="filevault-job-", dir=temporary(settings.get)))
+    folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary_folder(settings.get))
+    place = {JOB: folder}
     _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
     sys.stdout.flush()
     sys.stderr.flush()

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
 from filevault.backends.kdf import STANDARD, KdfPolicy
-from filevault.cli.statedir import open_state
 from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
+from filevault.keycache import IDENTITIES, KeyCache, VaultKeys, open_cache
 from filevault.printable import printable
 from filevault.times import boottime
 from filevault.trust import Pin, Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
-from filevault.vault.choice import VaultChoice, choose, must_exist
+from filevault.vault.choice import VaultChoice, choose, must_exist, open_state
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from filevault.awsconfig import AwsConfig
     from filevault.backends import Backend, FileBackend, RecipientsBackend
-    from filevault.cli.keys import VaultKeys
     from filevault.git import Git
     from filevault.prompt import Prompter
     from filevault.sessions import SessionCache
@@ -65,6 +64,7 @@ class Context:
         self._made: FileBackend | None = None
         self._opened: Backend | None = None
         self._asked: Callable[[], bool] = lambda: False
+        self._key_cache: KeyCache | None = None
         self._keys: VaultKeys | None = None
         self._fresh = False
         self._warned: set[str] = set()
@@ -197,12 +197,24 @@ class Context:
         return vault
 
     @property
+    def key_cache(self) -> KeyCache:
+        """Where keys are held."""
+        if self._key_cache is None:
+            runtime = self.runtime
+            self._key_cache = open_cache(runtime.places, self.settings.get, runtime.boottime)
+        return self._key_cache
+
+    @property
     def keys(self) -> VaultKeys:
         """What is held for the vault."""
         if self._keys is None:
-            from filevault.cli.keys import open_keys
-
-            self._keys = open_keys(self, lambda: self._asked(), fresh=self._fresh)  # noqa: PLW0108
+            self._keys = VaultKeys(
+                self.key_cache,
+                self.choice.state_id,
+                seconds=lambda: self.settings.config.cache_ttl,
+                asked=lambda: self._asked(),  # noqa: PLW0108 - as it is then
+                fresh=self._fresh,
+            )
         return self._keys
 
     def use_fresh_keys(self) -> None:
@@ -323,16 +335,11 @@ class Context:
             choice.prefix,
             environment=settings.program_environment(),
             folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-            identities=Identities(settings, default, self._held_identities),
+            identities=Identities(settings, default, lambda: self.keys.vault_key(IDENTITIES)),
             passphrase=unlocker,
             passage=choice.passage,
             warn=self.warn,
         )
-
-    def _held_identities(self) -> bytes | None:
-        from filevault.cli.keys import IDENTITIES
-
-        return self.keys.vault_key(IDENTITIES)
 
     @property
     def kdf_policy(self) -> KdfPolicy:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.keys import open_places
-
 if TYPE_CHECKING:
     import argparse
 
@@ -23,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
-    count = open_places(context).lock(None if args.all else context.choice.state_id)
+    count = context.key_cache.lock(None if args.all else context.choice.state_id)
     print(f"Locked; {count} key{'' if count == 1 else 's'} forgotten.")
     if args.all or context.choice.backend == "pass":
         context.say("gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them")

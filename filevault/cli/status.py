@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.keys import open_places
 from filevault.keycache import SESSION
 from filevault.printable import printable
 from filevault.times import format_time
@@ -27,7 +26,7 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     """Print the vault and one line for each key that is held."""
     choice = context.choice
     print(f"vault: {printable(choice.root)} ({choice.backend})")
-    held = open_places(context).status(choice.state_id)
+    held = context.key_cache.status(choice.state_id)
     for status in held:
         what = "sessions" if status.kind == SESSION else "long-term keys"
         until = format_time(context.runtime.clock() + status.seconds)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.agent import start
 from filevault.cli.arguments import duration
-from filevault.cli.keys import IDENTITIES
 from filevault.errors import BackendError, UsageError
-from filevault.keycache import LIMIT
+from filevault.keycache import IDENTITIES, LIMIT
 from filevault.times import format_time
 
 if TYPE_CHECKING:

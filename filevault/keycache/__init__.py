@@ -7,18 +7,26 @@ refuses. A place that fails is as good as an empty one for whoever looks for a k
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import os
+from typing import TYPE_CHECKING
 
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from filevault.keycache.place import Place
 
 SESSION = "session"
 """The session key: opens cached sessions, never a long-term key."""
 VAULT = "vault"
 """What opens the vault itself: held only if asked for."""
 KINDS = (SESSION, VAULT)
+SOCKET = "agent.sock"
+JOB = "FILEVAULT_AGENT_DIR"
+"""The variable that leads a job to the agent of its own."""
+IDENTITIES = "a6e1"
+"""The mark of age identities: they belong to a person, and open whatever they open."""
 LIMIT = 2048
 """The longest key in bytes: in base64 it still fits into the agent's line."""
 
@@ -39,32 +47,6 @@ class Held(Value):
         return f"Held(deadline={self.deadline!r}, ...)"
 
 
-class Place(Protocol):
-    """Where keys can be held."""
-
-    name: str
-    """What messages call it."""
-
-    def get(self, state_id: str, kind: str) -> Held | None:
-        """Return what is held, None if there is nothing or the place does not answer."""
-        ...
-
-    def status(self, state_id: str, kind: str) -> int | None:
-        """Return the deadline of what is held, None as `get`."""
-        ...
-
-    def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:
-        """Hold a key, for `seconds` from now; tell whether the place took it."""
-        ...
-
-    def lock(self, state_id: str | None) -> int:
-        """Forget the keys of a vault, or all with None; return how many there were.
-
-        Raises BackendError if it cannot be known that they are gone.
-        """
-        ...
-
-
 class Status(Value):
     """One key that is held: its kind, where, and for how many seconds more."""
 
@@ -77,11 +59,11 @@ class KeyCache:
     """The places, in the order in which they are asked.
 
     Args:
-        places: where keys can be held.
+        places: where keys can be held; taken one by one, as far as they are needed.
         boottime: as `filevault.times.boottime`.
     """
 
-    def __init__(self, places: Sequence[Place], boottime: Callable[[], float]) -> None:
+    def __init__(self, places: Iterable[Place], boottime: Callable[[], float]) -> None:
         self._places = places
         self._boottime = boottime
 
@@ -138,24 +120,117 @@ class KeyCache:
         return deadline / 1000 - self._boottime()
 
 
-def open_cache(
-    names: Sequence[str], folders: Sequence[str], clock: Callable[[], float]
-) -> KeyCache:
-    """Return the cache of this user.
+class VaultKeys:
+    """The keys of one vault; see `filevault.vault.held.HeldSessionKey`.
 
     Args:
-        names: the places, `kernel` and `agent`, in the order in which they are asked.
-        folders: where an agent's socket may lie, likeliest first.
-        clock: as `filevault.times.boottime`.
+        cache: where they are held.
+        state_id: which vault it is.
+        seconds: tells for how long the session key is held after an unlocking; 0 for not at all.
+        asked: tells whether a person was asked for what opened the vault. What opens by itself
+            does not need to be held.
+        fresh: open the vault, whatever is held.
     """
-    places: list[Place] = []
-    for name in names:
-        if name == "kernel":
+
+    def __init__(
+        self,
+        cache: KeyCache,
+        state_id: str,
+        *,
+        seconds: Callable[[], int],
+        asked: Callable[[], bool],
+        fresh: bool,
+    ) -> None:
+        self._cache = cache
+        self._state_id = state_id
+        self._seconds = seconds
+        self._asked = asked
+        self._fresh = fresh
+        self._opened: tuple[str, bytes] | None = None
+
+    def session_key(self, mark: str) -> bytes | None:
+        """Return the session key of the file with this digest, if it is held."""
+        key = None if self._fresh else self._cache.get(self._state_id, SESSION, mark)
+        return key if key is not None and len(key) == 32 else None
+
+    def opened(self, mark: str, key: bytes) -> None:
+        """Hold the session key from now on if a person was asked for what opened it."""
+        self._opened = (mark, key)
+        if not self._fresh and self._asked():
+            self._cache.put(self._state_id, SESSION, key, mark, self._seconds())
+
+    def vault_key(self, mark: str) -> bytes | None:
+        """Return what opens the vault itself, if it is held."""
+        return None if self._fresh else self._cache.get(self._state_id, VAULT, mark)
+
+    def hold_session_key(self, seconds: int) -> str | None:
+        """Hold the session key that was opened in this run; return where, None if nowhere."""
+        if self._opened is None:
+            return None
+        mark, key = self._opened
+        return self._cache.put(self._state_id, SESSION, key, mark, seconds)
+
+    def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> str | None:
+        """Hold what opens the vault itself; return where, None if nowhere."""
+        return self._cache.put(self._state_id, VAULT, key, mark, seconds)
+
+
+class _Places:
+    """The kernel's keyring and the agents, each imported when its turn comes."""
+
+    def __init__(self, names: Sequence[str], folders: Sequence[str]) -> None:
+        self._names = names
+        self._folders = folders
+
+    def __iter__(self) -> Iterator[Place]:
+        if "kernel" in self._names:
             from filevault.keycache.kernel import KernelKeyring
 
-            places.append(KernelKeyring())
-        else:
+            yield KernelKeyring()
+        if "agent" in self._names and any(
+            os.path.lexists(f"{folder}/{SOCKET}") for folder in self._folders
+        ):
             from filevault.keycache.client import AgentClient
 
-            places.append(AgentClient(folders))
-    return KeyCache(places, clock)
+            yield AgentClient(self._folders)
+
+
+def open_cache(
+    names: Sequence[str], get: Callable[[str], str | None], clock: Callable[[], float]
+) -> KeyCache:
+    """Return the cache of this user; that of a job with an agent of its own is this one alone.
+
+    Args:
+        names: the places, `kernel` and `agent`.
+        get: gives a variable of the environment, or None.
+        clock: as `filevault.times.boottime`.
+    """
+    return KeyCache(
+        _Places(names if agent_of_job(get) is None else ("agent",), folders(get)), clock
+    )
+
+
+def agent_of_job(get: Callable[[str], str | None]) -> str | None:
+    """Return the folder of the agent of this job, None without one; `get` as in `open_cache`."""
+    value = get(JOB)
+    return value if value and value.startswith("/") else None
+
+
+def folders(get: Callable[[str], str | None]) -> list[str]:
+    """Return the folders in which an agent of this user may listen, likeliest first.
+
+    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both.
+    """
+    job = agent_of_job(get)
+    if job is not None:
+        return [job]
+    uid = os.geteuid()
+    runtime = [get("XDG_RUNTIME_DIR") or "", f"/run/user/{uid}"]
+    found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
+    return [*dict.fromkeys(found), f"{temporary_folder(get)}/filevault-{uid}"]
+
+
+def temporary_folder(get: Callable[[str], str | None]) -> str:
+    """Return `$TMPDIR`, else `/tmp`."""
+    value = get("TMPDIR")
+    return value.rstrip("/") if value and value.startswith("/") else "/tmp"  # noqa: S108

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError
 from filevault.files import Folder, storage_error
+from filevault.keycache import SOCKET
 from filevault.keycache.protocol import (
     LINE,
-    SOCKET,
     Answer,
     Request,
     answer_line,

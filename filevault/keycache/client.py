@@ -10,10 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, FilevaultError
-from filevault.keycache import Held
+from filevault.keycache import SOCKET, Held
 from filevault.keycache.protocol import (
     LINE,
-    SOCKET,
     Answer,
     Request,
     open_folder,
@@ -30,7 +29,7 @@ _PAUSE = 0.005
 
 
 class AgentClient:
-    """The agents of this user; see `filevault.keycache.Place`.
+    """The agents of this user; see `filevault.keycache.place.Place`.
 
     Args:
         folders: where a socket may lie, in the order in which they are looked at.

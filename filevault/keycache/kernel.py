@@ -46,7 +46,7 @@ _PERMISSIONS = 0x3F0B0000
 
 
 class KernelKeyring:
-    """The user keyring; see `filevault.keycache.Place`."""
+    """The user keyring; see `filevault.keycache.place.Place`."""
 
     name = "kernel keyring"
 

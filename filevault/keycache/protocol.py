@@ -22,7 +22,6 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SOCKET = "agent.sock"
 LINE = 4096
 """The longest line in bytes, its end included."""
 OPERATIONS = ("get", "put", "lock", "status")

@@ -24,7 +24,7 @@ from filevault.errors import (
 from filevault.printable import printable, shell_word
 from filevault.trust import Seen
 from filevault.vault.names import encode_name
-from filevault.vault.session_key import NotHeld, load_session_key, reseal_session_key
+from filevault.vault.session_key import load_session_key, reseal_session_key
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
+    from filevault.vault.held import HeldSessionKey
     from filevault.vault.items import LongTermItem
-    from filevault.vault.session_key import HeldSessionKey
 
 _KIND = "credentials"
 _TOTP = "mfa/"  # reserved for seeds, which are no profiles
@@ -94,7 +94,7 @@ class Vault:
         self._notice = notice or warn
         self._guard = guard
         self._commit = commit
-        self._held = held or NotHeld()
+        self._held = held
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""

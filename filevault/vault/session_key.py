@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import contextlib
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
 from filevault.backends.keys import new_session_key
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from filevault.backends import Backend
     from filevault.files import Folder
+    from filevault.vault.held import HeldSessionKey
 
 _KIND = "session-key"
 _WORD = "filevault-session-key-1"
@@ -29,35 +30,12 @@ _LIMIT = 1 << 20
 _LOCK = ".lock"
 
 
-class HeldSessionKey(Protocol):
-    """Where the session key may be held from an unlocking before; `mark` is its file's digest."""
-
-    def session_key(self, mark: str) -> bytes | None:
-        """Return the session key of the file with this digest, if it is held."""
-        ...
-
-    def opened(self, mark: str, key: bytes) -> None:
-        """Hear that the vault was opened for it."""
-        ...
-
-
-class NotHeld:
-    """Holds nothing."""
-
-    def session_key(self, mark: str) -> bytes | None:  # noqa: ARG002
-        """Return None."""
-        return None
-
-    def opened(self, mark: str, key: bytes) -> None:
-        """Forget it at once."""
-
-
 def load_session_key(
     state: Folder,
     state_id: str,
     backend: Backend,
     clock: Callable[[], float],
-    held: HeldSessionKey,
+    held: HeldSessionKey | None,
 ) -> bytes:
     """Return the 32 bytes of the session key, making a new one where there is none.
 
@@ -87,7 +65,8 @@ def load_session_key(
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
-        held.opened(sha256_hex(sealed), key)
+        if held is not None:
+            held.opened(sha256_hex(sealed), key)
     return key
 
 
@@ -107,7 +86,7 @@ def reseal_session_key(
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
         try:
-            key = key or _read(state, name, state_id, backend, NotHeld())
+            key = key or _read(state, name, state_id, backend, None)
         except LockedError:
             return
         if key is not None and state.is_file(name):
@@ -117,14 +96,14 @@ def reseal_session_key(
 
 
 def _read(
-    state: Folder, name: str, state_id: str, backend: Backend, held: HeldSessionKey
+    state: Folder, name: str, state_id: str, backend: Backend, held: HeldSessionKey | None
 ) -> bytes | None:
     try:
         data = state.read(name, _LIMIT)
     except FileNotFoundError:
         return None
     mark = sha256_hex(data)
-    key = held.session_key(mark)
+    key = None if held is None else held.session_key(mark)
     if key is not None:
         return key
     try:
@@ -133,7 +112,7 @@ def _read(
         raise
     except IntegrityError:
         return None
-    if key is not None:
+    if key is not None and held is not None:
         held.opened(mark, key)
     return key
 
