@@ -95,6 +95,13 @@ class Backend(Protocol):
         """
         ...
 
+    def vault_key(self) -> bytes | None:
+        """Return what opens the vault without asking anybody, opening it now for that.
+
+        None where there is nothing of the kind. Raises as `unlock`.
+        """
+        ...
+
     def peek(self, data: bytes) -> ItemHeader | None:
         """Return what an item says of itself without opening it, None where nothing is said.
 
@@ -198,6 +205,7 @@ def open_backend(
     *,
     last_slot: str | None = None,
     only_slot: str | None = None,
+    held: Callable[[str], bytes | None] = lambda _commit: None,
 ) -> FileBackend:
     """Open the backend of an existing vault; nobody is asked for anything yet.
 
@@ -208,6 +216,7 @@ def open_backend(
         policy: which costs a keyslot may have.
         last_slot: the slot that opened this vault last time, tried first.
         only_slot: the one slot to try (`--slot`).
+        held: what `vault_key` gave for a commitment to it, asked before the source.
 
     Raises:
         VaultChoiceError: for an unknown name.
@@ -219,7 +228,7 @@ def open_backend(
         from filevault.backends.passphrase import PassphraseBackend
 
         return PassphraseBackend.open(
-            root, source, policy, last_slot=last_slot, only_slot=only_slot
+            root, source, policy, last_slot=last_slot, only_slot=only_slot, held=held
         )
     raise VaultChoiceError(
         f"there is no backend {printable(name, 40)!r}", hint=f"there are: {', '.join(SUFFIXES)}"

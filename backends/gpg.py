@@ -118,6 +118,9 @@ class GpgBackend:
     def unlock(self) -> None:
         """Do nothing: gpg-agent unlocks a key when a message needs it."""
 
+    def vault_key(self) -> None:
+        """Return None: gpg-agent holds keys by itself."""
+
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, see `filevault.backends.RecipientsBackend`.
 
