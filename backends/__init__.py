@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.files import Folder
@@ -247,6 +248,7 @@ def open_age(
     identities: IdentitySource,
     passphrase: SecretSource,
     passage: bool,
+    person: Person,
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
     """Open the backend of an `age` vault; see `filevault.backends.age.AgeBackend.open`."""
@@ -260,6 +262,7 @@ def open_age(
         identities=identities,
         passphrase=passphrase,
         passage=passage,
+        person=person,
         warn=warn,
     )
 

@@ -259,22 +259,22 @@ class Context:
     def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
         if self._made is not None:
             return self._made
-        from filevault.unlock import Identities, Unlocker
+        from filevault.unlock import Identities, LaterPrompter, Unlocker
 
         settings = self.settings
+        prompter = LaterPrompter(lambda: self.prompter)
         if choice.backend == "file":
             return open_backend(
                 choice.backend,
                 store,
-                Unlocker(settings, lambda: self.prompter, choice.root),
+                Unlocker(settings, prompter, lambda: choice.root),
                 self.kdf_policy,
                 last_slot=trust.last_slot,
                 only_slot=settings.options.slot,
             )
         if choice.backend == "pass":
-            unlocker = Unlocker(
-                settings, lambda: self.prompter, choice.root, ("passphrase",), "gpg key of yours"
-            )
+            named = (lambda: choice.root, ("passphrase",), "gpg key of yours")
+            unlocker = Unlocker(settings, prompter, *named)
             return open_gpg(
                 store,
                 choice.prefix,
@@ -283,17 +283,17 @@ class Context:
                 passphrase=unlocker if unlocker.named() else None,
                 terminal=self.prompter.present,
             )
-        default = settings.passage_identities if choice.passage else settings.default_identities
+        identities = Identities(settings, passage=choice.passage)
+        sought = (lambda: identities.place, ("passphrase",), "age identity of yours")
         return open_age(
             store,
             choice.prefix,
             environment=settings.program_environment(),
             folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-            identities=Identities(settings, default),
-            passphrase=Unlocker(
-                settings, lambda: self.prompter, default, ("passphrase",), "age identity of yours"
-            ),
+            identities=identities,
+            passphrase=Unlocker(settings, prompter, *sought),
             passage=choice.passage,
+            person=prompter,
             warn=self.warn,
         )
 
