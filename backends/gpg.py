@@ -133,7 +133,7 @@ class GpgBackend:
             ProgramError: if gpg cannot be run.
         """
         recipients = self._keyring.resolve(gpgid.parse(gpgid.build(ids), "the list of keys").ids)
-        _check_usable(recipients, "the vault")
+        _check_usable(recipients, "the vault", "name another one")
         return tuple(recipient.name for recipient in recipients)
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
@@ -307,12 +307,13 @@ def _no_recipients(path: str) -> NoVaultError:
     )
 
 
-def _check_usable(recipients: Sequence[Recipient], what: str) -> None:
+def _check_usable(
+    recipients: Sequence[Recipient], what: str, otherwise: str = f"change the {gpgid.FILE}"
+) -> None:
     for recipient in recipients:
         if recipient.problem is not None:
             raise BackendError(
                 f"{what} cannot be encrypted to {printable(recipient.name, 200)!r}: it "
                 f"{recipient.problem}",
-                hint="gpg --import the key, gpg --locate-keys or extend it, or change the "
-                f"{gpgid.FILE}",
+                hint="gpg --import the key, gpg --locate-keys or extend it, or " + otherwise,
             )
