@@ -183,7 +183,7 @@ def test_a_fifo_in_the_place_of_what_this_machine_remembers(vault: Machine) -> N
     assert run(vault, "list").status == 7
 
 
-LINK_HINT = "only the vault's root may be a link: link that instead"
+LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
 
 def moved(path: Path, tmp_path: Path) -> None:
