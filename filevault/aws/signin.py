@@ -69,6 +69,8 @@ def get_signin_token(
 def _ask(
     clients: Clients, url: str, credentials: Credentials, duration: int | None, subject: str
 ) -> str:
+    from urllib.parse import quote_plus
+
     session = {
         "sessionId": credentials.access_key_id,
         "sessionKey": credentials.secret_access_key,
@@ -77,7 +79,8 @@ def _ask(
     form = {"Action": OPERATION, "Session": json.dumps(session)}
     if duration is not None:
         form["SessionDuration"] = str(duration)
-    secrets = (credentials.secret_access_key, credentials.session_token)
+    secrets = [credentials.secret_access_key, credentials.session_token or ""]
+    secrets += [quote_plus(secret) for secret in secrets]  # as they stand in the form
     with translated(Attempt(OPERATION, subject, secrets, None)):
         status, body = clients.post(url, form)
     if status == 200:
