@@ -414,7 +414,7 @@ def test_a_sign_in_service_that_is_down_or_hangs_up_shows_no_secret(here: Scene)
     assert f"cannot connect to {dead}/federation" in result.err
     assert not leaks(here, result.everything)
     for when in ("before", "after"):
-        here.aws.arm(drop(when), action="getSigninToken")  # type: ignore[arg-type]
+        here.aws.arm(drop(when), action="getSigninToken")
         result = here.machine.run("login", "admin", "-s", env={"FILEVAULT_DEBUG": "1"})
         assert result.status == 9
         assert "closed the connection without an answer" in result.err
