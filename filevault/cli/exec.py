@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     if not args.command and sys.stdout.isatty():
-        handout.advise(context, f"this is {printable(command[0], 200)}; exit leaves it")
+        handout.advise(context, f"starting {printable(command[0], 200)}; exit leaves it")
     sys.stdout.flush()
     sys.stderr.flush()
     return _replace(path, command, child)
