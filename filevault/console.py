@@ -151,7 +151,10 @@ def console_of(region: str | None, arn: str | None, signin_url: str | None) -> C
     if region is not None and not (
         len(region) <= _LONGEST_REGION and re.match(_REGION, region, re.ASCII)
     ):
-        raise ConfigError(f"there is no region {printable(region, 80)!r}")
+        raise ConfigError(
+            f"there is no region {printable(region, 80)!r}",
+            hint="correct region in the AWS config, AWS_REGION or --region",
+        )
     partition = _partition(region, arn)
     if region is not None and region.endswith("-global"):
         region = None  # botocore's name for the services of a partition that have no region

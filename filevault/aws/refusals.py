@@ -15,6 +15,7 @@ from filevault.errors import (
     WrongCodeError,
 )
 from filevault.printable import printable
+from filevault.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError
 
 _TEXT_LIMIT = 400
-_CLOCK = (
-    "the clock of this machine differs from AWS's",
-    "set the clock, for example with chronyd or timedatectl set-ntp true",
-)
+_SET_THE_CLOCK = "set the clock, for example with chronyd or timedatectl set-ntp true"
+_CLOCK = ("the clock of this machine differs from AWS's", _SET_THE_CLOCK)
 _UNKNOWN_KEY = (
     "AWS does not know the access key: it was deleted, deactivated, or is of another partition",
     "check it in IAM, and that the region is enabled; filevault add PROFILE --force stores another",
@@ -228,6 +227,9 @@ def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
 
 
 def _explain(code: str, text: str, attempt: Attempt, status: object) -> tuple[str, str | None]:
+    skew = _skew(text)
+    if skew is not None:
+        return skew, _SET_THE_CLOCK
     for pattern, why, hint in _BY_TEXT:
         if pattern.search(text):
             return why, hint
@@ -239,6 +241,24 @@ def _explain(code: str, text: str, attempt: Attempt, status: object) -> tuple[st
     if isinstance(status, int) and status >= 500:
         return _INTERNAL
     return "", None
+
+
+def _skew(text: str) -> str | None:
+    """Say how far the clock is off, where AWS names both times: signed at, and received at."""
+    match = re.search(r"(\d{8}T\d{6}Z) is [\w ]+ than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [+-]", text)
+    if match is None:
+        return None
+    import calendar
+    import time
+
+    try:
+        ours, theirs = (
+            calendar.timegm(time.strptime(each, "%Y%m%dT%H%M%SZ")) for each in match.groups()
+        )
+    except ValueError:
+        return None
+    side = "behind" if ours < theirs else "ahead of"
+    return f"the clock of this machine is {format_duration(abs(ours - theirs))} {side} AWS's"
 
 
 def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:

@@ -62,8 +62,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     settings = context.settings
     to_stdout = not args.copy and (args.stdout or bool(settings.flag("AWS_VAULT_STDOUT")))
     logout = args.auto_logout or bool(settings.flag("AWS_VAULT_AUTO_LOGOUT"))
-    if args.copy:
-        context.must_ask("there is no terminal to copy with", "--stdout prints the link")
+    if args.copy and not context.prompter.present:
+        raise errors.NobodyToAskError(
+            "cannot copy the link: there is no terminal", hint="--stdout prints it"
+        )
     if args.profile is None and not settings.get("AWS_PROFILE") and _key_given(context):
         console, signed, destination = _of_environment(args, context)
     else:

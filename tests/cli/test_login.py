@@ -469,6 +469,6 @@ def test_copy_sends_the_link_to_the_terminal_alone(here: Scene) -> None:
 def test_copy_without_a_terminal_is_refused_before_anything_is_called(here: Scene) -> None:
     result = here.machine.run("login", "admin", "--copy")
     assert result.status == 5
-    assert "--stdout prints" in result.err
+    assert "cannot copy the link: there is no terminal" in result.err
     assert here.aws.actions() == []
     assert here.machine.run("login", "admin", "--copy", "--stdout").status == 2
