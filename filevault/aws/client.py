@@ -66,9 +66,10 @@ class Clients:
             check_url(endpoint.url, allow_http=self._allow_http)
         # The stubs lag behind botocore's options.
         new_config: Any = botocore.config.Config
-        session = self._opened()
-        session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
-        client = session.create_client(
+        if self._session is None:
+            self._session = self._new_session()
+        self._session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
+        client = self._session.create_client(
             service,
             region_name=endpoint.region,
             endpoint_url=endpoint.url,
@@ -102,10 +103,12 @@ class Clients:
         from botocore.utils import get_environ_proxies
 
         check_url(url, allow_http=self._allow_http)
+        if self._session is None:
+            self._session = self._new_session()
         # The stubs know less than botocore takes.
         new_http: Any = URLLib3Session
         http = new_http(
-            verify=self._opened().get_config_variable("ca_bundle") or True,
+            verify=self._session.get_config_variable("ca_bundle") or True,
             proxies=get_environ_proxies(url),
             timeout=(self._connect_timeout, self._read_timeout),
         )
@@ -120,11 +123,6 @@ class Clients:
             return answer.status_code, answer.content
         finally:
             http.close()
-
-    def _opened(self) -> Any:  # noqa: ANN401
-        if self._session is None:
-            self._session = self._new_session()
-        return self._session
 
     def _new_session(self) -> Any:  # noqa: ANN401
         import botocore.session

@@ -45,6 +45,16 @@ def advise(context: Context, text: str) -> None:
         context.say(text)
 
 
+def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
+    """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
+    profile = resolve(
+        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
+    )
+    _warn_shadowed(profile, context)
+    _refuse_planted(profile, context)
+    return profile
+
+
 def make_plan(
     args: argparse.Namespace, context: Context, name: str, *, console: bool = False
 ) -> Plan:
@@ -52,11 +62,7 @@ def make_plan(
 
     With `console` they are such as can sign in to it.
     """
-    profile = resolve(
-        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-    )
-    _warn_shadowed(profile, context)
-    _refuse_planted(profile, context)
+    profile = resolved(args, context, name)
     try:
         return plan(profile, plan_options(args, context, console=console))
     except errors.NoCredentialsError as error:

@@ -150,7 +150,8 @@ def _of_environment(args: argparse.Namespace, context: Context) -> tuple[Console
         )
         arn = credentials.arn or ""
     else:
-        arn = sts.get_caller_identity(clients, endpoint, credentials, subject=_ENVIRONMENT)
+        identity = sts.get_caller_identity(clients, endpoint, credentials, subject=_ENVIRONMENT)
+        arn = identity.arn
         kind = arn.split(":")[-1].partition("/")[0]
         if kind not in ("assumed-role", "federated-user"):
             raise errors.ProviderError(

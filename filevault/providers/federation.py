@@ -55,8 +55,8 @@ def federated(
 
     Raises AwsError, NetworkError, ConfigError.
     """
-    arn = sts.get_caller_identity(clients, endpoint, key, subject=subject)
-    name = federated_name(arn)
+    identity = sts.get_caller_identity(clients, endpoint, key, subject=subject)
+    name = federated_name(identity.arn)
     return sts.get_federation_token(
         clients, endpoint, key, name=name, duration=duration, subject=subject
     )
