@@ -10,7 +10,7 @@ from filevault.cli import handout
 from filevault.cli.arguments import add_session_options
 from filevault.console import LINK_LIFE, Console, console_of
 from filevault.printable import printable
-from filevault.providers.steps import AssumeRole
+from filevault.providers.steps import AssumeRole, FederationToken
 from filevault.times import format_duration
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ AWS_PROFILE the credentials of the environment are used, as inside exec."""
 
 _BROWSER = "xdg-open"
 _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+_FOR_PROFILES = ("explain", "mfa_token", "no_session", "refresh", "min_ttl", "no_cache")
 _ENVIRONMENT = "the credentials of the environment"
 
 
@@ -76,6 +77,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.explain:
             _explain(args, context, made)
             return 0
+        if args.mfa_token and isinstance(made.step, FederationToken):
+            context.warn("--mfa-token does nothing: GetFederationToken takes no code")
         console, signed, destination = _of_profile(args, context, made)
     link = console.link(signed.token, destination)
     if logout:
@@ -117,10 +120,12 @@ def _of_environment(args: argparse.Namespace, context: Context) -> tuple[Console
     from filevault.aws import sts
     from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
 
-    if args.explain:
-        raise errors.UsageError(
-            "--explain needs a profile: the environment's credentials have no plan"
-        )
+    for name in _FOR_PROFILES:
+        if getattr(args, name):
+            raise errors.UsageError(
+                f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
+                hint="name a profile: filevault login PROFILE",
+            )
     get, flag = context.settings.get, context.settings.flag
     options = handout.plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")

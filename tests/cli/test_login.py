@@ -168,6 +168,22 @@ def test_without_profile_and_credentials_one_is_asked_for(here: Scene) -> None:
     assert "no profile is given" in result.err
 
 
+@pytest.mark.parametrize(
+    "option", ["--explain", "--refresh", "-n", "--no-cache", "--min-ttl=1h", "-t=123456"]
+)
+def test_options_that_need_a_profile_are_refused_without_one(here: Scene, option: str) -> None:
+    env = {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "x"}
+    result = here.machine.run("login", *option.split("="), env=env)
+    assert (result.status, result.out) == (2, "")
+    assert "is for profiles" in result.err
+
+
+def test_a_code_that_nobody_takes_is_told(here: Scene) -> None:
+    result = here.machine.run("login", "jonsmith", "-s", "-t", "123456")
+    signs_in(here, result)
+    assert "--mfa-token does nothing" in result.err
+
+
 def test_aws_profile_beats_credentials_of_the_environment(here: Scene) -> None:
     env = {"AWS_PROFILE": "admin", "AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "x"}
     who, _ = signs_in(here, here.machine.run("login", "--stdout", env=env))
