@@ -172,10 +172,20 @@ class RecipientsBackend(Backend, Protocol):
         """Read the recipients files anew when they are needed next."""
         ...
 
-    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+    def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
         """Return what people call recipients as a recipients file shall have them.
 
-        Raises BackendError or UsageError for one that cannot be encrypted to.
+        Raises BackendError or UsageError for one that is none or, if it must be `usable`, cannot
+        be encrypted to.
+        """
+        ...
+
+    def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
+        """Return, by name, the files that make `wanted` a folder's recipients.
+
+        The last is the recipients file itself; `old` is the folder's as it is, whose comments
+        and lines are kept where they can be. Raises BackendError or UsageError for recipients
+        that cannot stand there, LockedError where a signature is wanted and cannot be made.
         """
         ...
 
@@ -224,6 +234,8 @@ def open_gpg(
     folders_of: Callable[[str], Sequence[str]],
     passphrase: SecretSource | None,
     terminal: bool,
+    trusted: Callable[[], Sequence[str]],
+    warn: Callable[[str], None],
 ) -> RecipientsBackend:
     """Open the backend of a `pass` store; see `filevault.backends.gpg.GpgBackend.open`."""
     from filevault.backends.gpg import GpgBackend
@@ -235,6 +247,8 @@ def open_gpg(
         folders_of=folders_of,
         passphrase=passphrase,
         terminal=terminal,
+        trusted=trusted,
+        warn=warn,
     )
 
 
@@ -247,6 +261,7 @@ def open_age(
     identities: IdentitySource,
     passphrase: SecretSource,
     passage: bool,
+    trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
     """Open the backend of an `age` vault; see `filevault.backends.age.AgeBackend.open`."""
@@ -260,19 +275,9 @@ def open_age(
         identities=identities,
         passphrase=passphrase,
         passage=passage,
+        trusted=trusted,
         warn=warn,
     )
-
-
-def recipients_text(backend: str, wanted: Sequence[str], old: bytes = b"") -> bytes:
-    """Return the content of a recipients file of a kind of vault."""
-    if backend == "pass":
-        from filevault.backends import gpgid
-
-        return gpgid.build(wanted)
-    from filevault.backends import agerecipients
-
-    return agerecipients.build(wanted, old)
 
 
 def create_vault(

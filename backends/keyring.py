@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from filevault.backends import ageplugins, identities, kdf
 from filevault.backends.agelibrary import NO_MATCH, library, said
 from filevault.backends.identities import LockedSshKey
-from filevault.errors import DamagedError, FilevaultError, LockedError, WrongPassphraseError
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    NotARecipientError,
+    WrongPassphraseError,
+)
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -223,6 +229,7 @@ class Keyring:
     def _no_match(
         self, file: AgeFile, what: str, refusals: Sequence[FilevaultError]
     ) -> LockedError:
+        """Return why nothing opens it."""
         if any(stanza.type == _POST_QUANTUM for stanza in file.stanzas) and not refusals:
             return LockedError(
                 f"{what} is encrypted to post-quantum recipients, which pyrage, the age library "
@@ -241,7 +248,8 @@ class Keyring:
             else "it may be encrypted to other members of a team only: one of them must run "
             "filevault recipients add with your recipient"
         )
-        return LockedError(f"{message}{tried}{more}", hint=hint)
+        kind = LockedError if problems else NotARecipientError
+        return kind(f"{message}{tried}{more}", hint=hint)
 
 
 def _shows_public(item: Locked) -> bool:

@@ -21,10 +21,11 @@ from filevault.trust import Pin, Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, choose, must_exist
+from filevault.vault.identity import pin_of
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.awsconfig import AwsConfig
     from filevault.backends import Backend, FileBackend, RecipientsBackend
@@ -200,14 +201,19 @@ class Context:
         if not check_pin(trust, seen, given=given, strict=strict):
             return
         try:
-            pin = self.pin()
-            trust.set_pin(pin)
-        except (StorageError, LockedError):
-            return
+            self._remember_identity(trust)
+        except FilevaultError as error:
+            # Reading needs neither; before anything is written both are tried again.
+            self.notice(f"the vault's identity is not remembered: {error.message}")
+
+    def _remember_identity(self, trust: Trust) -> None:
+        """Take the identity that the vault has for the right one, and say so."""
+        pin = self.pin()
+        trust.set_pin(pin)
         for place, recipients in pin.recipients:
             names = ", ".join(printable(each) for each in recipients)
             self.say(f"recipients of {printable(place)}, trusted from now on: {names}")
-        self.notice(f"the vault at {printable(choice.root)} is known here from now on")
+        self.notice(f"the vault at {printable(self.choice.root)} is known here from now on")
 
     def _guard(self, trust: Trust, *, writable: bool) -> None:
         """Let nothing be encrypted to recipients that this machine does not know."""
@@ -218,7 +224,22 @@ class Context:
                 "state directory cannot be written",
                 hint="give the pin that filevault recipients list shows: FILEVAULT_PIN",
             )
+        # Under the lock, what was read before may be out of date.
+        cast("RecipientsBackend", self._opened).forget()
+        trust.reload()
         check_recipients(trust, self.pin(), given=given)
+        if trust.pin is None and given is None:
+            self._remember_identity(trust)
+
+    def _pinned(self, trust: Trust) -> tuple[str, ...]:
+        """Return the root's recipients that are pinned, none where nothing is."""
+        pin = trust.pin
+        given = self.settings.pin
+        if given is not None:
+            actual = self.pin()
+            pin = actual if actual.digest == given else None
+        place = pin.root_place(self.choice.prefix) if pin is not None else None
+        return dict(pin.recipients)[place] if pin is not None and place is not None else ()
 
     def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
         """Commit what was written, where the store has a repository of its own."""
@@ -242,15 +263,6 @@ class Context:
     def commit(self, paths: Sequence[str], subject: str) -> None:
         """Commit paths below the store, as each write of the vault does."""
         self._commit(self.vault.folder, paths, subject)
-
-    @contextlib.contextmanager
-    def store_folder(self, parts: Sequence[str]) -> Iterator[Folder]:
-        """Open a folder below the store, creating what is missing of it."""
-        with contextlib.ExitStack() as opened:
-            folder = self.vault.folder
-            for part in parts:
-                folder = opened.enter_context(folder.make_child(part))
-            yield folder
 
     def shared_backend(self, store: Folder) -> RecipientsBackend:
         """Return the backend of a `pass` or `age` store that is about to be made."""
@@ -282,6 +294,8 @@ class Context:
                 folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
                 passphrase=unlocker if unlocker.named() else None,
                 terminal=self.prompter.present,
+                trusted=lambda: self._pinned(trust),
+                warn=self.warn,
             )
         default = settings.passage_identities if choice.passage else settings.default_identities
         return open_age(
@@ -294,6 +308,7 @@ class Context:
                 settings, lambda: self.prompter, default, ("passphrase",), "age identity of yours"
             ),
             passage=choice.passage,
+            trusted=lambda: self._pinned(trust),
             warn=self.warn,
         )
 
@@ -373,15 +388,6 @@ class Context:
         """Raise NobodyToAskError with a hint of its own if nobody can answer."""
         if not self.prompter.present:
             raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
-
-
-def pin_of(kind: str, backend: Backend) -> Pin:
-    """Return the identity of a vault: its ids, or all recipients that govern it."""
-    if kind == "file":
-        file = cast("FileBackend", backend)
-        return Pin(kind, file.vault_id, file.commit)
-    shared = cast("RecipientsBackend", backend)
-    return Pin(kind, recipients=tuple((each.place, each.recipients) for each in shared.governing()))
 
 
 def _no_key() -> bytes:
