@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "login": "sign in to the AWS console",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
     "unlock": "open the vault for some hours",
