@@ -44,6 +44,7 @@ _BY_CODE = {
     "RequestExpired": _CLOCK,
     "RequestLimitExceeded": _THROTTLED,
     "RequestTimeTooSkewed": _CLOCK,
+    "ServiceFailure": _INTERNAL,
     "ServiceUnavailable": _INTERNAL,
     "SignatureDoesNotMatch": (
         "the secret access key does not belong to the access key id",
@@ -99,6 +100,25 @@ _ROLE_DENIED = (
     "the role's trust policy or the caller's permissions do not allow it",
     "check role_arn, external_id, mfa_serial, the trust policy, and the caller's sts:AssumeRole",
 )
+
+
+_THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
+_FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
+
+
+def is_passing(error: FilevaultError) -> bool:
+    """Tell whether the same call may succeed a little later, whatever it was."""
+    if isinstance(error, AwsError):
+        return error.code in _THROTTLES or has_no_answer(error)
+    return isinstance(error, NetworkError)
+
+
+def has_no_answer(error: FilevaultError) -> bool:
+    """Tell whether a call that failed so may have had its effect all the same."""
+    if isinstance(error, AwsError):
+        # A gateway's answer has no code but the status.
+        return error.code in _FAILURES or error.code == "" or error.code.startswith("5")
+    return isinstance(error, NetworkError)
 
 
 class Attempt:

@@ -1,4 +1,4 @@
-"""The calls to STS that obtain credentials."""
+"""The calls to STS: those that obtain credentials, and the one that says whose they are."""
 
 from __future__ import annotations
 
@@ -83,8 +83,37 @@ def assume_role(
     return _credentials(response, "AssumeRole", subject)
 
 
+class Identity(Value):
+    """Whose credentials signed: `arn` is that of a user, a role's session, or the account."""
+
+    account: str
+    arn: str
+
+    @property
+    def user_name(self) -> str | None:
+        """The name of the IAM user, None for the account itself and for sessions of roles."""
+        kind, _, name = self.arn.rpartition(":")[2].partition("/")
+        return name.rpartition("/")[2] if kind == "user" and name else None
+
+
+def get_caller_identity(
+    clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
+) -> Identity:
+    """Ask whose credentials these are; no policy can forbid that.
+
+    Raises AwsError, NetworkError, ConfigError.
+    """
+    operation = "GetCallerIdentity"
+    response = _call(clients, endpoint, credentials, operation, {}, None, subject)
+    try:
+        return Identity(str(response["Account"]), str(response["Arn"]))
+    except (LookupError, TypeError) as error:
+        raise not_awss(operation, subject) from error
+
+
 _METHODS = {
     "AssumeRole": "assume_role",
+    "GetCallerIdentity": "get_caller_identity",
     "GetSessionToken": "get_session_token",
 }
 

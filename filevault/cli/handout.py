@@ -38,13 +38,19 @@ def profile_name(given: str | None, context: Context) -> str:
     return name
 
 
-def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
-    """Resolve a profile and decide how it gets its credentials; nothing is called."""
+def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
+    """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
     profile = resolve(
         context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
     )
     _warn_shadowed(profile, context)
     _refuse_planted(profile, context)
+    return profile
+
+
+def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
+    """Resolve a profile and decide how it gets its credentials; nothing is called."""
+    profile = resolved(args, context, name)
     settings = context.settings
     duration = args.duration
     if duration is None:
@@ -84,7 +90,7 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
         made,
         context.vault,
         cache(args, context),
-        _token_code(args, context),
+        token_code(args, context),
         context.runtime.clock,
         Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
         refresh=args.refresh,
@@ -123,6 +129,7 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         for service, url in (
             ("", get("AWS_ENDPOINT_URL")),
             ("sts", get("AWS_ENDPOINT_URL_STS")),
+            ("iam", get("AWS_ENDPOINT_URL_IAM")),
         )
         if url
     }
@@ -176,7 +183,8 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
         )
 
 
-def _token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+    """Return what answers where a call carries MFA: option, program, or person."""
     given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
     question = _Question(context)
     return TokenCode(given, _MfaProcess(context).run, question.ask, question.again)

@@ -36,7 +36,8 @@ class Options(Value):
     """What the command line and the environment ask of the plan; durations are in seconds.
 
     `duration` is `--duration` or AWS_VAULT_DURATION, the three others are AWS_ASSUME_ROLE_TTL,
-    AWS_SESSION_TOKEN_TTL and AWS_CHAINED_SESSION_TOKEN_TTL.
+    AWS_SESSION_TOKEN_TTL and AWS_CHAINED_SESSION_TOKEN_TTL. `for_iam` says that IAM is to be
+    called, which takes no session of GetSessionToken unless it was made with MFA.
     """
 
     no_session: bool = False
@@ -44,6 +45,7 @@ class Options(Value):
     assume_role_ttl: int | None = None
     session_token_ttl: int | None = None
     chained_session_token_ttl: int | None = None
+    for_iam: bool = False
 
 
 class Plan(Value):
@@ -176,6 +178,8 @@ class _Planner:
         child = above[0] if above else None
         if profile.role_arn is not None and (child is None or child.role_arn is None):
             return "no session: the role is assumed with the stored key"
+        if child is None and self._options.for_iam and profile.mfa_serial is None:
+            return "no session: IAM takes none that was made without MFA"
         if child is None:
             return None
         if profile.mfa_serial is None or child.mfa_serial is None:

@@ -196,13 +196,13 @@ class Vault:
             yield
 
     def write(
-        self, name: str, text: bytes, *, created: str, created_from: str, subject: str
+        self, name: str, text: bytes, *, created: str, created_from: str, subject: str | None
     ) -> None:
         """Store an item's plaintext and commit it; call inside `writing`.
 
         In a `file` vault the new file is opened once before it replaces the old one; the others
-        can be written without a key to read them. Raises NotCommittedError if it is stored, but
-        git refused.
+        can be written without a key to read them. Without a `subject` the commit is left to
+        `commit`, after more writes. Raises NotCommittedError if it is stored, but git refused.
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
@@ -216,7 +216,15 @@ class Vault:
             path_name,
             Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
         )
-        self._commit([path], subject)
+        if subject is not None:
+            self._commit([path], subject)
+
+    def commit(self, names: Sequence[str], subject: str) -> None:
+        """Commit items that were written without; call inside `writing`.
+
+        Raises NotCommittedError.
+        """
+        self._commit([self.path(name) for name in names], subject)
 
     def rewrite(self, name: str, data: bytes) -> None:
         """Replace an item's file by other bytes of the same content; call inside `writing`."""
