@@ -33,16 +33,19 @@ class Ended(NamedTuple):
 class Inside:
     """Runs the command line in this process, with an environment of its own.
 
-    Standard input is closed and there is no terminal, as in a job.
+    Standard input is closed and there is no terminal, as in a job. `tidy` closes what a run
+    leaves open, which must not be done where a thread of this process opens files meanwhile.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], *, tidy: bool = True) -> None:
         self.env = dict(env)
+        self._tidy = tidy
 
     def run(self, *argv: str, runtime: Runtime | None = None, stdin: bytes | None = None) -> Ended:
         """Run one command; what it opened and exported is closed and taken back."""
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        with _environment(self.env), _descriptors(), _no_sync(), _reading(stdin):
+        closing = _descriptors() if self._tidy else contextlib.nullcontext()
+        with _environment(self.env), closing, _no_sync(), _reading(stdin):
             start = time.perf_counter()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from filevault.backends import Secret, open_backend
-from filevault.cli import main
 from filevault.cli.context import Runtime
 from filevault.files import Folder
 from filevault.vault.items import LongTermItem, Rotation, parse, read_rotation
@@ -26,7 +25,7 @@ class _Known:
     def secret(self) -> Secret:
         return Secret("passphrase", PASSPHRASE.encode(), "the test")
 
-    def rejected(self, secret: Secret) -> None:
+    def rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
         raise AssertionError("the passphrase opens nothing")
 
 
@@ -70,9 +69,8 @@ class Scene:
         """Run a command and require a status."""
         whole = {**self.machine.environment(), **(env or {})}
         whole.pop("LAUNCH")
-        ended = Inside(whole).run(*argv, runtime=self.runtime, stdin=stdin)
+        ended = Inside(whole, tidy=False).run(*argv, runtime=self.runtime, stdin=stdin)
         assert status is None or ended.status == status, ended
-        self.check_quiet(ended)
         return ended
 
     def check_quiet(self, ended: Ended) -> None:
@@ -84,7 +82,9 @@ class Scene:
     def rotate(self, *argv: str, status: int | None = 0) -> Ended:
         """Run `rotate`, without the calls made before."""
         self.aws.reset_calls()
-        return self.run("rotate", *argv, status=status)
+        ended = self.run("rotate", *argv, status=status)
+        self.check_quiet(ended)
+        return ended
 
     def report(self, *argv: str, status: int | None = 0) -> list[dict[str, Any]]:
         """Run `rotate --json` and return what it prints."""
@@ -153,6 +153,3 @@ class Scene:
         assert self.item(name).key.access_key_id != user.access_key_id
         assert self.rotation(name) == Rotation()
         assert self.works(name)
-
-
-Strike = Callable[[], None]
