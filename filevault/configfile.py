@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from filevault.errors import ConfigError, ConfigSyntaxError
 from filevault.printable import printable
+from filevault.times import parse_duration
 from filevault.userfiles import read_config
 from filevault.values import Value
 
@@ -28,6 +29,7 @@ class ConfigFile(Value):
     strict: bool | None = None
     prompt: str | None = None
     cache_roles: bool | None = None
+    key_age_warning: str | None = None
 
 
 def load(path: str) -> ConfigFile:
@@ -53,6 +55,7 @@ def load(path: str) -> ConfigFile:
         "strict": bool,
         "prompt": str,
         "cache_roles": bool,
+        "key_age_warning": str,
     }
     for key, value in content.items():
         if key not in known:
@@ -73,7 +76,15 @@ def load(path: str) -> ConfigFile:
     vault = content.get("vault")
     if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
         raise ConfigError(f"{shown!r}: vault must be an absolute path")
+    _check_duration(content.get("key_age_warning"), shown)
     return ConfigFile(path, **content)
+
+
+def _check_duration(text: str | None, shown: str) -> None:
+    try:
+        parse_duration(text or "0")
+    except ValueError as error:
+        raise ConfigError(f"{shown!r}: key_age_warning is {error}") from error
 
 
 _TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

@@ -319,6 +319,11 @@ class Settings:
         value = self.config.cache_roles
         return True if value is None else value
 
+    @property
+    def key_age_warning(self) -> int:
+        """From which age in seconds on `list` warns of a key; 0 is never, 90 days the default."""
+        return parse_duration(self.config.key_age_warning or "90d")
+
     def flag(self, name: str) -> bool | None:
         """Return a switch variable: 1/t/true or 0/f/false, None where absent.
 

@@ -301,7 +301,7 @@ def _both_halves(
 def with_rotation(text: bytes, rotation: Rotation) -> bytes:
     """Return an item's text with other rotation fields; every other byte stays.
 
-    The text must be of the form that `compose` makes. The fields stand below the key id, so that
+    The text must be of the form that `compose` makes. The fields stand above the key id, so that
     taking them out again leaves what was there before.
     """
     wanted: dict[str, str] = {}
@@ -312,22 +312,17 @@ def with_rotation(text: bytes, rotation: Rotation) -> bytes:
     for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
         if key is not None:
             wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
-    result: list[bytes] = []
-    placed = False
-    for number, line in enumerate(_lines(text)):
-        pair = _field(line) if number else None
+    lines = _lines(text)
+    end = _line_end(lines[0]) or b"\n"
+    result = lines[:1]
+    for line in lines[1:]:
+        pair = _field(line)
         name = pair[0] if pair else ""
-        if name in ROTATION_FIELDS:
-            continue
-        result.append(line)
-        if name == "aws_access_key_id" and not placed:
-            placed = True
-            end = _line_end(line) or b"\n"
-            fields = [f"{field}: {value}".encode() for field, value in wanted.items()]
-            if not _line_end(line) and fields:  # the last line, and it has no end: keep it so
-                result += [end, end.join(fields)]
-            else:
-                result += [field + end for field in fields]
+        if name == "aws_access_key_id":
+            result += [f"{field}: {value}".encode() + end for field, value in wanted.items()]
+            wanted = {}
+        if name not in ROTATION_FIELDS:
+            result.append(line)
     return b"".join(result)
 
 
