@@ -231,7 +231,7 @@ def test_a_key_grows_older(machine: Machine) -> None:
     [(None, True), ("100d", True), ("101d", False), ("0", False), ("26h", True)],
 )
 def test_keys_past_a_limit_are_warned_of(machine: Machine, limit: str | None, warned: bool) -> None:
-    made = {"AccessKeyId": KEY.split()[0], "SecretAccessKey": KEY.split()[1]}
+    made = {"AccessKeyId": KEY.split(maxsplit=1)[0], "SecretAccessKey": KEY.split()[1]}
     created = format_time(time.time() - 100 * DAY - 60)
     machine.with_vault()
     for name in ("one", "two", "three", "four", "five", "six", "seven"):

@@ -189,21 +189,19 @@ ROTATIONS = [
 ]
 SURROUNDINGS = [
     (b"", b""),
-    (b"# mine\r\n", b"note: x\r\nlast"),
-    (b"\n\n", b"\notpauth://totp/x?secret=A"),
-    (b"created: 2026-11-23T21:45:13Z\n", b"created: twice\n"),
+    (b"", b"\n"),
+    (b"# mine\r\n", b"\r\nnote: x\r\nlast"),
+    (b"\n\n", b"\n\notpauth://totp/x?secret=A"),
+    (b"created: 2026-11-23T21:45:13Z\n", b"\ncreated: twice\n"),
 ]
 
 
 @pytest.mark.parametrize("rotation", ROTATIONS)
 @pytest.mark.parametrize(("above", "below"), SURROUNDINGS)
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])
 def test_rotation_fields_come_and_go_and_nothing_else_moves(
-    rotation: Rotation, above: bytes, below: bytes, end: bytes
+    rotation: Rotation, above: bytes, below: bytes
 ) -> None:
-    if not end and below:
-        pytest.skip("a line without an end is the last one")
-    text = b"A" * 40 + b"\n" + above + b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE" + end + below
+    text = b"A" * 40 + b"\n" + above + b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE" + below
     marked = with_rotation(text, rotation)
     assert read_rotation(marked, "it") == rotation
     assert parse(marked, "it").key.access_key_id == "AKIAIOSFODNN7EXAMPLE"
