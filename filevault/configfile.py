@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from filevault.errors import ConfigError, ConfigSyntaxError
 from filevault.printable import printable
-from filevault.times import parse_duration
 from filevault.userfiles import read_config
 from filevault.values import Value
 
@@ -20,7 +19,7 @@ BACKENDS = "the backends are file, pass and age"
 
 
 class ConfigFile(Value):
-    """What config.toml says; None where it says nothing."""
+    """What config.toml says; None, or the default, where it says nothing."""
 
     path: str
     backend: str | None = None
@@ -29,7 +28,8 @@ class ConfigFile(Value):
     strict: bool | None = None
     prompt: str | None = None
     cache_roles: bool | None = None
-    key_age_warning: str | None = None
+    cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
+    key_age_warning: int = 90 * 86400  # seconds; 0 is never
 
 
 def load(path: str) -> ConfigFile:
@@ -55,6 +55,7 @@ def load(path: str) -> ConfigFile:
         "strict": bool,
         "prompt": str,
         "cache_roles": bool,
+        "cache_ttl": str,
         "key_age_warning": str,
     }
     for key, value in content.items():
@@ -63,7 +64,9 @@ def load(path: str) -> ConfigFile:
                 f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
                 hint="the keys are " + ", ".join(known),
             )
-        if type(value) is not known[key]:
+        if key in ("cache_ttl", "key_age_warning"):
+            content[key] = _duration(value, f"{shown!r}: {key}")
+        elif type(value) is not known[key]:
             raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
     backend = content.get("backend")
     if backend is not None:
@@ -76,15 +79,18 @@ def load(path: str) -> ConfigFile:
     vault = content.get("vault")
     if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
         raise ConfigError(f"{shown!r}: vault must be an absolute path")
-    _check_duration(content.get("key_age_warning"), shown)
     return ConfigFile(path, **content)
 
 
-def _check_duration(text: str | None, shown: str) -> None:
+def _duration(value: object, what: str) -> int:
+    """Return seconds that are written as text like 8h, or as a plain number."""
+    from filevault.times import parse_duration
+
+    text = str(value) if type(value) is int else value
     try:
-        parse_duration(text or "0")
+        return parse_duration(text if isinstance(text, str) else "")
     except ValueError as error:
-        raise ConfigError(f"{shown!r}: key_age_warning is {error}") from error
+        raise ConfigError(f"{what} is {error}") from error
 
 
 _TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

@@ -319,11 +319,6 @@ class Settings:
         value = self.config.cache_roles
         return True if value is None else value
 
-    @property
-    def key_age_warning(self) -> int:
-        """From which age in seconds on `list` warns of a key; 0 is never, 90 days the default."""
-        return parse_duration(self.config.key_age_warning or "90d")
-
     def flag(self, name: str) -> bool | None:
         """Return a switch variable: 1/t/true or 0/f/false, None where absent.
 
@@ -376,6 +371,10 @@ class Settings:
             paths.append(f"{directory}/{name}")
         paths.append(f"/run/secrets/{name.replace('-', '_')}")
         return paths
+
+    def whole_environment(self) -> dict[str, str]:
+        """Return the environment that we were started with, for what only passes through us."""
+        return {**self.environ, **self._secrets}
 
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""

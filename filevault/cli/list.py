@@ -140,7 +140,7 @@ def _age(row: _Row, now: float) -> str:
 
 
 def _warn_of_age(rows: list[_Row], context: Context) -> None:
-    limit, now = context.settings.key_age_warning, context.runtime.clock()
+    limit, now = context.settings.config.key_age_warning, context.runtime.clock()
     old = [row for row in rows if row.created is not None and now - row.created >= limit > 0]
     if not old:
         return

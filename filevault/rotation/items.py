@@ -46,10 +46,14 @@ class Stored(Value):
         """When the key was made, or stored, in Unix seconds; None where the item is silent."""
         return None if self.item.created is None else parse_time(self.item.created)
 
-    def key_ids(self) -> set[str]:
-        """Return the id of every key that the item holds the secret of."""
+    def keys(self) -> set[AccessKey]:
+        """Return every key that the item holds."""
         held = (self.item.key, self.rotation.next, self.rotation.previous)
-        return {key.access_key_id for key in held if key is not None}
+        return {key for key in held if key is not None}
+
+    def holds(self, access_key_id: str) -> bool:
+        """Tell whether the item holds the secret of a key."""
+        return any(key.access_key_id == access_key_id for key in self.keys())
 
 
 class Items:
@@ -108,9 +112,13 @@ class Items:
         return self._stored[name]
 
     def related(self, name: str) -> list[Stored]:
-        """Return the items that hold a key that this one holds, itself included."""
-        ids = self._stored[name].key_ids()
-        return [each for each in self._stored.values() if each.key_ids() & ids]
+        """Return the items that hold a key that this one holds, itself included.
+
+        Whoever can write a shared store can put an item with any key's id in, but not with its
+        secret: so both must be the same.
+        """
+        keys = self._stored[name].keys()
+        return [each for each in self._stored.values() if each.keys() & keys]
 
     def leader(self, name: str) -> str:
         """Return the item with the state of a rotation of this item's key, or the item itself.
@@ -128,13 +136,18 @@ class Items:
             )
         return under_way[0].name if under_way else name
 
-    def holding(self, access_key_id: str) -> list[Stored]:
+    def holding(self, key: AccessKey) -> list[Stored]:
         """Return the items that hand out a key."""
-        return [each for each in self._stored.values() if each.key.access_key_id == access_key_id]
+        return [each for each in self._stored.values() if each.key == key]
 
-    def held(self) -> set[str]:
-        """Return the id of every key whose secret is in the vault."""
-        return {key_id for each in self._stored.values() for key_id in each.key_ids()}
+    def hold(self, access_key_id: str) -> bool:
+        """Tell whether the vault has the secret of a key."""
+        return any(each.holds(access_key_id) for each in self._stored.values())
+
+    @property
+    def are_authentic(self) -> bool:
+        """Whether nobody without the vault's secret can have written an item."""
+        return not self._vault.shared
 
     def set_rotation(self, name: str, rotation: Rotation) -> None:
         """Rewrite an item with other rotation fields, if they are other ones."""

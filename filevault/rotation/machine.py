@@ -174,9 +174,10 @@ class Machine:
         try:
             identity = self._connect(old)
         except AwsError as error:
-            if not is_unknown_key(error):
+            # Somebody may have deleted the old key, and left the new one as the only one that
+            # works. In a shared store somebody may as well have put in a new key of theirs.
+            if not is_unknown_key(error) or not self._items.are_authentic:
                 raise
-            # Somebody deleted the old key; the new one may be the only one that works.
         created = None
         if identity is not None:
             found = {each.access_key_id: each for each in listed(self._access, old) or ()}
@@ -330,7 +331,7 @@ class Machine:
             created=stored.created,
         )
         made = stored.created if stored.item.created_from == "iam" else None
-        for other in self._items.holding(previous.access_key_id):
+        for other in self._items.holding(previous):
             self._items.set_key(other.name, new, made, Rotation())
         for name in self._found.items:
             self._drop_sessions(name)
@@ -358,7 +359,7 @@ class Machine:
                 raise
 
     def _delete_orphan(self, access_key_id: str) -> None:
-        if access_key_id in self._items.held():
+        if self._items.hold(access_key_id):
             raise UsageError(
                 f"{printable(access_key_id)} is no orphan: the vault holds its secret",
                 hint=f"{self._retry} finishes what is unfinished",

@@ -73,7 +73,7 @@ class Undo:
 
     def _is_stored(self, access_key_id: str) -> bool:
         try:
-            return access_key_id in self._items.reread(self._leader).key_ids()
+            return self._items.reread(self._leader).holds(access_key_id)
         except FilevaultError:
             return False
 
