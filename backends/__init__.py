@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.files import Folder
@@ -270,6 +271,7 @@ def open_age(
     identities: IdentitySource,
     passphrase: SecretSource,
     passage: bool,
+    person: Person,
     trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
@@ -284,6 +286,7 @@ def open_age(
         identities=identities,
         passphrase=passphrase,
         passage=passage,
+        person=person,
         trusted=trusted,
         warn=warn,
     )

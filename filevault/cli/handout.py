@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
 from filevault.environment import Handout
@@ -12,16 +12,18 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
+from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
     from filevault.sessions import SessionCache
 
 _MFA_TIMEOUT = 120.0
+_Answer = TypeVar("_Answer")
 
 
 def profile_name(given: str | None, context: Context) -> str:
@@ -38,19 +40,38 @@ def profile_name(given: str | None, context: Context) -> str:
     return name
 
 
-def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
-    """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
-    profile = resolve(
-        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-    )
-    _warn_shadowed(profile, context)
-    _refuse_planted(profile, context)
-    return profile
+def with_profile(
+    args: argparse.Namespace, context: Context, name: str, use: Callable[[Profile], _Answer]
+) -> _Answer:
+    """Decide every setting of a profile and return what `use` makes of it; nothing is called.
+
+    Warns of, or refuses, a key that hides another source.
+    """
+    missing: list[str] = []
+
+    def has_item(name: str) -> bool:
+        found = context.has_item(name)
+        if not found:
+            missing.append(name)
+        return found
+
+    overrides = _overrides(args, context)
+    try:
+        profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
+        _warn_shadowed(profile, context)
+        _refuse_planted(profile, context)
+        return use(profile)
+    except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
+        error.hint = hint_at_top(context.choice, missing) or error.hint
+        raise
 
 
 def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
     """Resolve a profile and decide how it gets its credentials; nothing is called."""
-    profile = resolved(args, context, name)
+    return with_profile(args, context, name, lambda profile: _plan(profile, args, context))
+
+
+def _plan(profile: Profile, args: argparse.Namespace, context: Context) -> Plan:
     settings = context.settings
     duration = args.duration
     if duration is None:

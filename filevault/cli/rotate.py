@@ -147,8 +147,10 @@ class _Rotations:
         """Resolve a profile. Raises ConfigError, NotFoundError and their kin."""
         from filevault.providers.plan import Options, plan
 
-        profile = handout.resolved(self._args, self._context, name)
-        return profile, plan(profile, Options(no_session=self._args.no_session, for_iam=True))
+        options = Options(no_session=self._args.no_session, for_iam=True)
+        return handout.with_profile(
+            self._args, self._context, name, lambda profile: (profile, plan(profile, options))
+        )
 
     def rotate(self, name: str, target: tuple[Profile, Plan] | None) -> Outcome:
         """Rotate the key of one profile; what fails is in the outcome."""
