@@ -203,13 +203,12 @@ class Vault:
             yield
 
     def write(
-        self, name: str, text: bytes, *, created: str, created_from: str, subject: str
+        self, name: str, text: bytes, *, created: str, created_from: str, subject: str | None
     ) -> None:
-        """Store an item's plaintext and commit it; call inside `writing`.
+        """Store an item's plaintext; call inside `writing`. Commit it, if there is a `subject`.
 
         In a `file` vault the new file is opened once before it replaces the old one; the others
-        can be written without a key to read them. Raises NotCommittedError if it is stored, but
-        git refused.
+        can be written without a key to read them. Raises NotCommittedError if git refused.
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
@@ -217,13 +216,17 @@ class Vault:
         data = self.backend.encrypt(header, text)
         if not self.shared and self.backend.decrypt(_KIND, name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
-        path = self.path(name)
         self._store.write(name, data)
         self._remember(
             path_name,
             Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
         )
-        self._commit([path], subject)
+        if subject is not None:
+            self.commit([name], subject)
+
+    def commit(self, names: Sequence[str], subject: str) -> None:
+        """Commit items that were written without, or raise NotCommittedError."""
+        self._commit([self.path(name) for name in names], subject)
 
     def files(self) -> list[str]:
         """Return the names of all item files: of keys, of seeds, and of other tools' sessions."""
