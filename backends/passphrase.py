@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from filevault.backends.marker import Marker
     from filevault.files import Folder
 
-_MAX_LABEL = 200
-
 
 class PassphraseBackend:
     """A `file` vault."""
@@ -166,8 +164,7 @@ def create(
         pass
     else:
         raise VaultChoiceError(f"there is a vault already at {printable(root.path)!r}")
-    if len(label) > _MAX_LABEL or not label.isprintable():
-        raise UsageError(f"a label has up to {_MAX_LABEL} characters, all of them visible")
+    slots.check_label(label)
     secrets = _slot_secrets(passphrase, keyfile_text, parameters, policy, available_memory)
 
     vault = keys.new_vault_id(random)

@@ -25,6 +25,8 @@ COMMANDS = {
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
     "recipients": "show and change who can open the vault, accept a changed one",
+    "slot": "show, add and remove the keyslots of a file vault",
+    "passphrase": "change the passphrase of a file vault",
     "git": "run git in the vault's own repository",
 }
 ALIASES = {"ls": "list", "rm": "remove"}

@@ -6,12 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import recipients_text
-from filevault.cli.init import (
-    NewVault,
-    check_strength,
-    generate_passphrase,
-    show_generated,
-)
+from filevault.cli.init import NewVault
+from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
 from filevault.errors import LockedError, UsageError
 from filevault.files import Folder
 from filevault.locks import writers_lock
