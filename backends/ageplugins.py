@@ -101,7 +101,7 @@ class Plugins:
     """The plugins that can be run here.
 
     Args:
-        environment: where PATH is looked up; the process's own.
+        environment: where PATH is looked up; the process's own, without credentials.
         person: whom plugins may ask.
     """
 

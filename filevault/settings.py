@@ -97,9 +97,15 @@ class Settings:
         options: Options,
         environ: MutableMapping[str, str] = os.environ,
     ) -> Settings:
-        """Read the process environment and take every secret source out of it."""
+        """Read the process environment and take secret sources and AWS credentials out of it."""
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
-        return cls(dict(environ), options, secrets)
+        settings = cls(dict(environ), options, secrets)
+        # A library that starts a program by itself, as pyrage does for age plugins, hands on
+        # what the process has.
+        for name in list(environ):
+            if _is_aws_credential(name):
+                del environ[name]
+        return settings
 
     def get(self, name: str) -> str | None:
         """Return a variable's value; one that is set but empty counts as absent."""
@@ -368,11 +374,7 @@ class Settings:
 
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""
-        return {
-            name: value
-            for name, value in self.environ.items()
-            if name not in _AWS_CREDENTIALS and not name.startswith("AWS_CONTAINER_")
-        }
+        return {name: value for name, value in self.environ.items() if not _is_aws_credential(name)}
 
 
 _AWS_CREDENTIALS = frozenset(
@@ -383,6 +385,10 @@ _AWS_CREDENTIALS = frozenset(
         "AWS_SECURITY_TOKEN",
     }
 )
+
+
+def _is_aws_credential(name: str) -> bool:
+    return name in _AWS_CREDENTIALS or name.startswith("AWS_CONTAINER_")
 
 
 def _is_secret(name: str) -> bool:

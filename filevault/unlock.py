@@ -34,7 +34,12 @@ _TRIES = 3
 class Unlocker:
     """The one source of what opens a vault; see `filevault.backends.SecretSource`.
 
-    `opens` are the kinds of secret that are of any use.
+    Args:
+        settings: which sources are named.
+        prompter: gives whom to ask.
+        vault_path: what the question and the hints name.
+        opens: the kinds of secret that are of any use.
+        lock: what a secret is tried on, for messages.
     """
 
     def __init__(
@@ -43,8 +48,10 @@ class Unlocker:
         prompter: Callable[[], Prompter],
         vault_path: str,
         opens: Sequence[str] = ("passphrase", "keyfile"),
+        lock: str = "keyslot of this vault",
     ) -> None:
         self._opens = opens
+        self._lock = lock
         self._settings = settings
         self._ask = prompter
         self._path = vault_path
@@ -91,8 +98,8 @@ class Unlocker:
             raise WrongPassphraseError(f"wrong passphrase, {_TRIES} times")
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise WrongPassphraseError(
-            f"the {what} from {printable(secret.origin)} opens no keyslot of this vault",
-            hint=f"check that it is the {what} of the vault at {printable(self._path)}",
+            f"the {what} from {printable(secret.origin)} opens no {self._lock}",
+            hint=f"check that it is the {what} for {printable(self._path)}",
         )
 
 

@@ -74,6 +74,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sections = _sections(args, context)
     _check_writable(args, context)
     vault = _vault(args, context)
+    vault.check_recipients()
     before = _digest(vault, args.profile)
     old = _old_text(args, context, vault)
     new = _new_key(args, context)

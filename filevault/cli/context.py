@@ -271,8 +271,10 @@ class Context:
                 last_slot=trust.last_slot,
                 only_slot=settings.options.slot,
             )
-        unlocker = Unlocker(settings, lambda: self.prompter, choice.root, ("passphrase",))
         if choice.backend == "pass":
+            unlocker = Unlocker(
+                settings, lambda: self.prompter, choice.root, ("passphrase",), "gpg key of yours"
+            )
             return open_gpg(
                 store,
                 choice.prefix,
@@ -281,16 +283,16 @@ class Context:
                 passphrase=unlocker if unlocker.named() else None,
                 terminal=self.prompter.present,
             )
+        default = settings.passage_identities if choice.passage else settings.default_identities
         return open_age(
             store,
             choice.prefix,
             environment=settings.program_environment(),
             folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-            identities=Identities(
-                settings,
-                settings.passage_identities if choice.passage else settings.default_identities,
+            identities=Identities(settings, default),
+            passphrase=Unlocker(
+                settings, lambda: self.prompter, default, ("passphrase",), "age identity of yours"
             ),
-            passphrase=unlocker,
             passage=choice.passage,
             warn=self.warn,
         )

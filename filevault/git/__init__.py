@@ -55,7 +55,8 @@ def commit(store: Folder, paths: Sequence[str], subject: str, git: Git) -> None:
 def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
     """Run the user's own git command in the vault's repository and return its exit status.
 
-    `init` makes a repository at the store's top and commits what the store holds.
+    `init` makes a repository at the store's top and commits what the store holds; one that has
+    a history already is left as it is.
 
     Raises:
         NotFoundError: if there is no repository.
@@ -63,11 +64,10 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
         ProgramError, StorageError: if git cannot be run.
     """
     if arguments and arguments[0] == "init":
-        existed = Repository.find(store, (), git) is not None
         status = git.attach(real_path(store), arguments)
         repository = Repository.find(store, (), git)
         if status == 0 and repository is not None:
-            if existed:
+            if repository.has_commits():
                 repository.init_attributes()
             else:
                 repository.commit_all(CURRENT_CONTENTS)

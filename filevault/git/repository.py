@@ -107,6 +107,11 @@ class Repository:
             if self._changed(pathspecs=["."]):
                 self._commit(subject)
 
+    def has_commits(self) -> bool:
+        """Tell whether anything was ever committed on the branch that is checked out."""
+        head = ("rev-parse", "--verify", "--quiet", "HEAD")
+        return self._git.run(self.path, [*self._pinned(), *head]).status == 0
+
     def init_attributes(self) -> None:
         """Tell git to keep our files as they are, whatever a `.gitattributes` says.
 

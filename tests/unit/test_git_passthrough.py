@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from filevault import git as ours
-from filevault.errors import NotFoundError
+from filevault.errors import NotCommittedError, NotFoundError
 from filevault.files import Folder
 from tests.unit.git_stores import GitStore
 
@@ -41,8 +41,22 @@ def test_init_of_an_empty_store_commits_nothing(store: GitStore) -> None:
     assert store.history() == ["save a.fv"]
 
 
-def test_init_of_what_is_a_repository_already_commits_nothing(store: GitStore) -> None:
+def test_an_init_that_could_not_commit_commits_when_it_is_repeated(store: GitStore) -> None:
+    store.write("a.fv", b"one")
+    (store.path.parent / "nobody").mkdir()
+    (store.path.parent / "nobody/.gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    nobody = {"HOME": str(store.path.parent / "nobody")}
+    with pytest.raises(NotCommittedError):
+        passed(store, "init", "--quiet", **nobody)
+    assert store.history() == []
+    assert passed(store, "init", "--quiet") == 0
+    assert store.history() == ["Add current contents of password store."]
+    assert store.status() == ""
+
+
+def test_init_of_what_has_a_history_already_commits_nothing(store: GitStore) -> None:
     store.init()
+    store.save("a.fv", b"one")
     store.write("mine", b"x")
     assert passed(store, "init", "--quiet") == 0
     assert store.status() == "?? mine\n"

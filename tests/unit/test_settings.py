@@ -242,3 +242,10 @@ def test_system_credentials_lie_where_systemd_and_containers_put_them(tmp_path: 
     ]
     relative = settings({"CREDENTIALS_DIRECTORY": "here"}, home=tmp_path)
     assert relative.system_credentials("filevault-key") == ["/run/secrets/filevault_key"]
+
+
+def test_aws_credentials_leave_the_environment_that_libraries_hand_on() -> None:
+    environ = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "t", "PATH": "/"}
+    settings = Settings.capture(Options(), environ)
+    assert environ == {"PATH": "/"}
+    assert settings.get("AWS_SECRET_ACCESS_KEY") == "s"
