@@ -136,6 +136,10 @@ class Vault:
         """Return the encoded name of an item: its path below the root without the suffix."""
         return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]
 
+    def _sealed_name(self, name: str) -> str:
+        """Return what an item is called where its name is authenticated with it."""
+        return name if self.shared else self.path_name(name)
+
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
@@ -150,9 +154,11 @@ class Vault:
         Raises ItemNotFoundError, LockedError, IntegrityError, NewerFormatError, StorageError.
         """
         data = self._store.read(name)
-        plaintext = self.backend.decrypt(_KIND, name, data)
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
         if not self.shared:
-            self._check_rollback(name, data)
+            seen = self.judge(name, data)
+            if seen is not None:
+                self._remember(self.path_name(name), seen)
         return plaintext
 
     def item(self, name: str) -> LongTermItem:
@@ -206,9 +212,9 @@ class Vault:
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
-        header = ItemHeader(_KIND, name, generation or 0, created, created_from)
+        header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, created, created_from)
         data = self.backend.encrypt(header, text)
-        if not self.shared and self.backend.decrypt(_KIND, name, data) != text:
+        if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
         path = self.path(name)
         self._store.write(name, data)
@@ -249,7 +255,7 @@ class Vault:
             return -1
         data = self._store.read(name)
         try:
-            self.backend.decrypt(_KIND, name, data)
+            self.backend.decrypt(_KIND, self._sealed_name(name), data)
             header = self.backend.peek(data)
         except IntegrityError:
             return -1
@@ -277,7 +283,7 @@ class Vault:
         """
         data = self._store.read(name)
         digest = sha256_hex(data)
-        plaintext = self.backend.decrypt(_KIND, name, data)
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
         if not self.shared:
             header = self.backend.peek(data)
             if header is not None:
@@ -324,10 +330,15 @@ class Vault:
             return False
         return header.generation <= seen.generation
 
-    def _check_rollback(self, name: str, data: bytes) -> None:
+    def judge(self, name: str, data: bytes) -> Seen | None:
+        """Return what to remember of an item file that was opened, in a `file` vault.
+
+        One that is older than what was seen before is told of; under `--strict` it is refused:
+        RollbackError.
+        """
         header = self.backend.peek(data)
         if header is None:
-            return
+            return None
         digest = sha256_hex(data)
         if self._is_rollback(name, header, digest):
             message = f"item {printable(name)!r} is older than the one this machine saw last"
@@ -337,10 +348,7 @@ class Vault:
                     hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
                 )
             self._warn(f"{message}; it is used all the same")
-        self._remember(
-            self.path_name(name),
-            Seen(header.generation, digest, header.created, header.created_from),
-        )
+        return Seen(header.generation, digest, header.created, header.created_from)
 
     def _check_account(self, name: str, item: LongTermItem) -> None:
         """Whoever can write a shared store can put a key of their own account in."""
