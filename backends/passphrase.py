@@ -17,6 +17,7 @@ from filevault.errors import (
     LockedError,
     NoVaultError,
     StorageError,
+    TamperedError,
     UsageError,
     VaultChoiceError,
 )
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class PassphraseBackend:
     """A `file` vault."""
 
-    __slots__ = ("_item_key", "_marker", "_opened_slot", "_source", "_unlocking")
+    __slots__ = ("_item_key", "_marker", "_opened_slot", "_root", "_source", "_unlocking")
 
     suffix = SUFFIXES["file"]
     head_size = envelope.HEAD_SIZE
@@ -44,6 +45,7 @@ class PassphraseBackend:
         self._marker = vault
         self._source = source
         self._unlocking = unlocking
+        self._root: Folder | None = None
         self._item_key = b""
         self._opened_slot: str | None = None
 
@@ -63,11 +65,10 @@ class PassphraseBackend:
         `available_memory` tells the KiB that this process may count on.
         """
         vault = marker.read(root)
-        return cls(
-            vault,
-            source,
-            Unlocking(root, vault, policy, last_slot, only_slot, available_memory),
-        )
+        unlocking = Unlocking(root, vault, policy, last_slot, only_slot, available_memory)
+        backend = cls(vault, source, unlocking)
+        backend._root = root
+        return backend
 
     @classmethod
     def opened(cls, vault: Marker, opened: Opened) -> PassphraseBackend:
@@ -118,9 +119,29 @@ class PassphraseBackend:
         """
         what = "the session key" if kind == "session-key" else f"item {printable(name, 200)!r}"
         parsed = envelope.parse(data, what)
+        if parsed.vault == self.vault_id and parsed.key != self.master_id:
+            self._refuse_retired(parsed.key, what)
         envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
         self.unlock()
         return envelope.unseal(self._item_key, parsed, what)
+
+    def _refuse_retired(self, key_id: str, what: str) -> None:
+        """Say so if an item is sealed under a key that this vault had before."""
+        from filevault.backends import retired
+
+        if self._root is not None and retired.exists(self._root, key_id):
+            raise TamperedError(
+                f"{what} is sealed under a former key of this vault",
+                hint="another machine stored it before it knew of the new key, or a rekey was "
+                "interrupted: filevault rekey --finish",
+            )
+
+    def confirm(self) -> None:
+        """Raise StorageError if the vault has got other keys since it was opened."""
+        if self._root is not None and marker.read(self._root) != self._marker:
+            from filevault.backends.holding import changed_meanwhile
+
+            raise changed_meanwhile()
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:
         """Return when an item says that its key was made, not authenticated."""

@@ -35,10 +35,10 @@ _OPENED_BY = {slots.PASSPHRASE: "a passphrase", slots.KEYFILE: "a key file"}
 
 
 class Opened(Value):
-    """The master key, and the id of the slot that held it."""
+    """The master key, and the id of the slot that held it; None where no slot was needed."""
 
     master: bytes
-    slot: str
+    slot: str | None
 
     def __repr__(self) -> str:
         return f"Opened(slot={self.slot!r}, ...)"

@@ -16,7 +16,7 @@ from filevault.strictjson import dumps, loads_nested
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from filevault.files import Folder
 
@@ -24,6 +24,7 @@ _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
+_TEXTS = ("backend", "vault", "commit", "next_commit", "last_slot")
 _ACCEPT = "if that is meant, filevault recipients accept"
 
 
@@ -90,7 +91,7 @@ class Trust:
             raise NewerFormatError(
                 f"{what} was written by a newer filevault", hint="upgrade filevault"
             )
-        texts = (content.get(key, "") for key in ("backend", "vault", "commit", "last_slot"))
+        texts = (content.get(key, "") for key in _TEXTS)
         if version != _FORMAT or not all(isinstance(text, str) for text in texts):
             raise self._damaged(what)
         items, recipients = content.get("items", {}), content.get("recipients", {})
@@ -123,6 +124,11 @@ class Trust:
             content.get("commit", ""),
             tuple((place, tuple(recipients[place])) for place in sorted(recipients)),
         )
+
+    @property
+    def next_commit(self) -> str | None:
+        """The commitment to the key that this machine is giving the vault, or gave up giving."""
+        return self._content.get("next_commit") or None
 
     @property
     def last_slot(self) -> str | None:
@@ -170,6 +176,7 @@ class Trust:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
                 for key in ("vault", "commit", "last_slot", "recipients", "items"):
                     content.pop(key, None)
+            content.pop("next_commit", None)
             content["backend"] = pin.backend
             if pin.vault:
                 content.update(vault=pin.vault, commit=pin.commit)
@@ -178,6 +185,23 @@ class Trust:
 
         self._update(change)
 
+    def begin_rekey(self, pin: Pin, seen: Mapping[str, Seen]) -> None:
+        """Remember that a vault is about to get a new key, and its items as they are before.
+
+        From here until `set_pin` both keys are the vault's, so that it opens wherever the
+        process that changes the key may be killed.
+        """
+
+        def change(content: dict[str, Any]) -> None:
+            content["next_commit"] = pin.commit
+            _note(content, seen)
+
+        self._update(change)
+
+    def set_all_seen(self, seen: Mapping[str, Seen]) -> None:
+        """Remember many items as they are now."""
+        self._update(lambda content: _note(content, seen))
+
     def set_last_slot(self, slot: str) -> None:
         """Remember the keyslot that opened the vault."""
         if slot != self.last_slot:
@@ -185,23 +209,22 @@ class Trust:
 
     def set_seen(self, path_name: str, seen: Seen) -> None:
         """Remember an item as it is now."""
-        entry = {key: value for key, value in seen._asdict().items() if value is not None}
-        known = self.seen(path_name)
-        if known == seen:
-            return
-
-        def change(content: dict[str, Any]) -> None:
-            item = content.setdefault("items", {}).setdefault(path_name, {})
-            for key in Seen._fields:
-                item.pop(key, None)  # an account that is not known any more must not stay
-            item.update(entry)
-
-        self._update(change)
+        if self.seen(path_name) != seen:
+            self.set_all_seen({path_name: seen})
 
     def forget(self, path_name: str) -> None:
         """Forget an item that was removed on purpose."""
         if path_name in self._content.get("items", {}):
             self._update(lambda content: content.get("items", {}).pop(path_name, None))
+
+
+def _note(content: dict[str, Any], seen: Mapping[str, Seen]) -> None:
+    for path_name, each in seen.items():
+        item = content.setdefault("items", {}).setdefault(path_name, {})
+        for key, value in each._asdict().items():
+            item.pop(key, None)  # an account that is not known any more must not stay
+            if value is not None:
+                item[key] = value
 
 
 def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> bool:
@@ -238,7 +261,7 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
             f"{_called(actual)} is there now",
             hint=_ACCEPT,
         )
-    if local.commit != actual.commit:
+    if actual.commit not in (local.commit, trust.next_commit or local.commit):
         raise PinError(
             "the vault's master key is another one than this machine knows", hint=_ACCEPT
         )

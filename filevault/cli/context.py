@@ -177,7 +177,9 @@ class Context:
             clock=self.runtime.clock,
             warn=self.warn,
             notice=self.notice,
-            guard=(lambda: self._guard(trust, writable=writable)) if shared else lambda: None,
+            guard=(lambda: self._guard(trust, writable=writable))
+            if shared
+            else cast("FileBackend", backend).confirm,
             commit=lambda paths, subject: self._commit(store, paths, subject),
         )
         self._opened = backend

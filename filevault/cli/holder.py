@@ -41,17 +41,23 @@ def refuse_shared(context: Context, what: str) -> None:
         raise UsageError(f"{_ARTICLES[kind]} vault has no {what}", hint=_INSTEAD[kind])
 
 
-def hold(context: Context) -> Holder:
+def hold(context: Context, *opens: str) -> Holder:
     """Open the vault with what is given or asked for, and return its master key.
 
-    The cache of keys is not asked: it holds none that could make a keyslot.
+    `opens` are the kinds of secret to use, by default any. The cache of keys is not asked: it
+    holds none that could make a keyslot.
 
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = context.vault
     holder = holding.hold(
         vault.folder,
-        Unlocker(context.settings, lambda: context.prompter, context.choice.root),
+        Unlocker(
+            context.settings,
+            lambda: context.prompter,
+            context.choice.root,
+            opens or ("passphrase", "keyfile"),
+        ),
         context.kdf_policy,
         last_slot=vault.trust.last_slot,
         only_slot=context.settings.options.slot,

@@ -42,13 +42,13 @@ def load_session_key(
         StorageError: if a new one cannot be stored.
     """
     name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend)
+    key = read_session_key(state, state_id, backend)
     if key is not None:
         return key
     from filevault.locks import locked
 
     with locked(state, _LOCK):
-        key = _read(state, name, state_id, backend)  # another process may have made it
+        key = read_session_key(state, state_id, backend)  # another process may have made it
         if key is not None:
             return key
         key = new_session_key()
@@ -77,7 +77,7 @@ def reseal_session_key(
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
         try:
-            key = key or _read(state, name, state_id, backend)
+            key = key or read_session_key(state, state_id, backend)
         except LockedError:
             return
         if key is not None and state.is_file(name):
@@ -86,7 +86,12 @@ def reseal_session_key(
             state.write(name, backend.encrypt(header, _line(state_id, key)))
 
 
-def _read(state: Folder, name: str, state_id: str, backend: Backend) -> bytes | None:
+def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:
+    """Return the session key, None where there is none that this backend opens.
+
+    Raises LockedError, NewerFormatError, StorageError.
+    """
+    name = _KIND + backend.suffix
     try:
         data = state.read(name, _LIMIT)
     except FileNotFoundError:
