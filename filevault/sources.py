@@ -102,6 +102,12 @@ def _only_one(sources: Sequence[Source], level: str) -> Source | None:
     return sources[0] if sources else None
 
 
+def is_provided(settings: Settings, *opens: str) -> bool:
+    """Tell whether the system provides a secret of these kinds; nothing is read."""
+    paths = (path for kind in opens for path in settings.system_credentials(_CREDENTIALS[kind]))
+    return any(os.path.lexists(path) for path in paths)
+
+
 def provided(settings: Settings, *opens: str) -> Secret | None:
     """Return what `$CREDENTIALS_DIRECTORY` or `/run/secrets` holds, in the order of the kinds.
 
@@ -110,12 +116,13 @@ def provided(settings: Settings, *opens: str) -> Secret | None:
     for kind in opens:
         for path in settings.system_credentials(_CREDENTIALS[kind]):
             try:
-                data = _one_line_end_less(read_secret(path, settings.home, provided=True))
+                data = read_secret(path, settings.home, provided=True)
             except FileNotFoundError:
                 continue
+            data = _as_given(kind, data, printable(path))
             if not data:
                 raise LockedError(f"the credential {printable(path)!r} is empty")
-            return Secret(kind, check_text(data, printable(path)), path)
+            return Secret(kind, data, path)
     return None
 
 
@@ -139,26 +146,25 @@ def read(source: Source, settings: Settings) -> Secret:
     Raises LockedError for a source that cannot be read or gives nothing usable, UsageError for
     what is no descriptor, ProgramError for a command that cannot be run.
     """
+    what = f"the {_word(source)} from {printable(source.origin)}"
     if source.kind == "value":
-        data = os.fsencode(source.content)
+        data = check_text(os.fsencode(source.content), what)
     elif source.kind == "fd":
-        data = _one_line_end_less(_read_descriptor(source))
+        data = _as_given(source.opens, _read_descriptor(source), what)
     elif source.kind == "file":
         path = settings.expand(source.content)
         try:
-            data = _one_line_end_less(
-                read_secret(path, settings.home, provided=_is_provided(path, settings))
-            )
+            data = read_secret(path, settings.home, provided=_is_provided(path, settings))
         except FileNotFoundError as error:
             raise LockedError(
                 f"there is no file {printable(path)!r} to read the {_word(source)} from"
             ) from error
+        data = _as_given(source.opens, data, what)
     else:
-        data = _one_line_end_less(_run(source, settings))
-    what = f"the {_word(source)} from {printable(source.origin)}"
+        data = _as_given(source.opens, _run(source, settings), what)
     if not data:
         raise LockedError(f"{what} is empty")
-    return Secret(source.opens, check_text(data, what), source.origin)
+    return Secret(source.opens, data, source.origin)
 
 
 def _word(source: Source) -> str:
@@ -228,6 +234,11 @@ def _run(source: Source, settings: Settings) -> bytes:
         reason = f": {result.complaint}" if result.complaint else ""
         raise LockedError(f"{source.origin} failed with status {result.status}{reason}")
     return result.output
+
+
+def _as_given(opens: str, data: bytes, what: str) -> bytes:
+    """Return what a person meant by some bytes; a protected identity is an age file, no text."""
+    return data if opens == "identity" else check_text(_one_line_end_less(data), what)
 
 
 def _one_line_end_less(data: bytes) -> bytes:

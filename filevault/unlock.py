@@ -58,8 +58,10 @@ class Unlocker:
         self._tries = 0
 
     def named(self) -> bool:
-        """Tell whether a person has named a source, not counting the terminal."""
-        return sources.explicit(self._settings, *self._opens) is not None
+        """Tell whether a person or the system has named a source, not counting the terminal."""
+        return sources.explicit(self._settings, *self._opens) is not None or sources.is_provided(
+            self._settings, *self._opens
+        )
 
     def secret(self) -> Secret:
         """Return a passphrase or key from the first source that is there.

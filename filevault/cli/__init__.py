@@ -60,11 +60,11 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         words = [*argv[:index], *argv[index + 1 :]]
         if hasattr(module, "split"):
             words, command = module.split(parser, words)
-            failed_exec = {"-j", "--json"}.isdisjoint(words)
+            failed_exec = failed_exec and {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command
             namespace.dashes = "--" in argv
-            failed_exec = not getattr(namespace, "json", False)
+            failed_exec = failed_exec and not getattr(namespace, "json", False)
         else:
             namespace = parser.parse_args(words)
         settings = Settings.capture(global_options(namespace))

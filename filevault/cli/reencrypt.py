@@ -74,7 +74,11 @@ def _wanted(action: str, present: Sequence[str], given: Sequence[str]) -> list[s
 def _place(context: Context, governing: str) -> str:
     """Return which file to write: one above our folder governs other entries, too."""
     choice = context.choice
-    own = "/".join((*choice.prefix, marker_name(choice.backend)))
+    file = marker_name(choice.backend)
+    own = "/".join((*choice.prefix, file))
+    if governing.rpartition("/")[2] != file:  # none governs: the own identities did so far
+        context.say(f"{printable(own)} is made")
+        return own
     inside = not choice.prefix or governing.startswith("/".join(choice.prefix) + "/")
     if not inside:
         context.say(f"{printable(governing)} governs other entries, too: {printable(own)} is made")

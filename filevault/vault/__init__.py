@@ -253,8 +253,8 @@ class Vault:
         """
         if not self._store.has(name):
             return -1
-        data = self._store.read(name)
         try:
+            data = self._store.read(name)
             self.backend.decrypt(_KIND, self._sealed_name(name), data)
             header = self.backend.peek(data)
         except IntegrityError:

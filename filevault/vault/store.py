@@ -96,9 +96,14 @@ class Store:
     @contextlib.contextmanager
     def _folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
         """Open a folder below the root."""
+        with self._below_top((*self._prefix, *parts), create=create) as folder:
+            yield folder
+
+    @contextlib.contextmanager
+    def _below_top(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
         with contextlib.ExitStack() as opened:
             folder = self._top
-            for part in (*self._prefix, *parts):
+            for part in parts:
                 folder = folder.make_child(part) if create else folder.child(part)
                 opened.enter_context(folder)
             yield folder
@@ -158,7 +163,7 @@ class Store:
             folder.write(file, data)
 
     def remove(self, name: str) -> None:
-        """Delete an item's file, and the folders below the root that this leaves empty.
+        """Delete an item's file, and the folders below the store that this leaves empty.
 
         Raises ItemNotFoundError or StorageError.
         """
@@ -168,11 +173,12 @@ class Store:
                 folder.remove(file)
         except FileNotFoundError as error:
             raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}") from error
-        while folders:
+        parents = [*self._prefix, *folders]
+        while parents:
             try:
-                with self._folder(folders[:-1]) as folder:
-                    if not folder.remove_folder(folders[-1]):
+                with self._below_top(parents[:-1]) as folder:
+                    if not folder.remove_folder(parents[-1]):
                         return
             except FileNotFoundError:
                 return
-            folders.pop()
+            parents.pop()

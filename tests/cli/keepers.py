@@ -1,0 +1,132 @@
+"""One set-up for all three kinds of vault: what every command must do alike is tried on each."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filevault.backends import SUFFIXES, ItemHeader
+from tests.backends import vaults
+from tests.conftest import tool
+from tests.machine import PASSPHRASE, Machine
+from tests.stores import GpgHome, Tools, commit_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KINDS = ("file", "pass", "age")
+JON = "jon@example.com"
+ANN = "ann@example.com"
+WHEN = "2026-11-23T21:45:13Z"
+
+
+class Keyrings:
+    """The gpg homes of a test module: Jon's with Ann's key in it, a stranger's, an empty one."""
+
+    def __init__(self) -> None:
+        tool("gpg")
+        self.jon = GpgHome()
+        self.stranger = GpgHome()
+        self.empty = GpgHome()
+        self.fingerprints = {name: self.jon.make_key(name) for name in (JON, ANN)}
+        self.stranger.make_key("eve@example.com")
+
+    def close(self) -> None:
+        for home in (self.jon, self.stranger, self.empty):
+            home.close()
+
+
+def new_identity(path: Path) -> str:
+    """Make an age identity in a file of its own and return its recipient."""
+    made = subprocess.run([tool("age-keygen")], capture_output=True, text=True, check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made.stdout)
+    path.chmod(0o600)
+    return made.stderr.split()[-1]
+
+
+class Keeper:
+    """A machine with an empty vault of one kind, and ways around filevault into its items.
+
+    `missing` and `wrong` are variables with which nothing, or the wrong thing, is there to
+    unlock the vault.
+    """
+
+    def __init__(self, kind: str, home: Path, keyrings: Keyrings) -> None:
+        self.kind = kind
+        self.suffix = SUFFIXES[kind]
+        self.machine = machine = Machine(home)
+        self.tools = Tools(machine)
+        self.missing: Mapping[str, str | None]
+        self.wrong: Mapping[str, str | None]
+        commit_identity(machine)
+        if kind == "file":
+            machine.with_vault()
+            self.store = self.root = machine.vault
+            self.missing = {"FILEVAULT_PASSPHRASE": None}
+            self.wrong = {"FILEVAULT_PASSPHRASE": "this is not the passphrase"}
+        elif kind == "pass":
+            machine.env |= {"FILEVAULT_BACKEND": "pass", **keyrings.jon.env()}
+            machine.ok("init", "--recipient", JON)
+            self.store = home / ".password-store"
+            self.root = self.store / "aws"
+            self.missing = keyrings.empty.env()
+            self.wrong = keyrings.stranger.env()
+        else:
+            machine.env["FILEVAULT_BACKEND"] = "age"
+            machine.ok("init", "--no-passphrase")
+            self.store = self.root = machine.vault
+            new_identity(home / "stranger")
+            self.missing = {"XDG_CONFIG_HOME": str(home / "nothing")}
+            self.wrong = {"FILEVAULT_AGE_IDENTITY_FILE": str(home / "stranger")}
+            self.identities = home / ".config/filevault/identities"
+
+    def path(self, name: str) -> Path:
+        """Return the file of an item whose name needs no escaping."""
+        return self.root / f"{name}{self.suffix}"
+
+    def entry(self, name: str) -> str:
+        """Return what the history calls an item."""
+        return str((self.root / name).relative_to(self.store))
+
+    def show(self, name: str) -> bytes:
+        """Return an item's text as gpg or age decrypts it; for `file` as the backend does."""
+        file = str(self.path(name))
+        if self.kind == "file":
+            return self._backend().decrypt("credentials", name, self.path(name).read_bytes())
+        if self.kind == "pass":
+            return self._output("gpg", "--batch", "--quiet", "-d", file)
+        return self._output("age", "-d", "-i", str(self.identities), file)
+
+    def _output(self, *argv: str) -> bytes:
+        env = self.machine.environment({"LAUNCH": None})
+        return subprocess.run(argv, env=env, capture_output=True, check=True).stdout
+
+    def put(self, name: str, text: bytes) -> None:
+        """Put an item with any text into the vault, past filevault's commands."""
+        path = self.path(name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.kind == "file":
+            header = ItemHeader("credentials", name, 1, WHEN, "add")
+            path.write_bytes(self._backend().encrypt(header, text))
+            return
+        clear = self.machine.home / "clear"
+        clear.write_bytes(text)
+        if self.kind == "pass":
+            argv = ("gpg", "--batch", "--quiet", "--yes", "-e", "-r", JON)
+        else:
+            argv = ("age", "-e", "-R", str(self.store / ".age-recipients"))
+        self.tools.run(*argv, "-o", str(path), str(clear))
+        clear.unlink()
+
+    def _backend(self) -> vaults.PassphraseBackend:
+        return vaults.reopen(self.root, vaults.Source(PASSPHRASE.encode()))
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Return every file of the store outside of `.git`."""
+        return {
+            str(path.relative_to(self.store)): path.read_bytes()
+            for path in sorted(self.store.rglob("*"))
+            if path.is_file() and ".git" not in path.relative_to(self.store).parts
+        }
