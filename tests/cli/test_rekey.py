@@ -85,6 +85,28 @@ def test_the_pin_is_the_new_one_here_and_is_shown(vault: Machine) -> None:
     vault.ok("--strict", "--pin", pin[1], "export", "work", *REGION)
 
 
+def test_a_given_pin_is_as_good_as_a_remembered_one(vault: Machine) -> None:
+    """As in CI: the state of this machine is new each time."""
+    listed = vault.ok("recipients", "list").out
+    old = listed.partition("pin: ")[2][:64]
+    shutil.rmtree(vault.state)
+    done = vault.ok("--strict", "--pin", old, "rekey")
+    new = done.out.partition("pin: ")[2][:64]
+    assert "change it wherever FILEVAULT_PIN is set" in done.err
+    shutil.rmtree(vault.state)
+    refused = vault.run("--strict", "--pin", old, "export", "work", *REGION)
+    assert refused.status == 10
+    vault.ok("--strict", "--pin", new, "export", "work", *REGION)
+
+
+def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
+    shutil.rmtree(vault.state)
+    vault.state.write_text("no folder")
+    done = vault.ok("rekey")
+    assert "nothing can be remembered on this machine" in done.err
+    assert SECRET in vault.ok("export", "work", *REGION).out
+
+
 def test_sessions_outlive_it(vault: Machine) -> None:
     """The session key is sealed anew, not made anew."""
     vault.ok("list")
