@@ -24,7 +24,7 @@ _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
-_TEXTS = ("backend", "vault", "commit", "next_commit", "last_slot")
+_TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _ACCEPT = "if that is meant, filevault recipients accept"
 
 
@@ -126,9 +126,9 @@ class Trust:
         )
 
     @property
-    def next_commit(self) -> str | None:
-        """The commitment to the key that this machine is giving the vault, or gave up giving."""
-        return self._content.get("next_commit") or None
+    def pending(self) -> str | None:
+        """The digest of the pin after a change that has begun and not ended."""
+        return self._content.get("pending") or None
 
     @property
     def last_slot(self) -> str | None:
@@ -176,7 +176,6 @@ class Trust:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
                 for key in ("vault", "commit", "last_slot", "recipients", "items"):
                     content.pop(key, None)
-            content.pop("next_commit", None)
             content["backend"] = pin.backend
             if pin.vault:
                 content.update(vault=pin.vault, commit=pin.commit)
@@ -188,19 +187,26 @@ class Trust:
     def begin_rekey(self, pin: Pin, seen: Mapping[str, Seen]) -> None:
         """Remember that a vault is about to get a new key, and its items as they are before.
 
-        From here until `set_pin` both keys are the vault's, so that it opens wherever the
+        From here until `end_rekey` both keys are the vault's, so that it opens wherever the
         process that changes the key may be killed.
         """
 
         def change(content: dict[str, Any]) -> None:
-            content["next_commit"] = pin.commit
+            content["pending"] = pin.digest
             _note(content, seen)
 
         self._update(change)
 
-    def set_all_seen(self, seen: Mapping[str, Seen]) -> None:
-        """Remember many items as they are now."""
-        self._update(lambda content: _note(content, seen))
+    def end_rekey(self, pin: Pin, seen: Mapping[str, Seen], slot: str) -> None:
+        """Remember that a vault has its new key, what its items are now, and its keyslot."""
+
+        def change(content: dict[str, Any]) -> None:
+            content.pop("pending", None)
+            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commit)
+            content["last_slot"] = slot
+            _note(content, seen)
+
+        self._update(change)
 
     def set_last_slot(self, slot: str) -> None:
         """Remember the keyslot that opened the vault."""
@@ -210,7 +216,7 @@ class Trust:
     def set_seen(self, path_name: str, seen: Seen) -> None:
         """Remember an item as it is now."""
         if self.seen(path_name) != seen:
-            self.set_all_seen({path_name: seen})
+            self._update(lambda content: _note(content, {path_name: seen}))
 
     def forget(self, path_name: str) -> None:
         """Forget an item that was removed on purpose."""
@@ -261,7 +267,8 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
             f"{_called(actual)} is there now",
             hint=_ACCEPT,
         )
-    if actual.commit not in (local.commit, trust.next_commit or local.commit):
+    # A new key that this machine is giving the vault is as good as the one before it.
+    if local.commit != actual.commit and trust.pending != actual.digest:
         raise PinError(
             "the vault's master key is another one than this machine knows", hint=_ACCEPT
         )

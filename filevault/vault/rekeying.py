@@ -51,8 +51,8 @@ class Content(Value):
 
 def unfinished(vault: Vault) -> bool:
     """Tell whether this machine has begun to give the vault a new key, and not finished."""
-    next_commit = vault.trust.next_commit
-    return next_commit is not None and marker.read(vault.folder).commit == next_commit
+    there = marker.read(vault.folder)
+    return vault.trust.pending == Pin("file", there.vault, there.commit).digest
 
 
 def entries(vault: Vault) -> list[Entry]:
@@ -284,9 +284,7 @@ def complete(
         left = {entry.key for entry in entries(vault)} - former.keys()
         rekey.remove_stale_slots(vault.folder, present, left)
         if vault.state is not None:
-            vault.trust.set_all_seen(seen)
-            vault.trust.set_pin(Pin("file", present.vault, present.commit))
-            vault.trust.set_last_slot(slot)
+            vault.trust.end_rekey(Pin("file", present.vault, present.commit), seen, slot)
     except FilevaultError as error:
         raise PartlyDoneError(
             f"the vault has its new key, but not everything is done: {error.message}",

@@ -195,7 +195,7 @@ class Stage:
                 assert under == {master}
         (state,) = self.machine.state.glob("*/trust.json")
         with Folder.open(str(state.parent)) as folder:
-            assert Trust(folder).next_commit is None
+            assert Trust(folder).pending is None
 
     def check_files(self, *, leftovers: bool) -> None:
         """Require that nothing is torn, foreign, open to others, or holds a secret."""

@@ -191,7 +191,7 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     trust.set_pin(PIN)
     trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN})
     again = Trust(state)
-    assert (again.next_commit, again.pin) == (new.commit, PIN)
+    assert (again.pending, again.pin) == (new.digest, PIN)
     assert again.seen("jon") == again.seen("old/x") == SEEN
     for pin in (PIN, new):
         assert check_pin(again, pin, given=None, strict=True) is False
@@ -199,7 +199,10 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
         check_pin(again, third, given=None, strict=False)
     with pytest.raises(PinError):
         check_pin(again, new._replace(vault="00" * 16), given=None, strict=False)
-    again.set_pin(new)
-    assert Trust(state).next_commit is None
+    later = SEEN._replace(generation=SEEN.generation + 1 if SEEN.generation else 1)
+    again.end_rekey(new, {"jon": later}, "0123456789abcdef")
+    ended = Trust(state)
+    assert (ended.pending, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
+    assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
     with pytest.raises(PinError):
         check_pin(Trust(state), PIN, given=None, strict=False)
