@@ -57,6 +57,10 @@ class Unlocker:
         self._path = vault_path
         self._tries = 0
 
+    def asked(self) -> bool:
+        """Tell whether a person was asked."""
+        return self._tries > 0
+
     def named(self) -> bool:
         """Tell whether a person or the system has named a source, not counting the terminal."""
         return sources.explicit(self._settings, *self._opens) is not None or sources.is_provided(
@@ -144,18 +148,39 @@ def has_new_passphrase(settings: Settings, *, ordinary: bool) -> bool:
 class Identities:
     """Where age identities come from; see `filevault.backends.IdentitySource`.
 
-    `default` is the file to read where nothing else is named.
+    Args:
+        settings: which sources are named.
+        default: the file to read where nothing else is named.
+        held: gives those that are unlocked for a time.
     """
 
-    def __init__(self, settings: Settings, default: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        default: str,
+        held: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._default = default
+        self._held = held
 
     def texts(self) -> list[IdentityText]:
-        """Return the texts of the identities from the first source that is there.
+        """Return the texts of the identities that are held, and from the first source there is.
 
         Raises LockedError if there is none, or it cannot be read.
         """
+        from filevault.backends.identities import IdentityText
+
+        held = self._held()
+        if held is None:
+            return self._named()
+        unlocked = [IdentityText(held, "the key cache")]
+        try:
+            return unlocked + self._named()
+        except LockedError:
+            return unlocked
+
+    def _named(self) -> list[IdentityText]:
         from filevault.backends.identities import IdentityText
 
         settings = self._settings

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import recipients_text
 from filevault.cli.init import NewVault
 from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
 from filevault.errors import LockedError, UsageError
 from filevault.files import Folder
+from filevault.git import subjects
 from filevault.locks import writers_lock
 from filevault.printable import printable
 from filevault.unlock import new_passphrase
-from filevault.vault.choice import marker_name
 
 if TYPE_CHECKING:
     import argparse
@@ -71,12 +70,14 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
 
 def _write_recipients(context: Context, names: list[str]) -> None:
     choice = context.choice
-    file = marker_name(choice.backend)
     with Folder.make(choice.store) as store, writers_lock(store, None):
-        resolved = context.shared_backend(store).resolve(names)
-        store.write(file, recipients_text(choice.backend, resolved))
+        backend = context.shared_backend(store)
+        files = backend.recipients_files(backend.resolve(names))
+        for name, data in files.items():
+            store.write(name, data)
     context.reconsider()
-    context.commit_in(choice.store, [file], f"Set recipients to {', '.join(names)}.")
+    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+    context.commit_in(choice.store, list(files), subject)
 
 
 def _new_identity(args: argparse.Namespace, context: Context) -> tuple[str, str]:

@@ -129,9 +129,8 @@ class Resealing:
 
         Raises IntegrityError, also for an older copy under `--strict`.
         """
-        data, header, _ = self._open(entry)
-        seen = self._vault.judge(entry.name, data)
-        return seen or Seen(header.generation, entry.digest, header.created, header.created_from)
+        data, _, _ = self._open(entry)
+        return self._vault.judge(entry.name, data)
 
     def seal(self, entry: Entry) -> Seen:
         """Seal an item under the present key, and return what to remember of it.
