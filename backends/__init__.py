@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.marker import Marker
@@ -275,6 +276,7 @@ def open_age(
     identities: IdentitySource,
     passphrase: SecretSource,
     passage: bool,
+    person: Person,
     trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
@@ -289,6 +291,7 @@ def open_age(
         identities=identities,
         passphrase=passphrase,
         passage=passage,
+        person=person,
         trusted=trusted,
         warn=warn,
     )

@@ -63,7 +63,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         add_global_options(parser)
         words = [*argv[:index], *argv[index + 1 :]]
         if hasattr(module, "split"):
-            words, command = module.split(parser, words)
+            words, command = module.split(parser, words, index)
             failed_exec = failed_exec and {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command

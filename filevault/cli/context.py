@@ -11,11 +11,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
+from filevault.backends import SUFFIXES
 from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
-from filevault.keycache import IDENTITIES, KeyCache, VaultKeys, open_cache
+from filevault.keycache import KeyCache, VaultKeys, open_cache
 from filevault.printable import printable
 from filevault.times import boottime
 from filevault.trust import Pin, Trust, check_pin, check_recipients
@@ -23,7 +23,6 @@ from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, choose, must_exist, open_state
 from filevault.vault.identity import pin_of
-from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -267,7 +266,7 @@ class Context:
         if trust.pin is None and given is None:
             self._remember_identity(trust)
 
-    def _pinned(self, trust: Trust) -> tuple[str, ...]:
+    def pinned(self, trust: Trust) -> tuple[str, ...]:
         """Return the root's recipients that are pinned, none where nothing is."""
         pin = trust.pin
         given = self.settings.pin
@@ -307,54 +306,10 @@ class Context:
     def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
         if self._made is not None:
             return self._made
-        from filevault.unlock import Identities, Unlocker
+        from filevault.cli.opening import open_chosen
 
-        settings = self.settings
-        if choice.backend == "file":
-            unlocker = Unlocker(settings, lambda: self.prompter, choice.root)
-            self._asked = unlocker.asked
-            return open_backend(
-                choice.backend,
-                store,
-                unlocker,
-                self.kdf_policy,
-                last_slot=trust.last_slot,
-                only_slot=settings.options.slot,
-                held=self.keys.vault_key,
-            )
-        if choice.backend == "pass":
-            unlocker = Unlocker(
-                settings, lambda: self.prompter, choice.root, ("passphrase",), "gpg key of yours"
-            )
-            named = unlocker.named()
-            # gpg-agent asks by itself, and does not say whether it did.
-            self._asked = lambda: self.prompter.present and not named
-            return open_gpg(
-                store,
-                choice.prefix,
-                environment=settings.program_environment(),
-                folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
-                passphrase=unlocker if named else None,
-                terminal=self.prompter.present,
-                trusted=lambda: self._pinned(trust),
-                warn=self.warn,
-            )
-        default = settings.passage_identities if choice.passage else settings.default_identities
-        unlocker = Unlocker(
-            settings, lambda: self.prompter, default, ("passphrase",), "age identity of yours"
-        )
-        self._asked = unlocker.asked
-        return open_age(
-            store,
-            choice.prefix,
-            environment=settings.program_environment(),
-            folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-            identities=Identities(settings, default, lambda: self.keys.vault_key(IDENTITIES)),
-            passphrase=unlocker,
-            passage=choice.passage,
-            trusted=lambda: self._pinned(trust),
-            warn=self.warn,
-        )
+        backend, self._asked = open_chosen(self, choice, store, trust)
+        return backend
 
     @property
     def kdf_policy(self) -> KdfPolicy:

@@ -12,6 +12,7 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
+from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
@@ -40,9 +41,25 @@ def profile_name(given: str | None, context: Context) -> str:
 
 def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
     """Resolve a profile and decide how it gets its credentials; nothing is called."""
-    profile = resolve(
-        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-    )
+    missing: list[str] = []
+
+    def has_item(name: str) -> bool:
+        found = context.has_item(name)
+        if not found:
+            missing.append(name)
+        return found
+
+    overrides = _overrides(args, context)
+    try:
+        return _plan(
+            resolve(context.aws_config, name, overrides=overrides, has_item=has_item), args, context
+        )
+    except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
+        error.hint = hint_at_top(context.choice, missing) or error.hint
+        raise
+
+
+def _plan(profile: Profile, args: argparse.Namespace, context: Context) -> Plan:
     _warn_shadowed(profile, context)
     _refuse_planted(profile, context)
     settings = context.settings
