@@ -54,8 +54,8 @@ def hold(context: Context, *opens: str) -> Holder:
         vault.folder,
         Unlocker(
             context.settings,
-            lambda: context.prompter,
-            context.choice.root,
+            context.prompter,
+            lambda: context.choice.root,
             opens or ("passphrase", "keyfile"),
         ),
         context.kdf_policy,
