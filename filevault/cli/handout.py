@@ -12,10 +12,11 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
+from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
@@ -47,9 +48,20 @@ def advise(context: Context, text: str) -> None:
 
 def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
     """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
-    profile = resolve(
-        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-    )
+    missing: list[str] = []
+
+    def has_item(name: str) -> bool:
+        found = context.has_item(name)
+        if not found:
+            missing.append(name)
+        return found
+
+    overrides = _overrides(args, context)
+    try:
+        profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
+    except errors.ProfileNotFoundError as error:
+        error.hint = hint_at_top(context.choice, missing) or error.hint
+        raise
     _warn_shadowed(profile, context)
     _refuse_planted(profile, context)
     return profile
@@ -66,12 +78,20 @@ def make_plan(
     try:
         return plan(profile, plan_options(args, context, console=console))
     except errors.NoCredentialsError as error:
+        error.hint = hint_at_top(context.choice, _chain(profile)) or error.hint
         if context.choice.exists:
             raise
         raise errors.NoVaultError(
             f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
             hint=error.hint,
         ) from error
+
+
+def _chain(profile: Profile | None) -> Iterator[str]:
+    """Return the profile's name and those of its source profiles."""
+    while profile is not None:
+        yield profile.name
+        profile = profile.source_profile
 
 
 def plan_options(args: argparse.Namespace, context: Context, *, console: bool = False) -> Options:

@@ -40,11 +40,10 @@ def change(args: argparse.Namespace, context: Context) -> int:
         if not wanted.wanted and vault.trust.pending is None:
             print("They are recipients already.")
             return 0
-        if wanted.former:
-            made = next(place for place, _ in wanted.wanted)
-            context.say(f"{printable(wanted.former)} governs other entries, too, and stays; "
-                        f"{printable(made)} is made")  # fmt: skip
         files = recipients.write(wanted)
+        if wanted.former:
+            former = printable(wanted.former)
+            context.say(f"{former} governs other entries, too, and stays; {files[-1]} is made")
         kind = subjects.KINDS[choice.backend]
         names, folder = _told(wanted), "/".join(choice.prefix)
         if files:
