@@ -12,6 +12,7 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
+from filevault.vault.choice import lies_at_top
 
 if TYPE_CHECKING:
     import argparse
@@ -40,9 +41,13 @@ def profile_name(given: str | None, context: Context) -> str:
 
 def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
     """Resolve a profile and decide how it gets its credentials; nothing is called."""
-    profile = resolve(
-        context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-    )
+    try:
+        profile = resolve(
+            context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
+        )
+    except errors.ProfileNotFoundError as error:
+        error.hint = _prefix_hint(context, name) or error.hint
+        raise
     _warn_shadowed(profile, context)
     _refuse_planted(profile, context)
     settings = context.settings
@@ -60,11 +65,23 @@ def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
         return plan(profile, options)
     except errors.NoCredentialsError as error:
         if context.choice.exists:
+            error.hint = _prefix_hint(context, name) or error.hint
             raise
         raise errors.NoVaultError(
             f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
             hint=error.hint,
         ) from error
+
+
+def _prefix_hint(context: Context, name: str) -> str | None:
+    """Tell of an entry of that name where another prefix would find it."""
+    if not lies_at_top(context.choice, name):
+        return None
+    shown = printable("/".join(context.choice.prefix))
+    return (
+        "an entry of that name lies at the store's top, and filevault looks below "
+        f"{shown!r}: use --prefix '' or FILEVAULT_PREFIX="
+    )
 
 
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:

@@ -82,9 +82,7 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         _print_slots(vault)
     _print_recipients(pin)
     if known == pin and vault.trust.pending is not None:
-        context.say(
-            "items may still be encrypted to former recipients: repeat the last change"
-        )
+        context.say("items may still be encrypted to former recipients: repeat the last change")
     return 0
 
 

@@ -40,11 +40,14 @@ def change(args: argparse.Namespace, context: Context) -> int:
         if not wanted.wanted and vault.trust.pending is None:
             print("They are recipients already.")
             return 0
+        resumed = vault.trust.pending is not None
+        files = recipients.write(wanted)
         if wanted.former:
             made = next(place for place, _ in wanted.wanted)
             context.say(f"{printable(wanted.former)} governs other entries, too, and stays; "
                         f"{printable(made)} is made")  # fmt: skip
-        files = recipients.write(wanted)
+        if resumed:  # what the interrupted run wrote may not be committed
+            files = recipients.files(wanted)
         kind = subjects.KINDS[choice.backend]
         names, folder = _told(wanted), "/".join(choice.prefix)
         if files:
@@ -52,8 +55,12 @@ def change(args: argparse.Namespace, context: Context) -> int:
         paths = recipients.reencrypt(
             wanted, lambda name: print(f"Reencrypted {printable(name)}."), resisted
         )
+        if resumed:
+            paths = [vault.path(name) for name in vault.files()]
         if paths:
             commit(paths, subjects.reencrypted(kind, names, folder))
+        if not failed and not uncommitted:
+            recipients.finish()
     print(f"pin: {wanted.after.digest}")
     if not adding:
         context.warn("who was removed still has what they could read: rotate the keys of the vault")

@@ -224,6 +224,17 @@ def lost(choice: VaultChoice, state_home: str) -> bool:
     return has_items(choice) or pinned(choice, state_home)
 
 
+def lies_at_top(choice: VaultChoice, name: str) -> bool:
+    """Tell whether an entry of a name lies at the store's top, and there is no prefix folder."""
+    if not choice.prefix or os.path.isdir(choice.root):
+        return False
+    try:
+        with Folder.open(choice.store) as folder:
+            return Store(folder, SUFFIXES[choice.backend], literal=True).has(name)
+    except (FileNotFoundError, StorageError, UsageError):
+        return False
+
+
 def has_items(choice: VaultChoice) -> bool:
     """Tell whether item files lie at the root."""
     try:
