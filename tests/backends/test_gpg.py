@@ -249,8 +249,8 @@ def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: S
     scene.write_ids("alice", "bob")
     scene.home.kill_agent()
     options = "--agent-program /bin/false"
+    backend = scene.backend(PASSWORD_STORE_GPG_OPTS=options)
     with pytest.raises(NotARecipientError):
-        backend = scene.backend(PASSWORD_STORE_GPG_OPTS=options)
         backend.encrypt(header("0" * 32, "session-key"), TEXT)
     backend = scene.backend(trusted=(scene.keys["alice"],), PASSWORD_STORE_GPG_OPTS=options)
     data = backend.encrypt(header("0" * 32, "session-key"), TEXT)
