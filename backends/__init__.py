@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.files import Folder
@@ -92,6 +93,13 @@ class Backend(Protocol):
         """Open the vault now; encrypt and decrypt do it when they must.
 
         Raises LockedError, IntegrityError, NewerFormatError or BackendError.
+        """
+        ...
+
+    def vault_key(self) -> bytes | None:
+        """Return what opens the vault without asking anybody, opening it now for that.
+
+        None where there is nothing of the kind. Raises as `unlock`.
         """
         ...
 
@@ -198,6 +206,7 @@ def open_backend(
     *,
     last_slot: str | None = None,
     only_slot: str | None = None,
+    held: Callable[[str], bytes | None] = lambda _commit: None,
 ) -> FileBackend:
     """Open the backend of an existing vault; nobody is asked for anything yet.
 
@@ -208,6 +217,7 @@ def open_backend(
         policy: which costs a keyslot may have.
         last_slot: the slot that opened this vault last time, tried first.
         only_slot: the one slot to try (`--slot`).
+        held: what `vault_key` gave for a commitment to it, asked before the source.
 
     Raises:
         VaultChoiceError: for an unknown name.
@@ -219,7 +229,7 @@ def open_backend(
         from filevault.backends.passphrase import PassphraseBackend
 
         return PassphraseBackend.open(
-            root, source, policy, last_slot=last_slot, only_slot=only_slot
+            root, source, policy, last_slot=last_slot, only_slot=only_slot, held=held
         )
     raise VaultChoiceError(
         f"there is no backend {printable(name, 40)!r}", hint=f"there are: {', '.join(SUFFIXES)}"
@@ -261,6 +271,7 @@ def open_age(
     identities: IdentitySource,
     passphrase: SecretSource,
     passage: bool,
+    person: Person,
     trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
@@ -275,6 +286,7 @@ def open_age(
         identities=identities,
         passphrase=passphrase,
         passage=passage,
+        person=person,
         trusted=trusted,
         warn=warn,
     )

@@ -126,6 +126,15 @@ class AgeBackend:
         """Load the identities, once, and have one ready; raises LockedError if there is none."""
         self._keyring.unlock()
 
+    def vault_key(self) -> bytes | None:
+        """Return the identities in lines, None if there are only such as have no line.
+
+        Raises LockedError if there is none, and as the source of passphrases.
+        """
+        self._keyring.unlock()
+        self._keyring.unlock_files()
+        return self._keyring.lines()
+
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return the bytes of an item file, encrypted to exactly what governs it.
 

@@ -118,6 +118,9 @@ class GpgBackend:
     def unlock(self) -> None:
         """Do nothing: gpg-agent unlocks a key when a message needs it."""
 
+    def vault_key(self) -> None:
+        """Return None: gpg-agent holds keys by itself."""
+
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, see `filevault.backends.RecipientsBackend`.
 
@@ -146,7 +149,7 @@ class GpgBackend:
         """
         recipients = self._keyring.resolve(gpgid.parse(gpgid.build(ids), "the list of keys").ids)
         if usable:
-            _check_usable(recipients, "the vault", "gpg --import the key, or extend it")
+            _check_usable(recipients, "the vault", "name another one")
         return tuple(recipient.name for recipient in recipients)
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
@@ -340,14 +343,12 @@ def _no_recipients(path: str) -> NoVaultError:
 
 
 def _check_usable(
-    recipients: Sequence[Recipient],
-    what: str,
-    hint: str = "gpg --import the key, gpg --locate-keys or extend it, or change the .gpg-id",
+    recipients: Sequence[Recipient], what: str, otherwise: str = f"change the {gpgid.FILE}"
 ) -> None:
     for recipient in recipients:
         if recipient.problem is not None:
             raise BackendError(
                 f"{what} cannot be encrypted to {printable(recipient.name, 200)!r}: it "
                 f"{recipient.problem}",
-                hint=hint,
+                hint="gpg --import the key, gpg --locate-keys or extend it, or " + otherwise,
             )

@@ -111,6 +111,12 @@ class Keyring:
         while files := [item for item in self._locked if not _shows_public(item)]:
             self._open(files)
 
+    def lines(self) -> bytes | None:
+        """Return the ready identities as a file has them; ssh keys and plugins have no line."""
+        native = library().x25519.Identity
+        found = [key.identity for key in self._keys if isinstance(key.identity, native)]
+        return "".join(f"{identity}\n" for identity in found).encode() or None
+
     @property
     def recipients(self) -> frozenset[str]:
         """The recipients that identities here open files of, as far as they are known."""

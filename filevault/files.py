@@ -24,7 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 16 << 10  # read(2) gets a buffer of the size asked for, and ours are small files
-_LINK_HINT = "only the vault's root may be a link: link that instead"
+_LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
 
 def storage_error(error: OSError, action: str, path: str) -> StorageError:

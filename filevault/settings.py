@@ -215,35 +215,23 @@ class Settings:
             return Choice(BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
         return None, value
 
-    @property
-    def prefix(self) -> Choice | None:
-        """The folder of a shared store that is ours; an empty value means the store's top."""
-        if self.options.prefix is not None:
-            return Choice(self.options.prefix, "--prefix", explicit=True)
-        for value, origin in (
-            (self.environ.get("FILEVAULT_PREFIX"), "FILEVAULT_PREFIX"),
-            (self.config.prefix, self.config.path),
-            (self.environ.get("AWS_VAULT_PASS_PREFIX"), "AWS_VAULT_PASS_PREFIX"),
+    def prefix(self, store: str) -> str | None:
+        """Return the folder of a shared store that is ours; empty means the store's top.
+
+        The one that config.toml names is that of the store it names, if it does.
+        """
+        config = self.config
+        if config.vault and os.path.abspath(self.expand(config.vault)) != store:
+            config = config._replace(prefix=None)
+        for value in (
+            self.options.prefix,
+            self.environ.get("FILEVAULT_PREFIX"),
+            config.prefix,
+            self.environ.get("AWS_VAULT_PASS_PREFIX"),
         ):
             if value is not None:
-                return Choice(value, origin, explicit=origin == "FILEVAULT_PREFIX")
+                return value
         return None
-
-    @property
-    def password_store(self) -> str:
-        """Where pass keeps its store."""
-        return self._shared_store("PASSWORD_STORE_DIR") or f"{self.home}/.password-store"
-
-    @property
-    def passage_store(self) -> str:
-        """Where passage keeps its store, whether there is one or not."""
-        return self._shared_store("PASSAGE_DIR") or f"{self.home}/.passage/store"
-
-    def _shared_store(self, variable: str) -> str | None:
-        value = self.options.pass_dir
-        for name in ("AWS_VAULT_PASS_PASSWORD_STORE_DIR", variable):
-            value = value or self.get(name)
-        return self.expand(value) if value else None
 
     @property
     def passage_identities(self) -> str:
@@ -371,6 +359,10 @@ class Settings:
             paths.append(f"{directory}/{name}")
         paths.append(f"/run/secrets/{name.replace('-', '_')}")
         return paths
+
+    def whole_environment(self) -> dict[str, str]:
+        """Return the environment that we were started with, for what only passes through us."""
+        return {**self.environ, **self._secrets}
 
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""

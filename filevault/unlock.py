@@ -18,16 +18,22 @@ from filevault.printable import printable
 from filevault.sources import check_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from filevault.backends.identities import IdentityText
     from filevault.prompt import Prompter
     from filevault.settings import Settings
 
-WAYS = (
-    "give --passphrase-file, --passphrase-fd or --key-file, set FILEVAULT_PASSPHRASE, "
-    "FILEVAULT_KEY or their _FILE, _FD, _COMMAND forms, or run it on a terminal"
-)
+_WAYS = {
+    ("passphrase", "keyfile"): (
+        "give --passphrase-file, --passphrase-fd or --key-file, set FILEVAULT_PASSPHRASE, "
+        "FILEVAULT_KEY or their _FILE, _FD, _COMMAND forms, or run it on a terminal"
+    ),
+    ("passphrase",): (
+        "give --passphrase-file or --passphrase-fd, set FILEVAULT_PASSPHRASE or its _FILE, _FD, "
+        "_COMMAND forms, or run it on a terminal"
+    ),
+}
 _TRIES = 3
 
 
@@ -36,26 +42,30 @@ class Unlocker:
 
     Args:
         settings: which sources are named.
-        prompter: gives whom to ask.
-        vault_path: what the question and the hints name.
-        opens: the kinds of secret that are of any use.
+        prompter: whom to ask.
+        place: tells what the question and the hints name, once it is known.
+        opens: the kinds of secret that are of any use: passphrase, or passphrase and keyfile.
         lock: what a secret is tried on, for messages.
     """
 
     def __init__(
         self,
         settings: Settings,
-        prompter: Callable[[], Prompter],
-        vault_path: str,
-        opens: Sequence[str] = ("passphrase", "keyfile"),
+        prompter: Prompter,
+        place: Callable[[], str],
+        opens: tuple[str, ...] = ("passphrase", "keyfile"),
         lock: str = "keyslot of this vault",
     ) -> None:
         self._opens = opens
         self._lock = lock
         self._settings = settings
-        self._ask = prompter
-        self._path = vault_path
+        self._prompter = prompter
+        self._place = place
         self._tries = 0
+
+    def asked(self) -> bool:
+        """Tell whether a person was asked."""
+        return self._tries > 0
 
     def named(self) -> bool:
         """Tell whether a person or the system has named a source, not counting the terminal."""
@@ -78,15 +88,14 @@ class Unlocker:
         provided = sources.provided(self._settings, *reversed(self._opens))
         if provided is not None:
             return provided
-        prompter = self._ask()
-        if not prompter.present:
+        if not self._prompter.present:
             raise NobodyToAskError(
                 "the vault is locked, there is no terminal to ask for the passphrase, and no "
                 "other source is given",
-                hint=WAYS,
+                hint=_WAYS[self._opens],
             )
         self._tries += 1
-        answer = prompter.hidden(f"Passphrase for {printable(self._path)}: ")
+        answer = self._prompter.hidden(f"Passphrase for {printable(self._place())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
@@ -94,14 +103,14 @@ class Unlocker:
     def rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal; anywhere else the first is the last."""
         if secret.origin == "terminal" and self._tries < _TRIES:
-            self._ask().say("That passphrase opens nothing here. Try again.")
+            self._prompter.say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
             raise WrongPassphraseError(f"wrong passphrase, {_TRIES} times")
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise WrongPassphraseError(
             f"the {what} from {printable(secret.origin)} opens no {self._lock}",
-            hint=f"check that it is the {what} for {printable(self._path)}",
+            hint=f"check that it is the {what} for {printable(self._place())}",
         )
 
 
@@ -141,21 +150,83 @@ def has_new_passphrase(settings: Settings, *, ordinary: bool) -> bool:
     )
 
 
+class LaterPrompter:
+    """Whom to ask, found when something is to be asked; see `filevault.prompt.Prompter`."""
+
+    def __init__(self, prompter: Callable[[], Prompter]) -> None:
+        self._ask = prompter
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a person at all."""
+        return self._ask().present
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        self._ask().say(text)
+
+    def line(self, question: str) -> str:
+        """Ask with echo."""
+        return self._ask().line(question)
+
+    def hidden(self, question: str) -> bytes:
+        """Ask without echo."""
+        return self._ask().hidden(question)
+
+
 class Identities:
     """Where age identities come from; see `filevault.backends.IdentitySource`.
 
-    `default` is the file to read where nothing else is named.
+    Args:
+        settings: which sources are named.
+        passage: whether the store is passage's own, whose identities are read where nothing else
+            is named.
+        held: gives those that are unlocked for a time.
+
+    `place` is what messages call those that are read: a path, or what gives them.
     """
 
-    def __init__(self, settings: Settings, default: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        passage: bool,
+        held: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._settings = settings
-        self._default = default
+        self._held = held
+        self._default = settings.passage_identities if passage else settings.default_identities
+        self.place = self._default
+
+    def named(self) -> bool:
+        """Tell whether a person or the system has named a source that is there."""
+        settings = self._settings
+        return (
+            sources.explicit(settings, "identity") is not None
+            or sources.is_provided(settings, "identity")
+            or (
+                settings.get("PASSAGE_IDENTITIES_FILE") is not None
+                and os.path.exists(self._default)
+            )
+        )
 
     def texts(self) -> list[IdentityText]:
-        """Return the texts of the identities from the first source that is there.
+        """Return the texts of the identities that are held, and from the first source there is.
 
         Raises LockedError if there is none, or it cannot be read.
         """
+        from filevault.backends.identities import IdentityText
+
+        held = self._held()
+        if held is None:
+            return self._named()
+        unlocked = [IdentityText(held, "the key cache")]
+        try:
+            return unlocked + self._named()
+        except LockedError:
+            return unlocked
+
+    def _named(self) -> list[IdentityText]:
         from filevault.backends.identities import IdentityText
 
         settings = self._settings
@@ -163,6 +234,7 @@ class Identities:
         if source is None:
             found = sources.provided(settings, "identity")
             if found is not None:
+                self.place = found.origin
                 return [IdentityText(found.value, found.origin)]
             source = sources.Source("identity", "file", self._default, self._default)
             if not os.path.exists(self._default):
@@ -171,5 +243,6 @@ class Identities:
                     hint="give one with --identity F, FILEVAULT_AGE_IDENTITY, its _FILE, _FD or "
                     "_COMMAND forms, or PASSAGE_IDENTITIES_FILE",
                 )
+        self.place = settings.expand(source.content) if source.kind == "file" else source.origin
         secret = sources.read(source, settings)
         return [IdentityText(secret.value, secret.origin)]

@@ -22,8 +22,13 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "login": "sign in to the AWS console",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
+    "unlock": "open the vault for some hours",
+    "lock": "forget what opens it",
+    "status": "show what is open, and until when",
+    "agent": "hold keys where the kernel does not",
     "recipients": "show and change who can open the vault, accept a changed one",
     "git": "run git in the vault's own repository",
 }
@@ -56,7 +61,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         add_global_options(parser)
         words = [*argv[:index], *argv[index + 1 :]]
         if hasattr(module, "split"):
-            words, command = module.split(parser, words)
+            words, command = module.split(parser, words, index)
             failed_exec = failed_exec and {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command

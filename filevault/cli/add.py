@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.awsconfigedit import append_profile, profile_section
+from filevault.backends import SUFFIXES
 from filevault.cli import init, newkey
 from filevault.printable import printable
 from filevault.prompt import confirm
@@ -149,7 +150,15 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
     try:
         return context.vault
     except errors.NoVaultError as missing:
-        root = context.choice.root
+        kind, root = context.choice.backend, context.choice.root
+        if kind != "file":
+            if args.init:
+                raise errors.UsageError(
+                    f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
+                    f"{kind}",
+                    hint=f"filevault init --backend {kind}",
+                ) from missing
+            raise
         if os.path.isdir(root) and os.listdir(root):
             raise errors.NoVaultError(
                 f"there is no vault at {printable(root)!r}, but something else",
@@ -173,7 +182,8 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
 
 def _check_writable(args: argparse.Namespace, context: Context) -> None:
     """Nobody shall type a secret that cannot be stored then."""
-    check_writable(f"{context.choice.root}/{encode_name(args.profile, '.fv')}")
+    choice = context.choice
+    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}")
     if args.no_config:
         return
     try:
@@ -197,14 +207,18 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
             raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
     try:
         return vault.text(args.profile)
-    except errors.IntegrityError as error:
+    except (errors.IntegrityError, errors.LockedError) as error:
+        locked = isinstance(error, errors.LockedError)
+        if locked and not vault.shared:  # nothing could be written either
+            raise
         if args.discard:
             return b""
         if args.force or not context.prompter.present:
-            raise errors.DamagedError(
-                f"{error.message}, and would be lost",
-                hint="--force --discard replaces it with the new key alone",
-            ) from error
+            way = "--force --discard replaces it with the new key alone"
+            if locked:
+                hint = f"{error.hint}; {way}" if error.hint else way
+                raise errors.LockedError(error.message, hint=hint) from error
+            raise errors.DamagedError(f"{error.message}, and would be lost", hint=way) from error
         context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
         if not confirm(context.prompter, "Discard it?"):
             raise

@@ -25,11 +25,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
 
 
-def split(_parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Leave every word after `git` to git, but for a lone --help."""
-    if list(argv) in (["--help"], ["-h"]):
-        return list(argv), []
-    return [], list(argv)
+def split(
+    _parser: argparse.ArgumentParser, argv: Sequence[str], before: int
+) -> tuple[list[str], list[str]]:
+    """Leave every word after `git` to git, but for a lone --help; `before` stand before it."""
+    ours, theirs = list(argv[:before]), list(argv[before:])
+    if theirs in (["--help"], ["-h"]):
+        return [*ours, *theirs], []
+    return ours, theirs
 
 
 def run(args: argparse.Namespace, context: Context) -> int:

@@ -1,4 +1,4 @@
-"""From a profile's name to the credentials that a command hands out: what exec and export share."""
+"""From a profile's name to its credentials: what exec, export and login share."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
-from filevault.vault.choice import lies_at_top
+from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
+    from filevault.providers import CredentialProvider
     from filevault.sessions import SessionCache
 
 _MFA_TIMEOUT = 120.0
@@ -39,33 +40,46 @@ def profile_name(given: str | None, context: Context) -> str:
     return name
 
 
-def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
-    """Resolve a profile and decide how it gets its credentials; nothing is called."""
+def advise(context: Context, text: str) -> None:
+    """Tell what a beginner should know, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
+    if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
+        context.say(text)
+
+
+def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
+    """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
+    missing: list[str] = []
+
+    def has_item(name: str) -> bool:
+        found = context.has_item(name)
+        if not found:
+            missing.append(name)
+        return found
+
+    overrides = _overrides(args, context)
     try:
-        profile = resolve(
-            context.aws_config, name, overrides=_overrides(args, context), has_item=context.has_item
-        )
+        profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
     except errors.ProfileNotFoundError as error:
-        error.hint = _prefix_hint(context, name) or error.hint
+        error.hint = hint_at_top(context.choice, missing) or error.hint
         raise
     _warn_shadowed(profile, context)
     _refuse_planted(profile, context)
-    settings = context.settings
-    duration = args.duration
-    if duration is None:
-        duration = settings.duration("AWS_VAULT_DURATION")
-    options = Options(
-        no_session=args.no_session,
-        duration=duration,
-        assume_role_ttl=settings.duration("AWS_ASSUME_ROLE_TTL"),
-        session_token_ttl=settings.duration("AWS_SESSION_TOKEN_TTL"),
-        chained_session_token_ttl=settings.duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
-    )
+    return profile
+
+
+def make_plan(
+    args: argparse.Namespace, context: Context, name: str, *, console: bool = False
+) -> Plan:
+    """Resolve a profile and decide how it gets its credentials; nothing is called.
+
+    With `console` they are such as can sign in to it.
+    """
+    profile = resolved(args, context, name)
     try:
-        return plan(profile, options)
+        return plan(profile, plan_options(args, context, console=console))
     except errors.NoCredentialsError as error:
+        error.hint = hint_at_top(context.choice, _chain(profile)) or error.hint
         if context.choice.exists:
-            error.hint = _prefix_hint(context, name) or error.hint
             raise
         raise errors.NoVaultError(
             f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
@@ -73,19 +87,36 @@ def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
         ) from error
 
 
-def _prefix_hint(context: Context, name: str) -> str | None:
-    """Tell of an entry of that name where another prefix would find it."""
-    if not lies_at_top(context.choice, name):
-        return None
-    shown = printable("/".join(context.choice.prefix))
-    return (
-        "an entry of that name lies at the store's top, and filevault looks below "
-        f"{shown!r}: use --prefix '' or FILEVAULT_PREFIX="
+def _chain(profile: Profile | None) -> Iterator[str]:
+    """Return the profile's name and those of its source profiles."""
+    while profile is not None:
+        yield profile.name
+        profile = profile.source_profile
+
+
+def plan_options(args: argparse.Namespace, context: Context, *, console: bool = False) -> Options:
+    """Return what command line and environment ask of a plan."""
+    duration = context.settings.duration
+    return Options(
+        no_session=args.no_session,
+        duration=duration("AWS_VAULT_DURATION") if args.duration is None else args.duration,
+        assume_role_ttl=duration("AWS_ASSUME_ROLE_TTL"),
+        session_token_ttl=duration("AWS_SESSION_TOKEN_TTL"),
+        chained_session_token_ttl=duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
+        federation_token_ttl=duration("AWS_FEDERATION_TOKEN_TTL"),
+        console=console,
     )
 
 
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     """Carry the plan out, or find its session in the cache."""
+    credentials = provider(args, context, made).retrieve()
+    context.remember_slot()
+    return Handout(made.profile, credentials, made.region, made.endpoint_url)
+
+
+def provider(args: argparse.Namespace, context: Context, made: Plan) -> CredentialProvider:
+    """Return what carries the plan out when it is asked; it looks into the cache first."""
     from filevault.providers.build import build
     from filevault.sessions.waiting import Waiting
 
@@ -97,21 +128,19 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
         context.warn(
             "the long-term key itself is handed out: --duration and --mfa-token do nothing"
         )
-    provider = build(
+    return build(
         made,
         context.vault,
         cache(args, context),
         _token_code(args, context),
         context.runtime.clock,
         Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
+        context.warn,
         refresh=args.refresh,
         min_ttl=min_ttl,
         cache_roles=settings.cache_roles,
         allow_http=settings.options.allow_http,
     )
-    credentials = provider.retrieve()
-    context.remember_slot()
-    return Handout(made.profile, credentials, made.region, made.endpoint_url)
 
 
 def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:

@@ -26,6 +26,7 @@ _WIDTH = 25  # as AWS Vault's table
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
     "assume-role": "sts.AssumeRole",
+    "get-federation-token": "sts.GetFederationToken",
 }
 
 

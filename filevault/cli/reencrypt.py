@@ -43,9 +43,8 @@ def change(args: argparse.Namespace, context: Context) -> int:
         resumed = vault.trust.pending is not None
         files = recipients.write(wanted)
         if wanted.former:
-            made = next(place for place, _ in wanted.wanted)
-            context.say(f"{printable(wanted.former)} governs other entries, too, and stays; "
-                        f"{printable(made)} is made")  # fmt: skip
+            former = printable(wanted.former)
+            context.say(f"{former} governs other entries, too, and stays; {files[-1]} is made")
         if resumed:  # what the interrupted run wrote may not be committed
             files = recipients.files(wanted)
         kind = subjects.KINDS[choice.backend]

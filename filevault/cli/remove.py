@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import ItemNotFoundError
 from filevault.printable import printable
 from filevault.prompt import confirm
+from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +37,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
-                f"the vault holds no key for {shown!r}", hint="filevault list shows what it holds"
+                f"the vault holds no key for {shown!r}",
+                hint=hint_at_top(context.choice, [args.profile])
+                or "filevault list shows what it holds",
             )
         if not args.force:
             context.must_ask(

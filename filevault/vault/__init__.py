@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
+    from filevault.vault.held import HeldSessionKey
     from filevault.vault.items import LongTermItem
 
 _KIND = "credentials"
@@ -58,6 +59,7 @@ class Vault:
         notice: hears what matters to a person only; `warn` if left out.
         guard: called under the lock before each write; raises PinError if there must be none.
         commit: called with paths relative to the store and a subject after each write.
+        held: what has the session key without asking, as long as it is unlocked.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Vault:
         notice: Callable[[str], None] | None = None,
         guard: Callable[[], None] = lambda: None,
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
+        held: HeldSessionKey | None = None,
     ) -> None:
         self.folder = store
         self.backend = backend
@@ -92,6 +95,7 @@ class Vault:
         self._notice = notice or warn
         self._guard = guard
         self._commit = commit
+        self._held = held
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
@@ -334,7 +338,12 @@ class Vault:
             raise StorageError("there is no state directory to keep sessions in")
         if self._session_key is None:
             self._session_key = load_session_key(
-                self.state, self.state_id, self.backend, self._clock, replace=self._has_opened
+                self.state,
+                self.state_id,
+                self.backend,
+                self._clock,
+                self._held,
+                replace=self._has_opened,
             )
         return self._session_key
 

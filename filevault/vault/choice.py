@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, marker
 from filevault.digest import sha256_hex
-from filevault.errors import NoVaultError, PinError, StorageError, UsageError, VaultChoiceError
+from filevault.errors import (
+    FilevaultError,
+    NoVaultError,
+    PinError,
+    StorageError,
+    UsageError,
+    VaultChoiceError,
+)
 from filevault.files import Folder
 from filevault.printable import printable
 from filevault.trust import Trust
 from filevault.values import Value
+from filevault.vault.places import default_store, passage_store, usual_passage_store
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from filevault.settings import Settings
 
@@ -96,14 +104,14 @@ def _complete(
     """Return what a store would be as a vault of a kind, and whether it is one."""
     real = os.path.realpath(store)
     passage = backend == "age" and real in (
-        os.path.realpath(settings.passage_store),
-        os.path.realpath(f"{settings.home}/.passage/store"),
+        os.path.realpath(passage_store(settings)),
+        os.path.realpath(usual_passage_store(settings)),
     )
     prefix = ""
     if backend != "file":
-        chosen = settings.prefix
-        prefix = _DEFAULT_PREFIX if backend == "pass" or passage else ""
-        prefix = chosen.value if chosen is not None else prefix
+        chosen = settings.prefix(store)
+        usual = _DEFAULT_PREFIX if backend == "pass" or passage else ""
+        prefix = usual if chosen is None else chosen
     choice = VaultChoice(
         store, _parts(prefix), backend, origin, explicit, exists=False, passage=passage
     )
@@ -139,16 +147,25 @@ def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
     """Tell whether a recipients file lies at the prefix or above it, inside the store."""
     with contextlib.ExitStack() as stack:
         folder = store
-        if folder.is_file(name):
+        if _holds(folder, name):
             return True
         for part in prefix:
             try:
                 folder = stack.enter_context(folder.child(part))
             except (FileNotFoundError, StorageError):
                 return False
-            if folder.is_file(name):
+            if _holds(folder, name):
                 return True
     return False
+
+
+def _holds(folder: Folder, name: str) -> bool:
+    """Tell whether a file is there. A link counts: whoever reads it refuses it by its name."""
+    try:
+        folder.refuse_link(name)
+    except StorageError:
+        return True
+    return folder.is_file(name)
 
 
 def _store(settings: Settings) -> tuple[str, str | None, str, bool]:
@@ -176,18 +193,6 @@ def _store(settings: Settings) -> tuple[str, str | None, str, bool]:
     return default, "file", "default", False
 
 
-def default_store(settings: Settings, backend: str) -> str:
-    """Return where a kind of vault lies unless something says otherwise."""
-    if backend == "pass":
-        return settings.password_store
-    if backend == "age":
-        if settings.options.pass_dir or settings.get("PASSAGE_DIR"):
-            return settings.passage_store
-        if os.path.isdir(settings.passage_store):
-            return settings.passage_store
-    return settings.default_vault
-
-
 def must_exist(choice: VaultChoice, state_home: str) -> None:
     """Raise unless the vault is there.
 
@@ -211,7 +216,8 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
             f"{shown!r}, chosen by {printable(choice.origin)}, is not a vault",
             hint="check the path, or make a vault there: filevault init",
         )
-    raise NoVaultError(f"there is no vault at {shown!r} yet", hint="filevault init")
+    kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
+    raise NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
 
 
 def marker_name(backend: str) -> str:
@@ -224,17 +230,6 @@ def lost(choice: VaultChoice, state_home: str) -> bool:
     return has_items(choice) or pinned(choice, state_home)
 
 
-def lies_at_top(choice: VaultChoice, name: str) -> bool:
-    """Tell whether an entry of a name lies at the store's top, and there is no prefix folder."""
-    if not choice.prefix or os.path.isdir(choice.root):
-        return False
-    try:
-        with Folder.open(choice.store) as folder:
-            return Store(folder, SUFFIXES[choice.backend], literal=True).has(name)
-    except (FileNotFoundError, StorageError, UsageError):
-        return False
-
-
 def has_items(choice: VaultChoice) -> bool:
     """Tell whether item files lie at the root."""
     try:
@@ -244,6 +239,18 @@ def has_items(choice: VaultChoice) -> bool:
         return False
 
 
+def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
+    """Return what to do if our folder is missing and one of the names is at the store's top."""
+    if not choice.prefix or os.path.lexists(choice.root):
+        return None
+    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(choice.store) as top:
+        store = Store(top, SUFFIXES[choice.backend], literal=True)
+        for name in names:
+            if store.has(name):
+                return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"
+    return None
+
+
 def pinned(choice: VaultChoice, state_home: str) -> bool:
     """Tell whether this machine remembers a vault at the root."""
     try:
@@ -251,3 +258,47 @@ def pinned(choice: VaultChoice, state_home: str) -> bool:
             return Trust(state).pin is not None
     except FileNotFoundError:
         return False
+
+
+def open_state(
+    home: str, state_id: str, notice: Callable[[str], None]
+) -> tuple[Folder | None, bool]:
+    """Open a vault's state directory; tell whether it can be written.
+
+    Args:
+        home: the folder of state directories.
+        state_id: 32 hex digits that name it.
+        notice: hears why nothing can be kept.
+    """
+    path = f"{home}/{state_id}"
+    shown = printable(path)
+    try:
+        folder = Folder.make(path)
+    except (StorageError, FileNotFoundError) as error:
+        notice(f"no session is kept and nothing is remembered: {error}")
+        return None, False
+    if os.fstat(folder.fd).st_uid != os.geteuid():
+        folder.close()
+        notice(f"no session is kept: {shown} belongs to another user")
+        return None, False
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
+        notice(f"no session is kept and nothing is remembered: {shown} is read-only")
+        return folder, False
+    return folder, _is_private(home, notice) and _is_private(path, notice)
+
+
+def _is_private(path: str, notice: Callable[[str], None]) -> bool:
+    """See to it that nobody else can write a state directory; tell whether that is so."""
+    try:
+        with Folder.open(path) as folder:
+            info = os.fstat(folder.fd)
+            if not info.st_mode & 0o022:
+                return True
+            if info.st_uid == os.geteuid():
+                os.fchmod(folder.fd, 0o700)
+                notice(f"others could write {printable(path)}; its mode is 0700 now")
+                return True
+    except (OSError, StorageError):
+        pass
+    notice(f"no session is kept: others can write {printable(path)}")
+    return False

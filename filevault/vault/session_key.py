@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
 from filevault.backends.keys import new_session_key
+from filevault.digest import sha256_hex
 from filevault.errors import (
     BackendError,
     IntegrityError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.backends import Backend
     from filevault.files import Folder
+    from filevault.vault.held import HeldSessionKey
 
 _KIND = "session-key"
 _WORD = "filevault-session-key-1"
@@ -41,11 +43,13 @@ def load_session_key(
     state_id: str,
     backend: Backend,
     clock: Callable[[], float],
+    held: HeldSessionKey | None = None,
     *,
     replace: bool = False,
 ) -> bytes:
     """Return the 32 bytes of the session key, making a new one where there is none.
 
+    One that is held is taken before anybody is asked for a passphrase.
     One that the vault as it is now cannot open is renamed aside and replaced: sessions are
     temporary. Being locked out never replaces it; `replace` says that an item was opened in this
     run, so that a session key for others alone is of no use any more.
@@ -56,14 +60,14 @@ def load_session_key(
         StorageError: if there is none, and a new one cannot be made or stored.
     """
     name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend, replace=replace)
+    key = _read(state, name, state_id, backend, held, replace=replace)
     if key is not None:
         return key
     from filevault.locks import locked
 
     with locked(state, _LOCK):
         # Another process may have made it.
-        key = _read(state, name, state_id, backend, replace=replace)
+        key = _read(state, name, state_id, backend, held, replace=replace)
         if key is not None:
             return key
         key = new_session_key()
@@ -76,6 +80,8 @@ def load_session_key(
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
+        if held is not None:
+            held.opened(sha256_hex(sealed), key)
     return key
 
 
@@ -112,14 +118,24 @@ def reseal_session_key(
 
 
 def _read(
-    state: Folder, name: str, state_id: str, backend: Backend, *, replace: bool = False
+    state: Folder,
+    name: str,
+    state_id: str,
+    backend: Backend,
+    held: HeldSessionKey | None = None,
+    *,
+    replace: bool = False,
 ) -> bytes | None:
     try:
         data = state.read(name, _LIMIT)
     except FileNotFoundError:
         return None
+    mark = sha256_hex(data)
+    key = None if held is None else held.session_key(mark)
+    if key is not None:
+        return key
     try:
-        return _parse(backend.decrypt(_KIND, state_id, data), state_id)
+        key = _parse(backend.decrypt(_KIND, state_id, data), state_id)
     except NewerFormatError:
         raise
     except IntegrityError:
@@ -128,6 +144,9 @@ def _read(
         if replace:
             return None
         raise StorageError(f"no session can be kept: {error.message}") from error
+    if key is not None and held is not None:
+        held.opened(mark, key)
+    return key
 
 
 def _line(state_id: str, key: bytes) -> bytes:

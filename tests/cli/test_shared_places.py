@@ -145,8 +145,8 @@ def test_a_large_store_is_neither_decrypted_nor_looked_at_beside_the_prefix(
     assert not calls.exists()
     # One key is one file, and one run of gpg.
     assert KEY_ID in machine.ok("export", "work", "-n").out
-    opened = re.findall(r'"([^"]*)"', trace.read_text())
-    assert not [name for name in opened if re.search(r"(^|/)\d{3}\.(gpg|age)$", name)]
+    names = re.findall(r'"([^"]*)"', trace.read_text())
+    assert not [name for name in names if re.search(r"(^|/)\d{3}\.(gpg|age)$", name)]
     recorded = calls.read_text().splitlines() if calls.exists() else []
     assert len([line for line in recorded if "--decrypt" in line or " -d" in line]) == (
         1 if kind == "pass" else 0

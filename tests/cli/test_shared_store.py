@@ -120,7 +120,7 @@ def test_a_read_only_store_is_read_and_not_written(jon: Machine) -> None:
     assert jon.ok("export", "work", "-n").status == 0
     refused = jon.run("add", "two", "--stdin", "--no-config", stdin=LINES)
     assert refused.status == 7
-    assert "read-only" in refused.err
+    assert "two.gpg': read-only" in refused.err
 
 
 def test_a_dotfiles_repository_around_the_store_gets_no_commit(jon: Machine) -> None:

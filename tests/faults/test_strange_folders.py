@@ -35,8 +35,7 @@ STRAYS = (
     "README.md",
     "a b.txt",
     ".gitignore",
-    ".git/HEAD",
-    ".git/objects/one.fv",
+    ".github/objects/one.fv",
     ".stfolder/one.fv",
     "notes/todo.txt",
     "folder.fv/inner.fv",
@@ -183,7 +182,7 @@ def test_a_fifo_in_the_place_of_what_this_machine_remembers(vault: Machine) -> N
     assert run(vault, "list").status == 7
 
 
-LINK_HINT = "only the vault's root may be a link: link that instead"
+LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
 
 def moved(path: Path, tmp_path: Path) -> None:

@@ -264,7 +264,10 @@ def test_a_link_is_named_with_the_way_out(folder: Folder, tmp_path: Path) -> Non
     for name in ("file", "dangling"):
         with pytest.raises(StorageError, match=f"/{name}' is a link, which is refused") as caught:
             folder.read(name, 10)
-        assert caught.value.hint == "only the vault's root may be a link: link that instead"
+        assert (
+            caught.value.hint
+            == "only the folder of the whole store may be a link: link that instead"
+        )
         assert not folder.is_file(name)
     for name in ("child", "file", "dangling"):
         for action in (folder.child, folder.make_child, folder.refuse_link):

@@ -1,0 +1,213 @@
+"""Commands on `pass` and `age` vaults: which store they mean, and what they say where it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.ages import PLUGIN_IDENTITY, PLUGIN_RECIPIENT, install_plugin, protect
+from tests.cli.keepers import ANN, JON, new_identity
+from tests.conftest import tool
+from tests.machine import PASSPHRASE, Answer, Machine
+from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
+
+PLAIN = ("--stdin", "--no-config")
+OTHER = "AKIAQNZGKIQY56JQ7WMM"
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    """A keyring whose keys have no passphrase."""
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON)
+    home.make_key(ANN)
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+    """A new pass store with one key."""
+    machine = pass_machine(tmp_path / "home", gpg)
+    machine.ok("init", "--recipient", JON)
+    machine.ok("add", "work", *PLAIN, stdin=LINES)
+    return machine
+
+
+def test_options_before_git_are_ours_and_words_after_it_are_gits(jon: Machine) -> None:
+    commit_identity(jon)
+    jon.ok("git", "init")
+    del jon.env["FILEVAULT_BACKEND"]
+    assert jon.run("git", "log").status == 4
+    shown = jon.ok("--backend", "pass", "--debug", "git", "log", "--format=%s")
+    assert shown.out == "Add current contents of password store.\n"
+    assert jon.run("--backend", "pass", "git", "--backend", "pass", "log").status == 129
+    assert "git ARGS" in jon.ok("--backend", "pass", "git", "--help").out
+
+
+@pytest.mark.parametrize("words", [("--init",), ("--init", "--backend", "pass")])
+def test_add_makes_no_vault_in_a_store_of_another_kind(
+    tmp_path: Path, gpg: GpgHome, words: tuple[str, ...]
+) -> None:
+    machine = pass_machine(tmp_path / "home", gpg)
+    env = {"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE}
+    refused = machine.run("add", "work", *PLAIN, *words, stdin=LINES, env=env)
+    assert refused.status == 2
+    assert "filevault init --backend pass" in refused.err
+    assert not (machine.home / ".password-store").exists()
+
+
+def test_without_a_store_the_hint_is_the_init_of_its_kind(tmp_path: Path, gpg: GpgHome) -> None:
+    machine = pass_machine(tmp_path / "home", gpg)
+    env = {"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE}
+    for more in ({}, env):
+        refused = machine.run("add", "work", *PLAIN, stdin=LINES, env=more)
+        assert refused.status == 4
+        assert refused.err.splitlines()[1] == "filevault: hint: filevault init --backend pass"
+    assert not (machine.home / ".password-store").exists()
+
+
+def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machine) -> None:
+    path = jon.home / ".password-store/aws/work.gpg"
+    clear = jon.home / "clear"
+    clear.write_text("of Ann's\n")
+    # Jon's machine has Ann's public key only: an item that she alone can read.
+    ann = GpgHome()
+    try:
+        ann.make_key("away@example.com")
+        tools = Tools(jon)
+        jon.env["GNUPGHOME"], own = ann.path, jon.env["GNUPGHOME"]
+        tools.run("gpg", "--batch", "--yes", "-e", "-r", "away@example.com", "-o", str(path),
+                  str(clear))  # fmt: skip
+        jon.env["GNUPGHOME"] = own
+    finally:
+        ann.close()
+    before = path.read_bytes()
+    lines = f"{OTHER}\n{SECRET}\n"
+    refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
+    assert refused.status == 5
+    assert "--force --discard" in refused.err
+    assert path.read_bytes() == before
+    jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
+    assert OTHER in jon.ok("export", "work", "-n").out
+
+
+def test_a_file_vault_that_is_locked_is_no_item_to_discard(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home").with_vault()
+    machine.ok("add", "work", *PLAIN, stdin=LINES)
+    env = {"FILEVAULT_PASSPHRASE": "not the passphrase"}
+    refused = machine.run("add", "work", *PLAIN, "--force", "--discard", stdin=LINES, env=env)
+    assert refused.status == 5
+    assert "--discard" not in refused.err
+
+
+def test_a_pass_store_is_not_taken_for_passages(tmp_path: Path, gpg: GpgHome) -> None:
+    machine = pass_machine(tmp_path / "home", gpg)
+    new_identity(machine.home / ".passage/identities")
+    store = machine.home / "mine"
+    for option, env in (
+        (("--pass-dir", str(store)), {}),
+        ((), {"AWS_VAULT_PASS_PASSWORD_STORE_DIR": str(store)}),
+    ):
+        machine.ok("init", *option, *(() if store.exists() else ("--recipient", JON)), env=env)
+        machine.ok("list", *option, env=env)
+    # Without a kind that is asked for, --pass-dir is pass's.
+    free = {"FILEVAULT_BACKEND": None}
+    machine.ok("list", "--vault", str(store), "--pass-dir", str(store), env=free)
+
+
+def test_aws_vaults_variable_for_pass_says_nothing_about_age(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home")
+    machine.env["AWS_VAULT_PASS_PASSWORD_STORE_DIR"] = str(machine.home / ".password-store")
+    (machine.home / ".password-store").mkdir()
+    machine.ok("init", "--backend", "age", "--no-passphrase")
+    assert (machine.vault / ".age-recipients").exists()
+    assert not list((machine.home / ".password-store").iterdir())
+
+
+def test_an_entry_at_the_stores_top_is_pointed_to(jon: Machine) -> None:
+    store = jon.home / ".password-store"
+    (store / "aws/work.gpg").rename(store / "work.gpg")
+    (store / "aws").rmdir()
+    hint = "'work' lies at the top of the store: --prefix '' uses that"
+    for argv, status in (
+        (("export", "work", "-n"), 3),
+        (("exec", "work", "true"), 125),
+        (("remove", "work", "--force"), 4),
+    ):
+        refused = jon.run(*argv)
+        assert (refused.status, hint in refused.err) == (status, True), refused
+    jon.write_config(
+        "[profile work]\nregion=eu-west-1\n[profile admin]\nregion=eu-west-1\n"
+        "source_profile=work\nrole_arn=arn:aws:iam::029608264753:role/admin\n"
+    )
+    for name in ("work", "admin"):
+        refused = jon.run("export", name)
+        assert (refused.status, hint in refused.err) == (4, True), refused
+    assert hint not in jon.run("export", "other").err
+    assert KEY_ID in jon.ok("export", "work", "-n", "--prefix", "").out
+
+
+def test_a_link_in_the_place_of_our_folder_is_named_with_what_may_be_one(jon: Machine) -> None:
+    store = jon.home / ".password-store"
+    (store / "aws").rename(jon.home / "dotfiles")
+    (store / "aws").symlink_to(jon.home / "dotfiles")
+    for argv in (("list",), ("export", "work", "-n"), ("add", "two", *PLAIN)):
+        refused = jon.run(*argv, stdin=LINES)
+        assert refused.status == 7, refused
+        assert f"'{store}/aws' is a link" in refused.err
+        assert "only the folder of the whole store may be a link" in refused.err
+    (store / "aws").unlink()
+    (jon.home / "dotfiles").rename(store / "aws")
+    store.rename(jon.home / "store")
+    store.symlink_to(jon.home / "store")
+    assert KEY_ID in jon.ok("export", "work", "-n").out
+    jon.ok("add", "two", *PLAIN, stdin=LINES)
+
+
+# age
+
+
+def test_a_plugin_asks_on_the_terminal(tmp_path: Path) -> None:
+    install_plugin(tmp_path / "bin", ask=True)
+    machine = Machine(tmp_path / "home")
+    path = machine.env["PATH"]
+    machine.env |= {"FILEVAULT_BACKEND": "age", "PATH": f"{tmp_path}/bin:{path}"}
+    machine.ok("init", "--recipient", PLUGIN_RECIPIENT)
+    pin = [Answer("PIN?", "1234")]
+    stored = machine.on_terminal("add", "work", *PLAIN, stdin=LINES.encode(), answers=pin)
+    assert stored.status == 0, stored
+    identity = machine.home / "identity"
+    identity.write_text(PLUGIN_IDENTITY + "\n")
+    identity.chmod(0o600)
+    options = ("-n", "--no-cache", "--identity", str(identity))
+    result = machine.on_terminal("export", "work", *options, answers=pin)
+    assert KEY_ID in result.out, result
+    refused = machine.run("export", "work", *options)
+    assert refused.status == 5
+    assert "there is no terminal" in refused.err
+
+
+def test_the_identity_that_is_locked_is_the_one_that_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "home")
+    machine.env["FILEVAULT_BACKEND"] = "age"
+    identity = machine.home / "elsewhere"
+    machine.ok("init", "--recipient", new_identity(identity))
+    machine.ok("add", "work", *PLAIN, stdin=LINES)
+    identity.write_bytes(protect(identity.read_bytes(), PASSPHRASE.encode()))
+    env = {"FILEVAULT_AGE_IDENTITY_FILE": str(identity)}
+    options = ("export", "work", "-n")
+    answers = [Answer(f"Passphrase for {identity}: ", PASSPHRASE)]
+    shown = machine.on_terminal(*options, env=env, answers=answers)
+    assert KEY_ID in shown.out, shown
+    wrong = machine.run(*options, env={**env, "FILEVAULT_PASSPHRASE": "not the passphrase"})
+    assert wrong.status == 5
+    assert f"check that it is the passphrase for {identity}" in wrong.err
+    asked = machine.run(*options, env=env)
+    assert asked.status == 5
+    assert "--passphrase-fd" in asked.err
+    assert "key-file" not in asked.err
+    assert "FILEVAULT_KEY" not in asked.err
