@@ -56,6 +56,7 @@ _BY_CODE = {
     "RequestTimeTooSkewed": _CLOCK,
     "RequestThrottled": _THROTTLED,
     "RequestThrottledException": _THROTTLED,
+    "ServiceFailure": _INTERNAL,
     "ServiceUnavailable": _INTERNAL,
     "SignatureDoesNotMatch": (
         "the secret access key does not belong to the access key id",
@@ -123,6 +124,25 @@ _ROLE_DENIED = (
 )
 _DENIED = re.compile(r"(arn:\S+) is not authorized to perform: ([\w:*-]+)")
 _DENIED_CODES = ("AccessDenied", "AccessDeniedException")
+
+
+_THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
+_FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
+
+
+def is_passing(error: FilevaultError) -> bool:
+    """Tell whether the same call may succeed a little later, whatever it was."""
+    if isinstance(error, AwsError):
+        return error.code in _THROTTLES or has_no_answer(error)
+    return isinstance(error, NetworkError)
+
+
+def has_no_answer(error: FilevaultError) -> bool:
+    """Tell whether a call that failed so may have had its effect all the same."""
+    if isinstance(error, AwsError):
+        # A gateway's answer has no code but the status.
+        return error.code in _FAILURES or error.code == "" or error.code.startswith("5")
+    return isinstance(error, NetworkError)
 
 
 class Attempt:

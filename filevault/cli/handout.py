@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
 from filevault.environment import Handout
@@ -16,7 +16,7 @@ from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filevault.sessions import SessionCache
 
 _MFA_TIMEOUT = 120.0
+_Answer = TypeVar("_Answer")
 
 
 def profile_name(given: str | None, context: Context) -> str:
@@ -46,8 +47,13 @@ def advise(context: Context, text: str) -> None:
         context.say(text)
 
 
-def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
-    """Return a profile with every setting decided; warns of, or refuses, a key that hides more."""
+def with_profile(
+    args: argparse.Namespace, context: Context, name: str, use: Callable[[Profile], _Answer]
+) -> _Answer:
+    """Decide every setting of a profile and return what `use` makes of it; nothing is called.
+
+    Warns of, or refuses, a key that hides another source.
+    """
     missing: list[str] = []
 
     def has_item(name: str) -> bool:
@@ -59,12 +65,12 @@ def resolved(args: argparse.Namespace, context: Context, name: str) -> Profile:
     overrides = _overrides(args, context)
     try:
         profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
-    except errors.ProfileNotFoundError as error:
+        _warn_shadowed(profile, context)
+        _refuse_planted(profile, context)
+        return use(profile)
+    except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
         raise
-    _warn_shadowed(profile, context)
-    _refuse_planted(profile, context)
-    return profile
 
 
 def make_plan(
@@ -74,24 +80,20 @@ def make_plan(
 
     With `console` they are such as can sign in to it.
     """
-    profile = resolved(args, context, name)
+    options = plan_options(args, context, console=console)
+    return with_profile(args, context, name, lambda profile: _plan(profile, options, context))
+
+
+def _plan(profile: Profile, options: Options, context: Context) -> Plan:
     try:
-        return plan(profile, plan_options(args, context, console=console))
+        return plan(profile, options)
     except errors.NoCredentialsError as error:
-        error.hint = hint_at_top(context.choice, _chain(profile)) or error.hint
         if context.choice.exists:
             raise
         raise errors.NoVaultError(
             f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
             hint=error.hint,
         ) from error
-
-
-def _chain(profile: Profile | None) -> Iterator[str]:
-    """Return the profile's name and those of its source profiles."""
-    while profile is not None:
-        yield profile.name
-        profile = profile.source_profile
 
 
 def plan_options(args: argparse.Namespace, context: Context, *, console: bool = False) -> Options:
@@ -132,7 +134,7 @@ def provider(args: argparse.Namespace, context: Context, made: Plan) -> Credenti
         made,
         context.vault,
         cache(args, context),
-        _token_code(args, context),
+        token_code(args, context),
         context.runtime.clock,
         Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
         context.warn,
@@ -169,6 +171,7 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         for service, url in (
             ("", get("AWS_ENDPOINT_URL")),
             ("sts", get("AWS_ENDPOINT_URL_STS")),
+            ("iam", get("AWS_ENDPOINT_URL_IAM")),
         )
         if url
     }
@@ -222,7 +225,8 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
         )
 
 
-def _token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+    """Return what answers where a call carries MFA: option, program, or person."""
     given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
     question = _Question(context)
     return TokenCode(given, _MfaProcess(context).run, question.ask, question.again)

@@ -40,7 +40,8 @@ class Options(Value):
 
     `duration` is `--duration` or AWS_VAULT_DURATION, the four others are AWS_ASSUME_ROLE_TTL,
     AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. `console`
-    says that the credentials are to sign in, which those of GetSessionToken cannot.
+    says that the credentials are to sign in, which those of GetSessionToken cannot; `for_iam`
+    that IAM is to be called, which takes no session of GetSessionToken made without MFA.
     """
 
     no_session: bool = False
@@ -50,6 +51,7 @@ class Options(Value):
     chained_session_token_ttl: int | None = None
     federation_token_ttl: int | None = None
     console: bool = False
+    for_iam: bool = False
 
 
 class Plan(Value):
@@ -240,6 +242,8 @@ class _Planner:
         child = above[0] if above else None
         if profile.role_arn is not None and (child is None or child.role_arn is None):
             return "no session: the role is assumed with the stored key"
+        if child is None and self._options.for_iam and profile.mfa_serial is None:
+            return "no session: IAM takes none that was made without MFA"
         if child is None:
             return None
         if profile.mfa_serial is None or child.mfa_serial is None:
