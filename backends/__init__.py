@@ -7,7 +7,7 @@ backend it is, and only that one is imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from filevault.errors import VaultChoiceError
 from filevault.printable import printable
@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.age import AgeBackend
     from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
@@ -96,6 +97,13 @@ class Backend(Protocol):
         """
         ...
 
+    def vault_key(self) -> bytes | None:
+        """Return what opens the vault without asking anybody, opening it now for that.
+
+        None where there is nothing of the kind. Raises as `unlock`.
+        """
+        ...
+
     def peek(self, data: bytes) -> ItemHeader | None:
         """Return what an item says of itself without opening it, None where nothing is said.
 
@@ -173,10 +181,20 @@ class RecipientsBackend(Backend, Protocol):
         """Read the recipients files anew when they are needed next."""
         ...
 
-    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+    def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
         """Return what people call recipients as a recipients file shall have them.
 
-        Raises BackendError or UsageError for one that cannot be encrypted to.
+        Raises BackendError or UsageError for one that is none or, if it must be `usable`, cannot
+        be encrypted to.
+        """
+        ...
+
+    def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
+        """Return, by name, the files that make `wanted` a folder's recipients.
+
+        The last is the recipients file itself; `old` is the folder's as it is, whose comments
+        and lines are kept where they can be. Raises BackendError or UsageError for recipients
+        that cannot stand there, LockedError where a signature is wanted and cannot be made.
         """
         ...
 
@@ -189,6 +207,7 @@ def open_backend(
     *,
     last_slot: str | None = None,
     only_slot: str | None = None,
+    held: Callable[[str], bytes | None] = lambda _commit: None,
 ) -> FileBackend:
     """Open the backend of an existing vault; nobody is asked for anything yet.
 
@@ -199,6 +218,7 @@ def open_backend(
         policy: which costs a keyslot may have.
         last_slot: the slot that opened this vault last time, tried first.
         only_slot: the one slot to try (`--slot`).
+        held: what `vault_key` gave for a commitment to it, asked before the source.
 
     Raises:
         VaultChoiceError: for an unknown name.
@@ -210,7 +230,7 @@ def open_backend(
         from filevault.backends.passphrase import PassphraseBackend
 
         return PassphraseBackend.open(
-            root, source, policy, last_slot=last_slot, only_slot=only_slot
+            root, source, policy, last_slot=last_slot, only_slot=only_slot, held=held
         )
     raise VaultChoiceError(
         f"there is no backend {printable(name, 40)!r}", hint=f"there are: {', '.join(SUFFIXES)}"
@@ -225,6 +245,8 @@ def open_gpg(
     folders_of: Callable[[str], Sequence[str]],
     passphrase: SecretSource | None,
     terminal: bool,
+    trusted: Callable[[], Sequence[str]],
+    warn: Callable[[str], None],
 ) -> RecipientsBackend:
     """Open the backend of a `pass` store; see `filevault.backends.gpg.GpgBackend.open`."""
     from filevault.backends.gpg import GpgBackend
@@ -236,6 +258,8 @@ def open_gpg(
         folders_of=folders_of,
         passphrase=passphrase,
         terminal=terminal,
+        trusted=trusted,
+        warn=warn,
     )
 
 
@@ -249,6 +273,7 @@ def open_age(
     passphrase: SecretSource,
     passage: bool,
     person: Person,
+    trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
     """Open the backend of an `age` vault; see `filevault.backends.age.AgeBackend.open`."""
@@ -263,19 +288,17 @@ def open_age(
         passphrase=passphrase,
         passage=passage,
         person=person,
+        trusted=trusted,
         warn=warn,
     )
 
 
-def recipients_text(backend: str, wanted: Sequence[str], old: bytes = b"") -> bytes:
-    """Return the content of a recipients file of a kind of vault."""
-    if backend == "pass":
-        from filevault.backends import gpgid
+def own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
+    """Return whom the own identities of an age vault open files of; may ask for a passphrase.
 
-        return gpgid.build(wanted)
-    from filevault.backends import agerecipients
-
-    return agerecipients.build(wanted, old)
+    Raises LockedError and NoVaultError as `filevault.backends.age.AgeBackend.own_recipients`.
+    """
+    return cast("AgeBackend", backend).own_recipients()
 
 
 def create_vault(

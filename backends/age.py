@@ -15,7 +15,7 @@ from filevault.backends.ageplugins import Plugins
 from filevault.backends.agerecipients import Recipients
 from filevault.backends.keyring import Keyring
 from filevault.backends.sshkeys import public_key
-from filevault.errors import BackendError, LockedError, NoVaultError, ProgramError
+from filevault.errors import BackendError, NotARecipientError, NoVaultError, ProgramError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _GREASE = "-grease"
 class AgeBackend:
     """An age vault; made by `open`."""
 
-    __slots__ = ("_folders_of", "_governing", "_keyring", "_plugins")
+    __slots__ = ("_folders_of", "_governing", "_keyring", "_plugins", "_trusted")
 
     suffix = ".age"
     head_size = 0
@@ -44,11 +44,13 @@ class AgeBackend:
         keyring: Keyring,
         plugins: Plugins,
         folders_of: Callable[[str], Sequence[str]],
+        trusted: Callable[[], Sequence[str]],
     ) -> None:
         self._governing = governing
         self._keyring = keyring
         self._plugins = plugins
         self._folders_of = folders_of
+        self._trusted = trusted
 
     @classmethod
     def open(
@@ -62,6 +64,7 @@ class AgeBackend:
         passphrase: SecretSource,
         passage: bool,
         person: Person | None = None,
+        trusted: Callable[[], Sequence[str]] = tuple,
         warn: Callable[[str], None] = lambda _text: None,
         available_memory: Callable[[], int] = kdf.available_memory,
     ) -> AgeBackend:
@@ -76,6 +79,7 @@ class AgeBackend:
             passphrase: asked for what has a passphrase, only when nothing else opens.
             passage: whether the store is passage's own.
             person: whom plugins may ask; None declines all that they ask.
+            trusted: returns those recipients of the root that are pinned.
             warn: told of recipients that age ignores.
             available_memory: tells the KiB that this process may count on.
         """
@@ -89,7 +93,7 @@ class AgeBackend:
             own=lambda: _recipients_of(keyring),
             warn=warn,
         )
-        return cls(governing, keyring, plugins, folders_of)
+        return cls(governing, keyring, plugins, folders_of, trusted)
 
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, as `RecipientsBackend` says.
@@ -106,9 +110,13 @@ class AgeBackend:
         """Read the recipients anew when they are needed next."""
         self._governing.forget()
 
-    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
+    def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
         """Return recipients as `.age-recipients` shall have them; raises as `checked`."""
-        return tuple(agerecipients.checked(each) for each in ids)
+        return tuple(agerecipients.checked(each, usable=usable) for each in ids)
+
+    def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
+        """Return `.age-recipients`, see `filevault.backends.RecipientsBackend`."""
+        return {agerecipients.FILE: agerecipients.build(wanted, old)}
 
     def own_recipients(self) -> tuple[str, ...]:
         """Return the recipients of the own identities, for a new vault; may ask."""
@@ -117,6 +125,15 @@ class AgeBackend:
     def unlock(self) -> None:
         """Load the identities, once, and have one ready; raises LockedError if there is none."""
         self._keyring.unlock()
+
+    def vault_key(self) -> bytes | None:
+        """Return the identities in lines, None if there are only such as have no line.
+
+        Raises LockedError if there is none, and as the source of passphrases.
+        """
+        self._keyring.unlock()
+        self._keyring.unlock_files()
+        return self._keyring.lines()
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return the bytes of an item file, encrypted to exactly what governs it.
@@ -186,8 +203,11 @@ class AgeBackend:
         if own:
             return tuple(sorted(own))
         if keyring.plugin_names:
-            return _usable(root, "the session key")
-        raise LockedError(
+            # A plugin does not tell whose recipient it is; nobody is taken at a file's word.
+            pinned = tuple(filter(agerecipients.can_encrypt_to, self._trusted()))
+            if pinned:
+                return pinned
+        raise NotARecipientError(
             f"none of the recipients in {printable(root.place)!r} is an identity here",
             hint="without one nothing in this vault can be opened, and no session is kept",
         )

@@ -109,10 +109,10 @@ def parse_words(text: str, what: str) -> Recipients:
     return recipients(found)
 
 
-def checked(text: str) -> str:
+def checked(text: str, *, usable: bool = True) -> str:
     """Return a recipient that a person gave, as it is compared.
 
-    Raises UsageError for what is none, or cannot be encrypted to.
+    Raises UsageError for what is none or, if it must be `usable`, cannot be encrypted to.
     """
     text = text.strip()
     key = public_key(text)
@@ -127,7 +127,7 @@ def checked(text: str) -> str:
             f"{printable(text, 60)!r} is no age recipient",
             hint="it looks like age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...",
         )
-    if not can_encrypt_to(normal):
+    if usable and not can_encrypt_to(normal):
         raise UsageError(f"{printable(text, 60)!r} cannot be a recipient: {why_not(normal)}")
     return normal
 

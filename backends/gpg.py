@@ -14,7 +14,13 @@ from filevault.backends import gpgid, gpgkeys, gpgrecipients, gpgstatus, openpgp
 from filevault.backends.gpgkeys import Keyring
 from filevault.backends.gpgprocess import Gpg
 from filevault.backends.gpgsignature import check_signature, signing_keys
-from filevault.errors import BackendError, LockedError, NoVaultError, ProgramError
+from filevault.errors import (
+    BackendError,
+    LockedError,
+    NotARecipientError,
+    NoVaultError,
+    ProgramError,
+)
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -42,6 +48,8 @@ class GpgBackend:
         "_recipients",
         "_secret",
         "_store",
+        "_trusted",
+        "_warn",
     )
 
     suffix = ".gpg"
@@ -54,12 +62,16 @@ class GpgBackend:
         gpg: Gpg,
         folders_of: Callable[[str], Sequence[str]],
         passphrase: SecretSource | None,
+        trusted: Callable[[], Sequence[str]],
+        warn: Callable[[str], None],
     ) -> None:
         self._store = store
         self._prefix = prefix
         self._gpg = gpg
         self._folders_of = folders_of
         self._passphrase = passphrase
+        self._trusted = trusted
+        self._warn = warn
         self._secret: Secret | None = None
         self._keyring = Keyring(gpg)
         self._recipients: GpgRecipients | None = None
@@ -74,6 +86,8 @@ class GpgBackend:
         folders_of: Callable[[str], Sequence[str]],
         passphrase: SecretSource | None,
         terminal: bool,
+        trusted: Callable[[], Sequence[str]] = tuple,
+        warn: Callable[[str], None] = lambda _text: None,
         timeout: float = 60,
     ) -> GpgBackend:
         """Open a store, whether it has a `.gpg-id` or not.
@@ -85,11 +99,13 @@ class GpgBackend:
             folders_of: returns the folders from the root to an item of a name.
             passphrase: a source that somebody named; None leaves the question to gpg-agent.
             terminal: whether there is one on which the agent may ask.
+            trusted: returns those recipients of the root that are pinned.
+            warn: told where `pass` would read a recipients file otherwise.
             timeout: seconds that gpg may take, people included.
         """
         ask = terminal and passphrase is None
         gpg = Gpg(environment, terminal=terminal, ask=ask, timeout=timeout)
-        return cls(store, prefix, gpg, folders_of, passphrase)
+        return cls(store, prefix, gpg, folders_of, passphrase, trusted, warn)
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
         """Return None: an encrypted item says nothing of itself."""
@@ -101,6 +117,9 @@ class GpgBackend:
 
     def unlock(self) -> None:
         """Do nothing: gpg-agent unlocks a key when a message needs it."""
+
+    def vault_key(self) -> None:
+        """Return None: gpg-agent holds keys by itself."""
 
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, see `filevault.backends.RecipientsBackend`.
@@ -116,24 +135,21 @@ class GpgBackend:
         """Return what an item of a name is encrypted to; raises NoVaultError where nothing is."""
         return self._governor(name).file
 
-    def notices(self) -> tuple[str, ...]:
-        """Return where `pass` would read the recipients files otherwise; empty before a read."""
-        return () if self._recipients is None else self._recipients.notices
-
     def forget(self) -> None:
         """Read the recipients files and the keyring anew when they are needed next."""
         self._recipients = None
         self._keyring = Keyring(self._gpg)
 
-    def resolve(self, ids: Sequence[str]) -> tuple[str, ...]:
-        """Return the full fingerprints of keys that can be encrypted to, sorted.
+    def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
+        """Return the full fingerprints of keys, sorted.
 
         Raises:
-            BackendError: naming the first id that is not such a key.
+            BackendError: naming the first id that is not a key, or no `usable` one.
             ProgramError: if gpg cannot be run.
         """
         recipients = self._keyring.resolve(gpgid.parse(gpgid.build(ids), "the list of keys").ids)
-        _check_usable(recipients, "the vault", "name another one")
+        if usable:
+            _check_usable(recipients, "the vault", "name another one")
         return tuple(recipient.name for recipient in recipients)
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
@@ -189,6 +205,20 @@ class GpgBackend:
         """
         message = openpgp.parse(data, _item(name))
         return not gpgkeys.exact(message.key_ids, self._governor(name).recipients)
+
+    def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
+        """Return `.gpg-id` and, with PASSWORD_STORE_SIGNING_KEY, its signature.
+
+        See `filevault.backends.RecipientsBackend`. Raises as `sign`.
+        """
+
+        def names_of(entry: str) -> list[str]:
+            return [recipient.name for recipient in self._keyring.resolve([entry])]
+
+        data = gpgid.build(wanted, old, names_of)
+        signature = self.sign(data)
+        files = {} if signature is None else {gpgid.SIGNATURE: signature}
+        return {**files, gpgid.FILE: data}
 
     def sign(self, data: bytes) -> bytes | None:
         """Return the `.gpg-id.sig` for the bytes of a `.gpg-id`, None where none is wanted.
@@ -268,15 +298,18 @@ class GpgBackend:
         )
 
     def _present(self) -> tuple[Recipient, ...]:
-        """Return the root's recipients whose secret key is here, all where that cannot be told."""
+        """Return the root's recipients whose secret key is here.
+
+        Where that cannot be told, those that are pinned: never whom a file merely names.
+        """
         governor = self._read().nearest(self._prefix)
         if governor is None:
             raise _no_recipients(self._store.path)
         here = self._keyring.secret([r for r in governor.recipients if r.problem is None])
         if here is None:
-            return governor.recipients
+            here = self._keyring.resolve(self._trusted())
         if not here:
-            raise LockedError(
+            raise NotARecipientError(
                 f"no secret key of the recipients in {printable(governor.file.place)!r} is here"
             )
         return here
@@ -292,6 +325,8 @@ class GpgBackend:
             self._recipients = gpgrecipients.read(
                 self._store, self._prefix, self._gpg, self._keyring
             )
+            for notice in self._recipients.notices:
+                self._warn(notice)
         return self._recipients
 
 

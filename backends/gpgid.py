@@ -14,7 +14,7 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.files import Folder
 
@@ -64,7 +64,7 @@ def parse(data: bytes, place: str) -> GpgIds:
     ids = []
     for line in lines:
         bare, hash_sign, _comment = line.removesuffix("\r").strip(_BLANKS).partition("#")
-        entry = bare.rstrip(_BLANKS)
+        entry = _entry(line)
         if not entry:
             continue
         if hash_sign and bare != entry and not _is_hex(entry):
@@ -80,6 +80,11 @@ def parse(data: bytes, place: str) -> GpgIds:
     return GpgIds(tuple(dict.fromkeys(ids)), tuple(notices))
 
 
+def _entry(line: str) -> str:
+    """Return the id of a line without its comment, empty where there is none."""
+    return line.removesuffix("\r").strip(_BLANKS).partition("#")[0].rstrip(_BLANKS)
+
+
 def parse_variable(text: str, name: str) -> GpgIds:
     """Read `PASSWORD_STORE_KEY`: ids separated by blanks. Raises BackendError as `parse`."""
     ids = text.split()
@@ -90,8 +95,17 @@ def parse_variable(text: str, name: str) -> GpgIds:
     return GpgIds(tuple(dict.fromkeys(ids)))
 
 
-def build(ids: Sequence[str]) -> bytes:
+def build(
+    ids: Sequence[str], old: bytes = b"", names_of: Callable[[str], Sequence[str]] | None = None
+) -> bytes:
     """Return the text of a `.gpg-id`: one id in each line, a newline after the last.
+
+    Comments, and the lines whose ids stay, are kept; what is new is appended.
+
+    Args:
+        ids: whom to encrypt to.
+        old: the file as it is, which `parse` accepts.
+        names_of: tells what an id of the old file stands for; needed with `old`.
 
     Raises:
         BackendError: for an id that would be read back as something else, or for none.
@@ -105,7 +119,16 @@ def build(ids: Sequence[str]) -> bytes:
         _check(entry, FILE)
     if not ids:
         raise BackendError(f"{FILE} would name nobody to encrypt to")
-    return "".join(f"{entry}\n" for entry in dict.fromkeys(ids)).encode("utf-8")
+    left = list(dict.fromkeys(ids))
+    kept = []
+    for line in old.decode("utf-8").splitlines() if names_of is not None else ():
+        entry = _entry(line)
+        names = names_of(entry) if entry and names_of is not None else ()
+        if any(name not in ids for name in names):
+            continue
+        left = [name for name in left if name not in names]
+        kept.append(line.removesuffix("\r"))
+    return "".join(f"{line}\n" for line in [*kept, *left]).encode("utf-8")
 
 
 def _check(entry: str, place: str) -> None:

@@ -9,14 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import RecipientsFile, gpgid
+from filevault.backends.gpgkeys import Recipient
 from filevault.backends.gpgsignature import check_signature, signing_keys
+from filevault.digest import sha256_hex
+from filevault.errors import BackendError, ProgramError, TamperedError
 from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.backends.gpgid import GpgIdFile, GpgIds
-    from filevault.backends.gpgkeys import Keyring, Recipient
+    from filevault.backends.gpgkeys import Keyring
     from filevault.backends.gpgprocess import Gpg
     from filevault.files import Folder
 
@@ -59,6 +62,9 @@ class GpgRecipients(Value):
 def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: Keyring) -> GpgRecipients:
     """Read every recipients file that concerns a vault, and PASSWORD_STORE_KEY.
 
+    One below the root that cannot be used stands with the hash of its bytes, unresolved: it must
+    not keep the rest of the store from being written.
+
     Raises:
         BackendError: for one that names nobody or cannot be read.
         TamperedError: for one without the signature that PASSWORD_STORE_SIGNING_KEY demands.
@@ -79,12 +85,24 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: Keyring) -> Gp
             check_signature(gpg, file.data, file.signature, keys, file.place)
         return governor(file.place, gpgid.parse(file.data, file.place))
 
+    def verified_or_not(file: GpgIdFile) -> Governor:
+        """Let a file that cannot be used hinder nobody but what it governs."""
+        try:
+            return verified(file)
+        except (BackendError, TamperedError) as error:
+            if isinstance(error, ProgramError):
+                raise
+            name = f"unusable, sha256:{sha256_hex(file.data)}"
+            problem = f"is no list of keys: {error.message}"
+            unusable = Recipient(name, frozenset(), problem)
+            return Governor(RecipientsFile(file.place, (name,), (name,)), (unusable,))
+
     above = gpgid.read_above(store, prefix)
     below = gpgid.read_below(store, prefix)
     override = gpg.environment.get(VARIABLE, "")
     return GpgRecipients(
         None if above is None else verified(above),
-        {file.place.removesuffix(f"/{gpgid.FILE}"): verified(file) for file in below},
+        {file.place.removesuffix(f"/{gpgid.FILE}"): verified_or_not(file) for file in below},
         governor(OVERRIDE, gpgid.parse_variable(override, VARIABLE)) if override else None,
         tuple(notices),
         len(prefix),

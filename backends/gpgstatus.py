@@ -14,6 +14,7 @@ from filevault.errors import (
     FilevaultError,
     LockedError,
     NobodyToAskError,
+    NotARecipientError,
     ProgramError,
     TamperedError,
     WrongPassphraseError,
@@ -124,7 +125,7 @@ def plaintext(reply: Reply, what: str) -> bytes:
     if error is not None:
         raise error
     if no_secret_key(reply):
-        raise LockedError(
+        raise NotARecipientError(
             f"no secret key is here that opens {what}: it is encrypted to {_recipients(reply)}",
             hint="gpg --list-secret-keys shows what is here; somebody who can read it can add "
             "your key to the recipients",
@@ -187,5 +188,5 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
     if NO_AGENT in codes:
         return ProgramError("gpg cannot start its agent")
     if NO_SECRET_KEY in codes:
-        return LockedError(f"the secret key for {what} is not here")
+        return NotARecipientError(f"the secret key for {what} is not here")
     return None

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from filevault.backends import ageplugins, identities, kdf
 from filevault.backends.agelibrary import NO_MATCH, library, said
 from filevault.backends.identities import LockedSshKey
-from filevault.errors import DamagedError, FilevaultError, LockedError, WrongPassphraseError
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    NotARecipientError,
+    WrongPassphraseError,
+)
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -104,6 +110,12 @@ class Keyring:
         self.load()
         while files := [item for item in self._locked if not _shows_public(item)]:
             self._open(files)
+
+    def lines(self) -> bytes | None:
+        """Return the ready identities as a file has them; ssh keys and plugins have no line."""
+        native = library().x25519.Identity
+        found = [key.identity for key in self._keys if isinstance(key.identity, native)]
+        return "".join(f"{identity}\n" for identity in found).encode() or None
 
     @property
     def recipients(self) -> frozenset[str]:
@@ -223,6 +235,7 @@ class Keyring:
     def _no_match(
         self, file: AgeFile, what: str, refusals: Sequence[FilevaultError]
     ) -> LockedError:
+        """Return why nothing opens it."""
         if any(stanza.type == _POST_QUANTUM for stanza in file.stanzas) and not refusals:
             return LockedError(
                 f"{what} is encrypted to post-quantum recipients, which pyrage, the age library "
@@ -241,7 +254,8 @@ class Keyring:
             else "it may be encrypted to other members of a team only: one of them must run "
             "filevault recipients add with your recipient"
         )
-        return LockedError(f"{message}{tried}{more}", hint=hint)
+        kind = LockedError if problems else NotARecipientError
+        return kind(f"{message}{tried}{more}", hint=hint)
 
 
 def _shows_public(item: Locked) -> bool:

@@ -37,16 +37,23 @@ _MAX_LABEL = 200
 class PassphraseBackend:
     """A `file` vault."""
 
-    __slots__ = ("_item_key", "_marker", "_opened_slot", "_source", "_unlocking")
+    __slots__ = ("_held", "_marker", "_master", "_opened_slot", "_source", "_unlocking")
 
     suffix = SUFFIXES["file"]
     head_size = envelope.HEAD_SIZE
 
-    def __init__(self, vault: Marker, source: SecretSource, unlocking: Unlocking | None) -> None:
+    def __init__(
+        self,
+        vault: Marker,
+        source: SecretSource,
+        unlocking: Unlocking | None,
+        held: Callable[[str], bytes | None] = lambda _commit: None,
+    ) -> None:
         self._marker = vault
         self._source = source
         self._unlocking = unlocking
-        self._item_key = b""
+        self._held = held
+        self._master = b""
         self._opened_slot: str | None = None
 
     @classmethod
@@ -58,6 +65,7 @@ class PassphraseBackend:
         *,
         last_slot: str | None = None,
         only_slot: str | None = None,
+        held: Callable[[str], bytes | None] = lambda _commit: None,
         available_memory: Callable[[], int] = kdf.available_memory,
     ) -> PassphraseBackend:
         """Open an existing vault, as `filevault.backends.open_backend` says.
@@ -69,6 +77,7 @@ class PassphraseBackend:
             vault,
             source,
             Unlocking(root, vault, policy, last_slot, only_slot, available_memory),
+            held,
         )
 
     @classmethod
@@ -101,12 +110,29 @@ class PassphraseBackend:
     def unlock(self) -> None:
         """Open the vault now, once; raises as `Unlocking.open`."""
         if self._unlocking is not None:
-            self._adopt(self._unlocking.open(self._source))
+            if not self._adopt_held():
+                self._adopt(self._unlocking.open(self._source))
             self._unlocking = None
 
+    def vault_key(self) -> bytes:
+        """Return the master key."""
+        self.unlock()
+        return self._master
+
+    def _adopt_held(self) -> bool:
+        master = self._held(self.commit)
+        if master is None or keys.commitment(master, self.vault_id) != self.commit:
+            return False
+        self._master = master
+        return True
+
     def _adopt(self, opened: Opened) -> None:
-        self._item_key = keys.item_key(opened.master, self.vault_id)
+        self._master = opened.master
         self._opened_slot = opened.slot
+
+    @property
+    def _item_key(self) -> bytes:
+        return keys.item_key(self._master, self.vault_id)
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return the bytes of an item file; raises BackendError for an item too long."""

@@ -1,19 +1,24 @@
 """Where the program starts: the console script and `python -m filevault`."""
 
-from __future__ import annotations
+# Nothing is imported before this but what is part of the interpreter: with -m the working
+# directory is searched first, and whoever can write there could put a module of their own in the
+# way. No `from __future__` either: that is a module, too.
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]
 
 import gc
-import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import NoReturn
 
 # The process lives for milliseconds; looking for garbage while it imports costs it two of them.
 gc.disable()
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
-def entry() -> NoReturn:
+
+def entry() -> "NoReturn":
     """Run the command line and end the process.
 
     It ends without Python's clean-up, which frees object by object what the kernel takes back at
@@ -22,6 +27,9 @@ def entry() -> NoReturn:
     import contextlib
     import os
 
+    from filevault.hardening import harden
+
+    harden()
     from filevault.cli import main
 
     try:

@@ -19,7 +19,7 @@ BACKENDS = "the backends are file, pass and age"
 
 
 class ConfigFile(Value):
-    """What config.toml says; None where it says nothing."""
+    """What config.toml says; None, or the default, where it says nothing."""
 
     path: str
     backend: str | None = None
@@ -28,6 +28,7 @@ class ConfigFile(Value):
     strict: bool | None = None
     prompt: str | None = None
     cache_roles: bool | None = None
+    cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
 
 
 def load(path: str) -> ConfigFile:
@@ -53,6 +54,7 @@ def load(path: str) -> ConfigFile:
         "strict": bool,
         "prompt": str,
         "cache_roles": bool,
+        "cache_ttl": str,
     }
     for key, value in content.items():
         if key not in known:
@@ -60,7 +62,9 @@ def load(path: str) -> ConfigFile:
                 f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
                 hint="the keys are " + ", ".join(known),
             )
-        if type(value) is not known[key]:
+        if key == "cache_ttl":
+            content[key] = _duration(value, f"{shown!r}: {key}")
+        elif type(value) is not known[key]:
             raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
     backend = content.get("backend")
     if backend is not None:
@@ -74,6 +78,17 @@ def load(path: str) -> ConfigFile:
     if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
         raise ConfigError(f"{shown!r}: vault must be an absolute path")
     return ConfigFile(path, **content)
+
+
+def _duration(value: object, what: str) -> int:
+    """Return seconds that are written as text like 8h, or as a plain number."""
+    from filevault.times import parse_duration
+
+    text = str(value) if type(value) is int else value
+    try:
+        return parse_duration(text if isinstance(text, str) else "")
+    except ValueError as error:
+        raise ConfigError(f"{what} is {error}") from error
 
 
 _TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

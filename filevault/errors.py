@@ -14,6 +14,7 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ NoCredentialsError        4   a profile without key or source
 ├─ LockedError                  5
 │  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
+│  ├─ NotARecipientError        5   encrypted to others than the keys that are here
 │  └─ NobodyToAskError          5   no terminal and no source
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   bytes that are not what was written
@@ -31,7 +32,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
 ├─ NotCommittedError           11   saved, but git has no commit of it
-├─ PartlyDoneError            12   some of several things are done
+├─ PartlyDoneError             12   some of several things are done
 ├─ NotExecutableError         126   exec: the command cannot be run
 ├─ CommandNotFoundError       127   exec: there is no such command
 └─ InterruptedByUserError     130   Ctrl-C
@@ -113,6 +114,10 @@ class LockedError(FilevaultError):
 
 class WrongPassphraseError(LockedError):
     """A passphrase or key was given, and it opens no slot."""
+
+
+class NotARecipientError(LockedError):
+    """Nothing that is here opens it, and no passphrase would change that."""
 
 
 class NobodyToAskError(LockedError):

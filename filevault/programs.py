@@ -229,6 +229,60 @@ def attach(
         return status if status >= 0 else 128 - status
 
 
+def start(
+    argv: Sequence[str], environment: Mapping[str, str], *, origin: str, timeout: float
+) -> None:
+    """Start a program that goes on when we have ended; return when it closes its stdout.
+
+    It has no terminal, no descriptor of ours and `/` as its folder. Arguments as in `run`.
+
+    Raises:
+        ProgramError: if it is missing, cannot be started, ends at once or is not ready in time.
+    """
+    import select
+    import subprocess
+    import time
+
+    path = _program(argv[0], environment, origin)
+    try:
+        process = subprocess.Popen(
+            [path, *argv[1:]],
+            executable=path,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            close_fds=True,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_start(error, origin) from error
+    _started.append(process)
+    if process.stdout is None or process.stderr is None:  # for the type checker
+        raise ProgramError(f"{origin} cannot be started")
+    deadline = time.monotonic() + timeout
+    said = b""
+    with process.stdout, process.stderr:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([process.stdout], [], [], left)[0]:
+                _end(process)
+                raise ProgramError(f"{origin} was not ready within {timeout:g} seconds")
+            part = os.read(process.stdout.fileno(), _CHUNK)
+            if not part:
+                break
+            said += part
+        if not said:
+            complaint = process.stderr.read(_CHUNK).decode("utf-8", "replace").strip()
+            reason = f": {printable(complaint.splitlines()[0], 300)}" if complaint else ""
+            raise ProgramError(f"{origin} ended at once{reason}")
+
+
+_started: list[Popen[bytes]] = []
+"""What goes on without us: Python would complain of a child that nobody waits for."""
+
+
 def _program(name: str, environment: Mapping[str, str], origin: str) -> str:
     path = find(name, environment.get("PATH"))
     if path is None:

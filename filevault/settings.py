@@ -360,6 +360,10 @@ class Settings:
         paths.append(f"/run/secrets/{name.replace('-', '_')}")
         return paths
 
+    def whole_environment(self) -> dict[str, str]:
+        """Return the environment that we were started with, for what only passes through us."""
+        return {**self.environ, **self._secrets}
+
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""
         return {name: value for name, value in self.environ.items() if not _is_aws_credential(name)}

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 
 _DAY = 86400
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "w": 604800}
 _DURATION = r"(\d{1,9})([wdhms])"
 _WHOLE = r"(?:\d{1,9}[wdhms])+\Z|\d{1,9}\Z"
+
+
+def boottime() -> float:
+    """Return the seconds since the machine was started, its sleep included.
+
+    Nobody can set this clock (clock_gettime(2)): what is to end in eight hours does.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def format_time(seconds: float) -> str:

@@ -16,7 +16,7 @@ from filevault.strictjson import dumps, loads_nested
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from filevault.files import Folder
 
@@ -24,6 +24,7 @@ _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
+_TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _ACCEPT = "if that is meant, filevault recipients accept"
 
 
@@ -49,6 +50,22 @@ class Pin(Value):
             lines += [f"{place}\t{recipient}" for recipient in sorted(recipients)]
         return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
+    def root_place(self, prefix: Sequence[str]) -> str | None:
+        """Return the place that governs items right below the root: an override goes first."""
+        root = "/".join((*prefix, ""))
+        for place, _ in sorted(self.recipients, key=_order, reverse=True):
+            folder = place[: place.rfind("/") + 1]
+            if place.startswith("env:") or root.startswith(folder):
+                return place
+        return None
+
+    def replacing(self, place: str, recipients: Sequence[str], former: str = "") -> Pin:
+        """Return the identity after a place got these recipients, in the stead of `former`."""
+        places = dict(self.recipients)
+        places.pop(former, None)
+        places[place] = tuple(sorted(recipients))
+        return self._replace(recipients=tuple(sorted(places.items())))
+
 
 def _order(entry: tuple[str, tuple[str, ...]]) -> tuple[bool, bytes]:
     """Files by path, then overrides."""
@@ -72,6 +89,10 @@ class Trust:
         self._state = state
         self._content = self._load()
 
+    def reload(self) -> None:
+        """Take in what other processes have noted since."""
+        self._content = self._load()
+
     def _load(self) -> dict[str, Any]:
         if self._state is None:
             return {}
@@ -90,7 +111,7 @@ class Trust:
             raise NewerFormatError(
                 f"{what} was written by a newer filevault", hint="upgrade filevault"
             )
-        texts = (content.get(key, "") for key in ("backend", "vault", "commit", "last_slot"))
+        texts = (content.get(key, "") for key in _TEXTS)
         if version != _FORMAT or not all(isinstance(text, str) for text in texts):
             raise self._damaged(what)
         items, recipients = content.get("items", {}), content.get("recipients", {})
@@ -123,6 +144,21 @@ class Trust:
             content.get("commit", ""),
             tuple((place, tuple(recipients[place])) for place in sorted(recipients)),
         )
+
+    @property
+    def pending(self) -> str | None:
+        """The digest of the pin after a change of recipients that has begun and not ended."""
+        return self._content.get("pending") or None
+
+    def set_pending(self, digest: str | None) -> None:
+        """Note that recipients are about to be changed, or with None that all is done."""
+
+        def change(content: dict[str, Any]) -> None:
+            content.pop("pending", None)
+            if digest is not None:
+                content["pending"] = digest
+
+        self._update(change)
 
     @property
     def last_slot(self) -> str | None:
@@ -168,7 +204,7 @@ class Trust:
 
         def change(content: dict[str, Any]) -> None:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
-                for key in ("vault", "commit", "last_slot", "recipients", "items"):
+                for key in ("vault", "commit", "last_slot", "recipients", "items", "pending"):
                     content.pop(key, None)
             content["backend"] = pin.backend
             if pin.vault:
@@ -263,7 +299,8 @@ def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
             )
         return
     local = trust.pin
-    if local is not None and local.digest != actual.digest:
+    # A change of our own that was interrupted is as good as the state before it.
+    if local is not None and actual.digest not in (local.digest, trust.pending):
         changes = "; ".join(difference(local, actual)[:4])
         raise PinError(f"the vault's recipients have changed: {changes}", hint=_ACCEPT)
 

@@ -63,6 +63,10 @@ class Unlocker:
         self._place = place
         self._tries = 0
 
+    def asked(self) -> bool:
+        """Tell whether a person was asked."""
+        return self._tries > 0
+
     def named(self) -> bool:
         """Tell whether a person or the system has named a source, not counting the terminal."""
         return sources.explicit(self._settings, *self._opens) is not None or sources.is_provided(
@@ -173,12 +177,24 @@ class LaterPrompter:
 class Identities:
     """Where age identities come from; see `filevault.backends.IdentitySource`.
 
-    `passage` says that the store is passage's own, whose identities are read where nothing else
-    is named. `place` is what messages call those that are read: a path, or what gives them.
+    Args:
+        settings: which sources are named.
+        passage: whether the store is passage's own, whose identities are read where nothing else
+            is named.
+        held: gives those that are unlocked for a time.
+
+    `place` is what messages call those that are read: a path, or what gives them.
     """
 
-    def __init__(self, settings: Settings, *, passage: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        passage: bool,
+        held: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._settings = settings
+        self._held = held
         self._default = settings.passage_identities if passage else settings.default_identities
         self.place = self._default
 
@@ -195,10 +211,22 @@ class Identities:
         )
 
     def texts(self) -> list[IdentityText]:
-        """Return the texts of the identities from the first source that is there.
+        """Return the texts of the identities that are held, and from the first source there is.
 
         Raises LockedError if there is none, or it cannot be read.
         """
+        from filevault.backends.identities import IdentityText
+
+        held = self._held()
+        if held is None:
+            return self._named()
+        unlocked = [IdentityText(held, "the key cache")]
+        try:
+            return unlocked + self._named()
+        except LockedError:
+            return unlocked
+
+    def _named(self) -> list[IdentityText]:
         from filevault.backends.identities import IdentityText
 
         settings = self._settings

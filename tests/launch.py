@@ -1,8 +1,9 @@
 """The same program with another clock, sleep and KDF cost: for whole-process tests only.
 
 Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
-`clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself)
-and `kdf` ("cheap", the default, or "standard").
+`clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself),
+`kdf` ("cheap", the default, or "standard") and `places` (where keys are held: "kernel", "agent",
+or both with a blank between; nowhere by default).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if __name__ == "__main__":
 from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy
 from filevault.cli import main
 from filevault.cli.context import Runtime
+from filevault.hardening import harden
+from filevault.times import boottime
 
 CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
 
@@ -35,10 +38,14 @@ def runtime(orders: dict[str, str]) -> Runtime:
 
     return Runtime(
         clock=clock,
+        boottime=lambda: clock() - time.time() + boottime(),
+        places=tuple(orders.get("places", "").split()),
+        program=("/usr/bin/env", f"LAUNCH={json.dumps(orders)}", sys.executable, __file__),
         sleep=lambda seconds: time.sleep(min(seconds, 0.01)),
         kdf=STANDARD if orders.get("kdf") == "standard" else CHEAP,
     )
 
 
 if __name__ == "__main__":
+    harden()
     sys.exit(main(sys.argv[1:], runtime(json.loads(os.environ.pop("LAUNCH", "{}")))))

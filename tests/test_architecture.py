@@ -201,7 +201,7 @@ def test_only_the_composition_root_opens_a_backend() -> None:
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Name) and node.id == "open_backend"
     }
-    assert callers == {"filevault/cli/context.py"}
+    assert callers == {"filevault/cli/opening.py"}
 
 
 def test_backends_are_imported_by_their_installed_name() -> None:

@@ -24,6 +24,10 @@ COMMANDS = {
     "export": "print credentials",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
+    "unlock": "open the vault for some hours",
+    "lock": "forget what opens it",
+    "status": "show what is open, and until when",
+    "agent": "hold keys where the kernel does not",
     "recipients": "show and change who can open the vault, accept a changed one",
     "git": "run git in the vault's own repository",
 }

@@ -7,24 +7,25 @@ no variable or switch for it.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
+from filevault.backends import SUFFIXES
 from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
 from filevault.files import Folder
+from filevault.keycache import KeyCache, VaultKeys, open_cache
 from filevault.printable import printable
+from filevault.times import boottime
 from filevault.trust import Pin, Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
-from filevault.vault.choice import VaultChoice, choose, must_exist
-from filevault.vault.names import encode_name
+from filevault.vault.choice import VaultChoice, choose, must_exist, open_state
+from filevault.vault.identity import pin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.awsconfig import AwsConfig
     from filevault.backends import Backend, FileBackend, RecipientsBackend
@@ -37,12 +38,17 @@ if TYPE_CHECKING:
 class Runtime(Value):
     """What the outside world provides.
 
-    `clock` gives Unix seconds, `sleep` takes seconds, `kdf` says what a passphrase may cost.
+    `clock` gives Unix seconds, `boottime` those since the machine was started, `sleep` takes
+    seconds, `kdf` says what a passphrase may cost, `places` where keys are held, `program` how
+    this program is started once more.
     """
 
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    boottime: Callable[[], float] = boottime
     kdf: KdfPolicy = STANDARD
+    places: tuple[str, ...] = ("kernel", "agent")
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "filevault")
 
 
 class Context:
@@ -57,6 +63,10 @@ class Context:
         self._vault: Vault | None = None
         self._made: FileBackend | None = None
         self._opened: Backend | None = None
+        self._asked: Callable[[], bool] = lambda: False
+        self._key_cache: KeyCache | None = None
+        self._keys: VaultKeys | None = None
+        self._fresh = False
         self._warned: set[str] = set()
 
     # What is said, and where: results on stdout, everything else on stderr.
@@ -161,7 +171,7 @@ class Context:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
         store = Folder.open(choice.store)
-        state, writable = self._state()
+        state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
         trust = Trust(state)
         backend = self._backend(choice, store, trust)
         shared = choice.backend != "file"
@@ -179,11 +189,37 @@ class Context:
             notice=self.notice,
             guard=(lambda: self._guard(trust, writable=writable)) if shared else lambda: None,
             commit=lambda paths, subject: self._commit(store, paths, subject),
+            held=self.keys,
         )
         self._opened = backend
         if pinning:
             self._check_identity(choice, trust)
         return vault
+
+    @property
+    def key_cache(self) -> KeyCache:
+        """Where keys are held."""
+        if self._key_cache is None:
+            runtime = self.runtime
+            self._key_cache = open_cache(runtime.places, self.settings.get, runtime.boottime)
+        return self._key_cache
+
+    @property
+    def keys(self) -> VaultKeys:
+        """What is held for the vault."""
+        if self._keys is None:
+            self._keys = VaultKeys(
+                self.key_cache,
+                self.choice.state_id,
+                seconds=lambda: self.settings.config.cache_ttl,
+                asked=lambda: self._asked(),  # noqa: PLW0108 - as it is then
+                fresh=self._fresh,
+            )
+        return self._keys
+
+    def use_fresh_keys(self) -> None:
+        """Open the vault in this run, whatever is held for it; call it before anything else."""
+        self._fresh = True
 
     def pin(self) -> Pin:
         """Return the identity that the vault has now. Raises what reading it raises."""
@@ -200,14 +236,19 @@ class Context:
         if not check_pin(trust, seen, given=given, strict=strict):
             return
         try:
-            pin = self.pin()
-            trust.set_pin(pin)
-        except (StorageError, LockedError):
-            return
+            self._remember_identity(trust)
+        except FilevaultError as error:
+            # Reading needs neither; before anything is written both are tried again.
+            self.notice(f"the vault's identity is not remembered: {error.message}")
+
+    def _remember_identity(self, trust: Trust) -> None:
+        """Take the identity that the vault has for the right one, and say so."""
+        pin = self.pin()
+        trust.set_pin(pin)
         for place, recipients in pin.recipients:
             names = ", ".join(printable(each) for each in recipients)
             self.say(f"recipients of {printable(place)}, trusted from now on: {names}")
-        self.notice(f"the vault at {printable(choice.root)} is known here from now on")
+        self.notice(f"the vault at {printable(self.choice.root)} is known here from now on")
 
     def _guard(self, trust: Trust, *, writable: bool) -> None:
         """Let nothing be encrypted to recipients that this machine does not know."""
@@ -218,7 +259,22 @@ class Context:
                 "state directory cannot be written",
                 hint="give the pin that filevault recipients list shows: FILEVAULT_PIN",
             )
+        # Under the lock, what was read before may be out of date.
+        cast("RecipientsBackend", self._opened).forget()
+        trust.reload()
         check_recipients(trust, self.pin(), given=given)
+        if trust.pin is None and given is None:
+            self._remember_identity(trust)
+
+    def pinned(self, trust: Trust) -> tuple[str, ...]:
+        """Return the root's recipients that are pinned, none where nothing is."""
+        pin = trust.pin
+        given = self.settings.pin
+        if given is not None:
+            actual = self.pin()
+            pin = actual if actual.digest == given else None
+        place = pin.root_place(self.choice.prefix) if pin is not None else None
+        return dict(pin.recipients)[place] if pin is not None and place is not None else ()
 
     def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
         """Commit what was written, where the store has a repository of its own."""
@@ -243,15 +299,6 @@ class Context:
         """Commit paths below the store, as each write of the vault does."""
         self._commit(self.vault.folder, paths, subject)
 
-    @contextlib.contextmanager
-    def store_folder(self, parts: Sequence[str]) -> Iterator[Folder]:
-        """Open a folder below the store, creating what is missing of it."""
-        with contextlib.ExitStack() as opened:
-            folder = self.vault.folder
-            for part in parts:
-                folder = opened.enter_context(folder.make_child(part))
-            yield folder
-
     def shared_backend(self, store: Folder) -> RecipientsBackend:
         """Return the backend of a `pass` or `age` store that is about to be made."""
         return cast("RecipientsBackend", self._backend(self.choice, store, Trust(None)))
@@ -259,83 +306,16 @@ class Context:
     def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
         if self._made is not None:
             return self._made
-        from filevault.unlock import Identities, LaterPrompter, Unlocker
+        from filevault.cli.opening import open_chosen
 
-        settings = self.settings
-        prompter = LaterPrompter(lambda: self.prompter)
-        if choice.backend == "file":
-            return open_backend(
-                choice.backend,
-                store,
-                Unlocker(settings, prompter, lambda: choice.root),
-                self.kdf_policy,
-                last_slot=trust.last_slot,
-                only_slot=settings.options.slot,
-            )
-        if choice.backend == "pass":
-            named = (lambda: choice.root, ("passphrase",), "gpg key of yours")
-            unlocker = Unlocker(settings, prompter, *named)
-            return open_gpg(
-                store,
-                choice.prefix,
-                environment=settings.program_environment(),
-                folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
-                passphrase=unlocker if unlocker.named() else None,
-                terminal=self.prompter.present,
-            )
-        identities = Identities(settings, passage=choice.passage)
-        sought = (lambda: identities.place, ("passphrase",), "age identity of yours")
-        return open_age(
-            store,
-            choice.prefix,
-            environment=settings.program_environment(),
-            folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-            identities=identities,
-            passphrase=Unlocker(settings, prompter, *sought),
-            passage=choice.passage,
-            person=prompter,
-            warn=self.warn,
-        )
+        backend, self._asked = open_chosen(self, choice, store, trust)
+        return backend
 
     @property
     def kdf_policy(self) -> KdfPolicy:
         """What a passphrase may cost, with `--allow-weak-kdf` applied."""
         policy = self.runtime.kdf
         return policy.without_floor() if self.settings.options.allow_weak_kdf else policy
-
-    def _state(self) -> tuple[Folder | None, bool]:
-        """Open the vault's state directory; tell whether it can be written."""
-        path = f"{self.settings.state_home}/{self.choice.state_id}"
-        shown = printable(path)
-        try:
-            folder = Folder.make(path)
-        except (StorageError, FileNotFoundError) as error:
-            self.notice(f"no session is kept and nothing is remembered: {error}")
-            return None, False
-        if os.fstat(folder.fd).st_uid != os.geteuid():
-            folder.close()
-            self.notice(f"no session is kept: {shown} belongs to another user")
-            return None, False
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
-            self.notice(f"no session is kept and nothing is remembered: {shown} is read-only")
-            return folder, False
-        return folder, self._is_private(self.settings.state_home) and self._is_private(path)
-
-    def _is_private(self, path: str) -> bool:
-        """See to it that nobody else can write a state directory; tell whether that is so."""
-        try:
-            with Folder.open(path) as folder:
-                info = os.fstat(folder.fd)
-                if not info.st_mode & 0o022:
-                    return True
-                if info.st_uid == os.geteuid():
-                    os.fchmod(folder.fd, 0o700)
-                    self.notice(f"others could write {printable(path)}; its mode is 0700 now")
-                    return True
-        except (OSError, StorageError):
-            pass
-        self.notice(f"no session is kept: others can write {printable(path)}")
-        return False
 
     def sessions(self) -> SessionCache | None:
         """Return the session cache of the vault, None where nothing can be kept."""
@@ -373,15 +353,6 @@ class Context:
         """Raise NobodyToAskError with a hint of its own if nobody can answer."""
         if not self.prompter.present:
             raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
-
-
-def pin_of(kind: str, backend: Backend) -> Pin:
-    """Return the identity of a vault: its ids, or all recipients that govern it."""
-    if kind == "file":
-        file = cast("FileBackend", backend)
-        return Pin(kind, file.vault_id, file.commit)
-    shared = cast("RecipientsBackend", backend)
-    return Pin(kind, recipients=tuple((each.place, each.recipients) for each in shared.governing()))
 
 
 def _no_key() -> bytes:

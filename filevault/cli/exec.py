@@ -13,6 +13,7 @@ from filevault import errors
 from filevault.cli import handout
 from filevault.cli.arguments import add_session_options, split_command
 from filevault.environment import child_environment
+from filevault.hardening import restore
 from filevault.printable import printable
 from filevault.sources import close_descriptors
 
@@ -72,13 +73,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return 0
     command = args.command or [_shell(context)]
     environ = context.settings.environ
-    path = _find(command[0], environ.get("PATH", _DEFAULT_PATH))
+    path = find_program(command[0], environ.get("PATH"))
     given = handout.hand_out(args, context, made)
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     sys.stdout.flush()
     sys.stderr.flush()
-    return _replace(path, command, child)
+    return replace(path, command, child)
 
 
 def _shell(context: Context) -> str:
@@ -91,7 +92,7 @@ def _shell(context: Context) -> str:
     return context.settings.get("SHELL") or "/bin/sh"
 
 
-def _find(command: str, path: str) -> str:
+def find_program(command: str, path: str | None) -> str:
     """Look a command up as execvp(3) does, before anybody is asked for anything.
 
     Raises NotExecutableError or CommandNotFoundError.
@@ -102,7 +103,8 @@ def _find(command: str, path: str) -> str:
     if "/" in command:
         candidates = [command]
     else:
-        candidates = [os.path.join(folder or ".", command) for folder in path.split(os.pathsep)]
+        folders = (_DEFAULT_PATH if path is None else path).split(os.pathsep)
+        candidates = [os.path.join(folder or ".", command) for folder in folders]
     refused = None
     for candidate in candidates:
         try:
@@ -117,10 +119,15 @@ def _find(command: str, path: str) -> str:
     raise errors.CommandNotFoundError(f"there is no command {shown!r}")
 
 
-def _replace(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+def replace(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program, which gets back what was set for us alone.
+
+    Raises CommandNotFoundError or NotExecutableError.
+    """
     # Python ignores these two, and a command would inherit that (signal(7)).
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
+    restore()
     shown = printable(command[0], 200)
     try:
         _execute(path, command, environment)

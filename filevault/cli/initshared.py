@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import recipients_text
+from filevault.backends import own_recipients
 from filevault.cli.init import (
     NewVault,
     check_strength,
@@ -18,6 +18,7 @@ from filevault.cli.init import (
 )
 from filevault.errors import NotCommittedError, UsageError
 from filevault.files import Folder
+from filevault.git import subjects
 from filevault.locks import writers_lock
 from filevault.printable import printable, shell_word
 from filevault.unlock import Identities, new_passphrase
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from filevault.backends import RecipientsBackend
-    from filevault.backends.age import AgeBackend
     from filevault.cli.context import Context
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
@@ -139,7 +139,7 @@ def _make(args: argparse.Namespace, context: Context) -> NewVault:
                 undo.callback(_write_identity(identity))
             try:
                 move_memory_aside(context)
-                written = _write_recipients(store, choice.backend, resolved)
+                written = _write_recipients(store, backend, resolved)
             except BaseException:
                 if store.is_file(file):
                     undo.pop_all()
@@ -147,8 +147,9 @@ def _make(args: argparse.Namespace, context: Context) -> NewVault:
             undo.pop_all()
             context.reconsider()
             uncommitted = None
+            subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
             try:
-                context.commit_in(choice.store, written, f"Set recipients to {', '.join(names)}.")
+                context.commit_in(choice.store, written, subject)
             except NotCommittedError as error:
                 uncommitted = error  # the vault is made: the rest is done, too
     path = identity.path if identity is not None else None
@@ -169,17 +170,19 @@ def _made_store(path: str) -> Iterator[Folder]:
             raise
 
 
-def _write_recipients(store: Folder, backend: str, names: Sequence[str]) -> list[str]:
+def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence[str]) -> list[str]:
     """Write a new recipients file; return the names of what was written, for the commit."""
-    file = marker_name(backend)
-    store.refuse_other(file)
-    store.write(file, recipients_text(backend, names))
-    return [file]
+    files = backend.recipients_files(names)
+    for name in files:
+        store.refuse_other(name)
+    for name, data in files.items():
+        store.write(name, data)
+    return list(files)
 
 
 def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
     """Return whom the identities that are named open files of; may ask for a passphrase."""
-    own = cast("AgeBackend", backend).own_recipients()
+    own = own_recipients(backend)
     try:
         return backend.resolve(own)
     except UsageError as error:

@@ -80,10 +80,16 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     print(f"pin: {pin.digest} ({state})")
     if pin.vault:
         _print_slots(vault)
+    _print_recipients(pin)
+    if known == pin and vault.trust.pending is not None:
+        context.say("items may still be encrypted to former recipients: repeat the last change")
+    return 0
+
+
+def _print_recipients(pin: Pin) -> None:
     for place, recipients in pin.recipients:
         for recipient in recipients:
             print(f"recipient: {printable(recipient)} ({printable(place)})")
-    return 0
 
 
 def _print_slots(vault: Vault) -> None:
@@ -102,14 +108,22 @@ def _print_slots(vault: Vault) -> None:
 def _accept_item(vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    vault.accept(name)
-    print(f"Accepted the key of profile {printable(name)} as it is now.")
+    _tell_accepted(name, *vault.accept(name))
+
+
+def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
+    account = ""
+    if now is not None and now != before:
+        known = f", {printable(before)} before" if before is not None else ""
+        account = f" (AWS account {printable(now)}{known})"
+    print(f"Accepted the key of profile {printable(name)} as it is now{account}.")
 
 
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
+        _print_recipients(pin)
         print(f"Accepted {what}.")
     elif known == pin:
         print(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
@@ -120,16 +134,18 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     else:
         print(f"was: {printable(known.vault or known.backend)} (pin {known.digest})")
         print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
+        _print_recipients(pin)
         print("Accepted the vault that is there now.")
     vault.trust.set_pin(pin)
+    if vault.trust.pending not in (None, pin.digest):
+        vault.trust.set_pending(None)
     refused: FilevaultError | None = None
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
         ours = not vault.shared or vault.seen(name) or context.aws_config.profile(name)
         try:
             if ours and vault.needs_acceptance(name):
-                vault.accept(name)
-                print(f"Accepted the key of profile {printable(name)} as it is now.")
+                _tell_accepted(name, *vault.accept(name))
         except FilevaultError as error:
             print(f"Not accepted: {error.message}.")
             refused = refused or error

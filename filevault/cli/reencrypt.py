@@ -1,104 +1,72 @@
-"""Changing the recipients of a `pass` or `age` vault: the file, then every item it governs.
-
-Each item is replaced atomically, and only if its recipients differ; a run that was interrupted
-is finished by giving the command again.
-"""
+"""`filevault recipients add` and `remove`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader, recipients_text
-from filevault.errors import FilevaultError, PartlyDoneError, UsageError
+from filevault.errors import NotCommittedError, PartlyDoneError
+from filevault.git import subjects
 from filevault.printable import printable
 from filevault.vault.choice import marker_name
+from filevault.vault.recipients import Change, Recipients
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.vault import Vault
 
 
 def change(args: argparse.Namespace, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if an item resists."""
-    vault = context.vault
-    backend = cast("RecipientsBackend", vault.backend)
-    given = backend.resolve(args.names)
+    vault, choice = context.vault, context.choice
+    failed: list[str] = []
+    uncommitted: list[NotCommittedError] = []
+
+    def resisted(name: str, reason: str) -> None:
+        context.warn(f"{printable(name)}: {reason}")
+        failed.append(name)
+
+    def commit(paths: Sequence[str], subject: str) -> None:
+        try:
+            context.commit(paths, subject)
+        except NotCommittedError as error:
+            uncommitted.append(error)  # what is written is written: the rest is done, too
+
     with vault.writing():
-        governing = backend.governs("root")  # any name without a folder
-        if governing.place.startswith("env:"):
-            raise UsageError(
-                f"{governing.place[4:]} decides who the recipients are",
-                hint="unset it, or change it there",
-            )
-        wanted = _wanted(args.action, governing.recipients, given)
-        place = _place(context, governing.place)
-        folder, _, file = place.rpartition("/")
-        with context.store_folder(folder.split("/") if folder else ()) as opened:
-            opened.write(file, recipients_text(context.choice.backend, wanted))
-        backend.forget()
-        vault.trust.set_pin(context.pin())
-        vault.reseal_session_key()
-        failed = _reencrypt(vault, backend, context)
-        verb = "Add" if args.action == "add" else "Remove"
-        context.commit(
-            [place, *(vault.path(name) for name in vault.names())],
-            f"{verb} recipients and reencrypt.",
+        recipients = Recipients(vault, choice.backend, choice.prefix, marker_name(choice.backend))
+        adding = args.action == "add"
+        wanted = recipients.adding(args.names) if adding else recipients.removing(args.names)
+        if not wanted.wanted and vault.trust.pending is None:
+            print("They are recipients already.")
+            return 0
+        files = recipients.write(wanted)
+        if wanted.former:
+            former = printable(wanted.former)
+            context.say(f"{former} governs other entries, too, and stays; {files[-1]} is made")
+        kind = subjects.KINDS[choice.backend]
+        names, folder = _told(wanted), "/".join(choice.prefix)
+        if files:
+            commit(files, subjects.recipients_set(kind, names, folder))
+        paths = recipients.reencrypt(
+            wanted, lambda name: print(f"Reencrypted {printable(name)}."), resisted
         )
+        if paths:
+            commit(paths, subjects.reencrypted(kind, names, folder))
+    print(f"pin: {wanted.after.digest}")
+    if not adding:
+        context.warn("who was removed still has what they could read: rotate the keys of the vault")
     if failed:
         raise PartlyDoneError(
-            f"{len(failed)} of {len(vault.names())} items are still as they were: "
-            + ", ".join(printable(name) for name in failed[:5]),
+            f"{len(failed)} of {len(vault.files())} items are still as they were: "
+            + ", ".join(printable(name) for name in failed[:5])
+            + (f"; besides, {uncommitted[0].message}" if uncommitted else ""),
             hint="give the command again when what hinders it is out of the way",
         )
-    if args.action == "remove":
-        context.warn("who was removed still has what they could read: rotate the keys of the vault")
+    if uncommitted:
+        raise uncommitted[0]
     return 0
 
 
-def _wanted(action: str, present: Sequence[str], given: Sequence[str]) -> list[str]:
-    if action == "add":
-        return sorted({*present, *given})
-    missing = [each for each in given if each not in present]
-    if missing:
-        raise UsageError(f"{printable(missing[0])} is no recipient of this vault")
-    left = sorted(set(present) - set(given))
-    if not left:
-        raise UsageError("the last recipient cannot be removed: nobody could open the vault")
-    return left
-
-
-def _place(context: Context, governing: str) -> str:
-    """Return which file to write: one above our folder governs other entries, too."""
-    choice = context.choice
-    file = marker_name(choice.backend)
-    own = "/".join((*choice.prefix, file))
-    if governing.rpartition("/")[2] != file:  # none governs: the own identities did so far
-        context.say(f"{printable(own)} is made")
-        return own
-    inside = not choice.prefix or governing.startswith("/".join(choice.prefix) + "/")
-    if not inside:
-        context.say(f"{printable(governing)} governs other entries, too: {printable(own)} is made")
-        return own
-    return governing
-
-
-def _reencrypt(vault: Vault, backend: RecipientsBackend, context: Context) -> list[str]:
-    failed = []
-    for name in vault.names():
-        data = vault.data(name)
-        try:
-            if not backend.differs(name, data):
-                continue
-            text = backend.decrypt("credentials", name, data)
-            header = ItemHeader("credentials", name, 0, "")
-            vault.rewrite(name, backend.encrypt(header, text))
-        except FilevaultError as error:
-            context.warn(f"{printable(name)}: {error.message}")
-            failed.append(name)
-        else:
-            print(f"Reencrypted {printable(name)}.")
-    return failed
+def _told(wanted: Change) -> list[str]:
+    return sorted({each for _, recipients in wanted.wanted for each in recipients})

@@ -9,6 +9,8 @@ from filevault.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+KINDS = {"pass": "GPG id", "age": "age recipients"}
+"""What the recipients of a kind of store are called."""
 CURRENT_CONTENTS = "Add current contents of password store."
 
 

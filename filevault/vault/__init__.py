@@ -8,7 +8,7 @@ in a shared store another account's key, put in its place is noticed.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from filevault.backends import ItemHeader
 from filevault.credentials import account_of
@@ -30,10 +30,11 @@ from filevault.vault.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import Backend
+    from filevault.backends import Backend, RecipientsBackend
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
+    from filevault.vault.held import HeldSessionKey
     from filevault.vault.items import LongTermItem
 
 _KIND = "credentials"
@@ -58,6 +59,7 @@ class Vault:
         notice: hears what matters to a person only; `warn` if left out.
         guard: called under the lock before each write; raises PinError if there must be none.
         commit: called with paths relative to the store and a subject after each write.
+        held: what has the session key without asking, as long as it is unlocked.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Vault:
         notice: Callable[[str], None] | None = None,
         guard: Callable[[], None] = lambda: None,
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
+        held: HeldSessionKey | None = None,
     ) -> None:
         self.folder = store
         self.backend = backend
@@ -85,12 +88,14 @@ class Vault:
         self.trust = trust
         self._store = Store(store, backend.suffix, prefix, literal=shared)
         self._session_key: bytes | None = None
+        self._has_opened = False
         self._strict = strict
         self._clock = clock
         self._warn = warn
         self._notice = notice or warn
         self._guard = guard
         self._commit = commit
+        self._held = held
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
@@ -140,27 +145,29 @@ class Vault:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
 
-    def data(self, name: str) -> bytes:
-        """Return an item's file as it is. Raises ItemNotFoundError, DamagedError, StorageError."""
-        return self._store.read(name)
-
     def text(self, name: str) -> bytes:
         """Return an item's plaintext, after the checks for swaps and rollbacks.
 
         Raises ItemNotFoundError, LockedError, IntegrityError, NewerFormatError, StorageError.
         """
+        return self._open(name)[1]
+
+    def _open(self, name: str) -> tuple[bytes, bytes]:
+        """Return an item's file and what is in it."""
         data = self._store.read(name)
         plaintext = self.backend.decrypt(_KIND, name, data)
+        self._has_opened = True
         if not self.shared:
             self._check_rollback(name, data)
-        return plaintext
+        return data, plaintext
 
     def item(self, name: str) -> LongTermItem:
         """Return an item's content. Raises as `text` does, and PinError for another account."""
         from filevault.vault.items import parse
 
         what = f"item {printable(name)!r}"
-        item = parse(self.text(name), what)
+        data, plaintext = self._open(name)
+        item = parse(plaintext, what)
         if item.path_name is not None and item.path_name != self.path_name(name):
             message = f"{what} says inside that it is {printable(item.path_name)!r}"
             if not self.shared or self._strict:
@@ -168,7 +175,7 @@ class Vault:
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
         if self.shared:
-            self._check_account(name, item)
+            self._check_account(name, item, sha256_hex(data))
         return item
 
     def access_key(self, name: str) -> AccessKey:
@@ -218,12 +225,26 @@ class Vault:
         )
         self._commit([path], subject)
 
-    def rewrite(self, name: str, data: bytes) -> None:
-        """Replace an item's file by other bytes of the same content; call inside `writing`."""
-        self._store.write(name, data)
+    def files(self) -> list[str]:
+        """Return the names of all item files: of keys, of seeds, and of other tools' sessions."""
+        return self._store.names()
+
+    def reencrypt(self, name: str) -> bool:
+        """Encrypt an item anew if its recipients differ; call inside `writing`.
+
+        Returns whether they did. Raises as `text` does.
+        """
+        backend = cast("RecipientsBackend", self.backend)
+        data = self._store.read(name)
+        if not backend.differs(name, data):
+            return False
+        text = backend.decrypt(_KIND, name, data)
+        new = backend.encrypt(ItemHeader(_KIND, name, 0, ""), text)
+        self._store.write(name, new)
         seen = self.trust.seen(self.path_name(name))
-        if seen is not None:
-            self._remember(self.path_name(name), seen._replace(sha256=sha256_hex(data)))
+        if seen is not None and seen.sha256 == sha256_hex(data):
+            self._remember(self.path_name(name), seen._replace(sha256=sha256_hex(new)))
+        return True
 
     def _account(self, text: bytes) -> str | None:
         if not self.shared:
@@ -270,10 +291,11 @@ class Vault:
         """Tell whether this machine has stored, opened or accepted an item before."""
         return self.trust.seen(self.path_name(name)) is not None
 
-    def accept(self, name: str) -> None:
+    def accept(self, name: str) -> tuple[str | None, str | None]:
         """Take an item as it is now for the right one, whatever was seen before.
 
-        It is opened first: what is remembered of it must be authentic. Raises as `text` does.
+        It is opened first: what is remembered of it must be authentic. Returns in a shared store
+        the AWS account that was known, None for none, and the one it is now. Raises as `text`.
         """
         data = self._store.read(name)
         digest = sha256_hex(data)
@@ -283,11 +305,13 @@ class Vault:
             if header is not None:
                 seen = Seen(header.generation, digest, header.created, header.created_from)
                 self.trust.set_seen(self.path_name(name), seen)
-            return
+            return None, None
         from filevault.vault.items import parse
 
-        item = parse(plaintext, f"item {printable(name)!r}")
-        self.trust.set_seen(self.path_name(name), _seen_of(item, digest))
+        before = self.trust.seen(self.path_name(name))
+        now = _seen_of(parse(plaintext, f"item {printable(name)!r}"), digest)
+        self.trust.set_seen(self.path_name(name), now)
+        return before.account if before is not None else None, now.account
 
     def needs_acceptance(self, name: str) -> bool:
         """Tell whether an item is not the one that this machine saw last, or was never seen.
@@ -314,7 +338,12 @@ class Vault:
             raise StorageError("there is no state directory to keep sessions in")
         if self._session_key is None:
             self._session_key = load_session_key(
-                self.state, self.state_id, self.backend, self._clock
+                self.state,
+                self.state_id,
+                self.backend,
+                self._clock,
+                self._held,
+                replace=self._has_opened,
             )
         return self._session_key
 
@@ -342,7 +371,7 @@ class Vault:
             Seen(header.generation, digest, header.created, header.created_from),
         )
 
-    def _check_account(self, name: str, item: LongTermItem) -> None:
+    def _check_account(self, name: str, item: LongTermItem, digest: str) -> None:
         """Whoever can write a shared store can put a key of their own account in."""
         seen = self.trust.seen(self.path_name(name))
         account = account_of(item.key.access_key_id)
@@ -352,7 +381,7 @@ class Vault:
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
                 hint=f"if that is meant, filevault recipients accept {printable(name)}",
             )
-        self._remember(self.path_name(name), _seen_of(item, sha256_hex(self._store.read(name))))
+        self._remember(self.path_name(name), _seen_of(item, digest))
 
     def _remember(self, path_name: str, seen: Seen) -> None:
         # The item is stored; that this could not be noted down must not look like a failure.

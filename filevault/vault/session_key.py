@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
 from filevault.backends.keys import new_session_key
-from filevault.errors import IntegrityError, LockedError, NewerFormatError
+from filevault.digest import sha256_hex
+from filevault.errors import (
+    BackendError,
+    IntegrityError,
+    LockedError,
+    NewerFormatError,
+    NotARecipientError,
+    NoVaultError,
+    StorageError,
+)
 from filevault.times import format_time
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.backends import Backend
     from filevault.files import Folder
+    from filevault.vault.held import HeldSessionKey
 
 _KIND = "session-key"
 _WORD = "filevault-session-key-1"
@@ -29,35 +39,49 @@ _LOCK = ".lock"
 
 
 def load_session_key(
-    state: Folder, state_id: str, backend: Backend, clock: Callable[[], float]
+    state: Folder,
+    state_id: str,
+    backend: Backend,
+    clock: Callable[[], float],
+    held: HeldSessionKey | None = None,
+    *,
+    replace: bool = False,
 ) -> bytes:
     """Return the 32 bytes of the session key, making a new one where there is none.
 
+    One that is held is taken before anybody is asked for a passphrase.
     One that the vault as it is now cannot open is renamed aside and replaced: sessions are
-    temporary. Being locked out never replaces it.
+    temporary. Being locked out never replaces it; `replace` says that an item was opened in this
+    run, so that a session key for others alone is of no use any more.
 
     Raises:
         LockedError: if the vault cannot be opened.
         NewerFormatError: if a newer filevault wrote it.
-        StorageError: if a new one cannot be stored.
+        StorageError: if there is none, and a new one cannot be made or stored.
     """
     name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend)
+    key = _read(state, name, state_id, backend, held, replace=replace)
     if key is not None:
         return key
     from filevault.locks import locked
 
     with locked(state, _LOCK):
-        key = _read(state, name, state_id, backend)  # another process may have made it
+        # Another process may have made it.
+        key = _read(state, name, state_id, backend, held, replace=replace)
         if key is not None:
             return key
         key = new_session_key()
         now = clock()
         header = ItemHeader(_KIND, state_id, int(now), format_time(now))
-        sealed = backend.encrypt(header, _line(state_id, key))
+        try:
+            sealed = backend.encrypt(header, _line(state_id, key))
+        except (BackendError, NotARecipientError, NoVaultError) as error:
+            raise StorageError(f"no session can be kept: {error.message}") from error
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
+        if held is not None:
+            held.opened(sha256_hex(sealed), key)
     return key
 
 
@@ -68,9 +92,11 @@ def reseal_session_key(
     key: bytes | None,
     clock: Callable[[], float],
 ) -> None:
-    """Write the session key anew; one that cannot be opened here is left as it is.
+    """Write the session key anew, for recipients that have changed.
 
-    Args as `load_session_key`; `key` is what the caller has of it already.
+    Args as `load_session_key`; `key` is what the caller has of it already. One that cannot be
+    opened here is left as it is; one that can be encrypted to nobody here is deleted. Raises
+    StorageError.
     """
     from filevault.locks import locked
 
@@ -78,25 +104,49 @@ def reseal_session_key(
     with locked(state, _LOCK):
         try:
             key = key or _read(state, name, state_id, backend)
-        except LockedError:
+        except (LockedError, StorageError):
             return
         if key is not None and state.is_file(name):
             now = clock()
             header = ItemHeader(_KIND, state_id, int(now), format_time(now))
-            state.write(name, backend.encrypt(header, _line(state_id, key)))
+            try:
+                sealed = backend.encrypt(header, _line(state_id, key))
+            except (BackendError, LockedError):
+                state.remove(name)
+            else:
+                state.write(name, sealed)
 
 
-def _read(state: Folder, name: str, state_id: str, backend: Backend) -> bytes | None:
+def _read(
+    state: Folder,
+    name: str,
+    state_id: str,
+    backend: Backend,
+    held: HeldSessionKey | None = None,
+    *,
+    replace: bool = False,
+) -> bytes | None:
     try:
         data = state.read(name, _LIMIT)
     except FileNotFoundError:
         return None
+    mark = sha256_hex(data)
+    key = None if held is None else held.session_key(mark)
+    if key is not None:
+        return key
     try:
-        return _parse(backend.decrypt(_KIND, state_id, data), state_id)
+        key = _parse(backend.decrypt(_KIND, state_id, data), state_id)
     except NewerFormatError:
         raise
     except IntegrityError:
         return None
+    except NotARecipientError as error:
+        if replace:
+            return None
+        raise StorageError(f"no session can be kept: {error.message}") from error
+    if key is not None and held is not None:
+        held.opened(mark, key)
+    return key
 
 
 def _line(state_id: str, key: bytes) -> bytes:

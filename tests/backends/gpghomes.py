@@ -110,6 +110,7 @@ class Scene:
         self.store = store
         self.keys = keys
         self.environment = home.environment
+        self.notes: list[str] = []
         self._folders: list[Folder] = []
 
     def write_ids(self, *names: str, folder: str = "") -> None:
@@ -124,6 +125,7 @@ class Scene:
         *,
         passphrase: SecretSource | None = None,
         terminal: bool = False,
+        trusted: Sequence[str] = (),
         timeout: float = 60,
         **variables: str,
     ) -> GpgBackend:
@@ -136,6 +138,8 @@ class Scene:
             folders_of=lambda name: name.split("/")[:-1],
             passphrase=passphrase,
             terminal=terminal,
+            trusted=lambda: trusted,
+            warn=self.notes.append,
             timeout=timeout,
         )
 

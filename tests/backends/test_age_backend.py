@@ -18,6 +18,7 @@ from filevault.errors import (
     FilevaultError,
     IntegrityError,
     LockedError,
+    NotARecipientError,
     NoVaultError,
     ProgramError,
     TamperedError,
@@ -245,13 +246,16 @@ def test_session_key_without_an_own_recipient_is_not_written(tmp_path: Path) -> 
         open_store(store, ALICE).encrypt(SESSION_KEY, TEXT)
 
 
-def test_session_key_goes_to_all_where_a_plugin_does_not_tell(
+def test_session_key_goes_to_whom_is_pinned_where_a_plugin_does_not_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plugin_on_path(tmp_path, monkeypatch)
+    runs = plugin_on_path(tmp_path, monkeypatch)
     store = make_store(tmp_path / "store", BOB_TO, PLUGIN_RECIPIENT)
-    data = open_store(store, PLUGIN_IDENTITY).encrypt(SESSION_KEY, TEXT)
-    assert stanzas(data) == ["X25519", "toy"]
+    with pytest.raises(NotARecipientError):
+        open_store(store, PLUGIN_IDENTITY).encrypt(SESSION_KEY, TEXT)
+    assert not runs.exists()  # nobody has accepted that recipient
+    pinned = open_store(store, PLUGIN_IDENTITY, trusted=lambda: (PLUGIN_RECIPIENT,))
+    assert stanzas(pinned.encrypt(SESSION_KEY, TEXT)) == ["toy"]
 
 
 # Whether an item must be encrypted anew

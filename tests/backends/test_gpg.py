@@ -11,6 +11,7 @@ from filevault.backends import ItemHeader, RecipientsFile
 from filevault.errors import (
     BackendError,
     LockedError,
+    NotARecipientError,
     NoVaultError,
     ProgramError,
     StorageError,
@@ -116,9 +117,9 @@ def test_store_without_recipients_says_what_makes_them(scene: Scene) -> None:
 def test_notices_tell_what_pass_would_read_otherwise(scene: Scene) -> None:
     (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\r\n{scene.keys['bob']}")
     backend = scene.backend()
-    assert backend.notices() == ()
+    assert scene.notes == []
     assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
-    assert [notice.split(": ")[-1] for notice in backend.notices()] == [
+    assert [notice.split(": ")[-1] for notice in scene.notes] == [
         "pass ignores its last line",
         "'.gpg-id' has CRLF line ends, which pass cannot read",
     ]
@@ -244,12 +245,16 @@ def test_session_key_is_locked_where_no_secret_key_is_here(scene: Scene) -> None
         scene.backend().encrypt(header("0" * 32, "session-key"), TEXT)
 
 
-def test_session_key_goes_to_all_where_the_agent_cannot_tell(scene: Scene) -> None:
+def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: Scene) -> None:
     scene.write_ids("alice", "bob")
     scene.home.kill_agent()
-    backend = scene.backend(PASSWORD_STORE_GPG_OPTS="--agent-program /bin/false")
+    options = "--agent-program /bin/false"
+    backend = scene.backend(PASSWORD_STORE_GPG_OPTS=options)
+    with pytest.raises(NotARecipientError):
+        backend.encrypt(header("0" * 32, "session-key"), TEXT)
+    backend = scene.backend(trusted=(scene.keys["alice"],), PASSWORD_STORE_GPG_OPTS=options)
     data = backend.encrypt(header("0" * 32, "session-key"), TEXT)
-    assert readers(scene, data) == {"alice", "bob"}
+    assert readers(scene, data) == {"alice"}
 
 
 def test_item_for_other_keys_is_locked_and_names_them(scene: Scene) -> None:

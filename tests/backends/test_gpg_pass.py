@@ -103,7 +103,7 @@ def test_pass_drops_the_last_line_without_an_end_and_we_keep_it(scene: Scene) ->
     scene.run_pass("insert", "-m", "prod", data=TEXT)
     backend = scene.backend()
     assert backend.differs("prod", (scene.store / "prod.gpg").read_bytes())
-    assert any("pass ignores its last line" in notice for notice in backend.notices())
+    assert any("pass ignores its last line" in notice for notice in scene.notes)
 
 
 def test_signatures_are_good_to_either_side(scene: Scene) -> None:

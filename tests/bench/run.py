@@ -63,6 +63,8 @@ def rows(bench: Bench, folder: Path) -> list[Row]:
     large = bench.user(folder / "large", profiles=1000, items=1000, sessions=1)
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
+    unlocked = [bench.unlocked(small), bench.unlocked(large)]
+    in_agent = bench.unlocked(small, str(folder / "agent"))
     export = [filevault, "export", "p0", "--format", "json"]
     run = [filevault, "exec", "p0", "--", "/bin/true"]
     derive = (
@@ -75,6 +77,9 @@ def rows(bench: Bench, folder: Path) -> list[Row]:
         Row("python -c pass", [sys.executable, "-c", "pass"], base),
         Row("exec, cached, key file, 30 profiles", run, small, _times(4.0)),
         Row("exec, cached, key file, 1,000 profiles and items", run, large, _times(4.0)),
+        Row("exec, cached, unlocked, 30 profiles", run, unlocked[0], _times(4.0)),
+        Row("exec, cached, unlocked, 1,000 profiles and items", run, unlocked[1], _times(4.0)),
+        Row("exec, cached, unlocked in an agent, 30 profiles", run, in_agent, _times(4.0)),
         Row("export json, cached, key file", export, small, _times(4.0)),
         Row("exec, cached, passphrase variable", run, by_passphrase, _hot_and_derivation),
         Row("  (python: Argon2id alone, imports included)", [sys.executable, "-c", derive], base),

@@ -69,6 +69,21 @@ class Bench:
         self._fill(env, items, sessions)
         return env
 
+    def unlocked(self, env: dict[str, str], agent: str | None = None) -> dict[str, str]:
+        """Unlock a home for a minute; return its environment without what opens the vault.
+
+        The key lies in the kernel's keyring, or in an agent that listens in a folder.
+        """
+        if agent is not None:
+            env = {**env, "FILEVAULT_AGENT_DIR": agent}
+            self._run(env, "agent")
+        self._run(env, "unlock", "--ttl", "10m")
+        return {name: value for name, value in env.items() if name != "FILEVAULT_KEY_FILE"}
+
+    def lock(self, env: dict[str, str]) -> None:
+        """Forget what a home holds."""
+        self._run(env, "lock")
+
     def _run(self, env: dict[str, str], *argv: str) -> None:
         subprocess.run(
             [str(BIN / "filevault"), *argv], env=env, check=True, stdout=subprocess.DEVNULL

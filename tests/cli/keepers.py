@@ -15,6 +15,8 @@ from tests.stores import GpgHome, Tools, commit_identity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from filevault.backends import Backend
+
 KINDS = ("file", "pass", "age")
 JON = "jon@example.com"
 ANN = "ann@example.com"
@@ -101,7 +103,8 @@ class Keeper:
 
     def _output(self, *argv: str) -> bytes:
         env = self.machine.environment({"LAUNCH": None})
-        return subprocess.run(argv, env=env, capture_output=True, check=True).stdout
+        done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, check=True)
+        return bytes(done.stdout)
 
     def put(self, name: str, text: bytes) -> None:
         """Put an item with any text into the vault, past filevault's commands."""
@@ -113,14 +116,13 @@ class Keeper:
             return
         clear = self.machine.home / "clear"
         clear.write_bytes(text)
-        if self.kind == "pass":
-            argv = ("gpg", "--batch", "--quiet", "--yes", "-e", "-r", JON)
-        else:
+        argv: tuple[str, ...] = ("gpg", "--batch", "--quiet", "--yes", "-e", "-r", JON)
+        if self.kind == "age":
             argv = ("age", "-e", "-R", str(self.store / ".age-recipients"))
         self.tools.run(*argv, "-o", str(path), str(clear))
         clear.unlink()
 
-    def _backend(self) -> vaults.PassphraseBackend:
+    def _backend(self) -> Backend:
         return vaults.reopen(self.root, vaults.Source(PASSPHRASE.encode()))
 
     def snapshot(self) -> dict[str, bytes]:

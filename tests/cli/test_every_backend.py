@@ -376,7 +376,10 @@ def test_a_key_of_another_account_is_refused_until_accepted(stored: Keeper) -> N
         return
     refused(result, 10, "another AWS account", "recipients accept work")
     accepted = stored.machine.ok("recipients", "accept", "work").out
-    assert accepted == "Accepted the key of profile work as it is now.\n"
+    assert accepted == (
+        "Accepted the key of profile work as it is now (AWS account 673894222897, 029608264753 "
+        "before).\n"
+    )
     assert OTHER_ACCOUNT in stored.machine.ok("export", "work", "-n").out
 
 

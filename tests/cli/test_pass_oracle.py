@@ -265,7 +265,7 @@ def test_the_whole_history_is_one_and_sound(pair: Pair) -> None:
     pair.ok("recipients", "add", ANN)
     log = pair.ok("git", "log", "--format=%s")
     assert log.out == pair.pass_("git", "log", "--format=%s").out
-    assert log.out.splitlines()[1:6] == [
+    assert log.out.splitlines()[2:7] == [
         "Remove aws/three from store.",
         "Rename aws/two to aws/three.",
         "Add given password for aws/two to store.",

@@ -68,12 +68,14 @@ def private(path: Path, data: str | bytes) -> Path:
 
 
 def from_every_source(
-    machine: Machine, secret: str, wrong: str, before: Callable[[], None] = lambda: None
+    machine: Machine, what: str, before: Callable[[], None] = lambda: None
 ) -> None:
     """Require that a passphrase opens the vault wherever it comes from, and a wrong one not.
 
-    `before` is called before each run: gpg-agent remembers what it was given once.
+    `what` is what it opens. `before` is called before each run: gpg-agent remembers what it was
+    given once.
     """
+    secret, wrong = PASSPHRASE, "not the passphrase"
     right = private(machine.home / "secrets/filevault-passphrase", secret + "\n")
     for env in (
         {"FILEVAULT_PASSPHRASE": secret},
@@ -96,7 +98,7 @@ def from_every_source(
     before()
     with Descriptor(wrong + "\n") as fd:
         refused(timed(machine, *EXPORT, "--passphrase-fd", str(fd), pass_fds=(fd,)), 5, "pass")
-    refused(timed(machine, *EXPORT, env={"FILEVAULT_PASSPHRASE": wrong}), 5, "FILEVAULT_PASSPHRASE")
+    refused(timed(machine, *EXPORT, env={"FILEVAULT_PASSPHRASE": wrong}), 5, f"opens no {what}")
     two = {"FILEVAULT_PASSPHRASE": secret, "FILEVAULT_PASSPHRASE_FILE": str(right)}
     refused(timed(machine, *EXPORT, env=two), 2, "only one")
 
@@ -138,7 +140,7 @@ def test_a_cold_agent_without_a_terminal_is_an_error_that_says_so(jon: Machine) 
 
 
 def test_a_gpg_passphrase_comes_from_every_source(jon: Machine, gpg: GpgHome) -> None:
-    from_every_source(jon, PASSPHRASE, "not the passphrase", gpg.forget_passphrases)
+    from_every_source(jon, "gpg key of yours", gpg.forget_passphrases)
     gpg.forget_passphrases()
     with Descriptor(PASSPHRASE + "\n") as fd:
         options = ("--force", "--passphrase-fd", str(fd))
@@ -218,7 +220,7 @@ def test_a_protected_identity_file(tmp_path: Path, identity: Path, *, armor: boo
     refused(shown, 5, "no terminal to ask for the passphrase", "--passphrase-fd")
     refused(timed(machine, "exec", "work", "--", "true"), 125)
     assert timed(machine, "add", "two", *PLAIN, stdin=LINES).status == 0
-    from_every_source(machine, PASSPHRASE, "not the passphrase")
+    from_every_source(machine, "age identity of yours")
     answers = [Answer("assphrase for", "a typo"), Answer("assphrase for", PASSPHRASE)]
     result = machine.on_terminal(*EXPORT, answers=answers)
     assert KEY_ID in result.out

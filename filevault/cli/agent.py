@@ -1,0 +1,128 @@
+"""`filevault agent`: the key cache where the kernel's keyring is refused, or of one job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from filevault import programs
+from filevault.cli.arguments import split_command
+from filevault.cli.exec import find_program, replace
+from filevault.errors import BackendError, StorageError, UsageError
+from filevault.keycache import JOB, folders, temporary_folder
+from filevault.keycache.client import AgentClient
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.keycache.agent import Agent
+
+DESCRIPTION = """Hold keys in the memory of a process, as ssh-agent does.
+
+It is needed only where the kernel's keyring is refused, as in most containers; unlock starts it
+there by itself. With a command, an agent for that command alone is started, which dies with it."""
+
+_START = 10.0  # seconds; a busy machine takes its time to start an interpreter
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--foreground", action="store_true", help="serve in this process, for service managers"
+    )
+    parser.add_argument(
+        "--parent",
+        type=int,
+        metavar="PID",
+        help="with --foreground: end when this process, which started it, ends",
+    )
+    parser.usage = "filevault agent [OPTIONS] [-- CMD [ARGS...]]"
+
+
+def split(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split our own words from the command's."""
+    return split_command(parser, argv)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Start an agent, be one, or start one for a command."""
+    if args.command and (args.foreground or args.parent is not None):
+        raise UsageError("an agent in the foreground runs no command")
+    if args.parent is not None and not args.foreground:
+        raise UsageError("--parent goes with --foreground")
+    if args.foreground:
+        return _serve(context, args.parent)
+    if args.command:
+        return _for_command(args.command, context)
+    if AgentClient(folders(context.settings.get)).running():
+        print("An agent is running already.")
+    else:
+        start(context)
+        print("The agent is running.")
+    return 0
+
+
+def start(context: Context) -> None:
+    """Start an agent that outlives this process; returns when it answers.
+
+    Raises BackendError if none can be started.
+    """
+    _start(context, context.settings.program_environment(), ())
+
+
+def _start(context: Context, environment: dict[str, str], options: Sequence[str]) -> None:
+    programs.start(
+        [*context.runtime.program, "agent", "--foreground", *options],
+        environment,
+        origin="the agent",
+        timeout=_START,
+    )
+
+
+def _for_command(command: Sequence[str], context: Context) -> int:
+    """Let the command take our place, with an agent of its own as our child."""
+    import tempfile
+
+    settings = context.settings
+    environment = settings.whole_environment()
+    path = find_program(command[0], environment.get("PATH"))
+    folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary_folder(settings.get))
+    place = {JOB: folder}
+    _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return replace(path, command, {**environment, **place})
+
+
+def _serve(context: Context, parent: int | None) -> int:
+    from filevault.keycache.agent import run as serve
+
+    agent = _listen(context)
+
+    def ready() -> None:
+        print("The agent is running.", flush=True)
+
+    serve(agent, ready, parent=parent)
+    return 0
+
+
+def _listen(context: Context) -> Agent:
+    from filevault.keycache.agent import listen
+
+    refused: StorageError | None = None
+    for folder in folders(context.settings.get):
+        if not os.path.isdir(os.path.dirname(folder)):
+            continue
+        try:
+            agent = listen(folder, context.runtime.boottime)
+        except StorageError as error:
+            refused = refused or error
+            continue
+        if agent is None:
+            raise BackendError(f"an agent is running already in {printable(folder)!r}")
+        return agent
+    raise refused or StorageError("there is no folder for the agent's socket")

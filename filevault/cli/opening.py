@@ -1,0 +1,77 @@
+"""Opening the backend of the chosen vault: which sources of secrets each kind has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.backends import open_age, open_backend, open_gpg
+from filevault.keycache import IDENTITIES
+from filevault.unlock import Identities, LaterPrompter, Unlocker
+from filevault.vault.names import encode_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends import Backend
+    from filevault.cli.context import Context
+    from filevault.files import Folder
+    from filevault.trust import Trust
+    from filevault.vault.choice import VaultChoice
+
+
+def open_chosen(
+    context: Context, choice: VaultChoice, store: Folder, trust: Trust
+) -> tuple[Backend, Callable[[], bool]]:
+    """Return a vault's backend, and what tells whether a person was asked to open it.
+
+    Nobody is asked for anything yet. Raises what the openers of `filevault.backends` raise.
+    """
+    settings = context.settings
+    prompter = LaterPrompter(lambda: context.prompter)
+    if choice.backend == "file":
+        unlocker = Unlocker(settings, prompter, lambda: choice.root)
+        backend: Backend = open_backend(
+            choice.backend,
+            store,
+            unlocker,
+            context.kdf_policy,
+            last_slot=trust.last_slot,
+            only_slot=settings.options.slot,
+            held=context.keys.vault_key,
+        )
+        return backend, unlocker.asked
+    environment = settings.program_environment()
+    if choice.backend == "pass":
+        place = (lambda: choice.root, ("passphrase",), "gpg key of yours")
+        unlocker = Unlocker(settings, prompter, *place)
+        named = unlocker.named()
+        backend = open_gpg(
+            store,
+            choice.prefix,
+            environment=environment,
+            folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
+            passphrase=unlocker if named else None,
+            terminal=context.prompter.present,
+            trusted=lambda: context.pinned(trust),
+            warn=context.warn,
+        )
+        # gpg-agent asks by itself, and does not say whether it did.
+        return backend, lambda: context.prompter.present and not named
+    identities = Identities(
+        settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES)
+    )
+    place = (lambda: identities.place, ("passphrase",), "age identity of yours")
+    unlocker = Unlocker(settings, prompter, *place)
+    backend = open_age(
+        store,
+        choice.prefix,
+        environment=environment,
+        folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
+        identities=identities,
+        passphrase=unlocker,
+        passage=choice.passage,
+        person=prompter,
+        trusted=lambda: context.pinned(trust),
+        warn=context.warn,
+    )
+    return backend, unlocker.asked

@@ -1,0 +1,236 @@
+"""The key cache: what opens a vault's sessions, held in memory for a time and never on a disk.
+
+The Linux kernel's keyring is the first place, an agent of ours the second, where the kernel
+refuses. A place that fails is as good as an empty one for whoever looks for a key; only
+`lock` insists on an answer.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from filevault.keycache.place import Place
+
+SESSION = "session"
+"""The session key: opens cached sessions, never a long-term key."""
+VAULT = "vault"
+"""What opens the vault itself: held only if asked for."""
+KINDS = (SESSION, VAULT)
+SOCKET = "agent.sock"
+JOB = "FILEVAULT_AGENT_DIR"
+"""The variable that leads a job to the agent of its own."""
+IDENTITIES = "a6e1"
+"""The mark of age identities: they belong to a person, and open whatever they open."""
+LIMIT = 2048
+"""The longest key in bytes: in base64 it still fits into the agent's line."""
+
+
+class Held(Value):
+    """A key in the cache.
+
+    `mark` says what the key belongs to, in hex digits: a key with another mark than the one
+    asked for is none. `deadline` is in milliseconds of CLOCK_BOOTTIME, which nobody can set back
+    and which goes on while the machine sleeps.
+    """
+
+    key: bytes
+    mark: str
+    deadline: int
+
+    def __repr__(self) -> str:
+        return f"Held(deadline={self.deadline!r}, ...)"
+
+
+class Status(Value):
+    """One key that is held: its kind, where, and for how many seconds more."""
+
+    kind: str
+    place: str
+    seconds: float
+
+
+class KeyCache:
+    """The places, in the order in which they are asked.
+
+    Args:
+        places: where keys can be held; taken one by one, as far as they are needed.
+        boottime: as `filevault.times.boottime`.
+    """
+
+    def __init__(self, places: Iterable[Place], boottime: Callable[[], float]) -> None:
+        self._places = places
+        self._boottime = boottime
+
+    def get(self, state_id: str, kind: str, mark: str) -> bytes | None:
+        """Return a vault's key of a kind if it is held for that mark and still valid."""
+        for place in self._places:
+            held = place.get(state_id, kind)
+            if held is not None and held.mark == mark and self._left(held.deadline) > 0:
+                return held.key
+        return None
+
+    def put(self, state_id: str, kind: str, key: bytes, mark: str, seconds: int) -> str | None:
+        """Hold a key for some seconds from now on, replacing one that is held.
+
+        Returns the name of the place that took it, None if none did or the key is too long.
+        """
+        if not 0 < len(key) <= LIMIT or seconds <= 0:
+            return None
+        held = Held(key, mark, int((self._boottime() + seconds) * 1000))
+        for place in self._places:
+            if place.put(state_id, kind, held, seconds):
+                return place.name
+        return None
+
+    def lock(self, state_id: str | None = None) -> int:
+        """Forget the keys of a vault, or all; return how many there were.
+
+        Raises BackendError, after every place was asked, for one that may not have forgotten.
+        """
+        from filevault.errors import BackendError
+
+        count = 0
+        failed: BackendError | None = None
+        for place in self._places:
+            try:
+                count += place.lock(state_id)
+            except BackendError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        return count
+
+    def status(self, state_id: str) -> list[Status]:
+        """Return what is held for a vault."""
+        found = []
+        for kind in KINDS:
+            for place in self._places:
+                deadline = place.status(state_id, kind)
+                if deadline is not None and self._left(deadline) > 0:
+                    found.append(Status(kind, place.name, self._left(deadline)))
+        return found
+
+    def _left(self, deadline: int) -> float:
+        return deadline / 1000 - self._boottime()
+
+
+class VaultKeys:
+    """The keys of one vault; see `filevault.vault.held.HeldSessionKey`.
+
+    Args:
+        cache: where they are held.
+        state_id: which vault it is.
+        seconds: tells for how long the session key is held after an unlocking; 0 for not at all.
+        asked: tells whether a person was asked for what opened the vault. What opens by itself
+            does not need to be held.
+        fresh: open the vault, whatever is held.
+    """
+
+    def __init__(
+        self,
+        cache: KeyCache,
+        state_id: str,
+        *,
+        seconds: Callable[[], int],
+        asked: Callable[[], bool],
+        fresh: bool,
+    ) -> None:
+        self._cache = cache
+        self._state_id = state_id
+        self._seconds = seconds
+        self._asked = asked
+        self._fresh = fresh
+        self._opened: tuple[str, bytes] | None = None
+
+    def session_key(self, mark: str) -> bytes | None:
+        """Return the session key of the file with this digest, if it is held."""
+        key = None if self._fresh else self._cache.get(self._state_id, SESSION, mark)
+        return key if key is not None and len(key) == 32 else None
+
+    def opened(self, mark: str, key: bytes) -> None:
+        """Hold the session key from now on if a person was asked for what opened it."""
+        self._opened = (mark, key)
+        if not self._fresh and self._asked():
+            self._cache.put(self._state_id, SESSION, key, mark, self._seconds())
+
+    def vault_key(self, mark: str) -> bytes | None:
+        """Return what opens the vault itself, if it is held."""
+        return None if self._fresh else self._cache.get(self._state_id, VAULT, mark)
+
+    def hold_session_key(self, seconds: int) -> str | None:
+        """Hold the session key that was opened in this run; return where, None if nowhere."""
+        if self._opened is None:
+            return None
+        mark, key = self._opened
+        return self._cache.put(self._state_id, SESSION, key, mark, seconds)
+
+    def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> str | None:
+        """Hold what opens the vault itself; return where, None if nowhere."""
+        return self._cache.put(self._state_id, VAULT, key, mark, seconds)
+
+
+class _Places:
+    """The kernel's keyring and the agents, each imported when its turn comes."""
+
+    def __init__(self, names: Sequence[str], folders: Sequence[str]) -> None:
+        self._names = names
+        self._folders = folders
+
+    def __iter__(self) -> Iterator[Place]:
+        if "kernel" in self._names:
+            from filevault.keycache.kernel import KernelKeyring
+
+            yield KernelKeyring()
+        if "agent" in self._names and any(
+            os.path.lexists(f"{folder}/{SOCKET}") for folder in self._folders
+        ):
+            from filevault.keycache.client import AgentClient
+
+            yield AgentClient(self._folders)
+
+
+def open_cache(
+    names: Sequence[str], get: Callable[[str], str | None], clock: Callable[[], float]
+) -> KeyCache:
+    """Return the cache of this user; that of a job with an agent of its own is this one alone.
+
+    Args:
+        names: the places, `kernel` and `agent`.
+        get: gives a variable of the environment, or None.
+        clock: as `filevault.times.boottime`.
+    """
+    return KeyCache(
+        _Places(names if agent_of_job(get) is None else ("agent",), folders(get)), clock
+    )
+
+
+def agent_of_job(get: Callable[[str], str | None]) -> str | None:
+    """Return the folder of the agent of this job, None without one; `get` as in `open_cache`."""
+    value = get(JOB)
+    return value if value and value.startswith("/") else None
+
+
+def folders(get: Callable[[str], str | None]) -> list[str]:
+    """Return the folders in which an agent of this user may listen, likeliest first.
+
+    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both.
+    """
+    job = agent_of_job(get)
+    if job is not None:
+        return [job]
+    uid = os.geteuid()
+    runtime = [get("XDG_RUNTIME_DIR") or "", f"/run/user/{uid}"]
+    found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
+    return [*dict.fromkeys(found), f"{temporary_folder(get)}/filevault-{uid}"]
+
+
+def temporary_folder(get: Callable[[str], str | None]) -> str:
+    """Return `$TMPDIR`, else `/tmp`."""
+    value = get("TMPDIR")
+    return value.rstrip("/") if value and value.startswith("/") else "/tmp"  # noqa: S108

@@ -1,0 +1,369 @@
+"""The agent: a process that holds keys in its memory where the kernel refuses to.
+
+It answers one request per connection, logs nothing, and forgets everything on SIGUSR1, at its
+end, and each key at its deadline. Who connects may be hostile only in so far as the same user
+is: the socket lies in a folder that nobody else can open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from filevault.errors import DamagedError
+from filevault.files import Folder, storage_error
+from filevault.keycache import SOCKET
+from filevault.keycache.protocol import (
+    LINE,
+    Answer,
+    Request,
+    answer_line,
+    open_folder,
+    parse_request,
+    peer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LOCK = "agent.lock"
+_LIMIT = 2.0  # seconds for one request
+_CONNECTIONS = 200
+_KEYS = 64
+_QUEUE = 1024
+_LOOK = 10.0  # seconds between two looks whether the socket is still ours
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_MCL_CURRENT_AND_FUTURE = 3  # sys/mman.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class _Connection:
+    __slots__ = ("line", "since", "socket")
+
+    def __init__(self, connection: socket.socket, since: float) -> None:
+        self.socket = connection
+        self.since = since
+        self.line = bytearray()
+
+
+class _Key:
+    __slots__ = ("deadline", "key", "mark")
+
+    def __init__(self, request: Request) -> None:
+        self.key = bytearray(request.key)
+        self.mark = request.mark
+        self.deadline = request.deadline
+
+    def wipe(self) -> None:
+        self.key[:] = bytes(len(self.key))
+
+
+class Keys:
+    """What is held.
+
+    Args:
+        boottime: as `filevault.times.boottime`.
+    """
+
+    def __init__(self, boottime: Callable[[], float]) -> None:
+        self._boottime = boottime
+        self._keys: dict[tuple[str, str], _Key] = {}
+
+    def answer(self, request: Request) -> Answer:
+        """Do what a request asks for."""
+        self.expire()
+        if request.op == "lock":
+            return Answer(ok=True, count=self.lock(request.state or None))
+        name = (request.state, request.kind)
+        if request.op == "put":
+            return Answer(ok=self._put(name, request))
+        found = self._keys.get(name)
+        if found is None:
+            return Answer(ok=False)
+        if request.op == "status":
+            return Answer(ok=True, deadline=found.deadline)
+        return Answer(ok=True, key=bytes(found.key), mark=found.mark, deadline=found.deadline)
+
+    def _put(self, name: tuple[str, str], request: Request) -> bool:
+        if name not in self._keys and len(self._keys) >= _KEYS:
+            return False
+        self._forget(name)
+        self._keys[name] = _Key(request)
+        return True
+
+    def lock(self, state: str | None = None) -> int:
+        """Forget the keys of a vault, or all; return how many there were."""
+        names = [name for name in self._keys if state in (None, name[0])]
+        for name in names:
+            self._forget(name)
+        return len(names)
+
+    def expire(self) -> float | None:
+        """Forget what is over; return the seconds until the next key is, None without any."""
+        now = self._boottime() * 1000
+        for name in [name for name, key in self._keys.items() if key.deadline <= now]:
+            self._forget(name)
+        deadlines = [key.deadline for key in self._keys.values()]
+        return (min(deadlines) - now) / 1000 if deadlines else None
+
+    def _forget(self, name: tuple[str, str]) -> None:
+        key = self._keys.pop(name, None)
+        if key is not None:
+            key.wipe()
+
+
+class Agent:
+    """A listening agent, made by `listen`.
+
+    Args:
+        folder: where its socket lies.
+        listener: that socket.
+        keys: what it holds.
+    """
+
+    def __init__(self, folder: Folder, listener: socket.socket, keys: Keys) -> None:
+        self._folder = folder
+        self._listener = listener
+        self._keys = keys
+        self._identity = _identity(folder)
+        self._connections: dict[int, _Connection] = {}
+        self._signals, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+        self._poll.register(self._signals, select.POLLIN)
+
+    def take_signals(self) -> None:
+        """From now on SIGUSR1 lets it forget everything, and what ends a process ends `serve`."""
+        for number in (signal.SIGUSR1, *_ENDING):
+            signal.signal(number, _nothing)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Answer until a signal says end, or the socket is no longer there to be asked at."""
+        looked = time.monotonic()
+        while True:
+            for fd, _event in self._poll.poll(self._pause() * 1000):
+                if fd == self._signals:
+                    self._keys.lock()  # all of these signals mean at least that
+                    if not set(os.read(fd, LINE)).isdisjoint(_ENDING):
+                        return
+                elif fd == self._listener.fileno():
+                    self._accept()
+                elif fd in self._connections:
+                    self._read(self._connections[fd])
+            self._keys.expire()
+            now = time.monotonic()
+            for connection in list(self._connections.values()):
+                if now - connection.since > _LIMIT:
+                    self._drop(connection)
+            if now - looked > _LOOK:
+                looked = now
+                if _identity(self._folder) != self._identity:
+                    return
+
+    def close(self) -> None:
+        """Forget everything and take the socket away, if it is still ours."""
+        self._keys.lock()
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        self._listener.close()
+        if _identity(self._folder) == self._identity:
+            with contextlib.suppress(OSError):
+                os.unlink(SOCKET, dir_fd=self._folder.fd)
+
+    def remove_folder(self) -> None:
+        """Delete the folder, which was made for this agent alone."""
+        with contextlib.suppress(OSError):
+            os.unlink(_LOCK, dir_fd=self._folder.fd)
+            os.rmdir(self._folder.path)
+
+    def _pause(self) -> float:
+        until = [_LOOK]
+        expiry = self._keys.expire()
+        if expiry is not None:
+            until.append(expiry)
+        if self._connections:
+            oldest = min(connection.since for connection in self._connections.values())
+            until.append(oldest + _LIMIT - time.monotonic())
+        return max(0.0, min(until)) + 0.001
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:  # of this connection, or no descriptor left
+                self._drop_oldest()
+                return
+            try:
+                _pid, uid = peer(connection)
+                connection.setblocking(False)
+            except OSError:
+                uid = -1
+            if uid != os.geteuid():
+                connection.close()
+                continue
+            if len(self._connections) >= _CONNECTIONS:
+                self._drop_oldest()
+            made = _Connection(connection, time.monotonic())
+            self._connections[connection.fileno()] = made
+            self._poll.register(connection, select.POLLIN)
+            self._read(made)  # it has said what it wants, as a rule
+
+    def _read(self, connection: _Connection) -> None:
+        try:
+            part = connection.socket.recv(LINE + 1 - len(connection.line))
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        connection.line += part
+        if connection.line.endswith(b"\n") and len(connection.line) <= LINE:
+            self._reply(connection)
+        elif part and len(connection.line) <= LINE and b"\n" not in connection.line:
+            return
+        self._drop(connection)
+
+    def _reply(self, connection: _Connection) -> None:
+        with contextlib.suppress(DamagedError, OSError):
+            # A line fits into the socket's buffer: who does not read it blocks nobody.
+            connection.socket.send(
+                answer_line(self._keys.answer(parse_request(bytes(connection.line))))
+            )
+
+    def _drop_oldest(self) -> None:
+        if self._connections:
+            self._drop(min(self._connections.values(), key=lambda each: each.since))
+
+    def _drop(self, connection: _Connection) -> None:
+        connection.line[:] = bytes(len(connection.line))
+        self._connections.pop(connection.socket.fileno(), None)
+        with contextlib.suppress(OSError, KeyError):
+            self._poll.unregister(connection.socket)
+        connection.socket.close()
+
+
+def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
+    """Open an agent's socket in a folder, which is made if it is missing.
+
+    Returns None if an agent is listening there already. What a dead one left is replaced.
+
+    Raises StorageError where the folder, or what lies in it, is not fit.
+    """
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise storage_error(error, "create", path) from error
+    folder = open_folder(path)
+    try:
+        if not _hold_lock(folder):
+            folder.close()
+            return None
+        listener = _bind(folder)
+    except OSError as error:
+        raise storage_error(error, "listen at", folder.join(SOCKET)) from error
+    return Agent(folder, listener, Keys(boottime))
+
+
+def run(agent: Agent, ready: Callable[[], None], *, parent: int | None = None) -> None:
+    """Serve until the end: this process is an agent now, and nothing else.
+
+    Args:
+        agent: a listening one.
+        ready: called when it answers, before standard input, output and error are let go.
+        parent: end when this process ends, which must be the parent, and take the folder along.
+    """
+    import gc
+
+    gc.enable()
+    try:
+        agent.take_signals()
+        if parent is not None and not _end_with(parent):
+            return
+        _stay_in_memory()
+        ready()
+        _detach()
+        agent.serve()
+    finally:
+        agent.close()
+        if parent is not None:
+            agent.remove_folder()
+
+
+def _end_with(parent: int) -> bool:
+    """Have the kernel end this process when its parent ends; tell whether that is still there."""
+    with contextlib.suppress(ImportError, OSError):
+        from filevault.libc import function
+
+        function("prctl")(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        return os.getppid() == parent
+    return False
+
+
+def _stay_in_memory() -> None:
+    """Keep this process out of the swap, where it may: the limit for locked memory is often low."""
+    with contextlib.suppress(ImportError, OSError):
+        from filevault.libc import function
+
+        function("mlockall")(_MCL_CURRENT_AND_FUTURE)
+
+
+def _detach() -> None:
+    """Let go of the standard descriptors and the working directory."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+    os.chdir("/")
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """Handle a signal by being woken from waiting."""
+
+
+def _hold_lock(folder: Folder) -> bool:
+    """Take the lock of the one agent, to be held until this process ends."""
+    import fcntl
+
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(_LOCK, flags, 0o600, dir_fd=folder.fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return False
+    return True
+
+
+def _bind(folder: Folder) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET, dir_fd=folder.fd)  # a link too: itself, not what it leads to
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(folder.join(SOCKET))
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    listener.listen(_QUEUE)
+    listener.setblocking(False)
+    return listener
+
+
+def _identity(folder: Folder) -> tuple[int, int] | None:
+    try:
+        info = os.stat(folder.join(SOCKET), follow_symlinks=False)
+    except OSError:
+        return None
+    return (info.st_dev, info.st_ino) if stat.S_ISSOCK(info.st_mode) else None

@@ -1,0 +1,182 @@
+"""The Linux kernel's keyring as a key cache, by raw system calls.
+
+Keys lie in the user keyring, which all processes of a user reach. Its trap (keyrings(7),
+"Possession"): a process in a session keyring of its own, as ssh, sudo and cron give it, does not
+possess what lies there, and a key as it is made lets only possessors read it. So a key is made
+in our process keyring, which is always possessed, gets its permissions and its time limit
+there, and is linked into the user keyring last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from filevault.errors import BackendError
+from filevault.keycache import KINDS, SESSION, Held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_NAMES = "filevault:"
+_FORMAT = b"filevault-cache-1"
+_BUFFER = 4096
+_MOST_KEYS = 1 << 20  # bytes of ids in a keyring
+
+# add_key and keyctl, by machine (the kernel's syscall tables; the last is the generic one).
+_NUMBERS = {
+    "x86_64": (248, 250),
+    "i686": (286, 288),
+    "armv7l": (309, 311),
+    "ppc64le": (269, 271),
+    "s390x": (278, 280),
+    "aarch64": (217, 219),
+    "riscv64": (217, 219),
+}
+# linux/keyctl.h
+_PROCESS_KEYRING = -2
+_USER_KEYRING = -4
+_SETPERM, _DESCRIBE, _LINK, _UNLINK, _SEARCH, _READ = 5, 6, 8, 9, 10, 11
+_SET_TIMEOUT, _INVALIDATE = 15, 21
+# The possessor may do everything; the same user may see, read and find; nobody else anything.
+_PERMISSIONS = 0x3F0B0000
+
+
+class KernelKeyring:
+    """The user keyring; see `filevault.keycache.place.Place`."""
+
+    name = "kernel keyring"
+
+    def __init__(self) -> None:
+        self._function: Callable[..., int] | None = None
+
+    def get(self, state_id: str, kind: str) -> Held | None:
+        """Return what is held, None if there is nothing or the kernel refuses."""
+        try:
+            payload = self._read(self._find(state_id, kind))
+        except OSError:
+            return None
+        return _parse(payload)
+
+    def status(self, state_id: str, kind: str) -> int | None:
+        """Return the deadline of what is held, None as `get`."""
+        held = self.get(state_id, kind)
+        return None if held is None else held.deadline
+
+    def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:
+        """Hold a key; tell whether the kernel took it."""
+        try:
+            key = self._call(
+                0, b"user", _name(state_id, kind), _payload(held), _size(held), _PROCESS_KEYRING
+            )
+            try:
+                self._keyctl(_SET_TIMEOUT, key, min(seconds, 0xFFFFFFFF))
+                self._keyctl(_SETPERM, key, _PERMISSIONS)
+                # This displaces a key of the same name.
+                self._keyctl(_LINK, key, _USER_KEYRING)
+            finally:
+                with contextlib.suppress(OSError):
+                    self._keyctl(_UNLINK, key, _PROCESS_KEYRING)
+        except OSError:
+            return False
+        return True
+
+    def lock(self, state_id: str | None) -> int:
+        """Forget the keys of a vault, or all of ours; return how many there were.
+
+        Raises BackendError for one that is there and does not go.
+        """
+        count = 0
+        for key in self._all() if state_id is None else self._of(state_id):
+            try:
+                self._keyctl(_INVALIDATE, key)
+            except OSError as error:
+                if error.errno in (errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED):
+                    continue  # it went by itself meanwhile
+                reason = (error.strerror or "unknown reason").lower()
+                raise BackendError(
+                    f"the kernel keyring does not forget a key: {reason}",
+                    hint=f"keyctl unlink {key} @u, or wait until its time is over",
+                ) from error
+            count += 1
+        return count
+
+    def _of(self, state_id: str) -> Iterator[int]:
+        for kind in KINDS:
+            with contextlib.suppress(OSError):
+                yield self._find(state_id, kind)
+
+    def _all(self) -> Iterator[int]:
+        try:
+            ids = self._read(_USER_KEYRING)
+        except OSError:
+            return
+        for at in range(0, len(ids), 4):
+            key = int.from_bytes(ids[at : at + 4], sys.byteorder, signed=True)
+            with contextlib.suppress(OSError):
+                # keyctl(2): type, user, group, permissions and description, with semicolons
+                words = self._read(key, _DESCRIBE).rstrip(b"\0").split(b";", 4)
+                if len(words) == 5 and words[0] == b"user" and words[4].startswith(_NAMES.encode()):
+                    yield key
+
+    def _find(self, state_id: str, kind: str) -> int:
+        return self._keyctl(_SEARCH, _USER_KEYRING, b"user", _name(state_id, kind))
+
+    def _read(self, key: int, operation: int = _READ) -> bytes:
+        from filevault.libc import writable
+
+        size = _BUFFER
+        while True:
+            buffer = bytearray(size)
+            length = self._keyctl(operation, key, writable(buffer), size)
+            if length <= size:
+                data = bytes(buffer[:length])
+                buffer[:] = bytes(size)
+                return data
+            if length > _MOST_KEYS:
+                raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+            size = length
+
+    def _keyctl(self, *arguments: int | bytes | object) -> int:
+        return self._call(1, *arguments)
+
+    def _call(self, which: int, *arguments: int | bytes | object) -> int:
+        machine = os.uname().machine
+        if machine == "x86_64" and sys.maxsize < 1 << 32:
+            machine = "i686"
+        numbers = _NUMBERS.get(machine)
+        if numbers is None or sys.platform != "linux":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        if self._function is None:
+            try:
+                from filevault.libc import function
+            except ImportError:  # a Python that was built without libffi
+                raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+            self._function = function("syscall")
+        return self._function(numbers[which], *arguments)
+
+
+def _name(state_id: str, kind: str) -> bytes:
+    return (_NAMES + state_id + ("" if kind == SESSION else f":{kind}")).encode()
+
+
+def _payload(held: Held) -> bytes:
+    return b"%b %d %b\n%b" % (_FORMAT, held.deadline, held.mark.encode(), held.key)
+
+
+def _size(held: Held) -> int:
+    return len(_payload(held))
+
+
+def _parse(payload: bytes) -> Held | None:
+    head, _, key = payload.partition(b"\n")
+    words = head.split(b" ")
+    if len(words) != 3 or words[0] != _FORMAT or not words[1].isdigit() or len(words[1]) > 15:
+        return None
+    try:
+        return Held(key, words[2].decode("ascii"), int(words[1])) if key else None
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,60 @@
+"""Calls into the C library that Python's own modules do not offer.
+
+`ctypes` would cost each start two milliseconds for types that nobody needs here; this takes what
+ctypes itself is made of.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_ARGUMENTS = 7
+
+
+class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "l"
+
+
+class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "P"
+
+
+class _Char(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "c"
+
+
+class _Function(_ctypes.CFuncPtr):
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+def function(name: str) -> Callable[..., int]:
+    """Return a function of the C library that takes up to seven words and returns a long.
+
+    Arguments are integers and bytes, which are passed as their address. What is returned raises
+    OSError for -1; this raises it where there is no such function.
+    """
+    # Typeshed tells neither of these two: they are how ctypes.CDLL itself finds a function.
+    private: Any = _ctypes
+    made: Any = _Function(private.dlsym(private.dlopen(None, 0), name))
+    made.argtypes = (_Pointer,) * _ARGUMENTS
+
+    def call(*arguments: int | bytes | object) -> int:
+        result: int = made(*arguments, *(0,) * (_ARGUMENTS - len(arguments)))
+        if result == -1:
+            code = private.get_errno()
+            raise OSError(code, os.strerror(code))
+        return result
+
+    return call
+
+
+def writable(buffer: bytearray) -> object:
+    """Return a buffer in the form in which a function can be given its address."""
+    array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": len(buffer)})
+    return array.from_buffer(buffer)

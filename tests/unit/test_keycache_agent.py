@@ -1,0 +1,441 @@
+"""The agent: what it holds and for how long, and what whoever attacks it gets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from filevault.errors import BackendError, StorageError
+from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
+from filevault.keycache.agent import listen
+from filevault.keycache.client import AgentClient
+from filevault.keycache.protocol import LINE
+from filevault.times import boottime
+from tests.agents import AgentProcess, short_folder
+from tests.others import NOBODY, as_user, become, fork, needs_root
+
+STATE = "ab" * 16
+OTHER = "cd" * 16
+MARK = "0123"
+KEY = bytes(range(32))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with short_folder() as made:
+        yield made / "filevault"
+
+
+@pytest.fixture
+def agent(folder: Path) -> Iterator[AgentProcess]:
+    with AgentProcess(folder) as running:
+        yield running
+
+
+def cache(*folders: Path) -> KeyCache:
+    return KeyCache([AgentClient([str(folder) for folder in folders])], boottime)
+
+
+def test_a_key_comes_back_as_it_was_put(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    assert keys.get(STATE, SESSION, MARK) is None
+    assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
+    assert keys.put(STATE, VAULT, b"v" * LIMIT, MARK, 60) == "agent"
+    assert keys.get(STATE, SESSION, MARK) == KEY
+    assert keys.get(STATE, VAULT, MARK) == b"v" * LIMIT
+    assert keys.get(OTHER, SESSION, MARK) is None
+    assert keys.get(STATE, SESSION, "4567") is None  # it belongs to something else
+    kinds = {status.kind: status.seconds for status in keys.status(STATE)}
+    assert set(kinds) == {SESSION, VAULT}
+    assert all(0 < seconds <= 60 for seconds in kinds.values())
+
+
+def test_a_key_that_is_too_long_is_not_held(agent: AgentProcess, folder: Path) -> None:
+    assert cache(folder).put(STATE, VAULT, b"v" * (LIMIT + 1), MARK, 60) is None
+
+
+def test_locking_forgets_one_vault_or_all(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    for state in (STATE, OTHER):
+        keys.put(state, SESSION, KEY, MARK, 60)
+        keys.put(state, VAULT, KEY, MARK, 60)
+    assert keys.lock(STATE) == 2
+    assert keys.status(STATE) == []
+    assert keys.get(OTHER, SESSION, MARK) == KEY
+    assert keys.lock() == 2
+    assert keys.status(OTHER) == []
+
+
+def test_a_key_is_gone_at_its_deadline_which_nothing_moves(folder: Path, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("0")
+    with AgentProcess(folder, clock):
+        keys = cache(folder)
+        keys.put(STATE, SESSION, KEY, MARK, 3600)
+        clock.write_text("3590")
+        assert keys.get(STATE, SESSION, MARK) == KEY  # being used does not make it live longer
+        clock.write_text("3601")
+        assert keys.get(STATE, SESSION, MARK) is None
+        clock.write_text("0")
+        assert keys.get(STATE, SESSION, MARK) is None  # it was forgotten, not only kept back
+
+
+def test_sigusr1_makes_it_forget_and_go_on(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    agent.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: keys.get(STATE, SESSION, MARK) is None)
+    assert agent.process.poll() is None
+    assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
+
+
+def wait_for(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_it_ends_cleanly_and_takes_its_socket_away(agent: AgentProcess, folder: Path) -> None:
+    assert agent.socket.exists()
+    assert agent.stop() == 0
+    assert not agent.socket.exists()
+    assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
+
+
+def test_folder_socket_and_lock_are_private(agent: AgentProcess, folder: Path) -> None:
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(agent.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "agent.lock").stat().st_mode) == 0o600
+
+
+def test_there_is_one_agent_in_a_folder(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    second = AgentProcess(folder)
+    assert second.said == "taken\n"
+    second.process.communicate()
+    assert keys.get(STATE, SESSION, MARK) == KEY
+
+
+def test_what_a_killed_agent_left_is_no_obstacle(folder: Path) -> None:
+    keys = cache(folder)
+    with AgentProcess(folder) as killed:
+        keys.put(STATE, SESSION, KEY, MARK, 60)
+        killed.process.kill()
+        killed.process.wait()
+        assert killed.socket.exists()
+        assert keys.get(STATE, SESSION, MARK) is None
+        assert keys.lock() == 0  # dead, it holds nothing
+    with AgentProcess(folder):
+        assert keys.get(STATE, SESSION, MARK) is None
+        assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
+
+
+def test_it_holds_no_standard_descriptor_and_no_folder(agent: AgentProcess) -> None:
+    fds = Path(f"/proc/{agent.process.pid}/fd")
+    wait_for(lambda: {os.readlink(fds / str(fd)) for fd in (0, 1, 2)} == {os.devnull})
+    assert os.readlink(f"/proc/{agent.process.pid}/cwd") == "/"
+
+
+# Attacks
+
+
+def test_other_requests_are_answered_by_hanging_up(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    line = '{"op":"%s","state":"%s","kind":"%s","key":"%s","mark":"","deadline":%s}\n'
+    for garbage in (
+        b"\n",
+        b"\x00\xff\xfe\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"[" * 4000 + b"\n",
+        b"{" * 4095 + b"\n",
+        b"x" * (LINE + 1),
+        b"x" * 1_000_000,
+        (line % ("get", STATE, "session", "", "0"))[:-2].encode() + b"\n",
+        (line % ("get", STATE + "0", "session", "", "0")).encode(),
+        (line % ("get", "../../etc/passwd", "session", "", "0")).encode(),
+        (line % ("get", STATE, "everything", "", "0")).encode(),
+        (line % ("get", "", "session", "", "0")).encode(),
+        (line % ("steal", STATE, "session", "", "0")).encode(),
+        (line % ("put", STATE, "session", "", "0")).encode(),
+        (line % ("put", STATE, "session", "not base64", "0")).encode(),
+        (line % ("put", STATE, "session", "AAAA", "-1")).encode(),
+        (line % ("put", STATE, "session", "AAAA", "1e300")).encode(),
+        (line % ("put", STATE, "session", "AAAA", "true")).encode(),
+        (line % ("get", STATE, "session", "", "0")).encode() * 2,
+        b'{"op":"lock","op":"lock"}\n',
+    ):
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(10)
+            raw.connect(str(agent.socket))
+            with contextlib.suppress(ConnectionError):
+                raw.sendall(garbage)
+            with contextlib.suppress(ConnectionError):
+                assert raw.recv(LINE) == b"", garbage
+    assert agent.process.poll() is None
+    assert keys.get(STATE, SESSION, MARK) == KEY
+
+
+def test_whoever_says_nothing_is_hung_up_on(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    slow = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+    for each in slow:
+        each.connect(str(agent.socket))
+        each.send(b"{")
+    assert keys.get(STATE, SESSION, MARK) == KEY  # nobody waits for them
+    for each in slow:
+        each.settimeout(10)
+        with contextlib.suppress(ConnectionError):
+            assert each.recv(1) == b""
+        each.close()
+
+
+def test_a_thousand_silent_clients_keep_nobody_out(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    with contextlib.ExitStack() as opened:
+        for _ in range(1000):
+            each = opened.enter_context(socket.socket(socket.AF_UNIX))
+            each.settimeout(10)
+            each.connect(str(agent.socket))
+        assert keys.get(STATE, SESSION, MARK) == KEY
+    assert agent.process.poll() is None
+
+
+def test_a_thousand_clients_at_once_are_all_answered(agent: AgentProcess, folder: Path) -> None:
+    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
+    line = b'{"op":"get","state":"%b","kind":"session","key":"","mark":"","deadline":0}\n'
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(1000)]
+        answers: list[bytes] = []
+
+        def ask(some: list[socket.socket]) -> None:
+            for each in some:
+                each.settimeout(20)
+                each.connect(str(agent.socket))
+                each.sendall(line % STATE.encode())
+            answers.extend(each.recv(LINE) for each in some)
+
+        threads = [
+            threading.Thread(target=ask, args=(clients[start : start + 50],))
+            for start in range(0, 1000, 50)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(answers) == 1000
+    assert len(set(answers)) == 1
+    assert b'"ok":1' in answers[0]
+
+
+def test_an_agent_that_hangs_costs_less_than_a_second(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    agent.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert keys.get(STATE, SESSION, MARK) is None
+        assert time.monotonic() - began < 1  # the promise; it gives up after 0.8 s
+        with pytest.raises(BackendError, match="does not answer") as error:
+            keys.lock()
+        assert str(agent.process.pid) in (error.value.hint or "")
+    finally:
+        agent.process.send_signal(signal.SIGCONT)
+    # What it was told meanwhile it does then: it was told to forget.
+    wait_for(lambda: keys.status(STATE) == [])
+
+
+def fill_queue(agent: AgentProcess, opened: contextlib.ExitStack) -> None:
+    for _ in range(10_000):
+        each = opened.enter_context(socket.socket(socket.AF_UNIX))
+        each.setblocking(False)
+        try:
+            each.connect(str(agent.socket))
+        except BlockingIOError:
+            return
+    raise AssertionError("the queue has no end")
+
+
+def test_an_agent_whose_queue_is_full_costs_less_than_a_second(
+    agent: AgentProcess, folder: Path
+) -> None:
+    agent.process.send_signal(signal.SIGSTOP)
+    try:
+        with contextlib.ExitStack() as opened:
+            fill_queue(agent, opened)
+            began = time.monotonic()
+            assert cache(folder).get(STATE, SESSION, MARK) is None
+            assert time.monotonic() - began < 1
+    finally:
+        agent.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("answer", [b"", b"x" * 10_000, b"\n", b'{"ok":1}\n', b'{"ok":2,"key":""'])
+def test_nonsense_in_the_agents_place_is_no_key(folder: Path, answer: bytes) -> None:
+    folder.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "agent.sock"))
+        server.listen()
+
+        def serve() -> None:
+            connection, _address = server.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.recv(LINE)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert cache(folder).get(STATE, SESSION, MARK) is None
+        thread.join()
+
+
+def test_a_link_in_the_sockets_place_leads_nowhere(agent: AgentProcess, folder: Path) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    real = folder / "real.sock"
+    agent.socket.rename(real)
+    agent.socket.symlink_to(real)
+    assert keys.get(STATE, SESSION, MARK) is None
+    assert keys.put(STATE, VAULT, KEY, MARK, 60) is None
+
+
+def test_a_new_agent_replaces_a_link_and_not_what_it_leads_to(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    target = folder.parent / "target"
+    target.write_text("precious")
+    (folder / "agent.sock").symlink_to(target)
+    with AgentProcess(folder) as running:
+        assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) == "agent"
+        assert stat.S_ISSOCK(running.socket.lstat().st_mode)
+    assert target.read_text() == "precious"
+
+
+def test_a_link_in_the_folders_place_is_refused_by_both(folder: Path) -> None:
+    real = folder.parent / "real"
+    with AgentProcess(real):
+        folder.symlink_to(real)
+        assert cache(real).put(STATE, SESSION, KEY, MARK, 60) == "agent"
+        assert cache(folder).get(STATE, SESSION, MARK) is None
+        with pytest.raises(StorageError, match="a link"):
+            listen(str(folder), boottime)
+
+
+def test_a_folder_that_others_can_open_is_refused_by_both(
+    agent: AgentProcess, folder: Path
+) -> None:
+    keys = cache(folder)
+    keys.put(STATE, SESSION, KEY, MARK, 60)
+    folder.chmod(0o711)
+    assert keys.get(STATE, SESSION, MARK) is None
+    with pytest.raises(StorageError, match="others can open it"):
+        listen(str(folder), boottime)
+
+
+@needs_root
+def test_a_folder_that_another_user_made_is_refused_by_both(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
+    os.chown(folder, NOBODY, NOBODY)
+    with pytest.raises(StorageError, match=f"belongs to user {NOBODY}"):
+        listen(str(folder), boottime)
+    assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
+
+
+def test_the_agent_ends_when_its_socket_is_gone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could ask it any more, nor tell it to forget."""
+    monkeypatch.setattr("filevault.keycache.agent._LOOK", 0.05)
+    made = listen(str(folder), boottime)
+    assert made is not None
+    (folder / "agent.sock").unlink()
+    made.serve()
+    made.close()
+
+
+@needs_root
+def test_another_user_can_neither_connect_nor_look_into_it(
+    agent: AgentProcess, folder: Path
+) -> None:
+    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
+    folder.parent.chmod(0o711)
+
+    def connect() -> None:
+        socket.socket(socket.AF_UNIX).connect(str(agent.socket))
+
+    assert "PermissionError" in as_user(NOBODY, connect)
+
+    def look() -> list[str]:
+        seen = []
+        for name in ("environ", "mem", "maps", "fd/0"):
+            with contextlib.suppress(PermissionError):
+                os.close(os.open(f"/proc/{agent.process.pid}/{name}", os.O_RDONLY))
+                seen.append(name)
+        return seen
+
+    assert as_user(NOBODY, look) == "[]"
+
+
+@needs_root
+def test_another_user_whom_the_folder_lets_in_is_hung_up_on(
+    agent: AgentProcess, folder: Path
+) -> None:
+    """The agent itself looks who connects, whatever the permissions have become."""
+    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
+    for path, mode in ((folder.parent, 0o711), (folder, 0o711), (agent.socket, 0o666)):
+        path.chmod(mode)
+    line = f'{{"op":"get","state":"{STATE}","kind":"session","key":"","mark":"","deadline":0}}\n'
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(10)
+            raw.connect(str(agent.socket))
+            with contextlib.suppress(ConnectionError):
+                raw.sendall(line.encode())
+                return raw.recv(LINE)
+        return b"hung up"
+
+    assert as_user(NOBODY, ask) in ("b''", "b'hung up'")
+    assert '"ok":1' in as_user(0, ask)
+
+
+@needs_root
+def test_an_agent_of_another_user_is_not_talked_to(folder: Path) -> None:
+    """The folder is ours, the socket looks like ours, and somebody else listens."""
+    folder.parent.chmod(0o711)
+    folder.mkdir()
+    os.chown(folder, NOBODY, NOBODY)
+    path = folder / "agent.sock"
+    reading, writing = os.pipe()
+    child = fork()
+    if child == 0:
+        become(NOBODY)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            os.write(writing, b"ready ")
+            connection, _address = listener.accept()
+            os.write(writing, b"heard " + connection.recv(LINE))
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb", buffering=0) as stream:
+        assert stream.read(100) == b"ready "
+        os.chown(folder, 0, 0)
+        folder.chmod(0o700)
+        os.chown(path, 0, 0)
+        assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
+        assert stream.read(100) == b"heard "  # and nothing with it
+    os.waitpid(child, 0)

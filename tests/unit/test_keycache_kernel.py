@@ -1,0 +1,213 @@
+"""The kernel's keyring as a key cache, in every session keyring that a process can be in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
+from filevault.keycache.kernel import KernelKeyring
+from filevault.libc import function
+from filevault.times import boottime
+from tests.kernelkeys import needs_kernel_keyring
+from tests.others import NOBODY, as_user, needs_root
+
+pytestmark = needs_kernel_keyring
+
+KEY = bytes(range(32))
+MARK = "0123"
+ADD_KEY, KEYCTL = 0, 1
+JOIN_SESSION_KEYRING, SEARCH, READ, SETPERM = 1, 10, 11, 5
+OWN_UID = 54_321  # nobody else's on any machine: its keyring is this file's
+
+
+def cache() -> KeyCache:
+    return KeyCache([KernelKeyring()], boottime)
+
+
+@pytest.fixture
+def state() -> Iterator[str]:
+    state = secrets.token_hex(16)
+    yield state
+    KernelKeyring().lock(state)
+
+
+def test_a_key_comes_back_as_it_was_put(state: str) -> None:
+    keys = cache()
+    assert keys.get(state, SESSION, MARK) is None
+    assert keys.put(state, SESSION, KEY, MARK, 60) == "kernel keyring"
+    assert keys.put(state, VAULT, b"v" * LIMIT, MARK, 60) == "kernel keyring"
+    assert keys.get(state, SESSION, MARK) == KEY
+    assert keys.get(state, VAULT, MARK) == b"v" * LIMIT
+    assert keys.get(state, SESSION, "4567") is None
+    assert keys.put(state, SESSION, KEY[::-1], MARK, 60) == "kernel keyring"
+    assert keys.get(state, SESSION, MARK) == KEY[::-1]
+    kinds = {status.kind: status.seconds for status in keys.status(state)}
+    assert set(kinds) == {SESSION, VAULT}
+    assert all(0 < seconds <= 60 for seconds in kinds.values())
+    assert keys.lock(state) == 2
+    assert keys.get(state, SESSION, MARK) is None
+    assert keys.status(state) == []
+
+
+def test_the_kernel_itself_drops_it_in_time(state: str) -> None:
+    keys = KeyCache([KernelKeyring()], lambda: 0.0)  # a deadline of ours that never comes
+    keys.put(state, SESSION, KEY, MARK, 1)
+    assert keys.get(state, SESSION, MARK) == KEY
+    deadline = time.monotonic() + 10
+    while keys.get(state, SESSION, MARK) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_key_past_its_deadline_is_none_even_if_the_kernel_still_has_it(state: str) -> None:
+    now = boottime()
+    KeyCache([KernelKeyring()], lambda: now).put(state, SESSION, KEY, MARK, 3600)
+    assert KeyCache([KernelKeyring()], lambda: now + 3599).get(state, SESSION, MARK) == KEY
+    assert KeyCache([KernelKeyring()], lambda: now + 3601).get(state, SESSION, MARK) is None
+
+
+def in_process(action: str, state: str, *prefix: str) -> str:
+    """Put or get the key in a process of its own; tell what came of it."""
+    script = (
+        "import sys; from filevault.keycache import *; "
+        "from filevault.keycache.kernel import KernelKeyring; "
+        "from filevault.libc import function; from filevault.times import boottime; "
+        "keys = KeyCache([KernelKeyring()], boottime); state = sys.argv[1]; "
+        f"print({action})"
+    )
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", script, state], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+PUT = "keys.put(state, SESSION, bytes(range(32)), '0123', 60)"
+GET = "keys.get(state, SESSION, '0123') == bytes(range(32))"
+LOCK = "keys.lock(state)"
+# What pam_keyinit does for ssh, sudo and cron, and `keyctl session -`.
+FRESH = "function('syscall')(NUMBER, 1, 0), "
+
+
+def numbers() -> tuple[int, int]:
+    from filevault.keycache.kernel import _NUMBERS
+
+    return _NUMBERS[os.uname().machine]
+
+
+def after_joining(action: str) -> str:
+    return f"({FRESH.replace('NUMBER', str(numbers()[KEYCTL]))}{action})[1]"
+
+
+@pytest.mark.parametrize("putting", [PUT, after_joining(PUT)], ids=["plain", "new session"])
+@pytest.mark.parametrize("getting", [GET, after_joining(GET)], ids=["plain", "new session"])
+@pytest.mark.parametrize("prefix", [(), ("setsid", "-w")], ids=["", "setsid"])
+def test_it_is_found_from_any_session_keyring(
+    state: str, putting: str, getting: str, prefix: tuple[str, ...]
+) -> None:
+    """The possession trap: who joins a new session keyring does not possess the user's."""
+    assert in_process(putting, state) == "kernel keyring"
+    assert in_process(getting, state, *prefix) == "True"
+    assert in_process(putting, state) == "kernel keyring"  # put again over what is there
+    forget = getting.replace(GET, LOCK)
+    assert in_process(forget, state, *prefix) == "1"
+    assert in_process(getting, state) == "False"
+
+
+def test_without_the_dance_the_trap_would_be_there(state: str) -> None:
+    """A key with the permissions it is made with is out of reach from a new session keyring."""
+    add, keyctl = numbers()
+    name = f"filevault:{state}".encode()
+    function("syscall")(add, b"user", name, b"payload", 7, -4)
+    read = f"function('syscall')({keyctl}, 10, -4, b'user', b'filevault:' + state.encode())"
+    script = after_joining(f"function('syscall')({keyctl}, 11, {read})")
+    with pytest.raises(AssertionError, match="Permission denied|Required key not available"):
+        in_process(script, state)
+
+
+def test_only_the_user_may_read_it(state: str) -> None:
+    cache().put(state, SESSION, KEY, MARK, 60)
+    (line,) = [line for line in Path("/proc/keys").read_text().splitlines() if state in line]
+    assert line.split()[4] == "3f0b0000"
+
+
+@needs_root
+def test_another_user_can_neither_find_nor_read_it(state: str) -> None:
+    cache().put(state, SESSION, KEY, MARK, 60)
+    _add, keyctl = numbers()
+    key = function("syscall")(keyctl, SEARCH, -4, b"user", f"filevault:{state}".encode())
+    assert as_user(NOBODY, lambda: cache().get(state, SESSION, MARK)) == "None"
+    read = as_user(NOBODY, lambda: KernelKeyring()._read(key))
+    assert "PermissionError" in read
+    forget = as_user(NOBODY, lambda: KernelKeyring()._keyctl(21, key))
+    assert "PermissionError" in forget
+    assert cache().get(state, SESSION, MARK) == KEY
+
+
+@needs_root
+def test_locking_all_forgets_every_vault_and_nothing_else() -> None:
+    def action() -> object:
+        keys = cache()
+        add, keyctl = numbers()
+        other = function("syscall")(add, b"user", b"somebody:else", b"x", 1, -4)
+        states = [secrets.token_hex(16) for _ in range(3)]
+        for each in states:
+            keys.put(each, SESSION, KEY, MARK, 60)
+            keys.put(each, VAULT, KEY, MARK, 60)
+        count = keys.lock()
+        left = [keys.get(each, SESSION, MARK) for each in states]
+        still = function("syscall")(keyctl, SEARCH, -4, b"user", b"somebody:else") == other
+        return count, left, still, keys.lock()
+
+    assert as_user(OWN_UID, action) == "(6, [None, None, None], True, 0)"
+
+
+@needs_root
+def test_a_full_quota_is_no_error() -> None:
+    """An ordinary user has 200 keys (keyrings(7)); then there is no place, and nothing breaks."""
+
+    def action() -> object:
+        add, _keyctl = numbers()
+        keyring = function("syscall")(add, b"keyring", b"full", 0, 0, -2)
+        try:
+            for number in range(100_000):
+                function("syscall")(add, b"user", b"k%d" % number, b"x" * 100, 100, keyring)
+        except OSError:
+            return cache().put("ab" * 16, SESSION, KEY, MARK, 60), cache().get(
+                "ab" * 16, SESSION, MARK
+            )
+        return "no quota"
+
+    assert as_user(OWN_UID + 1, action) == "(None, None)"
+
+
+def test_a_foreign_payload_is_no_key(state: str) -> None:
+    add, _keyctl = numbers()
+    for payload in (
+        b"x",
+        b"filevault-cache-1 x 01\nkey",
+        b"filevault-cache-1 1 01\n",
+        b"\xff" * 99,
+    ):
+        name = f"filevault:{state}".encode()
+        function("syscall")(add, b"user", name, payload, len(payload), -4)
+        assert KernelKeyring().get(state, SESSION) is None
+        KernelKeyring().lock(state)
+
+
+def test_a_machine_that_we_do_not_know_has_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock, as there is one machine only."""
+    known = os.uname()
+    other = os.uname_result((*known[:4], "vax"))
+    monkeypatch.setattr(os, "uname", lambda: other)
+    assert cache().put("ab" * 16, SESSION, KEY, MARK, 60) is None
+    assert cache().get("ab" * 16, SESSION, MARK) is None
+    assert cache().lock("ab" * 16) == 0
