@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-passphrase",
         action="store_true",
-        help="make no passphrase keyslot; with --new-key-file",
+        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
     )
     parser.add_argument(
         "--recipient",

@@ -173,6 +173,13 @@ def test_who_was_slower_overwrites_nothing(machine: Machine, tmp_path: Path, *, 
     assert not identities(machine).exists()
 
 
+def test_a_store_that_is_a_link_to_nowhere_is_named(jon: Machine) -> None:
+    store(jon).symlink_to(jon.home / "nowhere")
+    refused(jon.run("init", "--recipient", JON), 7, f"cannot create '{store(jon)}'")
+    refused(jon.run("init", "--vault", str(store(jon)), *AGE, "--no-passphrase"), 7, "create")
+    assert not identities(jon).exists()
+
+
 # What fails leaves nothing
 
 
