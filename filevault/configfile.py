@@ -29,6 +29,7 @@ class ConfigFile(Value):
     prompt: str | None = None
     cache_roles: bool | None = None
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
+    key_age_warning: int = 90 * 86400  # seconds; 0 is never
 
 
 def load(path: str) -> ConfigFile:
@@ -55,6 +56,7 @@ def load(path: str) -> ConfigFile:
         "prompt": str,
         "cache_roles": bool,
         "cache_ttl": str,
+        "key_age_warning": str,
     }
     for key, value in content.items():
         if key not in known:
@@ -62,7 +64,7 @@ def load(path: str) -> ConfigFile:
                 f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
                 hint="the keys are " + ", ".join(known),
             )
-        if key == "cache_ttl":
+        if key in ("cache_ttl", "key_age_warning"):
             content[key] = _duration(value, f"{shown!r}: {key}")
         elif type(value) is not known[key]:
             raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Overrides(Value):
     """Settings from options and environment, which beat the config; empty is not given.
 
-    `endpoint_urls` has the general one under "", that of STS under `sts`.
+    `endpoint_urls` has the general one under "", those of services under `sts` and `iam`.
     """
 
     region: str | None = None
@@ -55,14 +55,15 @@ class Profile(Value):
     """A profile with every setting decided.
 
     `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`
-    and `none`; `shadowed` are the sources that a stored key hides. `sts_endpoint_url` is
-    the effective one; `endpoint_url` is the general one.
+    and `none`; `shadowed` are the sources that a stored key hides. `sts_endpoint_url`
+    and `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one.
     """
 
     name: str
     region: str | None
     endpoint_url: str | None
     sts_endpoint_url: str | None
+    iam_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -153,7 +154,7 @@ def _decide(
             sso |= session
         elif source == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
-    endpoint_url, sts_endpoint_url = _endpoints(settings, overrides)
+    endpoint_url = _general_endpoint(settings, overrides)
     mfa_process = raw("mfa_process")
     if mfa_process is None and source_profile is not None:
         mfa_process = source_profile.mfa_process
@@ -168,7 +169,8 @@ def _decide(
         name=settings.name,
         region=overrides.region or text("region"),
         endpoint_url=endpoint_url,
-        sts_endpoint_url=sts_endpoint_url,
+        sts_endpoint_url=_endpoint(settings, overrides, "sts"),
+        iam_endpoint_url=_endpoint(settings, overrides, "iam"),
         sts_regional_endpoints=(overrides.sts_regional_endpoints or text("sts_regional_endpoints")),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(
@@ -211,18 +213,31 @@ def _switch(settings: Inheritance, key: str, override: bool | None) -> bool:
     return (settings.text(key) or "").lower() == "true" if override is None else override
 
 
-def _endpoints(settings: Inheritance, overrides: Overrides) -> tuple[str | None, str | None]:
-    """Return the general endpoint and that of STS (botocore ConfiguredEndpointProvider).
+def _ignores_endpoints(settings: Inheritance, overrides: Overrides) -> bool:
+    ignoring = overrides.ignore_configured_endpoints or None
+    return _switch(settings, "ignore_configured_endpoint_urls", ignoring)
+
+
+def _general_endpoint(settings: Inheritance, overrides: Overrides) -> str | None:
+    if _ignores_endpoints(settings, overrides):
+        return None
+    return overrides.endpoint_urls.get("") or settings.text("endpoint_url")
+
+
+def _endpoint(settings: Inheritance, overrides: Overrides, service: str) -> str | None:
+    """Return the endpoint of one service (botocore ConfiguredEndpointProvider).
 
     The service's variable, the general variable, the `[services]` section, the profile's own.
     """
-    ignoring = overrides.ignore_configured_endpoints or None
-    if _switch(settings, "ignore_configured_endpoint_urls", ignoring):
-        return None, None
+    if _ignores_endpoints(settings, overrides):
+        return None
     variables = overrides.endpoint_urls
-    general = variables.get("") or settings.text("endpoint_url")
-    own = variables.get("sts") or variables.get("") or settings.services_endpoint("sts") or general
-    return general, own
+    return (
+        variables.get(service)
+        or variables.get("")
+        or settings.services_endpoint(service)
+        or settings.text("endpoint_url")
+    )
 
 
 def _written(

@@ -13,11 +13,24 @@ from filevault import __version__
 from filevault.aws.endpoint import check_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
 
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
+# botocore's endpoint rules of IAM, `signingRegion` of each partition.
+_IAM_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-eusc": "eusc-de-east-1",
+    "aws-iso": "us-iso-east-1",
+    "aws-iso-b": "us-isob-east-1",
+    "aws-iso-e": "eu-isoe-west-1",
+    "aws-iso-f": "us-isof-south-1",
+    "aws-us-gov": "us-gov-west-1",
+}
 
 
 class Clients:
@@ -52,8 +65,8 @@ class Clients:
     ) -> Any:  # noqa: ANN401
         """Return a botocore client; nothing is sent.
 
-        `once` is for requests that carry a token code: they are repeated only where AWS cannot
-        have taken the code.
+        `once` is for requests that must not be made twice, such as those that carry a token
+        code: they are repeated only where AWS cannot have taken them.
 
         Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
         translated with the call's.
@@ -69,7 +82,7 @@ class Clients:
         self._session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
         client = self._session.create_client(
             service,
-            region_name=endpoint.region,
+            region_name=self._region(service, endpoint),
             endpoint_url=endpoint.url,
             aws_access_key_id=credentials.access_key_id,
             aws_secret_access_key=credentials.secret_access_key,
@@ -87,6 +100,52 @@ class Clients:
         if once:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
         return client
+
+    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """POST a form with botocore's proxies and CA bundle; return status and body.
+
+        Once, and no redirection is followed. Raises ConfigError for an address that would be
+        unsafe; botocore's own errors pass, to be translated with the call's.
+        """
+        from urllib.parse import urlencode
+
+        from botocore.awsrequest import AWSRequest
+        from botocore.httpsession import URLLib3Session
+        from botocore.utils import get_environ_proxies
+
+        check_url(url, allow_http=self._allow_http)
+        if self._session is None:
+            self._session = self._new_session()
+        # The stubs know less than botocore takes.
+        new_http: Any = URLLib3Session
+        http = new_http(
+            verify=self._session.get_config_variable("ca_bundle") or True,
+            proxies=get_environ_proxies(url),
+            timeout=(self._connect_timeout, self._read_timeout),
+        )
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": f"filevault/{__version__}",
+        }
+        try:
+            request = AWSRequest("POST", url, headers, urlencode(form).encode("ascii"))
+            answer = http.send(request.prepare())
+            return answer.status_code, answer.content
+        finally:
+            http.close()
+
+    def _region(self, service: str, endpoint: Endpoint) -> str:
+        """Return the region to sign for: IAM has one for all, which a URL of its own hides."""
+        if service != "iam" or endpoint.url is None:
+            return endpoint.region
+        from botocore.exceptions import UnknownRegionError
+
+        try:
+            partition = self._session.get_partition_for_region(endpoint.region)
+        except UnknownRegionError:
+            return endpoint.region
+        return _IAM_REGIONS.get(partition, endpoint.region)
 
     def _new_session(self) -> Any:  # noqa: ANN401
         import botocore.session
@@ -122,10 +181,11 @@ def _give_up_unless_untouched(
     operation: Any,  # noqa: ANN401
     **_: object,
 ) -> None:
-    """Leave a retry to botocore where no code was taken, else raise what came instead.
+    """Leave a retry to botocore where the request had no effect, else raise what came instead.
 
-    AWS takes each code once: a request that may have arrived would be refused the second time,
-    and the person would be told that the code is wrong.
+    AWS takes each token code once: a request that may have arrived would be refused the second
+    time, and the person would be told that the code is wrong. CreateAccessKey would make a second
+    key, and the first one's secret would be lost.
     """
     from botocore import exceptions
 

@@ -1,4 +1,4 @@
-"""The calls to STS that obtain credentials."""
+"""The calls to STS: those that obtain credentials, and the one that says whose they are."""
 
 from __future__ import annotations
 
@@ -83,8 +83,64 @@ def assume_role(
     return _credentials(response, "AssumeRole", subject)
 
 
+class Identity(Value):
+    """Whose credentials signed: `arn` is that of a user, a role's session, or the account."""
+
+    account: str
+    arn: str
+
+    @property
+    def user_name(self) -> str | None:
+        """The name of the IAM user, None for the account itself and for sessions of roles."""
+        kind, _, name = self.arn.rpartition(":")[2].partition("/")
+        return name.rpartition("/")[2] if kind == "user" and name else None
+
+
+def get_caller_identity(
+    clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
+) -> Identity:
+    """Ask whose credentials these are; no policy can forbid that.
+
+    Raises AwsError, NetworkError, ConfigError.
+    """
+    operation = "GetCallerIdentity"
+    response = _call(clients, endpoint, credentials, operation, {}, None, subject)
+    try:
+        return Identity(str(response["Account"]), str(response["Arn"]))
+    except (LookupError, TypeError) as error:
+        raise not_awss(operation, subject) from error
+
+
+def get_federation_token(
+    clients: Clients,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    *,
+    name: str,
+    duration: int,
+    subject: str,
+) -> Credentials:
+    """Obtain a session of a federated user that may do what the user may whose key signs.
+
+    AWS grants what both the user's policies and the session's allow, so the session's allows all.
+    `name` has 2 to 32 characters, `duration` is in seconds. Raises AwsError, NetworkError,
+    ConfigError.
+    """
+    parameters: dict[str, object] = {
+        "Name": name,
+        "DurationSeconds": duration,
+        "Policy": _ALLOW_ALL,
+    }
+    operation = "GetFederationToken"
+    response = _call(clients, endpoint, credentials, operation, parameters, None, subject)
+    return _credentials(response, operation, subject)
+
+
+_ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 _METHODS = {
     "AssumeRole": "assume_role",
+    "GetCallerIdentity": "get_caller_identity",
+    "GetFederationToken": "get_federation_token",
     "GetSessionToken": "get_session_token",
 }
 
@@ -118,7 +174,8 @@ def _call(
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401
     try:
         found = response["Credentials"]
-        arn = response.get("AssumedRoleUser", {}).get("Arn")
+        whose = response.get("AssumedRoleUser") or response.get("FederatedUser") or {}
+        arn = whose.get("Arn")
         credentials = Credentials(
             access_key_id=found["AccessKeyId"],
             secret_access_key=found["SecretAccessKey"],

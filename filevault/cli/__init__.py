@@ -22,6 +22,8 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "login": "sign in to the AWS console",
+    "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
     "unlock": "open the vault for some hours",
@@ -29,13 +31,15 @@ COMMANDS = {
     "status": "show what is open, and until when",
     "agent": "hold keys where the kernel does not",
     "recipients": "show and change who can open the vault, accept a changed one",
+    "slot": "show, add and remove the keyslots of a file vault",
+    "passphrase": "change the passphrase of a file vault",
+    "rekey": "give a file vault another master key, and seal every item anew",
     "git": "run git in the vault's own repository",
 }
 ALIASES = {"ls": "list", "rm": "remove"}
 
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
-_LONGEST = 1400  # characters of a message
 _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
 
 
@@ -77,7 +81,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         sys.stdout.flush()
         return status
     except FilevaultError as error:
-        _report(error)
+        output.report(error)
         if debug:
             _trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
@@ -101,13 +105,6 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if debug:
             _trace(error)
         return _EXEC_FAILED if failed_exec else 1
-
-
-def _report(error: FilevaultError) -> None:
-    # A name out of a file can be as long as the file.
-    print(f"filevault: error: {printable(error.message, _LONGEST)}", file=sys.stderr)
-    if error.hint:
-        print(f"filevault: hint: {printable(error.hint, _LONGEST)}", file=sys.stderr)
 
 
 def _trace(error: BaseException) -> None:

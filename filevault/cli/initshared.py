@@ -7,15 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import own_recipients
-from filevault.cli.init import (
-    NewVault,
-    check_strength,
-    exists_already,
-    generate_passphrase,
-    move_memory_aside,
-    refuse_lost,
-    show_generated,
-)
+from filevault.cli.init import NewVault, exists_already, move_memory_aside, refuse_lost
+from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
 from filevault.errors import NotCommittedError, UsageError
 from filevault.files import Folder
 from filevault.git import subjects

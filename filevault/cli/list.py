@@ -23,9 +23,11 @@ from the day it was stored, shown with a ≥."""
 
 _DAY = 86400
 _WIDTH = 25  # as AWS Vault's table
+_NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
     "assume-role": "sts.AssumeRole",
+    "get-federation-token": "sts.GetFederationToken",
 }
 
 
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 print(f"{printable(row.profile)}\t{label}")
     else:
         _print_table(rows, context.runtime.clock())
+        _warn_of_age(rows, context)
     return 0
 
 
@@ -135,6 +138,20 @@ def _age(row: _Row, now: float) -> str:
         return "-"
     days = max(0, int(now - row.created) // _DAY)
     return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
+
+
+def _warn_of_age(rows: list[_Row], context: Context) -> None:
+    limit, now = context.settings.config.key_age_warning, context.runtime.clock()
+    old = [row for row in rows if row.created is not None and now - row.created >= limit > 0]
+    if not old:
+        return
+    names = ", ".join(printable(row.profile) for row in old[:_NAMED])
+    more = f" and {len(old) - _NAMED} more" if len(old) > _NAMED else ""
+    days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
+    context.warn(
+        f"{len(old)} key{'s' if len(old) > 1 else ''} of {days} or more: {names}{more}; "
+        f"filevault rotate --all --older-than {days} replaces what is that old"
+    )
 
 
 def _print_table(rows: list[_Row], now: float) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from filevault.files import storage_error
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from filevault.errors import FilevaultError
+
+_LONGEST = 1400  # characters of a message
 
 
 class _Output(io.TextIOWrapper):
@@ -57,3 +64,11 @@ def discard() -> None:
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)
+
+
+def report(error: FilevaultError) -> None:
+    """Say on stderr what failed and, where there is something to do, what."""
+    # A name out of a file can be as long as the file.
+    print(f"filevault: error: {printable(error.message, _LONGEST)}", file=sys.stderr)
+    if error.hint:
+        print(f"filevault: hint: {printable(error.hint, _LONGEST)}", file=sys.stderr)

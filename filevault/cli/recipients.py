@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import marker, slots
+from filevault.backends import slots
+from filevault.cli.slot import described
 from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.trust import difference
+from filevault.vault.acceptance import accept, needs_acceptance
 
 if TYPE_CHECKING:
     import argparse
@@ -79,9 +81,9 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         print(f"id: {pin.vault}")
     print(f"pin: {pin.digest} ({state})")
     if pin.vault:
-        _print_slots(vault)
+        _print_slots(context, vault)
     _print_recipients(pin)
-    if known == pin and vault.trust.pending is not None:
+    if known == pin and vault.shared and vault.trust.pending is not None:
         context.say("items may still be encrypted to former recipients: repeat the last change")
     return 0
 
@@ -92,23 +94,15 @@ def _print_recipients(pin: Pin) -> None:
             print(f"recipient: {printable(recipient)} ({printable(place)})")
 
 
-def _print_slots(vault: Vault) -> None:
-    identity = marker.read(vault.folder)
+def _print_slots(context: Context, vault: Vault) -> None:
     for slot in slots.listing(vault.folder):
-        what = f"{slot.type}, made {slot.created}"
-        if slot.parameters is not None:
-            costs = slot.parameters
-            what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
-        if slot.master != identity.master:
-            what += ", of a former master key"
-        label = f", {printable(slot.label)!r}" if slot.label else ""
-        print(f"slot: {slot.id} ({what}{label})")
+        print(f"slot: {slot.id} ({described(slot, context, vault)})")
 
 
 def _accept_item(vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    _tell_accepted(name, *vault.accept(name))
+    _tell_accepted(name, *accept(vault, name))
 
 
 def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
@@ -144,8 +138,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
         ours = not vault.shared or vault.seen(name) or context.aws_config.profile(name)
         try:
-            if ours and vault.needs_acceptance(name):
-                _tell_accepted(name, *vault.accept(name))
+            if ours and needs_acceptance(vault, name):
+                _tell_accepted(name, *accept(vault, name))
         except FilevaultError as error:
             print(f"Not accepted: {error.message}.")
             refused = refused or error

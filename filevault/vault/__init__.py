@@ -141,6 +141,10 @@ class Vault:
         """Return the encoded name of an item: its path below the root without the suffix."""
         return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]
 
+    def _sealed_name(self, name: str) -> str:
+        """Return what an item is called where its name is authenticated with it."""
+        return name if self.shared else self.path_name(name)
+
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
@@ -152,13 +156,22 @@ class Vault:
         """
         return self._open(name)[1]
 
+    def read(self, name: str) -> bytes:
+        """Return an item's file. Raises ItemNotFoundError, DamagedError, StorageError."""
+        return self._store.read(name)
+
+    def decrypt(self, name: str, data: bytes) -> bytes:
+        """Return what is in an item's file, whatever was seen before. Raises as `text` does."""
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
+        self._has_opened = True
+        return plaintext
+
     def _open(self, name: str) -> tuple[bytes, bytes]:
         """Return an item's file and what is in it."""
         data = self._store.read(name)
-        plaintext = self.backend.decrypt(_KIND, name, data)
-        self._has_opened = True
+        plaintext = self.decrypt(name, data)
         if not self.shared:
-            self._check_rollback(name, data)
+            self._remember(self.path_name(name), self.judge(name, data))
         return data, plaintext
 
     def item(self, name: str) -> LongTermItem:
@@ -203,27 +216,30 @@ class Vault:
             yield
 
     def write(
-        self, name: str, text: bytes, *, created: str, created_from: str, subject: str
+        self, name: str, text: bytes, *, created: str, created_from: str, subject: str | None
     ) -> None:
-        """Store an item's plaintext and commit it; call inside `writing`.
+        """Store an item's plaintext; call inside `writing`. Commit it, if there is a `subject`.
 
         In a `file` vault the new file is opened once before it replaces the old one; the others
-        can be written without a key to read them. Raises NotCommittedError if it is stored, but
-        git refused.
+        can be written without a key to read them. Raises NotCommittedError if git refused.
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
-        header = ItemHeader(_KIND, name, generation or 0, created, created_from)
+        header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, created, created_from)
         data = self.backend.encrypt(header, text)
-        if not self.shared and self.backend.decrypt(_KIND, name, data) != text:
+        if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
-        path = self.path(name)
         self._store.write(name, data)
         self._remember(
             path_name,
             Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
         )
-        self._commit([path], subject)
+        if subject is not None:
+            self.commit([name], subject)
+
+    def commit(self, names: Sequence[str], subject: str) -> None:
+        """Commit items that were written without, or raise NotCommittedError."""
+        self._commit([self.path(name) for name in names], subject)
 
     def files(self) -> list[str]:
         """Return the names of all item files: of keys, of seeds, and of other tools' sessions."""
@@ -270,7 +286,7 @@ class Vault:
             return -1
         try:
             data = self._store.read(name)
-            self.backend.decrypt(_KIND, name, data)
+            self.backend.decrypt(_KIND, self._sealed_name(name), data)
             header = self.backend.peek(data)
         except IntegrityError:
             return -1
@@ -290,40 +306,6 @@ class Vault:
     def seen(self, name: str) -> bool:
         """Tell whether this machine has stored, opened or accepted an item before."""
         return self.trust.seen(self.path_name(name)) is not None
-
-    def accept(self, name: str) -> tuple[str | None, str | None]:
-        """Take an item as it is now for the right one, whatever was seen before.
-
-        It is opened first: what is remembered of it must be authentic. Returns in a shared store
-        the AWS account that was known, None for none, and the one it is now. Raises as `text`.
-        """
-        data = self._store.read(name)
-        digest = sha256_hex(data)
-        plaintext = self.backend.decrypt(_KIND, name, data)
-        if not self.shared:
-            header = self.backend.peek(data)
-            if header is not None:
-                seen = Seen(header.generation, digest, header.created, header.created_from)
-                self.trust.set_seen(self.path_name(name), seen)
-            return None, None
-        from filevault.vault.items import parse
-
-        before = self.trust.seen(self.path_name(name))
-        now = _seen_of(parse(plaintext, f"item {printable(name)!r}"), digest)
-        self.trust.set_seen(self.path_name(name), now)
-        return before.account if before is not None else None, now.account
-
-    def needs_acceptance(self, name: str) -> bool:
-        """Tell whether an item is not the one that this machine saw last, or was never seen.
-
-        In a `file` vault only an older one, or another of the same age, is suspicious.
-        """
-        data = self._store.read(name)
-        if self.shared:
-            seen = self.trust.seen(self.path_name(name))
-            return seen is None or seen.sha256 != sha256_hex(data)
-        header = self.backend.peek(data)
-        return header is not None and self._is_rollback(name, header, sha256_hex(data))
 
     def reseal_session_key(self) -> None:
         """Seal the session key anew, for recipients that have changed; sessions stay good."""
@@ -347,18 +329,21 @@ class Vault:
             )
         return self._session_key
 
-    def _is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
+    def is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
+        """Tell whether an item is older than the one seen last, or another of the same age."""
         seen = self.trust.seen(self.path_name(name))
         if seen is None or seen.generation is None or digest == seen.sha256:
             return False
         return header.generation <= seen.generation
 
-    def _check_rollback(self, name: str, data: bytes) -> None:
-        header = self.backend.peek(data)
-        if header is None:
-            return
+    def judge(self, name: str, data: bytes) -> Seen:
+        """Return what to remember of an item of a `file` vault that was opened.
+
+        One that is older than what was seen before is told of, or refused: RollbackError.
+        """
+        header = cast("ItemHeader", self.backend.peek(data))
         digest = sha256_hex(data)
-        if self._is_rollback(name, header, digest):
+        if self.is_rollback(name, header, digest):
             message = f"item {printable(name)!r} is older than the one this machine saw last"
             if self._strict:
                 raise RollbackError(
@@ -366,10 +351,7 @@ class Vault:
                     hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
                 )
             self._warn(f"{message}; it is used all the same")
-        self._remember(
-            self.path_name(name),
-            Seen(header.generation, digest, header.created, header.created_from),
-        )
+        return Seen(header.generation, digest, header.created, header.created_from)
 
     def _check_account(self, name: str, item: LongTermItem, digest: str) -> None:
         """Whoever can write a shared store can put a key of their own account in."""
@@ -381,7 +363,7 @@ class Vault:
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
                 hint=f"if that is meant, filevault recipients accept {printable(name)}",
             )
-        self._remember(self.path_name(name), _seen_of(item, digest))
+        self._remember(self.path_name(name), seen_of(item, digest))
 
     def _remember(self, path_name: str, seen: Seen) -> None:
         # The item is stored; that this could not be noted down must not look like a failure.
@@ -391,6 +373,7 @@ class Vault:
             self._notice(error.message)
 
 
-def _seen_of(item: LongTermItem, digest: str) -> Seen:
+def seen_of(item: LongTermItem, digest: str) -> Seen:
+    """Return what to remember of an item of a shared store."""
     account = account_of(item.key.access_key_id)
     return Seen(None, digest, item.created, item.created_from or "add", account)

@@ -31,6 +31,26 @@ _LINE_END = rb"\r?\n\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
+_STARTED, _KNOWN, *_KEYS = ROTATION_FIELDS
+
+
+class Rotation(Value):
+    """What an item says of a rotation that is under way, or of the key that came before.
+
+    `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
+    one was made, None where IAM would not say. `next` is the new key until it is proven to work,
+    `previous` the old one until it is gone.
+    """
+
+    started: str | None = None
+    known_keys: tuple[str, ...] | None = None
+    next: AccessKey | None = None
+    previous: AccessKey | None = None
+
+    def __repr__(self) -> str:
+        return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
+
+
 class LongTermItem(Value):
     """What a long-term item says. Times as in the format; None where a line is missing."""
 
@@ -249,6 +269,61 @@ def compose(
         _line_end(lines[0]) or (end if added or result else b"")
     )
     return first + b"".join(added) + b"".join(result)
+
+
+def read_rotation(text: bytes, what: str) -> Rotation:
+    """Return the rotation fields of an item that `parse` has accepted.
+
+    Raises:
+        DamagedError: for a key of which only one half is there, and for what cannot be a key.
+    """
+    fields = {pair[0]: pair[1] for pair in map(_field, _lines(text)[1:]) if pair}
+    known = fields.get(_KNOWN)
+    return Rotation(
+        fields.get(_STARTED),
+        None if known is None else tuple(known.split()),
+        _both_halves(fields, _KEYS[0], _KEYS[1], what),
+        _both_halves(fields, _KEYS[2], _KEYS[3], what),
+    )
+
+
+def _both_halves(
+    fields: dict[str, str], id_name: str, secret_name: str, what: str
+) -> AccessKey | None:
+    if id_name not in fields and secret_name not in fields:
+        return None
+    key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
+    if not re.match(_KEY_ID, key.access_key_id) or not re.match(_SECRET_KEY, key.secret_access_key):
+        raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
+    return key
+
+
+def with_rotation(text: bytes, rotation: Rotation) -> bytes:
+    """Return an item's text with other rotation fields; every other byte stays.
+
+    The text must be of the form that `compose` makes. The fields stand above the key id, so that
+    taking them out again leaves what was there before.
+    """
+    wanted: dict[str, str] = {}
+    if rotation.started is not None:
+        wanted[_STARTED] = rotation.started
+    if rotation.known_keys is not None:
+        wanted[_KNOWN] = " ".join(rotation.known_keys)
+    for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
+        if key is not None:
+            wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
+    lines = _lines(text)
+    end = _line_end(lines[0]) or b"\n"
+    result = lines[:1]
+    for line in lines[1:]:
+        pair = _field(line)
+        name = pair[0] if pair else ""
+        if name == "aws_access_key_id":
+            result += [f"{field}: {value}".encode() + end for field, value in wanted.items()]
+            wanted = {}
+        if name not in ROTATION_FIELDS:
+            result.append(line)
+    return b"".join(result)
 
 
 def _line_end(line: bytes) -> bytes:

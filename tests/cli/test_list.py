@@ -224,3 +224,33 @@ def test_a_key_grows_older(machine: Machine) -> None:
     for days, shown in ages.items():
         machine.freeze(time.time() + days * DAY)
         assert machine.ok("list").out.splitlines()[2].split() == ["jon", "jon", shown, "-"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "warned"),
+    [(None, True), ("100d", True), ("101d", False), ("0", False), ("26h", True)],
+)
+def test_keys_past_a_limit_are_warned_of(machine: Machine, limit: str | None, warned: bool) -> None:
+    made = {"AccessKeyId": KEY.split(maxsplit=1)[0], "SecretAccessKey": KEY.split()[1]}
+    created = format_time(time.time() - 100 * DAY - 60)
+    machine.with_vault()
+    for name in ("one", "two", "three", "four", "five", "six", "seven"):
+        document = json.dumps({"AccessKey": {**made, "CreateDate": created}})
+        machine.ok("add", name, "--stdin", "--no-config", stdin=document)
+    if limit is not None:
+        config = machine.home / ".config/filevault/config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'key_age_warning = "{limit}"\n', encoding="utf-8")
+    told = machine.ok("list").err
+    assert ("7 keys of " in told) == warned
+    assert ("five, four, one, seven, six and 2 more; filevault rotate" in told) == warned
+    assert machine.ok("list", "--json").err == ""
+
+
+def test_a_limit_that_is_no_duration_is_refused(machine: Machine) -> None:
+    config = machine.home / ".config/filevault/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('key_age_warning = "old"\n', encoding="utf-8")
+    refused = machine.run("list")
+    assert refused.status == 3
+    assert "key_age_warning is not a duration" in refused.err

@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
+from urllib.parse import parse_qs
 
 from filevault import cli
 from filevault.cli import add, clear, export, init, remove  # noqa: F401 - loaded once, not by each child
@@ -46,7 +47,10 @@ class Command(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A counted call; `path` is relative to the home, `target` of a rename its new name."""
+    """A counted call; `path` is relative to the home, `target` of a rename its new name.
+
+    `aws` is a request to AWS, with the action for a path.
+    """
 
     name: str
     path: str
@@ -240,6 +244,9 @@ class _Interposer:
         for name in ("open", *_BY_NAME, *_BY_TARGET, *_BY_DESCRIPTOR):
             setattr(os, name, self._wrapped(name, getattr(os, name)))
         setattr(fcntl, "flock", self._wrapped("flock", fcntl.flock))  # noqa: B010 - for mypy
+        http = sys.modules.get("botocore.httpsession")
+        if http is not None:
+            http.URLLib3Session.send = self._wrapped("aws", http.URLLib3Session.send)
         if self._fault is None:
             sys.addaudithook(self._audit)
 
@@ -308,7 +315,9 @@ class _Interposer:
         raise OSError(code, os.strerror(code))
 
     def _describe(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Call | None:
-        """Return what a call does, None if it changes no file below the home."""
+        """Return what a call does, None if it changes no file below the home, nor asks AWS."""
+        if name == "aws":
+            return Call(name, parse_qs(os.fsdecode(args[1].body))["Action"][0])
         if name == "open":
             if not args[1] & WRITING:
                 return None

@@ -7,12 +7,14 @@ import gc
 import io
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from filevault.cli import main
+from filevault.cli.context import Runtime
 from tests import launch
 
 LIMIT = 2.0
@@ -31,20 +33,23 @@ class Ended(NamedTuple):
 class Inside:
     """Runs the command line in this process, with an environment of its own.
 
-    Standard input is closed and there is no terminal, as in a job.
+    Standard input is closed and there is no terminal, as in a job. `tidy` closes what a run
+    leaves open, which must not be done where a thread of this process opens files meanwhile.
     """
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], *, tidy: bool = True) -> None:
         self.env = dict(env)
+        self._tidy = tidy
 
-    def run(self, *argv: str) -> Ended:
+    def run(self, *argv: str, runtime: Runtime | None = None, stdin: bytes | None = None) -> Ended:
         """Run one command; what it opened and exported is closed and taken back."""
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
-        with _environment(self.env), _descriptors(), _no_sync():
+        closing = _descriptors() if self._tidy else contextlib.nullcontext()
+        with _environment(self.env), closing, _no_sync(), _reading(stdin):
             start = time.perf_counter()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
-                    status = main(argv, launch.runtime({}))
+                    status = main(argv, runtime or launch.runtime({}))
                 except SystemExit as end:  # the parser's --help and usage errors
                     status = end.code if isinstance(end.code, int) else 1
             seconds = time.perf_counter() - start
@@ -68,6 +73,20 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _reading(stdin: bytes | None) -> Iterator[None]:
+    """Let the command read these bytes."""
+    if stdin is None:
+        yield
+        return
+    before = sys.stdin
+    sys.stdin = io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8")
+    try:
+        yield
+    finally:
+        sys.stdin = before
 
 
 def _nothing(fd: object) -> None:

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
-from filevault.vault.items import ROTATION_FIELDS, check_access_key, compose, parse
+from filevault.vault.items import (
+    ROTATION_FIELDS,
+    Rotation,
+    check_access_key,
+    compose,
+    parse,
+    read_rotation,
+    with_rotation,
+)
 
 CREATED = "2026-11-23T21:45:13Z"
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -167,3 +175,57 @@ def test_what_cannot_be_a_key_is_refused_without_being_shown(key: AccessKey, mes
 def test_a_serial_with_a_line_end_cannot_smuggle_in_a_field() -> None:
     with pytest.raises(UsageError, match="control characters"):
         composed(mfa_serial="x\naws_access_key_id: AKIAEVIL")
+
+
+NEXT = AccessKey("AKIANEXTNEXTNEXTNEXT", "next/" * 8)
+PREVIOUS = AccessKey("AKIAPREVPREVPREVPREV", "prev/" * 8)
+ROTATIONS = [
+    Rotation(),
+    Rotation("2026-11-24T03:00:00Z"),
+    Rotation("2026-11-24T03:00:00Z", ()),
+    Rotation("2026-11-24T03:00:00Z", ("AKIAONE", "AKIATWO"), next=NEXT),
+    Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), previous=PREVIOUS),
+    Rotation(previous=PREVIOUS),
+]
+SURROUNDINGS = [
+    (b"", b""),
+    (b"", b"\n"),
+    (b"# mine\r\n", b"\r\nnote: x\r\nlast"),
+    (b"\n\n", b"\n\notpauth://totp/x?secret=A"),
+    (b"created: 2026-11-23T21:45:13Z\n", b"\ncreated: twice\n"),
+]
+
+
+@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize(("above", "below"), SURROUNDINGS)
+def test_rotation_fields_come_and_go_and_nothing_else_moves(
+    rotation: Rotation, above: bytes, below: bytes
+) -> None:
+    text = b"A" * 40 + b"\n" + above + b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE" + below
+    marked = with_rotation(text, rotation)
+    assert read_rotation(marked, "it") == rotation
+    assert parse(marked, "it").key.access_key_id == "AKIAIOSFODNN7EXAMPLE"
+    assert with_rotation(marked, rotation) == marked
+    for other in ROTATIONS:
+        assert read_rotation(with_rotation(marked, other), "it") == other
+    assert with_rotation(marked, Rotation()) == text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"next_aws_access_key_id: AKIANEXTNEXTNEXTNEXT\n",
+        b"previous_aws_secret_access_key: " + b"prev/" * 8 + b"\n",
+        b"next_aws_access_key_id: x\nnext_aws_secret_access_key: " + b"next/" * 8 + b"\n",
+    ],
+)
+def test_half_a_key_in_the_rotation_fields_is_damage(line: bytes) -> None:
+    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n" + line
+    with pytest.raises(DamagedError, match="are no key together"):
+        read_rotation(text, "it")
+
+
+def test_no_secret_of_a_rotation_shows_in_its_text_form() -> None:
+    shown = repr(Rotation("t", (), NEXT, PREVIOUS))
+    assert NEXT.secret_access_key not in shown
+    assert PREVIOUS.secret_access_key not in shown

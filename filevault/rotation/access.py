@@ -1,0 +1,96 @@
+"""How AWS is reached for one profile: who signs which call, and whose keys are meant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.aws.iam import AccessKeys
+from filevault.aws.sts import get_caller_identity
+from filevault.credentials import Credentials
+from filevault.errors import ConfigError
+from filevault.printable import printable, shell_word
+
+if TYPE_CHECKING:
+    from filevault.aws.client import Clients
+    from filevault.aws.endpoint import Endpoint
+    from filevault.aws.sts import Identity
+    from filevault.credentials import AccessKey
+    from filevault.providers import CredentialProvider
+
+
+class Access:
+    """AWS, as the credentials of one profile reach it.
+
+    Args:
+        clients: makes clients.
+        sts: the endpoint that tells identities.
+        iam: the endpoint of IAM.
+        provider: obtains the session that the plan of the profile ends in; asked once, so that a
+            person gives one token code for the whole rotation. None for a plan without.
+        role: the ARN of the role that they are of, None for those of the user.
+        profile: the profile.
+        item: the name of the item with the key that is rotated.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        sts: Endpoint,
+        iam: Endpoint,
+        provider: CredentialProvider | None,
+        *,
+        role: str | None,
+        profile: str,
+        item: str,
+    ) -> None:
+        self._clients = clients
+        self._sts = sts
+        self._iam = iam
+        self._provider = provider
+        self._role = role
+        self._item = item
+        self._session: Credentials | None = None
+        self._identity: Identity | None = None
+        self._subject = f"profile {printable(profile)!r}"
+
+    def identity_of(self, key: AccessKey) -> Identity:
+        """Ask whose a long-term key is. Raises AwsError, NetworkError, ConfigError."""
+        credentials = Credentials(key.access_key_id, key.secret_access_key)
+        return get_caller_identity(self._clients, self._sts, credentials, subject=self._subject)
+
+    def connect(self, key: AccessKey) -> Identity:
+        """Obtain the credentials and return whose key it is; done once.
+
+        Raises ConfigError for a role of another account, where a user of the same name would be
+        somebody else, and what the providers raise.
+        """
+        if self._identity is None:
+            identity = self.identity_of(key)
+            self._check_role(identity)
+            self._session = None if self._provider is None else self._provider.retrieve()
+            self._identity = identity
+        return self._identity
+
+    def _check_role(self, identity: Identity) -> None:
+        if self._role is None:
+            return
+        account = self._role.split(":")[4]
+        if account != identity.account or identity.user_name is None:
+            raise ConfigError(
+                f"{self._subject} has a role of account {account}, which cannot change the keys "
+                f"of {printable(identity.arn)}",
+                hint=f"rotate the key through a profile of its own account, such as "
+                f"filevault rotate {shell_word(self._item)}",
+            )
+
+    def keys(self, key: AccessKey) -> AccessKeys:
+        """Return the user's keys, as the profile's session sees them or, without one, `key`.
+
+        A session outlives the key that it was made from; only without one do the last calls
+        need the new key.
+        """
+        identity = self.connect(key)
+        credentials = self._session or Credentials(key.access_key_id, key.secret_access_key)
+        # A role's session is no user, so the user is named to IAM.
+        user = identity.user_name if self._role is not None else None
+        return AccessKeys(self._clients, self._iam, credentials, user, self._subject)

@@ -1,0 +1,220 @@
+"""The stored items as a rotation sees them: opened all at once, written only if unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import (
+    FilevaultError,
+    InterruptedByUserError,
+    LockedError,
+    ProviderError,
+    StorageError,
+)
+from filevault.printable import printable
+from filevault.times import format_time, parse_time
+from filevault.values import Value
+from filevault.vault.items import Rotation, compose, parse, read_rotation, with_rotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.credentials import AccessKey
+    from filevault.vault import Vault
+    from filevault.vault.items import LongTermItem
+
+
+class Stored(Value):
+    """An opened item; `digest` is that of the file that `text` was read from."""
+
+    name: str
+    digest: str
+    text: bytes
+    item: LongTermItem
+    rotation: Rotation
+
+    def __repr__(self) -> str:
+        return f"Stored(name={self.name!r}, key={self.item.key!r}, ...)"
+
+    @property
+    def key(self) -> AccessKey:
+        """The key that the item hands out."""
+        return self.item.key
+
+    @property
+    def created(self) -> int | None:
+        """When the key was made, or stored, in Unix seconds; None where the item is silent."""
+        return None if self.item.created is None else parse_time(self.item.created)
+
+    def keys(self) -> set[AccessKey]:
+        """Return every key that the item holds."""
+        held = (self.item.key, self.rotation.next, self.rotation.previous)
+        return {key for key in held if key is not None}
+
+    def holds(self, access_key_id: str) -> bool:
+        """Tell whether the item holds the secret of a key."""
+        return any(key.access_key_id == access_key_id for key in self.keys())
+
+
+class Items:
+    """The items of a vault.
+
+    Args:
+        vault: where they are; nothing of it is opened before `load`.
+        clock: Unix seconds.
+        warn: hears of each item that cannot be opened.
+    """
+
+    def __init__(
+        self, vault: Vault, clock: Callable[[], float], warn: Callable[[str], None]
+    ) -> None:
+        self._vault = vault
+        self._clock = clock
+        self._warn = warn
+        self._stored: dict[str, Stored] = {}
+        self._written: list[str] = []
+
+    def load(self) -> None:
+        """Open every item, because each may hold the same key as another.
+
+        One that cannot be opened is passed over with a warning. Raises LockedError if the vault
+        cannot be opened at all.
+        """
+        if not self._vault.shared:
+            self._vault.unlock()
+        for name in self._vault.names():
+            try:
+                self._read(name)
+            except InterruptedByUserError:
+                raise
+            except FilevaultError as error:
+                if isinstance(error, LockedError) and not self._vault.shared:
+                    raise
+                self._warn(f"{error.message}; whether it holds the same key is not known")
+
+    def _read(self, name: str) -> Stored:
+        what = f"item {printable(name)!r}"
+        digest = self._vault.item_digest(name)
+        text = self._vault.text(name)
+        stored = Stored(name, digest, text, parse(text, what), read_rotation(text, what))
+        self._stored[name] = stored
+        return stored
+
+    def get(self, name: str) -> Stored:
+        """Return an item, opened and checked. Raises as `Vault.item` does."""
+        if name not in self._stored:
+            self._read(name)
+        self._vault.item(name)
+        return self._stored[name]
+
+    def stored(self, name: str) -> Stored:
+        """Return an item as it was last read or written."""
+        return self._stored[name]
+
+    def related(self, name: str) -> list[Stored]:
+        """Return the items that hold a key that this one holds, itself included.
+
+        Whoever can write a shared store can put an item with any key's id in, but not with its
+        secret: so both must be the same.
+        """
+        keys = self._stored[name].keys()
+        return [each for each in self._stored.values() if each.keys() & keys]
+
+    def leader(self, name: str) -> str:
+        """Return the item with the state of a rotation of this item's key, or the item itself.
+
+        Raises ProviderError if two items say different things of the same key.
+        """
+        under_way = [each for each in self.related(name) if each.rotation != Rotation()]
+        if len(under_way) > 1:
+            first, second = (printable(each.name) for each in under_way[:2])
+            raise ProviderError(
+                f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
+                "its own under way",
+                hint="was it rotated on two machines? store the key that works in both with "
+                "filevault add PROFILE --force",
+            )
+        return under_way[0].name if under_way else name
+
+    def holding(self, key: AccessKey) -> list[Stored]:
+        """Return the items that hand out a key."""
+        return [each for each in self._stored.values() if each.key == key]
+
+    def hold(self, access_key_id: str) -> bool:
+        """Tell whether the vault has the secret of a key."""
+        return any(each.holds(access_key_id) for each in self._stored.values())
+
+    @property
+    def are_authentic(self) -> bool:
+        """Whether nobody without the vault's secret can have written an item."""
+        return not self._vault.shared
+
+    def set_rotation(self, name: str, rotation: Rotation) -> None:
+        """Rewrite an item with other rotation fields, if they are other ones."""
+        stored = self._stored[name]
+        if stored.rotation == rotation:
+            return
+        text = self._in_our_form(stored)
+        item = parse(text, "the item")
+        self._replace(
+            stored, with_rotation(text, rotation), item.created or "", item.created_from or "add"
+        )
+
+    def set_key(self, name: str, key: AccessKey, created: int | None, rotation: Rotation) -> None:
+        """Rewrite an item with another key, made at `created` Unix seconds, and its fields."""
+        stored = self._stored[name]
+        moment = format_time(self._clock() if created is None else created)
+        origin = "add" if created is None else "iam"
+        text = compose(
+            self._vault.path_name(name), key, created=moment, created_from=origin, old=stored.text
+        )
+        self._replace(stored, with_rotation(text, rotation), moment, origin)
+
+    def reread(self, name: str) -> Stored:
+        """Open an item anew, after a failure that leaves open what is stored."""
+        return self._read(name)
+
+    def commit(self, subject: Callable[[str], str]) -> None:
+        """Commit what was written since the last time, as one; raises NotCommittedError.
+
+        `subject` gets what the first of the items is called in the store's history.
+        """
+        names, self._written = self._written, []
+        if names:
+            with self._vault.writing():
+                self._vault.commit(names, subject(self._vault.entry(names[0])))
+
+    def _in_our_form(self, stored: Stored) -> bytes:
+        """Return the text of an item; what others wrote by hand takes our form first."""
+        item = stored.item
+        if item.path_name is not None and item.created is not None:
+            return stored.text
+        return compose(
+            self._vault.path_name(stored.name),
+            item.key,
+            created=item.created or format_time(self._clock()),
+            created_from=item.created_from or "add",
+            old=stored.text,
+        )
+
+    def _replace(self, stored: Stored, text: bytes, created: str, created_from: str) -> None:
+        """Write an item if it is still the one that was read, and read it back.
+
+        Raises StorageError, PinError and what encryption raises. As a rule the old item stands
+        then; `reread` tells where it matters.
+        """
+        name = stored.name
+        vault = self._vault
+        with vault.writing():
+            if not vault.has(name) or vault.item_digest(name) != stored.digest:
+                raise StorageError(
+                    f"the key of {printable(name)!r} was changed by somebody else meanwhile",
+                    hint="look at what is stored now, then run the command again",
+                )
+            if name not in self._written:
+                self._written.append(name)
+            vault.write(name, text, created=created, created_from=created_from, subject=None)
+            # A `file` vault has opened it before it took its place; to the others we could have
+            # written what we cannot read.
+            if self._read(name).text != text:
+                raise StorageError(f"item {printable(name)!r} does not read as it was written")

@@ -1,0 +1,384 @@
+"""The steps of one rotation, each of which can be the last one before a crash.
+
+clean -> rotation_started and the ids of the user's keys -> CreateAccessKey -> next_* -> the new
+key is proven -> previous_* -> the old key is inactive, then deleted -> clean. Wherever a run ends,
+the item hands out a key that works, and the next run goes on from what the item says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from filevault.aws.refusals import has_no_answer
+from filevault.errors import (
+    AwsError,
+    FilevaultError,
+    InterruptedByUserError,
+    ProviderError,
+    UsageError,
+)
+from filevault.git.subjects import replaced
+from filevault.printable import printable, shell_word
+from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
+from filevault.rotation.outcome import Outcome
+from filevault.rotation.patience import is_unknown_key
+from filevault.rotation.room import is_cut_off, listed, no_room
+from filevault.rotation.signals import undisturbed
+from filevault.rotation.undo import GONE, Undo, amend
+from filevault.times import format_time
+from filevault.vault.items import Rotation, check_access_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.aws.sts import Identity
+    from filevault.credentials import AccessKey
+    from filevault.rotation.access import Access
+    from filevault.rotation.items import Items, Stored
+    from filevault.rotation.outcome import Progress, Wish
+    from filevault.rotation.patience import Patience
+
+
+class Machine:
+    """The rotation of one key.
+
+    Args:
+        items: the vault's items, loaded.
+        leader: the item that holds the state.
+        access: how AWS is reached.
+        wish: what is asked for.
+        profile: whose key it is, for messages.
+        clock: Unix seconds.
+        sleep: takes seconds.
+        patience: waits until AWS knows a key.
+        progress: hears what is done.
+        drop_sessions: deletes the sessions that were made from the key of an item.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        leader: str,
+        access: Access,
+        wish: Wish,
+        *,
+        profile: str,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        patience: Patience,
+        progress: Progress,
+        drop_sessions: Callable[[str], None],
+    ) -> None:
+        self._items = items
+        self._leader = leader
+        self._access = access
+        self._wish = wish
+        self._clock = clock
+        self._patience = patience
+        self._progress = progress
+        self._drop_sessions = drop_sessions
+        self._retry = retry = f"filevault rotate {shell_word(profile)}"
+        self._undo = Undo(items, leader, access, sleep, retry)
+        self._in_place = False
+        self._found = Outcome(profile, "failed", leader)
+
+    def run(self) -> Outcome:
+        """Rotate, finish or undo; whatever goes wrong is in the outcome.
+
+        Raises InterruptedByUserError alone.
+        """
+        stored = self._stored
+        self._note(
+            items=tuple(each.name for each in self._items.related(self._leader)),
+            old_key=stored.key.access_key_id,
+            created=stored.created,
+        )
+        try:
+            self._note(result=self._run())
+        except InterruptedByUserError:
+            raise
+        except FilevaultError as error:
+            self._note(result="partly" if self._in_place else "failed", error=error)
+        try:
+            self._items.commit(replaced if self._in_place else _edited)
+        except FilevaultError as error:
+            if self._found.error is None:
+                self._note(error=error)
+        return self._found
+
+    @property
+    def _stored(self) -> Stored:
+        return self._items.stored(self._leader)
+
+    def _note(self, **found: object) -> None:
+        self._found = self._found._replace(**found)
+
+    def _run(self) -> str:
+        if self._wish.delete_orphan is not None:
+            self._delete_orphan(self._wish.delete_orphan)
+        rotation = self._stored.rotation
+        finished = False
+        if rotation.previous is not None:
+            left = self._left_alone() if is_deferred(self._stored) else None
+            if left is not None:
+                return left
+            self._in_place = not is_deferred(self._stored)
+            self._finish(keep=self._in_place and self._keeps_old)
+            finished = True
+        elif rotation.next is not None:
+            finished = self._adopt(rotation.next)
+        if not is_due(self._stored, self._wish, self._clock(), FRESH if finished else 0):
+            return "finished" if finished else "young"
+        self._make_new()
+        return "rotated"
+
+    @property
+    def _keeps_old(self) -> bool:
+        return self._wish.keep_old or self._wish.grace > 0
+
+    def _left_alone(self) -> str | None:
+        """Note the old key of a finished rotation, where it is to stay, and return the result."""
+        stored = self._stored
+        result = left_alone(stored, self._wish, self._clock())
+        previous = stored.rotation.previous
+        if result is not None and previous is not None:
+            self._note(
+                old_key=previous.access_key_id,
+                new_key=stored.key.access_key_id,
+                old_state="inactive",
+                until=self._end_of_grace(stored) if result == "waiting" else None,
+            )
+        return result
+
+    def _end_of_grace(self, stored: Stored) -> int | None:
+        return None if stored.created is None else stored.created + self._wish.grace
+
+    # One step after the other
+
+    def _make_new(self) -> None:
+        old = self._stored.key
+        self._note(old_key=old.access_key_id, new_key=None, old_state="active")
+        identity = self._connect(old)
+        known = self._room(old)
+        made, created = self._create(old, known, identity)
+        self._prove(made, old, identity)
+        self._switch(made, created)
+        self._finish(keep=self._keeps_old)
+
+    def _adopt(self, new: AccessKey) -> bool:
+        """Go on with a key that an earlier run made and stored; False if AWS has it no more."""
+        old = self._stored.key
+        self._note(old_key=old.access_key_id, new_key=new.access_key_id, old_state="active")
+        identity = None
+        try:
+            identity = self._connect(old)
+        except AwsError as error:
+            # Somebody may have deleted the old key, and left the new one as the only one that
+            # works. In a shared store somebody may as well have put in a new key of theirs.
+            if not is_unknown_key(error) or not self._items.are_authentic:
+                raise
+        created = None
+        if identity is not None:
+            found = {each.access_key_id: each for each in listed(self._access, old) or ()}
+            if new.access_key_id in found:
+                created = found[new.access_key_id].created
+            elif found and self._is_gone(new, old):
+                return False
+        self._prove(new, old, identity)
+        self._switch(new, created)
+        self._finish(keep=self._keeps_old)
+        return True
+
+    def _is_gone(self, new: AccessKey, old: AccessKey) -> bool:
+        """Tell of a stored key that IAM does not list whether it is gone, and forget it if so.
+
+        What was made a moment ago may be missing from the list; its secret is only here.
+        """
+        try:
+            self._patience.ask("AWS to know the new key", lambda: self._access.identity_of(new))
+        except AwsError as error:
+            if not is_unknown_key(error):
+                raise
+            if not self._take_back(new, old, error):
+                raise
+            return True
+        return False
+
+    def _connect(self, key: AccessKey) -> Identity:
+        self._progress.step("asking AWS whose key it is")
+        identity = self._access.connect(key)
+        self._note(user=identity.user_name or identity.arn)
+        return identity
+
+    def _room(self, old: AccessKey) -> tuple[str, ...] | None:
+        """Return the ids of the user's keys, if there is room for one more; None if unknown.
+
+        Raises ProviderError that names the other key and the way out.
+        """
+        found = listed(self._access, old)
+        if found is None:
+            return None
+        for other in found:
+            if other.access_key_id != old.access_key_id:
+                self._note(orphan=other.access_key_id)
+                raise no_room(self._access, old, self._stored.rotation, other, self._retry)
+        return tuple(each.access_key_id for each in found)
+
+    def _create(
+        self, old: AccessKey, known: tuple[str, ...] | None, identity: Identity
+    ) -> tuple[AccessKey, int | None]:
+        """Make a key and store it at once, so that its secret is never in memory alone for long."""
+        started = format_time(self._clock())
+        self._items.set_rotation(self._leader, Rotation(started, known))
+        self._progress.step("making a new key")
+        keys = self._access.keys(old)
+        with undisturbed():
+            try:
+                made = keys.create()
+            except FilevaultError as error:
+                self._explain_failure(error, old, known)
+                raise
+            self._note(new_key=made.key.access_key_id)
+            try:
+                check_access_key(made.key)
+                if made.user_name not in ("", identity.user_name or ""):
+                    raise ProviderError("AWS made the key for another user")
+                self._items.set_rotation(self._leader, Rotation(started, known, next=made.key))
+            except BaseException as error:
+                self._take_back(made.key, old, error)
+                raise
+        return made.key, made.created
+
+    def _explain_failure(
+        self, error: FilevaultError, old: AccessKey, known: tuple[str, ...] | None
+    ) -> None:
+        """Say what became of CreateAccessKey, and take the note of it back if nothing did."""
+        if not has_no_answer(error):
+            if isinstance(error, AwsError) and error.code == "LimitExceeded":
+                error.hint = (
+                    "allow iam:ListAccessKeys to be told which keys there are, or delete the one "
+                    f"that nobody needs: {self._retry} --delete-orphan KEYID"
+                )
+            with contextlib.suppress(FilevaultError):
+                self._items.set_rotation(self._leader, Rotation())
+            return
+        found = None
+        with contextlib.suppress(FilevaultError):
+            found = listed(self._access, old)
+        if found is None or known is None:
+            amend(error, "whether AWS has made a key all the same is not known")
+            return
+        for each in found:
+            if is_cut_off(self._stored.rotation, each):
+                shown = printable(each.access_key_id)
+                self._note(orphan=each.access_key_id)
+                amend(
+                    error,
+                    f"AWS has made the key {shown} all the same, and its secret is lost",
+                    f"{self._retry} --delete-orphan {shown}",
+                )
+
+    def _prove(self, new: AccessKey, old: AccessKey, identity: Identity | None) -> None:
+        """Wait until AWS takes the new key for one of the same user; else roll back."""
+        self._progress.step("waiting until AWS knows the new key")
+        try:
+            found = self._patience.ask(
+                "AWS to know the new key", lambda: self._access.identity_of(new)
+            )
+            if identity is not None and found != identity:
+                raise ProviderError(
+                    f"the new key belongs to {printable(found.arn)}, the old one to "
+                    f"{printable(identity.arn)}"
+                )
+        except InterruptedByUserError:
+            raise
+        except FilevaultError as error:
+            if identity is not None and self._take_back(new, old, error):
+                amend(error, "the new key was deleted again, the old one is untouched")
+            raise
+
+    def _switch(self, new: AccessKey, created: int | None) -> None:
+        stored = self._stored
+        old, rotation = stored.key, stored.rotation
+        after = Rotation(rotation.started, rotation.known_keys, previous=old)
+        self._progress.step("storing the new key")
+        try:
+            self._items.set_key(self._leader, new, created, after)
+        except FilevaultError as error:
+            self._in_place = self._may_hold(new)
+            if not self._in_place:
+                self._take_back(new, old, error)
+            raise
+        self._in_place = True
+
+    def _may_hold(self, new: AccessKey) -> bool:
+        """Tell whether the item hands out the new key in spite of an error; if in doubt, yes."""
+        try:
+            return self._items.reread(self._leader).key == new
+        except FilevaultError:
+            return True
+
+    def _finish(self, *, keep: bool) -> None:
+        """Let every item have the new key, then take the old one out of use."""
+        stored = self._stored
+        new, previous = stored.key, stored.rotation.previous
+        if previous is None:
+            return
+        self._note(
+            old_key=previous.access_key_id,
+            new_key=new.access_key_id,
+            created=stored.created,
+        )
+        made = stored.created if stored.item.created_from == "iam" else None
+        for other in self._items.holding(previous):
+            self._items.set_key(other.name, new, made, Rotation())
+        for name in self._found.items:
+            self._drop_sessions(name)
+        self._connect(new)
+        keys = self._access.keys(new)
+        self._progress.step("deactivating the old key")
+        self._retire(keys.deactivate, previous.access_key_id)
+        self._note(old_state="inactive")
+        if keep:
+            if self._wish.grace:
+                self._note(until=self._end_of_grace(stored))
+            self._items.set_rotation(self._leader, Rotation(previous=previous))
+            return
+        self._progress.step("deleting the old key")
+        self._retire(keys.delete, previous.access_key_id)
+        self._note(old_state="deleted")
+        self._items.set_rotation(self._leader, Rotation())
+
+    def _retire(self, call: Callable[[str], None], access_key_id: str) -> None:
+        """Deactivate or delete a key; one that is gone already is what we want."""
+        try:
+            self._patience.ask("AWS to know the new key", lambda: call(access_key_id))
+        except AwsError as error:
+            if error.code != GONE:
+                raise
+
+    def _delete_orphan(self, access_key_id: str) -> None:
+        if self._items.hold(access_key_id):
+            raise UsageError(
+                f"{printable(access_key_id)} is no orphan: the vault holds its secret",
+                hint=f"{self._retry} finishes what is unfinished",
+            )
+        key = self._stored.key
+        self._connect(key)
+        self._progress.step(f"deleting {printable(access_key_id)}")
+        self._retire(self._access.keys(key).delete, access_key_id)
+
+    def _take_back(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
+        """Undo what was done so far; tell whether AWS has the new key no more."""
+        gone = self._undo.undo(new.access_key_id, old, error)
+        if gone:
+            self._note(new_key=None)
+        else:
+            self._note(orphan=self._undo.orphan)
+        return gone
+
+
+def _edited(entry: str) -> str:
+    """Return pass's subject for an item that was changed by hand, here by a failed rotation."""
+    return f"Edit password for {printable(entry)} using filevault."

@@ -1,0 +1,46 @@
+"""What came of rotations, as text for a person and as plain data for a program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.printable import printable
+from filevault.times import format_time
+
+if TYPE_CHECKING:
+    from filevault.errors import FilevaultError
+    from filevault.rotation.outcome import Outcome
+
+
+def as_json(outcome: Outcome) -> dict[str, object]:
+    """Return an outcome as plain data; there is no secret in it."""
+    data = outcome._asdict()
+    error: FilevaultError | None = data.pop("error")
+    for moment in ("created", "until"):
+        if data[moment] is not None:
+            data[moment] = format_time(data[moment])
+    data["items"] = list(outcome.items)
+    data["error"] = None if error is None else error.message
+    data["hint"] = None if error is None else error.hint
+    return data
+
+
+def line(outcome: Outcome) -> str:
+    """Return one line for a person."""
+    old, new = outcome.old_key, outcome.new_key
+    kept = "" if outcome.old_state in ("deleted", None) else f", which is {outcome.old_state}"
+    if outcome.until is not None:
+        kept += f"; the first run after {format_time(outcome.until)} deletes it"
+    texts = {
+        "rotated": f"{new} takes the place of {old}{kept}",
+        "finished": f"an earlier rotation is finished: {new} takes the place of {old}{kept}",
+        "young": f"{new or old} is not old enough",
+        "waiting": f"{new} has taken the place of {old}{kept}",
+        "planned": f"{old} would be replaced",
+        "unfinished": f"the rotation of {old} that was begun would be finished",
+        "same": f"has the key of {printable(outcome.item or '')}, which is dealt with already",
+        "partly": f"{new} takes the place of {old}{kept}",
+        "failed": "failed",
+    }
+    items = ", ".join(printable(each) for each in outcome.items)
+    return f"{printable(outcome.profile)}: {texts[outcome.result]}{f' (in {items})' * bool(items)}"

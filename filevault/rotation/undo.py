@@ -1,0 +1,100 @@
+"""Taking a new key back when the rest of its rotation fails."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from filevault.errors import AwsError, FilevaultError
+from filevault.vault.items import Rotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.credentials import AccessKey
+    from filevault.rotation.access import Access
+    from filevault.rotation.items import Items
+
+GONE = "NoSuchEntity"
+"""IAM's code for a key that does not exist."""
+_TRIES = 5
+_PAUSE = 2.0
+
+
+class Undo:
+    """Takes the new key of one rotation back.
+
+    Args:
+        items: the vault's items.
+        leader: the one with the rotation's state.
+        access: how AWS is reached.
+        sleep: takes seconds.
+        retry: the command that was given, for hints.
+    """
+
+    def __init__(
+        self,
+        items: Items,
+        leader: str,
+        access: Access,
+        sleep: Callable[[float], None],
+        retry: str,
+    ) -> None:
+        self._items = items
+        self._leader = leader
+        self._access = access
+        self._sleep = sleep
+        self._retry = retry
+        self.orphan: str | None = None
+        """A key that could not be deleted and whose secret is lost."""
+
+    def undo(self, access_key_id: str, old: AccessKey, error: BaseException) -> bool:
+        """Delete the new key and take the notes of it back; tell whether it is gone.
+
+        If it cannot be deleted, `error` says so. If only the notes stay, the next run sees that
+        AWS does not have the key.
+        """
+        try:
+            self._delete(access_key_id, old)
+        except FilevaultError as second:
+            orphan = not self._is_stored(access_key_id)
+            if orphan:
+                self.orphan = access_key_id
+            amend(
+                error,
+                f"the new key {access_key_id} could not be deleted at AWS: {second.message}",
+                self._retry + (f" --delete-orphan {access_key_id}" if orphan else ""),
+            )
+            return False
+        with contextlib.suppress(FilevaultError):
+            self._items.reread(self._leader)
+            self._items.set_rotation(self._leader, Rotation())
+        return True
+
+    def _is_stored(self, access_key_id: str) -> bool:
+        try:
+            return self._items.reread(self._leader).holds(access_key_id)
+        except FilevaultError:
+            return False
+
+    def _delete(self, access_key_id: str, old: AccessKey) -> None:
+        keys = self._access.keys(old)
+        for left in reversed(range(_TRIES)):
+            try:
+                keys.delete(access_key_id)
+            except AwsError as error:
+                # Right after it was made, IAM itself may not know it yet.
+                if error.code != GONE:
+                    raise
+                if left:
+                    self._sleep(_PAUSE)
+            else:
+                return
+
+
+def amend(error: BaseException, more: str, hint: str | None = None) -> None:
+    """Let an error say more than it did."""
+    if isinstance(error, FilevaultError):
+        error.message = f"{error.message}; {more}"
+        error.hint = hint or error.hint
+        error.args = (error.message,)

@@ -1,0 +1,24 @@
+"""Fixtures of the rotation's tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeAws
+from tests.machine import Machine
+from tests.rotation.scene import Scene
+
+_MEMORY = "/dev/shm"
+
+
+@pytest.fixture
+def scene(tmp_path: Path, aws: FakeAws) -> Iterator[Scene]:
+    """A vault in memory, and AWS."""
+    place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=place, prefix="filevault-") as folder:
+        yield Scene(Machine(Path(folder) / "home"), aws)

@@ -1,0 +1,191 @@
+"""`rotate` on `pass` and `age` vaults, with the real tools beside it, and in git."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tool
+from tests.fakes import FakeAws, User
+from tests.machine import Machine
+from tests.stores import GpgHome, Tools, commit_identity, pass_machine
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key("jon@example.com")
+    yield home
+    home.close()
+
+
+class Place:
+    """A store that other tools share, in a git repository, with the key of a user in it."""
+
+    def __init__(self, machine: Machine, aws: FakeAws, read: tuple[str, ...], item: str) -> None:
+        self.machine = machine
+        self.tools = Tools(machine)
+        self.item = item
+        self._read = read
+        self.user: User = aws.add_user("jon")
+        machine.env["AWS_ENDPOINT_URL"] = aws.url
+        machine.write_config("[default]\nregion = eu-west-1\n")
+        self.machine.ok("git", "init")
+
+    def insert(self, name: str, text: str) -> None:
+        """Let the other tool write an item."""
+        raise NotImplementedError
+
+    def text(self, name: str = "jon") -> str:
+        """Let the other tool show an item."""
+        return self.tools.run(*(word.format(name) for word in self._read)).out
+
+    def subjects(self) -> list[str]:
+        """Return the subjects of the history, the last one first."""
+        return self.machine.ok("git", "log", "--format=%s").out.splitlines()
+
+    def check_rotated(self) -> None:
+        """Require that the user has one key, another than at first, and the item has it."""
+        text = self.text()
+        (key,) = self.user.keys.values()
+        assert key.access_key_id != self.user.access_key_id
+        assert text.splitlines()[0] == key.secret_access_key
+        assert f"aws_access_key_id: {key.access_key_id}" in text
+        assert "rotation" not in text
+        assert "previous_" not in text
+        assert self.user.secret_access_key not in text
+
+
+class Pass(Place):
+    def insert(self, name: str, text: str) -> None:
+        self.tools.run("pass", "insert", "-m", "-f", f"aws/{name}", stdin=text)
+
+
+class Age(Place):
+    def insert(self, name: str, text: str) -> None:
+        vault = self.machine.vault
+        path = str(vault / f"{name}.age")
+        self.tools.run("age", "-R", str(vault / ".age-recipients"), "-o", path, stdin=text)
+        self.machine.ok("git", "add", path)
+        self.machine.ok("git", "commit", "--quiet", "-m", f"insert {name}")
+
+
+@pytest.fixture(params=["pass", "age"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws) -> Place:
+    if request.param == "pass":
+        tool("pass")
+        machine = pass_machine(tmp_path / "home", request.getfixturevalue("gpg"))
+        commit_identity(machine)
+        Tools(machine).run("pass", "init", "jon@example.com")
+        machine.ok("init")
+        return Pass(machine, aws, ("pass", "show", "aws/{}"), "aws/jon")
+    tool("age")
+    machine = Machine(tmp_path / "home")
+    commit_identity(machine)
+    machine.env["FILEVAULT_BACKEND"] = "age"
+    machine.ok("init", "--no-passphrase")
+    identities = str(machine.home / ".config/filevault/identities")
+    return Age(machine, aws, ("age", "-d", "-i", identities, f"{machine.vault}/{{}}.age"), "jon")
+
+
+def test_a_key_is_replaced_and_notes_stay(place: Place) -> None:
+    user = place.user
+    notes = "# mine\r\nurl: https://example.com\notpauth://totp/x?secret=AAAA\nno end"
+    place.insert(
+        "jon", f"{user.secret_access_key}\naws_access_key_id: {user.access_key_id}\n{notes}"
+    )
+    place.machine.ok("rotate", "jon")
+    place.check_rotated()
+    assert place.text().endswith(notes)
+    place.machine.ok("export", "jon", "--no-session")
+
+
+def test_one_commit_says_so_without_any_key(place: Place) -> None:
+    user = place.user
+    for name in ("jon", "same"):
+        place.machine.add(name, user.access_key_id, user.secret_access_key, "--no-config")
+    before = place.subjects()
+    place.machine.ok("rotate", "jon")
+    place.check_rotated()
+    assert place.text("same").splitlines()[0] == place.text().splitlines()[0]
+    after = place.subjects()
+    assert after[1:] == before
+    assert after[0] == f"Replace generated password for {place.item}."
+    assert "AKIA" not in "".join(after)
+    changed = place.machine.ok("git", "show", "--format=", "--name-only", "HEAD").out.split()
+    assert [Path(path).stem for path in changed] == ["jon", "same"]
+    assert place.machine.ok("git", "status", "--porcelain").out == ""
+
+
+def test_a_rotation_that_is_taken_back_leaves_nothing_uncommitted(place: Place) -> None:
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    user.denied.add("iam:CreateAccessKey")
+    assert place.machine.run("rotate", "jon").status == 8
+    assert place.machine.ok("git", "status", "--porcelain").out == ""
+    assert place.subjects()[0] == f"Edit password for {place.item} using filevault."
+    assert place.text().splitlines()[0] == user.secret_access_key
+
+
+def test_a_commit_that_git_refuses_is_told_and_the_rotation_is_done(place: Place) -> None:
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    place.machine.ok("git", "config", "user.useConfigOnly", "true")
+    (place.machine.home / ".gitconfig").unlink()
+    result = place.machine.run("rotate", "jon", "--json")
+    assert result.status == 11, result
+    assert json.loads(result.out)[0]["result"] == "rotated"
+    place.check_rotated()
+
+
+def test_recipients_that_changed_stop_it_before_anything_is_made(place: Place) -> None:
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    if isinstance(place, Pass):
+        file = place.machine.home / ".password-store/.gpg-id"
+        file.write_text(file.read_text() + "eve@example.com\n")
+    else:
+        file = place.machine.vault / ".age-recipients"
+        eve = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
+        file.write_text(file.read_text() + eve + "\n")
+    result = place.machine.run("rotate", "jon")
+    assert result.status in (7, 10), result
+    assert list(user.keys) == [user.access_key_id]
+
+
+def test_an_item_put_in_by_somebody_else_moves_no_other_to_their_key(
+    place: Place, aws: FakeAws
+) -> None:
+    """They can write the id of any key, and that it was replaced by theirs, but not its secret."""
+    user = place.user
+    eve = aws.add_user("eve", account="999988887777")
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    key = f"{eve.secret_access_key}\naws_access_key_id: {eve.access_key_id}\n"
+    for number, kind in enumerate(("previous", "next")):
+        place.insert(
+            f"x{number}",
+            f"{key}{kind}_aws_access_key_id: {user.access_key_id}\n"
+            f"{kind}_aws_secret_access_key: {'A' * 40}\n",
+        )
+    place.machine.run("rotate", "--all")
+    place.check_rotated()
+    assert eve.secret_access_key not in place.text()
+
+
+def test_a_new_key_put_in_beside_a_broken_one_is_not_taken(place: Place, aws: FakeAws) -> None:
+    user = place.user
+    eve = aws.add_user("eve", account="999988887777")
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    place.insert(
+        "jon2",
+        f"{'A' * 40}\naws_access_key_id: {user.access_key_id}\n"
+        f"next_aws_access_key_id: {eve.access_key_id}\n"
+        f"next_aws_secret_access_key: {eve.secret_access_key}\n",
+    )
+    assert place.machine.run("rotate", "jon2").status == 8
+    assert place.text("jon2").startswith("A" * 40)
+    assert list(eve.keys) == [eve.access_key_id]

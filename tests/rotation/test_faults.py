@@ -1,0 +1,308 @@
+"""AWS throttles, drops, fails and is slow; the disk is full: what `rotate` does then."""
+
+from __future__ import annotations
+
+import boto3  # noqa: F401 - loaded once, not by each child
+import pytest
+
+from filevault.cli import rotate  # noqa: F401
+from filevault.rotation.patience import PATIENCE
+from filevault.vault.items import Rotation
+from tests.fakes.faults import drop, error, server_error, throttle
+from tests.faults.harness import run_with_fault
+from tests.rotation.scene import Scene
+from tests.rotation.test_kill_matrix import Stage
+
+CALLS = (
+    ("GetCallerIdentity", 1),
+    ("ListAccessKeys", 1),
+    ("CreateAccessKey", 1),
+    ("GetCallerIdentity", 2),
+    ("UpdateAccessKey", 1),
+    ("DeleteAccessKey", 1),
+)
+FAULTS = {
+    "throttled": throttle(),
+    "dropped before": drop(),
+    "dropped after": drop("after"),
+    "500 before": server_error(),
+    "500 after": server_error("after"),
+}
+# These are made again by themselves when AWS is to know the new key.
+PATIENT = {("GetCallerIdentity", 2), ("UpdateAccessKey", 1), ("DeleteAccessKey", 1)}
+
+
+@pytest.mark.parametrize("seconds", [0, 5, 25])
+def test_a_new_key_that_aws_learns_of_late_is_waited_for(scene: Scene, seconds: int) -> None:
+    user = scene.user()
+    scene.aws.delay_new_keys(seconds=seconds)
+    scene.rotate("jon")
+    assert seconds <= sum(scene.slept) <= seconds + 8
+    refused = [call for call in scene.aws.calls if call.outcome == "InvalidClientTokenId"]
+    assert bool(refused) == bool(seconds)
+    assert {call.action for call in refused} <= {"GetCallerIdentity"}
+    scene.check_rotated(user, "jon")
+
+
+def test_parts_of_aws_that_learn_of_it_later_still_are_waited_for(scene: Scene) -> None:
+    user = scene.user()
+    unknown = error("InvalidClientTokenId", "The security token included is invalid.", 403)
+    scene.aws.arm(unknown, action="UpdateAccessKey", times=3)
+    scene.aws.arm(unknown, action="DeleteAccessKey", times=2)
+    scene.rotate("jon")
+    scene.check_rotated(user, "jon")
+
+
+def test_a_key_that_never_works_is_taken_back(scene: Scene) -> None:
+    user = scene.user()
+    scene.aws.delay_new_keys(seconds=10**6)
+    ended = scene.rotate("jon", status=8)
+    assert "the new key was deleted again, the old one is untouched" in ended.err
+    assert sum(scene.slept) == PATIENCE
+    assert scene.keys(user) == {user.access_key_id: "Active"}
+    assert (scene.works("jon"), scene.rotation("jon")) == (True, Rotation())
+    scene.aws.delay_new_keys()
+    scene.rotate("jon")
+    scene.check_rotated(user, "jon")
+
+
+def test_a_key_that_cannot_be_taken_back_stays_in_the_vault_and_is_named(scene: Scene) -> None:
+    user = scene.user(denied=["iam:DeleteAccessKey"])
+    scene.aws.delay_new_keys(seconds=200)
+    ended = scene.rotate("jon", status=8)
+    new = scene.rotation("jon").next
+    assert new is not None
+    assert f"the new key {new.access_key_id} could not be deleted at AWS" in ended.err
+    user.denied.clear()
+    scene.aws.clock.advance(200)
+    assert scene.report("jon")[0]["result"] == "finished"
+    scene.check_rotated(user, "jon")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("action", "nth"), CALLS)
+def test_a_call_that_fails_once_costs_nothing(
+    scene: Scene, action: str, nth: int, fault: str
+) -> None:
+    user = scene.user()
+    scene.aws.arm(FAULTS[fault], action=action, nth=nth)
+    ended = scene.rotate("jon", status=None)
+    assert scene.works("jon")
+    created = [call for call in scene.aws.calls if call.returned_access_key_id]
+    assert len(created) <= 1, "a second key was made"
+    if (action, nth) in PATIENT:
+        assert ended.status == 0, ended
+    else:
+        assert ended.status in (8, 9), ended
+        assert ended.err.count("filevault: error: ") == 1
+        assert scene.item("jon").key.access_key_id == user.access_key_id
+    if action == "CreateAccessKey" and "after" in fault:
+        orphan = created[0].returned_access_key_id
+        assert orphan is not None
+        assert f"AWS has made the key {orphan} all the same, and its secret is lost" in ended.err
+        assert f"filevault rotate jon --delete-orphan {orphan}" in ended.err
+        again = scene.rotate("jon", status=8)
+        assert f"was cut off when AWS had made the key {orphan}" in again.err
+        scene.rotate("jon", "--delete-orphan", orphan)
+    elif ended.status:
+        assert set(scene.keys(user)) == {user.access_key_id}
+        scene.rotate("jon")
+    scene.check_rotated(user, "jon")
+
+
+@pytest.mark.parametrize("fault", ["dropped after", "500 after"])
+def test_making_a_key_is_not_tried_again_even_where_botocore_may(scene: Scene, fault: str) -> None:
+    """Five attempts are allowed, and one is made."""
+    user = scene.user()
+    scene.machine.env["AWS_MAX_ATTEMPTS"] = "5"
+    scene.aws.arm(FAULTS[fault], action="CreateAccessKey")
+    scene.rotate("jon", status=None)
+    assert scene.aws.actions().count("CreateAccessKey") == 1
+    assert len(user.keys) == 2
+
+
+def test_making_a_key_is_tried_again_where_it_was_not_taken(scene: Scene) -> None:
+    user = scene.user()
+    scene.machine.env["AWS_MAX_ATTEMPTS"] = "3"
+    scene.aws.arm(throttle(), action="CreateAccessKey")
+    scene.rotate("jon")
+    assert scene.aws.actions().count("CreateAccessKey") == 2
+    scene.check_rotated(user, "jon")
+
+
+def test_a_lost_answer_without_the_right_to_list_is_told_as_not_known(scene: Scene) -> None:
+    user = scene.user(denied=["iam:ListAccessKeys"])
+    scene.aws.arm(drop("after"), action="CreateAccessKey")
+    ended = scene.rotate("jon", status=9)
+    assert "whether AWS has made a key all the same is not known" in ended.err
+    again = scene.rotate("jon", status=8)
+    assert "--delete-orphan KEYID" in again.err
+    (orphan,) = set(scene.keys(user)) - {user.access_key_id}
+    scene.rotate("jon", "--delete-orphan", orphan)
+    scene.check_rotated(user, "jon")
+
+
+@pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
+def test_a_call_that_fails_for_good_after_the_switch_is_partly_done(
+    scene: Scene, action: str
+) -> None:
+    user = scene.user()
+    scene.aws.arm(server_error(), action=action, times=1000)
+    found = scene.report("jon", status=12)[0]
+    assert (found["result"], scene.works("jon")) == ("partly", True)
+    scene.aws.faults.clear()
+    assert scene.report("jon")[0]["result"] == "finished"
+    scene.check_rotated(user, "jon")
+
+
+def test_a_new_key_of_somebody_else_is_taken_back(scene: Scene) -> None:
+    """No AWS does that; a proxy or a wrong endpoint could."""
+    user = scene.user()
+    before = scene.aws.sts.actions["GetCallerIdentity"]
+    count = [0]
+
+    def other(caller: object, parameters: object) -> object:
+        count[0] += 1
+        found = before(caller, parameters)  # type: ignore[arg-type]
+        if count[0] > 1:
+            return {**found, "Arn": "arn:aws:iam::123456789012:user/eve"}  # type: ignore[dict-item]
+        return found
+
+    scene.aws.sts.actions = {**scene.aws.sts.actions, "GetCallerIdentity": other}  # type: ignore[dict-item]
+    ended = scene.rotate("jon", status=8)
+    assert "belongs to arn:aws:iam::123456789012:user/eve" in ended.err
+    assert scene.keys(user) == {user.access_key_id: "Active"}
+    assert scene.rotation("jon") == Rotation()
+
+
+def test_a_stored_next_key_serves_where_somebody_deleted_the_old_one(scene: Scene) -> None:
+    user = scene.user(denied=["iam:DeleteAccessKey"])
+    scene.aws.delay_new_keys(seconds=200)
+    scene.rotate("jon", status=8)
+    user.denied.clear()
+    scene.aws.clock.advance(200)
+    scene.aws.directory.delete_access_key(user.keys[user.access_key_id])
+    scene.rotate("jon")
+    scene.check_rotated(user, "jon")
+
+
+def test_a_stored_next_key_that_is_gone_is_forgotten(scene: Scene) -> None:
+    user = scene.user(denied=["iam:DeleteAccessKey"])
+    scene.aws.delay_new_keys(seconds=200)
+    scene.rotate("jon", status=8)
+    user.denied.clear()
+    scene.aws.delay_new_keys()
+    new = scene.rotation("jon").next
+    assert new is not None
+    scene.aws.directory.delete_access_key(user.keys[new.access_key_id])
+    assert scene.report("jon")[0]["result"] == "rotated"
+    scene.check_rotated(user, "jon")
+
+
+def test_an_item_that_somebody_changed_meanwhile_is_left_alone(scene: Scene) -> None:
+    """The new key is taken back; what they stored stays."""
+    user = scene.user()
+    ann = scene.aws.add_user("ann")
+    original = scene.aws.iam.actions["CreateAccessKey"]
+
+    def meanwhile(caller: object, parameters: object) -> object:
+        made = original(caller, parameters)  # type: ignore[arg-type]
+        path = scene.machine.vault / "jon.fv"
+        path.write_bytes(theirs)
+        return made
+
+    scene.add("jon2", ann.access_key_id, ann.secret_access_key)
+    before = (scene.machine.vault / "jon.fv").read_bytes()
+    scene.run(
+        "add", "jon", "--stdin", "--force", "--no-config",
+        stdin=f"{ann.access_key_id}\n{ann.secret_access_key}\n".encode(),
+    )  # fmt: skip
+    theirs = (scene.machine.vault / "jon.fv").read_bytes()
+    (scene.machine.vault / "jon.fv").write_bytes(before)
+    scene.aws.iam.actions = {**scene.aws.iam.actions, "CreateAccessKey": meanwhile}  # type: ignore[dict-item]
+    ended = scene.rotate("jon", status=7)
+    assert "was changed by somebody else meanwhile" in ended.err
+    assert scene.keys(user) == {user.access_key_id: "Active"}
+    assert (scene.machine.vault / "jon.fv").read_bytes() == theirs
+
+
+def test_two_rotations_of_a_vault_never_overlap(scene: Scene) -> None:
+    """The second one is given up at once, while the first one waits for AWS."""
+    user = scene.user()
+    scene.aws.delay_new_keys(seconds=5)
+    inner: list[int] = []
+    advance = scene.aws.clock.advance
+
+    def sleep(seconds: float) -> None:
+        if not inner:
+            inner.append(0)
+            ended = scene.run("rotate", "jon", status=5)
+            assert "another rotation of this vault is under way" in ended.err
+        advance(seconds)
+
+    scene.sleep = sleep  # type: ignore[method-assign]
+    scene.rotate("jon")
+    assert inner
+    scene.check_rotated(user, "jon")
+
+
+def fill_the_disk(scene: Scene, names: tuple[str, ...], mode: str, *, lasting: bool) -> set[int]:
+    """Let each call of these names fail, and return the statuses."""
+    stage = Stage(scene)
+    ends = set()
+    for number, call in enumerate(stage.whole.calls):
+        if call.name not in names:
+            continue
+        stage.reset()
+        try:
+            outcome = run_with_fault(
+                stage.command, scene.machine, at=number, mode=mode, lasting=lasting
+            )
+            ends.add(outcome.status)
+            assert outcome.status in (0, 7, 12), outcome
+            assert len(outcome.errors) == (outcome.status != 0), outcome
+            stage.check_nothing_is_lost()
+            assert stage.user.keys.keys() <= stage.held(), "an orphan is left"
+            stage.check_second_run()
+        except AssertionError as failure:
+            raise AssertionError(f"{mode} at {number}, {call}: {failure}") from failure
+    return ends
+
+
+@pytest.mark.parametrize("name", ["open", "write", "rename"])
+def test_a_disk_that_is_full_once_leaves_no_orphan(name: str, scene: Scene) -> None:
+    assert fill_the_disk(scene, (name,), "ENOSPC", lasting=False) == {0, 7, 12}
+
+
+def test_a_disk_that_stays_full_leaves_no_orphan(scene: Scene) -> None:
+    assert fill_the_disk(scene, ("write",), "ENOSPC", lasting=True) == {0, 7, 12}
+
+
+def test_a_disk_that_promises_nothing_leaves_no_orphan(scene: Scene) -> None:
+    assert fill_the_disk(scene, ("fsync",), "EIO", lasting=False) == {0, 7, 12}
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("mode", ["ENOSPC", "EIO", "EROFS", "EINTR"])
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_file_system_that_fails_anywhere_leaves_no_orphan(
+    mode: str, lasting: bool, scene: Scene
+) -> None:
+    names = ("open", "write", "fchmod", "fsync", "close", "rename", "flock", "unlock", "unlink")
+    assert 7 in fill_the_disk(scene, names, mode, lasting=lasting)
+
+
+def test_a_full_disk_where_the_new_key_cannot_be_deleted_names_it(scene: Scene) -> None:
+    stage = Stage(scene)
+    calls = stage.whole.calls
+    create = next(number for number, call in enumerate(calls) if call.path == "CreateAccessKey")
+    write = next(n for n, call in enumerate(calls) if n > create and call.name == "write")
+    stage.reset()
+    stage.user.denied.add("iam:DeleteAccessKey")
+    outcome = run_with_fault(stage.command, scene.machine, at=write, mode="ENOSPC", lasting=True)
+    (orphan,) = stage.user.keys.keys() - stage.held()
+    assert outcome.status == 7
+    assert f"the new key {orphan} could not be deleted at AWS" in outcome.err
+    assert f"--delete-orphan {orphan}" in outcome.err
+    stage.user.denied.clear()
+    stage.check_second_run()
