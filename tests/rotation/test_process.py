@@ -114,6 +114,7 @@ def test_a_signal_while_the_key_is_made_waits_until_it_is_stored(
     scene.aws.faults.release()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == status, err
+    assert (b"is finished by the next filevault rotate" in err) == (status == 130)
     new = scene.rotation("jon").next
     assert new is not None
     assert {user.access_key_id, new.access_key_id} == set(user.keys)

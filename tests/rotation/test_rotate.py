@@ -267,6 +267,21 @@ def test_a_key_that_was_never_used_or_may_not_be_asked_about_is_told_so(scene: S
     assert "iam:GetAccessKeyLastUsed is not allowed" in scene.rotate("jon", status=8).err
 
 
+def test_two_keys_that_are_both_in_the_vault_are_told_with_their_items(scene: Scene) -> None:
+    user = scene.user()
+    other = scene.aws.add_access_key(user)
+    scene.add("second", other.access_key_id, other.secret_access_key)
+    ended = scene.rotate("jon", status=8)
+    assert (
+        f"both are in the vault: {user.access_key_id} in 'jon', {other.access_key_id} in"
+        in ended.err
+    )
+    assert "filevault remove second, then filevault rotate jon --delete-orphan" in ended.err
+    scene.run("remove", "-f", "second")
+    scene.rotate("jon", "--delete-orphan", other.access_key_id)
+    scene.check_rotated(user, "jon")
+
+
 def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(scene: Scene) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
