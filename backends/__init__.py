@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.marker import Marker
     from filevault.files import Folder
 
 SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
@@ -135,6 +136,10 @@ class FileBackend(Backend, Protocol):
     @property
     def opened_slot(self) -> str | None:
         """The id of the keyslot that opened the vault, None before."""
+        ...
+
+    def confirm(self) -> None:
+        """Raise StorageError if the vault has got other keys since; call it under the lock."""
         ...
 
 
@@ -290,6 +295,19 @@ def open_age(
         trusted=trusted,
         warn=warn,
     )
+
+
+def opened_backend(vault: Marker, master: bytes) -> FileBackend:
+    """Return the backend of a `file` vault, unlocked, for a master key that is at hand.
+
+    Args:
+        vault: what its vault.json says, or said when this was its key.
+        master: the master key.
+    """
+    from filevault.backends.passphrase import PassphraseBackend
+    from filevault.backends.unlocking import Opened
+
+    return PassphraseBackend.opened(vault, Opened(master, None))
 
 
 def create_vault(

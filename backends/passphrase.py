@@ -17,6 +17,7 @@ from filevault.errors import (
     LockedError,
     NoVaultError,
     StorageError,
+    TamperedError,
     UsageError,
     VaultChoiceError,
 )
@@ -31,13 +32,11 @@ if TYPE_CHECKING:
     from filevault.backends.marker import Marker
     from filevault.files import Folder
 
-_MAX_LABEL = 200
-
 
 class PassphraseBackend:
     """A `file` vault."""
 
-    __slots__ = ("_held", "_marker", "_master", "_opened_slot", "_source", "_unlocking")
+    __slots__ = ("_held", "_marker", "_master", "_opened_slot", "_root", "_source", "_unlocking")
 
     suffix = SUFFIXES["file"]
     head_size = envelope.HEAD_SIZE
@@ -53,6 +52,7 @@ class PassphraseBackend:
         self._source = source
         self._unlocking = unlocking
         self._held = held
+        self._root: Folder | None = None
         self._master = b""
         self._opened_slot: str | None = None
 
@@ -73,12 +73,10 @@ class PassphraseBackend:
         `available_memory` tells the KiB that this process may count on.
         """
         vault = marker.read(root)
-        return cls(
-            vault,
-            source,
-            Unlocking(root, vault, policy, last_slot, only_slot, available_memory),
-            held,
-        )
+        unlocking = Unlocking(root, vault, policy, last_slot, only_slot, available_memory)
+        backend = cls(vault, source, unlocking, held)
+        backend._root = root
+        return backend
 
     @classmethod
     def opened(cls, vault: Marker, opened: Opened) -> PassphraseBackend:
@@ -146,9 +144,29 @@ class PassphraseBackend:
         """
         what = "the session key" if kind == "session-key" else f"item {printable(name, 200)!r}"
         parsed = envelope.parse(data, what)
+        if parsed.vault == self.vault_id and parsed.key != self.master_id:
+            self._refuse_retired(parsed.key, what)
         envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
         self.unlock()
         return envelope.unseal(self._item_key, parsed, what)
+
+    def _refuse_retired(self, key_id: str, what: str) -> None:
+        """Say so if an item is sealed under a key that this vault had before."""
+        from filevault.backends import retired
+
+        if self._root is not None and retired.exists(self._root, key_id):
+            raise TamperedError(
+                f"{what} is sealed under a former key of this vault",
+                hint="another machine stored it before it knew of the new key, or a rekey was "
+                "interrupted: filevault rekey --finish",
+            )
+
+    def confirm(self) -> None:
+        """Raise StorageError if the vault has got other keys since it was opened."""
+        if self._root is not None and marker.read(self._root) != self._marker:
+            from filevault.backends.holding import changed_meanwhile
+
+            raise changed_meanwhile()
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:
         """Return when an item says that its key was made, not authenticated."""
@@ -192,8 +210,7 @@ def create(
         pass
     else:
         raise VaultChoiceError(f"there is a vault already at {printable(root.path)!r}")
-    if len(label) > _MAX_LABEL or not label.isprintable():
-        raise UsageError(f"a label has up to {_MAX_LABEL} characters, all of them visible")
+    slots.check_label(label)
     secrets = _slot_secrets(passphrase, keyfile_text, parameters, policy, available_memory)
 
     vault = keys.new_vault_id(random)

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.hmac import HMAC
 from filevault import strictjson
 from filevault.backends import headers, kdf, keys, marker, xaes
 from filevault.digest import sha256_hex
-from filevault.errors import DamagedError, FilevaultError, LockedError, StorageError
+from filevault.errors import DamagedError, FilevaultError, LockedError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from filevault.backends.kdf import KdfParameters
     from filevault.files import Folder
@@ -36,6 +36,7 @@ KEYFILE = "keyfile"
 TYPES = {"passphrase": PASSPHRASE, "keyfile": KEYFILE}
 """Kind of a secret to the type of the slots that it is tried on."""
 
+MAX_LABEL = 200
 _KEYFILE_PREFIX = b"filevault-key-1:"
 _WHITE_SPACE = b" \t\n\r\v\f"
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -80,6 +81,12 @@ class Slot(Value):
 def described(slot: str) -> str:
     """Return how messages call the slot of an id."""
     return f"keyslot {printable(slot, 40)!r}"
+
+
+def check_label(label: str) -> None:
+    """Raise UsageError for a label that could not be shown, or is a text of its own."""
+    if len(label) > MAX_LABEL or not label.isprintable():
+        raise UsageError(f"a label has up to {MAX_LABEL} characters, all of them visible")
 
 
 def file_name(data: bytes) -> str:
@@ -190,21 +197,28 @@ def write(
 ) -> str:
     """Write a new slot as `build` makes it, read it back, open it, and return its id.
 
-    Raises StorageError if it cannot be written, or if what is read back does not open.
+    Raises StorageError if it cannot be written, or if what is read back does not open; then it
+    is taken away again.
     """
     data = build(
         master, vault, secret, parameters=parameters, label=label, created=created, random=random
     )
     name = file_name(data)
     what = described(name.removesuffix(SUFFIX))
-    folder.write(name, data)
     try:
-        slot = parse(folder.read(name, MAX_FILE), name, what)
-        opened = unwrap(slot, secret, what)
-    except (FileNotFoundError, DamagedError) as error:
-        raise StorageError(f"{what} cannot be read back after it was written") from error
-    if opened != master:
-        raise StorageError(f"{what} does not open after it was written")
+        folder.write(name, data)
+        try:
+            slot = parse(folder.read(name, MAX_FILE), name, what)
+            opened = unwrap(slot, secret, what)
+        except (FileNotFoundError, DamagedError) as error:
+            raise StorageError(f"{what} cannot be read back after it was written") from error
+        if opened != master:
+            raise StorageError(f"{what} does not open after it was written")
+    except BaseException:
+        # Nobody is told of it, so it must not open the vault.
+        with contextlib.suppress(FileNotFoundError, StorageError):
+            folder.remove(name)
+        raise
     return slot.id
 
 
@@ -294,3 +308,16 @@ def listing(root: Folder) -> list[Slot]:
     except FileNotFoundError:
         return []
     return found
+
+
+def weaker(found: Iterable[Slot], default: KdfParameters) -> list[Slot]:
+    """Return the slots that cost less to guess at than new ones: less memory, or less in all.
+
+    They stay as they are until their passphrase is changed, even to itself.
+    """
+    return [
+        slot
+        for slot in found
+        if slot.parameters is not None
+        and (slot.parameters.memory_kib < default.memory_kib or slot.cost < default.cost)
+    ]

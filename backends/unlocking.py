@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from filevault.backends.slots import Slot
     from filevault.files import Folder
 
-_MAX_TRIED = 16
+MAX_SLOTS = 16
 _MAX_READ = 64  # slots of former master keys, and strays, may lie beside the sixteen
 _OPENED_BY = {slots.PASSPHRASE: "a passphrase", slots.KEYFILE: "a key file"}
 
 
 class Opened(Value):
-    """The master key, and the id of the slot that held it."""
+    """The master key, and the id of the slot that held it; None where no slot was needed."""
 
     master: bytes
-    slot: str
+    slot: str | None
 
     def __repr__(self) -> str:
         return f"Opened(slot={self.slot!r}, ...)"
@@ -169,11 +169,11 @@ class Unlocking:
         fitting = [slot for slot in found if slot.type == slots.TYPES[secret.kind]]
         if not fitting:
             raise self._wrong_kind(secret, found, unreadable)
-        value = _value(secret)
+        value = secret_bytes(secret)
         untried: list[FilevaultError] = []
         broken: DamagedError | None = None
         spent = 0
-        for slot in fitting[:_MAX_TRIED]:
+        for slot in fitting[:MAX_SLOTS]:
             what = slots.described(slot.id)
             try:
                 spent += self._cost(slot, spent, what)
@@ -190,10 +190,10 @@ class Unlocking:
             raise broken  # the secret is right, so the source has nothing better to give
         if len(untried) == len(fitting):
             raise untried[0]
-        if len(fitting) > _MAX_TRIED:
+        if len(fitting) > MAX_SLOTS:
             untried.append(
                 LockedError(
-                    f"{_MAX_TRIED} of {len(fitting)} keyslots were tried",
+                    f"{MAX_SLOTS} of {len(fitting)} keyslots were tried",
                     hint="--slot ID tries the one that is yours",
                 )
             )
@@ -237,7 +237,8 @@ class Unlocking:
             )
 
 
-def _value(secret: Secret) -> bytes:
+def secret_bytes(secret: Secret) -> bytes:
+    """Return what slots are derived from; raises LockedError for what can open none."""
     origin = printable(secret.origin)
     if slots.TYPES[secret.kind] == slots.KEYFILE:
         return slots.keyfile_bytes(secret.value, f"the key from {origin}")

@@ -27,7 +27,8 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ ProgramError              7   a program missing, failing or too slow
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
-│  │  └─ WrongCodeError         8   AWS refused the token code
+│  │  ├─ WrongCodeError         8   AWS refused the token code
+│  │  └─ TooLongError           8   AWS lets no session live that long
 │  └─ MfaError                  8   no token code, or one that cannot be right
 ├─ NetworkError                 9   AWS could not be reached
 ├─ PinError                    10   vault identity is not the one pinned here
@@ -183,6 +184,10 @@ class AwsError(ProviderError):
 
 class WrongCodeError(AwsError):
     """AWS refused the token code: it is mistyped, too old, or was used before."""
+
+
+class TooLongError(AwsError):
+    """AWS lets no session live as long as was asked for."""
 
 
 class MfaError(ProviderError):

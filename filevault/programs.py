@@ -16,7 +16,7 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from subprocess import Popen
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -281,6 +281,35 @@ def start(
 
 _started: list[Popen[bytes]] = []
 """What goes on without us: Python would complain of a child that nobody waits for."""
+
+
+def launch(
+    argv: Sequence[str], environment: Mapping[str, str], *, origin: str
+) -> Callable[[], int | None]:
+    """Start a program that may outlive us, in a session of its own and without a stream of ours.
+
+    Returns what tells its status, None while it runs. Arguments as in `run`.
+
+    Raises:
+        ProgramError: if it is missing or cannot be started.
+    """
+    import subprocess
+
+    path = _program(argv[0], environment, origin)
+    try:
+        process = subprocess.Popen(
+            [path, *argv[1:]],
+            executable=path,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=True,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _cannot_start(error, origin) from error
+    return process.poll
 
 
 def _program(name: str, environment: Mapping[str, str], origin: str) -> str:

@@ -182,6 +182,26 @@ def terminal() -> Prompter:
     return Terminal()
 
 
+def to_clipboard(text: str) -> None:
+    """Put ASCII text on the clipboard of whoever looks at the terminal, near or far.
+
+    That is OSC 52 of xterm's control sequences; a terminal that does not know it, or was told not
+    to obey, ignores it and shows nothing. Raises NobodyToAskError without a terminal.
+    """
+    import base64
+
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NobodyToAskError(
+            "cannot copy anything: there is no terminal", hint="--stdout prints instead"
+        ) from error
+    try:
+        _write(fd, f"\x1b]52;c;{base64.b64encode(text.encode('ascii')).decode('ascii')}\x07")
+    finally:
+        os.close(fd)
+
+
 def confirm(prompter: Prompter, question: str) -> bool:
     """Ask a yes-or-no question; anything but y or yes is no."""
     return prompter.line(f"{question} (y|N) ").lower() in ("y", "yes")

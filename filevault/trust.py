@@ -16,7 +16,7 @@ from filevault.strictjson import dumps, loads_nested
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from filevault.files import Folder
 
@@ -147,7 +147,7 @@ class Trust:
 
     @property
     def pending(self) -> str | None:
-        """The digest of the pin after a change of recipients that has begun and not ended."""
+        """The digest of the pin after a change that has begun and not ended."""
         return self._content.get("pending") or None
 
     def set_pending(self, digest: str | None) -> None:
@@ -214,6 +214,30 @@ class Trust:
 
         self._update(change)
 
+    def begin_rekey(self, pin: Pin, seen: Mapping[str, Seen]) -> None:
+        """Remember that a vault is about to get a new key, and its items as they are before.
+
+        From here until `end_rekey` both keys are the vault's, so that it opens wherever the
+        process that changes the key may be killed.
+        """
+
+        def change(content: dict[str, Any]) -> None:
+            content["pending"] = pin.digest
+            _note(content, seen)
+
+        self._update(change)
+
+    def end_rekey(self, pin: Pin, seen: Mapping[str, Seen], slot: str) -> None:
+        """Remember that a vault has its new key, what its items are now, and its keyslot."""
+
+        def change(content: dict[str, Any]) -> None:
+            content.pop("pending", None)
+            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commit)
+            content["last_slot"] = slot
+            _note(content, seen)
+
+        self._update(change)
+
     def set_last_slot(self, slot: str) -> None:
         """Remember the keyslot that opened the vault."""
         if slot != self.last_slot:
@@ -221,23 +245,22 @@ class Trust:
 
     def set_seen(self, path_name: str, seen: Seen) -> None:
         """Remember an item as it is now."""
-        entry = {key: value for key, value in seen._asdict().items() if value is not None}
-        known = self.seen(path_name)
-        if known == seen:
-            return
-
-        def change(content: dict[str, Any]) -> None:
-            item = content.setdefault("items", {}).setdefault(path_name, {})
-            for key in Seen._fields:
-                item.pop(key, None)  # an account that is not known any more must not stay
-            item.update(entry)
-
-        self._update(change)
+        if self.seen(path_name) != seen:
+            self._update(lambda content: _note(content, {path_name: seen}))
 
     def forget(self, path_name: str) -> None:
         """Forget an item that was removed on purpose."""
         if path_name in self._content.get("items", {}):
             self._update(lambda content: content.get("items", {}).pop(path_name, None))
+
+
+def _note(content: dict[str, Any], seen: Mapping[str, Seen]) -> None:
+    for path_name, each in seen.items():
+        item = content.setdefault("items", {}).setdefault(path_name, {})
+        for key, value in each._asdict().items():
+            item.pop(key, None)  # an account that is not known any more must not stay
+            if value is not None:
+                item[key] = value
 
 
 def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> bool:
@@ -274,7 +297,8 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
             f"{_called(actual)} is there now",
             hint=_ACCEPT,
         )
-    if local.commit != actual.commit:
+    # A new key that this machine is giving the vault is as good as the one before it.
+    if local.commit != actual.commit and trust.pending != actual.digest:
         raise PinError(
             "the vault's master key is another one than this machine knows", hint=_ACCEPT
         )

@@ -157,6 +157,7 @@ class Rig:
                 token_code,
                 self.aws.clock,
                 PATIENT,
+                self.warnings.append,
                 **wiring,
             )
             return provider.retrieve()

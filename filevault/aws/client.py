@@ -13,6 +13,8 @@ from filevault import __version__
 from filevault.aws.endpoint import check_url
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
 
@@ -98,6 +100,40 @@ class Clients:
         if once:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
         return client
+
+    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """POST a form with botocore's proxies and CA bundle; return status and body.
+
+        Once, and no redirection is followed. Raises ConfigError for an address that would be
+        unsafe; botocore's own errors pass, to be translated with the call's.
+        """
+        from urllib.parse import urlencode
+
+        from botocore.awsrequest import AWSRequest
+        from botocore.httpsession import URLLib3Session
+        from botocore.utils import get_environ_proxies
+
+        check_url(url, allow_http=self._allow_http)
+        if self._session is None:
+            self._session = self._new_session()
+        # The stubs know less than botocore takes.
+        new_http: Any = URLLib3Session
+        http = new_http(
+            verify=self._session.get_config_variable("ca_bundle") or True,
+            proxies=get_environ_proxies(url),
+            timeout=(self._connect_timeout, self._read_timeout),
+        )
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": f"filevault/{__version__}",
+        }
+        try:
+            request = AWSRequest("POST", url, headers, urlencode(form).encode("ascii"))
+            answer = http.send(request.prepare())
+            return answer.status_code, answer.content
+        finally:
+            http.close()
 
     def _region(self, service: str, endpoint: Endpoint) -> str:
         """Return the region to sign for: IAM has one for all, which a URL of its own hides."""

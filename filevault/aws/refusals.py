@@ -6,8 +6,16 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, WrongCodeError
+from filevault.errors import (
+    AwsError,
+    ConfigError,
+    FilevaultError,
+    NetworkError,
+    TooLongError,
+    WrongCodeError,
+)
 from filevault.printable import printable
+from filevault.times import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,13 +23,15 @@ if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError
 
 _TEXT_LIMIT = 400
-_CLOCK = (
-    "the clock of this machine differs from AWS's",
-    "set the clock, for example with chronyd or timedatectl set-ntp true",
-)
+_SET_THE_CLOCK = "set the clock, for example with chronyd or timedatectl set-ntp true"
+_CLOCK = ("the clock of this machine differs from AWS's", _SET_THE_CLOCK)
 _UNKNOWN_KEY = (
     "AWS does not know the access key: it was deleted, deactivated, or is of another partition",
-    "check it in IAM; filevault add PROFILE --force stores another one, --refresh drops a session",
+    "check it in IAM, and that the region is enabled; filevault add PROFILE --force stores another",
+)
+_UNKNOWN_SESSION = (
+    "AWS does not know the session: it was revoked, or is of another partition",
+    "--refresh obtains a new one; check that the region is enabled",
 )
 _EXPIRED = ("the session has expired", "--refresh obtains a new one")
 _THROTTLED = ("AWS is asked too often at the moment", "wait a little and run the command again")
@@ -44,12 +54,15 @@ _BY_CODE = {
     "RequestExpired": _CLOCK,
     "RequestLimitExceeded": _THROTTLED,
     "RequestTimeTooSkewed": _CLOCK,
+    "RequestThrottled": _THROTTLED,
+    "RequestThrottledException": _THROTTLED,
     "ServiceFailure": _INTERNAL,
     "ServiceUnavailable": _INTERNAL,
     "SignatureDoesNotMatch": (
         "the secret access key does not belong to the access key id",
         "store the pair again: filevault add PROFILE --force",
     ),
+    "SlowDown": _THROTTLED,
     "Throttling": _THROTTLED,
     "ThrottlingException": _THROTTLED,
     "TooManyRequestsException": _THROTTLED,
@@ -57,6 +70,15 @@ _BY_CODE = {
 }
 
 _WRONG_CODE = re.compile(r"invalid MFA one time pass code", re.IGNORECASE)
+_CHAINED_TOO_LONG = re.compile(
+    r"1 hour session limit for roles assumed by role chaining", re.IGNORECASE
+)
+_TOO_LONG = re.compile(r"exceeds the MaxSessionDuration", re.IGNORECASE)
+_KINDS = (
+    (_WRONG_CODE, WrongCodeError),
+    (_CHAINED_TOO_LONG, TooLongError),
+    (_TOO_LONG, TooLongError),
+)
 _MAYBE_USED = "the token code may be used up: wait for the next one"
 
 # AWS uses one code for many things; its wording tells them apart. First match wins.
@@ -81,12 +103,12 @@ _BY_TEXT = (
         *_CLOCK,
     ),
     (
-        re.compile(r"1 hour session limit for roles assumed by role chaining", re.IGNORECASE),
+        _CHAINED_TOO_LONG,
         "a role that is assumed from another role's session lives an hour at most",
         "leave the duration out, or ask for 1h or less",
     ),
     (
-        re.compile(r"exceeds the MaxSessionDuration", re.IGNORECASE),
+        _TOO_LONG,
         "the role does not allow sessions that long",
         "ask for less with --duration or duration_seconds, or raise the role's maximum",
     ),
@@ -100,6 +122,8 @@ _ROLE_DENIED = (
     "the role's trust policy or the caller's permissions do not allow it",
     "check role_arn, external_id, mfa_serial, the trust policy, and the caller's sts:AssumeRole",
 )
+_DENIED = re.compile(r"(arn:\S+) is not authorized to perform: ([\w:*-]+)")
+_DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 
 
 _THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
@@ -127,7 +151,8 @@ class Attempt:
     Args:
         operation: AWS's name of the call.
         subject: for whom, e.g. `"profile 'work'"`, already printable.
-        secrets: what must not be shown even if a server sends it back.
+        secrets: what must not be shown even if a server sends it back: the secret access key,
+            then the session token or None.
         code: the token code that the call carries; it is not shown either.
     """
 
@@ -140,6 +165,11 @@ class Attempt:
         self.subject = subject
         self._secrets = secrets
         self._code = code
+
+    @property
+    def with_session(self) -> bool:
+        """Whether a session signs the call, not a long-term key."""
+        return len(self._secrets) > 1 and self._secrets[1] is not None
 
     @property
     def once(self) -> bool:
@@ -202,12 +232,12 @@ def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
     code = printable(attempt.redacted(str(error.get("Code", ""))), 80)
     text = str(error.get("Message", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    why, hint = _explain(code, text, attempt.operation, status)
+    why, hint = _explain(code, text, attempt, status)
     if attempt.once and isinstance(status, int) and status >= 500:
         hint = _MAYBE_USED
     said = f"{code}: {attempt.shown(text)}" if text else code
     reason = f"{why} ({said})" if why else said
-    kind = WrongCodeError if _WRONG_CODE.search(text) else AwsError
+    kind = next((kind for pattern, kind in _KINDS if pattern.search(text)), AwsError)
     return kind(
         f"AWS refused {attempt.operation} for {attempt.subject}: {reason}",
         operation=attempt.operation,
@@ -216,17 +246,53 @@ def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
     )
 
 
-def _explain(code: str, text: str, operation: str, status: object) -> tuple[str, str | None]:
+def _explain(code: str, text: str, attempt: Attempt, status: object) -> tuple[str, str | None]:
+    skew = _skew(text)
+    if skew is not None:
+        return skew, _SET_THE_CLOCK
     for pattern, why, hint in _BY_TEXT:
         if pattern.search(text):
             return why, hint
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if code in ("AccessDenied", "AccessDeniedException") and operation == "AssumeRole":
-        return _ROLE_DENIED
+    known = _BY_CODE.get(code)
+    if known is not None:
+        return _UNKNOWN_SESSION if known is _UNKNOWN_KEY and attempt.with_session else known
+    if code in _DENIED_CODES:
+        return _denied(text, attempt)
     if isinstance(status, int) and status >= 500:
         return _INTERNAL
     return "", None
+
+
+def _skew(text: str) -> str | None:
+    """Say how far the clock is off, where AWS names both times: signed at, and received at."""
+    match = re.search(r"(\d{8}T\d{6}Z) is [\w ]+ than \d{8}T\d{6}Z \((\d{8}T\d{6}Z) [+-]", text)
+    if match is None:
+        return None
+    import calendar
+    import time
+
+    try:
+        ours, theirs = (
+            calendar.timegm(time.strptime(each, "%Y%m%dT%H%M%SZ")) for each in match.groups()
+        )
+    except ValueError:
+        return None
+    side = "behind" if ours < theirs else "ahead of"
+    return f"the clock of this machine is {format_duration(abs(ours - theirs))} {side} AWS's"
+
+
+def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:
+    """Say who may not do what."""
+    if attempt.operation == "AssumeRole":
+        return _ROLE_DENIED
+    match = _DENIED.search(text)
+    if match is None:
+        return "", None
+    who, what = (printable(attempt.redacted(part), 200) for part in match.groups())
+    hint = f"allow {what} in the policies of {who}"
+    if attempt.operation == "GetFederationToken":
+        hint += ", or sign in with a profile that has a role_arn"
+    return f"{who} is not allowed {what}", hint
 
 
 def _unusable(error: Exception, attempt: Attempt) -> ConfigError:

@@ -111,9 +111,36 @@ def get_caller_identity(
         raise not_awss(operation, subject) from error
 
 
+def get_federation_token(
+    clients: Clients,
+    endpoint: Endpoint,
+    credentials: Credentials,
+    *,
+    name: str,
+    duration: int,
+    subject: str,
+) -> Credentials:
+    """Obtain a session of a federated user that may do what the user may whose key signs.
+
+    AWS grants what both the user's policies and the session's allow, so the session's allows all.
+    `name` has 2 to 32 characters, `duration` is in seconds. Raises AwsError, NetworkError,
+    ConfigError.
+    """
+    parameters: dict[str, object] = {
+        "Name": name,
+        "DurationSeconds": duration,
+        "Policy": _ALLOW_ALL,
+    }
+    operation = "GetFederationToken"
+    response = _call(clients, endpoint, credentials, operation, parameters, None, subject)
+    return _credentials(response, operation, subject)
+
+
+_ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 _METHODS = {
     "AssumeRole": "assume_role",
     "GetCallerIdentity": "get_caller_identity",
+    "GetFederationToken": "get_federation_token",
     "GetSessionToken": "get_session_token",
 }
 
@@ -147,7 +174,8 @@ def _call(
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401
     try:
         found = response["Credentials"]
-        arn = response.get("AssumedRoleUser", {}).get("Arn")
+        whose = response.get("AssumedRoleUser") or response.get("FederatedUser") or {}
+        arn = whose.get("Arn")
         credentials = Credentials(
             access_key_id=found["AccessKeyId"],
             secret_access_key=found["SecretAccessKey"],

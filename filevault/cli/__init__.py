@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "login": "sign in to the AWS console",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
@@ -30,6 +31,9 @@ COMMANDS = {
     "status": "show what is open, and until when",
     "agent": "hold keys where the kernel does not",
     "recipients": "show and change who can open the vault, accept a changed one",
+    "slot": "show, add and remove the keyslots of a file vault",
+    "passphrase": "change the passphrase of a file vault",
+    "rekey": "give a file vault another master key, and seal every item anew",
     "git": "run git in the vault's own repository",
 }
 ALIASES = {"ls": "list", "rm": "remove"}

@@ -174,7 +174,7 @@ class Context:
         state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
         trust = Trust(state)
         backend = self._backend(choice, store, trust)
-        shared = choice.backend != "file"
+        shared, own = choice.backend != "file", cast("FileBackend", backend)
         vault = Vault(
             store,
             backend,
@@ -187,7 +187,7 @@ class Context:
             clock=self.runtime.clock,
             warn=self.warn,
             notice=self.notice,
-            guard=(lambda: self._guard(trust, writable=writable)) if shared else lambda: None,
+            guard=(lambda: self._guard(trust, writable=writable)) if shared else own.confirm,
             commit=lambda paths, subject: self._commit(store, paths, subject),
             held=self.keys,
         )

@@ -77,6 +77,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     given = handout.hand_out(args, context, made)
     child = child_environment(environ, given)
     close_descriptors(context.settings)
+    if not args.command and sys.stdout.isatty():
+        handout.advise(context, f"starting {printable(command[0], 200)}; exit leaves it")
     sys.stdout.flush()
     sys.stderr.flush()
     return replace(path, command, child)

@@ -1,4 +1,4 @@
-"""From a profile's name to the credentials that a command hands out: what exec and export share."""
+"""From a profile's name to its credentials: what exec, export and login share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
+    from filevault.providers import CredentialProvider
     from filevault.sessions import SessionCache
 
 _MFA_TIMEOUT = 120.0
@@ -38,6 +39,12 @@ def profile_name(given: str | None, context: Context) -> str:
             "no profile is given", hint="name one, or set AWS_PROFILE; filevault list shows them"
         )
     return name
+
+
+def advise(context: Context, text: str) -> None:
+    """Tell what a beginner should know, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
+    if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
+        context.say(text)
 
 
 def with_profile(
@@ -66,23 +73,18 @@ def with_profile(
         raise
 
 
-def make_plan(args: argparse.Namespace, context: Context, name: str) -> Plan:
-    """Resolve a profile and decide how it gets its credentials; nothing is called."""
-    return with_profile(args, context, name, lambda profile: _plan(profile, args, context))
+def make_plan(
+    args: argparse.Namespace, context: Context, name: str, *, console: bool = False
+) -> Plan:
+    """Resolve a profile and decide how it gets its credentials; nothing is called.
+
+    With `console` they are such as can sign in to it.
+    """
+    options = plan_options(args, context, console=console)
+    return with_profile(args, context, name, lambda profile: _plan(profile, options, context))
 
 
-def _plan(profile: Profile, args: argparse.Namespace, context: Context) -> Plan:
-    settings = context.settings
-    duration = args.duration
-    if duration is None:
-        duration = settings.duration("AWS_VAULT_DURATION")
-    options = Options(
-        no_session=args.no_session,
-        duration=duration,
-        assume_role_ttl=settings.duration("AWS_ASSUME_ROLE_TTL"),
-        session_token_ttl=settings.duration("AWS_SESSION_TOKEN_TTL"),
-        chained_session_token_ttl=settings.duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
-    )
+def _plan(profile: Profile, options: Options, context: Context) -> Plan:
     try:
         return plan(profile, options)
     except errors.NoCredentialsError as error:
@@ -94,8 +96,29 @@ def _plan(profile: Profile, args: argparse.Namespace, context: Context) -> Plan:
         ) from error
 
 
+def plan_options(args: argparse.Namespace, context: Context, *, console: bool = False) -> Options:
+    """Return what command line and environment ask of a plan."""
+    duration = context.settings.duration
+    return Options(
+        no_session=args.no_session,
+        duration=duration("AWS_VAULT_DURATION") if args.duration is None else args.duration,
+        assume_role_ttl=duration("AWS_ASSUME_ROLE_TTL"),
+        session_token_ttl=duration("AWS_SESSION_TOKEN_TTL"),
+        chained_session_token_ttl=duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
+        federation_token_ttl=duration("AWS_FEDERATION_TOKEN_TTL"),
+        console=console,
+    )
+
+
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     """Carry the plan out, or find its session in the cache."""
+    credentials = provider(args, context, made).retrieve()
+    context.remember_slot()
+    return Handout(made.profile, credentials, made.region, made.endpoint_url)
+
+
+def provider(args: argparse.Namespace, context: Context, made: Plan) -> CredentialProvider:
+    """Return what carries the plan out when it is asked; it looks into the cache first."""
     from filevault.providers.build import build
     from filevault.sessions.waiting import Waiting
 
@@ -107,21 +130,19 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
         context.warn(
             "the long-term key itself is handed out: --duration and --mfa-token do nothing"
         )
-    provider = build(
+    return build(
         made,
         context.vault,
         cache(args, context),
         token_code(args, context),
         context.runtime.clock,
         Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
+        context.warn,
         refresh=args.refresh,
         min_ttl=min_ttl,
         cache_roles=settings.cache_roles,
         allow_http=settings.options.allow_http,
     )
-    credentials = provider.retrieve()
-    context.remember_slot()
-    return Handout(made.profile, credentials, made.region, made.endpoint_url)
 
 
 def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:

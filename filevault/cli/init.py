@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
+from filevault.cli import newsecret
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -29,11 +30,6 @@ DESCRIPTION = """Make a vault: a folder of encrypted files.
 The passphrase is asked for twice, or comes from --passphrase-file, --passphrase-fd,
 FILEVAULT_PASSPHRASE or FILEVAULT_NEW_PASSPHRASE with their _FILE, _FD and _COMMAND forms."""
 
-_LEAST_CHARACTERS = 12
-# Crockford's base 32: no letter that is mistaken for a digit. 26 of them are 130 bits.
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_GENERATED = 26
-
 
 class NewVault(Value):
     """What making a vault led to."""
@@ -46,14 +42,7 @@ class NewVault(Value):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--generate", action="store_true", help="make a strong passphrase and print it once"
-    )
-    parser.add_argument(
-        "--allow-weak",
-        action="store_true",
-        help=f"accept a passphrase of fewer than {_LEAST_CHARACTERS} characters",
-    )
+    newsecret.add_options(parser)
     parser.add_argument(
         "--new-key-file", metavar="F", help="write a key file that opens the vault, for a machine"
     )
@@ -106,18 +95,18 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if choice.exists:
         raise _exists_already(choice)
     _refuse_lost(context)
-    generated = generate_passphrase() if args.generate else None
+    generated = newsecret.generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
         passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
-        check_strength(passphrase, allow_weak=args.allow_weak)
-    key_file = _key_file_path(args, context)
+        newsecret.check_strength(passphrase, allow_weak=args.allow_weak)
+    key_file = newsecret.key_file_path(args.new_key_file, context)
     if generated is not None:
         # Shown before there is a vault: one whose passphrase nobody saw would be lost.
-        show_generated(generated, context)
+        newsecret.show_generated(generated, context)
     key_text = new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
-        _write_key_file(key_file, key_text)
+        newsecret.write_key_file(key_file, key_text)
     try:
         elsewhere = context.settings.state_home
         with Folder.make(choice.root) as root, writers_lock(root, elsewhere):
@@ -202,46 +191,6 @@ def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | N
     )
 
 
-def generate_passphrase() -> str:
-    """Return a new passphrase of 130 random bits."""
-    letters = "".join(_ALPHABET[byte & 31] for byte in os.urandom(_GENERATED))
-    return "-".join(letters[start : start + 5] for start in range(0, _GENERATED, 5))
-
-
-def check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
-    """Raise UsageError for a passphrase that is too short for a file that others may get."""
-    if not allow_weak and len(passphrase.decode("utf-8")) < _LEAST_CHARACTERS:
-        raise UsageError(
-            f"the passphrase has fewer than {_LEAST_CHARACTERS} characters, and a synced vault "
-            "can be guessed at offline",
-            hint="choose a longer one, let --generate make one, or insist with --allow-weak",
-        )
-
-
-def _key_file_path(args: argparse.Namespace, context: Context) -> str | None:
-    if not args.new_key_file:
-        return None
-    path = os.path.abspath(context.settings.expand(args.new_key_file))
-    root = os.path.realpath(context.choice.root)
-    if f"{os.path.realpath(path)}/".startswith(f"{root}/"):
-        raise UsageError(
-            f"{printable(path)!r} lies in the vault, which is what others may get to see",
-            hint="keep the key file somewhere else",
-        )
-    return path
-
-
-def _write_key_file(path: str, text: bytes) -> None:
-    with Folder.make(os.path.dirname(path)) as folder:
-        try:
-            folder.create(os.path.basename(path), text)
-        except FileExistsError as error:
-            raise UsageError(
-                f"{printable(path)!r} exists, and a key file is never overwritten",
-                hint="give another name; if a failed init left it, delete it",
-            ) from error
-
-
 def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     pin = Pin(choice.backend, backend.vault_id, backend.commit)
     try:
@@ -289,12 +238,6 @@ def _record(context: Context) -> None:
     word = shell_word(choice.store)
     kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
     context.say(f"to use it: filevault --vault {word}{kind} ..., or export FILEVAULT_DIR={word}")
-
-
-def show_generated(passphrase: str, context: Context) -> None:
-    """Show a generated passphrase, before anything is made that only it opens."""
-    print(f"passphrase: {passphrase}", flush=True)
-    context.say("write the passphrase down now: it is shown this once")
 
 
 def _elsewhere(context: Context) -> bool:

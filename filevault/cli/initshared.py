@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.cli.init import (
-    NewVault,
-    check_strength,
-    generate_passphrase,
-    show_generated,
-)
+from filevault.cli.init import NewVault
+from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
 from filevault.errors import LockedError, UsageError
 from filevault.files import Folder
 from filevault.git import subjects

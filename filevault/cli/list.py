@@ -27,6 +27,7 @@ _NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
     "assume-role": "sts.AssumeRole",
+    "get-federation-token": "sts.GetFederationToken",
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import marker, slots
+from filevault.backends import slots
+from filevault.cli.slot import described
 from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.trust import difference
@@ -79,9 +80,9 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         print(f"id: {pin.vault}")
     print(f"pin: {pin.digest} ({state})")
     if pin.vault:
-        _print_slots(vault)
+        _print_slots(context, vault)
     _print_recipients(pin)
-    if known == pin and vault.trust.pending is not None:
+    if known == pin and vault.shared and vault.trust.pending is not None:
         context.say("items may still be encrypted to former recipients: repeat the last change")
     return 0
 
@@ -92,17 +93,9 @@ def _print_recipients(pin: Pin) -> None:
             print(f"recipient: {printable(recipient)} ({printable(place)})")
 
 
-def _print_slots(vault: Vault) -> None:
-    identity = marker.read(vault.folder)
+def _print_slots(context: Context, vault: Vault) -> None:
     for slot in slots.listing(vault.folder):
-        what = f"{slot.type}, made {slot.created}"
-        if slot.parameters is not None:
-            costs = slot.parameters
-            what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
-        if slot.master != identity.master:
-            what += ", of a former master key"
-        label = f", {printable(slot.label)!r}" if slot.label else ""
-        print(f"slot: {slot.id} ({what}{label})")
+        print(f"slot: {slot.id} ({described(slot, context, vault)})")
 
 
 def _accept_item(vault: Vault, name: str) -> None:

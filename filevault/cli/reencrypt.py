@@ -40,10 +40,13 @@ def change(args: argparse.Namespace, context: Context) -> int:
         if not wanted.wanted and vault.trust.pending is None:
             print("They are recipients already.")
             return 0
+        resumed = vault.trust.pending is not None
         files = recipients.write(wanted)
         if wanted.former:
             former = printable(wanted.former)
             context.say(f"{former} governs other entries, too, and stays; {files[-1]} is made")
+        if resumed:  # what the interrupted run wrote may not be committed
+            files = recipients.files(wanted)
         kind = subjects.KINDS[choice.backend]
         names, folder = _told(wanted), "/".join(choice.prefix)
         if files:
@@ -51,8 +54,12 @@ def change(args: argparse.Namespace, context: Context) -> int:
         paths = recipients.reencrypt(
             wanted, lambda name: print(f"Reencrypted {printable(name)}."), resisted
         )
+        if resumed:
+            paths = [vault.path(name) for name in vault.files()]
         if paths:
             commit(paths, subjects.reencrypted(kind, names, folder))
+        if not failed and not uncommitted:
+            recipients.finish()
     print(f"pin: {wanted.after.digest}")
     if not adding:
         context.warn("who was removed still has what they could read: rotate the keys of the vault")

@@ -228,6 +228,7 @@ class _Rotations:
                 self._token_code,
                 runtime.clock,
                 Waiting(context.say, lambda: context.prompter.present, runtime.sleep),
+                context.warn,
                 allow_http=allow_http,
             )
         sts = Endpoint(

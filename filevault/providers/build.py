@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import check_url
+from filevault.printable import printable
 from filevault.providers.cached import Cached
-from filevault.providers.steps import SessionToken, StoredKey, calls, session_name, stored_key
+from filevault.providers.steps import (
+    FederationToken,
+    SessionToken,
+    StoredKey,
+    calls,
+    session_name,
+    stored_key,
+)
 from filevault.sessions import AS_SOURCE, MinimumLife
 
 if TYPE_CHECKING:
@@ -28,6 +36,7 @@ def build(
     token_code: TokenCode,
     clock: Callable[[], float],
     waiting: Waiting,
+    warn: Callable[[str], None],
     *,
     refresh: bool = False,
     min_ttl: int | None = None,
@@ -44,6 +53,7 @@ def build(
         token_code: answers where a call carries MFA.
         clock: Unix seconds.
         waiting: how long to wait for another process that obtains the same session.
+        warn: told where AWS grants less than was asked for.
         refresh: pass over kept sessions, all along the chain; new ones are kept.
         min_ttl: seconds that what is handed out must live on, None for the rule.
         cache_roles: keep sessions of roles too.
@@ -57,7 +67,7 @@ def build(
         if call.endpoint.url is not None:
             check_url(call.endpoint.url, allow_http=allow_http)
     wiring = _Wiring(
-        plan, keys, cache, token_code, clock, waiting, refresh, cache_roles, allow_http
+        plan, keys, cache, token_code, clock, waiting, warn, refresh, cache_roles, allow_http
     )
     return wiring.provider(plan.step, MinimumLife(min_ttl))
 
@@ -73,11 +83,13 @@ class _Wiring:
         token_code: TokenCode,
         clock: Callable[[], float],
         waiting: Waiting,
+        warn: Callable[[str], None],
         refresh: bool,
         cache_roles: bool,
         allow_http: bool,
     ) -> None:
-        self._profile = plan.profile
+        self._plan = plan
+        self._warn = warn
         self._keys = keys
         self._cache = cache
         self._token_code = token_code
@@ -113,11 +125,27 @@ class _Wiring:
         if self._clients is None:
             from filevault.aws.client import Clients
 
-            self._clients = Clients(profile=self._profile, allow_http=self._allow_http)
+            self._clients = Clients(profile=self._plan.profile, allow_http=self._allow_http)
+        subject = self._subject(step)
         if isinstance(step, SessionToken):
             from filevault.providers.session_token import SessionTokenProvider
 
-            return SessionTokenProvider(step, source, self._clients, self._token_code)
+            return SessionTokenProvider(step, source, self._clients, self._token_code, subject)
+        if isinstance(step, FederationToken):
+            from filevault.providers.federation import FederationTokenProvider
+
+            return FederationTokenProvider(step, source, self._clients, subject)
         from filevault.providers.assume_role import AssumeRoleProvider
 
-        return AssumeRoleProvider(step, source, self._clients, self._token_code, self._clock)
+        return AssumeRoleProvider(
+            step, source, self._clients, self._token_code, self._clock, subject, self._warn
+        )
+
+    def _subject(self, step: Call) -> str:
+        """Return whom a call is for, and which one of the chain it is, for messages about it."""
+        made = len(calls(self._plan.step))
+        subject = f"profile {printable(step.profile)!r}"
+        if made == 1:
+            return subject
+        number = len(calls(step))
+        return f"{subject} (call {number} of {made} for {printable(self._plan.profile)!r})"

@@ -27,7 +27,7 @@ class Cached:
         refresh: pass over what is kept.
     """
 
-    __slots__ = ("_cache", "_minimum", "_name", "_refresh", "_waiting", "_wire")
+    __slots__ = ("_cache", "_kept", "_minimum", "_name", "_refresh", "_waiting", "_wire")
 
     def __init__(
         self,
@@ -45,16 +45,32 @@ class Cached:
         self._minimum = minimum
         self._waiting = waiting
         self._refresh = refresh
+        self._kept = False
 
     def retrieve(self) -> Credentials:
         """Look, lock, look again, ask, keep."""
         found = self._find()
         if found is not None:
+            self._kept = True
             return found
+        return self._obtain()
+
+    def renewed(self, refused: Credentials) -> Credentials | None:
+        """Return others in place of kept credentials that AWS refused, which are forgotten.
+
+        None where the refused ones were obtained by this very run: others would fare no better.
+        """
+        if not self._kept:
+            return None
+        self._kept = False
+        self._cache.forget(self._name, refused)
+        return self._obtain(refused)
+
+    def _obtain(self, refused: Credentials | None = None) -> Credentials:
         source = self._wire()
         with self._cache.lock(self._name, self._waiting):
             found = self._find()
-            if found is not None:
+            if found is not None and found != refused:
                 return found
             fresh = source.retrieve()
             self._cache.store(self._name, fresh)
@@ -62,3 +78,11 @@ class Cached:
 
     def _find(self) -> Credentials | None:
         return None if self._refresh else self._cache.find(self._name, self._minimum)
+
+
+def renewed(provider: CredentialProvider, refused: Credentials) -> Credentials | None:
+    """Return other credentials than kept ones that AWS refused, None if there can be none.
+
+    Once for each provider: whoever calls again does so with what this returns.
+    """
+    return provider.renewed(refused) if isinstance(provider, Cached) else None

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.printable import printable
-from filevault.providers.steps import AssumeRole, SessionToken, calls, session_name, stored_key
+from filevault.providers.steps import (
+    AssumeRole,
+    FederationToken,
+    SessionToken,
+    StoredKey,
+    calls,
+    session_name,
+    stored_key,
+)
 from filevault.times import format_duration, format_time
 
 if TYPE_CHECKING:
@@ -73,7 +81,7 @@ def _tree(step: Step) -> list[str]:
     while True:
         indent = "   " * (depth - 1) + "└─ " if depth else ""
         lines.append(f"  {indent}{_title(step)}")
-        if not isinstance(step, AssumeRole | SessionToken):
+        if isinstance(step, StoredKey):
             return lines
         step = step.source
         depth += 1
@@ -85,6 +93,8 @@ def _title(step: Step) -> str:
         return f"{name}: role {printable(step.role_arn)}"
     if isinstance(step, SessionToken):
         return f"{name}: session token"
+    if isinstance(step, FederationToken):
+        return f"{name}: federated user"
     return f"{name}: stored key"
 
 
@@ -92,6 +102,8 @@ def _call(call: Call, number: int) -> str:
     what = "GetSessionToken"
     if isinstance(call, AssumeRole):
         what = f"AssumeRole {printable(call.role_arn)}"
+    elif isinstance(call, FederationToken):
+        what = "GetCallerIdentity for the user's name and GetFederationToken"
     mfa = "no MFA" if call.mfa is None else f"MFA {printable(call.mfa.serial)}"
     signer = "the stored key" if number == 1 else f"the session of call {number - 1}"
     where = _where(call.endpoint)

@@ -15,8 +15,10 @@ from filevault.providers import limits
 from filevault.providers.limits import Duration
 from filevault.providers.steps import (
     AssumeRole,
+    FederationToken,
     MfaRequest,
     SessionToken,
+    Source,
     Step,
     StoredKey,
     calls,
@@ -30,14 +32,16 @@ if TYPE_CHECKING:
 _ROLE = 3600
 _SESSION = 3600
 _MFA_SESSION = 28800
+_FEDERATION = 3600
 
 
 class Options(Value):
     """What the command line and the environment ask of the plan; durations are in seconds.
 
-    `duration` is `--duration` or AWS_VAULT_DURATION, the three others are AWS_ASSUME_ROLE_TTL,
-    AWS_SESSION_TOKEN_TTL and AWS_CHAINED_SESSION_TOKEN_TTL. `for_iam` says that IAM is to be
-    called, which takes no session of GetSessionToken unless it was made with MFA.
+    `duration` is `--duration` or AWS_VAULT_DURATION, the four others are AWS_ASSUME_ROLE_TTL,
+    AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. `console`
+    says that the credentials are to sign in, which those of GetSessionToken cannot; `for_iam`
+    that IAM is to be called, which takes no session of GetSessionToken made without MFA.
     """
 
     no_session: bool = False
@@ -45,13 +49,16 @@ class Options(Value):
     assume_role_ttl: int | None = None
     session_token_ttl: int | None = None
     chained_session_token_ttl: int | None = None
+    federation_token_ttl: int | None = None
+    console: bool = False
     for_iam: bool = False
 
 
 class Plan(Value):
     """The outermost step, with its sources inside, and a sentence for each choice.
 
-    `region` and `endpoint_url` are the child's, None where the profile has none.
+    `region` and `endpoint_url` are the child's, None where the profile has none. `warnings` are
+    what a person should know before it is carried out.
     """
 
     step: Step
@@ -59,6 +66,7 @@ class Plan(Value):
     region: str | None
     endpoint_url: str | None
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def plan(profile: Profile, options: Options) -> Plan:
@@ -75,16 +83,22 @@ def plan(profile: Profile, options: Options) -> Plan:
     chain.reverse()
     _check_source(chain[0])
     planner = _Planner(options)
-    step: Step = StoredKey(chain[0].name)
+    key = StoredKey(chain[0].name)
+    step: Step
     if chain[0].shadowed:
         planner.say(chain[0], f"the stored key is used, not {' or '.join(chain[0].shadowed)}")
-    for index, each in enumerate(chain):
-        above = chain[index + 1 :]
-        if isinstance(step, StoredKey):
-            step = planner.session(each, above, step)
-        if each.role_arn is not None:
-            step = planner.role(each, each.role_arn, step)
-    return Plan(step, profile.name, profile.region, profile.endpoint_url, tuple(planner.reasons))
+    if options.console and all(each.role_arn is None for each in chain):
+        step = planner.federation(profile, key)
+    else:
+        step = planner.chain(chain, key)
+    return Plan(
+        step,
+        profile.name,
+        profile.region,
+        profile.endpoint_url,
+        tuple(planner.reasons),
+        tuple(planner.warnings),
+    )
 
 
 _SETTINGS = {
@@ -113,17 +127,46 @@ def _check_source(root: Profile) -> None:
     )
 
 
+def federation_seconds(options: Options) -> int:
+    """Return how long a federated user's session shall live, in seconds.
+
+    Raises UsageError or ConfigError for what STS would refuse.
+    """
+    duration = _federation_duration(options)
+    return duration.checked("GetFederationToken", limits.LONGEST_FEDERATION)
+
+
+def _federation_duration(options: Options) -> Duration:
+    if options.duration is not None:
+        return _asked(options.duration)
+    if options.federation_token_ttl is not None:
+        return Duration(options.federation_token_ttl, "AWS_FEDERATION_TOKEN_TTL")
+    return Duration(_FEDERATION)
+
+
 class _Planner:
     """Makes the steps of one plan and notes why."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self.reasons: list[str] = []
+        self.warnings: list[str] = []
 
     def say(self, profile: Profile, reason: str) -> None:
         sentence = f"{printable(profile.name)}: {reason}"
         if sentence not in self.reasons:
             self.reasons.append(sentence)
+
+    def chain(self, profiles: list[Profile], key: StoredKey) -> Source:
+        """Go from the stored key through the profiles that follow each other, outermost last."""
+        step: Source = key
+        for index, each in enumerate(profiles):
+            above = profiles[index + 1 :]
+            if isinstance(step, StoredKey):
+                step = self.session(each, above, step)
+            if each.role_arn is not None:
+                step = self.role(each, each.role_arn, step)
+        return step
 
     def session(
         self, profile: Profile, above: list[Profile], key: StoredKey
@@ -152,7 +195,28 @@ class _Planner:
             exact=outermost and self._options.duration is not None,
         )
 
-    def role(self, profile: Profile, role_arn: str, source: Step) -> AssumeRole:
+    def federation(self, profile: Profile, key: StoredKey) -> FederationToken:
+        """Make the stored key of a user fit for the console."""
+        self.say(
+            profile, "a user's session cannot sign in, so a federated user stands for the user"
+        )
+        duration = _federation_duration(self._options)
+        if duration.origin is not None:
+            self.say(profile, f"{duration.origin} sets the session's duration")
+        if profile.mfa_serial is not None:
+            self.say(profile, "no MFA: GetFederationToken takes no code")
+            self.warnings.append(
+                f"the console session of {printable(profile.name)!r} carries no MFA, which AWS "
+                "grants to roles only: policies that demand it will refuse"
+            )
+        return FederationToken(
+            profile=profile.name,
+            source=key,
+            duration=federation_seconds(self._options),
+            endpoint=self._endpoint(profile),
+        )
+
+    def role(self, profile: Profile, role_arn: str, source: Source) -> AssumeRole:
         """Assume a profile's role."""
         limits.check_role(profile)
         return AssumeRole(
@@ -222,7 +286,7 @@ class _Planner:
             )
         return Duration(_ROLE)
 
-    def _capped(self, profile: Profile, source: Step) -> int:
+    def _capped(self, profile: Profile, source: Source) -> int:
         duration = self._role_duration(profile)
         if not isinstance(source, StoredKey) and duration.seconds > limits.LONGEST_CHAINED_ROLE:
             self.say(
@@ -235,7 +299,7 @@ class _Planner:
             self.say(profile, f"{duration.origin} sets the role's duration")
         return duration.checked("AssumeRole", limits.LONGEST_ROLE)
 
-    def _role_mfa(self, profile: Profile, source: Step) -> MfaRequest | None:
+    def _role_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
         if profile.mfa_serial is None:
             return None
         if not isinstance(source, StoredKey):
@@ -264,7 +328,7 @@ def _asked(seconds: int) -> Duration:
     return Duration(seconds, "--duration (AWS_VAULT_DURATION)", option=True)
 
 
-def _carried(source: Step) -> str | None:
+def _carried(source: Source) -> str | None:
     """Return the serial of the MFA device that the session at the bottom carries."""
     found = calls(source)
     mfa = found[0].mfa if found else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws import sts
-from filevault.printable import printable
 
 if TYPE_CHECKING:
     from filevault.aws.client import Clients
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 class SessionTokenProvider:
     """Calls GetSessionToken each time it is asked."""
 
-    __slots__ = ("_clients", "_source", "_step", "_token_code")
+    __slots__ = ("_clients", "_source", "_step", "_subject", "_token_code")
 
     def __init__(
         self,
@@ -26,11 +25,13 @@ class SessionTokenProvider:
         source: CredentialProvider,
         clients: Clients,
         token_code: TokenCode,
+        subject: str,
     ) -> None:
         self._step = step
         self._source = source
         self._clients = clients
         self._token_code = token_code
+        self._subject = subject
 
     def retrieve(self) -> Credentials:
         """Open the key, then ask for a token code where one is needed, then call."""
@@ -44,7 +45,7 @@ class SessionTokenProvider:
                 key,
                 duration=step.duration,
                 mfa=mfa,
-                subject=f"profile {printable(step.profile)!r}",
+                subject=self._subject,
             )
 
         return self._token_code.present(step.mfa, step.profile, call)

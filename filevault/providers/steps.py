@@ -43,7 +43,7 @@ class AssumeRole(Value):
     """AssumeRole for `profile`; a `session_name` of None is generated for each call."""
 
     profile: str
-    source: StoredKey | SessionToken | AssumeRole
+    source: Source
     role_arn: str
     duration: int
     endpoint: Endpoint
@@ -55,8 +55,19 @@ class AssumeRole(Value):
     source_identity: str | None = None
 
 
-Step = StoredKey | SessionToken | AssumeRole
-Call = SessionToken | AssumeRole
+class FederationToken(Value):
+    """GetFederationToken for `profile`, in the name of the user whose key it is."""
+
+    profile: str
+    source: StoredKey
+    duration: int
+    endpoint: Endpoint
+    mfa: None = None  # the call takes no code
+
+
+Source = StoredKey | SessionToken | AssumeRole
+Step = Source | FederationToken
+Call = SessionToken | AssumeRole | FederationToken
 
 
 def stored_key(step: Step) -> StoredKey:
@@ -97,6 +108,8 @@ def session_name(step: Call, item_digest: str) -> SessionName:
     source = stored_key(step)
     if isinstance(step, SessionToken):
         owner, operation = source.profile, "get-session-token"
+    elif isinstance(step, FederationToken):
+        owner, operation = source.profile, "get-federation-token"
     else:
         owner, operation = step.profile, "assume-role"
     return SessionName(owner, operation, session_hash(step, item_digest), f"item:{source.profile}")
@@ -116,6 +129,10 @@ def _request(call: Call, source: str) -> dict[str, object]:
     if isinstance(call, SessionToken):
         request["operation"] = "get-session-token"
         request["duration"] = call.duration if call.exact else None
+        return request
+    if isinstance(call, FederationToken):
+        request["operation"] = "get-federation-token"
+        request["duration"] = call.duration
         return request
     request["operation"] = "assume-role"
     request["duration"] = call.duration

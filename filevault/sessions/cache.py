@@ -18,6 +18,7 @@ from filevault.errors import (
     StorageError,
     UsageError,
 )
+from filevault.printable import printable
 from filevault.sessions import record
 from filevault.values import Value
 from filevault.vault.names import decode_session_owner, encode_session_owner
@@ -162,6 +163,30 @@ class SessionCache:
             raise
         except FilevaultError as error:
             self._complain(error)
+
+    def forget(self, name: SessionName, refused: Credentials) -> None:
+        """Delete a kept session that AWS refused; another one in its place stays.
+
+        What cannot be deleted stays too, with a warning.
+        """
+        folder = self._folder(name.owner)
+        if folder is None:
+            return
+        self._warn(
+            f"AWS refused the kept session of profile {printable(name.owner)!r}; "
+            "it is obtained again"
+        )
+        with folder:
+            owner = encode_session_owner(name.owner)
+            for entry, _ in _files(folder, name):
+                found = self._open(folder, owner, entry)
+                if found is not None and found.credentials == refused:
+                    try:
+                        folder.remove(entry)
+                    except FileNotFoundError:
+                        pass
+                    except StorageError as error:
+                        self._complain(error)
 
     def clear(self, owner: str | None = None) -> int:
         """Delete every session, or those of one profile; return how many files went.

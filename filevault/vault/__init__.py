@@ -141,6 +141,10 @@ class Vault:
         """Return the encoded name of an item: its path below the root without the suffix."""
         return encode_name(name, self.backend.suffix)[: -len(self.backend.suffix)]
 
+    def _sealed_name(self, name: str) -> str:
+        """Return what an item is called where its name is authenticated with it."""
+        return name if self.shared else self.path_name(name)
+
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
         return sha256_hex(self._store.read(name))
@@ -155,10 +159,10 @@ class Vault:
     def _open(self, name: str) -> tuple[bytes, bytes]:
         """Return an item's file and what is in it."""
         data = self._store.read(name)
-        plaintext = self.backend.decrypt(_KIND, name, data)
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
         self._has_opened = True
         if not self.shared:
-            self._check_rollback(name, data)
+            self._remember(self.path_name(name), self.judge(name, data))
         return data, plaintext
 
     def item(self, name: str) -> LongTermItem:
@@ -212,9 +216,9 @@ class Vault:
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
-        header = ItemHeader(_KIND, name, generation or 0, created, created_from)
+        header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, created, created_from)
         data = self.backend.encrypt(header, text)
-        if not self.shared and self.backend.decrypt(_KIND, name, data) != text:
+        if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
         self._store.write(name, data)
         self._remember(
@@ -273,7 +277,7 @@ class Vault:
             return -1
         try:
             data = self._store.read(name)
-            self.backend.decrypt(_KIND, name, data)
+            self.backend.decrypt(_KIND, self._sealed_name(name), data)
             header = self.backend.peek(data)
         except IntegrityError:
             return -1
@@ -302,7 +306,7 @@ class Vault:
         """
         data = self._store.read(name)
         digest = sha256_hex(data)
-        plaintext = self.backend.decrypt(_KIND, name, data)
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
         if not self.shared:
             header = self.backend.peek(data)
             if header is not None:
@@ -356,10 +360,12 @@ class Vault:
             return False
         return header.generation <= seen.generation
 
-    def _check_rollback(self, name: str, data: bytes) -> None:
-        header = self.backend.peek(data)
-        if header is None:
-            return
+    def judge(self, name: str, data: bytes) -> Seen:
+        """Return what to remember of an item of a `file` vault that was opened.
+
+        One that is older than what was seen before is told of, or refused: RollbackError.
+        """
+        header = cast("ItemHeader", self.backend.peek(data))
         digest = sha256_hex(data)
         if self._is_rollback(name, header, digest):
             message = f"item {printable(name)!r} is older than the one this machine saw last"
@@ -369,10 +375,7 @@ class Vault:
                     hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
                 )
             self._warn(f"{message}; it is used all the same")
-        self._remember(
-            self.path_name(name),
-            Seen(header.generation, digest, header.created, header.created_from),
-        )
+        return Seen(header.generation, digest, header.created, header.created_from)
 
     def _check_account(self, name: str, item: LongTermItem, digest: str) -> None:
         """Whoever can write a shared store can put a key of their own account in."""

@@ -53,6 +53,7 @@ class Recipients:
         self._backend = cast("RecipientsBackend", vault.backend)
         self._kind = kind
         self._prefix = prefix
+        self._file = file
         self._own = "/".join((*prefix, file))
 
     def adding(self, names: Sequence[str]) -> Change:
@@ -165,7 +166,6 @@ class Recipients:
         paths = []
         places = {place for place, _ in change.wanted}
         unfinished = self._vault.trust.pending is not None
-        complete = True
         for name in self._vault.files():
             try:
                 if not unfinished and self._backend.governs(name).place not in places:
@@ -175,12 +175,22 @@ class Recipients:
                     done(name)
             except FilevaultError as error:
                 failed(name, error.message)
-                complete = False
-        if complete:
-            with self._noting():
-                self._vault.trust.set_pending(None)
         self._vault.reseal_session_key()
         return paths
+
+    def files(self, change: Change) -> list[str]:
+        """Return the paths of all recipients files that there are after a change.
+
+        With those of signatures, there or not; and nothing that lies outside of the store.
+        """
+        places = [place for place, _ in change.after.recipients]
+        files = [place for place in places if place.rpartition("/")[2] == self._file]
+        return [path for place in files for path in (place, f"{place}.sig")]
+
+    def finish(self) -> None:
+        """Forget what was to come: everything is written, and committed."""
+        with self._noting():
+            self._vault.trust.set_pending(None)
 
     def _check_usable(self, change: Change) -> None:
         wanted = {each for _, recipients in change.wanted for each in recipients}

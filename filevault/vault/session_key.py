@@ -117,6 +117,14 @@ def reseal_session_key(
                 state.write(name, sealed)
 
 
+def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:
+    """Return the session key, None where there is none that this backend opens.
+
+    Raises LockedError, NewerFormatError, StorageError.
+    """
+    return _read(state, _KIND + backend.suffix, state_id, backend)
+
+
 def _read(
     state: Folder,
     name: str,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.backends import Secret, envelope, marker
+from filevault.backends import Secret, envelope, marker, retired
 from filevault.backends.kdf import STANDARD
 from filevault.backends.unlocking import Unlocking
 from filevault.errors import (
@@ -107,6 +107,22 @@ def test_marker_is_judged_as_its_vector_says(name: str) -> None:
     else:
         with pytest.raises(FilevaultError) as caught:
             marker.parse(body, "vault.json")
+        refuse(head, caught.value)
+
+
+@pytest.mark.parametrize("name", of("retired"))
+def test_retired_key_is_judged_as_its_vector_says(name: str) -> None:
+    head, body = read(name)
+
+    def opened() -> bytes:
+        master = bytes.fromhex(head["master"])
+        return retired.unseal(body, head["file"], head["vault"], head["key-id"], master)
+
+    if head["expect"] == "ok":
+        assert opened() == bytes.fromhex(head["plaintext"])
+    else:
+        with pytest.raises(FilevaultError) as caught:
+            opened()
         refuse(head, caught.value)
 
 

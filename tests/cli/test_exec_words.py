@@ -38,6 +38,17 @@ def test_without_a_command_the_users_shell_runs(ready: Scene, tmp_path: object) 
     assert none.out == "/bin/sh jonsmith\n"
 
 
+def test_a_shell_on_a_terminal_is_announced_unless_that_is_switched_off(ready: Scene) -> None:
+    machine = ready.machine
+    machine.launcher = ("sh", "-c", 'exec "$@" >/dev/tty', "sh", *machine.launcher)
+    said = "starting /bin/true; exit leaves it"
+    env = {"SHELL": "/bin/true"}
+    assert said in machine.on_terminal("exec", "-n", "jonsmith", env=env).err
+    assert said not in machine.on_terminal("exec", "-n", "jonsmith", "true", env=env).err
+    env["AWS_VAULT_DISABLE_HELP_MESSAGE"] = "1"
+    assert said not in machine.on_terminal("exec", "-n", "jonsmith", env=env).err
+
+
 def test_a_sub_shell_inside_a_sub_shell_is_refused(ready: Scene) -> None:
     inner = {"AWS_VAULT": "outer\x1b[31m"}
     result = ready.machine.run("exec", "jonsmith", env=inner)

@@ -52,7 +52,7 @@ def test_the_version_goes_to_stdout(machine: Machine, argv: tuple[str, ...]) -> 
         (("--strict",), "no command is given"),
         (("--", "list"), "no command is given"),
         (("lsit",), "there is no command 'lsit'"),
-        (("login", "x"), "there is no command 'login'"),
+        (("serve", "x"), "there is no command 'serve'"),
         (("li\x1b[31m",), "there is no command"),
         (("--bogus",), "--bogus"),
         (("list", "--bogus"), "--bogus"),

@@ -21,6 +21,9 @@ COMMANDS: list[tuple[tuple[str, ...], bool]] = [
     (("export", "jonsmith", "-n", "--format", "json"), True),
     (("exec", "admin", "--", "true"), False),
     (("exec", "admin", "--explain"), False),
+    (("login", "admin", "--stdout"), True),
+    (("login", "jonsmith", "--stdout"), True),
+    (("login", "admin", "--explain"), False),
     (("recipients", "list"), False),
     (("recipients", "accept"), False),
     (("clear",), False),
@@ -30,6 +33,7 @@ COMMANDS: list[tuple[tuple[str, ...], bool]] = [
 
 def test_no_command_shows_a_secret_that_was_not_asked_for(watch: Watch) -> None:
     machine = watch.scene.machine
+    machine.env["AWS_ENDPOINT_URL_SIGNIN"] = watch.scene.aws.url
     for argv, given_out in COMMANDS:
         result = machine.ok(*argv)
         watch.check(result, given_out=given_out)
@@ -124,6 +128,7 @@ def test_every_failure_keeps_them_too(watch: Watch, spoil: Callable[[Watch], Non
     for argv in (
         ("export", "admin"),
         ("exec", "admin", "--", "true"),
+        ("login", "jonsmith", "--stdout"),
         ("add", "jonsmith", "--stdin", "--force"),
         ("list",),
     ):

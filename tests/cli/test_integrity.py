@@ -245,3 +245,17 @@ def test_one_slot_may_be_named(vault: Machine) -> None:
     name = slot(vault).name.removesuffix(".slot")
     assert export(vault, "one", "--slot", name).status == 0
     refused(export(vault, "one", "--slot", "0" * 16), 5, "the vault has no keyslot")
+
+
+def test_the_published_vault_opens_with_the_program(machine: Machine, tmp_path: Path) -> None:
+    """Its headers have encoded names, and so have the program's."""
+    published = Path(__file__).parents[1] / "vectors/vault-v1"
+    shutil.copytree(published / "store", tmp_path / "store")
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    vault = ("--vault", str(tmp_path / "store"))
+    shown = machine.ok(*vault, "export", "work/prod:eu", "-n", "--region", "eu-west-1")
+    assert "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY" in shown.out
+    machine.ok(*vault, "add", "a:b", "--stdin", "--no-config", stdin="\n".join(ONE))
+    line = (tmp_path / "store/a%3Ab.fv").read_bytes().partition(b"\n")[0]
+    assert json.loads(line)["name"] == "a%3Ab"
+    assert ONE[1] in machine.ok(*vault, "export", "a:b", "-n", "--region", "eu-west-1").out

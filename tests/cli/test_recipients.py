@@ -123,40 +123,46 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
         assert (reading.status, KEY_ID in reading.out) == (0, True), (place, when, reading)
         done = {name for name in NAMES if team.whom(name) == len(expected)}
         again = survey(command, machine)
-        assert again.status == 0 or done == {*NAMES}, (place, when, again)
+        # Only a removal that had nothing left to do at all is one of nobody.
+        assert again.status == 0 or (when, again.status) == ("after", 2), (place, when, again)
         assert sorted(team.recipients) == expected
         after = team.files()
         assert {name for name in NAMES if after[name] == between[name]} == done
         assert {team.whom(name) for name in NAMES} == {len(expected)}
-    assert team.clean()
+        assert team.clean()
 
 
-def test_nothing_but_the_same_command_goes_on_after_a_kill(team: Team) -> None:
+def test_a_kill_is_no_licence_for_a_stranger(team: Team) -> None:
     machine = team.machine
     command = Command(("recipients", "add", team.ann))
     start = Snapshot.take(machine.home)
     calls = survey(command, machine).calls
     start.restore()
     place = next(n for n, call in enumerate(calls) if call.target.endswith(team.file))
-    run_with_fault(command, machine, at=place, mode="kill", when="after")
-    for argv in (
-        ("add", "new", *ADD),
-        ("recipients", "add", team.jon),
-        ("recipients", "remove", team.jon),
-        ("remove", "one", "--force"),
-    ):
-        refused(machine.run(*argv, stdin=LINES), 10, f"added {team.ann}")
-    assert f"added {team.ann}" in machine.ok("recipients", "accept").out
+    stranger = "eve@example.com" if team.kind == "pass" else pair()[1]
+    for when in ("before", "after"):
+        start.restore()
+        assert run_with_fault(command, machine, at=place, mode="kill", when=when).status == -9
+        file = team.store / team.file
+        file.write_text(file.read_text() + f"{stranger}\n")
+        for argv in (
+            ("add", "new", *ADD),
+            ("recipients", "add", team.ann),
+            ("remove", "one", "--force"),
+        ):
+            refused(machine.run(*argv, stdin=LINES), 10, f"added {stranger}")
+    file.write_text(file.read_text().replace(f"{stranger}\n", ""))
     machine.ok("recipients", "add", team.ann)
     assert {team.whom(name) for name in NAMES} == {2}
+    assert team.clean()
 
 
 def test_only_what_differs_is_encrypted_anew(team: Team) -> None:
     team.machine.ok("recipients", "add", team.ann)
     before = team.files()
     team.machine.ok("add", "one", *ADD, "--force", stdin=LINES)
-    for _ in range(2):
-        assert team.machine.ok("recipients", "add", team.ann).out == ""
+    again = team.machine.ok("recipients", "add", team.ann)
+    assert "already" in again.out
     after = team.files()
     assert {name for name in NAMES if before[name] != after[name]} == {"one"}
     assert team.clean()
@@ -179,7 +185,7 @@ def test_an_item_that_resists_is_named_and_done_the_next_time(team: Team) -> Non
     assert result.out.count("Reencrypted ") == 2
     team.path("team/two").write_bytes(whole)
     again = team.machine.ok("recipients", "add", team.ann)
-    assert again.out == "Reencrypted team/two.\n"
+    assert again.out.count("Reencrypted ") == again.out.count("Reencrypted team/two.") == 1
     assert {team.whom(name) for name in NAMES} == {2}
     assert team.clean()
 
@@ -218,7 +224,7 @@ def test_a_given_pin_replaces_what_this_machine_remembers(team: Team) -> None:
     refused(machine.run("add", "two", *ADD, stdin=LINES), 10, "added")
     assert KEY_ID in machine.ok("export", "one", "-n", env=given).out
     changed = machine.ok("recipients", "remove", team.ann, env=pin())
-    assert f"the pin is {given['FILEVAULT_PIN']} from now on" in changed.err
+    assert f"pin: {given['FILEVAULT_PIN']}\n" in changed.out
 
 
 def test_x25519_recipients_are_not_told_apart_and_all_items_encrypted(tmp_path: Path) -> None:
@@ -262,7 +268,7 @@ def test_a_member_whose_key_is_not_here_stops_writing_and_is_named(
     for name in ("new", "work"):
         result = machine.run("add", name, *ADD, "--force", stdin=LINES)
         refused(result, 7, "cannot be encrypted to")
-    refused(machine.run("recipients", "add", ANN), 7, "nothing can be encrypted to")
+    refused(machine.run("recipients", "add", ANN), 7, "cannot be encrypted to")
     assert not (machine.home / ".password-store/aws/.gpg-id").exists()
     assert (machine.home / ".password-store/aws/work.gpg").read_bytes() == before
     machine.ok("recipients", "remove", "zoe@example.com", "A" * 40)

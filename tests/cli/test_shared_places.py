@@ -127,10 +127,8 @@ def test_a_large_store_is_neither_decrypted_nor_looked_at_beside_the_prefix(
     calls = machine.home / "calls"
     programs = machine.home / "programs"
     programs.mkdir()
-    for name in ("gpg", "gpg2", "age", "gpgconf", "git"):
-        script = (
-            f'#!/bin/sh\necho "{name} $*" >> {calls}\nexec {shutil.which(name) or "false"} "$@"\n'
-        )
+    for name in filter(shutil.which, ("gpg", "gpg2", "age", "gpgconf", "git")):
+        script = f'#!/bin/sh\necho "{name} $*" >> {calls}\nexec {shutil.which(name)} "$@"\n'
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     machine.env["PATH"] = f"{programs}:{machine.env['PATH']}"
@@ -147,9 +145,8 @@ def test_a_large_store_is_neither_decrypted_nor_looked_at_beside_the_prefix(
     assert not calls.exists()
     # One key is one file, and one run of gpg.
     assert KEY_ID in machine.ok("export", "work", "-n").out
-    entries = [name for name in re.findall(r'"([^"]*)"', trace.read_text())
-               if name.endswith(keeper.suffix)]  # fmt: skip
-    assert {Path(name).name for name in entries} <= {f"work{keeper.suffix}"}
+    names = re.findall(r'"([^"]*)"', trace.read_text())
+    assert not [name for name in names if re.search(r"(^|/)\d{3}\.(gpg|age)$", name)]
     recorded = calls.read_text().splitlines() if calls.exists() else []
     assert len([line for line in recorded if "--decrypt" in line or " -d" in line]) == (
         1 if kind == "pass" else 0

@@ -20,6 +20,7 @@ from tests.fakes.identities import Session
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
 from tests.fakes.server import LoopbackServer
+from tests.fakes.signin import Signin
 from tests.fakes.sts import Sts
 from tests.fakes.wire import Answer, Endpoint, Intent, Request
 
@@ -37,7 +38,8 @@ class FakeAws:
         self.sts = Sts(self.directory, self.clock)
         self.iam = Iam(self.directory, self.clock)
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
-        self.endpoints: dict[str, Endpoint] = {"/": self.query_api}
+        self.signin = Signin(self.directory, self.clock)
+        self.endpoints: dict[str, Endpoint] = {"/": self.query_api, "/federation": self.signin}
         """By path."""
         self.defects: list[BaseException] = []
         """Exceptions that should not have happened: bugs of the fake."""

@@ -9,11 +9,13 @@ import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.cli.test_login import sign_in_service
 from tests.machine import Machine
 
 REGION = "eu-west-1"
@@ -86,6 +88,25 @@ def test_a_session_and_a_role_are_obtained_and_cached(user: Machine) -> None:
 def test_the_aws_cli_runs_as_the_role(user: Machine) -> None:
     result = user.ok("exec", "admin", "--", "aws", "sts", "get-caller-identity")
     assert json.loads(result.out)["Arn"].startswith("arn:aws:sts::123456789012:assumed-role/admin/")
+
+
+def test_user_and_role_sign_in_with_what_sts_gives(user: Machine) -> None:
+    """moto has no sign-in service; one that takes everything notes whose credentials came."""
+    for profile, kind in (("work", "federated-user/jonsmith"), ("admin", "assumed-role/admin")):
+        with sign_in_service(200, b'{"SigninToken": "once"}') as (url, seen):
+            env = {"AWS_ENDPOINT_URL_SIGNIN": url}
+            assert user.ok("login", profile, "-s", env=env).out.endswith("&SigninToken=once\n")
+        (sent,) = seen
+        given = json.loads(parse_qs(sent.partition(b" ")[2].decode())["Session"][0])
+        sts = _client(
+            user.env["AWS_ENDPOINT_URL"],
+            "sts",
+            aws_access_key_id=given["sessionId"],
+            aws_secret_access_key=given["sessionKey"],
+            aws_session_token=given["sessionToken"],
+        )
+        if profile == "admin":  # moto forgets whose a federated user's session is
+            assert f":{kind}/" in sts.get_caller_identity()["Arn"]
 
 
 def test_created_date_of_iam_is_taken_over(user: Machine) -> None:

@@ -16,6 +16,7 @@ from filevault.providers.explain import explain
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import (
     AssumeRole,
+    FederationToken,
     MfaRequest,
     SessionToken,
     StoredKey,
@@ -426,3 +427,66 @@ def test_iam_is_never_called_with_a_session_without_mfa(
     assert found == expected
     told = any("IAM takes none that was made without MFA" in reason for reason in made.reasons)
     assert told == (options.for_iam and not expected and not options.no_session)
+
+
+# For the console
+
+
+def test_for_the_console_a_user_becomes_a_federated_one_and_that_is_all() -> None:
+    for no_session in (False, True):
+        made = planned(USER_AND_ROLE, "u", Options(console=True, no_session=no_session))
+        assert made.step == FederationToken("u", StoredKey("u"), 3600, WEST)
+        assert any("federated user" in reason for reason in made.reasons)
+        (warning,) = made.warnings
+        assert "carries no MFA" in warning
+    assert planned("[profile u]\n", "u", Options(console=True)).warnings == ()
+
+
+def test_for_the_console_a_role_stays_what_it_is() -> None:
+    for options in (Options(), Options(no_session=True), Options(duration=1800)):
+        wanted = planned(USER_AND_ROLE, "r", options)
+        assert planned(USER_AND_ROLE, "r", options._replace(console=True)) == wanted
+
+
+def test_an_alias_of_a_user_signs_in_as_the_user() -> None:
+    config = USER_AND_ROLE + "[profile alias]\nsource_profile = u\nregion = us-west-2\n"
+    made = planned(config, "alias", Options(console=True))
+    assert made.step == FederationToken("alias", StoredKey("u"), 3600, Endpoint("us-west-2"))
+    assert isinstance(made.step, FederationToken)
+    assert session_name(made.step, "00").owner == "u"
+    assert session_name(made.step, "00").operation == "get-federation-token"
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [
+        (Options(), 3600),
+        (Options(federation_token_ttl=7200), 7200),
+        (Options(federation_token_ttl=7200, duration=900), 900),
+        (Options(duration=129600), 129600),
+        (Options(session_token_ttl=7200, assume_role_ttl=7200), 3600),
+    ],
+)
+def test_durations_of_federated_users(options: Options, seconds: int) -> None:
+    step = planned(USER_AND_ROLE, "u", options._replace(console=True)).step
+    assert isinstance(step, FederationToken)
+    assert step.duration == seconds
+
+
+@pytest.mark.parametrize("seconds", [899, 129601])
+def test_durations_that_no_federated_user_can_have_are_refused(seconds: int) -> None:
+    found = refusal(USER_AND_ROLE, "u", Options(console=True, duration=seconds))
+    assert isinstance(found, UsageError)
+    found = refusal(USER_AND_ROLE, "u", Options(console=True, federation_token_ttl=seconds))
+    assert isinstance(found, ConfigError)
+    assert "AWS_FEDERATION_TOKEN_TTL" in found.message
+
+
+def test_sessions_for_and_not_for_the_console_have_different_names() -> None:
+    plain = planned(USER_AND_ROLE, "u").step
+    console = planned(USER_AND_ROLE, "u", Options(console=True)).step
+    longer = planned(USER_AND_ROLE, "u", Options(console=True, duration=7200)).step
+    assert not isinstance(plain, StoredKey)
+    assert not isinstance(console, StoredKey)
+    assert not isinstance(longer, StoredKey)
+    assert len({session_hash(each, "00") for each in (plain, console, longer)}) == 3

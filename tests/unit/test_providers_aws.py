@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -201,7 +202,25 @@ def test_durations_over_the_roles_maximum_and_the_hour_of_chains_are_told(
 def test_a_clock_that_is_wrong_is_told(aws: FakeAws, user: User) -> None:
     aws.query_api.check_skew = True
     aws.clock.advance(3600)
-    assert "the clock of this machine" in refusal(AwsError, aws, user).message
+    found = refusal(AwsError, aws, user)
+    assert re.search(r"the clock of this machine is (1h0m0s|59m\d+s) behind AWS's", found.message)
+    assert "set the clock" in found.hint
+    aws.clock.advance(-7200)
+    found = refusal(AwsError, aws, user)
+    assert re.search(r"the clock of this machine is (1h0m\d+s|59m\d+s) ahead of", found.message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Signature expired: 20269999T999999Z is later than 20260101T000000Z (20261301T001500Z - 1",
+        "Signature expired: 20269999T999999Z is earlier than 20260101T000000Z (20260101T000000Z -",
+        "Signature not yet current",
+    ],
+)
+def test_a_clock_is_told_without_times_that_are_none(aws: FakeAws, user: User, text: str) -> None:
+    aws.arm(error("SignatureDoesNotMatch", text, 403))
+    assert "the clock of this machine differs" in refusal(AwsError, aws, user).message
 
 
 @pytest.mark.parametrize(

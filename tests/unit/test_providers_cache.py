@@ -185,7 +185,15 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
     planned = rig.plan("ra")
     rig.keys.remove("jonsmith")
     with rig.cache() as cache, pytest.raises(ItemNotFoundError):
-        build(planned, rig.keys, cache, TokenCode(None, str, rig.ask, bool), rig.aws.clock, PATIENT)
+        build(
+            planned,
+            rig.keys,
+            cache,
+            TokenCode(None, str, rig.ask, bool),
+            rig.aws.clock,
+            PATIENT,
+            rig.warnings.append,
+        )
 
 
 # Renewal
@@ -387,7 +395,7 @@ with Folder.make(sys.argv[1]) as state:
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
     token_code = TokenCode(None, None, None, None)
-    found = build(planned, Keys(), cache, token_code, lambda: 1000.0, None).retrieve()
+    found = build(planned, Keys(), cache, token_code, lambda: 1000.0, None, None).retrieve()
     assert found == kept
 print(*sorted(sys.modules))
 """

@@ -182,3 +182,27 @@ def test_another_identity_than_the_pinned_one_is_refused(
     trust.set_pin(PIN)
     with pytest.raises(PinError, match=message):
         check_pin(trust, PIN._replace(**change), given=None, strict=False)
+
+
+def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
+    """The process that changes it may be killed before and after vault.json names the new one."""
+    new, third = PIN._replace(commit="12" * 32), PIN._replace(commit="34" * 32)
+    trust = Trust(state)
+    trust.set_pin(PIN)
+    trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN})
+    again = Trust(state)
+    assert (again.pending, again.pin) == (new.digest, PIN)
+    assert again.seen("jon") == again.seen("old/x") == SEEN
+    for pin in (PIN, new):
+        assert check_pin(again, pin, given=None, strict=True) is False
+    with pytest.raises(PinError):
+        check_pin(again, third, given=None, strict=False)
+    with pytest.raises(PinError):
+        check_pin(again, new._replace(vault="00" * 16), given=None, strict=False)
+    later = SEEN._replace(generation=SEEN.generation + 1 if SEEN.generation else 1)
+    again.end_rekey(new, {"jon": later}, "0123456789abcdef")
+    ended = Trust(state)
+    assert (ended.pending, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
+    assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
+    with pytest.raises(PinError):
+        check_pin(Trust(state), PIN, given=None, strict=False)

@@ -27,6 +27,7 @@ from tests.vectors.material import (
     WHEN,
     Stream,
 )
+from tests.vectors.retiredkeys import retired_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ def vault_v1(folder: Path) -> None:
     (folder / "keyfile").write_text(KEYFILE + "\n")
 
 
-FAMILIES: tuple[Callable[[Path], None], ...] = (envelopes, keyslots, markers)
+FAMILIES: tuple[Callable[[Path], None], ...] = (envelopes, keyslots, markers, retired_keys)
 
 
 def main(target: Path) -> None:

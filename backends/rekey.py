@@ -1,0 +1,143 @@
+"""Giving a vault another master key, in steps that each leave a vault that opens.
+
+First the new keyslots and the retired old key, which nobody looks at yet; then vault.json, from
+which on the new key counts; then, by the caller, the items; last the old keyslots go
+(`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import keys, marker, retired, slotchanges, slots
+from filevault.backends.unlocking import secret_bytes
+from filevault.errors import FilevaultError, StorageError
+from filevault.times import format_time
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from filevault.backends.holding import Holder
+    from filevault.backends.marker import Marker
+    from filevault.files import Folder
+
+
+class Prepared(Value):
+    """A new master key that waits for its turn, with what vault.json will say of it.
+
+    `before` is what vault.json says until then; `slots` are the ids of the keyslots that hold the
+    new key, in the order of the holders.
+    """
+
+    before: Marker
+    vault: Marker
+    master: bytes
+    slots: tuple[str, ...]
+    retired: str
+    retired_before: bool
+
+    def __repr__(self) -> str:
+        return f"Prepared(vault={self.vault!r}, slots={self.slots!r}, ...)"
+
+
+def prepare(
+    root: Folder,
+    holders: Sequence[Holder],
+    *,
+    clock: Callable[[], float],
+    random: Callable[[int], bytes] = os.urandom,
+) -> Prepared:
+    """Make a new master key, a keyslot for each holder's secret, and retire the old key.
+
+    A new slot has the costs and the label of the one that its secret opened. Whatever fails,
+    what was written is taken away again. Raises StorageError.
+    """
+    old = holders[0]
+    vault_id = old.vault.vault
+    master = keys.new_master(random)
+    new = marker.Marker(
+        vault_id, keys.item_key_id(master, vault_id), keys.commitment(master, vault_id)
+    )
+    before = retired.exists(root, old.vault.master)
+    written: list[str] = []
+    try:
+        with slotchanges.slot_folder(root) as folder:
+            for holder in holders:
+                made = slots.write(
+                    folder,
+                    master,
+                    vault_id,
+                    secret_bytes(holder.secret),
+                    parameters=holder.slot.parameters,
+                    label=holder.slot.label,
+                    created=format_time(clock()),
+                    random=random,
+                )
+                written.append(made)
+        name = retired.write(root, new, master, old.master, clock=clock, random=random)
+    except BaseException:
+        undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master, before))
+        raise
+    return Prepared(old.vault, new, master, tuple(written), name, before)
+
+
+def switch(root: Folder, prepared: Prepared) -> None:
+    """Let the new key count.
+
+    Raises StorageError: if it cannot, all is as before; UnsyncedError if only a power cut could
+    undo it.
+    """
+    try:
+        with root.child(marker.FOLDER) as inner:
+            marker.write(inner, prepared.vault)
+    except BaseException:
+        if _present(root) == prepared.before:
+            undo(root, prepared)
+        raise
+
+
+def make_last(root: Folder, vault: Marker) -> None:
+    """Write vault.json once more: before, a power cut could have brought the old one back."""
+    with root.child(marker.FOLDER) as inner:
+        marker.write(inner, vault)
+
+
+def _present(root: Folder) -> Marker | None:
+    try:
+        return marker.read(root)
+    except FilevaultError:
+        return None
+
+
+def undo(root: Folder, prepared: Prepared) -> None:
+    """Take away what was prepared and never counted, as far as that can be done."""
+    gone = (FileNotFoundError, StorageError)
+    with contextlib.suppress(*gone), slotchanges.slot_folder(root) as folder:
+        for name in prepared.slots:
+            with contextlib.suppress(*gone):
+                folder.remove(name + slots.SUFFIX)
+    if prepared.retired_before:
+        return  # it was there from an earlier try, and is of no use to anybody
+    with contextlib.suppress(*gone), root.child(marker.FOLDER) as inner:
+        with inner.child(retired.FOLDER) as folder:
+            folder.remove(prepared.retired)
+        inner.remove_folder(retired.FOLDER)
+
+
+def remove_stale_slots(root: Folder, vault: Marker, keep: Collection[str] = ()) -> int:
+    """Delete this vault's keyslots of other master keys than the present one; return how many.
+
+    `keep` are the ids of keys whose slots stay: something is sealed under them that nothing else
+    opens. Raises StorageError.
+    """
+    count = 0
+    with slotchanges.slot_folder(root) as folder:
+        for slot in slots.listing(root):
+            if slot.vault == vault.vault and slot.master not in (vault.master, *keep):
+                with contextlib.suppress(FileNotFoundError):
+                    folder.remove(slot.id + slots.SUFFIX)
+                    count += 1
+    return count

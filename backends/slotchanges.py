@@ -1,0 +1,219 @@
+"""Adding and removing keyslots (`docs/format.md` §5).
+
+The caller holds the vault's lock and the master key. None of this takes anything back: copies of
+the vault, and the history of a repository, keep every slot that ever was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import holding, kdf, marker, slots
+from filevault.backends.unlocking import MAX_SLOTS
+from filevault.errors import (
+    FilevaultError,
+    NotFoundError,
+    PartlyDoneError,
+    StorageError,
+    UnsyncedError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filevault.backends.holding import Holder
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.slots import Slot
+    from filevault.files import Folder
+
+_LEAST_DIGITS = 4
+
+
+def own_slots(root: Folder, holder: Holder) -> list[Slot]:
+    """Return the slots of the vault's present master key, as their files say."""
+    vault = holder.vault
+    return [
+        slot
+        for slot in slots.listing(root)
+        if (slot.vault, slot.master) == (vault.vault, vault.master)
+    ]
+
+
+@contextlib.contextmanager
+def slot_folder(root: Folder) -> Iterator[Folder]:
+    """Open the folder of the slots."""
+    with root.child(marker.FOLDER) as inner, inner.make_child(slots.FOLDER) as folder:
+        yield folder
+
+
+def passphrase_secret(
+    passphrase: bytes,
+    policy: KdfPolicy,
+    available: Callable[[], int] = kdf.available_memory,
+) -> tuple[bytes, KdfParameters]:
+    """Return what a new passphrase's slot is derived from, and its costs, those of the policy.
+
+    Raises LockedError for what no passphrase can be, UsageError for costs out of bounds here.
+    """
+    try:
+        kdf.check_bounds(policy.default, policy, available, "the new keyslot")
+    except FilevaultError as error:
+        raise UsageError(error.message, hint=error.hint) from error
+    return kdf.passphrase_bytes(passphrase, "the new passphrase"), policy.default
+
+
+def add(
+    root: Folder,
+    holder: Holder,
+    secret: bytes,
+    parameters: KdfParameters | None,
+    *,
+    label: str,
+    created: str,
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """Write one more slot, read it back, open it, and return its id.
+
+    Args:
+        root: the vault's folder.
+        holder: who opened it.
+        secret: as `passphrase_secret` or `slots.keyfile_bytes` returns it.
+        parameters: of a passphrase's slot; None for a key file's.
+        label: for people, published with the vault.
+        created: the time now, as text.
+        random: where salt and nonce come from.
+
+    Raises:
+        UsageError: for a label that is none, and where there are as many slots as may be.
+        StorageError: if it cannot be written, or the vault was changed meanwhile.
+    """
+    slots.check_label(label)
+    holding.confirm(root, holder)
+    if len(own_slots(root, holder)) >= MAX_SLOTS:
+        raise UsageError(
+            f"the vault has {MAX_SLOTS} keyslots, as many as may be",
+            hint="filevault slot list shows them, filevault slot remove ID makes room",
+        )
+    with slot_folder(root) as folder:
+        return slots.write(
+            folder,
+            holder.master,
+            holder.vault.vault,
+            secret,
+            parameters=parameters,
+            label=label,
+            created=created,
+            random=random,
+        )
+
+
+def find(root: Folder, given: str) -> str:
+    """Return the id of the slot that is meant by an id or its beginning.
+
+    A file that is no proper slot is found, too: it must be possible to remove it. Raises
+    NotFoundError for none, UsageError where it could be several.
+    """
+    with slot_folder(root) as folder:
+        ids = [
+            entry.name.removesuffix(slots.SUFFIX)
+            for entry in folder.entries()
+            if entry.name.endswith(slots.SUFFIX)
+        ]
+    found = [each for each in ids if each == given] or [
+        each for each in ids if len(given) >= _LEAST_DIGITS and each.startswith(given)
+    ]
+    if not found:
+        raise NotFoundError(
+            f"the vault has no {slots.described(given)}",
+            hint="filevault slot list shows which there are",
+        )
+    if len(found) > 1:
+        raise UsageError(f"{slots.described(given)} could be one of {len(found)}")
+    return found[0]
+
+
+def other_way_in(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> bool:
+    """Tell whether the secret that opened the vault opens it without a slot, too."""
+    if holder.slot.id != slot:
+        return True
+    others = [other for other in own_slots(root, holder) if other.id != slot]
+    return any(
+        master == holder.master for _, master in holding.openings(others, holder.secret, policy)
+    )
+
+
+def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> None:
+    """Delete a slot, unless it is the last way in that is known to work.
+
+    That a slot looks well says little: anybody who can write the vault's folder can make one. So
+    whoever removes one must have opened another.
+
+    Raises:
+        UsageError: if it is the last one, or the only one that the holder opens.
+        NotFoundError: if it is gone already.
+        StorageError: if it cannot be deleted, or the vault was changed meanwhile.
+    """
+    holding.confirm(root, holder)
+    what = slots.described(slot)
+    if not [other for other in own_slots(root, holder) if other.id != slot]:
+        raise UsageError(
+            f"{what} is the last one: without it nobody could open the vault",
+            hint="filevault slot add makes another one first",
+        )
+    if not other_way_in(root, holder, slot, policy):
+        raise UsageError(
+            f"{what} is the one that what was given opens; another one must be known to work",
+            hint="open the vault with what is to stay, for example --key-file F; filevault "
+            "passphrase replaces a passphrase",
+        )
+    with slot_folder(root) as folder:
+        try:
+            folder.remove(slot + slots.SUFFIX)
+        except FileNotFoundError as error:
+            raise NotFoundError(f"{what} is gone already") from error
+
+
+def change_passphrase(
+    root: Folder,
+    holder: Holder,
+    secret: bytes,
+    parameters: KdfParameters,
+    *,
+    created: str,
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """Put a slot for a new passphrase in the place of the one that was opened; return its id.
+
+    The new one is written, synced and opened before the old one goes. Its label stays.
+
+    Raises:
+        PartlyDoneError: if the old slot could not be deleted.
+        StorageError: if the new one cannot be written: then nothing has changed.
+    """
+    old = holder.slot
+    holding.confirm(root, holder)
+    with slot_folder(root) as folder:
+        new = slots.write(
+            folder,
+            holder.master,
+            holder.vault.vault,
+            secret,
+            parameters=parameters,
+            label=old.label,
+            created=created,
+            random=random,
+        )
+        try:
+            with contextlib.suppress(FileNotFoundError):  # somebody else changed it, too
+                folder.remove(old.id + slots.SUFFIX)
+        except UnsyncedError:
+            raise
+        except StorageError as error:
+            raise PartlyDoneError(
+                f"the new passphrase opens the vault, and the old one does still: {error.message}",
+                hint=f"filevault slot remove {old.id} with the new passphrase",
+            ) from error
+    return new

@@ -1,0 +1,126 @@
+"""The exchange of temporary credentials for a token that signs in to the console.
+
+The sign-in service is no API of botocore's: it takes a form and answers JSON. The credentials
+travel in the body, never in an address, and nothing that the service says is ever shown, since
+it could say them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from filevault.aws.refusals import Attempt, not_awss, translated
+from filevault.errors import AwsError, NetworkError
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from filevault.aws.client import Clients
+    from filevault.credentials import Credentials
+
+OPERATION = "getSigninToken"
+LONGEST = 43200
+"""The most seconds that a console session can be asked for."""
+
+_LONGEST_TOKEN = 32 << 10
+
+
+class SigninToken(Value):
+    """What signs in, once; `duration` is what was asked for and granted, in seconds, or None."""
+
+    token: str
+    duration: int | None
+
+    def __repr__(self) -> str:
+        return f"SigninToken(..., duration={self.duration!r})"
+
+
+def get_signin_token(
+    clients: Clients,
+    url: str,
+    credentials: Credentials,
+    *,
+    duration: int | None,
+    subject: str,
+) -> SigninToken:
+    """Exchange temporary credentials for a sign-in token.
+
+    Args:
+        clients: who carries it.
+        url: the federation endpoint.
+        credentials: of a role or a federated user; those of GetSessionToken are refused.
+        duration: seconds that the console session shall last, None for as long as they live.
+        subject: how messages call the one it is for.
+
+    A duration that AWS does not grant (it grants none to a role that was assumed from a role's
+    session) is left out the second time, as the answer's `duration` then says.
+
+    Raises AwsError if the credentials are refused, NetworkError for whatever else fails and
+    ConfigError for an unsafe address; none of them holds anything of request or answer.
+    """
+    try:
+        return SigninToken(_ask(clients, url, credentials, duration, subject), duration)
+    except AwsError:
+        if duration is None:
+            raise
+    return SigninToken(_ask(clients, url, credentials, None, subject), None)
+
+
+def _ask(
+    clients: Clients, url: str, credentials: Credentials, duration: int | None, subject: str
+) -> str:
+    from urllib.parse import quote_plus
+
+    session = {
+        "sessionId": credentials.access_key_id,
+        "sessionKey": credentials.secret_access_key,
+        "sessionToken": credentials.session_token,
+    }
+    form = {"Action": OPERATION, "Session": json.dumps(session)}
+    if duration is not None:
+        form["SessionDuration"] = str(duration)
+    secrets = [credentials.secret_access_key, credentials.session_token or ""]
+    secrets += [quote_plus(secret) for secret in secrets]  # as they stand in the form
+    with translated(Attempt(OPERATION, subject, secrets, None)):
+        status, body = clients.post(url, form)
+    if status == 200:
+        return _token(body, subject)
+    raise _failure(status, subject)
+
+
+def _token(body: bytes, subject: str) -> str:
+    try:
+        token = json.loads(body)["SigninToken"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise not_awss(OPERATION, subject) from None
+    if not (
+        isinstance(token, str)
+        and 0 < len(token) <= _LONGEST_TOKEN
+        and token.isascii()
+        and token.isprintable()
+    ):
+        raise not_awss(OPERATION, subject)
+    return token
+
+
+def _failure(status: int, subject: str) -> AwsError | NetworkError:
+    if status == 429 or status >= 500:
+        return NetworkError(
+            f"{OPERATION} for {subject} failed: the sign-in service answered {status}",
+            hint="wait a little and run the command again",
+        )
+    if status in (400, 401, 403):
+        return AwsError(
+            f"AWS refused {OPERATION} for {subject}: the sign-in service answered {status}, so "
+            "it did not take the credentials",
+            operation=OPERATION,
+            code=str(status),
+            hint="--refresh obtains new ones; check the region, which decides the partition",
+        )
+    if 300 <= status < 400:
+        return NetworkError(
+            f"{OPERATION} for {subject} failed: the sign-in service answered {status}, a "
+            "redirection, which is never followed with credentials",
+            hint="a proxy or a captive portal may have answered; check AWS_ENDPOINT_URL_SIGNIN",
+        )
+    return not_awss(OPERATION, subject)

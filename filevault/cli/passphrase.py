@@ -1,0 +1,57 @@
+"""`filevault passphrase`: another passphrase in the place of the present one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from filevault.backends import slotchanges, slots
+from filevault.cli import newsecret
+from filevault.cli.holder import NOT_REVOKED, change, hold, refuse_shared
+from filevault.errors import LockedError, StorageError
+from filevault.times import format_time
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Change the passphrase of a file vault.
+
+The present one is asked for, or comes from where every command takes it; the new one is asked
+for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms. The new
+keyslot costs what keyslots cost now, and is opened before the old one is deleted.
+
+That takes nothing back: whoever knew the old passphrase can open every copy of the vault made
+until then, and with that all that is stored later. filevault rekey ends the latter."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    newsecret.add_options(parser)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
+    refuse_shared(context, "passphrase of its own")
+    vault = context.vault
+    holder = hold(context)
+    if holder.slot.type != slots.PASSPHRASE:
+        raise LockedError(
+            "the vault was opened with a key file, so it is not known which passphrase to change",
+            hint="give the present passphrase, or make a keyslot for one: filevault slot add",
+        )
+    passphrase = newsecret.obtain_passphrase(args, context)
+    secret, costs = slotchanges.passphrase_secret(passphrase, context.kdf_policy)
+    created = format_time(context.runtime.clock())
+    changed = change(
+        context,
+        "Change the passphrase.",
+        lambda: slotchanges.change_passphrase(vault.folder, holder, secret, costs, created=created),
+    )
+    with contextlib.suppress(StorageError):
+        vault.trust.set_last_slot(changed.result)
+    print(f"Changed the passphrase: keyslot {changed.result} is in the place of {holder.slot.id}.")
+    context.say(f"that takes nothing back: {NOT_REVOKED}")
+    changed.check()
+    return 0

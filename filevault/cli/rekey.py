@@ -1,0 +1,286 @@
+"""`filevault rekey`: another master key, where somebody knows the present one who must not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import sources
+from filevault.backends import Secret, holding, slotchanges, slots
+from filevault.cli.holder import change, hold, refuse_shared
+from filevault.cli.slot import described
+from filevault.errors import LockedError, PartlyDoneError, UsageError
+from filevault.printable import printable
+from filevault.prompt import confirm
+from filevault.vault import rekeying
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.backends.holding import Holder
+    from filevault.backends.marker import Marker
+    from filevault.backends.slots import Slot
+    from filevault.cli.context import Context
+    from filevault.trust import Pin
+    from filevault.vault.rekeying import Content, Entry
+
+DESCRIPTION = """Give a file vault another master key, and seal every item anew.
+
+Whoever knew a passphrase or a key file of the vault knows its master key, too. After this they
+can open nothing that is stored from now on. What they could read before they may have kept: the
+keys concerned are listed, so that new ones can be made at AWS.
+
+A passphrase that the wrong person knows is changed before: filevault passphrase, then this.
+
+Keyslots are made for what is given in this run: the passphrase or key file that opens the vault,
+both if both are given. All others are lost, after a question; --drop-slots answers it.
+
+An interrupted rekey is finished by running it again. --finish also takes care of items that
+another machine sealed under the former key meanwhile: it lists them and asks."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--finish", action="store_true", help="seal anew what another machine sealed meanwhile"
+    )
+    parser.add_argument(
+        "--drop-slots",
+        action="store_true",
+        help="lose the keyslots whose passphrase or key file is not given, without a question",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Finish what was begun, or begin."""
+    refuse_shared(context, "master key")
+    if args.finish and args.drop_slots:
+        raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
+    begun = rekeying.unfinished(context.vault)
+    if not begun and not args.finish:
+        return _begin(args, context)
+    holder = hold(context)
+    if begun:
+        _resume(context, holder)
+    if args.finish:
+        return _finish(context, holder)
+    return _check_left(context, holder)
+
+
+# A new key
+
+
+def _begin(args: argparse.Namespace, context: Context) -> int:
+    vault, clock = context.vault, context.runtime.clock
+    holders = _holders(args, context)
+    own = {slot.id for slot in slotchanges.own_slots(vault.folder, holders[0])}
+    _confirm_losses(args, context, _lost(context, holders))
+    if vault.state is None:
+        context.warn(
+            "nothing can be remembered on this machine: if this is interrupted, "
+            "filevault rekey --finish does the rest"
+        )
+
+    def announce(pin: Pin) -> None:
+        print(f"pin: {pin.digest}", flush=True)
+
+    def act() -> list[Content]:
+        if {slot.id for slot in slotchanges.own_slots(vault.folder, holders[0])} != own:
+            raise holding.changed_meanwhile()
+        old, master = holders[0].vault, holders[0].master
+        chosen = rekeying.entries(vault)
+        exposed = rekeying.contents(vault, old, master, {}, chosen, clock)
+        made = rekeying.begin(vault, holders, chosen, clock=clock, announce=announce)
+        rekeying.complete(
+            vault,
+            made.vault,
+            made.master,
+            {old.master: master},
+            chosen,
+            slot=made.slots[0],
+            clock=clock,
+        )
+        return exposed
+
+    changed = change(context, "Give the vault a new key.", act, _paths(context))
+    _report(context, changed.result)
+    changed.check()
+    return 0
+
+
+def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
+    """Open the vault with everything that is given, or with what a person types."""
+    given = [
+        kind
+        for kind in ("passphrase", "keyfile")
+        if sources.explicit(context.settings, kind) is not None
+    ]
+    holders = [hold(context, kind) for kind in given] or [hold(context)]
+    if context.prompter.present and not args.drop_slots:
+        _ask_for_more(context, holders)
+    return holders
+
+
+def _ask_for_more(context: Context, holders: list[Holder]) -> None:
+    """Let a person type the passphrases of other slots, too."""
+    while any(slot.type == slots.PASSPHRASE for slot in _lost(context, holders)):
+        answer = context.prompter.hidden(
+            "Another passphrase that is to open the vault from now on, too (none: Enter): "
+        )
+        if not answer:
+            return
+        secret = Secret("passphrase", sources.check_text(answer, "the passphrase"), "terminal")
+        opened = holding.openings(_lost(context, holders), secret, context.kdf_policy)
+        found = next(iter(opened), None)
+        if found is None:
+            context.prompter.say("That passphrase opens nothing here.")
+            continue
+        holders.append(holders[0]._replace(secret=secret, slot=found[0]))
+
+
+def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
+    """Return the keyslots that no given secret opens."""
+    left = slotchanges.own_slots(context.vault.folder, holders[0])
+    for holder in holders:
+        left = [slot for slot in left if slot.id != holder.slot.id]
+        same = {slot.id for slot, _ in holding.openings(left, holder.secret, context.kdf_policy)}
+        left = [slot for slot in left if slot.id not in same]
+    return left
+
+
+def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
+    for slot in lost:
+        context.say(
+            f"this would open nothing any more: keyslot {slot.id} "
+            f"({described(slot, context, context.vault)})"
+        )
+    if not lost or args.drop_slots:
+        return
+    context.must_ask(
+        f"{len(lost)} keyslot{'' if len(lost) == 1 else 's'} would be lost",
+        "--drop-slots loses them; what is given besides, with --key-file or FILEVAULT_PASSPHRASE, "
+        "is kept",
+    )
+    if not confirm(context.prompter, "Go on without them?"):
+        raise LockedError("nothing was changed")
+
+
+# What is left to do
+
+
+def _resume(context: Context, holder: Holder) -> None:
+    """Do the rest of what this machine began."""
+    vault, clock = context.vault, context.runtime.clock
+
+    def act() -> list[Content]:
+        holding.confirm(vault.folder, holder)
+        rekeying.sync(vault, holder)
+        former = rekeying.former_keys(vault, holder, context.kdf_policy)
+        chosen = rekeying.known_before(vault, former)
+        rekeying.complete(
+            vault,
+            holder.vault,
+            holder.master,
+            former,
+            chosen,
+            slot=holder.slot.id,
+            clock=clock,
+        )
+        every = rekeying.entries(vault)
+        return rekeying.contents(vault, holder.vault, holder.master, {}, every, clock)
+
+    context.say("a rekey was interrupted here: doing the rest of it")
+    changed = change(context, "Give the vault a new key.", act, _paths(context))
+    _report(context, changed.result)
+    changed.check()
+
+
+def _finish(context: Context, holder: Holder) -> int:
+    """Seal anew what lies under a former key, after a yes."""
+    vault, clock = context.vault, context.runtime.clock
+    former = rekeying.former_keys(vault, holder, context.kdf_policy)
+    foreign = _foreign(context, holder)
+    known = [entry for entry in foreign if entry.key in former]
+    lost = [entry for entry in foreign if entry.key not in former]
+    shown = rekeying.contents(vault, holder.vault, holder.master, former, known, clock)
+    by_name = {entry.name: entry for entry in known}
+    chosen = [by_name[content.name] for content in shown]
+    for content in shown:
+        older = ", older than what this machine saw last" if content.older else ""
+        context.say(f"sealed under a former key: {_described(content)}{older}")
+    for entry in lost + [entry for entry in known if entry not in chosen]:
+        context.warn(f"{printable(entry.name)!r} cannot be opened, and stays as it is")
+    if chosen:
+        context.say("whoever knew the former key can have written these: take what you know")
+        context.must_ask(
+            f"{len(chosen)} item{'' if len(chosen) == 1 else 's'} would be taken over",
+            "run it on a terminal",
+        )
+        if not confirm(context.prompter, "Take them over?"):
+            raise LockedError("nothing was changed")
+
+    def act() -> int:
+        holding.confirm(vault.folder, holder)
+        rekeying.complete(
+            vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
+        )
+        return len(chosen)
+
+    changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
+    if chosen:
+        _report(context, shown)
+    elif not lost:
+        print("There is nothing to finish.")
+    changed.check()
+    unopened = len(foreign) - len(chosen)
+    if unopened:
+        raise PartlyDoneError(
+            f"{unopened} item{'' if unopened == 1 else 's'} cannot be opened with any key of the "
+            "vault",
+            hint="bring them from the machine that stored them, or filevault remove them",
+        )
+    return 0
+
+
+def _check_left(context: Context, holder: Holder) -> int:
+    foreign = _foreign(context, holder)
+    if foreign:
+        raise PartlyDoneError(
+            f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
+            "meanwhile",
+            hint="filevault rekey --finish lists them and asks",
+        )
+    return 0
+
+
+def _foreign(context: Context, holder: Holder) -> list[Entry]:
+    present: Marker = holder.vault
+    return [entry for entry in rekeying.entries(context.vault) if entry.key != present.master]
+
+
+# What is told
+
+
+def _paths(context: Context) -> list[str]:
+    vault = context.vault
+    return [vault.path(entry.name) for entry in rekeying.entries(vault)]
+
+
+def _described(content: Content) -> str:
+    what = content.key_id or "a TOTP seed"
+    return f"{printable(content.name)}  {printable(what)}, made {content.created}"
+
+
+def _report(context: Context, exposed: Sequence[Content]) -> None:
+    print("The vault has a new key, and every item is sealed under it.")
+    if exposed:
+        print("Whoever knew the former key could read:")
+    for content in exposed:
+        print(f"  {_described(content)}")
+    if exposed:
+        context.say(
+            "copies and the history keep what they held: make new keys at AWS for those above, "
+            "if somebody must not have them"
+        )
+    if context.settings.pin is not None:
+        context.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")

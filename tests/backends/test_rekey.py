@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from filevault.backends import holding, keys, marker, rekey, retired, slots
+from filevault.errors import FilevaultError, StorageError, TamperedError, UnsyncedError
+from filevault.files import Folder
+from tests.backends.vaults import (
+    CHEAP,
+    PASSPHRASE,
+    TIME,
+    Source,
+    add_slot,
+    make,
+    reopen,
+    slot_files,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from filevault.backends import ItemHeader
+    from filevault.backends.holding import Holder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Folder]:
+    make(tmp_path)
+    with Folder.open(str(tmp_path)) as folder:
+        yield folder
+
+
+def hold(root: Folder) -> Holder:
+    return holding.hold(root, Source(PASSPHRASE), CHEAP)
+
+
+def change(root: Folder) -> rekey.Prepared:
+    prepared = rekey.prepare(root, [hold(root)], clock=lambda: TIME)
+    rekey.switch(root, prepared)
+    return prepared
+
+
+def everything(path: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()
+    }
+
+
+def test_what_is_prepared_changes_nothing_yet(root: Folder, tmp_path: Path) -> None:
+    before = hold(root)
+    prepared = rekey.prepare(root, [before], clock=lambda: TIME)
+    assert hold(root).master == before.master
+    assert prepared.vault.vault == before.vault.vault
+    assert prepared.master not in (before.master, bytes(32))
+    assert len(slot_files(tmp_path)) == 2
+
+
+def test_after_the_switch_the_same_secret_opens_the_new_key_and_leads_to_the_old(
+    root: Folder,
+) -> None:
+    before = hold(root)
+    prepared = change(root)
+    after = hold(root)
+    assert (after.master, after.slot.id) == (prepared.master, prepared.slots[0])
+    assert retired.masters(root, after.vault, after.master) == {before.vault.master: before.master}
+
+
+def test_keys_that_were_retired_one_after_the_other_are_all_found(root: Folder) -> None:
+    old = {}
+    for _ in range(4):
+        holder = hold(root)
+        old[holder.vault.master] = holder.master
+        change(root)
+    present = hold(root)
+    assert retired.masters(root, present.vault, present.master) == old
+    # One that is missing cuts off those before it, and nothing else.
+    second = list(old)[1]
+    os.unlink(f"{root.path}/.filevault/retired/{second}")
+    assert list(retired.masters(root, present.vault, present.master)) == list(old)[:1:-1]
+
+
+def test_retired_keys_that_lead_in_a_circle_or_nowhere_are_left_out(
+    root: Folder, tmp_path: Path
+) -> None:
+    first = hold(root)
+    prepared = change(root)
+    present = hold(root)
+    # The present key under the old one, which is under the present one.
+    retired.write(root, first.vault, first.master, prepared.master, clock=lambda: TIME)
+    folder = tmp_path / ".filevault/retired"
+    (folder / ("0" * 16)).write_bytes(b"no envelope")
+    (folder / "notes.txt").write_bytes(b"no retired key")
+    (folder / ("1" * 16)).symlink_to(folder / first.vault.master)
+    assert list(retired.masters(root, present.vault, present.master)) == [first.vault.master]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_failure_before_the_switch_leaves_every_byte_as_it_was(
+    failing: int, root: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One write is refused; a full disk cannot be had here without privileges."""
+    before = everything(tmp_path)
+    holder = hold(root)
+    real = Folder.write
+    written: list[str] = []
+
+    def write(folder: Folder, name: str, data: bytes) -> None:
+        written.append(name)
+        if len(written) > failing:
+            raise StorageError("cannot write")
+        real(folder, name, data)
+
+    monkeypatch.setattr(Folder, "write", write)
+    with pytest.raises(StorageError):
+        rekey.switch(root, rekey.prepare(root, [holder], clock=lambda: TIME))
+    assert len(written) == failing + 1
+    assert everything(tmp_path) == before
+
+
+def test_a_switch_that_may_not_last_keeps_what_both_keys_need(
+    root: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = rekey.prepare(root, [hold(root)], clock=lambda: TIME)
+    real = marker.write
+
+    def write(folder: Folder, written: marker.Marker) -> None:
+        real(folder, written)
+        raise UnsyncedError("a power cut may undo it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(marker, "write", write)
+        with pytest.raises(UnsyncedError):
+            rekey.switch(root, prepared)
+    assert hold(root).master == prepared.master
+    assert len(slot_files(tmp_path)) == 2
+
+
+def test_stale_slots_go_and_those_that_something_needs_stay(root: Folder, tmp_path: Path) -> None:
+    before = hold(root)
+    change(root)
+    present = hold(root)
+    needed, unneeded = os.urandom(32), os.urandom(32)
+    add_slot(tmp_path, present.vault, needed, b"x")
+    add_slot(tmp_path, present.vault, unneeded, b"x")
+    foreign = present.vault._replace(vault="f" * 32)
+    add_slot(tmp_path, foreign, os.urandom(32), b"x")
+    (tmp_path / ".filevault/slots/0123456789abcdef.slot").write_bytes(b"no slot")
+    keep = {keys.item_key_id(needed, present.vault.vault)}
+    assert rekey.remove_stale_slots(root, present.vault, keep) == 2
+    left = {slot.master for slot in slots.listing(root) if slot.vault == present.vault.vault}
+    assert left == {present.vault.master, *keep}
+    assert before.vault.master not in left
+    assert len(slot_files(tmp_path)) == 4
+
+
+def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(
+    root: Folder, tmp_path: Path
+) -> None:
+    from filevault.backends import ItemHeader as Header
+
+    header: ItemHeader = Header("credentials", "work", 1, "2026-11-23T21:45:13Z", "add")
+    data = reopen(tmp_path, Source(PASSPHRASE)).encrypt(header, b"x")
+    change(root)
+    backend = reopen(tmp_path, Source(PASSPHRASE))
+    with pytest.raises(TamperedError, match="under a former key") as caught:
+        backend.decrypt("credentials", "work", data)
+    assert "filevault rekey --finish" in str(caught.value.hint)
+    for file in (tmp_path / ".filevault/retired").iterdir():
+        file.unlink()
+    with pytest.raises(TamperedError, match="under another key of this vault"):
+        backend.decrypt("credentials", "work", data)
+
+
+def test_a_backend_notices_that_the_vault_got_another_key(root: Folder, tmp_path: Path) -> None:
+    backend = reopen(tmp_path, Source(PASSPHRASE))
+    backend.confirm()
+    change(root)
+    with pytest.raises(StorageError, match="meanwhile"):
+        backend.confirm()
+    reopen(tmp_path, Source(PASSPHRASE)).confirm()
+
+
+def test_neither_key_shows(root: Folder) -> None:
+    prepared = change(root)
+    shown = f"{prepared!r} {prepared}"
+    assert prepared.master.hex() not in shown
+    assert repr(prepared.master) not in shown
+
+
+def test_a_folder_that_is_no_vault_has_no_retired_keys(tmp_path: Path) -> None:
+    with Folder.open(str(tmp_path)) as folder:
+        assert not retired.exists(folder, "0" * 16)
+        assert not retired.exists(folder, "../x")
+        with pytest.raises(FilevaultError):
+            hold(folder)

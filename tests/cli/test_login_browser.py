@@ -1,0 +1,173 @@
+"""`login` hands its link to a browser: a real process that plays xdg-open and what it starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.scene import Scene, needs_root
+from tests.cli.test_login import HOME, leaks
+from tests.machine import Result
+
+# It notes every argument list and environment of the machine that it may see, then does its part.
+BROWSER = """#!{python}
+import glob, os, sys, urllib.request
+record = open({record!r}, "ab")
+record.write(repr(sys.argv).encode() + b"\\n")
+for name in glob.glob("/proc/[0-9]*/cmdline") + [f"/proc/{{os.getpid()}}/environ"]:
+    try:
+        record.write(open(name, "rb").read() + b"\\n")
+    except OSError:
+        pass
+def get(address):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
+    with opener.open(address, timeout=20) as answer:
+        return answer.read()
+"""
+
+
+class Browser:
+    """An xdg-open on the machine's PATH, and what it saw."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.folder = scene.machine.home / "bin"
+        self.folder.mkdir()
+        self.record = scene.machine.home / "seen-by-xdg-open"
+        env = scene.machine.env
+        env["PATH"] = f"{self.folder}:{env['PATH']}"
+        env["DISPLAY"] = ":0"
+        env["AWS_ENDPOINT_URL_SIGNIN"] = scene.aws.url
+
+    def does(self, script: str) -> None:
+        """Say what it does."""
+        path = self.folder / "xdg-open"
+        head = BROWSER.format(python=sys.executable, record=str(self.record))
+        path.write_text(head + script, encoding="utf-8")
+        path.chmod(0o755)
+
+    def seen(self) -> str:
+        """What it recorded."""
+        return self.record.read_bytes().decode("utf-8", "replace")
+
+    def login(self, *options: str) -> Result:
+        """Log in, with everything secret looked for everywhere."""
+        stolen = "a-token-of-the-environment"
+        result = self.scene.machine.run(
+            "login", "admin", *options, env={"AWS_SESSION_TOKEN": stolen, "FILEVAULT_DEBUG": "1"}
+        )
+        assert not leaks(self.scene, result.everything)
+        if self.record.exists():
+            assert not leaks(self.scene, self.seen())
+            assert stolen not in self.seen()
+            assert "SigninToken" not in self.seen()
+        return result
+
+
+def written(path: Path) -> str:
+    """What the browser writes into a file; the login ends with the redirection, it goes on."""
+    for _ in range(2000):
+        if path.exists() and (text := path.read_text()):
+            return text
+        time.sleep(0.01)
+    raise AssertionError(f"nothing was written to {path.name}")
+
+
+@pytest.fixture
+def browser(ready: Scene) -> Browser:
+    """A ready scene with a display."""
+    return Browser(ready)
+
+
+def test_a_browser_is_signed_in_without_any_process_showing_the_link(browser: Browser) -> None:
+    browser.does("get(sys.argv[1])\n")
+    result = browser.login()
+    assert (result.status, result.out) == (0, "")
+    ((who, where),) = browser.scene.aws.signin.signed_in
+    assert "assumed-role/admin" in who
+    assert where == HOME
+    assert "['" in browser.seen()
+    assert "http://127.0.0.1:" in browser.seen()
+
+
+def test_a_browser_that_stays_open_is_left_to_itself(browser: Browser) -> None:
+    browser.does(
+        "get(sys.argv[1])\nimport time\n"
+        f"open({str(browser.folder / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(40)\n"
+    )
+    assert browser.login().status == 0
+    pid = int(written(browser.folder / "pid"))
+    assert os.getsid(pid) == pid
+    os.kill(pid, 15)
+
+
+def test_an_opener_that_hands_the_address_on_and_ends_is_the_usual_case(browser: Browser) -> None:
+    browser.does("if os.fork() == 0:\n    import time\n    time.sleep(1)\n    get(sys.argv[1])\n")
+    assert browser.login().status == 0
+    assert len(browser.scene.aws.signin.signed_in) == 1
+
+
+def test_an_opener_that_fails_is_told_without_the_link(browser: Browser) -> None:
+    browser.does("print('cannot open ' + sys.argv[1], file=sys.stderr)\nsys.exit(3)\n")
+    result = browser.login()
+    assert (result.status, result.out) == (7, "")
+    assert "xdg-open failed with status 3" in result.err
+    assert "--stdout prints the link" in result.err
+    assert "127.0.0.1" not in result.err
+
+
+def test_the_link_can_be_fetched_once(browser: Browser) -> None:
+    browser.does(
+        "import urllib.error\nget(sys.argv[1])\n"
+        "try:\n    get(sys.argv[1])\nexcept urllib.error.URLError as error:\n"
+        f"    open({str(browser.folder / 'second')!r}, 'w').write(str(error))\n"
+    )
+    assert browser.login().status == 0
+    assert "refused" in written(browser.folder / "second")
+    assert len(browser.scene.aws.signin.signed_in) == 1
+
+
+@needs_root
+def test_another_user_who_saw_the_address_is_refused(browser: Browser) -> None:
+    stolen = browser.folder / "stolen"
+    browser.does(
+        "import socket, urllib.parse\n"
+        "place = urllib.parse.urlsplit(sys.argv[1])\n"
+        "read, write = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    os.setgid(65534)\n    os.setuid(65534)\n"
+        "    thief = socket.socket()\n    thief.connect(('127.0.0.1', place.port))\n"
+        "    try:\n"
+        "        thief.sendall(f'GET {place.path} HTTP/1.1\\r\\nHost: {place.netloc}\\r\\n\\r\\n'"
+        ".encode())\n"
+        "        got = thief.recv(4096)\n"
+        "    except ConnectionError:\n        got = b''\n"
+        "    os.write(write, b'as %d: ' % os.getuid() + got)\n    os._exit(0)\n"
+        "os.close(write)\nos.wait()\n"
+        f"open({str(stolen)!r}, 'wb').write(os.read(read, 4096))\n"
+        "get(sys.argv[1])\n"
+    )
+    assert browser.login().status == 0
+    assert stolen.read_bytes() == b"as 65534: "
+    assert len(browser.scene.aws.signin.signed_in) == 1
+
+
+def test_without_an_opener_the_link_is_printed(browser: Browser) -> None:
+    machine = browser.scene.machine
+    machine.env["PATH"] = "/nowhere"
+    result = machine.run("login", "admin")
+    assert result.status == 0
+    assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
+
+
+def test_an_opener_of_the_working_directory_is_never_started(browser: Browser) -> None:
+    browser.does("get(sys.argv[1])\n")
+    machine = browser.scene.machine
+    machine.env["PATH"] = "bin::."
+    result = machine.run("login", "admin", cwd=machine.home)
+    assert result.status == 0
+    assert not browser.record.exists()

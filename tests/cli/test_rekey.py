@@ -1,0 +1,528 @@
+"""Another master key: what it keeps, whom it shuts out, and what two machines make of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import tool
+from tests.machine import PASSPHRASE, Answer, Machine
+from tests.stores import commit_identity
+
+NEW = "another long passphrase"
+KEY_ID = "AKIAIOSFODNN7EXAMPLE"
+OTHER_ID = "AKIAI44QH8DHBEXAMPLE"
+SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+REGION = ("--no-session", "--region", "eu-west-1")
+WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
+
+
+@pytest.fixture
+def vault(machine: Machine) -> Machine:
+    """A vault with two keys."""
+    machine.with_vault().add("work", KEY_ID, SECRET, "--no-config")
+    return machine.add("team/prod:eu", OTHER_ID, SECRET, "--no-config")
+
+
+def marker(vault: Path) -> dict[str, str]:
+    values: dict[str, str] = json.loads((vault / ".filevault/vault.json").read_bytes())
+    return values
+
+
+def sealed_under(vault: Path) -> set[str]:
+    """The key ids in the headers of all items."""
+    lines = [file.read_bytes().partition(b"\n")[0] for file in vault.rglob("*.fv")]
+    return {json.loads(line)["key"] for line in lines}
+
+
+def slots(vault: Path) -> list[dict[str, object]]:
+    files = sorted((vault / ".filevault/slots").glob("*.slot"))
+    return [json.loads(file.read_bytes().partition(b"\n")[0]) for file in files]
+
+
+def test_every_item_lies_under_the_new_key_and_opens(vault: Machine) -> None:
+    before = marker(vault.vault)
+    done = vault.ok("rekey")
+    after = marker(vault.vault)
+    assert after["vault"] == before["vault"]
+    assert after["commit"] != before["commit"]
+    assert sealed_under(vault.vault) == {after["master"]}
+    assert [slot["master"] for slot in slots(vault.vault)] == [after["master"]]
+    assert [file.name for file in (vault.vault / ".filevault/retired").iterdir()] == [
+        before["master"]
+    ]
+    for name in ("work", "team/prod:eu"):
+        shown = vault.ok("export", name, *REGION)
+        assert SECRET in shown.out
+        assert "older" not in shown.err
+    assert SECRET not in done.everything
+    assert PASSPHRASE not in done.everything
+
+
+def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
+    done = vault.ok("rekey")
+    told = done.out.partition("Whoever knew the former key could read:\n")[2].splitlines()
+    assert [line.split(",")[0].split() for line in told] == [
+        ["team/prod:eu", OTHER_ID],
+        ["work", KEY_ID],
+    ]
+    assert "make new keys at AWS" in done.err
+
+
+def test_the_pin_is_the_new_one_here_and_is_shown(vault: Machine) -> None:
+    old = vault.ok("recipients", "list").out
+    done = vault.ok("rekey")
+    pin = re.search(r"^pin: ([0-9a-f]{64})$", done.out, re.MULTILINE)
+    assert pin is not None
+    assert pin[1] not in old
+    assert f"pin: {pin[1]} (known here)" in vault.ok("recipients", "list").out
+    vault.ok("--strict", "--pin", pin[1], "export", "work", *REGION)
+
+
+def test_a_given_pin_is_as_good_as_a_remembered_one(vault: Machine) -> None:
+    """As in CI: the state of this machine is new each time."""
+    listed = vault.ok("recipients", "list").out
+    old = listed.partition("pin: ")[2][:64]
+    shutil.rmtree(vault.state)
+    done = vault.ok("--strict", "--pin", old, "rekey")
+    new = done.out.partition("pin: ")[2][:64]
+    assert "change it wherever FILEVAULT_PIN is set" in done.err
+    shutil.rmtree(vault.state)
+    refused = vault.run("--strict", "--pin", old, "export", "work", *REGION)
+    assert refused.status == 10
+    vault.ok("--strict", "--pin", new, "export", "work", *REGION)
+
+
+def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
+    shutil.rmtree(vault.state)
+    vault.state.write_text("no folder")
+    done = vault.ok("rekey")
+    assert "nothing can be remembered on this machine" in done.err
+    assert SECRET in vault.ok("export", "work", *REGION).out
+
+
+def test_sessions_outlive_it(vault: Machine) -> None:
+    """The session key is sealed anew, not made anew."""
+    vault.ok("list")
+    state = next(vault.state.iterdir())
+    from filevault.backends import open_backend
+    from filevault.files import Folder
+    from filevault.vault.session_key import load_session_key, read_session_key
+    from tests.faults.scenarios import Source
+    from tests.launch import CHEAP
+
+    def session_key(*, make: bool) -> bytes | None:
+        with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
+            backend = open_backend("file", root, Source(), CHEAP)
+            if make:
+                return load_session_key(folder, state.name, backend, lambda: 2e9)
+            return read_session_key(folder, state.name, backend)
+
+    made = session_key(make=True)
+    assert made is not None
+    vault.ok("rekey")
+    assert session_key(make=False) == made
+
+
+def test_keyslots_of_others_are_lost_only_after_a_yes(vault: Machine) -> None:
+    vault.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
+    before = sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir())
+    refused = vault.run("rekey")
+    assert refused.status == 5
+    assert re.search(r"keyslot [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
+    assert "--drop-slots" in refused.err
+    no = vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "n")])
+    assert (no.status, "nothing was changed" in no.err) == (5, True)
+    assert sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir()) == before
+    vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "y")])
+    assert [slot["type"] for slot in slots(vault.vault)] == ["argon2id"]
+    lost = vault.run("--key-file", "ci.key", "export", "work", *REGION)
+    assert lost.status == 5
+
+
+def test_an_unattended_run_drops_what_is_not_given(vault: Machine) -> None:
+    vault.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    done = vault.ok("rekey", "--drop-slots")
+    assert "'anna'" in done.err
+    assert vault.run("export", "work", *REGION, env=WITH_NEW).status == 5
+    vault.ok("export", "work", *REGION)
+
+
+def test_a_key_file_and_a_passphrase_are_both_kept_if_both_are_given(vault: Machine) -> None:
+    vault.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
+    vault.ok("--key-file", "ci.key", "rekey")
+    assert sorted((slot["type"], slot["label"]) for slot in slots(vault.vault)) == [
+        ("argon2id", ""),
+        ("keyfile", "ci"),
+    ]
+    vault.ok("export", "work", *REGION)
+    without = {"FILEVAULT_PASSPHRASE": None}
+    vault.ok("--key-file", "ci.key", "export", "work", *REGION, env=without)
+
+
+def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
+    vault.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    del vault.env["FILEVAULT_PASSPHRASE"]
+    done = vault.on_terminal(
+        "rekey",
+        answers=[
+            Answer("Passphrase for", PASSPHRASE),
+            Answer("Another passphrase", "a wrong one"),
+            Answer("Another passphrase", NEW),
+        ],
+    )
+    assert done.status == 0, done
+    assert "opens nothing here" in done.tty
+    for passphrase in (PASSPHRASE, NEW):
+        vault.ok("export", "work", *REGION, env={"FILEVAULT_PASSPHRASE": passphrase})
+
+
+def test_costs_and_label_of_a_keyslot_stay(machine: Machine) -> None:
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    machine.ok("init", "--kdf-memory", "96", "--kdf-iterations", "2")
+    machine.ok("rekey")
+    (slot,) = slots(machine.vault)
+    assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 1)
+
+
+def test_a_wrong_passphrase_or_a_damaged_item_changes_nothing(vault: Machine) -> None:
+    def whole() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in vault.vault.rglob("*") if path.is_file()}
+
+    before = whole()
+    assert vault.run("rekey", env={"FILEVAULT_PASSPHRASE": "wrong"}).status == 5
+    assert whole() == before
+    item = vault.vault / "work.fv"
+    item.write_bytes(item.read_bytes()[:-1] + b"?")
+    before = whole()
+    done = vault.run("rekey")
+    assert (done.status, "'work' is damaged" in done.err) == (6, True)
+    assert whole() == before
+
+
+def test_an_old_copy_of_an_item_is_told_before_it_becomes_new(vault: Machine) -> None:
+    """Sealed anew, it could not be told from the newest any more."""
+    item = vault.vault / "work.fv"
+    old = item.read_bytes()
+    vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
+    item.write_bytes(old)
+    refused = vault.run("--strict", "rekey")
+    assert (refused.status, "older than the one this machine saw last" in refused.err) == (6, True)
+    done = vault.ok("rekey")
+    assert "older than the one this machine saw last" in done.err
+
+
+def test_twice_in_a_row_is_fine(vault: Machine) -> None:
+    vault.ok("rekey")
+    vault.ok("rekey")
+    assert len(list((vault.vault / ".filevault/retired").iterdir())) == 2
+    assert SECRET in vault.ok("export", "work", *REGION).out
+    assert "There is nothing to finish." in vault.ok("rekey", "--finish").out
+
+
+def test_options_that_contradict_each_other(vault: Machine) -> None:
+    assert vault.run("rekey", "--finish", "--drop-slots").status == 2
+    assert vault.run("rekey", "now").status == 2
+
+
+def test_an_age_vault_says_what_to_do_instead(machine: Machine) -> None:
+    machine.ok("init", "--backend", "age", "--no-passphrase")
+    done = machine.run("--backend", "age", "rekey")
+    assert (done.status, "filevault recipients" in done.err) == (2, True)
+
+
+def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -> None:
+    """`add` waits for a person while another process gives the vault a new key."""
+    del vault.env["FILEVAULT_PASSPHRASE"]
+    held = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
+
+    class Late(str):
+        """An answer before which the vault gets a new key."""
+
+        def encode(self, *args: str) -> bytes:
+            vault.ok("rekey", env=held)
+            return str(self).encode(*args)
+
+        def __add__(self, other: str) -> str:
+            return str(self) + other
+
+    done = vault.on_terminal(
+        "add",
+        "new",
+        "--no-config",
+        answers=[
+            Answer("Passphrase for", PASSPHRASE),
+            Answer("Access key id: ", KEY_ID),
+            Answer("Secret access key: ", Late(SECRET)),
+        ],
+    )
+    assert (done.status, "changed by somebody else meanwhile" in done.err) == (7, True)
+    assert not (vault.vault / "new.fv").exists()
+
+
+# Two machines, one repository
+
+
+class Clones(NamedTuple):
+    """Two machines that sync one vault."""
+
+    one: Machine
+    two: Machine
+    git: str
+
+    def sync(self, source: Machine, target: Machine) -> subprocess.CompletedProcess[str]:
+        """Let a machine pull what another one committed."""
+        argv = [self.git, "-C", str(target.vault), "pull", "-q", "--no-rebase", "--no-edit"]
+        env = {**target.environment({"LAUNCH": None}), "LC_ALL": "C"}
+        return subprocess.run(
+            [*argv, str(source.vault), "main"], env=env, capture_output=True, text=True, timeout=60
+        )
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> Clones:
+    """A vault with two keys, made on one machine and cloned on the other."""
+    git = tool("git")
+    one, two = Machine(tmp_path / "one"), Machine(tmp_path / "two")
+    for machine in (one, two):
+        commit_identity(machine)
+        machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    one.ok("init")
+    one.ok("git", "init", "-q", "-b", "main")
+    one.add("work", KEY_ID, SECRET, "--no-config").add("team/prod:eu", OTHER_ID, SECRET)
+    two.vault.parent.mkdir(parents=True)
+    subprocess.run(
+        [git, "clone", "-q", str(one.vault), str(two.vault)],
+        env=two.environment({"LAUNCH": None}),
+        check=True,
+        timeout=60,
+    )
+    two.ok("export", "work", *REGION)
+    two.advance(5)
+    return Clones(one, two, git)
+
+
+def readable(machine: Machine, *names: str, **env: str) -> None:
+    """Require that keys open."""
+    for name in names:
+        assert SECRET in machine.ok("export", name, *REGION, env=env or None).out
+
+
+def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones) -> None:
+    passphrases = {}
+    for number, machine in enumerate((clones.one, clones.two)):
+        mine = f"the passphrase of machine {number}"
+        machine.add(f"item-{number}", KEY_ID, SECRET, "--no-config")
+        machine.ok("slot", "add", "--new-key-file", "machine.key", "--label", f"key {number}")
+        machine.advance(60 * (number + 1))
+        machine.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": mine})
+        machine.env["FILEVAULT_PASSPHRASE"] = mine
+        passphrases[number] = mine
+    for source, target in ((clones.one, clones.two), (clones.two, clones.one)):
+        merged = clones.sync(source, target)
+        assert merged.returncode == 0, merged
+    for machine in (clones.one, clones.two):
+        for passphrase in passphrases.values():
+            readable(
+                machine, "item-0", "item-1", "work", "team/prod:eu", FILEVAULT_PASSPHRASE=passphrase
+            )
+        for other in (clones.one, clones.two):
+            machine.ok(
+                *("--key-file", str(other.home / "machine.key"), "export", "work", *REGION),
+                env={"FILEVAULT_PASSPHRASE": None},
+            )
+        assert machine.run("export", "work", env={"FILEVAULT_PASSPHRASE": PASSPHRASE}).status == 5
+        assert len(slots(machine.vault)) == 4
+
+
+def test_the_same_item_changed_twice_is_a_conflict_that_two_commands_settle(
+    clones: Clones,
+) -> None:
+    clones.one.add("work", "AKIAONEONEONEONEONE1", SECRET, "--force", "--no-config")
+    clones.two.add("work", "AKIATWOTWOTWOTWOTWO2", SECRET, "--force", "--no-config")
+    merged = clones.sync(clones.one, clones.two)
+    assert merged.returncode == 1
+    assert "CONFLICT" in merged.stdout
+    two = clones.two
+    # git leaves its own side in place, and both are there to be had.
+    assert "AKIATWOTWOTWOTWOTWO2" in two.ok("export", "work", *REGION).out
+    page = (Path(__file__).parents[2] / "docs/how-to/dotfiles.md").read_text()
+    told = page.partition("two commands settle it")[2].partition("```console\n")[2]
+    commands = re.findall(r"^\$ filevault (git .*)$", told.partition("```")[0], re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        two.ok(*command.split())
+    assert "AKIAONEONEONEONEONE1" in two.ok("export", "work", *REGION).out
+    assert two.ok("git", "status", "--porcelain").out == ""
+    history = two.ok("git", "show", "HEAD^1:work.fv").out
+    assert history  # the other side stays in the history
+
+
+def rekeyed_and_merged(clones: Clones) -> None:
+    """One machine gives the vault a new key while the other adds a key and a slot."""
+    clones.two.add("late", "AKIALATELATELATELATE", SECRET, "--no-config")
+    clones.two.ok("slot", "add", "--new-key-file", "late.key", "--label", "late")
+    clones.one.ok("rekey")
+    merged = clones.sync(clones.two, clones.one)
+    assert merged.returncode == 0, merged
+
+
+def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: Clones) -> None:
+    rekeyed_and_merged(clones)
+    one = clones.one
+    readable(one, "work", "team/prod:eu")
+    refused = one.run("export", "late", *REGION)
+    assert refused.status == 6
+    assert "'late' is sealed under a former key of this vault" in refused.err
+    assert "filevault rekey --finish" in refused.err
+    again = one.run("rekey", "--drop-slots")
+    assert (again.status, "rekey --finish" in again.err) == (6, True)
+    unattended = one.run("rekey", "--finish")
+    assert unattended.status == 5
+    assert "late  AKIALATELATELATELATE" in unattended.err
+    no = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "n")])
+    assert no.status == 5
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    assert "late  AKIALATELATELATELATE" in done.out
+    readable(one, "work", "team/prod:eu", "late")
+    present = marker(one.vault)["master"]
+    assert sealed_under(one.vault) == {present}
+    assert [slot["master"] for slot in slots(one.vault)] == [present]
+    assert one.ok("git", "status", "--porcelain").out == ""
+    one.ok("rekey")
+
+
+def test_the_other_machine_accepts_the_new_key_and_goes_on(clones: Clones) -> None:
+    rekeyed_and_merged(clones)
+    one, two = clones.one, clones.two
+    one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    merged = clones.sync(one, two)
+    assert merged.returncode == 0, merged
+    refused = two.run("export", "work", *REGION)
+    assert refused.status == 10
+    assert "master key is another one" in refused.err
+    two.ok("recipients", "accept")
+    readable(two, "work", "team/prod:eu", "late")
+    lost = two.run(
+        *("--key-file", "late.key", "export", "work", *REGION), env={"FILEVAULT_PASSPHRASE": None}
+    )
+    assert lost.status == 5
+
+
+def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
+    """Both change the key: git asks which vault.json counts, and the other one's items follow."""
+    one, two = clones.one, clones.two
+    two.add("late", "AKIALATELATELATELATE", SECRET, "--no-config")
+    one.ok("rekey")
+    two.ok("rekey")
+    merged = clones.sync(two, one)
+    assert merged.returncode == 1
+    one.ok("git", "checkout", "--ours", ".")
+    one.ok("git", "add", "-A")
+    one.ok("git", "commit", "-q", "--no-edit")
+    readable(one, "work", "team/prod:eu")
+    assert one.run("export", "late", *REGION).status == 6
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    readable(one, "work", "team/prod:eu", "late")
+    assert len(slots(one.vault)) == 1
+
+
+# An ex-member who still has the old vault and its passphrase
+
+
+@pytest.fixture
+def left(vault: Machine) -> tuple[Machine, Path]:
+    """A vault that got a new passphrase and a new key, and a copy from before."""
+    copy = vault.home / "copy"
+    shutil.copytree(vault.vault, copy)
+    vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    vault.env["FILEVAULT_PASSPHRASE"] = NEW
+    vault.ok("rekey")
+    vault.ok("export", "work", *REGION)
+    return vault, copy
+
+
+def replace(target: Path, source: Path) -> None:
+    shutil.rmtree(target)
+    shutil.copytree(source, target)
+
+
+def test_an_old_keys_folder_put_back_is_refused(left: tuple[Machine, Path]) -> None:
+    machine, copy = left
+    replace(machine.vault / ".filevault", copy / ".filevault")
+    for words in (
+        ("export", "work", *REGION),
+        ("add", "x", "--stdin"),
+        ("slot", "add"),
+        ("rekey",),
+    ):
+        for passphrase in (PASSPHRASE, NEW):
+            done = machine.run(*words, env={"FILEVAULT_PASSPHRASE": passphrase})
+            assert done.status == 10, (words, done)
+            assert "master key is another one than this machine knows" in done.err
+
+
+def test_a_vault_put_in_place_of_this_one_is_refused(left: tuple[Machine, Path]) -> None:
+    machine, copy = left
+    replace(machine.vault, copy)
+    assert machine.run("export", "work", *REGION).status == 10
+    other = Machine(machine.home / "other").with_vault()
+    replace(machine.vault, other.vault)
+    done = machine.run("export", "work", *REGION)
+    assert (done.status, "replaced by another one" in done.err) == (10, True)
+
+
+def test_a_flipped_marker_is_refused(left: tuple[Machine, Path]) -> None:
+    machine, copy = left
+    # The old vault.json alone, and the old identity beside the new key id.
+    file = machine.vault / ".filevault/vault.json"
+    old, new = marker(copy), marker(machine.vault)
+    for values in (old, {**new, "commit": old["commit"]}, {**old, "commit": new["commit"]}):
+        file.write_text(json.dumps(values, separators=(",", ":")))
+        status = machine.run("export", "work", *REGION).status
+        assert status == (6 if values["commit"] == new["commit"] else 10)
+    file.write_text(json.dumps(new, separators=(",", ":")))
+    readable(machine, "work")
+
+
+def test_what_an_ex_member_seals_under_the_old_key_is_never_just_used(
+    left: tuple[Machine, Path],
+) -> None:
+    machine, copy = left
+    forger = Machine(machine.home / "forger")
+    forger.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    shutil.copytree(copy, forger.vault)
+    forger.add("work", "AKIAEVILEVILEVILEVIL", SECRET, "--force", "--no-config")
+    shutil.copy(forger.vault / "work.fv", machine.vault / "work.fv")
+    done = machine.run("export", "work", *REGION)
+    assert (done.status, "former key" in done.err) == (6, True)
+    assert "AKIAEVIL" not in done.out
+    shown = machine.run("rekey", "--finish")
+    assert shown.status == 5
+    assert "work  AKIAEVILEVILEVILEVIL" in shown.err
+    assert "whoever knew the former key can have written these" in shown.err
+
+
+def test_the_old_passphrase_opens_nothing_that_is_stored_later(
+    left: tuple[Machine, Path],
+) -> None:
+    machine, copy = left
+    machine.add("later", KEY_ID, SECRET, "--no-config")
+    spy = Machine(machine.home / "spy")
+    spy.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    shutil.copytree(machine.vault, spy.vault)
+    for slot in (copy / ".filevault/slots").iterdir():
+        shutil.copy(slot, spy.vault / ".filevault/slots")
+    assert spy.run("export", "later", *REGION).status == 5
+    assert spy.run("rekey", "--finish").status == 5
+    shutil.rmtree(spy.state)
+    replace(spy.vault / ".filevault", copy / ".filevault")
+    assert spy.run("export", "later", *REGION).status == 6

@@ -1,0 +1,268 @@
+"""Keyslots and passphrases, as a person and as a script change them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from filevault.cli.words import WORDS
+from tests.conftest import tool
+from tests.machine import PASSPHRASE, Answer, Machine
+from tests.stores import commit_identity
+
+NEW = "another long passphrase"
+KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+
+
+@pytest.fixture
+def vault(machine: Machine) -> Machine:
+    """A vault with one key."""
+    return machine.with_vault().add("work", *KEY, "--no-config")
+
+
+def ids(machine: Machine) -> list[str]:
+    """The ids of the slots, as listed."""
+    return [line.split()[0] for line in machine.ok("slot", "list").out.splitlines()]
+
+
+def opens(machine: Machine, passphrase: str) -> bool:
+    """Tell whether a passphrase gives the stored key away."""
+    done = machine.run(
+        "export", "work", "--no-session", "--region", "x", env={"FILEVAULT_PASSPHRASE": passphrase}
+    )
+    assert done.status in (0, 5), done
+    return KEY[1] in done.out
+
+
+def test_a_second_passphrase_opens_the_vault(vault: Machine) -> None:
+    added = vault.ok("slot", "add", "--label", "laptop", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    made = re.fullmatch(r"Added keyslot ([0-9a-f]{16})\.\n", added.out)
+    assert made is not None
+    assert opens(vault, NEW)
+    assert opens(vault, PASSPHRASE)
+    listed = vault.ok("slot", "list", env={"FILEVAULT_PASSPHRASE": None}).out
+    assert re.search(rf"^{made[1]}  argon2id, made .*, 'laptop'$", listed, re.MULTILINE)
+    assert listed.count("opened the vault here last") == 1
+    assert NEW not in added.everything
+
+
+def test_a_new_passphrase_is_asked_for_after_the_present_one(vault: Machine) -> None:
+    del vault.env["FILEVAULT_PASSPHRASE"]
+    done = vault.on_terminal(
+        "slot",
+        "add",
+        answers=[
+            Answer("Passphrase for", PASSPHRASE),
+            Answer("New passphrase: ", NEW),
+            Answer("The same again: ", "not the same"),
+            Answer("New passphrase: ", NEW),
+            Answer("The same again: ", NEW),
+        ],
+    )
+    assert (done.status, done.echo) == (0, True)
+    assert opens(vault, NEW)
+
+
+def test_a_key_file_for_a_machine(vault: Machine) -> None:
+    file = vault.home / "keys/machine.key"
+    done = vault.ok("slot", "add", "--new-key-file", str(file))
+    assert f"key file: {file}" in done.out
+    assert file.stat().st_mode & 0o777 == 0o600
+    without = {"FILEVAULT_PASSPHRASE": None}
+    shown = vault.ok(
+        *("--key-file", str(file), "export", "work", "--no-session", "--region", "x"), env=without
+    )
+    assert KEY[1] in shown.out
+    assert "keyfile, made" in vault.ok("slot", "list").out
+    again = vault.run("slot", "add", "--type", "keyfile", "--new-key-file", str(file))
+    assert again.status == 2
+    assert "never overwritten" in again.err
+    assert len(ids(vault)) == 2
+    inside = vault.run("slot", "add", "--new-key-file", str(vault.vault / "machine.key"))
+    assert (inside.status, "lies in the vault" in inside.err) == (2, True)
+
+
+def test_a_key_file_that_opens_nothing_is_not_left(vault: Machine) -> None:
+    """The vault's folder cannot be written, as the slot shows only after the key file."""
+    (vault.vault / ".filevault/slots").rename(vault.home / "slots")
+    (vault.vault / ".filevault/slots").symlink_to(vault.home / "slots")
+    done = vault.run("slot", "add", "--new-key-file", "machine.key")
+    assert (done.status, "is a link" in done.err) == (7, True)
+    assert not (vault.home / "machine.key").exists()
+
+
+def test_a_machine_vault_needs_no_passphrase_at_all(machine: Machine) -> None:
+    machine.ok("init", "--new-key-file", "machine.key", "--no-passphrase")
+    assert len(ids(machine)) == 1
+    assert "keyfile, made" in machine.ok("slot", "list").out
+    machine.env["FILEVAULT_KEY_FILE"] = str(machine.home / "machine.key")
+    machine.add("work", *KEY, "--no-config")
+    assert KEY[1] in machine.ok("export", "work", "--no-session", "--region", "x").out
+    # Later somebody wants to type a passphrase, and the key file to go.
+    machine.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    keyfile = next(
+        line.split()[0] for line in machine.ok("slot", "list").out.splitlines() if "keyfile" in line
+    )
+    refused = machine.run("slot", "remove", keyfile)
+    assert (refused.status, "another one must be known to work" in refused.err) == (2, True)
+    del machine.env["FILEVAULT_KEY_FILE"]
+    machine.ok("slot", "remove", keyfile, env={"FILEVAULT_PASSPHRASE": NEW})
+    assert opens(machine, NEW)
+
+
+def test_a_generated_passphrase_is_words_shown_once(vault: Machine) -> None:
+    done = vault.ok("slot", "add", "--generate")
+    shown = re.search(r"^passphrase: (\S+)$", done.out, re.MULTILINE)
+    assert shown is not None
+    words = shown[1].split("-")
+    assert len(words) == 10
+    assert set(words) <= set(WORDS)
+    assert "90 bits" in done.err
+    assert opens(vault, shown[1])
+    assert shown[1] not in vault.ok("slot", "list").everything
+
+
+def test_the_words_are_512_different_ones() -> None:
+    assert len(set(WORDS)) == len(WORDS) == 512
+    assert all(re.fullmatch("[a-z]{3,8}", word) for word in WORDS)
+
+
+def test_the_last_slot_is_not_removed(vault: Machine) -> None:
+    (only,) = ids(vault)
+    done = vault.run("slot", "remove", only)
+    assert done.status == 2
+    assert "is the last one" in done.err
+    assert opens(vault, PASSPHRASE)
+
+
+def test_removing_says_what_it_does_not_take_back(vault: Machine) -> None:
+    (old,) = ids(vault)
+    vault.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    done = vault.ok("slot", "remove", old[:6], env={"FILEVAULT_PASSPHRASE": NEW})
+    assert done.out == f"Removed keyslot {old}.\n"
+    assert "takes nothing back" in done.err
+    assert "filevault rekey" in done.err
+    assert not opens(vault, PASSPHRASE)
+    assert vault.run("slot", "remove", old, env={"FILEVAULT_PASSPHRASE": NEW}).status == 4
+
+
+def test_a_weak_passphrase_is_refused_unless_insisted_upon(vault: Machine) -> None:
+    for command in (("slot", "add"), ("passphrase",)):
+        weak = {"FILEVAULT_NEW_PASSPHRASE": "short"}
+        refused = vault.run(*command, env=weak)
+        assert (refused.status, "fewer than 12" in refused.err) == (2, True)
+    assert len(ids(vault)) == 1
+    vault.ok("passphrase", "--allow-weak", env={"FILEVAULT_NEW_PASSPHRASE": "short"})
+    assert opens(vault, "short")
+
+
+def test_a_changed_passphrase_is_the_only_one(vault: Machine) -> None:
+    (old,) = ids(vault)
+    done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    (new,) = ids(vault)
+    assert done.out == f"Changed the passphrase: keyslot {new} is in the place of {old}.\n"
+    assert "takes nothing back" in done.err
+    assert "filevault rekey" in done.err
+    assert opens(vault, NEW)
+    assert not opens(vault, PASSPHRASE)
+    for secret in (NEW, PASSPHRASE):
+        assert secret not in done.everything
+
+
+def test_a_passphrase_is_changed_on_the_terminal(vault: Machine) -> None:
+    del vault.env["FILEVAULT_PASSPHRASE"]
+    done = vault.on_terminal(
+        "passphrase",
+        answers=[
+            Answer("Passphrase for", "wrong"),
+            Answer("Passphrase for", PASSPHRASE),
+            Answer("New passphrase: ", NEW),
+            Answer("The same again: ", NEW),
+        ],
+    )
+    assert done.status == 0
+    assert opens(vault, NEW)
+
+
+def test_a_wrong_passphrase_changes_nothing(vault: Machine) -> None:
+    before = ids(vault)
+    env = {"FILEVAULT_PASSPHRASE": "wrong", "FILEVAULT_NEW_PASSPHRASE": NEW}
+    for command in (("passphrase",), ("slot", "add"), ("slot", "remove", before[0])):
+        assert vault.run(*command, env=env).status == 5
+    assert ids(vault) == before
+
+
+def test_without_a_terminal_and_a_source_nothing_waits(vault: Machine) -> None:
+    for command in (("passphrase",), ("slot", "add")):
+        done = vault.run(*command)
+        assert done.status == 5
+        assert "FILEVAULT_NEW_PASSPHRASE" in done.err
+
+
+def test_a_key_file_has_no_passphrase_to_change(vault: Machine) -> None:
+    vault.ok("slot", "add", "--new-key-file", "machine.key")
+    env = {"FILEVAULT_PASSPHRASE": None, "FILEVAULT_NEW_PASSPHRASE": NEW}
+    done = vault.run("--key-file", "machine.key", "passphrase", env=env)
+    assert (done.status, "opened with a key file" in done.err) == (5, True)
+
+
+def test_weak_slots_are_named_and_made_anew_by_changing_the_passphrase(machine: Machine) -> None:
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    machine.ok("init", "--kdf-memory", "8")
+    assert "weaker than new ones" in machine.ok("slot", "list").out
+    machine.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    assert "weaker" not in machine.ok("slot", "list").out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("slot",),
+        ("slot", "rename"),
+        ("slot", "remove"),
+        ("slot", "list", "0123"),
+        ("slot", "list", "--generate"),
+        ("slot", "remove", "0123", "--label", "x"),
+        ("slot", "add", "--type", "keyfile"),
+        ("slot", "add", "--type", "fido2"),
+        ("slot", "add", "--new-key-file", "k", "--generate"),
+        ("slot", "add", "--label", "two\nlines"),
+        ("passphrase", "now"),
+    ],
+    ids=" ".join,
+)
+def test_what_makes_no_sense_together_is_a_usage_error(vault: Machine, words: list[str]) -> None:
+    done = vault.run(*words)
+    assert done.status == 2
+    assert done.err.startswith("filevault: error: ")
+    assert len(ids(vault)) == 1
+
+
+def test_an_age_vault_says_what_to_do_instead(machine: Machine) -> None:
+    machine.ok("init", "--backend", "age", "--no-passphrase")
+    for command in (("slot", "list"), ("slot", "add"), ("passphrase",)):
+        done = machine.run("--backend", "age", *command)
+        assert done.status == 2
+        assert "an age vault" in done.err
+        assert "filevault recipients" in done.err
+
+
+def test_changes_are_committed_where_the_vault_is_a_repository(vault: Machine) -> None:
+    tool("git")
+    commit_identity(vault)
+    vault.ok("git", "init", "-q")
+    (first,) = ids(vault)
+    vault.ok("slot", "add", "--new-key-file", "machine.key")
+    vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    vault.env["FILEVAULT_PASSPHRASE"] = NEW
+    machine_slot = next(
+        line.split()[0] for line in vault.ok("slot", "list").out.splitlines() if "keyfile" in line
+    )
+    vault.ok("slot", "remove", machine_slot)
+    assert vault.ok("git", "status", "--porcelain").out == ""
+    subjects = vault.ok("git", "log", "--format=%s").out.splitlines()
+    assert subjects[:3] == ["Remove a keyslot.", "Change the passphrase.", "Add a keyslot."]
+    shown = vault.ok("git", "show", "--name-status", "--format=", "HEAD~1", "--no-renames").out
+    assert f"D\t.filevault/slots/{first}.slot" in shown
+    assert shown.count("A\t.filevault/slots/") == 1

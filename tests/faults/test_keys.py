@@ -1,0 +1,410 @@
+"""Changing what opens a vault: killed or failed at any call, it opens and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from filevault.backends import Secret, envelope, holding, keys, marker, retired, slots
+from filevault.cli import passphrase, rekey, slot  # noqa: F401 - loaded once, not by each child
+from filevault.cli.context import Context
+from filevault.errors import NotFoundError, WrongPassphraseError
+from filevault.files import Folder
+from filevault.trust import Trust
+from filevault.vault import rekeying  # noqa: F401 - the same
+from filevault.vault.items import parse
+from filevault.vault.store import Store
+from tests.conftest import tool
+from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
+from tests.faults.scenarios import (
+    KEEP,
+    NOW,
+    ONE,
+    SECRETS,
+    SHOW_SESSIONS,
+    TEMPORARY,
+    TWO,
+    adding,
+    check_quiet,
+)
+from tests.launch import CHEAP
+from tests.machine import PASSPHRASE, Machine
+
+NEW = "another long passphrase"
+BOTH = (PASSPHRASE, NEW)
+WITH_NEW = {"FILEVAULT_NEW_PASSPHRASE": NEW}
+ITEMS = {"one": ONE, "team/two": TWO}
+LATE = "team/two"  # the item that another machine is taken to have stored
+MODES = ("ENOSPC", "EIO", "EROFS", "EINTR")
+
+
+class Yes:
+    """Somebody who says yes; the harness has no terminal."""
+
+    present = True
+
+    def say(self, text: str) -> None:
+        """Hear it."""
+
+    def line(self, question: str) -> str:  # noqa: ARG002 - the protocol's
+        """Agree."""
+        return "y"
+
+    def hidden(self, question: str) -> bytes:
+        """Know nothing."""
+        raise AssertionError(question)
+
+
+def _remove_other(context: Context) -> int:
+    """Remove the keyslot with the label `other`."""
+    for found in slots.listing(context.vault.folder):
+        if found.label == "other":
+            return slot._remove(found.id, context)
+    raise NotFoundError("it is gone")
+
+
+def _copy(source: Path, target: Path) -> None:
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.write(fd, source.read_bytes())
+    os.close(fd)
+
+
+def _set_aside(context: Context) -> int:
+    folder = Path(context.vault.folder.path)
+    _copy(folder / f"{LATE}.fv", folder.parent / "late")
+    return 0
+
+
+def _put_back(context: Context) -> int:
+    folder = Path(context.vault.folder.path)
+    _copy(folder.parent / "late", folder / f"{LATE}.fv")
+    os.unlink(folder.parent / "late")
+    return 0
+
+
+def _finish(context: Context) -> int:
+    context._prompter = Yes()
+    arguments = type("Arguments", (), {"finish": True, "drop_slots": False})
+    return rekey.run(arguments, context)  # type: ignore[arg-type]
+
+
+class Case(NamedTuple):
+    """A command; `done` are the statuses of a second try, `settles` that all is anew then."""
+
+    command: Command
+    before: tuple[Command, ...] = ()
+    done: tuple[int, ...] = (0,)
+    settles: bool = False
+    again: Command | None = None
+
+
+_MADE = (Command(("init",)), adding("one", ONE, "--no-config"), adding(LATE, TWO, "--no-config"))
+_OTHER = Command(("slot", "add", "--label", "other"), env=WITH_NEW)
+_REKEY = Command(("rekey", "--drop-slots"))
+CASES = {
+    "slot-add": Case(Command(("slot", "add"), env=WITH_NEW)),
+    "slot-add-key-file": Case(
+        Command(("slot", "add", "--new-key-file", "keys/a.key")),
+        again=Command(("slot", "add", "--new-key-file", "keys/b.key")),
+    ),
+    "slot-remove": Case(Command(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)),
+    "passphrase": Case(Command(("passphrase",), env=WITH_NEW), done=(0, 5)),
+    "rekey": Case(_REKEY, (_OTHER, KEEP), settles=True),
+    "rekey-finish": Case(
+        Command(("finish",), action=_finish),
+        (
+            Command(("set-aside",), action=_set_aside),
+            _OTHER,
+            _REKEY,
+            Command(("put-back",), action=_put_back),
+        ),
+        settles=True,
+    ),
+}
+
+
+class Known:
+    """Knows a passphrase."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def secret(self) -> Secret:
+        """Give it."""
+        return Secret("passphrase", self._text.encode(), "the test")
+
+    def rejected(self, secret: Secret) -> None:
+        """Give up."""
+        raise WrongPassphraseError(secret.origin)
+
+
+class Stage:
+    """A case on a machine: where it starts, what it does unharmed, and the judge of the rest."""
+
+    def __init__(self, case: Case, machine: Machine) -> None:
+        self.case = case
+        self.machine = machine
+        machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+        machine.freeze(NOW)
+        for command in (*_MADE, *case.before):
+            made = survey(command, machine)
+            assert made.status == 0, (command.argv, made)
+        self.start = Snapshot.take(machine.home)
+        self.whole = survey(case.command, machine)
+        assert (self.whole.status, self.whole.errors) == (0, []), self.whole
+        self.end = Snapshot.take(machine.home)
+        self.check_settled()
+        self.start.restore()
+
+    def holder(self, root: Folder) -> holding.Holder:
+        """Open the vault with the old passphrase, else with the new one."""
+        for text in BOTH:
+            try:
+                return holding.hold(root, Known(text), CHEAP)
+            except WrongPassphraseError:
+                continue
+        raise AssertionError("nothing opens the vault")
+
+    def check_nothing_lost(self) -> None:
+        """Require that the vault opens, and each item under its present or a retired key."""
+        with Folder.open(str(self.machine.vault)) as root:
+            holder = self.holder(root)
+            masters = retired.masters(root, holder.vault, holder.master)
+            masters[holder.vault.master] = holder.master
+            store, found = Store(root, ".fv"), {}
+            for name in store.names():
+                parsed = envelope.parse(store.read(name), name)
+                key = keys.item_key(masters[parsed.key], holder.vault.vault)
+                found[name] = parse(envelope.unseal(key, parsed, name), name).key
+            assert found == ITEMS
+
+    def check_settled(self) -> None:
+        """Require that everything lies under the one key, and no other has a slot."""
+        with Folder.open(str(self.machine.vault)) as root:
+            master = marker.read(root).master
+            store = Store(root, ".fv")
+            under = {envelope.parse(store.read(name), name).key for name in store.names()}
+            if self.case.settles:
+                assert {found.master for found in slots.listing(root)} == {master}
+                assert under == {master}
+        (state,) = self.machine.state.glob("*/trust.json")
+        with Folder.open(str(state.parent)) as folder:
+            assert Trust(folder).pending is None
+
+    def check_files(self, *, leftovers: bool) -> None:
+        """Require that nothing is torn, foreign, open to others, or holds a secret."""
+        now = Snapshot.take(self.machine.home)
+        known = {_pattern(name) for name in self.start.files() | self.end.files()}
+        for name, (mode, data) in now.entries.items():
+            if name.startswith((".local", "keys")):
+                assert mode == (0o700 if data is None else 0o600), (name, oct(mode))
+            if data is None:
+                continue
+            last = name.rpartition("/")[2]
+            if TEMPORARY.fullmatch(last):
+                assert leftovers, f"{name} is left"
+            elif _pattern(name) not in known:
+                assert last in ("lock", ".lock"), f"{name} is left"
+            elif name.endswith(".slot"):
+                slots.parse(data, last, name)
+            for secret in (*SECRETS, NEW):
+                assert secret.encode() not in data, f"{name} holds a secret"
+
+    def check_second_try(self) -> None:
+        """Require that the command works now and ends where it would have ended."""
+        again = survey(self.case.again or self.case.command, self.machine)
+        assert again.status in self.case.done, again
+        assert "it is used all the same" not in again.err, again
+        check_quiet(again)
+        assert NEW not in again.everything
+        self.check_nothing_lost()
+        self.check_settled()
+        for text in BOTH:
+            shown = survey(SHOW_SESSIONS._replace(env={"FILEVAULT_PASSPHRASE": text}), self.machine)
+            if shown.status == 0:
+                break
+        assert shown.status == 0, shown
+        if KEEP in self.case.before:
+            assert "one whole" in shown.out, shown
+
+    def strike(self, fault: Fault) -> Outcome:
+        """Let the command meet a fault."""
+        self.start.restore()
+        outcome = run_with_fault(
+            self.case.command,
+            self.machine,
+            at=fault.at,
+            mode=fault.mode,
+            when=fault.when,
+            lasting=fault.lasting,
+        )
+        check_quiet(outcome)
+        assert NEW not in outcome.everything
+        self.check_nothing_lost()
+        return outcome
+
+    def campaign(self, faults: list[Fault], check: Callable[[Fault, Outcome], None]) -> None:
+        """Let the command meet one fault after the other, and look each time."""
+        for fault in faults:
+            try:
+                check(fault, self.strike(fault))
+            except (AssertionError, KeyError) as error:
+                call = self.whole.calls[fault.at]
+                raise AssertionError(f"{fault} at {call}: {error!r}") from error
+
+
+def _pattern(name: str) -> str:
+    """Return a path without what chance or a second try chose in it."""
+    return re.sub(r"[0-9a-f]{16}(?=\.slot|$)|@\d{8}T\d{6}Z|^keys/\w+|\.\d+\.old$", "#", name)
+
+
+@pytest.fixture(params=CASES)
+def stage(request: pytest.FixtureRequest, quick_machine: Machine) -> Stage:
+    """Each case in turn."""
+    return Stage(CASES[request.param], quick_machine)
+
+
+def test_a_kill_at_any_call_leaves_a_vault_that_opens(stage: Stage) -> None:
+    faults = []
+    for number, call in enumerate(stage.whole.calls):
+        faults.append(Fault(number, "kill", "before"))
+        if call.name == "write":
+            faults.append(Fault(number, "kill", "within"))
+    faults.append(Fault(len(stage.whole.calls) - 1, "kill", "after"))
+
+    def check(_fault: Fault, outcome: Outcome) -> None:
+        assert outcome.status == -9, outcome
+        stage.check_files(leftovers=True)
+        stage.check_second_try()
+
+    stage.campaign(faults, check)
+
+
+def fail(stage: Stage, faults: list[Fault]) -> set[int]:
+    """Let the command fail at each of its points; return how it ended."""
+    seen = set()
+
+    def check(fault: Fault, outcome: Outcome) -> None:
+        assert (outcome.status, len(outcome.errors)) in ((0, 0), (7, 1), (12, 1)), outcome
+        stage.check_files(leftovers=fault.lasting and fault.mode == "EROFS")
+        seen.add(outcome.status)
+        if fault.at % 4 == 0:
+            stage.check_second_try()
+
+    stage.campaign(faults, check)
+    return seen
+
+
+def test_a_call_that_fails_costs_nothing(stage: Stage) -> None:
+    calls = stage.whole.calls
+    numbers = range(len(calls))
+    faults = [Fault(number, MODES[number % 4]) for number in numbers]
+    faults += [
+        Fault(number, ("ENOSPC", "EROFS")[number % 2], lasting=True) for number in numbers[::3]
+    ]
+    faults += [Fault(number, "EIO", "after") for number in numbers if calls[number].name == "fsync"]
+    assert 7 in fail(stage, faults)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("mode", [*MODES, "EACCES", "EDQUOT", "EINVAL"])
+def test_every_failure_at_every_call(stage: Stage, mode: str, when: str) -> None:
+    late = ("write", "fsync", "rename", "unlink", "close")
+    calls = list(enumerate(stage.whole.calls))
+    numbers = [number for number, call in calls if when == "before" or call.name in late]
+    fail(stage, [Fault(number, mode, when) for number in numbers])
+    if when == "before":
+        fail(stage, [Fault(number, mode, lasting=True) for number in numbers])
+
+
+def test_what_is_reported_as_done_outlasts_a_power_cut(stage: Stage) -> None:
+    """Bytes are synced before their file has its name, and each folder after its last change."""
+    unsynced: dict[str, Call] = {}
+    for call in stage.whole.calls:
+        folder = str(Path(call.target or call.path).parent)
+        if call.name == "fsync":
+            unsynced.pop(call.path, None)
+        elif call.name == "write":
+            unsynced[call.path] = call
+        elif call.name in ("rename", "unlink", "mkdir"):
+            assert call.path not in unsynced, f"{call} before its bytes are synced"
+            unsynced[folder] = call
+    assert unsynced == {}
+
+
+def test_the_old_way_in_goes_last(quick_machine: Machine) -> None:
+    """What makes the order of a rekey safe, read off its calls."""
+    calls = Stage(CASES["rekey"], quick_machine).whole.calls
+
+    def first(name: str, pattern: str) -> int:
+        return next(
+            number
+            for number, call in enumerate(calls)
+            if call.name == name and re.search(pattern, call.target or call.path)
+        )
+
+    order = [
+        first("rename", r"/slots/[0-9a-f]{16}\.slot$"),
+        first("rename", r"/retired/[0-9a-f]{16}$"),
+        first("rename", r"/trust\.json$"),
+        first("rename", r"/vault\.json$"),
+        first("rename", r"/session-key\.fv$"),
+        first("rename", r"/one\.fv$"),
+        first("unlink", r"/slots/[0-9a-f]{16}\.slot$"),
+    ]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("name", ["passphrase", "rekey"])
+def test_a_process_killed_by_the_kernel_at_any_call_loses_nothing(
+    name: str, machine: Machine
+) -> None:
+    """The same promise with a real process: strace kills it at each call that changes a file."""
+    strace = tool("strace")
+    stage = Stage(CASES[name], machine)
+    calls = "openat,write,fsync,renameat,renameat2,rename,unlink,unlinkat,mkdirat,mkdir,flock"
+    trace = machine.home.parent / "trace"
+
+    def run(*options: str) -> int:
+        done = subprocess.run(
+            [
+                *(strace, "-f", "-y", "-o", str(trace), "-e", f"trace={calls}", *options),
+                *machine.launcher,
+                *stage.case.command.argv,
+            ],
+            env={
+                **machine.environment(dict(stage.case.command.env)),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            start_new_session=True,
+            cwd=machine.home,
+            timeout=60,
+        )
+        return done.returncode
+
+    assert run() == 0
+    targets = []
+    counts: dict[str, int] = {}
+    for line in trace.read_text("utf-8", "surrogateescape").splitlines():
+        found = re.match(r"\d+ +([a-z0-9]+)\(", line)
+        if found is None:
+            continue
+        counts[found[1]] = counts.get(found[1], 0) + 1
+        changes = found[1] != "openat" or "O_CREAT" in line
+        if changes and str(machine.home) in line:
+            targets.append((found[1], counts[found[1]]))
+    assert len(targets) > 10
+    for call, number in targets[:: 1 if len(targets) < 40 else 3]:
+        stage.start.restore()
+        assert run("-e", f"inject={call}:signal=KILL:when={number}") in (-9, 137)
+        stage.check_nothing_lost()
+    stage.check_second_try()

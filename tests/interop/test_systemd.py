@@ -1,0 +1,99 @@
+"""The recipe for systemd, with systemd's own tools; no service manager runs where this does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tool
+from tests.machine import Machine
+
+PAGE = (Path(__file__).parents[2] / "docs/how-to/systemd.md").read_text(encoding="utf-8")
+KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+
+
+def unit() -> str:
+    found = re.search(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.fixture
+def app(machine: Machine) -> Machine:
+    """A machine with the page's vault, at another place."""
+    told = re.search(r"^# filevault --vault \S+ (init .*)$", PAGE, re.MULTILINE)
+    assert told is not None
+    words = told[1].replace("/run/app.key", str(machine.home / "app.key")).split()
+    machine.env["FILEVAULT_DIR"] = str(machine.home / "vault")
+    machine.ok(*words)
+    machine.env["FILEVAULT_KEY_FILE"] = str(machine.home / "app.key")
+    machine.add("app", *KEY, "--no-config")
+    del machine.env["FILEVAULT_KEY_FILE"]
+    return machine
+
+
+def run(machine: Machine, *argv: str) -> subprocess.CompletedProcess[bytes]:
+    # The host's key would lie in /var/lib/systemd: that of the test lies beside it.
+    env = {
+        **machine.environment({"LAUNCH": None}),
+        "SYSTEMD_CREDENTIAL_SECRET": str(machine.home / "host.secret"),
+    }
+    return subprocess.run(argv, env=env, cwd=machine.home, capture_output=True, timeout=60)
+
+
+def test_an_encrypted_credential_opens_the_vault(app: Machine) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("systemd-creds wants to own the host's key")
+    creds = tool("systemd-creds")
+    told = re.search(r"^# systemd-creds (encrypt .*)$", PAGE, re.MULTILINE)
+    assert told is not None
+    words = told[1].replace("/run", str(app.home)).replace("/etc/filevault", str(app.home)).split()
+    done = run(app, creds, *words, "--with-key=host")
+    assert done.returncode == 0, done
+    (app.home / "app.key").unlink()
+    without = app.run("export", "app", "-n", "--region", "eu-west-1")
+    assert without.status == 5
+    # What systemd does when the service starts: a folder for it alone, a file of mode 0400.
+    provided = app.home / "credentials"
+    provided.mkdir(mode=0o700)
+    source, name = str(app.home / "app.cred"), "filevault-key"
+    done = run(app, creds, "decrypt", f"--name={name}", source, str(provided / name))
+    assert done.returncode == 0, done
+    (provided / name).chmod(0o400)
+    provided.chmod(0o500)
+    env = {"CREDENTIALS_DIRECTORY": str(provided)}
+    shown = app.ok("exec", "app", "-n", "--region", "eu-west-1", "--", "env", env=env)
+    assert f"AWS_SECRET_ACCESS_KEY={KEY[1]}" in shown.out
+    renamed = run(app, creds, "decrypt", "--name=filevault-passphrase", source, "-")
+    assert renamed.returncode != 0
+
+
+def test_the_unit_is_one_and_names_the_credential_that_filevault_looks_for(
+    app: Machine,
+) -> None:
+    text = unit()
+    assert re.search(r"^LoadCredentialEncrypted=filevault-key:\S+$", text, re.MULTILINE)
+    analyze = tool("systemd-analyze")
+    program = "/usr/bin/env"
+    text = text.replace("/usr/local/bin/filevault", program).replace("User=app", "User=root")
+    file = app.home / "app.service"
+    file.write_text(text)
+    done = run(app, analyze, "verify", "--man=no", "--recursive-errors=no", str(file))
+    assert b"app.service" not in done.stderr, done
+    file.write_text(text.replace("LoadCredentialEncrypted", "LoadCredentialEncripted"))
+    done = run(app, analyze, "verify", "--man=no", "--recursive-errors=no", str(file))
+    assert b"LoadCredentialEncripted" in done.stderr, "the check checks nothing"
+
+
+def test_a_service_whose_folder_is_not_writable_works(app: Machine) -> None:
+    provided = app.home / "credentials"
+    provided.mkdir(mode=0o700)
+    (app.home / "app.key").rename(provided / "filevault-key")
+    app.env["CREDENTIALS_DIRECTORY"] = str(provided)
+    nowhere = {"XDG_STATE_HOME": "/proc/nowhere"}
+    shown = app.ok("export", "app", "-n", "--region", "eu-west-1", env=nowhere)
+    assert KEY[1] in shown.out

@@ -1,0 +1,266 @@
+"""What AWS refuses along a chain: kept sessions it takes no longer, durations over a maximum."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from filevault.errors import AwsError, TooLongError, WrongCodeError
+from filevault.providers.plan import Options
+from tests.fakes import FakeAws, error, throttle
+from tests.rig import Rig, role, role_arn
+
+HOUR = 3600
+START = 1_795_470_000
+S = "arn:aws:iam::123456789012:mfa/jonsmith"
+CONFIG = f"""
+[profile jonsmith]
+region = eu-west-1
+mfa_serial = {S}
+
+[profile outer]
+region = eu-west-1
+source_profile = jonsmith
+mfa_serial = {S}
+role_arn = {role_arn("outer")}
+
+[profile inner]
+region = eu-west-1
+source_profile = outer
+mfa_serial = {S}
+role_arn = {role_arn("inner")}
+
+[profile plain]
+region = eu-west-1
+
+[profile free]
+region = eu-west-1
+source_profile = plain
+role_arn = {role_arn("free")}
+"""
+
+
+@pytest.fixture
+def rig(aws: FakeAws, tmp_path: Path) -> Rig:
+    aws.clock.freeze(START)
+    rig = Rig(aws, tmp_path, CONFIG)
+    rig.store("jonsmith", mfa_serial=S)
+    rig.store("plain")
+    outer = aws.add_role("outer")
+    aws.add_role("inner", trusts=[outer.arn])
+    aws.add_role("free")
+    return rig
+
+
+def revoke(rig: Rig, kind: str) -> None:
+    """Let AWS forget the sessions of a kind."""
+    sessions = rig.aws.directory.sessions
+    for key_id in [each for each, session in sessions.items() if session.kind == kind]:
+        del sessions[key_id]
+
+
+def ended(rig: Rig) -> list[tuple[str, str]]:
+    """Return the calls since the last time, refused ones too, and forget them."""
+    found = [(call.action, call.outcome) for call in rig.aws.calls]
+    rig.aws.reset_calls()
+    return found
+
+
+# Kept sessions that AWS takes no longer
+
+
+def test_a_revoked_session_is_dropped_and_renewed_once(rig: Rig) -> None:
+    rig.run("jonsmith")
+    revoke(rig, "session-token")
+    rig.aws.reset_calls()
+    got = rig.run("outer")
+    assert ended(rig) == [
+        ("AssumeRole", "InvalidClientTokenId"),
+        ("GetSessionToken", "ok"),
+        ("AssumeRole", "ok"),
+    ]
+    assert rig.warnings == [
+        "AWS refused the kept session of profile 'jonsmith'; it is obtained again"
+    ]
+    assert rig.run("outer") == got
+    assert ended(rig) == []
+
+
+def test_an_expired_session_is_renewed_where_the_clock_here_is_late(rig: Rig) -> None:
+    rig.run("jonsmith")
+    rig.aws.reset_calls()
+    rig.aws.arm(error("ExpiredToken", "The security token included in the request is expired", 403))
+    rig.run("outer")
+    assert [action for action, _ in ended(rig)] == ["AssumeRole", "GetSessionToken", "AssumeRole"]
+
+
+def test_only_what_was_refused_is_renewed(rig: Rig) -> None:
+    rig.run("inner")
+    (kept,) = [each for each in rig.files() if each.parent.name == "inner"]
+    kept.unlink()
+    revoke(rig, "role")
+    rig.aws.reset_calls()
+    rig.run("inner")
+    assert ended(rig) == [
+        ("AssumeRole", "InvalidClientTokenId"),
+        ("AssumeRole", "ok"),
+        ("AssumeRole", "ok"),
+    ]
+    assert len(rig.asked) == 1
+
+
+def test_every_session_of_a_chain_may_be_revoked(rig: Rig) -> None:
+    rig.run("inner")
+    (kept,) = [each for each in rig.files() if each.parent.name == "inner"]
+    kept.unlink()
+    rig.aws.directory.sessions.clear()
+    rig.aws.reset_calls()
+    rig.run("inner")
+    assert ended(rig) == [
+        ("AssumeRole", "InvalidClientTokenId"),
+        ("AssumeRole", "InvalidClientTokenId"),
+        ("GetSessionToken", "ok"),
+        ("AssumeRole", "ok"),
+        ("AssumeRole", "ok"),
+    ]
+    assert len(rig.asked) == 2
+
+
+def test_a_session_that_was_just_made_is_not_made_again(rig: Rig) -> None:
+    refusal = error("InvalidClientTokenId", "The security token is invalid.", 403)
+    rig.aws.arm(refusal, action="AssumeRole", times=9)
+    for caching in (True, False):
+        with pytest.raises(AwsError, match="does not know the session") as caught:
+            rig.run("outer", caching=caching, refresh=True)
+        assert "--refresh" in str(caught.value.hint)
+        assert ended(rig) == [("GetSessionToken", "ok"), ("AssumeRole", "InvalidClientTokenId")]
+
+
+def test_a_renewal_that_is_refused_too_is_the_end_and_nothing_refused_is_left(rig: Rig) -> None:
+    rig.run("jonsmith")
+    rig.aws.reset_calls()
+    rig.aws.directory.sessions.clear()
+    user = rig.users["jonsmith"]
+    user.keys[user.access_key_id].status = "Inactive"
+    with pytest.raises(AwsError, match="does not know the access key") as caught:
+        rig.run("outer")
+    assert caught.value.operation == "GetSessionToken"
+    assert rig.kept() == []
+    assert len(ended(rig)) == 2
+
+
+def test_other_refusals_renew_nothing(rig: Rig) -> None:
+    rig.run("jonsmith")
+    rig.aws.reset_calls()
+    rig.aws.arm(error("AccessDenied", "no", 403))
+    with pytest.raises(AwsError):
+        rig.run("outer")
+    assert ended(rig) == [("AssumeRole", "AccessDenied")]
+    assert rig.kept() == [("jonsmith", "get-session-token")]
+
+
+def test_a_session_that_cannot_be_dropped_is_passed_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for a state directory on a full or failing disk."""
+    from filevault.errors import StorageError
+    from filevault.files import Folder
+
+    rig.run("jonsmith")
+    revoke(rig, "session-token")
+
+    def refuse(_folder: Folder, name: str) -> None:
+        raise StorageError(f"cannot delete {name}")
+
+    monkeypatch.setattr(Folder, "remove", refuse)
+    assert rig.run("outer").session_token
+    assert any("cannot delete" in warning for warning in rig.warnings)
+
+
+# Durations over the role's maximum
+
+
+def test_a_duration_over_the_maximum_becomes_an_hour_and_is_told(rig: Rig) -> None:
+    got = rig.run("free", Options(duration=2 * HOUR))
+    assert got.expiration == START + HOUR
+    assert [call.parameters["DurationSeconds"] for call in rig.aws.calls] == ["7200", "3600"]
+    assert rig.warnings == [
+        "AWS grants the role of profile 'free' no session of 2h0m0s: this one lives 1h0m0s"
+    ]
+    rig.aws.reset_calls()
+    assert rig.run("free", Options(duration=2 * HOUR)) == got
+    assert ended(rig) == []
+
+
+def test_a_maximum_that_allows_it_is_used(rig: Rig) -> None:
+    rig.aws.directory.roles[role_arn("free")].max_session_duration = 2 * HOUR
+    rig.run("free", Options(duration=2 * HOUR))
+    assert rig.made() == [role("free", 2 * HOUR, by="key")]
+    assert rig.warnings == []
+
+
+def test_a_call_with_a_code_is_not_repeated_for_less(rig: Rig) -> None:
+    with pytest.raises(TooLongError, match="does not allow sessions that long") as caught:
+        rig.run("outer", Options(duration=2 * HOUR))
+    assert "--duration" in str(caught.value.hint)
+    assert ended(rig) == [("AssumeRole", "ValidationError")]
+    assert len(rig.asked) == 1
+
+
+def test_an_hour_that_is_refused_is_not_tried_again(rig: Rig) -> None:
+    text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+    rig.aws.arm(error("ValidationError", text), times=9)
+    with pytest.raises(TooLongError):
+        rig.run("free")
+    assert len(ended(rig)) == 1
+
+
+# Who, and at which step
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "nth", "wanted"),
+    [
+        ("free", "AssumeRole", 1, "AssumeRole for profile 'free':"),
+        ("jonsmith", "GetSessionToken", 1, "GetSessionToken for profile 'jonsmith':"),
+        ("inner", "GetSessionToken", 1, "for profile 'jonsmith' (call 1 of 3 for 'inner'):"),
+        ("inner", "AssumeRole", 1, "for profile 'outer' (call 2 of 3 for 'inner'):"),
+        ("inner", "AssumeRole", 2, "for profile 'inner' (call 3 of 3 for 'inner'):"),
+    ],
+)
+def test_a_refusal_names_the_call_of_the_chain(
+    rig: Rig, name: str, action: str, nth: int, wanted: str
+) -> None:
+    who = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: sts:AssumeRole"
+    rig.aws.arm(error("AccessDenied", who, 403), action=action, nth=nth)
+    with pytest.raises(AwsError, match=re.escape(wanted)) as caught:
+        rig.run(name)
+    assert "arn:aws:iam::123456789012:user/x" in caught.value.message
+
+
+def test_who_may_not_do_what_is_told_with_the_permission_that_is_missing(rig: Rig) -> None:
+    rig.users["plain"].denied.add("sts:GetSessionToken")
+    with pytest.raises(AwsError, match="user/plain is not allowed sts:GetSessionToken") as caught:
+        rig.run("plain")
+    assert caught.value.hint == (
+        "allow sts:GetSessionToken in the policies of arn:aws:iam::123456789012:user/plain"
+    )
+
+
+def test_wrong_codes_keep_their_kind_along_a_chain(rig: Rig) -> None:
+    with pytest.raises(WrongCodeError, match=r"call 1 of 2 for 'outer'"):
+        rig.run("outer", code="000000")
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "RequestThrottled", "Throttling"])
+def test_every_way_of_saying_too_often_is_understood(
+    rig: Rig, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    rig.aws.arm(throttle()._replace(code=code), times=9)
+    with pytest.raises(AwsError, match="asked too often") as caught:
+        rig.run("plain")
+    assert caught.value.code == code
+    assert {outcome for _, outcome in ended(rig)} == {code}

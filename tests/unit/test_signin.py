@@ -1,0 +1,171 @@
+"""The exchange for a sign-in token: what is sent, by which way, and what a failure may say."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote_plus
+
+import pytest
+
+from filevault.aws import sts
+from filevault.aws.client import Clients
+from filevault.aws.endpoint import Endpoint
+from filevault.aws.signin import SigninToken, get_signin_token
+from filevault.credentials import Credentials
+from filevault.errors import AwsError, NetworkError
+from filevault.providers.federation import federated_name
+from tests.conftest import tool
+from tests.fakes import FakeAws, stall
+
+
+@pytest.fixture
+def credentials(aws: FakeAws) -> Credentials:
+    """A session of a role."""
+    user = aws.add_user("someone")
+    made = aws.add_role("admin")
+    return sts.assume_role(
+        Clients(),
+        Endpoint("eu-west-1", aws.url),
+        Credentials(user.access_key_id, user.secret_access_key),
+        sts.RoleRequest(made.arn, "me", 3600),
+        mfa=None,
+        subject="x",
+    )
+
+
+def token_of(
+    aws_url: str, credentials: Credentials, clients: Clients | None = None, **more: int
+) -> SigninToken:
+    return get_signin_token(
+        clients or Clients(),
+        f"{aws_url}/federation",
+        credentials,
+        duration=more.get("duration"),
+        subject="profile 'work'",
+    )
+
+
+def test_a_token_is_for_whoever_the_credentials_stand_for(
+    aws: FakeAws, credentials: Credentials
+) -> None:
+    got = token_of(aws.url, credentials, duration=1800)
+    assert got.duration == 1800
+    issued = aws.signin.issued[got.token]
+    assert issued.arn == "arn:aws:sts::123456789012:assumed-role/admin/me"
+    assert issued.duration == 1800
+    assert got.token not in repr(got)
+
+
+def test_a_users_own_session_is_refused(aws: FakeAws) -> None:
+    user = aws.add_user("other")
+    session = sts.get_session_token(
+        Clients(),
+        Endpoint("eu-west-1", aws.url),
+        Credentials(user.access_key_id, user.secret_access_key),
+        duration=900,
+        mfa=None,
+        subject="x",
+    )
+    with pytest.raises(AwsError, match="answered 400") as caught:
+        token_of(aws.url, session)
+    assert (caught.value.operation, caught.value.code) == ("getSigninToken", "400")
+
+
+def test_expired_credentials_are_refused(aws: FakeAws, credentials: Credentials) -> None:
+    aws.clock.advance(4000)
+    with pytest.raises(AwsError, match="did not take the credentials"):
+        token_of(aws.url, credentials, duration=1800)
+    assert len([call for call in aws.calls if call.action == "getSigninToken"]) == 2
+
+
+def test_silence_ends_after_the_time_limit(aws: FakeAws, credentials: Credentials) -> None:
+    aws.arm(stall(30), action="getSigninToken")
+    with pytest.raises(NetworkError, match="did not answer in time") as caught:
+        token_of(aws.url, credentials, Clients(read_timeout=0.2))
+    for secret in (credentials.secret_access_key, credentials.session_token or ""):
+        assert secret not in str(caught.value)
+        assert quote_plus(secret) not in str(caught.value)
+
+
+def test_a_proxy_is_used_and_told_where_it_cannot_be_reached(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(NetworkError, match="the proxy cannot be reached"):
+        token_of("https://signin.invalid", credentials)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A sign-in service with a certificate of its own; its address and the certificate."""
+    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
+    subprocess.run(
+        [
+            *(tool("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            body = b'{"SigninToken": "over-tls"}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"https://localhost:{server.server_port}", certificate
+        server.shutdown()
+        thread.join()
+
+
+def test_certificates_are_checked_and_botocores_bundle_is_used(
+    tls: tuple[str, str], credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, certificate = tls
+    with pytest.raises(NetworkError, match="TLS certificate"):
+        token_of(url, credentials)
+    monkeypatch.setenv("AWS_CA_BUNDLE", certificate)
+    assert token_of(url, credentials).token == "over-tls"
+
+
+@pytest.mark.parametrize(
+    ("arn", "name"),
+    [
+        ("arn:aws:iam::123456789012:user/jonsmith", "jonsmith"),
+        ("arn:aws-cn:iam::123456789012:user/team/ops/jon.smith@x", "jon.smith@x"),
+        ("arn:aws:iam::123456789012:root", "root"),
+        ("arn:aws:iam::123456789012:user/x", "user-x"),
+        (f"arn:aws:iam::123456789012:user/{'n' * 64}", "n" * 32),
+    ],
+)
+def test_a_federated_user_is_called_after_the_user(arn: str, name: str) -> None:
+    assert federated_name(arn) == name
+
+
+@pytest.mark.parametrize(
+    "arn", ["", "arn:aws:sts::123456789012:assumed-role/admin/me", "arn:aws:iam::1:user/x", "root"]
+)
+def test_no_federated_user_is_made_of_anything_else(arn: str) -> None:
+    with pytest.raises(AwsError, match="made from an IAM user's key"):
+        federated_name(arn)
