@@ -9,6 +9,7 @@ from filevault.cli.slot import described
 from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.trust import difference
+from filevault.vault.acceptance import accept, needs_acceptance
 
 if TYPE_CHECKING:
     import argparse
@@ -101,7 +102,7 @@ def _print_slots(context: Context, vault: Vault) -> None:
 def _accept_item(vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    _tell_accepted(name, *vault.accept(name))
+    _tell_accepted(name, *accept(vault, name))
 
 
 def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
@@ -137,8 +138,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
         ours = not vault.shared or vault.seen(name) or context.aws_config.profile(name)
         try:
-            if ours and vault.needs_acceptance(name):
-                _tell_accepted(name, *vault.accept(name))
+            if ours and needs_acceptance(vault, name):
+                _tell_accepted(name, *accept(vault, name))
         except FilevaultError as error:
             print(f"Not accepted: {error.message}.")
             refused = refused or error

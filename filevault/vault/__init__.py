@@ -156,11 +156,20 @@ class Vault:
         """
         return self._open(name)[1]
 
+    def read(self, name: str) -> bytes:
+        """Return an item's file. Raises ItemNotFoundError, DamagedError, StorageError."""
+        return self._store.read(name)
+
+    def decrypt(self, name: str, data: bytes) -> bytes:
+        """Return what is in an item's file, whatever was seen before. Raises as `text` does."""
+        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
+        self._has_opened = True
+        return plaintext
+
     def _open(self, name: str) -> tuple[bytes, bytes]:
         """Return an item's file and what is in it."""
         data = self._store.read(name)
-        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
-        self._has_opened = True
+        plaintext = self.decrypt(name, data)
         if not self.shared:
             self._remember(self.path_name(name), self.judge(name, data))
         return data, plaintext
@@ -298,40 +307,6 @@ class Vault:
         """Tell whether this machine has stored, opened or accepted an item before."""
         return self.trust.seen(self.path_name(name)) is not None
 
-    def accept(self, name: str) -> tuple[str | None, str | None]:
-        """Take an item as it is now for the right one, whatever was seen before.
-
-        It is opened first: what is remembered of it must be authentic. Returns in a shared store
-        the AWS account that was known, None for none, and the one it is now. Raises as `text`.
-        """
-        data = self._store.read(name)
-        digest = sha256_hex(data)
-        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
-        if not self.shared:
-            header = self.backend.peek(data)
-            if header is not None:
-                seen = Seen(header.generation, digest, header.created, header.created_from)
-                self.trust.set_seen(self.path_name(name), seen)
-            return None, None
-        from filevault.vault.items import parse
-
-        before = self.trust.seen(self.path_name(name))
-        now = _seen_of(parse(plaintext, f"item {printable(name)!r}"), digest)
-        self.trust.set_seen(self.path_name(name), now)
-        return before.account if before is not None else None, now.account
-
-    def needs_acceptance(self, name: str) -> bool:
-        """Tell whether an item is not the one that this machine saw last, or was never seen.
-
-        In a `file` vault only an older one, or another of the same age, is suspicious.
-        """
-        data = self._store.read(name)
-        if self.shared:
-            seen = self.trust.seen(self.path_name(name))
-            return seen is None or seen.sha256 != sha256_hex(data)
-        header = self.backend.peek(data)
-        return header is not None and self._is_rollback(name, header, sha256_hex(data))
-
     def reseal_session_key(self) -> None:
         """Seal the session key anew, for recipients that have changed; sessions stay good."""
         if self.state is not None:
@@ -354,7 +329,8 @@ class Vault:
             )
         return self._session_key
 
-    def _is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
+    def is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
+        """Tell whether an item is older than the one seen last, or another of the same age."""
         seen = self.trust.seen(self.path_name(name))
         if seen is None or seen.generation is None or digest == seen.sha256:
             return False
@@ -367,7 +343,7 @@ class Vault:
         """
         header = cast("ItemHeader", self.backend.peek(data))
         digest = sha256_hex(data)
-        if self._is_rollback(name, header, digest):
+        if self.is_rollback(name, header, digest):
             message = f"item {printable(name)!r} is older than the one this machine saw last"
             if self._strict:
                 raise RollbackError(
@@ -387,7 +363,7 @@ class Vault:
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
                 hint=f"if that is meant, filevault recipients accept {printable(name)}",
             )
-        self._remember(self.path_name(name), _seen_of(item, digest))
+        self._remember(self.path_name(name), seen_of(item, digest))
 
     def _remember(self, path_name: str, seen: Seen) -> None:
         # The item is stored; that this could not be noted down must not look like a failure.
@@ -397,6 +373,7 @@ class Vault:
             self._notice(error.message)
 
 
-def _seen_of(item: LongTermItem, digest: str) -> Seen:
+def seen_of(item: LongTermItem, digest: str) -> Seen:
+    """Return what to remember of an item of a shared store."""
     account = account_of(item.key.access_key_id)
     return Seen(None, digest, item.created, item.created_from or "add", account)

@@ -16,6 +16,7 @@ from filevault.errors import FilevaultError, PartlyDoneError, StorageError, Tamp
 from filevault.printable import printable
 from filevault.trust import Pin, Seen
 from filevault.values import Value
+from filevault.vault.acceptance import needs_acceptance
 from filevault.vault.items import parse
 from filevault.vault.session_key import read_session_key, reseal_session_key
 from filevault.vault.store import Store
@@ -121,7 +122,7 @@ class Resealing:
         key_id = None
         if entry.kind == "credentials":
             key_id = parse(text, f"item {printable(entry.name)!r}").key.access_key_id
-        older = entry.kind == "credentials" and self._vault.needs_acceptance(entry.name)
+        older = entry.kind == "credentials" and needs_acceptance(self._vault, entry.name)
         return Content(entry.name, key_id, header.created, older)
 
     def check(self, entry: Entry) -> Seen:
