@@ -206,7 +206,8 @@ class Machine:
         return False
 
     def _connect(self, key: AccessKey) -> Identity:
-        self._progress.step("asking AWS whose key it is")
+        if self._found.user is None:
+            self._progress.step("asking AWS whose key it is")
         identity = self._access.connect(key)
         self._note(user=identity.user_name or identity.arn)
         return identity

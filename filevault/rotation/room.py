@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.iam import DENIED
+from filevault.aws.refusals import is_denied
 from filevault.errors import AwsError, FilevaultError, ProviderError
 from filevault.printable import printable, shell_word
 from filevault.times import format_time
@@ -24,7 +24,7 @@ def listed(access: Access, key: AccessKey) -> tuple[ListedKey, ...] | None:
     try:
         return access.keys(key).listed()
     except AwsError as error:
-        if error.code in DENIED:
+        if is_denied(error):
             return None
         raise
 
@@ -78,8 +78,7 @@ def _last_use(access: Access, key: AccessKey, access_key_id: str) -> str:
     try:
         use = access.keys(key).last_use(access_key_id)
     except FilevaultError as error:
-        denied = isinstance(error, AwsError) and error.code in DENIED
-        why = "iam:GetAccessKeyLastUsed is not allowed" if denied else "IAM does not say"
+        why = "iam:GetAccessKeyLastUsed is not allowed" if is_denied(error) else "IAM does not say"
         return f"when it was last used is not known ({why})"
     if use.at is None:
         return "was never used"

@@ -9,6 +9,7 @@ import pytest
 from filevault.vault.items import Rotation
 from tests.fakes import User
 from tests.fakes.clients import client_of
+from tests.fakes.faults import error
 from tests.rig import role_arn
 from tests.rotation.scene import Scene
 
@@ -169,6 +170,18 @@ def test_without_the_right_to_list_keys_it_works_all_the_same(scene: Scene) -> N
     user = scene.user(denied=["iam:ListAccessKeys"])
     scene.rotate("jon")
     scene.check_rotated(user, "jon")
+
+
+def test_a_policy_that_denies_without_mfa_is_told_with_the_way_out(scene: Scene) -> None:
+    scene.user()
+    denial = (
+        "User: arn:aws:iam::123456789012:user/jon is not authorized to perform: "
+        "iam:CreateAccessKey on resource: user jon with an explicit deny in an "
+        "identity-based policy"
+    )
+    scene.aws.arm(error("AccessDenied", denial, 403), action="CreateAccessKey")
+    ended = scene.rotate("jon", status=8)
+    assert "where they ask for MFA, set mfa_serial" in ended.err
 
 
 def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: Scene) -> None:
