@@ -7,7 +7,7 @@ backend it is, and only that one is imported.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from filevault.errors import VaultChoiceError
 from filevault.printable import printable
@@ -16,6 +16,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.age import AgeBackend
     from filevault.backends.ageplugins import Person
     from filevault.backends.identities import IdentitySource
     from filevault.backends.kdf import KdfParameters, KdfPolicy
@@ -295,6 +296,14 @@ def open_age(
         trusted=trusted,
         warn=warn,
     )
+
+
+def own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
+    """Return whom the own identities of an age vault open files of; may ask for a passphrase.
+
+    Raises LockedError and NoVaultError as `filevault.backends.age.AgeBackend.own_recipients`.
+    """
+    return cast("AgeBackend", backend).own_recipients()
 
 
 def opened_backend(vault: Marker, master: bytes) -> FileBackend:

@@ -108,12 +108,12 @@ class Folder:
 
     @classmethod
     def make(cls, path: str) -> Folder:
-        """Open a root, creating it and missing parents with mode 0700."""
+        """Open a root, creating it and missing parents with mode 0700. Raises StorageError."""
         try:
             _make_folders(path)
-        except OSError as error:
+            return cls.open(path)
+        except OSError as error:  # also for a link that leads nowhere
             raise storage_error(error, "create", path) from error
-        return cls.open(path)
 
     def __enter__(self) -> Self:
         return self

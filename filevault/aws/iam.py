@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.aws.refusals import Attempt, not_awss, translated
 from filevault.credentials import AccessKey
-from filevault.errors import AwsError
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ _METHODS = {
     "ListAccessKeys": "list_access_keys",
     "UpdateAccessKey": "update_access_key",
 }
-DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
-"""AWS's codes for a missing permission."""
 
 
 class ListedKey(Value):
@@ -139,23 +136,15 @@ class AccessKeys:
         credentials = self._credentials
         secrets = (credentials.secret_access_key, credentials.session_token)
         attempt = Attempt(operation, self._subject, secrets, None)
-        try:
-            with translated(attempt):
-                client = self._clients.open("iam", self._endpoint, credentials, once=once)
-                try:
-                    return getattr(client, _METHODS[operation])(**parameters)
-                except (LookupError, TypeError, AttributeError, ValueError) as error:
-                    # botocore's parsers trust an answer of status 200 to be what the model says.
-                    raise not_awss(operation, self._subject) from error
-                finally:
-                    client.close()
-        except AwsError as error:
-            if error.code in DENIED and error.hint is None:
-                error.hint = (
-                    f"allow iam:{operation}; if the policy asks for MFA, set mfa_serial. "
-                    "docs/how-to/rotate-from-cron.md has the least policy"
-                )
-            raise
+        with translated(attempt):
+            client = self._clients.open("iam", self._endpoint, credentials, once=once)
+            try:
+                return getattr(client, _METHODS[operation])(**parameters)
+            except (LookupError, TypeError, AttributeError, ValueError) as error:
+                # botocore's parsers trust an answer of status 200 to be what the model says.
+                raise not_awss(operation, self._subject) from error
+            finally:
+                client.close()
 
 
 def _seconds(moment: Any) -> int | None:  # noqa: ANN401

@@ -130,6 +130,11 @@ _THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == 
 _FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
 
 
+def is_denied(error: FilevaultError) -> bool:
+    """Tell whether a right is missing."""
+    return isinstance(error, AwsError) and error.code in _DENIED_CODES
+
+
 def is_passing(error: FilevaultError) -> bool:
     """Tell whether the same call may succeed a little later, whatever it was."""
     if isinstance(error, AwsError):
@@ -290,6 +295,8 @@ def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:
         return "", None
     who, what = (printable(attempt.redacted(part), 200) for part in match.groups())
     hint = f"allow {what} in the policies of {who}"
+    if "explicit deny" in text:
+        hint += "; where they ask for MFA, set mfa_serial"
     if attempt.operation == "GetFederationToken":
         hint += ", or sign in with a profile that has a role_arn"
     return f"{who} is not allowed {what}", hint

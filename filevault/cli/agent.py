@@ -43,7 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault agent [OPTIONS] [-- CMD [ARGS...]]"
 
 
-def split(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
+def split(
+    parser: argparse.ArgumentParser, argv: Sequence[str], _command: int
+) -> tuple[list[str], list[str]]:
     """Split our own words from the command's."""
     return split_command(parser, argv)
 

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING
 from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
+from filevault.cli.initrecord import record
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
-from filevault.printable import printable, shell_word
+from filevault.printable import printable
 from filevault.trust import Pin, Trust
 from filevault.unlock import new_passphrase
-from filevault.userfiles import edit_config
 from filevault.values import Value
-from filevault.vault.choice import VaultChoice, has_items, lost, pinned
+from filevault.vault.choice import VaultChoice, has_items, marker_name, pinned
 
 if TYPE_CHECKING:
     import argparse
 
     from filevault.backends import FileBackend
     from filevault.cli.context import Context
+    from filevault.errors import NotCommittedError
 
 DESCRIPTION = """Make a vault: a folder of encrypted files.
 
@@ -32,12 +33,13 @@ FILEVAULT_PASSPHRASE or FILEVAULT_NEW_PASSPHRASE with their _FILE, _FD and _COMM
 
 
 class NewVault(Value):
-    """What making a vault led to."""
+    """What making a vault led to; `uncommitted` says why git has no commit of it."""
 
     root: str
     pin: str
     key_file: str | None = None
     identity: str | None = None
+    uncommitted: NotCommittedError | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-passphrase",
         action="store_true",
-        help="make no passphrase keyslot; with --new-key-file",
+        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
     )
     parser.add_argument(
         "--recipient",
@@ -76,7 +78,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         print(f"key file: {printable(made.key_file)}")
     if made.identity is not None:
         print(f"identity: {printable(made.identity)}")
-    _record(context)
+    record(context)
+    if made.uncommitted is not None:
+        raise made.uncommitted
     return 0
 
 
@@ -93,8 +97,8 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     _check_options(args)
     choice = context.choice
     if choice.exists:
-        raise _exists_already(choice)
-    _refuse_lost(context)
+        raise exists_already(choice)
+    refuse_lost(context)
     generated = newsecret.generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
@@ -111,8 +115,8 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         elsewhere = context.settings.state_home
         with Folder.make(choice.root) as root, writers_lock(root, elsewhere):
             if marker.exists(root):  # another init was quicker, and what is remembered is its
-                raise _exists_already(choice)
-            _move_memory_aside(context)
+                raise exists_already(choice)
+            move_memory_aside(context)
             backend = create_vault(
                 root,
                 passphrase=passphrase,
@@ -143,28 +147,30 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UsageError("--no-passphrase and --generate contradict each other")
 
 
-def _exists_already(choice: VaultChoice) -> VaultChoiceError:
+def exists_already(choice: VaultChoice) -> VaultChoiceError:
+    """Return the error for a place that a vault has taken."""
     return VaultChoiceError(
         f"there is a vault at {printable(choice.root)!r} already",
         hint="filevault list shows what it holds; for a second one give --vault DIR",
     )
 
 
-def _refuse_lost(context: Context) -> None:
-    """A vault that lost its marker is not built over, unless nothing at all is left of it."""
+def refuse_lost(context: Context) -> None:
+    """Raise PinError for a vault that lost its marker, unless nothing at all is left of it."""
     choice, state_home = context.choice, context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (pinned(choice, state_home) and not empty):
-        if os.path.exists(f"{choice.root}/.filevault/vault.json"):
-            raise _exists_already(choice)  # since we looked for it first
+        file = marker_name(choice.backend)
+        if os.path.exists(f"{choice.store}/{file}"):
+            raise exists_already(choice)  # since we looked for it first
         raise PinError(
-            f"the vault at {printable(choice.root)!r} has lost its marker .filevault/vault.json",
-            hint="restore .filevault from a copy or from the repository's history; for a new "
-            "vault, move everything away first",
+            f"the vault at {printable(choice.root)!r} has lost its marker {file}",
+            hint=f"restore {file.split('/')[0]} from a copy or from the repository's history; for "
+            "a new vault, move everything away first",
         )
 
 
-def _move_memory_aside(context: Context) -> None:
+def move_memory_aside(context: Context) -> None:
     """What is remembered of a vault that is gone is kept, but not for the new one."""
     choice, state_home = context.choice, context.settings.state_home
     shown = printable(choice.root)
@@ -202,54 +208,3 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     except StorageError as error:
         context.warn(f"the vault is made, but cannot be pinned here: {error.message}")
     return pin
-
-
-def _record(context: Context) -> None:
-    """Make the new vault the one that commands use, or say how to.
-
-    Noted is only what options chose, and only where nothing else is noted or there by default.
-    """
-    settings, choice = context.settings, context.choice
-    lines = []
-    if settings.options.backend is not None and choice.backend != "file":
-        lines.append(f"backend = '{choice.backend}'")
-    if settings.options.vault is not None and choice.store != os.path.abspath(
-        settings.default_vault
-    ):
-        lines.append(f"vault = '{choice.store}'")
-    if settings.options.prefix is not None:
-        lines.append(f"prefix = '{settings.options.prefix}'")
-    if not lines:
-        return
-    path = settings.config_path
-    # A path that TOML would have to escape is nothing to write into somebody's configuration.
-    plain = all(line.isprintable() and line.count("'") in (0, 2) for line in lines)
-    if plain and not _elsewhere(context):
-        text = "".join(f"{line}\n" for line in lines).encode()
-        try:
-            edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text)
-        except StorageError as error:
-            context.warn(error.message)
-        else:
-            context.say(f"commands use this vault from now on: noted in {printable(path)}")
-            return
-    if settings.config.vault is not None and settings.config.vault == choice.store:
-        return
-    word = shell_word(choice.store)
-    kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
-    context.say(f"to use it: filevault --vault {word}{kind} ..., or export FILEVAULT_DIR={word}")
-
-
-def _elsewhere(context: Context) -> bool:
-    """Tell whether config.toml names a vault, or another one lies at the default place."""
-    settings = context.settings
-    if settings.config.vault is not None or settings.config.backend is not None:
-        return True
-    default = VaultChoice(
-        settings.default_vault, (), "file", "default", explicit=False, exists=False
-    )
-    if context.choice.store == os.path.abspath(default.store):
-        return False
-    return os.path.exists(f"{default.root}/.filevault/vault.json") or lost(
-        default, settings.state_home
-    )

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.cli.init import NewVault
+from filevault.backends import own_recipients
+from filevault.cli.init import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
-from filevault.errors import LockedError, UsageError
+from filevault.errors import NotCommittedError, UsageError
 from filevault.files import Folder
 from filevault.git import subjects
 from filevault.locks import writers_lock
-from filevault.printable import printable
-from filevault.unlock import new_passphrase
+from filevault.printable import printable, shell_word
+from filevault.unlock import Identities, new_passphrase
+from filevault.userfiles import check_writable
+from filevault.values import Value
+from filevault.vault.choice import has_recipients, marker_name
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
+    from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
+_IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
+
+
+class NewIdentity(Value):
+    """An age identity that is to be written, with the recipient that it opens files of."""
+
+    path: str
+    text: bytes
+    recipient: str
+
+    def __repr__(self) -> str:
+        return f"NewIdentity(path={self.path!r}, recipient={self.recipient!r}, ...)"
 
 
 def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
@@ -27,34 +46,18 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
 
     Raises:
         UsageError: for recipients given for a store that has its own, none given for a new
-            `pass` store, or options of a `file` vault.
+            `pass` store, or options that do not go with it.
+        PinError: if there was a vault, and its items or its pin are still there.
+        VaultChoiceError: if somebody else has made one meanwhile.
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
-    for name in _FILE_ONLY:
-        if getattr(args, name):
-            raise UsageError(f"--{name.replace('_', '-')} is for a file vault")
-    choice = context.choice
-    identity = None
-    if choice.exists:
-        if args.recipient:
-            raise UsageError(
-                f"{printable(choice.store)!r} has recipients of its own",
-                hint="filevault recipients add changes them",
-            )
-    elif choice.backend == "pass":
-        if not args.recipient:
-            raise UsageError(
-                "a pass vault is encrypted to gpg keys, and none is given",
-                hint="filevault init --backend pass --recipient YOU@EXAMPLE",
-            )
-        _write_recipients(context, args.recipient)
-    else:
-        recipients = args.recipient
-        if not recipients:
-            recipient, identity = _new_identity(args, context)
-            recipients = [recipient]
-        _write_recipients(context, recipients)
-    context.reconsider()
+    _check_options(args, context)
+    made = None
+    if not context.choice.exists:
+        made = _make(args, context)
+        context.reconsider()
+    elif args.generate or args.no_passphrase:
+        context.say("the store has recipients already, so no identity is made")
     vault = context.open_unpinned()
     pin = context.pin()
     if vault.trust.pin is not None and vault.trust.pin != pin:
@@ -65,32 +68,132 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
     for place, names in pin.recipients:
         for name in names:
             print(f"recipient: {printable(name)} ({printable(place)})")
-    return NewVault(choice.root, pin.digest, identity=identity)
+    new = NewVault(context.choice.root, pin.digest)
+    return new if made is None else made._replace(root=new.root, pin=new.pin)
 
 
-def _write_recipients(context: Context, names: list[str]) -> None:
+def _check_options(args: argparse.Namespace, context: Context) -> None:
     choice = context.choice
-    with Folder.make(choice.store) as store, writers_lock(store, None):
+    for name in _FILE_ONLY:
+        if getattr(args, name) is not None:
+            raise UsageError(f"{_option(name)} is for a file vault")
+    given = [_option(name) for name in _IDENTITY_ONLY if getattr(args, name)]
+    if given and choice.backend == "pass":
+        raise UsageError(f"{given[0]} is about a passphrase, and a pass vault has gpg keys instead")
+    if args.generate and args.no_passphrase:
+        raise UsageError("--no-passphrase and --generate contradict each other")
+    if choice.exists:
+        if args.recipient:
+            raise UsageError(
+                f"{printable(choice.store)!r} has recipients of its own",
+                hint="filevault recipients add changes them",
+            )
+        return
+    if choice.backend == "pass" and not args.recipient:
+        raise UsageError(
+            "a pass vault is encrypted to gpg keys, and none is given",
+            hint="filevault init --backend pass --recipient YOU@EXAMPLE",
+        )
+    if given and (args.recipient or _identities(context).named()):
+        which = "--recipient" if args.recipient else "an identity"
+        raise UsageError(f"{given[0]} is for a new identity, and {which} is given instead")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _identities(context: Context) -> Identities:
+    return Identities(context.settings, passage=context.choice.passage)
+
+
+def _make(args: argparse.Namespace, context: Context) -> NewVault:
+    """Make a store with recipients, and an identity if need be: both or none.
+
+    What the result says of root and pin is for the caller to fill in.
+    """
+    choice, settings = context.choice, context.settings
+    refuse_lost(context)
+    file = marker_name(choice.backend)
+    check_writable(f"{choice.store}/{file}")
+    with _made_store(choice.store) as store:
         backend = context.shared_backend(store)
-        files = backend.recipients_files(backend.resolve(names))
-        for name, data in files.items():
-            store.write(name, data)
-    context.reconsider()
-    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
-    context.commit_in(choice.store, list(files), subject)
+        names, identity = args.recipient, None
+        if not names and _identities(context).named():
+            names = _own_recipients(backend)
+        elif not names:
+            identity = _new_identity(args, context)
+            names = [identity.recipient]
+        resolved = backend.resolve(names)
+        with writers_lock(store, settings.state_home), contextlib.ExitStack() as undo:
+            if has_recipients(store, choice.prefix, file):
+                raise exists_already(choice)  # another init was quicker
+            if identity is not None:
+                undo.callback(_write_identity(identity))
+            try:
+                move_memory_aside(context)
+                written = _write_recipients(store, backend, resolved)
+            except BaseException:
+                if store.is_file(file):
+                    undo.pop_all()
+                raise
+            undo.pop_all()
+            context.reconsider()
+            uncommitted = None
+            subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+            try:
+                context.commit_in(choice.store, written, subject)
+            except NotCommittedError as error:
+                uncommitted = error  # the vault is made: the rest is done, too
+    path = identity.path if identity is not None else None
+    return NewVault("", "", identity=path, uncommitted=uncommitted)
 
 
-def _new_identity(args: argparse.Namespace, context: Context) -> tuple[str, str]:
-    """Make an identity outside the vault; return its recipient and its path."""
+@contextlib.contextmanager
+def _made_store(path: str) -> Iterator[Folder]:
+    """Open a store, making it; one that was made and stays empty goes again."""
+    new = not os.path.lexists(path)
+    with Folder.make(path) as store:
+        try:
+            yield store
+        except BaseException:
+            if new:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+            raise
+
+
+def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence[str]) -> list[str]:
+    """Write a new recipients file; return the names of what was written, for the commit."""
+    files = backend.recipients_files(names)
+    for name in files:
+        store.refuse_other(name)
+    for name, data in files.items():
+        store.write(name, data)
+    return list(files)
+
+
+def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
+    """Return whom the identities that are named open files of; may ask for a passphrase."""
+    own = own_recipients(backend)
+    try:
+        return backend.resolve(own)
+    except UsageError as error:
+        raise UsageError(
+            f"the identities that are named do not tell whom to encrypt to: {error.message}",
+            hint="give their recipients with --recipient",
+        ) from error
+
+
+def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
+    """Make an identity for a file outside the vault; nothing is written yet."""
     from filevault.backends.newidentity import new_identity
 
     settings = context.settings
-    path = settings.passage_identities if context.choice.passage else settings.default_identities
+    path = _identities(context).place
     if os.path.lexists(path):
-        raise UsageError(
-            f"{printable(path)!r} holds an identity already",
-            hint="give its recipient with --recipient; age-keygen -y shows it",
-        )
+        raise _has_identity(path)
+    check_writable(path)
     generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
@@ -101,9 +204,26 @@ def _new_identity(args: argparse.Namespace, context: Context) -> tuple[str, str]
     )
     if generated is not None:
         show_generated(generated, context)
-    with Folder.make(os.path.dirname(path)) as folder:
+    return NewIdentity(path, text, recipient)
+
+
+def _has_identity(path: str) -> UsageError:
+    return UsageError(
+        f"{printable(path)!r} holds an identity already",
+        hint=f"to encrypt to it: filevault init --backend age --identity {shell_word(path)}",
+    )
+
+
+def _write_identity(identity: NewIdentity) -> Callable[[], None]:
+    """Write an identity's file, never over another; return what deletes it again."""
+    with Folder.make(os.path.dirname(identity.path)) as folder:
         try:
-            folder.create(os.path.basename(path), text)
+            folder.create(os.path.basename(identity.path), identity.text)
         except FileExistsError as error:
-            raise LockedError(f"{printable(path)!r} was made by somebody else meanwhile") from error
-    return recipient, path
+            raise _has_identity(identity.path) from error
+
+    def delete() -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(identity.path)
+
+    return delete

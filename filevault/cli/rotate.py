@@ -90,10 +90,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
             vault.check_recipients()
         items.load()
         context.remember_slot()
-        outcomes = [
-            rotations.rotate(name, first if number == 0 else None)
-            for number, name in enumerate(names)
-        ]
+        try:
+            outcomes = [
+                rotations.rotate(name, first if number == 0 else None)
+                for number, name in enumerate(names)
+            ]
+        except KeyboardInterrupt:
+            context.say("what was begun is finished by the next filevault rotate")
+            raise
     return _report(args, outcomes)
 
 

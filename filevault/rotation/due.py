@@ -35,6 +35,6 @@ def left_alone(stored: Stored, wish: Wish, now: float) -> str | None:
     """
     if wish.keep_old:
         return None if is_due(stored, wish, now) else "young"
-    if stored.created is not None and now < stored.created + wish.grace:
+    if wish.grace and stored.created is not None and now < stored.created + wish.grace:
         return "waiting"
     return None

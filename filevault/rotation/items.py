@@ -140,9 +140,9 @@ class Items:
         """Return the items that hand out a key."""
         return [each for each in self._stored.values() if each.key == key]
 
-    def hold(self, access_key_id: str) -> bool:
-        """Tell whether the vault has the secret of a key."""
-        return any(each.holds(access_key_id) for each in self._stored.values())
+    def holders(self, access_key_id: str) -> list[str]:
+        """Return the names of the items that have the secret of a key."""
+        return [each.name for each in self._stored.values() if each.holds(access_key_id)]
 
     @property
     def are_authentic(self) -> bool:

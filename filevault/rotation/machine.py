@@ -206,7 +206,8 @@ class Machine:
         return False
 
     def _connect(self, key: AccessKey) -> Identity:
-        self._progress.step("asking AWS whose key it is")
+        if self._found.user is None:
+            self._progress.step("asking AWS whose key it is")
         identity = self._access.connect(key)
         self._note(user=identity.user_name or identity.arn)
         return identity
@@ -222,7 +223,8 @@ class Machine:
         for other in found:
             if other.access_key_id != old.access_key_id:
                 self._note(orphan=other.access_key_id)
-                raise no_room(self._access, old, self._stored.rotation, other, self._retry)
+                holders = self._items.holders(other.access_key_id)
+                raise no_room(self._access, self._stored, other, holders, self._retry)
         return tuple(each.access_key_id for each in found)
 
     def _create(
@@ -359,7 +361,7 @@ class Machine:
                 raise
 
     def _delete_orphan(self, access_key_id: str) -> None:
-        if self._items.hold(access_key_id):
+        if self._items.holders(access_key_id):
             raise UsageError(
                 f"{printable(access_key_id)} is no orphan: the vault holds its secret",
                 hint=f"{self._retry} finishes what is unfinished",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.iam import DENIED
+from filevault.aws.refusals import is_denied
 from filevault.errors import AwsError, FilevaultError, ProviderError
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.times import format_time
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from filevault.aws.iam import ListedKey
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
+    from filevault.rotation.items import Stored
     from filevault.vault.items import Rotation
 
 
@@ -21,7 +24,7 @@ def listed(access: Access, key: AccessKey) -> tuple[ListedKey, ...] | None:
     try:
         return access.keys(key).listed()
     except AwsError as error:
-        if error.code in DENIED:
+        if is_denied(error):
             return None
         raise
 
@@ -33,20 +36,29 @@ def is_cut_off(rotation: Rotation, other: ListedKey) -> bool:
 
 
 def no_room(
-    access: Access, key: AccessKey, rotation: Rotation, other: ListedKey, retry: str
+    access: Access, stored: Stored, other: ListedKey, holders: Sequence[str], retry: str
 ) -> ProviderError:
     """Return the error that names the other key and the way out; nothing is guessed.
 
     Args:
         access: asks when the other key was last used.
-        key: the one in the vault.
-        rotation: what the item says of an earlier run.
-        other: the one in the way.
+        stored: the item with the key that is to be replaced.
+        other: the key in the way.
+        holders: the items that have the other key.
         retry: the command that was given, without options.
     """
+    key, rotation = stored.key, stored.rotation
     shown = printable(other.access_key_id)
     hint = f"if nobody needs it: {retry} --delete-orphan {shown}"
     made = "" if other.created is None else f", was made at {format_time(other.created)}"
+    if holders:
+        return ProviderError(
+            "the user has two access keys already, which is all that IAM allows, and both are in "
+            f"the vault: {key.access_key_id} in {printable(stored.name)!r}, {shown} in "
+            f"{printable(holders[0])!r}",
+            hint=f"decide for one of them: filevault remove {shell_word(holders[0])}, then "
+            f"{retry} --delete-orphan {shown}",
+        )
     if is_cut_off(rotation, other):
         return ProviderError(
             f"the rotation that was begun at {printable(rotation.started)} was cut off when AWS "
@@ -66,8 +78,7 @@ def _last_use(access: Access, key: AccessKey, access_key_id: str) -> str:
     try:
         use = access.keys(key).last_use(access_key_id)
     except FilevaultError as error:
-        denied = isinstance(error, AwsError) and error.code in DENIED
-        why = "iam:GetAccessKeyLastUsed is not allowed" if denied else "IAM does not say"
+        why = "iam:GetAccessKeyLastUsed is not allowed" if is_denied(error) else "IAM does not say"
         return f"when it was last used is not known ({why})"
     if use.at is None:
         return "was never used"

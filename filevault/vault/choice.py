@@ -184,13 +184,18 @@ def _store(settings: Settings) -> tuple[str, str | None, str, bool]:
         return settings.expand(config.vault), config.backend, config.path, False
     if config.backend:
         return default_store(settings, config.backend), config.backend, config.path, False
-    default = settings.default_vault
-    if any(_complete(settings, default, each, "", False).exists for each in ("file", "age")):
-        return default, None, "default", False
+    if any(choice.exists for choice in at_default(settings)):
+        return settings.default_vault, None, "default", False
     wanted = settings.aws_vault_backend[0]
     if wanted is not None:
         return default_store(settings, wanted.value), wanted.value, wanted.origin, False
-    return default, "file", "default", False
+    return settings.default_vault, "file", "default", False
+
+
+def at_default(settings: Settings) -> list[VaultChoice]:
+    """Return what is, or would be, where a vault is looked for if nothing names one."""
+    place = os.path.abspath(settings.default_vault)
+    return [_complete(settings, place, kind, "default", False) for kind in ("file", "age")]
 
 
 def must_exist(choice: VaultChoice, state_home: str) -> None:

@@ -40,7 +40,7 @@ def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -
 @pytest.fixture
 def stored(keeper: Keeper) -> Keeper:
     """The same with a key for `work`."""
-    keeper.machine.ok("add", "work", *PLAIN, stdin=LINES)
+    keeper.add("work")
     return keeper
 
 

@@ -55,7 +55,7 @@ class Clone:
         self.outside = tmp_path / "outside"
         self.outside.mkdir()
         (self.outside / "file").write_text("not the store's")
-        self.machine.ok("add", "work", *ADD, stdin=LINES)
+        keeper.add("work")
         self.machine.ok("git", "init", "--quiet")
         self.machine.write_config(PLAN)
         self.eve = pair()[1]
@@ -272,7 +272,7 @@ def test_hostile_ciphertext_is_damage_told_in_a_line(
 ) -> None:
     tool("age")
     keeper = Keeper(kind, tmp_path / "home", keyrings)
-    keeper.machine.ok("add", "work", *ADD, stdin=LINES)
+    keeper.add("work")
     for what, data in hostile_messages(keeper).items():
         keeper.path("work").write_bytes(data)
         start = time.monotonic()
@@ -288,7 +288,7 @@ def test_hostile_ciphertext_is_damage_told_in_a_line(
 
 def test_a_pipe_in_a_store_blocks_nobody(tmp_path: Path, keyrings: Keyrings) -> None:
     keeper = Keeper("pass", tmp_path / "home", keyrings)
-    keeper.machine.ok("add", "work", *ADD, stdin=LINES)
+    keeper.add("work")
     os.mkfifo(keeper.path("pipe"))
     (keeper.root / "sub").mkdir()
     os.mkfifo(keeper.root / "sub/.gpg-id")

@@ -223,7 +223,8 @@ def test_a_folder_that_is_something_else(vault: Machine, tmp_path: Path) -> None
     (tmp_path / "file").touch()
     refused(export(vault, "one", "--vault", str(tmp_path)), 3, "chosen by --vault, is not a vault")
     (tmp_path / ".gpg-id").touch()
-    refused(export(vault, "one", "--vault", str(tmp_path)), 7, "names nobody to encrypt to")
+    adding = vault.run("add", "one", "--env", "--no-config", "--vault", str(tmp_path))
+    refused(adding, 7, "names nobody to encrypt to")
     refused(export(vault, "one", "--backend", "keychain"), 2, "names no backend")
 
 

@@ -163,7 +163,7 @@ def test_every_key_that_is_not_ours_is_left_alone_by_a_change_of_recipients(
     keeper = Keeper("pass", tmp_path / "home", keyrings)
     tools = keeper.tools
     tools.run("pass", "insert", "-m", "mail/jon", stdin="hunter2\n")
-    keeper.machine.ok("add", "work", *ADD, stdin=LINES)
+    keeper.add("work")
     before = (keeper.store / "mail/jon.gpg").stat()
     keeper.machine.ok("recipients", "add", ANN)
     after = (keeper.store / "mail/jon.gpg").stat()

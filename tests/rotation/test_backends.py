@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.conftest import tool
 from tests.fakes import FakeAws, User
-from tests.machine import Machine
+from tests.fakes.faults import stall
+from tests.machine import PATIENCE, Machine
 from tests.stores import GpgHome, Tools, commit_identity, pass_machine
 
 
@@ -140,6 +142,42 @@ def test_a_commit_that_git_refuses_is_told_and_the_rotation_is_done(place: Place
     assert result.status == 11, result
     assert json.loads(result.out)[0]["result"] == "rotated"
     place.check_rotated()
+
+
+def test_a_kill_while_aws_answers_any_call_loses_nothing(place: Place, aws: FakeAws) -> None:
+    """The matrix of a `file` vault has the kills between the calls, too."""
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    calls = (
+        *(("GetCallerIdentity", 1), ("ListAccessKeys", 1), ("CreateAccessKey", 1)),
+        *(("GetCallerIdentity", 2), ("UpdateAccessKey", 1), ("DeleteAccessKey", 1)),
+    )
+    for action, nth in calls:
+        before = place.text().splitlines()[0]
+        aws.reset_calls()
+        aws.arm(stall(PATIENCE, "after"), action=action, nth=nth)
+        process = place.machine.popen("rotate", "jon")
+        deadline = time.monotonic() + PATIENCE
+        while not (aws.in_flight and aws.actions().count(action) >= nth):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        aws.faults.clear()
+        secret = place.text().splitlines()[0]
+        active = {key.secret_access_key for key in user.keys.values() if key.status == "Active"}
+        assert secret in active, f"killed in {action}: no working key"
+        again = place.machine.run("rotate", "jon")
+        if action == "CreateAccessKey":
+            assert again.status == 8, again
+            (orphan,) = {key for key in user.keys if key not in place.text()}
+            assert f"--delete-orphan {orphan}" in again.err
+            again = place.machine.run("rotate", "jon", "--delete-orphan", orphan)
+        assert again.status == 0, (action, again)
+        place.check_rotated()
+        assert place.text().splitlines()[0] != before
+        assert place.machine.ok("git", "status", "--porcelain").out == ""
 
 
 def test_recipients_that_changed_stop_it_before_anything_is_made(place: Place) -> None:

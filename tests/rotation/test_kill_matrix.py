@@ -33,10 +33,14 @@ class Row(NamedTuple):
 class Stage:
     """A user, two items with its key and a session, put back before each kill."""
 
-    def __init__(self, scene: Scene, command: Command = ROTATE) -> None:
+    def __init__(self, scene: Scene, command: Command = ROTATE, *, role: bool = False) -> None:
         self.scene = scene
         self.command = command
         self.user: User = scene.user(profiles=ITEMS)
+        if role:
+            arn = scene.aws.add_role("rotator", trusts=[self.user]).arn
+            scene.config(f"[profile admin]\nsource_profile = jon\nrole_arn = {arn}\n")
+            self.user.denied.add("iam:*")
         scene.run("export", "work")
         self.start = Snapshot.take(scene.machine.home)
         self.whole = survey(command, scene.machine)
@@ -66,6 +70,10 @@ class Stage:
                 found.append(Fault(number, "kill", "after"))
         found.append(Fault(len(self.whole.calls) - 1, "kill", "after"))
         return found
+
+    def is_aws(self, fault: Fault) -> bool:
+        """Tell whether a fault strikes a call to AWS."""
+        return self.whole.calls[fault.at].name == "aws"
 
     def held(self) -> set[str]:
         """Return the ids of all keys whose secrets the vault has, each checked against AWS."""
@@ -189,6 +197,14 @@ def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: Scene) 
     show(rows)
     seen = {row.state for row in rows}
     assert seen <= {"old", "old, started", "old, next", "new, previous", "new"}
+
+
+def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: Scene) -> None:
+    """The role's session deletes the old key; the next run gets another from the new key."""
+    stage = Stage(scene, Command(("rotate", "admin")), role=True)
+    points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
+    assert len(points) == 14
+    show([kill(stage, fault) for fault in points])
 
 
 @pytest.mark.torture

@@ -9,6 +9,7 @@ import pytest
 from filevault.vault.items import Rotation
 from tests.fakes import User
 from tests.fakes.clients import client_of
+from tests.fakes.faults import error
 from tests.rig import role_arn
 from tests.rotation.scene import Scene
 
@@ -171,6 +172,18 @@ def test_without_the_right_to_list_keys_it_works_all_the_same(scene: Scene) -> N
     scene.check_rotated(user, "jon")
 
 
+def test_a_policy_that_denies_without_mfa_is_told_with_the_way_out(scene: Scene) -> None:
+    scene.user()
+    denial = (
+        "User: arn:aws:iam::123456789012:user/jon is not authorized to perform: "
+        "iam:CreateAccessKey on resource: user jon with an explicit deny in an "
+        "identity-based policy"
+    )
+    scene.aws.arm(error("AccessDenied", denial, 403), action="CreateAccessKey")
+    ended = scene.rotate("jon", status=8)
+    assert "where they ask for MFA, set mfa_serial" in ended.err
+
+
 def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: Scene) -> None:
     user = scene.user(denied=["iam:ListAccessKeys"])
     scene.aws.add_access_key(user)
@@ -265,6 +278,21 @@ def test_a_key_that_was_never_used_or_may_not_be_asked_about_is_told_so(scene: S
     assert "was never used" in scene.rotate("jon", status=8).err
     user.denied.add("iam:GetAccessKeyLastUsed")
     assert "iam:GetAccessKeyLastUsed is not allowed" in scene.rotate("jon", status=8).err
+
+
+def test_two_keys_that_are_both_in_the_vault_are_told_with_their_items(scene: Scene) -> None:
+    user = scene.user()
+    other = scene.aws.add_access_key(user)
+    scene.add("second", other.access_key_id, other.secret_access_key)
+    ended = scene.rotate("jon", status=8)
+    assert (
+        f"both are in the vault: {user.access_key_id} in 'jon', {other.access_key_id} in"
+        in ended.err
+    )
+    assert "filevault remove second, then filevault rotate jon --delete-orphan" in ended.err
+    scene.run("remove", "-f", "second")
+    scene.rotate("jon", "--delete-orphan", other.access_key_id)
+    scene.check_rotated(user, "jon")
 
 
 def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(scene: Scene) -> None:

@@ -401,6 +401,34 @@ def test_an_alias_shares_the_session_of_the_key_it_uses() -> None:
     assert names[0].source == "item:u"
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("u", Options(for_iam=True), [("SessionToken", S)]),
+        ("u", Options(for_iam=True, no_session=True), []),
+        ("plain", Options(), [("SessionToken", None)]),
+        ("plain", Options(for_iam=True), []),
+        ("alias", Options(for_iam=True), []),
+        ("r", Options(for_iam=True), [("SessionToken", S), ("AssumeRole", None)]),
+        ("bare", Options(for_iam=True), [("AssumeRole", None)]),
+    ],
+)
+def test_iam_is_never_called_with_a_session_without_mfa(
+    name: str, options: Options, expected: list[tuple[str, str | None]]
+) -> None:
+    config = (
+        f"{USER_AND_ROLE}[profile plain]\n[profile alias]\nsource_profile = plain\n"
+        f"[profile bare]\nsource_profile = plain\nrole_arn = {ROLE}\n"
+    )
+    made = planned(config, name, options, stored=("u", "plain"))
+    found = [
+        (type(call).__name__, call.mfa.serial if call.mfa else None) for call in calls(made.step)
+    ]
+    assert found == expected
+    told = any("IAM takes none that was made without MFA" in reason for reason in made.reasons)
+    assert told == (options.for_iam and not expected and not options.no_session)
+
+
 # For the console
 
 

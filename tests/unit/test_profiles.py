@@ -746,3 +746,15 @@ def test_any_web_of_references_ends_in_a_profile_or_a_clean_error(
         assert (profile.source == "profile") == (profile.source_profile is not None)
         profile = profile.source_profile
     assert len(set(seen)) == len(seen)
+
+
+def test_iam_has_an_endpoint_of_its_own() -> None:
+    text = (
+        "[profile p]\nendpoint_url = http://p\nservices = s\n"
+        "[services s]\niam =\n  endpoint_url = http://iam\n"
+    )
+    assert resolved(text).iam_endpoint_url == "http://iam"
+    assert resolved(text).sts_endpoint_url == "http://p"
+    urls = {"": "http://all", "iam": "http://mine"}
+    found = resolved(text, overrides=Overrides(endpoint_urls=urls))
+    assert (found.iam_endpoint_url, found.sts_endpoint_url) == ("http://mine", "http://all")

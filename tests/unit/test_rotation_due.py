@@ -1,0 +1,65 @@
+"""When a key is due, as a table over the item's age and what is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from filevault.credentials import AccessKey
+from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
+from filevault.rotation.items import Stored
+from filevault.rotation.outcome import Wish
+from filevault.times import format_time
+from filevault.vault.items import LongTermItem, Rotation
+
+NOW = 1_795_470_313
+KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")
+DAY = 86400
+
+
+def stored(age: int | None, rotation: Rotation = Rotation(previous=KEY)) -> Stored:  # noqa: B008
+    created = None if age is None else format_time(NOW - age)
+    return Stored("jon", "", b"", LongTermItem(KEY, created=created), rotation)
+
+
+@pytest.mark.parametrize(
+    ("age", "older_than", "least", "due"),
+    [
+        (0, None, 0, True),
+        (-60, None, 0, True),  # AWS's clock is ahead
+        (-60, 0, 0, True),
+        (DAY, None, FRESH, False),
+        (FRESH, None, FRESH, True),
+        (FRESH, 90 * DAY, FRESH, False),
+        (90 * DAY - 1, 90 * DAY, 0, False),
+        (90 * DAY, 90 * DAY, 0, True),
+        (3600, 3600, FRESH, True),
+        (None, 90 * DAY, 0, True),
+    ],
+)
+def test_due(age: int | None, older_than: int | None, least: int, due: bool) -> None:
+    assert is_due(stored(age), Wish(older_than=older_than), NOW, least) == due
+
+
+@pytest.mark.parametrize(
+    ("age", "wish", "answer"),
+    [
+        (0, Wish(), None),
+        (-60, Wish(), None),
+        (0, Wish(grace=DAY), "waiting"),
+        (-60, Wish(grace=DAY), "waiting"),
+        (DAY, Wish(grace=DAY), None),
+        (None, Wish(grace=DAY), None),
+        (0, Wish(keep_old=True), None),
+        (0, Wish(keep_old=True, older_than=DAY), "young"),
+        (DAY, Wish(keep_old=True, older_than=DAY), None),
+    ],
+)
+def test_an_old_key_that_stays(age: int | None, wish: Wish, answer: str | None) -> None:
+    assert left_alone(stored(age), wish, NOW) == answer
+
+
+def test_only_the_deletion_is_deferred_without_a_start() -> None:
+    assert is_deferred(stored(0))
+    assert not is_deferred(stored(0, Rotation("t", previous=KEY)))
+    assert not is_deferred(stored(0, Rotation("t", next=KEY)))
+    assert not is_deferred(stored(0, Rotation()))
