@@ -10,7 +10,7 @@ from filevault import programs
 from filevault.cli.arguments import split_command
 from filevault.cli.exec import find_program, replace
 from filevault.errors import BackendError, StorageError, UsageError
-from filevault.keycache import JOB, folders, temporary_folder
+from filevault.keycache import JOB, folders
 from filevault.keycache.client import AgentClient
 from filevault.printable import printable
 
@@ -60,11 +60,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _serve(context, args.parent)
     if args.command:
         return _for_command(args.command, context)
-    if AgentClient(folders(context.settings.get)).running():
+    client = AgentClient(folders(context.settings.get))
+    if client.running():
         print("An agent is running already.")
-    else:
-        start(context)
-        print("The agent is running.")
+        return 0
+    trouble = client.trouble()
+    if trouble is not None:
+        raise trouble
+    start(context)
+    print("The agent is running.")
     return 0
 
 
@@ -92,12 +96,16 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     settings = context.settings
     environment = settings.whole_environment()
     path = find_program(command[0], environment.get("PATH"))
-    folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary_folder(settings.get))
+    folder = tempfile.mkdtemp(prefix="filevault-job-", dir=_temporary(settings.get("TMPDIR")))
     place = {JOB: folder}
     _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
     sys.stdout.flush()
     sys.stderr.flush()
     return replace(path, command, {**environment, **place})
+
+
+def _temporary(folder: str | None) -> str:
+    return folder if folder and folder.startswith("/") else "/tmp"  # noqa: S108 - mkdtemp's own
 
 
 def _serve(context: Context, parent: int | None) -> int:

@@ -75,6 +75,9 @@ def _hold(context: Context, put: Callable[[], str | None]) -> str:
     """Hold a key, starting an agent if there is no other place."""
     place = put()
     if place is None and "agent" in context.runtime.places:
+        trouble = context.key_cache.trouble()
+        if trouble is not None:
+            raise trouble  # another agent cannot take the place of one that hangs
         start(context)
         place = put()
     if place is None:

@@ -24,6 +24,7 @@ from filevault.keycache.protocol import (
     Answer,
     Request,
     answer_line,
+    is_private,
     open_folder,
     parse_request,
     peer,
@@ -145,7 +146,10 @@ class Agent:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Answer until a signal says end, or the socket is no longer there to be asked at."""
+        """Answer until a signal says end, or the socket is no longer there to be asked at.
+
+        That is so, too, where the client would not ask: in a folder that others can open.
+        """
         looked = time.monotonic()
         while True:
             for fd, _event in self._poll.poll(self._pause() * 1000):
@@ -164,7 +168,7 @@ class Agent:
                     self._drop(connection)
             if now - looked > _LOOK:
                 looked = now
-                if _identity(self._folder) != self._identity:
+                if not is_private(self._folder) or _identity(self._folder) != self._identity:
                     return
 
     def close(self) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from filevault.errors import BackendError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.errors import FilevaultError
     from filevault.keycache import Held
 
 
@@ -29,6 +34,16 @@ class Place(Protocol):
     def lock(self, state_id: str | None) -> int:
         """Forget the keys of a vault, or all with None; return how many there were.
 
-        Raises BackendError if it cannot be known that they are gone.
+        Raises BackendError if it cannot be known that they are gone; as many as can be are.
         """
         ...
+
+    def trouble(self) -> FilevaultError | None:
+        """Return why the place did not answer in this run, if it should have."""
+        ...
+
+
+def together(errors: Sequence[FilevaultError]) -> BackendError:
+    """Return what went wrong in several places as one error."""
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return BackendError("; ".join(error.message for error in errors), hint="; ".join(hints) or None)

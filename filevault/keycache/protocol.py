@@ -160,10 +160,16 @@ def open_folder(path: str) -> Folder:
             f"{shown!r} is no place for the agent's socket: it belongs to user {info.st_uid}",
             hint="set XDG_RUNTIME_DIR to a folder of yours, mode 0700",
         )
-    if stat.S_IMODE(info.st_mode) & 0o077:
+    if not is_private(folder):
         folder.close()
         raise StorageError(
             f"{shown!r} is no place for the agent's socket: others can open it",
             hint=f"chmod 700 {shell_word(path)}",
         )
     return folder
+
+
+def is_private(folder: Folder) -> bool:
+    """Tell whether a folder is ours and nobody else can open it."""
+    info = os.fstat(folder.fd)
+    return info.st_uid == os.geteuid() and not stat.S_IMODE(info.st_mode) & 0o077
