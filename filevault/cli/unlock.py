@@ -54,6 +54,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     vault.unlock()
     vault.session_key()
     place = _hold(context, lambda: context.keys.hold_session_key(seconds))
+    if not args.vault_key and context.keys.forget_vault_key():
+        context.say("what opened the long-term keys was held, and is forgotten")
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > LIMIT:

@@ -101,20 +101,14 @@ class KeyCache:
 
         Raises BackendError, after every place was asked, for one that may not have forgotten.
         """
-        from filevault.errors import BackendError
-        from filevault.keycache.place import together
+        return _lock((*self._others, *self._places), state_id)
 
-        count = 0
-        failed = []
-        for places in (self._others, self._places):
-            for place in places:
-                try:
-                    count += place.lock(state_id)
-                except BackendError as error:
-                    failed.append(error)
-        if failed:
-            raise together(failed)
-        return count
+    def forget(self, state_id: str, kind: str) -> int:
+        """Forget one kind of key, where it would be found; return how many there were.
+
+        Raises BackendError as `lock`.
+        """
+        return _lock(self._places, state_id, kind)
 
     def trouble(self) -> FilevaultError | None:
         """Return why a place did not answer in this run, None if all did that are there."""
@@ -136,6 +130,22 @@ class KeyCache:
 
     def _left(self, deadline: int) -> float:
         return deadline / 1000 - self._boottime()
+
+
+def _lock(places: Iterable[Place], state_id: str | None, kind: str | None = None) -> int:
+    from filevault.errors import BackendError
+    from filevault.keycache.place import together
+
+    count = 0
+    failed = []
+    for place in places:
+        try:
+            count += place.lock(state_id, kind)
+        except BackendError as error:
+            failed.append(error)
+    if failed:
+        raise together(failed)
+    return count
 
 
 class VaultKeys:
@@ -187,6 +197,10 @@ class VaultKeys:
             return None
         mark, key = self._opened
         return self._cache.put(self._state_id, SESSION, key, mark, seconds)
+
+    def forget_vault_key(self) -> bool:
+        """Forget what opens the vault itself; tell whether it was held. Raises BackendError."""
+        return self._cache.forget(self._state_id, VAULT) > 0
 
     def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> str | None:
         """Hold what opens the vault itself; return where, None if nowhere."""

@@ -80,7 +80,7 @@ class Keys:
         """Do what a request asks for."""
         self.expire()
         if request.op == "lock":
-            return Answer(ok=True, count=self.lock(request.state or None))
+            return Answer(ok=True, count=self.lock(request.state, request.kind))
         name = (request.state, request.kind)
         if request.op == "put":
             return Answer(ok=self._put(name, request))
@@ -98,9 +98,9 @@ class Keys:
         self._keys[name] = _Key(request)
         return True
 
-    def lock(self, state: str | None = None) -> int:
-        """Forget the keys of a vault, or all; return how many there were."""
-        names = [name for name in self._keys if state in (None, name[0])]
+    def lock(self, state: str = "", kind: str = "") -> int:
+        """Forget the keys of a vault, or one kind of them, or all; return how many there were."""
+        names = [name for name in self._keys if state in ("", name[0]) and kind in ("", name[1])]
         for name in names:
             self._forget(name)
         return len(names)

@@ -65,19 +65,19 @@ class AgentClient:
         request = Request("put", state_id, kind, held.key, held.mark, held.deadline)
         return self._first(request) is not None
 
-    def lock(self, state_id: str | None) -> int:
-        """Let every agent forget.
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Let every agent forget; one kind of key is only forgotten where it would be found.
 
         Raises BackendError, after all were asked, for each that is there and does not say so, and
         for each folder that has something in the place of a socket that cannot be asked.
         """
         count = 0
         failed = []
-        for folder in (*self._folders, *self._also):
+        for folder in (*self._folders, *(self._also if kind is None else ())):
             try:
                 path = _socket_in(folder)
                 if path is not None:
-                    answer = self._ask(path, Request("lock", state_id or ""))
+                    answer = self._ask(path, Request("lock", state_id or "", kind or ""))
                     count += 0 if answer is None else answer.count
             except FilevaultError as error:
                 failed.append(error)

@@ -19,7 +19,7 @@ from filevault.errors import BackendError
 from filevault.keycache import KINDS, SESSION, Held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _NAMES = "filevault:"
 _FORMAT = b"filevault-cache-1"
@@ -87,8 +87,8 @@ class KernelKeyring:
             return False
         return True
 
-    def lock(self, state_id: str | None) -> int:
-        """Forget the keys of a vault, or all of ours; return how many there were.
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Forget the keys of a vault, or one kind of them; all of ours with None. Return how many.
 
         Raises BackendError for one that is there and does not go.
         """
@@ -96,7 +96,8 @@ class KernelKeyring:
 
         count = 0
         failed: list[BackendError] = []
-        for key in self._all(failed) if state_id is None else self._of(state_id, failed):
+        kinds = KINDS if kind is None else (kind,)
+        for key in self._all(failed) if state_id is None else self._of(state_id, kinds, failed):
             try:
                 self._keyctl(_INVALIDATE, key)
             except OSError as error:
@@ -112,8 +113,8 @@ class KernelKeyring:
     def trouble(self) -> None:
         """Return None: a kernel that refuses is no trouble, there is the agent."""
 
-    def _of(self, state_id: str, failed: list[BackendError]) -> Iterator[int]:
-        for kind in KINDS:
+    def _of(self, state_id: str, kinds: Sequence[str], failed: list[BackendError]) -> Iterator[int]:
+        for kind in kinds:
             try:
                 key = self._find(state_id, kind)
             except OSError as error:

@@ -31,8 +31,8 @@ class Place(Protocol):
         """Hold a key, for `seconds` from now; tell whether the place took it."""
         ...
 
-    def lock(self, state_id: str | None) -> int:
-        """Forget the keys of a vault, or all with None; return how many there were.
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Forget the keys of a vault, or one kind of them; all with None. Return how many.
 
         Raises BackendError if it cannot be known that they are gone; as many as can be are.
         """

@@ -32,9 +32,10 @@ _ANSWER = {"ok": int, "key": str, "mark": str, "deadline": int, "count": int}
 
 
 class Request(Value):
-    """A question: about one kind of key of a vault; `lock` means all kinds.
+    """A question: about one kind of key of a vault.
 
-    `state` is the vault's state id, empty for `lock` of all. The rest is for `put` only.
+    `state` is the vault's state id, empty for `lock` of all; so is `kind` for `lock` of all kinds.
+    The rest is for `put` only.
     """
 
     op: str
@@ -80,7 +81,7 @@ def parse_request(line: bytes) -> Request:
     if (
         request.op not in OPERATIONS
         or not _is_state(request.state, empty=request.op == "lock")
-        or (request.kind not in KINDS and request.op != "lock")
+        or (request.kind not in KINDS and (request.kind or request.op != "lock"))
         or (request.op == "put") != bool(request.key)
     ):
         raise DamagedError("the request means nothing")
