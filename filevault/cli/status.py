@@ -29,7 +29,7 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     held = context.key_cache.status(choice.state_id)
     for status in held:
         what = "sessions" if status.kind == SESSION else "long-term keys"
-        until = format_time(context.runtime.clock() + status.seconds)
+        until = format_time(round(context.runtime.clock() + status.seconds))
         print(f"{what}: unlocked until {until} ({status.place})")
     if not held:
         print("locked")

@@ -1,0 +1,126 @@
+"""A person's desk: a machine that holds keys, in one place that is forced, for a whole day."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from filevault.keycache import SESSION, VAULT, KeyCache
+from filevault.keycache.client import AgentClient
+from filevault.keycache.kernel import KernelKeyring
+from filevault.keycache.protocol import peer
+from filevault.times import boottime
+from tests.fakes import FakeAws
+from tests.kernelkeys import new_session_keyring
+from tests.machine import PASSPHRASE, Answer, Machine, Result
+
+QUESTION = "Passphrase for"
+CODE = "MFA code of"
+PASSPHRASE_TYPED = Answer(QUESTION, PASSPHRASE)
+NAMES = {"kernel": "kernel keyring", "agent": "agent"}
+CRON: Mapping[str, str | None] = {
+    "LANG": None,
+    "PATH": "/usr/bin:/bin",
+    "AWS_EC2_METADATA_DISABLED": None,
+}
+
+
+class Desk:
+    """A machine on which nothing but a terminal opens the vault, and whose keys lie in `place`.
+
+    `runtime` is its XDG_RUNTIME_DIR, whose path must be short. The clocks of machine and AWS go
+    together.
+    """
+
+    def __init__(self, machine: Machine, aws: FakeAws, place: str, runtime: Path) -> None:
+        self.machine = machine
+        self.aws = aws
+        self.place = NAMES[place]
+        self.sockets = [str(runtime / "filevault")]
+        self.passphrases = 0
+        self.codes = 0
+        machine.places = place
+        machine.env["XDG_RUNTIME_DIR"] = str(runtime)
+        # Else an agent that it starts writes into the folder that this user really has there.
+        machine.env["TMPDIR"] = str(runtime)
+
+    def prepare(self, *argv: str, **options: object) -> Result:
+        """Run something with the passphrase at hand, which therefore holds no key."""
+        return self.machine.ok(*argv, env={"FILEVAULT_PASSPHRASE": PASSPHRASE}, **options)
+
+    def wait(self, seconds: float) -> None:
+        """Let time go by, here and at AWS."""
+        self.machine.advance(seconds)
+        self.aws.clock.advance(seconds)
+
+    def type(self, *argv: str, answers: Sequence[Answer] = ()) -> Result:
+        """Run filevault at a new terminal; these questions and no others must come."""
+        result = self.machine.on_terminal(*argv, answers=answers)
+        self.passphrases += result.tty.count(QUESTION)
+        self.codes += result.tty.count(CODE)
+        assert result.tty.count(QUESTION) + result.tty.count(CODE) == len(answers)
+        return result
+
+    def typed(self, *argv: str, answers: Sequence[Answer] = ()) -> Result:
+        """The same, and require success."""
+        result = self.type(*argv, answers=answers)
+        assert result.status == 0, (argv, result)
+        return result
+
+    def unlock(self, *options: str) -> Result:
+        """Unlock at a terminal."""
+        return self.typed("unlock", *options, answers=[PASSPHRASE_TYPED])
+
+    def quietly(self, *argv: str, way: str = "setsid") -> Result:
+        """Run filevault where nobody can be asked: the run of a job, or of another login."""
+        if way == "cron":
+            return self.machine.run(*argv, env=CRON)
+        launcher = self.machine.launcher
+        if way == "new session keyring":
+            self.machine.launcher = (*new_session_keyring(), *launcher)
+        try:
+            return self.machine.run(*argv)
+        finally:
+            self.machine.launcher = launcher
+
+    @property
+    def states(self) -> list[str]:
+        """The state ids of the vaults that were used here."""
+        return [path.name for path in self.machine.state.glob("*") if len(path.name) == 32]
+
+    @property
+    def cache(self) -> KeyCache:
+        """What is held, as a program of the same user finds it."""
+        place = KernelKeyring() if self.place == NAMES["kernel"] else AgentClient(self.sockets)
+        now = float(self.machine.clock_file.read_text())
+        return KeyCache([place], lambda: boottime() + now)
+
+    def held(self) -> list[str]:
+        """Return which kinds of keys lie there, whether they fit or not."""
+        return [status.kind for state in self.states for status in self.cache.status(state)]
+
+    def found(self) -> list[bytes]:
+        """Return the keys themselves."""
+        place = KernelKeyring() if self.place == NAMES["kernel"] else AgentClient(self.sockets)
+        found = [place.get(state, kind) for state in self.states for kind in (SESSION, VAULT)]
+        return [held.key for held in found if held is not None]
+
+    def agents(self) -> list[int]:
+        """Return the process ids of the agents that listen for this machine."""
+        found = []
+        for folder in self.sockets:
+            with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(OSError):
+                connection.connect(f"{folder}/agent.sock")
+                found.append(peer(connection)[0])
+        return found
+
+    def leave(self) -> None:
+        """Forget every key and end every agent."""
+        for state in self.states:
+            KernelKeyring().lock(state)
+        for pid in self.agents():
+            os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,281 @@
+"""Unlocking once in the morning: how often a person is asked in a day, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from filevault.backends import Secret, envelope, keys, open_backend
+from filevault.errors import IntegrityError, LockedError
+from filevault.files import Folder
+from tests import launch
+from tests.agents import short_folder
+from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
+from tests.cli.scene import REGION
+from tests.fakes import FakeAws, User
+from tests.kernelkeys import needs_kernel_keyring
+from tests.machine import PASSPHRASE, Answer, Machine
+
+HOUR = 3600
+MINUTE = 60
+RUNS = 40
+STEP = 690  # seconds: forty runs in 7 h 29 min. The last quarter of an hour is not handed out
+PLACES = [pytest.param("kernel", marks=needs_kernel_keyring), "agent"]
+WAYS = ("setsid", "new session keyring", "cron", "terminal")
+
+
+@pytest.fixture(params=PLACES)
+def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A vault with the keys of `jon`, who has an MFA device, and of `bot`, who has none."""
+    with short_folder() as runtime:
+        desk = Desk(machine, aws, request.param, runtime)
+        furnish(desk)
+        yield desk
+        desk.leave()
+
+
+@pytest.fixture
+def jon(desk: Desk) -> User:
+    return desk.aws.directory.users["123456789012", "jon"]
+
+
+def furnish(desk: Desk) -> None:
+    aws = desk.aws
+    jon, bot = aws.add_user("jon", mfa=True), aws.add_user("bot")
+    admin = aws.add_role("admin", trusts=[jon], require_mfa=True)
+    deep = aws.add_role("deep", trusts=[admin])
+    common = f"region = {REGION}\nendpoint_url = {aws.url}\n"
+    mfa = f"{common}mfa_serial = {jon.mfa_serial}\n"
+    desk.machine.write_config(
+        f"[profile bot]\n{common}"
+        f"[profile jon]\n{mfa}"
+        f"[profile admin]\n{mfa}source_profile = jon\nrole_arn = {admin.arn}\n"
+        f"[profile deep]\n{common}source_profile = admin\nrole_arn = {deep.arn}\n"
+    )
+    desk.prepare("init")
+    for user in (jon, bot):
+        key = f"{user.access_key_id}\n{user.secret_access_key}\n"
+        desk.prepare("add", user.name, "--stdin", "--no-config", stdin=key)
+
+
+def code(user: User) -> Answer:
+    return Answer(CODE, user.totp())
+
+
+def day(desk: Desk, profile: str, asked: Callable[[int], list[Answer]]) -> None:
+    """Run forty commands in eight hours, each from somewhere else, and answer what is asked."""
+    for number in range(RUNS):
+        argv = ("exec", profile, "--", "sh", "-c", 'echo "$AWS_VAULT $AWS_SESSION_TOKEN"')
+        answers = asked(number)
+        way = WAYS[number % len(WAYS)]
+        if answers or way == "terminal":
+            result = desk.typed(*argv, answers=answers)
+        else:
+            result = desk.quietly(*argv, way=way)
+            assert result.status == 0, (number, way, result)
+        name, token = result.out.split()
+        assert name == profile
+        assert token in desk.aws.issued_secrets()
+        desk.wait(STEP)
+
+
+@pytest.mark.parametrize("profile", ["jon", "admin", "deep"])
+def test_the_day_of_a_profile_with_mfa_costs_one_code(desk: Desk, jon: User, profile: str) -> None:
+    """The key cache does not open the long-term key, so the first session asks once more."""
+    desk.unlock()
+    day(desk, profile, lambda number: [] if number else [PASSPHRASE_TYPED, code(jon)])
+    assert (desk.passphrases, desk.codes) == (2, 1)
+    assert desk.aws.actions().count("GetSessionToken") == 1
+
+
+def test_without_mfa_the_long_term_key_is_needed_each_hour(desk: Desk) -> None:
+    """Its sessions last an hour, and are renewed when a quarter of it is left."""
+    desk.unlock()
+    day(desk, "bot", lambda number: [] if number % 4 else [PASSPHRASE_TYPED])
+    assert (desk.passphrases, desk.codes) == (1 + RUNS // 4, 0)
+
+
+def test_with_the_vault_key_held_one_passphrase_is_all(desk: Desk) -> None:
+    warned = desk.unlock("--vault-key")
+    assert "can read the long-term keys" in warned.err
+    day(desk, "bot", lambda _number: [])
+    assert (desk.passphrases, desk.codes) == (1, 0)
+    assert desk.aws.actions().count("GetSessionToken") == RUNS // 4
+
+
+def test_a_passphrase_typed_into_any_command_is_typed_once(desk: Desk, jon: User) -> None:
+    """One passphrase and one code, for the plain profile, the role and the chain together."""
+    if desk.place == "agent":
+        desk.machine.ok("agent")  # no other command than unlock starts one by itself
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED, code(jon)])
+    assert desk.held() == ["session"]
+    desk.wait(7 * HOUR)
+    for profile in ("jon", "admin", "deep"):
+        assert desk.quietly("exec", profile, "--", "true").status == 0
+    assert (desk.passphrases, desk.codes) == (1, 1)
+    desk.wait(HOUR + MINUTE)
+    assert desk.held() == []
+
+
+def warm(desk: Desk, jon: User) -> None:
+    """Have a session of eight hours in the cache, made by somebody who holds no key."""
+    desk.prepare("export", "jon", "-t", jon.totp())
+    assert desk.held() == []
+
+
+def test_after_its_time_it_is_asked_for_again(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    said = desk.unlock("--ttl", "90m")
+    assert "Unlocked for sessions until " in said.out
+    assert f"({desk.place})" in said.out
+    desk.wait(80 * MINUTE)
+    assert desk.quietly("exec", "jon", "--", "true").status == 0  # and this prolongs nothing
+    desk.wait(11 * MINUTE)
+    locked = desk.quietly("exec", "jon", "--", "true")
+    assert locked.status == 125
+    assert "the vault is locked" in locked.err
+    assert desk.machine.ok("status").out.splitlines()[1:] == ["locked"]
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
+
+
+def test_after_lock_it_is_asked_for_again(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock("--vault-key")
+    assert sorted(desk.held()) == ["session", "vault"]
+    assert desk.machine.ok("lock").out == "Locked; 2 keys forgotten.\n"
+    assert desk.held() == []
+    assert desk.quietly("exec", "jon", "--", "true").status == 125
+    assert desk.machine.ok("lock").out == "Locked; 0 keys forgotten.\n"
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
+
+
+def test_unlocking_again_starts_the_time_anew(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock("--ttl", "1h")
+    desk.wait(HOUR // 2)
+    desk.unlock("--ttl", "1h")  # it asks, though the vault is open
+    desk.wait(HOUR // 2 + MINUTE)
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+    desk.wait(HOUR // 2)
+    assert desk.quietly("exec", "jon", "--", "true").status == 125
+
+
+def test_a_wrong_passphrase_holds_nothing(desk: Desk) -> None:
+    wrong = Answer("Passphrase for", "not the passphrase")
+    assert desk.type("unlock", answers=[wrong] * 3).status == 5
+    assert desk.held() == []
+    assert desk.machine.run("unlock").status == 5  # nobody to ask
+
+
+def test_what_comes_from_a_variable_is_held_only_if_unlock_is_asked_for(
+    desk: Desk, jon: User
+) -> None:
+    desk.prepare("export", "jon", "-t", jon.totp())
+    desk.prepare("list")
+    passphrase = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
+    shown = desk.machine.on_terminal("exec", "jon", "--", "true", env=passphrase)
+    assert (shown.status, shown.tty) == (0, "")
+    assert desk.held() == []
+    desk.prepare("unlock")
+    assert desk.held() == ["session"]
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+
+
+def test_with_a_time_of_zero_nothing_is_held(desk: Desk, jon: User) -> None:
+    config = desk.machine.home / ".config/filevault/config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('cache_ttl = "0"\n')
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED, code(jon)])
+    assert desk.held() == []
+    refused = desk.machine.run("unlock")
+    assert (refused.status, refused.out) == (2, "")
+    assert "nothing is to be held" in refused.err
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
+    desk.unlock("--ttl", "5m")
+    assert desk.held() == ["session"]
+
+
+def test_the_configured_time_is_the_time(desk: Desk) -> None:
+    config = desk.machine.home / ".config/filevault/config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text('cache_ttl = "20m"\n')
+    desk.unlock()
+    (state,) = desk.states
+    (status,) = desk.cache.status(state)
+    assert 19 * MINUTE < status.seconds <= 20 * MINUTE
+
+
+def test_what_is_held_opens_sessions_and_no_key(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock()
+    (session_key,) = desk.found()
+    assert len(session_key) == 32
+    assert desk.quietly("export", "jon").status == 0
+    other = f"{jon.access_key_id}\n{jon.secret_access_key}\n"
+    for argv in (
+        ("export", "jon", "-n"),
+        ("export", "jon", "--refresh", "-t", jon.totp()),
+        ("export", "bot"),
+        ("rotate", "bot"),
+        ("add", "jon", "--stdin", "--force", "--no-config"),
+        ("slot", "add", "--generate"),
+        ("rekey", "--drop-slots"),
+    ):
+        result = desk.machine.run(*argv, stdin=other)
+        assert result.status == 5, (argv, result)
+        assert jon.secret_access_key not in result.everything
+    assert desk.aws.actions() == ["GetSessionToken"]
+    opened = open_with(desk, session_key)
+    assert opened == "locked"
+    desk.unlock("--vault-key")
+    assert jon.secret_access_key in desk.quietly("export", "jon", "-n").out
+    master = next(key for key in desk.found() if key != session_key)
+    assert jon.secret_access_key in open_with(desk, master)
+
+
+def open_with(desk: Desk, key: bytes) -> str:
+    """Return the item of jon as whoever has a key in hand can read it."""
+    with Folder.open(str(desk.machine.vault)) as store:
+        backend = open_backend("file", store, Nobody(), launch.CHEAP, held=lambda _commit: key)
+        data = (desk.machine.vault / "jon.fv").read_bytes()
+        try:
+            return backend.decrypt("credentials", "jon", data).decode()
+        except LockedError:
+            vault = backend.vault_id
+        for guess in (key, keys.item_key(key, vault)):
+            parsed = envelope.parse(data, "the item")
+            with pytest.raises(IntegrityError):
+                envelope.unseal(guess, parsed, "the item")
+    return "locked"
+
+
+class Nobody:
+    """Somebody who knows no passphrase."""
+
+    def secret(self) -> Secret:
+        raise LockedError("nobody is there")
+
+    def rejected(self, secret: Secret) -> None:
+        raise AssertionError(secret)
+
+
+def test_the_vault_key_makes_no_keyslot(desk: Desk) -> None:
+    """Who holds what is cached for some hours must not be able to stay for ever."""
+    desk.unlock("--vault-key")
+    for argv in (("slot", "add", "--generate"), ("passphrase", "--generate"), ("rekey",)):
+        assert desk.machine.run(*argv).status == 5
+
+
+def test_status_tells_what_is_open_until_when_and_where(desk: Desk) -> None:
+    assert desk.machine.ok("status").out.splitlines() == [
+        f"vault: {desk.machine.vault} (file)",
+        "locked",
+    ]
+    desk.machine.freeze(1_800_000_000)
+    desk.unlock("--vault-key", "--ttl", "1h")
+    assert desk.machine.ok("status").out.splitlines() == [
+        f"vault: {desk.machine.vault} (file)",
+        f"sessions: unlocked until 2027-01-15T09:00:00Z ({desk.place})",
+        f"long-term keys: unlocked until 2027-01-15T09:00:00Z ({desk.place})",
+    ]
