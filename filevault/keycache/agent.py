@@ -16,7 +16,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from filevault.errors import DamagedError
+from filevault.errors import DamagedError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
 from filevault.keycache.protocol import (
@@ -29,6 +29,7 @@ from filevault.keycache.protocol import (
     parse_request,
     peer,
 )
+from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ _LOCK = "agent.lock"
 _LIMIT = 2.0  # seconds for one request
 _CONNECTIONS = 200
 _KEYS = 64
+_LONGEST = 107  # bytes of a socket's path (unix(7): 108 with the NUL)
 _QUEUE = 1024
 _LOOK = 10.0  # seconds between two looks whether the socket is still ours
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -261,6 +263,12 @@ def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
 
     Raises StorageError where the folder, or what lies in it, is not fit.
     """
+    socket_path = f"{path}/{SOCKET}"
+    if len(os.fsencode(socket_path)) > _LONGEST:
+        raise StorageError(
+            f"the path {printable(socket_path)!r} is too long for a socket",
+            hint="set XDG_RUNTIME_DIR, or for a job TMPDIR, to a folder with a shorter path",
+        )
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

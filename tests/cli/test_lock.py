@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from filevault.keycache import SESSION, VAULT
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.fakes import FakeAws
-from tests.machine import Machine, Result
+from tests.machine import PASSPHRASE, Machine, Result
 
 
 @pytest.fixture
@@ -32,6 +34,13 @@ def refused(result: Result, status: int, *texts: str) -> None:
     assert len(lines) <= 2, result.err
     for text in texts:
         assert text in result.err
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_it_says_which_vault_is_locked(desk: Desk) -> None:
@@ -71,3 +80,45 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
     assert desk.held() == [SESSION]
     assert "forgotten" in said.err
     assert desk.prepare("unlock").err == ""
+
+
+# The agent of a job
+
+
+def in_job(desk: Desk, script: str, **env: str) -> Result:
+    """Run a shell script in a job with an agent of its own; `fv` in it is this program."""
+    machine = desk.machine
+    words = " ".join(map(shlex.quote, ("env", f"LAUNCH={machine.environment()['LAUNCH']}",
+                                       *machine.launcher)))  # fmt: skip
+    return machine.run("agent", "--", "sh", "-c", f'fv() {{ {words} "$@"; }}; {script}', env=env)
+
+
+PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
+
+
+def test_a_job_locks_what_its_user_has_unlocked(desk: Desk) -> None:
+    desk.prepare("unlock", "--vault-key")
+    said = in_job(desk, "fv unlock >&2; fv lock", **PASS)
+    assert "; 3 keys forgotten" in said.out, said
+    assert desk.held() == []
+
+
+def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(desk: Desk) -> None:
+    said = in_job(desk, "echo $FILEVAULT_AGENT_DIR")
+    folder = Path(said.out.strip())
+    wait_until(lambda: not folder.exists())
+    env = {"FILEVAULT_AGENT_DIR": str(folder)}
+    for argv in (("unlock",), ("agent",), ("agent", "--foreground")):
+        refused(desk.machine.run(*argv, env={**PASS, **env}), 7, "has ended", str(folder))
+        assert not folder.exists()
+    desk.sockets.append(str(folder))
+    assert desk.agents() == []
+
+
+def test_a_job_whose_agent_cannot_start_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    said = in_job(desk, "echo started", TMPDIR=str(long))
+    refused(said, 7, "too long for a socket")
+    assert list(long.iterdir()) == []
+    refused(in_job(desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
