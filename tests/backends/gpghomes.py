@@ -127,6 +127,7 @@ class Scene:
         terminal: bool = False,
         trusted: Sequence[str] = (),
         timeout: float = 60,
+        asked: Callable[[], None] = lambda: None,
         **variables: str,
     ) -> GpgBackend:
         folder = Folder.open(str(self.store))
@@ -141,6 +142,7 @@ class Scene:
             trusted=lambda: trusted,
             warn=self.notes.append,
             timeout=timeout,
+            asked=asked,
         )
 
     def run_pass(

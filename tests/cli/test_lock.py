@@ -12,8 +12,11 @@ import pytest
 from filevault.keycache import SESSION, VAULT
 from tests.agents import short_folder
 from tests.cli.desk import Desk
+from tests.cli.scene import REGION
+from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import PASSPHRASE, Machine, Result
+from tests.stores import GpgHome
 
 
 @pytest.fixture
@@ -80,6 +83,51 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
     assert desk.held() == [SESSION]
     assert "forgotten" in said.err
     assert desk.prepare("unlock").err == ""
+
+
+# gpg asks by itself
+
+PINENTRY = """#!/bin/sh
+echo OK ready
+while read -r command rest; do
+    case $command in GETPIN) echo "D {passphrase}" ;; BYE) exit ;; esac
+    echo OK
+done
+"""
+
+
+@pytest.fixture
+def shared(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
+    """A pass vault whose gpg key has a passphrase, which a pinentry types by itself."""
+    tool("gpg")
+    gpg = GpgHome()
+    pinentry = Path(gpg.path) / "pinentry"
+    pinentry.write_text(PINENTRY.format(passphrase=PASSPHRASE))
+    pinentry.chmod(0o700)
+    (Path(gpg.path) / "gpg-agent.conf").write_text(
+        f"s2k-count 65536\npinentry-program {pinentry}\n"
+    )
+    user = aws.add_user("jon")
+    machine.write_config(f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n")
+    machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass", "GPG_TTY": "/dev/pts/77"}
+    with short_folder() as runtime:
+        desk = Desk(machine, aws, "agent", runtime)
+        machine.ok("init", "--recipient", gpg.make_key("Jon <jon@example.com>", PASSPHRASE))
+        key = f"{user.access_key_id}\n{user.secret_access_key}\n"
+        machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
+        machine.ok("agent")
+        gpg.forget_passphrases()
+        yield desk
+        desk.leave()
+    gpg.close()
+
+
+def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: Desk) -> None:
+    shared.typed("export", "jon")  # the pinentry asked
+    assert shared.held() == [SESSION]
+    assert "1 key forgotten" in shared.machine.ok("lock").out
+    shared.typed("export", "jon")  # nobody was asked, whether there is a terminal or not
+    assert shared.held() == []
 
 
 # The agent of a job
