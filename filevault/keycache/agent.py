@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import DamagedError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
+from filevault.keycache.job import LOCK
 from filevault.keycache.protocol import (
     LINE,
     Answer,
@@ -34,7 +35,7 @@ from filevault.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOCK = "agent.lock"
+
 _LIMIT = 2.0  # seconds for one request
 _CONNECTIONS = 200
 _KEYS = 64
@@ -43,7 +44,6 @@ _QUEUE = 1024
 _LOOK = 10.0  # seconds between two looks whether the socket is still ours
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _MCL_CURRENT_AND_FUTURE = 3  # sys/mman.h
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class _Connection:
@@ -183,12 +183,6 @@ class Agent:
             with contextlib.suppress(OSError):
                 os.unlink(SOCKET, dir_fd=self._folder.fd)
 
-    def remove_folder(self) -> None:
-        """Delete the folder, which was made for this agent alone."""
-        with contextlib.suppress(OSError):
-            os.unlink(_LOCK, dir_fd=self._folder.fd)
-            os.rmdir(self._folder.path)
-
     def _pause(self) -> float:
         until = [_LOOK]
         expiry = self._keys.expire()
@@ -286,39 +280,24 @@ def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
     return Agent(folder, listener, Keys(boottime))
 
 
-def run(agent: Agent, ready: Callable[[], None], *, parent: int | None = None) -> None:
+def run(agent: Agent, ready: Callable[[], None]) -> None:
     """Serve until the end: this process is an agent now, and nothing else.
 
     Args:
         agent: a listening one.
         ready: called when it answers, before standard input, output and error are let go.
-        parent: end when this process ends, which must be the parent, and take the folder along.
     """
     import gc
 
     gc.enable()
     try:
         agent.take_signals()
-        if parent is not None and not _end_with(parent):
-            return
         _stay_in_memory()
         ready()
         _detach()
         agent.serve()
     finally:
         agent.close()
-        if parent is not None:
-            agent.remove_folder()
-
-
-def _end_with(parent: int) -> bool:
-    """Have the kernel end this process when its parent ends; tell whether that is still there."""
-    with contextlib.suppress(ImportError, OSError):
-        from filevault.libc import function
-
-        function("prctl")(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        return os.getppid() == parent
-    return False
 
 
 def _stay_in_memory() -> None:
@@ -347,7 +326,7 @@ def _hold_lock(folder: Folder) -> bool:
     import fcntl
 
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(_LOCK, flags, 0o600, dir_fd=folder.fd)
+    fd = os.open(LOCK, flags, 0o600, dir_fd=folder.fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,7 +22,7 @@ from filevault.files import Folder
 from tests.conftest import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from filevault.backends import SecretSource
 

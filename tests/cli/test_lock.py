@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -141,6 +144,7 @@ def in_job(desk: Desk, script: str, **env: str) -> Result:
     return machine.run("agent", "--", "sh", "-c", f'fv() {{ {words} "$@"; }}; {script}', env=env)
 
 
+SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 
@@ -170,3 +174,53 @@ def test_a_job_whose_agent_cannot_start_leaves_nothing(desk: Desk, tmp_path: Pat
     refused(said, 7, "too long for a socket")
     assert list(long.iterdir()) == []
     refused(in_job(desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
+
+
+def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: Desk) -> None:
+    """It may wait for all of them."""
+    script = "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')"
+    assert desk.machine.ok("agent", "--", sys.executable, "-c", script).out == "none\n"
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_jobs_agent_ends_with_the_job(desk: Desk, number: int, *, stopped: bool) -> None:
+    with desk.machine.popen(
+        "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
+    ) as job:
+        assert job.stdout is not None
+        folder = job.stdout.readline().decode().strip()
+        desk.sockets.append(folder)
+        (agent,) = desk.agents()
+        if stopped:
+            os.kill(agent, signal.SIGSTOP)
+        os.killpg(job.pid, number)
+    wait_until(lambda: not Path(f"/proc/{agent}").exists() and not Path(folder).exists())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_without_its_guard_a_jobs_agent_ends(desk: Desk, number: int) -> None:
+    with desk.machine.popen(
+        "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
+    ) as job:
+        assert job.stdout is not None
+        folder = job.stdout.readline().decode().strip()
+        desk.sockets.append(folder)
+        (agent,) = desk.agents()
+        guard = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
+        assert guard not in (1, job.pid)
+        os.kill(guard, number)
+        wait_until(lambda: not Path(f"/proc/{agent}").exists())
+        os.killpg(job.pid, signal.SIGKILL)
+
+
+def test_an_agent_that_hangs_is_named_with_what_ends_it(desk: Desk) -> None:
+    desk.prepare("unlock")
+    (agent,) = desk.agents()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        for argv in (("unlock",), ("lock",), ("agent",)):
+            said = desk.machine.run(*argv, env=PASS)
+            refused(said, 7, "does not answer", f"kill -9 {agent}")
+    finally:
+        os.kill(agent, signal.SIGCONT)
