@@ -20,10 +20,9 @@ from filevault.errors import DamagedError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
 from filevault.keycache.job import LOCK
+from filevault.keycache.keys import Keys
 from filevault.keycache.protocol import (
     LINE,
-    Answer,
-    Request,
     answer_line,
     is_private,
     open_folder,
@@ -38,12 +37,11 @@ if TYPE_CHECKING:
 
 _LIMIT = 2.0  # seconds for one request
 _CONNECTIONS = 200
-_KEYS = 64
+_AT_ONCE = 32  # connections that are taken before signals and deadlines get their turn
 _LONGEST = 107  # bytes of a socket's path (unix(7): 108 with the NUL)
 _QUEUE = 1024
 _LOOK = 10.0  # seconds between two looks whether the socket is still ours
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_MCL_CURRENT_AND_FUTURE = 3  # sys/mman.h
 
 
 class _Connection:
@@ -53,72 +51,6 @@ class _Connection:
         self.socket = connection
         self.since = since
         self.line = bytearray()
-
-
-class _Key:
-    __slots__ = ("deadline", "key", "mark")
-
-    def __init__(self, request: Request) -> None:
-        self.key = bytearray(request.key)
-        self.mark = request.mark
-        self.deadline = request.deadline
-
-    def wipe(self) -> None:
-        self.key[:] = bytes(len(self.key))
-
-
-class Keys:
-    """What is held.
-
-    Args:
-        boottime: as `filevault.times.boottime`.
-    """
-
-    def __init__(self, boottime: Callable[[], float]) -> None:
-        self._boottime = boottime
-        self._keys: dict[tuple[str, str], _Key] = {}
-
-    def answer(self, request: Request) -> Answer:
-        """Do what a request asks for."""
-        self.expire()
-        if request.op == "lock":
-            return Answer(ok=True, count=self.lock(request.state, request.kind))
-        name = (request.state, request.kind)
-        if request.op == "put":
-            return Answer(ok=self._put(name, request))
-        found = self._keys.get(name)
-        if found is None:
-            return Answer(ok=False)
-        if request.op == "status":
-            return Answer(ok=True, deadline=found.deadline)
-        return Answer(ok=True, key=bytes(found.key), mark=found.mark, deadline=found.deadline)
-
-    def _put(self, name: tuple[str, str], request: Request) -> bool:
-        if name not in self._keys and len(self._keys) >= _KEYS:
-            return False
-        self._forget(name)
-        self._keys[name] = _Key(request)
-        return True
-
-    def lock(self, state: str = "", kind: str = "") -> int:
-        """Forget the keys of a vault, or one kind of them, or all; return how many there were."""
-        names = [name for name in self._keys if state in ("", name[0]) and kind in ("", name[1])]
-        for name in names:
-            self._forget(name)
-        return len(names)
-
-    def expire(self) -> float | None:
-        """Forget what is over; return the seconds until the next key is, None without any."""
-        now = self._boottime() * 1000
-        for name in [name for name, key in self._keys.items() if key.deadline <= now]:
-            self._forget(name)
-        deadlines = [key.deadline for key in self._keys.values()]
-        return (min(deadlines) - now) / 1000 if deadlines else None
-
-    def _forget(self, name: tuple[str, str]) -> None:
-        key = self._keys.pop(name, None)
-        if key is not None:
-            key.wipe()
 
 
 class Agent:
@@ -194,7 +126,7 @@ class Agent:
         return max(0.0, min(until)) + 0.001
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(_AT_ONCE):
             try:
                 connection, _address = self._listener.accept()
             except BlockingIOError:
@@ -292,20 +224,11 @@ def run(agent: Agent, ready: Callable[[], None]) -> None:
     gc.enable()
     try:
         agent.take_signals()
-        _stay_in_memory()
         ready()
         _detach()
         agent.serve()
     finally:
         agent.close()
-
-
-def _stay_in_memory() -> None:
-    """Keep this process out of the swap, where it may: the limit for locked memory is often low."""
-    with contextlib.suppress(ImportError, OSError):
-        from filevault.libc import function
-
-        function("mlockall")(_MCL_CURRENT_AND_FUTURE)
 
 
 def _detach() -> None:
