@@ -35,10 +35,10 @@ def new_session_keyring() -> tuple[str, ...]:
     """
     script = (
         "import contextlib, os, sys\n"
-        "from filevault.keycache.kernel import _NUMBERS\n"
+        "from filevault.keycache.kernel import _numbers\n"
         "from filevault.libc import function\n"
         "with contextlib.suppress(OSError):\n"
-        f"    function('syscall')(_NUMBERS[os.uname().machine][1], {JOIN_SESSION_KEYRING}, 0)\n"
+        f"    function('syscall')(_numbers()[1], {JOIN_SESSION_KEYRING}, 0)\n"
         "os.execvp(sys.argv[1], sys.argv[1:])\n"
     )
     return (sys.executable, "-c", script)

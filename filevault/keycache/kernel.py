@@ -26,15 +26,28 @@ _FORMAT = b"filevault-cache-1"
 _BUFFER = 4096
 _MOST_KEYS = 1 << 20  # bytes of ids in a keyring
 
-# add_key and keyctl, by machine (the kernel's syscall tables; the last is the generic one).
-_NUMBERS = {
+# add_key and keyctl in the kernel's syscall tables, by machine, for programs of 64 and 32 bits: a
+# 32-bit Python runs on 64-bit kernels, too, with the numbers of the machine that it was made for.
+_GENERIC, _I386, _ARM = (217, 219), (286, 288), (309, 311)
+_NUMBERS_64 = {
     "x86_64": (248, 250),
-    "i686": (286, 288),
-    "armv7l": (309, 311),
+    "aarch64": _GENERIC,
+    "riscv64": _GENERIC,
+    "loongarch64": _GENERIC,
+    "ppc64": (269, 271),
     "ppc64le": (269, 271),
     "s390x": (278, 280),
-    "aarch64": (217, 219),
-    "riscv64": (217, 219),
+}
+_NUMBERS_32 = {
+    "x86_64": _I386,
+    "i386": _I386,
+    "i486": _I386,
+    "i586": _I386,
+    "i686": _I386,
+    "aarch64": _ARM,
+    "armv6l": _ARM,
+    "armv7l": _ARM,
+    "armv8l": _ARM,
 }
 # The key is not there any more; it is not there, or there are no keyrings (EPERM: a sandbox).
 _GONE = (errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED)
@@ -161,10 +174,7 @@ class KernelKeyring:
         return self._call(1, *arguments)
 
     def _call(self, which: int, *arguments: int | bytes | object) -> int:
-        machine = os.uname().machine
-        if machine == "x86_64" and sys.maxsize < 1 << 32:
-            machine = "i686"
-        numbers = _NUMBERS.get(machine)
+        numbers = _numbers()
         if numbers is None or sys.platform != "linux":
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         if self._function is None:
@@ -174,6 +184,12 @@ class KernelKeyring:
                 raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
             self._function = function("syscall")
         return self._function(numbers[which], *arguments)
+
+
+def _numbers() -> tuple[int, int] | None:
+    """Return the numbers of add_key and keyctl, None on a machine that is not known."""
+    known = _NUMBERS_64 if sys.maxsize > 1 << 32 else _NUMBERS_32
+    return known.get(os.uname().machine)
 
 
 def _failure(error: OSError, what: str, hint: str | None = None) -> BackendError:

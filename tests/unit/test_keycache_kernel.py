@@ -99,9 +99,11 @@ FRESH = "function('syscall')(NUMBER, 1, 0), "
 
 
 def numbers() -> tuple[int, int]:
-    from filevault.keycache.kernel import _NUMBERS
+    from filevault.keycache.kernel import _numbers
 
-    return _NUMBERS[os.uname().machine]
+    found = _numbers()
+    assert found is not None
+    return found
 
 
 def after_joining(action: str) -> str:
@@ -238,3 +240,33 @@ def test_a_machine_that_we_do_not_know_has_no_keyring(monkeypatch: pytest.Monkey
     assert cache().put("ab" * 16, SESSION, KEY, MARK, 60) is None
     assert cache().get("ab" * 16, SESSION, MARK) is None
     assert cache().lock("ab" * 16) == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "bits", "expected"),
+    [
+        ("x86_64", 64, (248, 250)),
+        ("x86_64", 32, (286, 288)),
+        ("i686", 32, (286, 288)),
+        ("aarch64", 64, (217, 219)),
+        ("aarch64", 32, (309, 311)),
+        ("armv6l", 32, (309, 311)),
+        ("armv7l", 32, (309, 311)),
+        ("armv8l", 32, (309, 311)),
+        ("ppc64le", 64, (269, 271)),
+        ("ppc64le", 32, None),
+        ("mips64", 64, None),
+    ],
+)
+def test_the_calls_numbers_are_those_of_the_program_not_of_the_kernel(
+    monkeypatch: pytest.MonkeyPatch, machine: str, bits: int, expected: tuple[int, int] | None
+) -> None:
+    """Another number is another call. A mock, as there is one machine only."""
+    from filevault.keycache.kernel import _numbers
+
+    known = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*known[:4], machine)))
+    monkeypatch.setattr(sys, "maxsize", (1 << (bits - 1)) - 1)
+    found = _numbers()
+    monkeypatch.undo()
+    assert found == expected
