@@ -16,6 +16,8 @@ from filevault.sources import close_descriptors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filevault.cli.command import Command, Split
+
 COMMANDS = {
     "init": "make a vault",
     "add": "store a long-term access key",
@@ -58,13 +60,14 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             raise UsageError(
                 f"there is no command {printable(name, 80)!r}", hint="filevault --help"
             )
-        module = __import__(f"filevault.cli.{name}", fromlist=["run"])
+        module: Command = __import__(f"filevault.cli.{name}", fromlist=["run"])
         parser = Parser(f"filevault {name}", module.DESCRIPTION)
         module.configure(parser)
         add_global_options(parser)
         words = [*argv[:index], *argv[index + 1 :]]
-        if hasattr(module, "split"):
-            words, command = module.split(parser, words, index)
+        split: Split | None = getattr(module, "split", None)
+        if split is not None:
+            words, command = split(parser, words, index)
             failed_exec = failed_exec and {"-j", "--json"}.isdisjoint(words)
             namespace = parser.parse_args(words)
             namespace.command = command
@@ -75,7 +78,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         settings = Settings.capture(global_options(namespace))
         debug = settings.debug
         try:
-            status: int = module.run(namespace, Context(settings, runtime))
+            status = module.run(namespace, Context(settings, runtime))
         finally:
             close_descriptors(settings)
         sys.stdout.flush()

@@ -8,7 +8,33 @@ import subprocess
 import pytest
 
 import filevault
-from filevault.cli import ALIASES, COMMANDS
+from filevault.cli import (
+    ALIASES,
+    COMMANDS,
+    add,
+    agent,
+    clear,
+    export,
+    git,
+    init,
+    lock,
+    login,
+    passphrase,
+    recipients,
+    rekey,
+    remove,
+    rotate,
+    slot,
+    status,
+    unlock,
+)
+from filevault.cli import (
+    exec as exec_,
+)
+from filevault.cli import (
+    list as list_,
+)
+from filevault.cli.command import Command, Split
 from tests.cli.scene import Scene
 from tests.machine import Machine
 
@@ -16,6 +42,20 @@ GLOBAL = (
     "--vault", "--backend", "--passphrase-fd", "--passphrase-file", "--key-file", "--strict",
     "--pin", "--slot", "--allow-weak-kdf", "--allow-http", "--prompt", "--debug", "--version",
 )  # fmt: skip
+
+
+# The type checker proves it: the program imports them by name, which tells it nothing.
+MODULES: tuple[Command, ...] = (
+    init, add, list_, exec_, export, login, rotate, remove, clear, unlock, lock, status, agent,
+    recipients, slot, passphrase, rekey, git,
+)  # fmt: skip
+SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
+
+
+def test_the_type_checker_sees_every_command() -> None:
+    names = [module.__name__.rpartition(".")[2] for module in MODULES]  # type: ignore[attr-defined]
+    assert names == [*COMMANDS]
+    assert {each.split for each in MODULES if hasattr(each, "split")} == {*SPLITTING}
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *ALIASES])
