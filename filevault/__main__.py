@@ -1,8 +1,9 @@
-"""Where the program starts: the console script and `python -m filevault`."""
+"""Where the program starts: the console script and `python -P -m filevault`."""
 
-# Nothing is imported before this but what is part of the interpreter: with -m the working
-# directory is searched first, and whoever can write there could put a module of their own in the
-# way. No `from __future__` either: that is a module, too.
+# With -m alone the working directory is searched first, and whoever can write there could put a
+# module of their own in the way. Python itself imports some before this runs (types, for one), so
+# that only -P shuts them out; dropping the folder here makes it less. Nothing is imported before
+# that but what is part of the interpreter. No `from __future__` either: that is a module, too.
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:

@@ -199,3 +199,16 @@ def test_it_runs_as_a_module_with_the_standard_cost(machine: Machine) -> None:
     machine.ok("add", "jon", "--stdin", stdin="AKIAIOSFODNN7EXAMPLE\n" + "s" * 40 + "\n")
     shown = machine.ok("export", "jon", "--no-session").out
     assert shown.startswith("AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\n")
+
+
+def test_no_module_of_the_working_directory_is_run(machine: Machine, tmp_path: Path) -> None:
+    """Neither by the console script nor, with -P, by the module; with -m alone some would be."""
+    hostile = tmp_path / "hostile"
+    hostile.mkdir()
+    for name in sys.stdlib_module_names:
+        (hostile / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'a').write(__name__)")
+    script = str(Path(sys.executable).parent / "filevault")
+    for launcher in ((script,), (sys.executable, "-P", "-m", "filevault")):
+        machine.launcher = launcher
+        machine.ok("list", cwd=hostile)
+        assert not (tmp_path / "run").exists(), launcher
