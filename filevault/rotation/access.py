@@ -8,7 +8,7 @@ from filevault.aws.iam import AccessKeys
 from filevault.aws.sts import get_caller_identity
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
-from filevault.printable import printable, shell_word
+from filevault.printable import printable
 
 if TYPE_CHECKING:
     from filevault.aws.client import Clients
@@ -29,7 +29,7 @@ class Access:
             person gives one token code for the whole rotation. None for a plan without.
         role: the ARN of the role that they are of, None for those of the user.
         profile: the profile.
-        item: the name of the item with the key that is rotated.
+        direct: the command that rotates the key with the user's own credentials, for hints.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class Access:
         *,
         role: str | None,
         profile: str,
-        item: str,
+        direct: str,
     ) -> None:
         self._clients = clients
         self._sts = sts
         self._iam = iam
         self._provider = provider
         self._role = role
-        self._item = item
+        self._direct = direct
         self._session: Credentials | None = None
         self._identity: Identity | None = None
         self._subject = f"profile {printable(profile)!r}"
@@ -77,10 +77,9 @@ class Access:
         account = self._role.split(":")[4]
         if account != identity.account or identity.user_name is None:
             raise ConfigError(
-                f"{self._subject} has a role of account {account}, which cannot change the keys "
-                f"of {printable(identity.arn)}",
-                hint=f"rotate the key through a profile of its own account, such as "
-                f"filevault rotate {shell_word(self._item)}",
+                f"{self._subject} has the role {printable(self._role)} of another account, which "
+                f"cannot change the keys of {printable(identity.arn)}",
+                hint=f"let a profile of the key's own account do it: {self._direct}",
             )
 
     def keys(self, key: AccessKey) -> AccessKeys:
