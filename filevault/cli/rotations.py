@@ -191,6 +191,7 @@ class Rotations:
         )
         return Access(
             Clients(profile=name, allow_http=allow_http),
+            Clients.hasty(profile=name, allow_http=allow_http),
             sts,
             sts._replace(url=profile.iam_endpoint_url),
             provider,

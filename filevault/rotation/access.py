@@ -9,6 +9,7 @@ from filevault.aws.sts import get_caller_identity
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.printable import printable
+from filevault.rotation.signals import must_hurry
 
 if TYPE_CHECKING:
     from filevault.aws.client import Clients
@@ -23,6 +24,7 @@ class Access:
 
     Args:
         clients: makes clients.
+        hasty: makes clients for calls that signals must wait for.
         sts: the endpoint that tells identities.
         iam: the endpoint of IAM.
         provider: obtains the session that the plan of the profile ends in; asked once, so that a
@@ -35,6 +37,7 @@ class Access:
     def __init__(
         self,
         clients: Clients,
+        hasty: Clients,
         sts: Endpoint,
         iam: Endpoint,
         provider: CredentialProvider | None,
@@ -44,6 +47,7 @@ class Access:
         direct: str,
     ) -> None:
         self._clients = clients
+        self._hasty = hasty
         self._sts = sts
         self._iam = iam
         self._provider = provider
@@ -86,10 +90,11 @@ class Access:
         """Return the user's keys, as the profile's session sees them or, without one, `key`.
 
         A session outlives the key that it was made from; only without one do the last calls
-        need the new key.
+        need the new key. Where signals wait, what it returns makes haste.
         """
         identity = self.connect(key)
         credentials = self._session or Credentials(key.access_key_id, key.secret_access_key)
         # A role's session is no user, so the user is named to IAM.
         user = identity.user_name if self._role is not None else None
-        return AccessKeys(self._clients, self._iam, credentials, user, self._subject)
+        clients = self._hasty if must_hurry() else self._clients
+        return AccessKeys(clients, self._iam, credentials, user, self._subject)
