@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -468,6 +470,48 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late")
+    assert len(slots(one.vault)) == 1
+    # The other machine does not know yet that its key was not kept, and goes on with it.
+    two.add("later", "AKIALATERLATERLATERL", SECRET, "--no-config")
+    merged = clones.sync(two, one)
+    assert merged.returncode == 0, merged
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    readable(one, "work", "team/prod:eu", "late", "later")
+
+
+KILLED_AFTER_THE_SWITCH = """
+import os, runpy, signal, sys
+from filevault.backends import rekey
+switch = rekey.switch
+def killed(*given):
+    switch(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+rekey.switch = killed
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clones) -> None:
+    """Its keyslots arrive while a rekey here waits to be finished."""
+    one, two = clones.one, clones.two
+    before = marker(one.vault)
+    plain = one.launcher
+    one.launcher = (sys.executable, "-c", KILLED_AFTER_THE_SWITCH, plain[1])
+    assert one.run("rekey").status == -signal.SIGKILL
+    one.launcher = plain
+    assert marker(one.vault) != before
+    two.ok("rekey")
+    two.add("theirs", "AKIALATELATELATELATE", SECRET, "--no-config")
+    shutil.copy(two.vault / "theirs.fv", one.vault / "theirs.fv")
+    for slot in (two.vault / ".filevault/slots").iterdir():
+        shutil.copy(slot, one.vault / ".filevault/slots")
+    resumed = one.run("rekey")
+    assert resumed.status == 12, resumed
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    readable(one, "work", "team/prod:eu", "theirs")
     assert len(slots(one.vault)) == 1
 
 
