@@ -343,6 +343,41 @@ def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones)
         assert len(slots(machine.vault)) == 4
 
 
+def each_removes_the_keyslot_of_the_other(clones: Clones) -> None:
+    clones.one.ok("slot", "add", "--label", "two", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    assert clones.sync(clones.one, clones.two).returncode == 0
+    clones.two.env["FILEVAULT_PASSPHRASE"] = NEW
+    for machine, mine in ((clones.one, ""), (clones.two, "two")):
+        folder = machine.vault / ".filevault/slots"
+        other = next(
+            file.stem
+            for file in folder.iterdir()
+            if json.loads(file.read_bytes().partition(b"\n")[0])["label"] != mine
+        )
+        machine.ok("slot", "remove", other)
+        assert len(slots(machine.vault)) == 1
+
+
+def test_two_that_remove_each_others_keyslot_do_not_lock_each_other_out(clones: Clones) -> None:
+    each_removes_the_keyslot_of_the_other(clones)
+    clones.two.ok("git", "pull", "-q", "--no-rebase", "--no-edit", str(clones.one.vault), "main")
+    assert len(slots(clones.two.vault)) == 2
+    for passphrase in (PASSPHRASE, NEW):
+        readable(clones.two, "work", FILEVAULT_PASSPHRASE=passphrase)
+
+
+def test_nor_does_plain_git_leave_them_without_a_keyslot(clones: Clones) -> None:
+    """It may take what was written anew for a rename, and ask; every file is there to be kept."""
+    each_removes_the_keyslot_of_the_other(clones)
+    merged = clones.sync(clones.one, clones.two)
+    if merged.returncode:
+        assert "CONFLICT (rename/" in merged.stdout
+        clones.two.ok("git", "add", "-A")
+        clones.two.ok("git", "commit", "-q", "--no-edit")
+    for passphrase in (PASSPHRASE, NEW):
+        readable(clones.two, "work", FILEVAULT_PASSPHRASE=passphrase)
+
+
 def both_change_the_same_passphrase(clones: Clones) -> None:
     """At the same second, with a long label: the two new keyslots look much alike."""
     for machine in (clones.one, clones.two):
