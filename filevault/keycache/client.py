@@ -49,13 +49,13 @@ class AgentClient:
                     return Held(answer.key, answer.mark, answer.deadline)
         return None
 
-    def status(self, state_id: str, kind: str) -> int | None:
-        """Return the deadline of what the first agent that has it holds."""
+    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
+        """Return mark and deadline of what the first agent that has it holds."""
         for path in self._sockets():
             with contextlib.suppress(FilevaultError):
                 answer = _ask(path, Request("status", state_id, kind))
                 if answer.ok:
-                    return answer.deadline
+                    return answer.mark, answer.deadline
         return None
 
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:  # noqa: ARG002
