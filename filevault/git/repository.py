@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from filevault.git.program import Git
 
+# Two keyslots that took the place of one are two; git would see one that was renamed twice, and
+# stop a merge. `ort`, its strategy since 2.34, hears of it from 2.50 on; there both are the same.
+_NO_RENAMES = ("-c", "merge.renames=false", "-c", "pull.twohead=recursive")
+
 
 class Repository:
     """A repository of the store's own, at its top or below."""
@@ -132,7 +136,8 @@ class Repository:
             hooks = self._own_hooks()
         except NotCommittedError:
             hooks = ()  # git cannot read its configuration, and is about to say so itself
-        return self._git.attach(self.path, [*self._pinned(), *hooks, *arguments])
+        renames = _NO_RENAMES if self._git.suffix == ".fv" else ()
+        return self._git.attach(self.path, [*self._pinned(), *renames, *hooks, *arguments])
 
     def _pinned(self) -> tuple[str, ...]:
         return (f"--git-dir={self._folder}", f"--work-tree={self.path}")

@@ -211,6 +211,8 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
         return
     shown = printable(choice.root)
     if lost(choice, state_home):
+        if choice.backend == "file" and os.path.exists(f"{choice.root}/{marker_name('file')}"):
+            return  # another process has made it since we looked
         raise PinError(
             f"the vault at {shown!r} has lost its marker {marker_name(choice.backend)}",
             hint="restore it from a copy or from the repository's history; for a new vault, move "

@@ -118,9 +118,13 @@ def test_every_file_in_force_must_be_signed(scene: Scene) -> None:
     scene.write_ids("bob")
     sign(scene, "alice")
     scene.write_ids("jbob", folder="team")
-    assert refusal(scene, scene.keys["alice"]) == (
-        "'team/.gpg-id' is not signed: there is no team/.gpg-id.sig"
-    )
+    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=scene.keys["alice"])
+    backend.encrypt(HEADER, TEXT)  # what is governed by the signed file
+    with pytest.raises(BackendError, match="is not signed: there is no team/.gpg-id.sig"):
+        backend.encrypt(HEADER._replace(name="team/x"), TEXT)
+    (place, names, unresolved) = [tuple(file._asdict().values()) for file in backend.governing()][1]
+    assert (place, names) == ("team/.gpg-id", unresolved)
+    assert names[0].startswith("unusable, sha256:")
 
 
 @pytest.mark.parametrize("value", [" ", "alice@example.com", "0123456789ABCDEF", "A" * 39])

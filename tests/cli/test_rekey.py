@@ -341,6 +341,42 @@ def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones)
         assert len(slots(machine.vault)) == 4
 
 
+def both_change_the_same_passphrase(clones: Clones) -> None:
+    """At the same second, with a long label: the two new keyslots look much alike."""
+    for machine in (clones.one, clones.two):
+        machine.freeze(2_000_000_000)
+    clones.one.ok("slot", "add", "--label", "x" * 150, env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    assert clones.sync(clones.one, clones.two).returncode == 0
+    for number, machine in enumerate((clones.one, clones.two)):
+        new = {"FILEVAULT_NEW_PASSPHRASE": f"the passphrase of machine {number}"}
+        machine.ok("passphrase", env=WITH_NEW | new)
+
+
+def all_three_open(clones: Clones) -> None:
+    for passphrase in (PASSPHRASE, *(f"the passphrase of machine {number}" for number in (0, 1))):
+        readable(clones.two, "work", FILEVAULT_PASSPHRASE=passphrase)
+    assert clones.two.ok("git", "status", "--porcelain").out == ""
+
+
+def test_keyslots_that_look_alike_merge(clones: Clones) -> None:
+    both_change_the_same_passphrase(clones)
+    pull = ("pull", "-q", "--no-rebase", "--no-edit", str(clones.one.vault), "main")
+    clones.two.ok("git", *pull)
+    all_three_open(clones)
+
+
+def test_what_plain_git_takes_for_a_rename_is_settled_as_told(clones: Clones) -> None:
+    both_change_the_same_passphrase(clones)
+    merged = clones.sync(clones.one, clones.two)
+    assert "CONFLICT (rename/rename)" in merged.stdout
+    page = (Path(__file__).parents[2] / "docs/how-to/dotfiles.md").read_text()
+    told = re.search(r"`git (add [^`]*)` and `git (commit [^`]*)` settle it", page)
+    assert told is not None
+    for command in told.groups():
+        clones.two.ok("git", *command.split())
+    all_three_open(clones)
+
+
 def test_the_same_item_changed_twice_is_a_conflict_that_two_commands_settle(
     clones: Clones,
 ) -> None:

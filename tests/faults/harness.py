@@ -304,7 +304,7 @@ class _Interposer:
         if not fault.lasting:
             return None
         if fault.mode == "EROFS":
-            return None if name in ("close", "flock") else "before"
+            return None if name in ("aws", "close", "flock") else "before"
         return "before" if name in _NEED_SPACE else None
 
     def _strike(self) -> None:

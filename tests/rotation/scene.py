@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from filevault.backends import Secret, open_backend
+from filevault.backends import FileBackend, Secret, open_backend
 from filevault.cli.context import Runtime
 from filevault.files import Folder
 from filevault.vault.items import LongTermItem, Rotation, parse, read_rotation
@@ -111,14 +112,18 @@ class Scene:
 
         return format_time(self.aws.clock())
 
+    @functools.cached_property
+    def _backend(self) -> FileBackend:
+        """The vault's backend, opened once: each one keeps a descriptor."""
+        root = Folder.open(str(self.machine.vault))
+        backend = open_backend("file", root, _Known(), CHEAP)
+        backend.unlock()
+        return backend
+
     def text(self, name: str) -> bytes:
         """Decrypt an item."""
-        with Folder.open(str(self.machine.vault)) as root:
-            backend = open_backend("file", root, _Known(), CHEAP)
-            backend.unlock()
-            return backend.decrypt(
-                "credentials", name, (self.machine.vault / f"{name}.fv").read_bytes()
-            )
+        data = (self.machine.vault / f"{name}.fv").read_bytes()
+        return self._backend.decrypt("credentials", name, data)
 
     def item(self, name: str) -> LongTermItem:
         """Read an item."""
