@@ -36,7 +36,7 @@ def test_a_job_looks_nowhere_but_at_its_own_agent() -> None:
     variables = {JOB: "/tmp/job", "XDG_RUNTIME_DIR": "/run/mine"}
     assert folders(variables.get) == ["/tmp/job"]
     assert agent_of_job({JOB: "relative"}.get) is None
-    assert agent_of_job({}.get) is None
+    assert agent_of_job(lambda _name: None) is None
 
 
 def test_a_job_puts_nothing_into_the_kernels_keyring() -> None:
