@@ -49,9 +49,10 @@ class Held(Value):
 
 
 class Status(Value):
-    """One key that is held: its kind, where, and for how many seconds more."""
+    """One key that is held: its kind, what it belongs to, where, and for how many seconds more."""
 
     kind: str
+    mark: str
     place: str
     seconds: float
 
@@ -96,6 +97,15 @@ class KeyCache:
                 return place.name
         return None
 
+    def move(self, state_id: str, kind: str, mark: str, new: str) -> None:
+        """Let a key that is held for a mark belong to another one, until the same time."""
+        for place in self._places:
+            held = place.get(state_id, kind)
+            if held is not None and held.mark == mark:
+                left = int(self._left(held.deadline))
+                if left > 0:
+                    place.put(state_id, kind, held._replace(mark=new), left)
+
     def lock(self, state_id: str | None = None) -> int:
         """Forget the keys of a vault, or all; return how many there were.
 
@@ -123,9 +133,9 @@ class KeyCache:
         found = []
         for kind in KINDS:
             for place in self._places:
-                deadline = place.status(state_id, kind)
-                if deadline is not None and self._left(deadline) > 0:
-                    found.append(Status(kind, place.name, self._left(deadline)))
+                status = place.status(state_id, kind)
+                if status is not None and self._left(status[1]) > 0:
+                    found.append(Status(kind, status[0], place.name, self._left(status[1])))
         return found
 
     def _left(self, deadline: int) -> float:
@@ -186,6 +196,10 @@ class VaultKeys:
         self._opened = (mark, key)
         if not self._fresh and self._asked():
             self._cache.put(self._state_id, SESSION, key, mark, self._seconds())
+
+    def resealed(self, mark: str, new: str) -> None:
+        """Go on holding the session key whose file has become another one."""
+        self._cache.move(self._state_id, SESSION, mark, new)
 
     def vault_key(self, mark: str) -> bytes | None:
         """Return what opens the vault itself, if it is held."""

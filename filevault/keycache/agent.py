@@ -90,7 +90,7 @@ class Keys:
         if found is None:
             return Answer(ok=False)
         if request.op == "status":
-            return Answer(ok=True, deadline=found.deadline)
+            return Answer(ok=True, mark=found.mark, deadline=found.deadline)
         return Answer(ok=True, key=bytes(found.key), mark=found.mark, deadline=found.deadline)
 
     def _put(self, name: tuple[str, str], request: Request) -> bool:
