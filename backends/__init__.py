@@ -252,6 +252,7 @@ def open_gpg(
     terminal: bool,
     trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
+    asked: Callable[[], None],
 ) -> RecipientsBackend:
     """Open the backend of a `pass` store; see `filevault.backends.gpg.GpgBackend.open`."""
     from filevault.backends.gpg import GpgBackend
@@ -265,6 +266,7 @@ def open_gpg(
         terminal=terminal,
         trusted=trusted,
         warn=warn,
+        asked=asked,
     )
 
 

@@ -40,6 +40,7 @@ class GpgBackend:
     """A `pass` store, or a folder of one. Nothing is read or run before it is needed."""
 
     __slots__ = (
+        "_asked",
         "_folders_of",
         "_gpg",
         "_keyring",
@@ -64,6 +65,7 @@ class GpgBackend:
         passphrase: SecretSource | None,
         trusted: Callable[[], Sequence[str]],
         warn: Callable[[str], None],
+        asked: Callable[[], None],
     ) -> None:
         self._store = store
         self._prefix = prefix
@@ -72,6 +74,7 @@ class GpgBackend:
         self._passphrase = passphrase
         self._trusted = trusted
         self._warn = warn
+        self._asked = asked
         self._secret: Secret | None = None
         self._keyring = Keyring(gpg)
         self._recipients: GpgRecipients | None = None
@@ -88,6 +91,7 @@ class GpgBackend:
         terminal: bool,
         trusted: Callable[[], Sequence[str]] = tuple,
         warn: Callable[[str], None] = lambda _text: None,
+        asked: Callable[[], None] = lambda: None,
         timeout: float = 60,
     ) -> GpgBackend:
         """Open a store, whether it has a `.gpg-id` or not.
@@ -101,11 +105,12 @@ class GpgBackend:
             terminal: whether there is one on which the agent may ask.
             trusted: returns those recipients of the root that are pinned.
             warn: told where `pass` would read a recipients file otherwise.
+            asked: told when gpg-agent asks a person.
             timeout: seconds that gpg may take, people included.
         """
         ask = terminal and passphrase is None
         gpg = Gpg(environment, terminal=terminal, ask=ask, timeout=timeout)
-        return cls(store, prefix, gpg, folders_of, passphrase, trusted, warn)
+        return cls(store, prefix, gpg, folders_of, passphrase, trusted, warn, asked)
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
         """Return None: an encrypted item says nothing of itself."""
@@ -246,6 +251,8 @@ class GpgBackend:
         What gpg-agent holds already is used first: a passphrase is no proof of who asks.
         """
         reply = attempt(self._secret.value if self._secret else None)
+        if reply.count("PINENTRY_LAUNCHED"):
+            self._asked()
         if self._passphrase is None:
             return reply
         while gpgstatus.wants_passphrase(reply) or gpgstatus.rejects_passphrase(reply):

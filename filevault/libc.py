@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from mmap import mmap
 
 _ARGUMENTS = 7
 
@@ -54,7 +55,8 @@ def function(name: str) -> Callable[..., int]:
     return call
 
 
-def writable(buffer: bytearray) -> object:
-    """Return a buffer in the form in which a function can be given its address."""
-    array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": len(buffer)})
-    return array.from_buffer(buffer)
+def writable(buffer: bytearray | mmap, offset: int = 0) -> object:
+    """Return a buffer, from an offset on, in the form in which a function gets its address."""
+    size = len(buffer) - offset
+    array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size})
+    return array.from_buffer(buffer, offset)

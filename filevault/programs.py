@@ -230,11 +230,17 @@ def attach(
 
 
 def start(
-    argv: Sequence[str], environment: Mapping[str, str], *, origin: str, timeout: float
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    origin: str,
+    timeout: float,
+    leaves: bool = False,
 ) -> None:
     """Start a program that goes on when we have ended; return when it closes its stdout.
 
-    It has no terminal, no descriptor of ours and `/` as its folder. Arguments as in `run`.
+    It has no terminal, no descriptor of ours and `/` as its folder. Arguments as in `run`;
+    `leaves` says that what goes on is no child of ours, and the one that was ends.
 
     Raises:
         ProgramError: if it is missing, cannot be started, ends at once or is not ready in time.
@@ -258,7 +264,8 @@ def start(
         )
     except OSError as error:
         raise _cannot_start(error, origin) from error
-    _started.append(process)
+    if not leaves:
+        _started.append(process)
     if process.stdout is None or process.stderr is None:  # for the type checker
         raise ProgramError(f"{origin} cannot be started")
     deadline = time.monotonic() + timeout
@@ -277,6 +284,8 @@ def start(
             complaint = process.stderr.read(_CHUNK).decode("utf-8", "replace").strip()
             reason = f": {printable(complaint.splitlines()[0], 300)}" if complaint else ""
             raise ProgramError(f"{origin} ended at once{reason}")
+    if leaves:
+        process.wait(max(1.0, deadline - time.monotonic()))
 
 
 _started: list[Popen[bytes]] = []

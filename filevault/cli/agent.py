@@ -39,7 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--parent",
         type=int,
         metavar="PID",
-        help="with --foreground: end when this process, which started it, ends",
+        help="with --foreground: the agent of a job, which goes on in the background and ends when "
+        "this process, which started it, ends",
     )
     parser.usage = "filevault agent [OPTIONS] [-- CMD [ARGS...]]"
 
@@ -80,7 +81,12 @@ def start(context: Context) -> None:
     one in its place would outlive the job.
     """
     _refuse_in_job(context)
-    _start(context, context.settings.program_environment(), ())
+    programs.start(
+        _argv(context),
+        context.settings.program_environment(),
+        origin="the agent",
+        timeout=_START,
+    )
 
 
 def _refuse_in_job(context: Context) -> None:
@@ -92,17 +98,12 @@ def _refuse_in_job(context: Context) -> None:
         )
 
 
-def _start(context: Context, environment: dict[str, str], options: Sequence[str]) -> None:
-    programs.start(
-        [*context.runtime.program, "agent", "--foreground", *options],
-        environment,
-        origin="the agent",
-        timeout=_START,
-    )
+def _argv(context: Context) -> list[str]:
+    return [*context.runtime.program, "agent", "--foreground"]
 
 
 def _for_command(command: Sequence[str], context: Context) -> int:
-    """Let the command take our place, with an agent of its own as our child."""
+    """Let the command take our place, with an agent of its own that ends with it."""
     import shutil
     import tempfile
 
@@ -116,7 +117,13 @@ def _for_command(command: Sequence[str], context: Context) -> int:
         raise storage_error(error, "create a folder in", temporary) from error
     place = {JOB: folder}
     try:
-        _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
+        programs.start(
+            [*_argv(context), "--parent", str(os.getpid())],
+            {**settings.program_environment(), **place},
+            origin="the agent",
+            timeout=_START,
+            leaves=True,
+        )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -131,15 +138,21 @@ def _temporary(folder: str | None) -> str:
 
 def _serve(context: Context, parent: int | None) -> int:
     from filevault.keycache.agent import run as serve
+    from filevault.keycache.job import enter
 
     if parent is None:
         _refuse_in_job(context)
+    else:
+        job = agent_of_job(context.settings.get)
+        if job is None:
+            raise UsageError(f"--parent is for the agent of a job, whose folder {JOB} names")
+        enter(parent, job)
     agent = _listen(context)
 
     def ready() -> None:
         print("The agent is running.", flush=True)
 
-    serve(agent, ready, parent=parent)
+    serve(agent, ready)
     return 0
 
 

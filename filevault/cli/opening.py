@@ -45,6 +45,7 @@ def open_chosen(
         place = (lambda: choice.root, ("passphrase",), "gpg key of yours")
         unlocker = Unlocker(settings, prompter, *place)
         named = unlocker.named()
+        questions: list[None] = []
         backend = open_gpg(
             store,
             choice.prefix,
@@ -54,9 +55,9 @@ def open_chosen(
             terminal=context.prompter.present,
             trusted=lambda: context.pinned(trust),
             warn=context.warn,
+            asked=lambda: questions.append(None),
         )
-        # gpg-agent asks by itself, and does not say whether it did.
-        return backend, lambda: context.prompter.present and not named
+        return backend, lambda: bool(questions)
     identities = Identities(
         settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES)
     )

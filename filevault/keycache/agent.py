@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 from filevault.errors import DamagedError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
+from filevault.keycache.job import LOCK
+from filevault.keycache.keys import Keys
 from filevault.keycache.protocol import (
     LINE,
-    Answer,
-    Request,
     answer_line,
     is_private,
     open_folder,
@@ -34,16 +34,14 @@ from filevault.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_LOCK = "agent.lock"
+
 _LIMIT = 2.0  # seconds for one request
 _CONNECTIONS = 200
-_KEYS = 64
+_AT_ONCE = 32  # connections that are taken before signals and deadlines get their turn
 _LONGEST = 107  # bytes of a socket's path (unix(7): 108 with the NUL)
 _QUEUE = 1024
 _LOOK = 10.0  # seconds between two looks whether the socket is still ours
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_MCL_CURRENT_AND_FUTURE = 3  # sys/mman.h
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class _Connection:
@@ -53,72 +51,6 @@ class _Connection:
         self.socket = connection
         self.since = since
         self.line = bytearray()
-
-
-class _Key:
-    __slots__ = ("deadline", "key", "mark")
-
-    def __init__(self, request: Request) -> None:
-        self.key = bytearray(request.key)
-        self.mark = request.mark
-        self.deadline = request.deadline
-
-    def wipe(self) -> None:
-        self.key[:] = bytes(len(self.key))
-
-
-class Keys:
-    """What is held.
-
-    Args:
-        boottime: as `filevault.times.boottime`.
-    """
-
-    def __init__(self, boottime: Callable[[], float]) -> None:
-        self._boottime = boottime
-        self._keys: dict[tuple[str, str], _Key] = {}
-
-    def answer(self, request: Request) -> Answer:
-        """Do what a request asks for."""
-        self.expire()
-        if request.op == "lock":
-            return Answer(ok=True, count=self.lock(request.state, request.kind))
-        name = (request.state, request.kind)
-        if request.op == "put":
-            return Answer(ok=self._put(name, request))
-        found = self._keys.get(name)
-        if found is None:
-            return Answer(ok=False)
-        if request.op == "status":
-            return Answer(ok=True, mark=found.mark, deadline=found.deadline)
-        return Answer(ok=True, key=bytes(found.key), mark=found.mark, deadline=found.deadline)
-
-    def _put(self, name: tuple[str, str], request: Request) -> bool:
-        if name not in self._keys and len(self._keys) >= _KEYS:
-            return False
-        self._forget(name)
-        self._keys[name] = _Key(request)
-        return True
-
-    def lock(self, state: str = "", kind: str = "") -> int:
-        """Forget the keys of a vault, or one kind of them, or all; return how many there were."""
-        names = [name for name in self._keys if state in ("", name[0]) and kind in ("", name[1])]
-        for name in names:
-            self._forget(name)
-        return len(names)
-
-    def expire(self) -> float | None:
-        """Forget what is over; return the seconds until the next key is, None without any."""
-        now = self._boottime() * 1000
-        for name in [name for name, key in self._keys.items() if key.deadline <= now]:
-            self._forget(name)
-        deadlines = [key.deadline for key in self._keys.values()]
-        return (min(deadlines) - now) / 1000 if deadlines else None
-
-    def _forget(self, name: tuple[str, str]) -> None:
-        key = self._keys.pop(name, None)
-        if key is not None:
-            key.wipe()
 
 
 class Agent:
@@ -183,12 +115,6 @@ class Agent:
             with contextlib.suppress(OSError):
                 os.unlink(SOCKET, dir_fd=self._folder.fd)
 
-    def remove_folder(self) -> None:
-        """Delete the folder, which was made for this agent alone."""
-        with contextlib.suppress(OSError):
-            os.unlink(_LOCK, dir_fd=self._folder.fd)
-            os.rmdir(self._folder.path)
-
     def _pause(self) -> float:
         until = [_LOOK]
         expiry = self._keys.expire()
@@ -200,7 +126,7 @@ class Agent:
         return max(0.0, min(until)) + 0.001
 
     def _accept(self) -> None:
-        while True:
+        for _ in range(_AT_ONCE):
             try:
                 connection, _address = self._listener.accept()
             except BlockingIOError:
@@ -286,47 +212,23 @@ def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
     return Agent(folder, listener, Keys(boottime))
 
 
-def run(agent: Agent, ready: Callable[[], None], *, parent: int | None = None) -> None:
+def run(agent: Agent, ready: Callable[[], None]) -> None:
     """Serve until the end: this process is an agent now, and nothing else.
 
     Args:
         agent: a listening one.
         ready: called when it answers, before standard input, output and error are let go.
-        parent: end when this process ends, which must be the parent, and take the folder along.
     """
     import gc
 
     gc.enable()
     try:
         agent.take_signals()
-        if parent is not None and not _end_with(parent):
-            return
-        _stay_in_memory()
         ready()
         _detach()
         agent.serve()
     finally:
         agent.close()
-        if parent is not None:
-            agent.remove_folder()
-
-
-def _end_with(parent: int) -> bool:
-    """Have the kernel end this process when its parent ends; tell whether that is still there."""
-    with contextlib.suppress(ImportError, OSError):
-        from filevault.libc import function
-
-        function("prctl")(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        return os.getppid() == parent
-    return False
-
-
-def _stay_in_memory() -> None:
-    """Keep this process out of the swap, where it may: the limit for locked memory is often low."""
-    with contextlib.suppress(ImportError, OSError):
-        from filevault.libc import function
-
-        function("mlockall")(_MCL_CURRENT_AND_FUTURE)
 
 
 def _detach() -> None:
@@ -347,7 +249,7 @@ def _hold_lock(folder: Folder) -> bool:
     import fcntl
 
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(_LOCK, flags, 0o600, dir_fd=folder.fd)
+    fd = os.open(LOCK, flags, 0o600, dir_fd=folder.fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -22,7 +22,7 @@ from filevault.files import Folder
 from tests.conftest import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from filevault.backends import SecretSource
 
@@ -127,6 +127,7 @@ class Scene:
         terminal: bool = False,
         trusted: Sequence[str] = (),
         timeout: float = 60,
+        asked: Callable[[], None] = lambda: None,
         **variables: str,
     ) -> GpgBackend:
         folder = Folder.open(str(self.store))
@@ -141,6 +142,7 @@ class Scene:
             trusted=lambda: trusted,
             warn=self.notes.append,
             timeout=timeout,
+            asked=asked,
         )
 
     def run_pass(

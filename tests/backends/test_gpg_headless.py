@@ -164,7 +164,14 @@ def test_forbidden_loopback_is_explained(scene: Scene, locked: bytes) -> None:
 
 def test_pinentry_may_ask_on_a_terminal(scene: Scene, locked: bytes) -> None:
     log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
-    assert read(scene.backend(terminal=True, GPG_TTY="/dev/pts/77"), locked) == TEXT
+    questions: list[str] = []
+    backend = scene.backend(
+        terminal=True, asked=lambda: questions.append("asked"), GPG_TTY="/dev/pts/77"
+    )
+    assert read(backend, locked) == TEXT
+    assert questions == ["asked"]
+    assert read(backend, locked) == TEXT  # the agent remembers it
+    assert questions == ["asked"]
     assert "OPTION ttyname=/dev/pts/77" in log.read_text().splitlines()
 
 

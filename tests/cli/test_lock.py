@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,8 +15,11 @@ import pytest
 from filevault.keycache import SESSION, VAULT
 from tests.agents import short_folder
 from tests.cli.desk import Desk
+from tests.cli.scene import REGION
+from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import PASSPHRASE, Machine, Result
+from tests.stores import GpgHome
 
 
 @pytest.fixture
@@ -82,6 +88,51 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
     assert desk.prepare("unlock").err == ""
 
 
+# gpg asks by itself
+
+PINENTRY = """#!/bin/sh
+echo OK ready
+while read -r command rest; do
+    case $command in GETPIN) echo "D {passphrase}" ;; BYE) exit ;; esac
+    echo OK
+done
+"""
+
+
+@pytest.fixture
+def shared(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
+    """A pass vault whose gpg key has a passphrase, which a pinentry types by itself."""
+    tool("gpg")
+    gpg = GpgHome()
+    pinentry = Path(gpg.path) / "pinentry"
+    pinentry.write_text(PINENTRY.format(passphrase=PASSPHRASE))
+    pinentry.chmod(0o700)
+    (Path(gpg.path) / "gpg-agent.conf").write_text(
+        f"s2k-count 65536\npinentry-program {pinentry}\n"
+    )
+    user = aws.add_user("jon")
+    machine.write_config(f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n")
+    machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass", "GPG_TTY": "/dev/pts/77"}
+    with short_folder() as runtime:
+        desk = Desk(machine, aws, "agent", runtime)
+        machine.ok("init", "--recipient", gpg.make_key("Jon <jon@example.com>", PASSPHRASE))
+        key = f"{user.access_key_id}\n{user.secret_access_key}\n"
+        machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
+        machine.ok("agent")
+        gpg.forget_passphrases()
+        yield desk
+        desk.leave()
+    gpg.close()
+
+
+def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: Desk) -> None:
+    shared.typed("export", "jon")  # the pinentry asked
+    assert shared.held() == [SESSION]
+    assert "1 key forgotten" in shared.machine.ok("lock").out
+    shared.typed("export", "jon")  # nobody was asked, whether there is a terminal or not
+    assert shared.held() == []
+
+
 # The agent of a job
 
 
@@ -93,6 +144,7 @@ def in_job(desk: Desk, script: str, **env: str) -> Result:
     return machine.run("agent", "--", "sh", "-c", f'fv() {{ {words} "$@"; }}; {script}', env=env)
 
 
+SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 
@@ -122,3 +174,53 @@ def test_a_job_whose_agent_cannot_start_leaves_nothing(desk: Desk, tmp_path: Pat
     refused(said, 7, "too long for a socket")
     assert list(long.iterdir()) == []
     refused(in_job(desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
+
+
+def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: Desk) -> None:
+    """It may wait for all of them."""
+    script = "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')"
+    assert desk.machine.ok("agent", "--", sys.executable, "-c", script).out == "none\n"
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_jobs_agent_ends_with_the_job(desk: Desk, number: int, *, stopped: bool) -> None:
+    with desk.machine.popen(
+        "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
+    ) as job:
+        assert job.stdout is not None
+        folder = job.stdout.readline().decode().strip()
+        desk.sockets.append(folder)
+        (agent,) = desk.agents()
+        if stopped:
+            os.kill(agent, signal.SIGSTOP)
+        os.killpg(job.pid, number)
+    wait_until(lambda: not Path(f"/proc/{agent}").exists() and not Path(folder).exists())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_without_its_guard_a_jobs_agent_ends(desk: Desk, number: int) -> None:
+    with desk.machine.popen(
+        "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
+    ) as job:
+        assert job.stdout is not None
+        folder = job.stdout.readline().decode().strip()
+        desk.sockets.append(folder)
+        (agent,) = desk.agents()
+        guard = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
+        assert guard not in (1, job.pid)
+        os.kill(guard, number)
+        wait_until(lambda: not Path(f"/proc/{agent}").exists())
+        os.killpg(job.pid, signal.SIGKILL)
+
+
+def test_an_agent_that_hangs_is_named_with_what_ends_it(desk: Desk) -> None:
+    desk.prepare("unlock")
+    (agent,) = desk.agents()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        for argv in (("unlock",), ("lock",), ("agent",)):
+            said = desk.machine.run(*argv, env=PASS)
+            refused(said, 7, "does not answer", f"kill -9 {agent}")
+    finally:
+        os.kill(agent, signal.SIGCONT)

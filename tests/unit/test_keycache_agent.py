@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import stat
@@ -18,7 +19,8 @@ from filevault.errors import BackendError, StorageError
 from filevault.keycache import JOB, LIMIT, SESSION, VAULT, KeyCache, folders, open_cache
 from filevault.keycache.agent import listen
 from filevault.keycache.client import AgentClient
-from filevault.keycache.protocol import LINE
+from filevault.keycache.keys import Keys
+from filevault.keycache.protocol import LINE, Request
 from filevault.times import boottime
 from tests.agents import AgentProcess, short_folder
 from tests.others import NOBODY, as_user, become, fork, needs_root
@@ -424,6 +426,40 @@ def test_the_agent_ends_when_it_can_no_longer_be_asked(
         os.chown(folder, NOBODY, NOBODY)
     made.serve()
     made.close()
+
+
+def test_a_flood_of_connections_keeps_no_signal_waiting(folder: Path) -> None:
+    made = listen(str(folder), boottime)
+    assert made is not None
+    with contextlib.ExitStack() as opened:
+        for _ in range(100):
+            opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(folder / "agent.sock"))
+        made._accept()
+        assert 0 < len(made._connections) <= 32  # and then its turn is over
+    made.close()
+
+
+@needs_root
+@pytest.mark.parametrize("limit", [64 << 10, 0])
+def test_what_an_ordinary_user_holds_is_locked_in_memory_as_far_as_allowed(limit: int) -> None:
+    """Where nothing may be locked it is held all the same."""
+
+    def action() -> object:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+        keys = Keys(boottime)
+        key = b"v" * LIMIT
+        deadline = int(boottime() * 1000) + 60_000
+        for number in range(65):
+            request = Request("put", f"{number:032x}", VAULT, key, MARK, deadline)
+            assert keys.answer(request).ok == (number < 64)
+        found = [keys.answer(Request("get", f"{n:032x}", VAULT)).key == key for n in range(64)]
+        status = Path("/proc/self/status").read_text()
+        locked = int(status.partition("VmLck:")[2].split()[0])
+        assert keys.lock() == 64
+        assert keys.answer(Request("put", STATE, VAULT, key, MARK, deadline)).ok
+        return all(found), locked << 10
+
+    assert as_user(NOBODY, action) == str((True, limit))
 
 
 # Where agents are looked for

@@ -1,0 +1,93 @@
+"""The agent of one job: no child of the job's, and gone with it, whatever state it is in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from typing import TYPE_CHECKING
+
+from filevault.errors import BackendError
+from filevault.keycache import SOCKET
+
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LOCK = "agent.lock"
+
+
+def enter(job: int, folder: str) -> None:
+    """Return in a new process that ends with the job, and is nobody's child but its guard's.
+
+    This process ends: what the job's command is, it may wait for all of its children. The guard
+    holds no key. It kills the agent when the job has ended, even one that was stopped, and takes
+    the folder away; the kernel kills the agent if the guard is gone.
+
+    Args:
+        job: the process, which must be the parent of this one.
+        folder: where the agent will listen, which was made for it alone.
+
+    Raises BackendError where the kernel cannot tell when a process ends, or it has ended.
+    """
+    try:
+        watched = os.pidfd_open(job)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise BackendError(
+            f"the job cannot be watched: {reason}",
+            hint="an agent of a job needs Linux 5.3; filevault unlock works without one",
+        ) from error
+    if os.getppid() != job:
+        raise BackendError("the job has ended")
+    if os.fork():
+        os._exit(0)
+    guard = os.getpid()
+    agent = os.fork()
+    if agent:
+        _guard(watched, agent, folder)
+    os.close(watched)
+    if not _die_with(guard):
+        raise BackendError("the guard of the job's agent has ended")
+
+
+def _guard(job: int, agent: int, folder: str) -> NoReturn:
+    """Wait until the job or the agent ends, and clean up."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)  # the job waits until nobody has them any more
+    with contextlib.suppress(BaseException):
+        for number in _ENDING:
+            signal.signal(number, _stop)
+        select.select([job, os.pidfd_open(agent)], [], [])
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    os.kill(agent, signal.SIGKILL)  # our child: until it is waited for, nobody else has its id
+    os.waitpid(agent, 0)
+    remove_folder(folder)
+    os._exit(0)
+
+
+def _stop(_number: int, _frame: object) -> None:
+    raise InterruptedError
+
+
+def remove_folder(folder: str) -> None:
+    """Delete the folder of a job's agent that has ended, unless there is more in it."""
+    for name in (SOCKET, LOCK):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{folder}/{name}")
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
+def _die_with(parent: int) -> bool:
+    """Have the kernel kill this process when its parent ends; tell whether that is still there."""
+    with contextlib.suppress(ImportError, OSError):
+        from filevault.libc import function
+
+        function("prctl")(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        return os.getppid() == parent
+    return False
