@@ -23,7 +23,7 @@ from filevault.libc import function, writable
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.fakes import FakeAws
-from tests.kernelkeys import needs_kernel_keyring
+from tests.kernelkeys import needs_kernel_keyring, without_keyring
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.others import NOBODY, as_user, needs_root
 from tests.stores import KEY_ID, LINES, SECRET
@@ -359,3 +359,27 @@ def test_an_aborted_process_leaves_no_core_file(job: Desk, tmp_path: Path) -> No
     foreground = [*job.machine.launcher, "agent", "--foreground"]
     assert not dumps(foreground, job.machine.environment(), says(b"running"), cwd)
     assert list(cwd.iterdir()) == []
+
+
+# Where the kernel refuses
+
+
+def test_where_the_kernel_refuses_unlock_starts_an_agent(job: Desk) -> None:
+    """Both places may be used, and a filter refuses the kernel's, as container runtimes do."""
+    machine = job.machine
+    machine.places = "kernel agent"
+    machine.launcher = (*without_keyring(), *machine.launcher)
+    assert job.agents() == []
+    assert "(agent)" in job.prepare("unlock", "--vault-key").out
+    assert sorted(job.held()) == ["session", "vault"]
+    assert KEY_ID in job.quietly(*EXPORT).out
+    assert machine.ok("lock").out == "Locked; 2 keys forgotten.\n"
+    assert machine.ok("status").out.splitlines()[1:] == ["locked"]
+    assert job.quietly(*EXPORT).status == 5
+
+
+@needs_kernel_keyring
+def test_where_the_kernel_takes_keys_no_agent_is_started(job: Desk) -> None:
+    job.machine.places = "kernel agent"
+    assert "(kernel keyring)" in job.prepare("unlock").out
+    assert job.agents() == []
