@@ -10,7 +10,8 @@ from filevault import programs
 from filevault.cli.arguments import split_command
 from filevault.cli.exec import find_program, replace
 from filevault.errors import BackendError, StorageError, UsageError
-from filevault.keycache import JOB, folders, temporary_folder
+from filevault.files import storage_error
+from filevault.keycache import JOB, agent_of_job, folders
 from filevault.keycache.client import AgentClient
 from filevault.printable import printable
 
@@ -60,20 +61,35 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _serve(context, args.parent)
     if args.command:
         return _for_command(args.command, context)
-    if AgentClient(folders(context.settings.get)).running():
+    client = AgentClient(folders(context.settings.get))
+    if client.running():
         print("An agent is running already.")
-    else:
-        start(context)
-        print("The agent is running.")
+        return 0
+    trouble = client.trouble()
+    if trouble is not None:
+        raise trouble
+    start(context)
+    print("The agent is running.")
     return 0
 
 
 def start(context: Context) -> None:
     """Start an agent that outlives this process; returns when it answers.
 
-    Raises BackendError if none can be started.
+    Raises BackendError if none can be started, and in a job, whose agent never comes back: a new
+    one in its place would outlive the job.
     """
+    _refuse_in_job(context)
     _start(context, context.settings.program_environment(), ())
+
+
+def _refuse_in_job(context: Context) -> None:
+    job = agent_of_job(context.settings.get)
+    if job is not None:
+        raise BackendError(
+            f"the agent of this job has ended: {JOB} names {printable(job)!r}",
+            hint=f"start the job again with filevault agent -- CMD, or unset {JOB}",
+        )
 
 
 def _start(context: Context, environment: dict[str, str], options: Sequence[str]) -> None:
@@ -87,22 +103,37 @@ def _start(context: Context, environment: dict[str, str], options: Sequence[str]
 
 def _for_command(command: Sequence[str], context: Context) -> int:
     """Let the command take our place, with an agent of its own as our child."""
+    import shutil
     import tempfile
 
     settings = context.settings
     environment = settings.whole_environment()
     path = find_program(command[0], environment.get("PATH"))
-    folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary_folder(settings.get))
+    temporary = _temporary(settings.get("TMPDIR"))
+    try:
+        folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
+    except OSError as error:
+        raise storage_error(error, "create a folder in", temporary) from error
     place = {JOB: folder}
-    _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
+    try:
+        _start(context, {**settings.program_environment(), **place}, ("--parent", str(os.getpid())))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     sys.stdout.flush()
     sys.stderr.flush()
     return replace(path, command, {**environment, **place})
 
 
+def _temporary(folder: str | None) -> str:
+    return folder if folder and folder.startswith("/") else "/tmp"  # noqa: S108 - mkdtemp's own
+
+
 def _serve(context: Context, parent: int | None) -> int:
     from filevault.keycache.agent import run as serve
 
+    if parent is None:
+        _refuse_in_job(context)
     agent = _listen(context)
 
     def ready() -> None:

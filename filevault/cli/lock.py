@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.printable import printable
+from filevault.vault.choice import must_exist
+
 if TYPE_CHECKING:
     import argparse
 
@@ -21,8 +24,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
-    count = context.key_cache.lock(None if args.all else context.choice.state_id)
-    print(f"Locked; {count} key{'' if count == 1 else 's'} forgotten.")
+    if args.all:
+        count = context.key_cache.lock()
+        print(f"Locked; {_keys(count)} forgotten.")
+    else:
+        choice = context.choice
+        count = context.key_cache.lock(choice.state_id)
+        if not count:
+            # A key may be left of a vault that is gone; without one, the name may be mistyped.
+            must_exist(choice, context.settings.state_home)
+        print(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
     if args.all or context.choice.backend == "pass":
         context.say("gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them")
     return 0
+
+
+def _keys(count: int) -> str:
+    return f"{count} key{'' if count == 1 else 's'}"

@@ -54,6 +54,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     vault.unlock()
     vault.session_key()
     place = _hold(context, lambda: context.keys.hold_session_key(seconds))
+    if not args.vault_key and context.keys.forget_vault_key():
+        context.say("what opened the long-term keys was held, and is forgotten")
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > LIMIT:
@@ -75,6 +77,9 @@ def _hold(context: Context, put: Callable[[], str | None]) -> str:
     """Hold a key, starting an agent if there is no other place."""
     place = put()
     if place is None and "agent" in context.runtime.places:
+        trouble = context.key_cache.trouble()
+        if trouble is not None:
+            raise trouble  # another agent cannot take the place of one that hangs
         start(context)
         place = put()
     if place is None:

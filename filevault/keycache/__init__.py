@@ -15,6 +15,7 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from filevault.errors import FilevaultError
     from filevault.keycache.place import Place
 
 SESSION = "session"
@@ -62,11 +63,18 @@ class KeyCache:
     Args:
         places: where keys can be held; taken one by one, as far as they are needed.
         boottime: as `filevault.times.boottime`.
+        others: further places, where keys are only forgotten.
     """
 
-    def __init__(self, places: Iterable[Place], boottime: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        places: Iterable[Place],
+        boottime: Callable[[], float],
+        others: Iterable[Place] = (),
+    ) -> None:
         self._places = places
         self._boottime = boottime
+        self._others = others
 
     def get(self, state_id: str, kind: str, mark: str) -> bytes | None:
         """Return a vault's key of a kind if it is held for that mark and still valid."""
@@ -103,18 +111,22 @@ class KeyCache:
 
         Raises BackendError, after every place was asked, for one that may not have forgotten.
         """
-        from filevault.errors import BackendError
+        return _lock((*self._others, *self._places), state_id)
 
-        count = 0
-        failed: BackendError | None = None
+    def forget(self, state_id: str, kind: str) -> int:
+        """Forget one kind of key, where it would be found; return how many there were.
+
+        Raises BackendError as `lock`.
+        """
+        return _lock(self._places, state_id, kind)
+
+    def trouble(self) -> FilevaultError | None:
+        """Return why a place did not answer in this run, None if all did that are there."""
         for place in self._places:
-            try:
-                count += place.lock(state_id)
-            except BackendError as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
-        return count
+            trouble = place.trouble()
+            if trouble is not None:
+                return trouble
+        return None
 
     def status(self, state_id: str) -> list[Status]:
         """Return what is held for a vault."""
@@ -128,6 +140,22 @@ class KeyCache:
 
     def _left(self, deadline: int) -> float:
         return deadline / 1000 - self._boottime()
+
+
+def _lock(places: Iterable[Place], state_id: str | None, kind: str | None = None) -> int:
+    from filevault.errors import BackendError
+    from filevault.keycache.place import together
+
+    count = 0
+    failed = []
+    for place in places:
+        try:
+            count += place.lock(state_id, kind)
+        except BackendError as error:
+            failed.append(error)
+    if failed:
+        raise together(failed)
+    return count
 
 
 class VaultKeys:
@@ -184,44 +212,75 @@ class VaultKeys:
         mark, key = self._opened
         return self._cache.put(self._state_id, SESSION, key, mark, seconds)
 
+    def forget_vault_key(self) -> bool:
+        """Forget what opens the vault itself; tell whether it was held. Raises BackendError."""
+        return self._cache.forget(self._state_id, VAULT) > 0
+
     def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> str | None:
         """Hold what opens the vault itself; return where, None if nowhere."""
         return self._cache.put(self._state_id, VAULT, key, mark, seconds)
 
 
 class _Places:
-    """The kernel's keyring and the agents, each imported when its turn comes."""
+    """The kernel's keyring and the agents, each imported when its turn comes.
 
-    def __init__(self, names: Sequence[str], folders: Sequence[str]) -> None:
+    `also` are folders of agents where keys are only forgotten.
+    """
+
+    def __init__(
+        self, names: Sequence[str], folders: Sequence[str], also: Sequence[str] = ()
+    ) -> None:
         self._names = names
         self._folders = folders
+        self._also = also
+        self._kernel: Place | None = None
+        self._agents: Place | None = None
 
     def __iter__(self) -> Iterator[Place]:
         if "kernel" in self._names:
-            from filevault.keycache.kernel import KernelKeyring
+            if self._kernel is None:
+                from filevault.keycache.kernel import KernelKeyring
 
-            yield KernelKeyring()
-        if "agent" in self._names and any(
-            os.path.lexists(f"{folder}/{SOCKET}") for folder in self._folders
-        ):
-            from filevault.keycache.client import AgentClient
+                self._kernel = KernelKeyring()
+            yield self._kernel
+        if "agent" in self._names:
+            # None may be there now, and one be started later.
+            if self._agents is None and any(map(_may_hold, (*self._folders, *self._also))):
+                from filevault.keycache.client import AgentClient
 
-            yield AgentClient(self._folders)
+                self._agents = AgentClient(self._folders, self._also)
+            if self._agents is not None:
+                yield self._agents
+
+
+def _may_hold(folder: str) -> bool:
+    """Tell whether a folder has an agent's socket, or cannot be looked into."""
+    try:
+        os.lstat(f"{folder}/{SOCKET}")
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def open_cache(
     names: Sequence[str], get: Callable[[str], str | None], clock: Callable[[], float]
 ) -> KeyCache:
-    """Return the cache of this user; that of a job with an agent of its own is this one alone.
+    """Return the cache of this user; a job's keys are held by the agent of its own alone.
+
+    What is to be forgotten is forgotten everywhere, in a job as well.
 
     Args:
         names: the places, `kernel` and `agent`.
         get: gives a variable of the environment, or None.
         clock: as `filevault.times.boottime`.
     """
-    return KeyCache(
-        _Places(names if agent_of_job(get) is None else ("agent",), folders(get)), clock
-    )
+    job, usual = agent_of_job(get), folders_of_user(get)
+    if job is None:
+        return KeyCache(_Places(names, usual), clock)
+    kernel = _Places([name for name in names if name == "kernel"], ())
+    return KeyCache(_Places(("agent",), [job], usual), clock, kernel)
 
 
 def agent_of_job(get: Callable[[str], str | None]) -> str | None:
@@ -231,20 +290,18 @@ def agent_of_job(get: Callable[[str], str | None]) -> str | None:
 
 
 def folders(get: Callable[[str], str | None]) -> list[str]:
+    """Return the folders in which an agent may listen that holds our keys, likeliest first."""
+    job = agent_of_job(get)
+    return folders_of_user(get) if job is None else [job]
+
+
+def folders_of_user(get: Callable[[str], str | None]) -> list[str]:
     """Return the folders in which an agent of this user may listen, likeliest first.
 
-    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both.
+    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. The last
+    is the same whatever `TMPDIR` says, or `lock` would not find what another shell has unlocked.
     """
-    job = agent_of_job(get)
-    if job is not None:
-        return [job]
     uid = os.geteuid()
     runtime = [get("XDG_RUNTIME_DIR") or "", f"/run/user/{uid}"]
     found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
-    return [*dict.fromkeys(found), f"{temporary_folder(get)}/filevault-{uid}"]
-
-
-def temporary_folder(get: Callable[[str], str | None]) -> str:
-    """Return `$TMPDIR`, else `/tmp`."""
-    value = get("TMPDIR")
-    return value.rstrip("/") if value and value.startswith("/") else "/tmp"  # noqa: S108
+    return [*dict.fromkeys(found), f"/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it

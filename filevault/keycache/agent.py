@@ -16,7 +16,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from filevault.errors import DamagedError
+from filevault.errors import DamagedError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
 from filevault.keycache.protocol import (
@@ -24,10 +24,12 @@ from filevault.keycache.protocol import (
     Answer,
     Request,
     answer_line,
+    is_private,
     open_folder,
     parse_request,
     peer,
 )
+from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +38,7 @@ _LOCK = "agent.lock"
 _LIMIT = 2.0  # seconds for one request
 _CONNECTIONS = 200
 _KEYS = 64
+_LONGEST = 107  # bytes of a socket's path (unix(7): 108 with the NUL)
 _QUEUE = 1024
 _LOOK = 10.0  # seconds between two looks whether the socket is still ours
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -79,7 +82,7 @@ class Keys:
         """Do what a request asks for."""
         self.expire()
         if request.op == "lock":
-            return Answer(ok=True, count=self.lock(request.state or None))
+            return Answer(ok=True, count=self.lock(request.state, request.kind))
         name = (request.state, request.kind)
         if request.op == "put":
             return Answer(ok=self._put(name, request))
@@ -97,9 +100,9 @@ class Keys:
         self._keys[name] = _Key(request)
         return True
 
-    def lock(self, state: str | None = None) -> int:
-        """Forget the keys of a vault, or all; return how many there were."""
-        names = [name for name in self._keys if state in (None, name[0])]
+    def lock(self, state: str = "", kind: str = "") -> int:
+        """Forget the keys of a vault, or one kind of them, or all; return how many there were."""
+        names = [name for name in self._keys if state in ("", name[0]) and kind in ("", name[1])]
         for name in names:
             self._forget(name)
         return len(names)
@@ -145,7 +148,10 @@ class Agent:
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Answer until a signal says end, or the socket is no longer there to be asked at."""
+        """Answer until a signal says end, or the socket is no longer there to be asked at.
+
+        That is so, too, where the client would not ask: in a folder that others can open.
+        """
         looked = time.monotonic()
         while True:
             for fd, _event in self._poll.poll(self._pause() * 1000):
@@ -164,7 +170,7 @@ class Agent:
                     self._drop(connection)
             if now - looked > _LOOK:
                 looked = now
-                if _identity(self._folder) != self._identity:
+                if not is_private(self._folder) or _identity(self._folder) != self._identity:
                     return
 
     def close(self) -> None:
@@ -257,6 +263,12 @@ def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
 
     Raises StorageError where the folder, or what lies in it, is not fit.
     """
+    socket_path = f"{path}/{SOCKET}"
+    if len(os.fsencode(socket_path)) > _LONGEST:
+        raise StorageError(
+            f"the path {printable(socket_path)!r} is too long for a socket",
+            hint="set XDG_RUNTIME_DIR, or for a job TMPDIR, to a folder with a shorter path",
+        )
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

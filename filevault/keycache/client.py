@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, FilevaultError
-from filevault.keycache import SOCKET, Held
+from filevault.files import storage_error
+from filevault.keycache import SESSION, SOCKET, Held
+from filevault.keycache.place import together
 from filevault.keycache.protocol import (
     LINE,
     Answer,
@@ -20,101 +22,150 @@ from filevault.keycache.protocol import (
     peer,
     request_line,
 )
+from filevault.printable import printable, shell_word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-_PATIENCE = 0.8  # seconds for all of it: a person is waiting
+_PATIENCE = 0.7  # seconds for all that fails in one run: a person is waiting
+_LEAST = 0.05  # seconds for each agent that is told to lock, however little is left
 _PAUSE = 0.005
 
 
 class AgentClient:
     """The agents of this user; see `filevault.keycache.place.Place`.
 
+    One that did not answer is not asked for keys again: a run waits for it once.
+
     Args:
         folders: where a socket may lie, in the order in which they are looked at.
+        also: folders of further agents, which are told to lock and asked for nothing.
     """
 
     name = "agent"
 
-    def __init__(self, folders: Sequence[str]) -> None:
+    def __init__(self, folders: Sequence[str], also: Sequence[str] = ()) -> None:
         self._folders = folders
+        self._also = also
+        self._failed: dict[str, FilevaultError] = {}
+        self._patience = _PATIENCE
 
     def get(self, state_id: str, kind: str) -> Held | None:
         """Return what the first agent that has it holds."""
-        for path in self._sockets():
-            with contextlib.suppress(FilevaultError):
-                answer = _ask(path, Request("get", state_id, kind))
-                if answer.ok:
-                    return Held(answer.key, answer.mark, answer.deadline)
-        return None
+        answer = self._first(Request("get", state_id, kind))
+        return None if answer is None else Held(answer.key, answer.mark, answer.deadline)
 
     def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
         """Return mark and deadline of what the first agent that has it holds."""
-        for path in self._sockets():
-            with contextlib.suppress(FilevaultError):
-                answer = _ask(path, Request("status", state_id, kind))
-                if answer.ok:
-                    return answer.mark, answer.deadline
-        return None
+        answer = self._first(Request("status", state_id, kind))
+        return None if answer is None else (answer.mark, answer.deadline)
 
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:  # noqa: ARG002
         """Give a key to the first agent that takes it."""
         request = Request("put", state_id, kind, held.key, held.mark, held.deadline)
-        for path in self._sockets():
-            with contextlib.suppress(FilevaultError):
-                if _ask(path, request).ok:
-                    return True
-        return False
+        return self._first(request) is not None
 
-    def lock(self, state_id: str | None) -> int:
-        """Let every agent forget; raises BackendError for one that is there and does not say so."""
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Let every agent forget; one kind of key is only forgotten where it would be found.
+
+        Raises BackendError, after all were asked, for each that is there and does not say so, and
+        for each folder that has something in the place of a socket that cannot be asked.
+        """
         count = 0
-        for path in self._sockets():
-            count += _ask(path, Request("lock", state_id or "")).count
+        failed = []
+        for folder in (*self._folders, *(self._also if kind is None else ())):
+            try:
+                path = _socket_in(folder)
+                if path is not None:
+                    answer = self._ask(path, Request("lock", state_id or "", kind or ""))
+                    count += 0 if answer is None else answer.count
+            except FilevaultError as error:
+                failed.append(error)
+        if failed:
+            raise together(failed)
         return count
 
     def running(self) -> bool:
         """Tell whether an agent is there that can be asked."""
-        for path in self._sockets():
-            try:
-                _ask(path, Request("status", "0" * 32, "session"))
-            except FilevaultError:
-                continue
-            return True
-        return False
+        return any(
+            answer is not None for answer in self._answers(Request("status", "0" * 32, SESSION))
+        )
 
-    def _sockets(self) -> list[str]:
-        """Return the sockets that are ours, in folders that are ours."""
-        found = []
-        for path in self._folders:
-            try:
-                with open_folder(path) as folder:
-                    info = os.stat(SOCKET, dir_fd=folder.fd, follow_symlinks=False)
-            except (OSError, FilevaultError):
-                continue
-            if stat.S_ISSOCK(info.st_mode) and info.st_uid == os.geteuid():
-                found.append(folder.join(SOCKET))
-        return found
+    def trouble(self) -> FilevaultError | None:
+        """Return why an agent that is there did not answer in this run."""
+        return next(iter(self._failed.values()), None)
+
+    def _first(self, request: Request) -> Answer | None:
+        """Return the first answer that is yes."""
+        for answer in self._answers(request):
+            if answer.ok:
+                return answer
+        return None
+
+    def _answers(self, request: Request) -> Iterator[Answer]:
+        for folder in self._folders:
+            with contextlib.suppress(FilevaultError):
+                path = _socket_in(folder)
+                if path is not None and path not in self._failed:
+                    answer = self._ask(path, request)
+                    if answer is not None:
+                        yield answer
+
+    def _ask(self, path: str, request: Request) -> Answer | None:
+        began = time.monotonic()
+        try:
+            return _ask(path, request, max(self._patience, _LEAST))
+        except FilevaultError as error:
+            self._patience -= time.monotonic() - began
+            self._failed[path] = error
+            raise
 
 
-def _ask(path: str, request: Request) -> Answer:
-    """Ask one agent one thing.
+def _socket_in(path: str) -> str | None:
+    """Return the socket in a folder, None where there is none.
+
+    Raises BackendError for anything in its place that is not ours, in a folder that is ours.
+    """
+    name = f"{path}/{SOCKET}"
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # it cannot be seen from here, and may be there
+    try:
+        with open_folder(path) as folder:
+            info = os.stat(SOCKET, dir_fd=folder.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise storage_error(error, "look at", name) from error
+    if not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid():
+        raise BackendError(
+            f"{printable(name)!r} is not the socket of an agent of yours",
+            hint="an agent that had its socket there ends within ten seconds, and forgets all; "
+            f"rm {shell_word(name)}",
+        )
+    return name
+
+
+def _ask(path: str, request: Request, patience: float) -> Answer | None:
+    """Ask one agent one thing; None if nobody listens: one that is dead has forgotten everything.
 
     Between the check of its folder and this the path may have come to lead elsewhere: what counts
-    is who listens there. An agent that is dead has forgotten everything, and so answers `no`.
+    is who listens there.
 
     Raises BackendError if it does not answer in time, is not ours or talks nonsense.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     pid = 0
     try:
         if not _connect(connection, path, deadline):
-            return Answer(ok=False)
+            return None
         pid, uid = peer(connection)
         if uid != os.geteuid():
-            raise BackendError(f"the agent's socket belongs to user {uid}")
+            raise BackendError(f"at {printable(path)!r} listens user {uid}, not an agent of yours")
         _wait_until(connection, deadline)
         connection.sendall(request_line(request))
         line = bytearray()
@@ -122,14 +173,15 @@ def _ask(path: str, request: Request) -> Answer:
             _wait_until(connection, deadline)
             part = connection.recv(LINE + 1 - len(line))
             if not part or len(line) + len(part) > LINE:
-                raise BackendError("the agent's answer has no end", hint=_remedy(pid))
+                raise BackendError(
+                    f"the agent at {printable(path)!r} talks nonsense", hint=_remedy(pid)
+                )
             line += part
         return parse_answer(bytes(line))
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # a path too long for a socket is a ValueError or OSError
-        raise BackendError("the agent does not answer", hint=_remedy(pid)) from error
+    except OSError as error:
+        raise BackendError(
+            f"the agent at {printable(path)!r} does not answer", hint=_remedy(pid)
+        ) from error
     finally:
         connection.close()
 
@@ -158,4 +210,4 @@ def _wait_until(connection: _socket.socket, deadline: float) -> None:
 
 
 def _remedy(pid: int) -> str | None:
-    return f"kill -USR1 {pid} lets it forget all keys, kill {pid} ends it" if pid else None
+    return f"kill -9 {pid} ends it, and what it holds" if pid else None

@@ -19,7 +19,7 @@ from filevault.errors import BackendError
 from filevault.keycache import KINDS, SESSION, Held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 _NAMES = "filevault:"
 _FORMAT = b"filevault-cache-1"
@@ -36,6 +36,9 @@ _NUMBERS = {
     "aarch64": (217, 219),
     "riscv64": (217, 219),
 }
+# The key is not there any more; it is not there, or there are no keyrings (EPERM: a sandbox).
+_GONE = (errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED)
+_NO_KEY = (*_GONE, errno.ENOSYS, errno.EPERM)
 # linux/keyctl.h
 _PROCESS_KEYRING = -2
 _USER_KEYRING = -4
@@ -84,38 +87,52 @@ class KernelKeyring:
             return False
         return True
 
-    def lock(self, state_id: str | None) -> int:
-        """Forget the keys of a vault, or all of ours; return how many there were.
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Forget the keys of a vault, or one kind of them; all of ours with None. Return how many.
 
         Raises BackendError for one that is there and does not go.
         """
+        from filevault.keycache.place import together
+
         count = 0
-        for key in self._all() if state_id is None else self._of(state_id):
+        failed: list[BackendError] = []
+        kinds = KINDS if kind is None else (kind,)
+        for key in self._all(failed) if state_id is None else self._of(state_id, kinds, failed):
             try:
                 self._keyctl(_INVALIDATE, key)
             except OSError as error:
-                if error.errno in (errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED):
-                    continue  # it went by itself meanwhile
-                reason = (error.strerror or "unknown reason").lower()
-                raise BackendError(
-                    f"the kernel keyring does not forget a key: {reason}",
-                    hint=f"keyctl unlink {key} @u, or wait until its time is over",
-                ) from error
-            count += 1
+                if error.errno not in _GONE:
+                    hint = f"keyctl unlink {key} @u, or wait until its time is over"
+                    failed.append(_failure(error, "forget a key", hint))
+            else:
+                count += 1
+        if failed:
+            raise together(failed)
         return count
 
-    def _of(self, state_id: str) -> Iterator[int]:
-        for kind in KINDS:
-            with contextlib.suppress(OSError):
-                yield self._find(state_id, kind)
+    def trouble(self) -> None:
+        """Return None: a kernel that refuses is no trouble, there is the agent."""
 
-    def _all(self) -> Iterator[int]:
+    def _of(self, state_id: str, kinds: Sequence[str], failed: list[BackendError]) -> Iterator[int]:
+        for kind in kinds:
+            try:
+                key = self._find(state_id, kind)
+            except OSError as error:
+                if error.errno not in _NO_KEY:
+                    failed.append(_failure(error, "find a key"))
+            else:
+                yield key
+
+    def _all(self, failed: list[BackendError]) -> Iterator[int]:
         try:
             ids = self._read(_USER_KEYRING)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _NO_KEY:
+                failed.append(_failure(error, "tell which keys it holds"))
             return
         for at in range(0, len(ids), 4):
             key = int.from_bytes(ids[at : at + 4], sys.byteorder, signed=True)
+            # A key that we may not even look at is none of ours: those the user may see.
             with contextlib.suppress(OSError):
                 # keyctl(2): type, user, group, permissions and description, with semicolons
                 words = self._read(key, _DESCRIBE).rstrip(b"\0").split(b";", 4)
@@ -157,6 +174,11 @@ class KernelKeyring:
                 raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
             self._function = function("syscall")
         return self._function(numbers[which], *arguments)
+
+
+def _failure(error: OSError, what: str, hint: str | None = None) -> BackendError:
+    reason = (error.strerror or "unknown reason").lower()
+    return BackendError(f"the kernel keyring does not {what}: {reason}", hint=hint)
 
 
 def _name(state_id: str, kind: str) -> bytes:

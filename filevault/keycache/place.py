@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from filevault.errors import BackendError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.errors import FilevaultError
     from filevault.keycache import Held
 
 
@@ -26,9 +31,19 @@ class Place(Protocol):
         """Hold a key, for `seconds` from now; tell whether the place took it."""
         ...
 
-    def lock(self, state_id: str | None) -> int:
-        """Forget the keys of a vault, or all with None; return how many there were.
+    def lock(self, state_id: str | None, kind: str | None = None) -> int:
+        """Forget the keys of a vault, or one kind of them; all with None. Return how many.
 
-        Raises BackendError if it cannot be known that they are gone.
+        Raises BackendError if it cannot be known that they are gone; as many as can be are.
         """
         ...
+
+    def trouble(self) -> FilevaultError | None:
+        """Return why the place did not answer in this run, if it should have."""
+        ...
+
+
+def together(errors: Sequence[FilevaultError]) -> BackendError:
+    """Return what went wrong in several places as one error."""
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return BackendError("; ".join(error.message for error in errors), hint="; ".join(hints) or None)

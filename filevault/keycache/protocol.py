@@ -32,9 +32,10 @@ _ANSWER = {"ok": int, "key": str, "mark": str, "deadline": int, "count": int}
 
 
 class Request(Value):
-    """A question: about one kind of key of a vault; `lock` means all kinds.
+    """A question: about one kind of key of a vault.
 
-    `state` is the vault's state id, empty for `lock` of all. The rest is for `put` only.
+    `state` is the vault's state id, empty for `lock` of all; so is `kind` for `lock` of all kinds.
+    The rest is for `put` only.
     """
 
     op: str
@@ -80,7 +81,7 @@ def parse_request(line: bytes) -> Request:
     if (
         request.op not in OPERATIONS
         or not _is_state(request.state, empty=request.op == "lock")
-        or (request.kind not in KINDS and request.op != "lock")
+        or (request.kind not in KINDS and (request.kind or request.op != "lock"))
         or (request.op == "put") != bool(request.key)
     ):
         raise DamagedError("the request means nothing")
@@ -160,10 +161,16 @@ def open_folder(path: str) -> Folder:
             f"{shown!r} is no place for the agent's socket: it belongs to user {info.st_uid}",
             hint="set XDG_RUNTIME_DIR to a folder of yours, mode 0700",
         )
-    if stat.S_IMODE(info.st_mode) & 0o077:
+    if not is_private(folder):
         folder.close()
         raise StorageError(
             f"{shown!r} is no place for the agent's socket: others can open it",
             hint=f"chmod 700 {shell_word(path)}",
         )
     return folder
+
+
+def is_private(folder: Folder) -> bool:
+    """Tell whether a folder is ours and nobody else can open it."""
+    info = os.fstat(folder.fd)
+    return info.st_uid == os.geteuid() and not stat.S_IMODE(info.st_mode) & 0o077

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from filevault.errors import BackendError
 from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
 from filevault.keycache.kernel import KernelKeyring
 from filevault.libc import function
@@ -24,7 +25,7 @@ pytestmark = needs_kernel_keyring
 KEY = bytes(range(32))
 MARK = "0123"
 ADD_KEY, KEYCTL = 0, 1
-JOIN_SESSION_KEYRING, SEARCH, READ, SETPERM = 1, 10, 11, 5
+CLEAR, SEARCH, SETPERM = 7, 10, 5
 OWN_UID = 54_321  # nobody else's on any machine: its keyring is this file's
 
 
@@ -168,6 +169,32 @@ def test_locking_all_forgets_every_vault_and_nothing_else() -> None:
         return count, left, still, keys.lock()
 
     assert as_user(OWN_UID, action) == "(6, [None, None, None], True, 0)"
+
+
+@needs_root
+@pytest.mark.parametrize("every", [False, True], ids=["one vault", "all"])
+def test_locking_goes_on_behind_a_key_that_stays(*, every: bool) -> None:
+    def action() -> object:
+        keys = cache()
+        _add, keyctl = numbers()
+        states = [secrets.token_hex(16) for _ in range(3)]
+        for each in states:
+            for kind in (SESSION, VAULT):
+                keys.put(each, kind, KEY, MARK, 60)
+        for each in states:
+            key = function("syscall")(keyctl, SEARCH, -4, b"user", f"filevault:{each}".encode())
+            function("syscall")(keyctl, SETPERM, key, 0x01010000)  # to be seen, and nothing else
+        try:
+            keys.lock(None if every else states[0])
+        except BackendError as error:
+            return str(error), [keys.get(each, VAULT, MARK) is None for each in states]
+        finally:
+            function("syscall")(keyctl, CLEAR, -4)
+        return "no error"
+
+    said = as_user(OWN_UID, action)
+    assert said.count("Permission denied".lower()) == (3 if every else 1)
+    assert said.endswith(f"[True, {every}, {every}])")
 
 
 @needs_root
