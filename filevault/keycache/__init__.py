@@ -265,7 +265,10 @@ def _may_hold(folder: str) -> bool:
 
 
 def open_cache(
-    names: Sequence[str], get: Callable[[str], str | None], clock: Callable[[], float]
+    names: Sequence[str],
+    get: Callable[[str], str | None],
+    clock: Callable[[], float],
+    root: str = "",
 ) -> KeyCache:
     """Return the cache of this user; a job's keys are held by the agent of its own alone.
 
@@ -275,8 +278,9 @@ def open_cache(
         names: the places, `kernel` and `agent`.
         get: gives a variable of the environment, or None.
         clock: as `filevault.times.boottime`.
+        root: where the system's `/run` and `/tmp` are, empty for `/`.
     """
-    job, usual = agent_of_job(get), folders_of_user(get)
+    job, usual = agent_of_job(get), folders_of_user(get, root)
     if job is None:
         return KeyCache(_Places(names, usual), clock)
     kernel = _Places([name for name in names if name == "kernel"], ())
@@ -289,19 +293,19 @@ def agent_of_job(get: Callable[[str], str | None]) -> str | None:
     return value if value and value.startswith("/") else None
 
 
-def folders(get: Callable[[str], str | None]) -> list[str]:
+def folders(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent may listen that holds our keys, likeliest first."""
     job = agent_of_job(get)
-    return folders_of_user(get) if job is None else [job]
+    return folders_of_user(get, root) if job is None else [job]
 
 
-def folders_of_user(get: Callable[[str], str | None]) -> list[str]:
+def folders_of_user(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent of this user may listen, likeliest first.
 
     A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. The last
     is the same whatever `TMPDIR` says, or `lock` would not find what another shell has unlocked.
     """
     uid = os.geteuid()
-    runtime = [get("XDG_RUNTIME_DIR") or "", f"/run/user/{uid}"]
+    runtime = [get("XDG_RUNTIME_DIR") or "", f"{root}/run/user/{uid}"]
     found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
-    return [*dict.fromkeys(found), f"/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it
+    return [*dict.fromkeys(found), f"{root}/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it

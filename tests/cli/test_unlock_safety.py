@@ -23,7 +23,7 @@ from filevault.libc import function, writable
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.fakes import FakeAws
-from tests.kernelkeys import needs_kernel_keyring
+from tests.kernelkeys import needs_kernel_keyring, without_keyring
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.others import NOBODY, as_user, needs_root
 from tests.stores import KEY_ID, LINES, SECRET
@@ -143,7 +143,7 @@ def test_locking_all_forgets_the_keys_of_every_vault(job: Desk) -> None:
     second = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "FILEVAULT_DIR": str(machine.home / "second")}
     machine.ok("unlock", env=second)
     assert sorted(job.held()) == ["session", "session", "vault"]
-    assert machine.ok("lock").out == "Locked; 2 keys forgotten.\n"
+    assert machine.ok("lock").out == f"Locked {machine.vault}; 2 keys forgotten.\n"
     assert job.held() == ["session"]
     job.prepare("unlock")
     done = machine.ok("lock", "--all")
@@ -165,7 +165,7 @@ def test_unlock_holds_nothing_in_a_folder_that_is_not_ours(job: Desk) -> None:
     folder = Path(job.sockets[0])
     folder.mkdir()
     folder.chmod(0o777)
-    elsewhere = Path(job.machine.env["TMPDIR"]) / f"filevault-{os.geteuid()}"
+    elsewhere = Path(job.machine.root, f"tmp/filevault-{os.geteuid()}")
     elsewhere.symlink_to(job.machine.home)
     refused = job.machine.run("unlock", env={"FILEVAULT_PASSPHRASE": PASSPHRASE})
     assert refused.status == 7
@@ -223,6 +223,7 @@ def test_another_user_neither_reaches_nor_looks_into_the_agent(job: Desk) -> Non
     job.prepare("unlock", "--vault-key")
     (agent,) = job.agents()
     folder = Path(job.sockets[0])
+    Path(job.machine.root).chmod(0o711)
     folder.parent.chmod(0o711)
 
     def connect() -> str:
@@ -262,8 +263,8 @@ def test_no_environment_no_argv_and_no_file_has_what_is_held(desk: Desk) -> None
         for name in ("environ", "cmdline"):
             seen += Path(f"/proc/{pid}/{name}").read_bytes()
     job.unlink()
-    runtime = Path(desk.machine.env["TMPDIR"])
-    for path in (*desk.machine.home.rglob("*"), *runtime.rglob("*")):
+    root = Path(desk.machine.root)
+    for path in (*desk.machine.home.rglob("*"), *root.rglob("*")):
         if path.is_file():
             seen += path.read_bytes()
     keys = desk.found()
@@ -359,3 +360,27 @@ def test_an_aborted_process_leaves_no_core_file(job: Desk, tmp_path: Path) -> No
     foreground = [*job.machine.launcher, "agent", "--foreground"]
     assert not dumps(foreground, job.machine.environment(), says(b"running"), cwd)
     assert list(cwd.iterdir()) == []
+
+
+# Where the kernel refuses
+
+
+def test_where_the_kernel_refuses_unlock_starts_an_agent(job: Desk) -> None:
+    """Both places may be used, and a filter refuses the kernel's, as container runtimes do."""
+    machine = job.machine
+    machine.places = "kernel agent"
+    machine.launcher = (*without_keyring(), *machine.launcher)
+    assert job.agents() == []
+    assert "(agent)" in job.prepare("unlock", "--vault-key").out
+    assert sorted(job.held()) == ["session", "vault"]
+    assert KEY_ID in job.quietly(*EXPORT).out
+    assert machine.ok("lock").out == f"Locked {machine.vault}; 2 keys forgotten.\n"
+    assert machine.ok("status").out.splitlines()[1:] == ["locked"]
+    assert job.quietly(*EXPORT).status == 5
+
+
+@needs_kernel_keyring
+def test_where_the_kernel_takes_keys_no_agent_is_started(job: Desk) -> None:
+    job.machine.places = "kernel agent"
+    assert "(kernel keyring)" in job.prepare("unlock").out
+    assert job.agents() == []

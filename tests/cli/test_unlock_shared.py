@@ -84,7 +84,7 @@ def test_an_age_vault_is_unlocked_and_locked(desk: Desk, jon: User) -> None:
     assert status(desk) == ["sessions: unlocked"]
     assert desk.quietly("exec", "jon", "--", "true").status == 0
     assert desk.quietly("export", "jon", "-n").status == 5
-    assert desk.machine.ok("lock").out == "Locked; 1 key forgotten.\n"
+    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
     assert status(desk) == ["locked"]
     assert desk.quietly("exec", "jon", "--", "true").status == 125
 
@@ -138,7 +138,8 @@ def test_a_pass_vault_is_unlocked_and_locked(desk: Desk, jon: User, gpg: GpgHome
         assert desk.machine.run("exec", "jon", "--", "true", env=nothing).status == 0
         assert desk.machine.run("export", "jon", "-n", env=nothing).status == 5
         locked = desk.machine.ok("lock")
-        assert locked.out == "Locked; 1 key forgotten.\n"
+        root = desk.machine.home / ".password-store/aws"
+        assert locked.out == f"Locked {root}; 1 key forgotten.\n"
         assert "gpg-agent keeps its own keys" in locked.err
         assert desk.machine.run("exec", "jon", "--", "true", env=nothing).status == 125
     assert status(desk) == ["locked"]
