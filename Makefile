@@ -43,7 +43,7 @@ demo: .venv
 	@$(BIN)/python tests/demo.py
 
 test: .venv tools
-	REQUIRE_TOOLS="$${CI:+$(SYSTEM_TOOLS)}" $(BIN)/python -m pytest -q -n $(WORKERS) -m "not torture"
+	REQUIRE_TOOLS="$${CI:+$(SYSTEM_TOOLS)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture"
 
 torture: .venv tools
 	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600

@@ -18,7 +18,7 @@ from filevault.times import format_time
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from filevault.backends.holding import Holder
     from filevault.backends.marker import Marker
@@ -127,16 +127,36 @@ def undo(root: Folder, prepared: Prepared) -> None:
         inner.remove_folder(retired.FOLDER)
 
 
-def remove_stale_slots(root: Folder, vault: Marker, keep: Collection[str] = ()) -> int:
-    """Delete this vault's keyslots of other master keys than the present one; return how many.
+def retire(
+    root: Folder,
+    vault: Marker,
+    master: bytes,
+    former: Mapping[str, bytes],
+    *,
+    clock: Callable[[], float],
+    random: Callable[[int], bytes] = os.urandom,
+) -> None:
+    """Seal under the present key each former one that it does not lead to yet.
 
-    `keep` are the ids of keys whose slots stay: something is sealed under them that nothing else
-    opens. Raises StorageError.
+    Args as `retired.write`; `former` are master keys by their ids. Raises StorageError.
     """
+    reached = retired.masters(root, vault, master)
+    for key_id in sorted(former.keys() - reached.keys() - {vault.master}):
+        retired.write(root, vault, master, former[key_id], clock=clock, random=random)
+
+
+def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
+    """Delete this vault's keyslots of retired master keys; return how many there were.
+
+    Only those of keys that the present one leads to. Two machines may each have given the vault
+    a key: a slot of the one that was not kept may be all that there is of it, and the machine
+    that made it may still bring items under it. Raises StorageError.
+    """
+    reached = retired.masters(root, vault, master)
     count = 0
     with slotchanges.slot_folder(root) as folder:
         for slot in slots.listing(root):
-            if slot.vault == vault.vault and slot.master not in (vault.master, *keep):
+            if slot.vault == vault.vault and slot.master in reached:
                 with contextlib.suppress(FileNotFoundError):
                     folder.remove(slot.id + slots.SUFFIX)
                     count += 1

@@ -14,7 +14,7 @@ from filevault.errors import DamagedError, FilevaultError, StorageError, Tampere
 from filevault.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from filevault.backends.marker import Marker
     from filevault.files import Folder
@@ -95,15 +95,18 @@ def exists(root: Folder, key_id: str) -> bool:
         return False
 
 
-def masters(root: Folder, vault: Marker, master: bytes) -> dict[str, bytes]:
+def masters(
+    root: Folder, vault: Marker, master: bytes, others: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
     """Return every former master key that the present one leads to, by its key id.
 
-    A vault that had its key changed twice has the first one sealed under the second. What does
-    not open is left out: it is missed where something is sealed under it.
+    A vault that had its key changed twice has the first one sealed under the second. `others`
+    are keys known from elsewhere: they are returned, too, and what they lead to. What does not
+    open is left out: it is missed where something is sealed under it.
     """
-    found: dict[str, bytes] = {}
+    found = dict(others or {})
     files = _files(root)
-    known = {vault.master: master}
+    known = {**found, vault.master: master}
     while known:
         opened: dict[str, bytes] = {}
         for name, data in files.items():

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import holding, kdf, marker, slots
-from filevault.backends.unlocking import MAX_SLOTS
+from filevault.backends.unlocking import MAX_SLOTS, secret_bytes
 from filevault.errors import (
     FilevaultError,
     NotFoundError,
@@ -22,7 +22,7 @@ from filevault.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from filevault.backends.holding import Holder
     from filevault.backends.kdf import KdfParameters, KdfPolicy
@@ -135,45 +135,99 @@ def find(root: Folder, given: str) -> str:
     return found[0]
 
 
-def other_way_in(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> bool:
-    """Tell whether the secret that opened the vault opens it without a slot, too."""
+def _keeper(
+    root: Folder, holder: Holder, slot: str, own: list[Slot], policy: KdfPolicy
+) -> Slot | None:
+    """Return a slot besides one that the secret which opened the vault is known to open."""
     if holder.slot.id != slot:
-        return True
-    others = [other for other in own_slots(root, holder) if other.id != slot]
-    return any(
-        master == holder.master for _, master in holding.openings(others, holder.secret, policy)
-    )
+        if holder.slot.id not in {each.id for each in own}:
+            raise holding.changed_meanwhile()
+        return holder.slot
+    return next(iter(twins(root, holder, policy)), None)
 
 
-def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> None:
+def twins(root: Folder, holder: Holder, policy: KdfPolicy) -> list[Slot]:
+    """Return the slots besides the opened one that the secret which opened the vault opens."""
+    others = [slot for slot in own_slots(root, holder) if slot.id != holder.slot.id]
+    return [
+        slot
+        for slot, master in holding.openings(others, holder.secret, policy)
+        if master == holder.master
+    ]
+
+
+def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[str, str] | None:
     """Delete a slot, unless it is the last way in that is known to work.
 
     That a slot looks well says little: anybody who can write the vault's folder can make one. So
-    whoever removes one must have opened another.
+    whoever removes one must have opened another. That other one is written anew, for the same
+    secret: if another machine deletes it at the same time, as this one does the other's, the two
+    changes merge into a vault that has both, not into one that has none.
+
+    Returns the ids that the holder's slot had and has now; None if the deleted file was none of
+    the present key's slots, so that nobody's way in was changed.
 
     Raises:
         UsageError: if it is the last one, or the only one that the holder opens.
         NotFoundError: if it is gone already.
+        PartlyDoneError: if it is deleted and the holder's own lies there twice.
         StorageError: if it cannot be deleted, or the vault was changed meanwhile.
     """
     holding.confirm(root, holder)
     what = slots.described(slot)
-    if not [other for other in own_slots(root, holder) if other.id != slot]:
+    own = own_slots(root, holder)
+    if not [other for other in own if other.id != slot]:
         raise UsageError(
             f"{what} is the last one: without it nobody could open the vault",
             hint="filevault slot add makes another one first",
         )
-    if not other_way_in(root, holder, slot, policy):
+    keeper = _keeper(root, holder, slot, own, policy)
+    if keeper is None:
         raise UsageError(
             f"{what} is the one that what was given opens; another one must be known to work",
             hint="open the vault with what is to stay, for example --key-file F; filevault "
             "passphrase replaces a passphrase",
         )
     with slot_folder(root) as folder:
+        if slot not in {each.id for each in own}:
+            _delete(folder, slot)
+            return None
+        anew = slots.write(
+            folder,
+            holder.master,
+            holder.vault.vault,
+            secret_bytes(holder.secret),
+            parameters=keeper.parameters,
+            label=keeper.label,
+            created=keeper.created,
+        )
         try:
-            folder.remove(slot + slots.SUFFIX)
-        except FileNotFoundError as error:
-            raise NotFoundError(f"{what} is gone already") from error
+            _delete(folder, slot)
+        except UnsyncedError:
+            raise
+        except BaseException:
+            if folder.is_file(slot + slots.SUFFIX):
+                with contextlib.suppress(FileNotFoundError, StorageError):
+                    folder.remove(anew + slots.SUFFIX)
+            raise
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                folder.remove(keeper.id + slots.SUFFIX)
+        except UnsyncedError:
+            raise
+        except StorageError as error:
+            raise PartlyDoneError(
+                f"{what} is deleted, and yours lies there twice: {error.message}",
+                hint=f"filevault slot remove {keeper.id}",
+            ) from error
+    return keeper.id, anew
+
+
+def _delete(folder: Folder, slot: str) -> None:
+    try:
+        folder.remove(slot + slots.SUFFIX)
+    except FileNotFoundError as error:
+        raise NotFoundError(f"{slots.described(slot)} is gone already") from error
 
 
 def change_passphrase(
@@ -183,14 +237,16 @@ def change_passphrase(
     parameters: KdfParameters,
     *,
     created: str,
+    also: Iterable[Slot] = (),
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """Put a slot for a new passphrase in the place of the one that was opened; return its id.
 
-    The new one is written, synced and opened before the old one goes. Its label stays.
+    The new one is written, synced and opened before the old one goes. Its label stays. `also`
+    are other slots of the old passphrase, which go with it.
 
     Raises:
-        PartlyDoneError: if the old slot could not be deleted.
+        PartlyDoneError: if an old slot could not be deleted.
         StorageError: if the new one cannot be written: then nothing has changed.
     """
     old = holder.slot
@@ -206,14 +262,16 @@ def change_passphrase(
             created=created,
             random=random,
         )
-        try:
-            with contextlib.suppress(FileNotFoundError):  # somebody else changed it, too
-                folder.remove(old.id + slots.SUFFIX)
-        except UnsyncedError:
-            raise
-        except StorageError as error:
-            raise PartlyDoneError(
-                f"the new passphrase opens the vault, and the old one does still: {error.message}",
-                hint=f"filevault slot remove {old.id} with the new passphrase",
-            ) from error
+        for slot in (old, *also):
+            try:
+                with contextlib.suppress(FileNotFoundError):  # somebody else changed it, too
+                    folder.remove(slot.id + slots.SUFFIX)
+            except UnsyncedError:
+                raise
+            except StorageError as error:
+                raise PartlyDoneError(
+                    "the new passphrase opens the vault, and the old one does still: "
+                    f"{error.message}",
+                    hint=f"filevault slot remove {slot.id} with the new passphrase",
+                ) from error
     return new

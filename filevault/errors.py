@@ -27,10 +27,12 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ ProgramError              7   a program missing, failing or too slow
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
+│  │  ├─ ClockError             8   the clock of this machine is wrong
 │  │  ├─ WrongCodeError         8   AWS refused the token code
 │  │  └─ TooLongError           8   AWS lets no session live that long
 │  └─ MfaError                  8   no token code, or one that cannot be right
 ├─ NetworkError                 9   AWS could not be reached
+│  └─ NotAwsError               9   something else answered in its place
 ├─ PinError                    10   vault identity is not the one pinned here
 ├─ NotCommittedError           11   saved, but git has no commit of it
 ├─ PartlyDoneError             12   some of several things are done
@@ -182,6 +184,10 @@ class AwsError(ProviderError):
         self.code = code
 
 
+class ClockError(AwsError):
+    """AWS refused the signature for its time: the clock of this machine is wrong."""
+
+
 class WrongCodeError(AwsError):
     """AWS refused the token code: it is mistyped, too old, or was used before."""
 
@@ -198,6 +204,10 @@ class NetworkError(FilevaultError):
     """AWS could not be reached."""
 
     exit_status = 9
+
+
+class NotAwsError(NetworkError):
+    """Something else answered in AWS's place, or its certificate is not accepted."""
 
 
 class PinError(FilevaultError):

@@ -42,3 +42,25 @@ def new_session_keyring() -> tuple[str, ...]:
         "os.execvp(sys.argv[1], sys.argv[1:])\n"
     )
     return (sys.executable, "-c", script)
+
+
+def without_keyring() -> tuple[str, ...]:
+    """Return the argv prefix under which the kernel refuses keys, as in a container's sandbox."""
+    script = (
+        "import ctypes, os, struct, sys\n"
+        "from filevault.keycache.kernel import _numbers\n"
+        "load, equal, end = 0x20, 0x15, 0x06  # linux/bpf_common.h\n"
+        "refused, allowed = 0x00050001, 0x7FFF0000  # linux/seccomp.h: EPERM, or go on\n"
+        "add_key, keyctl = _numbers()\n"
+        "program = [(load, 0, 0, 0), (equal, 1, 0, add_key), (equal, 0, 1, keyctl),\n"
+        "           (end, 0, 0, refused), (end, 0, 0, allowed)]\n"
+        "code = b''.join(struct.pack('HBBI', *line) for line in program)\n"
+        "text = ctypes.create_string_buffer(code)\n"
+        "head = struct.pack('HxxxxxxP', len(program), ctypes.addressof(text))\n"
+        "prctl = ctypes.CDLL(None).prctl\n"
+        "zero = ctypes.c_ulong(0)\n"
+        "assert prctl(38, ctypes.c_ulong(1), zero, zero, zero) == 0  # PR_SET_NO_NEW_PRIVS\n"
+        "assert prctl(22, ctypes.c_ulong(2), head, zero, zero) == 0  # PR_SET_SECCOMP, filter\n"
+        "os.execvp(sys.argv[1], sys.argv[1:])\n"
+    )
+    return (sys.executable, "-c", script)

@@ -3,7 +3,8 @@
 Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
 `clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself),
 `kdf` ("cheap", the default, or "standard") and `places` (where keys are held: "kernel", "agent",
-or both with a blank between; nowhere by default).
+or both with a blank between; nowhere by default) and
+`root` (the folder in which agents find `/run` and `/tmp`).
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def runtime(orders: dict[str, str]) -> Runtime:
         clock=clock,
         boottime=lambda: clock() - time.time() + boottime(),
         places=tuple(orders.get("places", "").split()),
+        root=orders.get("root", ""),
         program=("/usr/bin/env", f"LAUNCH={json.dumps(orders)}", sys.executable, __file__),
         sleep=lambda seconds: time.sleep(min(seconds, 0.01)),
         kdf=STANDARD if orders.get("kdf") == "standard" else CHEAP,

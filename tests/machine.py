@@ -49,7 +49,8 @@ class Machine:
     """One user's home with vault, state and AWS config.
 
     `launcher` is the argv prefix that starts filevault; by default the real program with a cheap
-    KDF and a clock that `advance` moves. `places` says where it holds keys, by default nowhere.
+    KDF and a clock that `advance` moves. `places` says where it holds keys, by default nowhere,
+    and `root` in which folder its agents find `/run` and `/tmp`.
     """
 
     def __init__(self, home: Path, *, kdf: str = "cheap") -> None:
@@ -59,6 +60,7 @@ class Machine:
         self.clock_file.write_text("0", encoding="ascii")
         self.kdf = kdf
         self.places = ""
+        self.root = ""
         self.launcher: Sequence[str] = (sys.executable, LAUNCHER)
         self.env: dict[str, str] = {
             "HOME": str(home),
@@ -100,6 +102,7 @@ class Machine:
     def environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """Return the environment of a process; None takes a variable away."""
         orders = {"clock": str(self.clock_file), "kdf": self.kdf, "places": self.places}
+        orders["root"] = self.root
         merged: dict[str, str | None] = {**self.env, "LAUNCH": json.dumps(orders), **(env or {})}
         return {name: value for name, value in merged.items() if value is not None}
 

@@ -7,7 +7,7 @@ credentials in a file, the environment or an instance.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from filevault import __version__
 from filevault.aws.endpoint import check_url
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
+_HASTY_CONNECT_TIMEOUT = 5.0
+_HASTY_READ_TIMEOUT = 15.0
 # botocore's endpoint rules of IAM, `signingRegion` of each partition.
 _IAM_REGIONS = {
     "aws": "us-east-1",
@@ -42,9 +44,17 @@ class Clients:
         allow_http: let tokens travel over plain http beyond the loopback interface.
         connect_timeout: seconds for each attempt to connect.
         read_timeout: seconds of silence after which an attempt is given up.
+        persistent: repeat a call, as often as botocore's settings say, that was not answered.
     """
 
-    __slots__ = ("_allow_http", "_connect_timeout", "_profile", "_read_timeout", "_session")
+    __slots__ = (
+        "_allow_http",
+        "_connect_timeout",
+        "_persistent",
+        "_profile",
+        "_read_timeout",
+        "_session",
+    )
 
     def __init__(
         self,
@@ -53,12 +63,25 @@ class Clients:
         allow_http: bool = False,
         connect_timeout: float = _CONNECT_TIMEOUT,
         read_timeout: float = _READ_TIMEOUT,
+        persistent: bool = True,
     ) -> None:
         self._profile = profile
         self._allow_http = allow_http
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
+        self._persistent = persistent
         self._session: Any = None
+
+    @classmethod
+    def hasty(cls, *, profile: str | None, allow_http: bool) -> Self:
+        """Return one whose calls end soon, answered or not; see `__init__`."""
+        return cls(
+            profile=profile,
+            allow_http=allow_http,
+            connect_timeout=_HASTY_CONNECT_TIMEOUT,
+            read_timeout=_HASTY_READ_TIMEOUT,
+            persistent=False,
+        )
 
     def open(
         self, service: str, endpoint: Endpoint, credentials: Credentials, *, once: bool
@@ -97,7 +120,9 @@ class Clients:
                 use_dualstack_endpoint=endpoint.use_dualstack,
             ),
         )
-        if once:
+        if not self._persistent:
+            client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_throttled)
+        elif once:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
         return client
 
@@ -189,15 +214,27 @@ def _give_up_unless_untouched(
     """
     from botocore import exceptions
 
-    if caught_exception is not None:
-        if not isinstance(
-            caught_exception,
-            exceptions.ConnectTimeoutError
-            | exceptions.EndpointConnectionError
-            | exceptions.ProxyConnectionError,
-        ):
-            raise caught_exception
+    if isinstance(
+        caught_exception,
+        exceptions.ConnectTimeoutError
+        | exceptions.EndpointConnectionError
+        | exceptions.ProxyConnectionError,
+    ):
         return
+    _give_up_unless_throttled(response, caught_exception, operation)
+
+
+def _give_up_unless_throttled(
+    response: Any,  # noqa: ANN401
+    caught_exception: Exception | None,
+    operation: Any,  # noqa: ANN401
+    **_: object,
+) -> None:
+    """Leave a retry to botocore where AWS answered at once that it is asked too often."""
+    from botocore import exceptions
+
+    if caught_exception is not None:
+        raise caught_exception
     answer, parsed = response
     if answer.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _THROTTLING:
         raise exceptions.ClientError(parsed, operation.name)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.errors import (
     AwsError,
+    ClockError,
     ConfigError,
     FilevaultError,
     NetworkError,
+    NotAwsError,
     TooLongError,
     WrongCodeError,
 )
@@ -70,6 +72,7 @@ _BY_CODE = {
 }
 
 _WRONG_CODE = re.compile(r"invalid MFA one time pass code", re.IGNORECASE)
+_WRONG_TIME = re.compile(r"Signature (expired|not yet current)|is now earlier than", re.IGNORECASE)
 _CHAINED_TOO_LONG = re.compile(
     r"1 hour session limit for roles assumed by role chaining", re.IGNORECASE
 )
@@ -78,6 +81,7 @@ _KINDS = (
     (_WRONG_CODE, WrongCodeError),
     (_CHAINED_TOO_LONG, TooLongError),
     (_TOO_LONG, TooLongError),
+    (_WRONG_TIME, ClockError),
 )
 _MAYBE_USED = "the token code may be used up: wait for the next one"
 
@@ -98,10 +102,7 @@ _BY_TEXT = (
         "AWS did not accept the MFA",
         "check mfa_serial in the AWS config, and the token code",
     ),
-    (
-        re.compile(r"Signature (expired|not yet current)|is now earlier than", re.IGNORECASE),
-        *_CLOCK,
-    ),
+    (_WRONG_TIME, *_CLOCK),
     (
         _CHAINED_TOO_LONG,
         "a role that is assumed from another role's session lives an hour at most",
@@ -127,6 +128,7 @@ _DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 
 
 _THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
+_CLOCKS = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _CLOCK)
 _FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
 
 
@@ -139,7 +141,8 @@ def is_passing(error: FilevaultError) -> bool:
     """Tell whether the same call may succeed a little later, whatever it was."""
     if isinstance(error, AwsError):
         return error.code in _THROTTLES or has_no_answer(error)
-    return isinstance(error, NetworkError)
+    # A certificate or a portal in between is there until somebody does something.
+    return isinstance(error, NetworkError) and not isinstance(error, NotAwsError)
 
 
 def has_no_answer(error: FilevaultError) -> bool:
@@ -217,9 +220,9 @@ def translated(attempt: Attempt) -> Iterator[None]:
         raise _unusable(error, attempt) from error
 
 
-def not_awss(operation: str, subject: str) -> NetworkError:
+def not_awss(operation: str, subject: str) -> NotAwsError:
     """Return the error for an answer that cannot have come from AWS."""
-    return NetworkError(
+    return NotAwsError(
         f"the answer to {operation} for {subject} is not one of AWS's",
         hint="a proxy or a captive portal may have answered; check endpoint_url",
     )
@@ -242,7 +245,8 @@ def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
         hint = _MAYBE_USED
     said = f"{code}: {attempt.shown(text)}" if text else code
     reason = f"{why} ({said})" if why else said
-    kind = next((kind for pattern, kind in _KINDS if pattern.search(text)), AwsError)
+    other = ClockError if code in _CLOCKS else AwsError
+    kind = next((kind for pattern, kind in _KINDS if pattern.search(text)), other)
     return kind(
         f"AWS refused {attempt.operation} for {attempt.subject}: {reason}",
         operation=attempt.operation,
@@ -316,7 +320,9 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
     url = printable(error.kwargs.get("endpoint_url") or "AWS", 200)
     hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"
     lost = False
+    kind = NetworkError
     if isinstance(error, exceptions.SSLError):
+        kind = NotAwsError
         why = f"the TLS certificate of {url} was not accepted"
         hint = "where a proxy inspects TLS, name its certificates in AWS_CA_BUNDLE"
     elif isinstance(error, exceptions.ProxyConnectionError):
@@ -331,7 +337,7 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
         why = _silence(error, url) or attempt.shown(str(error))
     if lost:
         hint = f"{_MAYBE_USED}, and {hint}"
-    return NetworkError(f"{attempt.operation} for {attempt.subject} failed: {why}", hint=hint)
+    return kind(f"{attempt.operation} for {attempt.subject} failed: {why}", hint=hint)
 
 
 def _silence(error: BotoCoreError, url: str) -> str | None:

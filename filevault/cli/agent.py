@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _serve(context, args.parent)
     if args.command:
         return _for_command(args.command, context)
-    client = AgentClient(folders(context.settings.get))
+    client = AgentClient(folders(context.settings.get, context.runtime.root))
     if client.running():
         print("An agent is running already.")
         return 0
@@ -160,7 +160,7 @@ def _listen(context: Context) -> Agent:
     from filevault.keycache.agent import listen
 
     refused: StorageError | None = None
-    for folder in folders(context.settings.get):
+    for folder in folders(context.settings.get, context.runtime.root):
         if not os.path.isdir(os.path.dirname(folder)):
             continue
         try:

@@ -39,8 +39,8 @@ class Runtime(Value):
     """What the outside world provides.
 
     `clock` gives Unix seconds, `boottime` those since the machine was started, `sleep` takes
-    seconds, `kdf` says what a passphrase may cost, `places` where keys are held, `program` how
-    this program is started once more.
+    seconds, `kdf` says what a passphrase may cost, `places` where keys are held, `root` where
+    the `/run` and `/tmp` of their agents are, `program` how this program is started once more.
     """
 
     clock: Callable[[], float] = time.time
@@ -48,6 +48,7 @@ class Runtime(Value):
     boottime: Callable[[], float] = boottime
     kdf: KdfPolicy = STANDARD
     places: tuple[str, ...] = ("kernel", "agent")
+    root: str = ""
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "filevault")
 
 
@@ -201,7 +202,9 @@ class Context:
         """Where keys are held."""
         if self._key_cache is None:
             runtime = self.runtime
-            self._key_cache = open_cache(runtime.places, self.settings.get, runtime.boottime)
+            self._key_cache = open_cache(
+                runtime.places, self.settings.get, runtime.boottime, runtime.root
+            )
         return self._key_cache
 
     @property

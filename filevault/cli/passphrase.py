@@ -6,21 +6,25 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends import slotchanges, slots
+from filevault.backends.unlocking import secret_bytes
 from filevault.cli import newsecret
 from filevault.cli.holder import NOT_REVOKED, change, hold, refuse_shared
 from filevault.errors import LockedError, StorageError
+from filevault.printable import printable
 from filevault.times import format_time
 
 if TYPE_CHECKING:
     import argparse
 
+    from filevault.backends.slots import Slot
     from filevault.cli.context import Context
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
 The present one is asked for, or comes from where every command takes it; the new one is asked
 for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms. The new
-keyslot costs what keyslots cost now, and is opened before the old one is deleted.
+keyslot costs what keyslots cost now, and is opened before the old one is deleted, and with it
+whatever else the old passphrase opens.
 
 That takes nothing back: whoever knew the old passphrase can open every copy of the vault made
 until then, and with that all that is stored later. filevault rekey ends the latter."""
@@ -44,14 +48,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
     passphrase = newsecret.obtain_passphrase(args, context)
     secret, costs = slotchanges.passphrase_secret(passphrase, context.kdf_policy)
     created = format_time(context.runtime.clock())
-    changed = change(
-        context,
-        "Change the passphrase.",
-        lambda: slotchanges.change_passphrase(vault.folder, holder, secret, costs, created=created),
-    )
+
+    def act() -> tuple[str, list[Slot]]:
+        twins: list[Slot] = []
+        if secret != secret_bytes(holder.secret):
+            twins = slotchanges.twins(vault.folder, holder, context.kdf_policy)
+        new = slotchanges.change_passphrase(
+            vault.folder, holder, secret, costs, created=created, also=twins
+        )
+        return new, twins
+
+    changed = change(context, "Change the passphrase.", act)
+    new, twins = changed.result
     with contextlib.suppress(StorageError):
-        vault.trust.set_last_slot(changed.result)
-    print(f"Changed the passphrase: keyslot {changed.result} is in the place of {holder.slot.id}.")
+        vault.trust.set_last_slot(new)
+    print(f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}.")
+    for twin in twins:
+        named = f" ({printable(twin.label)!r})" if twin.label else ""
+        context.say(f"the old passphrase opened keyslot {twin.id}{named}, too: it is gone")
     context.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0

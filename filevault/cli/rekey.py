@@ -8,7 +8,7 @@ from filevault import sources
 from filevault.backends import Secret, holding, slotchanges, slots
 from filevault.cli.holder import change, hold, refuse_shared
 from filevault.cli.slot import described
-from filevault.errors import LockedError, PartlyDoneError, UsageError
+from filevault.errors import BackendError, LockedError, PartlyDoneError, UsageError
 from filevault.printable import printable
 from filevault.prompt import confirm
 from filevault.vault import rekeying
@@ -102,6 +102,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
         )
         return exposed
 
+    _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
     _report(context, changed.result)
     changed.check()
@@ -190,6 +191,7 @@ def _resume(context: Context, holder: Holder) -> None:
         return rekeying.contents(vault, holder.vault, holder.master, {}, every, clock)
 
     context.say("a rekey was interrupted here: doing the rest of it")
+    _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
     _report(context, changed.result)
     changed.check()
@@ -256,6 +258,17 @@ def _check_left(context: Context, holder: Holder) -> int:
 def _foreign(context: Context, holder: Holder) -> list[Entry]:
     present: Marker = holder.vault
     return [entry for entry in rekeying.entries(context.vault) if entry.key != present.master]
+
+
+def _lock(context: Context) -> None:
+    """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
+    try:
+        count = context.key_cache.lock(context.choice.state_id)
+    except BackendError as error:
+        context.warn(f"the former key is still held: {error.message}")
+    else:
+        if count:
+            context.say("the vault is locked again: what was held is of its former key")
 
 
 # What is told

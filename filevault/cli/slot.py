@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import marker, new_keyfile_text, slotchanges, slots
 from filevault.cli import newsecret
 from filevault.cli.holder import NOT_REVOKED, change, hold, refuse_shared
-from filevault.errors import UsageError
+from filevault.errors import StorageError, UsageError
 from filevault.printable import printable
 from filevault.times import format_time
 
@@ -146,6 +146,11 @@ def _remove(given: str, context: Context) -> int:
         lambda: slotchanges.remove(folder, holder, slot, context.kdf_policy),
     )
     print(f"Removed keyslot {slot}.")
+    if changed.result is not None:
+        old, new = changed.result
+        with contextlib.suppress(StorageError):
+            context.vault.trust.set_last_slot(new)
+        context.say(f"yours is written anew, and opens as before: it was {old}, and is {new}")
     context.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0

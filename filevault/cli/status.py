@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.keycache import SESSION
+from filevault.backends import SUFFIXES
+from filevault.errors import FilevaultError
+from filevault.keycache import IDENTITIES, SESSION
 from filevault.printable import printable
 from filevault.times import format_time
 
@@ -27,10 +30,29 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     choice = context.choice
     print(f"vault: {printable(choice.root)} ({choice.backend})")
     held = context.key_cache.status(choice.state_id)
+    marks = _marks(context) if held else ()
     for status in held:
         what = "sessions" if status.kind == SESSION else "long-term keys"
+        state = "unlocked" if status.mark in marks else "locked; a former key is held"
         until = format_time(round(context.runtime.clock() + status.seconds))
-        print(f"{what}: unlocked until {until} ({status.place})")
+        print(f"{what}: {state} until {until} ({status.place})")
     if not held:
         print("locked")
     return 0
+
+
+def _marks(context: Context) -> set[str | None]:
+    """Return what keys belong to that open the vault as it is now."""
+    from filevault.files import Folder
+    from filevault.vault.session_key import session_key_mark
+
+    choice = context.choice
+    marks: set[str | None] = {IDENTITIES} if choice.backend == "age" else set()
+    folder = f"{context.settings.state_home}/{choice.state_id}"
+    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
+        marks.add(session_key_mark(state, SUFFIXES[choice.backend]))
+    if choice.backend == "file":
+        with contextlib.suppress(FilevaultError):
+            context.open_unpinned()
+            marks.add(context.pin().commit)
+    return marks

@@ -49,9 +49,10 @@ class Held(Value):
 
 
 class Status(Value):
-    """One key that is held: its kind, where, and for how many seconds more."""
+    """One key that is held: its kind, what it belongs to, where, and for how many seconds more."""
 
     kind: str
+    mark: str
     place: str
     seconds: float
 
@@ -96,6 +97,15 @@ class KeyCache:
                 return place.name
         return None
 
+    def move(self, state_id: str, kind: str, mark: str, new: str) -> None:
+        """Let a key that is held for a mark belong to another one, until the same time."""
+        for place in self._places:
+            held = place.get(state_id, kind)
+            if held is not None and held.mark == mark:
+                left = int(self._left(held.deadline))
+                if left > 0:
+                    place.put(state_id, kind, held._replace(mark=new), left)
+
     def lock(self, state_id: str | None = None) -> int:
         """Forget the keys of a vault, or all; return how many there were.
 
@@ -123,9 +133,9 @@ class KeyCache:
         found = []
         for kind in KINDS:
             for place in self._places:
-                deadline = place.status(state_id, kind)
-                if deadline is not None and self._left(deadline) > 0:
-                    found.append(Status(kind, place.name, self._left(deadline)))
+                status = place.status(state_id, kind)
+                if status is not None and self._left(status[1]) > 0:
+                    found.append(Status(kind, status[0], place.name, self._left(status[1])))
         return found
 
     def _left(self, deadline: int) -> float:
@@ -186,6 +196,10 @@ class VaultKeys:
         self._opened = (mark, key)
         if not self._fresh and self._asked():
             self._cache.put(self._state_id, SESSION, key, mark, self._seconds())
+
+    def resealed(self, mark: str, new: str) -> None:
+        """Go on holding the session key whose file has become another one."""
+        self._cache.move(self._state_id, SESSION, mark, new)
 
     def vault_key(self, mark: str) -> bytes | None:
         """Return what opens the vault itself, if it is held."""
@@ -251,7 +265,10 @@ def _may_hold(folder: str) -> bool:
 
 
 def open_cache(
-    names: Sequence[str], get: Callable[[str], str | None], clock: Callable[[], float]
+    names: Sequence[str],
+    get: Callable[[str], str | None],
+    clock: Callable[[], float],
+    root: str = "",
 ) -> KeyCache:
     """Return the cache of this user; a job's keys are held by the agent of its own alone.
 
@@ -261,8 +278,9 @@ def open_cache(
         names: the places, `kernel` and `agent`.
         get: gives a variable of the environment, or None.
         clock: as `filevault.times.boottime`.
+        root: where the system's `/run` and `/tmp` are, empty for `/`.
     """
-    job, usual = agent_of_job(get), folders_of_user(get)
+    job, usual = agent_of_job(get), folders_of_user(get, root)
     if job is None:
         return KeyCache(_Places(names, usual), clock)
     kernel = _Places([name for name in names if name == "kernel"], ())
@@ -275,19 +293,19 @@ def agent_of_job(get: Callable[[str], str | None]) -> str | None:
     return value if value and value.startswith("/") else None
 
 
-def folders(get: Callable[[str], str | None]) -> list[str]:
+def folders(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent may listen that holds our keys, likeliest first."""
     job = agent_of_job(get)
-    return folders_of_user(get) if job is None else [job]
+    return folders_of_user(get, root) if job is None else [job]
 
 
-def folders_of_user(get: Callable[[str], str | None]) -> list[str]:
+def folders_of_user(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent of this user may listen, likeliest first.
 
     A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. The last
     is the same whatever `TMPDIR` says, or `lock` would not find what another shell has unlocked.
     """
     uid = os.geteuid()
-    runtime = [get("XDG_RUNTIME_DIR") or "", f"/run/user/{uid}"]
+    runtime = [get("XDG_RUNTIME_DIR") or "", f"{root}/run/user/{uid}"]
     found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
-    return [*dict.fromkeys(found), f"/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it
+    return [*dict.fromkeys(found), f"{root}/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it

@@ -55,10 +55,10 @@ class AgentClient:
         answer = self._first(Request("get", state_id, kind))
         return None if answer is None else Held(answer.key, answer.mark, answer.deadline)
 
-    def status(self, state_id: str, kind: str) -> int | None:
-        """Return the deadline of what the first agent that has it holds."""
+    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
+        """Return mark and deadline of what the first agent that has it holds."""
         answer = self._first(Request("status", state_id, kind))
-        return None if answer is None else answer.deadline
+        return None if answer is None else (answer.mark, answer.deadline)
 
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:  # noqa: ARG002
         """Give a key to the first agent that takes it."""

@@ -77,10 +77,10 @@ class KernelKeyring:
             return None
         return _parse(payload)
 
-    def status(self, state_id: str, kind: str) -> int | None:
-        """Return the deadline of what is held, None as `get`."""
+    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
+        """Return mark and deadline of what is held, None as `get`."""
         held = self.get(state_id, kind)
-        return None if held is None else held.deadline
+        return None if held is None else (held.mark, held.deadline)
 
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:
         """Hold a key; tell whether the kernel took it."""

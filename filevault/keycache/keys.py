@@ -82,7 +82,7 @@ class Keys:
         if found is None:
             return Answer(ok=False)
         if request.op == "status":
-            return Answer(ok=True, deadline=found.deadline)
+            return Answer(ok=True, mark=found.mark, deadline=found.deadline)
         key = self._room.read(found.place, found.size)
         return Answer(ok=True, key=key, mark=found.mark, deadline=found.deadline)
 

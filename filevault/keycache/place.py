@@ -23,8 +23,8 @@ class Place(Protocol):
         """Return what is held, None if there is nothing or the place does not answer."""
         ...
 
-    def status(self, state_id: str, kind: str) -> int | None:
-        """Return the deadline of what is held, None as `get`."""
+    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
+        """Return mark and deadline of what is held, None as `get`."""
         ...
 
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:

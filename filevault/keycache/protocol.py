@@ -52,7 +52,7 @@ class Request(Value):
 class Answer(Value):
     """What the agent says: `ok` is false where it holds nothing of that kind, or refuses.
 
-    `get` gives key, mark and deadline, `status` the deadline, `lock` how many were forgotten.
+    `get` gives key, mark and deadline, `status` the latter two, `lock` how many were forgotten.
     """
 
     ok: bool

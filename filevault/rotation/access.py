@@ -8,7 +8,8 @@ from filevault.aws.iam import AccessKeys
 from filevault.aws.sts import get_caller_identity
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
-from filevault.printable import printable, shell_word
+from filevault.printable import printable
+from filevault.rotation.signals import must_hurry
 
 if TYPE_CHECKING:
     from filevault.aws.client import Clients
@@ -23,32 +24,35 @@ class Access:
 
     Args:
         clients: makes clients.
+        hasty: makes clients for calls that signals must wait for.
         sts: the endpoint that tells identities.
         iam: the endpoint of IAM.
         provider: obtains the session that the plan of the profile ends in; asked once, so that a
             person gives one token code for the whole rotation. None for a plan without.
         role: the ARN of the role that they are of, None for those of the user.
         profile: the profile.
-        item: the name of the item with the key that is rotated.
+        direct: the command that rotates the key with the user's own credentials, for hints.
     """
 
     def __init__(
         self,
         clients: Clients,
+        hasty: Clients,
         sts: Endpoint,
         iam: Endpoint,
         provider: CredentialProvider | None,
         *,
         role: str | None,
         profile: str,
-        item: str,
+        direct: str,
     ) -> None:
         self._clients = clients
+        self._hasty = hasty
         self._sts = sts
         self._iam = iam
         self._provider = provider
         self._role = role
-        self._item = item
+        self._direct = direct
         self._session: Credentials | None = None
         self._identity: Identity | None = None
         self._subject = f"profile {printable(profile)!r}"
@@ -77,20 +81,20 @@ class Access:
         account = self._role.split(":")[4]
         if account != identity.account or identity.user_name is None:
             raise ConfigError(
-                f"{self._subject} has a role of account {account}, which cannot change the keys "
-                f"of {printable(identity.arn)}",
-                hint=f"rotate the key through a profile of its own account, such as "
-                f"filevault rotate {shell_word(self._item)}",
+                f"{self._subject} has the role {printable(self._role)} of another account, which "
+                f"cannot change the keys of {printable(identity.arn)}",
+                hint=f"let a profile of the key's own account do it: {self._direct}",
             )
 
     def keys(self, key: AccessKey) -> AccessKeys:
         """Return the user's keys, as the profile's session sees them or, without one, `key`.
 
         A session outlives the key that it was made from; only without one do the last calls
-        need the new key.
+        need the new key. Where signals wait, what it returns makes haste.
         """
         identity = self.connect(key)
         credentials = self._session or Credentials(key.access_key_id, key.secret_access_key)
         # A role's session is no user, so the user is named to IAM.
         user = identity.user_name if self._role is not None else None
-        return AccessKeys(self._clients, self._iam, credentials, user, self._subject)
+        clients = self._hasty if must_hurry() else self._clients
+        return AccessKeys(clients, self._iam, credentials, user, self._subject)

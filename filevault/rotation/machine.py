@@ -234,11 +234,11 @@ class Machine:
         started = format_time(self._clock())
         self._items.set_rotation(self._leader, Rotation(started, known))
         self._progress.step("making a new key")
-        keys = self._access.keys(old)
-        with undisturbed():
+        with undisturbed() as let_through:
             try:
-                made = keys.create()
+                made = self._access.keys(old).create()
             except FilevaultError as error:
+                let_through()
                 self._explain_failure(error, old, known)
                 raise
             self._note(new_key=made.key.access_key_id)

@@ -39,9 +39,9 @@ class Outcome(Value):
 
     `result` is `rotated`, `finished` (what an earlier run left), `young` (not old enough),
     `waiting` (the old key's time of grace runs until `until`), `planned` and `unfinished` (of a dry
-    run), `same` (the key of another profile), `partly` (the new key is in place, the old one not
-    gone) or `failed`. `items` hold the key; `old_key` and `new_key` are ids, `orphan` that of a
-    key in the way. `old_state` is `active`, `inactive` or `deleted`. Times are in Unix seconds.
+    run), `same` (the key of the profile `same_as`), `partly` (the new key is in place, the old one
+    not gone) or `failed`. `items` hold the key; `old_key` and `new_key` are ids, `orphan` that of
+    a key in the way. `old_state` is `active`, `inactive` or `deleted`. Times are in Unix seconds.
     """
 
     profile: str
@@ -55,6 +55,7 @@ class Outcome(Value):
     created: int | None = None
     until: int | None = None
     orphan: str | None = None
+    same_as: str | None = None
     error: FilevaultError | None = None
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.aws.refusals import is_passing
-from filevault.errors import AwsError, NetworkError
+from filevault.errors import AwsError, ClockError, NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,4 +70,6 @@ def may_pass(error: FilevaultError) -> bool:
 
 def is_unknown_key(error: FilevaultError) -> bool:
     """Tell whether AWS says that it does not know the key that signed."""
+    if isinstance(error, ClockError):  # some of AWS's services say SignatureDoesNotMatch for it
+        return False
     return isinstance(error, AwsError) and error.code in _UNKNOWN

@@ -38,7 +38,7 @@ def line(outcome: Outcome) -> str:
         "waiting": f"{new} has taken the place of {old}{kept}",
         "planned": f"{old} would be replaced",
         "unfinished": f"the rotation of {old} that was begun would be finished",
-        "same": f"has the key of {printable(outcome.item or '')}, which is dealt with already",
+        "same": f"has the key of {printable(outcome.same_as or '')}, which is dealt with already",
         "partly": f"{new} takes the place of {old}{kept}",
         "failed": "failed",
     }

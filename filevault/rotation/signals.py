@@ -7,16 +7,28 @@ import signal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let signals that end us wait: what happens inside is short, and must happen whole."""
+def undisturbed() -> Iterator[Callable[[], None]]:
+    """Let signals that end us wait: what happens inside is short, and must happen whole.
+
+    What it gives lets them through early.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
+
+    def let_through() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    try:
+        yield let_through
+    finally:
+        let_through()
+
+
+def must_hurry() -> bool:
+    """Tell whether signals that end us wait just now."""
+    return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -311,7 +311,12 @@ class Vault:
         """Seal the session key anew, for recipients that have changed; sessions stay good."""
         if self.state is not None:
             reseal_session_key(
-                self.state, self.state_id, self.backend, self._session_key, self._clock
+                self.state,
+                self.state_id,
+                self.backend,
+                self._session_key,
+                self._clock,
+                self._held,
             )
 
     def session_key(self) -> bytes:

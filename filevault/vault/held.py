@@ -15,3 +15,7 @@ class HeldSessionKey(Protocol):
     def opened(self, mark: str, key: bytes) -> None:
         """Hear that the vault was opened for it."""
         ...
+
+    def resealed(self, mark: str, new: str) -> None:
+        """Hear that the file with this digest was sealed anew, with the same key in it."""
+        ...

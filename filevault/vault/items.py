@@ -11,6 +11,7 @@ import re
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
+from filevault.printable import printable
 from filevault.times import parse_time
 from filevault.values import Value
 from filevault.vault.forms import ForeignItem, names_secret, read_foreign, refuse_gopass
@@ -22,6 +23,7 @@ ROTATION_FIELDS = (
     "next_aws_secret_access_key",
     "previous_aws_access_key_id",
     "previous_aws_secret_access_key",
+    "previous_deactivated",
 )
 
 _SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
@@ -31,7 +33,7 @@ _LINE_END = rb"\r?\n\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
-_STARTED, _KNOWN, *_KEYS = ROTATION_FIELDS
+_STARTED, _KNOWN, *_KEYS, _DEACTIVATED = ROTATION_FIELDS
 
 
 class Rotation(Value):
@@ -39,13 +41,15 @@ class Rotation(Value):
 
     `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
     one was made, None where IAM would not say. `next` is the new key until it is proven to work,
-    `previous` the old one until it is gone.
+    `previous` the old one until it is gone, `deactivated` when that was set inactive to wait for
+    its deletion.
     """
 
     started: str | None = None
     known_keys: tuple[str, ...] | None = None
     next: AccessKey | None = None
     previous: AccessKey | None = None
+    deactivated: str | None = None
 
     def __repr__(self) -> str:
         return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
@@ -274,17 +278,35 @@ def compose(
 def read_rotation(text: bytes, what: str) -> Rotation:
     """Return the rotation fields of an item that `parse` has accepted.
 
+    Fields whose key is the item's own, because somebody moved it to line 1 by hand, say nothing
+    any more: to act on them would be to deactivate that key.
+
     Raises:
-        DamagedError: for a key of which only one half is there, and for what cannot be a key.
+        DamagedError: for a key of which only one half is there, for what cannot be a key, and
+            for fields that contradict each other or line 1.
     """
     fields = {pair[0]: pair[1] for pair in map(_field, _lines(text)[1:]) if pair}
     known = fields.get(_KNOWN)
-    return Rotation(
+    found = Rotation(
         fields.get(_STARTED),
         None if known is None else tuple(known.split()),
         _both_halves(fields, _KEYS[0], _KEYS[1], what),
         _both_halves(fields, _KEYS[2], _KEYS[3], what),
+        _time(fields.get(_DEACTIVATED)),
     )
+    if found.next is not None and found.previous is not None:
+        raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
+    other = found.next or found.previous
+    own = parse(text, what).key
+    if other is None or other.access_key_id != own.access_key_id:
+        return found
+    if other != own:
+        raise DamagedError(
+            f"{what} is damaged: it has two secrets for the key {printable(own.access_key_id)}",
+            hint="take the lines of the wrong one out with the tool that wrote it, or store the "
+            "right one with filevault add PROFILE --force --discard",
+        )
+    return Rotation()
 
 
 def _both_halves(
@@ -312,6 +334,8 @@ def with_rotation(text: bytes, rotation: Rotation) -> bytes:
     for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
         if key is not None:
             wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
+    if rotation.deactivated is not None:
+        wanted[_DEACTIVATED] = rotation.deactivated
     lines = _lines(text)
     end = _line_end(lines[0]) or b"\n"
     result = lines[:1]

@@ -217,20 +217,20 @@ def former_keys(vault: Vault, holder: Holder, policy: KdfPolicy) -> dict[str, by
     """Return the master keys that items may lie under, by their ids, besides the present one.
 
     That is every retired one. Where two machines gave the vault a key each, and one of the two
-    was kept, the other's is in keyslots that no unlock looks at; the holder's secret is tried on
-    them if an item needs it.
+    was kept, the other's is in keyslots that no unlock looks at: the holder's secret is tried on
+    them. What was retired under such a key is found as well.
     """
-    found = retired.masters(vault.folder, holder.vault, holder.master)
-    missing = {entry.key for entry in entries(vault)} - found.keys() - {holder.vault.master}
-    if missing:
-        others = [
-            slot
-            for slot in slotfiles.listing(vault.folder)
-            if slot.vault == holder.vault.vault and slot.master in missing
-        ]
-        for slot, master in holding.openings(others, holder.secret, policy):
-            found[slot.master] = master
-    return found
+    present = holder.vault
+    found = retired.masters(vault.folder, present, holder.master)
+    others = [
+        slot
+        for slot in slotfiles.listing(vault.folder)
+        if slot.vault == present.vault and slot.master not in (present.master, *found)
+    ]
+    in_slots = {
+        slot.master: master for slot, master in holding.openings(others, holder.secret, policy)
+    }
+    return retired.masters(vault.folder, present, holder.master, in_slots)
 
 
 def known_before(vault: Vault, former: Mapping[str, bytes]) -> list[Entry]:
@@ -262,13 +262,13 @@ def complete(
     slot: str,
     clock: Callable[[], float],
 ) -> None:
-    """Seal items anew, delete the keyslots of former keys, and pin the present one.
+    """Seal items anew, retire former keys, delete their keyslots, and pin the present one.
 
     Args:
         vault: the vault, whose lock is held.
         present: what vault.json says.
         master: its master key.
-        former: the keys that items lie under, by their ids.
+        former: the keys that items lie under, or may come under, by their ids.
         chosen: the items to seal anew.
         slot: the keyslot to try first from now on.
         clock: Unix seconds.
@@ -281,8 +281,9 @@ def complete(
         resealing.seal_session_key()
         for entry in chosen:
             seen[vault.path_name(entry.name)] = resealing.seal(entry)
-        left = {entry.key for entry in entries(vault)} - former.keys()
-        rekey.remove_stale_slots(vault.folder, present, left)
+        # A keyslot may be the only copy of another machine's key: first that key is retired.
+        rekey.retire(vault.folder, present, master, former, clock=clock)
+        rekey.remove_stale_slots(vault.folder, present, master)
         if vault.state is not None:
             vault.trust.end_rekey(Pin("file", present.vault, present.commit), seen, slot)
     except FilevaultError as error:

@@ -91,6 +91,7 @@ def reseal_session_key(
     backend: Backend,
     key: bytes | None,
     clock: Callable[[], float],
+    held: HeldSessionKey | None = None,
 ) -> None:
     """Write the session key anew, for recipients that have changed.
 
@@ -103,10 +104,11 @@ def reseal_session_key(
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
         try:
-            key = key or _read(state, name, state_id, backend)
+            key = key or _read(state, name, state_id, backend, held)
         except (LockedError, StorageError):
             return
         if key is not None and state.is_file(name):
+            mark = session_key_mark(state, backend.suffix)
             now = clock()
             header = ItemHeader(_KIND, state_id, int(now), format_time(now))
             try:
@@ -115,6 +117,16 @@ def reseal_session_key(
                 state.remove(name)
             else:
                 state.write(name, sealed)
+                if held is not None and mark is not None:
+                    held.resealed(mark, sha256_hex(sealed))
+
+
+def session_key_mark(state: Folder, suffix: str) -> str | None:
+    """Return the digest of the session key's file, None without one; raises StorageError."""
+    try:
+        return sha256_hex(state.read(_KIND + suffix, _LIMIT))
+    except FileNotFoundError:
+        return None
 
 
 def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:

@@ -139,20 +139,48 @@ def test_a_switch_that_may_not_last_keeps_what_both_keys_need(
     assert len(slot_files(tmp_path)) == 2
 
 
-def test_stale_slots_go_and_those_that_something_needs_stay(root: Folder, tmp_path: Path) -> None:
+def test_a_key_from_a_slot_is_retired_with_all_it_leads_to(root: Folder, tmp_path: Path) -> None:
+    """Two machines each gave the vault a key, and the retired file of the other one was kept."""
+    first = hold(root)
+    theirs = os.urandom(32)
+    vault_id = first.vault.vault
+    other = marker.Marker(
+        vault_id, keys.item_key_id(theirs, vault_id), keys.commitment(theirs, vault_id)
+    )
+    change(root)
+    present = hold(root)
+    retired.write(root, other, theirs, first.master, clock=lambda: TIME)
+    assert retired.masters(root, present.vault, present.master) == {}
+    known = {other.master: theirs}
+    found = retired.masters(root, present.vault, present.master, known)
+    assert found == {other.master: theirs, first.vault.master: first.master}
+    rekey.retire(root, present.vault, present.master, found, clock=lambda: TIME)
+    assert retired.masters(root, present.vault, present.master) == found
+    before = everything(tmp_path)
+    rekey.retire(root, present.vault, present.master, found, clock=lambda: TIME)
+    assert everything(tmp_path) == before
+
+
+def test_stale_slots_go_and_those_that_hold_the_only_copy_stay(
+    root: Folder, tmp_path: Path
+) -> None:
     before = hold(root)
     change(root)
     present = hold(root)
-    needed, unneeded = os.urandom(32), os.urandom(32)
-    add_slot(tmp_path, present.vault, needed, b"x")
-    add_slot(tmp_path, present.vault, unneeded, b"x")
+    only_here, also_retired = os.urandom(32), os.urandom(32)
+    add_slot(tmp_path, present.vault, only_here, b"x")
+    add_slot(tmp_path, present.vault, also_retired, b"x")
+    name = keys.item_key_id(also_retired, present.vault.vault)
+    rekey.retire(root, present.vault, present.master, {name: also_retired}, clock=lambda: TIME)
     foreign = present.vault._replace(vault="f" * 32)
     add_slot(tmp_path, foreign, os.urandom(32), b"x")
     (tmp_path / ".filevault/slots/0123456789abcdef.slot").write_bytes(b"no slot")
-    keep = {keys.item_key_id(needed, present.vault.vault)}
-    assert rekey.remove_stale_slots(root, present.vault, keep) == 2
+    assert rekey.remove_stale_slots(root, present.vault, present.master) == 2
     left = {slot.master for slot in slots.listing(root) if slot.vault == present.vault.vault}
-    assert left == {present.vault.master, *keep}
+    assert left == {
+        present.vault.master,
+        keys.item_key_id(only_here, present.vault.vault),
+    }
     assert before.vault.master not in left
     assert len(slot_files(tmp_path)) == 4
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,12 +144,76 @@ def test_one_of_two_slots_of_the_same_passphrase_can_be_removed(
     assert len(slot_files(tmp_path)) == 1
 
 
+def test_whoever_removes_a_slot_has_theirs_written_anew(root: Folder, tmp_path: Path) -> None:
+    """Its file has another name then, so that a deletion elsewhere does not reach it."""
+    holder = hold(root)
+    other = add(root, holder)
+    changed = slotchanges.remove(root, holder, other, CHEAP)
+    (slot,) = slots.listing(root)
+    assert changed == (holder.slot.id, slot.id)
+    assert slot.id != holder.slot.id
+    same = (slot.parameters, slot.label, slot.created)
+    assert same == (holder.slot.parameters, holder.slot.label, holder.slot.created)
+    assert opens(tmp_path, PASSPHRASE)
+    # Nobody may have opened it meanwhile, as what was opened is not there any more.
+    add(root, hold(root))
+    before = slot_files(tmp_path)
+    with pytest.raises(StorageError, match="meanwhile"):
+        slotchanges.remove(root, holder, slot.id, CHEAP)
+    assert slot_files(tmp_path) == before
+
+
+def test_two_who_remove_each_other_at_once_both_stay(root: Folder, tmp_path: Path) -> None:
+    one = hold(root)
+    theirs = add(root, one)
+    clone = tmp_path / "clone"
+    shutil.copytree(tmp_path / ".filevault", clone / ".filevault")
+    before = {file.name for file in slot_files(tmp_path)}
+    slotchanges.remove(root, one, theirs, CHEAP)
+    with Folder.open(str(clone)) as other:
+        slotchanges.remove(other, hold(other, NEW), one.slot.id, CHEAP)
+    # As git merges it: what either deleted is gone, what either added is there.
+    for file in slot_files(clone):
+        shutil.copy(file, tmp_path / ".filevault/slots")
+    assert not before & {file.name for file in slot_files(tmp_path)}
+    for secret in (PASSPHRASE, NEW):
+        assert opens(tmp_path, secret)
+
+
+@pytest.mark.parametrize("failing", ["slot", "own"])
+def test_a_slot_that_cannot_be_deleted_costs_nothing(
+    failing: str, root: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system's refusal has to be acted here: root is refused nothing."""
+    holder = hold(root)
+    other = add(root, holder)
+    refused = (other if failing == "slot" else holder.slot.id) + slots.SUFFIX
+    before = slot_files(tmp_path)
+    real = Folder.remove
+
+    def remove(folder: Folder, name: str) -> None:
+        if name == refused:
+            raise StorageError("cannot delete")
+        real(folder, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "remove", remove)
+        expected = StorageError if failing == "slot" else PartlyDoneError
+        with pytest.raises(expected, match="cannot delete"):
+            slotchanges.remove(root, holder, other, CHEAP)
+    assert opens(tmp_path, PASSPHRASE)
+    assert opens(tmp_path, NEW) == (failing == "slot")
+    if failing == "slot":
+        assert slot_files(tmp_path) == before
+
+
 def test_a_damaged_slot_can_be_removed(root: Folder, tmp_path: Path) -> None:
     bad = slot_files(tmp_path)[0].with_name("0123456789abcdef.slot")
     bad.write_bytes(b"no slot")
     holder = hold(root)
-    slotchanges.remove(root, holder, slotchanges.find(root, "0123"), CHEAP)
+    assert slotchanges.remove(root, holder, slotchanges.find(root, "0123"), CHEAP) is None
     assert not bad.exists()
+    assert hold(root).slot.id == holder.slot.id
 
 
 def test_a_slot_is_found_by_the_beginning_of_its_id(root: Folder, tmp_path: Path) -> None:

@@ -26,27 +26,32 @@ CRON: Mapping[str, str | None] = {
     "LANG": None,
     "PATH": "/usr/bin:/bin",
     "AWS_EC2_METADATA_DISABLED": None,
+    "XDG_RUNTIME_DIR": None,
+    "TMPDIR": None,
 }
 
 
 class Desk:
     """A machine on which nothing but a terminal opens the vault, and whose keys lie in `place`.
 
-    `runtime` is its XDG_RUNTIME_DIR, whose path must be short. The clocks of machine and AWS go
-    together.
+    `root` is a folder with a short path, in which its agents find `/run` and `/tmp`: those of
+    whoever runs the tests are left alone. The clocks of machine and AWS go together.
     """
 
-    def __init__(self, machine: Machine, aws: FakeAws, place: str, runtime: Path) -> None:
+    def __init__(self, machine: Machine, aws: FakeAws, place: str, root: Path) -> None:
         self.machine = machine
         self.aws = aws
         self.place = NAMES[place]
+        runtime = root / f"run/user/{os.geteuid()}"
+        runtime.mkdir(parents=True)
+        (root / "tmp").mkdir()
         self.sockets = [str(runtime / "filevault")]
         self.passphrases = 0
         self.codes = 0
         machine.places = place
+        machine.root = str(root)
         machine.env["XDG_RUNTIME_DIR"] = str(runtime)
-        # Else an agent that it starts writes into the folder that this user really has there.
-        machine.env["TMPDIR"] = str(runtime)
+        machine.env["TMPDIR"] = str(root / "tmp")
 
     def prepare(self, *argv: str, **options: object) -> Result:
         """Run something with the passphrase at hand, which therefore holds no key."""

@@ -14,9 +14,11 @@ import pytest
 
 from filevault.backends.passphrase import PassphraseBackend
 from filevault.cli import main
+from filevault.keycache.kernel import KernelKeyring
 from tests import launch
 from tests.bench.vaults import Bench
 from tests.fakes import FakeAws, User
+from tests.kernelkeys import needs_kernel_keyring
 from tests.machine import Machine
 
 FORBIDDEN = (
@@ -57,6 +59,13 @@ OURS_COLD = (
     "filevault.prompt",
     "filevault.vault.items",
 )
+AGENT = {
+    "_socket",
+    "ctypes",
+    "filevault.keycache.agent",
+    "filevault.keycache.client",
+    "filevault.keycache.protocol",
+}
 
 
 @pytest.fixture
@@ -85,12 +94,19 @@ def warm(machine: Machine, aws: FakeAws, user: User) -> Machine:
 
 
 def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
+    assert not imported(warm) & AGENT
+
+
+def imported(machine: Machine) -> set[str]:
+    """Return what a cached `exec` imports, after a look for what none may."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "filevault", "exec", "admin", "--", "env"],
-        env=warm.environment({"LAUNCH": None}),
+        env=machine.environment({"LAUNCH": None}),
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        cwd=warm.home,
+        cwd=machine.home,
+        start_new_session=True,
         check=True,
     )
     assert "AWS_SESSION_TOKEN=" in done.stdout
@@ -104,6 +120,22 @@ def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
     ]
     assert not loaded
     assert not modules.intersection(OURS_COLD)
+    return modules
+
+
+@needs_kernel_keyring
+def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
+    """The real program and the real keyring: the agent is not even looked for."""
+    warm.places = "kernel"
+    warm.ok("unlock")
+    del warm.env["FILEVAULT_KEY_FILE"]
+    (state,) = [path.name for path in warm.state.iterdir() if len(path.name) == 32]
+    try:
+        modules = imported(warm)
+    finally:
+        KernelKeyring().lock(state)
+    assert {"filevault.keycache.kernel", "filevault.libc"} <= modules
+    assert not modules & AGENT
 
 
 def test_a_cached_exec_needs_no_network(warm: Machine) -> None:

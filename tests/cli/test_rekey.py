@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -341,6 +343,41 @@ def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones)
         assert len(slots(machine.vault)) == 4
 
 
+def each_removes_the_keyslot_of_the_other(clones: Clones) -> None:
+    clones.one.ok("slot", "add", "--label", "two", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    assert clones.sync(clones.one, clones.two).returncode == 0
+    clones.two.env["FILEVAULT_PASSPHRASE"] = NEW
+    for machine, mine in ((clones.one, ""), (clones.two, "two")):
+        folder = machine.vault / ".filevault/slots"
+        other = next(
+            file.stem
+            for file in folder.iterdir()
+            if json.loads(file.read_bytes().partition(b"\n")[0])["label"] != mine
+        )
+        machine.ok("slot", "remove", other)
+        assert len(slots(machine.vault)) == 1
+
+
+def test_two_that_remove_each_others_keyslot_do_not_lock_each_other_out(clones: Clones) -> None:
+    each_removes_the_keyslot_of_the_other(clones)
+    clones.two.ok("git", "pull", "-q", "--no-rebase", "--no-edit", str(clones.one.vault), "main")
+    assert len(slots(clones.two.vault)) == 2
+    for passphrase in (PASSPHRASE, NEW):
+        readable(clones.two, "work", FILEVAULT_PASSPHRASE=passphrase)
+
+
+def test_nor_does_plain_git_leave_them_without_a_keyslot(clones: Clones) -> None:
+    """It may take what was written anew for a rename, and ask; every file is there to be kept."""
+    each_removes_the_keyslot_of_the_other(clones)
+    merged = clones.sync(clones.one, clones.two)
+    if merged.returncode:
+        assert "CONFLICT (rename/" in merged.stdout
+        clones.two.ok("git", "add", "-A")
+        clones.two.ok("git", "commit", "-q", "--no-edit")
+    for passphrase in (PASSPHRASE, NEW):
+        readable(clones.two, "work", FILEVAULT_PASSPHRASE=passphrase)
+
+
 def both_change_the_same_passphrase(clones: Clones) -> None:
     """At the same second, with a long label: the two new keyslots look much alike."""
     for machine in (clones.one, clones.two):
@@ -468,6 +505,48 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late")
+    assert len(slots(one.vault)) == 1
+    # The other machine does not know yet that its key was not kept, and goes on with it.
+    two.add("later", "AKIALATERLATERLATERL", SECRET, "--no-config")
+    merged = clones.sync(two, one)
+    assert merged.returncode == 0, merged
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    readable(one, "work", "team/prod:eu", "late", "later")
+
+
+KILLED_AFTER_THE_SWITCH = """
+import os, runpy, signal, sys
+from filevault.backends import rekey
+switch = rekey.switch
+def killed(*given):
+    switch(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+rekey.switch = killed
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clones) -> None:
+    """Its keyslots arrive while a rekey here waits to be finished."""
+    one, two = clones.one, clones.two
+    before = marker(one.vault)
+    plain = one.launcher
+    one.launcher = (sys.executable, "-c", KILLED_AFTER_THE_SWITCH, plain[1])
+    assert one.run("rekey").status == -signal.SIGKILL
+    one.launcher = plain
+    assert marker(one.vault) != before
+    two.ok("rekey")
+    two.add("theirs", "AKIALATELATELATELATE", SECRET, "--no-config")
+    shutil.copy(two.vault / "theirs.fv", one.vault / "theirs.fv")
+    for slot in (two.vault / ".filevault/slots").iterdir():
+        shutil.copy(slot, one.vault / ".filevault/slots")
+    resumed = one.run("rekey")
+    assert resumed.status == 12, resumed
+    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    readable(one, "work", "team/prod:eu", "theirs")
     assert len(slots(one.vault)) == 1
 
 

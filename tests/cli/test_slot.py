@@ -143,6 +143,11 @@ def test_removing_says_what_it_does_not_take_back(vault: Machine) -> None:
     assert done.out == f"Removed keyslot {old}.\n"
     assert "takes nothing back" in done.err
     assert "filevault rekey" in done.err
+    (own,) = ids(vault)
+    assert re.search(
+        rf"yours is written anew, .* it was [0-9a-f]{{16}}, and is {own}$", done.err, re.MULTILINE
+    )
+    assert "opened the vault here last" in vault.ok("slot", "list").out
     assert not opens(vault, PASSPHRASE)
     assert vault.run("slot", "remove", old, env={"FILEVAULT_PASSPHRASE": NEW}).status == 4
 
@@ -168,6 +173,27 @@ def test_a_changed_passphrase_is_the_only_one(vault: Machine) -> None:
     assert not opens(vault, PASSPHRASE)
     for secret in (NEW, PASSPHRASE):
         assert secret not in done.everything
+
+
+def test_no_keyslot_is_left_that_the_old_passphrase_opens(vault: Machine) -> None:
+    vault.ok("slot", "add", "--label", "twin", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    vault.ok(
+        "slot", "add", "--label", "other", env={"FILEVAULT_NEW_PASSPHRASE": "a third one here"}
+    )
+    done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    assert re.search(
+        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is gone$", done.err, re.MULTILINE
+    )
+    assert len(ids(vault)) == 2
+    assert not opens(vault, PASSPHRASE)
+    assert opens(vault, NEW)
+    assert opens(vault, "a third one here")
+
+
+def test_the_same_passphrase_again_leaves_other_keyslots_of_it(vault: Machine) -> None:
+    vault.ok("slot", "add", "--label", "twin", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    assert len(ids(vault)) == 2
 
 
 def test_a_passphrase_is_changed_on_the_terminal(vault: Machine) -> None:

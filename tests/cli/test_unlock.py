@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -279,3 +280,83 @@ def test_status_tells_what_is_open_until_when_and_where(desk: Desk) -> None:
         f"sessions: unlocked until 2027-01-15T09:00:00Z ({desk.place})",
         f"long-term keys: unlocked until 2027-01-15T09:00:00Z ({desk.place})",
     ]
+
+
+def test_status_does_not_call_open_what_a_held_key_no_longer_opens(desk: Desk, jon: User) -> None:
+    """A rekey on another machine, brought here by git; here by hand."""
+    warm(desk, jon)
+    desk.unlock("--vault-key")
+    marker = desk.machine.vault / ".filevault/vault.json"
+    (state,) = desk.states
+    (desk.machine.state / state / "session-key.fv").unlink()
+    written = json.loads(marker.read_text())
+    written["commit"] = "00" * 32
+    marker.write_text(json.dumps(written))
+    lines = desk.machine.ok("status").out.splitlines()[1:]
+    assert [line.partition(" until ")[0] for line in lines] == [
+        "sessions: locked; a former key is held",
+        "long-term keys: locked; a former key is held",
+    ]
+    assert desk.machine.ok("lock").out.endswith("; 2 keys forgotten.\n")
+
+
+# What changes while a key is held
+
+
+def test_rekey_forgets_what_was_held(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock("--vault-key")
+    told = desk.prepare("rekey", "--drop-slots")
+    assert "the vault is locked again" in told.err
+    assert desk.held() == []
+    assert desk.quietly("exec", "jon", "--", "true").status == 125
+    desk.wait(MINUTE)
+    # Each item is another file now, and a session belongs to the file that it was made from.
+    desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED, code(jon)])
+    assert desk.held() == ["session"]
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+
+
+def test_a_new_passphrase_leaves_open_what_is_open(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock("--vault-key")
+    new = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "FILEVAULT_NEW_PASSPHRASE": "another good phrase"}
+    desk.machine.ok("passphrase", env=new)
+    desk.machine.ok(
+        "slot", "add", env={"FILEVAULT_PASSPHRASE": "another good phrase",
+                            "FILEVAULT_NEW_PASSPHRASE": "a third good phrase"},
+    )  # fmt: skip
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+    assert jon.secret_access_key in desk.quietly("export", "jon", "-n").out
+    lines = desk.machine.ok("status").out.splitlines()[1:]
+    assert [line.partition(" until ")[0] for line in lines] == [
+        "sessions: unlocked",
+        "long-term keys: unlocked",
+    ]
+    desk.machine.ok("lock")
+    assert desk.type("unlock", answers=[PASSPHRASE_TYPED] * 3).status == 5  # the old one
+    desk.typed("unlock", answers=[Answer("Passphrase for", "another good phrase")])
+
+
+def test_rotation_and_login_need_nobody_while_the_vault_key_is_held(desk: Desk, jon: User) -> None:
+    warm(desk, jon)
+    desk.unlock("--vault-key")
+    desk.wait(MINUTE)
+    assert desk.quietly("rotate", "bot").status == 0
+    desk.machine.env["AWS_ENDPOINT_URL_SIGNIN"] = desk.aws.url
+    assert desk.quietly("login", "admin", "--stdout").status == 0
+    rotated = desk.quietly("rotate", "jon", "-t", jon.totp())
+    assert rotated.status == 0, rotated
+    assert sorted(desk.held()) == ["session", "vault"]
+    assert desk.quietly("exec", "bot", "--", "true").status == 0  # with the new key
+    assert (desk.passphrases, desk.codes) == (1, 0)
+
+
+def test_login_with_a_cached_session_needs_the_session_key_only(desk: Desk, jon: User) -> None:
+    desk.machine.env["AWS_ENDPOINT_URL_SIGNIN"] = desk.aws.url
+    desk.prepare("export", "admin", "-t", jon.totp())
+    assert desk.quietly("login", "admin", "--stdout").status == 5
+    desk.unlock()
+    shown = desk.quietly("login", "admin", "--stdout")
+    assert shown.status == 0, shown
+    assert desk.quietly("rotate", "bot").status == 5

@@ -435,6 +435,7 @@ def test_json_has_no_secret_and_every_field(scene: Scene) -> None:
         "created": found["created"],
         "until": None,
         "orphan": None,
+        "same_as": None,
         "error": None,
         "hint": None,
     }

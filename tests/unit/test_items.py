@@ -186,6 +186,7 @@ ROTATIONS = [
     Rotation("2026-11-24T03:00:00Z", ("AKIAONE", "AKIATWO"), next=NEXT),
     Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), previous=PREVIOUS),
     Rotation(previous=PREVIOUS),
+    Rotation(previous=PREVIOUS, deactivated="2026-11-24T03:00:09Z"),
 ]
 SURROUNDINGS = [
     (b"", b""),
@@ -223,6 +224,26 @@ def test_half_a_key_in_the_rotation_fields_is_damage(line: bytes) -> None:
     text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n" + line
     with pytest.raises(DamagedError, match="are no key together"):
         read_rotation(text, "it")
+
+
+OWN = AccessKey("AKIAIOSFODNN7EXAMPLE", "A" * 40)
+
+
+@pytest.mark.parametrize("kind", ["next", "previous"])
+def test_a_rotation_to_or_from_the_key_of_line_1_is_none(kind: str) -> None:
+    """Somebody has moved it there by hand; to finish would be to delete the only key."""
+    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
+    rotation = Rotation("2026-11-24T03:00:00Z", ("AKIAONE",))._replace(**{kind: OWN})
+    assert read_rotation(with_rotation(text, rotation), "it") == Rotation()
+    other = OWN._replace(secret_access_key="B" * 40)
+    with pytest.raises(DamagedError, match="two secrets for the key AKIAIOSFODNN7EXAMPLE"):
+        read_rotation(with_rotation(text, rotation._replace(**{kind: other})), "it")
+
+
+def test_a_next_key_beside_a_previous_one_is_damage() -> None:
+    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
+    with pytest.raises(DamagedError, match="a next key and a previous one"):
+        read_rotation(with_rotation(text, Rotation("t", (), NEXT, PREVIOUS)), "it")
 
 
 def test_no_secret_of_a_rotation_shows_in_its_text_form() -> None:

@@ -1,0 +1,262 @@
+"""The rotations of one run: for each profile who signs, and what came of it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from filevault import errors
+from filevault.cli import handout
+from filevault.printable import printable, shell_word
+from filevault.providers.steps import StoredKey, stored_key
+from filevault.rotation.outcome import Outcome, Wish
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.profiles import Profile
+    from filevault.providers.mfa import TokenCode
+    from filevault.providers.plan import Plan
+    from filevault.rotation.access import Access
+    from filevault.rotation.items import Items
+
+
+class Target(Value):
+    """A profile and how it gets its credentials.
+
+    `own_role` is the role of the section that belongs to the stored key itself, if the plan ends
+    in it.
+    """
+
+    profile: Profile
+    plan: Plan
+    own_role: str | None
+
+
+class Rotations:
+    """What the rotations of one run share: items, options, the one who is asked for codes."""
+
+    def __init__(self, args: argparse.Namespace, context: Context, items: Items) -> None:
+        self._args = args
+        self._context = context
+        self._items = items
+        # The items that are dealt with, and through which profile.
+        self._handled: dict[str, str] = {}
+        self._watch = _Watch(context)
+        self._token_code: TokenCode | None = None
+        self._wish = Wish(args.keep_old, args.grace or 0, args.older_than, args.delete_orphan)
+
+    def target(self, name: str, *, as_user: bool = False) -> Target:
+        """Resolve a profile. Raises ConfigError, NotFoundError and their kin.
+
+        With `as_user`, or `--no-session`, a role of the section that belongs to the stored key
+        itself is left out: the user signs.
+        """
+        from filevault.providers.plan import Options, plan
+
+        options = Options(no_session=self._args.no_session, for_iam=True)
+
+        def decide(profile: Profile) -> Target:
+            role = profile.role_arn if profile.source == "stored" else None
+            if role is not None and (as_user or options.no_session):
+                profile, role = profile._replace(role_arn=None), None
+            return Target(profile, plan(profile, options), role)
+
+        return handout.with_profile(self._args, self._context, name, decide)
+
+    def rotate(self, name: str, target: Target | None) -> Outcome:
+        """Rotate the key of one profile; what fails is in the outcome."""
+        try:
+            target = target or self.target(name)
+        except errors.FilevaultError as error:
+            return Outcome(name, "failed", error=error)
+        outcome = self._attempt(name, target)
+        if target.own_role is None or not _was_refused(outcome):
+            return outcome
+        if self._args.all:
+            # The role is what the profile is for, not what the key needs to be rotated.
+            again = self._attempt(name, self.target(name, as_user=True))
+            if not _was_refused(again):
+                return again
+        return _with_way_out(outcome, target)
+
+    def _attempt(self, name: str, target: Target) -> Outcome:
+        item = stored_key(target.plan.step).profile
+        related: tuple[str, ...] = ()
+        try:
+            self._items.get(item)
+            leader = self._items.leader(item)
+            related = tuple(each.name for each in self._items.related(leader))
+            before = self._dealt_with_by(related)
+            if before is not None:
+                return Outcome(name, "same", leader, related, same_as=before)
+            outcome = self._outcome(name, target, leader)
+        except errors.InterruptedByUserError:
+            raise
+        except errors.FilevaultError as error:
+            return Outcome(name, "failed", item, related, error=error)
+        if outcome.result not in ("failed", "partly"):
+            self._handled.update(dict.fromkeys(related, name))
+        return outcome
+
+    def _dealt_with_by(self, items: Sequence[str]) -> str | None:
+        return next((self._handled[each] for each in items if each in self._handled), None)
+
+    def settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Return the outcomes of all; what failed through one profile may have worked by another.
+
+        A key that was left behind stays in the report.
+        """
+        return [self._settled(outcome) for outcome in outcomes]
+
+    def _settled(self, outcome: Outcome) -> Outcome:
+        later = self._dealt_with_by(outcome.items)
+        if later is None or outcome.result not in ("failed", "partly") or outcome.orphan:
+            return outcome
+        if outcome.error is not None:
+            self._context.notice(f"{printable(outcome.profile)}: {outcome.error.message}")
+        return Outcome(outcome.profile, "same", outcome.item, outcome.items, same_as=later)
+
+    def _outcome(self, name: str, target: Target, leader: str) -> Outcome:
+        if self._args.dry_run:
+            from filevault.rotation.preview import preview
+
+            return preview(self._items, leader, self._wish, name, self._context.runtime.clock())
+        return self._machine(name, target, leader)
+
+    def _machine(self, name: str, target: Target, leader: str) -> Outcome:
+        from filevault.rotation.machine import Machine
+        from filevault.rotation.patience import Patience
+
+        context, runtime = self._context, self._context.runtime
+        sessions = context.kept_sessions()
+
+        def drop(item: str) -> None:
+            if sessions is not None:
+                sessions.drop_source(f"item:{item}")
+
+        self._watch.begin(name)
+        machine = Machine(
+            self._items,
+            leader,
+            self._access(name, target),
+            self._wish,
+            profile=name,
+            clock=runtime.clock,
+            sleep=runtime.sleep,
+            patience=Patience(runtime.sleep, self._watch),
+            progress=self._watch,
+            drop_sessions=drop,
+        )
+        try:
+            return machine.run()
+        finally:
+            self._watch.end()
+
+    def _access(self, name: str, target: Target) -> Access:
+        from filevault.aws.client import Clients
+        from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
+        from filevault.providers.build import build
+        from filevault.providers.steps import AssumeRole
+        from filevault.rotation.access import Access
+        from filevault.sessions.waiting import Waiting
+
+        context, runtime = self._context, self._context.runtime
+        profile, made = target.profile, target.plan
+        allow_http = context.settings.options.allow_http
+        if self._token_code is None:
+            self._token_code = handout.token_code(self._args, context)
+        provider = None
+        if not isinstance(made.step, StoredKey):
+            # No session is kept: it would be one of a key that is about to go.
+            provider = build(
+                made,
+                context.vault,
+                None,
+                self._token_code,
+                runtime.clock,
+                Waiting(context.say, lambda: context.prompter.present, runtime.sleep),
+                context.warn,
+                allow_http=allow_http,
+            )
+        sts = Endpoint(
+            profile.region or FALLBACK_REGION,
+            profile.sts_endpoint_url,
+            profile.sts_regional_endpoints or "regional",
+            profile.use_fips_endpoint,
+            profile.use_dualstack_endpoint,
+        )
+        return Access(
+            Clients(profile=name, allow_http=allow_http),
+            Clients.hasty(profile=name, allow_http=allow_http),
+            sts,
+            sts._replace(url=profile.iam_endpoint_url),
+            provider,
+            role=made.step.role_arn if isinstance(made.step, AssumeRole) else None,
+            profile=name,
+            direct=_direct(profile),
+        )
+
+
+class _Watch:
+    """Shows the progress to a person, and nothing to a log."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._on = sys.stderr.isatty()
+        self._profile = ""
+        self._counting = False
+
+    def begin(self, profile: str) -> None:
+        """Hear of which profile the steps are."""
+        self._profile = printable(profile)
+
+    def end(self) -> None:
+        """Finish the line of a countdown."""
+        if self._counting:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._counting = False
+
+    def step(self, text: str) -> None:
+        """Show what is done now."""
+        self.end()
+        if self._on or self._context.settings.debug:
+            self._context.say(f"{self._profile}: {text}")
+
+    def waiting(self, what: str, left: float) -> None:
+        """Count down on one line."""
+        if self._on:
+            self._counting = True
+            line = f"\rfilevault: {self._profile}: waiting for {what}, at most {int(left)}s more"
+            print(f"{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _was_refused(outcome: Outcome) -> bool:
+    """Tell whether it failed because of who asked, before anything was made."""
+    return (
+        outcome.result == "failed"
+        and outcome.new_key is None
+        and outcome.orphan is None
+        and isinstance(outcome.error, errors.ConfigError | errors.ProviderError)
+    )
+
+
+def _with_way_out(outcome: Outcome, target: Target) -> Outcome:
+    """Say that the key can be rotated without the role of its own section."""
+    error = outcome.error
+    way = _direct(target.profile)
+    if error is not None and way not in (error.hint or ""):
+        hint = f"{error.hint}; or without the role " if error.hint else "without the role "
+        error.hint = f"{hint}{printable(target.own_role)}: {way}"
+    return outcome
+
+
+def _direct(profile: Profile) -> str:
+    """Return the command that rotates the key with the user's own credentials."""
+    while profile.source == "profile" and profile.source_profile is not None:
+        profile = profile.source_profile
+    option = "" if profile.role_arn is None else "-n "
+    return f"filevault rotate {option}{shell_word(profile.name)}"

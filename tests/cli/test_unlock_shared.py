@@ -1,0 +1,155 @@
+"""Unlocking `pass` and `age` vaults: what is held serves where gpg and age cannot be asked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents import short_folder
+from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
+from tests.cli.keepers import JON, new_identity
+from tests.cli.scene import REGION
+from tests.conftest import tool
+from tests.fakes import FakeAws, User
+from tests.kernelkeys import needs_kernel_keyring
+from tests.machine import PASSPHRASE, Answer, Machine
+from tests.stores import GpgHome
+
+PLACES = [pytest.param("kernel", marks=needs_kernel_keyring), "agent"]
+HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON, PASSPHRASE)
+    yield home
+    home.close()
+
+
+@pytest.fixture(params=PLACES)
+def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iterator[Desk]:
+    """A machine without a vault; `jon` has an MFA device."""
+    with short_folder() as runtime:
+        desk = Desk(machine, aws, request.param, runtime)
+        jon = aws.add_user("jon", mfa=True)
+        machine.write_config(
+            f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
+            f"mfa_serial = {jon.mfa_serial}\n"
+        )
+        yield desk
+        desk.leave()
+
+
+@pytest.fixture
+def jon(desk: Desk) -> User:
+    return desk.aws.directory.users["123456789012", "jon"]
+
+
+def store(desk: Desk, jon: User) -> None:
+    key = f"{jon.access_key_id}\n{jon.secret_access_key}\n"
+    desk.machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
+
+
+def age_vault(desk: Desk, jon: User) -> None:
+    """Make an age vault that a protected identity opens."""
+    desk.machine.env["FILEVAULT_BACKEND"] = "age"
+    desk.machine.ok("init", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    store(desk, jon)
+
+
+def pass_vault(desk: Desk, jon: User, gpg: GpgHome) -> None:
+    """Make a pass vault whose key has a passphrase, which no pinentry asks for here."""
+    desk.machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass"}
+    desk.machine.ok("init", "--recipient", JON)
+    store(desk, jon)
+    gpg.forget_passphrases()
+
+
+def status(desk: Desk) -> list[str]:
+    lines = desk.machine.ok("status").out.splitlines()
+    return [line.partition(" until ")[0] for line in lines[1:]]
+
+
+def test_an_age_vault_is_unlocked_and_locked(desk: Desk, jon: User) -> None:
+    age_vault(desk, jon)
+    assert status(desk) == ["locked"]
+    desk.prepare("export", "jon", "-t", jon.totp())
+    assert desk.quietly("exec", "jon", "--", "true").status == 125
+    desk.unlock()
+    assert status(desk) == ["sessions: unlocked"]
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+    assert desk.quietly("export", "jon", "-n").status == 5
+    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
+    assert status(desk) == ["locked"]
+    assert desk.quietly("exec", "jon", "--", "true").status == 125
+
+
+def test_the_identities_of_an_age_vault_are_held_if_asked_for(desk: Desk, jon: User) -> None:
+    age_vault(desk, jon)
+    desk.unlock("--vault-key")
+    assert status(desk) == ["sessions: unlocked", "long-term keys: unlocked"]
+    assert jon.secret_access_key in desk.quietly("export", "jon", "-n").out
+    desk.wait(8 * HOUR + 60)
+    assert status(desk) == ["locked"]
+    assert desk.quietly("export", "jon", "-n").status == 5
+
+
+def test_a_passphrase_typed_for_an_age_identity_is_typed_once(desk: Desk, jon: User) -> None:
+    age_vault(desk, jon)
+    if desk.place == "agent":
+        desk.machine.ok("agent")
+    answers = [PASSPHRASE_TYPED, Answer(CODE, jon.totp())]
+    desk.typed("exec", "jon", "--", "true", answers=answers)
+    assert status(desk) == ["sessions: unlocked"]
+    assert desk.quietly("exec", "jon", "--", "true").status == 0
+
+
+def test_a_change_of_recipients_takes_the_held_key_along(desk: Desk, jon: User) -> None:
+    """The session key's file is another one then, and the key in it the same."""
+    age_vault(desk, jon)
+    desk.unlock("--ttl", "2h")
+    (before,) = desk.found()
+    ann = new_identity(desk.machine.home / "ann")
+    desk.prepare("recipients", "add", ann)
+    assert desk.found() == [before]
+    assert status(desk) == ["sessions: unlocked"]
+    desk.prepare("export", "jon", "-t", jon.totp())
+    desk.prepare("recipients", "remove", ann)
+    assert desk.found() == [before]
+    assert status(desk) == ["sessions: unlocked"]
+    desk.wait(2 * HOUR + 60)  # not for longer than it was to be
+    assert status(desk) == ["locked"]
+
+
+def test_a_pass_vault_is_unlocked_and_locked(desk: Desk, jon: User, gpg: GpgHome) -> None:
+    pass_vault(desk, jon, gpg)
+    desk.prepare("export", "jon", "-t", jon.totp())
+    desk.prepare("unlock")
+    gpg.forget_passphrases()
+    assert status(desk) == ["sessions: unlocked"]
+    with tempfile.TemporaryDirectory(prefix="fvg", dir="/tmp") as empty:
+        Path(empty).chmod(0o700)
+        nothing = {"GNUPGHOME": empty}  # nothing of gpg's can help
+        assert desk.machine.run("exec", "jon", "--", "true", env=nothing).status == 0
+        assert desk.machine.run("export", "jon", "-n", env=nothing).status == 5
+        locked = desk.machine.ok("lock")
+        root = desk.machine.home / ".password-store/aws"
+        assert locked.out == f"Locked {root}; 1 key forgotten.\n"
+        assert "gpg-agent keeps its own keys" in locked.err
+        assert desk.machine.run("exec", "jon", "--", "true", env=nothing).status == 125
+    assert status(desk) == ["locked"]
+
+
+def test_the_keys_of_a_pass_vault_are_left_to_gpg_agent(
+    desk: Desk, jon: User, gpg: GpgHome
+) -> None:
+    pass_vault(desk, jon, gpg)
+    refused = desk.machine.run("unlock", "--vault-key", env={"FILEVAULT_PASSPHRASE": PASSPHRASE})
+    assert (refused.status, refused.out) == (2, "")
+    assert "held by gpg-agent" in refused.err
+    assert desk.held() == []

@@ -1,0 +1,121 @@
+"""`rotate` of several keys: one that fails takes nothing from the others."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+
+import pytest
+
+from tests.fakes.faults import stall
+from tests.machine import PATIENCE
+from tests.rotation.scene import Scene
+
+AWAY = "arn:aws:iam::999988887777:role/away"
+
+
+def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(scene: Scene) -> None:
+    first, _, last = (scene.user(name) for name in "abc")
+    del scene.machine.env["AWS_ENDPOINT_URL"]
+    here = f"endpoint_url = {scene.aws.url}\n"
+    scene.config(
+        f"[profile a]\n{here}[profile b]\nrole_arn = {AWAY}\nendpoint_url = http://10.0.0.1\n"
+        f"[profile c]\n{here}"
+    )
+    found = {row["profile"]: row for row in scene.report("--all", status=12)}
+    assert [found[name]["result"] for name in "abc"] == ["rotated", "failed", "rotated"]
+    assert "http://10.0.0.1" in found["b"]["error"]
+    scene.check_rotated(first, "a")
+    scene.check_rotated(last, "c")
+
+
+def test_the_first_of_several_names_may_be_the_wrong_one(scene: Scene) -> None:
+    user = scene.user()
+    assert [row["result"] for row in scene.report("nobody", "jon", status=12)] == [
+        "failed",
+        "rotated",
+    ]
+    scene.check_rotated(user, "jon")
+
+
+def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(scene: Scene) -> None:
+    user = scene.user(profiles=("b",))
+    scene.config(f"[profile a]\nsource_profile = b\nrole_arn = {AWAY}\n")
+    found = scene.report("a", "b")
+    assert [(row["result"], row["same_as"]) for row in found] == [("same", "b"), ("rotated", None)]
+    scene.check_rotated(user, "b")
+
+
+def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(scene: Scene) -> None:
+    scene.user(profiles=("a", "b"), denied=["iam:CreateAccessKey"])
+    assert [row["result"] for row in scene.report("a", "b", status=8)] == ["failed", "failed"]
+
+
+def test_the_profile_that_dealt_with_the_key_is_named(scene: Scene) -> None:
+    scene.user(profiles=("a", "b"))
+    ended = scene.rotate("--all", "--dry-run")
+    assert "b: has the key of a, which is dealt with already" in ended.out
+    assert scene.report("b", "a")[1]["same_as"] == "b"
+
+
+def test_all_rotates_a_key_whose_own_section_has_a_role_of_elsewhere(scene: Scene) -> None:
+    user = scene.user()
+    scene.config(f"[profile jon]\nrole_arn = {AWAY}\n")
+    assert scene.report("--all")[0]["result"] == "rotated"
+    assert "AssumeRole" not in scene.aws.actions()
+    scene.check_rotated(user, "jon")
+
+
+def test_all_rotates_a_key_whose_own_role_may_not(scene: Scene) -> None:
+    user = scene.user()
+    role = scene.aws.add_role("dev", trusts=[user])
+    role.denied.update({"iam:CreateAccessKey"})
+    scene.config(f"[profile jon]\nrole_arn = {role.arn}\n")
+    scene.rotate("--all")
+    scene.check_rotated(user, "jon")
+
+
+def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(scene: Scene) -> None:
+    user = scene.user()
+    scene.config(f"[profile jon]\nrole_arn = {AWAY}\n[profile up]\nsource_profile = jon\n")
+    for name in ("jon", "up"):
+        ended = scene.rotate(name, status=3)
+        assert AWAY in ended.err
+        assert ended.err.endswith(": filevault rotate -n jon\n")
+    scene.rotate("-n", "jon")
+    scene.check_rotated(user, "jon")
+
+
+def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(scene: Scene) -> None:
+    user = scene.user()
+    role = scene.aws.add_role("dev", trusts=[user])
+    role.denied.update({"iam:CreateAccessKey"})
+    scene.config(f"[profile jon]\nrole_arn = {role.arn}\n")
+    ended = scene.rotate("jon", status=8)
+    assert "allow iam:CreateAccessKey in the policies of" in ended.err
+    assert f"or without the role {role.arn}: filevault rotate -n jon" in ended.err
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(scene: Scene, as_json: bool) -> None:
+    done = scene.user("a")
+    cut = scene.user("b")
+    scene.aws.arm(stall(PATIENCE), action="GetCallerIdentity", nth=3)
+    process = scene.machine.popen("rotate", "--all", *["--json"] * as_json)
+    deadline = time.monotonic() + PATIENCE
+    while scene.aws.actions().count("DeleteAccessKey") < 1 or not scene.aws.in_flight:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    scene.aws.faults.release()
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    new = scene.item("a").key.access_key_id
+    if as_json:
+        assert [(row["profile"], row["new_key"]) for row in json.loads(out)] == [("a", new)]
+    else:
+        assert out.decode() == f"a: {new} takes the place of {done.access_key_id} (in a)\n"
+    assert b"which does the rest too: 1 of 2 profiles are dealt with" in err
+    scene.machine.ok("rotate", "b")
+    scene.check_rotated(cut, "b")

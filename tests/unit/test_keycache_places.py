@@ -1,0 +1,61 @@
+"""Which places are asked for keys, and in which order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import pytest
+
+from filevault.keycache import JOB, SESSION, KeyCache, agent_of_job, folders, open_cache
+from filevault.keycache.client import AgentClient
+from filevault.times import boottime
+from tests.agents import AgentProcess, short_folder
+
+UID = os.geteuid()
+STATE = "ab" * 16
+KEY = bytes(range(32))
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({"XDG_RUNTIME_DIR": "/run/mine"}, ["/run/mine/filevault", f"/run/user/{UID}/filevault"]),
+        ({"XDG_RUNTIME_DIR": f"/run/user/{UID}"}, [f"/run/user/{UID}/filevault"]),
+        ({}, [f"/run/user/{UID}/filevault"]),  # as cron starts it
+        ({"XDG_RUNTIME_DIR": "relative"}, [f"/run/user/{UID}/filevault"]),
+    ],
+)
+def test_a_login_and_cron_look_into_the_same_folder(
+    variables: Mapping[str, str], found: list[str]
+) -> None:
+    assert folders(variables.get) == [*found, f"/tmp/filevault-{UID}"]
+
+
+def test_a_job_looks_nowhere_but_at_its_own_agent() -> None:
+    variables = {JOB: "/tmp/job", "XDG_RUNTIME_DIR": "/run/mine"}
+    assert folders(variables.get) == ["/tmp/job"]
+    assert agent_of_job({JOB: "relative"}.get) is None
+    assert agent_of_job(lambda _name: None) is None
+
+
+def test_a_job_puts_nothing_into_the_kernels_keyring() -> None:
+    with short_folder() as folder, AgentProcess(folder / "filevault"):
+        variables = {JOB: str(folder / "filevault")}
+        keys = open_cache(("kernel", "agent"), variables.get, boottime)
+        assert keys.put(STATE, SESSION, KEY, "00", 60) == "agent"
+
+
+def test_a_key_moves_to_another_mark_and_keeps_its_time() -> None:
+    with short_folder() as folder, AgentProcess(folder / "filevault"):
+        keys = KeyCache([AgentClient([str(folder / "filevault")])], boottime)
+        keys.put(STATE, SESSION, KEY, "00", 600)
+        keys.move(STATE, SESSION, "11", "22")  # that is not what is held
+        assert keys.get(STATE, SESSION, "00") == KEY
+        (before,) = keys.status(STATE)
+        keys.move(STATE, SESSION, "00", "11")
+        (after,) = keys.status(STATE)
+        assert (before.mark, after.mark) == ("00", "11")
+        assert after.seconds <= before.seconds
+        assert keys.get(STATE, SESSION, "11") == KEY
+        assert keys.get(STATE, SESSION, "00") is None
