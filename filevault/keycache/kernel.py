@@ -174,22 +174,23 @@ class KernelKeyring:
         return self._call(1, *arguments)
 
     def _call(self, which: int, *arguments: int | bytes | object) -> int:
-        numbers = _numbers()
-        if numbers is None or sys.platform != "linux":
-            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        number = _numbers()[which]
         if self._function is None:
             try:
                 from filevault.libc import function
             except ImportError:  # a Python that was built without libffi
                 raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
             self._function = function("syscall")
-        return self._function(numbers[which], *arguments)
+        return self._function(number, *arguments)
 
 
-def _numbers() -> tuple[int, int] | None:
-    """Return the numbers of add_key and keyctl, None on a machine that is not known."""
+def _numbers() -> tuple[int, int]:
+    """Return the numbers of add_key and keyctl; raises OSError on a machine that is not known."""
     known = _NUMBERS_64 if sys.maxsize > 1 << 32 else _NUMBERS_32
-    return known.get(os.uname().machine)
+    numbers = known.get(os.uname().machine)
+    if numbers is None or sys.platform != "linux":
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    return numbers
 
 
 def _failure(error: OSError, what: str, hint: str | None = None) -> BackendError:
