@@ -285,7 +285,7 @@ def start(
             reason = f": {printable(complaint.splitlines()[0], 300)}" if complaint else ""
             raise ProgramError(f"{origin} ended at once{reason}")
     if leaves:
-        process.wait(max(1.0, deadline - time.monotonic()))
+        _end(process)
 
 
 _started: list[Popen[bytes]] = []

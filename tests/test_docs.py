@@ -137,7 +137,7 @@ def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
 def _names_in_code() -> set[str]:
     """Every text in the program that is the name of a variable."""
     name = re.compile(
-        r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY"
+        r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
         r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
         r"|(WAYLAND_)?DISPLAY"
     )
