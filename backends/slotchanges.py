@@ -24,6 +24,7 @@ from filevault.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from filevault.backends import Secret
     from filevault.backends.holding import Holder
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.slots import Slot
@@ -154,6 +155,15 @@ def twins(root: Folder, holder: Holder, policy: KdfPolicy) -> list[Slot]:
         for slot, master in holding.openings(others, holder.secret, policy)
         if master == holder.master
     ]
+
+
+def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bool:
+    """Tell whether a secret opens one of the slots; False where they cannot be read."""
+    try:
+        own = own_slots(root, holder)
+    except FilevaultError:
+        return False
+    return any(list(holding.openings([slot], secret, policy)) for slot in own)
 
 
 def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[str, str] | None:

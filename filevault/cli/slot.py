@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import marker, new_keyfile_text, slotchanges, slots
+from filevault.backends import Secret, marker, new_keyfile_text, slotchanges, slots
 from filevault.cli import newsecret
 from filevault.cli.holder import NOT_REVOKED, change, hold, refuse_shared
 from filevault.errors import StorageError, UsageError
@@ -106,16 +106,20 @@ def _add(args: argparse.Namespace, context: Context) -> int:
     path = newsecret.key_file_path(args.new_key_file, context)
     holder = hold(context)
 
+    folder = context.vault.folder
+
+    made: list[str] = []
+
     def write(secret: bytes, costs: KdfParameters | None) -> Changed[str]:
         created = format_time(context.runtime.clock())
-        folder = context.vault.folder
-        return change(
-            context,
-            "Add a keyslot.",
-            lambda: slotchanges.add(
-                folder, holder, secret, costs, label=args.label, created=created
-            ),
-        )
+
+        def act() -> str:
+            made.append(
+                slotchanges.add(folder, holder, secret, costs, label=args.label, created=created)
+            )
+            return made[0]
+
+        return change(context, "Add a keyslot.", act)
 
     if path is None:
         passphrase = newsecret.obtain_passphrase(args, context)
@@ -126,8 +130,11 @@ def _add(args: argparse.Namespace, context: Context) -> int:
         try:
             changed = write(slots.keyfile_bytes(text, "the new key file"), None)
         except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(path)  # it opens nothing
+            # What interrupts git comes when the slot is made, and this file all that opens it.
+            secret = Secret("keyfile", text, path)
+            if not made and not slotchanges.opens(folder, holder, secret, context.kdf_policy):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
             raise
     print(f"Added keyslot {changed.result}.")
     if path is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.times import parse_time
+
 if TYPE_CHECKING:
     from filevault.rotation.items import Stored
     from filevault.rotation.outcome import Wish
@@ -35,6 +37,17 @@ def left_alone(stored: Stored, wish: Wish, now: float) -> str | None:
     """
     if wish.keep_old:
         return None if is_due(stored, wish, now) else "young"
-    if wish.grace and stored.created is not None and now < stored.created + wish.grace:
-        return "waiting"
-    return None
+    end = end_of_grace(stored, wish)
+    return "waiting" if wish.grace and end is not None and now < end else None
+
+
+def end_of_grace(stored: Stored, wish: Wish) -> int | None:
+    """Return when the time of grace of the old key is over, None if the item does not tell."""
+    since = deactivated(stored)
+    return None if since is None else since + wish.grace
+
+
+def deactivated(stored: Stored) -> int | None:
+    """Return when the old key was set inactive; items without that are as old as the new key."""
+    moment = stored.rotation.deactivated
+    return stored.created if moment is None else parse_time(moment)

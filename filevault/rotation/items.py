@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.errors import (
@@ -17,7 +18,7 @@ from filevault.values import Value
 from filevault.vault.items import Rotation, compose, parse, read_rotation, with_rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from filevault.credentials import AccessKey
     from filevault.vault import Vault
@@ -72,6 +73,7 @@ class Items:
         self._clock = clock
         self._warn = warn
         self._stored: dict[str, Stored] = {}
+        self._unreadable: dict[str, tuple[str | None, FilevaultError]] = {}
         self._written: list[str] = []
 
     def load(self) -> None:
@@ -83,14 +85,26 @@ class Items:
         if not self._vault.shared:
             self._vault.unlock()
         for name in self._vault.names():
-            try:
-                self._read(name)
-            except InterruptedByUserError:
-                raise
-            except FilevaultError as error:
-                if isinstance(error, LockedError) and not self._vault.shared:
-                    raise
-                self._warn(f"{error.message}; whether it holds the same key is not known")
+            error = self._try(name)
+            if error is None:
+                continue
+            if isinstance(error, LockedError) and not self._vault.shared:
+                raise error
+            self._warn(f"{error.message}; whether it holds the same key is not known")
+
+    def _try(self, name: str) -> FilevaultError | None:
+        """Open an item; note and return what hinders that."""
+        digest = None
+        try:
+            digest = self._vault.item_digest(name)
+            self._read(name)
+        except InterruptedByUserError:
+            raise
+        except FilevaultError as error:
+            self._stored.pop(name, None)
+            self._unreadable[name] = digest, error
+            return error
+        return None
 
     def _read(self, name: str) -> Stored:
         what = f"item {printable(name)!r}"
@@ -98,6 +112,7 @@ class Items:
         text = self._vault.text(name)
         stored = Stored(name, digest, text, parse(text, what), read_rotation(text, what))
         self._stored[name] = stored
+        self._unreadable.pop(name, None)
         return stored
 
     def get(self, name: str) -> Stored:
@@ -132,9 +147,54 @@ class Items:
                 f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
                 "its own under way",
                 hint="was it rotated on two machines? store the key that works in both with "
-                "filevault add PROFILE --force",
+                "filevault add PROFILE --force --discard",
             )
         return under_way[0].name if under_way else name
+
+    def refresh(self, leader: str) -> None:
+        """Open what is new, or was changed by somebody else since it was opened.
+
+        Raises StorageError if that is the item that a rotation goes by.
+        """
+        before = self._stored[leader]
+        names = self._vault.names()
+        for name in (self._stored.keys() | self._unreadable.keys()) - set(names):
+            self._stored.pop(name, None)
+            self._unreadable.pop(name, None)
+        for name in names:
+            digest = None
+            with contextlib.suppress(FilevaultError):
+                digest = self._vault.item_digest(name)
+            stored, failed = self._stored.get(name), self._unreadable.get(name)
+            if stored is not None:
+                if stored.digest != digest:
+                    self._try(name)
+            elif failed is None or failed[0] != digest:
+                self._try(name)
+        now = self._stored.setdefault(leader, before)
+        if now.digest != before.digest or leader in self._unreadable or leader not in names:
+            raise _changed(leader)
+
+    @contextlib.contextmanager
+    def unused(self, access_key_id: str, leader: str) -> Iterator[None]:
+        """Let nobody write an item while a key is taken out of use that no item hands out.
+
+        Raises StorageError if one does, or if the item that the rotation goes by was changed.
+        """
+        with self._vault.writing():
+            self.refresh(leader)
+            for each in self._stored.values():
+                if each.key.access_key_id == access_key_id:
+                    raise StorageError(
+                        f"the key {printable(access_key_id)} is the one that the item "
+                        f"{printable(each.name)!r} hands out",
+                        hint="look at what is stored now, then run the command again",
+                    )
+            yield
+
+    def unreadable(self) -> list[str]:
+        """Return the names of the items that cannot be opened."""
+        return sorted(self._unreadable)
 
     def holding(self, key: AccessKey) -> list[Stored]:
         """Return the items that hand out a key."""
@@ -174,12 +234,14 @@ class Items:
         """Open an item anew, after a failure that leaves open what is stored."""
         return self._read(name)
 
-    def commit(self, subject: Callable[[str], str]) -> None:
+    def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
         """Commit what was written since the last time, as one; raises NotCommittedError.
 
-        `subject` gets what the first of the items is called in the store's history.
+        `subject` gets what the first of the items is called in the store's history. `also` are
+        items that a run before this one may have written and not committed.
         """
-        names, self._written = self._written, []
+        names = list(dict.fromkeys([*self._written, *also]))
+        self._written = []
         if names:
             with self._vault.writing():
                 self._vault.commit(names, subject(self._vault.entry(names[0])))
@@ -207,10 +269,7 @@ class Items:
         vault = self._vault
         with vault.writing():
             if not vault.has(name) or vault.item_digest(name) != stored.digest:
-                raise StorageError(
-                    f"the key of {printable(name)!r} was changed by somebody else meanwhile",
-                    hint="look at what is stored now, then run the command again",
-                )
+                raise _changed(name)
             if name not in self._written:
                 self._written.append(name)
             vault.write(name, text, created=created, created_from=created_from, subject=None)
@@ -218,3 +277,10 @@ class Items:
             # written what we cannot read.
             if self._read(name).text != text:
                 raise StorageError(f"item {printable(name)!r} does not read as it was written")
+
+
+def _changed(name: str) -> StorageError:
+    return StorageError(
+        f"the key of {printable(name)!r} was changed by somebody else meanwhile",
+        hint="look at what is stored now, then run the command again",
+    )

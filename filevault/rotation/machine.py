@@ -10,20 +10,25 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.aws.refusals import has_no_answer
 from filevault.errors import (
     AwsError,
     FilevaultError,
     InterruptedByUserError,
     ProviderError,
-    UsageError,
 )
 from filevault.git.subjects import replaced
 from filevault.printable import printable, shell_word
-from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
+from filevault.rotation.due import FRESH, end_of_grace, is_deferred, is_due, left_alone
+from filevault.rotation.making import explain_failure
 from filevault.rotation.outcome import Outcome
 from filevault.rotation.patience import is_unknown_key
-from filevault.rotation.room import is_cut_off, listed, no_room
+from filevault.rotation.retiring import (
+    go_back,
+    refuse_active_again,
+    refuse_held,
+    retire,
+)
+from filevault.rotation.room import listed, no_room
 from filevault.rotation.signals import undisturbed
 from filevault.rotation.undo import GONE, Undo, amend
 from filevault.times import format_time
@@ -97,15 +102,24 @@ class Machine:
         try:
             self._note(result=self._run())
         except InterruptedByUserError:
+            with contextlib.suppress(FilevaultError):
+                self._commit()
             raise
         except FilevaultError as error:
             self._note(result="partly" if self._in_place else "failed", error=error)
         try:
-            self._items.commit(replaced if self._in_place else _edited)
+            self._commit()
         except FilevaultError as error:
             if self._found.error is None:
                 self._note(error=error)
+            else:
+                amend(self._found.error, error.message)
         return self._found
+
+    def _commit(self) -> None:
+        """Commit what was written, and what a run that was cut off may have left."""
+        unfinished = self._found.items if self._in_place else ()
+        self._items.commit(replaced if self._in_place else _edited, unfinished)
 
     @property
     def _stored(self) -> Stored:
@@ -120,10 +134,13 @@ class Machine:
         rotation = self._stored.rotation
         finished = False
         if rotation.previous is not None:
-            left = self._left_alone() if is_deferred(self._stored) else None
+            deferred = is_deferred(self._stored)
+            left = self._left_alone() if deferred else None
             if left is not None:
                 return left
-            self._in_place = not is_deferred(self._stored)
+            if deferred:
+                self._check_inactive(rotation.previous)
+            self._in_place = not deferred
             self._finish(keep=self._in_place and self._keeps_old)
             finished = True
         elif rotation.next is not None:
@@ -147,16 +164,20 @@ class Machine:
                 old_key=previous.access_key_id,
                 new_key=stored.key.access_key_id,
                 old_state="inactive",
-                until=self._end_of_grace(stored) if result == "waiting" else None,
+                until=end_of_grace(stored, self._wish) if result == "waiting" else None,
             )
         return result
 
-    def _end_of_grace(self, stored: Stored) -> int | None:
-        return None if stored.created is None else stored.created + self._wish.grace
-
     # One step after the other
 
+    def _check_inactive(self, previous: AccessKey) -> None:
+        key = self._stored.key
+        self._note(old_key=previous.access_key_id, new_key=key.access_key_id)
+        self._connect(key)
+        refuse_active_again(self._access, key, previous)
+
     def _make_new(self) -> None:
+        self._in_place = False
         old = self._stored.key
         self._note(old_key=old.access_key_id, new_key=None, old_state="active")
         identity = self._connect(old)
@@ -222,8 +243,8 @@ class Machine:
             return None
         for other in found:
             if other.access_key_id != old.access_key_id:
-                self._note(orphan=other.access_key_id)
                 holders = self._items.holders(other.access_key_id)
+                self._note(orphan=None if holders else other.access_key_id)
                 raise no_room(self._access, self._stored, other, holders, self._retry)
         return tuple(each.access_key_id for each in found)
 
@@ -239,7 +260,11 @@ class Machine:
                 made = self._access.keys(old).create()
             except FilevaultError as error:
                 let_through()
-                self._explain_failure(error, old, known)
+                orphan = explain_failure(
+                    error, self._items, self._leader, self._access, known, self._retry
+                )
+                if orphan is not None:
+                    self._note(orphan=orphan)
                 raise
             self._note(new_key=made.key.access_key_id)
             try:
@@ -251,35 +276,6 @@ class Machine:
                 self._take_back(made.key, old, error)
                 raise
         return made.key, made.created
-
-    def _explain_failure(
-        self, error: FilevaultError, old: AccessKey, known: tuple[str, ...] | None
-    ) -> None:
-        """Say what became of CreateAccessKey, and take the note of it back if nothing did."""
-        if not has_no_answer(error):
-            if isinstance(error, AwsError) and error.code == "LimitExceeded":
-                error.hint = (
-                    "allow iam:ListAccessKeys to be told which keys there are, or delete the one "
-                    f"that nobody needs: {self._retry} --delete-orphan KEYID"
-                )
-            with contextlib.suppress(FilevaultError):
-                self._items.set_rotation(self._leader, Rotation())
-            return
-        found = None
-        with contextlib.suppress(FilevaultError):
-            found = listed(self._access, old)
-        if found is None or known is None:
-            amend(error, "whether AWS has made a key all the same is not known")
-            return
-        for each in found:
-            if is_cut_off(self._stored.rotation, each):
-                shown = printable(each.access_key_id)
-                self._note(orphan=each.access_key_id)
-                amend(
-                    error,
-                    f"AWS has made the key {shown} all the same, and its secret is lost",
-                    f"{self._retry} --delete-orphan {shown}",
-                )
 
     def _prove(self, new: AccessKey, old: AccessKey, identity: Identity | None) -> None:
         """Wait until AWS takes the new key for one of the same user; else roll back."""
@@ -337,43 +333,58 @@ class Machine:
             self._items.set_key(other.name, new, made, Rotation())
         for name in self._found.items:
             self._drop_sessions(name)
-        self._connect(new)
+        self._connect_or_go_back(new, previous)
         keys = self._access.keys(new)
         self._progress.step("deactivating the old key")
-        self._retire(keys.deactivate, previous.access_key_id)
+        self._retire(keys.deactivate, previous)
         self._note(old_state="inactive")
         if keep:
+            moment = format_time(self._clock())
+            self._items.set_rotation(self._leader, Rotation(previous=previous, deactivated=moment))
             if self._wish.grace:
-                self._note(until=self._end_of_grace(stored))
-            self._items.set_rotation(self._leader, Rotation(previous=previous))
+                self._note(until=end_of_grace(self._stored, self._wish))
             return
         self._progress.step("deleting the old key")
-        self._retire(keys.delete, previous.access_key_id)
+        self._retire(keys.delete, previous)
         self._note(old_state="deleted")
         self._items.set_rotation(self._leader, Rotation())
 
-    def _retire(self, call: Callable[[str], None], access_key_id: str) -> None:
-        """Deactivate or delete a key; one that is gone already is what we want."""
+    def _connect_or_go_back(self, new: AccessKey, previous: AccessKey) -> None:
         try:
-            self._patience.ask("AWS to know the new key", lambda: call(access_key_id))
+            self._connect(new)
+        except AwsError as error:
+            if is_unknown_key(error) and go_back(
+                self._items, self._leader, self._access, previous, error, self._retry
+            ):
+                self._in_place = False
+                self._note(old_key=previous.access_key_id, new_key=None, old_state="active")
+            raise
+
+    def _retire(self, call: Callable[[str], None], key: AccessKey) -> None:
+        retire(
+            call,
+            key,
+            items=self._items,
+            leader=self._leader,
+            access=self._access,
+            patience=self._patience,
+        )
+
+    def _delete_orphan(self, access_key_id: str) -> None:
+        refuse_held(self._items, access_key_id, self._retry)
+        key = self._stored.key
+        self._connect(key)
+        self._progress.step(f"deleting {printable(access_key_id)}")
+        keys = self._access.keys(key)
+        try:
+            self._patience.ask("AWS to take the key", lambda: keys.delete(access_key_id))
         except AwsError as error:
             if error.code != GONE:
                 raise
 
-    def _delete_orphan(self, access_key_id: str) -> None:
-        if self._items.holders(access_key_id):
-            raise UsageError(
-                f"{printable(access_key_id)} is no orphan: the vault holds its secret",
-                hint=f"{self._retry} finishes what is unfinished",
-            )
-        key = self._stored.key
-        self._connect(key)
-        self._progress.step(f"deleting {printable(access_key_id)}")
-        self._retire(self._access.keys(key).delete, access_key_id)
-
     def _take_back(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
         """Undo what was done so far; tell whether AWS has the new key no more."""
-        gone = self._undo.undo(new.access_key_id, old, error)
+        gone = self._undo.undo(new, old, error)
         if gone:
             self._note(new_key=None)
         else:

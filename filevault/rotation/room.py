@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.aws.refusals import is_denied
 from filevault.errors import AwsError, FilevaultError, ProviderError
 from filevault.printable import printable, shell_word
-from filevault.times import format_time
+from filevault.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from filevault.rotation.access import Access
     from filevault.rotation.items import Stored
     from filevault.vault.items import Rotation
+
+_NEAR = 900
+"""Seconds by which our clock and AWS's may differ, for a signature to be taken, and the call."""
 
 
 def listed(access: Access, key: AccessKey) -> tuple[ListedKey, ...] | None:
@@ -29,10 +32,24 @@ def listed(access: Access, key: AccessKey) -> tuple[ListedKey, ...] | None:
         raise
 
 
-def is_cut_off(rotation: Rotation, other: ListedKey) -> bool:
-    """Tell whether a key came into being after a rotation had noted which keys there were."""
-    known = rotation.known_keys
-    return known is not None and other.access_key_id not in known
+def is_cut_off(rotation: Rotation, other: ListedKey, access: Access, key: AccessKey) -> bool:
+    """Tell whether a key was made by a rotation whose note of it is all that is left.
+
+    It must not be one of those that were there before, and have come into being when the
+    rotation was begun. One that somebody uses has an owner.
+    """
+    known, started, made = rotation.known_keys, rotation.started, other.created
+    if known is None or other.access_key_id in known or started is None or made is None:
+        return False
+    try:
+        if abs(made - parse_time(started)) > _NEAR:
+            return False
+    except ValueError:
+        return False
+    try:
+        return access.keys(key).last_use(other.access_key_id).at is None
+    except FilevaultError:
+        return True
 
 
 def no_room(
@@ -49,32 +66,38 @@ def no_room(
     """
     key, rotation = stored.key, stored.rotation
     shown = printable(other.access_key_id)
-    hint = f"if nobody needs it: {retry} --delete-orphan {shown}"
-    made = "" if other.created is None else f", was made at {format_time(other.created)}"
     if holders:
+        named = ", ".join(repr(printable(each)) for each in holders)
+        removals = ", ".join(f"filevault remove {shell_word(each)}" for each in holders)
         return ProviderError(
-            "the user has two access keys already, which is all that IAM allows, and both are in "
-            f"the vault: {key.access_key_id} in {printable(stored.name)!r}, {shown} in "
-            f"{printable(holders[0])!r}",
-            hint=f"decide for one of them: filevault remove {shell_word(holders[0])}, then "
+            "the user has two access keys already, which is all that IAM allows, so there is no "
+            f"room for a new one, and both are in the vault: {printable(key.access_key_id)} in "
+            f"{printable(stored.name)!r}, {shown} in {named}",
+            hint=f"one user cannot have two keys rotated: to give up {shown}, {removals}, then "
             f"{retry} --delete-orphan {shown}",
         )
-    if is_cut_off(rotation, other):
+    made = "" if other.created is None else f", was made at {format_time(other.created)}"
+    about = (
+        f"{shown} is {'active' if other.active else 'inactive'}{made} and "
+        f"{said_of_use(access, key, other.access_key_id)}"
+    )
+    hint = f"if nobody needs it: {retry} --delete-orphan {shown}"
+    if is_cut_off(rotation, other, access, key):
         return ProviderError(
             f"the rotation that was begun at {printable(rotation.started)} was cut off when AWS "
-            f"had made the key {shown}, whose secret is lost",
+            f"had made the key {shown}, whose secret is lost, or another machine is rotating now; "
+            f"{about}",
             hint=hint,
         )
     return ProviderError(
         "the user has two access keys already, which is all that IAM allows: "
-        f"{key.access_key_id} is the one in the vault; {shown} is "
-        f"{'active' if other.active else 'inactive'}{made} and "
-        f"{_last_use(access, key, other.access_key_id)}",
+        f"{printable(key.access_key_id)} is the one in the vault; {about}",
         hint=hint,
     )
 
 
-def _last_use(access: Access, key: AccessKey, access_key_id: str) -> str:
+def said_of_use(access: Access, key: AccessKey, access_key_id: str) -> str:
+    """Say when a key was last used, as the rest of a sentence; `key` signs the question."""
     try:
         use = access.keys(key).last_use(access_key_id)
     except FilevaultError as error:

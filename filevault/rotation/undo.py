@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.errors import AwsError, FilevaultError
+from filevault.errors import AwsError, FilevaultError, ProviderError
+from filevault.printable import printable
+from filevault.rotation.patience import is_unknown_key
 from filevault.vault.items import Rotation
 
 if TYPE_CHECKING:
@@ -17,6 +19,26 @@ if TYPE_CHECKING:
 
 GONE = "NoSuchEntity"
 """IAM's code for a key that does not exist."""
+
+
+def check_gone(access: Access, key: AccessKey) -> None:
+    """Raise ProviderError unless a key that IAM did not find for its user is unknown to AWS.
+
+    IAM says the same of a key that belongs to another user, whose secret must not be forgotten.
+    """
+    try:
+        found = access.identity_of(key)
+    except AwsError as error:
+        if not is_unknown_key(error):
+            raise
+        return
+    raise ProviderError(
+        f"IAM does not find the key {printable(key.access_key_id)} among those of the user, but it "
+        f"works: it belongs to {printable(found.arn)}",
+        hint="was another user's key put into the item by hand? its secret stays in the item",
+    )
+
+
 _TRIES = 5
 _PAUSE = 2.0
 
@@ -48,14 +70,15 @@ class Undo:
         self.orphan: str | None = None
         """A key that could not be deleted and whose secret is lost."""
 
-    def undo(self, access_key_id: str, old: AccessKey, error: BaseException) -> bool:
+    def undo(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
         """Delete the new key and take the notes of it back; tell whether it is gone.
 
         If it cannot be deleted, `error` says so. If only the notes stay, the next run sees that
         AWS does not have the key.
         """
+        access_key_id = new.access_key_id
         try:
-            self._delete(access_key_id, old)
+            self._delete(new, old)
         except FilevaultError as second:
             orphan = not self._is_stored(access_key_id)
             if orphan:
@@ -77,11 +100,11 @@ class Undo:
         except FilevaultError:
             return False
 
-    def _delete(self, access_key_id: str, old: AccessKey) -> None:
+    def _delete(self, new: AccessKey, old: AccessKey) -> None:
         keys = self._access.keys(old)
         for left in reversed(range(_TRIES)):
             try:
-                keys.delete(access_key_id)
+                keys.delete(new.access_key_id)
             except AwsError as error:
                 # Right after it was made, IAM itself may not know it yet.
                 if error.code != GONE:
@@ -90,6 +113,7 @@ class Undo:
                     self._sleep(_PAUSE)
             else:
                 return
+        check_gone(self._access, new)
 
 
 def amend(error: BaseException, more: str, hint: str | None = None) -> None:

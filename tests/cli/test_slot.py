@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
+import time
 
 import pytest
 
+from filevault.backends import slots
 from filevault.cli.words import WORDS
 from tests.conftest import tool
+from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.stores import commit_identity
 
@@ -90,6 +94,50 @@ def test_a_key_file_that_opens_nothing_is_not_left(vault: Machine) -> None:
     done = vault.run("slot", "add", "--new-key-file", "machine.key")
     assert (done.status, "is a link" in done.err) == (7, True)
     assert not (vault.home / "machine.key").exists()
+
+
+def test_a_key_file_stays_whose_slot_was_made_before_git_was_interrupted(vault: Machine) -> None:
+    tool("git")
+    commit_identity(vault)
+    vault.ok("git", "init", "-q")
+    hook = vault.vault / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {vault.home}/committing\nsleep 30\n")
+    hook.chmod(0o755)
+    process = vault.popen("slot", "add", "--new-key-file", "machine.key")
+    while process.poll() is None and not (vault.home / "committing").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert len(ids(vault)) == 2
+    vault.ok(
+        *("--key-file", "machine.key", "export", "work", "--no-session", "--region", "x"),
+        env={"FILEVAULT_PASSPHRASE": None},
+    )
+
+
+def test_a_slot_that_was_made_when_adding_was_interrupted_keeps_its_key_file(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the moment after the slot is written: it has to be acted."""
+    machine.with_vault()
+    real = slots.write
+    file = str(machine.home / "machine.key")
+
+    def write(*given: object, **named: object) -> str:
+        real(*given, **named)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(slots, "write", write)
+        ended = Inside(machine.environment()).run("slot", "add", "--new-key-file", file)
+    assert ended.status == 130
+    machine.add("work", *KEY, "--no-config")
+    machine.ok(
+        *("--key-file", file, "export", "work", "--no-session", "--region", "x"),
+        env={"FILEVAULT_PASSPHRASE": None},
+    )
 
 
 def test_a_machine_vault_needs_no_passphrase_at_all(machine: Machine) -> None:
