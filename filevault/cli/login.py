@@ -286,6 +286,8 @@ def _browse(link: str, context: Context) -> None:
     from filevault import programs
     from filevault.handover import PATIENCE, Handover
 
+    if sys.stderr.isatty():
+        context.say(f"waiting {PATIENCE:.0f} s for the browser; --stdout prints the link instead")
     with Handover(link) as handover:
         status = programs.launch(
             (_BROWSER, handover.address),

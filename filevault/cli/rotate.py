@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.rotation.outcome import Outcome
 
+_KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
 
 The new key is made, stored, and proven to work before the old one is deactivated and deleted. A
@@ -107,6 +109,11 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--keep-old and --grace do not go together")
     if args.delete_orphan is not None and len(args.profiles) != 1:
         raise errors.UsageError("--delete-orphan goes with exactly one profile")
+    if args.delete_orphan is not None and not re.fullmatch(_KEY_ID, args.delete_orphan, re.ASCII):
+        raise errors.UsageError(
+            f"{printable(args.delete_orphan, 60)!r} is no access key id",
+            hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",
+        )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from filevault.errors import (
     FilevaultError,
     InterruptedByUserError,
     LockedError,
+    NotARecipientError,
     ProviderError,
     StorageError,
 )
@@ -63,7 +64,7 @@ class Items:
     Args:
         vault: where they are; nothing of it is opened before `load`.
         clock: Unix seconds.
-        warn: hears of each item that cannot be opened.
+        warn: hears of items that cannot be opened.
     """
 
     def __init__(
@@ -79,18 +80,22 @@ class Items:
     def load(self) -> None:
         """Open every item, because each may hold the same key as another.
 
-        One that cannot be opened is passed over with a warning. Raises LockedError if the vault
-        cannot be opened at all.
+        Those that cannot be opened are passed over with one warning. Raises LockedError if the
+        vault cannot be opened at all.
         """
         if not self._vault.shared:
             self._vault.unlock()
+        closed: list[FilevaultError] = []
         for name in self._vault.names():
             error = self._try(name)
-            if error is None:
-                continue
+            if error is None or isinstance(error, NotARecipientError):
+                continue  # what is encrypted to others in a shared store is theirs
             if isinstance(error, LockedError) and not self._vault.shared:
                 raise error
-            self._warn(f"{error.message}; whether it holds the same key is not known")
+            closed.append(error)
+        if closed:
+            more = f", and {len(closed) - 1} more cannot be opened" if len(closed) > 1 else ""
+            self._warn(f"{closed[0].message}{more}; whether it holds the same key is not known")
 
     def _try(self, name: str) -> FilevaultError | None:
         """Open an item; note and return what hinders that."""

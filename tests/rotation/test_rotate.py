@@ -449,7 +449,9 @@ def test_json_has_no_secret_and_every_field(scene: Scene) -> None:
         ("",),
         ("jon", "--keep-old", "--grace", "1h"),
         ("--all", "--delete-orphan", "AKIA"),
-        ("jon", "ann", "--delete-orphan", "AKIA"),
+        ("jon", "ann", "--delete-orphan", "AKIAIOSFODNN7EXAMPLE"),
+        ("jon", "--delete-orphan", ""),
+        ("jon", "--delete-orphan", "akiaiosfodnn7example"),
         ("jon", "--older-than", "soon"),
     ],
 )
