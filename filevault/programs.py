@@ -270,10 +270,12 @@ def start(
         raise ProgramError(f"{origin} cannot be started")
     deadline = time.monotonic() + timeout
     said = b""
+    poller = select.poll()  # select(2) takes no descriptor above 1023
+    poller.register(process.stdout, select.POLLIN)
     with process.stdout, process.stderr:
         while True:
             left = max(0.0, deadline - time.monotonic())
-            if not select.select([process.stdout], [], [], left)[0]:
+            if not poller.poll(left * 1000):
                 _end(process)
                 raise ProgramError(f"{origin} was not ready within {timeout:g} seconds")
             part = os.read(process.stdout.fileno(), _CHUNK)

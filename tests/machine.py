@@ -226,7 +226,9 @@ class _Screen:
         seen = 0
         idle_since: float | None = None
         while True:
-            ready, _, _ = select.select([self.master], [], [], 0.02)
+            poller = select.poll()  # select(2) takes no descriptor above 1023
+            poller.register(self.master, select.POLLIN)
+            ready = poller.poll(20)
             if ready:
                 with contextlib.suppress(OSError):
                     part = os.read(self.master, 4096)

@@ -61,7 +61,10 @@ def _guard(job: int, agent: int, folder: str) -> NoReturn:
     with contextlib.suppress(BaseException):
         for number in _ENDING:
             signal.signal(number, _stop)
-        select.select([job, os.pidfd_open(agent)], [], [])
+        poller = select.poll()
+        for descriptor in (job, os.pidfd_open(agent)):
+            poller.register(descriptor, select.POLLIN)
+        poller.poll()
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
     os.kill(agent, signal.SIGKILL)  # our child: until it is waited for, nobody else has its id

@@ -74,7 +74,9 @@ class Shell:
         end = time.monotonic() + PATIENCE / 3
         while text not in self.text:
             assert time.monotonic() < end, f"{text!r} does not come: {self.text!r}"
-            if select.select([self.master], [], [], 0.1)[0]:
+            poller = select.poll()  # select(2) takes no descriptor above 1023
+            poller.register(self.master, select.POLLIN)
+            if poller.poll(100):
                 with contextlib.suppress(OSError):
                     self.text += os.read(self.master, 4096).decode()
         before, _, self.text = self.text.partition(text)
