@@ -21,6 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = str(ROOT / "tests" / "launch.py")
 PASSPHRASE = "correct horse battery staple"
 PATIENCE = 60.0
+# A launcher's first words that put the terminal of `Machine.on_terminal` on stderr, too.
+_FIND = "n for n in map(int, os.listdir('/proc/self/fd')) if n > 2 and os.isatty(n)"
+ON_STDERR = (
+    sys.executable,
+    "-c",
+    f"import os, sys; os.dup2(next({_FIND}), 2); os.execvp(sys.argv[1], sys.argv[1:])",
+)
 
 
 class Result(NamedTuple):

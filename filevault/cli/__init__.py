@@ -77,9 +77,11 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             namespace = parser.parse_args(words)
         settings = Settings.capture(global_options(namespace))
         debug = settings.debug
+        context = Context(settings, runtime)
         try:
-            status = module.run(namespace, Context(settings, runtime))
+            status = module.run(namespace, context)
         finally:
+            context.close()
             close_descriptors(settings)
         sys.stdout.flush()
         return status

@@ -69,6 +69,16 @@ class Context:
         self._keys: VaultKeys | None = None
         self._fresh = False
         self._warned: set[str] = set()
+        self._folders: list[Folder] = []
+
+    def close(self) -> None:
+        """Give back the folders that were opened; nothing of the vault can be used after that."""
+        while self._folders:
+            self._folders.pop().close()
+
+    def _keep(self, folder: Folder) -> Folder:
+        self._folders.append(folder)
+        return folder
 
     # What is said, and where: results on stdout, everything else on stderr.
 
@@ -171,8 +181,10 @@ class Context:
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
-        store = Folder.open(choice.store)
+        store = self._keep(Folder.open(choice.store))
         state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
+        if state is not None:
+            self._keep(state)
         trust = Trust(state)
         backend = self._backend(choice, store, trust)
         shared, own = choice.backend != "file", cast("FileBackend", backend)
@@ -339,7 +351,7 @@ class Context:
         from filevault.sessions import SessionCache
 
         try:
-            state = Folder.open(f"{self.settings.state_home}/{self.choice.state_id}")
+            state = self._keep(Folder.open(f"{self.settings.state_home}/{self.choice.state_id}"))
         except FileNotFoundError:
             return None
         return SessionCache(state, self.choice.state_id, _no_key, self.runtime.clock, self.notice)

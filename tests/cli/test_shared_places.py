@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +14,11 @@ from tests.cli.keepers import ANN, JON, KINDS, Keeper, Keyrings, new_identity
 from tests.cli.scene import needs_root, read_only
 from tests.conftest import tool
 from tests.fakes import FakeAws
-from tests.machine import Answer, Machine
+from tests.machine import ON_STDERR, Answer, Machine
 from tests.stores import KEY_ID, LINES, SECRET, Tools, commit_identity, pass_machine
 
 ADD = ("--stdin", "--no-config")
 WRITERS = 8
-# Makes the terminal that Machine.on_terminal hands on the process's stderr.
-_FIND = "n for n in range(3, 256) if os.isatty(n)"
-ON_STDERR = f"import os, sys; os.dup2(next({_FIND}), 2); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +77,7 @@ def test_without_any_writable_directory_exec_works_and_warns_once(
     for _ in range(2):
         assert machine.ok("exec", "admin", "--", "true").err == ""  # nobody is there to be told
     assert aws.actions() == ["AssumeRole", "AssumeRole"]
-    machine.launcher = (sys.executable, "-c", ON_STDERR, *machine.launcher)
+    machine.launcher = (*ON_STDERR, *machine.launcher)
     shown = machine.on_terminal("exec", "admin", "--", "true")
     assert shown.status == 0, shown
     assert shown.tty.count("filevault: ") == 1, shown.tty

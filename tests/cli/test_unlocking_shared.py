@@ -17,7 +17,7 @@ import pytest
 from tests.backends.ages import PLUGIN_IDENTITY, PLUGIN_RECIPIENT, install_plugin, protect, ssh_key
 from tests.cli.keepers import JON, new_identity
 from tests.conftest import tool
-from tests.machine import LAUNCHER, Answer, Machine, Result
+from tests.machine import LAUNCHER, ON_STDERR, Answer, Machine, Result
 from tests.stores import KEY_ID, LINES, SECRET, GpgHome, pass_machine
 
 AT_ONCE = 10.0
@@ -168,9 +168,7 @@ def test_the_agents_own_question_is_answered_on_the_terminal(jon: Machine) -> No
     tool("pinentry-curses")
     jon.env["TERM"] = "xterm"
     # The agent is another process, and told by name which terminal that is: that of stderr.
-    find = "n for n in range(3, 256) if os.isatty(n)"
-    show = f"import os, sys; os.dup2(next({find}), 2); os.execv(sys.argv[1], sys.argv[1:])"
-    jon.launcher = (sys.executable, "-c", show, *jon.launcher)
+    jon.launcher = (*ON_STDERR, *jon.launcher)
     answers = [Answer("assphrase:", PASSPHRASE + "\r")]
     result = jon.on_terminal(*EXPORT, answers=answers)
     assert KEY_ID in result.out, result
