@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import keys, marker, retired, slotchanges, slots
+from filevault.backends import holding, keys, marker, retired, slotchanges, slots
 from filevault.backends.unlocking import secret_bytes
 from filevault.errors import FilevaultError, StorageError
 from filevault.times import format_time
@@ -21,8 +21,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from filevault.backends.holding import Holder
+    from filevault.backends.kdf import KdfPolicy
     from filevault.backends.marker import Marker
     from filevault.files import Folder
+
+
+class NewKey(Value):
+    """A new master key, with what vault.json will say of it."""
+
+    vault: Marker
+    master: bytes
+
+    def __repr__(self) -> str:
+        return f"NewKey(vault={self.vault!r}, ...)"
+
+
+def new_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewKey:
+    """Make a new master key for a vault; nothing is written."""
+    master = keys.new_master(random)
+    return NewKey(_described(vault_id, master), master)
+
+
+def _described(vault_id: str, master: bytes) -> Marker:
+    """Return what vault.json says of a master key."""
+    return marker.Marker(
+        vault_id, keys.item_key_id(master, vault_id), keys.commitment(master, vault_id)
+    )
 
 
 class Prepared(Value):
@@ -46,37 +70,36 @@ class Prepared(Value):
 def prepare(
     root: Folder,
     holders: Sequence[Holder],
+    made: NewKey,
     *,
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
 ) -> Prepared:
-    """Make a new master key, a keyslot for each holder's secret, and retire the old key.
+    """Write a keyslot of a new master key for each holder's secret, and retire the old key.
 
     A new slot has the costs and the label of the one that its secret opened. Whatever fails,
     what was written is taken away again. Raises StorageError.
     """
     old = holders[0]
-    vault_id = old.vault.vault
-    master = keys.new_master(random)
-    new = marker.Marker(
-        vault_id, keys.item_key_id(master, vault_id), keys.commitment(master, vault_id)
-    )
+    new, master = made.vault, made.master
+    vault_id = new.vault
     before = retired.exists(root, old.vault.master)
     written: list[str] = []
     try:
         with slotchanges.slot_folder(root) as folder:
             for holder in holders:
-                made = slots.write(
-                    folder,
-                    master,
-                    vault_id,
-                    secret_bytes(holder.secret),
-                    parameters=holder.slot.parameters,
-                    label=holder.slot.label,
-                    created=format_time(clock()),
-                    random=random,
+                written.append(
+                    slots.write(
+                        folder,
+                        master,
+                        vault_id,
+                        secret_bytes(holder.secret),
+                        parameters=holder.slot.parameters,
+                        label=holder.slot.label,
+                        created=format_time(clock()),
+                        random=random,
+                    )
                 )
-                written.append(made)
         name = retired.write(root, new, master, old.master, clock=clock, random=random)
     except BaseException:
         undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master, before))
@@ -161,3 +184,40 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
                     folder.remove(slot.id + slots.SUFFIX)
                     count += 1
     return count
+
+
+def remove_abandoned_slots(
+    root: Folder, holder: Holder, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
+) -> None:
+    """Delete the keyslots of a master key that was prepared here and never counted.
+
+    A kill between the first new slot and vault.json leaves them. Others than the holder's secret
+    may have such slots, too: the secret tells which key it was.
+
+    Args:
+        root: the vault's folder.
+        holder: who opened it.
+        policy: what a passphrase may cost.
+        is_ours: tells whether this machine was about to give the vault a key, by what vault.json
+            would have said of it.
+
+    Raises StorageError.
+    """
+    reached = retired.masters(root, holder.vault, holder.master)
+    strange = [
+        slot
+        for slot in slots.listing(root)
+        if slot.vault == holder.vault.vault and slot.master not in (holder.vault.master, *reached)
+    ]
+    abandoned = {
+        slot.master
+        for slot, master in holding.openings(strange, holder.secret, policy)
+        if is_ours(_described(slot.vault, master))
+    }
+    if not abandoned:
+        return
+    with slotchanges.slot_folder(root) as folder:
+        for slot in strange:
+            if slot.master in abandoned:
+                with contextlib.suppress(FileNotFoundError):
+                    folder.remove(slot.id + slots.SUFFIX)

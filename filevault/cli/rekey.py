@@ -90,7 +90,14 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
         old, master = holders[0].vault, holders[0].master
         chosen = rekeying.entries(vault)
         exposed = rekeying.contents(vault, old, master, {}, chosen, clock)
-        made = rekeying.begin(vault, holders, chosen, clock=clock, announce=announce)
+        made = rekeying.begin(
+            vault,
+            holders,
+            chosen,
+            policy=context.kdf_policy,
+            clock=clock,
+            announce=announce,
+        )
         rekeying.complete(
             vault,
             made.vault,

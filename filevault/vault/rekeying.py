@@ -52,8 +52,11 @@ class Content(Value):
 
 def unfinished(vault: Vault) -> bool:
     """Tell whether this machine has begun to give the vault a new key, and not finished."""
-    there = marker.read(vault.folder)
-    return vault.trust.pending == Pin("file", there.vault, there.commit).digest
+    return vault.trust.pending == _pin(marker.read(vault.folder)).digest
+
+
+def _pin(vault: marker.Marker) -> Pin:
+    return Pin("file", vault.vault, vault.commit)
 
 
 def entries(vault: Vault) -> list[Entry]:
@@ -170,13 +173,15 @@ def begin(
     holders: Sequence[Holder],
     present: Iterable[Entry],
     *,
+    policy: KdfPolicy,
     clock: Callable[[], float],
     announce: Callable[[Pin], None],
 ) -> rekey.Prepared:
     """Give the vault a new key; from here on `complete` has to follow.
 
     Each item, all of which are `present`, is opened first: what cannot be opened now could not
-    be later, either. `announce` hears the new pin before it counts.
+    be later, either. `announce` hears the new pin before it counts. What an earlier try left
+    behind that was killed before its key counted is taken away first.
 
     Raises:
         IntegrityError: for an item that does not open, or lies under another key.
@@ -193,14 +198,21 @@ def begin(
                 hint="first finish what was begun before: filevault rekey --finish",
             )
         seen[vault.path_name(entry.name)] = sealed.check(entry)
-    prepared = rekey.prepare(vault.folder, holders, clock=clock)
-    pin = Pin("file", prepared.vault.vault, prepared.vault.commit)
+    pending = vault.trust.pending
+    if pending is not None:
+        rekey.remove_abandoned_slots(
+            vault.folder, old, policy, lambda made: _pin(made).digest == pending
+        )
+    new = rekey.new_key(old.vault.vault)
+    pin = _pin(new.vault)
+    if vault.state is not None:
+        if vault.trust.pin is None:  # another pin was given, and the vault is that one
+            vault.trust.set_pin(_pin(old.vault))
+        # Before anything of the new key is written, so that it is known again after a kill.
+        vault.trust.begin_rekey(pin, seen)
+    prepared = rekey.prepare(vault.folder, holders, new, clock=clock)
     try:
         announce(pin)
-        if vault.state is not None:
-            if vault.trust.pin is None:  # another pin was given, and the vault is that one
-                vault.trust.set_pin(Pin("file", old.vault.vault, old.vault.commit))
-            vault.trust.begin_rekey(pin, seen)
     except BaseException:
         rekey.undo(vault.folder, prepared)
         raise
@@ -285,7 +297,7 @@ def complete(
         rekey.retire(vault.folder, present, master, former, clock=clock)
         rekey.remove_stale_slots(vault.folder, present, master)
         if vault.state is not None:
-            vault.trust.end_rekey(Pin("file", present.vault, present.commit), seen, slot)
+            vault.trust.end_rekey(_pin(present), seen, slot)
     except FilevaultError as error:
         raise PartlyDoneError(
             f"the vault has its new key, but not everything is done: {error.message}",

@@ -38,8 +38,13 @@ def hold(root: Folder) -> Holder:
     return holding.hold(root, Source(PASSPHRASE), CHEAP)
 
 
+def prepare(root: Folder, holder: Holder | None = None) -> rekey.Prepared:
+    holder = holder or hold(root)
+    return rekey.prepare(root, [holder], rekey.new_key(holder.vault.vault), clock=lambda: TIME)
+
+
 def change(root: Folder) -> rekey.Prepared:
-    prepared = rekey.prepare(root, [hold(root)], clock=lambda: TIME)
+    prepared = prepare(root)
     rekey.switch(root, prepared)
     return prepared
 
@@ -52,7 +57,7 @@ def everything(path: Path) -> dict[str, bytes]:
 
 def test_what_is_prepared_changes_nothing_yet(root: Folder, tmp_path: Path) -> None:
     before = hold(root)
-    prepared = rekey.prepare(root, [before], clock=lambda: TIME)
+    prepared = prepare(root, before)
     assert hold(root).master == before.master
     assert prepared.vault.vault == before.vault.vault
     assert prepared.master not in (before.master, bytes(32))
@@ -116,7 +121,7 @@ def test_a_failure_before_the_switch_leaves_every_byte_as_it_was(
 
     monkeypatch.setattr(Folder, "write", write)
     with pytest.raises(StorageError):
-        rekey.switch(root, rekey.prepare(root, [holder], clock=lambda: TIME))
+        rekey.switch(root, prepare(root, holder))
     assert len(written) == failing + 1
     assert everything(tmp_path) == before
 
@@ -124,7 +129,7 @@ def test_a_failure_before_the_switch_leaves_every_byte_as_it_was(
 def test_a_switch_that_may_not_last_keeps_what_both_keys_need(
     root: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = rekey.prepare(root, [hold(root)], clock=lambda: TIME)
+    prepared = prepare(root)
     real = marker.write
 
     def write(folder: Folder, written: marker.Marker) -> None:
@@ -183,6 +188,20 @@ def test_stale_slots_go_and_those_that_hold_the_only_copy_stay(
     }
     assert before.vault.master not in left
     assert len(slot_files(tmp_path)) == 4
+
+
+def test_what_a_killed_try_left_is_taken_away_and_no_slot_of_anybody_else(
+    root: Folder, tmp_path: Path
+) -> None:
+    first = prepare(root)
+    add_slot(tmp_path, first.vault, first.master, b"the slot of another secret")
+    other = prepare(root)
+    before = everything(tmp_path)
+    rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda _: False)
+    assert everything(tmp_path) == before
+    rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda made: made == first.vault)
+    left = {slot.master for slot in slots.listing(root)}
+    assert left == {hold(root).vault.master, other.vault.master}
 
 
 def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(

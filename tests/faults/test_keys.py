@@ -351,9 +351,9 @@ def test_the_old_way_in_goes_last(quick_machine: Machine) -> None:
         )
 
     order = [
+        first("rename", r"/trust\.json$"),
         first("rename", r"/slots/[0-9a-f]{16}\.slot$"),
         first("rename", r"/retired/[0-9a-f]{16}$"),
-        first("rename", r"/trust\.json$"),
         first("rename", r"/vault\.json$"),
         first("rename", r"/session-key\.fv$"),
         first("rename", r"/one\.fv$"),
