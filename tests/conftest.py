@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -14,6 +15,15 @@ from tests.fakes.fixtures import aws
 from tests.machine import Machine
 
 __all__ = ["aws"]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what all tests share.
+
+    It would look through it again and again, and each forked child would copy it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,14 @@ or both with a blank between; nowhere by default) and
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import time
 
 if __name__ == "__main__":
+    gc.disable()  # as the real start does
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import io
 import json
 import os
@@ -22,10 +23,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
+import argon2.low_level  # noqa: F401 - loaded once, not by each child
+
 from filevault import cli
 from filevault.cli import add, clear, export, init, remove  # noqa: F401 - loaded once, not by each child
 from filevault.cli.context import Context
-from tests import launch
+from tests import botocoredata, launch
 from tests.machine import Machine
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -152,6 +155,8 @@ class Running:
         self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
         self._files[0].write(command.stdin)
         self._files[0].seek(0)
+        if "botocore" in sys.modules:
+            botocoredata.keep()
         with warnings.catch_warnings():
             # Other threads only wait here; nothing of theirs is used in the child.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -185,6 +190,7 @@ def _child(command: Command, home: Machine, fault: Fault | None, files: list[int
     """Become filevault; never returns."""
     status = 99
     try:
+        gc.disable()  # as production does; here it would also copy every page of the parent
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(PATIENCE)
         os.setsid()  # no terminal

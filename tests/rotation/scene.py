@@ -11,6 +11,7 @@ from filevault.backends import FileBackend, ItemHeader, Secret, open_backend
 from filevault.cli.context import Runtime
 from filevault.files import Folder
 from filevault.vault.items import LongTermItem, Rotation, parse, read_rotation
+from tests import botocoredata
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client
 from tests.faults.inside import Ended, Inside
@@ -40,6 +41,7 @@ class Scene:
         self.machine = machine
         self.aws = aws
         self.slept: list[float] = []
+        botocoredata.keep()
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
         machine.env["AWS_ENDPOINT_URL"] = aws.url
         machine.env["AWS_MAX_ATTEMPTS"] = "1"
