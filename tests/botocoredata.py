@@ -20,7 +20,7 @@ def keep() -> None:
     loader = JSONFileLoader()
     kept = functools.cache(functools.partial(read, loader))
 
-    def load_file(_self: object, path: str) -> Any:  # noqa: ANN401
+    def load_file(_self: object, path: str) -> Any:
         return kept(path)
 
     setattr(JSONFileLoader, "load_file", load_file)  # noqa: B010 - mypy would refuse a plain one
