@@ -5,8 +5,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
-SYSTEM_TOOLS = strace zsh fish dash unshare gpg pass age
-SYSTEM_PACKAGES = strace zsh fish dash util-linux gnupg pass age
+# Programs that tests start, each with the Debian package that has it.
+SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-linux gpg:gnupg \
+	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
+	openssl:openssl ssh-keygen:openssh-client npm:npm systemd-creds:systemd \
+	systemd-analyze:systemd
+TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto
 
 .PHONY: help demo test check fmt bench torture dist clean tools
@@ -28,22 +32,23 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch .venv
 
-# Shells and tracers that some tests start. Where they cannot be installed those tests say so
-# and are skipped; a run that has CI set fails instead.
+# Where they cannot be installed their tests say so and are skipped; a run that has CI set fails
+# instead.
 tools:
-	@missing=""; for t in $(SYSTEM_TOOLS); do command -v $$t >/dev/null || missing="$$missing $$t"; done; \
+	@missing=""; for each in $(SYSTEM_TOOLS); do \
+		command -v "$${each%%:*}" >/dev/null || missing="$$missing $${each#*:}"; done; \
 	test -z "$$missing" && exit 0; \
 	if command -v apt-get >/dev/null && test "$$(id -u)" = 0; then \
 		apt-get -q update >/dev/null && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-			$(SYSTEM_PACKAGES) >/dev/null; \
+			$$missing >/dev/null; \
 	else echo "not installed:$$missing (their tests are skipped)"; fi
 
 demo: .venv
 	@$(BIN)/python tests/demo.py
 
 test: .venv tools
-	REQUIRE_TOOLS="$${CI:+$(SYSTEM_TOOLS)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture"
+	REQUIRE_TOOLS="$${CI:+$(TOOL_NAMES)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture"
 
 torture: .venv tools
 	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600
