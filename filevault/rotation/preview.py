@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.rotation.due import is_deferred, is_due, left_alone
+from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
 from filevault.rotation.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ def preview(items: Items, leader: str, wish: Wish, profile: str, now: float) -> 
     names = tuple(each.name for each in items.related(leader))
     found = Outcome(profile, "planned", leader, names, old_key=key_id, created=stored.created)
     if rotation.previous is not None:
-        found = found._replace(old_key=rotation.previous.access_key_id, new_key=key_id)
         left = left_alone(stored, wish, now) if is_deferred(stored) else None
+        if left is None and is_due(stored, wish, now, FRESH):
+            return found  # what was begun is finished first, and then the key is replaced
+        found = found._replace(old_key=rotation.previous.access_key_id, new_key=key_id)
         return found._replace(result=left or "unfinished")
     if rotation.next is not None:
         return found._replace(result="unfinished", new_key=rotation.next.access_key_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 
 import pytest
@@ -417,6 +418,40 @@ def test_a_dry_run_calls_nothing_and_changes_nothing(scene: Scene) -> None:
     assert scene.report("jon", "--dry-run", "--older-than", "1d")[0]["result"] == "young"
     assert scene.aws.actions() == []
     assert (scene.machine.vault / "jon.fv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("days", "planned", "real"), [(0.5, "waiting", "waiting"), (2, "unfinished", "finished")]
+)
+def test_a_dry_run_foretells_what_becomes_of_a_deferred_deletion(
+    scene: Scene, days: float, planned: str, real: str
+) -> None:
+    scene.user()
+    scene.rotate("jon", "--grace", "1d")
+    scene.sleep(days * 86400)
+    words = ("jon", "--grace", "1d")
+    foretold, came = scene.report(*words, "--dry-run")[0], scene.report(*words)[0]
+    assert (foretold["result"], came["result"]) == (planned, real)
+    assert foretold["old_key"] == came["old_key"]
+
+
+def test_a_dry_run_foretells_a_replacement_after_a_deferred_deletion(scene: Scene) -> None:
+    scene.user()
+    scene.rotate("jon", "--grace", "1d")
+    scene.sleep(8 * 86400)
+    words = ("jon", "--grace", "1d")
+    foretold, came = scene.report(*words, "--dry-run")[0], scene.report(*words)[0]
+    assert (foretold["result"], came["result"]) == ("planned", "rotated")
+    assert foretold["old_key"] == came["old_key"]
+
+
+def test_a_dry_run_does_not_wait_for_a_rotation_that_is_under_way(scene: Scene) -> None:
+    scene.user()
+    (state,) = scene.machine.state.iterdir()
+    with open(state / "rotate.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert scene.report("jon", "--dry-run")[0]["result"] == "planned"
+        scene.rotate("jon", status=5)
 
 
 def test_json_has_no_secret_and_every_field(scene: Scene) -> None:
