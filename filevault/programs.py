@@ -7,6 +7,7 @@ than it was asked about.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from subprocess import Popen
 
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -210,23 +211,40 @@ def attach(
     import subprocess
 
     path = _program(argv[0], environment, origin)
-    try:
-        process = subprocess.Popen(
-            [path, *argv[1:]],
-            executable=path,
-            env=dict(environment),
-            close_fds=True,
-            cwd=folder,
-            umask=umask,
-        )
-    except OSError as error:
-        raise _cannot_start(error, origin) from error
-    while True:
+    with _leaving_interrupts():
         try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            continue  # the terminal sent it to the program too
-        return status if status >= 0 else 128 - status
+            process = subprocess.Popen(
+                [path, *argv[1:]],
+                executable=path,
+                env=dict(environment),
+                close_fds=True,
+                cwd=folder,
+                umask=umask,
+            )
+        except OSError as error:
+            raise _cannot_start(error, origin) from error
+        status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+@contextlib.contextmanager
+def _leaving_interrupts() -> Iterator[None]:
+    """Let Ctrl-C pass by: the terminal sends it to the program too.
+
+    By a handler, because a program inherits signals that are ignored; those that we ignore
+    already it shall.
+    """
+    import signal
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def start(
