@@ -15,7 +15,7 @@ from filevault.vault.reencryption import Due, Reencryption
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from filevault.cli.context import Context
 
@@ -127,7 +127,7 @@ def _may_shut_out(context: Context, recipients: Recipients, wanted: Change) -> b
     return confirm(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
 
 
-def _told(wanted: Change, places: Sequence[str] | dict[str, tuple[str, ...]]) -> list[str]:
+def _told(wanted: Change, places: Iterable[str]) -> list[str]:
     """Return whom the items of some places are encrypted to, for the history."""
     after = dict(wanted.after.recipients)
     return sorted({each for place in places for each in after.get(place, ())})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, Keyrings, new_identity
+from tests.cli.keepers import ANN, JON, ZOE, Keyrings, new_identity
 from tests.cli.teams import ADD, NAMES, Team, refused
 from tests.conftest import tool
 from tests.faults.harness import Command, Snapshot, run_with_fault, survey
@@ -199,6 +199,44 @@ def test_a_wrong_passphrase_is_asked_for_three_times_for_all_items_together(
     assert ann not in (machine.vault / ".age-recipients").read_text()
 
 
+def test_what_is_locked_ends_the_run_and_is_asked_for_once(tmp_path: Path) -> None:
+    tool("gpg")
+    gpg = GpgHome()
+    try:
+        jon, ann, zoe = gpg.make_key(JON), gpg.make_key(ANN), gpg.make_key(ZOE, "open sesame")
+        machine = pass_machine(tmp_path / "home", gpg)
+        machine.ok("init", "--recipient", JON)
+        root = machine.home / ".password-store/aws"
+        (root / "team").mkdir(parents=True)
+        (root / ".gpg-id").write_text(f"{jon}\n{ann}\n")
+        (root / "team/.gpg-id").write_text(f"{ann}\n{zoe}\n")
+        machine.ok("recipients", "accept")
+        for name in ("one", "team/a", "team/b"):
+            machine.ok("add", name, *ADD, stdin=LINES)
+        gpg.forget_passphrases()
+        Tools(machine).run("gpg", "--batch", "--yes", "--delete-secret-keys", ann)
+        result = machine.run("recipients", "remove", ANN)
+        assert (result.status, result.out.count("Reencrypted one.")) == (12, 1), result
+        assert "2 of 3 items are still as they were: team/a, team/b" in result.err
+        assert result.err.count("warning: team/") == 1
+        refused(machine.run("recipients", "remove", ANN), 5, "needs its passphrase")
+        given = {"FILEVAULT_PASSPHRASE": "open sesame"}
+        again = machine.ok("recipients", "remove", ANN, env=given)
+        assert again.out.count("Reencrypted ") == 2
+        # Now that a locked key is all there is, nothing is begun without it.
+        (root / ".gpg-id").unlink()
+        (root / "one.gpg").unlink()
+        machine.ok("recipients", "accept")
+        gpg.forget_passphrases()
+        machine.ok("--prefix", "aws/team", "init")
+        before = (root / "team/.gpg-id").read_text()
+        locked = machine.run("--prefix", "aws/team", "recipients", "add", JON)
+        refused(locked, 5, "needs its passphrase")
+        assert (root / "team/.gpg-id").read_text() == before
+    finally:
+        gpg.close()
+
+
 def test_who_would_be_shut_out_is_asked_or_refused(team: Team) -> None:
     machine = team.machine
     machine.ok("recipients", "add", team.zoe)
@@ -246,6 +284,9 @@ def test_an_address_of_several_keys_gives_way_to_one_of_them(tmp_path: Path) -> 
         (store / ".gpg-id").rename(store / "aws/.gpg-id")
         ids = store / "aws/.gpg-id"
         ids.write_text(f"# Jon\n{JON}\n")
+        below = store / "aws/team/.gpg-id"
+        below.parent.mkdir()
+        below.write_text(f"{JON}\n")
         machine.ok("recipients", "accept")
         gpg.make_key(f"Jon at work <{JON}>")
         refused(machine.run("add", "two", *ADD, stdin=LINES), 10, JON)
@@ -255,6 +296,7 @@ def test_an_address_of_several_keys_gives_way_to_one_of_them(tmp_path: Path) -> 
         refused(machine.run("recipients", "add", JON), 7, "full fingerprint", first)
         machine.ok("recipients", "add", first)
         assert ids.read_text() == f"# Jon\n{first}\n"
+        assert below.read_text() == f"{first}\n"
         machine.ok("add", "two", *ADD, stdin=LINES)
     finally:
         gpg.close()
@@ -293,8 +335,9 @@ def test_a_signed_change_that_was_killed_anywhere_is_finished(
     start.restore()
     assert run_with_fault(command, machine, at=between, mode="kill").status == -9
     before = ids.read_bytes()
-    for argv in (("add", "two", *ADD), ("recipients", "accept"), ("recipients", "list")):
-        refused(machine.run(*argv, stdin=LINES), 6, ".gpg-id")
+    refused(machine.run("add", "two", *ADD, stdin=LINES), 6, ".gpg-id", "was cut off here")
+    for action in ("accept", "list"):
+        refused(machine.run("recipients", action), 6, ".gpg-id")
     ids.write_bytes(before + f"{ann}\n".encode() + b"# and more\n")
     refused(machine.run("recipients", "add", ANN), 6, ".gpg-id")
     ids.write_bytes(before)
