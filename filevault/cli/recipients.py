@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.backends import slots
 from filevault.cli.slot import described
-from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
+from filevault.errors import (
+    FilevaultError,
+    ItemNotFoundError,
+    LockedError,
+    StorageError,
+    UsageError,
+)
 from filevault.printable import printable, shell_word
 from filevault.trust import difference
 from filevault.vault.acceptance import accept, needs_acceptance
@@ -14,6 +20,7 @@ from filevault.vault.reencryption import Reencryption, changed_places
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
@@ -143,13 +150,24 @@ def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
 
 
 def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
-    """Return the places whose items may be encrypted to others than their recipients now are."""
-    governing = cast("RecipientsBackend", vault.backend).governing()
-    usable = {file.place for file in governing if not file.unresolved}
+    """Return the places whose items may be encrypted to others than their recipients now are.
+
+    What others have changed where no key that is here opens anything is theirs to encrypt anew.
+    """
+    backend = cast("RecipientsBackend", vault.backend)
+    usable = {file.place: file.recipients for file in backend.governing() if not file.unresolved}
     noted = {place: set(gone) for place, gone in vault.trust.unfinished.items()}
     for place, gone in changed_places(known, pin).items():
-        noted.setdefault(place, set()).update(gone)
+        if place in noted or (place in usable and _may_open(backend, usable[place])):
+            noted.setdefault(place, set()).update(gone)
     return {place: tuple(sorted(gone)) for place, gone in noted.items() if place in usable}
+
+
+def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
+    try:
+        return backend.opens(recipients) is not False
+    except LockedError:
+        return True
 
 
 def _tell_unfinished(

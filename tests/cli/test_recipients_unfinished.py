@@ -32,7 +32,7 @@ def pin_of(machine: Machine) -> str:
 
 def test_items_under_recipients_that_did_not_change_are_left_alone(team: Team) -> None:
     team.write_recipients(team.zoe, folder="team")
-    team.encrypt("team/two", team.zoe)
+    team.encrypt("team/two", team.zoe, team.ann)  # which is Zoe's to put right
     team.machine.run("recipients", "accept")  # it cannot open team/two, and says so
     before = team.path("team/two").read_bytes()
     added = team.machine.ok("recipients", "add", team.ann)
