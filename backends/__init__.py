@@ -175,11 +175,22 @@ class RecipientsBackend(Backend, Protocol):
         """Return the one that is used for an item; raises NoVaultError where there is none."""
         ...
 
-    def differs(self, name: str, data: bytes) -> bool:
+    def differs(self, name: str, data: bytes) -> bool | None:
         """Tell whether an item file is encrypted to others than those that govern it.
 
-        True where that cannot be told. Needs no secret key and asks nobody.
+        None where that cannot be told. Needs no secret key and asks nobody.
         """
+        ...
+
+    def opens(self, recipients: Sequence[str]) -> bool | None:
+        """Tell whether a key that is here opens what is encrypted to these recipients.
+
+        None where that cannot be told. Raises as what asks for passphrases does.
+        """
+        ...
+
+    def candidates(self, recipient: str) -> tuple[str, ...]:
+        """Return the recipients that an unresolved one may mean, if there are several."""
         ...
 
     def forget(self) -> None:

@@ -14,8 +14,13 @@ from filevault.backends.agelibrary import library, said
 from filevault.backends.ageplugins import Plugins
 from filevault.backends.agerecipients import Recipients
 from filevault.backends.keyring import Keyring
-from filevault.backends.sshkeys import public_key
-from filevault.errors import BackendError, NotARecipientError, NoVaultError, ProgramError
+from filevault.errors import (
+    BackendError,
+    LockedError,
+    NotARecipientError,
+    NoVaultError,
+    ProgramError,
+)
 from filevault.printable import printable
 
 if TYPE_CHECKING:
@@ -170,26 +175,54 @@ class AgeBackend:
         """Return None: an age file says nothing about itself."""
         return None
 
-    def differs(self, name: str, data: bytes) -> bool:
+    def differs(self, name: str, data: bytes) -> bool | None:
         """Tell whether an item is encrypted to others than what governs it.
 
-        Only stanzas for ssh keys say whom they are for; True where anything else is involved.
-        Raises DamagedError for what is no age file, and as `governs`.
+        Stanzas for ssh keys say whom they are for, those for X25519 only how many there are, and
+        a plugin may write any. Raises DamagedError for what is no age file, and as `governs`.
         """
-        wanted = set()
-        for recipient in self.governs(name).recipients:
-            key = public_key(recipient)
-            if key is None:
-                return True
-            wanted.add((key.type, key.tag))
+        wanted = [agerecipients.stanza(each) for each in self.governs(name).recipients]
         stanzas = agefile.parse(data, _item("credentials", name)).stanzas
         # pyrage adds a stanza of a random type to keep readers from relying on there being none.
         found = [
-            (stanza.type, *stanza.args[:1])
+            (stanza.type, *(stanza.args[:1] if stanza.type.startswith("ssh-") else ()))
             for stanza in stanzas
             if not stanza.type.endswith(_GREASE)
         ]
-        return sorted(found) != sorted(wanted)
+        told = [each for each in wanted if each is not None]
+        if len(told) < len(wanted):
+            left = list(found)
+            for each in told:
+                if each not in left:
+                    return True
+                left.remove(each)
+            return True if len(left) < len(wanted) - len(told) else None
+        if sorted(found) != sorted(told):
+            return True
+        return None if (agerecipients.X25519,) in told else False
+
+    def opens(self, recipients: Sequence[str]) -> bool | None:
+        """Tell whether an identity here opens what is encrypted to these recipients.
+
+        None where only a plugin could tell. May ask for a passphrase; raises LockedError if none
+        that is given is right.
+        """
+        keyring = self._keyring
+        try:
+            keyring.load()
+        except LockedError:
+            return False
+        wanted = frozenset(recipients)
+        if not keyring.recipients & wanted and keyring.hides_recipients:
+            keyring.unlock_files()
+        if keyring.recipients & wanted:
+            return True
+        plugins = map(agerecipients.plugin, recipients)
+        return None if any(name in keyring.plugin_names for name in plugins) else False
+
+    def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: an age recipient means itself."""
+        return ()
 
     def _own(self) -> tuple[str, ...]:
         """Return whom the session key is encrypted to."""

@@ -24,6 +24,7 @@ MAX_FILE = 1 << 20
 MAX_LINE = 8 << 10
 _MAX_COMMENT = 64 << 10
 PQ_PREFIX = "age1pq1"
+X25519 = "X25519"
 _TAG_PREFIXES = {"age1tag1": "tag", "age1tagpq1": "tagpq"}
 _NATIVE = r"age1[a-z0-9+._-]+\Z"
 PQ_REASON = (
@@ -158,6 +159,25 @@ def is_plugin(recipient: str) -> bool:
     if recipient.startswith(tuple(_TAG_PREFIXES)):
         return False
     return recipient.startswith("age1") and recipient.count("1") > 1
+
+
+def plugin(recipient: str) -> str | None:
+    """Return the name of the plugin that encrypts to a recipient, None if there is none."""
+    if recipient.startswith(PQ_PREFIX) or not is_plugin(recipient):
+        return None
+    try:
+        return str(load(recipient).plugin())
+    except library().RecipientError:
+        return None
+
+
+def stanza(recipient: str) -> tuple[str, ...] | None:
+    """Return type and tag of the stanza that a file has for a recipient, None if it may be any."""
+    key = public_key(recipient)
+    if key is not None:
+        return (key.type, key.tag)
+    native = re.fullmatch(r"age1[a-z0-9]+", recipient) and recipient.count("1") == 1
+    return (X25519,) if native else None
 
 
 def load(recipient: str) -> Any:  # noqa: ANN401 - an object of the library's

@@ -154,7 +154,7 @@ class GpgBackend:
         """
         recipients = self._keyring.resolve(gpgid.parse(gpgid.build(ids), "the list of keys").ids)
         if usable:
-            _check_usable(recipients, "the vault", "name another one")
+            _check_usable(recipients, "the vault", "name another one", "name one of these instead")
         return tuple(recipient.name for recipient in recipients)
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
@@ -202,14 +202,28 @@ class GpgBackend:
 
         return gpgstatus.plaintext(self._unlocked(attempt), what)
 
-    def differs(self, name: str, data: bytes) -> bool:
+    def differs(self, name: str, data: bytes) -> bool | None:
         """Tell whether an item is encrypted to others than those that govern it.
 
-        True too where that cannot be told: a hidden recipient, a key that is not here. Raises
+        None where that cannot be told: a hidden recipient, a key that is not here. Raises
         IntegrityError for what is no encrypted message.
         """
         message = openpgp.parse(data, _item(name))
-        return not gpgkeys.exact(message.key_ids, self._governor(name).recipients)
+        recipients = self._governor(name).recipients
+        if openpgp.HIDDEN in message.key_ids or not all(each.key_ids for each in recipients):
+            return None
+        return not gpgkeys.exact(message.key_ids, recipients)
+
+    def opens(self, recipients: Sequence[str]) -> bool | None:
+        """Tell whether a secret key that is here opens what is encrypted to these recipients."""
+        known = [each for each in self._keyring.resolve(recipients) if each.key_ids]
+        here = self._keyring.secret(known)
+        return None if here is None else bool(here)
+
+    def candidates(self, recipient: str) -> tuple[str, ...]:
+        """Return the fingerprints of the keys that an ambiguous id fits."""
+        found = self._keyring.resolve([recipient])
+        return tuple(fingerprint for each in found for fingerprint in each.candidates)
 
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
         """Return `.gpg-id` and, with PASSWORD_STORE_SIGNING_KEY, its signature.
@@ -350,12 +364,18 @@ def _no_recipients(path: str) -> NoVaultError:
 
 
 def _check_usable(
-    recipients: Sequence[Recipient], what: str, otherwise: str = f"change the {gpgid.FILE}"
+    recipients: Sequence[Recipient],
+    what: str,
+    otherwise: str = f"change the {gpgid.FILE}",
+    choose: str = "filevault recipients add with one of these puts it in the place of the id",
 ) -> None:
     for recipient in recipients:
         if recipient.problem is not None:
+            hint = "gpg --import the key, gpg --locate-keys or extend it, or " + otherwise
+            if recipient.candidates:
+                hint = f"write the full fingerprint; {choose}: {' or '.join(recipient.candidates)}"
             raise BackendError(
                 f"{what} cannot be encrypted to {printable(recipient.name, 200)!r}: it "
                 f"{recipient.problem}",
-                hint="gpg --import the key, gpg --locate-keys or extend it, or " + otherwise,
+                hint=hint,
             )

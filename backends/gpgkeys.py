@@ -52,12 +52,13 @@ class Recipient(Value):
 
     `name` is the full fingerprint, of a subkey with `!` where the id asks for that, or the id as
     written. `key_ids` are those by which a message to it may name it. `problem` is None if it can
-    be encrypted to.
+    be encrypted to. `candidates` are the fingerprints of the keys that an ambiguous id fits.
     """
 
     name: str
     key_ids: frozenset[str]
     problem: str | None
+    candidates: tuple[str, ...] = ()
 
 
 class Keyring:
@@ -187,7 +188,8 @@ def _choose(entry: str, keys: Sequence[Key]) -> Recipient:
     if not candidates:
         return Recipient(entry, frozenset(), "has no key in gpg's keyring")
     if len(candidates) > 1:
-        return Recipient(entry, frozenset(), "fits several keys in gpg's keyring")
+        fingerprints = tuple(sorted(key.fingerprint for key in candidates))
+        return Recipient(entry, frozenset(), "fits several keys in gpg's keyring", fingerprints)
     key = candidates[0]
     key_ids = frozenset(subkey.key_id for subkey in key.encryption)
     return Recipient(key.fingerprint, key_ids, key.problem)

@@ -25,6 +25,7 @@ _LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
+_LISTS = ("recipients", "unfinished", "writing")
 _ACCEPT = "if that is meant, filevault recipients accept"
 
 
@@ -114,14 +115,15 @@ class Trust:
         texts = (content.get(key, "") for key in _TEXTS)
         if version != _FORMAT or not all(isinstance(text, str) for text in texts):
             raise self._damaged(what)
-        items, recipients = content.get("items", {}), content.get("recipients", {})
+        items = content.get("items", {})
         if not isinstance(items, dict) or not all(isinstance(i, dict) for i in items.values()):
             raise self._damaged(what)
-        if not isinstance(recipients, dict) or not all(
-            isinstance(each, list) and all(isinstance(one, str) for one in each)
-            for each in recipients.values()
-        ):
-            raise self._damaged(what)
+        for lists in (content.get(key, {}) for key in _LISTS):
+            if not isinstance(lists, dict) or not all(
+                isinstance(each, list) and all(isinstance(one, str) for one in each)
+                for each in lists.values()
+            ):
+                raise self._damaged(what)
         return content
 
     @staticmethod
@@ -150,13 +152,43 @@ class Trust:
         """The digest of the pin after a change that has begun and not ended."""
         return self._content.get("pending") or None
 
-    def set_pending(self, digest: str | None) -> None:
-        """Note that recipients are about to be changed, or with None that all is done."""
+    @property
+    def unfinished(self) -> dict[str, tuple[str, ...]]:
+        """The places whose items may be encrypted to others, each with who was taken out."""
+        return {place: tuple(each) for place, each in self._content.get("unfinished", {}).items()}
+
+    @property
+    def writing(self) -> dict[str, tuple[str, ...]]:
+        """The recipients files that a change is writing: see `begin_change`."""
+        return {path: tuple(each) for path, each in self._content.get("writing", {}).items()}
+
+    def begin_change(
+        self,
+        pin: Pin,
+        unfinished: Mapping[str, Sequence[str]],
+        writing: Mapping[str, Sequence[str]],
+    ) -> None:
+        """Note that recipients are about to be changed.
+
+        `writing` has for each path the digest of what lies there and, as text, what is to; it is
+        forgotten once the new recipients are pinned.
+        """
 
         def change(content: dict[str, Any]) -> None:
-            content.pop("pending", None)
-            if digest is not None:
-                content["pending"] = digest
+            content["pending"] = pin.digest
+            content["unfinished"] = {place: list(each) for place, each in unfinished.items()}
+            content["writing"] = {path: list(each) for path, each in writing.items()}
+
+        self._update(change)
+
+    def set_unfinished(self, places: Mapping[str, Sequence[str]]) -> None:
+        """Note of which places items are left to be encrypted anew, and that no more is to come."""
+
+        def change(content: dict[str, Any]) -> None:
+            for key in ("pending", "unfinished", "writing"):
+                content.pop(key, None)
+            if places:
+                content["unfinished"] = {place: list(each) for place, each in places.items()}
 
         self._update(change)
 
@@ -204,8 +236,9 @@ class Trust:
 
         def change(content: dict[str, Any]) -> None:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
-                for key in ("vault", "commit", "last_slot", "recipients", "items", "pending"):
+                for key in (*_TEXTS, *_LISTS, "items"):
                     content.pop(key, None)
+            content.pop("writing", None)
             content["backend"] = pin.backend
             if pin.vault:
                 content.update(vault=pin.vault, commit=pin.commit)

@@ -58,6 +58,14 @@ class GpgHome:
         listing = self._run(["gpg", "--batch", "--with-colons", "--list-keys", f"={name}"])
         return next(row.split(":")[9] for row in listing.splitlines() if row.startswith("fpr"))
 
+    def export_key(self, name: str) -> str:
+        """Return the public half of a key."""
+        return self._run(["gpg", "--batch", "--armor", "--export", f"={name}"])
+
+    def import_key(self, text: str) -> None:
+        """Take in the public half of somebody's key."""
+        self._run(["gpg", "--batch", "--quiet", "--import"], text)
+
     def _run(self, argv: list[str], stdin: str = "") -> str:
         env = {"PATH": os.environ["PATH"], "GNUPGHOME": self.path, "HOME": self.path}
         done = subprocess.run(argv, env=env, input=stdin, text=True, capture_output=True)

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.backends import SUFFIXES
 from filevault.backends.kdf import STANDARD, KdfPolicy
-from filevault.errors import FilevaultError, LockedError, NobodyToAskError, StorageError
+from filevault.errors import (
+    FilevaultError,
+    LockedError,
+    NobodyToAskError,
+    StorageError,
+    TamperedError,
+)
 from filevault.files import Folder
 from filevault.keycache import KeyCache, VaultKeys, open_cache
 from filevault.printable import printable
@@ -277,7 +283,16 @@ class Context:
         # Under the lock, what was read before may be out of date.
         cast("RecipientsBackend", self._opened).forget()
         trust.reload()
-        check_recipients(trust, self.pin(), given=given)
+        try:
+            check_recipients(trust, self.pin(), given=given)
+        except TamperedError as error:
+            if not trust.writing:
+                raise
+            raise TamperedError(
+                error.message,
+                hint="a change of the recipients was cut off here: give the same recipients add or "
+                "remove again; if that does not help, see who changed it",
+            ) from error
         if trust.pin is None and given is None:
             self._remember_identity(trust)
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from filevault.backends import slots
 from filevault.cli.slot import described
-from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
-from filevault.printable import printable
+from filevault.errors import (
+    FilevaultError,
+    ItemNotFoundError,
+    LockedError,
+    StorageError,
+    UsageError,
+)
+from filevault.printable import printable, shell_word
 from filevault.trust import difference
 from filevault.vault.acceptance import accept, needs_acceptance
+from filevault.vault.reencryption import Reencryption, changed_places
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.trust import Pin
     from filevault.vault import Vault
@@ -35,10 +44,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="recipients to add or remove; a profile to accept"
     )
+    parser.add_argument(
+        "-f",
+        "--force",
+        action="store_true",
+        help="remove without asking, even if no key that is here could open the vault any more",
+    )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, change or accept."""
+    if args.force and args.action != "remove":
+        raise UsageError("--force is for recipients remove")
     if args.action in ("add", "remove"):
         if not args.names:
             raise UsageError(
@@ -83,9 +100,28 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     if pin.vault:
         _print_slots(context, vault)
     _print_recipients(pin)
-    if known == pin and vault.shared and vault.trust.pending is not None:
-        context.say("items may still be encrypted to former recipients: repeat the last change")
+    unfinished = vault.trust.unfinished
+    if known == pin and unfinished:
+        places = ", ".join(map(printable, unfinished))
+        context.say(
+            f"items that {places} governs may be encrypted to others than their recipients: repeat "
+            f"the last change, or {_again(context, vault, pin)}"
+        )
     return 0
+
+
+def _again(context: Context, vault: Vault, pin: Pin) -> str:
+    """Return the command that encrypts anew what has not its recipients."""
+    place = pin.root_place(context.choice.prefix)
+    governing = cast("RecipientsBackend", vault.backend).governing()
+    usable = [
+        each
+        for file in governing
+        if file.place == place
+        for each in file.recipients
+        if each not in file.unresolved
+    ]
+    return f"filevault recipients add {shell_word(usable[0]) if usable else 'RECIPIENT'}"
 
 
 def _print_recipients(pin: Pin) -> None:
@@ -113,6 +149,51 @@ def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
     print(f"Accepted the key of profile {printable(name)} as it is now{account}.")
 
 
+def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
+    """Return the places whose items may be encrypted to others than their recipients now are.
+
+    What others have changed where no key that is here opens anything is theirs to encrypt anew.
+    """
+    backend = cast("RecipientsBackend", vault.backend)
+    usable = {file.place: file.recipients for file in backend.governing() if not file.unresolved}
+    noted = {place: set(gone) for place, gone in vault.trust.unfinished.items()}
+    for place, gone in changed_places(known, pin).items():
+        if place in noted or (place in usable and _may_open(backend, usable[place])):
+            noted.setdefault(place, set()).update(gone)
+    return {place: tuple(sorted(gone)) for place, gone in noted.items() if place in usable}
+
+
+def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
+    try:
+        return backend.opens(recipients) is not False
+    except LockedError:
+        return True
+
+
+def _tell_unfinished(
+    context: Context, vault: Vault, pin: Pin, unfinished: dict[str, tuple[str, ...]]
+) -> None:
+    """Tell which items are to be encrypted anew; forget the places where none is."""
+    due = list(Reencryption(vault, unfinished).due())
+    places = {item.place for item in due}
+    vault.trust.set_unfinished(
+        {place: unfinished[place] for place in unfinished if place in places}
+    )
+    told = (
+        ([item.name for item in due if item.surely], "encrypted"),
+        ([item.name for item in due if not item.surely], "perhaps encrypted"),
+    )
+    for names, how in told:
+        if names:
+            shown = ", ".join(map(printable, names[:5])) + (", ..." if names[5:] else "")
+            context.warn(
+                f"{len(names)} item{'s are' if names[1:] else ' is'} {how} to others than the "
+                f"recipients now: {shown}"
+            )
+    if due:
+        context.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+
+
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
@@ -130,9 +211,15 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
         _print_recipients(pin)
         print("Accepted the vault that is there now.")
+    unfinished: dict[str, tuple[str, ...]] = {}
+    if vault.shared and known is not None and known.backend == pin.backend:
+        unfinished = _unfinished(vault, known, pin)
+        vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
+    elif vault.trust.pending not in (None, pin.digest):
+        vault.trust.set_unfinished({})
     vault.trust.set_pin(pin)
-    if vault.trust.pending not in (None, pin.digest):
-        vault.trust.set_pending(None)
+    if unfinished:
+        _tell_unfinished(context, vault, pin, unfinished)
     refused: FilevaultError | None = None
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.

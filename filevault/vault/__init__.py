@@ -205,14 +205,21 @@ class Vault:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the store's lock: the directory's own, or one in the state directory.
+        """Hold the store's lock. Raises as `locked`, PinError if the recipients have changed."""
+        with self.locked():
+            self._guard()
+            yield
 
-        Raises StorageError where neither can be had, PinError if the recipients have changed.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store's lock, with `check_recipients` still to be called before a write.
+
+        It is the directory's own, or one in the state directory. Raises StorageError where
+        neither can be had.
         """
         from filevault.locks import writers_lock
 
         with writers_lock(self.folder, self.state.path if self.state is not None else None):
-            self._guard()
             yield
 
     def write(
@@ -246,13 +253,13 @@ class Vault:
         return self._store.names()
 
     def reencrypt(self, name: str) -> bool:
-        """Encrypt an item anew if its recipients differ; call inside `writing`.
+        """Encrypt an item anew unless its recipients are the right ones; call inside `writing`.
 
-        Returns whether they did. Raises as `text` does.
+        Returns whether it did. Raises as `text` does.
         """
         backend = cast("RecipientsBackend", self.backend)
         data = self._store.read(name)
-        if not backend.differs(name, data):
+        if backend.differs(name, data) is False:
             return False
         text = backend.decrypt(_KIND, name, data)
         new = backend.encrypt(ItemHeader(_KIND, name, 0, ""), text)

@@ -1,28 +1,25 @@
-"""Changing whom a `pass` or `age` vault is encrypted to: the files, then every item they govern.
+"""Changing whom a `pass` or `age` vault is encrypted to: what a change comes to.
 
-What is to come is noted first, so that a run that was interrupted is no change by somebody else,
-and the same command again does the rest. Items are replaced one by one, each atomically.
+Its files are written by `filevault.vault.recipientsfiles`, its items encrypted anew by
+`filevault.vault.reencryption`.
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, cast
 
-from filevault.errors import BackendError, FilevaultError, PinError, StorageError, UsageError
+from filevault.errors import BackendError, UsageError
 from filevault.printable import printable
-from filevault.trust import Pin, difference
+from filevault.trust import Pin
 from filevault.values import Value
 from filevault.vault.identity import pin_of
+from filevault.vault.reencryption import Reencryption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from filevault.backends import RecipientsBackend
-    from filevault.files import Folder
     from filevault.vault import Vault
-
-_LIMIT = 1 << 20
 
 
 class Change(Value):
@@ -30,12 +27,14 @@ class Change(Value):
 
     `wanted` has the recipients of each file that is written, by its place; `former` is the place
     that governed the root before a new file does. `before` and `after` are the vault's identity.
+    `kept` are places that stay as they are, because nobody would be left.
     """
 
     wanted: tuple[tuple[str, tuple[str, ...]], ...]
     former: str
     before: Pin
     after: Pin
+    kept: tuple[str, ...] = ()
 
 
 class Recipients:
@@ -53,46 +52,101 @@ class Recipients:
         self._backend = cast("RecipientsBackend", vault.backend)
         self._kind = kind
         self._prefix = prefix
-        self._file = file
         self._own = "/".join((*prefix, file))
 
     def adding(self, names: Sequence[str]) -> Change:
         """Return how recipients are added to those of the root.
 
-        Raises UsageError or BackendError for one that cannot be encrypted to.
+        One of the keys that an ambiguous id fits takes the place of that id, wherever in the
+        vault it stands. Raises UsageError or BackendError for one that cannot be encrypted to.
         """
-        given = self._backend.resolve(names)
+        given = set(self._backend.resolve(names))
         before = pin_of(self._kind, self._backend)
-        place = self._root(before)
-        present = dict(before.recipients)[place]
-        wanted = tuple(sorted({*present, *given}))
-        if wanted == present:
-            return Change((), "", before, before)
-        return self._change(before, place, {place: wanted})
+        root = self._root(before)
+        wanted = {}
+        for file in self._backend.governing():
+            new = set(file.recipients)
+            for each in file.unresolved:
+                meant = given.intersection(self._backend.candidates(each))
+                if meant:
+                    new = (new - {each}) | meant
+            if file.place == root:
+                new |= given
+            if new != set(file.recipients):
+                wanted[file.place] = tuple(sorted(new))
+        return self._change(before, root, wanted)
 
     def removing(self, names: Sequence[str]) -> Change:
         """Return how recipients are removed, wherever in the vault they stand.
 
-        Raises UsageError for one that stands nowhere, and where nobody would be left.
+        A folder below the root that would be left with nobody stays as it is. Raises UsageError
+        for one that stands nowhere, unless its removal was not finished, and where nobody would
+        be left at the root.
         """
         before = pin_of(self._kind, self._backend)
-        place = self._root(before)
+        root = self._root(before)
         known = {each for _, recipients in before.recipients for each in recipients}
-        given = {each for name in names for each in self._meant(name, known)}
-        wanted = {}
-        for each, recipients in before.recipients:
+        noted = {each for gone in self._vault.trust.unfinished.values() for each in gone}
+        given = {each for name in names for each in self._meant(name, known | noted)}
+        wanted, kept = {}, []
+        for place, recipients in before.recipients:
             left = tuple(one for one in recipients if one not in given)
+            if not left and place == root:
+                raise _last_recipient(place)
             if not left:
-                raise UsageError(
-                    f"the last recipient of {printable(each)!r} cannot be removed: nobody could "
-                    "open what it governs"
-                )
-            if left != recipients:
-                wanted[each] = left
+                kept.append(place)
+            elif left != recipients:
+                wanted[place] = left
         absent = given - known
-        if absent and self._vault.trust.pending is None:
-            raise UsageError(f"{printable(min(absent))} is no recipient of this vault")
-        return self._change(before, place, wanted)
+        if not absent <= noted and not self._may_be_resumed():
+            name = min(absent - noted)
+            raise UsageError(f"{printable(name)} is no recipient of this vault")
+        if kept and not wanted and not absent:
+            raise _last_recipient(kept[0])
+        return self._change(before, root, wanted)._replace(kept=tuple(kept))
+
+    def unfinished(self, change: Change) -> dict[str, tuple[str, ...]]:
+        """Return the places whose items are to be encrypted anew, with who is taken out of each.
+
+        Those of a change, and those that an earlier one has left.
+        """
+        before, after = dict(change.before.recipients), dict(change.after.recipients)
+        noted = self._vault.trust.unfinished
+        found = {place: gone for place, gone in noted.items() if place in after}
+        for place, wanted in change.wanted:
+            former = before.get(place) or before.get(change.former, ())
+            gone = {*found.get(place, ()), *former}.difference(wanted)
+            found[place] = tuple(sorted(gone))
+        return found
+
+    def provable(self, change: Change) -> tuple[str, ...]:
+        """Return the places whose items are encrypted anew if they differ beyond doubt.
+
+        The root's; every one where nothing can be remembered, and the items alone tell.
+        """
+        if self._vault.state is None:
+            return tuple(place for place, _ in change.after.recipients)
+        place = change.after.root_place(self._prefix)
+        return () if place is None else (place,)
+
+    def shut_out(self, change: Change) -> str | None:
+        """Return a place whose items a key that is here opens, and none after a change.
+
+        Raises LockedError if a passphrase would be needed to tell, and is not to be had.
+        """
+        before = dict(change.before.recipients)
+        for place, wanted in change.wanted:
+            former = before.get(place) or before.get(change.former, ())
+            if self._backend.opens(wanted) is False and self._backend.opens(former) is not False:
+                return place
+        return None
+
+    def _may_be_resumed(self) -> bool:
+        """Tell whether a removal may have been left unfinished where nothing is remembered."""
+        if self._vault.state is not None:
+            return False
+        places = [file.place for file in self._backend.governing()]
+        return any(True for _ in Reencryption(self._vault, (), places).due())
 
     def _meant(self, name: str, known: set[str]) -> Sequence[str]:
         if name in known:
@@ -115,117 +169,35 @@ class Recipients:
         if root in places and root != self._own:
             former = root
             places[self._own] = places.pop(root)
+        self._check_usable(places)
         after = before
         for place, recipients in places.items():
             after = after.replacing(place, recipients, former if place == self._own else "")
         return Change(tuple(sorted(places.items())), former, before, after)
 
-    def write(self, change: Change) -> list[str]:
-        """Write the recipients files and pin them; return their paths in the store.
-
-        Raises:
-            BackendError: if somebody who stays cannot be encrypted to; nothing is written then.
-            LockedError: if a signature is wanted that cannot be made.
-            PinError: if recipients files changed under our hands.
-            StorageError: if they cannot be written.
-        """
-        self._check_usable(change)
-        files = {
-            place: self._backend.recipients_files(wanted, self._read(place))
-            for place, wanted in change.wanted
-        }
-        trust = self._vault.trust
-        written = []
-        with self._noting():
-            trust.set_pending(change.after.digest)
-        for place, contents in files.items():
-            folder = place.rpartition("/")[0]
-            with self._folder(folder.split("/") if folder else (), create=True) as opened:
-                for name, data in contents.items():
-                    opened.write(name, data)
-                    written.append(f"{folder}/{name}" if folder else name)
-        self._backend.forget()
-        actual = pin_of(self._kind, self._backend)
-        if actual != change.after:
-            changes = "; ".join(difference(change.after, actual)[:4])
-            raise PinError(
-                f"somebody else changed the recipients meanwhile: {changes}",
-                hint="if that is meant, filevault recipients accept",
-            )
-        with self._noting():
-            trust.set_pin(actual)
-        return written
-
-    def reencrypt(
-        self, change: Change, done: Callable[[str], None], failed: Callable[[str, str], None]
-    ) -> list[str]:
-        """Encrypt anew what is encrypted to others than its recipients; return the paths.
-
-        `done` hears each name, `failed` a name and the reason.
-        """
-        paths = []
-        places = {place for place, _ in change.wanted}
-        unfinished = self._vault.trust.pending is not None
-        for name in self._vault.files():
-            try:
-                if not unfinished and self._backend.governs(name).place not in places:
-                    continue
-                if self._vault.reencrypt(name):
-                    paths.append(self._vault.path(name))
-                    done(name)
-            except FilevaultError as error:
-                failed(name, error.message)
-        self._vault.reseal_session_key()
-        return paths
-
-    def files(self, change: Change) -> list[str]:
-        """Return the paths of all recipients files that there are after a change.
-
-        With those of signatures, there or not; and nothing that lies outside of the store.
-        """
-        places = [place for place, _ in change.after.recipients]
-        files = [place for place in places if place.rpartition("/")[2] == self._file]
-        return [path for place in files for path in (place, f"{place}.sig")]
-
-    def finish(self) -> None:
-        """Forget what was to come: everything is written, and committed."""
-        with self._noting():
-            self._vault.trust.set_pending(None)
-
-    def _check_usable(self, change: Change) -> None:
-        wanted = {each for _, recipients in change.wanted for each in recipients}
+    def _check_usable(self, wanted: Mapping[str, Sequence[str]]) -> None:
+        stay = {each for recipients in wanted.values() for each in recipients}
         for file in self._backend.governing():
             for name in file.unresolved:
-                if name in wanted:
-                    raise BackendError(
-                        f"{printable(name)} of {printable(file.place)!r} cannot be encrypted to, "
-                        "so nothing could be encrypted anew",
-                        hint="make the key known here, or filevault recipients remove it first",
+                if name not in stay:
+                    continue
+                hint = "make the key known here, or filevault recipients remove it first"
+                keys = self._backend.candidates(name)
+                if keys:
+                    hint = (
+                        "it fits several keys; filevault recipients add with one of these puts it "
+                        f"in the place of the id: {' or '.join(keys)}"
                     )
+                raise BackendError(
+                    f"{printable(name)} of {printable(file.place)!r} cannot be encrypted to, so "
+                    "nothing could be encrypted anew",
+                    hint=hint,
+                )
 
-    @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Let a pin that was given stand in where nothing can be remembered."""
-        try:
-            yield
-        except StorageError:
-            if self._vault.state is not None:
-                raise
 
-    @contextlib.contextmanager
-    def _folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
-        with contextlib.ExitStack() as opened:
-            folder = self._vault.folder
-            for part in parts:
-                inner = folder.make_child(part) if create else folder.child(part)
-                folder = opened.enter_context(inner)
-            yield folder
-
-    def _read(self, place: str) -> bytes:
-        folder, _, file = place.rpartition("/")
-        try:
-            with self._folder(folder.split("/") if folder else ()) as opened:
-                opened.refuse_link(file)
-                return opened.read(file, _LIMIT)
-        except FileNotFoundError:
-            return b""
+def _last_recipient(place: str) -> UsageError:
+    return UsageError(
+        f"the last recipient of {printable(place)!r} cannot be removed: nobody could open what it "
+        "governs",
+        hint="another one must be added first",
+    )

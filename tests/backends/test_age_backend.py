@@ -274,8 +274,21 @@ def test_ssh_recipients_tell_whether_they_changed(tmp_path: Path) -> None:
         assert open_store(changed).differs("x", ours)
 
 
-def test_other_recipients_never_tell(backend: AgeBackend, tmp_path: Path) -> None:
-    assert backend.differs("x", backend.encrypt(HEADER._replace(name="x"), TEXT))
+def test_other_recipients_tell_only_how_many_they_are(tmp_path: Path) -> None:
+    ssh = ssh_key("ed25519")[1]
+
+    def differs(recipients: list[str], *to: str) -> bool | None:
+        store = make_store(tmp_path / f"store-{len(list(tmp_path.iterdir()))}", *recipients)
+        words = [word for each in to for word in ("-r", each)]
+        return open_store(store).differs("x", age(*words, given=TEXT))
+
+    for recipients in ([ALICE_TO], [ALICE_TO, ssh], [PLUGIN_RECIPIENT, ssh]):
+        assert differs(recipients, BOB_TO, *recipients[1:]) is None
+    for others in ([ALICE_TO, BOB_TO], [ssh], [ALICE_TO, ssh]):
+        assert differs([ALICE_TO], *others) is True
+    assert differs([ALICE_TO, ssh], ALICE_TO) is True
+    assert differs([PLUGIN_RECIPIENT, ssh], ssh) is True
+    assert differs([PLUGIN_RECIPIENT, ssh], ALICE_TO) is True
     (tmp_path / "empty").mkdir()
     with pytest.raises(NoVaultError):
         open_store(tmp_path / "empty").differs("x", b"")
@@ -285,6 +298,29 @@ def test_damaged_item_is_told_when_it_is_compared(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ssh_key("ed25519")[1])
     with pytest.raises(IntegrityError):
         open_store(store).differs("x", b"nonsense")
+
+
+# Whose keys are here
+
+
+def test_whose_identity_is_here_is_told(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", ALICE_TO)
+    backend = open_store(store, ALICE, PLUGIN_IDENTITY)
+    assert backend.opens([BOB_TO, ALICE_TO]) is True
+    assert backend.opens([BOB_TO]) is False
+    assert backend.opens([BOB_TO, PLUGIN_RECIPIENT]) is None  # only the plugin knows its own
+    assert open_store(store).opens([ALICE_TO]) is False
+
+
+def test_a_protected_identity_is_opened_to_know_whose_it_is(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", ALICE_TO)
+    protected = protect(ALICE.encode(), b"open sesame")
+    source = Source(b"open sesame")
+    backend = open_store(store, BOB, protected, source=source)
+    assert backend.opens([BOB_TO]) is True
+    assert source.asked == 0
+    assert backend.opens([ALICE_TO]) is True
+    assert source.asked == 1
 
 
 # Plugins

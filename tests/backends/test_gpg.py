@@ -215,7 +215,7 @@ def test_difference_is_told_without_a_secret_key_or_an_agent(scene: Scene) -> No
         True,
         True,
         True,
-        True,
+        None,
     ]
     assert not (scene.home.path / "S.gpg-agent").exists()
 
@@ -225,7 +225,33 @@ def test_difference_cannot_be_ruled_out_where_a_key_is_missing(scene: Scene) -> 
     data = scene.home.encrypt(TEXT, scene.keys["alice"], scene.keys["bob"])
     assert not scene.backend().differs("x", data)
     scene.home.gpg("--delete-secret-and-public-key", scene.keys["bob"])
-    assert scene.backend().differs("x", data)
+    assert scene.backend().differs("x", data) is None
+
+
+def test_whose_secret_key_is_here_is_told_without_asking(scene: Scene) -> None:
+    keys = scene.keys
+    scene.home.forget_secret("Bob <bob@example.com>")
+    backend = scene.backend()
+    assert backend.opens([keys["locked"], keys["bob"]]) is True
+    assert backend.opens([keys["bob"], "nobody@example.com"]) is False
+    assert backend.opens(["nobody@example.com"]) is False
+
+
+def test_the_keys_that_an_id_may_mean_are_named(scene: Scene) -> None:
+    second = scene.home.make_key("Bob at work <bob@example.com>")
+    both = tuple(sorted([scene.keys["bob"], second]))
+    scene.write_ids("alice", "bob@example.com")
+    backend = scene.backend()
+    assert backend.candidates("bob@example.com") == both
+    assert backend.candidates("nobody@example.com") == backend.candidates(both[0]) == ()
+    for attempt in (
+        lambda: backend.encrypt(header(), TEXT),
+        lambda: backend.resolve(["bob@example.com"]),
+    ):
+        with pytest.raises(BackendError, match="fits several keys") as caught:
+            attempt()
+        assert "write the full fingerprint" in str(caught.value.hint)
+        assert " or ".join(both) in str(caught.value.hint)
 
 
 def test_session_key_goes_to_those_whose_secret_key_is_here(scene: Scene) -> None:

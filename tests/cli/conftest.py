@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.cli.keepers import Keyrings
 from tests.cli.scene import Scene
+from tests.cli.teams import Team
 from tests.cli.watch import Watch
 from tests.fakes import FakeAws
 from tests.machine import Machine
@@ -44,3 +47,17 @@ def watch(scene: Scene) -> Iterator[Watch]:
     scene.machine.env |= {"FILEVAULT_PASSPHRASE_COMMAND": command, "FILEVAULT_DEBUG": "1"}
     yield watch
     watch.check_files()
+
+
+@pytest.fixture(scope="module")
+def keyrings() -> Iterator[Keyrings]:
+    """The gpg homes of a test module."""
+    rings = Keyrings()
+    yield rings
+    rings.close()
+
+
+@pytest.fixture(params=["pass", "age"])
+def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Team:
+    """A team's vault of each kind that has recipients."""
+    return Team(request.param, tmp_path / "home", keyrings)

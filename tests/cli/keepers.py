@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 KINDS = ("file", "pass", "age")
 JON = "jon@example.com"
 ANN = "ann@example.com"
+ZOE = "zoe@team.example"
 WHEN = "2026-11-23T21:45:13Z"
 
 
 class Keyrings:
-    """The gpg homes of a test module: Jon's with Ann's key in it, a stranger's, an empty one."""
+    """The gpg homes of a test module: Jon's with Ann's key in it, a stranger's, an empty one.
+
+    Of Zoe's key Jon's home has the public half alone.
+    """
 
     def __init__(self) -> None:
         tool("gpg")
@@ -34,6 +38,8 @@ class Keyrings:
         self.empty = GpgHome()
         self.fingerprints = {name: self.jon.make_key(name) for name in (JON, ANN)}
         self.stranger.make_key("eve@example.com")
+        self.fingerprints[ZOE] = self.stranger.make_key(ZOE)
+        self.jon.import_key(self.stranger.export_key(ZOE))
 
     def close(self) -> None:
         for home in (self.jon, self.stranger, self.empty):

@@ -206,3 +206,27 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
     with pytest.raises(PinError):
         check_pin(Trust(state), PIN, given=None, strict=False)
+
+
+def test_a_change_of_recipients_is_remembered_until_it_is_finished(state: Folder) -> None:
+    pin = Pin("age", recipients=((".age-recipients", ("age1a",)),))
+    after = pin.replacing(".age-recipients", ["age1b"])
+    trust = Trust(state)
+    trust.set_pin(pin)
+    trust.begin_change(after, {".age-recipients": ["age1a"]}, {".age-recipients": ["00", "YQ=="]})
+    again = Trust(state)
+    assert (again.pin, again.pending) == (pin, after.digest)
+    assert again.unfinished == {".age-recipients": ("age1a",)}
+    assert again.writing == {".age-recipients": ("00", "YQ==")}
+    trust.set_pin(after)
+    assert (trust.writing, trust.unfinished) == ({}, {".age-recipients": ("age1a",)})
+    trust.set_unfinished({})
+    assert content(state).keys() == {"format", "backend", "recipients"}
+
+
+@pytest.mark.parametrize("key", ["recipients", "unfinished", "writing"])
+def test_a_list_of_anything_but_texts_is_damage(state: Folder, key: str) -> None:
+    for value in (["a"], {"a": "b"}, {"a": [1]}):
+        state.write("trust.json", json.dumps({"format": "filevault/1", key: value}).encode())
+        with pytest.raises(DamagedError):
+            Trust(state)
