@@ -12,12 +12,11 @@ from typing import NamedTuple
 import pytest
 
 from filevault.backends import Secret, envelope, holding, keys, marker, retired, slots
-from filevault.cli import passphrase, rekey, slot  # noqa: F401 - loaded once, not by each child
+from filevault.cli import rekey, slot
 from filevault.cli.context import Context
 from filevault.errors import NotFoundError, WrongPassphraseError
 from filevault.files import Folder
 from filevault.trust import Trust
-from filevault.vault import rekeying  # noqa: F401 - the same
 from filevault.vault.items import parse
 from filevault.vault.store import Store
 from tests.conftest import tool

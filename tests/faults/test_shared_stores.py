@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import initshared, reencrypt  # noqa: F401 - loaded once, not by each child
 from filevault.credentials import AccessKey
 from filevault.files import Folder
 from filevault.trust import Trust
