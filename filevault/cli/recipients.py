@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import slots
 from filevault.cli.slot import described
-from filevault.errors import FilevaultError, ItemNotFoundError, StorageError, UsageError
+from filevault.errors import (
+    FilevaultError,
+    ItemNotFoundError,
+    PartlyDoneError,
+    StorageError,
+    UsageError,
+)
 from filevault.printable import printable
 from filevault.trust import difference
 from filevault.vault.acceptance import accept, needs_acceptance
@@ -75,6 +81,8 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     state = "not yet known here"
     if known is not None:
         state = "known here" if known == pin else "NOT the one that is known here"
+        if _rekey_interrupted(vault, pin):
+            state = "a rekey was interrupted here: filevault rekey finishes it"
     print(f"vault: {printable(context.choice.root)}")
     print(f"backend: {pin.backend}")
     if pin.vault:
@@ -86,6 +94,12 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     if known == pin and vault.shared and vault.trust.pending is not None:
         context.say("items may still be encrypted to former recipients: repeat the last change")
     return 0
+
+
+def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
+    """Tell whether a rekey of this machine made the vault what it is, and has more to do."""
+    known = vault.trust.pin
+    return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
 
 
 def _print_recipients(pin: Pin) -> None:
@@ -115,6 +129,12 @@ def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
 
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
+    if _rekey_interrupted(vault, pin):
+        # What is pinned still tells which items were in the vault before.
+        raise PartlyDoneError(
+            "a rekey was interrupted here, so the vault's new key needs no acceptance",
+            hint="filevault rekey does the rest of it",
+        )
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
         _print_recipients(pin)
