@@ -311,14 +311,12 @@ class Folder:
         """Give a file a second name, which nothing may have, and add it to `made`."""
         try:
             os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            made.append(name)
+            return
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-        else:
-            made.append(name)
-            return
-        # Without links a kill can leave a part of the file.
-        fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)
+        fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)  # here a kill can leave a part of it
         made.append(name)
         _fill(fd, data, 0o600)
 
