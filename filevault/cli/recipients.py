@@ -10,6 +10,7 @@ from filevault.errors import (
     FilevaultError,
     ItemNotFoundError,
     LockedError,
+    PartlyDoneError,
     StorageError,
     UsageError,
 )
@@ -92,6 +93,8 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     state = "not yet known here"
     if known is not None:
         state = "known here" if known == pin else "NOT the one that is known here"
+        if _rekey_interrupted(vault, pin):
+            state = "a rekey was interrupted here: filevault rekey finishes it"
     print(f"vault: {printable(context.choice.root)}")
     print(f"backend: {pin.backend}")
     if pin.vault:
@@ -122,6 +125,12 @@ def _again(context: Context, vault: Vault, pin: Pin) -> str:
         if each not in file.unresolved
     ]
     return f"filevault recipients add {shell_word(usable[0]) if usable else 'RECIPIENT'}"
+
+
+def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
+    """Tell whether a rekey of this machine made the vault what it is, and has more to do."""
+    known = vault.trust.pin
+    return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
 
 
 def _print_recipients(pin: Pin) -> None:
@@ -196,6 +205,12 @@ def _tell_unfinished(
 
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     known = vault.trust.pin
+    if _rekey_interrupted(vault, pin):
+        # What is pinned still tells which items were in the vault before.
+        raise PartlyDoneError(
+            "a rekey was interrupted here, so the vault's new key needs no acceptance",
+            hint="filevault rekey does the rest of it",
+        )
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
         _print_recipients(pin)

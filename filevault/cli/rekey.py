@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from filevault import sources
 from filevault.backends import Secret, holding, slotchanges, slots
 from filevault.cli.holder import change, hold, refuse_shared
-from filevault.cli.slot import described
-from filevault.errors import BackendError, LockedError, PartlyDoneError, UsageError
+from filevault.cli.rekeyreport import described, report
+from filevault.cli.slot import described as slot_described
+from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
 from filevault.printable import printable
 from filevault.prompt import confirm
 from filevault.vault import rekeying
@@ -98,6 +99,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
             clock=clock,
             announce=announce,
         )
+        _drop_sessions(context, chosen)
         rekeying.complete(
             vault,
             made.vault,
@@ -111,7 +113,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result)
+    report(context, changed.result)
     changed.check()
     return 0
 
@@ -160,7 +162,7 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
     for slot in lost:
         context.say(
             f"this would open nothing any more: keyslot {slot.id} "
-            f"({described(slot, context, context.vault)})"
+            f"({slot_described(slot, context, context.vault)})"
         )
     if not lost or args.drop_slots:
         return
@@ -185,6 +187,7 @@ def _resume(context: Context, holder: Holder) -> None:
         rekeying.sync(vault, holder)
         former = rekeying.former_keys(vault, holder, context.kdf_policy)
         chosen = rekeying.known_before(vault, former)
+        _drop_sessions(context, chosen)
         rekeying.complete(
             vault,
             holder.vault,
@@ -200,7 +203,7 @@ def _resume(context: Context, holder: Holder) -> None:
     context.say("a rekey was interrupted here: doing the rest of it")
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result)
+    report(context, changed.result)
     changed.check()
 
 
@@ -216,7 +219,7 @@ def _finish(context: Context, holder: Holder) -> int:
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
         older = ", older than what this machine saw last" if content.older else ""
-        context.say(f"sealed under a former key: {_described(content)}{older}")
+        context.say(f"sealed under a former key: {described(content)}{older}")
     for entry in lost + [entry for entry in known if entry not in chosen]:
         context.warn(f"{printable(entry.name)!r} cannot be opened, and stays as it is")
     if chosen:
@@ -230,6 +233,7 @@ def _finish(context: Context, holder: Holder) -> int:
 
     def act() -> int:
         holding.confirm(vault.folder, holder)
+        _drop_sessions(context, chosen)
         rekeying.complete(
             vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
         )
@@ -237,7 +241,7 @@ def _finish(context: Context, holder: Holder) -> int:
 
     changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
     if chosen:
-        _report(context, shown)
+        report(context, shown)
     elif not lost:
         print("There is nothing to finish.")
     changed.check()
@@ -278,29 +282,22 @@ def _lock(context: Context) -> None:
             context.say("the vault is locked again: what was held is of its former key")
 
 
-# What is told
+def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
+    """Delete the sessions made from items that get another file: nothing finds them again."""
+    try:
+        sessions = context.kept_sessions()
+        names = [f"item:{entry.name}" for entry in chosen]
+        count = sessions.drop_source(*names) if sessions is not None else 0
+    except StorageError as error:
+        context.warn(f"sessions that nothing finds again are left: {error.message}")
+        return
+    if count:
+        print(
+            f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are sealed "
+            "anew: the next use makes others, and asks for an MFA code where one is needed."
+        )
 
 
 def _paths(context: Context) -> list[str]:
     vault = context.vault
     return [vault.path(entry.name) for entry in rekeying.entries(vault)]
-
-
-def _described(content: Content) -> str:
-    what = content.key_id or "a TOTP seed"
-    return f"{printable(content.name)}  {printable(what)}, made {content.created}"
-
-
-def _report(context: Context, exposed: Sequence[Content]) -> None:
-    print("The vault has a new key, and every item is sealed under it.")
-    if exposed:
-        print("Whoever knew the former key could read:")
-    for content in exposed:
-        print(f"  {_described(content)}")
-    if exposed:
-        context.say(
-            "copies and the history keep what they held: make new keys at AWS for those above, "
-            "if somebody must not have them"
-        )
-    if context.settings.pin is not None:
-        context.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")

@@ -201,8 +201,8 @@ class SessionCache:
                 return 0  # nothing was ever kept under such a name
         return self._delete(lambda _folder, _entry: True, only)
 
-    def drop_source(self, source: str) -> int:
-        """Delete every session that was made from `source`, whoever owns it.
+    def drop_source(self, *sources: str) -> int:
+        """Delete every session that was made from one of `sources`, whoever owns it.
 
         Headers are read, nothing is decrypted; what has no readable header goes too, since it
         serves nobody. Returns how many files went; raises StorageError.
@@ -210,7 +210,7 @@ class SessionCache:
 
         def comes_from_it(folder: Folder, entry: str) -> bool:
             try:
-                return record.source_of(folder.read(entry, record.MAX_FILE)) == source
+                return record.source_of(folder.read(entry, record.MAX_FILE)) in sources
             except (IntegrityError, NewerFormatError):
                 return True
             except FileNotFoundError:

@@ -157,7 +157,11 @@ class Resealing:
         return Seen(generation, sha256_hex(data), header.created, header.created_from)
 
     def seal_session_key(self) -> None:
-        """Seal the session key under the present key, so that sessions stay good."""
+        """Seal the session key under the present key, so that it opens what it sealed.
+
+        Sessions that come from an item that is sealed anew are not found again all the same:
+        what they are found by has the digest of the item's file in it.
+        """
         state, state_id = self._vault.state, self._vault.state_id
         if state is None:
             return

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.cli.scene import Scene
 from tests.conftest import tool
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.stores import commit_identity
@@ -109,8 +110,32 @@ def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
     assert SECRET in vault.ok("export", "work", *REGION).out
 
 
-def test_sessions_outlive_it(vault: Machine) -> None:
-    """The session key is sealed anew, not made anew."""
+def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(ready: Scene) -> None:
+    """What a session is found by has the digest of its key's file in it."""
+    machine = ready.machine
+    machine.ok("export", "admin")
+    kept = list(machine.state.glob("*/sessions/*/*.fvs"))
+    assert kept
+    done = machine.ok("rekey")
+    assert f"Deleted {len(kept)} sessions made from keys that are sealed anew" in done.out
+    assert "asks for an MFA code" in done.out
+    assert not list(machine.state.glob("*/sessions/*/*.fvs"))
+    ready.aws.reset_calls()
+    ready.aws.clock.advance(30)
+    machine.ok("export", "admin")
+    assert any("TokenCode" in call.parameters for call in ready.aws.calls)
+    assert "Deleted" not in machine.ok("rekey", "--finish").out
+
+
+def test_sessions_that_cannot_be_deleted_do_not_stop_it(vault: Machine) -> None:
+    (state,) = vault.state.iterdir()
+    (state / "sessions").write_text("no folder")
+    done = vault.ok("rekey")
+    assert "sessions that nothing finds again are left" in done.err
+    assert SECRET in vault.ok("export", "work", *REGION).out
+
+
+def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> None:
     vault.ok("list")
     state = next(vault.state.iterdir())
     from filevault.backends import open_backend
@@ -188,9 +213,22 @@ def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
 def test_costs_and_label_of_a_keyslot_stay(machine: Machine) -> None:
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     machine.ok("init", "--kdf-memory", "96", "--kdf-iterations", "2")
-    machine.ok("rekey")
+    done = machine.ok("rekey")
     (slot,) = slots(machine.vault)
     assert (slot["memory_kib"], slot["iterations"], slot["lanes"]) == (96, 2, 1)
+    assert "weaker" not in done.err
+
+
+def test_costs_that_are_low_stay_and_are_told_with_the_way_out(machine: Machine) -> None:
+    machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    machine.ok("init", "--kdf-memory", "16")
+    done = machine.ok("rekey")
+    (file,) = (machine.vault / ".filevault/slots").iterdir()
+    (line,) = [line for line in done.err.splitlines() if "weaker than new ones" in line]
+    assert f"keyslot {file.stem} " in line
+    assert "filevault passphrase" in line
+    machine.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    assert "weaker" not in machine.ok("rekey").err
 
 
 def test_a_wrong_passphrase_or_a_damaged_item_changes_nothing(vault: Machine) -> None:
@@ -528,15 +566,38 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def interrupt_rekey(machine: Machine) -> None:
+    """Let a rekey be killed when the new key counts and nothing lies under it yet."""
+    before = marker(machine.vault)
+    plain = machine.launcher
+    machine.launcher = (sys.executable, "-c", KILLED_AFTER_THE_SWITCH, plain[1])
+    assert machine.run("rekey").status == -signal.SIGKILL
+    machine.launcher = plain
+    assert marker(machine.vault) != before
+
+
+def test_a_rekey_that_was_interrupted_is_told_and_not_accepted_away(vault: Machine) -> None:
+    """What is pinned says which items need nobody's word to be sealed anew."""
+    interrupt_rekey(vault)
+    listed = vault.ok("recipients", "list").out
+    assert "(a rekey was interrupted here: filevault rekey finishes it)\n" in listed
+    assert "NOT the one" not in listed
+    (state,) = vault.state.iterdir()
+    before = (state / "trust.json").read_bytes()
+    refused = vault.run("recipients", "accept")
+    assert (refused.status, refused.out) == (12, "")
+    assert "filevault rekey does the rest" in refused.err
+    assert (state / "trust.json").read_bytes() == before
+    vault.ok("rekey")
+    assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}
+    assert "(known here)" in vault.ok("recipients", "list").out
+    vault.ok("recipients", "accept")
+
+
 def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clones) -> None:
     """Its keyslots arrive while a rekey here waits to be finished."""
     one, two = clones.one, clones.two
-    before = marker(one.vault)
-    plain = one.launcher
-    one.launcher = (sys.executable, "-c", KILLED_AFTER_THE_SWITCH, plain[1])
-    assert one.run("rekey").status == -signal.SIGKILL
-    one.launcher = plain
-    assert marker(one.vault) != before
+    interrupt_rekey(one)
     two.ok("rekey")
     two.add("theirs", "AKIALATELATELATELATE", SECRET, "--no-config")
     shutil.copy(two.vault / "theirs.fv", one.vault / "theirs.fv")

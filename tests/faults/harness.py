@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import gc
+import importlib
 import io
 import json
 import os
@@ -23,10 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
-import argon2.low_level  # noqa: F401 - loaded once, not by each child
-
 from filevault import cli
-from filevault.cli import add, clear, export, init, remove  # noqa: F401 - loaded once, not by each child
+from filevault.backends import xaes
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
@@ -37,6 +37,13 @@ _BY_NAME = ("unlink", "remove", "mkdir", "rmdir", "chmod", "truncate", "utime")
 _BY_TARGET = ("rename", "replace", "link", "symlink")
 _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "ftruncate", "close")
 _SYNCING = ("fsync", "fdatasync")
+# Loaded once, not by each child: what commands import when they come to need it.
+_LATE = (
+    *("filevault.backends." + name for name in ("age", "gpg", "passphrase", "unlocking")),
+    *("filevault.cli." + name for name in cli.COMMANDS),
+    *("filevault.cli." + name for name in ("initshared", "opening", "reencrypt")),
+    *("filevault.git.repository", "filevault.vault.rekeying", "argon2.low_level"),
+)
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
 
@@ -152,6 +159,7 @@ class Running:
     """A child under way, for several at a time."""
 
     def __init__(self, command: Command, home: Machine, fault: Fault | None = None) -> None:
+        _warm_up()
         self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
         self._files[0].write(command.stdin)
         self._files[0].seek(0)
@@ -184,6 +192,14 @@ class Running:
             err.decode("utf-8", "replace"),
             [Call(*json.loads(line)) for line in lines],
         )
+
+
+@functools.cache
+def _warm_up() -> None:
+    """Load and set up here what each child would have to otherwise, for half of its time."""
+    for name in _LATE:
+        importlib.import_module(name)
+    xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 
 def _child(command: Command, home: Machine, fault: Fault | None, files: list[int]) -> None:

@@ -40,6 +40,7 @@ CONFIG = "[default]\nregion = eu-west-1 # kept\n"
 TEMPORARY = re.compile(r"\.fv-[0-9a-f]{16}\.tmp")
 _OWN_NAME = SessionName("one", "get-session-token", "1f" * 16, "item:one")
 _OTHER_NAME = SessionName("team/two", "get-session-token", "2f" * 16, "item:team/two")
+_ELSEWHERE_NAME = SessionName("web", "assume-role", "3f" * 16, "web:web")  # from no stored key
 
 Items = Mapping[str, AccessKey]
 
@@ -106,6 +107,13 @@ def _keep_other(context: Context) -> int:
     return 0
 
 
+def _keep_elsewhere(context: Context) -> int:
+    sessions = context.sessions()
+    assert sessions is not None
+    sessions.store(_ELSEWHERE_NAME, SESSION)
+    return 0
+
+
 def _renew_session(context: Context) -> int:
     """Replace the kept session by one that lives longer."""
     sessions = context.sessions()
@@ -117,7 +125,7 @@ def _renew_session(context: Context) -> int:
 def _show_sessions(context: Context) -> int:
     sessions = context.sessions()
     assert sessions is not None
-    for name in (_OWN_NAME, _OTHER_NAME):
+    for name in (_OWN_NAME, _OTHER_NAME, _ELSEWHERE_NAME):
         found = sessions.find(name, MinimumLife())
         if found is None:
             kept = "none"
@@ -131,6 +139,7 @@ def _show_sessions(context: Context) -> int:
 SHOW_SESSIONS = Command(("show-sessions",), action=_show_sessions)
 KEEP = Command(("keep-session",), action=_keep_session)
 KEEP_OTHER = Command(("keep-other",), action=_keep_other)
+KEEP_ELSEWHERE = Command(("keep-elsewhere",), action=_keep_elsewhere)
 _INIT = Command(("init",))
 _BOTH = (_INIT, adding("one", ONE, "--no-config"), adding("team/two", TWO, "--no-config"))
 _WITH_SESSIONS = (*_BOTH, KEEP, KEEP_OTHER)
@@ -358,9 +367,8 @@ class _KeyFile:
     """Knows the key files."""
 
     def __init__(self, home: Path) -> None:
-        texts = [path.read_bytes() for path in sorted(home.glob("keys/*.key"))]
-        # What a kill left of a key file belongs to no vault.
-        self._texts = [text for text in texts if text.endswith(b"\n")]
+        self._texts = [path.read_bytes() for path in sorted(home.glob("keys/*.key"))]
+        assert all(text.endswith(b"\n") for text in self._texts), "a key file is torn"
 
     def secret(self) -> Secret:
         """Give the next one."""
