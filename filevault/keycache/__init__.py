@@ -302,10 +302,21 @@ def folders(get: Callable[[str], str | None], root: str = "") -> list[str]:
 def folders_of_user(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent of this user may listen, likeliest first.
 
-    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. The last
-    is the same whatever `TMPDIR` says, or `lock` would not find what another shell has unlocked.
+    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. After su
+    and sudo it may be that of the user before. The last is the same whatever `TMPDIR` says, or
+    `lock` would not find what another shell has unlocked.
     """
     uid = os.geteuid()
     runtime = [get("XDG_RUNTIME_DIR") or "", f"{root}/run/user/{uid}"]
-    found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
+    found = [f"{folder}/filevault" for folder in runtime if _may_be_ours(folder, uid)]
     return [*dict.fromkeys(found), f"{root}/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it
+
+
+def _may_be_ours(runtime: str, uid: int) -> bool:
+    """Tell whether a folder for a user's sockets is not known to be another user's."""
+    if not runtime.startswith("/"):
+        return False
+    try:
+        return os.stat(runtime).st_uid == uid
+    except OSError:
+        return True  # whoever uses it finds out why

@@ -122,11 +122,13 @@ class AgentClient:
 
 
 def _socket_in(path: str) -> str | None:
-    """Return the socket in a folder, None where there is none.
+    """Return the socket in a folder, None where there is none of ours.
 
     Raises BackendError for anything in its place that is not ours, in a folder that is ours.
     """
     name = f"{path}/{SOCKET}"
+    if _is_somebody_elses(path):
+        return None
     try:
         os.lstat(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -147,6 +149,34 @@ def _socket_in(path: str) -> str | None:
             f"rm {shell_word(name)}",
         )
     return name
+
+
+def _is_somebody_elses(path: str) -> bool:
+    """Tell whether what lies at a path was put there by another user, with no socket of ours in it.
+
+    Whoever does that in a folder for all, as `/tmp` is, must not keep us from anything: no key ever
+    went there. A socket that belongs to us only an agent of ours can have made.
+    """
+    try:
+        if os.lstat(path).st_uid == os.geteuid():
+            return False
+    except PermissionError:
+        # A FUSE mount shows itself to nobody but its owner. Where the folder around it is what
+        # cannot be looked into, there may be an agent.
+        return os.access(os.path.dirname(path), os.X_OK, effective_ids=True)
+    except OSError:
+        return False
+    try:
+        folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        info = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return True
+    finally:
+        os.close(folder)
+    return not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid()
 
 
 def _ask(path: str, request: Request, patience: float) -> Answer | None:

@@ -19,6 +19,7 @@ from tests.cli.scene import REGION
 from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import PASSPHRASE, Machine, Result
+from tests.others import NOBODY, needs_root
 from tests.stores import GpgHome
 
 
@@ -77,6 +78,32 @@ def test_an_agent_that_cannot_be_asked_is_no_success(desk: Desk) -> None:
     folder.chmod(0o700)
     assert desk.held() == [SESSION]
     assert "1 key forgotten" in desk.machine.ok("lock").out
+
+
+@needs_root
+def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(desk: Desk) -> None:
+    planted = Path(desk.machine.root, f"tmp/filevault-{os.geteuid()}")
+    planted.mkdir(mode=0o755)
+    (planted / "agent.sock").write_text("")
+    for path in (planted, planted / "agent.sock"):
+        os.chown(path, NOBODY, NOBODY)
+    assert "(agent)" in desk.prepare("unlock").out
+    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
+    desk.prepare("unlock", "--vault-key")
+    assert desk.prepare("unlock").status == 0
+    assert desk.machine.ok("lock", "--all").out == "Locked; 1 key forgotten.\n"
+
+
+@needs_root
+def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(desk: Desk) -> None:
+    inherited = Path(desk.machine.root, "run/user/before")
+    inherited.mkdir(mode=0o700)
+    os.chown(inherited, NOBODY, NOBODY)
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(inherited)
+    desk.prepare("unlock")
+    assert list(inherited.iterdir()) == []
+    assert desk.held() == [SESSION]
+    assert "; 1 key forgotten" in desk.machine.ok("lock").out
 
 
 def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> None:
