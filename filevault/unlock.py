@@ -15,6 +15,7 @@ from filevault import sources
 from filevault.backends import Secret
 from filevault.errors import LockedError, NobodyToAskError, WrongPassphraseError
 from filevault.printable import printable
+from filevault.secretbytes import overwrite
 from filevault.sources import check_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.identities import IdentityText
     from filevault.prompt import Prompter
+    from filevault.secretbytes import SecretBytes
     from filevault.settings import Settings
 
 _WAYS = {
@@ -123,10 +125,10 @@ def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) ->
     if source is None and ordinary:
         source = sources.explicit(settings, "passphrase")
     if source is not None:
-        return sources.read(source, settings).value
+        return _kept(sources.read(source, settings).content)
     provided = sources.provided(settings, "passphrase") if ordinary else None
     if provided is not None:
-        return provided.value
+        return _kept(provided.content)
     if not prompter.present:
         raise NobodyToAskError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
@@ -137,10 +139,21 @@ def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) ->
         first = prompter.hidden("New passphrase: ")
         if not first:
             raise LockedError("no passphrase was given")
-        if prompter.hidden("The same again: ") == first:
-            return check_text(first, "the passphrase")
+        second = prompter.hidden("The same again: ")
+        same = first == second
+        overwrite(second)
+        passphrase = _kept(first)
+        if same:
+            return check_text(passphrase, "the passphrase")
         prompter.say("The two are not the same. Try again.")
     raise LockedError("the two passphrases differed three times")
+
+
+def _kept(secret: SecretBytes) -> bytes:
+    """Return a copy for the rest of this run, and overwrite the original."""
+    kept = bytes(secret)
+    overwrite(secret)
+    return kept
 
 
 def has_new_passphrase(settings: Settings, *, ordinary: bool) -> bool:
@@ -169,7 +182,7 @@ class LaterPrompter:
         """Ask with echo."""
         return self._ask().line(question)
 
-    def hidden(self, question: str) -> bytes:
+    def hidden(self, question: str) -> SecretBytes:
         """Ask without echo."""
         return self._ask().hidden(question)
 
