@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from filevault.keycache import SESSION, VAULT
+from filevault.keycache.client import AgentClient
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.cli.scene import REGION
 from tests.conftest import tool
 from tests.fakes import FakeAws
+from tests.kernelkeys import needs_kernel_keyring
 from tests.machine import PASSPHRASE, Machine, Result
 from tests.others import NOBODY, needs_root
 from tests.stores import GpgHome
@@ -113,6 +115,65 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
     assert desk.held() == [SESSION]
     assert "forgotten" in said.err
     assert desk.prepare("unlock").err == ""
+
+
+@pytest.mark.parametrize("argv", [("unlock",), ("agent",)])
+def test_of_several_that_start_an_agent_at_once_none_fails(
+    desk: Desk, argv: tuple[str, ...]
+) -> None:
+    running = [desk.machine.popen(*argv, env=PASS) for _ in range(6)]
+    ends = [(*process.communicate(), process.returncode) for process in running]
+    assert [status for _out, _err, status in ends] == [0] * 6, ends
+    assert len(desk.agents()) == 1
+
+
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(desk: Desk) -> None:
+    """As a login without XDG_RUNTIME_DIR, with another folder for it, unlocks."""
+    usual = desk.machine.env["XDG_RUNTIME_DIR"]
+    other = Path(desk.machine.root, "other")
+    other.mkdir(mode=0o700)
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    desk.sockets.append(str(other / "filevault"))
+    desk.prepare("agent")
+    desk.machine.env["XDG_RUNTIME_DIR"] = usual
+    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    (longer,) = desk.sockets[:1]
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    (state,) = desk.states
+    for folder in desk.sockets:
+        kinds = (
+            AgentClient([folder]).status(state, SESSION),
+            AgentClient([folder]).status(state, VAULT),
+        )
+        assert (kinds == (None, None)) == (folder == longer)
+
+
+@needs_kernel_keyring
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: Desk) -> None:
+    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    desk.machine.places = "kernel agent"
+    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    assert desk.held() == []  # in the agent
+    lines = desk.machine.ok("status").out.splitlines()[1:]
+    assert [line.rpartition(" (")[2] for line in lines] == ["kernel keyring)"] * 2
+    assert "; 2 keys forgotten" in desk.machine.ok("lock").out
+
+
+@needs_kernel_keyring
+def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: Desk) -> None:
+    desk.prepare("unlock", "--ttl", "12h")
+    (agent,) = desk.agents()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        desk.machine.places = "kernel agent"
+        said = desk.prepare("unlock", "--ttl", "5m")
+        assert "(kernel keyring)" in said.out
+        assert "a key that was held before may be held still" in said.err
+        assert f"kill -9 {agent}" in said.err
+        refused(desk.machine.run("lock"), 7, "does not answer")
+    finally:
+        os.kill(agent, signal.SIGCONT)
 
 
 # gpg asks by itself
