@@ -36,6 +36,10 @@ _WAYS = {
         "_COMMAND forms, or run it on a terminal"
     ),
 }
+_WAYS_OF_INIT = (
+    "set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
+    "--passphrase-file, --generate, or --new-key-file with --no-passphrase"
+)
 _TRIES = 3
 
 
@@ -48,6 +52,7 @@ class Unlocker:
         place: tells what the question and the hints name, once it is known.
         opens: the kinds of secret that are of any use: passphrase, or passphrase and keyfile.
         lock: what a secret is tried on, for messages.
+        sessions: tells whether what opens the sessions is held, so that only the rest is locked.
     """
 
     def __init__(
@@ -57,9 +62,11 @@ class Unlocker:
         place: Callable[[], str],
         opens: tuple[str, ...] = ("passphrase", "keyfile"),
         lock: str = "keyslot of this vault",
+        sessions: Callable[[], bool] = lambda: False,
     ) -> None:
         self._opens = opens
         self._lock = lock
+        self._sessions = sessions
         self._settings = settings
         self._prompter = prompter
         self._place = place
@@ -91,16 +98,22 @@ class Unlocker:
         if provided is not None:
             return provided
         if not self._prompter.present:
-            raise NobodyToAskError(
-                "the vault is locked, there is no terminal to ask for the passphrase, and no "
-                "other source is given",
-                hint=_WAYS[self._opens],
-            )
+            raise self._nobody()
         self._tries += 1
         answer = self._prompter.hidden(f"Passphrase for {printable(self._place())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
+
+    def _nobody(self) -> NobodyToAskError:
+        what, more = "the vault is locked", ""
+        if self._sessions():
+            what = "sessions are unlocked, the long-term keys are locked"
+            more = "filevault unlock --vault-key holds what opens them, too; or "
+        return NobodyToAskError(
+            f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
+            hint=more + _WAYS[self._opens],
+        )
 
     def rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal; anywhere else the first is the last."""
@@ -116,10 +129,13 @@ class Unlocker:
         )
 
 
-def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) -> bytes:
+def new_passphrase(
+    settings: Settings, prompter: Prompter, *, ordinary: bool, ways: str = _WAYS_OF_INIT
+) -> bytes:
     """Return a new passphrase: from its own variables, the ordinary source, or asked twice.
 
-    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants.
+    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants; `ways` is
+    the hint where nobody can be asked.
     """
     source = sources.new_passphrase(settings)
     if source is None and ordinary:
@@ -132,8 +148,7 @@ def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) ->
     if not prompter.present:
         raise NobodyToAskError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
-            hint="set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
-            "--passphrase-file, --generate, or --new-key-file with --no-passphrase",
+            hint=ways,
         )
     for _ in range(_TRIES):
         first = prompter.hidden("New passphrase: ")
