@@ -72,7 +72,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _forget_vault_key(context)
     context.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
-    print(f"Unlocked for {what} until {format_time(context.runtime.clock() + seconds)} ({place}).")
+    until = format_time(context.runtime.clock() + seconds)
+    print(f"Unlocked for {what} until {until} ({place}).", flush=True)
     if not args.vault_key and context.choice.backend != "pass":
         context.advise(
             "the first session of the day, and each of a profile without MFA, is made with a "
