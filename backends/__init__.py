@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.marker import Marker
     from filevault.files import Folder
+    from filevault.secretbytes import SecretBytes
 
 SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
 """Backend name to the suffix of its item files."""
@@ -43,11 +44,19 @@ class ItemHeader(Value):
 
 
 class Secret(Value):
-    """A passphrase or the text of a key file, with where it came from for messages."""
+    """A passphrase or the text of a key file, with where it came from for messages.
+
+    `content` can be overwritten if it is a bytearray; `value` is a copy of it that cannot.
+    """
 
     kind: str  # "passphrase" or "keyfile"
-    value: bytes
+    content: SecretBytes
     origin: str
+
+    @property
+    def value(self) -> bytes:
+        """The bytes, for whoever needs them longer."""
+        return bytes(self.content)
 
     def __repr__(self) -> str:
         return f"Secret(kind={self.kind!r}, origin={self.origin!r}, ...)"

@@ -37,7 +37,7 @@ class Person(Protocol):
         """Ask with echo."""
         ...
 
-    def hidden(self, question: str) -> bytes:
+    def hidden(self, question: str) -> bytes | bytearray:
         """Ask without echo."""
         ...
 

@@ -42,8 +42,9 @@ class _Recorder:
         self.last: Secret | None = None
 
     def secret(self) -> Secret:
-        self.last = self._source.secret()
-        return self.last
+        given = self._source.secret()
+        self.last = given._replace(content=given.value)  # that one is overwritten
+        return given
 
     def rejected(self, secret: Secret) -> None:
         self._source.rejected(secret)

@@ -7,7 +7,7 @@ slot could ask for terabytes or years (`docs/format.md` §5).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filevault.errors import BackendError, LockedError, TamperedError
 from filevault.values import Value
@@ -15,6 +15,9 @@ from filevault.values import Value
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filevault.secretbytes import SecretBytes
+
+_Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
 KEK_SIZE = 64
 MIN_SALT = 16
 MAX_SALT = 64
@@ -176,49 +179,56 @@ def check_bounds(
             )
 
 
-def passphrase_bytes(value: bytes, what: str) -> bytes:
+def passphrase_bytes(value: _Bytes, what: str) -> _Bytes | bytes:
     """Return a passphrase as it is derived from: UTF-8 in Unicode's form NFC.
 
-    The same word typed on two systems can be two sequences of bytes; NFC makes them one.
+    The same word typed on two systems can be two sequences of bytes; NFC makes them one. What is
+    plain ASCII is returned as it is, and no copy is made of it.
     Raises LockedError, which calls it `what`, for what no passphrase can be.
     """
     if not value:
         raise LockedError(f"{what} is empty")
     if b"\x00" in value:
         raise LockedError(f"{what} holds a zero byte")
+    if value.isascii():
+        return value
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
         # The exception's own text would show the passphrase.
         raise LockedError(f"{what} is not UTF-8") from None
-    if text.isascii():
-        return value
     import unicodedata
 
     return unicodedata.normalize("NFC", text).encode("utf-8")
 
 
-def derive(passphrase: bytes, salt: bytes, parameters: KdfParameters) -> bytes:
+def derive(passphrase: SecretBytes, salt: bytes, parameters: KdfParameters) -> bytes:
     """Return the 64 bytes of Argon2id, version 1.3, without secret and associated data.
 
     Raises BackendError where the memory is not to be had.
     """
-    from argon2.exceptions import HashingError
-    from argon2.low_level import Type, hash_secret_raw
+    # argon2-cffi calls the same, with a copy of the passphrase that it gives back as it is.
+    from _argon2_cffi_bindings import ffi, lib
 
-    try:
-        return hash_secret_raw(
-            passphrase,
-            salt,
-            time_cost=parameters.iterations,
-            memory_cost=parameters.memory_kib,
-            parallelism=parameters.lanes,
-            hash_len=KEK_SIZE,
-            type=Type.ID,
-            version=_ARGON2_VERSION,
-        )
-    except HashingError as error:
+    derived = ffi.new("uint8_t[]", KEK_SIZE)
+    problem = lib.argon2_hash(
+        parameters.iterations,
+        parameters.memory_kib,
+        parameters.lanes,
+        ffi.from_buffer(passphrase),
+        len(passphrase),
+        ffi.from_buffer(salt),
+        len(salt),
+        derived,
+        KEK_SIZE,
+        ffi.NULL,  # no encoded form of it
+        0,
+        lib.Argon2_id,
+        _ARGON2_VERSION,
+    )
+    if problem != lib.ARGON2_OK:
         raise BackendError(
             f"there is not enough memory to derive a key: {parameters.memory_kib} KiB are needed",
             hint="use a key file here, or allow the process more memory",
-        ) from error
+        )
+    return bytes(ffi.buffer(derived, KEK_SIZE))

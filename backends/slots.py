@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.kdf import KdfParameters
     from filevault.files import Folder
+    from filevault.secretbytes import SecretBytes
 
 SUFFIX = ".slot"
 FOLDER = "slots"
@@ -222,9 +223,9 @@ def write(
     return slot.id
 
 
-def _kek(secret: bytes, salt: bytes, vault: str, parameters: KdfParameters | None) -> bytes:
+def _kek(secret: SecretBytes, salt: bytes, vault: str, parameters: KdfParameters | None) -> bytes:
     if parameters is None:
-        return keys.keyfile_kek(secret, salt, vault)
+        return keys.keyfile_kek(bytes(secret), salt, vault)
     return kdf.derive(secret, salt, parameters)
 
 
@@ -234,7 +235,7 @@ def _check(kek: bytes, vault: str, salt: bytes) -> HMAC:
     return code
 
 
-def unwrap(slot: Slot, secret: bytes, what: str) -> bytes | None:
+def unwrap(slot: Slot, secret: SecretBytes, what: str) -> bytes | None:
     """Return the master key, or None if this slot is not the secret's.
 
     The check value tells a wrong secret from damage, and commits to the key, which GCM alone

@@ -18,6 +18,7 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from filevault.printable import printable
+from filevault.secretbytes import overwrite
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from filevault.backends.marker import Marker
     from filevault.backends.slots import Slot
     from filevault.files import Folder
+    from filevault.secretbytes import SecretBytes
 
 MAX_SLOTS = 16
 _MAX_READ = 64  # slots of former master keys, and strays, may lie beside the sixteen
@@ -77,7 +79,7 @@ class Unlocking:
     def open(self, source: SecretSource) -> Opened:
         """Ask the source until one of its secrets opens a slot, or it gives up.
 
-        It is not asked where no slot could be opened by any secret.
+        It is not asked where no slot could be opened by any secret. What it gave is overwritten.
 
         Raises:
             LockedError: if no slot fits what the source gave, or may not be tried here.
@@ -88,7 +90,10 @@ class Unlocking:
         found, problems = self._read()
         while True:
             secret = source.secret()
-            opened = self._try(secret, found, problems, source)
+            try:
+                opened = self._try(secret, found, problems, source)
+            finally:
+                overwrite(secret.content)
             if opened is not None:
                 return opened
 
@@ -169,7 +174,7 @@ class Unlocking:
         fitting = [slot for slot in found if slot.type == slots.TYPES[secret.kind]]
         if not fitting:
             raise self._wrong_kind(secret, found, unreadable)
-        value = secret_bytes(secret)
+        value = _derived_from(secret)
         untried: list[FilevaultError] = []
         broken: DamagedError | None = None
         spent = 0
@@ -239,10 +244,15 @@ class Unlocking:
 
 def secret_bytes(secret: Secret) -> bytes:
     """Return what slots are derived from; raises LockedError for what can open none."""
+    return bytes(_derived_from(secret))
+
+
+def _derived_from(secret: Secret) -> SecretBytes:
+    """Return the same without a copy, where that is possible."""
     origin = printable(secret.origin)
     if slots.TYPES[secret.kind] == slots.KEYFILE:
         return slots.keyfile_bytes(secret.value, f"the key from {origin}")
-    return kdf.passphrase_bytes(secret.value, f"the passphrase from {origin}")
+    return kdf.passphrase_bytes(secret.content, f"the passphrase from {origin}")
 
 
 def _reject(source: SecretSource, secret: Secret, problems: list[FilevaultError]) -> None:

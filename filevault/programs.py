@@ -92,6 +92,7 @@ def run(
     folder: str | None = None,
     umask: int = -1,
     stdin: bytes | None = None,
+    into: bytearray | None = None,
 ) -> Result:
     """Run a program and return its status, output and last line of complaint.
 
@@ -104,6 +105,7 @@ def run(
         folder: its working directory; ours if left out.
         umask: its umask; ours if left out.
         stdin: what it reads there, without a terminal; nothing if None.
+        into: where its output goes, instead of into the result: there it can be overwritten.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
@@ -113,6 +115,7 @@ def run(
 
     path = _program(argv[0], environment, origin)
     tty = _open_terminal() if terminal else None
+    output = bytearray() if into is None else into
     nothing = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     try:
         with subprocess.Popen(
@@ -127,7 +130,7 @@ def run(
             umask=umask,
         ) as process:
             try:
-                output, complaint = _converse(process, stdin or b"", timeout, origin)
+                complaint = _converse(process, stdin or b"", output, timeout, origin)
             except subprocess.TimeoutExpired as error:
                 _end(process)
                 raise ProgramError(
@@ -143,22 +146,25 @@ def run(
             os.close(tty)
     said = complaint.decode("utf-8", "replace").strip().split("\n")[-_COMPLAINT_LINES:]
     lines = tuple(printable(line.strip("\r"), _COMPLAINT_LENGTH) for line in said)
-    return Result(process.returncode, output, printable(said[-1], 200), lines if said[-1] else ())
+    kept = bytes(output) if into is None else b""
+    return Result(process.returncode, kept, printable(said[-1], 200), lines if said[-1] else ())
 
 
 def _converse(
-    process: Popen[bytes], stdin: bytes, timeout: float, origin: str
-) -> tuple[bytes, bytes]:
+    process: Popen[bytes], stdin: bytes, output: bytearray, timeout: float, origin: str
+) -> bytes:
     """Feed a program and read what it prints, no more than we would keep, until it ends.
 
-    Raises TimeoutExpired, and ProgramError as soon as it has printed too much.
+    Its stdout goes into `output`, its stderr is returned. Raises TimeoutExpired, and ProgramError
+    as soon as it has printed too much.
     """
     import selectors
     import subprocess
     import time
 
     deadline = time.monotonic() + timeout
-    output, complaint = bytearray(), bytearray()
+    complaint = bytearray()
+    chunk = bytearray(_CHUNK)
     left = memoryview(stdin)
     with selectors.DefaultSelector() as streams:
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -175,9 +181,11 @@ def _converse(
                         left = left[os.write(key.fd, left) :]
                         ended = not left
                     else:
-                        part = os.read(key.fd, _CHUNK)
-                        (output if key.fileobj is process.stdout else complaint).extend(part)
-                        ended = not part
+                        count = os.readv(key.fd, [chunk])
+                        with memoryview(chunk)[:count] as part:
+                            (output if key.fileobj is process.stdout else complaint).extend(part)
+                        chunk[:count] = bytes(count)  # it may be a secret
+                        ended = not count
                 except BlockingIOError:
                     continue
                 except BrokenPipeError:
@@ -189,7 +197,7 @@ def _converse(
                 raise ProgramError(f"{origin} printed more than {_OUTPUT_LIMIT} bytes")
             del complaint[:-_COMPLAINT_LIMIT]
     process.wait(max(0.0, deadline - time.monotonic()))
-    return bytes(output), bytes(complaint)
+    return bytes(complaint)
 
 
 def attach(

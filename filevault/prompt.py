@@ -11,9 +11,12 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from filevault.errors import InterruptedByUserError, NobodyToAskError
+from filevault.secretbytes import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from filevault.secretbytes import SecretBytes
 
 _ANSWER_LIMIT = 4096
 
@@ -34,7 +37,7 @@ class Prompter(Protocol):
         """Return the answer to a question, echoed while typed, without the line end."""
         ...
 
-    def hidden(self, question: str) -> bytes:
+    def hidden(self, question: str) -> SecretBytes:
         """Return the answer to a question that is not echoed, without the line end."""
         ...
 
@@ -82,11 +85,11 @@ class Terminal:
             os.close(fd)
         return answer.decode("utf-8", "surrogateescape").strip()
 
-    def hidden(self, question: str) -> bytes:
+    def hidden(self, question: str) -> bytearray:
         """Ask with echo off; the terminal's state is restored whatever happens.
 
         That includes signals that end or stop us: they act as they would without us, once the
-        terminal is restored. Continued, we ask again.
+        terminal is restored. Continued, we ask again. The answer is the caller's to overwrite.
         """
         import termios
 
@@ -157,19 +160,23 @@ def _write(fd: int, text: str) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _read_line(fd: int) -> bytes:
+def _read_line(fd: int) -> bytearray:
     """Read one line from a terminal in canonical mode; Ctrl-D on an empty line gives up."""
-    answer = b""
-    while not answer.endswith(b"\n"):
-        part = os.read(fd, _ANSWER_LIMIT)
-        if not part:
-            if answer:
-                break
-            raise InterruptedByUserError("nothing was answered")
-        answer += part
-        if len(answer) > _ANSWER_LIMIT:
-            raise NobodyToAskError("the answer is too long")
-    return answer[:-1] if answer.endswith(b"\n") else answer
+    answer = Room(_ANSWER_LIMIT)
+    try:
+        while not answer.ends_with_line():
+            if not answer.read(fd):
+                if len(answer):
+                    break
+                raise InterruptedByUserError("nothing was answered")
+            if answer.overfull:
+                raise NobodyToAskError("the answer is too long")
+        line = answer.take()
+    finally:
+        answer.clear()
+    if line.endswith(b"\n"):
+        del line[-1:]
+    return line
 
 
 def terminal() -> Prompter:

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filevault.backends import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.printable import printable
+from filevault.secretbytes import Room
 from filevault.userfiles import read_secret
 from filevault.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filevault.secretbytes import SecretBytes
     from filevault.settings import Settings
 
+_Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
 _LIMIT = 64 << 10
 _COMMAND_TIMEOUT = 120.0
 _PREFIXES = {
@@ -147,6 +150,7 @@ def read(source: Source, settings: Settings) -> Secret:
     what is no descriptor, ProgramError for a command that cannot be run.
     """
     what = f"the {_word(source)} from {printable(source.origin)}"
+    data: SecretBytes
     if source.kind == "value":
         data = check_text(os.fsencode(source.content), what)
     elif source.kind == "fd":
@@ -154,12 +158,12 @@ def read(source: Source, settings: Settings) -> Secret:
     elif source.kind == "file":
         path = settings.expand(source.content)
         try:
-            data = read_secret(path, settings.home, provided=_is_provided(path, settings))
+            content = read_secret(path, settings.home, provided=_is_provided(path, settings))
         except FileNotFoundError as error:
             raise LockedError(
                 f"there is no file {printable(path)!r} to read the {_word(source)} from"
             ) from error
-        data = _as_given(source.opens, data, what)
+        data = _as_given(source.opens, content, what)
     else:
         data = _as_given(source.opens, _run(source, settings), what)
     if not data:
@@ -192,22 +196,19 @@ def _descriptor(source: Source) -> int:
     return number
 
 
-def _read_descriptor(source: Source) -> bytes:
+def _read_descriptor(source: Source) -> bytearray:
     fd = _descriptor(source)
-    data = b""
+    data = Room(_LIMIT)
     try:
-        while len(data) <= _LIMIT:
-            part = os.read(fd, _LIMIT)
-            if not part:
-                break
-            data += part
+        while data.read(fd):
+            pass
         _close(fd)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise LockedError(f"cannot read descriptor {fd} of {source.origin}: {reason}") from error
-    if len(data) > _LIMIT:
+    if data.overfull:
         raise LockedError(f"{source.origin} gives more than {_LIMIT} bytes")
-    return data
+    return data.take()
 
 
 def _close(fd: int) -> None:
@@ -220,41 +221,46 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-def _run(source: Source, settings: Settings) -> bytes:
+def _run(source: Source, settings: Settings) -> bytearray:
     from filevault import programs
 
+    output = bytearray()
     result = programs.run(
         programs.split(source.content, source.origin),
         settings.program_environment(),
         origin=source.origin,
         timeout=_COMMAND_TIMEOUT,
         terminal=True,
+        into=output,
     )
     if result.status != 0:
         reason = f": {result.complaint}" if result.complaint else ""
         raise LockedError(f"{source.origin} failed with status {result.status}{reason}")
-    return result.output
+    return output
 
 
-def _as_given(opens: str, data: bytes, what: str) -> bytes:
+def _as_given(opens: str, data: bytearray, what: str) -> bytearray:
     """Return what a person meant by some bytes; a protected identity is an age file, no text."""
-    return data if opens == "identity" else check_text(_one_line_end_less(data), what)
+    if opens == "identity":
+        return data
+    _remove_line_end(data)
+    return check_text(data, what)
 
 
-def _one_line_end_less(data: bytes) -> bytes:
+def _remove_line_end(data: bytearray) -> None:
     """Remove exactly one final LF or CRLF, which editors and `echo` leave."""
-    if data.endswith(b"\r\n"):
-        return data[:-2]
-    return data[:-1] if data.endswith(b"\n") else data
+    if data.endswith(b"\n"):
+        del data[-2 if data.endswith(b"\r\n") else -1 :]
 
 
-def check_text(data: bytes, what: str) -> bytes:
+def check_text(data: _Bytes, what: str) -> _Bytes:
     """Return a secret that is text; raises LockedError for a NUL byte or bad UTF-8."""
     if b"\x00" in data:
         raise LockedError(f"{what} holds a NUL byte")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        # Without the cause: it would carry the bytes.
-        raise LockedError(f"{what} is not UTF-8") from None
+    if not data.isascii():  # else no copy is needed to see that it is right
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            # Without the cause: it would carry the bytes.
+            raise LockedError(f"{what} is not UTF-8") from None
     return data

@@ -15,6 +15,7 @@ from filevault import sources
 from filevault.backends import Secret
 from filevault.errors import LockedError, NobodyToAskError, WrongPassphraseError
 from filevault.printable import printable
+from filevault.secretbytes import overwrite
 from filevault.sources import check_text
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.identities import IdentityText
     from filevault.prompt import Prompter
+    from filevault.secretbytes import SecretBytes
     from filevault.settings import Settings
 
 _WAYS = {
@@ -34,6 +36,10 @@ _WAYS = {
         "_COMMAND forms, or run it on a terminal"
     ),
 }
+_WAYS_OF_INIT = (
+    "set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
+    "--passphrase-file, --generate, or --new-key-file with --no-passphrase"
+)
 _TRIES = 3
 
 
@@ -46,6 +52,7 @@ class Unlocker:
         place: tells what the question and the hints name, once it is known.
         opens: the kinds of secret that are of any use: passphrase, or passphrase and keyfile.
         lock: what a secret is tried on, for messages.
+        sessions: tells whether what opens the sessions is held, so that only the rest is locked.
     """
 
     def __init__(
@@ -55,9 +62,11 @@ class Unlocker:
         place: Callable[[], str],
         opens: tuple[str, ...] = ("passphrase", "keyfile"),
         lock: str = "keyslot of this vault",
+        sessions: Callable[[], bool] = lambda: False,
     ) -> None:
         self._opens = opens
         self._lock = lock
+        self._sessions = sessions
         self._settings = settings
         self._prompter = prompter
         self._place = place
@@ -89,16 +98,22 @@ class Unlocker:
         if provided is not None:
             return provided
         if not self._prompter.present:
-            raise NobodyToAskError(
-                "the vault is locked, there is no terminal to ask for the passphrase, and no "
-                "other source is given",
-                hint=_WAYS[self._opens],
-            )
+            raise self._nobody()
         self._tries += 1
         answer = self._prompter.hidden(f"Passphrase for {printable(self._place())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
+
+    def _nobody(self) -> NobodyToAskError:
+        what, more = "the vault is locked", ""
+        if self._sessions():
+            what = "sessions are unlocked, the long-term keys are locked"
+            more = "filevault unlock --vault-key holds what opens them, too; or "
+        return NobodyToAskError(
+            f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
+            hint=more + _WAYS[self._opens],
+        )
 
     def rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal; anywhere else the first is the last."""
@@ -114,33 +129,46 @@ class Unlocker:
         )
 
 
-def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) -> bytes:
+def new_passphrase(
+    settings: Settings, prompter: Prompter, *, ordinary: bool, ways: str = _WAYS_OF_INIT
+) -> bytes:
     """Return a new passphrase: from its own variables, the ordinary source, or asked twice.
 
-    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants.
+    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants; `ways` is
+    the hint where nobody can be asked.
     """
     source = sources.new_passphrase(settings)
     if source is None and ordinary:
         source = sources.explicit(settings, "passphrase")
     if source is not None:
-        return sources.read(source, settings).value
+        return _kept(sources.read(source, settings).content)
     provided = sources.provided(settings, "passphrase") if ordinary else None
     if provided is not None:
-        return provided.value
+        return _kept(provided.content)
     if not prompter.present:
         raise NobodyToAskError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
-            hint="set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
-            "--passphrase-file, --generate, or --new-key-file with --no-passphrase",
+            hint=ways,
         )
     for _ in range(_TRIES):
         first = prompter.hidden("New passphrase: ")
         if not first:
             raise LockedError("no passphrase was given")
-        if prompter.hidden("The same again: ") == first:
-            return check_text(first, "the passphrase")
+        second = prompter.hidden("The same again: ")
+        same = first == second
+        overwrite(second)
+        passphrase = _kept(first)
+        if same:
+            return check_text(passphrase, "the passphrase")
         prompter.say("The two are not the same. Try again.")
     raise LockedError("the two passphrases differed three times")
+
+
+def _kept(secret: SecretBytes) -> bytes:
+    """Return a copy for the rest of this run, and overwrite the original."""
+    kept = bytes(secret)
+    overwrite(secret)
+    return kept
 
 
 def has_new_passphrase(settings: Settings, *, ordinary: bool) -> bool:
@@ -169,7 +197,7 @@ class LaterPrompter:
         """Ask with echo."""
         return self._ask().line(question)
 
-    def hidden(self, question: str) -> bytes:
+    def hidden(self, question: str) -> SecretBytes:
         """Ask without echo."""
         return self._ask().hidden(question)
 

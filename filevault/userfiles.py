@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import ConfigError, LockedError, NoLocksError, StorageError
 from filevault.files import Folder, read_all, storage_error
 from filevault.printable import printable, shell_word
+from filevault.secretbytes import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
         os.close(fd)
 
 
-def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytes:
+def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytearray:
     """Return the bytes of a file that holds a secret; links are followed (Kubernetes mounts).
 
     Nobody else may be able to read it, as ssh demands of a private key: a file of ours has no
@@ -103,13 +104,15 @@ def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) 
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()
         raise LockedError(f"cannot read {shown!r}: {reason}") from error
+    data = Room(limit)
     try:
         info = os.fstat(fd)
         if stat.S_ISREG(info.st_mode):
             _check_secret(info, path, home, provided=provided)
-            data = read_all(fd, limit)
+            while data.read(fd):
+                pass
         elif stat.S_ISFIFO(info.st_mode):
-            data = _read_pipe(fd, limit, shown)
+            _read_pipe(fd, data, shown)
         else:
             raise LockedError(f"{shown!r} is not a regular file")
     except OSError as error:
@@ -117,30 +120,28 @@ def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) 
         raise LockedError(f"cannot read {shown!r}: {reason}") from error
     finally:
         os.close(fd)
-    if len(data) > limit:
+    if data.overfull:
         raise LockedError(f"{shown!r} is longer than {limit} bytes, which no secret is")
-    return data
+    return data.take()
 
 
-def _read_pipe(fd: int, limit: int, shown: str) -> bytes:
+def _read_pipe(fd: int, data: Room, shown: str) -> None:
     """Read a pipe to its end, whether its writer is there yet or not; never wait for good."""
     import select
 
     ready = select.poll()
     ready.register(fd, select.POLLIN)
     start = time.monotonic()
-    data = b""
     patience = _WRITER_PATIENCE
-    while len(data) <= limit:
+    while not data.overfull:
         gone = any(event & select.POLLHUP for _, event in ready.poll(_PIPE_STEP))
         try:
-            part = os.read(fd, limit + 1)
+            count = data.read(fd)
         except BlockingIOError:
             patience = _PIPE_PATIENCE  # somebody has opened it
         else:
-            if not part and (data or gone):
+            if not count and (data or gone):
                 break
-            data += part
         if time.monotonic() - start > (_PIPE_PATIENCE if data else patience):
             raise LockedError(
                 f"{shown!r} is a pipe that nothing came out of for {patience:g} seconds"
@@ -148,7 +149,6 @@ def _read_pipe(fd: int, limit: int, shown: str) -> bytes:
                 else f"{shown!r} is a pipe that did not end within {_PIPE_PATIENCE:g} seconds",
                 hint="something must write the secret to it and close it",
             )
-    return data
 
 
 def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:

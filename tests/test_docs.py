@@ -340,6 +340,17 @@ def test_the_threat_model_names_tests() -> None:
     assert len(_tests_named()) > 15
 
 
+def test_every_promise_names_a_test_that_proves_it() -> None:
+    section = _sections(_page("SECURITY.md"), "##")["What is promised"]
+    promises = re.split(r"^\d+\. ", section.partition("A breach of")[0], flags=re.MULTILINE)[1:]
+    assert len(promises) == 5
+    known = set(_tests_named())
+    for promise in promises:
+        named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", promise))
+        assert named, promise
+        assert named <= known
+
+
 @pytest.mark.parametrize(("path", "name"), _tests_named())
 def test_a_test_that_a_page_names_exists(path: str, name: str) -> None:
     tree = ast.parse(_page(path))

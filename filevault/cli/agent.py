@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from filevault import programs
 from filevault.cli.arguments import split_command
 from filevault.cli.exec import find_program, replace
-from filevault.errors import BackendError, StorageError, UsageError
+from filevault.errors import BackendError, ProgramError, StorageError, UsageError
 from filevault.files import storage_error
 from filevault.keycache import JOB, agent_of_job, folders
 from filevault.keycache.client import AgentClient
@@ -17,7 +18,7 @@ from filevault.printable import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.keycache.agent import Agent
@@ -28,6 +29,8 @@ It is needed only where the kernel's keyring is refused, as in most containers; 
 there by itself. With a command, an agent for that command alone is started, which dies with it."""
 
 _START = 10.0  # seconds; a busy machine takes its time to start an interpreter
+_QUICKER = 2.0  # seconds from another agent's lock to its first answer
+_PAUSE = 0.02
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -69,24 +72,36 @@ def run(args: argparse.Namespace, context: Context) -> int:
     trouble = client.trouble()
     if trouble is not None:
         raise trouble
-    start(context)
-    print("The agent is running.")
+    ours = start(context, client.running)
+    print("The agent is running." if ours else "An agent is running already.")
     return 0
 
 
-def start(context: Context) -> None:
+def start(context: Context, answers: Callable[[], bool]) -> bool:
     """Start an agent that outlives this process; returns when it answers.
+
+    Another process may do the same at this moment, and its agent serves as well: then this
+    returns False once `answers` says that it is there.
 
     Raises BackendError if none can be started, and in a job, whose agent never comes back: a new
     one in its place would outlive the job.
     """
     _refuse_in_job(context)
-    programs.start(
-        _argv(context),
-        context.settings.program_environment(),
-        origin="the agent",
-        timeout=_START,
-    )
+    try:
+        programs.start(
+            _argv(context),
+            context.settings.program_environment(),
+            origin="the agent",
+            timeout=_START,
+        )
+    except ProgramError:
+        deadline = time.monotonic() + _QUICKER
+        while not answers():
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        return False
+    return True
 
 
 def _refuse_in_job(context: Context) -> None:

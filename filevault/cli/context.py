@@ -103,6 +103,11 @@ class Context:
         if self.settings.debug or sys.stderr.isatty():
             self.warn(text)
 
+    def advise(self, text: str) -> None:
+        """Tell a person what they could do, as `notice`, where nothing is wrong."""
+        if self.settings.debug or sys.stderr.isatty():
+            print(f"filevault: hint: {text}", file=sys.stderr)
+
     def debug(self, text: str) -> None:
         """Tell something with `--debug` only."""
         if self.settings.debug:
@@ -237,6 +242,15 @@ class Context:
                 fresh=self._fresh,
             )
         return self._keys
+
+    def session_key_mark(self) -> str | None:
+        """Return what a held session key must belong to, None where nothing tells."""
+        from filevault.vault.session_key import session_key_mark
+
+        folder = f"{self.settings.state_home}/{self.choice.state_id}"
+        with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
+            return session_key_mark(state, SUFFIXES[self.choice.backend])
+        return None
 
     def use_fresh_keys(self) -> None:
         """Open the vault in this run, whatever is held for it; call it before anything else."""

@@ -60,8 +60,10 @@ def check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
         )
 
 
-def obtain_passphrase(args: argparse.Namespace, context: Context) -> bytes:
+def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) -> bytes:
     """Return a new passphrase: generated and shown, from its own variables, or asked for twice.
+
+    `others` are the options that could be given instead, for the hint.
 
     Raises UsageError for a weak one, LockedError where none can be had.
     """
@@ -69,7 +71,9 @@ def obtain_passphrase(args: argparse.Namespace, context: Context) -> bytes:
         generated = generate_passphrase()
         show_generated(generated, context)
         return generated.encode()
-    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False)
+    options = " or ".join(("--generate", *others))
+    ways = f"set FILEVAULT_NEW_PASSPHRASE or its _FILE, _FD, _COMMAND forms, or give {options}"
+    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False, ways=ways)
     check_strength(passphrase, allow_weak=args.allow_weak)
     return passphrase
 

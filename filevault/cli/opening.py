@@ -28,8 +28,12 @@ def open_chosen(
     """
     settings = context.settings
     prompter = LaterPrompter(lambda: context.prompter)
+
+    def sessions() -> bool:
+        return context.keys.holds_session_key(context.session_key_mark())
+
     if choice.backend == "file":
-        unlocker = Unlocker(settings, prompter, lambda: choice.root)
+        unlocker = Unlocker(settings, prompter, lambda: choice.root, sessions=sessions)
         backend: Backend = open_backend(
             choice.backend,
             store,
@@ -62,7 +66,7 @@ def open_chosen(
         settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES)
     )
     place = (lambda: identities.place, ("passphrase",), "age identity of yours")
-    unlocker = Unlocker(settings, prompter, *place)
+    unlocker = Unlocker(settings, prompter, *place, sessions=sessions)
     backend = open_age(
         store,
         choice.prefix,

@@ -122,7 +122,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
         return change(context, "Add a keyslot.", act)
 
     if path is None:
-        passphrase = newsecret.obtain_passphrase(args, context)
+        passphrase = newsecret.obtain_passphrase(args, context, "--new-key-file F")
         changed = write(*slotchanges.passphrase_secret(passphrase, context.kdf_policy))
     else:
         text = new_keyfile_text()

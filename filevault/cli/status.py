@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES
 from filevault.errors import FilevaultError
 from filevault.keycache import IDENTITIES, SESSION
 from filevault.printable import printable
 from filevault.times import format_time
+from filevault.vault.choice import must_exist
 
 if TYPE_CHECKING:
     import argparse
@@ -28,8 +28,11 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, context: Context) -> int:
     """Print the vault and one line for each key that is held."""
     choice = context.choice
-    print(f"vault: {printable(choice.root)} ({choice.backend})")
     held = context.key_cache.status(choice.state_id)
+    if not held:
+        # A key may be left of a vault that is gone; without one, the name may be mistyped.
+        must_exist(choice, context.settings.state_home)
+    print(f"vault: {printable(choice.root)} ({choice.backend})")
     marks = _marks(context) if held else ()
     for status in held:
         what = "sessions" if status.kind == SESSION else "long-term keys"
@@ -43,14 +46,9 @@ def run(_args: argparse.Namespace, context: Context) -> int:
 
 def _marks(context: Context) -> set[str | None]:
     """Return what keys belong to that open the vault as it is now."""
-    from filevault.files import Folder
-    from filevault.vault.session_key import session_key_mark
-
     choice = context.choice
     marks: set[str | None] = {IDENTITIES} if choice.backend == "age" else set()
-    folder = f"{context.settings.state_home}/{choice.state_id}"
-    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
-        marks.add(session_key_mark(state, SUFFIXES[choice.backend]))
+    marks.add(context.session_key_mark())
     if choice.backend == "file":
         with contextlib.suppress(FilevaultError):
             context.open_unpinned()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.cli.context import Context
+    from filevault.errors import FilevaultError
+    from filevault.keycache import Taken
 
 DESCRIPTION = """Open the vault once, so that nobody is asked for its passphrase for some hours.
 
@@ -52,10 +54,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             hint="set default-cache-ttl and max-cache-ttl in gpg-agent.conf",
         )
     vault.unlock()
+    _tell_weakness(context)
     vault.session_key()
     place = _hold(context, lambda: context.keys.hold_session_key(seconds))
-    if not args.vault_key and context.keys.forget_vault_key():
-        context.say("what opened the long-term keys was held, and is forgotten")
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > LIMIT:
@@ -67,23 +68,69 @@ def run(args: argparse.Namespace, context: Context) -> int:
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
         )
+    else:
+        _forget_vault_key(context)
     context.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
-    print(f"Unlocked for {what} until {format_time(context.runtime.clock() + seconds)} ({place}).")
+    until = format_time(context.runtime.clock() + seconds)
+    print(f"Unlocked for {what} until {until} ({place}).", flush=True)
+    if not args.vault_key and context.choice.backend != "pass":
+        context.advise(
+            "the first session of the day, and each of a profile without MFA, is made with a "
+            "long-term key: for that you are asked once more, or give unlock --vault-key"
+        )
     return 0
 
 
-def _hold(context: Context, put: Callable[[], str | None]) -> str:
+def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
     """Hold a key, starting an agent if there is no other place."""
-    place = put()
-    if place is None and "agent" in context.runtime.places:
+    taken = put()
+    if taken is None and "agent" in context.runtime.places:
         trouble = context.key_cache.trouble()
         if trouble is not None:
             raise trouble  # another agent cannot take the place of one that hangs
-        start(context)
-        place = put()
-    if place is None:
+
+        def answers() -> bool:
+            nonlocal taken
+            taken = put()
+            return taken is not None
+
+        if start(context, answers):
+            taken = put()
+    if taken is None:
         raise BackendError(
             "the key is held nowhere: the kernel keyring refuses it, and so does the agent"
         )
-    return place
+    if taken.former is not None:
+        _warn_of_former(context, taken.former)
+    return taken.place
+
+
+def _forget_vault_key(context: Context) -> None:
+    try:
+        if context.keys.forget_vault_key():
+            context.say("what opened the long-term keys was held, and is forgotten")
+    except BackendError as error:
+        _warn_of_former(context, error)
+
+
+def _warn_of_former(context: Context, error: FilevaultError) -> None:
+    """Say what an earlier unlock may have left: this one has done what it was to do."""
+    hint = f" ({error.hint})" if error.hint else ""
+    context.warn(f"a key that was held before may be held still: {error.message}{hint}")
+
+
+def _tell_weakness(context: Context) -> None:
+    """Say so if the keyslot that opened the vault costs less to guess at than a new one would."""
+    from filevault.backends import slots
+
+    vault = context.vault
+    opened = getattr(vault.backend, "opened_slot", None)
+    if opened is None:
+        return
+    found = [slot for slot in slots.listing(vault.folder) if slot.id == opened]
+    if slots.weaker(found, context.kdf_policy.default):
+        context.say(
+            f"{slots.described(opened)} is weaker than new ones are: filevault passphrase makes it "
+            "anew, with the same passphrase if you like"
+        )

@@ -57,6 +57,13 @@ class Status(Value):
     seconds: float
 
 
+class Taken(Value):
+    """Which place took a key, and why a former one may be held in another still, if it may."""
+
+    place: str
+    former: FilevaultError | None = None
+
+
 class KeyCache:
     """The places, in the order in which they are asked.
 
@@ -96,6 +103,21 @@ class KeyCache:
             if place.put(state_id, kind, held, seconds):
                 return place.name
         return None
+
+    def replace(
+        self, state_id: str, kind: str, key: bytes, mark: str, seconds: int
+    ) -> Taken | None:
+        """Hold a key as `put`, and let no other place keep an older one, which may live longer."""
+        name = self.put(state_id, kind, key, mark, seconds)
+        if name is None:
+            return None
+        from filevault.errors import BackendError
+
+        try:
+            _each(self._places, lambda each: each.keep_last(state_id, kind, took=each.name == name))
+        except BackendError as error:
+            return Taken(name, error)
+        return Taken(name)
 
     def move(self, state_id: str, kind: str, mark: str, new: str) -> None:
         """Let a key that is held for a mark belong to another one, until the same time."""
@@ -143,19 +165,24 @@ class KeyCache:
 
 
 def _lock(places: Iterable[Place], state_id: str | None, kind: str | None = None) -> int:
+    return sum(_each(places, lambda place: place.lock(state_id, kind)))
+
+
+def _each(places: Iterable[Place], action: Callable[[Place], int]) -> list[int]:
+    """Return what an action came to in each place; raises BackendError after all of them."""
     from filevault.errors import BackendError
     from filevault.keycache.place import together
 
-    count = 0
+    counts = []
     failed = []
     for place in places:
         try:
-            count += place.lock(state_id, kind)
+            counts.append(action(place))
         except BackendError as error:
             failed.append(error)
     if failed:
         raise together(failed)
-    return count
+    return counts
 
 
 class VaultKeys:
@@ -205,20 +232,25 @@ class VaultKeys:
         """Return what opens the vault itself, if it is held."""
         return None if self._fresh else self._cache.get(self._state_id, VAULT, mark)
 
-    def hold_session_key(self, seconds: int) -> str | None:
+    def hold_session_key(self, seconds: int) -> Taken | None:
         """Hold the session key that was opened in this run; return where, None if nowhere."""
         if self._opened is None:
             return None
         mark, key = self._opened
-        return self._cache.put(self._state_id, SESSION, key, mark, seconds)
+        return self._cache.replace(self._state_id, SESSION, key, mark, seconds)
 
     def forget_vault_key(self) -> bool:
         """Forget what opens the vault itself; tell whether it was held. Raises BackendError."""
         return self._cache.forget(self._state_id, VAULT) > 0
 
-    def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> str | None:
+    def hold_vault_key(self, key: bytes, mark: str, seconds: int) -> Taken | None:
         """Hold what opens the vault itself; return where, None if nowhere."""
-        return self._cache.put(self._state_id, VAULT, key, mark, seconds)
+        return self._cache.replace(self._state_id, VAULT, key, mark, seconds)
+
+    def holds_session_key(self, mark: str | None) -> bool:
+        """Tell whether the session key of the file with this digest is held, and is used."""
+        held = [] if self._fresh else self._cache.status(self._state_id)
+        return any(status.kind == SESSION and status.mark == mark for status in held)
 
 
 class _Places:
@@ -302,10 +334,21 @@ def folders(get: Callable[[str], str | None], root: str = "") -> list[str]:
 def folders_of_user(get: Callable[[str], str | None], root: str = "") -> list[str]:
     """Return the folders in which an agent of this user may listen, likeliest first.
 
-    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. The last
-    is the same whatever `TMPDIR` says, or `lock` would not find what another shell has unlocked.
+    A login sets `XDG_RUNTIME_DIR`, which cron does not; it is the same folder for both. After su
+    and sudo it may be that of the user before. The last is the same whatever `TMPDIR` says, or
+    `lock` would not find what another shell has unlocked.
     """
     uid = os.geteuid()
     runtime = [get("XDG_RUNTIME_DIR") or "", f"{root}/run/user/{uid}"]
-    found = [f"{folder}/filevault" for folder in runtime if folder.startswith("/")]
+    found = [f"{folder}/filevault" for folder in runtime if _may_be_ours(folder, uid)]
     return [*dict.fromkeys(found), f"{root}/tmp/filevault-{uid}"]  # noqa: S108 - both sides check it
+
+
+def _may_be_ours(runtime: str, uid: int) -> bool:
+    """Tell whether a folder for a user's sockets is not known to be another user's."""
+    if not runtime.startswith("/"):
+        return False
+    try:
+        return os.stat(runtime).st_uid == uid
+    except OSError:
+        return True  # whoever uses it finds out why

@@ -25,7 +25,7 @@ from filevault.keycache.protocol import (
 from filevault.printable import printable, shell_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _PATIENCE = 0.7  # seconds for all that fails in one run: a person is waiting
 _LEAST = 0.05  # seconds for each agent that is told to lock, however little is left
@@ -49,6 +49,7 @@ class AgentClient:
         self._also = also
         self._failed: dict[str, FilevaultError] = {}
         self._patience = _PATIENCE
+        self._took: str | None = None
 
     def get(self, state_id: str, kind: str) -> Held | None:
         """Return what the first agent that has it holds."""
@@ -63,7 +64,11 @@ class AgentClient:
     def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:  # noqa: ARG002
         """Give a key to the first agent that takes it."""
         request = Request("put", state_id, kind, held.key, held.mark, held.deadline)
-        return self._first(request) is not None
+        for folder, answer in self._answers(request):
+            if answer.ok:
+                self._took = folder
+                return True
+        return False
 
     def lock(self, state_id: str | None, kind: str | None = None) -> int:
         """Let every agent forget; one kind of key is only forgotten where it would be found.
@@ -71,13 +76,22 @@ class AgentClient:
         Raises BackendError, after all were asked, for each that is there and does not say so, and
         for each folder that has something in the place of a socket that cannot be asked.
         """
+        folders = (*self._folders, *(self._also if kind is None else ()))
+        return self._lock(folders, Request("lock", state_id or "", kind or ""))
+
+    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
+        """Let all agents forget a kind of key but the one that took the last."""
+        others = [folder for folder in self._folders if not took or folder != self._took]
+        return self._lock(others, Request("lock", state_id, kind))
+
+    def _lock(self, folders: Iterable[str], request: Request) -> int:
         count = 0
         failed = []
-        for folder in (*self._folders, *(self._also if kind is None else ())):
+        for folder in folders:
             try:
                 path = _socket_in(folder)
                 if path is not None:
-                    answer = self._ask(path, Request("lock", state_id or "", kind or ""))
+                    answer = self._ask(path, request)
                     count += 0 if answer is None else answer.count
             except FilevaultError as error:
                 failed.append(error)
@@ -87,9 +101,7 @@ class AgentClient:
 
     def running(self) -> bool:
         """Tell whether an agent is there that can be asked."""
-        return any(
-            answer is not None for answer in self._answers(Request("status", "0" * 32, SESSION))
-        )
+        return any(True for _ in self._answers(Request("status", "0" * 32, SESSION)))
 
     def trouble(self) -> FilevaultError | None:
         """Return why an agent that is there did not answer in this run."""
@@ -97,19 +109,19 @@ class AgentClient:
 
     def _first(self, request: Request) -> Answer | None:
         """Return the first answer that is yes."""
-        for answer in self._answers(request):
+        for _folder, answer in self._answers(request):
             if answer.ok:
                 return answer
         return None
 
-    def _answers(self, request: Request) -> Iterator[Answer]:
+    def _answers(self, request: Request) -> Iterator[tuple[str, Answer]]:
         for folder in self._folders:
             with contextlib.suppress(FilevaultError):
                 path = _socket_in(folder)
                 if path is not None and path not in self._failed:
                     answer = self._ask(path, request)
                     if answer is not None:
-                        yield answer
+                        yield folder, answer
 
     def _ask(self, path: str, request: Request) -> Answer | None:
         began = time.monotonic()
@@ -122,11 +134,13 @@ class AgentClient:
 
 
 def _socket_in(path: str) -> str | None:
-    """Return the socket in a folder, None where there is none.
+    """Return the socket in a folder, None where there is none of ours.
 
     Raises BackendError for anything in its place that is not ours, in a folder that is ours.
     """
     name = f"{path}/{SOCKET}"
+    if _is_somebody_elses(path):
+        return None
     try:
         os.lstat(name)
     except (FileNotFoundError, NotADirectoryError):
@@ -147,6 +161,34 @@ def _socket_in(path: str) -> str | None:
             f"rm {shell_word(name)}",
         )
     return name
+
+
+def _is_somebody_elses(path: str) -> bool:
+    """Tell whether what lies at a path was put there by another user, with no socket of ours in it.
+
+    Whoever does that in a folder for all, as `/tmp` is, must not keep us from anything: no key ever
+    went there. A socket that belongs to us only an agent of ours can have made.
+    """
+    try:
+        if os.lstat(path).st_uid == os.geteuid():
+            return False
+    except PermissionError:
+        # A FUSE mount shows itself to nobody but its owner. Where the folder around it is what
+        # cannot be looked into, there may be an agent.
+        return os.access(os.path.dirname(path), os.X_OK, effective_ids=True)
+    except OSError:
+        return False
+    try:
+        folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True
+    try:
+        info = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return True
+    finally:
+        os.close(folder)
+    return not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid()
 
 
 def _ask(path: str, request: Request, patience: float) -> Answer | None:

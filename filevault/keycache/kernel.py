@@ -123,6 +123,10 @@ class KernelKeyring:
             raise together(failed)
         return count
 
+    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
+        """Forget a kind of key if another place took the last one; here there is but one of it."""
+        return 0 if took else self.lock(state_id, kind)
+
     def trouble(self) -> None:
         """Return None: a kernel that refuses is no trouble, there is the agent."""
 

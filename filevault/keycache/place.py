@@ -38,6 +38,13 @@ class Place(Protocol):
         """
         ...
 
+    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
+        """Forget a kind of key but for the one that was put last, if this place took it.
+
+        Returns and raises as `lock`.
+        """
+        ...
+
     def trouble(self) -> FilevaultError | None:
         """Return why the place did not answer in this run, if it should have."""
         ...

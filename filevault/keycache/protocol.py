@@ -7,13 +7,14 @@ fields. Both sides check the socket's folder and, by SO_PEERCRED (unix(7)), who 
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 import stat
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from filevault.errors import DamagedError, StorageError
-from filevault.files import Folder
+from filevault.files import Folder, storage_error
 from filevault.keycache import KINDS, LIMIT
 from filevault.printable import printable, shell_word
 from filevault.strictjson import dumps, loads
@@ -149,6 +150,8 @@ def open_folder(path: str) -> Folder:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise storage_error(error, "look into", path) from error
         raise StorageError(
             f"{shown!r} is no place for the agent's socket: it is not a folder, or a link",
             hint=f"look what it is, and remove it: ls -ld {shell_word(path)}",

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, kdf, keys, marker, slots
+from filevault.backends import ItemHeader, Secret, holding, kdf, keys, marker, slots
 from filevault.backends.kdf import STANDARD, KdfParameters
 from filevault.errors import (
     BackendError,
@@ -504,3 +505,26 @@ def test_secret_is_in_no_repr_and_in_no_message(tmp_path: Path) -> None:
         reopen(tmp_path, source).unlock()
     seen = [repr(caught.value), str(caught.value.hint), repr(source.secrets)]
     assert not [text for text in seen if "SECRET" in text]
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_what_a_source_gave_is_overwritten_once_it_was_tried(
+    tmp_path: Path, *, right: bool
+) -> None:
+    make(tmp_path)
+    secret = bytearray(PASSPHRASE if right else OTHER)
+    size = len(secret)
+    backend = reopen(tmp_path, Source(Secret("passphrase", secret, "the test")))
+    with contextlib.nullcontext() if right else pytest.raises(WrongPassphraseError):
+        backend.unlock()
+    assert secret == bytes(size)
+
+
+def test_whoever_holds_the_vault_keeps_the_secret(tmp_path: Path) -> None:
+    """It may be what a new keyslot is made of."""
+    make(tmp_path)
+    secret = Secret("passphrase", bytearray(PASSPHRASE), "the test")
+    with Folder.open(str(tmp_path)) as root:
+        holder = holding.hold(root, Source(secret), CHEAP)
+    assert holder.secret.value == PASSPHRASE
+    assert secret.value == bytes(len(PASSPHRASE))

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from filevault.keycache import SESSION, VAULT
+from filevault.keycache.client import AgentClient
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.cli.scene import REGION
 from tests.conftest import tool
 from tests.fakes import FakeAws
+from tests.kernelkeys import needs_kernel_keyring
 from tests.machine import PASSPHRASE, Machine, Result
+from tests.others import NOBODY, needs_root
 from tests.stores import GpgHome
 
 
@@ -79,6 +82,32 @@ def test_an_agent_that_cannot_be_asked_is_no_success(desk: Desk) -> None:
     assert "1 key forgotten" in desk.machine.ok("lock").out
 
 
+@needs_root
+def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(desk: Desk) -> None:
+    planted = Path(desk.machine.root, f"tmp/filevault-{os.geteuid()}")
+    planted.mkdir(mode=0o755)
+    (planted / "agent.sock").write_text("")
+    for path in (planted, planted / "agent.sock"):
+        os.chown(path, NOBODY, NOBODY)
+    assert "(agent)" in desk.prepare("unlock").out
+    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
+    desk.prepare("unlock", "--vault-key")
+    assert desk.prepare("unlock").status == 0
+    assert desk.machine.ok("lock", "--all").out == "Locked; 1 key forgotten.\n"
+
+
+@needs_root
+def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(desk: Desk) -> None:
+    inherited = Path(desk.machine.root, "run/user/before")
+    inherited.mkdir(mode=0o700)
+    os.chown(inherited, NOBODY, NOBODY)
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(inherited)
+    desk.prepare("unlock")
+    assert list(inherited.iterdir()) == []
+    assert desk.held() == [SESSION]
+    assert "; 1 key forgotten" in desk.machine.ok("lock").out
+
+
 def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> None:
     desk.prepare("unlock", "--vault-key")
     assert desk.held() == [SESSION, VAULT]
@@ -86,6 +115,65 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
     assert desk.held() == [SESSION]
     assert "forgotten" in said.err
     assert desk.prepare("unlock").err == ""
+
+
+@pytest.mark.parametrize("argv", [("unlock",), ("agent",)])
+def test_of_several_that_start_an_agent_at_once_none_fails(
+    desk: Desk, argv: tuple[str, ...]
+) -> None:
+    running = [desk.machine.popen(*argv, env=PASS) for _ in range(6)]
+    ends = [(*process.communicate(), process.returncode) for process in running]
+    assert [status for _out, _err, status in ends] == [0] * 6, ends
+    assert len(desk.agents()) == 1
+
+
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(desk: Desk) -> None:
+    """As a login without XDG_RUNTIME_DIR, with another folder for it, unlocks."""
+    usual = desk.machine.env["XDG_RUNTIME_DIR"]
+    other = Path(desk.machine.root, "other")
+    other.mkdir(mode=0o700)
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    desk.sockets.append(str(other / "filevault"))
+    desk.prepare("agent")
+    desk.machine.env["XDG_RUNTIME_DIR"] = usual
+    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    (longer,) = desk.sockets[:1]
+    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    (state,) = desk.states
+    for folder in desk.sockets:
+        kinds = (
+            AgentClient([folder]).status(state, SESSION),
+            AgentClient([folder]).status(state, VAULT),
+        )
+        assert (kinds == (None, None)) == (folder == longer)
+
+
+@needs_kernel_keyring
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: Desk) -> None:
+    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    desk.machine.places = "kernel agent"
+    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    assert desk.held() == []  # in the agent
+    lines = desk.machine.ok("status").out.splitlines()[1:]
+    assert [line.rpartition(" (")[2] for line in lines] == ["kernel keyring)"] * 2
+    assert "; 2 keys forgotten" in desk.machine.ok("lock").out
+
+
+@needs_kernel_keyring
+def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: Desk) -> None:
+    desk.prepare("unlock", "--ttl", "12h")
+    (agent,) = desk.agents()
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        desk.machine.places = "kernel agent"
+        said = desk.prepare("unlock", "--ttl", "5m")
+        assert "(kernel keyring)" in said.out
+        assert "a key that was held before may be held still" in said.err
+        assert f"kill -9 {agent}" in said.err
+        refused(desk.machine.run("lock"), 7, "does not answer")
+    finally:
+        os.kill(agent, signal.SIGCONT)
 
 
 # gpg asks by itself

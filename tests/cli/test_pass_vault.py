@@ -148,6 +148,17 @@ def test_a_key_of_another_account_is_refused_until_accepted(jon: Machine) -> Non
     assert jon.ok("export", "work", "-n").status == 0
 
 
+def test_an_entry_that_was_renamed_is_refused_under_strict(jon: Machine) -> None:
+    """Whoever can write the store could swap two keys that way."""
+    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    folder = next(jon.home.rglob("work.gpg")).parent
+    (folder / "work.gpg").rename(folder / "prod.gpg")
+    export = ("export", "prod", "-n", "--region", "eu-west-1")
+    assert "was it renamed with another tool?" in jon.ok(*export).err
+    refused = jon.run(*export, "--strict")
+    assert (refused.status, refused.out) == (6, "")
+
+
 def test_a_new_store_is_made_for_a_key(tmp_path: Path, gpg: GpgHome) -> None:
     machine = pass_machine(tmp_path / "new", gpg)
     assert machine.run("init").status == 2

@@ -51,6 +51,19 @@ def test_a_second_passphrase_opens_the_vault(vault: Machine) -> None:
     assert NEW not in added.everything
 
 
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [(("passphrase",), "--generate"), (("slot", "add"), "--generate or --new-key-file F")],
+)
+def test_where_nobody_can_be_asked_the_hint_names_what_the_command_takes(
+    vault: Machine, argv: tuple[str, ...], options: str
+) -> None:
+    refused = vault.run(*argv)
+    assert refused.status == 5
+    sources = "FILEVAULT_NEW_PASSPHRASE or its _FILE, _FD, _COMMAND forms"
+    assert refused.err.splitlines()[1] == (f"filevault: hint: set {sources}, or give {options}")
+
+
 def test_a_new_passphrase_is_asked_for_after_the_present_one(vault: Machine) -> None:
     del vault.env["FILEVAULT_PASSPHRASE"]
     done = vault.on_terminal(

@@ -16,7 +16,7 @@ from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
 from tests.cli.scene import REGION
 from tests.fakes import FakeAws, User
 from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import PASSPHRASE, Answer, Machine
+from tests.machine import ON_STDERR, PASSPHRASE, Answer, Machine
 
 HOUR = 3600
 MINUTE = 60
@@ -298,6 +298,46 @@ def test_status_does_not_call_open_what_a_held_key_no_longer_opens(desk: Desk, j
         "long-term keys: locked; a former key is held",
     ]
     assert desk.machine.ok("lock").out.endswith("; 2 keys forgotten.\n")
+
+
+def test_status_of_a_vault_that_is_not_there_says_so(machine: Machine) -> None:
+    for argv in (("status",), ("status", "--vault", str(machine.home / "typo"))):
+        missing = machine.run(*argv)
+        assert (missing.status, missing.out) == (4, "")
+        assert "there is no vault" in missing.err
+        assert "filevault init" in missing.err
+
+
+def test_unlocking_tells_a_person_what_is_asked_for_all_the_same(desk: Desk) -> None:
+    """And nobody else: what is left in a job's log says nothing of it."""
+    wanted = "a profile without MFA, is made with a long-term key"
+    assert wanted not in desk.prepare("unlock").err
+    desk.machine.launcher = (*ON_STDERR, *desk.machine.launcher)
+    assert wanted in desk.unlock().tty
+    assert wanted not in desk.unlock("--vault-key").tty
+
+
+def test_what_is_locked_while_sessions_are_open_is_called_by_its_name(
+    desk: Desk, jon: User
+) -> None:
+    warm(desk, jon)
+    assert "error: the vault is locked, " in desk.quietly("exec", "bot", "--", "true").err
+    desk.unlock()
+    for argv in (("exec", "bot", "--", "true"), ("export", "jon", "-n"), ("rotate", "bot")):
+        said = desk.quietly(*argv).err
+        assert "sessions are unlocked, the long-term keys are locked" in said
+        assert "hint: filevault unlock --vault-key holds what opens them" in said
+    # A key that is held makes no keyslot, and unlock is what is being run.
+    for command in ("passphrase", "unlock"):
+        assert "error: the vault is locked, " in desk.quietly(command).err
+
+
+def test_unlocking_tells_of_a_keyslot_that_is_weaker_than_new_ones(desk: Desk) -> None:
+    assert "weaker" not in desk.prepare("unlock").err
+    desk.machine.kdf = "standard"
+    said = desk.prepare("unlock", "--allow-weak-kdf")
+    (slot,) = (desk.machine.vault / ".filevault/slots").iterdir()
+    assert f"keyslot '{slot.stem}' is weaker than new ones are: filevault passphrase" in said.err
 
 
 # What changes while a key is held

@@ -361,6 +361,59 @@ def test_a_folder_that_another_user_made_is_refused_by_both(folder: Path) -> Non
     assert cache(folder).lock() == 0  # there is none
 
 
+def plant(folder: Path, what: str, agents: Path) -> None:
+    """Put something into the place of an agent's folder."""
+    if what == "link":
+        folder.symlink_to(agents)
+        return
+    if what == "file":
+        folder.write_text("")
+        return
+    folder.mkdir(mode=0o700 if what == "closed folder" else 0o755)
+    if what == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(folder / "agent.sock"))
+    elif what == "link to a socket":
+        (folder / "agent.sock").symlink_to(agents / "agent.sock")
+    else:
+        (folder / "agent.sock").write_text("")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "what", ["folder", "closed folder", "socket", "link to a socket", "link", "file"]
+)
+def test_what_another_user_puts_in_an_agents_place_keeps_nobody_from_locking(
+    folder: Path, what: str
+) -> None:
+    """Everybody can write to /tmp; the user is nobody here, and root the other one."""
+    folder.parent.chmod(0o755)
+    mine = folder.parent / "mine"
+    mine.mkdir(mode=0o700)
+    os.chown(mine, NOBODY, NOBODY)
+    plant(folder, what, mine)
+
+    def action() -> object:
+        agent = listen(str(mine), boottime)
+        assert agent is not None
+        thread = threading.Thread(target=agent.serve, daemon=True)
+        thread.start()
+        keys = cache(folder, mine)
+        assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
+        return keys.lock(STATE), keys.lock()
+
+    assert as_user(NOBODY, action) == str((1, 0))
+
+
+@needs_root
+def test_a_folder_that_may_not_be_looked_into_is_called_that(folder: Path) -> None:
+    folder.parent.chmod(0o700)
+    for action in (lambda: listen(str(folder), boottime), cache(folder).lock):
+        said = as_user(NOBODY, action)
+        assert "permission denied" in said
+        assert "link" not in said.splitlines()[-1]
+
+
 @needs_root
 def test_locking_fails_where_the_folder_of_an_agent_went_to_another_user(
     agent: AgentProcess, folder: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from filevault.keycache import JOB, SESSION, KeyCache, agent_of_job, folders, op
 from filevault.keycache.client import AgentClient
 from filevault.times import boottime
 from tests.agents import AgentProcess, short_folder
+from tests.others import NOBODY, needs_root
 
 UID = os.geteuid()
 STATE = "ab" * 16
@@ -30,6 +32,13 @@ def test_a_login_and_cron_look_into_the_same_folder(
     variables: Mapping[str, str], found: list[str]
 ) -> None:
     assert folders(variables.get) == [*found, f"/tmp/filevault-{UID}"]
+
+
+@needs_root
+def test_the_runtime_folder_of_the_user_before_su_is_left_alone(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    found = folders({"XDG_RUNTIME_DIR": str(tmp_path)}.get)
+    assert found == [f"/run/user/{UID}/filevault", f"/tmp/filevault-{UID}"]
 
 
 def test_a_job_looks_nowhere_but_at_its_own_agent() -> None:

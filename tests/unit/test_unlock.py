@@ -111,6 +111,29 @@ def test_more_than_any_secret_has_is_refused(tmp_path: Path) -> None:
         given(passphrase_fd=os.dup(file.fileno()))
 
 
+@pytest.mark.parametrize("kind", ["_FILE", "_FD", "_COMMAND"])
+def test_what_is_read_can_be_overwritten(kind: str, tmp_path: Path) -> None:
+    path = private(tmp_path / "pass", b"secret\n")
+    content = {"_FILE": path, "_FD": str(pipe(b"secret\n")), "_COMMAND": f"cat {path}"}[kind]
+    found = settings({f"FILEVAULT_PASSPHRASE{kind}": content})
+    secret = Unlocker(found, Nobody(), lambda: "/vault").secret()
+    assert secret.content == b"secret"
+    assert isinstance(secret.content, bytearray)
+
+
+def test_of_a_new_passphrase_the_answers_are_overwritten() -> None:
+    answers = [bytearray(word) for word in (b"one", b"two", b"same", b"same")]
+    left = list(answers)
+
+    class Typist(Person):
+        def hidden(self, question: str) -> bytearray:  # type: ignore[override]
+            self.asked.append(question)
+            return left.pop(0)
+
+    assert new_passphrase(settings(), Typist(), ordinary=True) == b"same"
+    assert [any(answer) for answer in answers] == [False] * 4
+
+
 def test_an_option_beats_a_variable(tmp_path: Path) -> None:
     path = private(tmp_path / "p", b"option")
     assert given({"FILEVAULT_PASSPHRASE": "variable"}, passphrase_file=path) == b"option"
