@@ -91,7 +91,12 @@ class Store:
             encoded = encode_name(name, self._suffix)
         except UsageError:
             return None
-        return None if folder.is_file(encoded.rpartition("/")[2]) else name
+        folders, slash, last = encoded.rpartition("/")
+        if folders + slash == prefix:
+            return None if folder.is_file(last) else name
+        with contextlib.suppress(StorageError):  # a link is no item
+            return None if self._is_file(encoded.split("/")) else name
+        return name
 
     @contextlib.contextmanager
     def _folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
