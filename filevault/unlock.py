@@ -114,10 +114,13 @@ class Unlocker:
         )
 
 
-def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) -> bytes:
+def new_passphrase(
+    settings: Settings, prompter: Prompter, *, ordinary: bool, instead: str = "--generate"
+) -> bytes:
     """Return a new passphrase: from its own variables, the ordinary source, or asked twice.
 
-    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants.
+    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants; `instead`
+    names the command's options with which none has to be given.
     """
     source = sources.new_passphrase(settings)
     if source is None and ordinary:
@@ -131,7 +134,7 @@ def new_passphrase(settings: Settings, prompter: Prompter, *, ordinary: bool) ->
         raise NobodyToAskError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
             hint="set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
-            "--passphrase-file, --generate, or --new-key-file with --no-passphrase",
+            f"{'--passphrase-file, ' if ordinary else ''}{instead}",
         )
     for _ in range(_TRIES):
         first = prompter.hidden("New passphrase: ")
@@ -209,6 +212,13 @@ class Identities:
                 and os.path.exists(self._default)
             )
         )
+
+    def file(self) -> str | None:
+        """Return the path that identities are read from, None if something else gives them."""
+        source = sources.explicit(self._settings, "identity")
+        if source is not None:
+            return self._settings.expand(source.content) if source.kind == "file" else None
+        return None if sources.is_provided(self._settings, "identity") else self._default
 
     def texts(self) -> list[IdentityText]:
         """Return the texts of the identities that are held, and from the first source there is.

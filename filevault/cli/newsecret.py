@@ -74,13 +74,17 @@ def obtain_passphrase(args: argparse.Namespace, context: Context) -> bytes:
     return passphrase
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Tell whether a path is that of a folder or of something in it, links resolved."""
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
+
+
 def key_file_path(name: str | None, context: Context) -> str | None:
     """Return where a new key file shall lie; raises UsageError for a place in the vault."""
     if not name:
         return None
     path = os.path.abspath(context.settings.expand(name))
-    root = os.path.realpath(context.choice.root)
-    if f"{os.path.realpath(path)}/".startswith(f"{root}/"):
+    if lies_in(path, context.choice.root):
         raise UsageError(
             f"{printable(path)!r} lies in the vault, which is what others may get to see",
             hint="keep the key file somewhere else",
