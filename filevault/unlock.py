@@ -230,7 +230,7 @@ class Identities:
         held = self._held()
         if held is None:
             return self._named()
-        unlocked = [IdentityText(held, "the key cache")]
+        unlocked = [IdentityText(held, "the key cache", held=True)]
         try:
             return unlocked + self._named()
         except LockedError:
