@@ -38,6 +38,7 @@ ENCRYPTING = (
     "--no-for-your-eyes-only",
 )
 VARIABLE = "PASSWORD_STORE_GPG_OPTS"
+VARIABLE_TTY = "GPG_TTY"
 # -o and --output in any spelling that gpg takes: plaintext never goes to a file.
 _OUTPUT = re.compile(r"-[abcdefiknqstv]*o|--ou")
 
@@ -70,9 +71,9 @@ def names_home(words: Sequence[str]) -> bool:
 
 def name_terminal(environment: dict[str, str]) -> None:
     """Set GPG_TTY, by which pinentry finds the terminal, if nobody has."""
-    if environment.get("GPG_TTY"):
+    if environment.get(VARIABLE_TTY):
         return
     for fd in (0, 1, 2):
         with contextlib.suppress(OSError):
-            environment["GPG_TTY"] = os.ttyname(fd)
+            environment[VARIABLE_TTY] = os.ttyname(fd)
             return

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from filevault.backends import agefile, kdf, sshkeys
 from filevault.backends.agelibrary import library, said
+from filevault.digest import sha256_hex
 from filevault.errors import DamagedError, FilevaultError, LockedError
 from filevault.printable import printable
 from filevault.values import Value
@@ -28,10 +29,14 @@ _MAX_IDENTITIES = 1000
 
 
 class IdentityText(Value):
-    """The bytes of an identity file, or of a variable that holds one, and where they are from."""
+    """The bytes of an identity file, or of a variable that holds one, and where they are from.
+
+    `held` tells that `Keyring.lines` gave them.
+    """
 
     data: bytes
     origin: str
+    held: bool = False
 
     def __repr__(self) -> str:
         return f"IdentityText(origin={self.origin!r}, ...)"
@@ -100,6 +105,11 @@ class LockedFile(Value):
 
     file: AgeFile
     origin: str
+
+    @property
+    def digest(self) -> str:
+        """What the file is known by, once it was opened."""
+        return sha256_hex(self.file.data)
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
         """Tell whether it is worth asking for its passphrase: it does not say."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from filevault.backends.ageplugins import Plugins
     from filevault.backends.identities import IdentitySource, Key, Locked, Opened, PluginKey
 
+_OPENED = (
+    b"# of "  # a comment to age; then the digest of a file that all its identities are here of
+)
 _PASSPHRASE = "passphrase"  # noqa: S105 - a kind of secret
 _POST_QUANTUM = "mlkem768x25519"
 # Beside a plugin's own words the library uses these, of header and content.
@@ -56,6 +59,7 @@ class Keyring:
         "_keys",
         "_loaded",
         "_locked",
+        "_opened",
         "_origins",
         "_passphrase",
         "_plugin_keys",
@@ -79,6 +83,7 @@ class Keyring:
         self._keys: list[Key] = []
         self._plugin_keys: list[PluginKey] = []
         self._locked: list[Locked] = []
+        self._opened: set[str] = set()
         self._problems: list[FilevaultError] = []
         self._origins: list[str] = []
 
@@ -91,7 +96,12 @@ class Keyring:
             return
         for text in self._source.texts():
             self._origins.append(text.origin)
+            if text.held:
+                notes = [line for line in text.data.split(b"\n") if line.startswith(_OPENED)]
+                self._opened |= {note[len(_OPENED) :].decode("ascii", "replace") for note in notes}
             self._add(identities.parse(text, self._available))
+        # What is in those is here, and nobody shall be asked for it once more.
+        self._locked = [item for item in self._locked if _digest(item) not in self._opened]
         self._loaded = True
 
     def unlock(self) -> None:
@@ -112,10 +122,16 @@ class Keyring:
             self._open(files)
 
     def lines(self) -> bytes | None:
-        """Return the ready identities as a file has them; ssh keys and plugins have no line."""
+        """Return the ready identities as a file has them; ssh keys and plugins have no line.
+
+        With them go the digests of the protected files that they are all of.
+        """
         native = library().x25519.Identity
         found = [key.identity for key in self._keys if isinstance(key.identity, native)]
-        return "".join(f"{identity}\n" for identity in found).encode() or None
+        if not found:
+            return None
+        notes = b"".join(_OPENED + digest.encode() + b"\n" for digest in sorted(self._opened))
+        return "".join(f"{identity}\n" for identity in found).encode() + notes
 
     @property
     def recipients(self) -> frozenset[str]:
@@ -165,6 +181,12 @@ class Keyring:
         self._locked += opened.locked
         self._problems += opened.problems
 
+    def _note(self, item: Locked, found: Opened) -> None:
+        """Remember a file that holds nothing but identities which have a line."""
+        digest = _digest(item)
+        if digest is not None and not (found.plugins or found.locked or found.problems):
+            self._opened.add(digest)
+
     def _open(self, items: Sequence[Locked]) -> None:
         """Ask until a passphrase opens one of these, or the source gives up.
 
@@ -191,6 +213,7 @@ class Keyring:
                 if found is not None:
                     self._locked.remove(item)
                     self._add(found)
+                    self._note(item, found)
                     opened = True
             if opened:
                 return
@@ -256,6 +279,10 @@ class Keyring:
         )
         kind = LockedError if problems else NotARecipientError
         return kind(f"{message}{tried}{more}", hint=hint)
+
+
+def _digest(item: Locked) -> str | None:
+    return None if isinstance(item, LockedSshKey) else item.digest
 
 
 def _shows_public(item: Locked) -> bool:

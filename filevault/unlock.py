@@ -36,10 +36,6 @@ _WAYS = {
         "_COMMAND forms, or run it on a terminal"
     ),
 }
-_WAYS_OF_INIT = (
-    "set FILEVAULT_NEW_PASSPHRASE_FILE or FILEVAULT_NEW_PASSPHRASE, or give "
-    "--passphrase-file, --generate, or --new-key-file with --no-passphrase"
-)
 _TRIES = 3
 
 
@@ -130,12 +126,12 @@ class Unlocker:
 
 
 def new_passphrase(
-    settings: Settings, prompter: Prompter, *, ordinary: bool, ways: str = _WAYS_OF_INIT
+    settings: Settings, prompter: Prompter, *, ordinary: bool, instead: str = "--generate"
 ) -> bytes:
     """Return a new passphrase: from its own variables, the ordinary source, or asked twice.
 
-    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants; `ways` is
-    the hint where nobody can be asked.
+    `ordinary` lets `--passphrase-*` and `FILEVAULT_PASSPHRASE*` serve, as `init` wants; `instead`
+    names the command's options with which none has to be given.
     """
     source = sources.new_passphrase(settings)
     if source is None and ordinary:
@@ -148,7 +144,8 @@ def new_passphrase(
     if not prompter.present:
         raise NobodyToAskError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
-            hint=ways,
+            hint="set FILEVAULT_NEW_PASSPHRASE or its _FILE, _FD, _COMMAND forms, or give "
+            f"{'--passphrase-file, ' if ordinary else ''}{instead}",
         )
     for _ in range(_TRIES):
         first = prompter.hidden("New passphrase: ")
@@ -238,6 +235,13 @@ class Identities:
             )
         )
 
+    def file(self) -> str | None:
+        """Return the path that identities are read from, None if something else gives them."""
+        source = sources.explicit(self._settings, "identity")
+        if source is not None:
+            return self._settings.expand(source.content) if source.kind == "file" else None
+        return None if sources.is_provided(self._settings, "identity") else self._default
+
     def texts(self) -> list[IdentityText]:
         """Return the texts of the identities that are held, and from the first source there is.
 
@@ -248,7 +252,7 @@ class Identities:
         held = self._held()
         if held is None:
             return self._named()
-        unlocked = [IdentityText(held, "the key cache")]
+        unlocked = [IdentityText(held, "the key cache", held=True)]
         try:
             return unlocked + self._named()
         except LockedError:

@@ -14,7 +14,7 @@ from filevault.prompt import confirm
 from filevault.times import format_time
 from filevault.unlock import has_new_passphrase
 from filevault.userfiles import check_writable
-from filevault.vault.items import compose
+from filevault.vault.items import compose, told_apart
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
@@ -206,23 +206,44 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         if not confirm(context.prompter, f"Replace the key that is stored for {shown}?"):
             raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
     try:
-        return vault.text(args.profile)
+        text = vault.text(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
         locked = isinstance(error, errors.LockedError)
         if locked and not vault.shared:  # nothing could be written either
             raise
-        if args.discard:
-            return b""
-        if args.force or not context.prompter.present:
-            way = "--force --discard replaces it with the new key alone"
-            if locked:
-                hint = f"{error.hint}; {way}" if error.hint else way
-                raise errors.LockedError(error.message, hint=hint) from error
-            raise errors.DamagedError(f"{error.message}, and would be lost", hint=way) from error
-        context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
-        if not confirm(context.prompter, "Discard it?"):
-            raise
+        way = "--force --discard replaces it with the new key alone"
+        lost: errors.FilevaultError
+        if locked:
+            hint = f"{error.hint}; {way}" if error.hint else way
+            lost = errors.LockedError(error.message, hint=hint)
+        else:
+            lost = errors.DamagedError(f"{error.message}, and would be lost", hint=way)
+        _discard(args, context, error, lost)
         return b""
+    try:
+        told_apart(text, f"item {shown!r}")
+    except errors.DamagedError as error:
+        _discard(args, context, error, error)
+        return b""
+    return text
+
+
+def _discard(
+    args: argparse.Namespace,
+    context: Context,
+    error: errors.FilevaultError,
+    lost: errors.FilevaultError,
+) -> None:
+    """Raise unless an item of which nothing could be kept may go: `lost` where nobody says so."""
+    if args.discard:
+        return
+    if args.force or not context.prompter.present:
+        if lost is error:
+            raise error
+        raise lost from error
+    context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
+    if not confirm(context.prompter, "Discard it?"):
+        raise error
 
 
 def _new_key(args: argparse.Namespace, context: Context) -> newkey.NewKey:

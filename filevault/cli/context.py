@@ -328,11 +328,18 @@ class Context:
 
     def git(self) -> Git:
         """Return how git is run on the vault's store."""
+        from filevault.backends.gpgoptions import VARIABLE_TTY, name_terminal
         from filevault.git import Git
 
         choice = self.choice
+        environment = self.settings.program_environment()
+        if self.prompter.present:
+            name_terminal(environment)
+        else:
+            # gpg, which may sign the commit, would ask at a terminal where nobody looks.
+            environment.pop(VARIABLE_TTY, None)
         return Git(
-            self.settings.program_environment(),
+            environment,
             SUFFIXES[choice.backend],
             choice.prefix,
             sleep=self.runtime.sleep,

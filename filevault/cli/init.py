@@ -102,7 +102,12 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     generated = newsecret.generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
-        passphrase = new_passphrase(context.settings, context.prompter, ordinary=True)
+        passphrase = new_passphrase(
+            context.settings,
+            context.prompter,
+            ordinary=True,
+            instead="--generate, or --new-key-file with --no-passphrase",
+        )
         newsecret.check_strength(passphrase, allow_weak=args.allow_weak)
     key_file = newsecret.key_file_path(args.new_key_file, context)
     if generated is not None:

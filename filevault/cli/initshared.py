@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import own_recipients
 from filevault.cli.init import NewVault, exists_already, move_memory_aside, refuse_lost
-from filevault.cli.newsecret import check_strength, generate_passphrase, show_generated
+from filevault.cli.newsecret import (
+    check_strength,
+    generate_passphrase,
+    lies_in,
+    show_generated,
+)
 from filevault.errors import NotCommittedError, UsageError
 from filevault.files import Folder
 from filevault.git import subjects
@@ -58,6 +63,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         context.reconsider()
     elif args.generate or args.no_passphrase:
         context.say("the store has recipients already, so no identity is made")
+    _warn_of_identity(context)
     vault = context.open_unpinned()
     pin = context.pin()
     if vault.trust.pin is not None and vault.trust.pin != pin:
@@ -70,6 +76,17 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
             print(f"recipient: {printable(name)} ({printable(place)})")
     new = NewVault(context.choice.root, pin.digest)
     return new if made is None else made._replace(root=new.root, pin=new.pin)
+
+
+def _warn_of_identity(context: Context) -> None:
+    """What opens an age store must not be synced and committed with it."""
+    choice = context.choice
+    path = _identities(context).file() if choice.backend == "age" else None
+    if path is not None and os.path.exists(path) and lies_in(path, choice.store):
+        context.warn(
+            f"the identities in {printable(path)!r} lie inside the store, and whoever gets a copy "
+            "of it gets them: move them elsewhere and name them with --identity"
+        )
 
 
 def _check_options(args: argparse.Namespace, context: Context) -> None:
@@ -191,13 +208,23 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
 
     settings = context.settings
     path = _identities(context).place
+    store = context.choice.store
+    if lies_in(path, store):
+        raise UsageError(
+            f"the new identity would lie at {printable(path)!r}, inside the store "
+            f"{printable(store)!r}, which is what others may get to see",
+            hint="choose another folder for the store with --vault, or make an identity somewhere "
+            "else with age-keygen and name it with --identity",
+        )
     if os.path.lexists(path):
         raise _has_identity(path)
     check_writable(path)
     generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
-        passphrase = new_passphrase(settings, context.prompter, ordinary=True)
+        passphrase = new_passphrase(
+            settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
+        )
         check_strength(passphrase, allow_weak=args.allow_weak)
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock

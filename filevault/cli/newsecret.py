@@ -72,10 +72,14 @@ def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) 
         show_generated(generated, context)
         return generated.encode()
     options = " or ".join(("--generate", *others))
-    ways = f"set FILEVAULT_NEW_PASSPHRASE or its _FILE, _FD, _COMMAND forms, or give {options}"
-    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False, ways=ways)
+    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False, instead=options)
     check_strength(passphrase, allow_weak=args.allow_weak)
     return passphrase
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Tell whether a path is that of a folder or of something in it, links resolved."""
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
 
 
 def key_file_path(name: str | None, context: Context) -> str | None:
@@ -83,8 +87,7 @@ def key_file_path(name: str | None, context: Context) -> str | None:
     if not name:
         return None
     path = os.path.abspath(context.settings.expand(name))
-    root = os.path.realpath(context.choice.root)
-    if f"{os.path.realpath(path)}/".startswith(f"{root}/"):
+    if lies_in(path, context.choice.root):
         raise UsageError(
             f"{printable(path)!r} lies in the vault, which is what others may get to see",
             hint="keep the key file somewhere else",

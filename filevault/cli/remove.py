@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.
 
@@ -45,14 +46,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
             context.must_ask(
                 f"the key of {shown!r} would be deleted", "--force deletes without asking"
             )
-            if not confirm(context.prompter, f"Delete the key of profile {shown}?"):
+            question = f"Delete the key of profile {shown}{_entries(vault, args.profile)}?"
+            if not confirm(context.prompter, question):
                 context.say("nothing was deleted")
                 return 0
         with vault.writing():
             subject = f"Remove {vault.entry(args.profile)} from store."
+            entries = _entries(vault, args.profile)
             vault.remove(args.profile, subject=subject)
-        print(f"Deleted the key of profile {shown}.")
+        print(f"Deleted the key of profile {shown}{entries}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:
         print(f"Deleted {count} session{'' if count == 1 else 's'}.")
     return 0
+
+
+def _entries(vault: Vault, name: str) -> str:
+    """Name the entries that hold a key, where they are several: all of them go."""
+    places = vault.places(name)
+    return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""

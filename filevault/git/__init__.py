@@ -59,18 +59,15 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
     a history already is left as it is.
 
     Raises:
-        NotFoundError: if there is no repository.
+        NotFoundError: if there is no repository, or `init` made one that is not used.
         NotCommittedError: if the contents cannot be committed after `init`.
         ProgramError, StorageError: if git cannot be run.
     """
     if arguments and arguments[0] == "init":
         status = git.attach(real_path(store), arguments)
-        repository = Repository.find(store, (), git)
-        if status == 0 and repository is not None:
-            if repository.has_commits():
-                repository.init_attributes()
-            else:
-                repository.commit_all(CURRENT_CONTENTS)
+        if status == 0 and "--help" not in arguments:
+            top = Repository.find(store, (), git)
+            _adopt(top or Repository.find(store, git.prefix, git), store)
         return status
     repository = Repository.find(store, git.prefix, git)
     if repository is None:
@@ -79,3 +76,18 @@ def passthrough(store: Folder, arguments: Sequence[str], git: Git) -> int:
             hint="filevault git init",
         )
     return repository.run_attached(arguments)
+
+
+def _adopt(made: Repository | None, store: Folder) -> None:
+    """Commit what lies in a new repository. Raises NotFoundError if our items do not lie in it."""
+    if made is None:
+        raise NotFoundError(
+            f"git made a repository, but none in which the items of {printable(store.path)!r} "
+            "would be committed",
+            hint="filevault git init without a folder and without --separate-git-dir, once what "
+            "it made is out of the way",
+        )
+    if made.has_commits():
+        made.init_attributes()
+    else:
+        made.commit_all(CURRENT_CONTENTS)

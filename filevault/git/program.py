@@ -108,6 +108,8 @@ def not_committed(result: programs.Result) -> NotCommittedError:
     reason = printable("; ".join(reasons[:1] or said[-3:]), 300)
     if any("tell me who you are" in line or "empty ident" in line for line in said):
         hint = f"set user.name and user.email with `filevault git config`; {FINISH}"
+    elif any("failed to sign the data" in line for line in said):
+        hint = f"the repository signs its commits: see that the key is at hand, unlocked; {FINISH}"
     elif _is_locked(result):
         hint = f"if no other git is at work, delete the lock file that it names; {FINISH}"
     else:

@@ -202,11 +202,11 @@ class Repository:
         return [os.fsdecode(entry[3:]) for entry in output.split(b"\0") if entry]
 
     def _commit(self, subject: str, *flags: str, pathspecs: Sequence[str] = ()) -> None:
-        # As pass does: a signature only where the store asks for one, or a machine without the
-        # signing key could not write.
+        # As pass does: its own setting asks for a signature, else git's decides. Whatever signs was
+        # configured by the user: no configuration comes with a clone.
         _, signing = self._settings().get("pass.signcommits", ("", ""))
-        sign = "-S" if signing.lower() in ("true", "yes", "on", "1") else "--no-gpg-sign"
-        commit = ("commit", "--quiet", sign, "-m", printable(subject))
+        sign = ("-S",) if signing.lower() in ("true", "yes", "on", "1") else ()
+        commit = ("commit", "--quiet", *sign, "-m", printable(subject))
         only = ("--only", "--", *pathspecs) if pathspecs else ()
         self._run(*flags, *commit, *only)
 

@@ -23,6 +23,7 @@ from filevault.errors import (
 )
 from filevault.printable import printable, shell_word
 from filevault.trust import Seen
+from filevault.vault.entries import Entries, ItemFiles
 from filevault.vault.names import encode_name
 from filevault.vault.session_key import load_session_key, reseal_session_key
 from filevault.vault.store import Store
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from filevault.vault.items import LongTermItem
 
 _KIND = "credentials"
-_TOTP = "mfa/"  # reserved for seeds, which are no profiles
 
 
 class Vault:
@@ -87,6 +87,7 @@ class Vault:
         self.state_id = state_id
         self.trust = trust
         self._store = Store(store, backend.suffix, prefix, literal=shared)
+        self._entries = Entries(self._store, shared=shared)
         self._session_key: bytes | None = None
         self._has_opened = False
         self._strict = strict
@@ -99,7 +100,7 @@ class Vault:
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
-        return [name for name in self._store.names() if self._is_key(name)]
+        return self._entries.keys(self._store.names())
 
     def ages(self) -> dict[str, tuple[str, str | None] | None]:
         """Return the names of the stored keys, sorted, each with when it was made.
@@ -107,8 +108,9 @@ class Vault:
         That is (time, `iam` or `add`) as the item's header says, not authenticated, or where
         there is none what was last seen of it. Nothing is decrypted.
         """
-        heads = self._store.heads(self.backend.head_size)
-        return {name: self._made(name, head) for name, head in heads if self._is_key(name)}
+        heads = dict(self._store.heads(self.backend.head_size))
+        names = self._entries.keys(list(heads))
+        return {name: self._made(name, heads.get(name, b"")) for name in names}
 
     def _made(self, name: str, head: bytes) -> tuple[str, str | None] | None:
         if self.backend.head_size:
@@ -116,18 +118,9 @@ class Vault:
         seen = self.trust.seen(self.path_name(name))
         return (seen.created, seen.created_from) if seen and seen.created else None
 
-    def _is_key(self, name: str) -> bool:
-        if name.startswith(_TOTP):
-            return False
-        if not self.shared:
-            return True
-        from filevault.vault.forms import is_aws_vault_session
-
-        return not is_aws_vault_session(name)
-
     def has(self, name: str) -> bool:
         """Tell whether a key is stored for a profile; nothing is read."""
-        return not name.startswith(_TOTP) and self._store.has(name)
+        return self._entries.has(name)
 
     def path(self, name: str) -> str:
         """Return the path, relative to the store, of the file that an item has or would have."""
@@ -147,7 +140,7 @@ class Vault:
 
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
-        return sha256_hex(self._store.read(name))
+        return self.read(name).digest
 
     def text(self, name: str) -> bytes:
         """Return an item's plaintext, after the checks for swaps and rollbacks.
@@ -156,30 +149,36 @@ class Vault:
         """
         return self._open(name)[1]
 
-    def read(self, name: str) -> bytes:
-        """Return an item's file. Raises ItemNotFoundError, DamagedError, StorageError."""
-        return self._store.read(name)
+    def read(self, name: str) -> ItemFiles:
+        """Return what an item lies in. Raises ItemNotFoundError, DamagedError, StorageError."""
+        return self._entries.read(name)
 
-    def decrypt(self, name: str, data: bytes) -> bytes:
-        """Return what is in an item's file, whatever was seen before. Raises as `text` does."""
-        plaintext = self.backend.decrypt(_KIND, self._sealed_name(name), data)
+    def decrypt(self, files: ItemFiles) -> bytes:
+        """Return an item's plaintext, whatever was seen before. Raises as `text` does."""
+        texts = [
+            self.backend.decrypt(_KIND, self._sealed_name(name), data) for name, data in files.files
+        ]
         self._has_opened = True
-        return plaintext
+        if len(texts) == 1:
+            return texts[0]
+        from filevault.vault.pairs import Pair, join
 
-    def _open(self, name: str) -> tuple[bytes, bytes]:
-        """Return an item's file and what is in it."""
-        data = self._store.read(name)
-        plaintext = self.decrypt(name, data)
+        return join(Pair(*(name for name, _ in files.files)), *texts)
+
+    def _open(self, name: str) -> tuple[str, bytes]:
+        """Return the digest of an item's file and what is in it."""
+        files = self.read(name)
+        plaintext = self.decrypt(files)
         if not self.shared:
-            self._remember(self.path_name(name), self.judge(name, data))
-        return data, plaintext
+            self._remember(self.path_name(name), self.judge(name, files.data))
+        return files.digest, plaintext
 
     def item(self, name: str) -> LongTermItem:
         """Return an item's content. Raises as `text` does, and PinError for another account."""
         from filevault.vault.items import parse
 
         what = f"item {printable(name)!r}"
-        data, plaintext = self._open(name)
+        digest, plaintext = self._open(name)
         item = parse(plaintext, what)
         if item.path_name is not None and item.path_name != self.path_name(name):
             message = f"{what} says inside that it is {printable(item.path_name)!r}"
@@ -188,7 +187,7 @@ class Vault:
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
         if self.shared:
-            self._check_account(name, item, sha256_hex(data))
+            self._check_account(name, item, digest)
         return item
 
     def access_key(self, name: str) -> AccessKey:
@@ -236,7 +235,13 @@ class Vault:
         data = self.backend.encrypt(header, text)
         if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
+        replaced = [printable(self.entry(each)) for each in self._entries.replaced_by(name)]
         self._store.write(name, data)
+        if replaced:
+            self._warn(
+                f"{' and '.join(replaced)} are still there, but no longer used: "
+                f"{printable(self.entry(name))} has the key of {printable(name)!r} from now on"
+            )
         self._remember(
             path_name,
             Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
@@ -263,10 +268,13 @@ class Vault:
             return False
         text = backend.decrypt(_KIND, name, data)
         new = backend.encrypt(ItemHeader(_KIND, name, 0, ""), text)
+        owner = self._entries.owner(name)
+        before = self.item_digest(owner)
         self._store.write(name, new)
-        seen = self.trust.seen(self.path_name(name))
-        if seen is not None and seen.sha256 == sha256_hex(data):
-            self._remember(self.path_name(name), seen._replace(sha256=sha256_hex(new)))
+        seen = self.trust.seen(self.path_name(owner))
+        if seen is not None and seen.sha256 == before:
+            after = seen._replace(sha256=self.item_digest(owner))
+            self._remember(self.path_name(owner), after)
         return True
 
     def _account(self, text: bytes) -> str | None:
@@ -302,13 +310,20 @@ class Vault:
     def remove(self, name: str, *, subject: str) -> None:
         """Delete an item and commit that; call inside `writing`.
 
-        Raises ItemNotFoundError, StorageError or NotCommittedError.
+        The two entries that would take its place go first. Raises ItemNotFoundError,
+        StorageError or NotCommittedError.
         """
-        path = self.path(name)
-        self._store.remove(name)
+        names = self._entries.all_of(name)
+        paths = [self.path(each) for each in names]
+        for each in names:
+            self._store.remove(each)
         with contextlib.suppress(StorageError):
             self.trust.forget(self.path_name(name))
-        self._commit([path], subject)
+        self._commit(paths, subject)
+
+    def places(self, name: str) -> list[str]:
+        """Return what all entries that hold a profile's key are called in the store's history."""
+        return [self.entry(each) for each in self._entries.all_of(name)]
 
     def seen(self, name: str) -> bool:
         """Tell whether this machine has stored, opened or accepted an item before."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.digest import sha256_hex
 from filevault.printable import printable
 from filevault.trust import Seen
 from filevault.vault import seen_of
@@ -20,12 +19,12 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
     It is opened first: what is remembered of it must be authentic. Returns in a shared store the
     AWS account that was known, None for none, and the one it is now. Raises as `Vault.text`.
     """
-    data = vault.read(name)
-    digest = sha256_hex(data)
-    plaintext = vault.decrypt(name, data)
+    files = vault.read(name)
+    digest = files.digest
+    plaintext = vault.decrypt(files)
     path_name = vault.path_name(name)
     if not vault.shared:
-        header = vault.backend.peek(data)
+        header = vault.backend.peek(files.data)
         if header is not None:
             seen = Seen(header.generation, digest, header.created, header.created_from)
             vault.trust.set_seen(path_name, seen)
@@ -41,9 +40,9 @@ def needs_acceptance(vault: Vault, name: str) -> bool:
 
     In a `file` vault only an older one, or another of the same age, is suspicious.
     """
-    data = vault.read(name)
+    files = vault.read(name)
     if vault.shared:
         seen = vault.trust.seen(vault.path_name(name))
-        return seen is None or seen.sha256 != sha256_hex(data)
-    header = vault.backend.peek(data)
-    return header is not None and vault.is_rollback(name, header, sha256_hex(data))
+        return seen is None or seen.sha256 != files.digest
+    header = vault.backend.peek(files.data)
+    return header is not None and vault.is_rollback(name, header, files.digest)

@@ -122,6 +122,10 @@ def _parts(prefix: str) -> tuple[str, ...]:
     parts = tuple(part for part in prefix.split("/") if part)
     if any(part in (".", "..") or "\x00" in part for part in parts):
         raise UsageError(f"{printable(prefix)!r} is no prefix: it leads out of the store")
+    if any(part.startswith(".") for part in parts):
+        raise UsageError(
+            f"{printable(prefix)!r} is no prefix: nothing below a hidden folder is an item"
+        )
     return parts
 
 

@@ -2,7 +2,7 @@
 
 Read, never written: lines such as `access_key: AKIA...` below the secret, shell exports, an INI
 section, the JSON of a credential process, and AWS Vault's own entries. A key that is kept as two
-entries is not read: neither of them says which the other is.
+entries is put together by `filevault.vault.pairs`.
 """
 
 from __future__ import annotations

@@ -173,6 +173,21 @@ def _foreign(text: bytes, what: str) -> ForeignItem | None:
     return None if ours and not names_secret(lines) else read_foreign(text, what)
 
 
+def told_apart(old: bytes, what: str) -> ForeignItem | None:
+    """Return what a text to rewrite says in a form of others, None if it is in no such form.
+
+    Raises DamagedError, with --discard as the hint, if it is not clear what of it is its key and
+    has to go.
+    """
+    foreign = _foreign(old, what)
+    if foreign is None and _may_hold_a_key(old):
+        raise DamagedError(
+            f"{what} is of no form that is known here; parts of its old key might stay in it",
+            hint="--force --discard replaces it with the new key alone",
+        )
+    return foreign
+
+
 def _may_hold_a_key(text: bytes) -> bool:
     """Tell of a text in no known form whether it names a secret where a rewrite keeps it."""
     lines = _lines(text)
@@ -224,13 +239,7 @@ def compose(
     check_access_key(key)
     if mfa_serial is not None and re.search(_CONTROL, mfa_serial):
         raise UsageError("an MFA serial holds no control characters")
-    what = "the item to replace"
-    foreign = _foreign(old, what) if old else None
-    if foreign is None and _may_hold_a_key(old):
-        raise DamagedError(
-            f"{what} is of no form that is known here; parts of its old key might stay in it",
-            hint="--discard replaces it with the new key alone",
-        )
+    foreign = told_apart(old, "the item to replace") if old else None
     if foreign is not None:
         end = b"\n" if old.lstrip().startswith(b"{") else _line_end(_lines(old)[0]) or b"\n"
         old = b"x" + end + foreign.rest

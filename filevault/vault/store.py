@@ -91,7 +91,12 @@ class Store:
             encoded = encode_name(name, self._suffix)
         except UsageError:
             return None
-        return None if folder.is_file(encoded.rpartition("/")[2]) else name
+        folders, slash, last = encoded.rpartition("/")
+        if folders + slash == prefix:
+            return None if folder.is_file(last) else name
+        with contextlib.suppress(StorageError):  # a link is no item
+            return None if self._is_file(encoded.split("/")) else name
+        return name
 
     @contextlib.contextmanager
     def _folder(self, parts: Sequence[str], *, create: bool = False) -> Iterator[Folder]:
@@ -107,6 +112,21 @@ class Store:
                 folder = folder.make_child(part) if create else folder.child(part)
                 opened.enter_context(folder)
             yield folder
+
+    def below(self, name: str) -> list[str]:
+        """Return the names of the items in the folder of a name; those deeper are left out."""
+        encoded = encode_name(f"{name}/x", self._suffix).split("/")[:-1]
+        literal = name.split("/")
+        places = [encoded]
+        if self._literal and literal != encoded and not any(p[:1] in ("", ".") for p in literal):
+            places.append(literal)
+        found = set()
+        for parts in places:
+            # As in a listing, what cannot be opened has no items.
+            with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
+                prefix = "/".join((*parts, ""))
+                found |= {name for name, _, _ in self._walk(there, prefix, _DEPTH_LIMIT)}
+        return sorted(found)
 
     def path(self, name: str) -> str:
         """Return the path, relative to the store, of the file that an item has or would have."""

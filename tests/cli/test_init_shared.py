@@ -391,3 +391,44 @@ def test_a_vault_at_the_usual_place_stays_the_one_in_use(machine: Machine, gpg: 
     assert "to use it" in made.err
     assert not config(machine).exists()
     assert Tools(machine).run("cat", str(machine.vault / ".age-recipients")).out
+
+
+# What opens a store lies elsewhere
+
+
+@pytest.mark.parametrize("words", [("--no-passphrase",), ("--generate",), ()])
+@pytest.mark.parametrize("place", [".config/filevault", ".config", "link"])
+def test_a_new_identity_is_never_made_inside_the_store(
+    machine: Machine, place: str, words: tuple[str, ...]
+) -> None:
+    (machine.home / ".config/filevault").mkdir(parents=True)
+    (machine.home / "link").symlink_to(".config")
+    vault = machine.home / place
+    refused(machine.run(*AGE, "--vault", str(vault), "init", *words), 2, "inside the store")
+    assert not [path for path in (machine.home / ".config").rglob("*") if path.is_file()]
+
+
+def test_an_identity_inside_a_store_that_is_adopted_is_told_of(machine: Machine) -> None:
+    vault = machine.home / ".config"
+    recipient = new_identity(identities(machine))
+    (vault / ".age-recipients").write_text(f"{recipient}\n")
+    told = machine.ok(*AGE, "--vault", str(vault), "init")
+    assert f"the identities in '{identities(machine)}' lie inside the store" in told.err
+    identities(machine).rename(machine.home / "elsewhere")
+    words = (*AGE, "--vault", str(vault), "--identity", str(machine.home / "elsewhere"))
+    assert "inside the store" not in machine.ok(*words, "init").err
+
+
+@pytest.mark.parametrize(
+    ("backend", "options"),
+    [
+        ("age", "--passphrase-file, --generate, or --no-passphrase"),
+        ("file", "--passphrase-file, --generate, or --new-key-file with --no-passphrase"),
+    ],
+)
+def test_without_a_terminal_the_hint_names_options_that_go_together(
+    machine: Machine, backend: str, options: str
+) -> None:
+    result = machine.run("--backend", backend, "init")
+    assert result.status == 5
+    assert result.err.endswith(f", or give {options}\n")

@@ -95,6 +95,39 @@ def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machi
     assert OTHER in jon.ok("export", "work", "-n").out
 
 
+UNKNOWN = (
+    '{"some": "JSON", "key": "' + SECRET + '"}\n',
+    f"GOPASS-SECRET-1.0\nPassword: {SECRET}\n",
+    "gopass://other/entry\n",
+    f"{SECRET}\naws_access_key_id: {KEY_ID}\nsecret: {SECRET[::-1]}\n",
+)
+
+
+@pytest.mark.parametrize("text", UNKNOWN, ids=["json", "mime", "reference", "several"])
+def test_an_item_of_no_known_form_is_replaced_with_discard_alone(jon: Machine, text: str) -> None:
+    Tools(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
+    lines = f"{OTHER}\n{SECRET}\n"
+    refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
+    assert refused.status == 6
+    assert "--force --discard" in refused.err
+    assert Tools(jon).run("pass", "show", "aws/work").out == text
+    jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
+    shown = Tools(jon).run("pass", "show", "aws/work").out
+    assert shown.startswith(f"{SECRET}\naws_access_key_id: {OTHER}\ncreated: ")
+    assert len(shown.splitlines()) == 4
+
+
+def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(jon: Machine) -> None:
+    Tools(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
+    replace = Answer("Replace the key that is stored for work? (y|N) ", "y")
+    key = {"AWS_ACCESS_KEY_ID": OTHER, "AWS_SECRET_ACCESS_KEY": SECRET}
+    for answer, status in (("n", 6), ("y", 0)):
+        answers = [replace, Answer("Discard it? (y|N) ", answer)]
+        words = ("add", "work", "--env", "--no-config")
+        assert jon.on_terminal(*words, answers=answers, env=key).status == status
+    assert Tools(jon).run("pass", "show", "aws/work").out.startswith(f"{SECRET}\naws_access_key")
+
+
 def test_a_file_vault_that_is_locked_is_no_item_to_discard(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "home").with_vault()
     machine.ok("add", "work", *PLAIN, stdin=LINES)

@@ -46,6 +46,21 @@ def with_role(keeper: Keeper, aws: FakeAws) -> Keeper:
     return keeper
 
 
+# Prefixes
+
+
+@pytest.mark.parametrize("prefix", [".git", "aws/.git", ".", "..", "../x", ".config/aws"])
+def test_a_prefix_that_is_hidden_or_leads_out_is_refused(
+    tmp_path: Path, keyrings: Keyrings, prefix: str
+) -> None:
+    machine = pass_machine(tmp_path / "home", keyrings.jon)
+    for argv in (("init", "--recipient", JON), ("add", "work", *ADD)):
+        refused = machine.run("--prefix", prefix, *argv, stdin=LINES)
+        assert refused.status == 2
+        assert "is no prefix" in refused.err
+    assert not (machine.home / ".password-store").exists()
+
+
 # Read-only
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import short_folder
+from tests.backends.ages import protect
 from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
 from tests.cli.keepers import JON, new_identity
 from tests.cli.scene import REGION
@@ -50,9 +51,9 @@ def jon(desk: Desk) -> User:
     return desk.aws.directory.users["123456789012", "jon"]
 
 
-def store(desk: Desk, jon: User) -> None:
+def store(desk: Desk, jon: User, name: str = "jon") -> None:
     key = f"{jon.access_key_id}\n{jon.secret_access_key}\n"
-    desk.machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
+    desk.machine.ok("add", name, "--stdin", "--no-config", stdin=key)
 
 
 def age_vault(desk: Desk, jon: User) -> None:
@@ -97,6 +98,31 @@ def test_the_identities_of_an_age_vault_are_held_if_asked_for(desk: Desk, jon: U
     desk.wait(8 * HOUR + 60)
     assert status(desk) == ["locked"]
     assert desk.quietly("export", "jon", "-n").status == 5
+
+
+def test_held_identities_tell_the_recipients_of_a_passage_store_without_any(
+    desk: Desk, jon: User
+) -> None:
+    """Whom to encrypt to follows from the identities, so all that are protected have to be open."""
+    passage = desk.machine.home / ".passage"
+    (passage / "store").mkdir(parents=True)
+    new_identity(desk.machine.home / "plain")
+    plain = (desk.machine.home / "plain").read_bytes()
+    identities = passage / "identities"
+    identities.write_bytes(protect(plain, PASSPHRASE.encode()))
+    identities.chmod(0o600)
+    desk.machine.env["FILEVAULT_BACKEND"] = "age"
+    desk.prepare("init")
+    key = f"{jon.access_key_id}\n{jon.secret_access_key}\n"
+    desk.prepare("add", "jon", "--stdin", "--no-config", stdin=key)
+    desk.unlock("--vault-key")
+    assert jon.secret_access_key in desk.quietly("export", "jon", "-n").out
+    store(desk, jon, "three")
+    assert jon.secret_access_key in desk.quietly("export", "three", "-n").out
+    # Another file may hold other identities: what is held does not speak for it.
+    identities.write_bytes(protect(plain + plain, PASSPHRASE.encode()))
+    refused = desk.machine.run("add", "four", "--stdin", "--no-config", stdin=key)
+    assert refused.status == 5
 
 
 def test_a_passphrase_typed_for_an_age_identity_is_typed_once(desk: Desk, jon: User) -> None:

@@ -227,3 +227,23 @@ def test_a_new_key_put_in_beside_a_broken_one_is_not_taken(place: Place, aws: Fa
     assert place.machine.run("rotate", "jon2").status == 8
     assert place.text("jon2").startswith("A" * 40)
     assert list(eve.keys) == [eve.access_key_id]
+
+
+def test_a_key_in_two_entries_becomes_one_item_before_anything_is_made(place: Place) -> None:
+    user = place.user
+    if isinstance(place, Age):
+        (place.machine.vault / "jon").mkdir()
+    place.insert("jon/access_id", f"{user.access_key_id}\n")
+    place.insert("jon/access_token", f"{user.secret_access_key}\nurl: https://example.com\n")
+    user.denied.add("iam:CreateAccessKey")
+    refused = place.machine.run("rotate", "jon")
+    assert refused.status == 8
+    assert f"{place.item}/access_id and {place.item}/access_token are still there" in refused.err
+    assert place.text().splitlines()[0] == user.secret_access_key
+    user.denied.clear()
+    done = place.machine.ok("rotate", "--all")
+    assert "are still there" not in done.err
+    place.check_rotated()
+    assert "url: https://example.com\n" in place.text()
+    assert place.text("jon/access_token").splitlines()[0] == user.secret_access_key
+    assert place.machine.ok("git", "status", "--porcelain").out == ""

@@ -275,22 +275,32 @@ def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> Non
     assert store.history(at=other) == []
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_commit_is_signed_only_where_the_store_asks_for_it(
-    store: GitStore, tmp_path: Path, *, wanted: bool
+@pytest.mark.parametrize(
+    ("settings", "signed"),
+    [
+        ({}, False),
+        ({"pass.signcommits": "true"}, True),
+        ({"commit.gpgsign": "true"}, True),
+        ({"commit.gpgsign": "true", "pass.signcommits": "false"}, True),
+        ({"commit.gpgsign": "false", "pass.signcommits": "true"}, True),
+    ],
+)
+def test_a_commit_is_signed_where_git_or_pass_is_told_to(
+    store: GitStore, tmp_path: Path, settings: dict[str, str], *, signed: bool
 ) -> None:
     signer = tmp_path / "signer"
     signer.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 1\n")
     signer.chmod(0o755)
     store.git("config", "gpg.program", str(signer))
-    store.git("config", "commit.gpgsign", "true")
-    if wanted:
-        store.git("config", "pass.signcommits", "true")
-        with pytest.raises(NotCommittedError, match="gpg failed to sign"):
+    for name, value in settings.items():
+        store.git("config", name, value)
+    if signed:
+        with pytest.raises(NotCommittedError, match="gpg failed to sign") as caught:
             store.save("a.fv", b"one")
+        assert "signs its commits" in (caught.value.hint or "")
     else:
         store.save("a.fv", b"one")
-    assert (tmp_path / "asked").exists() == wanted
+    assert (tmp_path / "asked").exists() == signed
 
 
 def test_what_git_writes_is_private(store: GitStore) -> None:

@@ -76,6 +76,22 @@ def test_an_init_that_fails_has_gits_status(store: GitStore) -> None:
     assert not (store.path / ".git").exists()
 
 
+@pytest.mark.parametrize("words", [("--separate-git-dir={}/elsewhere",), ("{}/other",)])
+def test_an_init_of_a_repository_that_is_not_used_fails(
+    store: GitStore, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(NotFoundError, match="none in which the items of") as caught:
+        passed(store, "init", "--quiet", *(word.format(tmp_path) for word in words))
+    assert "without --separate-git-dir" in (caught.value.hint or "")
+
+
+def test_an_init_in_the_folder_of_the_items_commits_them(tmp_path: Path) -> None:
+    store = GitStore(tmp_path / "store", ".gpg", ("aws",))
+    store.write("aws/a.gpg", b"one")
+    assert passed(store, "init", "--quiet", "aws") == 0
+    assert store.history(at=store.path / "aws") == ["Add current contents of password store."]
+
+
 def test_gits_status_is_ours(store: GitStore) -> None:
     store.init()
     store.save("a.fv", b"one")

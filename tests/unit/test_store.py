@@ -197,3 +197,11 @@ def test_an_item_is_written_where_its_name_says(root: Folder, store: Store) -> N
     for name in ("jonsmith", "team/jon:smith", ".hidden", "100%"):
         store.write(name, name.encode())
         assert Path(root.path, encode_name(name, ".fv")).read_bytes() == name.encode()
+
+
+def test_a_plainly_named_item_in_a_folder_of_a_literal_name_is_listed(root: Folder) -> None:
+    store = Store(root, ".gpg", literal=True)
+    put(root, "a:b/work.gpg", b"1")
+    assert store.names() == ["a:b/work"]
+    put(root, "a%3Ab/work.gpg", b"2")
+    assert store.heads(1) == [("a:b/work", b"2")]

@@ -1,0 +1,215 @@
+"""Keys that somebody keeps as two entries of a `pass` or age store, and what becomes of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.keepers import ANN, JON, new_identity
+from tests.conftest import tool
+from tests.fakes import FakeAws
+from tests.machine import Answer, Machine
+from tests.stores import (
+    KEY_ID,
+    OTHER_ACCOUNT,
+    SECRET,
+    GpgHome,
+    Tools,
+    commit_identity,
+    pass_machine,
+)
+
+OTHER = "AKIAQNZGKIQY56JQ7WMM"
+OTHER_LINES = f"{OTHER}\n{SECRET}\n"
+PLAIN = ("--stdin", "--no-config")
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON)
+    home.make_key(ANN)
+    yield home
+    home.close()
+
+
+class Keeper:
+    """A store in a git repository, and the tool that its user fills it with."""
+
+    def __init__(self, kind: str, home: Path, gpg: GpgHome) -> None:
+        self.kind = kind
+        self.machine = pass_machine(home, gpg) if kind == "pass" else Machine(home)
+        self.machine.env["FILEVAULT_BACKEND"] = kind
+        self.tools = Tools(self.machine)
+        commit_identity(self.machine)
+        recipient = ("--recipient", JON) if kind == "pass" else ("--no-passphrase",)
+        self.machine.ok("init", *recipient)
+        self.machine.ok("git", "init")
+        self.folder = self.machine.vault
+        self.prefix = ""
+        if kind == "pass":
+            self.folder = self.machine.home / ".password-store/aws"
+            self.prefix = "aws/"
+
+    def path(self, name: str) -> Path:
+        return self.folder / f"{name}.{'gpg' if self.kind == 'pass' else 'age'}"
+
+    def insert(self, name: str, text: str) -> None:
+        """Store a text as the tool's user does; pass commits it, and so do they."""
+        if self.kind == "pass":
+            self.tools.run("pass", "insert", "-m", "-f", f"aws/{name}", stdin=text)
+            return
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recipients = str(self.folder / ".age-recipients")
+        self.tools.run("age", "-R", recipients, "-o", str(path), stdin=text)
+        self.machine.ok("git", "add", str(path))
+        self.machine.ok("git", "commit", "--quiet", "-m", name)
+
+    def show(self, name: str) -> str:
+        if self.kind == "pass":
+            return self.tools.run("pass", "show", f"aws/{name}").out
+        identities = str(self.machine.home / ".config/filevault/identities")
+        return self.tools.run("age", "-d", "-i", identities, str(self.path(name))).out
+
+    def pair(self, name: str = "work", key_id: str = KEY_ID) -> None:
+        self.insert(f"{name}/access_id", f"{key_id}\n")
+        self.insert(f"{name}/access_token", f"{SECRET}\n")
+
+    def given(self, name: str = "work") -> tuple[str, str]:
+        given = json.loads(self.machine.ok("export", name, "-n", "--format", "json").out)
+        return given["AccessKeyId"], given["SecretAccessKey"]
+
+    def check_clean(self) -> None:
+        assert self.machine.ok("git", "status", "--porcelain").out == ""
+
+
+@pytest.fixture(params=["pass", "age"])
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, gpg: GpgHome) -> Keeper:
+    tool(request.param)
+    return Keeper(request.param, tmp_path / "home", gpg)
+
+
+def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: Keeper) -> None:
+    keeper.pair()
+    keeper.insert("work/console", "hunter2\n")
+    keeper.machine.env |= {"GNUPGHOME": "/nowhere", "FILEVAULT_AGE_IDENTITY": "none"}
+    assert keeper.machine.ok("list", "--credentials").out == "work\nwork/console\n"
+    rows = json.loads(keeper.machine.ok("list", "--json").out)
+    assert [row["has_credentials"] for row in rows if row["profile"] == "work"] == [True]
+
+
+def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: Keeper) -> None:
+    keeper.pair()
+    keeper.insert("team/prod/access-key-id", KEY_ID)
+    keeper.insert("team/prod/secret-key", SECRET)
+    assert keeper.given() == keeper.given("team/prod") == (KEY_ID, SECRET)
+    shown = keeper.machine.ok("exec", "work", "-n", "--", "env").out
+    assert f"AWS_SECRET_ACCESS_KEY={SECRET}\n" in shown
+
+
+def test_a_session_is_kept_until_either_entry_changes(keeper: Keeper, aws: FakeAws) -> None:
+    user = aws.add_user("jon")
+    keeper.machine.env["AWS_ENDPOINT_URL"] = aws.url
+    keeper.machine.write_config("[profile work]\nregion = eu-west-1\n")
+    keeper.insert("work/access_id", user.access_key_id)
+    keeper.insert("work/access_token", user.secret_access_key)
+    for calls in (1, 1):
+        keeper.machine.ok("export", "work")
+        assert aws.actions() == ["GetSessionToken"] * calls
+    for calls, half in ((2, "access_id"), (3, "access_token")):
+        keeper.insert(f"work/{half}", keeper.show(f"work/{half}"))
+        keeper.machine.ok("export", "work")
+        assert aws.actions() == ["GetSessionToken"] * calls
+
+
+def test_a_pair_of_another_account_waits_for_a_word(keeper: Keeper) -> None:
+    keeper.pair()
+    keeper.given()
+    keeper.insert("work/access_id", OTHER_ACCOUNT)
+    refused = keeper.machine.run("export", "work", "-n")
+    assert refused.status == 10
+    assert "belongs to another AWS account" in refused.err
+    assert "work" in keeper.machine.ok("recipients", "accept", "work").out
+    assert keeper.given() == (OTHER_ACCOUNT, SECRET)
+
+
+def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> None:
+    keeper.insert("work/access_id", f"{KEY_ID}\n")
+    keeper.insert("work/access_token", f"{SECRET}\notpauth://totp/x?secret=AAAA\n")
+    refused = keeper.machine.run("add", "work", *PLAIN, stdin=OTHER_LINES)
+    assert refused.status == 5
+    done = keeper.machine.ok("add", "work", *PLAIN, "--force", stdin=OTHER_LINES)
+    work = f"{keeper.prefix}work"
+    assert done.err == (
+        f"filevault: warning: {work}/access_id and {work}/access_token are still there, but no "
+        f"longer used: {work} has the key of 'work' from now on\n"
+    )
+    assert keeper.given() == (OTHER, SECRET)
+    text = keeper.show("work")
+    assert f"aws_access_key_id: {OTHER}\n" in text
+    assert "otpauth://totp/x?secret=AAAA\n" in text
+    assert keeper.machine.ok("list", "--credentials").out == "work\n"
+    assert keeper.show("work/access_id") == f"{KEY_ID}\n"
+    again = keeper.machine.ok("add", "work", *PLAIN, "--force", stdin=OTHER_LINES)
+    assert "no longer used" not in again.err
+    keeper.check_clean()
+
+
+def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: Keeper) -> None:
+    keeper.pair()
+    work = f"{keeper.prefix}work"
+    both = f"({work}/access_id, {work}/access_token)"
+    kept = keeper.machine.on_terminal(
+        "remove", "work", answers=[Answer(f"Delete the key of profile work {both}?", "n")]
+    )
+    assert kept.status == 0
+    assert keeper.given() == (KEY_ID, SECRET)
+    done = keeper.machine.ok("remove", "work", "--force")
+    assert f"Deleted the key of profile work {both}.\n" in done.out
+    assert keeper.machine.ok("list", "--credentials").out == ""
+    assert not (keeper.folder / "work").exists()
+    subject, *_ = keeper.machine.ok("git", "log", "--format=%s").out.splitlines()
+    assert subject == f"Remove {work} from store."
+    keeper.check_clean()
+
+
+def test_removing_an_item_brings_no_older_pair_back(keeper: Keeper) -> None:
+    keeper.pair()
+    keeper.machine.ok("add", "work", *PLAIN, "--force", stdin=OTHER_LINES)
+    keeper.machine.ok("remove", "work", "--force")
+    assert keeper.machine.run("export", "work", "-n").status in (3, 4)
+    keeper.check_clean()
+
+
+def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: Keeper) -> None:
+    keeper.pair()
+    keeper.insert("work/access-key-id", OTHER)
+    listed = keeper.machine.ok("list", "--credentials").out.split()
+    assert listed == ["work/access-key-id", "work/access_id", "work/access_token"]
+    assert keeper.machine.run("export", "work", "-n").status in (3, 4)
+
+
+def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: Keeper) -> None:
+    keeper.pair(key_id="jon@example.com")
+    refused = keeper.machine.run("export", "work", "-n")
+    assert refused.status == 6
+    assert "'work/access_id', by its name one half of the key of 'work'" in refused.err
+    assert SECRET not in refused.everything
+
+
+def test_a_new_recipient_gets_both_halves_and_nothing_waits_for_a_word(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    keeper.pair()
+    keeper.given()
+    ann = ANN if keeper.kind == "pass" else new_identity(tmp_path / "ann")
+    done = keeper.machine.ok("recipients", "add", ann)
+    assert done.out.count("Reencrypted work/access_") == 2
+    assert "Accepted the key" not in keeper.machine.ok("recipients", "accept").out
+    assert keeper.given() == (KEY_ID, SECRET)
+    keeper.check_clean()

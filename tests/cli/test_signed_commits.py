@@ -1,0 +1,62 @@
+"""Commits in a repository whose owner has git sign them, with the real gpg."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import tool
+from tests.machine import PASSPHRASE, Machine
+from tests.stores import LINES, GpgHome, commit_identity
+
+JON = "jon@example.com"
+LOCKED = "locked@example.com"
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON)
+    home.make_key(LOCKED, PASSPHRASE)
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+    """A file vault in a repository that signs its commits."""
+    machine = Machine(tmp_path / "home").with_vault()
+    machine.env |= gpg.env()
+    commit_identity(machine)
+    machine.ok("git", "init")
+    machine.ok("git", "config", "commit.gpgsign", "true")
+    return machine
+
+
+def add(machine: Machine, name: str, **env: str) -> tuple[int, str]:
+    result = machine.run("add", name, "--stdin", "--no-config", stdin=LINES, env=env)
+    return result.status, result.err
+
+
+def test_git_signs_the_commits_that_its_user_wants_signed(jon: Machine) -> None:
+    jon.ok("git", "config", "user.signingkey", JON)
+    assert add(jon, "work") == (0, "")
+    assert jon.ok("git", "log", "-1", "--format=%s %G?").out.strip()[-1] in "GU"
+
+
+def test_a_locked_signing_key_without_a_terminal_stops_the_commit_alone_and_at_once(
+    jon: Machine, gpg: GpgHome
+) -> None:
+    jon.ok("git", "config", "user.signingkey", LOCKED)
+    gpg.forget_passphrases()
+    begun = time.monotonic()
+    status, err = add(jon, "work", GPG_TTY="/dev/tty1")
+    assert time.monotonic() - begun < 30
+    assert status == 11
+    assert "saved, but not committed; git: error: gpg failed to sign the data" in err
+    assert "the repository signs its commits" in err
+    assert jon.ok("list", "--credentials").out == "work\n"
