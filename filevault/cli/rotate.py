@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with contextlib.nullcontext() if args.dry_run else _alone(context):
         from filevault.rotation.items import Items
 
-        items = Items(vault, context.runtime.clock, context.warn)
+        items = Items(vault, context.warn)
         rotations = Rotations(args, context, items)
         # What cannot be resolved shall not be learnt after the vault was opened.
         first = rotations.target(names[0]) if args.profiles and len(names) == 1 else None
@@ -190,9 +190,10 @@ def _single(outcome: Outcome) -> errors.FilevaultError:
     assert error is not None  # noqa: S101 - for mypy
     if outcome.result != "partly":
         return error
+    state = "not gone" if outcome.old_state is None else f"still {outcome.old_state}"
     partly = errors.PartlyDoneError(
-        f"the new key {outcome.new_key} is in place, but the old one, {outcome.old_key}, is still "
-        f"{outcome.old_state}: {error.message}",
+        f"the new key {outcome.new_key} is in place, but the old one, {outcome.old_key}, is "
+        f"{state}: {error.message}",
         hint=error.hint or "give the command again to finish",
     )
     partly.__cause__ = error

@@ -47,7 +47,7 @@ class Rotations:
         self._handled: dict[str, str] = {}
         self._watch = _Watch(context)
         self._token_code: TokenCode | None = None
-        self._wish = Wish(args.keep_old, args.grace or 0, args.older_than, args.delete_orphan)
+        self._wish = Wish(args.keep_old, args.grace, args.older_than, args.delete_orphan)
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
         """Resolve a profile. Raises ConfigError, NotFoundError and their kin.

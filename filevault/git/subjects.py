@@ -24,6 +24,11 @@ def replaced(path: str) -> str:
     return f"Replace generated password for {printable(path)}."
 
 
+def edited(path: str) -> str:
+    """Return pass's subject for an item that was changed by hand, here by a rotation cut short."""
+    return f"Edit password for {printable(path)} using filevault."
+
+
 def removed(path: str) -> str:
     """Return the subject for a deleted item."""
     return f"Remove {printable(path)} from store."

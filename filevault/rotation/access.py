@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from filevault.aws.sts import Identity
     from filevault.credentials import AccessKey
     from filevault.providers import CredentialProvider
+    from filevault.rotation.patience import Patience
 
 
 class Access:
@@ -55,6 +56,7 @@ class Access:
         self._direct = direct
         self._session: Credentials | None = None
         self._identity: Identity | None = None
+        self._connected = False
         self._subject = f"profile {printable(profile)!r}"
 
     def identity_of(self, key: AccessKey) -> Identity:
@@ -68,11 +70,23 @@ class Access:
         Raises ConfigError for a role of another account, where a user of the same name would be
         somebody else, and what the providers raise.
         """
-        if self._identity is None:
-            identity = self.identity_of(key)
+        identity = self.identify(key)
+        if not self._connected:
             self._check_role(identity)
             self._session = None if self._provider is None else self._provider.retrieve()
-            self._identity = identity
+            self._connected = True
+        return identity
+
+    def identify(self, key: AccessKey, patience: Patience | None = None) -> Identity:
+        """Ask once whose key it is, where `patience` is given while AWS may not know it yet."""
+        if self._identity is None:
+
+            def ask() -> Identity:
+                return self.identity_of(key)
+
+            self._identity = (
+                ask() if patience is None else patience.ask("AWS to know the new key", ask)
+            )
         return self._identity
 
     def _check_role(self, identity: Identity) -> None:

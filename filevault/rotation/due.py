@@ -1,4 +1,4 @@
-"""Whether a key is to be replaced now: decided from the item alone."""
+"""Whether a key is to be replaced now, and an old one to go: decided from the item alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from filevault.times import parse_time
 
 if TYPE_CHECKING:
     from filevault.rotation.items import Stored
-    from filevault.rotation.outcome import Wish
+    from filevault.rotation.outcome import Outcome, Wish
+    from filevault.vault.items import Rotation
 
 DAY = 86400
 FRESH = 7 * DAY
@@ -30,21 +31,47 @@ def is_deferred(stored: Stored) -> bool:
     return stored.rotation.previous is not None and stored.rotation.started is None
 
 
+def promised(rotation: Rotation, wish: Wish) -> Rotation:
+    """Return a rotation with what is promised of the old key.
+
+    What was promised when it was begun holds, whatever later runs are asked for; only a grace of 0
+    ends an earlier one. Where nothing was, it is what this run is asked for.
+    """
+    if rotation.kept or (rotation.grace is not None and wish.grace != 0):
+        return rotation
+    return rotation._replace(kept=wish.keep_old, grace=wish.grace or None)
+
+
 def left_alone(stored: Stored, wish: Wish, now: float) -> str | None:
     """Return `young` or `waiting` where the old key of a finished rotation is to stay.
 
-    It stays for the time of grace, and with `keep_old` until its place is needed.
+    It stays for the time of grace, and a kept one until the new key is due and needs its place.
     """
-    if wish.keep_old:
+    if promised(stored.rotation, wish).kept:
         return None if is_due(stored, wish, now) else "young"
     end = end_of_grace(stored, wish)
-    return "waiting" if wish.grace and end is not None and now < end else None
+    return "waiting" if end is not None and now < end else None
+
+
+def left_as_it_is(found: Outcome, stored: Stored, wish: Wish, now: float) -> Outcome | None:
+    """Return the outcome where the old key of a finished rotation is to stay, else None."""
+    result, previous = left_alone(stored, wish, now), stored.rotation.previous
+    if result is None or previous is None:
+        return None
+    return found._replace(
+        result=result,
+        old_key=previous.access_key_id,
+        new_key=stored.key.access_key_id,
+        old_state="inactive",
+        until=end_of_grace(stored, wish),
+    )
 
 
 def end_of_grace(stored: Stored, wish: Wish) -> int | None:
-    """Return when the time of grace of the old key is over, None if the item does not tell."""
+    """Return when the time of grace of the old key is over, None if it has none."""
+    grace = promised(stored.rotation, wish).grace
     since = deactivated(stored)
-    return None if since is None else since + wish.grace
+    return None if since is None or grace is None else since + grace
 
 
 def deactivated(stored: Stored) -> int | None:

@@ -14,7 +14,7 @@ from filevault.errors import (
     StorageError,
 )
 from filevault.printable import printable
-from filevault.times import format_time, parse_time
+from filevault.times import parse_time
 from filevault.values import Value
 from filevault.vault.items import Rotation, compose, parse, read_rotation, with_rotation
 
@@ -63,15 +63,11 @@ class Items:
 
     Args:
         vault: where they are; nothing of it is opened before `load`.
-        clock: Unix seconds.
         warn: hears of items that cannot be opened.
     """
 
-    def __init__(
-        self, vault: Vault, clock: Callable[[], float], warn: Callable[[str], None]
-    ) -> None:
+    def __init__(self, vault: Vault, warn: Callable[[str], None]) -> None:
         self._vault = vault
-        self._clock = clock
         self._warn = warn
         self._stored: dict[str, Stored] = {}
         self._unreadable: dict[str, tuple[str | None, FilevaultError]] = {}
@@ -152,7 +148,7 @@ class Items:
                 f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
                 "its own under way",
                 hint="was it rotated on two machines? store the key that works in both with "
-                "filevault add PROFILE --force --discard",
+                "filevault add PROFILE --force --discard, which drops the others that they hold",
             )
         return under_way[0].name if under_way else name
 
@@ -219,25 +215,39 @@ class Items:
         stored = self._stored[name]
         if stored.rotation == rotation:
             return
-        text = self._in_our_form(stored)
-        item = parse(text, "the item")
-        self._replace(
-            stored, with_rotation(text, rotation), item.created or "", item.created_from or "add"
-        )
+        text = with_rotation(self._in_our_form(stored), rotation)
+        self._replace(stored, text, stored.item.created, stored.item.created_from)
 
-    def set_key(self, name: str, key: AccessKey, created: int | None, rotation: Rotation) -> None:
-        """Rewrite an item with another key, made at `created` Unix seconds, and its fields."""
+    def set_key(
+        self,
+        name: str,
+        key: AccessKey,
+        rotation: Rotation,
+        *,
+        created: str | None,
+        created_from: str | None,
+    ) -> None:
+        """Rewrite an item with another key, what is known of its age, and rotation fields."""
         stored = self._stored[name]
-        moment = format_time(self._clock() if created is None else created)
-        origin = "add" if created is None else "iam"
         text = compose(
-            self._vault.path_name(name), key, created=moment, created_from=origin, old=stored.text
+            self._vault.path_name(name),
+            key,
+            created=created,
+            created_from=created_from,
+            old=stored.text,
         )
-        self._replace(stored, with_rotation(text, rotation), moment, origin)
+        self._replace(stored, with_rotation(text, rotation), created, created_from)
 
     def reread(self, name: str) -> Stored:
         """Open an item anew, after a failure that leaves open what is stored."""
         return self._read(name)
+
+    def may_hand_out(self, name: str, key: AccessKey) -> bool:
+        """Tell whether an item hands out a key, after a write that failed; if in doubt, yes."""
+        try:
+            return self.reread(name).key == key
+        except FilevaultError:
+            return True
 
     def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
         """Commit what was written since the last time, as one; raises NotCommittedError.
@@ -252,19 +262,24 @@ class Items:
                 self._vault.commit(names, subject(self._vault.entry(names[0])))
 
     def _in_our_form(self, stored: Stored) -> bytes:
-        """Return the text of an item; what others wrote by hand takes our form first."""
+        """Return the text of an item; what others wrote by hand takes our form first.
+
+        A key of unknown age stays one: the time of this would let it look young.
+        """
         item = stored.item
-        if item.path_name is not None and item.created is not None:
+        if item.path_name is not None:
             return stored.text
         return compose(
             self._vault.path_name(stored.name),
             item.key,
-            created=item.created or format_time(self._clock()),
-            created_from=item.created_from or "add",
+            created=item.created,
+            created_from=item.created_from,
             old=stored.text,
         )
 
-    def _replace(self, stored: Stored, text: bytes, created: str, created_from: str) -> None:
+    def _replace(
+        self, stored: Stored, text: bytes, created: str | None, created_from: str | None
+    ) -> None:
         """Write an item if it is still the one that was read, and read it back.
 
         Raises StorageError, PinError and what encryption raises. As a rule the old item stands
@@ -277,7 +292,8 @@ class Items:
                 raise _changed(name)
             if name not in self._written:
                 self._written.append(name)
-            vault.write(name, text, created=created, created_from=created_from, subject=None)
+            origin = "iam" if created_from == "iam" else "add" if created else None
+            vault.write(name, text, created=created, created_from=origin, subject=None)
             # A `file` vault has opened it before it took its place; to the others we could have
             # written what we cannot read.
             if self._read(name).text != text:

@@ -16,13 +16,14 @@ from filevault.errors import (
     InterruptedByUserError,
     ProviderError,
 )
-from filevault.git.subjects import replaced
+from filevault.git.subjects import edited, replaced
 from filevault.printable import printable, shell_word
-from filevault.rotation.due import FRESH, end_of_grace, is_deferred, is_due, left_alone
+from filevault.rotation.due import FRESH, end_of_grace, is_deferred, is_due, left_as_it_is, promised
 from filevault.rotation.making import explain_failure
 from filevault.rotation.outcome import Outcome
 from filevault.rotation.patience import is_unknown_key
 from filevault.rotation.retiring import (
+    delete_orphan,
     go_back,
     refuse_active_again,
     refuse_held,
@@ -30,7 +31,7 @@ from filevault.rotation.retiring import (
 )
 from filevault.rotation.room import listed, no_room
 from filevault.rotation.signals import undisturbed
-from filevault.rotation.undo import GONE, Undo, amend
+from filevault.rotation.undo import Undo, amend, warn_of_force
 from filevault.times import format_time
 from filevault.vault.items import Rotation, check_access_key
 
@@ -106,6 +107,7 @@ class Machine:
                 self._commit()
             raise
         except FilevaultError as error:
+            warn_of_force(error, self._stored.rotation)
             self._note(result="partly" if self._in_place else "failed", error=error)
         try:
             self._commit()
@@ -119,7 +121,7 @@ class Machine:
     def _commit(self) -> None:
         """Commit what was written, and what a run that was cut off may have left."""
         unfinished = self._found.items if self._in_place else ()
-        self._items.commit(replaced if self._in_place else _edited, unfinished)
+        self._items.commit(replaced if self._in_place else edited, unfinished)
 
     @property
     def _stored(self) -> Stored:
@@ -133,48 +135,36 @@ class Machine:
             self._delete_orphan(self._wish.delete_orphan)
         rotation = self._stored.rotation
         finished = False
-        if rotation.previous is not None:
-            deferred = is_deferred(self._stored)
-            left = self._left_alone() if deferred else None
+        if is_deferred(self._stored):
+            left = left_as_it_is(self._found, self._stored, self._wish, self._clock())
             if left is not None:
-                return left
-            if deferred:
-                self._check_inactive(rotation.previous)
-            self._in_place = not deferred
-            self._finish(keep=self._in_place and self._keeps_old)
-            finished = True
+                self._found = left
+                return left.result
+            # A kept key goes for no other reason than that a new one is about to be made.
+            finished = not promised(rotation, self._wish).kept
+            self._end_deferred()
+        elif rotation.previous is not None:
+            self._in_place = finished = True
+            self._finish()
         elif rotation.next is not None:
             finished = self._adopt(rotation.next)
+        if self._stored.rotation.previous is not None:
+            return "finished"  # and the old key has only begun to wait
         if not is_due(self._stored, self._wish, self._clock(), FRESH if finished else 0):
             return "finished" if finished else "young"
         self._make_new()
         return "rotated"
 
-    @property
-    def _keeps_old(self) -> bool:
-        return self._wish.keep_old or self._wish.grace > 0
-
-    def _left_alone(self) -> str | None:
-        """Note the old key of a finished rotation, where it is to stay, and return the result."""
-        stored = self._stored
-        result = left_alone(stored, self._wish, self._clock())
-        previous = stored.rotation.previous
-        if result is not None and previous is not None:
-            self._note(
-                old_key=previous.access_key_id,
-                new_key=stored.key.access_key_id,
-                old_state="inactive",
-                until=end_of_grace(stored, self._wish) if result == "waiting" else None,
-            )
-        return result
-
     # One step after the other
 
-    def _check_inactive(self, previous: AccessKey) -> None:
-        key = self._stored.key
-        self._note(old_key=previous.access_key_id, new_key=key.access_key_id)
+    def _end_deferred(self) -> None:
+        """Delete an old key whose time is over, if it still is inactive."""
+        key, previous = self._stored.key, self._stored.rotation.previous
+        assert previous is not None  # noqa: S101 - for mypy
+        self._note(old_key=previous.access_key_id, new_key=key.access_key_id, old_state="inactive")
         self._connect(key)
         refuse_active_again(self._access, key, previous)
+        self._finish(keep=False)
 
     def _make_new(self) -> None:
         self._in_place = False
@@ -185,7 +175,7 @@ class Machine:
         made, created = self._create(old, known, identity)
         self._prove(made, old, identity)
         self._switch(made, created)
-        self._finish(keep=self._keeps_old)
+        self._finish()
 
     def _adopt(self, new: AccessKey) -> bool:
         """Go on with a key that an earlier run made and stored; False if AWS has it no more."""
@@ -208,7 +198,7 @@ class Machine:
                 return False
         self._prove(new, old, identity)
         self._switch(new, created)
-        self._finish(keep=self._keeps_old)
+        self._finish()
         return True
 
     def _is_gone(self, new: AccessKey, old: AccessKey) -> bool:
@@ -252,8 +242,8 @@ class Machine:
         self, old: AccessKey, known: tuple[str, ...] | None, identity: Identity
     ) -> tuple[AccessKey, int | None]:
         """Make a key and store it at once, so that its secret is never in memory alone for long."""
-        started = format_time(self._clock())
-        self._items.set_rotation(self._leader, Rotation(started, known))
+        begun = promised(Rotation(format_time(self._clock()), known), self._wish)
+        self._items.set_rotation(self._leader, begun)
         self._progress.step("making a new key")
         with undisturbed() as let_through:
             try:
@@ -271,7 +261,7 @@ class Machine:
                 check_access_key(made.key)
                 if made.user_name not in ("", identity.user_name or ""):
                     raise ProviderError("AWS made the key for another user")
-                self._items.set_rotation(self._leader, Rotation(started, known, next=made.key))
+                self._items.set_rotation(self._leader, begun._replace(next=made.key))
             except BaseException as error:
                 self._take_back(made.key, old, error)
                 raise
@@ -293,33 +283,43 @@ class Machine:
             raise
         except FilevaultError as error:
             if identity is not None and self._take_back(new, old, error):
-                amend(error, "the new key was deleted again, the old one is untouched")
+                amend(
+                    error,
+                    "the new key was deleted again, the old one is untouched",
+                    f"{self._retry} makes another",
+                )
             raise
 
     def _switch(self, new: AccessKey, created: int | None) -> None:
         stored = self._stored
         old, rotation = stored.key, stored.rotation
-        after = Rotation(rotation.started, rotation.known_keys, previous=old)
+        after = promised(rotation, self._wish)._replace(
+            next=None,
+            previous=old,
+            previous_created=stored.item.created,
+            previous_created_from=stored.item.created_from,
+        )
         self._progress.step("storing the new key")
+        # A key that IAM may not be asked about is no older than its rotation.
+        moment, origin = rotation.started, "add"
+        if created is not None:
+            moment, origin = format_time(created), "iam"
         try:
-            self._items.set_key(self._leader, new, created, after)
+            self._items.set_key(self._leader, new, after, created=moment, created_from=origin)
         except FilevaultError as error:
-            self._in_place = self._may_hold(new)
+            self._in_place = self._items.may_hand_out(self._leader, new)
             if not self._in_place:
                 self._take_back(new, old, error)
             raise
         self._in_place = True
 
-    def _may_hold(self, new: AccessKey) -> bool:
-        """Tell whether the item hands out the new key in spite of an error; if in doubt, yes."""
-        try:
-            return self._items.reread(self._leader).key == new
-        except FilevaultError:
-            return True
+    def _finish(self, *, keep: bool = True) -> None:
+        """Let every item have the new key, then take the old one out of use.
 
-    def _finish(self, *, keep: bool) -> None:
-        """Let every item have the new key, then take the old one out of use."""
+        With `keep` it stays inactive, if that was promised.
+        """
         stored = self._stored
+        promise = promised(stored.rotation, self._wish)
         new, previous = stored.key, stored.rotation.previous
         if previous is None:
             return
@@ -328,9 +328,14 @@ class Machine:
             new_key=new.access_key_id,
             created=stored.created,
         )
-        made = stored.created if stored.item.created_from == "iam" else None
         for other in self._items.holding(previous):
-            self._items.set_key(other.name, new, made, Rotation())
+            self._items.set_key(
+                other.name,
+                new,
+                Rotation(),
+                created=stored.item.created,
+                created_from=stored.item.created_from,
+            )
         for name in self._found.items:
             self._drop_sessions(name)
         self._connect_or_go_back(new, previous)
@@ -338,11 +343,11 @@ class Machine:
         self._progress.step("deactivating the old key")
         self._retire(keys.deactivate, previous)
         self._note(old_state="inactive")
-        if keep:
+        if keep and (promise.kept or promise.grace):
             moment = format_time(self._clock())
-            self._items.set_rotation(self._leader, Rotation(previous=previous, deactivated=moment))
-            if self._wish.grace:
-                self._note(until=end_of_grace(self._stored, self._wish))
+            after = promise._replace(started=None, known_keys=None, deactivated=moment)
+            self._items.set_rotation(self._leader, after)
+            self._note(until=end_of_grace(self._stored, self._wish))
             return
         self._progress.step("deleting the old key")
         self._retire(keys.delete, previous)
@@ -351,7 +356,8 @@ class Machine:
 
     def _connect_or_go_back(self, new: AccessKey, previous: AccessKey) -> None:
         try:
-            self._connect(new)
+            # Some part of AWS may not know a key at once that another one knows.
+            self._access.identify(new, self._patience)
         except AwsError as error:
             if is_unknown_key(error) and go_back(
                 self._items, self._leader, self._access, previous, error, self._retry
@@ -359,6 +365,7 @@ class Machine:
                 self._in_place = False
                 self._note(old_key=previous.access_key_id, new_key=None, old_state="active")
             raise
+        self._connect(new)
 
     def _retire(self, call: Callable[[str], None], key: AccessKey) -> None:
         retire(
@@ -375,12 +382,7 @@ class Machine:
         key = self._stored.key
         self._connect(key)
         self._progress.step(f"deleting {printable(access_key_id)}")
-        keys = self._access.keys(key)
-        try:
-            self._patience.ask("AWS to take the key", lambda: keys.delete(access_key_id))
-        except AwsError as error:
-            if error.code != GONE:
-                raise
+        delete_orphan(access_key_id, self._access.keys(key), self._patience)
 
     def _take_back(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
         """Undo what was done so far; tell whether AWS has the new key no more."""
@@ -390,8 +392,3 @@ class Machine:
         else:
             self._note(orphan=self._undo.orphan)
         return gone
-
-
-def _edited(entry: str) -> str:
-    """Return pass's subject for an item that was changed by hand, here by a failed rotation."""
-    return f"Edit password for {printable(entry)} using filevault."

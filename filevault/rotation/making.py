@@ -63,4 +63,10 @@ def explain_failure(
                 f"{retry} --delete-orphan {shown}",
             )
             return each.access_key_id
+    # The list may learn of a key later than the one who made it.
+    amend(
+        error,
+        "IAM lists none yet, but whether AWS has made a key all the same is not known",
+        f"{retry} tells, a little later",
+    )
     return None

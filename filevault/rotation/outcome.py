@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 class Wish(Value):
     """What the command line asks for; `grace` and `older_than` are in seconds.
 
+    `grace` is None where nothing is said of it, and 0 where a time of grace is to end. `keep_old`
+    and `grace` are for the key that this run replaces: others have a promise of their own.
     `delete_orphan` is the id of a key of the user that is not in the vault.
     """
 
     keep_old: bool = False
-    grace: int = 0
+    grace: int | None = None
     older_than: int | None = None
     delete_orphan: str | None = None
 
@@ -38,10 +40,12 @@ class Outcome(Value):
     """What came of the rotation of one key.
 
     `result` is `rotated`, `finished` (what an earlier run left), `young` (not old enough),
-    `waiting` (the old key's time of grace runs until `until`), `planned` and `unfinished` (of a dry
-    run), `same` (the key of the profile `same_as`), `partly` (the new key is in place, the old one
-    not gone) or `failed`. `items` hold the key; `old_key` and `new_key` are ids, `orphan` that of
-    a key in the way. `old_state` is `active`, `inactive` or `deleted`. Times are in Unix seconds.
+    `waiting` (the old key's time of grace runs until `until`), `planned` and `unfinished` (of a
+    dry run; without a `new_key` only AWS knows what there is to finish), `same` (the key of the
+    profile `same_as`), `partly` (the new key is in place, the old one not gone) or `failed`.
+    `items` hold the key; `old_key` and `new_key` are ids, `orphan` that of a key in the way, or
+    of one that a dry run would see deleted. `old_state` is `active`, `inactive` or `deleted`.
+    Times are in Unix seconds.
     """
 
     profile: str

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
+from filevault.printable import shell_word
+from filevault.rotation.due import FRESH, is_deferred, is_due, left_as_it_is, promised
 from filevault.rotation.outcome import Outcome
+from filevault.rotation.retiring import refuse_held
 
 if TYPE_CHECKING:
     from filevault.rotation.items import Items
@@ -21,17 +23,38 @@ def preview(items: Items, leader: str, wish: Wish, profile: str, now: float) -> 
         wish: what is asked for.
         profile: whose key it is.
         now: Unix seconds.
+
+    Raises UsageError and ProviderError for an orphan that would not be deleted.
     """
+    if wish.delete_orphan is not None:
+        refuse_held(items, wish.delete_orphan, f"filevault rotate {shell_word(profile)}")
     stored = items.stored(leader)
     rotation, key_id = stored.rotation, stored.key.access_key_id
-    names = tuple(each.name for each in items.related(leader))
-    found = Outcome(profile, "planned", leader, names, old_key=key_id, created=stored.created)
+    found = Outcome(
+        profile,
+        "planned",
+        leader,
+        tuple(each.name for each in items.related(leader)),
+        old_key=key_id,
+        created=stored.created,
+        orphan=wish.delete_orphan,
+    )
     if rotation.previous is not None:
-        left = left_alone(stored, wish, now) if is_deferred(stored) else None
-        if left is None and is_due(stored, wish, now, FRESH):
+        if is_deferred(stored):
+            left = left_as_it_is(found, stored, wish, now)
+            if left is not None:
+                return left
+            least, stays = 0 if promised(rotation, wish).kept else FRESH, False
+        else:
+            promise = promised(rotation, wish)
+            least, stays = FRESH, bool(promise.kept or promise.grace)
+        if not stays and is_due(stored, wish, now, least):
             return found  # what was begun is finished first, and then the key is replaced
-        found = found._replace(old_key=rotation.previous.access_key_id, new_key=key_id)
-        return found._replace(result=left or "unfinished")
+        old_key = rotation.previous.access_key_id
+        return found._replace(result="unfinished", old_key=old_key, new_key=key_id)
     if rotation.next is not None:
         return found._replace(result="unfinished", new_key=rotation.next.access_key_id)
-    return found if is_due(stored, wish, now) else found._replace(result="young")
+    if not is_due(stored, wish, now):
+        return found._replace(result="young")
+    # Only AWS knows whether the run that was cut off has made a key.
+    return found if rotation.started is None else found._replace(result="unfinished")

@@ -35,12 +35,16 @@ def line(outcome: Outcome) -> str:
         "rotated": f"{new} takes the place of {old}{kept}",
         "finished": f"an earlier rotation is finished: {new} takes the place of {old}{kept}",
         "young": f"{new or old} is not old enough",
-        "waiting": f"{new} has taken the place of {old}{kept}",
+        "waiting": f"{new} has taken the place of {old}{kept}; --grace 0 ends its time",
         "planned": f"{old} would be replaced",
-        "unfinished": f"the rotation of {old} that was begun would be finished",
+        "unfinished": f"the rotation of {old} that was begun would be finished"
+        if new
+        else f"an earlier run was cut off: AWS would be asked what it left, and {old} replaced",
         "same": f"has the key of {printable(outcome.same_as or '')}, which is dealt with already",
         "partly": f"{new} takes the place of {old}{kept}",
         "failed": "failed",
     }
+    if outcome.orphan is not None and outcome.result not in ("partly", "failed"):
+        texts[outcome.result] += f"; {printable(outcome.orphan)} would be deleted first"
     items = ", ".join(printable(each) for each in outcome.items)
     return f"{printable(outcome.profile)}: {texts[outcome.result]}{f' (in {items})' * bool(items)}"

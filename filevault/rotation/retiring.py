@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.credentials import account_of
-from filevault.errors import AwsError, FilevaultError, ProviderError, UsageError
+from filevault.errors import (
+    AwsError,
+    FilevaultError,
+    InterruptedByUserError,
+    ProviderError,
+    UsageError,
+)
 from filevault.printable import printable
+from filevault.rotation.patience import is_unknown_key
 from filevault.rotation.room import listed, said_of_use
 from filevault.rotation.undo import GONE, amend, check_gone
 from filevault.vault.items import Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from filevault.aws.iam import AccessKeys, ListedKey
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
     from filevault.rotation.items import Items
@@ -50,14 +57,38 @@ def retire(
 
 def refuse_active_again(access: Access, key: AccessKey, previous: AccessKey) -> None:
     """Raise ProviderError if somebody made a deactivated key active again, and so needs it."""
-    for each in listed(access, key) or ():
-        if each.access_key_id == previous.access_key_id and each.active:
-            raise ProviderError(
-                f"the old key {printable(previous.access_key_id)} was made active again, and "
-                f"{said_of_use(access, key, previous.access_key_id)}; it is left alone",
-                hint="let whoever uses it take the new key, then make the old one inactive: the "
-                "next run deletes it",
-            )
+    found = listed(access, key)
+    # Where nobody may list keys, the old one itself can tell: AWS takes no inactive one.
+    if _works(access, previous) if found is None else _is_active(found, previous):
+        raise ProviderError(
+            f"the old key {printable(previous.access_key_id)} was made active again, and "
+            f"{said_of_use(access, key, previous.access_key_id)}; it is left alone",
+            hint="let whoever uses it take the new key, then make the old one inactive: the "
+            "next run deletes it",
+        )
+
+
+def _is_active(found: Sequence[ListedKey], key: AccessKey) -> bool:
+    return any(each.active and each.access_key_id == key.access_key_id for each in found)
+
+
+def _works(access: Access, key: AccessKey) -> bool:
+    try:
+        access.identity_of(key)
+    except AwsError as error:
+        if not is_unknown_key(error):
+            raise
+        return False
+    return True
+
+
+def delete_orphan(access_key_id: str, keys: AccessKeys, patience: Patience) -> None:
+    """Delete a key that nobody has the secret of; one that is gone already is what we want."""
+    try:
+        patience.ask("AWS to take the key", lambda: keys.delete(access_key_id))
+    except AwsError as error:
+        if error.code != GONE:
+            raise
 
 
 def refuse_held(items: Items, access_key_id: str, retry: str) -> None:
@@ -79,27 +110,49 @@ def refuse_held(items: Items, access_key_id: str, retry: str) -> None:
 def go_back(
     items: Items, leader: str, access: Access, previous: AccessKey, error: AwsError, retry: str
 ) -> bool:
-    """Hand out the old key again where AWS has the new one no more and the old one works.
+    """Hand out the old key again where AWS takes the new one no more and the old one works.
 
-    Nothing is forgotten by that: what the item says then is that the new key is unproven. `error`
-    is told of it. Returns whether it was done.
+    IAM's list has the last word on a key that AWS did not know, where it may be had. Nothing is
+    forgotten: what the item says then is that the new key is unproven. `error` is told of it.
+    Returns whether it was done.
     """
     stored = items.stored(leader)
     new, rotation = stored.key, stored.rotation
     account = account_of(previous.access_key_id)
     if not items.are_authentic and (account is None or account != account_of(new.access_key_id)):
         return False  # whoever can write the store may have put the old key in
-    with contextlib.suppress(FilevaultError):
-        access.identity_of(previous)
-        unproven = Rotation(rotation.started, rotation.known_keys, next=new)
-        for each in items.holding(new):
-            after = unproven if each.name == leader else Rotation()
-            items.set_key(each.name, previous, None, after)
-        amend(
-            error,
-            f"AWS has no key {printable(new.access_key_id)} any more, and the old one, which "
-            "still works, is handed out again",
-            f"{retry} makes another",
+    try:
+        if not _works(access, previous) or _is_listed(access, previous, new):
+            return False
+        unproven = rotation._replace(
+            next=new, previous=None, previous_created=None, previous_created_from=None
         )
-        return True
-    return False
+        for each in items.holding(new):
+            items.set_key(
+                each.name,
+                previous,
+                unproven if each.name == leader else Rotation(),
+                created=rotation.previous_created,
+                created_from=rotation.previous_created_from,
+            )
+    except InterruptedByUserError:
+        raise
+    except FilevaultError:
+        return False
+    amend(
+        error,
+        f"AWS takes the key {printable(new.access_key_id)} no more, and the old one, which still "
+        "works, is handed out again",
+        f"{retry} makes another",
+    )
+    return True
+
+
+def _is_listed(access: Access, previous: AccessKey, new: AccessKey) -> bool:
+    """Tell whether IAM lists a key as active, as far as the old one can ask."""
+    try:
+        return _is_active(listed(access, previous) or (), new)
+    except InterruptedByUserError:
+        raise
+    except FilevaultError:
+        return False

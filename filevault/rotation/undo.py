@@ -116,6 +116,16 @@ class Undo:
         check_gone(self._access, new)
 
 
+def warn_of_force(error: FilevaultError, rotation: Rotation) -> None:
+    """Let a hint to store another key say that the item holds a second one, which that drops."""
+    other = rotation.next or rotation.previous
+    if other is not None and error.hint is not None and "--force" in error.hint:
+        error.hint = (
+            f"{error.hint}, but throws away the secret of {printable(other.access_key_id)}, which "
+            "the item holds too"
+        )
+
+
 def amend(error: BaseException, more: str, hint: str | None = None) -> None:
     """Let an error say more than it did."""
     if isinstance(error, FilevaultError):

@@ -22,6 +22,7 @@ from filevault.errors import (
     TamperedError,
 )
 from filevault.printable import printable, shell_word
+from filevault.times import format_time
 from filevault.trust import Seen
 from filevault.vault.entries import Entries, ItemFiles
 from filevault.vault.names import encode_name
@@ -222,16 +223,24 @@ class Vault:
             yield
 
     def write(
-        self, name: str, text: bytes, *, created: str, created_from: str, subject: str | None
+        self,
+        name: str,
+        text: bytes,
+        *,
+        created: str | None,
+        created_from: str | None,
+        subject: str | None,
     ) -> None:
         """Store an item's plaintext; call inside `writing`. Commit it, if there is a `subject`.
 
+        `created` and `created_from` are what the text says, None where it says nothing.
         In a `file` vault the new file is opened once before it replaces the old one; the others
         can be written without a key to read them. Raises NotCommittedError if git refused.
         """
         path_name = self.path_name(name)
         generation = None if self.shared else self._next_generation(name)
-        header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, created, created_from)
+        made = created or format_time(self._clock())  # each header has a time
+        header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, made, created_from)
         data = self.backend.encrypt(header, text)
         if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")

@@ -43,7 +43,8 @@ _TAKEN = (
     *("aws_access_key_id", "mfa_serial", "created", "created_from", "filevault", "json"),
     *("rotation_started", "rotation_known_keys"),
     *("next_aws_access_key_id", "next_aws_secret_access_key"),
-    *("previous_aws_access_key_id", "previous_aws_secret_access_key", "previous_deactivated"),
+    *("previous_aws_access_key_id", "previous_aws_secret_access_key"),
+    *("previous_created", "previous_created_from", "previous_deactivated", "previous_grace"),
     *("secret", "pass", "password", "otpauth"),
 )
 _REPLACE = "`filevault add --force --discard` replaces it with a new key"

@@ -23,7 +23,10 @@ ROTATION_FIELDS = (
     "next_aws_secret_access_key",
     "previous_aws_access_key_id",
     "previous_aws_secret_access_key",
+    "previous_created",
+    "previous_created_from",
     "previous_deactivated",
+    "previous_grace",
 )
 
 _SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
@@ -33,7 +36,10 @@ _LINE_END = rb"\r?\n\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
-_STARTED, _KNOWN, *_KEYS, _DEACTIVATED = ROTATION_FIELDS
+_STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
+_KEPT = "kept"
+# A hundred years, the longest duration that a command line takes, have this many digits.
+_SECONDS = r"[0-9]{1,10}\Z"
 
 
 class Rotation(Value):
@@ -41,15 +47,22 @@ class Rotation(Value):
 
     `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
     one was made, None where IAM would not say. `next` is the new key until it is proven to work,
-    `previous` the old one until it is gone, `deactivated` when that was set inactive to wait for
-    its deletion.
+    `previous` the old one until it is gone, with `previous_created` and `previous_created_from`
+    as its item had them. `deactivated` is when that was set inactive to wait for its deletion.
+
+    What was promised of the old key when the rotation was begun: to stay for `grace` seconds from
+    then on, or `kept` until its place is needed.
     """
 
     started: str | None = None
     known_keys: tuple[str, ...] | None = None
     next: AccessKey | None = None
     previous: AccessKey | None = None
+    previous_created: str | None = None
+    previous_created_from: str | None = None
     deactivated: str | None = None
+    grace: int | None = None
+    kept: bool = False
 
     def __repr__(self) -> str:
         return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
@@ -215,8 +228,8 @@ def compose(
     path_name: str,
     key: AccessKey,
     *,
-    created: str,
-    created_from: str,
+    created: str | None,
+    created_from: str | None,
     mfa_serial: str | None = None,
     old: bytes = b"",
 ) -> bytes:
@@ -225,8 +238,8 @@ def compose(
     Args:
         path_name: the encoded path without suffix, for the name line.
         key: what to store; must have passed `check_access_key`.
-        created: `YYYY-MM-DDTHH:MM:SSZ`.
-        created_from: `iam` where that is IAM's CreateDate, else `add`.
+        created: `YYYY-MM-DDTHH:MM:SSZ`, None where nobody knows.
+        created_from: `iam` where that is IAM's CreateDate, else `add` or None.
         mfa_serial: sets the line; None keeps the one that `old` has.
         old: the text to rewrite: its unknown lines, comments, line ends and final newline
             survive byte for byte, its rotation fields go. Of another form than ours, what it
@@ -248,7 +261,7 @@ def compose(
         "aws_access_key_id": key.access_key_id,
         "mfa_serial": mfa_serial,
         "created": created,
-        "created_from": "iam" if created_from == "iam" else None,
+        "created_from": "iam" if created and created_from == "iam" else None,
         "filevault": f"1 name={path_name}",
     }
     if not old:
@@ -291,8 +304,8 @@ def read_rotation(text: bytes, what: str) -> Rotation:
     any more: to act on them would be to deactivate that key.
 
     Raises:
-        DamagedError: for a key of which only one half is there, for what cannot be a key, and
-            for fields that contradict each other or line 1.
+        DamagedError: for a key of which only one half is there, for what cannot be a key, for a
+            promise that cannot be read, and for fields that contradict each other or line 1.
     """
     fields = {pair[0]: pair[1] for pair in map(_field, _lines(text)[1:]) if pair}
     known = fields.get(_KNOWN)
@@ -301,7 +314,10 @@ def read_rotation(text: bytes, what: str) -> Rotation:
         None if known is None else tuple(known.split()),
         _both_halves(fields, _KEYS[0], _KEYS[1], what),
         _both_halves(fields, _KEYS[2], _KEYS[3], what),
+        _time(fields.get(_CREATED)),
+        fields.get(_ORIGIN),
         _time(fields.get(_DEACTIVATED)),
+        *_promise(fields.get(_GRACE), what),
     )
     if found.next is not None and found.previous is not None:
         raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
@@ -313,9 +329,20 @@ def read_rotation(text: bytes, what: str) -> Rotation:
         raise DamagedError(
             f"{what} is damaged: it has two secrets for the key {printable(own.access_key_id)}",
             hint="take the lines of the wrong one out with the tool that wrote it, or store the "
-            "right one with filevault add PROFILE --force --discard",
+            "right one with filevault add PROFILE --force --discard, which drops the other",
         )
     return Rotation()
+
+
+def _promise(text: str | None, what: str) -> tuple[int | None, bool]:
+    if text is None or text == _KEPT:
+        return None, text == _KEPT
+    if not re.match(_SECONDS, text):
+        raise DamagedError(
+            f"{what} is damaged: {_GRACE} is neither {_KEPT!r} nor a number of seconds",
+            hint="it tells how long the old key is to stay at AWS",
+        )
+    return int(text), False
 
 
 def _both_halves(
@@ -343,8 +370,14 @@ def with_rotation(text: bytes, rotation: Rotation) -> bytes:
     for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
         if key is not None:
             wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
-    if rotation.deactivated is not None:
-        wanted[_DEACTIVATED] = rotation.deactivated
+    promise = _KEPT if rotation.kept else rotation.grace
+    more = {
+        _CREATED: rotation.previous_created,
+        _ORIGIN: rotation.previous_created_from,
+        _DEACTIVATED: rotation.deactivated,
+        _GRACE: None if promise is None else str(promise),
+    }
+    wanted |= {name: value for name, value in more.items() if value is not None}
     lines = _lines(text)
     end = _line_end(lines[0]) or b"\n"
     result = lines[:1]

@@ -17,6 +17,8 @@ from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_wi
 from tests.rotation.scene import Scene
 
 ROTATE = Command(("rotate", "jon"))
+GRACE = Command(("rotate", "jon", "--grace", "1d"))
+END = Command(("rotate", "jon", "--grace", "0"))
 ITEMS = ("jon", "work")  # both hold the same key
 PARTS = 4
 
@@ -31,9 +33,19 @@ class Row(NamedTuple):
 
 
 class Stage:
-    """A user, two items with its key and a session, put back before each kill."""
+    """A user, two items with its key and a session, put back before each kill.
 
-    def __init__(self, scene: Scene, command: Command = ROTATE, *, role: bool = False) -> None:
+    With `deferred` the old key only waits for its deletion.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        command: Command = ROTATE,
+        *,
+        role: bool = False,
+        deferred: bool = False,
+    ) -> None:
         self.scene = scene
         self.command = command
         self.user: User = scene.user(profiles=ITEMS)
@@ -42,6 +54,12 @@ class Stage:
             scene.config(f"[profile admin]\nsource_profile = jon\nrole_arn = {arn}\n")
             self.user.denied.add("iam:*")
         scene.run("export", "work")
+        if deferred:
+            scene.run(*GRACE.argv)
+        self.keys = [
+            (key.access_key_id, key.secret_access_key, key.status)
+            for key in self.user.keys.values()
+        ]
         self.start = Snapshot.take(scene.machine.home)
         self.whole = survey(command, scene.machine)
         assert (self.whole.status, self.whole.err) == (0, "")
@@ -52,7 +70,8 @@ class Stage:
         directory = self.scene.aws.directory
         for key in list(self.user.keys.values()):
             directory.delete_access_key(key)
-        directory.add_access_key(self.user, self.user.access_key_id, self.user.secret_access_key)
+        for key_id, secret, status in self.keys:
+            directory.add_access_key(self.user, key_id, secret).status = status
 
     def points(self, *, every: bool) -> list[Fault]:
         """Before and after each call to AWS and each step of a write, and in its middle.
@@ -111,6 +130,11 @@ class Stage:
             )
             ended = "reported the orphan, deleted it on word, rotated"
         assert (again.status, again.errors) == (0, []), again
+        if self.command == GRACE:
+            # The promise came through, and only a word ends it.
+            assert self.scene.rotation("jon").grace == 86400
+            assert "Inactive" in self.scene.keys(self.user).values()
+            assert survey(END, self.scene.machine).errors == []
         for name in ITEMS:
             self.scene.check_rotated(self.user, name)
         assert not list(self.scene.machine.state.glob("*/sessions/*/*.fvs"))
@@ -205,6 +229,25 @@ def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: Scene) -> None:
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == 14
     show([kill(stage, fault) for fault in points])
+
+
+@pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
+def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
+    command: Command, deferred: bool, scene: Scene
+) -> None:
+    stage = Stage(scene, command, deferred=deferred)
+    points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
+    assert len(points) == (8 if deferred else 10)
+    show([kill(stage, fault) for fault in points[1::2]])  # after each
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
+def test_a_kill_at_really_every_call_keeps_what_was_promised(
+    command: Command, deferred: bool, scene: Scene
+) -> None:
+    stage = Stage(scene, command, deferred=deferred)
+    show([kill(stage, fault) for fault in stage.points(every=True)])
 
 
 @pytest.mark.torture

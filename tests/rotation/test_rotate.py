@@ -324,6 +324,7 @@ def test_the_old_key_can_be_kept_and_gives_way_to_the_next_rotation(scene: Scene
     assert previous.secret_access_key == user.secret_access_key
     scene.rotate("jon", "--keep-old")
     third = scene.item("jon").key.access_key_id
+    assert third != second
     assert scene.keys(user) == {second: "Inactive", third: "Active"}
 
 
@@ -351,10 +352,11 @@ def test_grace_leaves_the_deletion_to_the_first_run_after_it(scene: Scene) -> No
     scene.check_rotated(user, "jon")
 
 
-def test_a_run_without_grace_ends_it(scene: Scene) -> None:
+def test_only_a_grace_of_nothing_ends_a_time_of_grace(scene: Scene) -> None:
     user = scene.user()
     scene.rotate("jon", "--grace", "24h")
-    assert scene.report("jon")[0]["result"] == "finished"
+    assert scene.report("jon")[0]["result"] == "waiting"
+    assert scene.report("jon", "--grace", "0")[0]["result"] == "finished"
     scene.check_rotated(user, "jon")
 
 

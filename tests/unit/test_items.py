@@ -187,6 +187,14 @@ ROTATIONS = [
     Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), previous=PREVIOUS),
     Rotation(previous=PREVIOUS),
     Rotation(previous=PREVIOUS, deactivated="2026-11-24T03:00:09Z"),
+    Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), next=NEXT, grace=86400),
+    Rotation(
+        previous=PREVIOUS,
+        previous_created=CREATED,
+        previous_created_from="iam",
+        deactivated="2026-11-24T03:00:09Z",
+        kept=True,
+    ),
 ]
 SURROUNDINGS = [
     (b"", b""),
@@ -224,6 +232,13 @@ def test_half_a_key_in_the_rotation_fields_is_damage(line: bytes) -> None:
     text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n" + line
     with pytest.raises(DamagedError, match="are no key together"):
         read_rotation(text, "it")
+
+
+@pytest.mark.parametrize("promise", ["", "for ever", "-1", "1d", "9" * 11])
+def test_a_promise_that_cannot_be_read_is_damage_and_not_no_promise(promise: str) -> None:
+    text = with_rotation(composed(), Rotation(previous=PREVIOUS))
+    with pytest.raises(DamagedError, match="neither 'kept' nor a number of seconds"):
+        read_rotation(text + f"previous_grace: {promise}\n".encode(), "it")
 
 
 OWN = AccessKey("AKIAIOSFODNN7EXAMPLE", "A" * 40)
