@@ -18,6 +18,7 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ NobodyToAskError          5   no terminal and no source
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   bytes that are not what was written
+│  │  └─ NoKeyError             6   whole, and without an AWS key
 │  ├─ TamperedError             6   whole, but not where or what it should be
 │  └─ RollbackError             6   older than what this machine saw (under --strict)
 ├─ BackendError                 7
@@ -135,6 +136,10 @@ class IntegrityError(FilevaultError):
 
 class DamagedError(IntegrityError):
     """The bytes are not what was once written."""
+
+
+class NoKeyError(DamagedError):
+    """The text says nothing of an AWS key; in a shared store it may be another tool's."""
 
 
 class TamperedError(IntegrityError):

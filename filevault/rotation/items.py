@@ -9,6 +9,7 @@ from filevault.errors import (
     FilevaultError,
     InterruptedByUserError,
     LockedError,
+    NoKeyError,
     NotARecipientError,
     ProviderError,
     StorageError,
@@ -88,8 +89,8 @@ class Items:
         closed: list[FilevaultError] = []
         for name in self._vault.names():
             error = self._try(name)
-            if error is None or isinstance(error, NotARecipientError):
-                continue  # what is encrypted to others in a shared store is theirs
+            if error is None or self.is_others(name):
+                continue
             if isinstance(error, LockedError) and not self._vault.shared:
                 raise error
             closed.append(error)
@@ -197,9 +198,18 @@ class Items:
                     )
             yield
 
+    def is_others(self, name: str) -> bool:
+        """Tell of an item of a shared store whether it is encrypted to others, or no AWS key."""
+        failed = self._unreadable.get(name)
+        return (
+            failed is not None
+            and self._vault.shared
+            and isinstance(failed[1], NotARecipientError | NoKeyError)
+        )
+
     def unreadable(self) -> list[str]:
-        """Return the names of the items that cannot be opened."""
-        return sorted(self._unreadable)
+        """Return the names of the items of ours that cannot be opened."""
+        return sorted(name for name in self._unreadable if not self.is_others(name))
 
     def holding(self, key: AccessKey) -> list[Stored]:
         """Return the items that hand out a key."""

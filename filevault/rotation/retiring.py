@@ -72,7 +72,7 @@ def refuse_held(items: Items, access_key_id: str, retry: str) -> None:
         raise ProviderError(
             f"{printable(access_key_id)} is not deleted, because {printable(closed[0])!r}, which "
             "may hold its secret, cannot be opened",
-            hint="restore or remove that item, or delete the key with aws iam delete-access-key",
+            hint="restore that item, or delete the key with aws iam delete-access-key",
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from filevault.credentials import AccessKey
-from filevault.errors import DamagedError, NewerFormatError, UsageError
+from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.printable import printable
 from filevault.times import parse_time
 from filevault.values import Value
@@ -29,6 +29,7 @@ ROTATION_FIELDS = (
 _SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
 # IAM's own pattern for an access key id: 16 to 128 word characters.
 _KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+_AWS_KEY_ID = rb"(?:AKIA|ASIA)[A-Z0-9]{12}"
 _LINE_END = rb"\r?\n\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
@@ -118,6 +119,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
     Raises:
         DamagedError: if a required part is missing, a rotation field stands twice, or it is
             not clear which key is meant.
+        NoKeyError: if nothing in it speaks of an AWS key.
         NewerFormatError: if a newer filevault wrote it.
     """
     foreign = _foreign(text, what)
@@ -144,7 +146,8 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
-        raise DamagedError(
+        kind = DamagedError if _speaks_of_a_key(text) else NoKeyError
+        raise kind(
             f"{what} is damaged: it has no valid {missing}",
             hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
         )
@@ -179,6 +182,18 @@ def _may_hold_a_key(text: bytes) -> bool:
     if "filevault" in _names(lines):
         return False
     return text.lstrip().startswith(b"{") or names_secret(lines[1:])
+
+
+def _speaks_of_a_key(text: bytes) -> bool:
+    """Tell whether a text that holds no key looks like what is left of one."""
+    lines = _lines(text)
+    ours = {"filevault", "aws_access_key_id", *ROTATION_FIELDS}
+    return (
+        not text.strip()
+        or not ours.isdisjoint(_names(lines))
+        or names_secret(lines)
+        or re.search(_AWS_KEY_ID, text) is not None
+    )
 
 
 def _names(lines: list[bytes]) -> set[str]:
