@@ -162,7 +162,7 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome]) -> int:
         raise _single(failed[0])
     _report_errors(failed)
     statuses = [outcome.error.exit_status for outcome in failed if outcome.error is not None]
-    if all(outcome.done for outcome in failed):
+    if all(isinstance(outcome.error, errors.NotCommittedError) for outcome in failed):
         return statuses[0]  # all is done, but not committed
     return errors.PartlyDoneError.exit_status if some else statuses[0]
 

@@ -249,6 +249,11 @@ class Items:
         """Open an item anew, after a failure that leaves open what is stored."""
         return self._read(name)
 
+    @property
+    def uncommitted(self) -> bool:
+        """Whether this run has written an item and not committed it yet."""
+        return bool(self._written)
+
     def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
         """Commit what was written since the last time, as one; raises NotCommittedError.
 

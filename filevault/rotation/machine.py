@@ -117,9 +117,9 @@ class Machine:
         return self._found
 
     def _commit(self) -> None:
-        """Commit what was written, and what a run that was cut off may have left."""
-        unfinished = self._found.items if self._in_place else ()
-        self._items.commit(replaced if self._in_place else _edited, unfinished)
+        """Commit what was written, and what an earlier run wrote and did not commit."""
+        done = self._in_place or not self._items.uncommitted
+        self._items.commit(replaced if done else _edited, (self._leader, *self._found.items))
 
     @property
     def _stored(self) -> Stored:

@@ -51,6 +51,11 @@ class Place:
         """Let the other tool show an item."""
         return self.tools.run(*(word.format(name) for word in self._read)).out
 
+    @property
+    def top(self) -> Path:
+        """The store's top."""
+        return Path(self.machine.ok("git", "rev-parse", "--show-toplevel").out.strip())
+
     def insert_for_others(self, name: str) -> None:
         """Put in an item that is encrypted to somebody else."""
         raise NotImplementedError
@@ -281,3 +286,44 @@ def test_a_damaged_item_of_a_shared_store_is_an_error_still(place: Place, aws: F
     assert "remove that item" not in result.err
     assert place.machine.run("rotate", "torn").status == 6
     assert "torn: item 'torn' is damaged" in place.machine.run("rotate", "--all").err
+
+
+@pytest.mark.parametrize(
+    "words", [("--all", "--older-than", "90d"), ("jon", "--older-than", "90d")]
+)
+def test_what_an_earlier_run_could_not_commit_is_committed_once_git_can(
+    place: Place, words: tuple[str, ...]
+) -> None:
+    user = place.user
+    for name in ("jon", "same"):
+        place.machine.add(name, user.access_key_id, user.secret_access_key, "--no-config")
+    before = place.subjects()
+    place.machine.ok("git", "config", "user.useConfigOnly", "true")
+    (place.machine.home / ".gitconfig").unlink()
+    assert place.machine.run("rotate", "jon").status == 11
+    assert place.machine.run("rotate", *words).status == 11
+    commit_identity(place.machine)
+    (place.top / "notes").write_text("theirs")
+    place.machine.ok("rotate", *words)
+    assert place.subjects() == [f"Replace generated password for {place.item}.", *before]
+    assert place.machine.ok("git", "status", "--porcelain").out == "?? notes\n"
+    place.machine.ok("rotate", *words)
+    assert len(place.subjects()) == len(before) + 1
+
+
+def test_a_rotation_of_a_file_vault_is_one_commit(machine: Machine, aws: FakeAws) -> None:
+    tool("git")
+    commit_identity(machine)
+    machine.env["AWS_ENDPOINT_URL"] = aws.url
+    machine.write_config("[default]\nregion = eu-west-1\n")
+    machine.with_vault().ok("git", "init")
+    user = aws.add_user("jon")
+    for name in ("jon", "same"):
+        machine.add(name, user.access_key_id, user.secret_access_key, "--no-config")
+    before = machine.ok("git", "log", "--format=%s").out.splitlines()
+    machine.ok("rotate", "--all")
+    after = machine.ok("git", "log", "--format=%s").out.splitlines()
+    assert after == ["Replace generated password for jon.", *before]
+    changed = machine.ok("git", "show", "--format=", "--name-only", "HEAD").out.split()
+    assert changed == ["jon.fv", "same.fv"]
+    assert machine.ok("git", "status", "--porcelain").out == ""
