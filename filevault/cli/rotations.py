@@ -153,7 +153,7 @@ class Rotations:
             profile=name,
             clock=runtime.clock,
             sleep=runtime.sleep,
-            patience=Patience(runtime.sleep, self._watch),
+            patience=Patience(runtime.sleep, runtime.boottime, self._watch),
             progress=self._watch,
             drop_sessions=drop,
         )

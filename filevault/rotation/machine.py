@@ -217,7 +217,9 @@ class Machine:
         What was made a moment ago may be missing from the list; its secret is only here.
         """
         try:
-            self._patience.ask("AWS to know the new key", lambda: self._access.identity_of(new))
+            self._patience.ask(
+                "AWS to know the new key", lambda: self._access.identity_of(new, hasty=True)
+            )
         except AwsError as error:
             if not is_unknown_key(error):
                 raise
@@ -282,7 +284,7 @@ class Machine:
         self._progress.step("waiting until AWS knows the new key")
         try:
             found = self._patience.ask(
-                "AWS to know the new key", lambda: self._access.identity_of(new)
+                "AWS to know the new key", lambda: self._access.identity_of(new, hasty=True)
             )
             if identity is not None and found != identity:
                 raise ProviderError(
@@ -334,7 +336,7 @@ class Machine:
         for name in self._found.items:
             self._drop_sessions(name)
         self._connect_or_go_back(new, previous)
-        keys = self._access.keys(new)
+        keys = self._access.keys(new, hasty=True)
         self._progress.step("deactivating the old key")
         self._retire(keys.deactivate, previous)
         self._note(old_state="inactive")
@@ -375,7 +377,7 @@ class Machine:
         key = self._stored.key
         self._connect(key)
         self._progress.step(f"deleting {printable(access_key_id)}")
-        keys = self._access.keys(key)
+        keys = self._access.keys(key, hasty=True)
         try:
             self._patience.ask("AWS to take the key", lambda: keys.delete(access_key_id))
         except AwsError as error:

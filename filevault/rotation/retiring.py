@@ -32,7 +32,8 @@ def retire(
 ) -> None:
     """Deactivate or delete a key by `call`; one that is gone already is what we want.
 
-    Each attempt is made under the vault's lock, after a look at what is stored by now. Raises
+    Each attempt is made under the vault's lock, after a look at what is stored by now; `call` makes
+    haste, for other writers wait for it a minute at most, and may write between two. Raises
     StorageError if an item hands the key out, ProviderError if it is another user's.
     """
 
