@@ -29,6 +29,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
 │  │  ├─ ClockError             8   the clock of this machine is wrong
+│  │  ├─ WrongRegionError       8   signed for a region that is not the endpoint's
 │  │  ├─ WrongCodeError         8   AWS refused the token code
 │  │  └─ TooLongError           8   AWS lets no session live that long
 │  └─ MfaError                  8   no token code, or one that cannot be right
@@ -191,6 +192,10 @@ class AwsError(ProviderError):
 
 class ClockError(AwsError):
     """AWS refused the signature for its time: the clock of this machine is wrong."""
+
+
+class WrongRegionError(AwsError):
+    """AWS refused the signature for its region: region or endpoint is wrong."""
 
 
 class WrongCodeError(AwsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.aws.refusals import has_no_answer, is_passing
-from filevault.errors import AwsError, ClockError, NetworkError
+from filevault.errors import AwsError, ClockError, NetworkError, WrongRegionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,7 @@ def may_pass(error: FilevaultError) -> bool:
 
 def is_unknown_key(error: FilevaultError) -> bool:
     """Tell whether AWS says that it does not know the key that signed."""
-    if isinstance(error, ClockError):  # some of AWS's services say SignatureDoesNotMatch for it
+    # AWS says SignatureDoesNotMatch for these, too.
+    if isinstance(error, ClockError | WrongRegionError):
         return False
     return isinstance(error, AwsError) and error.code in _UNKNOWN
