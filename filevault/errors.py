@@ -18,6 +18,7 @@ FilevaultError                  1   anything of ours not listed below
 │  └─ NobodyToAskError          5   no terminal and no source
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   bytes that are not what was written
+│  │  └─ NoKeyError             6   whole, and without an AWS key
 │  ├─ TamperedError             6   whole, but not where or what it should be
 │  └─ RollbackError             6   older than what this machine saw (under --strict)
 ├─ BackendError                 7
@@ -28,6 +29,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
 │  │  ├─ ClockError             8   the clock of this machine is wrong
+│  │  ├─ WrongRegionError       8   signed for a region that is not the endpoint's
 │  │  ├─ WrongCodeError         8   AWS refused the token code
 │  │  └─ TooLongError           8   AWS lets no session live that long
 │  └─ MfaError                  8   no token code, or one that cannot be right
@@ -137,6 +139,10 @@ class DamagedError(IntegrityError):
     """The bytes are not what was once written."""
 
 
+class NoKeyError(DamagedError):
+    """The text says nothing of an AWS key; in a shared store it may be another tool's."""
+
+
 class TamperedError(IntegrityError):
     """The bytes are whole, but do not belong where they are."""
 
@@ -186,6 +192,10 @@ class AwsError(ProviderError):
 
 class ClockError(AwsError):
     """AWS refused the signature for its time: the clock of this machine is wrong."""
+
+
+class WrongRegionError(AwsError):
+    """AWS refused the signature for its region: region or endpoint is wrong."""
 
 
 class WrongCodeError(AwsError):

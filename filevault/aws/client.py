@@ -22,6 +22,9 @@ _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
 _HASTY_CONNECT_TIMEOUT = 5.0
 _HASTY_READ_TIMEOUT = 15.0
+_POST_DEADLINE = 30.0
+_LONGEST_BODY = 64 << 10
+_CHUNK = 4096
 # botocore's endpoint rules of IAM, `signingRegion` of each partition.
 _IAM_REGIONS = {
     "aws": "us-east-1",
@@ -126,19 +129,26 @@ class Clients:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
         return client
 
-    def post(self, url: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+    def post(
+        self, url: str, form: Mapping[str, str], *, setting: str, deadline: float = _POST_DEADLINE
+    ) -> tuple[int, bytes]:
         """POST a form with botocore's proxies and CA bundle; return status and body.
 
-        Once, and no redirection is followed. Raises ConfigError for an address that would be
-        unsafe; botocore's own errors pass, to be translated with the call's.
+        Once, and no redirection is followed. Of a body that is too long or no answer of status
+        200, nothing is returned; `deadline` is in seconds and for the whole, so that an answer
+        that drips in ends too. `setting` says where the address comes from. Raises ConfigError
+        for an address that would be unsafe; botocore's own errors pass, to be translated with
+        the call's.
         """
+        import threading
         from urllib.parse import urlencode
 
         from botocore.awsrequest import AWSRequest
+        from botocore.exceptions import ReadTimeoutError
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
 
-        check_url(url, allow_http=self._allow_http)
+        check_url(url, allow_http=self._allow_http, setting=setting)
         if self._session is None:
             self._session = self._new_session()
         # The stubs know less than botocore takes.
@@ -153,12 +163,26 @@ class Clients:
             "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"filevault/{__version__}",
         }
-        try:
-            request = AWSRequest("POST", url, headers, urlencode(form).encode("ascii"))
-            answer = http.send(request.prepare())
-            return answer.status_code, answer.content
-        finally:
-            http.close()
+        body = urlencode(form).encode("ascii")
+        request = AWSRequest("POST", url, headers, body, stream_output=True)
+        found: list[tuple[int, bytes] | Exception] = []
+
+        def exchange() -> None:
+            try:
+                found.append(_read(http.send(request.prepare()), url))
+            except Exception as error:  # noqa: BLE001 - it is raised again
+                found.append(error)
+
+        # Time limits of sockets begin anew with each byte.
+        thread = threading.Thread(target=exchange, daemon=True)
+        thread.start()
+        thread.join(deadline)
+        if not found:
+            raise ReadTimeoutError(endpoint_url=url)
+        http.close()
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
 
     def _region(self, service: str, endpoint: Endpoint) -> str:
         """Return the region to sign for: IAM has one for all, which a URL of its own hides."""
@@ -186,6 +210,26 @@ class Clients:
         if self._profile is not None and self._profile in session.full_config["profiles"]:
             session.set_config_variable("profile", self._profile)
         return session
+
+
+def _read(answer: Any, url: str) -> tuple[int, bytes]:  # noqa: ANN401
+    """Return status and body of an answer whose body was not read yet."""
+    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+    from urllib3 import exceptions
+
+    if answer.status_code != 200:
+        return answer.status_code, b""
+    body = b""
+    try:
+        for chunk in answer.raw.stream(_CHUNK):
+            body += chunk
+            if len(body) > _LONGEST_BODY:
+                return answer.status_code, b""
+    except exceptions.ReadTimeoutError as error:
+        raise ReadTimeoutError(endpoint_url=url) from error
+    except (exceptions.HTTPError, OSError) as error:
+        raise ConnectionClosedError(endpoint_url=url) from error
+    return answer.status_code, body
 
 
 # The first are STS's own, the others what gateways before AWS's services answer.

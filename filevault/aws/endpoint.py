@@ -16,6 +16,7 @@ _URL = (
     r"(https?)://(\[[0-9a-f:.]+\]|(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?)(?::(\d{1,5}))?"
     r"(?:/[!-~]*)?\Z"
 )
+_ORIGIN = r"(https?://)?(?:[^/?#@\s]*@)?((?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d*)?)(?=[/?#]|\Z)"
 _LOOPBACK = r"(?:localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3})\Z"
 _LAST_PORT = 65535
 
@@ -34,22 +35,44 @@ class Endpoint(Value):
     use_dualstack: bool = False
 
 
-def check_url(url: str, *, allow_http: bool) -> None:
+SETTINGS = "endpoint_url in the AWS config, or the AWS_ENDPOINT_URL variables"
+"""Where addresses come from, but for the sign-in service's."""
+
+
+def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
     """Refuse an address that would carry session tokens in the clear.
 
-    Plain http is for the loopback interface only, unless `allow_http`. Raises ConfigError.
+    Plain http is for the loopback interface only, unless `allow_http`. `setting` says where it
+    comes from. Raises ConfigError.
     """
     match = re.match(_URL, url, re.IGNORECASE | re.ASCII)
     if match is None or int(match.group(3) or 0) > _LAST_PORT:
         raise ConfigError(
-            f"the endpoint URL {printable(url, 200)!r} is not of the form https://HOST[:PORT]",
-            hint="correct endpoint_url in the AWS config, or the AWS_ENDPOINT_URL variables",
+            f"the endpoint URL {shown_url(url)!r} is not of the form https://HOST[:PORT]",
+            hint=f"correct {setting}",
         )
     scheme, host = match.group(1).lower(), match.group(2).lower()
     if scheme == "https" or allow_http or re.match(_LOOPBACK, host, re.ASCII):
         return
     raise ConfigError(
-        f"the endpoint URL {printable(url, 200)!r} is plain http, which shows the credentials to "
+        f"the endpoint URL {shown_url(url)!r} is plain http, which shows the credentials to "
         "everybody on the way",
-        hint="use https, or --allow-http where the network itself is trusted",
+        hint=f"use https in {setting}, or --allow-http where the network itself is trusted",
     )
+
+
+def shown_url(url: str) -> str:
+    """Return scheme, host and port: user, password, path and query may be secrets.
+
+    Of what cannot be told apart for sure, nothing but the scheme is left.
+    """
+    match = re.match(_ORIGIN, url, re.IGNORECASE | re.ASCII)
+    if match is None or "@" in url[match.end() :]:
+        scheme = re.match(r"https?://", url, re.IGNORECASE | re.ASCII)
+        return f"{scheme[0] if scheme else ''}..."
+    return printable(f"{match[1] or ''}{match[2]}", 200)
+
+
+def without_urls(text: str) -> str:
+    """Return a text of others with addresses as `shown_url` shows them."""
+    return re.sub(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+", lambda found: shown_url(found[0]), text)

@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from filevault.aws.endpoint import shown_url, without_urls
 from filevault.errors import (
     AwsError,
     ClockError,
@@ -15,6 +16,7 @@ from filevault.errors import (
     NotAwsError,
     TooLongError,
     WrongCodeError,
+    WrongRegionError,
 )
 from filevault.printable import printable
 from filevault.times import format_duration
@@ -77,7 +79,9 @@ _CHAINED_TOO_LONG = re.compile(
     r"1 hour session limit for roles assumed by role chaining", re.IGNORECASE
 )
 _TOO_LONG = re.compile(r"exceeds the MaxSessionDuration", re.IGNORECASE)
+_WRONG_REGION = re.compile(r"Credential should be scoped to a valid region", re.IGNORECASE)
 _KINDS = (
+    (_WRONG_REGION, WrongRegionError),
     (_WRONG_CODE, WrongCodeError),
     (_CHAINED_TOO_LONG, TooLongError),
     (_TOO_LONG, TooLongError),
@@ -103,6 +107,11 @@ _BY_TEXT = (
         "check mfa_serial in the AWS config, and the token code",
     ),
     (_WRONG_TIME, *_CLOCK),
+    (
+        _WRONG_REGION,
+        "the request was signed for a region that the endpoint does not serve",
+        "correct the region (--region, AWS_REGION, region in the AWS config) or the endpoint_url",
+    ),
     (
         _CHAINED_TOO_LONG,
         "a role that is assumed from another role's session lives an hour at most",
@@ -308,7 +317,8 @@ def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:
 
 def _unusable(error: Exception, attempt: Attempt) -> ConfigError:
     return ConfigError(
-        f"{attempt.operation} for {attempt.subject} cannot be called: {attempt.shown(str(error))}"
+        f"{attempt.operation} for {attempt.subject} cannot be called: "
+        f"{attempt.shown(without_urls(str(error)))}"
     )
 
 
@@ -317,7 +327,8 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
 
     if not isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
         return _unusable(error, attempt)
-    url = printable(error.kwargs.get("endpoint_url") or "AWS", 200)
+    address = error.kwargs.get("endpoint_url")
+    url = shown_url(str(address)) if address else "AWS"
     hint = "check the network, the region, and HTTPS_PROXY and NO_PROXY"
     lost = False
     kind = NetworkError
@@ -334,7 +345,7 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
         why = f"cannot connect to {url}"
     else:
         lost = attempt.once
-        why = _silence(error, url) or attempt.shown(str(error))
+        why = _silence(error, url) or attempt.shown(without_urls(str(error)))
     if lost:
         hint = f"{_MAYBE_USED}, and {hint}"
     return kind(f"{attempt.operation} for {attempt.subject} failed: {why}", hint=hint)

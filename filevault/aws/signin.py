@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
 
 OPERATION = "getSigninToken"
+SETTING = "AWS_ENDPOINT_URL_SIGNIN"
 LONGEST = 43200
 """The most seconds that a console session can be asked for."""
 
@@ -82,7 +83,7 @@ def _ask(
     secrets = [credentials.secret_access_key, credentials.session_token or ""]
     secrets += [quote_plus(secret) for secret in secrets]  # as they stand in the form
     with translated(Attempt(OPERATION, subject, secrets, None)):
-        status, body = clients.post(url, form)
+        status, body = clients.post(url, form, setting=SETTING)
     if status == 200:
         return _token(body, subject)
     raise _failure(status, subject)

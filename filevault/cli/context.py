@@ -194,8 +194,7 @@ class Context:
         must_exist(choice, self.settings.state_home)
         store = self._keep(Folder.open(choice.store))
         state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
-        if state is not None:
-            self._keep(state)
+        self._folders += [state] if state is not None else []
         trust = Trust(state)
         backend = self._backend(choice, store, trust)
         shared, own = choice.backend != "file", cast("FileBackend", backend)
@@ -242,15 +241,6 @@ class Context:
                 fresh=self._fresh,
             )
         return self._keys
-
-    def session_key_mark(self) -> str | None:
-        """Return what a held session key must belong to, None where nothing tells."""
-        from filevault.vault.session_key import session_key_mark
-
-        folder = f"{self.settings.state_home}/{self.choice.state_id}"
-        with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
-            return session_key_mark(state, SUFFIXES[self.choice.backend])
-        return None
 
     def use_fresh_keys(self) -> None:
         """Open the vault in this run, whatever is held for it; call it before anything else."""

@@ -213,6 +213,11 @@ def _console(context: Context, region: str | None, arn: str | None) -> Console:
     url = settings.get("AWS_ENDPOINT_URL_SIGNIN")
     if settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
         url = None
+    if url is not None:
+        from filevault.aws.endpoint import check_url
+        from filevault.aws.signin import SETTING
+
+        check_url(url, allow_http=settings.options.allow_http, setting=SETTING)
     return console_of(region, arn, url)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.backends import open_age, open_backend, open_gpg
+from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
+from filevault.errors import FilevaultError
+from filevault.files import Folder
 from filevault.keycache import IDENTITIES
 from filevault.unlock import Identities, LaterPrompter, Unlocker
 from filevault.vault.names import encode_name
@@ -14,7 +17,6 @@ if TYPE_CHECKING:
 
     from filevault.backends import Backend
     from filevault.cli.context import Context
-    from filevault.files import Folder
     from filevault.trust import Trust
     from filevault.vault.choice import VaultChoice
 
@@ -30,7 +32,7 @@ def open_chosen(
     prompter = LaterPrompter(lambda: context.prompter)
 
     def sessions() -> bool:
-        return context.keys.holds_session_key(context.session_key_mark())
+        return context.keys.holds_session_key(session_key_mark(context))
 
     if choice.backend == "file":
         unlocker = Unlocker(settings, prompter, lambda: choice.root, sessions=sessions)
@@ -80,3 +82,13 @@ def open_chosen(
         warn=context.warn,
     )
     return backend, unlocker.asked
+
+
+def session_key_mark(context: Context) -> str | None:
+    """Return what a held session key must belong to, None where nothing tells."""
+    from filevault.vault import session_key
+
+    folder = f"{context.settings.state_home}/{context.choice.state_id}"
+    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
+        return session_key.session_key_mark(state, SUFFIXES[context.choice.backend])
+    return None

@@ -63,7 +63,7 @@ def change(args: argparse.Namespace, context: Context) -> int:
     print(f"pin: {wanted.after.digest}")
     if not adding:
         context.warn("who was removed still has what they could read: rotate the keys of the vault")
-    run.end(len(vault.files()), wanted.kept)
+    run.end(len(vault.store.names()), wanted.kept)
     return 0
 
 

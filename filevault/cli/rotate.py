@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filevault.cli.context import Context
+    from filevault.rotation.items import Items
     from filevault.rotation.outcome import Outcome
 
 _KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
             vault.check_recipients()
         items.load()
         context.remember_slot()
+        if args.all:
+            names = _ours(names, items, context)
         outcomes: list[Outcome] = []
         try:
             for name in names:
@@ -95,6 +98,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
             _tell_the_rest(args, context, rotations.settled(outcomes), len(names))
             raise
     return _report(args, rotations.settled(outcomes))
+
+
+def _ours(names: list[str], items: Items, context: Context) -> list[str]:
+    """Leave out what others keep in a shared store: it is no failure of ours."""
+    others = [name for name in names if items.is_others(name)]
+    if others:
+        shown = ", ".join(repr(printable(name)) for name in others)
+        context.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
+    return [name for name in names if name not in others]
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -150,7 +162,7 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome]) -> int:
         raise _single(failed[0])
     _report_errors(failed)
     statuses = [outcome.error.exit_status for outcome in failed if outcome.error is not None]
-    if all(outcome.done for outcome in failed):
+    if all(isinstance(outcome.error, errors.NotCommittedError) for outcome in failed):
         return statuses[0]  # all is done, but not committed
     return errors.PartlyDoneError.exit_status if some else statuses[0]
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli import handout
 from filevault.printable import printable, shell_word
+from filevault.providers.shared import Shared, SharedSessions
 from filevault.providers.steps import StoredKey, stored_key
 from filevault.rotation.outcome import Outcome, Wish
+from filevault.rotation.undo import amend
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.profiles import Profile
+    from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
     from filevault.providers.plan import Plan
+    from filevault.providers.steps import SessionToken
     from filevault.rotation.access import Access
     from filevault.rotation.items import Items
 
@@ -47,6 +51,7 @@ class Rotations:
         self._handled: dict[str, str] = {}
         self._watch = _Watch(context)
         self._token_code: TokenCode | None = None
+        self._sessions = SharedSessions()
         self._wish = Wish(args.keep_old, args.grace, args.older_than, args.delete_orphan)
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
@@ -81,6 +86,7 @@ class Rotations:
             again = self._attempt(name, self.target(name, as_user=True))
             if not _was_refused(again):
                 return again
+            return _with_both_reasons(outcome, again)
         return _with_way_out(outcome, target)
 
     def _attempt(self, name: str, target: Target) -> Outcome:
@@ -147,7 +153,7 @@ class Rotations:
             profile=name,
             clock=runtime.clock,
             sleep=runtime.sleep,
-            patience=Patience(runtime.sleep, self._watch),
+            patience=Patience(runtime.sleep, runtime.boottime, self._watch),
             progress=self._watch,
             drop_sessions=drop,
         )
@@ -169,6 +175,11 @@ class Rotations:
         allow_http = context.settings.options.allow_http
         if self._token_code is None:
             self._token_code = handout.token_code(self._args, context)
+        key_id = self._items.stored(stored_key(made.step).profile).key.access_key_id
+
+        def share(step: SessionToken, source: CredentialProvider) -> CredentialProvider:
+            return Shared(self._sessions, step, key_id, source)
+
         provider = None
         if not isinstance(made.step, StoredKey):
             # No session is kept: it would be one of a key that is about to go.
@@ -181,6 +192,7 @@ class Rotations:
                 Waiting(context.say, lambda: context.prompter.present, runtime.sleep),
                 context.warn,
                 allow_http=allow_http,
+                share=share,
             )
         sts = Endpoint(
             profile.region or FALLBACK_REGION,
@@ -242,6 +254,18 @@ def _was_refused(outcome: Outcome) -> bool:
         and outcome.orphan is None
         and isinstance(outcome.error, errors.ConfigError | errors.ProviderError)
     )
+
+
+def _with_both_reasons(outcome: Outcome, again: Outcome) -> Outcome:
+    """Say why neither the role nor the user could rotate the key."""
+    error, second = outcome.error, again.error
+    if error is not None and second is not None and second.message != error.message:
+        amend(
+            error,
+            f"without the role: {second.message}",
+            "; or ".join(hint for hint in (error.hint, second.hint) if hint) or None,
+        )
+    return outcome
 
 
 def _with_way_out(outcome: Outcome, target: Target) -> Outcome:

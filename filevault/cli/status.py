@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.cli.opening import session_key_mark
 from filevault.errors import FilevaultError
 from filevault.keycache import IDENTITIES, SESSION
 from filevault.printable import printable
@@ -48,7 +49,7 @@ def _marks(context: Context) -> set[str | None]:
     """Return what keys belong to that open the vault as it is now."""
     choice = context.choice
     marks: set[str | None] = {IDENTITIES} if choice.backend == "age" else set()
-    marks.add(context.session_key_mark())
+    marks.add(session_key_mark(context))
     if choice.backend == "file":
         with contextlib.suppress(FilevaultError):
             context.open_unpinned()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from filevault.sessions import SessionCache
     from filevault.sessions.waiting import Waiting
 
+    Share = Callable[[SessionToken, CredentialProvider], CredentialProvider]
+
 
 def build(
     plan: Plan,
@@ -42,6 +44,7 @@ def build(
     min_ttl: int | None = None,
     cache_roles: bool = True,
     allow_http: bool = False,
+    share: Share | None = None,
 ) -> CredentialProvider:
     """Wire a plan.
 
@@ -58,6 +61,7 @@ def build(
         min_ttl: seconds that what is handed out must live on, None for the rule.
         cache_roles: keep sessions of roles too.
         allow_http: let endpoint URLs be plain http beyond the loopback interface.
+        share: lets the user's session serve several plans of a run.
 
     Raises:
         ConfigError: for an unsafe endpoint.
@@ -67,7 +71,7 @@ def build(
         if call.endpoint.url is not None:
             check_url(call.endpoint.url, allow_http=allow_http)
     wiring = _Wiring(
-        plan, keys, cache, token_code, clock, waiting, warn, refresh, cache_roles, allow_http
+        plan, keys, cache, token_code, clock, waiting, warn, refresh, cache_roles, allow_http, share
     )
     return wiring.provider(plan.step, MinimumLife(min_ttl))
 
@@ -87,6 +91,7 @@ class _Wiring:
         refresh: bool,
         cache_roles: bool,
         allow_http: bool,
+        share: Share | None,
     ) -> None:
         self._plan = plan
         self._warn = warn
@@ -98,6 +103,7 @@ class _Wiring:
         self._refresh = refresh
         self._cache_roles = cache_roles
         self._allow_http = allow_http
+        self._share = share
         self._clients: Clients | None = None
         self._digest = ""
         if cache is not None and not isinstance(plan.step, StoredKey):
@@ -130,7 +136,8 @@ class _Wiring:
         if isinstance(step, SessionToken):
             from filevault.providers.session_token import SessionTokenProvider
 
-            return SessionTokenProvider(step, source, self._clients, self._token_code, subject)
+            made = SessionTokenProvider(step, source, self._clients, self._token_code, subject)
+            return made if self._share is None else self._share(step, made)
         if isinstance(step, FederationToken):
             from filevault.providers.federation import FederationTokenProvider
 

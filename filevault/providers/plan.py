@@ -240,6 +240,8 @@ class _Planner:
                 return "no session, as --no-session asks"
             return "the stored key itself is handed out, as --no-session asks"
         child = above[0] if above else None
+        if self._rotates_own_key(profile, child):
+            return None
         if profile.role_arn is not None and (child is None or child.role_arn is None):
             return "no session: the role is assumed with the stored key"
         if child is None and self._options.for_iam and profile.mfa_serial is None:
@@ -263,6 +265,13 @@ class _Planner:
                 "session can ask for"
             )
         return None
+
+    def _rotates_own_key(self, profile: Profile, child: Profile | None) -> bool:
+        """Tell whether a session with MFA serves the role of the key's own section and the user.
+
+        Where the role may not change keys the user can, and AWS takes each token code once.
+        """
+        return self._options.for_iam and child is None and profile.mfa_serial is not None
 
     def _session_duration(self, with_mfa: bool, *, chained: bool) -> Duration:
         options = self._options

@@ -25,7 +25,8 @@ class Access:
 
     Args:
         clients: makes clients.
-        hasty: makes clients for calls that signals must wait for.
+        hasty: makes clients for calls that signals or other writers must wait for, or that are
+            made again where they fail.
         sts: the endpoint that tells identities.
         iam: the endpoint of IAM.
         provider: obtains the session that the plan of the profile ends in; asked once, so that a
@@ -59,10 +60,11 @@ class Access:
         self._connected = False
         self._subject = f"profile {printable(profile)!r}"
 
-    def identity_of(self, key: AccessKey) -> Identity:
+    def identity_of(self, key: AccessKey, *, hasty: bool = False) -> Identity:
         """Ask whose a long-term key is. Raises AwsError, NetworkError, ConfigError."""
         credentials = Credentials(key.access_key_id, key.secret_access_key)
-        return get_caller_identity(self._clients, self._sts, credentials, subject=self._subject)
+        clients = self._hasty if hasty else self._clients
+        return get_caller_identity(clients, self._sts, credentials, subject=self._subject)
 
     def connect(self, key: AccessKey) -> Identity:
         """Obtain the credentials and return whose key it is; done once.
@@ -100,15 +102,15 @@ class Access:
                 hint=f"let a profile of the key's own account do it: {self._direct}",
             )
 
-    def keys(self, key: AccessKey) -> AccessKeys:
+    def keys(self, key: AccessKey, *, hasty: bool = False) -> AccessKeys:
         """Return the user's keys, as the profile's session sees them or, without one, `key`.
 
         A session outlives the key that it was made from; only without one do the last calls
-        need the new key. Where signals wait, what it returns makes haste.
+        need the new key. With `hasty`, or where signals wait, what it returns makes haste.
         """
         identity = self.connect(key)
         credentials = self._session or Credentials(key.access_key_id, key.secret_access_key)
         # A role's session is no user, so the user is named to IAM.
         user = identity.user_name if self._role is not None else None
-        clients = self._hasty if must_hurry() else self._clients
+        clients = self._hasty if hasty or must_hurry() else self._clients
         return AccessKeys(clients, self._iam, credentials, user, self._subject)

@@ -9,7 +9,7 @@ from filevault.times import parse_time
 if TYPE_CHECKING:
     from filevault.rotation.items import Stored
     from filevault.rotation.outcome import Outcome, Wish
-    from filevault.vault.items import Rotation
+    from filevault.vault.rotationfields import Rotation
 
 DAY = 86400
 FRESH = 7 * DAY

@@ -9,6 +9,7 @@ from filevault.errors import (
     FilevaultError,
     InterruptedByUserError,
     LockedError,
+    NoKeyError,
     NotARecipientError,
     ProviderError,
     StorageError,
@@ -16,7 +17,8 @@ from filevault.errors import (
 from filevault.printable import printable
 from filevault.times import parse_time
 from filevault.values import Value
-from filevault.vault.items import Rotation, compose, parse, read_rotation, with_rotation
+from filevault.vault.items import compose, parse
+from filevault.vault.rotationfields import Rotation, read_rotation, with_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -84,8 +86,8 @@ class Items:
         closed: list[FilevaultError] = []
         for name in self._vault.names():
             error = self._try(name)
-            if error is None or isinstance(error, NotARecipientError):
-                continue  # what is encrypted to others in a shared store is theirs
+            if error is None or self.is_others(name):
+                continue
             if isinstance(error, LockedError) and not self._vault.shared:
                 raise error
             closed.append(error)
@@ -193,9 +195,18 @@ class Items:
                     )
             yield
 
+    def is_others(self, name: str) -> bool:
+        """Tell of an item of a shared store whether it is encrypted to others, or no AWS key."""
+        failed = self._unreadable.get(name)
+        return (
+            failed is not None
+            and self._vault.shared
+            and isinstance(failed[1], NotARecipientError | NoKeyError)
+        )
+
     def unreadable(self) -> list[str]:
-        """Return the names of the items that cannot be opened."""
-        return sorted(self._unreadable)
+        """Return the names of the items of ours that cannot be opened."""
+        return sorted(name for name in self._unreadable if not self.is_others(name))
 
     def holding(self, key: AccessKey) -> list[Stored]:
         """Return the items that hand out a key."""
@@ -248,6 +259,11 @@ class Items:
             return self.reread(name).key == key
         except FilevaultError:
             return True
+
+    @property
+    def uncommitted(self) -> bool:
+        """Whether this run has written an item and not committed it yet."""
+        return bool(self._written)
 
     def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
         """Commit what was written since the last time, as one; raises NotCommittedError.

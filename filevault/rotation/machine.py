@@ -33,7 +33,8 @@ from filevault.rotation.room import listed, no_room
 from filevault.rotation.signals import undisturbed
 from filevault.rotation.undo import Undo, amend, warn_of_force
 from filevault.times import format_time
-from filevault.vault.items import Rotation, check_access_key
+from filevault.vault.items import check_access_key
+from filevault.vault.rotationfields import Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,9 +120,9 @@ class Machine:
         return self._found
 
     def _commit(self) -> None:
-        """Commit what was written, and what a run that was cut off may have left."""
-        unfinished = self._found.items if self._in_place else ()
-        self._items.commit(replaced if self._in_place else edited, unfinished)
+        """Commit what was written, and what an earlier run wrote and did not commit."""
+        done = self._in_place or not self._items.uncommitted
+        self._items.commit(replaced if done else edited, (self._leader, *self._found.items))
 
     @property
     def _stored(self) -> Stored:
@@ -207,7 +208,9 @@ class Machine:
         What was made a moment ago may be missing from the list; its secret is only here.
         """
         try:
-            self._patience.ask("AWS to know the new key", lambda: self._access.identity_of(new))
+            self._patience.ask(
+                "AWS to know the new key", lambda: self._access.identity_of(new, hasty=True)
+            )
         except AwsError as error:
             if not is_unknown_key(error):
                 raise
@@ -272,7 +275,7 @@ class Machine:
         self._progress.step("waiting until AWS knows the new key")
         try:
             found = self._patience.ask(
-                "AWS to know the new key", lambda: self._access.identity_of(new)
+                "AWS to know the new key", lambda: self._access.identity_of(new, hasty=True)
             )
             if identity is not None and found != identity:
                 raise ProviderError(
@@ -339,7 +342,7 @@ class Machine:
         for name in self._found.items:
             self._drop_sessions(name)
         self._connect_or_go_back(new, previous)
-        keys = self._access.keys(new)
+        keys = self._access.keys(new, hasty=True)
         self._progress.step("deactivating the old key")
         self._retire(keys.deactivate, previous)
         self._note(old_state="inactive")
@@ -382,7 +385,7 @@ class Machine:
         key = self._stored.key
         self._connect(key)
         self._progress.step(f"deleting {printable(access_key_id)}")
-        delete_orphan(access_key_id, self._access.keys(key), self._patience)
+        delete_orphan(access_key_id, self._access.keys(key, hasty=True), self._patience)
 
     def _take_back(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
         """Undo what was done so far; tell whether AWS has the new key no more."""

@@ -10,7 +10,7 @@ from filevault.errors import AwsError, FilevaultError
 from filevault.printable import printable
 from filevault.rotation.room import is_cut_off, listed
 from filevault.rotation.undo import amend
-from filevault.vault.items import Rotation
+from filevault.vault.rotationfields import Rotation
 
 if TYPE_CHECKING:
     from filevault.rotation.access import Access

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from filevault.aws.refusals import is_passing
-from filevault.errors import AwsError, ClockError, NetworkError
+from filevault.aws.refusals import has_no_answer, is_passing
+from filevault.errors import AwsError, ClockError, NetworkError, WrongRegionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,36 +31,59 @@ class Patience:
     """Asks again, with growing pauses, while the answer may still change.
 
     Args:
-        sleep: takes seconds. What it was given is the measure, so that a clock that is set
-            meanwhile neither ends the waiting nor draws it out.
+        sleep: takes seconds.
+        monotonic: seconds that no setting of the clock moves, for what the calls take.
         progress: hears each second that something is waited for.
-        limit: seconds to sleep in all, for each call.
+        limit: seconds for pauses and calls together; a call that is under way then is the last.
     """
 
-    __slots__ = ("_limit", "_progress", "_sleep")
+    __slots__ = ("_limit", "_monotonic", "_progress", "_sleep")
 
     def __init__(
-        self, sleep: Callable[[float], None], progress: Progress, limit: int = PATIENCE
+        self,
+        sleep: Callable[[float], None],
+        monotonic: Callable[[], float],
+        progress: Progress,
+        limit: int = PATIENCE,
     ) -> None:
         self._sleep = sleep
+        self._monotonic = monotonic
         self._progress = progress
         self._limit = limit
 
     def ask(self, what: str, call: Callable[[], _Answer]) -> _Answer:
-        """Return what `call` returns in the end; raises its last error when time is up."""
-        left = self._limit
+        """Return what `call` returns in the end; raises its last error when time is up.
+
+        `what` is waited for where AWS does not know the key yet.
+        """
+        left = float(self._limit)
         pause = 1
         while True:
+            start = self._monotonic()
             try:
                 return call()
             except (AwsError, NetworkError) as error:
+                left -= max(0.0, self._monotonic() - start)
                 if left <= 0 or not may_pass(error):
                     raise
-            for _ in range(min(pause, left)):
-                self._progress.waiting(what, left)
-                self._sleep(1)
-                left -= 1
+                reason = _reason(error, what)
+            for _ in range(pause):
+                if left <= 0:
+                    break
+                self._progress.waiting(reason, left)
+                step = min(1.0, left)
+                self._sleep(step)
+                left -= step
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _reason(error: FilevaultError, what: str) -> str:
+    """Say what has to change for the next call to succeed."""
+    if is_unknown_key(error):
+        return what
+    if isinstance(error, NetworkError):
+        return "AWS to be reached"
+    return "AWS to recover" if has_no_answer(error) else "AWS to take more calls"
 
 
 def may_pass(error: FilevaultError) -> bool:
@@ -70,6 +93,7 @@ def may_pass(error: FilevaultError) -> bool:
 
 def is_unknown_key(error: FilevaultError) -> bool:
     """Tell whether AWS says that it does not know the key that signed."""
-    if isinstance(error, ClockError):  # some of AWS's services say SignatureDoesNotMatch for it
+    # AWS says SignatureDoesNotMatch for these, too.
+    if isinstance(error, ClockError | WrongRegionError):
         return False
     return isinstance(error, AwsError) and error.code in _UNKNOWN

@@ -16,7 +16,7 @@ from filevault.printable import printable
 from filevault.rotation.patience import is_unknown_key
 from filevault.rotation.room import listed, said_of_use
 from filevault.rotation.undo import GONE, amend, check_gone
-from filevault.vault.items import Rotation
+from filevault.vault.rotationfields import Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,8 @@ def retire(
 ) -> None:
     """Deactivate or delete a key by `call`; one that is gone already is what we want.
 
-    Each attempt is made under the vault's lock, after a look at what is stored by now. Raises
+    Each attempt is made under the vault's lock, after a look at what is stored by now; `call` makes
+    haste, for other writers wait for it a minute at most, and may write between two. Raises
     StorageError if an item hands the key out, ProviderError if it is another user's.
     """
 
@@ -103,7 +104,7 @@ def refuse_held(items: Items, access_key_id: str, retry: str) -> None:
         raise ProviderError(
             f"{printable(access_key_id)} is not deleted, because {printable(closed[0])!r}, which "
             "may hold its secret, cannot be opened",
-            hint="restore or remove that item, or delete the key with aws iam delete-access-key",
+            hint="restore that item, or delete the key with aws iam delete-access-key",
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
     from filevault.rotation.items import Stored
-    from filevault.vault.items import Rotation
+    from filevault.vault.rotationfields import Rotation
 
 _NEAR = 900
 """Seconds by which our clock and AWS's may differ, for a signature to be taken, and the call."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import AwsError, FilevaultError, ProviderError
 from filevault.printable import printable
 from filevault.rotation.patience import is_unknown_key
-from filevault.vault.items import Rotation
+from filevault.vault.rotationfields import Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,7 @@ from filevault.vault.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import Backend, RecipientsBackend
+    from filevault.backends import Backend
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
@@ -87,8 +87,8 @@ class Vault:
         self.state = state
         self.state_id = state_id
         self.trust = trust
-        self._store = Store(store, backend.suffix, prefix, literal=shared)
-        self._entries = Entries(self._store, shared=shared)
+        self.store = Store(store, backend.suffix, prefix, literal=shared)
+        self.entries = Entries(self.store, shared=shared)
         self._session_key: bytes | None = None
         self._has_opened = False
         self._strict = strict
@@ -101,7 +101,7 @@ class Vault:
 
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
-        return self._entries.keys(self._store.names())
+        return self.entries.keys(self.store.names())
 
     def ages(self) -> dict[str, tuple[str, str | None] | None]:
         """Return the names of the stored keys, sorted, each with when it was made.
@@ -109,8 +109,8 @@ class Vault:
         That is (time, `iam` or `add`) as the item's header says, not authenticated, or where
         there is none what was last seen of it. Nothing is decrypted.
         """
-        heads = dict(self._store.heads(self.backend.head_size))
-        names = self._entries.keys(list(heads))
+        heads = dict(self.store.heads(self.backend.head_size))
+        names = self.entries.keys(list(heads))
         return {name: self._made(name, heads.get(name, b"")) for name in names}
 
     def _made(self, name: str, head: bytes) -> tuple[str, str | None] | None:
@@ -121,11 +121,11 @@ class Vault:
 
     def has(self, name: str) -> bool:
         """Tell whether a key is stored for a profile; nothing is read."""
-        return self._entries.has(name)
+        return self.entries.has(name)
 
     def path(self, name: str) -> str:
         """Return the path, relative to the store, of the file that an item has or would have."""
-        return self._store.path(name)
+        return self.store.path(name)
 
     def entry(self, name: str) -> str:
         """Return what an item is called in the store's history: its path without the suffix."""
@@ -152,7 +152,7 @@ class Vault:
 
     def read(self, name: str) -> ItemFiles:
         """Return what an item lies in. Raises ItemNotFoundError, DamagedError, StorageError."""
-        return self._entries.read(name)
+        return self.entries.read(name)
 
     def decrypt(self, files: ItemFiles) -> bytes:
         """Return an item's plaintext, whatever was seen before. Raises as `text` does."""
@@ -171,7 +171,7 @@ class Vault:
         files = self.read(name)
         plaintext = self.decrypt(files)
         if not self.shared:
-            self._remember(self.path_name(name), self.judge(name, files.data))
+            self.remember(self.path_name(name), self.judge(name, files.data))
         return files.digest, plaintext
 
     def item(self, name: str) -> LongTermItem:
@@ -244,14 +244,14 @@ class Vault:
         data = self.backend.encrypt(header, text)
         if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
-        replaced = [printable(self.entry(each)) for each in self._entries.replaced_by(name)]
-        self._store.write(name, data)
+        replaced = [printable(self.entry(each)) for each in self.entries.replaced_by(name)]
+        self.store.write(name, data)
         if replaced:
             self._warn(
                 f"{' and '.join(replaced)} are still there, but no longer used: "
                 f"{printable(self.entry(name))} has the key of {printable(name)!r} from now on"
             )
-        self._remember(
+        self.remember(
             path_name,
             Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
         )
@@ -261,30 +261,6 @@ class Vault:
     def commit(self, names: Sequence[str], subject: str) -> None:
         """Commit items that were written without, or raise NotCommittedError."""
         self._commit([self.path(name) for name in names], subject)
-
-    def files(self) -> list[str]:
-        """Return the names of all item files: of keys, of seeds, and of other tools' sessions."""
-        return self._store.names()
-
-    def reencrypt(self, name: str) -> bool:
-        """Encrypt an item anew unless its recipients are the right ones; call inside `writing`.
-
-        Returns whether it did. Raises as `text` does.
-        """
-        backend = cast("RecipientsBackend", self.backend)
-        data = self._store.read(name)
-        if backend.differs(name, data) is False:
-            return False
-        text = backend.decrypt(_KIND, name, data)
-        new = backend.encrypt(ItemHeader(_KIND, name, 0, ""), text)
-        owner = self._entries.owner(name)
-        before = self.item_digest(owner)
-        self._store.write(name, new)
-        seen = self.trust.seen(self.path_name(owner))
-        if seen is not None and seen.sha256 == before:
-            after = seen._replace(sha256=self.item_digest(owner))
-            self._remember(self.path_name(owner), after)
-        return True
 
     def _account(self, text: bytes) -> str | None:
         if not self.shared:
@@ -306,10 +282,10 @@ class Vault:
 
         Whoever can write the vault's folder can put any number into a header.
         """
-        if not self._store.has(name):
+        if not self.store.has(name):
             return -1
         try:
-            data = self._store.read(name)
+            data = self.store.read(name)
             self.backend.decrypt(_KIND, self._sealed_name(name), data)
             header = self.backend.peek(data)
         except IntegrityError:
@@ -322,17 +298,17 @@ class Vault:
         The two entries that would take its place go first. Raises ItemNotFoundError,
         StorageError or NotCommittedError.
         """
-        names = self._entries.all_of(name)
+        names = self.entries.all_of(name)
         paths = [self.path(each) for each in names]
         for each in names:
-            self._store.remove(each)
+            self.store.remove(each)
         with contextlib.suppress(StorageError):
             self.trust.forget(self.path_name(name))
         self._commit(paths, subject)
 
     def places(self, name: str) -> list[str]:
         """Return what all entries that hold a profile's key are called in the store's history."""
-        return [self.entry(each) for each in self._entries.all_of(name)]
+        return [self.entry(each) for each in self.entries.all_of(name)]
 
     def seen(self, name: str) -> bool:
         """Tell whether this machine has stored, opened or accepted an item before."""
@@ -399,10 +375,10 @@ class Vault:
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
                 hint=f"if that is meant, filevault recipients accept {printable(name)}",
             )
-        self._remember(self.path_name(name), seen_of(item, digest))
+        self.remember(self.path_name(name), seen_of(item, digest))
 
-    def _remember(self, path_name: str, seen: Seen) -> None:
-        # The item is stored; that this could not be noted down must not look like a failure.
+    def remember(self, path_name: str, seen: Seen) -> None:
+        """Note what was seen of an item. It is stored: a note that fails is no failure."""
         try:
             self.trust.set_seen(path_name, seen)
         except FilevaultError as error:

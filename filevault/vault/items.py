@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 
 from filevault.credentials import AccessKey
-from filevault.errors import DamagedError, NewerFormatError, UsageError
-from filevault.printable import printable
-from filevault.times import parse_time
+from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.values import Value
 from filevault.vault.forms import ForeignItem, names_secret, read_foreign, refuse_gopass
+from filevault.vault.itemlines import KEY_ID, SECRET_KEY, field_of, line_end_of, lines_of, time_of
 
 ROTATION_FIELDS = (
     "rotation_started",
@@ -29,43 +28,8 @@ ROTATION_FIELDS = (
     "previous_grace",
 )
 
-_SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
-# IAM's own pattern for an access key id: 16 to 128 word characters.
-_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
-_LINE_END = rb"\r?\n\Z"
+_AWS_KEY_ID = rb"(?:AKIA|ASIA)[A-Z0-9]{12}"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
-
-
-_STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
-_KEPT = "kept"
-# A hundred years, the longest duration that a command line takes, have this many digits.
-_SECONDS = r"[0-9]{1,10}\Z"
-
-
-class Rotation(Value):
-    """What an item says of a rotation that is under way, or of the key that came before.
-
-    `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
-    one was made, None where IAM would not say. `next` is the new key until it is proven to work,
-    `previous` the old one until it is gone, with `previous_created` and `previous_created_from`
-    as its item had them. `deactivated` is when that was set inactive to wait for its deletion.
-
-    What was promised of the old key when the rotation was begun: to stay for `grace` seconds from
-    then on, or `kept` until its place is needed.
-    """
-
-    started: str | None = None
-    known_keys: tuple[str, ...] | None = None
-    next: AccessKey | None = None
-    previous: AccessKey | None = None
-    previous_created: str | None = None
-    previous_created_from: str | None = None
-    deactivated: str | None = None
-    grace: int | None = None
-    kept: bool = False
-
-    def __repr__(self) -> str:
-        return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
 
 
 class LongTermItem(Value):
@@ -87,7 +51,7 @@ def check_access_key(key: AccessKey) -> None:
     Raises:
         UsageError: naming the part and what is wrong with it, never its value.
     """
-    if not re.match(_KEY_ID, key.access_key_id):
+    if not re.match(KEY_ID, key.access_key_id):
         raise UsageError(
             "that is no access key id: 16 to 128 letters and digits are needed, "
             f"these are {len(key.access_key_id)} characters",
@@ -98,27 +62,10 @@ def check_access_key(key: AccessKey) -> None:
             "that is the key id of a temporary session, which expires by itself",
             hint="store the long-term key (AKIA...) that it was made from",
         )
-    if not re.match(_SECRET_KEY, key.secret_access_key):
+    if not re.match(SECRET_KEY, key.secret_access_key):
         raise UsageError(
             "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed"
         )
-
-
-def _lines(text: bytes) -> list[bytes]:
-    """Split at LF only, keeping line ends: nothing else ends a line here."""
-    return re.findall(rb"[^\n]*\n|[^\n]+", text)
-
-
-def _field(line: bytes) -> tuple[str, str] | None:
-    """Return (key, value) of a `key: value` line, None for any other line."""
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    key, colon, value = text.partition(":")
-    if not colon or not key or key != key.strip():
-        return None
-    return key, value.strip()
 
 
 def parse(text: bytes, what: str) -> LongTermItem:
@@ -131,6 +78,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
     Raises:
         DamagedError: if a required part is missing, a rotation field stands twice, or it is
             not clear which key is meant.
+        NoKeyError: if nothing in it speaks of an AWS key.
         NewerFormatError: if a newer filevault wrote it.
     """
     foreign = _foreign(text, what)
@@ -141,10 +89,10 @@ def parse(text: bytes, what: str) -> LongTermItem:
                 hint="store the key that they were made from",
             )
         return LongTermItem(foreign.key, foreign.mfa_serial)
-    lines = _lines(text)
+    lines = lines_of(text)
     fields: dict[str, str] = {}
     for line in lines[1:]:
-        pair = _field(line)
+        pair = field_of(line)
         if pair is None:
             continue
         if pair[0] in fields and pair[0] in ROTATION_FIELDS:
@@ -157,7 +105,8 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
-        raise DamagedError(
+        kind = DamagedError if _speaks_of_a_key(text) else NoKeyError
+        raise kind(
             f"{what} is damaged: it has no valid {missing}",
             hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
         )
@@ -168,7 +117,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
     return LongTermItem(
         AccessKey(key_id, secret),
         fields.get("mfa_serial"),
-        _time(fields.get("created")),
+        time_of(fields.get("created")),
         fields.get("created_from"),
         path_name,
     )
@@ -177,12 +126,12 @@ def parse(text: bytes, what: str) -> LongTermItem:
 def _foreign(text: bytes, what: str) -> ForeignItem | None:
     """Read a text of another form than ours; one that names filevault is ours in any case."""
     refuse_gopass(text, what)
-    lines = _lines(text)
+    lines = lines_of(text)
     names = _names(lines)
     if "filevault" in names:
         return None
     secret = lines[0].decode("utf-8", "replace").strip() if lines else ""
-    ours = "aws_access_key_id" in names and re.match(_SECRET_KEY, secret)
+    ours = "aws_access_key_id" in names and re.match(SECRET_KEY, secret)
     return None if ours and not names_secret(lines) else read_foreign(text, what)
 
 
@@ -203,25 +152,26 @@ def told_apart(old: bytes, what: str) -> ForeignItem | None:
 
 def _may_hold_a_key(text: bytes) -> bool:
     """Tell of a text in no known form whether it names a secret where a rewrite keeps it."""
-    lines = _lines(text)
+    lines = lines_of(text)
     if "filevault" in _names(lines):
         return False
     return text.lstrip().startswith(b"{") or names_secret(lines[1:])
 
 
+def _speaks_of_a_key(text: bytes) -> bool:
+    """Tell whether a text that holds no key looks like what is left of one."""
+    lines = lines_of(text)
+    ours = {"filevault", "aws_access_key_id", *ROTATION_FIELDS}
+    return (
+        not text.strip()
+        or not ours.isdisjoint(_names(lines))
+        or names_secret(lines)
+        or re.search(_AWS_KEY_ID, text) is not None
+    )
+
+
 def _names(lines: list[bytes]) -> set[str]:
-    return {pair[0] for pair in map(_field, lines[1:]) if pair}
-
-
-def _time(text: str | None) -> str | None:
-    """A hand-written time of another form is no reason to refuse a key."""
-    if text is None:
-        return None
-    try:
-        parse_time(text)
-    except ValueError:
-        return None
-    return text
+    return {pair[0] for pair in map(field_of, lines[1:]) if pair}
 
 
 def compose(
@@ -254,7 +204,7 @@ def compose(
         raise UsageError("an MFA serial holds no control characters")
     foreign = told_apart(old, "the item to replace") if old else None
     if foreign is not None:
-        end = b"\n" if old.lstrip().startswith(b"{") else _line_end(_lines(old)[0]) or b"\n"
+        end = b"\n" if old.lstrip().startswith(b"{") else line_end_of(lines_of(old)[0]) or b"\n"
         old = b"x" + end + foreign.rest
         mfa_serial = foreign.mfa_serial if mfa_serial is None else mfa_serial
     wanted: dict[str, str | None] = {
@@ -268,12 +218,12 @@ def compose(
         head = [key.secret_access_key]
         body = [f"{name}: {value}" for name, value in wanted.items() if value is not None]
         return ("\n".join(head + body) + "\n").encode("utf-8")
-    lines = _lines(old)
-    end = _line_end(lines[0]) or b"\n"
+    lines = lines_of(old)
+    end = line_end_of(lines[0]) or b"\n"
     result: list[bytes] = []
     done: set[str] = set()
     for line in lines[1:]:
-        pair = _field(line)
+        pair = field_of(line)
         name = pair[0] if pair else ""
         if name in ROTATION_FIELDS:
             continue
@@ -283,7 +233,7 @@ def compose(
         done.add(name)
         value = wanted[name]
         if value is not None:
-            result.append(f"{name}: {value}".encode() + _line_end(line))
+            result.append(f"{name}: {value}".encode() + line_end_of(line))
         elif name == "mfa_serial":
             result.append(line)
     added = [
@@ -292,106 +242,6 @@ def compose(
         if name not in done and value is not None
     ]
     first = key.secret_access_key.encode() + (
-        _line_end(lines[0]) or (end if added or result else b"")
+        line_end_of(lines[0]) or (end if added or result else b"")
     )
     return first + b"".join(added) + b"".join(result)
-
-
-def read_rotation(text: bytes, what: str) -> Rotation:
-    """Return the rotation fields of an item that `parse` has accepted.
-
-    Fields whose key is the item's own, because somebody moved it to line 1 by hand, say nothing
-    any more: to act on them would be to deactivate that key.
-
-    Raises:
-        DamagedError: for a key of which only one half is there, for what cannot be a key, for a
-            promise that cannot be read, and for fields that contradict each other or line 1.
-    """
-    fields = {pair[0]: pair[1] for pair in map(_field, _lines(text)[1:]) if pair}
-    known = fields.get(_KNOWN)
-    found = Rotation(
-        fields.get(_STARTED),
-        None if known is None else tuple(known.split()),
-        _both_halves(fields, _KEYS[0], _KEYS[1], what),
-        _both_halves(fields, _KEYS[2], _KEYS[3], what),
-        _time(fields.get(_CREATED)),
-        fields.get(_ORIGIN),
-        _time(fields.get(_DEACTIVATED)),
-        *_promise(fields.get(_GRACE), what),
-    )
-    if found.next is not None and found.previous is not None:
-        raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
-    other = found.next or found.previous
-    own = parse(text, what).key
-    if other is None or other.access_key_id != own.access_key_id:
-        return found
-    if other != own:
-        raise DamagedError(
-            f"{what} is damaged: it has two secrets for the key {printable(own.access_key_id)}",
-            hint="take the lines of the wrong one out with the tool that wrote it, or store the "
-            "right one with filevault add PROFILE --force --discard, which drops the other",
-        )
-    return Rotation()
-
-
-def _promise(text: str | None, what: str) -> tuple[int | None, bool]:
-    if text is None or text == _KEPT:
-        return None, text == _KEPT
-    if not re.match(_SECONDS, text):
-        raise DamagedError(
-            f"{what} is damaged: {_GRACE} is neither {_KEPT!r} nor a number of seconds",
-            hint="it tells how long the old key is to stay at AWS",
-        )
-    return int(text), False
-
-
-def _both_halves(
-    fields: dict[str, str], id_name: str, secret_name: str, what: str
-) -> AccessKey | None:
-    if id_name not in fields and secret_name not in fields:
-        return None
-    key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
-    if not re.match(_KEY_ID, key.access_key_id) or not re.match(_SECRET_KEY, key.secret_access_key):
-        raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
-    return key
-
-
-def with_rotation(text: bytes, rotation: Rotation) -> bytes:
-    """Return an item's text with other rotation fields; every other byte stays.
-
-    The text must be of the form that `compose` makes. The fields stand above the key id, so that
-    taking them out again leaves what was there before.
-    """
-    wanted: dict[str, str] = {}
-    if rotation.started is not None:
-        wanted[_STARTED] = rotation.started
-    if rotation.known_keys is not None:
-        wanted[_KNOWN] = " ".join(rotation.known_keys)
-    for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
-        if key is not None:
-            wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
-    promise = _KEPT if rotation.kept else rotation.grace
-    more = {
-        _CREATED: rotation.previous_created,
-        _ORIGIN: rotation.previous_created_from,
-        _DEACTIVATED: rotation.deactivated,
-        _GRACE: None if promise is None else str(promise),
-    }
-    wanted |= {name: value for name, value in more.items() if value is not None}
-    lines = _lines(text)
-    end = _line_end(lines[0]) or b"\n"
-    result = lines[:1]
-    for line in lines[1:]:
-        pair = _field(line)
-        name = pair[0] if pair else ""
-        if name == "aws_access_key_id":
-            result += [f"{field}: {value}".encode() + end for field, value in wanted.items()]
-            wanted = {}
-        if name not in ROTATION_FIELDS:
-            result.append(line)
-    return b"".join(result)
-
-
-def _line_end(line: bytes) -> bytes:
-    found = re.search(_LINE_END, line)
-    return found.group() if found else b""

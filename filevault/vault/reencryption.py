@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from filevault.backends import ItemHeader
 from filevault.errors import BackendError, FilevaultError, LockedError, NotARecipientError
 from filevault.values import Value
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from filevault.backends import RecipientsBackend
     from filevault.trust import Pin
     from filevault.vault import Vault
+
+_KIND = "credentials"
 
 
 class Due(Value):
@@ -65,7 +68,7 @@ class Reencryption:
         hindrance: FilevaultError | None = None
         for item in self.due(changing):
             try:
-                self._vault.decrypt(item.name, self._vault.read(item.name))
+                self._open(item.name, self._vault.store.read(item.name))
                 return
             except NotARecipientError as error:
                 if item.surely:
@@ -93,7 +96,7 @@ class Reencryption:
             try:
                 if locked is not None:
                     raise locked
-                if self._vault.reencrypt(item.name):
+                if self._encrypt_anew(item.name):
                     paths.append(self._vault.path(item.name))
                     done(item.name)
             except NotARecipientError as error:
@@ -108,12 +111,34 @@ class Reencryption:
         self._vault.reseal_session_key()
         return paths
 
+    def _open(self, name: str, data: bytes) -> bytes:
+        return self._backend.decrypt(_KIND, name, data)
+
+    def _encrypt_anew(self, name: str) -> bool:
+        """Encrypt a file anew unless its recipients are the right ones; tell whether it did.
+
+        What was seen of the key in it stays so, if nobody has changed it since.
+        """
+        vault, store = self._vault, self._vault.store
+        data = store.read(name)
+        if self._backend.differs(name, data) is False:
+            return False
+        new = self._backend.encrypt(ItemHeader(_KIND, name, 0, ""), self._open(name, data))
+        owner = vault.entries.owner(name)
+        before = vault.item_digest(owner)
+        store.write(name, new)
+        seen = vault.trust.seen(vault.path_name(owner))
+        if seen is not None and seen.sha256 == before:
+            after = seen._replace(sha256=vault.item_digest(owner))
+            vault.remember(vault.path_name(owner), after)
+        return True
+
     def paths(self) -> list[str]:
         """Return the paths of all items of the places."""
         return [self._vault.path(name) for name, _ in self._governed(self._places)]
 
     def _governed(self, places: Collection[str]) -> Iterator[tuple[str, str]]:
-        for name in self._vault.files():
+        for name in self._vault.store.names():
             try:
                 place = self._backend.governs(name).place
             except FilevaultError:
@@ -123,7 +148,7 @@ class Reencryption:
 
     def _differs(self, name: str) -> bool | None:
         try:
-            return self._backend.differs(name, self._vault.read(name))
+            return self._backend.differs(name, self._vault.store.read(name))
         except FilevaultError:
             return None  # nothing can be told; what is wrong shows when it is opened
 

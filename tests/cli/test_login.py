@@ -427,7 +427,7 @@ def test_a_sign_in_service_that_is_down_or_hangs_up_shows_no_secret(here: Scene)
         dead = f"http://127.0.0.1:{probe.getsockname()[1]}"
     result = here.machine.run("login", "admin", "-s", env={"AWS_ENDPOINT_URL_SIGNIN": dead})
     assert result.status == 9
-    assert f"cannot connect to {dead}/federation" in result.err
+    assert f"cannot connect to {dead}\n" in result.err
     assert not leaks(here, result.everything)
     for when in ("before", "after"):
         here.aws.arm(drop(when), action="getSigninToken")
@@ -447,6 +447,21 @@ def test_plain_http_beyond_this_machine_is_refused_before_anything_is_sent(here:
     result = here.machine.run("login", "admin", "-s", env=env)
     assert result.status == 3
     assert "plain http" in result.err
+    assert "AWS_ENDPOINT_URL_SIGNIN" in result.err
+    assert here.aws.calls == []
+
+
+def test_an_address_with_a_password_is_refused_early_and_never_shown(here: Scene) -> None:
+    address = "https://user:hunter2@signin.example/s3cret-path?k=s3cret"
+    for env in ({"AWS_ENDPOINT_URL_SIGNIN": address}, {"AWS_ENDPOINT_URL": address}):
+        here.aws.reset_calls()
+        result = here.machine.run("login", "admin", "-s", env={**env, "FILEVAULT_DEBUG": "1"})
+        assert result.status == 3
+        assert "'https://signin.example'" in result.err
+        assert next(iter(env)) in result.err
+        for text in ("user", "hunter2", "s3cret"):
+            assert text not in result.everything
+        assert here.aws.calls == []
 
 
 # Where the link is seen

@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import tool
 from tests.machine import Machine
 
-PAGE = (Path(__file__).parents[2] / "docs/how-to/systemd.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs/how-to"
+PAGE = (DOCS / "systemd.md").read_text(encoding="utf-8")
+ROTATION = (DOCS / "rotate-from-cron.md").read_text(encoding="utf-8")
 KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
@@ -87,6 +89,30 @@ def test_the_unit_is_one_and_names_the_credential_that_filevault_looks_for(
     file.write_text(text.replace("LoadCredentialEncrypted", "LoadCredentialEncripted"))
     done = run(app, analyze, "verify", "--man=no", "--recursive-errors=no", str(file))
     assert b"LoadCredentialEncripted" in done.stderr, "the check checks nothing"
+
+
+def test_the_unit_and_the_timer_of_the_rotation_are_sound(machine: Machine) -> None:
+    analyze = tool("systemd-analyze")
+    named = re.findall(r"`/etc/systemd/system/(\S+)`.*?```ini\n(.*?)```", ROTATION, re.DOTALL)
+    texts: dict[str, str] = dict(named)
+    assert list(texts) == ["rotate-keys.service", "rotate-keys.timer"]
+    service = texts["rotate-keys.service"].replace("/usr/local/bin/filevault", "/usr/bin/env")
+    texts["rotate-keys.service"] = service.replace("User=keys", "User=root")
+
+    def verify(texts: dict[str, str]) -> bytes:
+        for name, text in texts.items():
+            (machine.home / name).write_text(text)
+        files = [str(machine.home / name) for name in texts]
+        words = (analyze, "verify", "--man=no", "--recursive-errors=no", *files)
+        return run(machine, *words).stderr
+
+    assert b"rotate-keys" not in verify(texts)
+    for name, right, wrong in (
+        ("rotate-keys.service", "TimeoutStopSec", "TimeoutStopSek"),
+        ("rotate-keys.timer", "03:00", "33:00"),
+    ):
+        broken = {**texts, name: texts[name].replace(right, wrong)}
+        assert name.encode() in verify(broken), "the check checks nothing"
 
 
 def test_a_service_whose_folder_is_not_writable_works(app: Machine) -> None:

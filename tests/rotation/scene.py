@@ -10,7 +10,8 @@ from typing import Any
 from filevault.backends import FileBackend, ItemHeader, Secret, open_backend
 from filevault.cli.context import Runtime
 from filevault.files import Folder
-from filevault.vault.items import LongTermItem, Rotation, parse, read_rotation
+from filevault.vault.items import LongTermItem, parse
+from filevault.vault.rotationfields import Rotation, read_rotation
 from tests import botocoredata
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.backends.gpghomes import Home
 from tests.conftest import tool
 from tests.fakes import FakeAws, User
 from tests.fakes.faults import stall
 from tests.machine import PATIENCE, Machine
 from tests.stores import GpgHome, Tools, commit_identity, pass_machine
+
+EVE = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +51,15 @@ class Place:
         """Let the other tool show an item."""
         return self.tools.run(*(word.format(name) for word in self._read)).out
 
+    @property
+    def top(self) -> Path:
+        """The store's top."""
+        return Path(self.machine.ok("git", "rev-parse", "--show-toplevel").out.strip())
+
+    def insert_for_others(self, name: str) -> None:
+        """Put in an item that is encrypted to somebody else."""
+        raise NotImplementedError
+
     def subjects(self) -> list[str]:
         """Return the subjects of the history, the last one first."""
         return self.machine.ok("git", "log", "--format=%s").out.splitlines()
@@ -66,6 +80,15 @@ class Pass(Place):
     def insert(self, name: str, text: str) -> None:
         self.tools.run("pass", "insert", "-m", "-f", f"aws/{name}", stdin=text)
 
+    def insert_for_others(self, name: str) -> None:
+        home = Home(Path(tempfile.mkdtemp(prefix="fvg", dir="/tmp")))
+        home.make_key("eve@example.com")
+        path = self.machine.home / f".password-store/aws/{name}.gpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(home.encrypt(b"hers", "eve@example.com"))
+        home.kill_agent()
+        shutil.rmtree(home.path, ignore_errors=True)
+
 
 class Age(Place):
     def insert(self, name: str, text: str) -> None:
@@ -74,6 +97,11 @@ class Age(Place):
         self.tools.run("age", "-R", str(vault / ".age-recipients"), "-o", path, stdin=text)
         self.machine.ok("git", "add", path)
         self.machine.ok("git", "commit", "--quiet", "-m", f"insert {name}")
+
+    def insert_for_others(self, name: str) -> None:
+        path = self.machine.vault / f"{name}.age"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.tools.run("age", "-r", EVE, "-o", str(path), stdin="hers")
 
 
 @pytest.fixture(params=["pass", "age"])
@@ -188,8 +216,7 @@ def test_recipients_that_changed_stop_it_before_anything_is_made(place: Place) -
         file.write_text(file.read_text() + "eve@example.com\n")
     else:
         file = place.machine.vault / ".age-recipients"
-        eve = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
-        file.write_text(file.read_text() + eve + "\n")
+        file.write_text(file.read_text() + EVE + "\n")
     result = place.machine.run("rotate", "jon")
     assert result.status in (7, 10), result
     assert list(user.keys) == [user.access_key_id]
@@ -247,3 +274,76 @@ def test_a_key_in_two_entries_becomes_one_item_before_anything_is_made(place: Pl
     assert "url: https://example.com\n" in place.text()
     assert place.text("jon/access_token").splitlines()[0] == user.secret_access_key
     assert place.machine.ok("git", "status", "--porcelain").out == ""
+
+
+def test_what_others_keep_in_the_store_is_passed_over_and_deletes_no_key(
+    place: Place, aws: FakeAws
+) -> None:
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    place.insert_for_others("eve/hers")
+    place.insert("console-password", "correct horse\nurl: https://console.example\n")
+    result = place.machine.run("rotate", "--all")
+    assert result[:3] == (0, "", ""), result
+    place.check_rotated()
+    other = aws.add_access_key(user)
+    result = place.machine.run("rotate", "jon", "--delete-orphan", other.access_key_id)
+    assert result[:3] == (0, "", ""), result
+    assert other.access_key_id not in user.keys
+    told = place.machine.run("rotate", "--all", "--dry-run", env={"FILEVAULT_DEBUG": "1"}).err
+    assert told.count("passed over") == 1
+    assert "no AWS key: 'console-password', 'eve/hers'" in told
+
+
+def test_a_damaged_item_of_a_shared_store_is_an_error_still(place: Place, aws: FakeAws) -> None:
+    user = place.user
+    place.machine.add("jon", user.access_key_id, user.secret_access_key, "--no-config")
+    other = aws.add_access_key(user)
+    place.insert("torn", f"\naws_access_key_id: {other.access_key_id}\n")
+    result = place.machine.run("rotate", "jon", "--delete-orphan", other.access_key_id)
+    assert result.status == 8
+    assert "'torn', which may hold its secret, cannot be opened" in result.err
+    assert "remove that item" not in result.err
+    assert place.machine.run("rotate", "torn").status == 6
+    assert "torn: item 'torn' is damaged" in place.machine.run("rotate", "--all").err
+
+
+@pytest.mark.parametrize(
+    "words", [("--all", "--older-than", "90d"), ("jon", "--older-than", "90d")]
+)
+def test_what_an_earlier_run_could_not_commit_is_committed_once_git_can(
+    place: Place, words: tuple[str, ...]
+) -> None:
+    user = place.user
+    for name in ("jon", "same"):
+        place.machine.add(name, user.access_key_id, user.secret_access_key, "--no-config")
+    before = place.subjects()
+    place.machine.ok("git", "config", "user.useConfigOnly", "true")
+    (place.machine.home / ".gitconfig").unlink()
+    assert place.machine.run("rotate", "jon").status == 11
+    assert place.machine.run("rotate", *words).status == 11
+    commit_identity(place.machine)
+    (place.top / "notes").write_text("theirs")
+    place.machine.ok("rotate", *words)
+    assert place.subjects() == [f"Replace generated password for {place.item}.", *before]
+    assert place.machine.ok("git", "status", "--porcelain").out == "?? notes\n"
+    place.machine.ok("rotate", *words)
+    assert len(place.subjects()) == len(before) + 1
+
+
+def test_a_rotation_of_a_file_vault_is_one_commit(machine: Machine, aws: FakeAws) -> None:
+    tool("git")
+    commit_identity(machine)
+    machine.env["AWS_ENDPOINT_URL"] = aws.url
+    machine.write_config("[default]\nregion = eu-west-1\n")
+    machine.with_vault().ok("git", "init")
+    user = aws.add_user("jon")
+    for name in ("jon", "same"):
+        machine.add(name, user.access_key_id, user.secret_access_key, "--no-config")
+    before = machine.ok("git", "log", "--format=%s").out.splitlines()
+    machine.ok("rotate", "--all")
+    after = machine.ok("git", "log", "--format=%s").out.splitlines()
+    assert after == ["Replace generated password for jon.", *before]
+    changed = machine.ok("git", "show", "--format=", "--name-only", "HEAD").out.split()
+    assert changed == ["jon.fv", "same.fv"]
+    assert machine.ok("git", "status", "--porcelain").out == ""

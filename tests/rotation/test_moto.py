@@ -1,11 +1,13 @@
 """A second opinion: moto's server with enforced policies, and the real AWS CLI before and after.
 
 The actions are those of the policy on the page about rotation: they are enough, and what the page
-says of each holds. moto takes every call of IAM for one on `*`, so the resource is not tried.
+says of each holds. moto takes every call of IAM for one on `*`, so the resource is held against
+the calls that the fake has recorded.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import subprocess
@@ -19,6 +21,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.machine import Machine
+from tests.rotation.scene import Scene
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/rotate-from-cron.md"
 REGION = "eu-west-1"
@@ -58,13 +61,18 @@ def admin(url: str) -> Any:
     )
 
 
-def policy(*without: str) -> dict[str, Any]:
-    """Return the policy of the page, without some of its actions."""
+def of_page() -> dict[str, Any]:
+    """Return the policy of the page."""
     block = re.search(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     document: dict[str, Any] = json.loads(block[1])
+    return document
+
+
+def policy(*without: str) -> dict[str, Any]:
+    """Return the policy of the page, without some of its actions, for every resource."""
+    document = of_page()
     statement = document["Statement"][0]
-    assert statement["Resource"] == "arn:aws:iam::*:user/${aws:username}"
     statement["Resource"] = "*"
     statement["Action"] = [action for action in statement["Action"] if action not in without]
     return document
@@ -168,3 +176,24 @@ def test_two_keys_are_told_apart_by_moto_too(moto: str, machine: Machine) -> Non
     machine.ok("rotate", "deploy", "--delete-orphan", second)
     assert key_ids(machine) == [stored(machine)[0]]
     assert stored(machine)[0] not in (old["AccessKeyId"], second)
+
+
+def test_the_policy_of_the_page_allows_each_call_on_the_user_itself_alone(scene: Scene) -> None:
+    user = scene.user()
+    other = scene.aws.add_access_key(user)
+    (statement,) = of_page()["Statement"]
+    resource = statement["Resource"].replace("${aws:username}", "jon")
+    assert "$" not in resource
+    used = set()
+    for status, words in ((8, ()), (0, ("--delete-orphan", other.access_key_id))):
+        scene.rotate("jon", *words, status=status)
+        for call in scene.aws.calls:
+            if call.service == "iam":
+                whose = call.parameters.get("UserName", "jon")
+                arn = f"arn:aws:iam::{user.account}:user/{whose}"
+                assert fnmatch.fnmatchcase(arn, resource)
+                used.add(f"iam:{call.action}")
+    assert used == set(statement["Action"]), "the policy has too much or too little"
+    assert fnmatch.fnmatchcase(user.arn, resource)
+    for elsewhere in ("user/eve", "user/ops/jon", "role/jon", "user/jon2"):
+        assert not fnmatch.fnmatchcase(f"arn:aws:iam::{user.account}:{elsewhere}", resource)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from filevault.vault.items import Rotation
+from filevault.vault.rotationfields import Rotation
 from tests.fakes.faults import stall
 from tests.machine import PATIENCE, Answer
 from tests.rotation.scene import Scene

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.rotation import patience
-from filevault.vault.items import Rotation, with_rotation
+from filevault.vault.rotationfields import Rotation, with_rotation
 from tests.fakes.faults import drop, error, server_error
 from tests.rotation.scene import Scene
 

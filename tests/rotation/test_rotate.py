@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from filevault.vault.items import Rotation
+from filevault.vault.rotationfields import Rotation
 from tests.fakes import User
 from tests.fakes.clients import client_of
 from tests.fakes.faults import error

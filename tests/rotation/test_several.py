@@ -8,9 +8,11 @@ import time
 
 import pytest
 
+from tests.fakes import User
 from tests.fakes.faults import stall
 from tests.machine import PATIENCE
 from tests.rotation.scene import Scene
+from tests.rotation.test_rotate import SERIAL, asked, mfa_process
 
 AWAY = "arn:aws:iam::999988887777:role/away"
 
@@ -119,3 +121,47 @@ def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(scene: Scene, as_json: 
     assert b"which does the rest too: 1 of 2 profiles are dealt with" in err
     scene.machine.ok("rotate", "b")
     scene.check_rotated(cut, "b")
+
+
+def with_own_role(scene: Scene, denied: set[str]) -> User:
+    """Make a user whose own section has an MFA device and a role without some rights."""
+    user = scene.user(mfa_serial=SERIAL)
+    role = scene.aws.add_role("dev", require_mfa=True, trusts=[user])
+    role.denied.update(denied)
+    scene.config(
+        f"[profile jon]\nrole_arn = {role.arn}\nmfa_serial = {SERIAL}\n"
+        f"mfa_process = {mfa_process(scene)}\n"
+    )
+    return user
+
+
+def test_all_takes_one_code_for_a_key_whose_own_role_may_not(scene: Scene) -> None:
+    """The fake refuses a second code: the session with MFA serves the role and the user."""
+    user = with_own_role(scene, {"iam:CreateAccessKey"})
+    scene.rotate("--all")
+    assert asked(scene) == 1
+    assert scene.aws.actions().count("GetSessionToken") == 1
+    assert "AssumeRole" in scene.aws.actions()
+    scene.check_rotated(user, "jon")
+
+
+def test_a_key_that_neither_role_nor_user_can_rotate_is_told_with_both_reasons(
+    scene: Scene,
+) -> None:
+    user = with_own_role(scene, {"iam:CreateAccessKey"})
+    user.denied.add("iam:CreateAccessKey")
+    ended = scene.rotate("--all", status=8)
+    assert "assumed-role/dev" in ended.err
+    assert "; without the role: AWS refused CreateAccessKey" in ended.err
+    assert asked(scene) == 1
+
+
+def test_a_refused_code_is_not_asked_for_again_without_the_role(scene: Scene) -> None:
+    with_own_role(scene, set())
+    (home := scene.machine.home / "wrong").write_text("")
+    text = (scene.machine.home / ".aws/config").read_text()
+    process = f"mfa_process = echo asked >> {home}; echo 000000"
+    lines = [process if line.startswith("mfa_process") else line for line in text.splitlines()]
+    scene.machine.write_config("\n".join(lines) + "\n")
+    assert "token code is wrong" in scene.rotate("--all", status=8).err
+    assert home.read_text().count("asked") == 1

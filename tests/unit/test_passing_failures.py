@@ -76,3 +76,12 @@ def test_a_wrong_clock_does_not_make_a_key_unknown_and_does_not_pass(code: str, 
 
 def test_a_wrong_secret_does() -> None:
     assert is_unknown_key(refusal("SignatureDoesNotMatch", "The request signature is another one"))
+
+
+def test_a_wrong_region_is_told_as_one_and_is_no_unknown_key() -> None:
+    text = "Credential should be scoped to a valid region, not 'mars-1'. "
+    error = refusal("SignatureDoesNotMatch", text)
+    assert "a region that the endpoint does not serve" in error.message
+    assert "does not belong" not in error.message
+    assert "correct the region" in (error.hint or "")
+    assert not is_unknown_key(error)

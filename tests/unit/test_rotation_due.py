@@ -9,7 +9,8 @@ from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
 from filevault.rotation.items import Stored
 from filevault.rotation.outcome import Wish
 from filevault.times import format_time
-from filevault.vault.items import LongTermItem, Rotation
+from filevault.vault.items import LongTermItem
+from filevault.vault.rotationfields import Rotation
 
 NOW = 1_795_470_313
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -90,6 +94,64 @@ def test_silence_ends_after_the_time_limit(aws: FakeAws, credentials: Credential
     for secret in (credentials.secret_access_key, credentials.session_token or ""):
         assert secret not in str(caught.value)
         assert quote_plus(secret) not in str(caught.value)
+
+
+@contextlib.contextmanager
+def dripping(text: Iterator[bytes]) -> Iterator[str]:
+    """A service that answers as slowly as it likes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1 << 16)
+                for part in text:
+                    connection.sendall(part)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\n\r\n"])
+def test_an_answer_that_drips_in_ends_at_the_deadline(
+    credentials: Credentials, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    """No byte is late, so that no time limit of the socket would ever end it."""
+    post = functools.partialmethod(Clients.post, deadline=0.5)
+    monkeypatch.setattr(Clients, "post", post)
+    ended = threading.Event()
+
+    def drip() -> Iterator[bytes]:
+        yield start
+        while not ended.wait(0.05):
+            yield b" " if start else b"H"
+
+    began = time.monotonic()
+    with dripping(drip()) as url:
+        with pytest.raises(NetworkError, match="did not answer in time"):
+            token_of(url, credentials)
+        assert time.monotonic() - began < 10
+        ended.set()
+
+
+def test_an_answer_without_an_end_is_not_read_for_ever(credentials: Credentials) -> None:
+    sent = [0]
+
+    def flood() -> Iterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        while sent[0] < 1 << 28:
+            sent[0] += 1 << 16
+            yield b" " * (1 << 16)
+
+    with (
+        dripping(flood()) as url,
+        pytest.raises(NetworkError, match="not one of AWS's"),
+    ):
+        token_of(url, credentials)
+    assert sent[0] < 1 << 28
 
 
 def test_a_proxy_is_used_and_told_where_it_cannot_be_reached(

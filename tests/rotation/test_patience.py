@@ -1,0 +1,102 @@
+"""How long a rotation waits for AWS, what it says meanwhile, and whom it keeps waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from filevault.aws import client
+from filevault.errors import AwsError, FilevaultError, NetworkError
+from filevault.rotation.patience import PATIENCE, Patience
+from tests.fakes.faults import stall
+from tests.machine import PATIENCE as REAL
+from tests.rotation.scene import Scene
+
+
+class Waiting:
+    """Time that passes by pauses and calls, and somebody who watches."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.said: list[tuple[str, float]] = []
+        self.calls = 0
+        self.patience = Patience(self.sleep, lambda: self.now, self)
+
+    def sleep(self, seconds: float) -> None:
+        # A pause is counted by what was asked for: machines that stand still count none.
+        del seconds
+
+    def step(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def waiting(self, what: str, left: float) -> None:
+        self.said.append((what, left))
+
+    def failing(self, error: FilevaultError, seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            self.calls += 1
+            self.now += seconds
+            raise error
+
+        return call
+
+
+def test_the_time_that_calls_take_counts() -> None:
+    waiting = Waiting()
+    with pytest.raises(NetworkError):
+        waiting.patience.ask("x", waiting.failing(NetworkError("slow"), 20))
+    assert waiting.now + len(waiting.said) <= PATIENCE + 20
+    assert waiting.calls == 6
+
+
+def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
+    waiting = Waiting()
+    with pytest.raises(NetworkError):
+        waiting.patience.ask("x", waiting.failing(NetworkError("down"), -1000))
+    assert len(waiting.said) == PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AwsError("", code="InvalidClientTokenId"), "AWS to know the new key"),
+        (NetworkError(""), "AWS to be reached"),
+        (AwsError("", code="Throttling"), "AWS to take more calls"),
+        (AwsError("", code="InternalFailure"), "AWS to recover"),
+    ],
+)
+def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) -> None:
+    waiting = Waiting()
+    with pytest.raises(type(error)):
+        waiting.patience.ask("AWS to know the new key", waiting.failing(error, 50))
+    assert {said for said, _ in waiting.said} == {reason}
+    assert waiting.said[0] == (reason, PATIENCE - 50)
+
+
+@pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
+def test_another_writer_waits_for_one_short_call_only(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """A call that gets no answer is given up soon, and the lock with it."""
+    monkeypatch.setattr(client, "_HASTY_READ_TIMEOUT", 1.0)
+    user = scene.user()
+    scene.aws.arm(stall(REAL), action=action)
+    added: list[float] = []
+
+    def add() -> None:
+        while not (scene.aws.in_flight and scene.aws.actions().count(action)):
+            time.sleep(0.01)
+        start = time.monotonic()
+        scene.machine.add("ann", "AKIAIOSFODNN7EXAMPLE", "A" * 40, "--no-config")
+        added.append(time.monotonic() - start)
+
+    writer = threading.Thread(target=add)
+    writer.start()
+    scene.rotate("jon")
+    writer.join(REAL)
+    assert added
+    assert added[0] < REAL / 4
+    scene.check_rotated(user, "jon")
