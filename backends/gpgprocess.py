@@ -7,13 +7,13 @@ need none of that and go through `filevault.programs`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
 from filevault import programs
 from filevault.backends import gpgoptions
 from filevault.backends.gpgstatus import Reply
+from filevault.backends.gpgwatch import Stderr, Watch
 from filevault.backends.openpgp import MAX_FILE, MAX_TEXT
 from filevault.errors import LockedError, ProgramError, StorageError
 from filevault.printable import printable
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-# Seconds for gpg alone; secret keys and their passphrases cost the agent's time. A packet that is
-# skipped, not written, could be decompressed for minutes.
-_PROCESSOR_TIME = 10
 _OUT_OF_TIME = 24  # SIGXCPU, wherever there are processor limits for other processes
 
 
@@ -53,7 +50,6 @@ class Gpg:
         self._watch: Any = None
         self._excess = ""
         self._size = self._limit = 0
-        self.processor_time = _PROCESSOR_TIME
 
     @property
     def program(self) -> str:
@@ -192,7 +188,7 @@ class Gpg:
         result = self._result
         if result is None or result.returncode is None:
             raise ProgramError(f"gpg cannot be run: {trouble or 'it left no result'}")
-        if result.returncode == -_OUT_OF_TIME:
+        if result.returncode == -_OUT_OF_TIME or self._watch.slow:
             self._excess = "it takes too long to decrypt"
         if result.returncode < 0 and not self._excess:
             raise ProgramError(f"gpg was ended by signal {-result.returncode}")
@@ -216,9 +212,10 @@ class Gpg:
         start = gpg._open_subprocess
 
         def start_watched(arguments: list[str], passphrase: bool = False) -> object:
-            process = start(arguments, passphrase)
-            self._watch = _Watch(process, self.timeout)
-            self._watch.limit_processor(self.processor_time)
+            process: Any = start(arguments, passphrase)
+            self._watch = Watch(process, self.timeout)
+            self._watch.limit_processor()
+            process.stderr = Stderr(process.stderr, self._watch.limit_content)
             return process
 
         gpg._open_subprocess = start_watched
@@ -237,46 +234,6 @@ class Gpg:
             self._excess = f"decrypted, it is longer than {MAX_TEXT} bytes"
             self._watch.kill()
         return not self._excess
-
-
-class _Watch:
-    """A running gpg that is killed when its time is over."""
-
-    def __init__(self, process: Any, timeout: float) -> None:  # noqa: ANN401 - a Popen
-        import threading
-
-        self.expired = False
-        self._process = process
-        self._timer = threading.Timer(timeout, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _expire(self) -> None:
-        if self._process.poll() is None:
-            self.expired = True
-            self.kill()
-
-    def limit_processor(self, seconds: int) -> None:
-        """Bound the processor time, where the system can (Linux); waiting costs none."""
-        import resource
-
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            resource.prlimit(self._process.pid, resource.RLIMIT_CPU, (seconds, seconds + 1))
-
-    def kill(self) -> None:
-        """End it now."""
-        self._process.kill()
-
-    def end(self) -> None:
-        """Leave no process, timer or pipe behind, whatever happened."""
-        self._timer.cancel()
-        process = self._process
-        if process.poll() is None:
-            process.kill()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            with contextlib.suppress(OSError):
-                stream.close()
-        process.wait()
 
 
 class _Result:

@@ -8,11 +8,11 @@ nobody is asked for the passphrase of a key that cannot open a file.
 from __future__ import annotations
 
 import binascii
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
 from filevault.backends.agelibrary import INSTALL, library
+from filevault.digest import sha256
 from filevault.errors import FilevaultError, LockedError, ProgramError
 from filevault.values import Value
 
@@ -51,7 +51,7 @@ class PublicKey(Value):
     @property
     def tag(self) -> str:
         """What stands for it in the header of a file."""
-        digest = hashlib.sha256(self.blob).digest()[:_TAG_SIZE]
+        digest = sha256(self.blob)[:_TAG_SIZE]
         return binascii.b2a_base64(digest, newline=False).rstrip(b"=").decode("ascii")
 
     def fits(self, stanzas: Sequence[Stanza]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,9 +19,11 @@ from filevault.cli import main
 from filevault.keycache.kernel import KernelKeyring
 from tests import launch
 from tests.bench.vaults import Bench
+from tests.conftest import tool
 from tests.fakes import FakeAws, User
 from tests.kernelkeys import needs_kernel_keyring
 from tests.machine import Machine
+from tests.stores import GpgHome
 
 FORBIDDEN = (
     "argon2",
@@ -31,6 +35,7 @@ FORBIDDEN = (
     "dataclasses",
     "datetime",
     "gnupg",
+    "pyrage",
     "hashlib",
     "http",
     "importlib.metadata",
@@ -50,15 +55,18 @@ FORBIDDEN = (
     "urllib",
     "uuid",
 )
-OURS_COLD = (
-    "filevault.aws.client",
-    "filevault.aws.sts",
-    "filevault.cli.add",
-    "filevault.cli.init",
-    "filevault.programs",
-    "filevault.prompt",
-    "filevault.vault.items",
+OURS_COLD = frozenset(
+    {
+        "filevault.aws.client",
+        "filevault.aws.sts",
+        "filevault.cli.add",
+        "filevault.cli.init",
+        "filevault.programs",
+        "filevault.prompt",
+        "filevault.vault.items",
+    }
 )
+EXEC = ("exec", "admin", "--", "/usr/bin/env")
 AGENT = {
     "_socket",
     "ctypes",
@@ -76,10 +84,15 @@ def user(aws: FakeAws) -> User:
 @pytest.fixture
 def warm(machine: Machine, aws: FakeAws, user: User) -> Machine:
     """A machine with a key-file slot and a cached role session; AWS is gone afterwards."""
-    role = aws.add_role("admin", trusts=[user])
     key_file = machine.home / "key"
     machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
     machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
+    return warmed(machine, aws, user)
+
+
+def warmed(machine: Machine, aws: FakeAws, user: User) -> Machine:
+    """Store the key in the machine's vault and cache a session of the role."""
+    role = aws.add_role("admin", trusts=[user])
     machine.env["AWS_ENDPOINT_URL"] = aws.url
     machine.add("work", user.access_key_id, user.secret_access_key, "--no-config")
     machine.write_config(
@@ -97,10 +110,10 @@ def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
     assert not imported(warm) & AGENT
 
 
-def imported(machine: Machine) -> set[str]:
+def imported(machine: Machine, cold: frozenset[str] = OURS_COLD) -> set[str]:
     """Return what a cached `exec` imports, after a look for what none may."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "filevault", "exec", "admin", "--", "env"],
+        [*(sys.executable, "-X", "importtime", "-m", "filevault"), *EXEC],
         env=machine.environment({"LAUNCH": None}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -119,7 +132,7 @@ def imported(machine: Machine) -> set[str]:
         if name == forbidden or name.startswith(forbidden + ".")
     ]
     assert not loaded
-    assert not modules.intersection(OURS_COLD)
+    assert not modules & cold
     return modules
 
 
@@ -129,13 +142,78 @@ def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
     warm.places = "kernel"
     warm.ok("unlock")
     del warm.env["FILEVAULT_KEY_FILE"]
-    (state,) = [path.name for path in warm.state.iterdir() if len(path.name) == 32]
-    try:
+    with locked_at_the_end(warm):
         modules = imported(warm)
-    finally:
-        KernelKeyring().lock(state)
     assert {"filevault.keycache.kernel", "filevault.libc"} <= modules
     assert not modules & AGENT
+
+
+@contextlib.contextmanager
+def locked_at_the_end(machine: Machine) -> Iterator[None]:
+    """Leave nothing in the keyring of whoever runs the tests."""
+    (state,) = [path.name for path in machine.state.iterdir() if len(path.name) == 32]
+    try:
+        yield
+    finally:
+        KernelKeyring().lock(state)
+
+
+@pytest.fixture(params=["pass", "age"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, user: User
+) -> Iterator[Machine]:
+    """A machine with a shared vault, a cached role session, and nothing that opens the vault."""
+    machine = Machine(tmp_path / "home")
+    machine.env["FILEVAULT_BACKEND"] = request.param
+    machine.places = "kernel"
+    tool(request.param)
+    with contextlib.ExitStack() as stack:
+        if request.param == "pass":
+            gpg = GpgHome()
+            stack.callback(gpg.close)
+            gpg.make_key("jon@example.com")
+            machine.env |= gpg.env()
+            machine.ok("init", "--recipient", "jon@example.com")
+        else:
+            machine.ok("init", "--no-passphrase")
+        warmed(machine, aws, user)
+        machine.ok("unlock")
+        stack.enter_context(locked_at_the_end(machine))
+        (machine.home / "bin").mkdir()
+        machine.env["PATH"] = str(machine.home / "bin")  # no gpg, no age
+        if request.param == "pass":
+            machine.env["GNUPGHOME"] = str(machine.home / "no-keys")
+        else:
+            (machine.home / ".config/filevault/identities").unlink()
+        assert machine.run("export", "work", "-n").status in (5, 7)
+        yield machine
+
+
+@needs_kernel_keyring
+def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(shared: Machine) -> None:
+    # Opening a backend needs these two small modules of ours, not what they would import to run.
+    modules = imported(shared, OURS_COLD - {"filevault.programs", "filevault.prompt"})
+    assert "filevault.keycache.kernel" in modules
+    assert not modules & AGENT
+
+
+@needs_kernel_keyring
+def test_a_cached_exec_of_a_shared_vault_starts_one_program(shared: Machine) -> None:
+    trace = shared.home / "trace"
+    argv = [tool("strace"), "-f", "-o", str(trace), "-e", "trace=execve,clone,clone3,fork,vfork"]
+    done = subprocess.run(
+        [*argv, sys.executable, "-m", "filevault", *EXEC],
+        env=shared.environment({"LAUNCH": None}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=shared.home,
+        start_new_session=True,
+        check=True,
+    )
+    assert "AWS_SESSION_TOKEN=" in done.stdout
+    calls = re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE)
+    assert calls == ["execve", "execve"]  # ours, and the command in its place
 
 
 def test_a_cached_exec_needs_no_network(warm: Machine) -> None:

@@ -165,3 +165,12 @@ def test_a_new_store_is_made_for_a_key(tmp_path: Path, gpg: GpgHome) -> None:
     machine.ok("init", "--recipient", "jon@example.com")
     machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     assert Tools(machine).run("pass", "show", "aws/work").out.startswith(SECRET)
+
+
+def test_files_are_private_whatever_passes_own_umask_variable_says(jon: Machine) -> None:
+    jon.env["PASSWORD_STORE_UMASK"] = "027"
+    jon.ok("git", "init")
+    jon.ok("add", "team/work", "--stdin", "--no-config", stdin=LINES)
+    folder = jon.home / ".password-store/aws/team"
+    assert (folder / "work.gpg").stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
