@@ -23,6 +23,7 @@ _TEMPORARY_AGE = 3600
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # FAT, and some of FUSE's
 _CHUNK = 16 << 10  # read(2) gets a buffer of the size asked for, and ours are small files
 _LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
@@ -265,7 +266,7 @@ class Folder:
             UnsyncedError: if only the last step failed: the new bytes are in place.
             StorageError: for anything else; the old bytes stand.
         """
-        temporary = f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
+        temporary = _temporary_name()
         try:
             fd = os.open(temporary, _NEW, mode, dir_fd=self.fd)
             try:
@@ -281,23 +282,43 @@ class Folder:
         self.sweep()
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a new file, 0600, never over an existing one.
+        """Write a new file, 0600, never over an existing one: all of it is there, or nothing.
 
         Raises FileExistsError if there is one, StorageError if it cannot be written.
         """
+        temporary = _temporary_name()
+        made: list[str] = []
         try:
-            fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)
             try:
+                fd = os.open(temporary, _NEW, 0o600, dir_fd=self.fd)
+                made.append(temporary)
                 _fill(fd, data, 0o600)
+                self._link(temporary, name, data, made)
+                os.unlink(temporary, dir_fd=self.fd)
                 _sync_folder(self.fd)
             except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=self.fd)
+                for each in made:
+                    with contextlib.suppress(OSError):
+                        os.unlink(each, dir_fd=self.fd)
                 raise
         except FileExistsError:
             raise
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
+        self.sweep()
+
+    def _link(self, temporary: str, name: str, data: bytes, made: list[str]) -> None:
+        """Give a file a second name, which nothing may have, and add it to `made`."""
+        try:
+            os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+            made.append(name)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)  # here a kill can leave a part of it
+        made.append(name)
+        _fill(fd, data, 0o600)
 
     def remove(self, name: str) -> None:
         """Delete a file and make that last.
@@ -349,6 +370,10 @@ class Folder:
                     info = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(info.st_mode) and info.st_mtime < old:
                         os.unlink(entry.name, dir_fd=self.fd)
+
+
+def _temporary_name() -> str:
+    return f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
 
 
 def _make_private(path: str, dir_fd: int | None = None) -> None:

@@ -367,9 +367,8 @@ class _KeyFile:
     """Knows the key files."""
 
     def __init__(self, home: Path) -> None:
-        texts = [path.read_bytes() for path in sorted(home.glob("keys/*.key"))]
-        # What a kill left of a key file belongs to no vault.
-        self._texts = [text for text in texts if text.endswith(b"\n")]
+        self._texts = [path.read_bytes() for path in sorted(home.glob("keys/*.key"))]
+        assert all(text.endswith(b"\n") for text in self._texts), "a key file is torn"
 
     def secret(self) -> Secret:
         """Give the next one."""

@@ -64,7 +64,7 @@ def test_what_is_reported_as_done_outlasts_a_power_cut(name: str, quick_machine:
             unsynced.pop(call.path, None)
         elif call.name == "write":
             unsynced[call.path] = call
-        elif call.name in ("rename", "unlink", "mkdir") and "/locks" not in call.path:
+        elif call.name in ("rename", "link", "unlink", "mkdir") and "/locks" not in call.path:
             assert call.path not in unsynced, f"{call} before its bytes are synced"
             unsynced[folder] = call
     assert unsynced == {}
