@@ -215,8 +215,11 @@ def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[
             _delete(folder, slot)
         except UnsyncedError:
             raise
-        except BaseException:
-            if folder.is_file(slot + slots.SUFFIX):
+        except BaseException as error:
+            # Deleted by somebody else, it may have been with the holder's own: then `anew` is
+            # all that is left of that.
+            unneeded = slot if not isinstance(error, NotFoundError) else keeper.id
+            if folder.is_file(unneeded + slots.SUFFIX):
                 with contextlib.suppress(FileNotFoundError, StorageError):
                     folder.remove(anew + slots.SUFFIX)
             raise

@@ -326,6 +326,32 @@ def test_every_failure_at_every_call(stage: Stage, mode: str, when: str) -> None
         fail(stage, [Fault(number, mode, lasting=True) for number in numbers])
 
 
+def test_a_keyslot_that_somebody_else_deletes_at_the_same_time_leaves_no_second_one(
+    quick_machine: Machine,
+) -> None:
+    stage = Stage(CASES["slot-remove"], quick_machine)
+    calls = stage.whole.calls
+    gone = next(number for number, call in enumerate(calls) if call.name == "unlink")
+    outcome = stage.strike(Fault(gone, "ENOENT", "after"))
+    assert (outcome.status, "is gone already" in outcome.err) == (4, True)
+    with Folder.open(str(quick_machine.vault)) as root:
+        assert len(slots.listing(root)) == 1
+    stage.check_nothing_lost()
+
+
+@pytest.mark.parametrize("mode", ["EPERM", "ENOTSUP"])
+def test_a_key_file_is_made_where_no_file_can_have_two_names(
+    mode: str, quick_machine: Machine
+) -> None:
+    """As on FAT."""
+    stage = Stage(CASES["slot-add-key-file"], quick_machine)
+    link = next(n for n, call in enumerate(stage.whole.calls) if call.name == "link")
+    assert stage.strike(Fault(link, mode)).status == 0
+    (file,) = (quick_machine.home / "keys").iterdir()
+    assert slots.keyfile_bytes(file.read_bytes(), "it")
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_reported_as_done_outlasts_a_power_cut(stage: Stage) -> None:
     """Bytes are synced before their file has its name, and each folder after its last change."""
     unsynced: dict[str, Call] = {}
@@ -335,7 +361,7 @@ def test_what_is_reported_as_done_outlasts_a_power_cut(stage: Stage) -> None:
             unsynced.pop(call.path, None)
         elif call.name == "write":
             unsynced[call.path] = call
-        elif call.name in ("rename", "unlink", "mkdir"):
+        elif call.name in ("rename", "link", "unlink", "mkdir"):
             assert call.path not in unsynced, f"{call} before its bytes are synced"
             unsynced[folder] = call
     assert unsynced == {}
