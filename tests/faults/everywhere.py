@@ -1,0 +1,205 @@
+"""What every command that writes does to a vault of each kind, for faults at its calls.
+
+`SCENARIOS` and the cases of `test_keys` are for the `file` vault alone, and know more of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import NamedTuple
+
+from filevault.backends.agelibrary import library
+from tests.faults.harness import Command
+from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
+from tests.faults.stores import ANN, BOTH, KINDS, Store
+from tests.stores import commit_identity
+
+SHARED = ("pass", "age")
+_IDENTITY = library().x25519.Identity.generate()
+ANNS = str(_IDENTITY)
+
+
+def ann(store: Store) -> str:
+    """Return what lets Ann in."""
+    return ANN if store.kind == "pass" else str(_IDENTITY.to_public())
+
+
+def _nothing(_store: Store) -> None:
+    """Do nothing more, require nothing more."""
+
+
+class Case(NamedTuple):
+    """A command on a vault: `prepare` makes what it starts from, the vault itself included.
+
+    `after` is what is stored then, `again` how a second try may end, `settled` what else must
+    be true then. `retry` is what a person gives for a second try, if not the same.
+    """
+
+    kinds: tuple[str, ...]
+    command: Callable[[Store], Command]
+    prepare: Callable[[Store], None]
+    after: dict[str, object] = BOTH  # type: ignore[assignment] # never changed
+    again: tuple[int, ...] = (0,)
+    settled: Callable[[Store], None] = _nothing
+    retry: Callable[[Store], Command] | None = None
+
+
+def _made(*commands: Command) -> Callable[[Store], None]:
+    return lambda store: store.make().run(*commands)
+
+
+def _with_ann(store: Store) -> None:
+    store.make().run(KEEP, Command(("recipients", "add", ann(store))))
+
+
+def _changed_by_somebody(store: Store) -> None:
+    store.make()
+    with store.recipients.open("a") as file:
+        file.write(f"{ann(store)}\n")
+
+
+def _forgotten(store: Store) -> None:
+    """Let the machine see the vault for the first time."""
+    store.make()
+    shutil.rmtree(store.machine.state)
+
+
+def _in_repository(store: Store) -> None:
+    commit_identity(store.machine)
+    store.make().run(Command(("git", "init", "--quiet")))
+
+
+def _for_a_repository(store: Store) -> None:
+    commit_identity(store.machine)
+    store.make()
+
+
+def _is_pinned(store: Store) -> None:
+    trust = store.trust()
+    assert trust is not None
+    assert trust.pin is not None
+    assert trust.pending is None
+
+
+def _ann_reads_all(store: Store) -> None:
+    _is_pinned(store)
+    assert store.opens_with(ANNS) == {*BOTH}
+
+
+def _ann_reads_nothing(store: Store) -> None:
+    _is_pinned(store)
+    assert store.opens_with(ANNS) == set()
+
+
+def _ann_is_pinned(store: Store) -> None:
+    trust = store.trust()
+    assert trust is not None
+    assert trust.pin is not None
+    assert any(len(each) == 2 for _, each in trust.pin.recipients)
+
+
+def _has_no_sessions(store: Store) -> None:
+    assert not list(store.machine.state.glob("*/sessions/*/*.fvs"))
+
+
+def _has_session_key(store: Store) -> None:
+    _is_pinned(store)
+    assert list(store.machine.state.glob(f"*/session-key{store.suffix}"))
+
+
+def _is_committed(store: Store) -> None:
+    done = store.git("status", "--porcelain", "--untracked-files=all")
+    assert done == "", done
+    assert store.git("rev-list", "--count", "HEAD") != "0\n"
+
+
+CASES = {
+    "init": Case(
+        SHARED,
+        lambda store: Command(("init", *store.words)),
+        _nothing,
+        {},
+        settled=_is_pinned,
+        retry=lambda store: Command(
+            ("init", *(() if store.recipients.exists() else store.words))  # adopted, or made
+        ),
+    ),
+    "recipients-add": Case(
+        SHARED,
+        lambda store: Command(("recipients", "add", ann(store))),
+        _made(KEEP),
+        settled=_ann_reads_all,
+    ),
+    "recipients-remove": Case(
+        SHARED,
+        lambda store: Command(("recipients", "remove", ann(store))),
+        _with_ann,
+        again=(0, 2),  # there is nothing to remove where all was done
+        settled=_ann_reads_nothing,
+    ),
+    "recipients-accept": Case(
+        SHARED,
+        lambda _: Command(("recipients", "accept")),
+        _changed_by_somebody,
+        settled=_ann_is_pinned,
+    ),
+    "recipients-accept-first": Case(
+        ("file",), lambda _: Command(("recipients", "accept")), _forgotten, settled=_is_pinned
+    ),
+    "keep-session": Case(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
+    "clear": Case(
+        SHARED,
+        lambda _: Command(("clear",)),
+        _made(KEEP, KEEP_OTHER),
+        settled=_has_no_sessions,
+    ),
+    "first-use": Case(KINDS, lambda _: Command(("list",)), _forgotten, settled=_is_pinned),
+    "unlock": Case(KINDS, lambda _: Command(("unlock",)), _forgotten, settled=_has_session_key),
+    "git-init": Case(
+        KINDS,
+        lambda _: Command(("git", "init", "--quiet")),
+        _for_a_repository,
+        settled=_is_committed,
+    ),
+    "add-and-commit": Case(
+        KINDS,
+        lambda _: adding("one", NEW, "--no-config", "--force"),
+        _in_repository,
+        {**BOTH, "one": NEW},
+        settled=_is_committed,
+    ),
+}
+
+WRITING = {
+    "init": {"file": "init", "pass": "init", "age": "init"},
+    "add": {"file": "add", "pass": "add", "age": "add"},
+    "remove": {"file": "remove", "pass": "remove", "age": "remove"},
+    "list": {"file": "first-use", "pass": "first-use", "age": "first-use"},
+    "exec": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "export": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "login": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "rotate": {"file": "rotate", "pass": "rotate", "age": "rotate"},
+    "clear": {"file": "clear", "pass": "clear", "age": "clear"},
+    "unlock": {"file": "unlock", "pass": "unlock", "age": "unlock"},
+    "recipients": {
+        "file": "recipients-accept-first",
+        "pass": "recipients-add recipients-remove recipients-accept",
+        "age": "recipients-add recipients-remove recipients-accept",
+    },
+    "slot": {"file": "slot-add slot-add-key-file slot-remove"},
+    "passphrase": {"file": "passphrase"},
+    "rekey": {"file": "rekey rekey-finish"},
+    "git": {
+        "file": "git-init add-and-commit",
+        "pass": "git-init add-and-commit",
+        "age": "git-init add-and-commit",
+    },
+}
+"""The campaigns of each command that writes, by the kind of the vault, names between blanks.
+
+A kind that is left out refuses the command.
+"""
+
+READING = {"status": ("status",), "lock": ("lock",), "agent": ("agent", "--", "true")}
+"""Commands that write no file, each with a run that shows it."""
