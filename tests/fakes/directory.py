@@ -16,7 +16,7 @@ from tests.fakes.identities import (
     Role,
     Session,
     User,
-    new_id,
+    new_key_id,
     new_secret,
 )
 from tests.fakes.refusal import Refusal
@@ -79,7 +79,7 @@ class Directory:
             raise ValueError(f"access key {access_key_id} exists already")
         key = AccessKey(
             user,
-            access_key_id or new_id("AKIA"),
+            access_key_id or new_key_id(user.account),
             secret_access_key or new_secret(),
             self._clock(),
         )

@@ -19,6 +19,12 @@ def new_id(prefix: str) -> str:
     return prefix + "".join(secrets.choice(_ID_LETTERS) for _ in range(16))
 
 
+def new_key_id(account: str) -> str:
+    """Make the id of an access key, which carries the number of its account as IAM's do."""
+    number = 1 << 79 | int(account) << 39 | secrets.randbits(39)
+    return "AKIA" + "".join(_ID_LETTERS[number >> shift & 31] for shift in range(75, -1, -5))
+
+
 def new_secret() -> str:
     """Make a secret access key: 40 characters of base64."""
     return base64.b64encode(secrets.token_bytes(30)).decode()

@@ -31,19 +31,21 @@ class _Known:
 
 
 class Scene:
-    """A machine with a `file` vault, and users at the fake whose keys it holds.
+    """A machine with a vault, and users at the fake whose keys it holds.
+
+    It is a `file` vault; `init` makes another kind, which the machine's variables ask for.
 
     Time passes only by `sleep`, which moves the fake's clock and is noted in `slept`.
     """
 
-    def __init__(self, machine: Machine, aws: FakeAws) -> None:
+    def __init__(self, machine: Machine, aws: FakeAws, init: tuple[str, ...] = ()) -> None:
         self.machine = machine
         self.aws = aws
         self.slept: list[float] = []
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
         machine.env["AWS_ENDPOINT_URL"] = aws.url
         machine.env["AWS_MAX_ATTEMPTS"] = "1"
-        self.run("init")
+        self.run("init", *init)
         self.config("")
 
     def sleep(self, seconds: float) -> None:

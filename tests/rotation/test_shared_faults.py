@@ -1,0 +1,108 @@
+"""`rotate` on `pass` and `age` vaults, killed and failed where it writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3  # noqa: F401 - loaded once, not by each child
+import botocore.httpsession  # noqa: F401
+import pytest
+
+from tests.conftest import tool
+from tests.fakes import FakeAws
+from tests.faults.harness import Fault, run_with_fault
+from tests.machine import Machine
+from tests.rotation.scene import Scene
+from tests.rotation.test_kill_matrix import Stage, check_silent, kill
+from tests.stores import GpgHome
+
+MODES = ("ENOSPC", "EIO", "EINTR", "EROFS")
+# Every so many-th point; gpg takes its time.
+STEPS = {"age": 17, "pass": 43}
+_MEMORY = "/dev/shm"
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    tool("gpg")
+    home = GpgHome()
+    home.make_key("jon@example.com")
+    yield home
+    home.close()
+
+
+class SharedScene(Scene):
+    """The same with a vault that gpg or age opens."""
+
+    def __init__(self, kind: str, machine: Machine, aws: FakeAws, gpg: GpgHome) -> None:
+        self.kind, self._gpg = kind, gpg
+        self._opened: dict[bytes, bytes] = {}
+        machine.env["FILEVAULT_BACKEND"] = kind
+        if kind == "pass":
+            machine.env |= gpg.env()
+        words = ("--recipient", "jon@example.com") if kind == "pass" else ("--no-passphrase",)
+        super().__init__(machine, aws, words)
+
+    def text(self, name: str) -> bytes:
+        """Decrypt an item with gpg or age."""
+        if self.kind == "pass":
+            path = self.machine.home / f".password-store/aws/{name}.gpg"
+            argv = [tool("gpg"), "--batch", "--quiet", "--homedir", self._gpg.path, "-d", str(path)]
+        else:
+            path = self.machine.vault / f"{name}.age"
+            identities = self.machine.home / ".config/filevault/identities"
+            argv = [tool("age"), "-d", "-i", str(identities), str(path)]
+        data = path.read_bytes()
+        if data not in self._opened:
+            self._opened[data] = subprocess.run(argv, capture_output=True, check=True).stdout
+        return self._opened[data]
+
+
+@pytest.fixture(params=["pass", "age"])
+def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, gpg: GpgHome
+) -> Iterator[SharedScene]:
+    place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=place, prefix="filevault-") as folder:
+        yield SharedScene(request.param, Machine(Path(folder) / "home"), aws, gpg)
+
+
+def fail(stage: Stage, fault: Fault) -> None:
+    """Let a call fail, look, and run again."""
+    try:
+        stage.reset()
+        outcome = run_with_fault(stage.command, stage.scene.machine, **fault._asdict())
+        check_silent(stage.scene, outcome)
+        assert (outcome.status, len(outcome.errors)) in ((0, 0), (7, 1), (12, 1)), outcome
+        stage.check_nothing_is_lost()
+        assert stage.user.keys.keys() <= stage.held(), "an orphan is left"
+        stage.check_second_run()
+    except AssertionError as error:
+        raise AssertionError(f"{fault} at {stage.whole.calls[fault.at]}: {error}") from error
+
+
+def test_neither_a_kill_nor_a_failure_loses_a_key(shared: SharedScene) -> None:
+    """At a sample of the calls; the torture has them all."""
+    stage, step = Stage(shared), STEPS[shared.kind]
+    for fault in stage.points(every=False)[::step]:
+        kill(stage, fault)
+    files = [n for n, call in enumerate(stage.whole.calls) if call.name != "aws"]
+    for place, number in enumerate(files[3 :: 2 * step]):
+        fail(stage, Fault(number, MODES[place % 4]))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("mode", ["kill", *MODES])
+def test_every_fault_at_every_call(shared: SharedScene, mode: str) -> None:
+    stage = Stage(shared)
+    if mode == "kill":
+        for fault in stage.points(every=True):
+            kill(stage, fault)
+        return
+    for number, call in enumerate(stage.whole.calls):
+        if call.name != "aws":
+            fail(stage, Fault(number, mode))
