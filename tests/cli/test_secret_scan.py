@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -10,25 +11,76 @@ from pathlib import Path
 
 import pytest
 
+from filevault.cli import COMMANDS
 from tests.agents import short_folder
+from tests.backends.ages import pair
+from tests.cli.keepers import ANN, JON, Keyrings
 from tests.cli.scene import Scene
+from tests.conftest import tool
 from tests.machine import PASSPHRASE
 
+CHILD = ("sleep", "0.05")
 NEW = "an altogether different passphrase"
+SECOND = ("--vault", "second")
+# `@` stands for the keyslot or recipient that the scene has at hand. What `add` reads from stdin
+# is the key of another user.
 RUNS: dict[str, list[tuple[str, ...]]] = {
+    "init": [
+        (*SECOND, "init", "--new-key-file", "second.key"),
+        ("--vault", "third", "init", "--generate"),
+    ],
+    "add": [("add", "ann", "--stdin"), ("add", "ann", "--stdin", "--force")],
     "list": [("list",), ("list", "--json")],
-    "exec": [("exec", "jonsmith", "--explain"), ("exec", "admin", "--explain")],
+    "exec": [
+        ("exec", "jonsmith", "--explain"),
+        ("exec", "admin", "--explain"),
+        ("exec", "admin", "--", *CHILD),
+    ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
     "rotate": [("rotate", "jonsmith", "--dry-run"), ("rotate", "jonsmith")],
-    "unlock": [("unlock", "--ttl", "1m"), ("status",), ("export", "admin"), ("lock",)],
-    "slot": [("slot", "add", "--label", "two"), ("slot", "list")],
+    "unlock": [
+        ("unlock", "--ttl", "1m"),
+        ("export", "admin"),
+        ("unlock", "--ttl", "1m", "--vault-key"),
+        ("export", "jonsmith", "-n"),
+    ],
+    "status": [("unlock", "--ttl", "1m"), ("status",)],
+    "lock": [("unlock", "--ttl", "1m"), ("lock",)],
+    "agent": [("agent",), ("agent", "--", *CHILD)],
+    "slot": [
+        ("slot", "add", "--label", "two"),
+        ("slot", "add", "--new-key-file", "slot.key"),
+        ("slot", "add", "--generate"),
+        ("slot", "list"),
+        ("slot", "remove", "@"),
+    ],
     "passphrase": [("passphrase",)],
-    "rekey": [("rekey", "--drop-slots")],
+    "passphrase --generate": [("passphrase", "--generate")],
+    "rekey": [("rekey", "--drop-slots"), ("rekey", "--finish")],
     "recipients": [("recipients", "list"), ("recipients", "accept")],
     "git": [("git", "init", "--quiet"), ("git", "status")],
     "clear": [("clear",)],
     "remove": [("remove", "--force", "jonsmith")],
+}
+# What handles secrets in another way where gpg or age keeps them.
+SHARED_RUNS: list[tuple[str, ...]] = [
+    ("add", "ann", "--stdin"),
+    ("export", "admin"),
+    ("exec", "admin", "--", *CHILD),
+    ("unlock", "--ttl", "1m"),
+    ("recipients", "add", "@"),
+    ("recipients", "remove", "@"),
+    ("rotate", "jonsmith"),
+    ("remove", "--force", "ann"),
+]
+KIND_RUNS: dict[str, list[tuple[str, ...]]] = {
+    "pass": SHARED_RUNS,
+    "age": [
+        *SHARED_RUNS,
+        ("unlock", "--ttl", "1m", "--vault-key"),
+        (*SECOND, "init"),  # a new identity, under a passphrase
+    ],
 }
 
 
@@ -46,6 +98,8 @@ class Scanner:
         self._thread = threading.Thread(target=self._watch)
         self.seen: set[bytes] = set()
         self.found: set[str] = set()
+        self._texts: set[bytes] = set()
+        self._others = set(filter(str.isdigit, os.listdir("/proc")))  # here before the machine
 
     def start(self) -> None:
         """Begin."""
@@ -59,10 +113,11 @@ class Scanner:
     def _watch(self) -> None:
         while not self._stop.is_set():
             needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW}]
-            for pid in filter(str.isdigit, os.listdir("/proc")):
+            for pid in set(filter(str.isdigit, os.listdir("/proc"))) - self._others:
                 self._look(Path("/proc") / pid, needles)
             for path in self.temporary.rglob("*"):
                 self._compare(f"{path}", _bytes(path), needles)
+            self._stop.wait(0.001)
 
     def is_ours(self, process: Path) -> bool:
         """Tell whether a process is of this machine."""
@@ -77,7 +132,12 @@ class Scanner:
         self._compare(f"argv {argv!r}", argv, needles)
         self._compare(f"environment of {argv!r}", environment, needles)
 
+    def showed(self, secret: str) -> bool:
+        """Tell whether anything that was looked at held a secret that came up only then."""
+        return any(secret.encode() in text for text in self._texts)
+
     def _compare(self, what: str, data: bytes, needles: list[bytes]) -> None:
+        self._texts.add(data)
         if any(needle in data for needle in needles):
             self.found.add(what)
 
@@ -96,7 +156,16 @@ def temporary() -> Iterator[Path]:
 
 
 @pytest.fixture
-def scanner(scene: Scene, temporary: Path) -> Iterator[Scanner]:
+def scanner(request: pytest.FixtureRequest, scene: Scene, temporary: Path) -> Iterator[Scanner]:
+    kind = getattr(request, "param", "file")
+    if kind != "file":
+        scene.machine.env["FILEVAULT_BACKEND"] = kind
+        if kind == "pass":
+            scene.machine.env |= request.getfixturevalue("keyrings").jon.env()
+        tool(kind)
+        scene.machine.ok(
+            "init", *(("--recipient", JON) if kind == "pass" else ("--no-passphrase",))
+        )
     scene.configure().store()
     secret = scene.machine.home / "secret"
     secret.mkdir()
@@ -105,7 +174,7 @@ def scanner(scene: Scene, temporary: Path) -> Iterator[Scanner]:
         (secret / name).chmod(0o600)
     machine = scene.machine
     machine.places = "agent"  # the kernel's keyring belongs to the whole user
-    machine.env.pop("FILEVAULT_PASSPHRASE")
+    machine.env.pop("FILEVAULT_PASSPHRASE", None)
     machine.env |= {
         "TMPDIR": str(temporary),
         "XDG_RUNTIME_DIR": str(temporary),
@@ -124,16 +193,56 @@ def scanner(scene: Scene, temporary: Path) -> Iterator[Scanner]:
             os.kill(int(pid), signal.SIGKILL)  # an agent goes on by itself
 
 
+@pytest.fixture(scope="module")
+def keyrings() -> Iterator[Keyrings]:
+    rings = Keyrings()
+    yield rings
+    rings.close()
+
+
+def run_all(scene: Scene, scanner: Scanner, runs: list[tuple[str, ...]], other: str) -> None:
+    """Run the commands; require that nothing showed, nor what they made themselves."""
+    machine = scene.machine
+    (machine.home / ".gitconfig").write_text("[user]\n\tname = Jon\n\temail = jon@example.com\n")
+    ann = scene.aws.add_user("ann")
+    made = set()
+    for argv in runs:
+        if argv[-1] == "init":  # it makes an identity, and there is one in the usual place
+            machine.env["XDG_CONFIG_HOME"] = str(machine.home / "other")
+        scene.aws.clock.advance(30)  # each token code works once
+        stdin = f"{ann.access_key_id}\n{ann.secret_access_key}\n" if argv[0] == "add" else None
+        done = machine.ok(*(other if word == "@" else word for word in argv), stdin=stdin)
+        added = re.search(r"^Added keyslot (\w+)", done.out, re.MULTILINE)
+        other = added[1] if added else other
+        made |= set(re.findall(r"^passphrase: (.*)$", done.out, re.MULTILINE))
+    made |= {path.read_text().strip() for path in machine.home.glob("*.key")}
+    for path in machine.home.glob(".config/*/identities"):
+        made |= set(re.findall("AGE-SECRET-KEY-.*", path.read_text()))
+    assert not any(map(scanner.showed, made))
+    # A command gets its credentials in its environment, as was asked for.
+    own = f"environment of {b'sleep' + bytes(1)!r}"[:-1]
+    assert {what for what in scanner.found if not what.startswith(own)} == set()
+
+
+def test_every_command_is_scanned() -> None:
+    assert {command.partition(" ")[0] for command in RUNS} == set(COMMANDS)
+    for command, runs in RUNS.items():
+        assert all(any(word in argv for argv in runs) for word in command.split())
+
+
 @pytest.mark.parametrize("command", RUNS)
 def test_nothing_shows_during_a_command_or_after_it(
     scene: Scene, scanner: Scanner, command: str
 ) -> None:
-    machine = scene.machine
-    (machine.home / ".gitconfig").write_text("[user]\n\tname = Jon\n\temail = jon@example.com\n")
-    for argv in RUNS[command]:
-        machine.ok(*argv)
-    assert any(command.encode() in argv for argv in scanner.seen), scanner.seen
-    assert scanner.found == set()
+    run_all(scene, scanner, RUNS[command], "")
+    name = command.partition(" ")[0].encode()
+    assert any(name in argv for argv in scanner.seen), scanner.seen
+
+
+@pytest.mark.parametrize("scanner", ["pass", "age"], indirect=True)
+def test_nothing_shows_where_gpg_or_age_keeps_the_keys(scene: Scene, scanner: Scanner) -> None:
+    kind = scene.machine.env["FILEVAULT_BACKEND"]
+    run_all(scene, scanner, KIND_RUNS[kind], ANN if kind == "pass" else pair()[1])
 
 
 def test_the_scanner_finds_what_it_looks_for(scene: Scene, scanner: Scanner) -> None:
