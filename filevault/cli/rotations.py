@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import ceil
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -242,7 +243,7 @@ class _Watch:
         """Count down on one line."""
         if self._on:
             self._counting = True
-            line = f"\rfilevault: {self._profile}: waiting for {what}, at most {int(left)}s more"
+            line = f"\rfilevault: {self._profile}: waiting for {what}, at most {ceil(left)}s more"
             print(f"{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
