@@ -7,6 +7,7 @@ that a noisy minute hits every row alike.
 from __future__ import annotations
 
 import compileall
+import contextlib
 import os
 import shutil
 import statistics
@@ -56,15 +57,15 @@ def measure(rows: Sequence[Row], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows(bench: Bench, folder: Path) -> list[Row]:
-    """Build the vaults and return what is measured."""
+def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Row]:
+    """Build the vaults and return what is measured, as long as `opened` is."""
     filevault = str(BIN / "filevault")
     small = bench.user(folder / "small", profiles=30, items=1, sessions=1)
     large = bench.user(folder / "large", profiles=1000, items=1000, sessions=1)
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
     unlocked = [bench.unlocked(small), bench.unlocked(large)]
-    in_agent = bench.unlocked(small, str(folder / "agent"))
+    in_agent = opened.enter_context(bench.in_job(small))
     export = [filevault, "export", "p0", "--format", "json"]
     run = [filevault, "exec", "p0", "--", "/bin/true"]
     derive = (
@@ -148,10 +149,14 @@ def main() -> int:
     for package in ("filevault", "backends"):
         compileall.compile_dir(str(ROOT / package), quiet=2)
     print(f"{ROUNDS} rounds, interleaved; {os.cpu_count()} cores; Python {sys.version.split()[0]}")
-    with FakeAws() as fake, tempfile.TemporaryDirectory(prefix="filevault-bench-") as name:
+    with (
+        FakeAws() as fake,
+        tempfile.TemporaryDirectory(prefix="filevault-bench-") as name,
+        contextlib.ExitStack() as opened,
+    ):
         folder = Path(name)
         bench = Bench(fake)
-        measured = rows(bench, folder)
+        measured = rows(bench, folder, opened)
         medians = measure(measured, ROUNDS)
         unit = medians["python -c pass"]
         print(f"\n{'':52}{'median':>9}{'ratio':>8}{'budget':>10}")

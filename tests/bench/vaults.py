@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from filevault.backends import ItemHeader
@@ -69,20 +71,27 @@ class Bench:
         self._fill(env, items, sessions)
         return env
 
-    def unlocked(self, env: dict[str, str], agent: str | None = None) -> dict[str, str]:
-        """Unlock a home for a minute; return its environment without what opens the vault.
-
-        The key lies in the kernel's keyring, or in an agent that listens in a folder.
-        """
-        if agent is not None:
-            env = {**env, "FILEVAULT_AGENT_DIR": agent}
-            self._run(env, "agent")
+    def unlocked(self, env: dict[str, str]) -> dict[str, str]:
+        """Unlock a home for ten minutes; return its environment without what opens the vault."""
         self._run(env, "unlock", "--ttl", "10m")
-        return {name: value for name, value in env.items() if name != "FILEVAULT_KEY_FILE"}
+        return _without_key(env)
 
-    def lock(self, env: dict[str, str]) -> None:
-        """Forget what a home holds."""
-        self._run(env, "lock")
+    @contextlib.contextmanager
+    def in_job(self, env: dict[str, str]) -> Iterator[dict[str, str]]:
+        """Unlock a home in a job with an agent of its own; yield the environment in there."""
+        script = 'filevault unlock --ttl 10m >&2 && echo "$FILEVAULT_AGENT_DIR" && exec cat'
+        with subprocess.Popen(
+            [str(BIN / "filevault"), "agent", "--", "sh", "-c", script],
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as job:
+            assert job.stdin is not None
+            assert job.stdout is not None
+            yield {**_without_key(env), "FILEVAULT_AGENT_DIR": job.stdout.readline().strip()}
+            job.stdin.close()  # which ends it
 
     def _run(self, env: dict[str, str], *argv: str) -> None:
         subprocess.run(
@@ -120,3 +129,7 @@ class Bench:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, data)
         os.close(fd)
+
+
+def _without_key(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name != "FILEVAULT_KEY_FILE"}
