@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import Keyrings
+from tests.cli.keepers import ANN, JON, Keyrings
 from tests.cli.scene import Scene
 from tests.cli.teams import Team
 from tests.cli.watch import Watch
+from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import Machine
+from tests.stores import GpgHome
 
 
 @pytest.fixture
@@ -55,6 +57,17 @@ def keyrings() -> Iterator[Keyrings]:
     rings = Keyrings()
     yield rings
     rings.close()
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    """A keyring of a test module, whose two keys have no passphrase."""
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON)
+    home.make_key(ANN)
+    yield home
+    home.close()
 
 
 @pytest.fixture(params=["pass", "age"])

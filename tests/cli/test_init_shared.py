@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import time
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,6 @@ from tests.stores import KEY_ID, LINES, GpgHome, Tools, commit_identity, pass_ma
 
 PLAIN = ("--stdin", "--no-config")
 AGE = ("--backend", "age")
-
-
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    """A keyring whose keys have no passphrase."""
-    tool("gpg")
-    home = GpgHome()
-    home.make_key(JON)
-    home.make_key(ANN)
-    yield home
-    home.close()
 
 
 @pytest.fixture

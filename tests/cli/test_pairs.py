@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,16 +24,6 @@ from tests.stores import (
 OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_LINES = f"{OTHER}\n{SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
-
-
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    tool("gpg")
-    home = GpgHome()
-    home.make_key(JON)
-    home.make_key(ANN)
-    yield home
-    home.close()
 
 
 class Keeper:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,6 @@ from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import Machine
 from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
-
-
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    tool("gpg")
-    home = GpgHome()
-    home.make_key("jon@example.com")
-    home.make_key("ann@example.com")
-    yield home
-    home.close()
 
 
 @pytest.fixture

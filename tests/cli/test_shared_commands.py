@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.backends.ages import PLUGIN_IDENTITY, PLUGIN_RECIPIENT, install_plugin, protect
-from tests.cli.keepers import ANN, JON, new_identity
+from tests.cli.keepers import JON, new_identity
 from tests.conftest import tool
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
 
 PLAIN = ("--stdin", "--no-config")
 OTHER = "AKIAQNZGKIQY56JQ7WMM"
-
-
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    """A keyring whose keys have no passphrase."""
-    tool("gpg")
-    home = GpgHome()
-    home.make_key(JON)
-    home.make_key(ANN)
-    yield home
-    home.close()
 
 
 @pytest.fixture

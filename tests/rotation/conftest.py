@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import tool
 from tests.fakes import FakeAws
 from tests.machine import Machine
 from tests.rotation.scene import Scene
+from tests.stores import GpgHome
 
 _MEMORY = "/dev/shm"
 
@@ -22,3 +24,13 @@ def scene(tmp_path: Path, aws: FakeAws) -> Iterator[Scene]:
     place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=place, prefix="filevault-") as folder:
         yield Scene(Machine(Path(folder) / "home"), aws)
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    """A keyring of a test module, whose key has no passphrase."""
+    tool("gpg")
+    home = GpgHome()
+    home.make_key("jon@example.com")
+    yield home
+    home.close()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,21 +16,12 @@ from tests.conftest import tool
 from tests.fakes import FakeAws, User
 from tests.fakes.faults import stall
 from tests.machine import PATIENCE, Machine
-from tests.stores import GpgHome, Tools, commit_identity, pass_machine
+from tests.stores import Tools, commit_identity, pass_machine
 
 EVE = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
 
 
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    tool("gpg")
-    home = GpgHome()
-    home.make_key("jon@example.com")
-    yield home
-    home.close()
-
-
-class Place:
+class Place(abc.ABC):
     """A store that other tools share, in a git repository, with the key of a user in it."""
 
     def __init__(self, machine: Machine, aws: FakeAws, read: tuple[str, ...], item: str) -> None:
@@ -43,9 +34,9 @@ class Place:
         machine.write_config("[default]\nregion = eu-west-1\n")
         self.machine.ok("git", "init")
 
+    @abc.abstractmethod
     def insert(self, name: str, text: str) -> None:
         """Let the other tool write an item."""
-        raise NotImplementedError
 
     def text(self, name: str = "jon") -> str:
         """Let the other tool show an item."""
@@ -56,9 +47,9 @@ class Place:
         """The store's top."""
         return Path(self.machine.ok("git", "rev-parse", "--show-toplevel").out.strip())
 
+    @abc.abstractmethod
     def insert_for_others(self, name: str) -> None:
         """Put in an item that is encrypted to somebody else."""
-        raise NotImplementedError
 
     def subjects(self) -> list[str]:
         """Return the subjects of the history, the last one first."""

@@ -28,6 +28,7 @@ FAULTS = {
     "500 before": server_error(),
     "500 after": server_error("after"),
 }
+SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 # These are made again by themselves when AWS is to know the new key.
 PATIENT = {("GetCallerIdentity", 2), ("UpdateAccessKey", 1), ("DeleteAccessKey", 1)}
 
@@ -108,6 +109,40 @@ def test_a_call_that_fails_once_costs_nothing(
         assert set(scene.keys(user)) == {user.access_key_id}
         scene.rotate("jon")
     scene.check_rotated(user, "jon")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("action", ["GetSessionToken", "AssumeRole"])
+def test_a_session_that_cannot_be_had_once_costs_nothing(
+    scene: Scene, action: str, fault: str
+) -> None:
+    """A code that AWS may have taken is spent, so that the next run brings another."""
+    user = scene.user(mfa_serial=SERIAL)
+    role = scene.aws.add_role("rotator", trusts=[user])
+    scene.config(
+        f"[profile jon]\nmfa_serial = {SERIAL}\n"
+        f"[profile admin]\nsource_profile = jon\nrole_arn = {role.arn}\nmfa_serial = {SERIAL}\n"
+    )
+    scene.aws.arm(FAULTS[fault], action=action)
+    ended = scene.rotate("admin", "-t", user.totp(SERIAL), status=None)
+    assert ended.status in (8, 9), ended
+    assert ended.err.count("filevault: error: ") == 1
+    assert scene.aws.actions().count("CreateAccessKey") == 0
+    assert scene.keys(user) == {user.access_key_id: "Active"}
+    scene.sleep(60)
+    scene.rotate("admin", "-t", user.totp(SERIAL))
+    scene.check_rotated(user, "jon")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_last_use_that_cannot_be_had_is_told_as_not_known(scene: Scene, fault: str) -> None:
+    user = scene.user()
+    other = scene.aws.add_access_key(user)
+    scene.aws.arm(FAULTS[fault], action="GetAccessKeyLastUsed", times=3)
+    ended = scene.rotate("jon", status=8)
+    assert f"{other.access_key_id} is active" in ended.err
+    assert "when it was last used is not known (IAM does not say)" in ended.err
+    assert set(scene.keys(user)) == {user.access_key_id, other.access_key_id}
 
 
 @pytest.mark.parametrize("fault", ["dropped after", "500 after"])

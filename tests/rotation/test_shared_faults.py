@@ -26,15 +26,6 @@ STEPS = {"age": 17, "pass": 43}
 _MEMORY = "/dev/shm"
 
 
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    tool("gpg")
-    home = GpgHome()
-    home.make_key("jon@example.com")
-    yield home
-    home.close()
-
-
 class SharedScene(Scene):
     """The same with a vault that gpg or age opens."""
 
