@@ -115,7 +115,6 @@ def parse(data: bytes, name: str, what: str) -> Slot:
     if name != file_name(data):
         raise DamagedError(
             f"{what} is damaged: its name does not belong to its content",
-            hint="restore it from a copy or from the history of the repository",
         )
     vault = headers.check_hex(values, "vault", 32, what)
     master = headers.check_hex(values, "master", 16, what)
@@ -260,7 +259,6 @@ def unwrap(slot: Slot, secret: SecretBytes, what: str) -> bytes | None:
     except InvalidTag as error:
         raise DamagedError(
             f"{what} is damaged: the passphrase or key is right, its content is not",
-            hint="restore it from a copy or from the history of the repository",
         ) from error
 
 

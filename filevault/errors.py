@@ -50,15 +50,16 @@ class FilevaultError(Exception):
     """A failure that a person can understand.
 
     The message is one lower-case sentence without a full stop and never holds a secret; the
-    hint says what to do next.
+    hint says what to do next, `remedy` where none is given.
     """
 
     exit_status = 1
+    remedy: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.remedy
 
 
 class UsageError(FilevaultError):
@@ -138,9 +139,13 @@ class IntegrityError(FilevaultError):
 class DamagedError(IntegrityError):
     """The bytes are not what was once written."""
 
+    remedy: str | None = "restore it from a copy or from the history of the repository"
+
 
 class NoKeyError(DamagedError):
     """The text says nothing of an AWS key; in a shared store it may be another tool's."""
+
+    remedy = None  # nothing is broken
 
 
 class TamperedError(IntegrityError):

@@ -63,6 +63,12 @@ def test_an_error_carries_message_and_hint() -> None:
     assert errors.LockedError("it is locked").hint is None
 
 
+def test_what_is_damaged_says_where_to_get_it_from() -> None:
+    assert errors.DamagedError("it is torn").hint == errors.DamagedError.remedy
+    assert errors.DamagedError("it is torn", hint="mend it").hint == "mend it"
+    assert errors.NoKeyError("it holds no key").hint is None
+
+
 def test_an_aws_error_names_operation_and_code() -> None:
     error = errors.AwsError("refused", operation="AssumeRole", code="AccessDenied", hint="ask")
     assert (error.operation, error.code, error.hint) == ("AssumeRole", "AccessDenied", "ask")
