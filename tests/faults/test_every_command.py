@@ -25,12 +25,12 @@ ALL = [f"{name}-{kind}" for name, case in CASES.items() for kind in case.kinds]
 # no factor of these comes to each kind of call.
 _STEP = 3
 _STEPS = {
-    "recipients-add": {"age": 9, "pass": 15},
-    "recipients-remove": {"age": 9, "pass": 17},
-    "keep-session": {"pass": 5},
-    "unlock": {"pass": 5},
-    "init": {"pass": 5},
-    "add-and-commit": {"file": 5, "age": 5, "pass": 9},
+    "recipients-add": {"age": 9, "pass": 23},
+    "recipients-remove": {"age": 9, "pass": 25},
+    "keep-session": {"age": 5, "pass": 9},
+    "unlock": {"file": 5, "age": 5, "pass": 9},
+    "init": {"age": 5, "pass": 9},
+    "add-and-commit": {"file": 5, "age": 9, "pass": 9},
     "clear": dict.fromkeys(KINDS, 1),
 }
 

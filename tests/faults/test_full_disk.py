@@ -51,9 +51,11 @@ def campaign(stage: Stage, faults: list[Fault]) -> list[Outcome]:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_call_that_fails_once_costs_nothing(name: str, quick_machine: Machine) -> None:
+    """Each in two of four ways, the next one in the two others; the torture has them all."""
     stage = Stage(SCENARIOS[name], quick_machine)
     numbers = range(len(stage.whole.calls))
-    outcomes = campaign(stage, [Fault(number, mode) for number in numbers for mode in MODES])
+    faults = [Fault(number, mode) for number in numbers for mode in MODES[number % 2 :: 2]]
+    outcomes = campaign(stage, faults)
     assert {outcome.status for outcome in outcomes} >= {0 if "session" in name else 7}
 
 
