@@ -10,12 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProgramError
+from filevault.installation import install_hint
 from filevault.printable import printable
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-INSTALL = "pip install 'filevault[age]'"
 NO_MATCH = "No matching keys found"
 # pyrage's translations put direction isolates around what they fill in.
 _ISOLATES = dict.fromkeys((0x2068, 0x2069))
@@ -27,7 +27,8 @@ def library() -> ModuleType:
         return importlib.import_module("pyrage")
     except ImportError as error:
         raise ProgramError(
-            "an age vault needs the Python package pyrage, which is not installed", hint=INSTALL
+            "an age vault needs the Python package pyrage, which is not installed",
+            hint=install_hint("pyrage"),
         ) from error
 
 

@@ -11,9 +11,10 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends.agelibrary import INSTALL, library
+from filevault.backends.agelibrary import library
 from filevault.digest import sha256
 from filevault.errors import FilevaultError, LockedError, ProgramError
+from filevault.installation import install_hint
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ def _load(data: bytes, passphrase: bytes | None, what: str) -> Any:  # noqa: ANN
             raise ProgramError(
                 f"{what} has a passphrase, and the Python package bcrypt, which opens it, is "
                 "not installed",
-                hint=INSTALL,
+                hint=install_hint("bcrypt"),
             ) from error
         raise _unusable(what) from error
     except ValueError:

@@ -23,6 +23,7 @@ from filevault.errors import (
     ProgramError,
     TamperedError,
 )
+from filevault.installation import install_hint
 from tests.backends.ages import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
@@ -196,7 +197,7 @@ def test_missing_library_is_named_with_what_to_install(
     ):
         with pytest.raises(ProgramError, match="pyrage") as caught:
             call()
-        assert caught.value.hint == "pip install 'filevault[age]'"
+        assert caught.value.hint == install_hint("pyrage")
 
 
 def test_secrets_are_in_no_error(tmp_path: Path) -> None:

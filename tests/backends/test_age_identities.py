@@ -157,7 +157,7 @@ except Exception as error:
     )
     assert done.stdout.decode().strip() == (
         "ProgramError key has a passphrase, and the Python package bcrypt, which opens it, is "
-        "not installed pip install 'filevault[age]'"
+        f"not installed {sys.executable} -m pip install bcrypt"
     )
 
 

@@ -334,5 +334,5 @@ def test_without_pyrage_the_command_that_installs_it_is_named(
         (*EXPORT, "--identity", str(identity)),
         ("add", "two", *PLAIN),
     ):
-        refused(timed(machine, *argv, stdin=LINES), 7, "pip install 'filevault[age]'")
+        refused(timed(machine, *argv, stdin=LINES), 7, "-m pip install pyrage")
     assert machine.ok("list", "--credentials").out == "work\n"

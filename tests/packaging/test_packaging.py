@@ -6,9 +6,11 @@ of one run share the builds.
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import tarfile
 import time
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ from filevault import __version__
 from tests.fakes import FakeAws
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAME = f"filevault-{__version__}"
+NAME = f"filevault_aws-{__version__}"
 WHEEL = f"{NAME}-py3-none-any.whl"
 SDIST = f"{NAME}.tar.gz"
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -279,6 +281,55 @@ def test_the_unpacked_sdist_runs(built: Built, tmp_path: Path) -> None:
         options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
         sdist.extractall(tmp_path, **options)
     _runs_in_place(built, tmp_path / NAME)
+
+
+# What installs filevault from an index: an installer, its verb, then the bare name as a word.
+BY_NAME = re.compile(
+    r"\b(?:pip3?|pipx|uv|poetry|conda)\b[^\n`.]*\b(?:install|add|run|upgrade)\b"
+    r"(?:[^\n`]*[\s'\"])?filevault(?:[-_]aws)?(?![\w/.-])",
+    re.IGNORECASE,
+)
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    """Every page, and every text in the program, by where it stands."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"]
+    for page in pages:
+        yield page.name, page.read_text(encoding="utf-8")
+    for path in (*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.name}:{node.lineno}", node.value
+
+
+def test_nothing_says_to_install_filevault_from_an_index() -> None:
+    """There the name is another project's, and filevault-aws is not registered yet."""
+    assert [
+        (where, BY_NAME.findall(text)) for where, text in _texts() if BY_NAME.search(text)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "by_name"),
+    [
+        ("pip install filevault", True),
+        ("pip install 'filevault[age]'", True),
+        ("pipx install filevault-aws==0.1", True),
+        ("python -m pip install --upgrade filevault", True),
+        ("uv tool install filevault", True),
+        ("pipx inject filevault-aws pyrage", False),
+        ("/opt/filevault/bin/pip install .", False),
+        ("pip install ./filevault_aws-0.1.0-py3-none-any.whl", False),
+        ("pip install '.[age]'", False),
+    ],
+)
+def test_an_installation_by_name_is_told_from_one_of_a_file(text: str, by_name: bool) -> None:
+    assert bool(BY_NAME.search(text)) == by_name
+
+
+def test_the_readme_warns_of_the_other_project() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "The package called `filevault` there is another project" in text
 
 
 def test_the_core_dependencies_exist_for_musl(tmp_path: Path) -> None:
