@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
+# Made last, so that an installation that was cut off is done again.
+VENV = .venv/complete
 # Programs that tests start, each with the Debian package that has it.
 SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-linux gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
@@ -13,24 +15,25 @@ SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-li
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto
 
-.PHONY: help demo test check fmt bench torture dist clean tools
+.PHONY: help demo test test-debian13 check fmt bench torture dist clean tools
 
 help:
 	@echo "make demo     a new vault, add, exec, list, against a local AWS stand-in"
 	@echo "make test     install what the tests need, run them all"
+	@echo "make test-debian13   the same in Debian 13 (root: debootstrap and chroot)"
 	@echo "make check    lint, types, layers"
 	@echo "make bench    whole-process times beside the AWS CLI"
 	@echo "make torture  the long crash and fuzz campaigns"
 	@echo "make fmt, make dist, make clean"
 
-.venv: pyproject.toml
+$(VENV): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "filevault needs Python 3.11 or later" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ test "$$(id -u)" = 0 && apt-get -q update && apt-get install -y -q python3-venv; } || \
 		{ echo "install the venv module of $(PYTHON), e.g. apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch .venv
+	@touch $(VENV)
 
 # Where they cannot be installed their tests say so and are skipped; a run that has CI set fails
 # instead.
@@ -44,31 +47,36 @@ tools:
 			$$missing >/dev/null; \
 	else echo "not installed:$$missing (their tests are skipped)"; fi
 
-demo: .venv
+demo: $(VENV)
 	@$(BIN)/python tests/demo.py
 
-test: .venv tools
-	REQUIRE_TOOLS="$${CI:+$(TOOL_NAMES)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture"
+test: $(VENV) tools
+	REQUIRE_TOOLS="$${CI:+$(TOOL_NAMES)}" $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not torture" $(PYTEST_ARGS)
 
-torture: .venv tools
+# The same tests in Debian 13; needs root. FOLDER says where the system is kept.
+test-debian13:
+	@tests/debian13.sh $(PYTEST_ARGS)
+
+torture: $(VENV) tools $(if $(filter 0,$(shell id -u)),test-debian13)
 	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600
 
-check: .venv
+check: $(VENV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fmt: .venv
+fmt: $(VENV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv
+bench: $(VENV)
 	@$(BIN)/python tests/bench/run.py
 
-dist: .venv
+dist: $(VENV)
 	$(BIN)/python -m build --outdir dist .
 
 clean:
+	rm -rf --one-file-system .debian13
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
