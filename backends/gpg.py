@@ -295,7 +295,7 @@ class GpgBackend:
             return reply
         listing = self._gpg.listing("--list-secret-keys", "--", *key_ids)
         if gpgstatus.NO_AGENT in listing.codes():
-            raise self._no_agent(reply)
+            raise self._no_agent(listing)
         if not gpgkeys.secret_key_ids(listing) & set(key_ids):
             return reply
         if passphrase is not None:
@@ -311,7 +311,7 @@ class GpgBackend:
         elif len(os.fsencode(home + _SOCKET)) > _LONGEST_SOCKET:
             reason = f"the path {printable(home)!r} is too long for its socket"
         else:
-            reason = reply.complaint()
+            reason = reply.agent_complaint()
         return ProgramError(
             f"gpg cannot start its agent, which keeps the secret keys: {reason}",
             hint="set GNUPGHOME to a writable folder with a short path; in a container with a "

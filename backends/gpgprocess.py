@@ -99,8 +99,8 @@ class Gpg:
             origin="gpg",
             timeout=self.timeout,
         )
-        complaint = result.complaint.encode("utf-8")
-        return Reply(result.status, result.output, result.output + b"\n" + complaint)
+        complaints = "\n".join(result.complaints).encode("utf-8")
+        return Reply(result.status, result.output, result.output + b"\n" + complaints)
 
     def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> Reply:
         """Encrypt to keys named by full fingerprint, whatever gpg thinks of their owners."""

@@ -78,14 +78,31 @@ class Reply(Value):
         found = set()
         for keyword, rest in self.lines():
             match = re.match(r"(\S+) (\d+)", rest)
-            if keyword in ("ERROR", "FAILURE") and match and (not places or match[1] in places):
+            # gpg 2.4 ends every failed run with "FAILURE gpg-exit", which gives no reason.
+            if keyword not in ("ERROR", "FAILURE") or not match or match[1] == "gpg-exit":
+                continue
+            if not places or match[1] in places:
                 found.add(int(match[2]) & 0xFFFF)
         return found
 
     def complaint(self) -> str:
         """Return gpg's last words to people, fit to be shown."""
+        lines = self._prose()
+        return printable(lines[-1], 200) if lines else ""
+
+    def agent_complaint(self) -> str:
+        """Return why gpg has no agent, in its own words, fit to be shown.
+
+        No status line has the reason. gpg 2.2 writes "agent" where gpg 2.4 writes "gpg-agent".
+        """
+        for line in self._prose():
+            if re.search(r"\b(failed to start|no) (gpg-)?agent\b", line):
+                return printable(line.removeprefix("gpg: "), 200)
+        return self.complaint()
+
+    def _prose(self) -> list[str]:
         lines = [line for line in self.stderr.split(b"\n") if line and not line.startswith(_PREFIX)]
-        return printable(lines[-1].decode("utf-8", "replace"), 200) if lines else ""
+        return [line.decode("utf-8", "replace") for line in lines]
 
 
 def wants_passphrase(reply: Reply) -> bool:
@@ -99,9 +116,14 @@ def rejects_passphrase(reply: Reply) -> bool:
 
 
 def no_secret_key(reply: Reply) -> bool:
-    """Tell whether gpg tried no secret key, or would not say why none could be used."""
+    """Tell whether gpg tried no secret key, or does not say why none could be used.
+
+    gpg 2.2 then reports NO_SECKEY alone, gpg 2.4 an error with the code for it as well, and both
+    do the same where the agent cannot be asked.
+    """
     tried = reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO")
-    return bool(reply.count("ENC_TO")) and not tried and not reply.codes() - {NO_AGENT}
+    silent = not reply.codes() - {NO_AGENT, NO_SECRET_KEY}
+    return bool(reply.count("ENC_TO")) and not tried and silent
 
 
 def with_code(reply: Reply, code: int) -> Reply:
@@ -121,15 +143,15 @@ def plaintext(reply: Reply, what: str) -> bytes:
         return _verified(reply, what)
     if reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO"):
         raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
+    if no_secret_key(reply) and NO_AGENT not in reply.codes():
+        raise NotARecipientError(
+            f"no secret key is here that opens {what}: it is encrypted to {_recipients(reply)}",
+            hint="gpg --list-secret-keys shows what is here; a person who can read the item can "
+            "add your key to the recipients",
+        )
     error = refusal(reply, what)
     if error is not None:
         raise error
-    if no_secret_key(reply):
-        raise NotARecipientError(
-            f"no secret key is here that opens {what}: it is encrypted to {_recipients(reply)}",
-            hint="gpg --list-secret-keys shows what is here; somebody who can read it can add "
-            "your key to the recipients",
-        )
     if reply.count("ENC_TO"):
         raise DamagedError(f"{what} is damaged: no key opens it, {_recipients(reply)} included")
     raise DamagedError(f"{what} cannot be read by gpg: {reply.complaint()}")

@@ -45,6 +45,7 @@ git -C "$root/src" add -A
 exec unshare --mount --pid --fork --kill-child --propagation private bash -euc '
 	root=$1
 	shift
+	mount --bind "$root" "$root" # tests mount inside it, which needs a mount point above
 	mount -t proc proc "$root/proc"
 	mount --rbind /dev "$root/dev"
 	mount --rbind /sys "$root/sys"
