@@ -316,13 +316,21 @@ def test_links_within_the_pages_lead_somewhere(page: Path) -> None:
     assert not lost
 
 
-def test_every_page_is_reached_from_the_index() -> None:
-    index = ROOT / "docs" / "index.md"
+@pytest.mark.parametrize("index", [ROOT / "docs" / "index.md", ROOT / "README.md"])
+def test_every_page_is_reached_from_both_lists(index: Path) -> None:
     linked = {
         (index.parent / link.partition("#")[0]).resolve()
         for link in re.findall(r"\]\(([^)\s]+)\)", index.read_text(encoding="utf-8"))
     }
-    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - {index} <= linked
+    index_page = ROOT / "docs" / "index.md"
+    assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - {index_page} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_table_is_cut_in_two(page: Path) -> None:
+    """A blank line ends a table, and the rows behind it are shown as text."""
+    text = _without_code(page.read_text(encoding="utf-8"))
+    assert not re.findall(r"^\|.*\n\n(?=\|.*\n(?!\|[ :|-]+\n))", text, re.MULTILINE)
 
 
 def _tests_named() -> list[tuple[str, str]]:

@@ -18,7 +18,8 @@ import tarfile
 import time
 import tomllib
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -330,6 +331,52 @@ def test_an_installation_by_name_is_told_from_one_of_a_file(text: str, by_name: 
 def test_the_readme_warns_of_the_other_project() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "The package called `filevault` there is another project" in text
+
+
+def _required(names: Iterable[str]) -> set[str]:
+    """Distributions by normalised name, with all that they need, extras of the named ones too."""
+    found: set[str] = set()
+    queue = [re.split(r"[\s<>=!~;]", name)[0] for name in names]
+    while queue:
+        name, _, extras = queue.pop().partition("[")
+        name = re.sub(r"[-_.]+", "-", name).lower()
+        if name in found and not extras:
+            continue
+        found.add(name)
+        for line in metadata.requires(name) or [] if _is_installed(name) else []:
+            wanted = re.search(r"extra == ['\"]([\w-]+)['\"]", line)
+            if wanted is None or wanted[1] in extras:
+                queue.append(re.split(r"[\s<>=!~;]", line)[0])
+    return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def test_the_extra_for_tests_is_all_that_the_tests_need() -> None:
+    """`pip install '.[test]'`, then `pytest`: nothing of the extra for developers."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    enough = _required([*project["dependencies"], *extras["age"], *extras["test"]])
+    modules = {"importlinter"}  # started as a program
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module.partition(".")[0])
+    by_module = metadata.packages_distributions()
+    missing = {
+        module
+        for module in modules - sys.stdlib_module_names - {"filevault", "tests", "backends"}
+        if not {re.sub(r"[-_.]+", "-", name).lower() for name in by_module[module]} & enough
+    }
+    assert not missing
 
 
 def test_the_core_dependencies_exist_for_musl(tmp_path: Path) -> None:
