@@ -65,6 +65,15 @@ VARIABLES = (
     Variable(
         "AWS_USE_DUALSTACK_ENDPOINT", SETTING, "use_dualstack_endpoint", "use_dualstack_endpoint"
     ),
+    Variable(
+        "AWS_STS_REGIONAL_ENDPOINTS", SETTING, "sts_regional_endpoints", "sts_regional_endpoints"
+    ),
+    Variable(
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE",
+        SETTING,
+        "account_id_endpoint_mode",
+        "account_id_endpoint_mode",
+    ),
     Variable("AWS_CA_BUNDLE", SETTING, "ca_bundle", "ca_bundle"),
     Variable("AWS_ACCESS_KEY", CREDENTIAL),
     Variable("AWS_SECRET_KEY", CREDENTIAL),
@@ -130,6 +139,8 @@ class ChildSettings(Value):
     ignore_configured_endpoint_urls: bool = False
     use_fips_endpoint: bool = False
     use_dualstack_endpoint: bool = False
+    sts_regional_endpoints: str | None = None
+    account_id_endpoint_mode: str | None = None
     ca_bundle: str | None = None
 
 

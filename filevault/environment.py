@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from filevault.credentials import Credentials
 
+_PATHS = frozenset({"AWS_CA_BUNDLE"})
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _CREDENTIAL_FIELDS = frozenset(
     {"access_key_id", "secret_access_key", "session_token", "expiration", "account_id"}
@@ -77,6 +78,8 @@ class Handout(Value):
             "ignore_configured_endpoint_urls": settings.ignore_configured_endpoint_urls,
             "use_fips_endpoint": settings.use_fips_endpoint,
             "use_dualstack_endpoint": settings.use_dualstack_endpoint,
+            "sts_regional_endpoints": settings.sts_regional_endpoints,
+            "account_id_endpoint_mode": settings.account_id_endpoint_mode,
             "ca_bundle": settings.ca_bundle,
         }
         if self.sdk_profile is not None:
@@ -91,8 +94,15 @@ def variables(handout: Handout) -> dict[str, str]:
     """Return the variables that carry a handout, in the order in which they are printed.
 
     Raises:
-        FilevaultError: if a value holds anything but printable ASCII.
+        FilevaultError: if a value holds anything but printable ASCII, a path any hidden character.
     """
+    found = _carried(handout)
+    for name, value in found.items():
+        _check(name, value)
+    return found
+
+
+def _carried(handout: Handout) -> dict[str, str]:
     handout.credentials.check_printable()
     fields = handout.fields()
     found = {}
@@ -103,10 +113,13 @@ def variables(handout: Handout) -> dict[str, str]:
                     found[each.name[:-1] + service.upper()] = url
         elif each.carries in fields:
             found[each.name] = fields[each.carries]
-    for name, value in found.items():
-        if not (value.isascii() and value.isprintable()):
-            raise FilevaultError(f"the value of {name} holds characters that no value of it has")
     return found
+
+
+def _check(name: str, value: str) -> None:
+    ascii_only = name not in _PATHS
+    if (ascii_only and not value.isascii()) or printable(value) != value:
+        raise FilevaultError(f"the value of {name} holds characters that no value of it has")
 
 
 def child_environment(parent: Mapping[str, str], handout: Handout) -> dict[str, str]:
@@ -117,7 +130,10 @@ def child_environment(parent: Mapping[str, str], handout: Handout) -> dict[str, 
     """
     child = {name: value for name, value in parent.items() if not is_removed(name, value)}
     child["AWS_VAULT"] = handout.profile
-    found = variables(handout)
+    found = _carried(handout)
+    for name, value in found.items():
+        if parent.get(name) != value:  # what only passes through is as it was
+            _check(name, value)
     child.update(found)
     if handout.sdk_profile is not None:
         # An SDK that cannot read the profile, as from a locked vault, must fail: the JavaScript
@@ -167,9 +183,18 @@ def _fish(handout: Handout) -> str:
     return "".join(lines)
 
 
+def _ascii(handout: Handout) -> dict[str, str]:
+    """Return the variables for a shell that takes more than ASCII quotes for quotes."""
+    found = variables(handout)
+    for name, value in found.items():
+        if not value.isascii():
+            raise FilevaultError(f"the value of {name} is not ASCII, which this format needs")
+    return found
+
+
 def _powershell(handout: Handout) -> str:
     lines = []
-    for name, value in variables(handout).items():
+    for name, value in _ascii(handout).items():
         quoted = value.replace("'", "''")
         lines.append(f"$Env:{name} = '{quoted}'\n")
     return "".join(lines)
@@ -178,7 +203,7 @@ def _powershell(handout: Handout) -> str:
 def _windows_cmd(handout: Handout) -> str:
     """`set` lines of cmd.exe, which has no way to escape `%`, `!` and `"` in every context."""
     lines = []
-    for name, value in variables(handout).items():
+    for name, value in _ascii(handout).items():
         if re.match(_CMD_WORD, value):
             lines.append(f"set {name}={value}\n")
             continue

@@ -50,6 +50,7 @@ class Overrides(Value):
     transitive_session_tags: str | None = None
     source_identity: str | None = None
     ca_bundle: str | None = None
+    account_id_endpoint_mode: str | None = None
 
     def for_sources(self) -> Overrides:
         """Return what applies to the profiles behind the target as well."""
@@ -266,6 +267,10 @@ def _child(settings: Inheritance, overrides: Overrides) -> ChildSettings:
         use_dualstack_endpoint=_switch(
             settings, "use_dualstack_endpoint", overrides.use_dualstack_endpoint
         ),
+        sts_regional_endpoints=overrides.sts_regional_endpoints
+        or settings.text("sts_regional_endpoints"),
+        account_id_endpoint_mode=overrides.account_id_endpoint_mode
+        or settings.text("account_id_endpoint_mode"),
         ca_bundle=overrides.ca_bundle or settings.text("ca_bundle"),
     )
 

@@ -115,7 +115,9 @@ class Settings:
         # A library that starts a program by itself, as pyrage does for age plugins, hands on
         # what the process has.
         for name in list(environ):
-            if is_credential(name):
+            # botocore, in this process, takes an empty AWS_CA_BUNDLE for a file that is missing.
+            empty = name.startswith("AWS_") and not environ[name]
+            if empty or is_credential(name):
                 del environ[name]
         return settings
 

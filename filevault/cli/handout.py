@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
-from filevault.cli.sdkprofile import same_vault
 from filevault.environment import Handout
 from filevault.printable import printable, shell_word
 from filevault.profiles import Overrides, resolve
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
+    from filevault.exportcommand import ExportCommand
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
     from filevault.sessions import SessionCache
@@ -72,7 +72,7 @@ def with_profile(
             name,
             overrides=overrides,
             has_item=has_item,
-            follows=lambda command: same_vault(command, context),
+            follows=lambda command: _same_vault(command, context),
         )
         _warn_shadowed(profile, context)
         _refuse_planted(profile, context)
@@ -80,6 +80,12 @@ def with_profile(
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
         raise
+
+
+def _same_vault(command: ExportCommand, context: Context) -> bool:
+    from filevault.cli.sdkprofile import same_vault
+
+    return same_vault(command, context)
 
 
 def make_plan(
@@ -194,6 +200,7 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
             context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         ),
         ca_bundle=get("AWS_CA_BUNDLE"),
+        account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
         role_arn=get("AWS_ROLE_ARN"),
         role_session_name=get("AWS_ROLE_SESSION_NAME"),
         session_tags=get("AWS_SESSION_TAGS"),

@@ -109,6 +109,8 @@ def section(context: Context, profile: str, region: str | None) -> dict[str, str
         "ignore_configured_endpoint_urls",
         "use_fips_endpoint",
         "use_dualstack_endpoint",
+        "sts_regional_endpoints",
+        "account_id_endpoint_mode",
         "ca_bundle",
     ):
         values[key] = values.get(key) or settings.text(key)

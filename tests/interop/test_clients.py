@@ -226,6 +226,27 @@ def test_an_sdk_profile_works_from_crons_path_and_another_folder(
     assert len({call.access_key_id for call in aws.calls[1:]}) == 1
 
 
+def test_a_client_asks_through_the_profile_that_it_gets_instead_of_credentials(
+    machine: Machine, aws: FakeAws
+) -> None:
+    user = aws.add_user("app")
+    install(machine)
+    provided = machine.home / "credentials"
+    provided.mkdir(mode=0o700)
+    machine.env["AWS_ENDPOINT_URL"] = aws.url
+    machine.ok("init", "--new-key-file", str(provided / "filevault-key"), "--no-passphrase")
+    machine.env |= {"CREDENTIALS_DIRECTORY": str(provided), "AWS_VAULT_PROFILE_ENV": "true"}
+    text = f"{user.access_key_id}\n{user.secret_access_key}\n"
+    words = ("--stdin", "--sdk-profile", "app-sdk", "--region", REGION)
+    machine.ok("add", "app", *words, stdin=text)
+    code = "import boto3; boto3.client('sts').get_caller_identity()"
+    stale = intruders(f"{aws.url}/nowhere")
+    result = machine.ok("exec", "app", "--", *script(code), env=stale)
+    assert result.err == ""
+    assert aws.actions() == ["GetSessionToken", "GetCallerIdentity"]
+    assert aws.calls[1].access_key_id == aws.calls[0].returned_access_key_id
+
+
 def documented() -> tuple[dict[str, str], list[str]]:
     """Return what the page sets and unsets for a program that has a profile of its own."""
     section = PAGE.read_text(encoding="utf-8").partition("## Credentials that refresh")[2]

@@ -15,6 +15,7 @@ from filevault import awsvariables
 from filevault.awsvariables import MARKER, VARIABLES, ChildSettings, given, marked
 from filevault.credentials import Credentials
 from filevault.environment import FORMATS, Handout, child_environment, export, variables
+from filevault.errors import FilevaultError
 from filevault.settings import Options, Settings
 
 NEVER_INHERITED = [
@@ -52,6 +53,8 @@ REMOVED_WHERE_EMPTY = [
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE",
     "AWS_CA_BUNDLE",
 ]
 KEPT = [
@@ -62,7 +65,6 @@ KEPT = [
     "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_PAGER",
     "AWS_RETRY_MODE",
-    "AWS_ACCOUNT_ID_ENDPOINT_MODE",
     "AWS_VAULT_PROMPT",
     "FILEVAULT_DIR",
     "AWS_ACCESS_KEY_IDENTITY",  # only begins like one
@@ -79,6 +81,8 @@ FULL = Handout(
         ignore_configured_endpoint_urls=True,
         use_fips_endpoint=True,
         use_dualstack_endpoint=True,
+        sts_regional_endpoints="legacy",
+        account_id_endpoint_mode="disabled",
         ca_bundle="/etc/ssl/our.pem",
     ),
 )
@@ -104,6 +108,8 @@ GIVEN = [
     ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true", "ignore_configured_endpoint_urls", None),
     ("AWS_USE_FIPS_ENDPOINT", "true", "use_fips_endpoint", None),
     ("AWS_USE_DUALSTACK_ENDPOINT", "true", "use_dualstack_endpoint", None),
+    ("AWS_STS_REGIONAL_ENDPOINTS", "legacy", "sts_regional_endpoints", None),
+    ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled", "account_id_endpoint_mode", None),
     ("AWS_CA_BUNDLE", "/etc/ssl/our.pem", "ca_bundle", None),
 ]
 
@@ -255,6 +261,13 @@ def test_helper_programs_get_no_credential_in_any_form() -> None:
     assert [name for name in left if secret.search(name)] == []
 
 
+def test_empty_variables_of_botocore_are_gone_for_its_calls_only() -> None:
+    environ = {"AWS_CA_BUNDLE": "", "AWS_RETRY_MODE": "", "AWS_PAGER": "", "LANG": ""}
+    settings = Settings.capture(Options(), environ)
+    assert environ == {"LANG": ""}
+    assert settings.environ["AWS_PAGER"] == ""
+
+
 def test_windows_cmd_takes_usual_values_bare_and_refuses_what_cmd_would_change() -> None:
     assert export(BARE, "windows-cmd") == (
         "set AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\nset AWS_SECRET_ACCESS_KEY=secret\n"
@@ -262,8 +275,46 @@ def test_windows_cmd_takes_usual_values_bare_and_refuses_what_cmd_would_change()
     odd = BARE._replace(endpoint_url="http://h/?a&b|c")
     assert 'set "AWS_ENDPOINT_URL=http://h/?a&b|c"\n' in export(odd, "windows-cmd")
     for character in '"%!':
-        with pytest.raises(Exception, match="cmd.exe"):
+        with pytest.raises(FilevaultError, match="cmd.exe"):
             export(BARE._replace(endpoint_url=f"http://h/{character}x"), "windows-cmd")
+
+
+def test_a_path_may_hold_letters_of_every_script() -> None:
+    path = "/home/zoë/our ca.pem"
+    handout = BARE._replace(settings=ChildSettings(ca_bundle=path))
+    assert child_environment({}, handout)["AWS_CA_BUNDLE"] == path
+    assert f"AWS_CA_BUNDLE='{path}'\n" in export(handout, "env")
+    # PowerShell takes typographic quotes for quotes.
+    with pytest.raises(FilevaultError, match="not ASCII"):
+        export(handout, "powershell")
+    # What the user has set and filevault hands through is not judged.
+    odd = {"AWS_CA_BUNDLE": "/\udcff"}
+    handout = BARE._replace(settings=ChildSettings(ca_bundle=odd["AWS_CA_BUNDLE"]))
+    assert child_environment(odd, handout)["AWS_CA_BUNDLE"] == odd["AWS_CA_BUNDLE"]
+    with pytest.raises(FilevaultError, match="characters"):
+        child_environment({}, handout)
+
+
+LINE_FORMATS = [form for form in FORMATS if form not in ("json", "process")]
+
+
+@pytest.mark.parametrize("form", [*LINE_FORMATS, "exec"])
+@pytest.mark.parametrize("bad", ["\n", "\r", "\x1b[31m", "\x7f", "\u2028"])
+def test_no_setting_can_break_out_of_its_line(form: str, bad: str) -> None:
+    value = f"x{bad}y"
+    texts = ("sts_regional_endpoints", "account_id_endpoint_mode", "ca_bundle")
+    wrong = [ChildSettings()._replace(**{name: value}) for name in texts]
+    wrong += [] if form == "ini" else [ChildSettings((("s3", value),))]
+    for settings in wrong:
+        handout = BARE._replace(settings=settings)
+        with pytest.raises(FilevaultError, match="characters"):
+            child_environment({}, handout) if form == "exec" else export(handout, form)
+
+
+@pytest.mark.parametrize("service", ["s3 x", "s3=x", "S3", "s-3", "", "é"])
+def test_a_name_that_no_service_has_makes_no_variable(service: str) -> None:
+    handout = BARE._replace(settings=ChildSettings(((service, "http://h"),)))
+    assert variables(handout) == variables(BARE)
 
 
 def test_json_and_process_are_the_same() -> None:
