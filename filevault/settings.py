@@ -79,7 +79,7 @@ class Settings:
     without what another filevault set in it.
     """
 
-    __slots__ = ("_config", "_given", "_home", "_secrets", "environ", "options")
+    __slots__ = ("_config", "_given", "_home", "_process", "_secrets", "environ", "options")
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Settings:
         self.options = options
         self._secrets = secrets or {}
         self._given = given or {}
+        self._process: MutableMapping[str, str] | None = None
         self.environ = environ
         self._config: ConfigFile | None = None
         self._home: str | None = None
@@ -103,8 +104,7 @@ class Settings:
     ) -> Settings:
         """Read the process environment and take secret sources and AWS credentials out of it.
 
-        So goes what `exec` set for the command that this process is in: it belongs to that
-        profile, and is no override of another one's settings.
+        What `exec` set for this command goes too: it overrides no other profile's settings.
         """
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
@@ -112,6 +112,7 @@ class Settings:
         if MARKER in environ:
             outer[MARKER] = environ.pop(MARKER)
         settings = cls(dict(environ), options, secrets, outer)
+        settings._process = environ
         # A library that starts a program by itself, as pyrage does for age plugins, hands on
         # what the process has.
         for name in list(environ):
@@ -120,6 +121,12 @@ class Settings:
             if empty or is_credential(name):
                 del environ[name]
         return settings
+
+    def take_given(self) -> None:
+        """Count what another filevault set, for the credentials that it set with it."""
+        self.environ = {**self.environ, **self._given}
+        if self._process is not None:
+            self._process.update(self._given)
 
     def get(self, name: str) -> str | None:
         """Return a variable's value; one that is set but empty counts as absent."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import tool
 
-PACKAGE = "@aws-sdk/client-sts@^3.900.0"
+PACKAGE = "@aws-sdk/client-sts@3.1177.0"  # the last ones of 2026 that run on Node.js 20
 
 
 class JavaScript:
