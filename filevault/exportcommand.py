@@ -58,7 +58,7 @@ class ExportCommand(Value):
             ("--prefix", self.prefix),
         ):
             if value is not None:
-                words += [option, value]
+                words += [f"{option}={value}"] if value.startswith("-") else [option, value]
         return words
 
     def written(self, program: Sequence[str]) -> str:
