@@ -10,7 +10,7 @@ VENV = .venv/complete
 # Programs that tests start, each with the Debian package that has it.
 SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-linux gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
-	openssl:openssl ssh-keygen:openssh-client npm:npm systemd-creds:systemd \
+	openssl:openssl rclone:rclone ssh-keygen:openssh-client node:nodejs npm:npm systemd-creds:systemd \
 	systemd-analyze:systemd
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto

@@ -89,7 +89,25 @@ class Inheritance:
         return int(value)
 
     def services_endpoint(self, service: str) -> str | None:
-        """Return the endpoint that the profile's `[services]` section has for a service.
+        """Return the endpoint that the profile's `[services]` section has for a service."""
+        section = self._services()
+        if section is None:
+            return None
+        if service in section.values:
+            where = f"{service} in {_place(section, service)}"
+            raise ConfigError(f"{where} is not followed by an indented block")
+        return _service_url(section, service)
+
+    def services_endpoints(self) -> dict[str, str]:
+        """Return the endpoints of all services in the profile's `[services]` section."""
+        section = self._services()
+        if section is None:
+            return {}
+        found = ((service, _service_url(section, service)) for service in section.nested)
+        return {service: url for service, url in found if url}
+
+    def _services(self) -> Section | None:
+        """Return the `[services]` section that counts.
 
         An `endpoint_url` of the profile's own is not outdone by the `services` of `[default]`.
         """
@@ -104,11 +122,20 @@ class Inheritance:
                 f"{setting.where} names the section [services {printable(setting.value)}], which "
                 "does not exist or is empty"
             )
-        where = f"{service} in {_place(section, service)}" if service in section.lines else ""
-        if service in section.values:
-            raise ConfigError(f"{where} is not followed by an indented block")
-        url = section.nested.get(service, {}).get("endpoint_url")
-        return single_line(url, where) if url else None
+        return section
+
+    def account_id(self) -> str | None:
+        """Return `aws_account_id`, which `[default]` does not hand down."""
+        setting = self.find("aws_account_id")
+        if setting is None:
+            return None
+        value = setting.value
+        if not (value.isascii() and value.isdigit() and len(value) == 12):
+            raise ConfigError(
+                f"{setting.where} is no AWS account id of 12 digits: {printable(value, 40)!r}",
+                hint=comment_hint(value),
+            )
+        return value
 
     def session(self, name: str) -> dict[str, str] | None:
         """Return what the `[sso-session]` of that name says, None if there is none."""
@@ -224,6 +251,11 @@ def _find(sections: Sequence[Section], key: str) -> Setting | None:
         if value:
             return Setting(key, value, section)
     return None
+
+
+def _service_url(section: Section, service: str) -> str | None:
+    url = section.nested.get(service, {}).get("endpoint_url")
+    return single_line(url, f"{service} in {_place(section, service)}") if url else None
 
 
 def _place(section: Section, key: str) -> str:

@@ -8,8 +8,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from filevault.awsvariables import ChildSettings
 from filevault.errors import ConfigError
-from filevault.inheritance import Inheritance, check_chain, comment_hint, not_found, single_line
+from filevault.exportcommand import parse
+from filevault.inheritance import (
+    Inheritance,
+    Setting,
+    check_chain,
+    comment_hint,
+    not_found,
+    single_line,
+)
 from filevault.printable import printable
 from filevault.values import Value
 
@@ -17,13 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from filevault.awsconfig import AwsConfig
-    from filevault.inheritance import Setting
+    from filevault.exportcommand import ExportCommand
 
 
 class Overrides(Value):
     """Settings from options and environment, which beat the config; empty is not given.
 
-    `endpoint_urls` has the general one under "", those of services under `sts` and `iam`.
+    `endpoint_urls` has the general one under "", those of services under their names in a
+    `[services]` section, such as `sts`.
     """
 
     region: str | None = None
@@ -39,6 +49,8 @@ class Overrides(Value):
     session_tags: str | None = None
     transitive_session_tags: str | None = None
     source_identity: str | None = None
+    ca_bundle: str | None = None
+    account_id_endpoint_mode: str | None = None
 
     def for_sources(self) -> Overrides:
         """Return what applies to the profiles behind the target as well."""
@@ -57,6 +69,7 @@ class Profile(Value):
     `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`
     and `none`; `shadowed` are the sources that a stored key hides. `sts_endpoint_url`
     and `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one.
+    `account_id` is what `aws_account_id` says, `child` what else a command gets of the profile.
     """
 
     name: str
@@ -89,14 +102,23 @@ class Profile(Value):
     web_identity_token_process: str | None
     credential_process: str | None
     credential_source: str | None
+    account_id: str | None
+    child: ChildSettings
 
 
 def resolve(
-    config: AwsConfig, name: str, *, overrides: Overrides, has_item: Callable[[str], bool]
+    config: AwsConfig,
+    name: str,
+    *,
+    overrides: Overrides,
+    has_item: Callable[[str], bool],
+    follows: Callable[[ExportCommand], bool] = lambda _: False,
 ) -> Profile:
     """Decide every setting of a profile and of the profiles it takes its credentials from.
 
-    `has_item` tells whether a key is stored under exactly that name.
+    `has_item` tells whether a key is stored under exactly that name, `follows` whether a
+    `credential_process` that runs filevault would use the same vault as this run: its profile
+    then counts as the `source_profile`.
 
     Raises:
         ProfileNotFoundError: if it, or one it refers to, has neither section nor stored key.
@@ -112,7 +134,7 @@ def resolve(
             raise not_found(config, name, asker)
         settings = Inheritance(config, name, section)
         links.append((settings, stored))
-        asker = None if stored else settings.find("source_profile")
+        asker = None if stored else settings.find("source_profile") or _own(settings, follows)
         # A profile that names itself means its own key (AWS CLI); without one it means nothing.
         if asker is None or asker.value == name:
             break
@@ -122,6 +144,26 @@ def resolve(
     for settings, stored in reversed(links[1:]):
         profile = _decide(settings, stored, profile, overrides.for_sources())
     return _decide(*links[0], profile, overrides)
+
+
+_BEFORE_PROCESS = (
+    "role_arn",
+    "sso_session",
+    "sso_start_url",
+    "web_identity_token_file",
+    "web_identity_token_process",
+)
+
+
+def _own(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Setting | None:
+    """Return the profile that the section's `credential_process` has filevault export."""
+    process = settings.find("credential_process")
+    if process is None or any(settings.find(key) for key in _BEFORE_PROCESS):
+        return None
+    command = parse(process.value)
+    if command is None or not follows(command):
+        return None
+    return Setting(process.key, command.profile, process.section)
 
 
 def _decide(
@@ -141,6 +183,8 @@ def _decide(
         "process": credential_process,
         "credential-source": credential_source,
     }
+    if stored and credential_process and _exports(credential_process, settings.name):
+        offered["process"] = None  # it is how SDKs get at the stored key
     kinds = tuple(kind for kind, given in offered.items() if given)
     if stored:
         source = "stored"
@@ -198,7 +242,42 @@ def _decide(
         web_identity_token_process=web_identity_token_process,
         credential_process=credential_process,
         credential_source=credential_source,
+        account_id=settings.account_id(),
+        child=_child(settings, overrides),
     )
+
+
+def _child(settings: Inheritance, overrides: Overrides) -> ChildSettings:
+    """Return the settings that an SDK would read from the profile's section.
+
+    A service's variable beats the general variable, and that the `[services]` section.
+    """
+    variables = overrides.endpoint_urls
+    ignoring = _ignores_endpoints(settings, overrides)
+    services: dict[str, str] = {}
+    if not ignoring:
+        if not variables.get(""):
+            services |= settings.services_endpoints()
+        services |= {service: url for service, url in variables.items() if service and url}
+
+    return ChildSettings(
+        service_endpoints=tuple(services.items()),
+        ignore_configured_endpoint_urls=ignoring,
+        use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
+        use_dualstack_endpoint=_switch(
+            settings, "use_dualstack_endpoint", overrides.use_dualstack_endpoint
+        ),
+        sts_regional_endpoints=overrides.sts_regional_endpoints
+        or settings.text("sts_regional_endpoints"),
+        account_id_endpoint_mode=overrides.account_id_endpoint_mode
+        or settings.text("account_id_endpoint_mode"),
+        ca_bundle=overrides.ca_bundle or settings.text("ca_bundle"),
+    )
+
+
+def _exports(process: str, name: str) -> bool:
+    command = parse(process)
+    return command is not None and command.profile == name
 
 
 def _no_session(setting: Setting | None, name: str) -> ConfigError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.awsvariables import MARKER, given, is_credential
 from filevault.configfile import BACKEND_NAMES, BACKENDS, ConfigFile, load
 from filevault.errors import ConfigError, UsageError
 from filevault.printable import printable
@@ -74,19 +75,23 @@ class SecretVariable(Value):
 class Settings:
     """The settings of one run.
 
-    `environ` is the caller's environment without any variable that holds or names a secret.
+    `environ` is the caller's environment without any variable that holds or names a secret, and
+    without what another filevault set in it.
     """
 
-    __slots__ = ("_config", "_home", "_secrets", "environ", "options")
+    __slots__ = ("_config", "_given", "_home", "_process", "_secrets", "environ", "options")
 
     def __init__(
         self,
         environ: Mapping[str, str],
         options: Options = Options(),  # noqa: B008 - immutable
         secrets: Mapping[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options
         self._secrets = secrets or {}
+        self._given = given or {}
+        self._process: MutableMapping[str, str] | None = None
         self.environ = environ
         self._config: ConfigFile | None = None
         self._home: str | None = None
@@ -97,15 +102,31 @@ class Settings:
         options: Options,
         environ: MutableMapping[str, str] = os.environ,
     ) -> Settings:
-        """Read the process environment and take secret sources and AWS credentials out of it."""
+        """Read the process environment and take secret sources and AWS credentials out of it.
+
+        What `exec` set for this command goes too: it overrides no other profile's settings.
+        """
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
-        settings = cls(dict(environ), options, secrets)
+        # botocore would read them in this process.
+        outer = {name: environ.pop(name) for name in given(environ)}
+        if MARKER in environ:
+            outer[MARKER] = environ.pop(MARKER)
+        settings = cls(dict(environ), options, secrets, outer)
+        settings._process = environ
         # A library that starts a program by itself, as pyrage does for age plugins, hands on
         # what the process has.
         for name in list(environ):
-            if _is_aws_credential(name):
+            # botocore, in this process, takes an empty AWS_CA_BUNDLE for a file that is missing.
+            empty = name.startswith("AWS_") and not environ[name]
+            if empty or is_credential(name):
                 del environ[name]
         return settings
+
+    def take_given(self) -> None:
+        """Count what another filevault set, for the credentials that it set with it."""
+        self.environ = {**self.environ, **self._given}
+        if self._process is not None:
+            self._process.update(self._given)
 
     def get(self, name: str) -> str | None:
         """Return a variable's value; one that is set but empty counts as absent."""
@@ -347,6 +368,11 @@ class Settings:
                 found.append(SecretVariable(prefix + suffix, kind, content))
         return found
 
+    @property
+    def secret_names(self) -> list[str]:
+        """The names of the variables that were taken out because they hold or name a secret."""
+        return sorted(self._secrets)
+
     def system_credentials(self, name: str) -> list[str]:
         """Return where systemd or a container would have put a credential, likeliest first.
 
@@ -362,25 +388,11 @@ class Settings:
 
     def whole_environment(self) -> dict[str, str]:
         """Return the environment that we were started with, for what only passes through us."""
-        return {**self.environ, **self._secrets}
+        return {**self.environ, **self._secrets, **self._given}
 
     def program_environment(self) -> dict[str, str]:
         """Return the environment for helper programs: no secret source, no AWS credential."""
-        return {name: value for name, value in self.environ.items() if not _is_aws_credential(name)}
-
-
-_AWS_CREDENTIALS = frozenset(
-    {
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "AWS_SECURITY_TOKEN",
-    }
-)
-
-
-def _is_aws_credential(name: str) -> bool:
-    return name in _AWS_CREDENTIALS or name.startswith("AWS_CONTAINER_")
+        return {name: value for name, value in self.environ.items() if not is_credential(name)}
 
 
 def _is_secret(name: str) -> bool:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.awsconfigedit import append_profile, profile_section
 from filevault.backends import SUFFIXES
-from filevault.cli import init, newkey
-from filevault.printable import printable
+from filevault.cli import init, newkey, sdkprofile
+from filevault.printable import printable, shell_word
 from filevault.prompt import confirm
 from filevault.times import format_time
 from filevault.unlock import has_new_passphrase
@@ -144,6 +144,9 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         raise errors.ConfigError(
             f"the AWS config has a profile {printable(args.sdk_profile)!r} already"
         )
+    warning = sdkprofile.warning(args.sdk_profile) if args.sdk_profile else None
+    if warning is not None:
+        context.warn(warning)
 
 
 def _vault(args: argparse.Namespace, context: Context) -> Vault:
@@ -264,14 +267,7 @@ def _sections(args: argparse.Namespace, context: Context) -> list[tuple[str, dic
     if not args.no_config and section is None:
         sections.append((args.profile, _own_settings(args)))
     if args.sdk_profile:
-        import shlex
-
-        # botocore splits credential_process as a POSIX shell would, and runs no shell.
-        command = f"filevault export {shlex.quote(args.profile)} --format json"
-        values = {"credential_process": command}
-        region = args.region or (section.values.get("region") if section is not None else None)
-        if region:
-            values["region"] = region
+        values = sdkprofile.section(context, args.profile, args.region)
         sections.append((args.sdk_profile, values))
     for name, values in [*sections, (args.sdk_profile or "default", _own_settings(args))]:
         profile_section(name, values)
@@ -295,6 +291,8 @@ def _add_sections(
         )
     for name, values in sections:
         _append(context, name, values)
+    if args.sdk_profile:
+        context.say(f"AWS_PROFILE={shell_word(args.sdk_profile)} uses it: {sdkprofile.SAFEGUARD}")
 
 
 def _append(context: Context, name: str, values: dict[str, str]) -> None:

@@ -71,10 +71,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for line in handout.explanation(args, context, made):
             print(line)
         return 0
+    sdk_profile = _sdk_profile(args, context, name)
     command = args.command or [_shell(context)]
     environ = context.settings.environ
     path = find_program(command[0], environ.get("PATH"))
-    given = handout.hand_out(args, context, made)
+    given = handout.hand_out(args, context, made)._replace(sdk_profile=sdk_profile)
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     if not args.command and sys.stdout.isatty():
@@ -82,6 +83,28 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return replace(path, command, child)
+
+
+def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str | None:
+    """Return the profile that the command gets instead of credentials, None as a rule.
+
+    `AWS_VAULT_PROFILE_ENV` asks for it. Raises ConfigError where SDKs could not read one.
+    """
+    settings = context.settings
+    if not settings.flag("AWS_VAULT_PROFILE_ENV"):
+        return None
+    from filevault.cli import sdkprofile
+
+    found = sdkprofile.reading(context, name)
+    if args.no_session or args.duration is not None:
+        context.warn(
+            "AWS_VAULT_PROFILE_ENV is set: --no-session and --duration do nothing for the "
+            f"command, which asks through profile {printable(found)!r}"
+        )
+    warning = sdkprofile.locked_out(settings.secret_names, settings.options._asdict())
+    if warning is not None:
+        context.warn(warning)
+    return found
 
 
 def _shell(context: Context) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.cli import handout
 from filevault.cli.arguments import add_session_options
 from filevault.environment import FORMATS, export
+from filevault.printable import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Print the credentials of a profile.
 
---format json is the contract of credential_process; the others are for shells, files and
-docker run --env-file. Nothing but the credentials goes to stdout."""
+--format json, or process, is the contract of credential_process; the others are for shells,
+files and docker run --env-file. Nothing but the credentials goes to stdout."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,5 +40,12 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
         for line in handout.explanation(args, context, made):
             print(line)
         return 0
-    sys.stdout.write(export(handout.hand_out(args, context, made), form))
+    given = handout.hand_out(args, context, made)
+    text = export(given, form)
+    if form == "ini" and given.settings.service_endpoints:
+        context.warn(
+            "an ini section cannot hold the addresses of single services, so these are left out: "
+            + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
+        )
+    sys.stdout.write(text)
     return 0

@@ -9,6 +9,7 @@ from filevault import errors
 from filevault.environment import Handout
 from filevault.printable import printable, shell_word
 from filevault.profiles import Overrides, resolve
+from filevault.providers.account import of_credentials
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
+    from filevault.exportcommand import ExportCommand
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
     from filevault.sessions import SessionCache
 
 _MFA_TIMEOUT = 120.0
+_ENDPOINT = "AWS_ENDPOINT_URL"
 _Answer = TypeVar("_Answer")
 
 
@@ -64,13 +67,25 @@ def with_profile(
 
     overrides = _overrides(args, context)
     try:
-        profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
+        profile = resolve(
+            context.aws_config,
+            name,
+            overrides=overrides,
+            has_item=has_item,
+            follows=lambda command: _same_vault(command, context),
+        )
         _warn_shadowed(profile, context)
         _refuse_planted(profile, context)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
         raise
+
+
+def _same_vault(command: ExportCommand, context: Context) -> bool:
+    from filevault.cli.sdkprofile import same_vault
+
+    return same_vault(command, context)
 
 
 def make_plan(
@@ -114,7 +129,10 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     """Carry the plan out, or find its session in the cache."""
     credentials = provider(args, context, made).retrieve()
     context.remember_slot()
-    return Handout(made.profile, credentials, made.region, made.endpoint_url)
+    account, doubts = of_credentials(made, credentials)
+    for warning in (*made.warnings, *doubts):
+        context.warn(warning)
+    return Handout(made.profile, credentials, made.region, made.endpoint_url, account, made.child)
 
 
 def provider(args: argparse.Namespace, context: Context, made: Plan) -> CredentialProvider:
@@ -167,13 +185,9 @@ def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
 def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
     get = context.settings.get
     urls = {
-        service: url
-        for service, url in (
-            ("", get("AWS_ENDPOINT_URL")),
-            ("sts", get("AWS_ENDPOINT_URL_STS")),
-            ("iam", get("AWS_ENDPOINT_URL_IAM")),
-        )
-        if url
+        name.removeprefix(_ENDPOINT).removeprefix("_").lower(): url
+        for name, url in context.settings.environ.items()
+        if url and (name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
     }
     return Overrides(
         region=args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
@@ -185,6 +199,8 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         ignore_configured_endpoints=bool(
             context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
         ),
+        ca_bundle=get("AWS_CA_BUNDLE"),
+        account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
         role_arn=get("AWS_ROLE_ARN"),
         role_session_name=get("AWS_ROLE_SESSION_NAME"),
         session_tags=get("AWS_SESSION_TAGS"),

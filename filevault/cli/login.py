@@ -126,6 +126,7 @@ def _of_environment(args: argparse.Namespace, context: Context) -> tuple[Console
                 f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
                 hint="name a profile: filevault login PROFILE",
             )
+    context.settings.take_given()
     get, flag = context.settings.get, context.settings.flag
     options = handout.plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
+from filevault.awsvariables import ChildSettings
 from filevault.errors import ConfigError, NoCredentialsError
-from filevault.printable import printable
-from filevault.providers import limits
+from filevault.exportcommand import parse
+from filevault.printable import printable, shell_word
+from filevault.providers import account, limits
 from filevault.providers.limits import Duration
 from filevault.providers.steps import (
     AssumeRole,
@@ -57,8 +59,10 @@ class Options(Value):
 class Plan(Value):
     """The outermost step, with its sources inside, and a sentence for each choice.
 
-    `region` and `endpoint_url` are the child's, None where the profile has none. `warnings` are
-    what a person should know before it is carried out.
+    `region`, `endpoint_url` and `child` are the child's, None where the profile has none.
+    `warnings` are what a person should know before it is carried out. `account_id` is the account
+    of the credentials as far as the AWS config says it; `at_aws` says that no address is set, so
+    that AWS itself answers.
     """
 
     step: Step
@@ -67,6 +71,9 @@ class Plan(Value):
     endpoint_url: str | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    child: ChildSettings = ChildSettings()
+    account_id: str | None = None
+    at_aws: bool = False
 
 
 def plan(profile: Profile, options: Options) -> Plan:
@@ -91,13 +98,17 @@ def plan(profile: Profile, options: Options) -> Plan:
         step = planner.federation(profile, key)
     else:
         step = planner.chain(chain, key)
+    account_id, conflict = account.configured(step, chain)
     return Plan(
         step,
         profile.name,
         profile.region,
         profile.endpoint_url,
         tuple(planner.reasons),
-        tuple(planner.warnings),
+        (*planner.warnings, *conflict),
+        profile.child,
+        account_id,
+        at_aws=profile.endpoint_url is None and profile.sts_endpoint_url is None,
     )
 
 
@@ -113,7 +124,16 @@ def _check_source(root: Profile) -> None:
     name = printable(root.name)
     if root.source == "stored":
         return
-    if root.source in _SETTINGS:
+    command = parse(root.credential_process or "") if root.source == "process" else None
+    if command is not None and command.profile != root.name:
+        words = " ".join(shell_word(word) for word in command.options())
+        raise ConfigError(
+            f"profile {name!r} is for SDKs: its credential_process runs filevault for profile "
+            f"{printable(command.profile)!r}",
+            hint=f"name that profile: filevault {words and words + ' '}exec "
+            f"{shell_word(command.profile)}",
+        )
+    if root.source in _SETTINGS and command is None:
         names = _SETTINGS[root.source]
         setting = next((each for each in names if getattr(root, each) is not None), names[0])
         raise ConfigError(

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.cli.scene import needs_root, read_only
+from tests.installed import install
 from tests.machine import Machine, Result
 
 KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
@@ -111,6 +112,7 @@ def test_a_section_that_is_there_stays_as_it_is(vault: Machine) -> None:
 def test_where_the_config_cannot_be_written_the_key_is_stored_and_the_lines_are_shown(
     vault: Machine, what: str
 ) -> None:
+    program = install(vault)
     vault.write_config("[default]\n")
     place = vault.config if what == "file" else vault.config.parent
     read_only(vault, place)
@@ -122,7 +124,7 @@ def test_where_the_config_cannot_be_written_the_key_is_stored_and_the_lines_are_
         "[profile jon]",
         "region = eu-west-1",
         "[profile sdk]",
-        "credential_process = filevault export jon --format json",
+        f"credential_process = {program} export jon --format json",
     ):
         assert f"filevault:     {line}\n" in result.err
     assert vault.config.read_text() == "[default]\n"
@@ -139,11 +141,53 @@ def test_a_config_with_a_syntax_error_is_named_before_a_secret_is_read(vault: Ma
 
 
 def test_an_sdk_profile_holds_a_process_and_the_region_only(vault: Machine) -> None:
-    assert add(vault, "jon smith", "--sdk-profile", "sdk", "--region", "eu-west-1").status == 0
+    program = install(vault)
+    result = add(vault, "jon smith", "--sdk-profile", "sdk", "--region", "eu-west-1")
+    assert result.status == 0
     assert vault.config.read_text() == (
         '[profile "jon smith"]\nregion = eu-west-1\n\n'
         "[profile sdk]\n"
-        "credential_process = filevault export 'jon smith' --format json\nregion = eu-west-1\n"
+        f"credential_process = {program} export 'jon smith' --format json\nregion = eu-west-1\n"
+    )
+    for name in (
+        "AWS_EC2_METADATA_DISABLED=true",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_PROFILE=sdk",
+    ):
+        assert name in result.err
+
+
+def test_an_sdk_profile_keeps_the_settings_that_choose_endpoints(vault: Machine) -> None:
+    vault.write_config(
+        "[default]\nregion = eu-west-1\n[profile jon]\nuse_fips_endpoint = true\nservices = s\n"
+        "ca_bundle = /etc/our.pem\nmfa_serial = x\n[services s]\ns3 =\n  endpoint_url = http://h\n"
+    )
+    assert add(vault, "jon", "--sdk-profile", "sdk").status == 0
+    section = vault.config.read_text().partition("[profile sdk]\n")[2].splitlines()[1:]
+    assert section == [
+        "region = eu-west-1",
+        "services = s",
+        "use_fips_endpoint = true",
+        "ca_bundle = /etc/our.pem",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a b", "a,b", "Zoë", "a=b", 'a"b', "a#b"])
+def test_a_name_that_some_sdk_cannot_read_is_warned_of(vault: Machine, name: str) -> None:
+    # Before the key is read: there is none.
+    result = vault.run("add", "jon", "--stdin", "--sdk-profile", name, stdin="")
+    assert result.status != 0
+    assert "warning: not every SDK can read a profile called" in result.err
+    assert name in result.err
+
+
+def test_an_sdk_profile_may_begin_with_a_dash(vault: Machine) -> None:
+    program = install(vault)
+    result = vault.run("add", "--stdin", "--sdk-profile=-sdk", "--", "-jon", stdin=KEY)
+    assert result.status == 0
+    assert "warning" not in result.err
+    assert vault.config.read_text().endswith(
+        f"[profile -sdk]\ncredential_process = {program} export --format json -- -jon\n"
     )
 
 

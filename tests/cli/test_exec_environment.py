@@ -30,9 +30,10 @@ REMOVED = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_ROLE_SESSION_NAME",
-    "AWS_EC2_METADATA_DISABLED",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-    "AWS_EC2_METADATA_V1_DISABLED",
+    "AWS_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_BEARER_TOKEN_BEDROCK",
     "AWS_ACCOUNT_ID",
     "AWS_CREDENTIAL_SCOPE",
     "FILEVAULT_NEW_PASSPHRASE",
@@ -43,6 +44,8 @@ REMOVED = [
     "AWS_VAULT_FILE_PASSPHRASE",
 ]
 KEPT = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_EC2_METADATA_V1_DISABLED": "true",
     "AWS_CONFIG_FILE": None,
     "AWS_SHARED_CREDENTIALS_FILE": "/elsewhere",
     "AWS_PAGER": "",
@@ -59,13 +62,14 @@ KEPT = {
 def child(scene: Scene, *argv: str, **env: str | None) -> dict[str, str]:
     found: dict[str, str] = json.loads(scene.machine.ok(*argv, *SHOW, env=env).out)
     found.pop("LC_CTYPE", None)  # the Python that prints sets it
+    found.pop("FILEVAULT_SET", None)  # has tests of its own
     return found
 
 
 def parent(scene: Scene) -> dict[str, str]:
     """What the command inherits: everything but the harness's orders and the secret."""
     env = scene.machine.environment()
-    for name in ("LAUNCH", "FILEVAULT_PASSPHRASE", "AWS_EC2_METADATA_DISABLED"):
+    for name in ("LAUNCH", "FILEVAULT_PASSPHRASE"):
         env.pop(name, None)
     return env
 

@@ -70,7 +70,7 @@ def test_no_format_prints_a_value_that_could_break_out(form: str, bad: str, plac
         value if place == "region" else None,
         value if place == "endpoint" else None,
     )
-    if form == "json" and place in ("region", "endpoint"):
+    if form in ("json", "process") and place in ("region", "endpoint"):
         assert json.loads(export(handout, form))["AccessKeyId"] == "A"
         return
     with pytest.raises(FilevaultError):
