@@ -153,7 +153,7 @@ def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Seque
     return explain(
         made,
         context.runtime.clock(),
-        until=kept_until(context.vault, None if args.refresh else sessions),
+        until=kept_until(made, context.vault, None if args.refresh else sessions),
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )

@@ -118,7 +118,8 @@ def _of_profile(
 def _of_environment(args: argparse.Namespace, context: Context) -> tuple[Console, SigninToken, str]:
     """Sign in with the credentials that the environment holds."""
     from filevault.aws import sts
-    from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
+    from filevault.aws.endpoint import Endpoint
+    from filevault.regions import FALLBACK_REGION
 
     for name in _FOR_PROFILES:
         if getattr(args, name):

@@ -165,8 +165,8 @@ class Rotations:
 
     def _access(self, name: str, target: Target) -> Access:
         from filevault.aws.client import Clients
-        from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
         from filevault.providers.build import build
+        from filevault.providers.chain import chain_of, sts_endpoint
         from filevault.providers.steps import AssumeRole
         from filevault.rotation.access import Access
         from filevault.sessions.waiting import Waiting
@@ -195,13 +195,7 @@ class Rotations:
                 allow_http=allow_http,
                 share=share,
             )
-        sts = Endpoint(
-            profile.region or FALLBACK_REGION,
-            profile.sts_endpoint_url,
-            profile.sts_regional_endpoints or "regional",
-            profile.use_fips_endpoint,
-            profile.use_dualstack_endpoint,
-        )
+        sts = sts_endpoint(profile, chain_of(profile))
         return Access(
             Clients(profile=name, allow_http=allow_http),
             Clients.hasty(profile=name, allow_http=allow_http),

@@ -12,6 +12,7 @@ from filevault.providers.steps import (
     StoredKey,
     calls,
     session_name,
+    source_names,
     stored_key,
 )
 from filevault.times import format_duration, format_time
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from filevault.sessions import SessionCache
 
 
-def kept_until(keys: KeySource, cache: SessionCache | None) -> Callable[[Call], int | None]:
+def kept_until(
+    plan: Plan, keys: KeySource, cache: SessionCache | None
+) -> Callable[[Call], int | None]:
     """Return what tells until when a call's session is kept, as its file's name has it.
 
     The item is read, never decrypted, and no session is opened.
@@ -36,7 +39,14 @@ def kept_until(keys: KeySource, cache: SessionCache | None) -> Callable[[Call], 
         if cache is None:
             return None
         digest = keys.item_digest(stored_key(call).profile)
-        return cache.expiration(session_name(call, digest))
+        name = session_name(call, digest)
+        found = cache.expiration(name)
+        if found is None and call is not plan.step:
+            others = (
+                cache.expiration(other) for other in source_names(call, digest, cache.lives(name))
+            )
+            return next((each for each in others if each is not None), None)
+        return found
 
     return until
 
