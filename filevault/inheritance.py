@@ -206,7 +206,7 @@ def profile_header(name: str) -> str:
 
 
 def _hint(config: AwsConfig, name: str) -> str:
-    shown = printable(name)
+    printable(name)
     header = config.unread_header(name)
     if header is not None:
         return f"the section [{printable(header)}] is no profile: write {profile_header(name)}"

@@ -7,13 +7,9 @@ Partitions, their regions and their home regions are those of botocore's `partit
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError
 from filevault.printable import printable
-
-if TYPE_CHECKING:
-    from filevault.errors import FilevaultError
 
 FALLBACK_REGION = "us-east-1"
 """The region for calls to STS where neither a region nor an ARN says otherwise."""
@@ -53,15 +49,12 @@ def is_region(text: str) -> bool:
     return len(text) <= _LONGEST and re.match(_NAME, text, re.ASCII) is not None
 
 
-def check_region(
-    region: str, where: str, error: type[FilevaultError] = ConfigError, hint: str | None = None
-) -> None:
-    """Refuse a text that cannot be a region's name.
+def check_region(region: str, where: str, hint: str | None = None) -> None:
+    """Refuse a text that cannot be a region's name; raises ConfigError.
 
     Args:
         region: the text.
         where: the setting and its place, for the message.
-        error: the class that is raised.
         hint: a more specific hint than the one about letters in upper case.
     """
     if is_region(region):
@@ -69,4 +62,4 @@ def check_region(
     lower = region.strip().lower()
     if hint is None and is_region(lower):
         hint = f"names of regions are in lower case: {lower}"
-    raise error(f"{where} is not the name of a region: {printable(region, 80)!r}", hint=hint)
+    raise ConfigError(f"{where} is not the name of a region: {printable(region, 80)!r}", hint=hint)

@@ -98,8 +98,11 @@ def _of_profile(
 
     # What is wrong with region or path shows before anybody is asked for anything.
     _console(context, made.region, None).destination(args.path)
-    provider = handout.provider(args, context, made)
-    credentials = provider.retrieve()
+    code = handout.token_code(args, context)
+    provider = handout.provider(args, context, made, code)
+    credentials = handout.retrieve(provider, made)
+    if not isinstance(made.step, FederationToken):
+        handout.tell_unused(code, context)
     context.remember_slot()
     clients = _clients(context, made.profile)
     subject = f"profile {printable(made.profile)!r}"

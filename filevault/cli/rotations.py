@@ -91,6 +91,8 @@ class Rotations:
         return _with_way_out(outcome, target)
 
     def _attempt(self, name: str, target: Target) -> Outcome:
+        from filevault.aws.refusals import name_key
+
         item = stored_key(target.plan.step).profile
         related: tuple[str, ...] = ()
         try:
@@ -101,9 +103,12 @@ class Rotations:
             if before is not None:
                 return Outcome(name, "same", leader, related, same_as=before)
             outcome = self._outcome(name, target, leader)
+            if outcome.error is not None:
+                name_key(outcome.error, item)
         except errors.InterruptedByUserError:
             raise
         except errors.FilevaultError as error:
+            name_key(error, item)
             return Outcome(name, "failed", item, related, error=error)
         if outcome.result not in ("failed", "partly"):
             self._handled.update(dict.fromkeys(related, name))
@@ -118,6 +123,11 @@ class Rotations:
         A key that was left behind stays in the report.
         """
         return [self._settled(outcome) for outcome in outcomes]
+
+    def tell_unused_code(self) -> None:
+        """Warn of a token code that no call of the run needed."""
+        if self._token_code is not None:
+            handout.tell_unused(self._token_code, self._context)
 
     def _settled(self, outcome: Outcome) -> Outcome:
         later = self._dealt_with_by(outcome.items)

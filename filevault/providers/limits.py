@@ -85,8 +85,10 @@ def serial_trouble(serial: str) -> tuple[str, str | None] | None:
     if kind in ("user", "role", "group", "root", "assumed-role"):
         return (
             f"the ARN of {article} {kind}, not of an MFA device",
-            "the IAM console shows the device's ARN, arn:aws:iam::ACCOUNT:mfa/NAME, under the "
-            "user's security credentials",
+            (
+                "the IAM console shows the device's ARN, arn:aws:iam::ACCOUNT:mfa/NAME, under the "
+                "user's security credentials"
+            ),
         )
     return None
 

@@ -373,7 +373,7 @@ class Vault:
             raise PinError(
                 f"the key of {printable(name)!r} belongs to another AWS account than before: "
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
-                hint=f"if that is meant, filevault recipients accept {printable(name)}",
+                hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
             )
         self.remember(self.path_name(name), seen_of(item, digest))
 

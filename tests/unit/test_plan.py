@@ -277,7 +277,7 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
     ],
 )
 def test_a_source_that_is_not_built_in_is_named_with_its_place(line: str) -> None:
-    setting = line.split(" ")[0]
+    setting = line.split(" ", maxsplit=1)[0]
     error = refusal(f"[profile base]\n{line}\n[profile r]\nsource_profile = base\n", "r")
     assert isinstance(error, ConfigError)
     assert error.exit_status == 3

@@ -78,8 +78,10 @@ def test_parent_profile_is_told_with_its_place() -> None:
     profile = resolved("[profile a]\nregion = eu-west-1\n[profile p]\nparent_profile = a\n")
     assert profile.region is None
     assert profile.warnings == (
-        "parent_profile in line 4 of '/h/config' has no effect: AWS Vault has called it "
-        "include_profile since version 7",
+        (
+            "parent_profile in line 4 of '/h/config' has no effect: AWS Vault has called it "
+            "include_profile since version 7"
+        ),
     )
 
 
@@ -106,7 +108,7 @@ def test_what_botocore_would_refuse_is_refused_where_it_stands(
         text = f"[{section}]\n{line}\n" + ("" if section == "profile p" else "[profile p]\n")
         with pytest.raises(ConfigError) as caught:
             resolved(text)
-        place = f"{line.split(' ')[0]} in line 2 of '/h/config' {what}"
+        place = f"{line.split(' ', maxsplit=1)[0]} in line 2 of '/h/config' {what}"
         assert caught.value.message.startswith(place)
         assert (hint or "") in (caught.value.hint or "")
 

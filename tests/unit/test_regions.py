@@ -9,7 +9,7 @@ from typing import Any
 import botocore
 import pytest
 
-from filevault.errors import ConfigError, UsageError
+from filevault.errors import ConfigError
 from filevault.regions import check_region, home_region, is_region, partition_of
 
 DATA = Path(botocore.__file__).parent / "data" / "partitions.json"
@@ -36,5 +36,3 @@ def test_an_unknown_partition_has_no_home() -> None:
 def test_what_is_no_region_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^AWS_REGION is not the name of a region"):
         check_region(text, "AWS_REGION")
-    with pytest.raises(UsageError):
-        check_region(text, "--region", UsageError)
