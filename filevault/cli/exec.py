@@ -79,6 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     environ = context.settings.environ
     path = find_program(program[0], environ.get("PATH"))
     given = handout.hand_out(args, context, made)
+    context.hold_session_key()
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     if not args.command and sys.stdout.isatty():

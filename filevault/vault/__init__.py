@@ -199,6 +199,11 @@ class Vault:
         """Open the vault now, before anything else is asked. Raises LockedError."""
         self.backend.unlock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something of the vault was decrypted in this run: no question would follow."""
+        return self._has_opened or getattr(self.backend, "opened_slot", None) is not None
+
     def check_recipients(self) -> None:
         """Raise PinError now if nothing may be written, before anybody is asked for a secret."""
         self._guard()
