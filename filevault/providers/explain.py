@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.aws.endpoint import shown_url
 from filevault.printable import printable
 from filevault.providers.steps import (
     AssumeRole,
@@ -123,7 +124,7 @@ def _call(call: Call, number: int) -> str:
 def _where(endpoint: Endpoint) -> str:
     kinds = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
     chosen = ", ".join(kind for kind, wanted in kinds.items() if wanted)
-    where = printable(endpoint.url or endpoint.region)
+    where = printable(endpoint.region) if endpoint.url is None else shown_url(endpoint.url)
     return f"{where} ({chosen})" if chosen else where
 
 

@@ -17,7 +17,7 @@ SAMPLES = {
     "AWS_ENDPOINT_URL": "https://user:hidden@aws.example.org/path",
     "AWS_USE_FIPS_ENDPOINT": "true",
     "AWS_USE_DUALSTACK_ENDPOINT": "false",
-    "AWS_ENDPOINT_URL_STS": "https://sts.example.org",
+    "AWS_ENDPOINT_URL_STS": "https://user:hidden@sts.example.org/path",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
     "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/other",
     "AWS_ROLE_SESSION_NAME": "me",
