@@ -137,3 +137,11 @@ def test_a_role_without_a_source_names_the_vault_that_is_not_there(scene: Scene)
     assert result.status == 3
     assert "neither a source_profile nor a stored key" in result.err
     assert "there is no vault at" in result.err
+
+
+def test_a_key_that_aws_does_not_know_is_named_in_the_hint(plain: Scene) -> None:
+    """The role's call is signed by the key of another profile: that one is to be stored again."""
+    plain.user.keys[plain.user.access_key_id].status = "Inactive"
+    result = plain.machine.run("export", "admin")
+    assert result.status == 8
+    assert "filevault add jonsmith --force stores another" in result.err
