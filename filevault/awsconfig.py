@@ -227,11 +227,17 @@ class AwsConfig:
     def unread_header(self, name: str) -> str | None:
         """Return the header that was meant to be this profile and is none, without its brackets.
 
-        `[NAME]` lacks the word `profile`, and `[profile A B]` the quotes.
+        `[NAME]` lacks the word `profile`, `[Profile NAME]` has it in the wrong case, and
+        `[profile A B]` lacks the quotes.
         """
-        for header in (name, f"profile {name}"):
-            if header in self._blocks and _meaning(header) is None:
-                return header
+        for header in self._blocks:
+            if name in header or header.lower() == name == "default":
+                text = header.strip()
+                first, _space, rest = text.partition(" ")
+                after = rest.strip().strip("\"'") if first.lower() == "profile" else text
+                meant = name in (after, text) or text.lower() == name == "default"
+                if meant and _meaning(header) is None:
+                    return header
         return None
 
     def _names(self, kind: str) -> dict[str, str]:

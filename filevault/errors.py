@@ -5,6 +5,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ ConfigError                  3   the AWS config, config.toml, which vault
 │  ├─ ConfigSyntaxError         3   a file that cannot be parsed, with its line
 │  ├─ ProfileNotFoundError      3   neither a config section nor an item
+│  ├─ NoSourceError             3   a role without source_profile or stored key
 │  ├─ ProfileLoopError          3   source_profile or include_profile in a circle
 │  ├─ VaultChoiceError          3   two markers, a marker of another backend, no marker
 │  └─ NewerFormatError          3   made by a newer filevault
@@ -80,6 +81,10 @@ class ConfigSyntaxError(ConfigError):
 
 class ProfileNotFoundError(ConfigError):
     """The profile has neither a section in the AWS config nor an item in the vault."""
+
+
+class NoSourceError(ConfigError):
+    """The profile has a role, and nothing to assume it with."""
 
 
 class ProfileLoopError(ConfigError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, ProfileLoopError, ProfileNotFoundError
 from filevault.printable import printable
+from filevault.regions import check_region
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -61,8 +62,16 @@ class Inheritance:
         self.all = self.own + _included(config, config.profile("default"))
 
     def find(self, key: str) -> Setting | None:
-        """Return the setting that wins: the first that is not empty."""
-        return _find(self.all if key in _HANDED_DOWN else self.own, key)
+        """Return the setting that wins: the first that is not empty.
+
+        A key that is empty in the profile's own sections switches off what `[default]` has.
+        """
+        own = _find(self.own, key)
+        if own is not None or key not in _HANDED_DOWN:
+            return own
+        if any(key in section.values for section in self.own):
+            return None
+        return _find(self.all, key)
 
     def raw(self, key: str) -> str | None:
         """Return the value that wins, which may go over several lines."""
@@ -73,6 +82,14 @@ class Inheritance:
         """Return the value that wins; one of several lines is refused."""
         setting = self.find(key)
         return None if setting is None else single_line(setting.value, setting.where)
+
+    def region(self) -> str | None:
+        """Return `region`; a value that is not the name of a region is refused."""
+        value = self.text("region")
+        setting = self.find("region")
+        if value is not None and setting is not None:
+            check_region(value, setting.where, hint=comment_hint(value))
+        return value
 
     def duration(self) -> int | None:
         """Return `duration_seconds`."""
@@ -206,12 +223,20 @@ def not_found(config: AwsConfig, name: str, asker: Setting | None) -> ProfileNot
     return ProfileNotFoundError(message, hint=_hint(config, name))
 
 
-def _hint(config: AwsConfig, name: str) -> str:
+def profile_header(name: str) -> str:
+    """Return the header of a profile's section, printable."""
+    if name == "default":
+        return "[default]"
     shown = printable(name)
+    quoted = f'"{shown}"' if " " in shown else shown
+    return f"[profile {quoted}]"
+
+
+def _hint(config: AwsConfig, name: str) -> str:
+    printable(name)
     header = config.unread_header(name)
     if header is not None:
-        wanted = f'"{shown}"' if " " in shown else shown
-        return f"the section [{printable(header)}] is no profile: write [profile {wanted}]"
+        return f"the section [{printable(header)}] is no profile: write {profile_header(name)}"
     import difflib
 
     # Bounded, because comparing long texts takes quadratic time.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from filevault.awsvariables import ChildSettings
+from filevault.credentialsources import credential_source
 from filevault.errors import ConfigError
 from filevault.exportcommand import parse
 from filevault.inheritance import (
@@ -17,6 +18,7 @@ from filevault.inheritance import (
     check_chain,
     comment_hint,
     not_found,
+    profile_header,
     single_line,
 )
 from filevault.printable import printable
@@ -66,10 +68,12 @@ class Overrides(Value):
 class Profile(Value):
     """A profile with every setting decided.
 
-    `source` is one of `stored`, `profile`, `sso`, `web-identity`, `process`, `credential-source`
-    and `none`; `shadowed` are the sources that a stored key hides. `sts_endpoint_url`
-    and `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one.
-    `account_id` is what `aws_account_id` says, `child` what else a command gets of the profile.
+    `source` is `stored`, a key of `credentialsources.SETTINGS`, or `none`; `source_where` is the
+    setting that says so, with file and line, for `none` that of the role. `shadowed` are the
+    settings that name sources which are not used. `sts_endpoint_url` and `iam_endpoint_url` are
+    the effective ones; `endpoint_url` is the general one. `account_id` is what `aws_account_id`
+    says, `child` what else a command gets of the profile. `warnings` are sentences about lines
+    of the config that have no effect.
     """
 
     name: str
@@ -90,8 +94,10 @@ class Profile(Value):
     transitive_session_tags: tuple[str, ...]
     source_identity: str | None
     source: str
+    source_where: str | None
     source_profile: Profile | None
     shadowed: tuple[str, ...]
+    warnings: tuple[str, ...]
     sso_start_url: str | None
     sso_region: str | None
     sso_account_id: str | None
@@ -173,30 +179,14 @@ def _decide(
     raw = settings.raw
     sso_session = raw("sso_session")
     sso = {key: text(key) for key in ("sso_start_url", "sso_region", "sso_registration_scopes")}
-    web_identity_token_file = text("web_identity_token_file")
-    web_identity_token_process = raw("web_identity_token_process")
-    credential_process = raw("credential_process")
-    credential_source = text("credential_source")
-    offered = {
-        "sso": sso_session or sso["sso_start_url"],
-        "web-identity": web_identity_token_file or web_identity_token_process,
-        "process": credential_process,
-        "credential-source": credential_source,
-    }
-    if stored and credential_process and _exports(credential_process, settings.name):
-        offered["process"] = None  # it is how SDKs get at the stored key
-    kinds = tuple(kind for kind, given in offered.items() if given)
-    if stored:
-        source = "stored"
-    elif source_profile is not None:
-        source = "profile"
-    else:
-        source = kinds[0] if kinds else "none"
+    source = credential_source(
+        settings, stored=stored, has_source_profile=source_profile is not None
+    )
     if sso_session:
         session = settings.session(sso_session)
         if session is not None:
             sso |= session
-        elif source == "sso":
+        elif source.kind == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
     endpoint_url = _general_endpoint(settings, overrides)
     mfa_process = raw("mfa_process")
@@ -211,11 +201,11 @@ def _decide(
     )
     return Profile(
         name=settings.name,
-        region=overrides.region or text("region"),
+        region=overrides.region or settings.region(),
         endpoint_url=endpoint_url,
         sts_endpoint_url=_endpoint(settings, overrides, "sts"),
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
-        sts_regional_endpoints=(overrides.sts_regional_endpoints or text("sts_regional_endpoints")),
+        sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(
             settings, "use_dualstack_endpoint", overrides.use_dualstack_endpoint
@@ -229,21 +219,56 @@ def _decide(
         session_tags=() if session_tags is None else _session_tags(*session_tags),
         transitive_session_tags=() if tag_keys is None else _tag_keys(*tag_keys),
         source_identity=overrides.source_identity or text("source_identity"),
-        source=source,
+        source=source.kind,
+        source_where=source.where,
         source_profile=source_profile,
-        shadowed=kinds if stored else (),
+        shadowed=source.unused,
+        warnings=_warnings(settings),
         sso_start_url=sso["sso_start_url"],
         sso_region=sso["sso_region"],
         sso_account_id=text("sso_account_id"),
         sso_role_name=text("sso_role_name"),
         sso_session=sso_session,
         sso_registration_scopes=sso["sso_registration_scopes"],
-        web_identity_token_file=web_identity_token_file,
-        web_identity_token_process=web_identity_token_process,
-        credential_process=credential_process,
-        credential_source=credential_source,
+        web_identity_token_file=text("web_identity_token_file"),
+        web_identity_token_process=raw("web_identity_token_process"),
+        credential_process=raw("credential_process"),
+        credential_source=text("credential_source"),
         account_id=settings.account_id(),
         child=_child(settings, overrides),
+    )
+
+
+def _warnings(settings: Inheritance) -> tuple[str, ...]:
+    """Return what a person should know about lines that have no effect."""
+    found = []
+    shown = printable(settings.name)
+    parent = settings.find("parent_profile")
+    if parent is not None:
+        found.append(
+            f"{parent.where} has no effect: AWS Vault has called it include_profile since version 7"
+        )
+    if not settings.own:
+        header = settings.config.unread_header(settings.name)
+        if header is not None:
+            found.append(
+                f"the section [{printable(header)}] in {printable(settings.config.path)!r} has no "
+                f"effect on profile {shown!r}: write {profile_header(settings.name)}"
+            )
+    return tuple(found)
+
+
+def _sts_mode(settings: Inheritance, overrides: Overrides) -> str | None:
+    """Return `sts_regional_endpoints`, in lower case as botocore compares it."""
+    override = overrides.sts_regional_endpoints
+    given = override or settings.text("sts_regional_endpoints")
+    if given is None or given.lower() in ("regional", "legacy"):
+        return given and given.lower()
+    setting = settings.find("sts_regional_endpoints")
+    where = "AWS_STS_REGIONAL_ENDPOINTS" if override or setting is None else setting.where
+    raise ConfigError(
+        f"{where} is neither regional nor legacy: {printable(given, 80)!r}",
+        hint=comment_hint(given),
     )
 
 
@@ -267,17 +292,11 @@ def _child(settings: Inheritance, overrides: Overrides) -> ChildSettings:
         use_dualstack_endpoint=_switch(
             settings, "use_dualstack_endpoint", overrides.use_dualstack_endpoint
         ),
-        sts_regional_endpoints=overrides.sts_regional_endpoints
-        or settings.text("sts_regional_endpoints"),
+        sts_regional_endpoints=_sts_mode(settings, overrides),
         account_id_endpoint_mode=overrides.account_id_endpoint_mode
         or settings.text("account_id_endpoint_mode"),
         ca_bundle=overrides.ca_bundle or settings.text("ca_bundle"),
     )
-
-
-def _exports(process: str, name: str) -> bool:
-    command = parse(process)
-    return command is not None and command.profile == name
 
 
 def _no_session(setting: Setting | None, name: str) -> ConfigError:

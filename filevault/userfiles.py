@@ -64,16 +64,16 @@ def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
         info = os.fstat(fd)
         if stat.S_ISCHR(info.st_mode) and os.path.samestat(info, os.stat(os.devnull)):
             return b""
-        shown = printable(path)
+        shown, word = printable(path), shell_word(path)
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(f"{shown!r} is not a regular file")
         if info.st_uid not in (0, os.geteuid()):
             raise ConfigError(
                 f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
-                hint=f"chown it, or check it and make a copy of your own: cp -p {shown} ...",
+                hint=f"chown it, or check it and make a copy of your own: cp -p {word} ...",
             )
         if info.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"{shown!r} is writable for every user", hint=f"chmod o-w {shown}")
+            raise ConfigError(f"{shown!r} is writable for every user", hint=f"chmod o-w {word}")
         data = read_all(fd, limit)
         if len(data) > limit:
             raise ConfigError(f"{shown!r} is longer than {limit} bytes")
@@ -153,15 +153,15 @@ def _read_pipe(fd: int, data: Room, shown: str) -> None:
 
 def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:
     ours = os.geteuid()
-    shown = printable(path)
+    shown, word = printable(path), shell_word(path)
     # Container runtimes keep the owner that a secret has outside; root may read it anyway.
     if info.st_uid not in (0, ours) and not (provided and ours == 0):
         raise LockedError(
             f"{shown!r} belongs to user {info.st_uid}, so it is no secret of yours",
-            hint=f"chown it to yourself and chmod 600 {shown}",
+            hint=f"chown it to yourself and chmod 600 {word}",
         )
     if info.st_mode & 0o022:
-        raise LockedError(f"{shown!r} is writable for others", hint=f"chmod 600 {shown}")
+        raise LockedError(f"{shown!r} is writable for others", hint=f"chmod 600 {word}")
     if provided:
         return
     real = os.path.realpath(path)
@@ -169,10 +169,11 @@ def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool)
     at_home = home != "/" and real.startswith(os.path.realpath(home).rstrip("/") + "/")
     if info.st_uid == ours:
         if info.st_mode & 0o077:
-            raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {shown}")
+            raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {word}")
     elif at_home:
         raise LockedError(
-            f"{shown!r} belongs to root", hint=f"chown it to yourself and chmod 600 {shown}"
+            f"{shown!r} belongs to root",
+            hint=f"chown it to yourself and chmod 600 {word}",
         )
 
 

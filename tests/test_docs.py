@@ -236,7 +236,7 @@ def test_what_names_a_session_is_told() -> None:
     endpoint = Endpoint("eu-west-1")
     session = steps.SessionToken("p", steps.StoredKey("p"), 900, endpoint)
     role = steps.AssumeRole("p", session, "arn", 900, endpoint)
-    assert set(told[:9]) == set(steps._request(session, ""))
+    assert set(told[:8]) == set(steps._request(session, ""))
     assert set(told) == set(steps._request(role, ""))
 
 

@@ -6,10 +6,31 @@ import re
 
 from filevault.errors import ConfigError
 from filevault.printable import printable
+from filevault.regions import partition_of
 from filevault.values import Value
 
-FALLBACK_REGION = "us-east-1"
-"""The region that STS calls of a profile without one go to."""
+# Regions whose STS calls go to the global endpoint in legacy mode (botocore 1.44,
+# LEGACY_GLOBAL_STS_REGIONS).
+_LEGACY_GLOBAL = frozenset(
+    {
+        "ap-northeast-1",
+        "ap-south-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "aws-global",
+        "ca-central-1",
+        "eu-central-1",
+        "eu-north-1",
+        "eu-west-1",
+        "eu-west-2",
+        "eu-west-3",
+        "sa-east-1",
+        "us-east-1",
+        "us-east-2",
+        "us-west-1",
+        "us-west-2",
+    }
+)
 
 # Compiled when the first URL is met: most profiles have none, and each command would pay.
 _URL = (
@@ -33,6 +54,38 @@ class Endpoint(Value):
     sts_regional_endpoints: str = "regional"
     use_fips: bool = False
     use_dualstack: bool = False
+
+    @property
+    def fips(self) -> bool:
+        """Whether the call goes to a FIPS endpoint; botocore knows pseudo-regions for it, too."""
+        return self.use_fips or self.region.startswith("fips-") or self.region.endswith("-fips")
+
+    @property
+    def global_version_1(self) -> bool:
+        """Whether STS answers from its global endpoint, with tokens of version 1.
+
+        Such a session is not valid in regions that are disabled by default (IAM User Guide,
+        "Managing AWS STS in an AWS Region"). The conditions are those of botocore's endpoint rules
+        for STS.
+        """
+        if self.url is not None or self.fips or self.use_dualstack:
+            return False
+        legacy = self.sts_regional_endpoints == "legacy" and self.region in _LEGACY_GLOBAL
+        return legacy or self.region == "aws-global"
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """What a session that comes from here depends on, for the name of a cached session.
+
+        The region is not part of it: sessions of regional endpoints are valid in every region of
+        the partition.
+        """
+        return {
+            "endpoint": self.url,
+            "global_version_1": self.global_version_1,
+            "partition": partition_of(self.region),
+            "use_fips": self.fips,
+        }
 
 
 SETTINGS = "endpoint_url in the AWS config, or the AWS_ENDPOINT_URL variables"

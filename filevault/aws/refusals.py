@@ -18,7 +18,7 @@ from filevault.errors import (
     WrongCodeError,
     WrongRegionError,
 )
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.times import format_duration
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError
 
 _TEXT_LIMIT = 400
+KEY = "PROFILE"
+"""In a hint: stands for the profile whose stored key signs, until `name_key` puts it in."""
 _SET_THE_CLOCK = "set the clock, for example with chronyd or timedatectl set-ntp true"
 _CLOCK = ("the clock of this machine differs from AWS's", _SET_THE_CLOCK)
 _UNKNOWN_KEY = (
     "AWS does not know the access key: it was deleted, deactivated, or is of another partition",
-    "check it in IAM, and that the region is enabled; filevault add PROFILE --force stores another",
+    f"check it in IAM, and that the region is enabled; filevault add {KEY} --force stores another",
 )
 _UNKNOWN_SESSION = (
     "AWS does not know the session: it was revoked, or is of another partition",
@@ -64,7 +66,7 @@ _BY_CODE = {
     "ServiceUnavailable": _INTERNAL,
     "SignatureDoesNotMatch": (
         "the secret access key does not belong to the access key id",
-        "store the pair again: filevault add PROFILE --force",
+        f"store the pair again: filevault add {KEY} --force",
     ),
     "SlowDown": _THROTTLED,
     "Throttling": _THROTTLED,
@@ -125,7 +127,7 @@ _BY_TEXT = (
     (
         re.compile(r"Cannot call GetSessionToken with session credentials", re.IGNORECASE),
         "the stored key is a temporary one",
-        "store a long-term key: filevault add PROFILE --force",
+        f"store a long-term key: filevault add {KEY} --force",
     ),
 )
 _ROLE_DENIED = (
@@ -139,6 +141,12 @@ _DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 _THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
 _CLOCKS = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _CLOCK)
 _FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
+
+
+def name_key(error: FilevaultError, profile: str) -> None:
+    """Put the profile whose stored key signs into the commands of a hint."""
+    if isinstance(error, AwsError) and error.hint:
+        error.hint = error.hint.replace(f" {KEY} ", f" {shell_word(profile)} ")
 
 
 def is_denied(error: FilevaultError) -> bool:

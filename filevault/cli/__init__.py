@@ -40,6 +40,7 @@ COMMANDS = {
 }
 ALIASES = {"ls": "list", "rm": "remove"}
 
+_FORGETS = frozenset({"rekey"})  # which ends what is held
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
 _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
@@ -81,6 +82,8 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         try:
             status = module.run(namespace, context)
         finally:
+            if name not in _FORGETS:
+                context.hold_session_key()
             context.close()
             close_descriptors(settings)
         sys.stdout.flush()

@@ -11,6 +11,8 @@ from filevault.backends import SUFFIXES
 from filevault.cli import init, newkey, sdkprofile
 from filevault.printable import printable, shell_word
 from filevault.prompt import confirm
+from filevault.providers.limits import serial_trouble
+from filevault.regions import check_region
 from filevault.times import format_time
 from filevault.unlock import has_new_passphrase
 from filevault.userfiles import check_writable
@@ -128,16 +130,25 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
     if args.discard and not args.force:
         raise errors.UsageError("--discard goes with --force")
+    if args.region:
+        check_region(args.region, "--region")
+    trouble = serial_trouble(args.mfa_serial) if args.mfa_serial else None
+    if trouble is not None:
+        raise errors.UsageError(
+            f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]
+        )
     if args.sdk_profile == args.profile:
         raise errors.UsageError(
             "--sdk-profile needs another name: a profile cannot be its own credential_process"
         )
     section = context.aws_config.profile(args.profile)
-    if section is not None and "source_profile" in section.values:
+    source = section.values.get("source_profile") if section is not None else None
+    # A profile that names itself means its own stored key.
+    if section is not None and source and source != args.profile:
         raise errors.ConfigError(
             f"profile {printable(args.profile)!r} has a source_profile, which a key stored for "
             "it would hide",
-            hint=f"store the key for {printable(section.values['source_profile'])!r}, or take "
+            hint=f"store the key for {printable(source)!r}, or take "
             f"source_profile out at {printable(section.path)}:{section.line}",
         )
     if args.sdk_profile and context.aws_config.profile(args.sdk_profile) is not None:

@@ -1,8 +1,4 @@
-"""The composition root: everything a command needs, built when it is first asked for.
-
-What differs between production and tests (clock, sleep, costs) comes in as a Runtime; there is
-no variable or switch for it.
-"""
+"""Everything a command needs, built when it is first asked for; a Runtime is what tests vary."""
 
 from __future__ import annotations
 
@@ -86,8 +82,6 @@ class Context:
         self._folders.append(folder)
         return folder
 
-    # What is said, and where: results on stdout, everything else on stderr.
-
     def say(self, text: str) -> None:
         """Tell something on stderr."""
         print(f"filevault: {text}", file=sys.stderr)
@@ -112,8 +106,6 @@ class Context:
         """Tell something with `--debug` only."""
         if self.settings.debug:
             print(f"filevault: debug: {text}", file=sys.stderr)
-
-    # What is built once
 
     @property
     def prompter(self) -> Prompter:
@@ -389,6 +381,12 @@ class Context:
             if slot is not None:
                 with contextlib.suppress(FilevaultError):
                     self._vault.trust.set_last_slot(slot)
+
+    def hold_session_key(self) -> None:
+        """Hold the session key if a person was asked for what opened the vault in this run."""
+        if self._vault is not None and self._vault.is_open:
+            with contextlib.suppress(FilevaultError):
+                self.keys.hold_if_asked(self._vault.session_key)
 
     def must_ask(self, question: str, hint: str) -> None:
         """Raise NobodyToAskError with a hint of its own if nobody can answer."""

@@ -14,7 +14,7 @@ from filevault.cli import handout
 from filevault.cli.arguments import add_session_options, split_command
 from filevault.environment import child_environment
 from filevault.hardening import restore
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ DESCRIPTION = """Run a command with the credentials of a profile; without a comm
 filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
 has status 125; 126 and 127 mean that the command cannot be run or is not there."""
 
+_SHOWN_WORDS = 5  # of a command, in a hint
+_SHOWN_LENGTH = 80
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -62,8 +64,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     except errors.ProfileNotFoundError as error:
         if not args.profile or not args.command or args.dashes:
             raise
-        words = " ".join(printable(word, 40) for word in [name, *args.command])
-        hint = f"if {printable(name, 40)} is the command: filevault exec -- {printable(words, 80)}"
+        words: list[str] = [name, *args.command]
+        shown = [shell_word(word) for word in words[:_SHOWN_WORDS] if len(word) <= _SHOWN_LENGTH]
+        command = " ".join(shown) + (" ..." if len(shown) < len(words) else "")
+        hint = f"if {printable(name, 40)} is the command: filevault exec -- {command}"
         if error.hint:
             hint = f"{error.hint}; {hint}"
         raise errors.ProfileNotFoundError(error.message, hint=hint) from error
@@ -72,17 +76,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
             print(line)
         return 0
     sdk_profile = _sdk_profile(args, context, name)
-    command = args.command or [_shell(context)]
+    program = args.command or [_shell(context)]
     environ = context.settings.environ
-    path = find_program(command[0], environ.get("PATH"))
+    path = find_program(program[0], environ.get("PATH"))
     given = handout.hand_out(args, context, made)._replace(sdk_profile=sdk_profile)
+    context.hold_session_key()
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     if not args.command and sys.stdout.isatty():
-        handout.advise(context, f"starting {printable(command[0], 200)}; exit leaves it")
+        handout.advise(context, f"starting {printable(program[0], 200)}; exit leaves it")
     sys.stdout.flush()
     sys.stderr.flush()
-    return replace(path, command, child)
+    return replace(path, program, child)
 
 
 def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str | None:

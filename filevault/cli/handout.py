@@ -6,13 +6,15 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
+from filevault.cli import variables
 from filevault.environment import Handout
 from filevault.printable import printable, shell_word
 from filevault.profiles import Overrides, resolve
 from filevault.providers.account import of_credentials
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
-from filevault.providers.steps import StoredKey
+from filevault.providers.steps import StoredKey, stored_key
+from filevault.regions import check_region
 from filevault.vault.choice import hint_at_top
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
+    from filevault.credentials import Credentials
     from filevault.exportcommand import ExportCommand
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
@@ -74,7 +77,7 @@ def with_profile(
             has_item=has_item,
             follows=lambda command: _same_vault(command, context),
         )
-        _warn_shadowed(profile, context)
+        _warn(profile, context)
         _refuse_planted(profile, context)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
@@ -102,10 +105,13 @@ def make_plan(
 def _plan(profile: Profile, options: Options, context: Context) -> Plan:
     try:
         return plan(profile, options)
-    except errors.NoCredentialsError as error:
+    except (errors.NoCredentialsError, errors.NoSourceError) as error:
         if context.choice.exists:
             raise
-        raise errors.NoVaultError(
+        kind = (
+            errors.NoSourceError if isinstance(error, errors.ConfigError) else errors.NoVaultError
+        )
+        raise kind(
             f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
             hint=error.hint,
         ) from error
@@ -127,7 +133,10 @@ def plan_options(args: argparse.Namespace, context: Context, *, console: bool = 
 
 def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     """Carry the plan out, or find its session in the cache."""
-    credentials = provider(args, context, made).retrieve()
+    code = token_code(args, context)
+    credentials = retrieve(provider(args, context, made, code), made)
+    if not isinstance(made.step, StoredKey):
+        tell_unused(code, context)
     context.remember_slot()
     account, doubts = of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
@@ -135,7 +144,29 @@ def hand_out(args: argparse.Namespace, context: Context, made: Plan) -> Handout:
     return Handout(made.profile, credentials, made.region, made.endpoint_url, account, made.child)
 
 
-def provider(args: argparse.Namespace, context: Context, made: Plan) -> CredentialProvider:
+def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
+    """Ask a plan's provider; a refusal by AWS names the profile whose key signs."""
+    try:
+        return provider.retrieve()
+    except errors.AwsError as error:
+        from filevault.aws.refusals import name_key
+
+        name_key(error, stored_key(made.step).profile)
+        raise
+
+
+def tell_unused(code: TokenCode, context: Context) -> None:
+    """Warn of a token code on the command line that no call needed."""
+    if code.unused:
+        context.warn(
+            "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
+            "--refresh obtains a new session"
+        )
+
+
+def provider(
+    args: argparse.Namespace, context: Context, made: Plan, code: TokenCode
+) -> CredentialProvider:
     """Return what carries the plan out when it is asked; it looks into the cache first."""
     from filevault.providers.build import build
     from filevault.sessions.waiting import Waiting
@@ -152,7 +183,7 @@ def provider(args: argparse.Namespace, context: Context, made: Plan) -> Credenti
         made,
         context.vault,
         cache(args, context),
-        token_code(args, context),
+        code,
         context.runtime.clock,
         Waiting(context.say, lambda: context.prompter.present, context.runtime.sleep),
         context.warn,
@@ -168,13 +199,14 @@ def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Seque
     from filevault.providers.explain import explain, kept_until
 
     sessions = cache(args, context)
-    return explain(
+    shown = explain(
         made,
         context.runtime.clock(),
-        until=kept_until(context.vault, None if args.refresh else sessions),
+        until=kept_until(made, context.vault, None if args.refresh else sessions),
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )
+    return [*shown, *variables.lines(args, context.settings, _overrides(args, context))]
 
 
 def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
@@ -189,8 +221,13 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         for name, url in context.settings.environ.items()
         if url and (name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
     }
+    region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
+    if region:
+        where = "AWS_REGION" if get("AWS_REGION") else "AWS_DEFAULT_REGION"
+        check_region(region, "--region" if args.region else where)
+    pod = variables.is_pod(context.settings)
     return Overrides(
-        region=args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION"),
+        region=region,
         mfa_serial=get("AWS_MFA_SERIAL"),
         sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
         use_fips_endpoint=context.settings.flag("AWS_USE_FIPS_ENDPOINT"),
@@ -201,23 +238,28 @@ def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
         ),
         ca_bundle=get("AWS_CA_BUNDLE"),
         account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
-        role_arn=get("AWS_ROLE_ARN"),
-        role_session_name=get("AWS_ROLE_SESSION_NAME"),
+        role_arn=None if pod else get("AWS_ROLE_ARN"),
+        role_session_name=None if pod else get("AWS_ROLE_SESSION_NAME"),
         session_tags=get("AWS_SESSION_TAGS"),
         transitive_session_tags=get("AWS_TRANSITIVE_TAGS"),
         source_identity=get("AWS_SOURCE_IDENTITY"),
     )
 
 
-def _warn_shadowed(profile: Profile, context: Context) -> None:
-    lowest = profile
-    while lowest.source_profile is not None:
-        lowest = lowest.source_profile
-    if lowest.shadowed:
-        context.warn(
-            f"profile {printable(lowest.name)!r} has a stored key and also "
-            f"{' and '.join(lowest.shadowed)}: the stored key is used"
-        )
+def _warn(profile: Profile, context: Context) -> None:
+    """Warn of lines in the sections of a chain that have no effect."""
+    each: Profile | None = profile
+    while each is not None:
+        for text in each.warnings:
+            context.warn(text)
+        if each.shadowed and each.source in ("stored", "profile"):
+            stored = each.source == "stored"
+            has, used = ("a stored key", "the stored key") if stored else ("source_profile",) * 2
+            context.warn(
+                f"profile {printable(each.name)!r} has {has} and also "
+                f"{' and '.join(each.shadowed)}: {used} is used"
+            )
+        each = each.source_profile
 
 
 def _refuse_planted(profile: Profile, context: Context) -> None:
@@ -231,8 +273,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
         lowest = lowest.source_profile
     if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
         return
-    section = context.aws_config.profile(lowest.name)
-    if lowest.shadowed or (section is not None and "source_profile" in section.values):
+    if lowest.shadowed:
         shown = printable(lowest.name)
         raise errors.PinError(
             f"a key for {shown!r} has appeared in the store, and the AWS config has another "

@@ -98,8 +98,11 @@ def _of_profile(
 
     # What is wrong with region or path shows before anybody is asked for anything.
     _console(context, made.region, None).destination(args.path)
-    provider = handout.provider(args, context, made)
-    credentials = provider.retrieve()
+    code = handout.token_code(args, context)
+    provider = handout.provider(args, context, made, code)
+    credentials = handout.retrieve(provider, made)
+    if not isinstance(made.step, FederationToken):
+        handout.tell_unused(code, context)
     context.remember_slot()
     clients = _clients(context, made.profile)
     subject = f"profile {printable(made.profile)!r}"
@@ -118,7 +121,8 @@ def _of_profile(
 def _of_environment(args: argparse.Namespace, context: Context) -> tuple[Console, SigninToken, str]:
     """Sign in with the credentials that the environment holds."""
     from filevault.aws import sts
-    from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
+    from filevault.aws.endpoint import Endpoint
+    from filevault.regions import FALLBACK_REGION
 
     for name in _FOR_PROFILES:
         if getattr(args, name):

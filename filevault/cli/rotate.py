@@ -97,6 +97,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         except (KeyboardInterrupt, errors.InterruptedByUserError):
             _tell_the_rest(args, context, rotations.settled(outcomes), len(names))
             raise
+    rotations.tell_unused_code()
     return _report(args, rotations.settled(outcomes))
 
 

@@ -91,6 +91,8 @@ class Rotations:
         return _with_way_out(outcome, target)
 
     def _attempt(self, name: str, target: Target) -> Outcome:
+        from filevault.aws.refusals import name_key
+
         item = stored_key(target.plan.step).profile
         related: tuple[str, ...] = ()
         try:
@@ -101,9 +103,12 @@ class Rotations:
             if before is not None:
                 return Outcome(name, "same", leader, related, same_as=before)
             outcome = self._outcome(name, target, leader)
+            if outcome.error is not None:
+                name_key(outcome.error, item)
         except errors.InterruptedByUserError:
             raise
         except errors.FilevaultError as error:
+            name_key(error, item)
             return Outcome(name, "failed", item, related, error=error)
         if outcome.result not in ("failed", "partly"):
             self._handled.update(dict.fromkeys(related, name))
@@ -118,6 +123,11 @@ class Rotations:
         A key that was left behind stays in the report.
         """
         return [self._settled(outcome) for outcome in outcomes]
+
+    def tell_unused_code(self) -> None:
+        """Warn of a token code that no call of the run needed."""
+        if self._token_code is not None:
+            handout.tell_unused(self._token_code, self._context)
 
     def _settled(self, outcome: Outcome) -> Outcome:
         later = self._dealt_with_by(outcome.items)
@@ -165,8 +175,8 @@ class Rotations:
 
     def _access(self, name: str, target: Target) -> Access:
         from filevault.aws.client import Clients
-        from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
         from filevault.providers.build import build
+        from filevault.providers.chain import chain_of, sts_endpoint
         from filevault.providers.steps import AssumeRole
         from filevault.rotation.access import Access
         from filevault.sessions.waiting import Waiting
@@ -195,13 +205,7 @@ class Rotations:
                 allow_http=allow_http,
                 share=share,
             )
-        sts = Endpoint(
-            profile.region or FALLBACK_REGION,
-            profile.sts_endpoint_url,
-            profile.sts_regional_endpoints or "regional",
-            profile.use_fips_endpoint,
-            profile.use_dualstack_endpoint,
-        )
+        sts = sts_endpoint(profile, chain_of(profile))
         return Access(
             Clients(profile=name, allow_http=allow_http),
             Clients.hasty(profile=name, allow_http=allow_http),

@@ -224,6 +224,14 @@ class VaultKeys:
         if not self._fresh and self._asked():
             self._cache.put(self._state_id, SESSION, key, mark, self._seconds())
 
+    def hold_if_asked(self, load: Callable[[], object]) -> None:
+        """Hold the session key if a person was asked in this run and it is not held yet.
+
+        `load` opens it, which calls `opened`. Raises what `load` raises.
+        """
+        if not self._fresh and self._opened is None and self._asked() and self._seconds() > 0:
+            load()
+
     def resealed(self, mark: str, new: str) -> None:
         """Go on holding the session key whose file has become another one."""
         self._cache.move(self._state_id, SESSION, mark, new)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws import sts
-from filevault.errors import AwsError, TooLongError
+from filevault.aws.refusals import is_denied
+from filevault.errors import AwsError, LockedError, MfaError, TooLongError
 from filevault.printable import printable
-from filevault.providers.cached import renewed
+from filevault.providers.cached import is_kept, renewed
 from filevault.times import format_duration
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
-    from filevault.providers.steps import AssumeRole
+    from filevault.providers.steps import AssumeRole, MfaRequest
 
 _ALWAYS_ALLOWED = 3600
 """No role can be set to a maximum below this (IAM API reference, MaxSessionDuration)."""
@@ -31,17 +32,29 @@ class AssumeRoleProvider:
     """Calls AssumeRole each time it is asked.
 
     Without a name of its own the session is called after the moment, which CloudTrail shows. A
-    kept session that AWS takes no longer to sign with is renewed, once. A duration over the
+    kept session that AWS takes no longer to sign with is renewed, once. Where AWS denies the role
+    to a kept session with MFA, a policy may ask for a fresh code (`aws:MultiFactorAuthAge`): the
+    call is made with the stored key and a code of its own, once. A duration over the
     role's maximum, which only AWS knows, becomes an hour, unless the call carried a token code:
     that one is spent.
     """
 
-    __slots__ = ("_clients", "_clock", "_source", "_step", "_subject", "_token_code", "_warn")
+    __slots__ = (
+        "_clients",
+        "_clock",
+        "_key",
+        "_source",
+        "_step",
+        "_subject",
+        "_token_code",
+        "_warn",
+    )
 
     def __init__(
         self,
         step: AssumeRole,
         source: CredentialProvider,
+        key: CredentialProvider,
         clients: Clients,
         token_code: TokenCode,
         clock: Callable[[], float],
@@ -50,6 +63,7 @@ class AssumeRoleProvider:
     ) -> None:
         self._step = step
         self._source = source
+        self._key = key
         self._clients = clients
         self._token_code = token_code
         self._clock = clock
@@ -59,17 +73,32 @@ class AssumeRoleProvider:
     def retrieve(self) -> Credentials:
         """Ask the source, then for a token code where one is needed, then call."""
         credentials = self._source.retrieve()
+        mfa = self._step.mfa
         try:
-            return self._assume(credentials)
+            return self._assume(credentials, mfa)
         except AwsError as error:
+            if self._step.fresh_mfa is not None and is_denied(error) and is_kept(self._source):
+                return self._with_fresh_code(self._step.fresh_mfa, error)
             if error.code not in _NO_LONGER_TAKEN:
                 raise
             others = renewed(self._source, credentials)
             if others is None:
                 raise
-        return self._assume(others)
+        return self._assume(others, mfa)
 
-    def _assume(self, credentials: Credentials) -> Credentials:
+    def _with_fresh_code(self, mfa: MfaRequest, refused: AwsError) -> Credentials:
+        self._warn(
+            f"AWS denies the role of profile {printable(self._step.profile)!r} to the cached "
+            "session: a policy may ask for a fresh MFA code, so one is presented"
+        )
+        try:
+            return self._assume(self._key.retrieve(), mfa)
+        except (LockedError, MfaError) as error:
+            hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
+            refused.hint = f"{refused.hint}; {hint}" if refused.hint else hint
+            raise refused from error
+
+    def _assume(self, credentials: Credentials, device: MfaRequest | None) -> Credentials:
         step = self._step
         request = sts.RoleRequest(
             role_arn=step.role_arn,
@@ -85,9 +114,9 @@ class AssumeRoleProvider:
             return self._call(credentials, request, mfa)
 
         try:
-            return self._token_code.present(step.mfa, step.profile, call)
+            return self._token_code.present(device, step.profile, call)
         except TooLongError:
-            if step.mfa is not None or request.duration <= _ALWAYS_ALLOWED:
+            if device is not None or request.duration <= _ALWAYS_ALLOWED:
                 raise
         shorter = self._call(credentials, request._replace(duration=_ALWAYS_ALLOWED), None)
         self._warn(

@@ -13,19 +13,20 @@ from filevault.providers.steps import (
     StoredKey,
     calls,
     session_name,
+    source_names,
     stored_key,
 )
 from filevault.sessions import AS_SOURCE, MinimumLife
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from filevault.aws.client import Clients
     from filevault.providers import CredentialProvider, KeySource
     from filevault.providers.mfa import TokenCode
     from filevault.providers.plan import Plan
     from filevault.providers.steps import Call, Step
-    from filevault.sessions import SessionCache
+    from filevault.sessions import SessionCache, SessionName
     from filevault.sessions.waiting import Waiting
 
     Share = Callable[[SessionToken, CredentialProvider], CredentialProvider]
@@ -117,13 +118,19 @@ class _Wiring:
             return StoredProvider(step, self._keys)
         if self._cache is None or not (self._cache_roles or isinstance(step, SessionToken)):
             return self._calling(step)
+        cache, name = self._cache, session_name(step, self._digest)
+
+        def others() -> Iterable[SessionName]:
+            return source_names(step, self._digest, cache.lives(name))
+
         return Cached(
             lambda: self._calling(step),
-            self._cache,
-            session_name(step, self._digest),
+            cache,
+            name,
             minimum,
             self._waiting,
             refresh=self._refresh,
+            others=tuple if step is self._plan.step else others,
         )
 
     def _calling(self, step: Call) -> CredentialProvider:
@@ -145,7 +152,14 @@ class _Wiring:
         from filevault.providers.assume_role import AssumeRoleProvider
 
         return AssumeRoleProvider(
-            step, source, self._clients, self._token_code, self._clock, subject, self._warn
+            step,
+            source,
+            self.provider(stored_key(step), AS_SOURCE),
+            self._clients,
+            self._token_code,
+            self._clock,
+            subject,
+            self._warn,
         )
 
     def _subject(self, step: Call) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from filevault.credentials import Credentials
     from filevault.providers import CredentialProvider
@@ -25,9 +25,19 @@ class Cached:
         minimum: how long it must live on.
         waiting: how long to wait for another process.
         refresh: pass over what is kept.
+        others: names other sessions that serve as well; asked after a miss.
     """
 
-    __slots__ = ("_cache", "_kept", "_minimum", "_name", "_refresh", "_waiting", "_wire")
+    __slots__ = (
+        "_cache",
+        "_kept",
+        "_minimum",
+        "_name",
+        "_others",
+        "_refresh",
+        "_waiting",
+        "_wire",
+    )
 
     def __init__(
         self,
@@ -38,6 +48,7 @@ class Cached:
         waiting: Waiting,
         *,
         refresh: bool,
+        others: Callable[[], Iterable[SessionName]] = tuple,
     ) -> None:
         self._wire = wire
         self._cache = cache
@@ -45,39 +56,56 @@ class Cached:
         self._minimum = minimum
         self._waiting = waiting
         self._refresh = refresh
-        self._kept = False
+        self._others = others
+        # The name of the kept session that was returned last.
+        self._kept: SessionName | None = None
 
     def retrieve(self) -> Credentials:
         """Look, lock, look again, ask, keep."""
         found = self._find()
-        if found is not None:
-            self._kept = True
-            return found
-        return self._obtain()
+        if found is None:
+            return self._obtain()
+        self._kept, credentials = found
+        return credentials
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the session that was returned last had been kept by an earlier run."""
+        return self._kept is not None
 
     def renewed(self, refused: Credentials) -> Credentials | None:
         """Return others in place of kept credentials that AWS refused, which are forgotten.
 
         None where the refused ones were obtained by this very run: others would fare no better.
         """
-        if not self._kept:
+        if self._kept is None:
             return None
-        self._kept = False
-        self._cache.forget(self._name, refused)
+        self._cache.forget(self._kept, refused)
+        self._kept = None
         return self._obtain(refused)
 
     def _obtain(self, refused: Credentials | None = None) -> Credentials:
         source = self._wire()
         with self._cache.lock(self._name, self._waiting):
             found = self._find()
-            if found is not None and found != refused:
-                return found
+            if found is not None and found[1] != refused:
+                return found[1]
             fresh = source.retrieve()
             self._cache.store(self._name, fresh)
             return fresh
 
-    def _find(self) -> Credentials | None:
-        return None if self._refresh else self._cache.find(self._name, self._minimum)
+    def _find(self) -> tuple[SessionName, Credentials] | None:
+        if self._refresh:
+            return None
+        for name in self._names():
+            found = self._cache.find(name, self._minimum)
+            if found is not None:
+                return name, found
+        return None
+
+    def _names(self) -> Iterator[SessionName]:
+        yield self._name
+        yield from self._others()  # a hit never asks for them
 
 
 def renewed(provider: CredentialProvider, refused: Credentials) -> Credentials | None:
@@ -86,3 +114,8 @@ def renewed(provider: CredentialProvider, refused: Credentials) -> Credentials |
     Once for each provider: whoever calls again does so with what this returns.
     """
     return provider.renewed(refused) if isinstance(provider, Cached) else None
+
+
+def is_kept(provider: CredentialProvider) -> bool:
+    """Tell whether what a provider returned last is a session of an earlier run."""
+    return isinstance(provider, Cached) and provider.is_kept

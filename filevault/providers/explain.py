@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.aws.endpoint import shown_url
 from filevault.printable import printable
 from filevault.providers.steps import (
     AssumeRole,
@@ -12,6 +13,7 @@ from filevault.providers.steps import (
     StoredKey,
     calls,
     session_name,
+    source_names,
     stored_key,
 )
 from filevault.times import format_duration, format_time
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from filevault.sessions import SessionCache
 
 
-def kept_until(keys: KeySource, cache: SessionCache | None) -> Callable[[Call], int | None]:
+def kept_until(
+    plan: Plan, keys: KeySource, cache: SessionCache | None
+) -> Callable[[Call], int | None]:
     """Return what tells until when a call's session is kept, as its file's name has it.
 
     The item is read, never decrypted, and no session is opened.
@@ -36,7 +40,14 @@ def kept_until(keys: KeySource, cache: SessionCache | None) -> Callable[[Call], 
         if cache is None:
             return None
         digest = keys.item_digest(stored_key(call).profile)
-        return cache.expiration(session_name(call, digest))
+        name = session_name(call, digest)
+        found = cache.expiration(name)
+        if found is None and call is not plan.step:
+            others = (
+                cache.expiration(other) for other in source_names(call, digest, cache.lives(name))
+            )
+            return next((each for each in others if each is not None), None)
+        return found
 
     return until
 
@@ -113,7 +124,7 @@ def _call(call: Call, number: int) -> str:
 def _where(endpoint: Endpoint) -> str:
     kinds = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
     chosen = ", ".join(kind for kind, wanted in kinds.items() if wanted)
-    where = printable(endpoint.url or endpoint.region)
+    where = printable(endpoint.region) if endpoint.url is None else shown_url(endpoint.url)
     return f"{where} ({chosen})" if chosen else where
 
 

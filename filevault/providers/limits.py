@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, UsageError
+from filevault.inheritance import comment_hint
 from filevault.printable import printable
 from filevault.times import format_duration
 from filevault.values import Value
@@ -54,9 +55,42 @@ class Duration(Value):
 
 
 def check_serial(profile: Profile) -> None:
-    """Refuse an `mfa_serial` that STS would; raises ConfigError."""
-    if profile.mfa_serial is not None and not re.match(_SERIAL, profile.mfa_serial, re.ASCII):
-        raise _refusal(profile, "mfa_serial", profile.mfa_serial, "neither an ARN nor a serial")
+    """Refuse an `mfa_serial` that no call can use; raises ConfigError."""
+    serial = profile.mfa_serial
+    if serial is None:
+        return
+    found = serial_trouble(serial)
+    if found is not None:
+        reason, hint = found
+        raise _refusal(profile, "mfa_serial", serial, reason, hint)
+
+
+def serial_trouble(serial: str) -> tuple[str, str | None] | None:
+    """Return why an MFA serial cannot be used, with a hint; None for one that can be.
+
+    A serial is the ARN of a virtual device or the number of a hardware token. STS takes codes
+    only, so a FIDO security key, whose ARN has `u2f`, cannot serve (IAM User Guide, "MFA-protected
+    API access").
+    """
+    if not re.match(_SERIAL, serial, re.ASCII):
+        return "neither an ARN nor a serial number", comment_hint(serial)
+    arn = re.match(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:([^/]*)", serial)
+    kind = "mfa" if arn is None else arn[1]
+    if kind == "u2f":
+        return (
+            "a FIDO security key: these sign in to the console, but calls to AWS take codes only",
+            "register a virtual MFA device beside it, and name that one",
+        )
+    article = "an" if kind[:1] == "a" else "a"
+    if kind in ("user", "role", "group", "root", "assumed-role"):
+        return (
+            f"the ARN of {article} {kind}, not of an MFA device",
+            (
+                "the IAM console shows the device's ARN, arn:aws:iam::ACCOUNT:mfa/NAME, under the "
+                "user's security credentials"
+            ),
+        )
+    return None
 
 
 def check_role(profile: Profile) -> None:
@@ -95,8 +129,11 @@ def check_role(profile: Profile) -> None:
             )
 
 
-def _refusal(profile: Profile, setting: str, value: str, reason: str) -> FilevaultError:
+def _refusal(
+    profile: Profile, setting: str, value: str, reason: str, hint: str | None = None
+) -> FilevaultError:
     return ConfigError(
         f"{setting} of profile {printable(profile.name)!r} is {printable(value, 200)!r}, which is "
-        f"{reason}"
+        f"{reason}",
+        hint=hint or comment_hint(value),
     )

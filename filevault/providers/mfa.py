@@ -54,6 +54,11 @@ class TokenCode:
         self._again = again
         self._used = False
 
+    @property
+    def unused(self) -> bool:
+        """Whether a code was given that no call has carried."""
+        return self._given is not None and not self._used
+
     def present(
         self,
         request: MfaRequest | None,

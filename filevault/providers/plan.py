@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
 from filevault.awsvariables import ChildSettings
-from filevault.errors import ConfigError, NoCredentialsError
-from filevault.exportcommand import parse
-from filevault.printable import printable, shell_word
+from filevault.printable import printable
 from filevault.providers import account, limits
+from filevault.providers.chain import chain_of, check_source, sts_endpoint
 from filevault.providers.limits import Duration
 from filevault.providers.steps import (
     AssumeRole,
@@ -29,6 +27,7 @@ from filevault.times import format_duration
 from filevault.values import Value
 
 if TYPE_CHECKING:
+    from filevault.aws.endpoint import Endpoint
     from filevault.profiles import Profile
 
 _ROLE = 3600
@@ -81,19 +80,20 @@ def plan(profile: Profile, options: Options) -> Plan:
 
     Raises:
         NoCredentialsError: if the profile, or the one at the end of its sources, has none.
-        ConfigError: for a source that is not built in, and for values that STS would refuse.
+        ConfigError: for a source that is not built in, for a role without one, and for values
+            that STS would refuse.
         UsageError: for a `--duration` that STS would refuse.
     """
-    chain = [profile]
-    while chain[-1].source == "profile" and chain[-1].source_profile is not None:
-        chain.append(chain[-1].source_profile)
-    chain.reverse()
-    _check_source(chain[0])
-    planner = _Planner(options)
+    chain = chain_of(profile)
+    check_source(chain[0])
+    planner = _Planner(options, chain)
     key = StoredKey(chain[0].name)
     step: Step
-    if chain[0].shadowed:
-        planner.say(chain[0], f"the stored key is used, not {' or '.join(chain[0].shadowed)}")
+    for each in chain:
+        if each.shadowed:
+            used = "its stored key" if each.source == "stored" else "source_profile"
+            signs = "signs" if each.source == "stored" else "is followed"
+            planner.say(each, f"{used} {signs} and goes before {', '.join(each.shadowed)}")
     if options.console and all(each.role_arn is None for each in chain):
         step = planner.federation(profile, key)
     else:
@@ -109,41 +109,6 @@ def plan(profile: Profile, options: Options) -> Plan:
         profile.child,
         account_id,
         at_aws=profile.endpoint_url is None and profile.sts_endpoint_url is None,
-    )
-
-
-_SETTINGS = {
-    "sso": ("sso_session", "sso_start_url"),
-    "web-identity": ("web_identity_token_file", "web_identity_token_process"),
-    "process": ("credential_process",),
-    "credential-source": ("credential_source",),
-}
-
-
-def _check_source(root: Profile) -> None:
-    name = printable(root.name)
-    if root.source == "stored":
-        return
-    command = parse(root.credential_process or "") if root.source == "process" else None
-    if command is not None and command.profile != root.name:
-        words = " ".join(shell_word(word) for word in command.options())
-        raise ConfigError(
-            f"profile {name!r} is for SDKs: its credential_process runs filevault for profile "
-            f"{printable(command.profile)!r}",
-            hint=f"name that profile: filevault {words and words + ' '}exec "
-            f"{shell_word(command.profile)}",
-        )
-    if root.source in _SETTINGS and command is None:
-        names = _SETTINGS[root.source]
-        setting = next((each for each in names if getattr(root, each) is not None), names[0])
-        raise ConfigError(
-            f"profile {name!r} takes its credentials from {setting}, which this version of "
-            "filevault cannot do",
-            hint=f"store a key for it: filevault add {name}",
-        )
-    raise NoCredentialsError(
-        f"profile {name!r} has neither a stored key nor a source of credentials",
-        hint=f"filevault add {name} stores a key for it (`~/.aws/credentials` is never a source)",
     )
 
 
@@ -167,8 +132,11 @@ def _federation_duration(options: Options) -> Duration:
 class _Planner:
     """Makes the steps of one plan and notes why."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, chain: list[Profile]) -> None:
         self._options = options
+        self._chain = chain
+        # Why there is no session before the key is used, unless one follows further up.
+        self._without: list[tuple[Profile, str]] = []
         self.reasons: list[str] = []
         self.warnings: list[str] = []
 
@@ -185,8 +153,15 @@ class _Planner:
             if isinstance(step, StoredKey):
                 step = self.session(each, above, step)
             if each.role_arn is not None:
+                self._tell_without()
                 step = self.role(each, each.role_arn, step)
+        self._tell_without()
         return step
+
+    def _tell_without(self) -> None:
+        for profile, reason in self._without:
+            self.say(profile, reason)
+        self._without.clear()
 
     def session(
         self, profile: Profile, above: list[Profile], key: StoredKey
@@ -194,16 +169,19 @@ class _Planner:
         """Put GetSessionToken before what the stored key is used for, or say why not."""
         reason = self._no_session(profile, above)
         if reason is not None:
-            self.say(profile, reason)
+            self._without.append((profile, reason))
             return key
-        limits.check_serial(profile)
-        mfa = _mfa(profile)
+        self._without.clear()
+        device = _device(profile, above)
+        limits.check_serial(device)
+        mfa = _mfa(device)
         duration = self._session_duration(mfa is not None, chained=bool(above))
         outermost = all(each.role_arn is None for each in (profile, *above))
         if outermost:
             self.say(profile, "a session is handed out instead of the stored key")
         else:
-            self.say(profile, "a session with MFA comes first: one code serves every role")
+            whose = "" if device is profile else f", with the device of {printable(device.name)}"
+            self.say(profile, f"a session with MFA comes first{whose}: one code serves every role")
         if duration.origin is not None:
             self.say(profile, f"{duration.origin} sets the session's duration")
         return SessionToken(
@@ -246,6 +224,7 @@ class _Planner:
             duration=self._capped(profile, source),
             endpoint=self._endpoint(profile),
             mfa=self._role_mfa(profile, source),
+            fresh_mfa=self._fresh_mfa(profile, source),
             external_id=profile.external_id,
             session_name=profile.role_session_name,
             tags=profile.session_tags,
@@ -268,14 +247,13 @@ class _Planner:
             return "no session: IAM takes none that was made without MFA"
         if child is None:
             return None
-        if profile.mfa_serial is None or child.mfa_serial is None:
-            which = profile if profile.mfa_serial is None else child
-            return f"no session: {printable(which.name)} has no mfa_serial, so it would spare none"
         roles = [each for each in (profile, *above) if each.role_arn is not None]
+        device = _device(profile, above)
+        if device.mfa_serial is None or child.mfa_serial is None:
+            which = child if child.mfa_serial is None else profile
+            return f"no session: {printable(which.name)} has no mfa_serial, so it would spare none"
         different = [
-            each
-            for each in (child, *roles[:1])
-            if each.mfa_serial not in (None, profile.mfa_serial)
+            each for each in (child, *roles[:1]) if each.mfa_serial not in (None, device.mfa_serial)
         ]
         if different:
             return f"no session: {printable(different[0].name)} needs another MFA device"
@@ -341,16 +319,28 @@ class _Planner:
         self.say(profile, "the role is assumed with MFA")
         return _mfa(profile)
 
+    def _fresh_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
+        """Return the device for a code of the role's own, should AWS refuse the session's MFA."""
+        if isinstance(source, SessionToken) and profile.mfa_serial == _carried(source):
+            return _mfa(profile)
+        return None
+
     def _endpoint(self, profile: Profile) -> Endpoint:
+        endpoint = sts_endpoint(profile, self._chain)
         if profile.region is None:
-            self.say(profile, f"no region is set, so STS is asked in {FALLBACK_REGION}")
-        return Endpoint(
-            profile.region or FALLBACK_REGION,
-            profile.sts_endpoint_url,
-            profile.sts_regional_endpoints or "regional",
-            profile.use_fips_endpoint,
-            profile.use_dualstack_endpoint,
-        )
+            self.say(profile, f"no region is set, so STS is asked in {endpoint.region}")
+        return endpoint
+
+
+def _device(profile: Profile, above: list[Profile]) -> Profile:
+    """Return the profile whose MFA device a session for `profile` is made with.
+
+    The AWS CLI's guide has `mfa_serial` in the sections of roles only: then it is that of the
+    role that the key's profile is the source of.
+    """
+    if profile.mfa_serial is None and profile.role_arn is None and above:
+        return above[0] if above[0].role_arn is not None else profile
+    return profile
 
 
 def _asked(seconds: int) -> Duration:

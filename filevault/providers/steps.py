@@ -6,9 +6,14 @@ the cached session (`docs/format.md` §7), so that an edited profile misses the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from filevault.aws.endpoint import Endpoint
 from filevault.sessions import SessionName, request_hash
 from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 class MfaRequest(Value):
@@ -40,7 +45,11 @@ class SessionToken(Value):
 
 
 class AssumeRole(Value):
-    """AssumeRole for `profile`; a `session_name` of None is generated for each call."""
+    """AssumeRole for `profile`; a `session_name` of None is generated for each call.
+
+    `fresh_mfa` is the device for a code of its own, if AWS refuses the MFA of the source's session
+    as too old.
+    """
 
     profile: str
     source: Source
@@ -53,6 +62,7 @@ class AssumeRole(Value):
     tags: tuple[tuple[str, str], ...] = ()
     transitive_tags: tuple[str, ...] = ()
     source_identity: str | None = None
+    fresh_mfa: MfaRequest | None = None
 
 
 class FederationToken(Value):
@@ -115,15 +125,32 @@ def session_name(step: Call, item_digest: str) -> SessionName:
     return SessionName(owner, operation, session_hash(step, item_digest), f"item:{source.profile}")
 
 
+def source_names(step: Call, item_digest: str, lives: Iterable[int]) -> Iterator[SessionName]:
+    """Return where else a session is kept that serves as well as the step's own, as a source.
+
+    A role's session of any duration serves where it only assumes the next role, and so does one
+    that was obtained with the stored key and a token code instead of a session with MFA.
+
+    Args:
+        step: a call whose session only serves to obtain another one.
+        item_digest: as for `session_hash`.
+        lives: the whole lives of the sessions that the step's owner has, in seconds.
+    """
+    if not isinstance(step, AssumeRole):
+        return
+    key = stored_key(step)
+    for seconds in lives:
+        same = step._replace(duration=seconds)
+        yield session_name(same, item_digest)
+        if step.fresh_mfa is not None:
+            yield session_name(same._replace(source=key, mfa=step.fresh_mfa), item_digest)
+
+
 def _request(call: Call, source: str) -> dict[str, object]:
     """Name every input of a call; `source` is the item's digest or the source session's hash."""
     request: dict[str, object] = {
         "source": source,
-        "endpoint": call.endpoint.url,
-        "region": call.endpoint.region,
-        "sts_regional_endpoints": call.endpoint.sts_regional_endpoints,
-        "use_fips": call.endpoint.use_fips,
-        "use_dualstack": call.endpoint.use_dualstack,
+        **call.endpoint.identity,
         "mfa_serial": call.mfa.serial if call.mfa else None,
     }
     if isinstance(call, SessionToken):

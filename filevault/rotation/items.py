@@ -14,7 +14,7 @@ from filevault.errors import (
     ProviderError,
     StorageError,
 )
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.times import parse_time
 from filevault.values import Value
 from filevault.vault.items import compose, parse
@@ -146,11 +146,12 @@ class Items:
         under_way = [each for each in self.related(name) if each.rotation != Rotation()]
         if len(under_way) > 1:
             first, second = (printable(each.name) for each in under_way[:2])
+            add = f"filevault add {shell_word(under_way[0].name)} --force --discard"
             raise ProviderError(
                 f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
                 "its own under way",
-                hint="was it rotated on two machines? store the key that works in both with "
-                "filevault add PROFILE --force --discard, which drops the others that they hold",
+                hint="was it rotated on two machines? store the key that works in both: "
+                f"{add} drops the others that it holds",
             )
         return under_way[0].name if under_way else name
 

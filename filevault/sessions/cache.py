@@ -132,6 +132,23 @@ class SessionCache:
         with folder:
             return next((expiration for _, expiration in _files(folder, name)), None)
 
+    def lives(self, name: SessionName) -> list[int]:
+        """Return the whole lives, in seconds, of the sessions that an owner has of one operation.
+
+        Headers are read, nothing is opened or verified; the longest life comes first.
+        """
+        folder = self._folder(name.owner)
+        if folder is None:
+            return []
+        found = set()
+        with folder, suppress(StorageError):
+            for entry in folder.entries():
+                if entry.name.startswith(f"{name.operation}-"):
+                    with suppress(FileNotFoundError, IntegrityError, NewerFormatError):
+                        data = folder.read(entry.name, record.MAX_FILE)
+                        found.add(record.life_of(entry.name, data))
+        return sorted((each for each in found if each is not None), reverse=True)
+
     @contextmanager
     def lock(self, name: SessionName, waiting: Waiting) -> Iterator[None]:
         """Let one process at a time obtain a session; the others wait, then find it.

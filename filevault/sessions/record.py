@@ -140,9 +140,27 @@ def unseal(key: bytes, state_id: str, folder: str, entry: str, data: bytes) -> K
     name = _header_name(folder, entry)
     envelope.expect(sealed, state_id, key_id, "session", name, _WHAT)
     credentials, expiration = _read_body(envelope.unseal(key, sealed, _WHAT))
+    return Kept(credentials, expiration, _whole_life(sealed.header.created, expiration))
+
+
+def _whole_life(created: str, expiration: int) -> int:
     # The file is written a moment after the life began.
-    life = expiration - parse_time(sealed.header.created)
-    return Kept(credentials, expiration, -(-life // 60) * 60)
+    life = expiration - parse_time(created)
+    return -(-life // 60) * 60
+
+
+def life_of(entry: str, data: bytes) -> int | None:
+    """Return the whole life that a session file claims, in seconds; nothing is verified.
+
+    None for a file whose name or header is none of a session. Raises IntegrityError or
+    NewerFormatError.
+    """
+    named = parse_name(entry)
+    try:
+        created = envelope.parse(data, _WHAT).header.created
+        return None if named is None else _whole_life(created, named.expiration)
+    except ValueError:
+        return None
 
 
 def source_of(data: bytes) -> str | None:

@@ -199,6 +199,11 @@ class Vault:
         """Open the vault now, before anything else is asked. Raises LockedError."""
         self.backend.unlock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something of the vault was decrypted in this run: no question would follow."""
+        return self._has_opened or getattr(self.backend, "opened_slot", None) is not None
+
     def check_recipients(self) -> None:
         """Raise PinError now if nothing may be written, before anybody is asked for a secret."""
         self._guard()
@@ -373,7 +378,7 @@ class Vault:
             raise PinError(
                 f"the key of {printable(name)!r} belongs to another AWS account than before: "
                 f"{account or 'unknown'} instead of {printable(seen.account)}",
-                hint=f"if that is meant, filevault recipients accept {printable(name)}",
+                hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
             )
         self.remember(self.path_name(name), seen_of(item, digest))
 

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -100,6 +100,6 @@ def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, by
         raise DamagedError(
             f"item {printable(name)!r}, by its name one half of the key of "
             f"{printable(owner(name))!r}, {reason}",
-            hint=f"rename it, or store the whole key: filevault add {printable(owner(name))}",
+            hint=f"rename it, or store the whole key: filevault add {shell_word(owner(name))}",
         )
     return value, rest

@@ -75,7 +75,7 @@ def read_rotation(text: bytes, what: str) -> Rotation:
         raise DamagedError(
             f"{what} is damaged: it has two secrets for the key {printable(own.access_key_id)}",
             hint="take the lines of the wrong one out with the tool that wrote it, or store the "
-            "right one with filevault add PROFILE --force --discard, which drops the other",
+            "right one: `filevault add --force --discard` drops the other",
         )
     return Rotation()
 

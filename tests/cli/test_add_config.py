@@ -272,3 +272,26 @@ def test_a_config_of_somebody_else_is_named_before_a_secret_is_read(vault: Machi
     assert "belongs to user 65534" in result.err
     os.chown(vault.config, 0, 0)
     assert not stored(vault, "jon")
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (("--region", "EU-WEST-1"), 3, "names of regions are in lower case: eu-west-1"),
+        (("--mfa-serial", "arn:aws:iam::123456789012:user/jon"), 2, "the ARN of a user"),
+        (("--mfa-serial", "arn:aws:iam::123456789012:u2f/user/jon/x"), 2, "a FIDO security key"),
+    ],
+)
+def test_what_no_call_could_use_is_refused_before_the_key_is_asked_for(
+    machine: Machine, options: tuple[str, ...], status: int, words: str
+) -> None:
+    result = machine.on_terminal("add", "jon", *options)
+    assert (result.status, result.tty) == (status, "")
+    assert words in result.err
+
+
+def test_a_profile_that_names_itself_as_its_source_takes_a_key(machine: Machine) -> None:
+    machine.with_vault()
+    machine.write_config("[profile jon]\nsource_profile = jon\n")
+    machine.add("jon", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    assert machine.run("export", "-n", "jon").err == ""

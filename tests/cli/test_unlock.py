@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from filevault.backends import Secret, envelope, keys, open_backend
+from filevault.cli import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.files import Folder
 from tests import launch
@@ -117,6 +118,44 @@ def test_a_passphrase_typed_into_any_command_is_typed_once(desk: Desk, jon: User
     assert (desk.passphrases, desk.codes) == (1, 1)
     desk.wait(HOUR + MINUTE)
     assert desk.held() == []
+
+
+# Each command that opens the vault for a person: what is typed, and how it ends.
+OPENING = {
+    "add": (("add", "more", "--stdin", "--no-config"), [PASSPHRASE_TYPED], 0),
+    "exec": (("exec", "-n", "bot", "--", "true"), [PASSPHRASE_TYPED], 0),
+    "export": (("export", "-n", "bot"), [PASSPHRASE_TYPED], 0),
+    "login": (("login", "-s", "bot"), [PASSPHRASE_TYPED], 8),
+    "rotate": (("rotate", "--dry-run", "bot"), [PASSPHRASE_TYPED], 0),
+}
+NOT_OPENING = {
+    *("agent", "clear", "git", "init", "list", "lock", "recipients", "remove", "status"),
+    *("passphrase", "rekey", "slot"),  # they change who can open it
+    "unlock",
+}
+
+
+def test_every_command_is_known_to_open_the_vault_or_not() -> None:
+    assert {*OPENING, *NOT_OPENING} == {*COMMANDS}
+
+
+def test_a_passphrase_typed_into_any_command_holds_the_session_key(
+    machine: Machine, aws: FakeAws
+) -> None:
+    with short_folder() as runtime:
+        desk = Desk(machine, aws, "agent", runtime)
+        furnish(desk)
+        machine.ok("agent")
+        # What fails after the vault was opened holds the key as well.
+        aws.directory.users["123456789012", "bot"].denied.add("sts:GetFederationToken")
+        for name, (argv, answers, status) in OPENING.items():
+            stdin = b"AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+            result = machine.on_terminal(*argv, answers=answers, stdin=stdin)
+            assert result.status == status, (name, result)
+            assert desk.held() == ["session"], name
+            machine.ok("lock")
+            assert desk.held() == []
+        desk.leave()
 
 
 def warm(desk: Desk, jon: User) -> None:

@@ -116,6 +116,7 @@ class Directory:
         max_session_duration: int = 3600,
         external_id: str | None = None,
         require_mfa: bool = False,
+        max_mfa_age: int | None = None,
         source_identities: Iterable[str] | None = None,
         tag_keys: Iterable[str] | None = None,
         denied: Iterable[str] = (),
@@ -132,6 +133,7 @@ class Directory:
             max_session_duration=max_session_duration,
             external_id=external_id,
             require_mfa=require_mfa,
+            max_mfa_age=max_mfa_age,
             source_identities=None if source_identities is None else frozenset(source_identities),
             tag_keys=None if tag_keys is None else frozenset(tag_keys),
         )

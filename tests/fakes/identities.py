@@ -135,6 +135,7 @@ class User:
 class Role:
     """An IAM role. `trusts` holds ARNs, or accounts whose every principal may assume it.
 
+    `max_mfa_age` is a condition on `aws:MultiFactorAuthAge`, in seconds.
     `source_identities` and `tag_keys` are what its trust policy lets sessions set; None is all.
     """
 
@@ -148,6 +149,7 @@ class Role:
         max_session_duration: int,
         external_id: str | None,
         require_mfa: bool,
+        max_mfa_age: int | None,
         source_identities: frozenset[str] | None,
         tag_keys: frozenset[str] | None,
     ) -> None:
@@ -159,6 +161,7 @@ class Role:
         self.max_session_duration = max_session_duration
         self.external_id = external_id
         self.require_mfa = require_mfa
+        self.max_mfa_age = max_mfa_age
         self.source_identities = source_identities
         self.tag_keys = tag_keys
         self.denied: set[str] = set()
@@ -181,6 +184,7 @@ class Session:
         role: Role | None = None,
         name: str = "",
         mfa: bool = False,
+        mfa_at: float | None = None,
         chain_depth: int = 0,
         tags: Mapping[str, str] | None = None,
         transitive_tag_keys: Collection[str] = (),
@@ -198,6 +202,8 @@ class Session:
         self.role = role
         self.name = name
         self.mfa = mfa
+        self.mfa_at = mfa_at
+        """When the code was presented."""
         self.chain_depth = chain_depth
         """How many roles were assumed on the way."""
         self.tags = dict(tags or {})

@@ -62,7 +62,13 @@ class Sts:
         mfa = presented is not None
         if presented is not None:
             self._spend(caller, presented)
-        session = Session("session-token", self._expiration(seconds), user=caller.user, mfa=mfa)
+        session = Session(
+            "session-token",
+            self._expiration(seconds),
+            user=caller.user,
+            mfa=mfa,
+            mfa_at=self._clock() if mfa else None,
+        )
         return {"Credentials": _credentials(self._directory.add_session(session))}
 
     def get_federation_token(self, caller: Caller, parameters: Parameters) -> Result:
@@ -110,7 +116,10 @@ class Sts:
         mfa = presented is not None or (
             caller.mfa and (self.mfa_survives_roles or caller.user is not None)
         )
-        role = self._trusting_role(caller, arn, external_id, mfa)
+        mfa_at = self._clock() if presented is not None else None
+        if presented is None and caller.session is not None:
+            mfa_at = caller.session.mfa_at
+        role = self._trusting_role(caller, arn, external_id, mfa, mfa_at)
         earlier = caller.session if _chained(caller) else None
         inherited = _inherited_tags(earlier, restrictions)
         identity = _source_identity(earlier, identity)
@@ -132,6 +141,7 @@ class Sts:
                 role=role,
                 name=name,
                 mfa=mfa,
+                mfa_at=mfa_at,
                 chain_depth=1 + (earlier.chain_depth if earlier is not None else 0),
                 tags={**inherited, **restrictions.tags},
                 transitive_tag_keys={*inherited, *restrictions.transitive_tag_keys},
@@ -150,7 +160,14 @@ class Sts:
             "SourceIdentity": identity,
         }
 
-    def _trusting_role(self, caller: Caller, arn: str, external_id: str | None, mfa: bool) -> Role:
+    def _trusting_role(
+        self,
+        caller: Caller,
+        arn: str,
+        external_id: str | None,
+        mfa: bool,
+        mfa_at: float | None,
+    ) -> Role:
         _authorise(caller, "sts:AssumeRole", arn)
         role = self._directory.roles.get(arn)
         federated = caller.session is not None and caller.session.kind == "federated"
@@ -160,9 +177,15 @@ class Sts:
             or role.trusts.isdisjoint(caller.principals)
             or (role.external_id is not None and role.external_id != external_id)
             or (role.require_mfa and not mfa)
+            or not self._fresh_enough(role, mfa_at)
         ):
             raise _not_authorised(caller, "sts:AssumeRole", arn)
         return role
+
+    def _fresh_enough(self, role: Role, mfa_at: float | None) -> bool:
+        if role.max_mfa_age is None:
+            return True
+        return mfa_at is not None and self._clock() - mfa_at < role.max_mfa_age
 
     def _spend(self, caller: Caller, presented: tuple[str | None, str | None]) -> None:
         serial, code = presented

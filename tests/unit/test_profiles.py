@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from botocore.configloader import load_config
 from botocore.configprovider import ConfiguredEndpointProvider
+from botocore.exceptions import InvalidConfigError
+from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +34,88 @@ def resolved(
 def source_of(profile: Profile) -> Profile:
     assert profile.source_profile is not None
     return profile.source_profile
+
+
+# Lines without effect.
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("p", True),
+        ("Profile p", True),
+        ("PROFILE p", True),
+        (" p", True),
+        (" profile p", True),
+        ('Profile "p"', True),
+        ("profile p q", False),
+        ("pp", False),
+        ("profile pp", False),
+        ("sso-session p", False),
+    ],
+)
+def test_a_header_that_is_no_profiles_is_told_beside_a_stored_key(
+    tmp_path: Path, header: str, told: bool
+) -> None:
+    text = f"[{header}]\nregion = eu-west-1\n"
+    path = tmp_path / "config"
+    path.write_text(text)
+    assert "p" not in load_config(str(path))["profiles"]
+    profile = resolved(text, items=("p",))
+    assert profile.region is None
+    shown = f"the section [{header}] in '/h/config' has no effect on profile 'p': write [profile p]"
+    assert profile.warnings == ((shown,) if told else ())
+    beside = resolved(f"{text}[profile p]\nregion = eu-west-2\n", items=("p",))
+    assert (beside.region, beside.warnings) == ("eu-west-2", ())
+
+
+def test_default_in_another_case_is_told() -> None:
+    profile = resolved("[Default]\nregion = eu-west-1\n", "default", items=("default",))
+    assert "write [default]" in profile.warnings[0]
+
+
+def test_parent_profile_is_told_with_its_place() -> None:
+    profile = resolved("[profile a]\nregion = eu-west-1\n[profile p]\nparent_profile = a\n")
+    assert profile.region is None
+    assert profile.warnings == (
+        (
+            "parent_profile in line 4 of '/h/config' has no effect: AWS Vault has called it "
+            "include_profile since version 7"
+        ),
+    )
+
+
+# Values that the AWS config takes and AWS does not.
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "hint"),
+    [
+        ("region = eu-west-1 # x", "is not the name of a region: 'eu-west-1 # x'", "comment"),
+        ("region = EU-WEST-1", "is not the name of a region: 'EU-WEST-1'", "eu-west-1"),
+        ("region = eu_west_1", "is not the name of a region: 'eu_west_1'", None),
+        ("region = 1", "is not the name of a region: '1'", None),
+        ("region = -a", "is not the name of a region: '-a'", None),
+        (f"region = {'a' * 64}", "is not the name of a region", None),
+        ("sts_regional_endpoints = global", "is neither regional nor legacy: 'global'", None),
+        ("sts_regional_endpoints = legacy # x", "is neither regional nor legacy", "comment"),
+    ],
+)
+def test_what_botocore_would_refuse_is_refused_where_it_stands(
+    line: str, what: str, hint: str | None
+) -> None:
+    for section in ("profile p", "default"):
+        text = f"[{section}]\n{line}\n" + ("" if section == "profile p" else "[profile p]\n")
+        with pytest.raises(ConfigError) as caught:
+            resolved(text)
+        place = f"{line.split(' ', maxsplit=1)[0]} in line 2 of '/h/config' {what}"
+        assert caught.value.message.startswith(place)
+        assert (hint or "") in (caught.value.hint or "")
+
+
+def test_the_mode_of_sts_is_read_in_any_case_as_by_botocore() -> None:
+    profile = resolved("[profile p]\nsts_regional_endpoints = Legacy\n")
+    assert profile.sts_regional_endpoints == "legacy"
 
 
 # Which profiles there are.
@@ -164,6 +248,18 @@ def test_default_hands_down_what_makes_no_credentials(key: str) -> None:
     assert str(getattr(resolved(text), key)).lower() == HANDED_DOWN[key].lower()
 
 
+@pytest.mark.parametrize("key", HANDED_DOWN)
+def test_an_empty_value_switches_off_what_default_hands_down(key: str) -> None:
+    text = f"[default]\n{key} = {HANDED_DOWN[key]}\n"
+    off = resolved("[profile p]\n")
+    for own in (f"{key} =\n", f"include_profile = mix\n[profile mix]\n{key} =\n"):
+        assert getattr(resolved(f"{text}[profile p]\n{own}"), key) == getattr(off, key)
+    assert getattr(resolved(f"{text}[profile p]\n"), key) != getattr(off, key)
+    included = f"[profile p]\n{key} =\ninclude_profile = mix\n[profile mix]\n"
+    given = resolved(f"{text}{included}{key} = {HANDED_DOWN[key]}\n")
+    assert getattr(given, key) != getattr(off, key), "an included value counts"
+
+
 @pytest.mark.parametrize("key", KEPT)
 def test_default_keeps_what_makes_credentials(key: str) -> None:
     common = "[sso-session s]\nsso_region = r\n[profile b]\nexternal_id = b\n"
@@ -238,20 +334,56 @@ SOURCES = {
     "web-identity": "web_identity_token_file = /f\n",
     "process": "credential_process = prog\n",
     "credential-source": "credential_source = Environment\n",
+    "login-session": "login_session = arn:aws:iam::123456789012:user/jon\n",
+    "config-keys": "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = hush\n",
 }
+
+
+def key_of(kind: str) -> str:
+    return SOURCES[kind].split(" ")[0]
 
 
 @pytest.mark.parametrize("count", range(len(SOURCES)))
 def test_the_order_of_sources(count: int) -> None:
     rest = list(SOURCES)[count:]
+    keys = tuple(map(key_of, rest))
     text = "[profile b]\n[profile p]\n" + "".join(SOURCES[kind] for kind in rest)
-    assert resolved(text).source == rest[0]
-    with_source = resolved(text + "source_profile = b\n")
-    assert (with_source.source, source_of(with_source).name) == ("profile", "b")
+    without = resolved(text)
+    assert (without.source, without.shadowed) == (rest[0], keys[1:])
+    assert str(without.source_where).startswith(f"{keys[0]} in line 3 of '/h/config'")
     stored = resolved(text + "source_profile = b\n", items=("p",))
     assert (stored.source, stored.source_profile) == ("stored", None)
-    assert stored.shadowed == tuple(rest)
-    assert with_source.shadowed == ()
+    assert stored.shadowed == ("source_profile", *keys)
+    if "credential-source" not in rest:
+        with_source = resolved(text + "source_profile = b\n")
+        assert (with_source.source, source_of(with_source).name) == ("profile", "b")
+        assert with_source.shadowed == keys
+
+
+def test_source_profile_with_credential_source_is_refused_as_by_botocore(tmp_path: Path) -> None:
+    text = (
+        f"[profile b]\n[profile p]\nrole_arn = {ROLE}\nsource_profile = b\n"
+        "credential_source = Environment\n"
+    )
+    path = tmp_path / "config"
+    path.write_text(text)
+    session = Session(session_vars={"config_file": (None, None, str(path), None)}, profile="p")
+    with pytest.raises(InvalidConfigError, match="both source_profile and credential_source"):
+        session.get_credentials()
+    with pytest.raises(ConfigError) as caught:
+        resolved(text)
+    assert caught.value.message == (
+        "profile 'p' has two sources: source_profile in line 4 of '/h/config', and "
+        "credential_source in line 5 of '/h/config'"
+    )
+    assert resolved(text, items=("p",)).shadowed == ("source_profile", "credential_source")
+
+
+def test_the_key_of_default_is_used_and_its_source_profile_told() -> None:
+    text = f"[default]\nrole_arn = {ROLE}\nsource_profile = base\n[profile base]\n"
+    profile = resolved(text, "default", items=("default", "base"))
+    assert (profile.source, profile.source_profile) == ("stored", None)
+    assert profile.shadowed == ("source_profile",)
 
 
 @pytest.mark.parametrize(
@@ -318,6 +450,7 @@ def test_a_profile_that_names_itself_means_its_stored_key() -> None:
     text = f"[profile p]\nsource_profile = p\nrole_arn = {ROLE}\n"
     profile = resolved(text, items=("p",))
     assert (profile.source, profile.source_profile, profile.role_arn) == ("stored", None, ROLE)
+    assert profile.shadowed == ()
 
 
 def test_without_a_stored_key_a_profile_that_names_itself_is_dropped() -> None:
@@ -434,7 +567,7 @@ def test_a_missing_session_matters_only_where_it_is_the_source() -> None:
         ConfigError, match=r"sso_session in line 3 .* \[sso-session gone\], which does not exist"
     ):
         resolved(text)
-    assert resolved(text, items=("p",)).shadowed == ("sso",)
+    assert resolved(text, items=("p",)).shadowed == ("sso_session",)
 
 
 # Endpoints.
@@ -554,7 +687,6 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
         for key in (
             "region",
             "mfa_serial",
-            "sts_regional_endpoints",
             "use_fips_endpoint",
             "use_dualstack_endpoint",
             "role_arn",
@@ -563,6 +695,7 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
             "transitive_session_tags",
         )
     )
+    keys += "sts_regional_endpoints = regional\n"
     tags = "session_tags = from=file\n"
     profile = resolved(
         f"[profile base]\n[profile mid]\nsource_profile = base\n{keys}{tags}"
@@ -570,7 +703,7 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
         overrides=Overrides(
             region="env-region",
             mfa_serial="env-serial",
-            sts_regional_endpoints="env-sts",
+            sts_regional_endpoints="legacy",
             use_fips_endpoint=True,
             use_dualstack_endpoint=True,
             role_arn="env-role",
@@ -586,7 +719,7 @@ def test_overrides_beat_the_config_and_reach_as_far_as_they_should() -> None:
         assert (each.region, each.mfa_serial, each.sts_regional_endpoints) == (
             "env-region",
             "env-serial",
-            "env-sts",
+            "legacy",
         )
         assert (each.use_fips_endpoint, each.use_dualstack_endpoint) == (True, True)
     assert profile.role_arn == "env-role"

@@ -103,6 +103,42 @@ def test_a_duration_that_is_asked_for_is_not_served_by_a_session_of_another(rig:
     assert rig.made() == [role("ra", 1200, by="kept")]
 
 
+@pytest.mark.parametrize("seconds", [8 * HOUR, HOUR, 900])
+def test_a_kept_session_of_a_role_serves_below_another_role(rig: Rig, seconds: int) -> None:
+    rig.config += config(
+        ("above", {"source_profile": "ra", "role_arn": role_arn("rb"), "mfa_serial": S})
+    )
+    rig.run("ra", Options(duration=seconds))
+    rig.aws.reset_calls()
+    rig.run("above")
+    assert rig.made() == [role("rb", HOUR, by="kept")]
+    assert len(rig.asked) == 1
+    rig.aws.clock.advance(seconds - 59)
+    rig.run("above", Options(duration=900), refresh=False)
+    assert [call.role for call in rig.made() if call.role] == ["ra", "rb"]
+
+
+def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: Rig) -> None:
+    rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
+    rig.run("ra", Options(duration=8 * HOUR))
+    rig.config = rig.config.replace(
+        f"role_arn = {role_arn('ra')}\n", f"role_arn = {role_arn('ra')}\nexternal_id = other\n"
+    )
+    rig.aws.reset_calls()
+    rig.run("above")
+    assert [call.role for call in rig.made()] == [None, "ra", "rb"]
+
+
+def test_a_kept_session_of_a_role_that_aws_refuses_below_another_is_renewed(rig: Rig) -> None:
+    rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
+    rig.run("ra", Options(duration=8 * HOUR))
+    rig.aws.directory.sessions.clear()
+    rig.aws.reset_calls()
+    rig.run("above")
+    assert [call.outcome for call in rig.aws.calls] == ["InvalidClientTokenId", "ok", "ok", "ok"]
+    assert ("ra", "assume-role") in rig.kept()
+
+
 EDITS: dict[str, Callable[[dict[str, str]], Any]] = {
     "role ARN": lambda lines: lines.update(role_arn=role_arn("r2")),
     "external id": lambda lines: lines.update(external_id="inside"),
@@ -115,9 +151,7 @@ EDITS: dict[str, Callable[[dict[str, str]], Any]] = {
     "source identity": lambda lines: lines.update(source_identity="another"),
     "no source identity": lambda lines: lines.pop("source_identity"),
     "duration": lambda lines: lines.update(duration_seconds="1800"),
-    "region": lambda lines: lines.update(region="eu-west-2"),
     "no MFA": lambda lines: lines.pop("mfa_serial"),
-    "regional endpoints": lambda lines: lines.update(sts_regional_endpoints="legacy"),
 }
 
 
@@ -156,6 +190,20 @@ def test_another_mfa_device_of_a_user_misses(rig: Rig) -> None:
     rig.aws.add_mfa_device(rig.users["jonsmith"], second)
     assert rig.run("jonsmith", overrides=Overrides(mfa_serial=second)) != first
     assert rig.made() == [gst(8 * HOUR, S), gst(8 * HOUR, second)]
+
+
+def test_roles_that_alone_name_the_device_share_one_code(rig: Rig) -> None:
+    rig.config = rig.config.replace(f"mfa_serial = {S}\n", "", 1)
+    assert rig.plan("jonsmith").step != rig.plan("ra").step
+    for name in ("ra", "rb", "rc"):
+        rig.run(name)
+    assert rig.made() == [
+        gst(8 * HOUR, S),
+        role("ra", HOUR, by=1),
+        role("rb", HOUR, by=1),
+        role("rc", HOUR, by=1),
+    ]
+    assert len(rig.asked) == 1
 
 
 def test_another_endpoint_misses(rig: Rig) -> None:

@@ -97,6 +97,39 @@ source_profile = nomfa
 role_arn = {role_arn("dur")}
 duration_seconds = 7200
 
+[profile guide]
+source_profile = nomfa
+role_arn = {role_arn("r1")}
+mfa_serial = {N}
+
+[profile guide2]
+source_profile = nomfa
+role_arn = {role_arn("r2")}
+mfa_serial = {N}
+
+[profile guidechain]
+source_profile = guide
+role_arn = {role_arn("r2")}
+mfa_serial = {N}
+
+[profile guidebehind]
+source_profile = alias
+role_arn = {role_arn("r1")}
+mfa_serial = {N}
+
+[profile guidefree]
+source_profile = guide
+role_arn = {role_arn("r3")}
+
+[profile bare]
+source_profile = nomfa
+role_arn = {role_arn("r1")}
+
+[profile barechain]
+source_profile = bare
+role_arn = {role_arn("r2")}
+mfa_serial = {N}
+
 [profile short]
 source_profile = nomfa
 role_arn = {role_arn("dur")}
@@ -223,6 +256,57 @@ TABLE = [
             role("r3", HOUR, by=3),
         ],
         [*_gst_of("jonsmith"), *_roles("r1", "r2", "r3")],
+    ),
+    Row(
+        "only the role has the device, as in the AWS CLI's guide",
+        "guide",
+        [gst(8 * HOUR, N), role("r1", HOUR, by=1)],
+        [*_roles("guide"), *_gst_of("nomfa")],
+    ),
+    Row(
+        "only the role has the device, -d 30m",
+        "guide",
+        [gst(1800, N), role("r1", 1800, by=1)],
+        [*_roles("guide"), *_gst_of("nomfa")],
+        Options(duration=1800),
+    ),
+    Row(
+        "only the role has the device, -d 2h",
+        "guide",
+        [role("r1", 7200, N, by="key")],
+        _roles("guide"),
+        Options(duration=7200),
+    ),
+    Row(
+        "only the role has the device, --no-session",
+        "guide",
+        [role("r1", HOUR, N, by="key")],
+        _roles("guide"),
+        Options(no_session=True),
+    ),
+    Row(
+        "only the roles of a chain have the device",
+        "guidechain",
+        [gst(8 * HOUR, N), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
+        [*_roles("guide", "guidechain"), *_gst_of("nomfa")],
+    ),
+    Row(
+        "only the first role of a chain has the device",
+        "guidefree",
+        [gst(8 * HOUR, N), role("r1", HOUR, by=1), role("r3", HOUR, by=2)],
+        [*_roles("guide", "guidefree"), *_gst_of("nomfa")],
+    ),
+    Row(
+        "only the role has the device, behind an alias of the user",
+        "guidebehind",
+        [gst(8 * HOUR, N), role("r1", HOUR, by=1)],
+        [*_roles("guidebehind"), *_gst_of("nomfa")],
+    ),
+    Row(
+        "a role with the device after one without",
+        "barechain",
+        [role("r1", HOUR, by="key"), role("r2", HOUR, by=1)],
+        _roles("bare", "barechain"),
     ),
     Row("x", "x", [role("x", HOUR, T, by="key")], _roles("x")),
     Row(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import AwsError, TooLongError, WrongCodeError
+from filevault.errors import AwsError, NobodyToAskError, TooLongError, WrongCodeError
 from filevault.providers.plan import Options
 from tests.fakes import FakeAws, error, throttle
 from tests.rig import Rig, role, role_arn
@@ -154,10 +154,10 @@ def test_a_renewal_that_is_refused_too_is_the_end_and_nothing_refused_is_left(ri
 def test_other_refusals_renew_nothing(rig: Rig) -> None:
     rig.run("jonsmith")
     rig.aws.reset_calls()
-    rig.aws.arm(error("AccessDenied", "no", 403))
+    rig.aws.arm(error("ValidationError", "no", 400))
     with pytest.raises(AwsError):
         rig.run("outer")
-    assert ended(rig) == [("AssumeRole", "AccessDenied")]
+    assert ended(rig) == [("AssumeRole", "ValidationError")]
     assert rig.kept() == [("jonsmith", "get-session-token")]
 
 
@@ -177,6 +177,73 @@ def test_a_session_that_cannot_be_dropped_is_passed_over(
     monkeypatch.setattr(Folder, "remove", refuse)
     assert rig.run("outer").session_token
     assert any("cannot delete" in warning for warning in rig.warnings)
+
+
+# A policy that wants a fresh code
+
+
+def strict_about_age(rig: Rig, seconds: int) -> None:
+    rig.aws.directory.roles[role_arn("outer")].max_mfa_age = seconds
+
+
+def test_a_policy_on_the_age_of_the_code_costs_one_more_question(rig: Rig) -> None:
+    strict_about_age(rig, HOUR)
+    rig.run("outer")
+    rig.aws.clock.advance(2 * HOUR)
+    rig.aws.reset_calls()
+    got = rig.run("outer")
+    assert ended(rig) == [("AssumeRole", "AccessDenied"), ("AssumeRole", "ok")]
+    assert rig.asked == [(S, "jonsmith"), (S, "outer")]
+    assert rig.aws.session(got.access_key_id).mfa
+    (warning,) = rig.warnings
+    assert "fresh MFA code" in warning
+    assert rig.run("outer") == got
+    assert ended(rig) == []
+
+
+def test_a_role_that_is_refused_with_a_fresh_code_too_is_the_end(rig: Rig) -> None:
+    rig.run("jonsmith")
+    rig.users["jonsmith"].denied.add("sts:AssumeRole")
+    rig.aws.reset_calls()
+    with pytest.raises(AwsError, match="AccessDenied"):
+        rig.run("outer")
+    assert ended(rig) == [("AssumeRole", "AccessDenied")] * 2
+    assert len(rig.asked) == 2
+
+
+@pytest.mark.parametrize("caching", [True, False])
+def test_no_second_code_follows_one_of_the_same_run(rig: Rig, caching: bool) -> None:
+    strict_about_age(rig, 0)
+    with pytest.raises(AwsError, match="AccessDenied"):
+        rig.run("outer", caching=caching)
+    assert ended(rig) == [("GetSessionToken", "ok"), ("AssumeRole", "AccessDenied")]
+    assert len(rig.asked) == 1
+
+
+def test_without_anyone_to_ask_the_refusal_itself_is_told(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody(_serial: str, _profile: str) -> str:
+        raise NobodyToAskError("profile 'outer' needs a code, and there is no terminal")
+
+    rig.run("jonsmith")
+    strict_about_age(rig, 60)
+    rig.aws.clock.advance(HOUR)
+    monkeypatch.setattr(rig, "ask", nobody)
+    with pytest.raises(AwsError, match="AccessDenied") as caught:
+        rig.run("outer")
+    assert "there is no terminal: a policy of the role may ask for a fresh MFA code" in str(
+        caught.value.hint
+    )
+
+
+def test_a_denied_role_without_a_device_asks_for_no_code(rig: Rig) -> None:
+    rig.run("outer")
+    rig.aws.directory.roles[role_arn("inner")].require_mfa = True
+    rig.aws.sts.mfa_survives_roles = False
+    with pytest.raises(AwsError, match="AccessDenied"):
+        rig.run("inner")
+    assert len(rig.asked) == 1
 
 
 # Durations over the role's maximum

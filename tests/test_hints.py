@@ -1,0 +1,78 @@
+"""Commands that messages suggest: every name in them is one word of a shell."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from filevault.aws.refusals import KEY, name_key
+from filevault.cli import COMMANDS
+from filevault.errors import AwsError
+from tests.machine import ROOT
+
+PROGRAMS = ("chmod", "chown", "cp", "rm", "mv", "mkdir", "ln", "cat", "unset")
+COMMAND = re.compile(
+    rf"(?:filevault (?:{'|'.join(COMMANDS)})\b|\b(?:{'|'.join(PROGRAMS)}) (?=-|[0-7+]))[^;:`,.]*$"
+)
+# Values that are words of a command already, or no text of a person's.
+SAFE = {
+    "word",  # made by shell_word
+    "KEY",  # becomes a word in name_key
+    "command",  # words already
+    "days",  # digits and a letter
+    "keeper.id",  # hex digits
+    "kind",  # the name of a backend
+    "option",
+    "rest",
+    "slot.id",  # hex digits
+}
+FOLDERS = (ROOT / "filevault", ROOT / "backends")
+FILES = sorted(path for folder in FOLDERS for path in folder.rglob("*.py"))
+
+
+def suggested(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and the expression of each value inside a command of a message."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.JoinedStr):
+            continue
+        before = ""
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                if COMMAND.search(before):
+                    yield node.lineno, ast.unparse(part.value)
+                before += "word"
+            elif isinstance(part, ast.Constant):
+                before += str(part.value)
+
+
+def test_every_name_in_a_suggested_command_is_quoted_for_the_shell() -> None:
+    found = [(path, line, value) for path in FILES for line, value in suggested(path)]
+    assert len(found) > 15, "the test finds the commands"
+    assert [
+        f"{path}:{line}: {value}"
+        for path, line, value in found
+        if not value.startswith(("shell_word(", "shlex.quote(")) and value not in SAFE
+    ] == []
+
+
+def test_no_message_names_a_profile_that_is_known_as_profile() -> None:
+    """`login` and `exec` may: there the profile is what is missing, or the usage line."""
+    allowed = {"cli/login.py", "cli/exec.py", "cli/__init__.py"}
+    found = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and re.search(r"filevault [a-z].*\bPROFILE\b", text):
+                found.append(str(path.relative_to(ROOT / path.relative_to(ROOT).parts[0])))
+    assert set(found) <= allowed
+
+
+@pytest.mark.parametrize(("name", "word"), [("work", "work"), ("my key", "'my key'")])
+def test_a_refusal_names_the_key_that_signs(name: str, word: str) -> None:
+    error = AwsError("no", hint=f"store it again: filevault add {KEY} --force")
+    name_key(error, name)
+    assert error.hint == f"store it again: filevault add {word} --force"
