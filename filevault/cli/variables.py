@@ -24,6 +24,8 @@ _OVERRIDES = {
     "use_fips_endpoint": ("AWS_USE_FIPS_ENDPOINT",),
     "use_dualstack_endpoint": ("AWS_USE_DUALSTACK_ENDPOINT",),
     "ignore_configured_endpoints": ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",),
+    "ca_bundle": ("AWS_CA_BUNDLE",),
+    "account_id_endpoint_mode": ("AWS_ACCOUNT_ID_ENDPOINT_MODE",),
     "role_arn": ("AWS_ROLE_ARN",),
     "role_session_name": ("AWS_ROLE_SESSION_NAME",),
     "session_tags": ("AWS_SESSION_TAGS",),
@@ -68,11 +70,10 @@ def _values(
         shown = str(value).lower() if isinstance(value, bool) else printable(value)
         yield name, f"{field} {shown}"
     if not overrides.ignore_configured_endpoints:
-        for service in ("", "sts"):
+        for service, url in sorted(overrides.endpoint_urls.items()):
             name = "AWS_ENDPOINT_URL" + (f"_{service.upper()}" if service else "")
-            url = overrides.endpoint_urls.get(service)
-            if url:
-                yield name, f"endpoint_url{f' of {service}' if service else ''} {shown_url(url)}"
+            of = f" of {printable(service)}" if service else ""
+            yield printable(name), f"endpoint_url{of} {shown_url(url)}"
     if args.duration is None and get("AWS_VAULT_DURATION"):
         yield "AWS_VAULT_DURATION", f"duration {printable(get('AWS_VAULT_DURATION'))}"
     if args.min_ttl is None and get("AWS_MIN_TTL"):

@@ -84,7 +84,7 @@ def check_source(root: Profile) -> None:
             "of filevault cannot do",
             hint=f"store a key for it: {add}",
         )
-    if root.source_where is not None:
+    if root.source_where is not None and command is None:
         raise NoSourceError(
             f"profile {shown!r} has {root.source_where}, but neither a source_profile nor a "
             "stored key to assume the role with",

@@ -18,6 +18,9 @@ SAMPLES = {
     "AWS_USE_FIPS_ENDPOINT": "true",
     "AWS_USE_DUALSTACK_ENDPOINT": "false",
     "AWS_ENDPOINT_URL_STS": "https://user:hidden@sts.example.org/path",
+    "AWS_ENDPOINT_URL_IAM": "https://iam.example.org",
+    "AWS_CA_BUNDLE": str(ROOT / "README.md"),
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
     "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/other",
     "AWS_ROLE_SESSION_NAME": "me",
@@ -28,7 +31,7 @@ SAMPLES = {
     "AWS_VAULT_DURATION": "30m",
     "AWS_MIN_TTL": "10m",
 }
-OTHER_COMMANDS = {"AWS_ENDPOINT_URL_SIGNIN", "AWS_ENDPOINT_URL_IAM"}
+OTHER_COMMANDS = {"AWS_ENDPOINT_URL_SIGNIN"}
 
 
 def documented() -> set[str]:
