@@ -14,13 +14,14 @@ from filevault.cli import handout
 from filevault.cli.arguments import add_session_options, split_command
 from filevault.environment import child_environment
 from filevault.hardening import restore
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
 
 DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
@@ -41,9 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
 
 
-def split(
-    parser: argparse.ArgumentParser, argv: Sequence[str], _before: int
-) -> tuple[list[str], list[str]]:
+def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str], list[str]]:
     """Split our own words from the command's."""
     return split_command(parser, argv)
 
@@ -60,10 +59,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         made = handout.make_plan(args, context, name)
     except errors.ProfileNotFoundError as error:
-        if not args.profile or not args.command or args.dashes:
+        hint = _dashes_hint(args, context)
+        if hint is None:
             raise
-        words = " ".join(printable(word, 40) for word in [name, *args.command])
-        hint = f"if {printable(name, 40)} is the command: filevault exec -- {printable(words, 80)}"
         if error.hint:
             hint = f"{error.hint}; {hint}"
         raise errors.ProfileNotFoundError(error.message, hint=hint) from error
@@ -82,6 +80,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return replace(path, command, child)
+
+
+def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
+    """Return how to write a command line in which the program stands in PROFILE's place."""
+    if not args.profile or args.program is None:
+        return None
+    if not args.command:
+        try:
+            find_program(args.profile, context.settings.environ.get("PATH"))
+        except errors.FilevaultError:
+            return None
+    words = args.program[args.program.index(args.profile) :]
+    shown = printable(" ".join(shell_word(word) for word in words), 200)
+    profile = "" if context.settings.get("AWS_PROFILE") else "PROFILE "
+    first = printable(args.profile, 40)
+    return f"if {first} is the command to run: filevault exec {profile}-- {shown}"
 
 
 def _shell(context: Context) -> str:
