@@ -146,7 +146,8 @@ def command_at(argv: Sequence[str], index: int) -> str:
 def is_exec(argv: Sequence[str], index: int) -> bool:
     """Tell whether a command line means `exec`, even one with an unknown option before it."""
     misread = index > 0 and argv[index] not in COMMANDS and argv[index] not in ALIASES
-    return list(argv[index + misread : index + misread + 1]) == ["exec"]
+    # `list` is a module of this package once it is imported.
+    return [*argv[index + misread : index + misread + 1]] == ["exec"]
 
 
 def parser_of(name: str) -> Parser:
