@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
+from filevault.configfile import BACKENDS
 from filevault.errors import FilevaultError
 from filevault.files import Folder
 from filevault.keycache import IDENTITIES
@@ -29,7 +30,7 @@ def choose_vault(context: Context) -> VaultChoice:
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
         context.warn(
-            f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not a backend of filevault; ignored"
+            f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored: {BACKENDS}"
         )
     choice = choose(settings)
     context.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")

@@ -36,7 +36,7 @@ class Stores:
     def run(self, *argv: str, **env: str) -> Ended:
         return Inside({**self.env, **env}).run(*argv, stdin=LINES.encode())
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         found = [*self.noted.rglob("*.age"), *self.other.rglob("*.age")]
         return sorted(str(path.relative_to(self.home)) for path in found)
 
@@ -52,7 +52,7 @@ def test_an_option_beats_config_toml(stores: Stores) -> None:
         name = option.removeprefix("--")
         words = (option, str(stores.other), "--prefix", "aws")
         assert stores.run("add", name, *words, *ADD).status == 0
-        assert f"other/aws/{name}.age" in stores.keys()
+        assert f"other/aws/{name}.age" in stores.stored()
     assert not list(stores.noted.rglob("*.age"))
 
 
@@ -63,7 +63,7 @@ def warnings(ended: Ended) -> list[str]:
 def test_every_write_says_which_store_a_variable_does_not_name(stores: Stores) -> None:
     env = {"PASSAGE_DIR": str(stores.other), "PASSWORD_STORE_DIR": "/nowhere"}
     recipient = new_identity(stores.home / "second")
-    writes = (
+    writes: tuple[tuple[str, ...], ...] = (
         ("add", "work", *ADD),
         ("recipients", "add", recipient),
         ("recipients", "remove", recipient, "--force"),
@@ -80,7 +80,7 @@ def test_every_write_says_which_store_a_variable_does_not_name(stores: Stores) -
         assert ended.err.count(said) == 1, ended.err
         assert warnings(ended) == ["PASSAGE_DIR"]
         if argv[0] == "add":
-            assert stores.keys() == ["noted/aws/work.age"]
+            assert stores.stored() == ["noted/aws/work.age"]
     for argv in (("list",), ("status",), ("recipients", "list")):
         assert warnings(stores.run(*argv, **env)) == []
 
@@ -107,14 +107,14 @@ def test_only_what_names_another_store_of_this_kind_is_told(
     (stores.home / "link").symlink_to("noted")
     ended = stores.run("add", "work", *ADD, **env)
     assert (ended.status, warnings(ended)) == (0, named)
-    assert stores.keys() == ["noted/aws/work.age"]
+    assert stores.stored() == ["noted/aws/work.age"]
 
 
 def test_aws_vaults_variable_leads_to_its_passage_store(stores: Stores) -> None:
     (stores.home / ".config/filevault/config.toml").unlink()
     env = {"AWS_VAULT_BACKEND": "passage", "AWS_VAULT_PASS_PASSWORD_STORE_DIR": "~/other"}
     assert stores.run("add", "work", *ADD, **env).status == 0
-    assert stores.keys() == ["other/aws/work.age"]
+    assert stores.stored() == ["other/aws/work.age"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_options_that_contradict_are_refused_and_nothing_is_stored(
         assert (ended.status, ended.out) == (status, ""), ended
         assert why in ended.err
         assert "hint: " in ended.err
-    assert stores.keys() == []
+    assert stores.stored() == []
 
 
 # More than one identity

@@ -172,9 +172,10 @@ def test_an_agents_command_without_dashes_is_told_how_to_write_it(inside: Inside
 @pytest.mark.parametrize(
     ("line", "status"),
     [
-        ("exec --bogus", 125), ("--bogus exec", 125), ("exec -t", 125), ("exec --duration x w", 125),
-        ("exec --passphrase-fd x w", 125), ("exec --vault= w", 125), ("exec --prompt x w -- true", 125),
-        ("--backend x exec w -- true", 125), ("--vault a exec --vault b w", 125), ("exec", 125),
+        ("exec --bogus", 125), ("--bogus exec", 125), ("exec -t", 125), ("exec", 125),
+        ("exec --duration x w", 125), ("exec --passphrase-fd x w", 125), ("exec --vault= w", 125),
+        ("exec --prompt x w -- true", 125), ("--backend x exec w -- true", 125),
+        ("--vault a exec --vault b w", 125),
         ("exec -j --bogus", 2), ("exec -nj --bogus", 2), ("exec --json -d x w", 2),
         ("exec -j w -- true", 2), ("exec --bogus w tool -j", 125), ("exec -t -j --bogus", 125),
         ("export --bogus", 2), ("--bogus export exec", 2),
