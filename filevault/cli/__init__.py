@@ -114,7 +114,8 @@ class Call:
         split: Split | None = getattr(self.module, "split", None)
         if split is not None:
             # git's words are never taken for options, so that it needs no `--`.
-            self._program = None if "--" in argv or self.name == "git" else self._words
+            if "--" not in argv and self.name != "git":
+                self._program = self._words[self._parser.first_positional(self._words) :]
             self._words, self._command = split(self._parser, self._words, index)
 
     def prints_json(self) -> bool:
@@ -124,8 +125,8 @@ class Call:
     def parse(self) -> argparse.Namespace:
         """Return the values of the options.
 
-        `command` has the words of the program to run, `program` all words after the command's
-        name if there is no `--` among them. Raises UsageError.
+        `command` has the words of the program to run, `program` all words from the first
+        positional on if there is no `--` among them. Raises UsageError.
         """
         namespace = self._parser.parse_words(self._words, self._program)
         namespace.command = self._command
@@ -185,7 +186,7 @@ def _no_command(argv: Sequence[str]) -> int:
     # The parser of the global options knows best what is wrong with the words that are there.
     parser = Parser("filevault", "")
     add_global_options(parser)
-    parser.parse_args(before)
+    parser.parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")
 
 

@@ -35,6 +35,7 @@ _GLOBAL_WITH_VALUE = (
 )
 
 
+_VERSION = ("-v", "--version")
 _MAY_BE_EMPTY = ("prefix", "label")  # '' is the top of a store, or no label
 
 
@@ -88,8 +89,8 @@ class Parser(argparse.ArgumentParser):
 
         Args:
             words: the command line without the command's name.
-            program: for a command that runs a program and got no `--`: all words after the
-                command's name, for a hint.
+            program: for a command that runs a program and got no `--`: all words from the first
+                positional on, for a hint.
 
         Raises UsageError for an unknown or empty option, and what argparse refuses.
         """
@@ -104,6 +105,8 @@ class Parser(argparse.ArgumentParser):
                 rest = list(values)
             elif not is_option:
                 positionals.append(word)
+            elif program is not None and positionals and word in _VERSION:
+                raise self._misplaced(word, program)
             elif self.knows(word):
                 options += [word, *values]
             else:
@@ -127,10 +130,17 @@ class Parser(argparse.ArgumentParser):
     ) -> UsageError:
         from filevault.cli.unknown import unknown_option
 
-        lacking = None
-        if program is not None and after_positional:
-            lacking = program[self._first_positional(program) :]
+        lacking = program if after_positional else None
         return unknown_option(word, self, f"{self.prog} --help", lacking)
+
+    def _misplaced(self, word: str, program: Sequence[str]) -> UsageError:
+        """Return the error for `exec aws --version`, which means the program's version."""
+        shown = " ".join(map(shell_word, program))
+        return UsageError(
+            f"{word} stands where it may belong to the command to run",
+            hint=f"for that: {self.prog} PROFILE -- {printable(shown, 200)}; for the version of "
+            "filevault: filevault version",
+        )
 
     def _unexpected(self, left: Sequence[str], program: Sequence[str] | None) -> UsageError:
         hint = f"{self.prog} --help"
@@ -139,7 +149,8 @@ class Parser(argparse.ArgumentParser):
         shown = " ".join(printable(word, 80) for word in left[:3])
         return UsageError(f"unexpected argument: {shown}", hint=hint)
 
-    def _first_positional(self, words: Sequence[str]) -> int:
+    def first_positional(self, words: Sequence[str]) -> int:
+        """Return the index of the first word that is neither an option nor a value of one."""
         index = 0
         for _word, values, is_option in self.items(words):
             if not is_option:
@@ -305,7 +316,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         help="ask for MFA codes by terminal, ykman or none (FILEVAULT_PROMPT)",
     )
     group.add_argument("--debug", action="store_true", help="tell more on stderr, never a secret")
-    group.add_argument("-v", "--version", action="version", version=f"filevault {__version__}")
+    group.add_argument(*_VERSION, action="version", version=f"filevault {__version__}")
 
 
 def global_options(namespace: argparse.Namespace) -> Options:

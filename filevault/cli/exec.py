@@ -91,8 +91,7 @@ def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
             find_program(args.profile, context.settings.environ.get("PATH"))
         except errors.FilevaultError:
             return None
-    words = args.program[args.program.index(args.profile) :]
-    shown = printable(" ".join(shell_word(word) for word in words), 200)
+    shown = printable(" ".join(shell_word(word) for word in args.program), 200)
     profile = "" if context.settings.get("AWS_PROFILE") else "PROFILE "
     first = printable(args.profile, 40)
     return f"if {first} is the command to run: filevault exec {profile}-- {shown}"

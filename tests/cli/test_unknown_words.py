@@ -125,6 +125,8 @@ def test_no_option_of_ours_is_called_aws_vaults() -> None:
         ("list --no-debug", 2, "no option '--no-debug'", "leave --debug out"),
         ("help lsit", 2, "no command 'lsit'", "did you mean list?"),
         ("help list status", 2, "unexpected argument: status", "filevault help --help"),
+        ("--keychain", 2, "--keychain is an option of AWS Vault", "--backend"),
+        ("--vualt", 2, "no option '--vualt'", "did you mean --vault?"),
         ("list work", 2, "unexpected argument: work", "filevault list --help"),
     ],
 )
@@ -147,6 +149,8 @@ def test_other_words_that_are_not_known(
         ("exec -n sh s3 ls", True, "exec -- sh s3 ls"),
         ("exec sh --region x s3 ls", True, "exec -- sh --region x s3 ls"),
         ("exec sh", True, "exec -- sh"),
+        ("exec --slot sh sh x", True, "exec -- sh x"),
+        ("exec sh --version", True, "exec PROFILE -- sh --version"),
         ("exec sh it's", True, "exec -- sh 'it'\\''s'"),
     ],
 )
