@@ -43,7 +43,7 @@ class Options(Value):
     passphrase_fd: int | None = None
     passphrase_file: str | None = None
     key_file: str | None = None
-    identity: str | None = None
+    identity: tuple[str, ...] = ()
     strict: bool = False
     pin: str | None = None
     slot: str | None = None
@@ -204,9 +204,7 @@ class Settings:
 
     @property
     def vault(self) -> Choice | None:
-        """`--vault` or `FILEVAULT_DIR`."""
-        if self.options.vault:
-            return Choice(self.expand(self.options.vault), "--vault", explicit=True)
+        """`FILEVAULT_DIR`; `--vault` and `--pass-dir` are `filevault.vault.places`' matter."""
         value = self.get("FILEVAULT_DIR")
         return Choice(self.expand(value), "FILEVAULT_DIR", explicit=True) if value else None
 
@@ -237,9 +235,9 @@ class Settings:
         return None, value
 
     def prefix(self, store: str) -> str | None:
-        """Return the folder of a shared store that is ours; empty means the store's top.
+        """Return the folder that holds the items of a shared store; empty means the store's top.
 
-        The one that config.toml names is that of the store it names, if it does.
+        The prefix in config.toml belongs to the store that config.toml names, if it names one.
         """
         config = self.config
         if config.vault and os.path.abspath(self.expand(config.vault)) != store:
@@ -248,7 +246,6 @@ class Settings:
             self.options.prefix,
             self.environ.get("FILEVAULT_PREFIX"),
             config.prefix,
-            self.environ.get("AWS_VAULT_PASS_PREFIX"),
         ):
             if value is not None:
                 return value
@@ -300,6 +297,11 @@ class Settings:
                 "the pin is not 64 hex digits", hint="filevault recipients list shows it"
             )
         return value
+
+    @property
+    def allow_http(self) -> bool:
+        """`--allow-http` or `FILEVAULT_ALLOW_HTTP`: plain http endpoints beyond loopback."""
+        return self.options.allow_http or bool(self.flag("FILEVAULT_ALLOW_HTTP"))
 
     @property
     def prompt(self) -> str | None:

@@ -54,10 +54,15 @@ class Source(Value):
         return f"Source({self.origin!r}, ...)"
 
 
+def identity_files(settings: Settings) -> list[Source]:
+    """Return the sources that `--identity` names, which may be repeated as in age."""
+    return [source for source in _options(settings) if source.opens == "identity"]
+
+
 def explicit(settings: Settings, *opens: str) -> Source | None:
     """Return the one source of these kinds that was named: an option, else a variable.
 
-    Raises UsageError for two of the same rank.
+    Identities that options name are `identity_files`. Raises UsageError for two of the same rank.
     """
     options = [source for source in _options(settings) if source.opens in opens]
     variables = [
@@ -88,11 +93,10 @@ def _options(settings: Settings) -> list[Source]:
     for path, opens, origin in (
         (options.passphrase_file, "passphrase", "--passphrase-file"),
         (options.key_file, "keyfile", "--key-file"),
-        (options.identity, "identity", "--identity"),
     ):
         if path is not None:
             found.append(Source(opens, "file", path, origin))
-    return found
+    return found + [Source("identity", "file", path, "--identity") for path in options.identity]
 
 
 def _only_one(sources: Sequence[Source], level: str) -> Source | None:

@@ -227,7 +227,7 @@ class Identities:
         """Tell whether a person or the system has named a source that is there."""
         settings = self._settings
         return (
-            sources.explicit(settings, "identity") is not None
+            bool(self._explicit())
             or sources.is_provided(settings, "identity")
             or (
                 settings.get("PASSAGE_IDENTITIES_FILE") is not None
@@ -235,12 +235,23 @@ class Identities:
             )
         )
 
-    def file(self) -> str | None:
-        """Return the path that identities are read from, None if something else gives them."""
+    def files(self) -> list[str]:
+        """Return the paths that identities are read from, none if something else gives them."""
+        named = self._explicit()
+        if named:
+            return [self._path(source) for source in named if source.kind == "file"]
+        return [] if sources.is_provided(self._settings, "identity") else [self._default]
+
+    def _explicit(self) -> list[sources.Source]:
+        """Return the sources that are named: each `--identity`, else the one variable."""
+        options = sources.identity_files(self._settings)
+        if options:
+            return options
         source = sources.explicit(self._settings, "identity")
-        if source is not None:
-            return self._settings.expand(source.content) if source.kind == "file" else None
-        return None if sources.is_provided(self._settings, "identity") else self._default
+        return [source] if source is not None else []
+
+    def _path(self, source: sources.Source) -> str:
+        return self._settings.expand(source.content)
 
     def texts(self) -> list[IdentityText]:
         """Return the texts of the identities that are held, and from the first source there is.
@@ -262,19 +273,27 @@ class Identities:
         from filevault.backends.identities import IdentityText
 
         settings = self._settings
-        source = sources.explicit(settings, "identity")
-        if source is None:
+        named = self._explicit()
+        if not named:
             found = sources.provided(settings, "identity")
             if found is not None:
                 self.place = found.origin
                 return [IdentityText(found.value, found.origin)]
-            source = sources.Source("identity", "file", self._default, self._default)
+            named = [sources.Source("identity", "file", self._default, self._default)]
             if not os.path.exists(self._default):
                 raise LockedError(
                     f"there is no age identity at {printable(self._default)!r}",
                     hint="give one with --identity F, FILEVAULT_AGE_IDENTITY, its _FILE, _FD or "
                     "_COMMAND forms, or PASSAGE_IDENTITIES_FILE",
                 )
-        self.place = settings.expand(source.content) if source.kind == "file" else source.origin
-        secret = sources.read(source, settings)
-        return [IdentityText(secret.value, secret.origin)]
+        by_place = {
+            self._path(source) if source.kind == "file" else source.origin: source
+            for source in named
+        }
+        self.place = " or ".join(by_place)
+        several = len(by_place) > 1
+        texts = []
+        for place, source in by_place.items():
+            secret = sources.read(source, settings)
+            texts.append(IdentityText(secret.value, place if several else secret.origin))
+        return texts

@@ -110,7 +110,8 @@ def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
     raise ConfigError(
         f"the endpoint URL {shown_url(url)!r} is plain http, which shows the credentials to "
         "everybody on the way",
-        hint=f"use https in {setting}, or --allow-http where the network itself is trusted",
+        hint=f"use https in {setting}, or --allow-http or FILEVAULT_ALLOW_HTTP=1 where the "
+        "network itself is trusted",
     )
 
 

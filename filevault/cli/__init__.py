@@ -14,6 +14,7 @@ from filevault.settings import Settings
 from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from filevault.cli.command import Command, Split
@@ -37,6 +38,8 @@ COMMANDS = {
     "passphrase": "change the passphrase of a file vault",
     "rekey": "give a file vault another master key, and seal every item anew",
     "git": "run git in the vault's own repository",
+    "help": "show the help of a command",
+    "version": "show the version",
 }
 ALIASES = {"ls": "list", "rm": "remove"}
 
@@ -55,34 +58,17 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         index = find_command(argv)
         if index is None:
             return _no_command(argv)
-        name = ALIASES.get(argv[index], argv[index])
-        failed_exec = name == "exec"
-        if name not in COMMANDS:
-            raise UsageError(
-                f"there is no command {printable(name, 80)!r}", hint="filevault --help"
-            )
-        module: Command = __import__(f"filevault.cli.{name}", fromlist=["run"])
-        parser = Parser(f"filevault {name}", module.DESCRIPTION)
-        module.configure(parser)
-        add_global_options(parser)
-        words = [*argv[:index], *argv[index + 1 :]]
-        split: Split | None = getattr(module, "split", None)
-        if split is not None:
-            words, command = split(parser, words, index)
-            failed_exec = failed_exec and {"-j", "--json"}.isdisjoint(words)
-            namespace = parser.parse_args(words)
-            namespace.command = command
-            namespace.dashes = "--" in argv
-            failed_exec = failed_exec and not getattr(namespace, "json", False)
-        else:
-            namespace = parser.parse_args(words)
+        failed_exec = is_exec(argv, index)
+        call = Call(argv, index)
+        failed_exec = failed_exec and not call.prints_json()
+        namespace = call.parse()
         settings = Settings.capture(global_options(namespace))
         debug = settings.debug
         context = Context(settings, runtime)
         try:
-            status = module.run(namespace, context)
+            status = call.module.run(namespace, context)
         finally:
-            if name not in _FORGETS:
+            if call.name not in _FORGETS:
                 context.hold_session_key()
             context.close()
             close_descriptors(settings)
@@ -115,6 +101,73 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         return _EXEC_FAILED if failed_exec else 1
 
 
+class Call:
+    """The command line of one command: its module, its parser, its words.
+
+    `argv[index]` is the command's name. Raises UsageError if there is no such command.
+    """
+
+    def __init__(self, argv: Sequence[str], index: int) -> None:
+        self.name = command_at(argv, index)
+        self.module = _module(self.name)
+        self._parser = parser_of(self.name)
+        self._words = [*argv[:index], *argv[index + 1 :]]
+        self._program: list[str] | None = None
+        self._command: list[str] = []
+        split: Split | None = getattr(self.module, "split", None)
+        if split is not None:
+            # git's words are never taken for options, so that it needs no `--`.
+            if "--" not in argv and self.name != "git":
+                self._program = self._words[self._parser.first_positional(self._words) :]
+            self._words, self._command = split(self._parser, self._words, index)
+
+    def prints_json(self) -> bool:
+        """Tell whether `exec` prints JSON and runs no program."""
+        return self.name == "exec" and self._parser.has_flag(self._words, "--json")
+
+    def parse(self) -> argparse.Namespace:
+        """Return the values of the options.
+
+        `command` has the words of the program to run, `program` all words from the first
+        positional on if there is no `--` among them. Raises UsageError.
+        """
+        namespace = self._parser.parse_words(self._words, self._program)
+        namespace.command = self._command
+        namespace.program = self._program
+        return namespace
+
+
+def command_at(argv: Sequence[str], index: int) -> str:
+    """Return the name of the command that a word names. Raises UsageError if it names none."""
+    name = ALIASES.get(argv[index], argv[index])
+    if name not in COMMANDS:
+        from filevault.cli.unknown import unknown_command
+
+        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
+    return name
+
+
+def is_exec(argv: Sequence[str], index: int) -> bool:
+    """Tell whether a command line means `exec`, even one with an unknown option before it."""
+    misread = index > 0 and argv[index] not in COMMANDS and argv[index] not in ALIASES
+    # `list` is a module of this package once it is imported.
+    return [*argv[index + misread : index + misread + 1]] == ["exec"]
+
+
+def parser_of(name: str) -> Parser:
+    """Return the parser of a command."""
+    module = _module(ALIASES.get(name, name))
+    parser = Parser(f"filevault {ALIASES.get(name, name)}", module.DESCRIPTION)
+    module.configure(parser)
+    add_global_options(parser)
+    return parser
+
+
+def _module(name: str) -> Command:
+    module: Command = __import__(f"filevault.cli.{name}", fromlist=["run"])
+    return module
+
+
 def _trace(error: BaseException) -> None:
     """Print where an error came from: places and types, never messages or values."""
     import traceback
@@ -136,7 +189,7 @@ def _no_command(argv: Sequence[str]) -> int:
     # The parser of the global options knows best what is wrong with the words that are there.
     parser = Parser("filevault", "")
     add_global_options(parser)
-    parser.parse_args(before)
+    parser.parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")
 
 

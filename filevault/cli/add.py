@@ -9,6 +9,7 @@ from filevault import errors
 from filevault.awsconfigedit import append_profile, profile_section
 from filevault.backends import SUFFIXES
 from filevault.cli import init, newkey, sdkprofile
+from filevault.cli.opening import require_vault
 from filevault.printable import printable, shell_word
 from filevault.prompt import confirm
 from filevault.providers.limits import serial_trouble
@@ -45,12 +46,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read JSON (aws iam create-access-key, credential_process) or two lines",
     )
-    parser.add_argument(
+    config = parser.add_mutually_exclusive_group()
+    config.add_argument(
         "--no-config",
         "--no-add-config",
         action="store_true",
         dest="no_config",
         help="leave the AWS config alone",
+    )
+    config.add_argument(
+        "--add-config",
+        action="store_false",
+        default=False,
+        dest="no_config",
+        help="add the profile to the AWS config (default)",
     )
     parser.add_argument("--mfa-serial", metavar="ARN", help="the user's MFA device")
     parser.add_argument("--region", metavar="R", help="the profile's region")
@@ -73,7 +82,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
-    _check_options(args, context)
+    _check_options(args)
+    _check_vault(args, context)
+    _check_profile(args, context)
     sections = _sections(args, context)
     _check_writable(args, context)
     vault = _vault(args, context)
@@ -124,7 +135,7 @@ def _digest(vault: Vault, name: str) -> str | None:
         return "too large to be an item"  # which may be wished away, as every damaged one
 
 
-def _check_options(args: argparse.Namespace, context: Context) -> None:
+def _check_options(args: argparse.Namespace) -> None:
     encode_name(args.profile, ".fv")
     if args.profile.startswith("mfa/"):
         raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
@@ -141,6 +152,19 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         raise errors.UsageError(
             "--sdk-profile needs another name: a profile cannot be its own credential_process"
         )
+
+
+def _check_vault(args: argparse.Namespace, context: Context) -> None:
+    """Raise for a vault that does not exist and is not made here either."""
+    if context.choice.exists or args.init:
+        return
+    settings, is_file = context.settings, context.choice.backend == "file"
+    if is_file and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
+        return
+    require_vault(context)
+
+
+def _check_profile(args: argparse.Namespace, context: Context) -> None:
     section = context.aws_config.profile(args.profile)
     source = section.values.get("source_profile") if section is not None else None
     # A profile that names itself means its own stored key.

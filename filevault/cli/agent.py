@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
+    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
     from filevault.keycache.agent import Agent
 
@@ -48,9 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault agent [OPTIONS] [-- CMD [ARGS...]]"
 
 
-def split(
-    parser: argparse.ArgumentParser, argv: Sequence[str], _command: int
-) -> tuple[list[str], list[str]]:
+def split(parser: Parser, argv: Sequence[str], _command: int) -> tuple[list[str], list[str]]:
     """Split our own words from the command's."""
     return split_command(parser, argv)
 

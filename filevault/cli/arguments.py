@@ -1,19 +1,19 @@
-"""The command line's grammar: global options, shared options, and what belongs to the command."""
+"""Grammar of the command line: global options, shared options, and the words of a program."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from filevault import __version__
 from filevault.errors import UsageError
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.settings import Options
 from filevault.times import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
 # Our messages are English and part of the contract; argparse's own shall not be a translation
 # among them. That it also looks for no catalogues saves a millisecond on each start.
@@ -33,6 +33,27 @@ _GLOBAL_WITH_VALUE = (
     "--slot",
     "--prompt",
 )
+
+
+_VERSION = ("-v", "--version")
+_MAY_BE_EMPTY = ("prefix", "label")  # '' is the top of a store, or no label
+
+
+class _Once(argparse.Action):
+    """Store a value; a second one that differs is an error, because one of them would be lost."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401 - as argparse declares it
+        option_string: str | None = None,
+    ) -> None:
+        """Store the value. Raises UsageError."""
+        before = getattr(namespace, self.dest, None)
+        if before is not None and before != values:
+            parser.error(f"{option_string} is given twice, with different values")
+        setattr(namespace, self.dest, values)
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -61,6 +82,140 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError instead of exiting."""
         raise UsageError(printable(message), hint=f"{self.prog} --help")
 
+    def parse_words(
+        self, words: Sequence[str], program: Sequence[str] | None = None
+    ) -> argparse.Namespace:
+        """Parse words in which options stand anywhere among the positionals.
+
+        Args:
+            words: the command line without the command's name.
+            program: for a command that runs a program and got no `--`: all words from the first
+                positional on, for a hint.
+
+        Raises UsageError for an unknown or empty option, and what argparse refuses.
+        """
+        # argparse takes all positionals that it can at the first one, so that an option between
+        # `remove` and NAME would leave NAME over. Positionals go first: no option can then take
+        # one as its value.
+        options: list[str] = []
+        positionals: list[str] = []
+        rest: list[str] = []
+        for word, values, is_option in self.items(words):
+            if word == "--":
+                rest = list(values)
+            elif not is_option:
+                positionals.append(word)
+            elif program is not None and positionals and word in _VERSION:
+                raise self._misplaced(word, program)
+            elif self.knows(word):
+                options += [word, *values]
+            else:
+                raise self._unknown(word, bool(positionals), program)
+        ordered = [*options, "--", *positionals, *rest] if rest else [*positionals, *options]
+        namespace, left = self.parse_known_args(ordered)
+        if left:
+            raise self._unexpected(left, program)
+        for action in self._actions:
+            value = getattr(namespace, action.dest, None)
+            empty = value == "" or (isinstance(value, list) and "" in value)
+            if empty and action.option_strings and action.dest not in _MAY_BE_EMPTY:
+                raise UsageError(
+                    f"{action.option_strings[-1]} is empty",
+                    hint="is a variable of the script unset? leave the option out if it is meant",
+                )
+        return namespace
+
+    def _unknown(
+        self, word: str, after_positional: bool, program: Sequence[str] | None
+    ) -> UsageError:
+        from filevault.cli.unknown import unknown_option
+
+        lacking = program if after_positional else None
+        return unknown_option(word, self, f"{self.prog} --help", lacking)
+
+    def _misplaced(self, word: str, program: Sequence[str]) -> UsageError:
+        """Return the error for `exec aws --version`, which means the program's version."""
+        shown = " ".join(map(shell_word, program))
+        return UsageError(
+            f"{word} stands where it may belong to the command to run",
+            hint=f"for that: {self.prog} PROFILE -- {printable(shown, 200)}; for the version of "
+            "filevault: filevault version",
+        )
+
+    def _unexpected(self, left: Sequence[str], program: Sequence[str] | None) -> UsageError:
+        hint = f"{self.prog} --help"
+        if program is not None:
+            hint = f"{self.prog} -- {' '.join(map(shell_word, program))}"
+        shown = " ".join(printable(word, 80) for word in left[:3])
+        return UsageError(f"unexpected argument: {shown}", hint=hint)
+
+    def first_positional(self, words: Sequence[str]) -> int:
+        """Return the index of the first word that is neither an option nor a value of one."""
+        index = 0
+        for _word, values, is_option in self.items(words):
+            if not is_option:
+                break
+            index += 1 + len(values)
+        return index
+
+    def items(self, words: Sequence[str]) -> Iterator[tuple[str, Sequence[str], bool]]:
+        """Yield each word with the values that it takes, and whether it is an option.
+
+        The first `--` comes with all that follows it.
+        """
+        index = 0
+        while index < len(words):
+            word = words[index]
+            if word == "--":
+                yield word, words[index + 1 :], False
+                return
+            is_option = word.startswith("-") and word != "-"
+            count = 2 if is_option and self.takes_value(word) else 1
+            yield word, words[index + 1 : index + count], is_option
+            index += count
+
+    def options(self) -> list[str]:
+        """Return the names of all options."""
+        return list(self._option_string_actions)  # argparse has no public view of it
+
+    def knows(self, word: str) -> bool:
+        """Tell whether a word is an option, alone, with `=value`, or in a cluster of letters."""
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        return name in self._option_string_actions
+
+    def takes_value(self, word: str) -> bool:
+        """Tell whether an option takes the next word as its value."""
+        actions = self._option_string_actions
+        action = actions.get(word)
+        if action is not None:
+            return action.nargs is None
+        if not word.startswith("--"):
+            # A cluster of short options: the last one may take a value, if none before did.
+            for position, letter in enumerate(word[1:], start=1):
+                action = actions.get(f"-{letter}")
+                if action is None:
+                    return False
+                if action.nargs is None:
+                    return position == len(word) - 1
+        return False
+
+    def has_flag(self, words: Sequence[str], name: str) -> bool:
+        """Tell whether a flag is among words that may not be valid otherwise."""
+        action = self._option_string_actions[name]
+        for word, _values, is_option in self.items(words):
+            if not is_option:
+                continue
+            if word in action.option_strings:
+                return True
+            letters = "" if word.startswith("--") else word[1:]
+            for letter in letters:
+                found = self._option_string_actions.get(f"-{letter}")
+                if found is action:
+                    return True
+                if found is None or found.nargs is None:
+                    break
+        return False
+
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exit after --help and --version, once stdout has taken what was printed."""
         sys.stdout.flush()
@@ -84,35 +239,53 @@ def duration(text: str) -> int:
 def add_global_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes."""
     group = parser.add_argument_group("global options")
-    group.add_argument("--vault", metavar="DIR", help="the vault's folder (FILEVAULT_DIR)")
     group.add_argument(
-        "--backend", metavar="NAME", help="kind of vault: file, pass, age (FILEVAULT_BACKEND)"
+        "--vault", action=_Once, metavar="DIR", help="the vault's folder (FILEVAULT_DIR)"
+    )
+    group.add_argument(
+        "--backend",
+        action=_Once,
+        metavar="NAME",
+        help="kind of vault: file, pass, age (FILEVAULT_BACKEND)",
     )
     group.add_argument(
         "--prefix",
         "--pass-prefix",
+        action=_Once,
         metavar="NAME",
-        help="our folder in a pass or passage store, '' for its top (FILEVAULT_PREFIX; aws)",
+        help="folder of the items in a pass or passage store, '' for its top (FILEVAULT_PREFIX; "
+        "aws)",
     )
     group.add_argument(
-        "--pass-dir", metavar="DIR", help="the pass or passage store (PASSWORD_STORE_DIR, ...)"
+        "--pass-dir",
+        action=_Once,
+        metavar="DIR",
+        help="the pass or passage store (PASSWORD_STORE_DIR, ...)",
     )
     group.add_argument(
-        "--identity", metavar="F", help="age: file of identities (FILEVAULT_AGE_IDENTITY, ...)"
+        "--identity",
+        action="append",
+        metavar="F",
+        help="age: file of identities; repeatable (FILEVAULT_AGE_IDENTITY, ...)",
     )
     group.add_argument(
         "--passphrase-fd",
+        action=_Once,
         metavar="N",
         type=_descriptor,
         help="read the passphrase from a descriptor (FILEVAULT_PASSPHRASE_FD)",
     )
     group.add_argument(
         "--passphrase-file",
+        action=_Once,
         metavar="F",
         help="read the passphrase from a file (FILEVAULT_PASSPHRASE, _FILE, _COMMAND)",
     )
     group.add_argument(
-        "--key-file", metavar="F", help="unlock with a key file (FILEVAULT_KEY, _FILE, ...)"
+        "--key-file",
+        action=_Once,
+        metavar="F",
+        help="unlock with a key file (FILEVAULT_KEY, _FILE, ...)",
     )
     group.add_argument(
         "--strict",
@@ -120,9 +293,12 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         help="refuse what is otherwise a warning: rollbacks, an unseen vault (FILEVAULT_STRICT)",
     )
     group.add_argument(
-        "--pin", metavar="HEX", help="the vault's identity, instead of the local pin"
+        "--pin",
+        action=_Once,
+        metavar="HEX",
+        help="the vault's identity, instead of the local pin (FILEVAULT_PIN)",
     )
-    group.add_argument("--slot", metavar="ID", help="try this keyslot only")
+    group.add_argument("--slot", action=_Once, metavar="ID", help="try this keyslot only")
     group.add_argument(
         "--allow-weak-kdf",
         action="store_true",
@@ -131,18 +307,22 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-http",
         action="store_true",
-        help="accept plain http endpoints that are not on this machine",
+        help="accept plain http endpoints that are not on this machine (FILEVAULT_ALLOW_HTTP)",
     )
     group.add_argument(
-        "--prompt", metavar="HOW", help="ask for MFA codes by terminal, ykman or none"
+        "--prompt",
+        action=_Once,
+        metavar="HOW",
+        help="ask for MFA codes by terminal, ykman or none (FILEVAULT_PROMPT)",
     )
     group.add_argument("--debug", action="store_true", help="tell more on stderr, never a secret")
-    group.add_argument("--version", action="version", version=f"filevault {__version__}")
+    group.add_argument(*_VERSION, action="version", version=f"filevault {__version__}")
 
 
 def global_options(namespace: argparse.Namespace) -> Options:
     """Return the global options of a parsed command line."""
-    return Options(**{name: getattr(namespace, name) for name in Options._fields})
+    given = {name: getattr(namespace, name) for name in Options._fields}
+    return Options(**{**given, "identity": tuple(namespace.identity or ())})
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -197,9 +377,7 @@ def find_command(argv: Sequence[str]) -> int | None:
     return None
 
 
-def split_command(
-    parser: argparse.ArgumentParser, argv: Sequence[str]
-) -> tuple[list[str], list[str]]:
+def split_command(parser: Parser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Split what follows `exec` into our own words and the command's.
 
     Everything after the first `--` is the command's. Before it the first positional is the
@@ -209,40 +387,13 @@ def split_command(
     ours: list[str] = []
     positionals = 0
     index = 0
-    takes_value = _value_options(parser)
-    while index < len(argv):
-        word = argv[index]
+    for word, values, is_option in parser.items(argv):
         if word == "--":
-            return ours, list(argv[index + 1 :])
-        if word.startswith("-") and word != "-":
-            count = 2 if takes_value(word) else 1
-            ours.extend(argv[index : index + count])
-            index += count
-            continue
-        positionals += 1
-        if positionals == 2:
-            return ours, list(argv[index:])
-        ours.append(word)
-        index += 1
+            return ours, list(values)
+        if not is_option:
+            positionals += 1
+            if positionals == 2:
+                return ours, list(argv[index:])
+        ours += [word, *values]
+        index += 1 + len(values)
     return ours, []
-
-
-def _value_options(parser: argparse.ArgumentParser) -> Callable[[str], bool]:
-    """Tell which options take the next word as their value."""
-    actions = parser._option_string_actions  # argparse has no public view of it
-
-    def takes_value(word: str) -> bool:
-        action = actions.get(word)
-        if action is not None:
-            return action.nargs is None
-        if not word.startswith("--"):
-            # A cluster of short options: the last one may take a value, if none before did.
-            for position, letter in enumerate(word[1:], start=1):
-                action = actions.get(f"-{letter}")
-                if action is None:
-                    return False
-                if action.nargs is None:
-                    return position == len(word) - 1
-        return False
-
-    return takes_value

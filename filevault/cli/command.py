@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
 
 
@@ -35,7 +36,7 @@ class Split(Protocol):
     """What splits the words of a command that runs another program."""
 
     def __call__(
-        self, parser: argparse.ArgumentParser, argv: Sequence[str], before: int, /
+        self, parser: Parser, argv: Sequence[str], before: int, /
     ) -> tuple[list[str], list[str]]:
         """Return our words and those of the program; `before` words stood before our name."""
         ...

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.backends import SUFFIXES
 from filevault.backends.kdf import STANDARD, KdfPolicy
+from filevault.cli.opening import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
     FilevaultError,
     LockedError,
@@ -23,7 +24,7 @@ from filevault.times import boottime
 from filevault.trust import Pin, Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
-from filevault.vault.choice import VaultChoice, choose, must_exist, open_state
+from filevault.vault.choice import VaultChoice, must_exist, open_state
 from filevault.vault.identity import pin_of
 
 if TYPE_CHECKING:
@@ -129,11 +130,7 @@ class Context:
     def choice(self) -> VaultChoice:
         """Which vault is meant, whether it exists or not."""
         if self._choice is None:
-            ignored = self.settings.aws_vault_backend[1]
-            if ignored is not None:
-                self.warn(f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored")
-            self._choice = choose(self.settings)
-            self.debug(f"vault {printable(self._choice.root)} ({self._choice.origin})")
+            self._choice = choose_vault(self)
         return self._choice
 
     @property
@@ -269,6 +266,7 @@ class Context:
 
     def _guard(self, trust: Trust, *, writable: bool) -> None:
         """Let nothing be encrypted to recipients that this machine does not know."""
+        tell_other_stores(self)
         given = self.settings.pin
         if given is None and not writable:
             raise StorageError(
@@ -339,8 +337,6 @@ class Context:
     def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
         if self._made is not None:
             return self._made
-        from filevault.cli.opening import open_chosen
-
         backend, self._asked = open_chosen(self, choice, store, trust)
         return backend
 

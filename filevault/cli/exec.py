@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
+    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
 
 DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
@@ -43,9 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
 
 
-def split(
-    parser: argparse.ArgumentParser, argv: Sequence[str], _before: int
-) -> tuple[list[str], list[str]]:
+def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str], list[str]]:
     """Split our own words from the command's."""
     return split_command(parser, argv)
 
@@ -62,12 +61,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     try:
         made = handout.make_plan(args, context, name)
     except errors.ProfileNotFoundError as error:
-        if not args.profile or not args.command or args.dashes:
+        hint = _dashes_hint(args, context)
+        if hint is None:
             raise
-        words: list[str] = [name, *args.command]
-        shown = [shell_word(word) for word in words[:_SHOWN_WORDS] if len(word) <= _SHOWN_LENGTH]
-        command = " ".join(shown) + (" ..." if len(shown) < len(words) else "")
-        hint = f"if {printable(name, 40)} is the command: filevault exec -- {command}"
         if error.hint:
             hint = f"{error.hint}; {hint}"
         raise errors.ProfileNotFoundError(error.message, hint=hint) from error
@@ -110,6 +106,21 @@ def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str |
     if warning is not None:
         context.warn(warning)
     return found
+
+
+def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
+    """Return how to write a command line in which the program stands in PROFILE's place."""
+    if not args.profile or args.program is None:
+        return None
+    if not args.command:
+        try:
+            find_program(args.profile, context.settings.environ.get("PATH"))
+        except errors.FilevaultError:
+            return None
+    shown = printable(" ".join(shell_word(word) for word in args.program), 200)
+    profile = "" if context.settings.get("AWS_PROFILE") else "PROFILE "
+    first = printable(args.profile, 40)
+    return f"if {first} is the command to run: filevault exec {profile}-- {shown}"
 
 
 def _shell(context: Context) -> str:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
 
 DESCRIPTION = """Run git in the vault's own repository.
@@ -25,9 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
 
 
-def split(
-    _parser: argparse.ArgumentParser, argv: Sequence[str], before: int
-) -> tuple[list[str], list[str]]:
+def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str], list[str]]:
     """Leave every word after `git` to git, but for a lone --help; `before` stand before it."""
     ours, theirs = list(argv[:before]), list(argv[before:])
     if theirs in (["--help"], ["-h"]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
 from filevault.cli import variables
+from filevault.cli.opening import require_vault
 from filevault.environment import Handout
 from filevault.printable import printable, shell_word
 from filevault.profiles import Overrides, resolve
@@ -60,6 +61,7 @@ def with_profile(
 
     Warns of, or refuses, a key that hides another source.
     """
+    require_vault(context)
     missing: list[str] = []
 
     def has_item(name: str) -> bool:
@@ -190,7 +192,7 @@ def provider(
         refresh=args.refresh,
         min_ttl=min_ttl,
         cache_roles=settings.cache_roles,
-        allow_http=settings.options.allow_http,
+        allow_http=settings.allow_http,
     )
 
 

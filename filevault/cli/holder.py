@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from filevault.backends import holding
 from filevault.backends.marker import FOLDER
+from filevault.cli.opening import existing
 from filevault.errors import NotCommittedError, UsageError
 from filevault.unlock import Unlocker
 
@@ -34,9 +35,9 @@ _INSTEAD = {
 def refuse_shared(context: Context, what: str) -> None:
     """Raise UsageError for a vault that is encrypted to recipients.
 
-    `what` is what it has not got.
+    `what` is what it has not got. Raises as `must_exist` if there is no vault.
     """
-    kind = context.choice.backend
+    kind = existing(context).backend
     if kind in _INSTEAD:
         raise UsageError(f"{_ARTICLES[kind]} vault has no {what}", hint=_INSTEAD[kind])
 

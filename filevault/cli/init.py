@@ -10,6 +10,7 @@ from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
 from filevault.cli.initrecord import record
+from filevault.cli.opening import tell_other_stores
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -66,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Make the vault, print where it is and its pin."""
+    tell_other_stores(context)
     if context.choice.backend != "file":
         from filevault.cli.initshared import adopt_or_make
 

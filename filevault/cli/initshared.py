@@ -81,12 +81,13 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
 def _warn_of_identity(context: Context) -> None:
     """What opens an age store must not be synced and committed with it."""
     choice = context.choice
-    path = _identities(context).file() if choice.backend == "age" else None
-    if path is not None and os.path.exists(path) and lies_in(path, choice.store):
-        context.warn(
-            f"the identities in {printable(path)!r} lie inside the store, and whoever gets a copy "
-            "of it gets them: move them elsewhere and name them with --identity"
-        )
+    paths = _identities(context).files() if choice.backend == "age" else []
+    for path in paths:
+        if os.path.exists(path) and lies_in(path, choice.store):
+            context.warn(
+                f"the identities in {printable(path)!r} lie inside the store, and whoever gets a "
+                "copy of it gets them: move them elsewhere and name them with --identity"
+            )
 
 
 def _check_options(args: argparse.Namespace, context: Context) -> None:

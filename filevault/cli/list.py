@@ -77,10 +77,14 @@ def _vault(context: Context) -> Vault | None:
     try:
         return context.vault
     except NoVaultError as error:
-        if context.choice.explicit:
+        if context.choice.named:
+            raise  # the name may be misspelt
+        if context.choice.explicit or not context.aws_config.profile_names():
             context.warn(error.message)
+            context.say(f"hint: {error.hint}")
         else:
             context.notice(error.message)
+            context.advise(error.hint or "")
         return None
 
 
@@ -110,8 +114,6 @@ def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> li
             continue
         if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
             continue
-        if name == "default" and not row.has_key and not row.sessions and not args.json:
-            continue  # a section of settings only, as a rule
         rows.append(row)
     return rows
 

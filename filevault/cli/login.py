@@ -222,14 +222,14 @@ def _console(context: Context, region: str | None, arn: str | None) -> Console:
         from filevault.aws.endpoint import check_url
         from filevault.aws.signin import SETTING
 
-        check_url(url, allow_http=settings.options.allow_http, setting=SETTING)
+        check_url(url, allow_http=settings.allow_http, setting=SETTING)
     return console_of(region, arn, url)
 
 
 def _clients(context: Context, profile: str | None) -> Clients:
     from filevault.aws.client import Clients
 
-    return Clients(profile=profile, allow_http=context.settings.options.allow_http)
+    return Clients(profile=profile, allow_http=context.settings.allow_http)
 
 
 def _key_given(context: Context) -> bool:

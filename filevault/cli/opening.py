@@ -1,4 +1,4 @@
-"""Opening the backend of the chosen vault: which sources of secrets each kind has."""
+"""Choosing the vault and opening its backend: which sources of secrets each kind has."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
+from filevault.configfile import BACKENDS
 from filevault.errors import FilevaultError
 from filevault.files import Folder
 from filevault.keycache import IDENTITIES
+from filevault.printable import printable
 from filevault.unlock import Identities, LaterPrompter, Unlocker
+from filevault.vault.choice import choose, must_exist
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
@@ -19,6 +22,61 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.trust import Trust
     from filevault.vault.choice import VaultChoice
+
+
+def choose_vault(context: Context) -> VaultChoice:
+    """Return the vault that the settings mean. Raises as `filevault.vault.choice.choose`."""
+    settings = context.settings
+    ignored = settings.aws_vault_backend[1]
+    if ignored is not None:
+        context.warn(
+            f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored: {BACKENDS}"
+        )
+    choice = choose(settings)
+    context.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
+    if not choice.exists:
+        _tell_unread(context)
+    return choice
+
+
+def _tell_unread(context: Context) -> None:
+    """Tell which variables of AWS Vault are not read, where there is no vault yet."""
+    from filevault.cli import awsvault
+
+    for name in sorted(context.settings.environ):
+        instead = awsvault.variable(name)
+        if instead is not None:
+            context.notice(f"{printable(name)} is not read: {instead}")
+
+
+def require_vault(context: Context) -> None:
+    """Raise if an option, a variable or config.toml names a vault that does not exist.
+
+    A misspelt name must be reported as such, not as a profile or a key that is missing. Raises
+    as `filevault.vault.choice.must_exist`.
+    """
+    choice = context.choice
+    if choice.explicit and not choice.exists:
+        must_exist(choice, context.settings.state_home)
+
+
+def existing(context: Context) -> VaultChoice:
+    """Return the chosen vault, which exists. Raises as `filevault.vault.choice.must_exist`."""
+    must_exist(context.choice, context.settings.state_home)
+    return context.choice
+
+
+def tell_other_stores(context: Context) -> None:
+    """Warn before a write if another tool's variable names another store than the one used."""
+    from filevault.vault.places import other_stores
+
+    choice = context.choice
+    for name, path in other_stores(context.settings, choice.store, choice.prefix, choice.backend):
+        origin = "" if choice.origin == name else f", by {printable(choice.origin)}"
+        context.warn(
+            f"{name} names {printable(path)!r}, but this is written to "
+            f"{printable(choice.root)!r}{origin}"
+        )
 
 
 def open_chosen(

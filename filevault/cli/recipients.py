@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends import slots
+from filevault.cli.opening import existing
 from filevault.cli.slot import described
 from filevault.errors import (
     FilevaultError,
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise UsageError(
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
-        if context.choice.backend == "file":
+        if existing(context).backend == "file":
             raise UsageError(
                 "a file vault has keyslots instead of recipients",
                 hint="filevault recipients list shows them",

@@ -183,7 +183,7 @@ class Rotations:
 
         context, runtime = self._context, self._context.runtime
         profile, made = target.profile, target.plan
-        allow_http = context.settings.options.allow_http
+        allow_http = context.settings.allow_http
         if self._token_code is None:
             self._token_code = handout.token_code(self._args, context)
         key_id = self._items.stored(stored_key(made.step).profile).key.access_key_id

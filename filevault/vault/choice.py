@@ -21,10 +21,16 @@ from filevault.errors import (
     VaultChoiceError,
 )
 from filevault.files import Folder
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.trust import Trust
 from filevault.values import Value
-from filevault.vault.places import default_store, passage_store, usual_passage_store
+from filevault.vault.places import (
+    default_store,
+    fallback_kind,
+    option_store,
+    passage_stores,
+)
+from filevault.vault.places import prefix as named_prefix
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
@@ -40,8 +46,8 @@ class VaultChoice(Value):
     """The vault that is meant.
 
     `store` is the folder that the tools of the kind know, `prefix` the path below it that is
-    ours. `exists` says that its marker is there, `origin` who chose it; `passage` that the store
-    is passage's own.
+    ours. `exists` says that its marker is there, `origin` what chose it; `named` that this named
+    the folder, `explicit` that it named folder or kind; `passage` that the store is passage's own.
     """
 
     store: str
@@ -51,6 +57,7 @@ class VaultChoice(Value):
     explicit: bool
     exists: bool
     passage: bool = False
+    named: bool = False
 
     @property
     def root(self) -> str:
@@ -68,18 +75,40 @@ class VaultChoice(Value):
         return sha256_hex(os.fsencode(self.real_root))[:32]
 
 
+class _Named(Value):
+    """A store and the kind of vault that settings ask for; see `VaultChoice` for the rest."""
+
+    store: str
+    kind: str | None  # None: its marker tells
+    origin: str
+    explicit: bool = False
+    named: bool = False
+
+
 def choose(settings: Settings) -> VaultChoice:
     """Return the vault that options, variables, config.toml and defaults point to.
 
     Raises:
         VaultChoiceError: for two markers, or a marker of another kind than the one asked for.
-        UsageError, ConfigError: for settings that mean nothing.
+        UsageError, ConfigError: for settings that mean nothing, or options that contradict.
     """
-    store, backend, origin, explicit = _store(settings)
-    store = os.path.abspath(store)
-    found = {kind: _complete(settings, store, kind, origin, explicit) for kind in SUFFIXES}
+    choice = _choose(settings)
+    if choice.backend == "file" and settings.options.prefix:
+        raise UsageError(
+            f"--prefix is for pass and passage stores, and {printable(choice.root)!r} is the "
+            "folder of a file vault",
+            hint="leave --prefix out, or name the store with --vault or --pass-dir",
+        )
+    return choice
+
+
+def _choose(settings: Settings) -> VaultChoice:
+    wanted = _wanted(settings)
+    wanted = wanted._replace(store=os.path.abspath(wanted.store))
+    backend = wanted.kind
+    found = {kind: _complete(settings, wanted, kind) for kind in SUFFIXES}
     there = [choice for choice in found.values() if choice.exists]
-    shown = printable(store)
+    shown = printable(wanted.store)
     if len(there) > 1 and (backend is None or there[0].root == there[1].root):
         kinds = " and ".join(choice.backend for choice in there)
         raise VaultChoiceError(
@@ -92,28 +121,33 @@ def choose(settings: Settings) -> VaultChoice:
         asked = settings.backend
         raise VaultChoiceError(
             f"{shown!r} is a vault of the kind {there[0].backend}, and "
-            f"{printable(asked.origin if asked else origin)} asks for {backend}",
+            f"{printable(asked.origin if asked else wanted.origin)} asks for {backend}",
             hint="leave --backend out, or choose another folder with --vault",
         )
     return found[backend]
 
 
-def _complete(
-    settings: Settings, store: str, backend: str, origin: str, explicit: bool
-) -> VaultChoice:
+def _complete(settings: Settings, wanted: _Named, backend: str) -> VaultChoice:
     """Return what a store would be as a vault of a kind, and whether it is one."""
-    real = os.path.realpath(store)
-    passage = backend == "age" and real in (
-        os.path.realpath(passage_store(settings)),
-        os.path.realpath(usual_passage_store(settings)),
+    real = os.path.realpath(wanted.store)
+    passage = backend == "age" and (
+        (wanted.origin == "--pass-dir" and wanted.kind == "age")
+        or real in map(os.path.realpath, passage_stores(settings))
     )
     prefix = ""
     if backend != "file":
-        chosen = settings.prefix(store)
+        chosen = named_prefix(settings, wanted.store, backend)
         usual = _DEFAULT_PREFIX if backend == "pass" or passage else ""
         prefix = usual if chosen is None else chosen
     choice = VaultChoice(
-        store, _parts(prefix), backend, origin, explicit, exists=False, passage=passage
+        wanted.store,
+        _parts(prefix),
+        backend,
+        wanted.origin,
+        wanted.explicit,
+        exists=False,
+        passage=passage,
+        named=wanted.named,
     )
     return choice._replace(exists=_is_vault(settings, choice))
 
@@ -172,34 +206,70 @@ def _holds(folder: Folder, name: str) -> bool:
     return folder.is_file(name)
 
 
-def _store(settings: Settings) -> tuple[str, str | None, str, bool]:
-    """Return the store, the kind that was asked for (None: its marker tells), who chose it."""
+def _wanted(settings: Settings) -> _Named:
+    """Return the store and the kind that are asked for: the first of the documented order."""
     asked = settings.backend
     kind = asked.value if asked is not None else None
-    chosen = settings.vault
-    if chosen is not None:
-        return chosen.value, kind, chosen.origin, True
+    option = option_store(settings)
+    if option is not None and option[1] == "--pass-dir":
+        return _pass_dir(settings, option[0], kind)
+    if option is not None:
+        return _Named(option[0], kind, option[1], explicit=True, named=True)
+    variable = settings.vault
+    if variable is not None:
+        return _Named(variable.value, kind, variable.origin, explicit=True, named=True)
     config = settings.config
-    if asked is not None:
-        if config.vault and (config.backend or "file") == asked.value:
-            return settings.expand(config.vault), kind, config.path, True
-        return default_store(settings, asked.value), kind, asked.origin, True
+    noted = None
     if config.vault:
-        return settings.expand(config.vault), config.backend, config.path, False
+        noted = _Named(
+            settings.expand(config.vault), config.backend, config.path, explicit=True, named=True
+        )
+    if asked is not None:
+        if noted is not None and asked.value == (config.backend or _kind_there(settings, noted)):
+            return noted._replace(kind=kind)
+        return _usual(settings, asked.value, asked.origin, explicit=True)
+    if noted is not None:
+        return noted
     if config.backend:
-        return default_store(settings, config.backend), config.backend, config.path, False
+        return _usual(settings, config.backend, config.path)
     if any(choice.exists for choice in at_default(settings)):
-        return settings.default_vault, None, "default", False
-    wanted = settings.aws_vault_backend[0]
-    if wanted is not None:
-        return default_store(settings, wanted.value), wanted.value, wanted.origin, False
-    return settings.default_vault, "file", "default", False
+        return _Named(settings.default_vault, None, "default")
+    old = settings.aws_vault_backend[0]
+    if old is not None:
+        return _usual(settings, old.value, old.origin)
+    return _Named(settings.default_vault, "file", "default")
+
+
+def _pass_dir(settings: Settings, store: str, kind: str | None) -> _Named:
+    """Return what `--pass-dir` names: a pass or a passage store, as asked or as its marker says."""
+    named = _Named(store, kind, "--pass-dir", explicit=True, named=True)
+    if kind is not None:
+        return named
+    place = named._replace(store=os.path.abspath(store))
+    there = [kind for kind in _MARKERS if _complete(settings, place, kind).exists]
+    if len(there) > 1:
+        return named  # which is then refused
+    return named._replace(kind=there[0] if there else fallback_kind(settings))
+
+
+def _usual(settings: Settings, kind: str, origin: str, *, explicit: bool = False) -> _Named:
+    """Return the usual store of a kind."""
+    store, variable = default_store(settings, kind)
+    named = variable is not None
+    return _Named(store, kind, variable or origin, explicit=explicit or named, named=named)
+
+
+def _kind_there(settings: Settings, noted: _Named) -> str:
+    """Return the kind of the vault that config.toml names without it; file if there is none."""
+    place = noted._replace(store=os.path.abspath(noted.store))
+    there = [kind for kind in SUFFIXES if _complete(settings, place, kind).exists]
+    return there[0] if there else "file"
 
 
 def at_default(settings: Settings) -> list[VaultChoice]:
     """Return what is, or would be, where a vault is looked for if nothing names one."""
-    place = os.path.abspath(settings.default_vault)
-    return [_complete(settings, place, kind, "default", False) for kind in ("file", "age")]
+    place = _Named(os.path.abspath(settings.default_vault), None, "default")
+    return [_complete(settings, place, kind) for kind in ("file", "age")]
 
 
 def must_exist(choice: VaultChoice, state_home: str) -> None:
@@ -228,7 +298,14 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
             hint="check the path, or make a vault there: filevault init",
         )
     kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
-    raise NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+    if not choice.named:
+        raise NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+    origin = printable(choice.origin)
+    option = f"{origin} {shell_word(choice.store)} " if choice.origin.startswith("--") else ""
+    raise NoVaultError(
+        f"there is no vault at {printable(choice.store)!r}, which {origin} names",
+        hint=f"check {origin}, or make a vault there: filevault {option}init{kind}",
+    )
 
 
 def marker_name(backend: str) -> str:

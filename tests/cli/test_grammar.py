@@ -27,9 +27,13 @@ from filevault.cli import (
     slot,
     status,
     unlock,
+    version,
 )
 from filevault.cli import (
     exec as exec_,
+)
+from filevault.cli import (
+    help as help_,
 )
 from filevault.cli import (
     list as list_,
@@ -47,7 +51,7 @@ GLOBAL = (
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
     init, add, list_, exec_, export, login, rotate, remove, clear, unlock, lock, status, agent,
-    recipients, slot, passphrase, rekey, git,
+    recipients, slot, passphrase, rekey, git, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 
@@ -129,7 +133,9 @@ def test_global_options_stand_before_or_after_the_command(ready: Scene) -> None:
         ("list", "--debug", "--vault", elsewhere),
     )
     for argv in anywhere:
-        assert f"there is no vault at '{elsewhere}'" in machine.ok(*argv).err
+        missing = machine.run(*argv)
+        assert missing.status == 4
+        assert f"there is no vault at '{elsewhere}', which --vault names" in missing.err
     assert machine.ok("list", "--debug").err == machine.ok("--debug", "list").err
     anywhere = (
         ("--slot", "0" * 16, "exec", "-n", "jonsmith", "--", "true"),

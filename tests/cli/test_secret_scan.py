@@ -61,6 +61,8 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "recipients": [("recipients", "list"), ("recipients", "accept")],
     "git": [("git", "init", "--quiet"), ("git", "status")],
     "clear": [("clear",)],
+    "help": [("help", "exec")],
+    "version": [("version",)],
     "remove": [("remove", "--force", "jonsmith")],
 }
 # What handles secrets in another way where gpg or age keeps them.

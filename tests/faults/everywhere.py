@@ -201,5 +201,11 @@ WRITING = {
 A kind that is left out refuses the command.
 """
 
-READING = {"status": ("status",), "lock": ("lock",), "agent": ("agent", "--", "true")}
+READING = {
+    "status": ("status",),
+    "lock": ("lock",),
+    "agent": ("agent", "--", "true"),
+    "help": ("help", "exec"),
+    "version": ("version",),
+}
 """Commands that write no file, each with a run that shows it."""

@@ -10,6 +10,7 @@ import pytest
 from filevault.configfile import ConfigFile
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
 from filevault.settings import Options, Settings
+from filevault.vault.places import option_store
 
 SECRET_VARIABLES = [
     f"{prefix}{suffix}"
@@ -124,9 +125,9 @@ def test_a_home_that_is_the_root_doubles_no_slash() -> None:
 
 
 def test_a_tilde_means_home_in_the_option_too(tmp_path: Path) -> None:
-    chosen = settings(home=tmp_path, vault="~/x").vault
-    assert chosen is not None
-    assert (chosen.value, chosen.origin) == (f"{tmp_path}/x", "--vault")
+    for name in ("vault", "pass_dir"):
+        chosen = option_store(settings(None, None, home=tmp_path, **{name: "~/x"}))
+        assert chosen == (f"{tmp_path}/x", f"--{name.replace('_', '-')}")
 
 
 def test_the_aws_config_is_where_its_variable_says(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+"""`filevault help`: print the help of a command, or the list of commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import cli
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Print the help of a command, as COMMAND --help does; without one, the commands."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("of", nargs="?", metavar="COMMAND", help="default: list the commands")
+
+
+def run(args: argparse.Namespace, _context: Context) -> int:
+    """Print the help. Raises UsageError for a command that does not exist."""
+    if args.of is None:
+        print(cli.usage(), end="")
+    else:
+        print(cli.parser_of(cli.command_at([args.of], 0)).format_help(), end="")
+    return 0

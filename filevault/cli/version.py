@@ -1,0 +1,24 @@
+"""`filevault version`: print the version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import __version__
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Print the version, as --version does."""
+
+
+def configure(_parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: there are the global options only."""
+
+
+def run(_args: argparse.Namespace, _context: Context) -> int:
+    """Print the version."""
+    print(f"filevault {__version__}")
+    return 0

@@ -1,0 +1,142 @@
+"""A vault that is named and not there is reported as such, by every command, before all else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from filevault.cli import COMMANDS
+from tests.faults.inside import Ended, Inside
+from tests.machine import PASSPHRASE
+from tests.stores import LINES
+
+# Without a vault that they need: one line for each action. Nobody knows the profile either.
+LINES_OF = {
+    "add": ["add nowhere --stdin", "add has-source --stdin"],
+    "list": ["list", "list --json", "list --credentials", "list --sessions"],
+    "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
+    "export": ["export nowhere", "export has-source --explain", "export keyless"],
+    "login": ["login nowhere --stdout", "login has-source --explain"],
+    "rotate": ["rotate nowhere", "rotate --all", "rotate nowhere --dry-run"],
+    "remove": ["remove nowhere --force", "remove nowhere --sessions-only"],
+    "clear": ["clear", "clear nowhere"],
+    "unlock": ["unlock", "unlock --vault-key"],
+    "lock": ["lock"],
+    "status": ["status"],
+    "recipients": [
+        "recipients list", "recipients accept", "recipients accept nowhere", "recipients add x",
+        "recipients remove x --force",
+    ],
+    "slot": ["slot list", "slot add", "slot add --new-key-file f", "slot remove 0123"],
+    "passphrase": ["passphrase", "passphrase --generate"],
+    "rekey": ["rekey", "rekey --drop-slots", "rekey --finish"],
+    "git": ["git status", "git init"],
+}  # fmt: skip
+NEEDS_NONE = {"init", "agent", "help", "version"}
+CONFIG = "[profile has-source]\nsource_profile = nowhere\nrole_arn = x\n[profile keyless]\n"
+
+
+class Naming:
+    """One way to name the vault: words, variables and config.toml; `origin` is its name."""
+
+    def __init__(self, home: Path, way: str) -> None:
+        self.path = home / "misspelt"
+        self.words: tuple[str, ...] = ()
+        self.env = {"HOME": str(home), "FILEVAULT_PASSPHRASE": PASSPHRASE, "PATH": "/usr/bin"}
+        self.origin = way
+        (home / ".aws").mkdir(parents=True)
+        (home / ".aws/config").write_text(CONFIG)
+        if way.startswith("--"):
+            self.words = (way, str(self.path))
+        elif way == "config.toml":
+            config = home / ".config/filevault/config.toml"
+            config.parent.mkdir(parents=True)
+            config.write_text(f"vault = '{self.path}'\n")
+            self.origin = str(config)
+        else:
+            self.env[way] = str(self.path)
+            kinds = {"PASSWORD_STORE_DIR": "pass", "PASSAGE_DIR": "age"}
+            if way in kinds:
+                self.env["FILEVAULT_BACKEND"] = kinds[way]
+
+    def run(self, line: str) -> Ended:
+        return Inside(self.env).run(*self.words, *line.split(), stdin=LINES.encode())
+
+
+WAYS = (
+    "--vault",
+    "FILEVAULT_DIR",
+    "--pass-dir",
+    "config.toml",
+    "PASSWORD_STORE_DIR",
+    "PASSAGE_DIR",
+)
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert {*LINES_OF, *NEEDS_NONE} == set(COMMANDS)
+    assert not LINES_OF.keys() & NEEDS_NONE
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_named_vault_that_is_missing_is_the_error(tmp_path: Path, way: str) -> None:
+    naming = Naming(tmp_path / "home", way)
+    for command, lines in LINES_OF.items():
+        for line in lines:
+            ended = naming.run(line)
+            assert ended.status == (125 if command == "exec" else 4), (line, ended)
+            first, hint = ended.err.splitlines()
+            assert first == (
+                f"filevault: error: there is no vault at '{naming.path}', which {naming.origin} "
+                "names"
+            ), line
+            assert hint.startswith(f"filevault: hint: check {naming.origin}, or make a vault there")
+            assert ended.out == ""
+    assert not naming.path.exists()
+
+
+def test_the_hint_makes_the_vault(tmp_path: Path) -> None:
+    naming = Naming(tmp_path / "home", "--vault")
+    hint = naming.run("list").err.splitlines()[-1]
+    words = hint.partition("filevault: hint: ")[2].partition("there: filevault ")[2].split()
+    assert Inside(naming.env).run(*words).status == 0
+    assert naming.run("list").status == 0
+
+
+def test_what_needs_no_vault_does_not_look_for_one(tmp_path: Path) -> None:
+    naming = Naming(tmp_path / "home", "FILEVAULT_DIR")
+    for line in ("version", "help exec", "list --profiles", "lock --all"):
+        assert naming.run(line).status == 0, line
+
+
+def test_a_vault_is_made_where_a_name_says_so(tmp_path: Path) -> None:
+    naming = Naming(tmp_path / "home", "FILEVAULT_DIR")
+    assert naming.run("add work --stdin --init --no-config").status == 0
+    assert (naming.path / "work.fv").exists()
+
+
+def test_before_any_vault_list_says_how_to_make_one(tmp_path: Path) -> None:
+    env = {"HOME": str(tmp_path)}
+    nothing = Inside(env).run("list")
+    assert nothing.status == 0
+    assert nothing.err.splitlines()[-1] == "filevault: hint: filevault init"
+    assert Inside(env).run("clear").out == "Cleared 0 sessions.\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AWS_VAULT_FILE_DIR", "/keys", "FILEVAULT_DIR names the folder"),
+        ("AWS_VAULT_KEYCHAIN_NAME", "x", "--backend file, pass or age"),
+        ("AWS_VAULT_SECRET_SERVICE_COLLECTION_NAME", "x", "--backend file, pass or age"),
+        ("AWS_VAULT_OP_VAULT_ID", "x", "--backend file, pass or age"),
+        ("AWS_VAULT_PASS_CMD", "gopass", "runs gpg and age itself"),
+    ],
+)
+def test_variables_of_aws_vault_that_are_not_read_are_named(
+    tmp_path: Path, name: str, value: str, told: str
+) -> None:
+    ended = Inside({"HOME": str(tmp_path), name: value}).run("list", "--debug")
+    assert f"{name} is not read: " in ended.err
+    assert told in ended.err
