@@ -10,6 +10,7 @@ from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
 from filevault.cli.initrecord import record
+from filevault.cli.repositories import remember_present
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -210,6 +211,7 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
             trust.set_pin(pin)
             if backend.opened_slot is not None:
                 trust.set_last_slot(backend.opened_slot)
+            remember_present(context, trust)
     except StorageError as error:
         context.warn(f"the vault is made, but cannot be pinned here: {error.message}")
     return pin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends import slots
+from filevault.cli.repositories import remember_present
 from filevault.cli.slot import described
 from filevault.errors import (
     FilevaultError,
@@ -233,6 +234,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     elif vault.trust.pending not in (None, pin.digest):
         vault.trust.set_unfinished({})
     vault.trust.set_pin(pin)
+    if known is None:
+        remember_present(context, vault.trust)
     if unfinished:
         _tell_unfinished(context, vault, pin, unfinished)
     refused: FilevaultError | None = None
