@@ -287,8 +287,8 @@ class Items:
     def publish(self, subject: Callable[[str], str], also: Iterable[str]) -> None:
         """Commit and push, if pushing is wanted.
 
-        Other clones must be able to get a new key before the old one goes. What an earlier run has committed and could not push is pushed, too. Arguments and errors
-        as of `commit`.
+        Other clones must be able to get a new key before the old one goes. What an earlier run
+        has committed and could not push is pushed, too. Arguments and errors as of `commit`.
         """
         if self._push is not None:
             self._send(self._commit(subject, also))
