@@ -96,8 +96,11 @@ def remember_present(context: Context, trust: Trust) -> None:
 
     What hinders that is told, and leaves them unused.
     """
+    if trust.state is None:
+        return  # nothing can be remembered
     git = git_of(context, trust)
     try:
+        trust.update_section(_SECTION, {})
         with Folder.open(context.choice.store) as store:
             found = adopt(store, git)
         for repository, lines in found:
@@ -106,7 +109,6 @@ def remember_present(context: Context, trust: Trust) -> None:
             for line in lines:
                 if not line.startswith("git folder = "):
                     context.say(f"git repository at {path}, trusted from now on: {line}")
-        trust.update_section(_SECTION, {})
         if found:
             git.known.remember([repository for repository, _ in found])
     except (FilevaultError, FileNotFoundError) as error:

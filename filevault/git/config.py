@@ -16,7 +16,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _HEADER = re.compile(r'[ \t]*\[([A-Za-z0-9.-]+)(?: "([^"\\]*)")?\][ \t]*')
 _SETTING = re.compile(r"[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*(?:=[ \t]*(.*?))?[ \t]*")
 _COMMENT = re.compile(r"[ \t]*(?:[#;].*)?")
-_PATH_LINE = re.compile(r"^[ \t]*(?:\[.*\])?[ \t]*path[ \t]*=(.*)$", re.IGNORECASE | re.MULTILINE)
+_LINE = r"^[ \t]*(?:\[.*\])?[ \t]*%s[ \t]*=(.*)$"  # of a file whose form is not plain
 _ESCAPES = {"t": "\t", "n": "\n", "b": "\b", '"': '"', "\\": "\\"}
 _MARKS = frozenset('"\\#;')  # with one of these a value may mean something else to git
 
@@ -134,30 +134,29 @@ def _is_harmless(setting: Setting, remotes: set[str | None]) -> bool:
     return pair in _HARMLESS_OF_ONE
 
 
-def values_of(data: bytes, section: str, name: str) -> list[str]:
-    """Return the values of a setting without subsection; of a file of plain form only."""
-    return [
-        unquoted(setting.value)
-        for setting in plain_settings(data) or ()
-        if (setting.section, setting.name) == (section, name) and setting.value
-    ]
+def hook_folders(data: bytes) -> list[str]:
+    """Return the values of `core.hooksPath` in a file."""
+    return _values(data, ("core",), "hookspath")
 
 
 def included(data: bytes) -> list[str]:
     """Return the paths of all files that a file includes, under whatever condition."""
+    return _values(data, ("include", "includeif"), "path")
+
+
+def _values(data: bytes, sections: tuple[str, ...], name: str) -> list[str]:
+    """Return the values of a setting; in a file that is not plain, of that name anywhere."""
     settings = plain_settings(data)
-    if settings is not None:
-        return [
-            unquoted(setting.value)
+    if settings is None:
+        line = re.compile(_LINE % name, re.IGNORECASE | re.MULTILINE)
+        found = [text.strip() for text in line.findall(data.decode("utf-8", "surrogateescape"))]
+    else:
+        found = [
+            setting.value or ""
             for setting in settings
-            if setting.section.partition(".")[0] in ("include", "includeif")
-            and setting.name == "path"
-            and setting.value
+            if setting.section.partition(".")[0] in sections and setting.name == name
         ]
-    text = data.decode("utf-8", "surrogateescape")
-    if "include" not in text.lower():
-        return []
-    return [path for found in _PATH_LINE.findall(text) if (path := unquoted(found.strip()))]
+    return [value for text in found if (value := unquoted(text))]
 
 
 def unquoted(text: str) -> str:

@@ -57,6 +57,8 @@ _FILES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"})
 _COMMANDS = frozenset(
     {"GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_SSH", "GIT_SSH_COMMAND", "SSH_ASKPASS"}
 )
+DROPPED_IF_RELATIVE = _FILES | _COMMANDS
+"""The variables that git does not get where they name a file or program by a relative path."""
 
 
 def for_git(environment: Mapping[str, str]) -> dict[str, str]:

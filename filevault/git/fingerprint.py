@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from filevault.digest import sha256_hex
-from filevault.git.config import WHOLE, counted, included, values_of
+from filevault.git.config import WHOLE, counted, hook_folders, included
 from filevault.git.folder import RefusedError
 from filevault.printable import printable
 from filevault.values import Value
@@ -71,15 +71,27 @@ class _Survey:
         self._put("git folder", os.fsencode(self._own), self._own)
         if self._common != self._own:
             self._put("commondir", os.fsencode(self._common), self._common)
-        self._config(f"{self._common}/config", "", 0)
-        self._config(f"{self._own}/config.worktree", "config.worktree: ", 0)
-        self._hooks(f"{self._common}/hooks", "hook ")
-        for folder in self._hook_folders:
+        self._git_folder(self._common, "")
+        if self._common != self._own:
+            self._config(f"{self._own}/config.worktree", "config.worktree: ", 0)
+        for folder in dict.fromkeys(self._hook_folders):
             self._hooks(folder, f"hook {folder}/")
-        for name in _REMOTE_FOLDERS:
-            self._hooks(f"{self._common}/{name}", f"{name}/")
         self._exec_lines()
+        # `git submodule` and `git worktree` go into these.
+        for kind in ("modules", "worktrees"):
+            for folder in _git_folders_below(f"{self._common}/{kind}"):
+                self._git_folder(folder, f"{os.path.relpath(folder, self._common)}: ")
         return self._parts
+
+    def _git_folder(self, folder: str, prefix: str) -> None:
+        self._config(f"{folder}/config", prefix, 0)
+        self._config(f"{folder}/config.worktree", f"{prefix}config.worktree: ", 0)
+        self._hooks(f"{folder}/hooks", f"{prefix}hook ")
+        for name in _REMOTE_FOLDERS:
+            self._hooks(f"{folder}/{name}", f"{prefix}{name}/")
+        commondir = self._read(f"{folder}/commondir")
+        if commondir is not None and folder != self._own:
+            self._put(f"{prefix}commondir", commondir, commondir.decode("utf-8", "replace"))
 
     def _put(self, name: str, data: bytes, shown: str) -> None:
         self._parts[printable(name)] = Part(sha256_hex(data), shown)
@@ -110,10 +122,11 @@ class _Survey:
         for key, value in counted(data).items():
             if key == WHOLE:
                 self._put(f"{prefix}the whole configuration", data, f"{path}, all of it")
+                self._named_files(value)
                 continue
             self._put(f"{prefix}{key}", os.fsencode(value), value)
             self._named_files(value)
-        for folder in values_of(data, "core", "hookspath"):
+        for folder in hook_folders(data):
             self._hook_folders.append(os.path.join(self._top, self._expanded(folder)))
         if depth < _INCLUDE_DEPTH:
             for target in included(data):
@@ -129,6 +142,8 @@ class _Survey:
         Whoever can write there can change such a program without changing the setting.
         """
         for word in _WORDS.findall(value):
+            if "/" not in word:
+                continue  # looked for on PATH
             path = os.path.realpath(os.path.join(self._top, self._expanded(word)))
             if path.startswith((f"{self._top}/", f"{self._common}/")) and os.path.isfile(path):
                 data = self._read(path)
@@ -174,6 +189,15 @@ def _files_below(folder: str, *, flat: bool) -> Iterator[str]:
         for name in folders:
             if os.path.islink(f"{here}/{name}"):
                 yield f"{here}/{name}"
+
+
+def _git_folders_below(folder: str) -> Iterator[str]:
+    """Yield the git folders below one that holds such; a submodule's may have further ones."""
+    for here, folders, files in os.walk(folder):
+        folders.sort()
+        if "HEAD" in files:
+            folders[:] = [name for name in folders if name == "modules"]
+            yield here
 
 
 def _summary(data: bytes) -> str:

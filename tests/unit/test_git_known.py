@@ -64,6 +64,8 @@ def store(template: GitStore, tmp_path: Path) -> GitStore:
     shutil.copytree(template.path, made.path, dirs_exist_ok=True)
     with (made.path / ".git/config").open("a") as file:
         file.write(f"[include]\n\tpath = {tmp_path}/included\n[core]\n\thooksPath = own-hooks\n")
+        file.write("[include]\n\tpath = odd\n")
+    (made.path / ".git/odd").write_text('[core] hooksPath = "odd-hooks" # of no plain form\n')
     made.adopt()
     return made
 
@@ -105,6 +107,12 @@ def _git_file(store: GitStore, trap: Trap) -> None:
     (store.path / ".git").write_text("gitdir: x/.git/modules/evil\n")
 
 
+def _module(store: GitStore, trap: Trap) -> None:
+    """`git submodule update` would check out there, and run that."""
+    shutil.copytree(store.path / ".git", store.path / ".git/modules/sub")
+    _script(store.path / ".git/modules/sub/hooks/post-checkout", trap)
+
+
 def _linked_hooks(store: GitStore, trap: Trap) -> None:
     _script(store.path / "evil/pre-commit", trap)
     shutil.rmtree(store.path / ".git/hooks")
@@ -140,6 +148,10 @@ VECTORS: dict[str, Callable[[GitStore, Trap], None]] = {
     "commondir": _commondir,
     "config.worktree": _worktree_config,
     "a .git file": _git_file,
+    "the git folder of a submodule": _module,
+    "hooksPath in another form": lambda store, trap: _script(
+        store.path / "odd-hooks/pre-commit", trap
+    ),
     "the folder of hooks as a link": _linked_hooks,
     "a hook as a link": _linked_hook,
     "a remote in the old form": lambda store, _: _script(
@@ -244,7 +256,7 @@ def test_a_repository_that_appears_is_not_used(
 
 
 def test_a_nested_repository_keeps_git_from_the_one_around_it(
-    store: GitStore, template: GitStore, trap: Trap
+    store: GitStore, template: GitStore, trap: Trap, tmp_path: Path
 ) -> None:
     """`git status` goes into submodules, where it runs what their configuration names."""
     inner = store.path / "sub"
@@ -258,6 +270,14 @@ def test_a_nested_repository_keeps_git_from_the_one_around_it(
         for words in (["status"], ["add", "--all"], ["init"]):
             with pytest.raises(UnknownRepositoryError, match="store/sub"):
                 ours.passthrough(folder, words, store.runner())
+    assert trap.sprung() == ""
+    # Nor does a new repository around it, whose first commit has everything.
+    fresh = GitStore(tmp_path / "fresh")
+    fresh.everything = False
+    shutil.copytree(inner, fresh.path / "sub")
+    with Folder.open(str(fresh.path)) as folder:
+        ours.passthrough(folder, ["init", "--quiet"], fresh.runner())
+    fresh.save("a.fv", b"x")
     assert trap.sprung() == ""
     store.git("status", "--short")  # the trap is one
     assert trap.sprung()

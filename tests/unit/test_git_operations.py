@@ -13,6 +13,7 @@ from filevault import git as ours
 from filevault.errors import BackendError, NotCommittedError, NotPushedError
 from filevault.files import Folder
 from filevault.git.environment import for_git
+from filevault.git.operations import detached
 from tests.unit.git_stores import GitStore
 
 
@@ -76,6 +77,22 @@ def test_a_commit_that_may_get_lost_is_told_and_refused_where_that_loses_a_key(
         with contextlib.suppress(NotCommittedError):
             ours.commit(folder, ["b.fv"], "saved", store.runner())
     assert [note for note in store.notes if said in note and "may get lost" in note]
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        ("ref: refs/heads/main\n", False),
+        ("0123456789abcdef0123456789abcdef01234567\n", True),
+        ("ref: refs/heads/.invalid\n", None),  # as git 2.45 and later write it for a reftable
+    ],
+)
+def test_a_branch_is_told_from_the_file_of_head(
+    tmp_path: Path, head: str, *, found: bool | None
+) -> None:
+    (tmp_path / "HEAD").write_text(head)
+    assert detached(str(tmp_path)) is found
+    assert detached(str(tmp_path / "none")) is None
 
 
 def test_on_a_branch_nothing_is_said(store: GitStore) -> None:
