@@ -81,4 +81,7 @@ def _adopt(context: Context, store: Folder) -> int:
         print("It is used from now on.")
     for repository, _ in found:
         repository.init_attributes()
+    git.commit_present(store, runner)
+    if not all(repository.is_clean() for repository, _ in found):
+        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
     return 0

@@ -33,6 +33,7 @@ __all__ = [
     "adopt",
     "check",
     "commit",
+    "commit_present",
     "passthrough",
     "repositories_of",
 ]
@@ -164,8 +165,22 @@ def _init(store: Folder, arguments: Sequence[str], git: Git) -> int:
                 "what it made is out of the way",
             )
         git.known.remember([made])
-        if made.has_commits():
-            made.init_attributes()
-        else:
-            made.commit_all(CURRENT_CONTENTS)
+        _commit_present(made)
     return status
+
+
+def commit_present(store: Folder, git: Git) -> None:
+    """Commit what the repository of the items holds, if nothing was ever committed there.
+
+    Raises NotCommittedError.
+    """
+    repository = Repository.find(store, git.prefix, git)
+    if repository is not None:
+        _commit_present(repository)
+
+
+def _commit_present(repository: Repository) -> None:
+    if repository.has_commits():
+        repository.init_attributes()
+    else:
+        repository.commit_all(CURRENT_CONTENTS)

@@ -177,6 +177,11 @@ class Repository:
         head = ("rev-parse", "--verify", "--quiet", "HEAD")
         return self._git.run(self.path, [*self._pinned(), *head]).status == 0
 
+    def is_clean(self) -> bool:
+        """Tell whether all that lies in the work tree is committed. Raises NotCommittedError."""
+        words = ("status", "--porcelain=v1", "--ignore-submodules=all")
+        return not self._run("--no-optional-locks", *self._without_filters(), *words)
+
     def init_attributes(self) -> None:
         """Tell git to keep our files as they are, whatever a `.gitattributes` says.
 
