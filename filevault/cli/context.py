@@ -267,8 +267,8 @@ class Context:
         from filevault.cli.repositories import remember_present
 
         pin = self.pin()
-        trust.set_pin(pin)
         remember_present(self, trust)
+        trust.set_pin(pin)
         for place, recipients in pin.recipients:
             names = ", ".join(printable(each) for each in recipients)
             self.say(f"recipients of {printable(place)}, trusted from now on: {names}")

@@ -208,10 +208,10 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     try:
         with Folder.make(f"{context.settings.state_home}/{choice.state_id}") as state:
             trust = Trust(state)
+            remember_present(context, trust)
             trust.set_pin(pin)
             if backend.opened_slot is not None:
                 trust.set_last_slot(backend.opened_slot)
-            remember_present(context, trust)
     except StorageError as error:
         context.warn(f"the vault is made, but cannot be pinned here: {error.message}")
     return pin

@@ -74,10 +74,9 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         # Adopting is no way around the pin.
         _ = context.vault
         vault.check_recipients()
-    first = vault.trust.pin is None
-    vault.trust.set_pin(pin)
-    if first:
+    if vault.trust.pin is None:
         remember_present(context, vault.trust)
+    vault.trust.set_pin(pin)
     uncommitted = _commit(context, vault, written, chosen) if written else None
     for place, names in pin.recipients:
         for name in names:

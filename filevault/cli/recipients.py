@@ -233,9 +233,9 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
     elif vault.trust.pending not in (None, pin.digest):
         vault.trust.set_unfinished({})
-    vault.trust.set_pin(pin)
     if known is None:
         remember_present(context, vault.trust)
+    vault.trust.set_pin(pin)
     if unfinished:
         _tell_unfinished(context, vault, pin, unfinished)
     refused: FilevaultError | None = None

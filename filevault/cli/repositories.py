@@ -9,6 +9,7 @@ from filevault.backends.gpgoptions import VARIABLE_TTY, name_terminal
 from filevault.errors import FilevaultError, StorageError
 from filevault.files import Folder
 from filevault.git import Git, Known, adopt, check
+from filevault.git.fingerprint import FOLDER_PART
 from filevault.printable import printable
 from filevault.prompt import confirm
 
@@ -47,7 +48,7 @@ class TrustMemory:
     def digests(self, place: str) -> Mapping[str, str] | None:
         """Return the digests of a repository by part, None if it is not used."""
         entry: Any = (self._trust.section(_SECTION) or {}).get(place)
-        return entry if isinstance(entry, dict) else None
+        return entry if entry and isinstance(entry, dict) else None
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
         """Remember digests by place and part; with none, that nothing is to be asked any more."""
@@ -94,6 +95,7 @@ def git_of(context: Context, trust: Trust | None = None) -> Git:
 def remember_present(context: Context, trust: Trust) -> None:
     """Use the repositories that lie in the store as the vault is first pinned, and name them.
 
+    Call it before the pin is written: a run that is killed in between then does both again.
     What hinders that is told, and leaves them unused.
     """
     if trust.state is None:
@@ -107,7 +109,7 @@ def remember_present(context: Context, trust: Trust) -> None:
             path = printable(repository.path)
             context.notice(f"the git repository at {path} is used from now on")
             for line in lines:
-                if not line.startswith("git folder = "):
+                if not line.startswith(f"{FOLDER_PART} = "):
                     context.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
             git.known.remember([repository for repository, _ in found])

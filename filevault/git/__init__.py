@@ -153,7 +153,12 @@ def _init(store: Folder, arguments: Sequence[str], git: Git) -> int:
         if before is not None:
             all_below(store, before, git)
     git.known.check_memory()
+    new = Repository.find(store, (), git) is None
+    if new:
+        git.known.expect(f"{real_path(store)}/.git")
     status = git.attach(real_path(store), arguments)
+    if new and Repository.find(store, (), git) is None:
+        git.known.expect(None)
     if status == 0 and "--help" not in arguments:
         top = Repository.find(store, (), git)
         made = top or Repository.find(store, git.prefix, git)

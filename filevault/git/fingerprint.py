@@ -26,6 +26,8 @@ _SAMPLE = ".sample"  # git's templates put these beside the hooks and never run 
 # Remotes as old versions of git keep them: each file may name a path to push to.
 _REMOTE_FOLDERS = ("remotes", "branches")
 _TODO = "rebase-merge/git-rebase-todo"
+FOLDER_PART = "git folder"
+"""The part that every repository has; a plain one has no other."""
 _WORDS = re.compile(r"[^\s\"'=;|&()<>!`$,:]+")
 
 
@@ -68,7 +70,7 @@ class _Survey:
         self._hook_folders: list[str] = []
 
     def take(self) -> dict[str, Part]:
-        self._put("git folder", os.fsencode(self._own), self._own)
+        self._put(FOLDER_PART, os.fsencode(self._own), self._own)
         if self._common != self._own:
             self._put("commondir", os.fsencode(self._common), self._common)
         self._git_folder(self._common, "")

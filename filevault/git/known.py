@@ -7,9 +7,12 @@ as nothing that git would run because of it has changed.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Protocol
 
+from filevault.digest import sha256_hex
 from filevault.errors import StorageError, UnknownRepositoryError
+from filevault.git.fingerprint import FOLDER_PART
 from filevault.git.folder import RefusedError
 from filevault.printable import printable
 
@@ -36,7 +39,7 @@ class Memory(Protocol):
         ...
 
     def digests(self, place: str) -> Mapping[str, str] | None:
-        """Return the digests by part of the repository at a place, None if it is not used."""
+        """Return the digests by part of the repository at a place; None or none: not used."""
         ...
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
@@ -79,7 +82,7 @@ class Known:
             parts = repository.parts()
         except RefusedError as refusal:
             raise _unknown(repository, str(refusal)) from refusal
-        digests = self._memory.digests(repository.place)
+        digests = self._memory.digests(repository.place) or None
         if digests == _digests(parts):
             return
         if digests is None and self._memory.asks and self._ask is not None:
@@ -107,6 +110,16 @@ class Known:
         """Raise StorageError if a repository could not be remembered, and has to be."""
         if not self._everything:
             self._memory.check()
+
+    def expect(self, own: str | None) -> None:
+        """Use the repository that is about to be made at the store's top, if it is a plain one.
+
+        So a run that is killed before `remember` is made up for by the next one. `own` is its git
+        folder, None if none was made. Raises StorageError.
+        """
+        digests = {} if own is None else {FOLDER_PART: sha256_hex(os.fsencode(own))}
+        if not self._everything:
+            self._memory.remember({".": digests})
 
     def remember(self, repositories: Sequence[Repository]) -> None:
         """Use these repositories from now on. Raises UnknownRepositoryError, StorageError."""

@@ -335,6 +335,32 @@ def test_init_tells_the_machine_to_use_what_it_made(tmp_path: Path) -> None:
     assert store.history() == ["save a.fv", "Add current contents of password store."]
 
 
+def test_an_init_that_is_killed_before_it_is_remembered_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = GitStore(tmp_path / "store")
+    store.everything = False
+    store.write("a.fv", b"one")
+    with Folder.open(str(store.path)) as folder:
+        with monkeypatch.context() as patch:
+            patch.setattr(ours.Known, "remember", lambda *_: (_ for _ in ()).throw(MemoryError))
+            with pytest.raises(MemoryError):
+                ours.passthrough(folder, ["init", "--quiet"], store.runner())
+        assert ours.passthrough(folder, ["init", "--quiet"], store.runner()) == 0
+    assert store.history() == ["Add current contents of password store."]
+
+
+def test_an_init_that_fails_lets_no_other_repository_in(
+    store: GitStore, template: GitStore
+) -> None:
+    shutil.rmtree(store.path / ".git")
+    store.memory.places.clear()
+    with Folder.open(str(store.path)) as folder:
+        assert ours.passthrough(folder, ["init", "--no-such"], store.runner()) == 129
+    shutil.copytree(template.path / ".git", store.path / ".git")
+    assert "was not told" in refuses(store).message
+
+
 def test_where_nothing_can_be_remembered_no_repository_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
