@@ -81,7 +81,7 @@ class Known:
         try:
             parts = repository.parts()
         except RefusedError as refusal:
-            raise _unknown(repository, str(refusal)) from refusal
+            raise self._unknown(repository, str(refusal)) from refusal
         digests = self._memory.digests(repository.place) or None
         if digests == _digests(parts):
             return
@@ -91,9 +91,20 @@ class Known:
             if used:
                 return
         if digests is None:
-            raise _unknown(repository, "this machine was not told to use it")
+            raise self._unknown(repository, "this machine was not told to use it")
         changed = "; ".join(line.partition(" = ")[0] for line in changes(parts, digests)[:4])
-        raise _unknown(repository, f"what git would run because of it has changed: {changed}")
+        raise self._unknown(repository, f"what git would run because of it has changed: {changed}")
+
+    def _unknown(self, repository: Repository, reason: str) -> UnknownRepositoryError:
+        hint: str | None = ADOPT
+        try:
+            self._memory.check()
+        except StorageError as error:
+            hint = error.hint  # `git adopt` would be of no use
+        path = printable(repository.path)
+        return UnknownRepositoryError(
+            f"the git repository at {path!r} is not used: {reason}", hint=hint
+        )
 
     def is_known(self, repository: Repository) -> bool:
         """Tell whether a repository is used; nothing is asked."""
@@ -126,7 +137,7 @@ class Known:
         try:
             digests = {each.place: _digests(each.parts()) for each in repositories}
         except RefusedError as refusal:
-            raise _unknown(repositories[0], str(refusal)) from refusal
+            raise self._unknown(repositories[0], str(refusal)) from refusal
         try:
             self._memory.remember(digests)
         except StorageError:
@@ -149,9 +160,3 @@ def changes(parts: Mapping[str, Part], digests: Mapping[str, str] | None) -> lis
             lines.append(f"{name} (changed) = {shown}")
     lines += [f"{printable(name)} (gone)" for name in sorted((digests or {}).keys() - parts)]
     return lines
-
-
-def _unknown(repository: Repository, reason: str) -> UnknownRepositoryError:
-    return UnknownRepositoryError(
-        f"the git repository at {printable(repository.path)!r} is not used: {reason}", hint=ADOPT
-    )
