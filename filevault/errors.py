@@ -37,7 +37,9 @@ FilevaultError                  1   anything of ours not listed below
 ├─ NetworkError                 9   AWS could not be reached
 │  └─ NotAwsError               9   something else answered in its place
 ├─ PinError                    10   vault identity is not the one pinned here
+│  └─ UnknownRepositoryError   10   a git repository that this machine was not told to use
 ├─ NotCommittedError           11   saved, but git has no commit of it
+│  └─ NotPushedError           11   committed, but not pushed
 ├─ PartlyDoneError             12   some of several things are done
 ├─ NotExecutableError         126   exec: the command cannot be run
 ├─ CommandNotFoundError       127   exec: there is no such command
@@ -236,10 +238,18 @@ class PinError(FilevaultError):
     exit_status = 10
 
 
+class UnknownRepositoryError(PinError):
+    """The git repository is not one that this machine was told to use, or it has changed."""
+
+
 class NotCommittedError(FilevaultError):
     """The change is on disk, but git did not commit it."""
 
     exit_status = 11
+
+
+class NotPushedError(NotCommittedError):
+    """The change is committed, but the other repository did not get it."""
 
 
 class PartlyDoneError(FilevaultError):

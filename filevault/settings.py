@@ -281,6 +281,17 @@ class Settings:
         return bool(value)
 
     @property
+    def adopts_repositories(self) -> bool:
+        """`FILEVAULT_GIT=adopt`: use every git repository of the store as it is."""
+        value = self.get("FILEVAULT_GIT")
+        if value not in (None, "adopt"):
+            raise UsageError(
+                f"FILEVAULT_GIT is {printable(value or '', 40)!r}",
+                hint="adopt is the only value it takes",
+            )
+        return value is not None
+
+    @property
     def debug(self) -> bool:
         """Show more on stderr; never a secret."""
         return self.options.debug or bool(self.flag("FILEVAULT_DEBUG"))

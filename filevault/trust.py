@@ -148,6 +148,25 @@ class Trust:
         )
 
     @property
+    def state(self) -> Folder | None:
+        """The state directory, None without one."""
+        return self._state
+
+    def section(self, name: str) -> dict[str, Any] | None:
+        """Return what another module keeps here under a name of its own, None if nothing."""
+        section = self._content.get(name)
+        return section if isinstance(section, dict) else None
+
+    def update_section(self, name: str, entries: Mapping[str, Any]) -> None:
+        """Add or replace entries of a section; with none, it is there from now on."""
+
+        def change(content: dict[str, Any]) -> None:
+            before = content.get(name)
+            content[name] = {**(before if isinstance(before, dict) else {}), **entries}
+
+        self._update(change)
+
+    @property
     def pending(self) -> str | None:
         """The digest of the pin after a change that has begun and not ended."""
         return self._content.get("pending") or None

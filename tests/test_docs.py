@@ -176,7 +176,19 @@ def test_every_variable_that_the_program_reads_is_told_and_no_other() -> None:
     # pass reads the first, and we say that we do not; the second is left as it is.
     ignored = {"PASSWORD_STORE_UMASK", "AWS_EC2_METADATA_V1_DISABLED"}
     ignored |= {name for name in told if name.startswith("AWS_ENDPOINT_URL_")}
-    assert told - botocores - ignored == (_names_in_code() | SECRETS) - ignored
+    gits = {name for name in told if name.startswith("GIT_")} | {"SSH_ASKPASS"}
+    assert told - botocores - ignored - gits == (_names_in_code() | SECRETS) - ignored
+
+
+def test_which_variables_git_does_not_get_is_told_completely() -> None:
+    from filevault.git import environment as of_git
+
+    section = _sections(_page("docs/reference/environment.md"), "##")["git"]
+    _, dropped, relative = (
+        set(re.findall(r"`([A-Z_0-9]+)`", part)) for part in section.split("**Dropped")
+    )
+    assert dropped == of_git.DROPPED | set(of_git.DROPPED_PREFIXES)
+    assert relative == of_git.DROPPED_IF_RELATIVE
 
 
 def test_variables_of_the_other_pages_exist() -> None:

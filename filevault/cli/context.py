@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING, cast
 
-from filevault.backends import SUFFIXES
 from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.cli.opening import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
@@ -71,6 +70,7 @@ class Context:
         self._key_cache: KeyCache | None = None
         self._keys: VaultKeys | None = None
         self._fresh = False
+        self._memory: tuple[Trust, bool] | None = None
         self._warned: set[str] = set()
         self._folders: list[Folder] = []
 
@@ -164,27 +164,23 @@ class Context:
         """Look anew which vault there is, after one was made or changed."""
         self._choice = None
         self._vault = None
+        self._memory = None
         self._opened = None
-
-    def commit_in(self, path: str, paths: Sequence[str], subject: str) -> None:
-        """Commit paths below a store that is not open."""
-        with Folder.open(path) as store:
-            self._commit(store, paths, subject)
 
     def adopt(self, backend: FileBackend) -> None:
         """Use the vault that was just made, whose backend is unlocked already."""
         self._choice = None
         self._vault = None
-        self._made = backend
-        self._opened = backend
+        self._memory = None
+        self._made = self._opened = backend
 
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
         store = self._keep(Folder.open(choice.store))
-        state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
-        self._folders += [state] if state is not None else []
-        trust = Trust(state)
+        self._memory = None
+        trust, writable = self.memory
+        state = trust.state
         backend = self._backend(choice, store, trust)
         shared, own = choice.backend != "file", cast("FileBackend", backend)
         vault = Vault(
@@ -257,7 +253,10 @@ class Context:
 
     def _remember_identity(self, trust: Trust) -> None:
         """Take the identity that the vault has for the right one, and say so."""
+        from filevault.cli.repositories import remember_present
+
         pin = self.pin()
+        remember_present(self, trust)
         trust.set_pin(pin)
         for place, recipients in pin.recipients:
             names = ", ".join(printable(each) for each in recipients)
@@ -308,23 +307,19 @@ class Context:
 
     def git(self) -> Git:
         """Return how git is run on the vault's store."""
-        from filevault.backends.gpgoptions import VARIABLE_TTY, name_terminal
-        from filevault.git import Git
+        from filevault.cli.repositories import git_of
 
-        choice = self.choice
-        environment = self.settings.program_environment()
-        if self.prompter.present:
-            name_terminal(environment)
-        else:
-            # gpg, which may sign the commit, would ask at a terminal where nobody looks.
-            environment.pop(VARIABLE_TTY, None)
-        return Git(
-            environment,
-            SUFFIXES[choice.backend],
-            choice.prefix,
-            sleep=self.runtime.sleep,
-            note=self.warn,
-        )
+        return git_of(self)
+
+    @property
+    def memory(self) -> tuple[Trust, bool]:
+        """What this machine remembers of the vault, and whether more can be remembered."""
+        if self._memory is None:
+            choice = self.choice
+            state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
+            self._folders += [state] if state is not None else []
+            self._memory = Trust(state), writable
+        return self._memory
 
     def commit(self, paths: Sequence[str], subject: str) -> None:
         """Commit paths below the store, as each write of the vault does."""

@@ -29,8 +29,6 @@ DESCRIPTION = """Run a command with the credentials of a profile; without a comm
 filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
 has status 125; 126 and 127 mean that the command cannot be run or is not there."""
 
-_SHOWN_WORDS = 5  # of a command, in a hint
-_SHOWN_LENGTH = 80
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 

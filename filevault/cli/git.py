@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault import git
+from filevault.cli.repositories import first_use
+from filevault.errors import NotFoundError, UsageError
 from filevault.files import Folder
+from filevault.printable import printable
+from filevault.prompt import confirm
 from filevault.vault.choice import must_exist
 
 if TYPE_CHECKING:
@@ -18,7 +22,11 @@ if TYPE_CHECKING:
 DESCRIPTION = """Run git in the vault's own repository.
 
 `filevault git init` makes one at the store's top; from then on each change is committed. Nothing
-is pulled or pushed unless you say so."""
+is pulled or pushed unless you say so.
+
+`filevault git adopt` uses the repositories that lie in the store from now on. It shows what git
+would run because of them: hooks, and settings that may name programs. A repository that this
+machine was not told to use, or whose hooks or settings have changed, is not used before that."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +43,44 @@ def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str],
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Run git and return its exit status."""
+    """Run git and return its exit status, or take a repository into use."""
     choice = context.choice
     must_exist(choice, context.settings.state_home)
+    first_use(context)
     with Folder.open(choice.store) as store:
+        if args.command[:1] == ["adopt"]:
+            if args.command[1:]:
+                raise UsageError("git adopt takes no further words")
+            return _adopt(context, store)
         return git.passthrough(store, args.command, context.git())
+
+
+def _adopt(context: Context, store: Folder) -> int:
+    """Show what git would run because of the store's repositories, and use them from now on."""
+    runner = context.git()
+    runner.known.check_memory()
+    found = git.adopt(store, runner)
+    if not found:
+        raise NotFoundError(
+            f"the store {printable(store.path)!r} has no git repository of its own",
+            hint="filevault git init",
+        )
+    for repository, lines in found:
+        if not lines:
+            print(f"The git repository at {printable(repository.path)} is used already.")
+            continue
+        print(f"The git repository at {printable(repository.path)}:")
+        for line in lines:
+            print(f"  {line}")
+    if any(lines for _, lines in found):
+        if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
+            context.say("nothing was changed")
+            return 0
+        runner.known.remember([repository for repository, _ in found])
+        print("It is used from now on.")
+    for repository, _ in found:
+        repository.init_attributes()
+    git.commit_present(store, runner)
+    if not all(repository.is_clean() for repository, _ in found):
+        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
+    return 0

@@ -11,6 +11,7 @@ from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
 from filevault.cli.initrecord import record
 from filevault.cli.opening import tell_other_stores
+from filevault.cli.repositories import remember_present
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -209,6 +210,7 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     try:
         with Folder.make(f"{context.settings.state_home}/{choice.state_id}") as state:
             trust = Trust(state)
+            remember_present(context, trust)
             trust.set_pin(pin)
             if backend.opened_slot is not None:
                 trust.set_last_slot(backend.opened_slot)

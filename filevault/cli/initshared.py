@@ -14,9 +14,10 @@ from filevault.cli.newsecret import (
     lies_in,
     show_generated,
 )
+from filevault.cli.repositories import remember_present
 from filevault.errors import NotCommittedError, UsageError
 from filevault.files import Folder
-from filevault.git import subjects
+from filevault.git import commit, subjects
 from filevault.locks import writers_lock
 from filevault.printable import printable, shell_word
 from filevault.unlock import Identities, new_passphrase
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
+    from filevault.vault import Vault
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
 _IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
@@ -57,9 +59,11 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
     _check_options(args, context)
-    made = None
+    made: NewIdentity | None = None
+    written: list[str] = []
+    chosen: list[str] = []
     if not context.choice.exists:
-        made = _make(args, context)
+        made, written, chosen = _make(args, context)
         context.reconsider()
     elif args.generate or args.no_passphrase:
         context.say("the store has recipients already, so no identity is made")
@@ -70,12 +74,29 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         # Adopting is no way around the pin.
         _ = context.vault
         vault.check_recipients()
+    if vault.trust.pin is None:
+        remember_present(context, vault.trust)
     vault.trust.set_pin(pin)
+    uncommitted = _commit(context, vault, written, chosen) if written else None
     for place, names in pin.recipients:
         for name in names:
             print(f"recipient: {printable(name)} ({printable(place)})")
-    new = NewVault(context.choice.root, pin.digest)
-    return new if made is None else made._replace(root=new.root, pin=new.pin)
+    identity = made.path if made is not None else None
+    return NewVault(context.choice.root, pin.digest, None, identity, uncommitted)
+
+
+def _commit(
+    context: Context, vault: Vault, written: Sequence[str], names: Sequence[str]
+) -> NotCommittedError | None:
+    """Commit a new recipients file; return what git said against it."""
+    choice = context.choice
+    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+    try:
+        with writers_lock(vault.folder, context.settings.state_home):
+            commit(vault.folder, written, subject, context.git())
+    except NotCommittedError as error:
+        return error  # the vault is made: the rest is done, too
+    return None
 
 
 def _warn_of_identity(context: Context) -> None:
@@ -125,10 +146,12 @@ def _identities(context: Context) -> Identities:
     return Identities(context.settings, passage=context.choice.passage)
 
 
-def _make(args: argparse.Namespace, context: Context) -> NewVault:
+def _make(
+    args: argparse.Namespace, context: Context
+) -> tuple[NewIdentity | None, list[str], list[str]]:
     """Make a store with recipients, and an identity if need be: both or none.
 
-    What the result says of root and pin is for the caller to fill in.
+    Returns the identity, the names of the files written, and the recipients as they were given.
     """
     choice, settings = context.choice, context.settings
     refuse_lost(context)
@@ -156,15 +179,7 @@ def _make(args: argparse.Namespace, context: Context) -> NewVault:
                     undo.pop_all()
                 raise
             undo.pop_all()
-            context.reconsider()
-            uncommitted = None
-            subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
-            try:
-                context.commit_in(choice.store, written, subject)
-            except NotCommittedError as error:
-                uncommitted = error  # the vault is made: the rest is done, too
-    path = identity.path if identity is not None else None
-    return NewVault("", "", identity=path, uncommitted=uncommitted)
+    return identity, written, list(names)
 
 
 @contextlib.contextmanager

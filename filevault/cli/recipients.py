@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.backends import slots
 from filevault.cli.opening import existing
+from filevault.cli.repositories import remember_present
 from filevault.cli.slot import described
 from filevault.errors import (
     FilevaultError,
@@ -233,6 +234,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
     elif vault.trust.pending not in (None, pin.digest):
         vault.trust.set_unfinished({})
+    if known is None:
+        remember_present(context, vault.trust)
     vault.trust.set_pin(pin)
     if unfinished:
         _tell_unfinished(context, vault, pin, unfinished)

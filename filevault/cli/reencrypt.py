@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.repositories import check_commits
 from filevault.errors import FilevaultError, LockedError, NotCommittedError, PartlyDoneError
 from filevault.git import subjects
 from filevault.printable import printable
@@ -28,6 +29,7 @@ def change(args: argparse.Namespace, context: Context) -> int:
     recipients = Recipients(vault, choice.backend, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(context)
+    check_commits(context, [file, *(vault.path(name) for name in vault.store.names())])
     with vault.locked():
         files.complete()
         vault.check_recipients()

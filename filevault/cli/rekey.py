@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from filevault import sources
 from filevault.backends import Secret, holding, slotchanges, slots
+from filevault.backends.marker import FOLDER
 from filevault.cli.holder import change, hold, refuse_shared
 from filevault.cli.rekeyreport import described, report
+from filevault.cli.repositories import check_commits
 from filevault.cli.slot import described as slot_described
 from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
 from filevault.printable import printable
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     refuse_shared(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
+    check_commits(context, [f"{FOLDER}/vault.json", *_paths(context)])
     begun = rekeying.unfinished(context.vault)
     if not begun and not args.finish:
         return _begin(args, context)

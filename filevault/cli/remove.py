@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ItemNotFoundError
+from filevault.errors import ItemNotFoundError, NotCommittedError
 from filevault.printable import printable
 from filevault.prompt import confirm
 from filevault.vault.choice import hint_at_top
@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Ask, delete, and print what went."""
     vault, shown = context.vault, printable(args.profile)
+    uncommitted: NotCommittedError | None = None
     sessions = context.kept_sessions()
     source = f"item:{args.profile}"
     if not args.sessions_only:
@@ -53,11 +54,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
         with vault.writing():
             subject = f"Remove {vault.entry(args.profile)} from store."
             entries = _entries(vault, args.profile)
-            vault.remove(args.profile, subject=subject)
+            try:
+                vault.remove(args.profile, subject=subject)
+            except NotCommittedError as error:
+                uncommitted = error  # the key is gone: its sessions go, too
         print(f"Deleted the key of profile {shown}{entries}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:
         print(f"Deleted {count} session{'' if count == 1 else 's'}.")
+    if uncommitted is not None:
+        raise uncommitted
     return 0
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli import output
 from filevault.cli.arguments import duration
+from filevault.cli.publishing import Publisher
+from filevault.cli.repositories import check_commits
 from filevault.cli.rotations import Rotations
 from filevault.printable import printable
 from filevault.rotation.report import as_json, line
@@ -62,6 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="tell what would be done; call nothing"
     )
+    parser.add_argument(
+        "--push",
+        action="store_true",
+        help="push the new key with git before the old one is deactivated, and the end of it too",
+    )
     parser.add_argument("--json", action="store_true", help="print an array of objects")
     parser.add_argument(
         "-t",
@@ -80,12 +87,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with contextlib.nullcontext() if args.dry_run else _alone(context):
         from filevault.rotation.items import Items
 
-        items = Items(vault, context.warn)
-        rotations = Rotations(args, context, items)
+        publisher = Publisher(context, pushing=args.push)
+        items = Items(vault, context.warn, publisher.push if args.push else None)
+        rotations = Rotations(args, context, items, publisher)
         # What cannot be resolved shall not be learnt after the vault was opened.
         first = rotations.target(names[0]) if args.profiles and len(names) == 1 else None
         if not args.dry_run:
             vault.check_recipients()
+            check_commits(context, ["/".join((*context.choice.prefix, "any"))])
         items.load()
         context.remember_slot()
         if args.all:
@@ -97,8 +106,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         except (KeyboardInterrupt, errors.InterruptedByUserError):
             _tell_the_rest(args, context, rotations.settled(outcomes), len(names))
             raise
+    outcomes = rotations.settled(outcomes)
     rotations.tell_unused_code()
-    return _report(args, rotations.settled(outcomes))
+    if any(outcome.done or outcome.result == "partly" for outcome in outcomes):
+        publisher.tell_clones()
+    return _report(args, outcomes)
 
 
 def _ours(names: list[str], items: Items, context: Context) -> list[str]:
@@ -116,6 +128,8 @@ def _check_options(args: argparse.Namespace) -> None:
             "profiles and --all do not go together" if args.all else "no profile is given",
             hint="name one or more, or give --all",
         )
+    if args.push and args.dry_run:
+        raise errors.UsageError("--push and --dry-run do not go together")
     if any(not name for name in args.profiles):
         raise errors.UsageError("a profile is empty", hint="is a variable of the script unset?")
     if args.keep_old and args.grace is not None:
@@ -163,7 +177,9 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome]) -> int:
         raise _single(failed[0])
     _report_errors(failed)
     statuses = [outcome.error.exit_status for outcome in failed if outcome.error is not None]
-    if all(isinstance(outcome.error, errors.NotCommittedError) for outcome in failed):
+    if all(
+        isinstance(outcome.error, errors.NotCommittedError) and outcome.done for outcome in failed
+    ):
         return statuses[0]  # all is done, but not committed
     return errors.PartlyDoneError.exit_status if some else statuses[0]
 

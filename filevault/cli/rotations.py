@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
+    from filevault.cli.publishing import Publisher
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
@@ -44,10 +45,13 @@ class Target(Value):
 class Rotations:
     """What the rotations of one run share: items, options, the one who is asked for codes."""
 
-    def __init__(self, args: argparse.Namespace, context: Context, items: Items) -> None:
+    def __init__(
+        self, args: argparse.Namespace, context: Context, items: Items, publisher: Publisher
+    ) -> None:
         self._args = args
         self._context = context
         self._items = items
+        self._publisher = publisher
         # The items that are dealt with, and through which profile.
         self._handled: dict[str, str] = {}
         self._watch = _Watch(context)
@@ -102,6 +106,8 @@ class Rotations:
             before = self._dealt_with_by(related)
             if before is not None:
                 return Outcome(name, "same", leader, related, same_as=before)
+            if not self._args.dry_run:
+                self._publisher.prepare(related)
             outcome = self._outcome(name, target, leader)
             if outcome.error is not None:
                 name_key(outcome.error, item)

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _FILE_LIMIT = 1 << 20
 _BINARY = "-text -diff -ident -filter -working-tree-encoding merge=binary"
-# In a store that is shared with other tools, how files are shown and merged stays theirs: pass
-# itself sets `diff=gpg`.
+# In a store that is shared with other tools, how files are shown stays theirs: pass itself sets
+# `diff=gpg`. A merge by line would put conflict markers into an item.
+_SHARED = "-text -ident -filter -working-tree-encoding merge=binary"
+# A list of recipients is text, and merges as one.
 _AS_STORED = "-text -ident -filter -working-tree-encoding"
 _LEFTOVERS = ".fv-*.tmp"
 
@@ -45,7 +47,7 @@ def _attributes(suffix: str, folders: Sequence[str]) -> tuple[str, ...]:
         return (f"*.fv {_BINARY}", f".filevault/** {_BINARY}")
     recipients = ".gpg-id" if suffix == ".gpg" else ".age-recipients"
     items = _pattern(folders, f"*{suffix}")
-    return (f"{items} {_AS_STORED}", f"{recipients} {_AS_STORED}")
+    return (f"{items} {_SHARED}", f"{recipients} {_AS_STORED}")
 
 
 def _pattern(folders: Sequence[str], name: str) -> str:

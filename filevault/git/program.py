@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault import programs
 from filevault.errors import NotCommittedError
+from filevault.git.environment import for_git
 from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from filevault.git.known import Known
 
 # Before the verb, always.
 _FLAGS = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
@@ -25,15 +27,17 @@ class Git:
     """How git is run here, and what of the vault it gets to see.
 
     Args:
-        environment: for git and its hooks, without secrets; each GIT_* is dropped from it.
+        environment: for git and its hooks, without secrets; what would lead git elsewhere is
+            dropped from it.
         suffix: of the item files.
         prefix: folders between the store's top and the items.
+        known: tells which repositories are used.
         sleep: takes seconds.
         note: is told why a repository is not used.
         umask: for the files that git writes.
     """
 
-    __slots__ = ("_environment", "_sleep", "_umask", "home", "note", "prefix", "suffix")
+    __slots__ = ("_environment", "_sleep", "_umask", "home", "known", "note", "prefix", "suffix")
 
     def __init__(
         self,
@@ -41,16 +45,14 @@ class Git:
         suffix: str,
         prefix: Sequence[str] = (),
         *,
+        known: Known,
         sleep: Callable[[float], None],
         note: Callable[[str], None],
         umask: int = 0o077,
     ) -> None:
-        kept = {name: text for name, text in environment.items() if not name.startswith("GIT_")}
-        if "PATH" in kept:
-            # git works inside the store: what a relative entry finds there is not ours to run.
-            entries = kept["PATH"].split(os.pathsep)
-            kept["PATH"] = os.pathsep.join(entry for entry in entries if entry.startswith("/"))
+        kept = for_git(environment)
         self._environment = kept
+        self.known = known
         self._sleep = sleep
         self._umask = umask
         self.home = kept.get("HOME", "")
@@ -103,9 +105,7 @@ def _is_locked(result: programs.Result) -> bool:
 
 def not_committed(result: programs.Result) -> NotCommittedError:
     """Return the error for a git that failed after the files were written."""
-    said = [line for line in result.complaints if line and not line.startswith("hint:")]
-    reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
-    reason = printable("; ".join(reasons[:1] or said[-3:]), 300)
+    said = _said(result)
     if any("tell me who you are" in line or "empty ident" in line for line in said):
         hint = f"set user.name and user.email with `filevault git config`; {FINISH}"
     elif any("failed to sign the data" in line for line in said):
@@ -114,6 +114,18 @@ def not_committed(result: programs.Result) -> NotCommittedError:
         hint = f"if no other git is at work, delete the lock file that it names; {FINISH}"
     else:
         hint = FINISH
-    if not reason:
-        reason = f"exit status {result.status}, without a word: a hook may have refused"
-    return NotCommittedError(f"saved, but not committed; git: {reason}", hint=hint)
+    return NotCommittedError(f"saved, but not committed; git: {reason_of(result)}", hint=hint)
+
+
+def reason_of(result: programs.Result) -> str:
+    """Return why git failed, in its own words where it has any."""
+    said = _said(result)
+    reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
+    return (
+        printable("; ".join(reasons[:1] or said[-3:]), 300)
+        or f"exit status {result.status}, without a word: a hook may have refused"
+    )
+
+
+def _said(result: programs.Result) -> list[str]:
+    return [line for line in result.complaints if line and not line.startswith("hint:")]

@@ -6,18 +6,32 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import NotCommittedError, ProgramError, StorageError
+from filevault.errors import (
+    FilevaultError,
+    NotCommittedError,
+    NotPushedError,
+    ProgramError,
+    StorageError,
+    UnknownRepositoryError,
+)
 from filevault.files import Folder, storage_error
 from filevault.git.attributes import write_info
+from filevault.git.fingerprint import fingerprint
 from filevault.git.folder import RefusedError, common_folder, own_git_folder, real_path
-from filevault.git.program import FINISH, not_committed
+from filevault.git.operations import detached, operation
+from filevault.git.program import FINISH, not_committed, reason_of
 from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from filevault.git.fingerprint import Part
     from filevault.git.program import Git
 
+_PUSH = (
+    "`filevault git push` shows why; `filevault git pull` first if the other side has more, "
+    "`filevault git push -u REMOTE BRANCH` once if git does not know where to push"
+)
 # Two keyslots that took the place of one are two; git would see one that was renamed twice, and
 # stop a merge. `ort`, its strategy since 2.34, hears of it from 2.50 on; there both are the same.
 _NO_RENAMES = ("-c", "merge.renames=false", "-c", "pull.twohead=recursive")
@@ -73,6 +87,53 @@ class Repository:
                     return cls(path, below, own, git)
         return None
 
+    @property
+    def place(self) -> str:
+        """Where it lies below the store's top; `.` is the top itself."""
+        return "/".join(self._below) or "."
+
+    def parts(self) -> dict[str, Part]:
+        """Return what git could run because of it; nothing is run. Raises RefusedError."""
+        try:
+            common = common_folder(self._folder)
+        except StorageError as error:
+            raise RefusedError(error.message) from error
+        return fingerprint(self._folder, common, self.path, self._git.home)
+
+    def hindrance(self) -> str | None:
+        """Return why a commit made now may be lost, None if it goes to the end of a branch."""
+        under_way = operation(self._folder)
+        if under_way is not None:
+            return f"{under_way} is in progress in {printable(self.path)!r}"
+        is_detached = detached(self._folder)
+        if is_detached is None:  # HEAD is not kept in that file
+            branch = self._git.run(self.path, [*self._pinned(), "symbolic-ref", "--quiet", "HEAD"])
+            is_detached = branch.status != 0
+        if is_detached:
+            return f"no branch is checked out in {printable(self.path)!r} (detached HEAD)"
+        return None
+
+    def has_remote(self) -> bool:
+        """Tell whether another repository is named to push to."""
+        return any(name.startswith("remote.") for name in self._settings())
+
+    def push(self, *, only_try: bool = False) -> None:
+        """Push the branch that is checked out to where git is set up to push it.
+
+        With `only_try` the other side is asked whether it would take it, and gets nothing.
+
+        Raises:
+            NotPushedError: if it cannot be pushed, naming what git said.
+        """
+        words = ["push", "--quiet", *(["--dry-run"] if only_try else [])]
+        try:
+            flags = (*self._pinned(), *self._own_hooks())
+            result = self._git.run(self.path, [*flags, *words])
+        except FilevaultError as error:
+            raise NotPushedError(f"git cannot push: {error.message}", hint=_PUSH) from error
+        if result.status != 0:
+            raise NotPushedError(f"git cannot push: {reason_of(result)}", hint=_PUSH)
+
     def commit(self, paths: Sequence[str], subject: str) -> None:
         """Commit what became of some files, and nothing else that may be staged.
 
@@ -116,6 +177,11 @@ class Repository:
         head = ("rev-parse", "--verify", "--quiet", "HEAD")
         return self._git.run(self.path, [*self._pinned(), *head]).status == 0
 
+    def is_clean(self) -> bool:
+        """Tell whether all that lies in the work tree is committed. Raises NotCommittedError."""
+        words = ("status", "--porcelain=v1", "--ignore-submodules=all")
+        return not self._run("--no-optional-locks", *self._without_filters(), *words)
+
     def init_attributes(self) -> None:
         """Tell git to keep our files as they are, whatever a `.gitattributes` says.
 
@@ -137,7 +203,19 @@ class Repository:
         except NotCommittedError:
             hooks = ()  # git cannot read its configuration, and is about to say so itself
         renames = _NO_RENAMES if self._git.suffix == ".fv" else ()
-        return self._git.attach(self.path, [*self._pinned(), *renames, *hooks, *arguments])
+        flags = (*self._pinned(), *renames, *self._pull_strategy(), *hooks)
+        return self._git.attach(self.path, [*flags, *arguments])
+
+    def _pull_strategy(self) -> tuple[str, ...]:
+        """Return the flag that lets `git pull` merge branches that diverged.
+
+        git asks its user to choose first. Items are files that merge without a conflict, and a
+        rebase would leave HEAD detached where there is one.
+        """
+        with contextlib.suppress(NotCommittedError):
+            if not {"pull.rebase", "pull.ff"} & self._settings().keys():
+                return ("-c", "pull.rebase=false")
+        return ()
 
     def _pinned(self) -> tuple[str, ...]:
         return (f"--git-dir={self._folder}", f"--work-tree={self.path}")
@@ -175,7 +253,10 @@ class Repository:
         """Return scope and value of the settings that concern us, the last of each."""
         if self._found is not None:
             return self._found
-        names = r"^(pass\.signcommits|core\.hookspath|filter\..*\.(clean|process|required))$"
+        names = (
+            r"^(pass\.signcommits|core\.hookspath|filter\..*\.(clean|process|required)"
+            r"|pull\.(rebase|ff)|remote\..*\.(url|pushurl))$"
+        )
         arguments = ("config", "--show-scope", "--null", "--get-regexp", names)
         result = self._git.run(self.path, [*self._pinned(), *arguments])
         if result.status not in (0, 1):  # 1: none of them is set
@@ -202,8 +283,8 @@ class Repository:
         return [os.fsdecode(entry[3:]) for entry in output.split(b"\0") if entry]
 
     def _commit(self, subject: str, *flags: str, pathspecs: Sequence[str] = ()) -> None:
-        # As pass does: its own setting asks for a signature, else git's decides. Whatever signs was
-        # configured by the user: no configuration comes with a clone.
+        # As pass does: its own setting asks for a signature, else git's decides. The program that
+        # signs is one that this machine was told to trust.
         _, signing = self._settings().get("pass.signcommits", ("", ""))
         sign = ("-S",) if signing.lower() in ("true", "yes", "on", "1") else ()
         commit = ("commit", "--quiet", *sign, "-m", printable(subject))
@@ -221,7 +302,7 @@ def saved() -> Iterator[None]:
     """Turn what fails in here, after the files were written, into NotCommittedError."""
     try:
         yield
-    except (ProgramError, StorageError) as error:
+    except (ProgramError, StorageError, UnknownRepositoryError) as error:
         raise NotCommittedError(
             f"saved, but not committed: {error.message}",
             hint=error.hint or FINISH,

@@ -21,7 +21,7 @@ from filevault.vault.items import compose, parse
 from filevault.vault.rotationfields import Rotation, read_rotation, with_rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from filevault.credentials import AccessKey
     from filevault.vault import Vault
@@ -66,11 +66,18 @@ class Items:
     Args:
         vault: where they are; nothing of it is opened before `load`.
         warn: hears of items that cannot be opened.
+        push: called with names of items after their commit; None where nothing is pushed.
     """
 
-    def __init__(self, vault: Vault, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        warn: Callable[[str], None],
+        push: Callable[[Vault, Sequence[str]], None] | None = None,
+    ) -> None:
         self._vault = vault
         self._warn = warn
+        self._push = push
         self._stored: dict[str, Stored] = {}
         self._unreadable: dict[str, tuple[str | None, FilevaultError]] = {}
         self._written: list[str] = []
@@ -267,16 +274,40 @@ class Items:
         return bool(self._written)
 
     def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
-        """Commit what was written since the last time, as one; raises NotCommittedError.
+        """Commit what was written since the last time, as one, and push that if it is wanted.
 
         `subject` gets what the first of the items is called in the store's history. `also` are
-        items that a run before this one may have written and not committed.
+        items that a run before this one may have written and not committed. Raises
+        NotCommittedError.
         """
+        pushing = bool(self._written)
+        names = self._commit(subject, also)
+        if pushing:
+            self._send(names)
+
+    def publish(self, subject: Callable[[str], str], also: Iterable[str]) -> None:
+        """Commit and push, if pushing is wanted.
+
+        Other clones must be able to get a new key before the old one goes. What an earlier run
+        has committed and could not push is pushed, too. Arguments and errors as of `commit`.
+        """
+        if self._push is not None:
+            self._send(self._commit(subject, also))
+
+    def _commit(self, subject: Callable[[str], str], also: Iterable[str]) -> list[str]:
         names = list(dict.fromkeys([*self._written, *also]))
         self._written = []
         if names:
             with self._vault.writing():
                 self._vault.commit(names, subject(self._vault.entry(names[0])))
+        return names
+
+    def _send(self, names: Sequence[str]) -> None:
+        """Push, without the lock; what failed once in a rotation is not tried again."""
+        push, self._push = self._push, None
+        if push is not None:
+            push(self._vault, names)
+            self._push = push
 
     def _in_our_form(self, stored: Stored) -> bytes:
         """Return the text of an item; what others wrote by hand takes our form first.

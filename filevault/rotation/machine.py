@@ -342,6 +342,7 @@ class Machine:
         for name in self._found.items:
             self._drop_sessions(name)
         self._connect_or_go_back(new, previous)
+        self._items.publish(replaced, (self._leader, *self._found.items))
         keys = self._access.keys(new, hasty=True)
         self._progress.step("deactivating the old key")
         self._retire(keys.deactivate, previous)

@@ -175,6 +175,9 @@ def test_no_command_runs_code_or_writes_to_a_newcomer(clone: Clone) -> None:
     for name in ("linked", "linkdir/x"):
         refused = clone.run("export", name, "-n")
         assert (refused.status, "link" in refused.err) == (7, True), refused
+    # The clone is not the repository that this machine was told to use.
+    assert clone.run("git", "log").status == 10
+    assert clone.run("git", "adopt").status == 0
     for verb in ("log", "status", "show"):
         assert clone.run("git", verb, *(("--stat",) if verb == "show" else ())).status == 0
     assert clone.run("recipients", "list").status in (0, 6, 7)
@@ -198,6 +201,9 @@ def test_writing_and_committing_in_such_a_clone_runs_nothing(clone: Clone) -> No
         for slot in (keeper.store / ".filevault/slots").iterdir():
             if slot.stem in ("0123456789abcdef", "fedcba9876543210"):
                 slot.unlink()
+    assert clone.run("add", "new", *ADD, stdin=LINES).status == 11
+    assert clone.run("git", "adopt").status == 0
+    assert clone.run("remove", "new", "--force").status == 0
     for name in ("new", "deep/er/new"):
         assert clone.run("add", name, *ADD, stdin=LINES).status == 0
     assert clone.run("add", "new", *ADD, "--force", stdin=LINES).status == 0

@@ -152,6 +152,9 @@ def test_where_nothing_is_remembered_the_items_tell_what_is_left(team: Team, act
     whole = team.path("three").read_bytes()
     team.path("three").write_bytes(whole[:-5])
     env: dict[str, str | None] = {**NO_STATE, "FILEVAULT_PIN": pin_of(team.machine)}
+    unknown = team.machine.run("recipients", action, team.ann, env=env)
+    refused(unknown, 10, "is not used", "hint: FILEVAULT_GIT=adopt uses")
+    env["FILEVAULT_GIT"] = "adopt"
     assert team.machine.run("recipients", action, team.ann, env=env).status == 12
     team.path("three").write_bytes(whole)
     env["FILEVAULT_PIN"] = pin_of(team.machine)

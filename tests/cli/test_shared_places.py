@@ -303,7 +303,8 @@ def test_an_existing_repository_of_a_vault_is_used_and_not_remade(
     (keeper.store / "README").write_text("mine")
     tools.run("git", "-C", str(keeper.store), "add", "README")
     tools.run("git", "-C", str(keeper.store), "commit", "-qm", "mine")
-    machine.ok("git", "init", "--quiet")
+    assert machine.run("git", "init", "--quiet").status == 10  # whose repository is it?
+    machine.ok("git", "adopt")
     assert machine.ok("git", "log", "--format=%s").out == "mine\n"
     (keeper.store / "draft").write_text("staged by the person, and not ours to commit")
     tools.run("git", "-C", str(keeper.store), "add", "draft")
@@ -342,12 +343,14 @@ def test_a_commit_that_git_refuses_is_status_11_and_the_key_is_stored(keeper: Ke
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho no commits on Fridays >&2\nexit 1\n")
     hook.chmod(0o755)
+    machine.ok("git", "adopt")
     refused = machine.run("add", "work", *ADD, stdin=LINES)
     assert refused.status == 11
     assert "saved, but not committed" in refused.err
     assert "no commits on Fridays" in refused.err
     assert KEY_ID in machine.ok("export", "work", "-n").out
     hook.unlink()
+    machine.ok("git", "adopt")
     machine.ok("add", "work", *ADD, "--force", stdin=LINES)
     assert machine.ok("git", "status", "--porcelain").out == ""
 

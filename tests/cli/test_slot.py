@@ -117,6 +117,7 @@ def test_a_key_file_stays_whose_slot_was_made_before_git_was_interrupted(vault: 
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\ntouch {vault.home}/committing\nsleep 30\n")
     hook.chmod(0o755)
+    vault.ok("git", "adopt")
     process = vault.popen("slot", "add", "--new-key-file", "machine.key")
     while process.poll() is None and not (vault.home / "committing").exists():
         time.sleep(0.05)

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from filevault import git as ours
 from filevault.files import Folder
 from tests.conftest import tool
+
+
+class Remembered:
+    """What a machine remembers of repositories, in memory."""
+
+    asks = False
+
+    def __init__(self) -> None:
+        self.places: dict[str, Mapping[str, str]] = {}
+
+    def check(self) -> None:
+        """Everything can be remembered."""
+
+    def digests(self, place: str) -> Mapping[str, str] | None:
+        return self.places.get(place)
+
+    def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
+        self.places.update(repositories)
 
 
 class GitStore:
@@ -27,6 +46,8 @@ class GitStore:
         self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
         self.pauses: list[float] = []
         self.notes: list[str] = []
+        self.memory = Remembered()
+        self.everything = True
         path.mkdir(parents=True, exist_ok=True)
 
     def git(self, *arguments: str, at: Path | None = None, check: bool = True) -> str:
@@ -50,6 +71,7 @@ class GitStore:
             {**self.environment, **more},
             self.suffix,
             self.prefix,
+            known=ours.Known(self.memory, everything=self.everything),
             sleep=self.pauses.append,
             note=self.notes.append,
         )
@@ -67,6 +89,14 @@ class GitStore:
     def save(self, name: str, data: bytes) -> None:
         """Write a file and commit it as a vault does."""
         self.commit(self.write(name, data), subject=f"save {name}")
+
+    def adopt(self) -> None:
+        """Use the store's repositories as they are from now on, and no others."""
+        self.everything = False
+        with Folder.open(str(self.path)) as store:
+            runner = self.runner()
+            found = ours.adopt(store, runner)
+            runner.known.remember([repository for repository, _ in found])
 
     def find(self, *parts: str) -> str | None:
         with Folder.open(str(self.path)) as store:

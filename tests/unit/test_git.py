@@ -385,4 +385,7 @@ def test_a_repository_inside_our_part_has_attributes_at_its_top(tmp_path: Path) 
     store.init("aws/team")
     store.save("aws/team/x.age", b"x")
     text = (store.path / "aws/team/.git/info/attributes").read_text()
-    assert text.startswith("*.age -text -ident -filter -working-tree-encoding\n")
+    assert text.splitlines() == [
+        "*.age -text -ident -filter -working-tree-encoding merge=binary",
+        ".age-recipients -text -ident -filter -working-tree-encoding",
+    ]

@@ -130,7 +130,9 @@ def test_git_has_our_input_and_output(store: GitStore) -> None:
     store.init()
     script = (
         "import sys\nfrom filevault import git\nfrom filevault.files import Folder\n"
-        f"ours = git.Git({store.environment!r}, '.fv', sleep=print, note=print)\n"
+        "from tests.unit.git_stores import Remembered\n"
+        "known = git.Known(Remembered(), everything=True)\n"
+        f"ours = git.Git({store.environment!r}, '.fv', known=known, sleep=print, note=print)\n"
         f"with Folder.open({str(store.path)!r}) as store:\n"
         "    sys.exit(git.passthrough(store, sys.argv[1:], ours))\n"
     )

@@ -1,0 +1,82 @@
+"""Pushing the commits of a rotation, and telling of the clones that do not have them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import git
+from filevault.cli.repositories import check_commits
+from filevault.errors import NotPushedError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.git import Repository
+    from filevault.vault import Vault
+
+
+class Publisher:
+    """Sees to it, for the rotations of one run, that a commit will last and can be pushed.
+
+    Args:
+        pushing: whether commits are pushed.
+    """
+
+    def __init__(self, context: Context, *, pushing: bool) -> None:
+        self._context = context
+        self._pushing = pushing
+        self._tried: set[str] = set()
+        self._with_remote = False
+
+    def prepare(self, names: Sequence[str]) -> None:
+        """Check where items are committed to, before anything is made.
+
+        Raises:
+            UnknownRepositoryError, BackendError: if a commit would not be made, or not last.
+            UsageError: if it is to be pushed, and there is no repository.
+            NotPushedError: if git could not push now.
+        """
+        vault = self._context.vault
+        repositories = check_commits(self._context, [vault.path(name) for name in names])
+        if self._pushing and not repositories:
+            raise UsageError(
+                "--push needs a git repository, and the vault has none of its own",
+                hint="filevault git init makes one",
+            )
+        for repository in repositories:
+            self._look_at(repository)
+
+    def _look_at(self, repository: Repository) -> None:
+        if repository.path in self._tried:
+            return
+        self._with_remote |= repository.has_remote()
+        if self._pushing:
+            try:
+                repository.push(only_try=True)
+            except NotPushedError as error:
+                raise NotPushedError(
+                    f"nothing was changed, because {error.message}", hint=error.hint
+                ) from error
+        self._tried.add(repository.path)
+
+    def push(self, vault: Vault, names: Sequence[str]) -> None:
+        """Push what was committed of items. Raises NotPushedError."""
+        runner = self._context.git()
+        for repository in git.repositories_of(vault.folder, map(vault.path, names), runner):
+            runner.known.require(repository)
+            try:
+                repository.push()
+            except NotPushedError as error:
+                raise NotPushedError(
+                    f"committed, but not pushed: {error.message}", hint=error.hint
+                ) from error
+
+    def tell_clones(self) -> None:
+        """Tell a person what the other clones of the vault need after a rotation."""
+        if self._with_remote:
+            first = "" if self._pushing else "filevault git push here, then "
+            self._context.advise(
+                "other clones of the vault hand out the old key until they have the new one: "
+                f"{first}filevault git pull there"
+            )

@@ -1,0 +1,134 @@
+"""The git repositories of the vault's store: which this machine uses, and how git is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filevault.backends import SUFFIXES
+from filevault.backends.gpgoptions import VARIABLE_TTY, name_terminal
+from filevault.errors import FilevaultError, StorageError
+from filevault.files import Folder
+from filevault.git import Git, Known, adopt, check
+from filevault.git.fingerprint import FOLDER_PART
+from filevault.printable import printable
+from filevault.prompt import confirm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from filevault.cli.context import Context
+    from filevault.git import Repository
+    from filevault.trust import Trust
+
+_SECTION = "repositories"
+
+
+class TrustMemory:
+    """Keeps in `trust.json` which repositories are used: digests by part, by place."""
+
+    def __init__(self, trust: Trust, *, writable: bool) -> None:
+        self._trust = trust
+        self._writable = writable
+
+    @property
+    def asks(self) -> bool:
+        """Whether a filevault that remembered no repositories has pinned the vault here."""
+        known = self._trust.pin is not None
+        return known and self._writable and self._trust.section(_SECTION) is None
+
+    def check(self) -> None:
+        """Raise StorageError if nothing can be remembered."""
+        if not self._writable:
+            raise StorageError(
+                "which git repository is used could not be remembered: the state directory cannot "
+                "be written",
+                hint="FILEVAULT_GIT=adopt uses the one that is there",
+            )
+
+    def digests(self, place: str) -> Mapping[str, str] | None:
+        """Return the digests of a repository by part, None if it is not used."""
+        entry: Any = (self._trust.section(_SECTION) or {}).get(place)
+        return entry if entry and isinstance(entry, dict) else None
+
+    def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
+        """Remember digests by place and part; with none, that nothing is to be asked any more."""
+        self.check()
+        self._trust.update_section(_SECTION, repositories)
+
+
+def git_of(context: Context, trust: Trust | None = None) -> Git:
+    """Return how git is run on the vault's store.
+
+    `trust` is what is remembered of the vault, if it is not the one that the context has.
+    """
+    environment = context.settings.program_environment()
+    if context.prompter.present:
+        name_terminal(environment)
+    else:
+        # gpg, which may sign the commit, would ask at a terminal where nobody looks.
+        environment.pop(VARIABLE_TTY, None)
+    memory, writable = context.memory if trust is None else (trust, True)
+
+    def ask(repository: Repository, lines: Sequence[str]) -> bool:
+        context.prompter.say(
+            f"This machine used the vault before it remembered which git repository is used. "
+            f"There is one at {printable(repository.path)}:"
+        )
+        for line in lines:
+            context.prompter.say(f"  {line}")
+        return confirm(context.prompter, "Use it from now on?")
+
+    return Git(
+        environment,
+        SUFFIXES[context.choice.backend],
+        context.choice.prefix,
+        known=Known(
+            TrustMemory(memory, writable=writable),
+            everything=context.settings.adopts_repositories,
+            ask=ask if context.prompter.present else None,
+        ),
+        sleep=context.runtime.sleep,
+        note=context.warn,
+    )
+
+
+def remember_present(context: Context, trust: Trust) -> None:
+    """Use the repositories that lie in the store as the vault is first pinned, and name them.
+
+    Call it before the pin is written: a run that is killed in between then does both again.
+    What hinders that is told, and leaves them unused.
+    """
+    if trust.state is None:
+        return  # nothing can be remembered
+    git = git_of(context, trust)
+    try:
+        trust.update_section(_SECTION, {})
+        with Folder.open(context.choice.store) as store:
+            found = adopt(store, git)
+        for repository, lines in found:
+            path = printable(repository.path)
+            context.notice(f"the git repository at {path} is used from now on")
+            for line in lines:
+                if not line.startswith(f"{FOLDER_PART} = "):
+                    context.say(f"git repository at {path}, trusted from now on: {line}")
+        if found:
+            git.known.remember([repository for repository, _ in found])
+    except (FilevaultError, FileNotFoundError) as error:
+        context.notice(f"no git repository is used: {error}")
+
+
+def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
+    """Return the repositories of files that are about to change, before anything does.
+
+    Raises UnknownRepositoryError, or BackendError where a commit would not last.
+    """
+    return check(context.vault.folder, paths, context.git())
+
+
+def first_use(context: Context) -> None:
+    """Pin the vault if this is its first use, with the repositories that are there."""
+    if context.memory[0].pin is None and context.settings.pin is None:
+        try:
+            _ = context.vault
+        except FilevaultError as error:
+            context.notice(error.message)

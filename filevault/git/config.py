@@ -1,0 +1,174 @@
+"""What a repository's configuration file says, read without running git.
+
+A setting counts unless it is known to be harmless: git has dozens that name programs, paths or
+further files, and each version brings more. Harmless settings are recognised only in a file of
+the plain form that git itself writes. Of any other file every byte counts, so that no text can
+mean one thing here and another to git (syntax: `git-config(1)`, "Syntax").
+"""
+
+from __future__ import annotations
+
+import re
+
+from filevault.values import Value
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
+_HEADER = re.compile(r'[ \t]*\[([A-Za-z0-9.-]+)(?: "([^"\\]*)")?\][ \t]*')
+_SETTING = re.compile(r"[ \t]*([A-Za-z][A-Za-z0-9-]*)[ \t]*(?:=[ \t]*(.*?))?[ \t]*")
+_COMMENT = re.compile(r"[ \t]*(?:[#;].*)?")
+_LINE = r"^[ \t]*(?:\[.*\])?[ \t]*%s[ \t]*=(.*)$"  # of a file whose form is not plain
+_ESCAPES = {"t": "\t", "n": "\n", "b": "\b", '"': '"', "\\": "\\"}
+_MARKS = frozenset('"\\#;')  # with one of these a value may mean something else to git
+
+# These name no program and no path, whatever their value is.
+_HARMLESS = frozenset(
+    {
+        ("core", "repositoryformatversion"),
+        ("core", "filemode"),
+        ("core", "bare"),
+        ("core", "logallrefupdates"),
+        ("core", "ignorecase"),
+        ("core", "precomposeunicode"),
+        ("core", "symlinks"),
+        ("pull", "ff"),
+        ("pull", "rebase"),
+        ("push", "autosetupremote"),
+        ("push", "default"),
+        ("user", "email"),
+        ("user", "name"),
+    }
+)
+_HARMLESS_OF_ONE = frozenset(
+    {
+        ("branch", "description"),
+        ("branch", "merge"),
+        ("branch", "rebase"),
+        ("remote", "fetch"),
+        ("remote", "prune"),
+        ("remote", "prunetags"),
+        ("remote", "push"),
+        ("remote", "tagopt"),
+    }
+)
+# A push to a local path runs that repository's hooks, so only an address of a network is harmless.
+_NETWORK = re.compile(
+    r"(?:https?|ssh|git)://[A-Za-z0-9].*|(?:[A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9][\w.-]*:(?!:).*",
+    re.ASCII,
+)
+
+WHOLE = ""
+"""The name under which all of a file counts."""
+
+
+class Setting(Value):
+    """One line of a file of plain form; section and name are in lower case."""
+
+    section: str
+    subsection: str | None
+    name: str
+    value: str | None
+
+    @property
+    def key(self) -> str:
+        """The name as `git config` prints it."""
+        middle = "" if self.subsection is None else f"{self.subsection}."
+        return f"{self.section}.{middle}{self.name}"
+
+
+def plain_settings(data: bytes) -> list[Setting] | None:
+    """Return the settings of a file of plain form, in order; None for any other file."""
+    data = data.replace(b"\r\n", b"\n")
+    if _CONTROL.search(data) or re.search(rb"\\$", data, re.MULTILINE):
+        return None
+    settings = []
+    section: tuple[str, str | None] | None = None
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        if _COMMENT.fullmatch(line):
+            continue
+        header = _HEADER.fullmatch(line)
+        if header is not None:
+            section = header[1].lower(), header[2]
+            continue
+        setting = _SETTING.fullmatch(line)
+        if setting is None or section is None:
+            return None
+        settings.append(Setting(*section, setting[1].lower(), setting[2]))
+    return settings
+
+
+def counted(data: bytes) -> dict[str, str]:
+    """Return what counts in a configuration file: values by key, several joined by line ends.
+
+    All of the file is under the key `WHOLE` if its form is not plain.
+    """
+    settings = plain_settings(data)
+    if settings is None:
+        return {WHOLE: data.decode("utf-8", "surrogateescape")}
+    remotes = {each.subsection for each in settings if each.section == "remote" and _is_url(each)}
+    values: dict[str, list[str]] = {}
+    for setting in settings:
+        if not _is_harmless(setting, remotes):
+            value = "(no value)" if setting.value is None else setting.value
+            values.setdefault(setting.key, []).append(value)
+    return {key: "\n".join(each) for key, each in values.items()}
+
+
+def _is_url(setting: Setting) -> bool:
+    return setting.subsection is not None and setting.name == "url" and bool(setting.value)
+
+
+def _is_harmless(setting: Setting, remotes: set[str | None]) -> bool:
+    value = setting.value
+    if value is None or _MARKS & set(value):
+        return False
+    pair = setting.section, setting.name
+    if setting.subsection is None:
+        if pair == ("remote", "pushdefault"):
+            return value in remotes
+        return pair in _HARMLESS
+    if pair in (("remote", "url"), ("remote", "pushurl")):
+        return _NETWORK.fullmatch(value) is not None
+    if pair in (("branch", "remote"), ("branch", "pushremote")):
+        # Without a remote of that name, git takes the word for a path.
+        return value in remotes
+    return pair in _HARMLESS_OF_ONE
+
+
+def hook_folders(data: bytes) -> list[str]:
+    """Return the values of `core.hooksPath` in a file."""
+    return _values(data, ("core",), "hookspath")
+
+
+def included(data: bytes) -> list[str]:
+    """Return the paths of all files that a file includes, under whatever condition."""
+    return _values(data, ("include", "includeif"), "path")
+
+
+def _values(data: bytes, sections: tuple[str, ...], name: str) -> list[str]:
+    """Return the values of a setting; in a file that is not plain, of that name anywhere."""
+    settings = plain_settings(data)
+    if settings is None:
+        line = re.compile(_LINE % name, re.IGNORECASE | re.MULTILINE)
+        found = [text.strip() for text in line.findall(data.decode("utf-8", "surrogateescape"))]
+    else:
+        found = [
+            setting.value or ""
+            for setting in settings
+            if setting.section.partition(".")[0] in sections and setting.name == name
+        ]
+    return [value for text in found if (value := unquoted(text))]
+
+
+def unquoted(text: str) -> str:
+    """Return what a value means to git: quotes, escapes and comments taken out."""
+    result, inside, letters = "", False, iter(text)
+    for letter in letters:
+        if letter == "\\":
+            result += _ESCAPES.get(next(letters, ""), "")
+        elif letter == '"':
+            inside = not inside
+        elif letter in "#;" and not inside:
+            return result.rstrip(" \t")
+        else:
+            result += letter
+    return result

@@ -1,0 +1,41 @@
+"""What git is in the middle of, as its own files tell it; nothing is run.
+
+The names are those that `git status` goes by (`wt-status.c`).
+"""
+
+from __future__ import annotations
+
+import os
+
+_UNDER_WAY = (
+    ("rebase-merge", "a rebase"),
+    ("rebase-apply", "a rebase or git am"),
+    ("MERGE_HEAD", "a merge"),
+    ("CHERRY_PICK_HEAD", "a cherry-pick"),
+    ("REVERT_HEAD", "a revert"),
+    ("sequencer", "a cherry-pick or revert"),
+    ("BISECT_LOG", "a bisection"),
+)
+_HEAD_LIMIT = 4096
+_NO_FILE = "refs/heads/.invalid"  # what stands in HEAD where references are in a reftable
+
+
+def operation(own: str) -> str | None:
+    """Return what has begun and not ended in a git folder, with its article; None if nothing."""
+    for name, called in _UNDER_WAY:
+        if os.path.lexists(f"{own}/{name}"):
+            return called
+    return None
+
+
+def detached(own: str) -> bool | None:
+    """Tell whether no branch is checked out; None where git itself has to be asked."""
+    try:
+        with open(f"{own}/HEAD", "rb") as file:
+            head = os.fsdecode(file.read(_HEAD_LIMIT)).strip()
+    except OSError:
+        return None
+    word, _, target = head.partition(" ")
+    if word == "ref:" and target.strip() == _NO_FILE:
+        return None
+    return word != "ref:"

@@ -1,0 +1,393 @@
+"""A repository that somebody put into a store, or changed there, runs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from filevault import git as ours
+from filevault.errors import NotCommittedError, StorageError, UnknownRepositoryError
+from filevault.files import Folder
+from tests.unit.git_stores import GitStore
+from tests.unit.test_git_hostile import Trap
+
+# githooks(5)
+HOOKS = (
+    "applypatch-msg",
+    "pre-applypatch",
+    "post-applypatch",
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "commit-msg",
+    "post-commit",
+    "pre-rebase",
+    "post-checkout",
+    "post-merge",
+    "pre-push",
+    "pre-receive",
+    "update",
+    "proc-receive",
+    "post-receive",
+    "post-update",
+    "reference-transaction",
+    "push-to-checkout",
+    "pre-auto-gc",
+    "post-rewrite",
+    "sendemail-validate",
+    "fsmonitor-watchman",
+    "p4-changelist",
+    "p4-prepare-changelist",
+    "p4-post-changelist",
+    "p4-pre-submit",
+    "post-index-change",
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> GitStore:
+    """A store with a history, made once."""
+    made = GitStore(tmp_path_factory.mktemp("template") / "store")
+    made.init()
+    made.save("a.fv", b"one")
+    return made
+
+
+@pytest.fixture
+def store(template: GitStore, tmp_path: Path) -> GitStore:
+    """Another with the same, which this machine was told to use."""
+    made = GitStore(tmp_path / "store")
+    shutil.copytree(template.path, made.path, dirs_exist_ok=True)
+    with (made.path / ".git/config").open("a") as file:
+        file.write(f"[include]\n\tpath = {tmp_path}/included\n[core]\n\thooksPath = own-hooks\n")
+        file.write("[include]\n\tpath = odd\n")
+    (made.path / ".git/odd").write_text('[core] hooksPath = "odd-hooks" # of no plain form\n')
+    made.adopt()
+    return made
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Trap:
+    return Trap(tmp_path)
+
+
+def _script(path: Path, trap: Trap) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\nexec {trap.run} {path.name} < /dev/null\n")
+    path.chmod(0o755)
+
+
+def _config(store: GitStore, text: str) -> None:
+    with (store.path / ".git/config").open("a") as file:
+        file.write(text)
+
+
+def _included(store: GitStore, trap: Trap) -> None:
+    (store.path.parent / "included").write_text(f"[gpg]\n\tprogram = {trap.run}\n")
+
+
+def _commondir(store: GitStore, trap: Trap) -> None:
+    shutil.copytree(store.path / ".git", store.path / "evil")
+    _script(store.path / "evil/hooks/pre-commit", trap)
+    (store.path / ".git/commondir").write_text("../evil\n")
+
+
+def _worktree_config(store: GitStore, trap: Trap) -> None:
+    (store.path / ".git/config.worktree").write_text(f"[gpg]\n\tprogram = {trap.run}\n")
+
+
+def _git_file(store: GitStore, trap: Trap) -> None:
+    (store.path / ".git").rename(store.path / "moved")
+    shutil.copytree(store.path / "moved", store.path / "x/.git/modules/evil")
+    _script(store.path / "x/.git/modules/evil/hooks/pre-commit", trap)
+    (store.path / ".git").write_text("gitdir: x/.git/modules/evil\n")
+
+
+def _module(store: GitStore, trap: Trap) -> None:
+    """`git submodule update` would check out there, and run that."""
+    shutil.copytree(store.path / ".git", store.path / ".git/modules/sub")
+    _script(store.path / ".git/modules/sub/hooks/post-checkout", trap)
+
+
+def _linked_hooks(store: GitStore, trap: Trap) -> None:
+    _script(store.path / "evil/pre-commit", trap)
+    shutil.rmtree(store.path / ".git/hooks")
+    (store.path / ".git/hooks").symlink_to("../evil")
+
+
+def _linked_hook(store: GitStore, trap: Trap) -> None:
+    (store.path / ".git/hooks/pre-commit").symlink_to(trap.run)
+
+
+def _rebase(store: GitStore, trap: Trap) -> None:
+    (store.path / ".git/rebase-merge").mkdir()
+    (store.path / ".git/rebase-merge/git-rebase-todo").write_text(f"pick x\nexec {trap.run}\n")
+
+
+VECTORS: dict[str, Callable[[GitStore, Trap], None]] = {
+    "hook pre-commit": lambda store, trap: _script(store.path / ".git/hooks/pre-commit", trap),
+    "a file beside the hooks": lambda store, trap: _script(
+        store.path / ".git/hooks/lib/common.sh", trap
+    ),
+    "a hook where core.hooksPath leads": lambda store, trap: _script(
+        store.path / "own-hooks/pre-commit", trap
+    ),
+    "a setting": lambda store, trap: _config(store, f"[gpg]\n\tprogram = {trap.run}\n"),
+    "a setting in another form": lambda store, trap: _config(
+        store, f'[core] sshCommand = "{trap.run}"\n'
+    ),
+    "an included file": _included,
+    "a further include": lambda store, _: _config(store, "[include]\n\tpath = ../evil\n"),
+    "an include with a condition": lambda store, _: _config(
+        store, '[includeIf "gitdir:/"]\n\tpath = ../evil\n'
+    ),
+    "commondir": _commondir,
+    "config.worktree": _worktree_config,
+    "a .git file": _git_file,
+    "the git folder of a submodule": _module,
+    "hooksPath in another form": lambda store, trap: _script(
+        store.path / "odd-hooks/pre-commit", trap
+    ),
+    "the folder of hooks as a link": _linked_hooks,
+    "a hook as a link": _linked_hook,
+    "a remote in the old form": lambda store, _: _script(
+        store.path / ".git/remotes/origin", Trap(store.path.parent)
+    ),
+    "a branch in the old form": lambda store, _: _script(
+        store.path / ".git/branches/origin", Trap(store.path.parent)
+    ),
+    "commands of a rebase": _rebase,
+}
+
+
+def refuses(store: GitStore) -> UnknownRepositoryError:
+    """Require that no way to this repository is open, and return why."""
+    with pytest.raises(NotCommittedError, match="saved, but not committed: the git repo") as caught:
+        store.save("a.fv", b"two")
+    assert caught.value.exit_status == 11
+    assert "filevault git adopt" in (caught.value.hint or "")
+    with Folder.open(str(store.path)) as folder:
+        with pytest.raises(UnknownRepositoryError) as refused:
+            ours.check(folder, ["a.fv"], store.runner())
+        for words in (["status"], ["init"], ["config", "x.y", "z"]):
+            with pytest.raises(UnknownRepositoryError):
+                ours.passthrough(folder, words, store.runner())
+    assert refused.value.exit_status == 10
+    return refused.value
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_what_changes_in_a_repository_makes_it_unknown(
+    store: GitStore, trap: Trap, vector: str
+) -> None:
+    before = store.history()
+    store.save("b.fv", b"it is known")
+    assert len(store.history()) == len(before) + 1
+    VECTORS[vector](store, trap)
+    refuses(store)
+    assert trap.sprung() == ""
+    assert (store.path / "a.fv").read_bytes() == b"two"
+    store.adopt()
+    with Folder.open(str(store.path)) as folder:
+        for repository in ours.repositories_of(folder, ["a.fv"], store.runner()):
+            store.runner().known.require(repository)
+
+
+def test_every_hook_counts(store: GitStore, trap: Trap) -> None:
+    for name in HOOKS:
+        hook = store.path / ".git/hooks" / name
+        _script(hook, trap)
+        with pytest.raises(NotCommittedError, match=f"changed: hook {name}$"):
+            store.commit("a.fv")
+        hook.unlink()
+    store.commit("a.fv")
+    assert trap.sprung() == ""
+
+
+@pytest.mark.parametrize("change", ["content", "mode", "gone"])
+def test_a_hook_that_is_not_what_it_was_makes_it_unknown(
+    store: GitStore, trap: Trap, change: str
+) -> None:
+    hook = store.path / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    hook.chmod(0o644 if change == "mode" else 0o755)
+    store.adopt()
+    store.save("b.fv", b"two")
+    if change == "content":
+        _script(hook, trap)
+    elif change == "mode":
+        hook.chmod(0o755)
+    else:
+        hook.unlink()
+    reason = refuses(store).message
+    assert f"hook pre-commit ({'changed' if change != 'gone' else 'gone'})" in reason
+    assert trap.sprung() == ""
+
+
+def test_a_program_of_the_store_that_a_setting_names_is_part_of_it(store: GitStore) -> None:
+    (store.path / "sign.sh").write_text("#!/bin/sh\nexit 1\n")
+    _config(store, "[gpg]\n\tprogram = ./sign.sh --now\n")
+    store.adopt()
+    store.save("b.fv", b"two")
+    (store.path / "sign.sh").write_text("#!/bin/sh\nexit 2\n")
+    assert "sign.sh (changed)" in refuses(store).message
+
+
+@pytest.mark.parametrize("below", ["", "team", "deep/er"])
+def test_a_repository_that_appears_is_not_used(
+    store: GitStore, template: GitStore, trap: Trap, below: str
+) -> None:
+    shutil.rmtree(store.path / ".git")
+    store.memory.places.clear()
+    there = store.path / below / ".git"
+    shutil.copytree(template.path / ".git", there)
+    _script(there / "hooks/pre-commit", trap)
+    name = f"{below}/x.fv".lstrip("/")
+    with pytest.raises(NotCommittedError, match="this machine was not told to use it"):
+        store.save(name, b"two")
+    assert trap.sprung() == ""
+    store.adopt()
+    store.save(name, b"three")
+    assert "pre-commit" in trap.sprung()
+
+
+def test_a_nested_repository_keeps_git_from_the_one_around_it(
+    store: GitStore, template: GitStore, trap: Trap, tmp_path: Path
+) -> None:
+    """`git status` goes into submodules, where it runs what their configuration names."""
+    inner = store.path / "sub"
+    shutil.copytree(template.path / ".git", inner / ".git")
+    head = store.git("rev-parse", "HEAD").strip()
+    store.git("update-index", "--add", "--cacheinfo", f"160000,{head},sub")
+    with (inner / ".git/config").open("a") as file:
+        file.write(f'[filter "evil"]\n\tclean = {trap.run}\n')
+    (inner / ".git/info/attributes").write_text("* filter=evil\n")
+    (inner / "a.fv").write_bytes(b"two")  # as long as what is committed, so that git looks into it
+    store.save("a.fv", b"ours goes on")  # our own commits do not look into it
+    with Folder.open(str(store.path)) as folder:
+        for words in (["status"], ["add", "--all"], ["init"]):
+            with pytest.raises(UnknownRepositoryError, match="store/sub"):
+                ours.passthrough(folder, words, store.runner())
+    assert trap.sprung() == ""
+    # Nor does a new repository around it, whose first commit has everything.
+    fresh = GitStore(tmp_path / "fresh")
+    fresh.everything = False
+    shutil.copytree(inner, fresh.path / "sub")
+    with Folder.open(str(fresh.path)) as folder:
+        ours.passthrough(folder, ["init", "--quiet"], fresh.runner())
+    fresh.save("a.fv", b"x")
+    assert trap.sprung() == ""
+    store.git("-c", "core.fsmonitor=false", "status", "--short")  # the trap is one
+    assert trap.sprung()
+
+
+@pytest.mark.parametrize("vector", ["hook pre-commit", "commondir", "a setting"])
+def test_the_traps_would_spring(store: GitStore, trap: Trap, vector: str) -> None:
+    VECTORS[vector](store, trap)
+    store.git("-c", "core.hooksPath=.git/hooks" if vector[0] == "h" else "x.y=z",
+              *(("-c", "core.hooksPath=evil/hooks") if vector == "commondir" else ()),
+              "commit", "--allow-empty", "-m", "x",
+              *(("-S",) if vector == "a setting" else ()), check=False)  # fmt: skip
+    assert trap.sprung()
+
+
+def test_daily_use_keeps_a_repository_known(store: GitStore, tmp_path: Path) -> None:
+    store.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
+    store.git("remote", "add", "origin", "https://git.example.com/vault")
+    store.git("config", "remote.origin.url", "ssh://git@git.example.com/vault")
+    store.git("push", "--quiet", str(tmp_path / "bare"), "main")
+    store.git("config", "branch.main.remote", "origin")
+    store.git("config", "branch.main.merge", "refs/heads/main")
+    store.git("config", "user.name", "Ann")
+    store.git("checkout", "--quiet", "-b", "other")
+    store.git("gc", "--quiet")
+    store.git("tag", "x")
+    store.save("b.fv", b"two")
+    assert store.history()[0] == "save b.fv"
+
+
+def test_what_filevault_git_changes_stays_known(store: GitStore, tmp_path: Path) -> None:
+    with Folder.open(str(store.path)) as folder:
+        for words in (
+            ["config", "core.editor", "true"],
+            ["remote", "add", "usb", str(tmp_path / "usb")],
+            ["init", "--quiet"],
+        ):
+            assert ours.passthrough(folder, words, store.runner()) == 0
+            store.save("b.fv", os.urandom(8))
+        # Another command is no word for what somebody changes meanwhile.
+        _config(store, "[gpg]\n\tprogram = run\n")
+        with pytest.raises(UnknownRepositoryError):
+            ours.passthrough(folder, ["status"], store.runner())
+
+
+def test_init_tells_the_machine_to_use_what_it_made(tmp_path: Path) -> None:
+    store = GitStore(tmp_path / "store")
+    store.everything = False
+    store.write("a.fv", b"one")
+    with Folder.open(str(store.path)) as folder:
+        assert ours.passthrough(folder, ["init", "--quiet"], store.runner()) == 0
+    store.save("a.fv", b"two")
+    assert store.history() == ["save a.fv", "Add current contents of password store."]
+
+
+def test_an_init_that_is_killed_before_it_is_remembered_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = GitStore(tmp_path / "store")
+    store.everything = False
+    store.write("a.fv", b"one")
+    with Folder.open(str(store.path)) as folder:
+        with monkeypatch.context() as patch:
+            patch.setattr(ours.Known, "remember", lambda *_: (_ for _ in ()).throw(MemoryError))
+            with pytest.raises(MemoryError):
+                ours.passthrough(folder, ["init", "--quiet"], store.runner())
+        assert ours.passthrough(folder, ["init", "--quiet"], store.runner()) == 0
+    assert store.history() == ["Add current contents of password store."]
+
+
+def test_an_init_that_fails_lets_no_other_repository_in(
+    store: GitStore, template: GitStore
+) -> None:
+    shutil.rmtree(store.path / ".git")
+    store.memory.places.clear()
+    with Folder.open(str(store.path)) as folder:
+        assert ours.passthrough(folder, ["init", "--no-such"], store.runner()) == 129
+    shutil.copytree(template.path / ".git", store.path / ".git")
+    assert "was not told" in refuses(store).message
+
+
+def test_where_nothing_can_be_remembered_no_repository_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = GitStore(tmp_path / "store")
+    store.everything = False
+
+    def refuse() -> None:
+        raise StorageError("read-only")
+
+    monkeypatch.setattr(store.memory, "check", refuse)
+    with Folder.open(str(store.path)) as folder, pytest.raises(StorageError):
+        ours.passthrough(folder, ["init", "--quiet"], store.runner())
+    assert not (store.path / ".git").exists()
+
+
+def test_too_much_to_remember_is_refused(store: GitStore) -> None:
+    with (store.path / ".git/hooks/data").open("wb") as file:
+        file.truncate(33 << 20)
+    assert "too large" in refuses(store).message
+
+
+def test_the_other_repositories_of_a_store_get_their_commits(
+    store: GitStore, template: GitStore
+) -> None:
+    shutil.copytree(template.path / ".git", store.path / "team/.git")
+    names = [store.write("team/x.fv", b"x"), store.write("y.fv", b"y")]
+    with pytest.raises(NotCommittedError, match="store/team"):
+        store.commit(*names, subject="both")
+    assert store.history()[0] == "both"
+    assert store.head("y.fv") == b"y"
