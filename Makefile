@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 # Programs that tests start, each with the Debian package that has it.
-SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-linux gpg:gnupg \
+SYSTEM_TOOLS = git:git strace:strace zsh:zsh fish:fish dash:dash unshare:util-linux setfacl:acl gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
 	openssl:openssl ssh-keygen:openssh-client npm:npm systemd-creds:systemd \
 	systemd-analyze:systemd

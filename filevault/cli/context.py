@@ -130,7 +130,8 @@ class Context:
         if self._config is None:
             from filevault.awsconfig import AwsConfig
 
-            self._config = AwsConfig.load(self.settings.aws_config_path)
+            settings = self.settings
+            self._config = AwsConfig.load(settings.aws_config_path, settings.trusted_configs)
         return self._config
 
     @property
@@ -192,8 +193,8 @@ class Context:
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
-        store = self._keep(Folder.open(choice.store))
-        state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
+        store = self._keep(Folder.open(choice.store, self.warn))
+        state, writable = open_state(self.settings, choice.state_id, self.notice)
         self._folders += [state] if state is not None else []
         trust = Trust(state)
         backend = self._backend(choice, store, trust)
@@ -370,15 +371,14 @@ class Context:
         )
 
     def kept_sessions(self) -> SessionCache | None:
-        """Return the session cache for deleting, whether the vault can be opened or not.
-
-        None if nothing was ever kept.
-        """
+        """Return the session cache for deleting, None if there is none that can be reached."""
         from filevault.sessions import SessionCache
 
         try:
             state = self._keep(Folder.open(f"{self.settings.state_home}/{self.choice.state_id}"))
-        except FileNotFoundError:
+        except (FileNotFoundError, StorageError) as error:
+            if isinstance(error, StorageError):
+                self.warn(f"{error.message}: sessions that are kept there stay")
             return None
         return SessionCache(state, self.choice.state_id, _no_key, self.runtime.clock, self.notice)
 
