@@ -97,8 +97,8 @@ def test_a_replaced_file_keeps_group_acl_and_mode_and_follows_the_folders_owner(
         path = tree / str(number) / "f"
         before = granted(path)
         other_writes = before[0] & stat.S_IWOTH
-        with Folder.open(str(path.parent), warned.append) as folder:
-            folder.write("f", b"new", keep="f")
+        with Folder.open(str(path.parent), warned.append) as opened:
+            opened.write("f", b"new", keep="f")
         mode, uid, gid, acl = granted(path)
         assert path.read_bytes() == b"new"
         assert mode == before[0] & 0o775, case
