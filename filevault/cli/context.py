@@ -86,8 +86,7 @@ class Context:
         self._folders.append(folder)
         return folder
 
-    # What is said, and where: results on stdout, everything else on stderr.
-
+    # What is said: results on stdout, everything else on stderr.
     def say(self, text: str) -> None:
         """Tell something on stderr."""
         print(f"filevault: {text}", file=sys.stderr)
@@ -130,8 +129,8 @@ class Context:
         if self._config is None:
             from filevault.awsconfig import AwsConfig
 
-            settings = self.settings
-            self._config = AwsConfig.load(settings.aws_config_path, settings.trusted_configs)
+            trusted = self.settings.trusted_configs
+            self._config = AwsConfig.load(self.settings.aws_config_path, trusted)
         return self._config
 
     @property
@@ -374,8 +373,9 @@ class Context:
         """Return the session cache for deleting, None if there is none that can be reached."""
         from filevault.sessions import SessionCache
 
+        path = f"{self.settings.state_home}/{self.choice.state_id}"
         try:
-            state = self._keep(Folder.open(f"{self.settings.state_home}/{self.choice.state_id}"))
+            state = self._keep(Folder.open(path))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError):
                 self.warn(f"{error.message}: sessions that are kept there stay")

@@ -12,7 +12,7 @@ from filevault.profiles import Overrides, resolve
 from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey
-from filevault.vault.choice import hint_at_top
+from filevault.vault.choice import hint_at_top, no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -70,7 +70,30 @@ def with_profile(
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
+        _tell_what_is_absent(error, context)
         raise
+
+
+def _tell_what_is_absent(error: errors.FilevaultError, context: Context) -> None:
+    """Say which of the places that were searched for a profile are not there at all.
+
+    Raises NoVaultError if the vault was named: a typing error is likelier than a missing key.
+    """
+    choice, settings = context.choice, context.settings
+    config = settings.aws_config_path
+    absent = []
+    if settings.get("AWS_CONFIG_FILE") and not os.path.exists(config):
+        absent.append(f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there")
+        error.hint = "check AWS_CONFIG_FILE"
+    if not choice.exists:
+        vault = no_vault(choice)
+        absent.append(vault.message)
+        if choice.origin != "default":
+            raise errors.NoVaultError(
+                f"{error.message}: {'; '.join(absent)}", hint=vault.hint
+            ) from error
+    if absent:
+        error.message = f"{error.message}: {'; '.join(absent)}"
 
 
 def make_plan(
@@ -90,10 +113,9 @@ def _plan(profile: Profile, options: Options, context: Context) -> Plan:
     except errors.NoCredentialsError as error:
         if context.choice.exists:
             raise
-        raise errors.NoVaultError(
-            f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
-            hint=error.hint,
-        ) from error
+        vault = no_vault(context.choice)
+        hint = error.hint if context.choice.origin == "default" else vault.hint
+        raise errors.NoVaultError(f"{error.message}: {vault.message}", hint=hint) from error
 
 
 def plan_options(args: argparse.Namespace, context: Context, *, console: bool = False) -> Options:

@@ -234,8 +234,20 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
             f"{shown!r}, chosen by {printable(choice.origin)}, is not a vault",
             hint="check the path, or make a vault there: filevault init",
         )
+    raise no_vault(choice)
+
+
+def no_vault(choice: VaultChoice) -> NoVaultError:
+    """Return the error for a vault that is not there; it says what named the place."""
+    shown = printable(choice.root)
     kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
-    raise NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+    if choice.origin == "default":
+        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+    origin = printable(choice.origin)
+    return NoVaultError(
+        f"there is no vault at {shown!r}, chosen by {origin}",
+        hint=f"check {origin}, or make a vault there: filevault init{kind}",
+    )
 
 
 def marker_name(backend: str) -> str:
