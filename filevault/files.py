@@ -257,7 +257,6 @@ class Folder:
         """
         temporary = _temporary_name()
         before = permissions.read(keep, self.fd) if keep is not None else None
-        kept = True
         try:
             fd = os.open(temporary, _NEW, permissions.PRIVATE, dir_fd=self.fd)
             try:

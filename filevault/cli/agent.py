@@ -186,4 +186,7 @@ def _listen(context: Context) -> Agent:
         if agent is None:
             raise BackendError(f"an agent is running already in {printable(folder)!r}")
         return agent
-    raise refused or StorageError("there is no folder for the agent's socket")
+    raise refused or StorageError(
+        "there is no folder for the agent's socket",
+        hint="set XDG_RUNTIME_DIR to a folder of yours that can be written",
+    )
