@@ -13,10 +13,13 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import botocoredata
 from tests.backends.ages import ssh_key
+from tests.cli import headless
 from tests.cli.keepers import ANN, KINDS, Keeper, Keyrings
 from tests.cli.scene import Scene
 from tests.conftest import tool
+from tests.fakes import FakeAws
 from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Machine
 from tests.others import needs_root
@@ -191,6 +194,47 @@ def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings
         for name in granted(home):
             if name not in (".gitconfig", ".clock", "stranger"):
                 assert matches(name, KEPT) != matches(name, PRIVATE), name
+
+
+def test_a_service_that_reads_a_vault_of_roots_is_never_locked_out(aws: FakeAws) -> None:
+    """The systemd page: group and mode are set once, and root goes on writing."""
+    headless.load_everything()
+    botocoredata.keep()
+    with tempfile.TemporaryDirectory(prefix="filevault-") as name:
+        os.chmod(name, 0o755)
+        vault, key = Path(name) / "vault", Path(name) / "key"
+        config = Path(name) / "config"
+        config.write_text(f"[profile work]\nregion = eu-west-1\nendpoint_url = {aws.url}\n")
+        user = aws.add_user("work")
+        env = {
+            "HOME": "/nonexistent",
+            "PATH": "/usr/bin:/bin",
+            "XDG_STATE_HOME": f"{name}/state",
+            "FILEVAULT_DIR": str(vault),
+            "AWS_CONFIG_FILE": str(config),
+            "AWS_ACCESS_KEY_ID": user.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": user.secret_access_key,
+        }
+        assert Inside(env).run("init", "--new-key-file", str(key), "--no-passphrase").status == 0
+        env["FILEVAULT_KEY"] = key.read_text().strip()
+        assert Inside(env).run("add", "team/work", "--env", "--no-config").status == 0
+        assert Inside(env).run("add", "work", "--env", "--no-config").status == 0
+        subprocess.run(["chgrp", "-R", str(APP), vault], check=True)
+        subprocess.run(["chmod", "-R", "g+rX", vault], check=True)
+        service = {**env, "XDG_STATE_HOME": "/nonexistent"}
+        for argv in (
+            ("list",),
+            ("rotate", "work"),
+            ("add", "team/work", "--env", "--force", "--no-config"),
+            ("rekey",),
+            ("rekey", "--finish"),
+        ):
+            ended = Inside(env).run(*argv)
+            assert ended.status == 0, (argv, ended)
+            for profile in ("work", "team/work"):
+                words = ("export", profile, "-n", "--region", "eu-west-1")
+                read = headless.run(words, service, headless.Conditions(APP), {})
+                assert (read.status, read.err) == (0, ""), (argv, profile, read)
 
 
 @pytest.fixture
