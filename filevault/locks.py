@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 # NFS locks only what is open for writing (flock(2)).
-_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -50,8 +50,16 @@ def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
 
 
 def _open(folder: Folder, name: str) -> int:
-    fd = os.open(name, _FILE, 0o600, dir_fd=folder.fd)
-    permissions.follow_folder(fd, folder.fd, None)
+    fd = -1
+    while fd < 0:
+        try:
+            fd = os.open(name, _FILE, dir_fd=folder.fd)
+        except FileNotFoundError:
+            # Only a file that is surely new is given away: the folder's owner could have put
+            # another one of root's in its place.
+            with contextlib.suppress(FileExistsError):
+                fd = os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+                permissions.follow_folder(fd, folder.fd, None)
     if os.fstat(fd).st_mode & 0o600 != 0o600:
         with contextlib.suppress(OSError):
             os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out

@@ -129,7 +129,9 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        raise storage_error(error, "create a folder in", temporary) from error
+        refused = storage_error(error, "create a folder in", temporary)
+        refused.hint = "set TMPDIR to a folder of yours that can be written"
+        raise refused from error
     place = {JOB: folder}
     try:
         programs.start(

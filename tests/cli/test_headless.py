@@ -321,6 +321,7 @@ def export(
             said = str(error).partition("from custom-process: ")[2]
             sys.stderr.write(said)
             return 5 if "the vault is locked" in said else 7
+        assert credentials is not None
         print(credentials.access_key)
         return 0
 

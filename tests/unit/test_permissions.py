@@ -15,6 +15,7 @@ import pytest
 
 from filevault import permissions
 from filevault.files import Folder
+from filevault.locks import locked
 from tests.conftest import tool
 from tests.others import as_user, needs_root
 
@@ -250,6 +251,15 @@ def test_a_folder_swapped_for_another_of_roots_is_not_given_away(tree: Path) -> 
         os.close(fd)
     assert (tree / "secret").stat().st_uid == 0
     assert Path("/root").stat().st_uid == 0
+
+
+def test_a_lock_that_root_takes_gives_no_file_away(tree: Path) -> None:
+    os.chown(tree, APP, APP)
+    (tree / "planted").write_text("root's")
+    with Folder.open(str(tree)) as folder:
+        for name, owner in (("planted", 0), ("new", APP)):
+            with locked(folder, name):
+                assert (tree / name).stat().st_uid == owner
 
 
 @pytest.fixture(autouse=True)
