@@ -67,6 +67,8 @@ def with_profile(
         profile = resolve(context.aws_config, name, overrides=overrides, has_item=has_item)
         _warn_shadowed(profile, context)
         _refuse_planted(profile, context)
+        for told in absent_config(context):
+            context.notice(told)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
@@ -74,16 +76,22 @@ def with_profile(
         raise
 
 
+def absent_config(context: Context) -> list[str]:
+    """Return one sentence if `AWS_CONFIG_FILE` names a file that is not there, else nothing."""
+    config = context.settings.aws_config_path
+    if not context.settings.get("AWS_CONFIG_FILE") or os.path.exists(config):
+        return []
+    return [f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there"]
+
+
 def _tell_what_is_absent(error: errors.FilevaultError, context: Context) -> None:
     """Say which of the places that were searched for a profile are not there at all.
 
     Raises NoVaultError if the vault was named: a typing error is likelier than a missing key.
     """
-    choice, settings = context.choice, context.settings
-    config = settings.aws_config_path
-    absent = []
-    if settings.get("AWS_CONFIG_FILE") and not os.path.exists(config):
-        absent.append(f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there")
+    choice = context.choice
+    absent = absent_config(context)
+    if absent:
         error.hint = "check AWS_CONFIG_FILE"
     if not choice.exists:
         vault = no_vault(choice)

@@ -117,6 +117,19 @@ def test_what_is_not_there_is_named_with_what_named_it(case: Missing, inside_rea
     assert_told(ended, case.status, case.error, case.hint)
 
 
+def test_a_list_without_its_config_and_a_key_that_is_used_without_it_are_told(
+    inside_ready: Inside,
+) -> None:
+    inside = Inside({**inside_ready.env, "AWS_CONFIG_FILE": TYPO})
+    told = f"filevault: warning: AWS_CONFIG_FILE names '{TYPO}', which is not there\n"
+    listed = inside.run("list")
+    assert (listed.status, listed.err) == (0, told)
+    assert "jonsmith" in listed.out
+    words = (*EXPORT, "--region", "eu-west-1")
+    assert inside.run(*words).err == ""  # jobs set it to switch the config off
+    assert inside.run(*words, "--debug").err.count(told) == 1
+
+
 def test_a_vault_that_config_toml_names_is_named_with_it(scene: Scene) -> None:
     machine = scene.configure().machine
     path = machine.home / ".config/filevault/config.toml"
