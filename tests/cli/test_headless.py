@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -307,8 +308,6 @@ def export(
     config.chmod(0o644)
 
     def ask() -> int:
-        import sys
-
         import botocore.exceptions
         import botocore.session
 
@@ -329,6 +328,14 @@ def export(
 
 
 MEMORY = 256 << 20
+BOTO = """
+import sys
+import botocore.session
+session = botocore.session.Session(profile="sdk")
+session.set_config_variable("config_file", sys.argv[1])
+print(session.get_credentials().access_key)
+"""
+ASKS = ("exec", "export", "add", "rotate", "unlock")
 
 
 @pytest.mark.parametrize("kind", ["terminal", "256 MiB"])
@@ -337,23 +344,28 @@ def test_a_terminal_and_a_small_machine_need_no_way_out(
 ) -> None:
     stage = Stage(folder, aws, 0, "standard" if kind == "256 MiB" else "cheap")
     machine = stage.machine
-    machine.places = "agent" if kind == "terminal" else ""
+    machine.places = "agent"
     machine.root = str(folder)
-    wrong = ""
+    limit: tuple[str, ...] = ()
     if kind == "256 MiB":
         machine.kdf = "standard"
-        machine.launcher = ("prlimit", f"--as={MEMORY}", *machine.launcher)
+        limit = ("prlimit", f"--as={MEMORY}")
         machine.env["FILEVAULT_PASSPHRASE_FILE"] = str(stage.passphrase)
-    columns = ["list", "status", "exec", "add", "rotate"]
-    if kind == "terminal":
-        columns += ["unlock", "held", "lock"]
-    for column in columns:
+    launcher = (*limit, *machine.launcher)
+    config = folder / "sdk"
+    config.write_text(
+        f"[profile sdk]\nregion = {REGION}\n"
+        f"credential_process = {' '.join(launcher)} export jonsmith --format json\n"
+    )
+    wrong = ""
+    for column in ("list", "status", "exec", "export", "add", "rotate", "unlock", "held", "lock"):
         env = KEY if column == "add" else {}
+        argv = (str(config),) if column == "export" else ARGV[column]
+        machine.launcher = (*limit, sys.executable, "-c", BOTO) if column == "export" else launcher
         if kind == "terminal":
-            opens = column in ("exec", "add", "rotate", "unlock")
-            answers = [Answer(QUESTION, PASSPHRASE)] if opens else []
-            ended = machine.on_terminal(*ARGV[column], answers=answers, env=env)
+            answers = [Answer(QUESTION, PASSPHRASE)] if column in ASKS else []
+            ended = machine.on_terminal(*argv, answers=answers, env=env)
         else:
-            ended = machine.run(*ARGV[column], env=env)
+            ended = machine.run(*argv, env=env)
         wrong += check(kind, column, WORKS[column], Ended(*ended[:3]))
     assert not wrong, wrong
