@@ -78,4 +78,4 @@ def build(marker: Marker) -> bytes:
 
 def write(folder: Folder, marker: Marker) -> None:
     """Write the marker into an open `.filevault`; from then on there is a vault."""
-    folder.write(FILE, build(marker))
+    folder.write(FILE, build(marker), keep=FILE)

@@ -97,6 +97,7 @@ def prepare(
                         parameters=holder.slot.parameters,
                         label=holder.slot.label,
                         created=format_time(clock()),
+                        replaces=holder.slot.id,
                         random=random,
                     )
                 )

@@ -54,7 +54,7 @@ def write(
     if unseal(data, name, vault.vault, vault.master, master) != old:
         raise StorageError("the retired key does not open again; nothing was changed")
     with root.child(marker.FOLDER) as inner, inner.make_child(FOLDER) as folder:
-        folder.write(name, data)
+        folder.write(name, data, keep=name)
     return name
 
 

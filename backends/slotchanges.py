@@ -210,6 +210,7 @@ def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[
             parameters=keeper.parameters,
             label=keeper.label,
             created=keeper.created,
+            replaces=keeper.id,
         )
         try:
             _delete(folder, slot)
@@ -273,6 +274,7 @@ def change_passphrase(
             parameters=parameters,
             label=old.label,
             created=created,
+            replaces=old.id,
             random=random,
         )
         for slot in (old, *also):

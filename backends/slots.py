@@ -193,9 +193,12 @@ def write(
     parameters: KdfParameters | None,
     label: str,
     created: str,
+    replaces: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """Write a new slot as `build` makes it, read it back, open it, and return its id.
+
+    `replaces` is the id of the slot whose group, ACL and mode it gets.
 
     Raises StorageError if it cannot be written, or if what is read back does not open; then it
     is taken away again.
@@ -206,7 +209,8 @@ def write(
     name = file_name(data)
     what = described(name.removesuffix(SUFFIX))
     try:
-        folder.write(name, data)
+        keep = None if replaces is None else replaces + SUFFIX
+        folder.write(name, data, keep=keep)
         try:
             slot = parse(folder.read(name, MAX_FILE), name, what)
             opened = unwrap(slot, secret, what)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from filevault.errors import ConfigSyntaxError
+from filevault.errors import ConfigSyntaxError, StorageError
 from filevault.printable import printable
 from filevault.userfiles import read_config
 from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 LIMIT = 4 << 20  # bytes of a config file
 
@@ -182,15 +182,21 @@ class AwsConfig:
         self._scan()
 
     @classmethod
-    def load(cls, path: str) -> AwsConfig:
-        """Read a file; one that does not exist is empty.
+    def load(cls, path: str, trusted: Collection[str] = ()) -> AwsConfig:
+        """Read a file; one that does not exist is empty. `trusted` is as for `read_config`.
 
         Raises:
             ConfigSyntaxError: if botocore would refuse it.
             ConfigError: if somebody else can write it, or it is too long.
             StorageError: if it cannot be read.
         """
-        data = read_config(path, LIMIT)
+        try:
+            data = read_config(path, LIMIT, trusted=trusted)
+        except StorageError as error:
+            error.hint = (
+                "AWS_CONFIG_FILE names another file, or /dev/null for none; without it HOME decides"
+            )
+            raise
         return cls.parse(b"" if data is None else data, path)
 
     @classmethod

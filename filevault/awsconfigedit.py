@@ -10,7 +10,7 @@ from filevault.printable import printable
 from filevault.userfiles import edit_config
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=,@:/%")
 _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
@@ -43,11 +43,20 @@ def _quoted(name: str) -> str:
     return f'"{escaped}"'
 
 
-def append_profile(path: str, name: str, values: Mapping[str, str]) -> None:
+def append_profile(
+    path: str,
+    name: str,
+    values: Mapping[str, str],
+    *,
+    home: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    trusted: Collection[str] = (),
+) -> None:
     """Add a profile at the end of the config file, atomically, through a link to its target.
 
     A missing final line end and a blank line come first; line ends are those of the file. What
-    would be written is read back before it is.
+    would be written is read back before it is. `home`, `warn` and `trusted` are as for
+    `edit_config`.
 
     Raises:
         ConfigError: if the profile is there already, or could not be read back as given.
@@ -55,7 +64,14 @@ def append_profile(path: str, name: str, values: Mapping[str, str]) -> None:
         StorageError: if it cannot be read or written.
     """
     added = profile_section(name, values)
-    edit_config(path, lambda old: _with_section(old, path, name, values, added), LIMIT)
+    edit_config(
+        path,
+        lambda old: _with_section(old, path, name, values, added),
+        LIMIT,
+        home=home,
+        warn=warn,
+        trusted=trusted,
+    )
 
 
 def _with_section(old: bytes, path: str, name: str, values: Mapping[str, str], added: str) -> bytes:

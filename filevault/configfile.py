@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from filevault.errors import ConfigError, ConfigSyntaxError
+from typing import TYPE_CHECKING
+
+from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
 from filevault.printable import printable
 from filevault.userfiles import read_config
 from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 BACKEND_NAMES = {
     "file": "file",
@@ -30,15 +35,32 @@ class ConfigFile(Value):
     cache_roles: bool | None = None
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
     key_age_warning: int = 90 * 86400  # seconds; 0 is never
+    trust_writers_of: str | None = None  # a file that is read whoever can write it
 
 
-def load(path: str) -> ConfigFile:
+def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = False) -> ConfigFile:
     """Read config.toml, if there is one.
 
-    Raises ConfigError for a file that others can write, does not parse, or holds a key that
-    means nothing here.
+    One that cannot be reached could demand `strict`. With `strictness_given`, because an option
+    or a variable decides that, it counts as absent, with nothing kept: no more could be demanded.
+
+    Raises:
+        ConfigError: for a file that others can write, does not parse, or holds a key that means
+            nothing here; `trusted` is as for `read_config`.
+        StorageError: for one that cannot be reached.
     """
-    data = read_config(path, 64 << 10)
+    try:
+        data = read_config(path, 64 << 10, trusted=trusted)
+    except StorageError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        if strictness_given:
+            return ConfigFile(path, cache_roles=False, cache_ttl=0)
+        raise StorageError(
+            f"{error.message}, and it could demand --strict",
+            hint="set HOME, or XDG_CONFIG_HOME, to a folder of your own; to go on without it say "
+            "whether unknown vaults are refused: FILEVAULT_STRICT=1 or 0",
+        ) from error
     if data is None:
         return ConfigFile(path)
     import tomllib
@@ -57,6 +79,7 @@ def load(path: str) -> ConfigFile:
         "cache_roles": bool,
         "cache_ttl": str,
         "key_age_warning": str,
+        "trust_writers_of": str,
     }
     for key, value in content.items():
         if key not in known:
@@ -76,9 +99,10 @@ def load(path: str) -> ConfigFile:
                 hint=BACKENDS,
             )
         content["backend"] = BACKEND_NAMES[backend]
-    vault = content.get("vault")
-    if vault is not None and (not vault.startswith(("/", "~/")) or "\0" in vault):
-        raise ConfigError(f"{shown!r}: vault must be an absolute path")
+    for key in ("vault", "trust_writers_of"):
+        named = content.get(key)
+        if named is not None and (not named.startswith(("/", "~/")) or "\0" in named):
+            raise ConfigError(f"{shown!r}: {key} must be an absolute path")
     return ConfigFile(path, **content)
 
 

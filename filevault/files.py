@@ -12,10 +12,14 @@ import os
 import stat
 from typing import TYPE_CHECKING, Self
 
+from filevault import permissions
 from filevault.errors import StorageError, UnsyncedError
+from filevault.newfolders import make_folders, make_private, sync_folder
+from filevault.permissions import Permissions
 from filevault.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 _TEMPORARY = (".fv-", ".tmp")
@@ -44,22 +48,6 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     )
 
 
-def _fill(fd: int, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Write, sync and close a new file; its owner and group are set where we may."""
-    try:
-        if owner is not None:
-            for user, group in ((owner[0], -1), (-1, owner[1])):
-                with contextlib.suppress(OSError):
-                    os.fchown(fd, user, group)
-        os.fchmod(fd, mode)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def read_all(fd: int, limit: int) -> bytes:
     """Read to the end; a file longer than `limit` gives `limit` + 1 bytes."""
     parts = []
@@ -73,26 +61,22 @@ def read_all(fd: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def _sync_folder(fd: int) -> None:
-    try:
-        os.fsync(fd)
-    except OSError as error:
-        # Some network and FUSE file systems cannot sync a directory; the rename is done.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-
-
 class Folder:
-    """An open directory. Use as a context manager, or call `close`."""
+    """An open directory. Use as a context manager, or call `close`.
 
-    __slots__ = ("fd", "path")
+    `warn` is told if a file that replaces another one cannot grant what that one did. The folders
+    that are opened through this one inherit it.
+    """
 
-    def __init__(self, fd: int, path: str) -> None:
+    __slots__ = ("fd", "path", "warn")
+
+    def __init__(self, fd: int, path: str, warn: Callable[[str], None] | None = None) -> None:
         self.fd = fd
         self.path = path
+        self.warn = warn
 
     @classmethod
-    def open(cls, path: str) -> Folder:
+    def open(cls, path: str, warn: Callable[[str], None] | None = None) -> Folder:
         """Open a root, which may be a link.
 
         Raises:
@@ -105,14 +89,19 @@ class Folder:
             raise
         except OSError as error:
             raise storage_error(error, "open", path) from error
-        return cls(fd, path)
+        return cls(fd, path, warn)
 
     @classmethod
-    def make(cls, path: str) -> Folder:
-        """Open a root, creating it and missing parents with mode 0700. Raises StorageError."""
+    def make(
+        cls, path: str, home: str | None = None, warn: Callable[[str], None] | None = None
+    ) -> Folder:
+        """Open a root, creating it and missing parents with mode 0700.
+
+        `home` is the user's home directory, which is never created. Raises StorageError.
+        """
         try:
-            _make_folders(path)
-            return cls.open(path)
+            make_folders(path, home)
+            return cls.open(path, warn)
         except OSError as error:  # also for a link that leads nowhere
             raise storage_error(error, "create", path) from error
 
@@ -148,7 +137,7 @@ class Folder:
             raise
         except OSError as error:
             raise self._refusal(error, "open", name) from error
-        return Folder(fd, self.join(name))
+        return Folder(fd, self.join(name), self.warn)
 
     def make_child(self, name: str) -> Folder:
         """Open a folder inside this one, creating it with mode 0700 where it is missing."""
@@ -158,8 +147,7 @@ class Folder:
             pass
         try:
             with contextlib.suppress(FileExistsError):
-                _make_private(name, self.fd)
-                _sync_folder(self.fd)
+                make_private(name, self.fd)
             return self.child(name)
         except OSError as error:  # also where somebody deleted it at once, empty as it is
             raise storage_error(error, "create", self.join(name)) from error
@@ -190,7 +178,7 @@ class Folder:
             raise self._refusal(error, "read", name) from error
         try:
             info = os.fstat(fd)
-            if ours and info.st_uid != os.geteuid():
+            if ours and not permissions.is_ours(info, self.fd):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
@@ -254,23 +242,25 @@ class Folder:
         self,
         name: str,
         data: bytes,
-        mode: int = 0o600,
-        owner: tuple[int, int] | None = None,
+        mode: int = permissions.PRIVATE,
+        *,
+        keep: str | None = None,
     ) -> None:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
-        Temporary file in the same folder, fsync, rename, fsync of the folder. `owner` is the
-        user and group to give it to, as far as we may.
+        Temporary file in the same folder, fsync, rename, fsync of the folder. The new file gets
+        group, ACL and mode of the file `keep` in this folder if there is one, else `mode`.
 
         Raises:
             UnsyncedError: if only the last step failed: the new bytes are in place.
             StorageError: for anything else; the old bytes stand.
         """
         temporary = _temporary_name()
+        before = permissions.read(keep, self.fd) if keep is not None else None
         try:
-            fd = os.open(temporary, _NEW, mode, dir_fd=self.fd)
+            fd = os.open(temporary, _NEW, permissions.PRIVATE, dir_fd=self.fd)
             try:
-                _fill(fd, data, mode, owner)
+                kept = self._fill(fd, data, mode, before)
                 os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -278,13 +268,45 @@ class Folder:
                 raise
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
+        if not kept and self.warn is not None:
+            self.warn(
+                f"{printable(self.join(name))!r} is readable for its owner alone now (mode 0600): "
+                "group and ACL of the file it replaces cannot be set"
+            )
         self._make_last(name, "written")
         self.sweep()
 
-    def create(self, name: str, data: bytes) -> None:
+    def _fill(
+        self,
+        fd: int,
+        data: bytes,
+        mode: int = permissions.PRIVATE,
+        before: Permissions | None = None,
+        *,
+        follow: bool = True,
+    ) -> bool:
+        """Grant, write, sync and close a new file; tell whether it grants what it should."""
+        kept = True
+        try:
+            if before is not None:
+                kept = permissions.keep(fd, before)
+            else:
+                os.fchmod(fd, mode)
+            if follow:
+                permissions.follow_folder(fd, self.fd, before)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        return kept
+
+    def create(self, name: str, data: bytes, *, follow: bool = True) -> None:
         """Write a new file, 0600, never over an existing one: all of it is there, or nothing.
 
-        Raises FileExistsError if there is one, StorageError if it cannot be written.
+        With `follow` a file of root's goes to the folder's owner. Raises FileExistsError if there
+        is one, StorageError if it cannot be written.
         """
         temporary = _temporary_name()
         made: list[str] = []
@@ -292,10 +314,10 @@ class Folder:
             try:
                 fd = os.open(temporary, _NEW, 0o600, dir_fd=self.fd)
                 made.append(temporary)
-                _fill(fd, data, 0o600)
-                self._link(temporary, name, data, made)
+                self._fill(fd, data, follow=follow)
+                self._link(temporary, name, data, made, follow=follow)
                 os.unlink(temporary, dir_fd=self.fd)
-                _sync_folder(self.fd)
+                sync_folder(self.fd)
             except BaseException:
                 for each in made:
                     with contextlib.suppress(OSError):
@@ -307,7 +329,9 @@ class Folder:
             raise storage_error(error, "write", self.join(name)) from error
         self.sweep()
 
-    def _link(self, temporary: str, name: str, data: bytes, made: list[str]) -> None:
+    def _link(
+        self, temporary: str, name: str, data: bytes, made: list[str], *, follow: bool
+    ) -> None:
         """Give a file a second name, which nothing may have, and add it to `made`."""
         try:
             os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
@@ -318,7 +342,7 @@ class Folder:
                 raise
         fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)  # here a kill can leave a part of it
         made.append(name)
-        _fill(fd, data, 0o600)
+        self._fill(fd, data, follow=follow)
 
     def remove(self, name: str) -> None:
         """Delete a file and make that last.
@@ -338,7 +362,7 @@ class Folder:
 
     def _make_last(self, name: str, done: str) -> None:
         try:
-            _sync_folder(self.fd)
+            sync_folder(self.fd)
         except OSError as error:
             reason = (error.strerror or type(error).__name__).lower()
             raise UnsyncedError(
@@ -354,7 +378,7 @@ class Folder:
         except OSError:
             return False
         with contextlib.suppress(OSError):
-            _sync_folder(self.fd)
+            sync_folder(self.fd)
         return True
 
     def sweep(self) -> None:
@@ -374,27 +398,3 @@ class Folder:
 
 def _temporary_name() -> str:
     return f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
-
-
-def _make_private(path: str, dir_fd: int | None = None) -> None:
-    """Make a folder with mode 0700, even where the umask takes our own bits away."""
-    umask = os.umask(0o077)
-    try:
-        os.mkdir(path, 0o700, dir_fd=dir_fd)
-    finally:
-        os.umask(umask)
-
-
-def _make_folders(path: str) -> None:
-    """Create a folder and its parents, 0700 each, making every new entry last."""
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    if parent and parent != path:
-        _make_folders(parent)
-    try:
-        _make_private(path)
-    except FileExistsError:
-        return
-    with Folder.open(parent or ".") as folder:
-        _sync_folder(folder.fd)

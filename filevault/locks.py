@@ -8,6 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from filevault import permissions
 from filevault.errors import NoLocksError, StorageError
 from filevault.files import Folder, storage_error
 from filevault.printable import printable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0
 # NFS locks only what is open for writing (flock(2)).
-_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
@@ -49,7 +50,16 @@ def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
 
 
 def _open(folder: Folder, name: str) -> int:
-    fd = os.open(name, _FILE, 0o600, dir_fd=folder.fd)
+    fd = -1
+    while fd < 0:
+        try:
+            fd = os.open(name, _FILE, dir_fd=folder.fd)
+        except FileNotFoundError:
+            # Only a file that is surely new is given away: the folder's owner could have put
+            # another one of root's in its place.
+            with contextlib.suppress(FileExistsError):
+                fd = os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+                permissions.follow_folder(fd, folder.fd, None)
     if os.fstat(fd).st_mode & 0o600 != 0o600:
         with contextlib.suppress(OSError):
             os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out
@@ -76,10 +86,11 @@ def _wait(fd: int, path: str) -> None:
 
 
 @contextlib.contextmanager
-def writers_lock(root: Folder, elsewhere: str | None) -> Iterator[None]:
+def writers_lock(root: Folder, elsewhere: str | None, home: str | None = None) -> Iterator[None]:
     """Hold the lock of a vault's writers: the root's own or, without one, `elsewhere`/lock.
 
-    NFS locks no directory. Raises StorageError where neither can be had.
+    NFS locks no directory. `home` is the home directory, which is not made. Raises StorageError
+    where neither can be had.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -87,7 +98,7 @@ def writers_lock(root: Folder, elsewhere: str | None) -> Iterator[None]:
         except NoLocksError:
             if elsewhere is None:
                 raise
-            held.enter_context(locked(held.enter_context(Folder.make(elsewhere)), "lock"))
+            held.enter_context(locked(held.enter_context(Folder.make(elsewhere, home)), "lock"))
         yield
 
 

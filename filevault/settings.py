@@ -7,6 +7,7 @@ that no helper program and no child inherits them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from filevault.configfile import BACKEND_NAMES, BACKENDS, ConfigFile, load
 from filevault.errors import ConfigError, UsageError
 from filevault.printable import printable
 from filevault.times import parse_duration
-from filevault.userfiles import home_of_user
+from filevault.userfiles import TRUST_VARIABLE, home_of_user
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -148,6 +149,13 @@ class Settings:
             self._home = home.rstrip("/") or "/"
         return self._home
 
+    @property
+    def home_if_known(self) -> str | None:
+        """The same, None where nothing names a home directory."""
+        with contextlib.suppress(ConfigError):
+            return self.home
+        return None
+
     def _at_home(self, path: str) -> str:
         return f"{self.home.rstrip('/')}/{path}"
 
@@ -175,9 +183,7 @@ class Settings:
     def aws_config_path(self) -> str:
         """`$AWS_CONFIG_FILE`, else `~/.aws/config`."""
         value = self.get("AWS_CONFIG_FILE")
-        if value is None:
-            return self._at_home(".aws/config")
-        return self.expand(os.path.expandvars(value))
+        return self.expand(os.path.expandvars(value)) if value else self._at_home(".aws/config")
 
     def expand(self, path: str) -> str:
         """Return `path` with a leading `~` replaced by the home directory."""
@@ -191,14 +197,21 @@ class Settings:
 
     @property
     def config(self) -> ConfigFile:
-        """What config.toml says.
-
-        Raises ConfigError for a file that others can write, does not parse, or holds a key that
-        means nothing here.
-        """
+        """What config.toml says. Raises as `configfile.load`."""
         if self._config is None:
-            self._config = load(self.config_path)
+            given = self.options.strict or self.flag("FILEVAULT_STRICT") is not None
+            self._config = load(self.config_path, self._trusted(), strictness_given=given)
         return self._config
+
+    @property
+    def trusted_configs(self) -> list[str]:
+        """The configuration files that are read whoever can write them, by absolute path."""
+        named = self.config.trust_writers_of
+        return [*self._trusted(), *([os.path.abspath(self.expand(named))] if named else [])]
+
+    def _trusted(self) -> list[str]:
+        paths = (self.get(TRUST_VARIABLE) or "").split(":")
+        return [os.path.abspath(self.expand(path)) for path in paths if path[:1] in ("/", "~")]
 
     # Which vault
 

@@ -165,7 +165,8 @@ def read(source: Source, settings: Settings) -> Secret:
             content = read_secret(path, settings.home, provided=_is_provided(path, settings))
         except FileNotFoundError as error:
             raise LockedError(
-                f"there is no file {printable(path)!r} to read the {_word(source)} from"
+                f"there is no file {printable(path)!r} to read the {_word(source)} from",
+                hint=f"{printable(source.origin)} names it",
             ) from error
         data = _as_given(source.opens, content, what)
     else:

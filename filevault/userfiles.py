@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, LockedError, NoLocksError, StorageError
 from filevault.files import Folder, read_all, storage_error
+from filevault.newfolders import refuse_home
 from filevault.printable import printable, shell_word
 from filevault.secretbytes import Room
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+TRUST_VARIABLE = "FILEVAULT_TRUST_WRITERS_OF"
 _WRITER_PATIENCE = 10.0  # seconds until somebody opens a pipe for writing
 _PIPE_PATIENCE = 120.0  # as for a command: its writer may be asking a person something
 _PIPE_STEP = 50  # milliseconds; poll(2) does not tell that a writer came who writes nothing yet
@@ -44,11 +46,12 @@ def home_of_user() -> str:
     )
 
 
-def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
+def read_config(path: str, limit: int = 4 << 20, *, trusted: Collection[str] = ()) -> bytes | None:
     """Return a configuration file's bytes, None if there is none.
 
     Whoever can write it decides which program runs and which account is used, so it must belong
-    to us or root and not be writable for everyone; judged on a link's target.
+    to us or root and not be writable for everyone; judged on a link's target. `trusted` are the
+    absolute paths of the files for which the user has given that up.
 
     Raises:
         ConfigError: if it is refused, or longer than `limit`.
@@ -64,16 +67,11 @@ def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
         info = os.fstat(fd)
         if stat.S_ISCHR(info.st_mode) and os.path.samestat(info, os.stat(os.devnull)):
             return b""
-        shown, word = printable(path), shell_word(path)
+        shown = printable(path)
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(f"{shown!r} is not a regular file")
-        if info.st_uid not in (0, os.geteuid()):
-            raise ConfigError(
-                f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
-                hint=f"chown it, or check it and make a copy of your own: cp -p {word} ...",
-            )
-        if info.st_mode & stat.S_IWOTH:
-            raise ConfigError(f"{shown!r} is writable for every user", hint=f"chmod o-w {word}")
+        if os.path.abspath(path) not in trusted:
+            _check_writers(info, path)
         data = read_all(fd, limit)
         if len(data) > limit:
             raise ConfigError(f"{shown!r} is longer than {limit} bytes")
@@ -82,6 +80,25 @@ def read_config(path: str, limit: int = 4 << 20) -> bytes | None:
         raise storage_error(error, "read", path) from error
     finally:
         os.close(fd)
+
+
+def _check_writers(info: os.stat_result, path: str) -> None:
+    """Raise ConfigError if anybody but this user and root may write a configuration file."""
+    shown, word = printable(path), shell_word(path)
+    trust = (
+        f"or let whoever can write it choose your programs and accounts: {TRUST_VARIABLE}={word}"
+    )
+    if info.st_uid not in (0, os.geteuid()):
+        raise ConfigError(
+            f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
+            hint=f"read it, then take a copy, which is yours: cp {word} {word}.copy && "
+            f"mv -f {word}.copy {word}; {trust}",
+        )
+    if info.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{shown!r} is writable for every user",
+            hint=f"chmod o-w {word}; {trust}",
+        )
 
 
 def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytearray:
@@ -153,15 +170,17 @@ def _read_pipe(fd: int, data: Room, shown: str) -> None:
 
 def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:
     ours = os.geteuid()
-    shown, word = printable(path), shell_word(path)
+    shown = printable(path)
+    copy = f"install -m 600 {shell_word(path)} COPY, and name the copy"
     # Container runtimes keep the owner that a secret has outside; root may read it anyway.
     if info.st_uid not in (0, ours) and not (provided and ours == 0):
         raise LockedError(
             f"{shown!r} belongs to user {info.st_uid}, so it is no secret of yours",
-            hint=f"chown it to yourself and chmod 600 {word}",
+            hint=f"make a copy of your own: {copy}",
         )
+    mode_hint = f"chmod 600 {shell_word(path)}, or where the file system has no modes: {copy}"
     if info.st_mode & 0o022:
-        raise LockedError(f"{shown!r} is writable for others", hint=f"chmod 600 {word}")
+        raise LockedError(f"{shown!r} is writable for others", hint=mode_hint)
     if provided:
         return
     real = os.path.realpath(path)
@@ -169,20 +188,33 @@ def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool)
     at_home = home != "/" and real.startswith(os.path.realpath(home).rstrip("/") + "/")
     if info.st_uid == ours:
         if info.st_mode & 0o077:
-            raise LockedError(f"{shown!r} is readable for others", hint=f"chmod 600 {word}")
+            raise LockedError(f"{shown!r} is readable for others", hint=mode_hint)
     elif at_home:
-        raise LockedError(
-            f"{shown!r} belongs to root",
-            hint=f"chown it to yourself and chmod 600 {word}",
-        )
+        raise LockedError(f"{shown!r} belongs to root", hint=f"make a copy of your own: {copy}")
 
 
-def edit_config(path: str, edit: Callable[[bytes], bytes], limit: int = 4 << 20) -> None:
+def edit_config(
+    path: str,
+    edit: Callable[[bytes], bytes],
+    limit: int = 4 << 20,
+    *,
+    home: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    trusted: Collection[str] = (),
+) -> None:
     """Replace a configuration file by an edit of itself, atomically and under a lock.
 
-    A link is followed to its target and stays a link; the mode stays, and so do owner and group
-    as far as we may. A missing file is edited from nothing and created 0600, a missing folder
-    0700. Where the file system locks no directory, it is done without a lock.
+    A link is followed to its target and stays a link; group, ACL and mode stay. A missing file is
+    edited from nothing and created 0600, a missing folder 0700. Where the file system locks no
+    directory, it is done without a lock.
+
+    Args:
+        path: the file.
+        edit: returns the new bytes, given the old ones.
+        limit: bytes that the file may have.
+        home: the home directory, which is not made.
+        warn: told if group or ACL cannot be kept.
+        trusted: as for `read_config`.
 
     Raises:
         ConfigError: as `read_config`, and what `edit` raises.
@@ -191,33 +223,36 @@ def edit_config(path: str, edit: Callable[[bytes], bytes], limit: int = 4 << 20)
     from filevault.locks import locked
 
     target = os.path.realpath(path)
-    with Folder.make(os.path.dirname(target)) as folder, contextlib.ExitStack() as held:
+    with Folder.make(os.path.dirname(target), home, warn) as folder, contextlib.ExitStack() as held:
         with contextlib.suppress(NoLocksError):
             held.enter_context(locked(folder))
         name = os.path.basename(target)
-        owner = None
         try:
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
-            mode = 0o600
+            pass
         except OSError as error:
             raise storage_error(error, "write", target) from error
         else:
             if not stat.S_ISREG(info.st_mode):
                 raise ConfigError(f"{printable(path)!r} is not a regular file")
             _refuse_protected(info, target)
-            mode = stat.S_IMODE(info.st_mode)
-            owner = (info.st_uid, info.st_gid)
-        folder.write(name, edit(read_config(target, limit) or b""), mode, owner)
+        # Trust is given to the path that the user knows, not to what a link there leads to.
+        trusted = (target,) if os.path.abspath(path) in trusted else ()
+        folder.write(name, edit(read_config(target, limit, trusted=trusted) or b""), keep=name)
 
 
-def check_writable(path: str) -> None:
-    """Raise StorageError unless a file could be replaced at `path`, before anybody is asked."""
+def check_writable(path: str, home: str | None = None) -> None:
+    """Raise StorageError unless a file could be replaced at `path`, before anybody is asked.
+
+    `home` is the home directory, which is not made.
+    """
     target = os.path.realpath(path)
     with contextlib.suppress(OSError):
         _refuse_protected(os.stat(target), target)
     folder = os.path.dirname(target)
     while not os.path.exists(folder):
+        refuse_home(folder, home)
         folder = os.path.dirname(folder)
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         code = errno.EROFS if _is_read_only(folder) else errno.EACCES

@@ -240,3 +240,25 @@ def test_nothing_is_left_for_later_in_comments() -> None:
         if marks.search(line)
     ]
     assert not found
+
+
+# The home directory must not come into being by a folder that is made below it, so whoever makes
+# one says where the home is: function to the number of arguments that include it.
+NAMES_HOME = {"make": 2, "make_folders": 2, "edit_config": 4, "append_profile": 4}
+NAMES_HOME |= {"check_writable": 2, "writers_lock": 3}
+
+
+def test_who_makes_folders_says_where_the_home_is() -> None:
+    silent = []
+    for module in MODULES:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name == "make" and ast.unparse(node.func) != "Folder.make":
+                continue
+            named = any(keyword.arg == "home" for keyword in node.keywords)
+            if name in NAMES_HOME and not named and len(node.args) < NAMES_HOME[name]:
+                silent.append(f"{module.path} {name}")
+    # That is the state directory, which is there already.
+    assert silent == ["filevault/vault/__init__.py writers_lock"]

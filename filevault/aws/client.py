@@ -7,10 +7,13 @@ credentials in a file, the environment or an instance.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Self
 
 from filevault import __version__
 from filevault.aws.endpoint import check_url
+from filevault.errors import ConfigError
+from filevault.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -209,7 +212,18 @@ class Clients:
         )
         if self._profile is not None and self._profile in session.full_config["profiles"]:
             session.set_config_variable("profile", self._profile)
+        _check_ca_bundle(session.get_config_variable("ca_bundle"))
         return session
+
+
+def _check_ca_bundle(path: str | None) -> None:
+    """Raise ConfigError for a bundle that cannot be read: botocore would blame the network."""
+    if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        state = "cannot be read as a file" if os.path.exists(path) else "is not there"
+        raise ConfigError(
+            f"the CA bundle {printable(path)!r} {state}",
+            hint="AWS_CA_BUNDLE names it, or ca_bundle in the AWS config",
+        )
 
 
 def _read(answer: Any, url: str) -> tuple[int, bytes]:  # noqa: ANN401

@@ -221,11 +221,12 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
 def _check_writable(args: argparse.Namespace, context: Context) -> None:
     """Nobody shall type a secret that cannot be stored then."""
     choice = context.choice
-    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}")
+    home = context.settings.home_if_known
+    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}", home)
     if args.no_config:
         return
     try:
-        check_writable(context.settings.aws_config_path)
+        check_writable(context.settings.aws_config_path, home)
     except errors.StorageError as error:
         context.warn(f"{error.message}; the key is stored all the same")
 
@@ -331,9 +332,17 @@ def _add_sections(
 
 
 def _append(context: Context, name: str, values: dict[str, str]) -> None:
-    path = context.settings.aws_config_path
+    settings = context.settings
+    path = settings.aws_config_path
     try:
-        append_profile(path, name, values)
+        append_profile(
+            path,
+            name,
+            values,
+            home=settings.home_if_known,
+            warn=context.warn,
+            trusted=settings.trusted_configs,
+        )
     except (errors.StorageError, errors.ConfigError) as error:
         context.warn(f"the AWS config was not changed: {error.message}")
         context.say(f"add these lines to {printable(path)} yourself:")

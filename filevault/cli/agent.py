@@ -128,7 +128,9 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        raise storage_error(error, "create a folder in", temporary) from error
+        refused = storage_error(error, "create a folder in", temporary)
+        refused.hint = "set TMPDIR to a folder of yours that can be written"
+        raise refused from error
     place = {JOB: folder}
     try:
         programs.start(
@@ -185,4 +187,7 @@ def _listen(context: Context) -> Agent:
         if agent is None:
             raise BackendError(f"an agent is running already in {printable(folder)!r}")
         return agent
-    raise refused or StorageError("there is no folder for the agent's socket")
+    raise refused or StorageError(
+        "there is no folder for the agent's socket",
+        hint="set XDG_RUNTIME_DIR to a folder of yours that can be written",
+    )

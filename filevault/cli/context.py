@@ -83,6 +83,7 @@ class Context:
         self._folders.append(folder)
         return folder
 
+    # What is said: results on stdout, everything else on stderr.
     def say(self, text: str) -> None:
         """Tell something on stderr."""
         print(f"filevault: {text}", file=sys.stderr)
@@ -123,7 +124,8 @@ class Context:
         if self._config is None:
             from filevault.awsconfig import AwsConfig
 
-            self._config = AwsConfig.load(self.settings.aws_config_path)
+            trusted = self.settings.trusted_configs
+            self._config = AwsConfig.load(self.settings.aws_config_path, trusted)
         return self._config
 
     @property
@@ -177,7 +179,7 @@ class Context:
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
-        store = self._keep(Folder.open(choice.store))
+        store = self._keep(Folder.open(choice.store, self.warn))
         self._memory = None
         trust, writable = self.memory
         state = trust.state
@@ -316,7 +318,7 @@ class Context:
         """What this machine remembers of the vault, and whether more can be remembered."""
         if self._memory is None:
             choice = self.choice
-            state, writable = open_state(self.settings.state_home, choice.state_id, self.notice)
+            state, writable = open_state(self.settings, choice.state_id, self.notice)
             self._folders += [state] if state is not None else []
             self._memory = Trust(state), writable
         return self._memory
@@ -353,15 +355,15 @@ class Context:
         )
 
     def kept_sessions(self) -> SessionCache | None:
-        """Return the session cache for deleting, whether the vault can be opened or not.
-
-        None if nothing was ever kept.
-        """
+        """Return the session cache for deleting, None if there is none that can be reached."""
         from filevault.sessions import SessionCache
 
+        path = f"{self.settings.state_home}/{self.choice.state_id}"
         try:
-            state = self._keep(Folder.open(f"{self.settings.state_home}/{self.choice.state_id}"))
-        except FileNotFoundError:
+            state = self._keep(Folder.open(path))
+        except (FileNotFoundError, StorageError) as error:
+            if isinstance(error, StorageError):
+                self.warn(f"{error.message}: sessions that are kept there stay")
             return None
         return SessionCache(state, self.choice.state_id, _no_key, self.runtime.clock, self.notice)
 

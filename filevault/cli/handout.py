@@ -16,7 +16,7 @@ from filevault.providers.mfa import TokenCode
 from filevault.providers.plan import Options, Plan, plan
 from filevault.providers.steps import StoredKey, stored_key
 from filevault.regions import check_region
-from filevault.vault.choice import hint_at_top
+from filevault.vault.choice import hint_at_top, no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -81,9 +81,12 @@ def with_profile(
         )
         _warn(profile, context)
         _refuse_planted(profile, context)
+        for told in absent_config(context):
+            context.notice(told)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
+        _tell_what_is_absent(error, context)
         raise
 
 
@@ -91,6 +94,25 @@ def _same_vault(command: ExportCommand, context: Context) -> bool:
     from filevault.cli.sdkprofile import same_vault
 
     return same_vault(command, context)
+
+
+def absent_config(context: Context) -> list[str]:
+    """Return one sentence if `AWS_CONFIG_FILE` names a file that is not there, else nothing."""
+    config = context.settings.aws_config_path
+    if not context.settings.get("AWS_CONFIG_FILE") or os.path.exists(config):
+        return []
+    return [f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there"]
+
+
+def _tell_what_is_absent(error: errors.FilevaultError, context: Context) -> None:
+    """Say which of the places that were searched for a profile are not there at all."""
+    absent = absent_config(context)
+    if absent:
+        error.hint = "check AWS_CONFIG_FILE"
+    if not context.choice.exists:
+        absent.append(no_vault(context.choice).message)
+    if absent:
+        error.message = f"{error.message}: {'; '.join(absent)}"
 
 
 def make_plan(
@@ -114,8 +136,7 @@ def _plan(profile: Profile, options: Options, context: Context) -> Plan:
             errors.NoSourceError if isinstance(error, errors.ConfigError) else errors.NoVaultError
         )
         raise kind(
-            f"{error.message}: there is no vault at {printable(context.choice.root)!r} yet",
-            hint=error.hint,
+            f"{error.message}: {no_vault(context.choice).message}", hint=error.hint
         ) from error
 
 

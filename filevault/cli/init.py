@@ -118,10 +118,14 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         newsecret.show_generated(generated, context)
     key_text = new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
-        newsecret.write_key_file(key_file, key_text)
+        newsecret.write_key_file(key_file, key_text, context)
     try:
-        elsewhere = context.settings.state_home
-        with Folder.make(choice.root) as root, writers_lock(root, elsewhere):
+        settings = context.settings
+        home = settings.home_if_known
+        with (
+            Folder.make(choice.root, home, context.warn) as root,
+            writers_lock(root, settings.state_home, home),
+        ):
             if marker.exists(root):  # another init was quicker, and what is remembered is its
                 raise exists_already(choice)
             move_memory_aside(context)
@@ -208,7 +212,9 @@ def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | N
 def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
     pin = Pin(choice.backend, backend.vault_id, backend.commit)
     try:
-        with Folder.make(f"{context.settings.state_home}/{choice.state_id}") as state:
+        settings = context.settings
+        path = f"{settings.state_home}/{choice.state_id}"
+        with Folder.make(path, settings.home_if_known) as state:
             trust = Trust(state)
             remember_present(context, trust)
             trust.set_pin(pin)

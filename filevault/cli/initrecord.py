@@ -62,9 +62,15 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
     if not all(value.isprintable() and "'" not in value for value in wanted.values()):
         return False
     text = "".join(f"{key} = '{value}'\n" for key, value in wanted.items()).encode()
-    path = context.settings.config_path
+    settings = context.settings
     try:
-        edit_config(path, lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text)
+        edit_config(
+            settings.config_path,
+            lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text,
+            home=settings.home_if_known,
+            warn=context.warn,
+            trusted=settings.trusted_configs,
+        )
     except StorageError as error:
         context.warn(error.message)
         return False

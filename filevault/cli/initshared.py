@@ -156,8 +156,8 @@ def _make(
     choice, settings = context.choice, context.settings
     refuse_lost(context)
     file = marker_name(choice.backend)
-    check_writable(f"{choice.store}/{file}")
-    with _made_store(choice.store) as store:
+    check_writable(f"{choice.store}/{file}", settings.home_if_known)
+    with _made_store(choice.store, context) as store:
         backend = context.shared_backend(store)
         names, identity = args.recipient, None
         if not names and _identities(context).named():
@@ -166,11 +166,14 @@ def _make(
             identity = _new_identity(args, context)
             names = [identity.recipient]
         resolved = backend.resolve(names)
-        with writers_lock(store, settings.state_home), contextlib.ExitStack() as undo:
+        with (
+            writers_lock(store, settings.state_home, settings.home_if_known),
+            contextlib.ExitStack() as undo,
+        ):
             if has_recipients(store, choice.prefix, file):
                 raise exists_already(choice)  # another init was quicker
             if identity is not None:
-                undo.callback(_write_identity(identity))
+                undo.callback(_write_identity(identity, settings.home_if_known))
             try:
                 move_memory_aside(context)
                 written = _write_recipients(store, backend, resolved)
@@ -183,10 +186,10 @@ def _make(
 
 
 @contextlib.contextmanager
-def _made_store(path: str) -> Iterator[Folder]:
+def _made_store(path: str, context: Context) -> Iterator[Folder]:
     """Open a store, making it; one that was made and stays empty goes again."""
     new = not os.path.lexists(path)
-    with Folder.make(path) as store:
+    with Folder.make(path, context.settings.home_if_known, context.warn) as store:
         try:
             yield store
         except BaseException:
@@ -202,7 +205,7 @@ def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence
     for name in files:
         store.refuse_other(name)
     for name, data in files.items():
-        store.write(name, data)
+        store.write(name, data, keep=name)
     return list(files)
 
 
@@ -234,7 +237,7 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
         )
     if os.path.lexists(path):
         raise _has_identity(path)
-    check_writable(path)
+    check_writable(path, settings.home_if_known)
     generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
@@ -257,9 +260,9 @@ def _has_identity(path: str) -> UsageError:
     )
 
 
-def _write_identity(identity: NewIdentity) -> Callable[[], None]:
+def _write_identity(identity: NewIdentity, home: str | None) -> Callable[[], None]:
     """Write an identity's file, never over another; return what deletes it again."""
-    with Folder.make(os.path.dirname(identity.path)) as folder:
+    with Folder.make(os.path.dirname(identity.path), home) as folder:
         try:
             folder.create(os.path.basename(identity.path), identity.text)
         except FileExistsError as error:

@@ -90,6 +90,10 @@ def _vault(context: Context) -> Vault | None:
 
 def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> list[_Row]:
     """Config profiles in file order, then stored keys without a section, then lone sessions."""
+    from filevault.cli.handout import absent_config
+
+    for told in absent_config(context):
+        context.warn(told)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
     now = context.runtime.clock()

@@ -95,11 +95,14 @@ def key_file_path(name: str | None, context: Context) -> str | None:
     return path
 
 
-def write_key_file(path: str, text: bytes) -> None:
-    """Write a key file, 0600; raises UsageError if there is a file already."""
-    with Folder.make(os.path.dirname(path)) as folder:
+def write_key_file(path: str, text: bytes, context: Context) -> None:
+    """Write a key file, 0600; raises UsageError if there is a file already.
+
+    It opens the vault, so it belongs to the user who runs this, whoever has the folder.
+    """
+    with Folder.make(os.path.dirname(path), context.settings.home_if_known) as folder:
         try:
-            folder.create(os.path.basename(path), text)
+            folder.create(os.path.basename(path), text, follow=False)
         except FileExistsError as error:
             raise UsageError(
                 f"{printable(path)!r} exists, and a key file is never overwritten",

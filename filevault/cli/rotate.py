@@ -157,7 +157,7 @@ def _alone(context: Context) -> Iterator[None]:
     if state is None:
         raise errors.StorageError(
             "the state directory cannot be written, so a second rotation could not be kept away",
-            hint="set XDG_STATE_HOME to a folder of yours that can be written",
+            hint="set HOME or XDG_STATE_HOME to a folder of yours that can be written",
         )
     with key_lock(state, "rotate.lock", give_up):
         yield

@@ -126,7 +126,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
         changed = write(*slotchanges.passphrase_secret(passphrase, context.kdf_policy))
     else:
         text = new_keyfile_text()
-        newsecret.write_key_file(path, text)
+        newsecret.write_key_file(path, text, context)
         try:
             changed = write(slots.keyfile_bytes(text, "the new key file"), None)
         except BaseException:

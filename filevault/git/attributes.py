@@ -78,4 +78,4 @@ def _ensure(folder: Folder, name: str, wanted: Sequence[str]) -> None:
     if missing:
         if text and not text.endswith(b"\n"):
             text += b"\n"
-        folder.write(name, text + b"".join(line + b"\n" for line in missing), 0o644)
+        folder.write(name, text + b"".join(line + b"\n" for line in missing), 0o644, keep=name)

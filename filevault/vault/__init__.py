@@ -334,7 +334,10 @@ class Vault:
     def session_key(self) -> bytes:
         """Return the key of the cached sessions. Raises LockedError and StorageError."""
         if self.state is None:
-            raise StorageError("there is no state directory to keep sessions in")
+            raise StorageError(
+                "the state directory cannot be written, so no session is kept",
+                hint="set HOME or XDG_STATE_HOME to a folder of yours that can be written",
+            )
         if self._session_key is None:
             self._session_key = load_session_key(
                 self.state,

@@ -168,6 +168,13 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
         store = Folder.open(choice.store)
     except FileNotFoundError:
         return False
+    except StorageError as error:
+        error.hint = (
+            f"the place comes from {printable(choice.origin)}"
+            if choice.explicit
+            else "set FILEVAULT_DIR, or HOME to a folder of your own"
+        )
+        raise
     with store:
         if choice.backend == "file":
             return marker.exists(store)
@@ -297,12 +304,18 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
             f"{shown!r}, chosen by {printable(choice.origin)}, is not a vault",
             hint="check the path, or make a vault there: filevault init",
         )
+    raise no_vault(choice)
+
+
+def no_vault(choice: VaultChoice) -> NoVaultError:
+    """Return the error for a vault that is not there; it says what named the place."""
+    shown = printable(choice.root)
     kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
     if not choice.named:
-        raise NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
     origin = printable(choice.origin)
     option = f"{origin} {shell_word(choice.store)} " if choice.origin.startswith("--") else ""
-    raise NoVaultError(
+    return NoVaultError(
         f"there is no vault at {printable(choice.store)!r}, which {origin} names",
         hint=f"check {origin}, or make a vault there: filevault {option}init{kind}",
     )
@@ -340,32 +353,41 @@ def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
 
 
 def pinned(choice: VaultChoice, state_home: str) -> bool:
-    """Tell whether this machine remembers a vault at the root."""
+    """Tell whether this machine remembers a vault at the root.
+
+    A state directory that cannot be reached remembers nothing.
+    """
     try:
-        with Folder.open(f"{state_home}/{choice.state_id}") as state:
-            return Trust(state).pin is not None
-    except FileNotFoundError:
+        state = Folder.open(f"{state_home}/{choice.state_id}")
+    except (FileNotFoundError, StorageError):
         return False
+    with state:
+        return Trust(state).pin is not None
 
 
 def open_state(
-    home: str, state_id: str, notice: Callable[[str], None]
+    settings: Settings, state_id: str, notice: Callable[[str], None]
 ) -> tuple[Folder | None, bool]:
     """Open a vault's state directory; tell whether it can be written.
 
     Args:
-        home: the folder of state directories.
+        settings: which say where state directories lie.
         state_id: 32 hex digits that name it.
         notice: hears why nothing can be kept.
     """
+    home = settings.state_home
     path = f"{home}/{state_id}"
     shown = printable(path)
     try:
-        folder = Folder.make(path)
+        folder = Folder.make(path, settings.home_if_known)
     except (StorageError, FileNotFoundError) as error:
-        notice(f"no session is kept and nothing is remembered: {error}")
+        notice(
+            f"no session is kept and nothing is remembered: {error}; HOME or XDG_STATE_HOME "
+            "can name a folder for that"
+        )
         return None, False
-    if os.fstat(folder.fd).st_uid != os.geteuid():
+    # Root works for the owner of the folder, who gets what it writes.
+    if os.geteuid() not in (0, os.fstat(folder.fd).st_uid):
         folder.close()
         notice(f"no session is kept: {shown} belongs to another user")
         return None, False

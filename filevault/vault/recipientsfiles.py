@@ -145,7 +145,7 @@ class RecipientsFiles:
     def _put(self, path: str, data: bytes) -> None:
         *folders, file = path.split("/")
         with self._folder(folders, create=True) as opened:
-            opened.write(file, data)
+            opened.write(file, data, keep=file)
 
 
 def _folder(place: str) -> str:

@@ -180,7 +180,7 @@ class Store:
         *folders, file = self._parts(name)
         with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
-            folder.write(file, data)
+            folder.write(file, data, keep=file)
 
     def remove(self, name: str) -> None:
         """Delete an item's file, and the folders below the store that this leaves empty.

@@ -113,11 +113,11 @@ def test_a_failure_before_the_switch_leaves_every_byte_as_it_was(
     real = Folder.write
     written: list[str] = []
 
-    def write(folder: Folder, name: str, data: bytes) -> None:
+    def write(folder: Folder, name: str, data: bytes, keep: str | None = None) -> None:
         written.append(name)
         if len(written) > failing:
             raise StorageError("cannot write")
-        real(folder, name, data)
+        real(folder, name, data, keep=keep)
 
     monkeypatch.setattr(Folder, "write", write)
     with pytest.raises(StorageError):
