@@ -8,6 +8,8 @@ from filevault.aws import sts
 from filevault.errors import AwsError, TooLongError
 from filevault.printable import printable
 from filevault.providers.cached import renewed
+from filevault.providers.lifetime import held_to
+from filevault.providers.stored import signed_by
 from filevault.times import format_duration
 
 if TYPE_CHECKING:
@@ -82,7 +84,9 @@ class AssumeRoleProvider:
         )
 
         def call(mfa: sts.TokenCodeFor | None) -> Credentials:
-            return self._call(credentials, request, mfa)
+            return signed_by(
+                self._source, credentials, lambda signer: self._call(signer, request, mfa)
+            )
 
         try:
             return self._token_code.present(step.mfa, step.profile, call)
@@ -100,7 +104,7 @@ class AssumeRoleProvider:
     def _call(
         self, credentials: Credentials, request: sts.RoleRequest, mfa: sts.TokenCodeFor | None
     ) -> Credentials:
-        return sts.assume_role(
+        made = sts.assume_role(
             self._clients,
             self._step.endpoint,
             credentials,
@@ -108,3 +112,4 @@ class AssumeRoleProvider:
             mfa=mfa,
             subject=self._subject,
         )
+        return held_to(made, request.duration, self._clock(), self._subject)
