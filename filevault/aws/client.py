@@ -201,7 +201,7 @@ class Clients:
         end = time.monotonic() + self._deadline
         # botocore takes no HTTP session from outside, and its own one has proxies, CA bundle and
         # time limits.
-        inside = client._endpoint  # noqa: SLF001
+        inside = client._endpoint
         inside.http_session = _BoundedSession(inside.http_session, received, end, time.monotonic)
         client.meta.events.register_first(
             f"needs-retry.{service}", _give_up_after(end, time.monotonic)

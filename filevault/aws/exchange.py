@@ -160,6 +160,6 @@ def check_levels(body: bytes) -> None:
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(body, True)  # noqa: FBT003 - takes no keyword
+        parser.Parse(body, True)
     except expat.ExpatError:
         return

@@ -121,6 +121,10 @@ class AccessKeys:
         """Let a key open nothing any more; it can be made active again."""
         self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Inactive"})
 
+    def activate(self, access_key_id: str) -> None:
+        """Make an inactive key active again."""
+        self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Active"})
+
     def delete(self, access_key_id: str) -> None:
         """Delete a key for good."""
         self._call("DeleteAccessKey", {"AccessKeyId": access_key_id})
@@ -133,7 +137,8 @@ class AccessKeys:
         if not isinstance(found, dict):
             raise not_awss(operation, self._subject)
         at = found.get("LastUsedDate")
-        return LastUse(at, None if at is None else str(found.get("ServiceName", ""))[:_LONGEST_NAME])
+        service = str(found.get("ServiceName", ""))[:_LONGEST_NAME]
+        return LastUse(at, None if at is None else service)
 
     def _call(
         self,
