@@ -53,12 +53,14 @@ _LOOKS_LIKE_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"
 _LOOKS_LIKE_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105
 
 
-def is_swapped(access_key_id: str, secret_access_key: str) -> bool:
-    """Tell whether an id looks like a secret, or a secret like an id."""
-    return bool(
-        re.match(_LOOKS_LIKE_KEY_ID, secret_access_key)
-        or re.match(_LOOKS_LIKE_SECRET, access_key_id.strip())
-    )
+def looks_like_key_id(text: str) -> bool:
+    """Tell whether a text is what AWS issues as the id of an access key."""
+    return re.match(_LOOKS_LIKE_KEY_ID, text) is not None
+
+
+def looks_like_secret(text: str) -> bool:
+    """Tell whether a text is what AWS issues as a secret access key."""
+    return re.match(_LOOKS_LIKE_SECRET, text.strip()) is not None
 
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6

@@ -53,6 +53,7 @@ class Clients:
         read_timeout: seconds of silence after which an attempt is given up.
         persistent: repeat a call, as often as botocore's settings say, that was not answered.
         deadline: seconds for a call with all its attempts; pauses between them may add to it.
+            None for what is usual.
     """
 
     __slots__ = (
@@ -73,14 +74,14 @@ class Clients:
         connect_timeout: float = _CONNECT_TIMEOUT,
         read_timeout: float = _READ_TIMEOUT,
         persistent: bool = True,
-        deadline: float = _DEADLINE,
+        deadline: float | None = None,
     ) -> None:
         self._profile = profile
         self._allow_http = allow_http
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._persistent = persistent
-        self._deadline = deadline
+        self._deadline = _DEADLINE if deadline is None else deadline
         self._session: Any = None
 
     @classmethod
@@ -147,7 +148,12 @@ class Clients:
         return client
 
     def post(
-        self, url: str, form: Mapping[str, str], *, setting: str, deadline: float = _POST_DEADLINE
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        setting: str,
+        deadline: float | None = None,
     ) -> tuple[int, bytes]:
         """POST a form with botocore's proxies and CA bundle; return status and body.
 
@@ -186,7 +192,7 @@ class Clients:
                 http,
                 request.prepare(),
                 Received(),
-                seconds=deadline,
+                seconds=_POST_DEADLINE if deadline is None else deadline,
                 longest=_LONGEST_BODY,
                 wanted=lambda status: status == 200,
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.aws.call import call
 from filevault.aws.refusals import Attempt, not_awss, unexpected
-from filevault.credentials import Credentials, is_swapped
+from filevault.credentials import Credentials, looks_like_key_id, looks_like_secret
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -183,11 +183,11 @@ def _credentials(response: Any, operation: str, subject: str) -> Credentials:  #
             and re.match(_SECRET, credentials.secret_access_key)
             and _is_plain(credentials.session_token, _LONGEST_TOKEN)
             and credentials.expiration is not None
-            and not is_swapped(credentials.access_key_id, credentials.secret_access_key)
+            and not looks_like_secret(credentials.access_key_id)
+            and not looks_like_key_id(credentials.secret_access_key)
         )
     except (LookupError, AttributeError, TypeError) as error:
         raise unexpected(operation, subject) from error
-    credentials.check_printable()
     if not usable:
         raise unexpected(operation, subject)
     return credentials

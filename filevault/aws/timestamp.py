@@ -7,7 +7,8 @@ import re
 from filevault.times import parse_time
 
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,12})?(?:Z|([+-])(\d\d):?(\d\d))?\Z", re.ASCII
+    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,12})?(?:Z|([+-])([01]\d|2[0-3]):?([0-5]\d))?\Z",
+    re.ASCII,
 )
 _EPOCH = re.compile(r"(\d{1,11})(?:\.\d{1,12})?\Z", re.ASCII)
 _LAST = 253402300799  # the end of the year 9999

@@ -41,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--stdin",
         action="store_true",
-        help="read JSON (aws iam create-access-key, credential_process) or two lines",
+        help="read JSON (aws iam create-access-key, credential_process), the console's CSV file, "
+        "or two lines",
     )
     parser.add_argument(
         "--no-config",

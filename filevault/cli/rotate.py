@@ -123,7 +123,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--delete-orphan goes with exactly one profile")
     if args.delete_orphan is not None and not re.fullmatch(_KEY_ID, args.delete_orphan, re.ASCII):
         raise errors.UsageError(
-            f"{printable(args.delete_orphan, 60)!r} is no access key id",
+            "the value of --delete-orphan is no access key id",
             hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",
         )
 

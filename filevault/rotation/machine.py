@@ -291,7 +291,7 @@ class Machine:
                 amend(
                     error,
                     "the new key was deleted again, the old one is untouched",
-                    f"{self._retry} makes another",
+                    None if self._undo.orphan else f"{self._retry} makes another",
                 )
             raise
 
