@@ -68,8 +68,10 @@ def read_rotation(text: bytes, what: str) -> Rotation:
     if found.next is not None and found.previous is not None:
         raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
     other = found.next or found.previous
+    if other is None:
+        return found
     own = parse(text, what).key
-    if other is None or other.access_key_id != own.access_key_id:
+    if other.access_key_id != own.access_key_id:
         return found
     if other != own:
         raise DamagedError(
