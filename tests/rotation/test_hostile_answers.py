@@ -110,9 +110,7 @@ def _check_answer(two: Two, name: str) -> None:
     two.check_nothing_lost()
     for shown in (secret, SWAPPED):
         assert not shown or shown not in ended.err
-    deleted = [
-        c.parameters["AccessKeyId"] for c in scene.aws.calls if c.action == "DeleteAccessKey"
-    ]
+    deletions = [call for call in scene.aws.calls if call.action == "DeleteAccessKey"]
     held = {two.jon.access_key_id, two.bob.access_key_id, two.previous.access_key_id}
     assert not held & {call.parameters["AccessKeyId"].upper() for call in deletions}
     for each in set(scene.keys(two.jon)) - {two.jon.access_key_id}:
