@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from filevault.errors import FilevaultError
 from filevault.values import Value
 
@@ -43,6 +45,22 @@ class Credentials(Value):
                     "the credentials hold characters that no AWS credential has; nothing was "
                     "handed out"
                 )
+
+
+# What AWS issues begins with one of these and has 20 characters; 16 and 21 are documented too.
+_LOOKS_LIKE_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"
+# AWS's secrets are 40 characters of base 64. Some other providers' ids are 40 hex digits.
+_LOOKS_LIKE_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105
+
+
+def looks_like_key_id(text: str) -> bool:
+    """Tell whether a text is what AWS issues as the id of an access key."""
+    return re.match(_LOOKS_LIKE_KEY_ID, text) is not None
+
+
+def looks_like_secret(text: str) -> bool:
+    """Tell whether a text is what AWS issues as a secret access key."""
+    return re.match(_LOOKS_LIKE_SECRET, text.strip()) is not None
 
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6

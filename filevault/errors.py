@@ -223,9 +223,10 @@ class MfaError(ProviderError):
 
 
 class NetworkError(FilevaultError):
-    """AWS could not be reached."""
+    """AWS could not be reached; `key_ids` are those that an unusable answer names."""
 
     exit_status = 9
+    key_ids: tuple[str, ...] = ()
 
 
 class NotAwsError(NetworkError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 
@@ -38,6 +39,7 @@ def format_time(seconds: float) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}Z"
 
 
+@functools.lru_cache(maxsize=16)  # a time stands in several places of an item
 def parse_time(text: str) -> int:
     """Return the Unix seconds of `YYYY-MM-DDTHH:MM:SSZ`.
 

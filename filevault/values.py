@@ -21,6 +21,9 @@ class Value:
 
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
         fields = self._fields
+        if not named and len(args) == len(fields):  # as most are made
+            self.__dict__.update(zip(fields, args, strict=True))
+            return
         values = dict(zip(fields, args, strict=False))
         if len(args) > len(fields) or not values.keys().isdisjoint(named):
             raise TypeError(f"{type(self).__name__} was given too many values")

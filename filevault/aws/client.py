@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filevault import __version__
 from filevault.aws.endpoint import check_url
+from filevault.aws.exchange import Received, check_levels, exchange
+from filevault.aws.proxy import check_proxy
+from filevault.aws.timestamp import read_timestamp
 from filevault.errors import ConfigError
 from filevault.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
@@ -25,9 +28,10 @@ _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 30.0
 _HASTY_CONNECT_TIMEOUT = 5.0
 _HASTY_READ_TIMEOUT = 15.0
+_DEADLINE = 120.0
+_HASTY_DEADLINE = 30.0
 _POST_DEADLINE = 30.0
 _LONGEST_BODY = 64 << 10
-_CHUNK = 4096
 # botocore's endpoint rules of IAM, `signingRegion` of each partition.
 _IAM_REGIONS = {
     "aws": "us-east-1",
@@ -51,11 +55,14 @@ class Clients:
         connect_timeout: seconds for each attempt to connect.
         read_timeout: seconds of silence after which an attempt is given up.
         persistent: repeat a call, as often as botocore's settings say, that was not answered.
+        deadline: seconds for a call with all its attempts; pauses between them may add to it.
+            None for what is usual.
     """
 
     __slots__ = (
         "_allow_http",
         "_connect_timeout",
+        "_deadline",
         "_persistent",
         "_profile",
         "_read_timeout",
@@ -70,12 +77,14 @@ class Clients:
         connect_timeout: float = _CONNECT_TIMEOUT,
         read_timeout: float = _READ_TIMEOUT,
         persistent: bool = True,
+        deadline: float | None = None,
     ) -> None:
         self._profile = profile
         self._allow_http = allow_http
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._persistent = persistent
+        self._deadline = _DEADLINE if deadline is None else deadline
         self._session: Any = None
 
     @classmethod
@@ -87,15 +96,23 @@ class Clients:
             connect_timeout=_HASTY_CONNECT_TIMEOUT,
             read_timeout=_HASTY_READ_TIMEOUT,
             persistent=False,
+            deadline=_HASTY_DEADLINE,
         )
 
     def open(
-        self, service: str, endpoint: Endpoint, credentials: Credentials, *, once: bool
+        self,
+        service: str,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        *,
+        once: bool,
+        received: Received | None = None,
     ) -> Any:  # noqa: ANN401
-        """Return a botocore client; nothing is sent.
+        """Return a botocore client for one call; nothing is sent.
 
         `once` is for requests that must not be made twice, such as those that carry a token
-        code: they are repeated only where AWS cannot have taken them.
+        code: they are repeated only where AWS cannot have taken them. `received` gets the body of
+        the answer as it arrives. Times in answers become Unix seconds, or None.
 
         Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
         translated with the call's.
@@ -126,6 +143,7 @@ class Clients:
                 use_dualstack_endpoint=endpoint.use_dualstack,
             ),
         )
+        self._bound(service, client, Received() if received is None else received)
         if not self._persistent:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_throttled)
         elif once:
@@ -133,25 +151,29 @@ class Clients:
         return client
 
     def post(
-        self, url: str, form: Mapping[str, str], *, setting: str, deadline: float = _POST_DEADLINE
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        setting: str,
+        deadline: float | None = None,
     ) -> tuple[int, bytes]:
         """POST a form with botocore's proxies and CA bundle; return status and body.
 
-        Once, and no redirection is followed. Of a body that is too long or no answer of status
-        200, nothing is returned; `deadline` is in seconds and for the whole, so that an answer
-        that drips in ends too. `setting` says where the address comes from. Raises ConfigError
-        for an address that would be unsafe; botocore's own errors pass, to be translated with
-        the call's.
+        Once, and no redirection is followed. The body is empty unless the status is 200.
+        `deadline` is in seconds and for the whole, so that an answer that drips in ends too.
+        `setting` says where the address comes from. Raises ConfigError for an address that would
+        be unsafe; OddAnswerError for a long body and botocore's own errors pass, to be translated
+        with the call's.
         """
-        import threading
         from urllib.parse import urlencode
 
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import ReadTimeoutError
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
 
         check_url(url, allow_http=self._allow_http, setting=setting)
+        check_proxy(url)
         if self._session is None:
             self._session = self._new_session()
         # The stubs know less than botocore takes.
@@ -167,25 +189,32 @@ class Clients:
             "User-Agent": f"filevault/{__version__}",
         }
         body = urlencode(form).encode("ascii")
-        request = AWSRequest("POST", url, headers, body, stream_output=True)
-        found: list[tuple[int, bytes] | Exception] = []
+        request = AWSRequest("POST", url, headers, body)
+        try:
+            answer = exchange(
+                http,
+                request.prepare(),
+                Received(),
+                seconds=_POST_DEADLINE if deadline is None else deadline,
+                longest=_LONGEST_BODY,
+                wanted=lambda status: status == 200,
+            )
+        finally:
+            http.close()
+        return answer.status_code, answer.content
 
-        def exchange() -> None:
-            try:
-                found.append(_read(http.send(request.prepare()), url))
-            except Exception as error:  # noqa: BLE001 - it is raised again
-                found.append(error)
+    def _bound(self, service: str, client: Any, received: Received) -> None:  # noqa: ANN401
+        """Let answers be bounded, and the call end with its deadline."""
+        import time
 
-        # Time limits of sockets begin anew with each byte.
-        thread = threading.Thread(target=exchange, daemon=True)
-        thread.start()
-        thread.join(deadline)
-        if not found:
-            raise ReadTimeoutError(endpoint_url=url)
-        http.close()
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return found[0]
+        end = time.monotonic() + self._deadline
+        # botocore takes no HTTP session from outside, and its own one has proxies, CA bundle and
+        # time limits.
+        inside = client._endpoint
+        inside.http_session = _BoundedSession(inside.http_session, received, end, time.monotonic)
+        client.meta.events.register_first(
+            f"needs-retry.{service}", _give_up_after(end, time.monotonic)
+        )
 
     def _region(self, service: str, endpoint: Endpoint) -> str:
         """Return the region to sign for: IAM has one for all, which a URL of its own hides."""
@@ -210,6 +239,9 @@ class Clients:
                 "retry_mode": ("retry_mode", "AWS_RETRY_MODE", "standard", None),
             }
         )
+        session.get_component("response_parser_factory").set_parser_defaults(
+            timestamp_parser=read_timestamp
+        )
         if self._profile is not None and self._profile in session.full_config["profiles"]:
             session.set_config_variable("profile", self._profile)
         _check_ca_bundle(session.get_config_variable("ca_bundle"))
@@ -226,24 +258,32 @@ def _check_ca_bundle(path: str | None) -> None:
         )
 
 
-def _read(answer: Any, url: str) -> tuple[int, bytes]:  # noqa: ANN401
-    """Return status and body of an answer whose body was not read yet."""
-    from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
-    from urllib3 import exceptions
+class _BoundedSession:
+    """botocore's HTTP session, whose answers are bounded; `end` is by `clock`."""
 
-    if answer.status_code != 200:
-        return answer.status_code, b""
-    body = b""
-    try:
-        for chunk in answer.raw.stream(_CHUNK):
-            body += chunk
-            if len(body) > _LONGEST_BODY:
-                return answer.status_code, b""
-    except exceptions.ReadTimeoutError as error:
-        raise ReadTimeoutError(endpoint_url=url) from error
-    except (exceptions.HTTPError, OSError) as error:
-        raise ConnectionClosedError(endpoint_url=url) from error
-    return answer.status_code, body
+    def __init__(
+        self,
+        http: Any,  # noqa: ANN401
+        received: Received,
+        end: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._http = http
+        self._received = received
+        self._end = end
+        self._clock = clock
+
+    def send(self, request: Any) -> Any:  # noqa: ANN401
+        """Send a prepared request, as botocore asks for it."""
+        check_proxy(request.url)
+        seconds = self._end - self._clock()
+        answer = exchange(self._http, request, self._received, seconds=seconds)
+        check_levels(answer.content)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
 
 
 # The first are STS's own, the others what gateways before AWS's services answer.
@@ -296,3 +336,24 @@ def _give_up_unless_throttled(
     answer, parsed = response
     if answer.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _THROTTLING:
         raise exceptions.ClientError(parsed, operation.name)
+
+
+def _give_up_after(end: float, clock: Callable[[], float]) -> Callable[..., None]:
+    """Return what raises, instead of a retry, how an attempt failed that used up the time."""
+    from botocore import exceptions
+
+    def judge(
+        response: Any,  # noqa: ANN401
+        caught_exception: Exception | None,
+        operation: Any,  # noqa: ANN401
+        **_: object,
+    ) -> None:
+        if clock() < end:
+            return
+        if caught_exception is not None:
+            raise caught_exception
+        answer, parsed = response
+        if answer.status_code >= 300:
+            raise exceptions.ClientError(parsed, operation.name)
+
+    return judge

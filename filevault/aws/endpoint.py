@@ -128,5 +128,14 @@ def shown_url(url: str) -> str:
 
 
 def without_urls(text: str) -> str:
-    """Return a text of others with addresses as `shown_url` shows them."""
-    return re.sub(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s\"'<>]+", lambda found: shown_url(found[0]), text)
+    """Return a text of others with addresses as `shown_url` shows them.
+
+    What stands before an @ goes too where no scheme tells that it is an address: proxies are
+    given so. The time that it takes grows with the square of the text's length.
+    """
+    text = re.sub(
+        r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://(?:\S*@)?[^\s\"'<>]*",
+        lambda found: shown_url(found[0]),
+        text,
+    )
+    return re.sub(r"[^\s\"'<>]+:\S*@", "***@", text)

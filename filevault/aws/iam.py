@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from filevault.aws.refusals import Attempt, not_awss, translated
+from filevault.aws.call import call
+from filevault.aws.refusals import Attempt, not_awss
 from filevault.credentials import AccessKey
 from filevault.values import Value
 
@@ -12,14 +14,12 @@ if TYPE_CHECKING:
     from filevault.aws.client import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
+    from filevault.errors import NotAwsError
 
-_METHODS = {
-    "CreateAccessKey": "create_access_key",
-    "DeleteAccessKey": "delete_access_key",
-    "GetAccessKeyLastUsed": "get_access_key_last_used",
-    "ListAccessKeys": "list_access_keys",
-    "UpdateAccessKey": "update_access_key",
-}
+# IAM's own pattern of an id, and the most keys on one page of a list.
+_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+_MOST_KEYS = 100
+_LONGEST_NAME = 128
 
 
 class ListedKey(Value):
@@ -31,7 +31,11 @@ class ListedKey(Value):
 
 
 class MadeKey(Value):
-    """A new access key; `created` is in Unix seconds, `user_name` whose it is."""
+    """A new access key as the answer has it, which nothing vouches for.
+
+    `created` is in Unix seconds, None where the answer has no time that could be read;
+    `user_name` is empty where it does not say whose the key is.
+    """
 
     key: AccessKey
     created: int | None
@@ -79,34 +83,47 @@ class AccessKeys:
         operation = "ListAccessKeys"
         response = self._call(operation, {})
         try:
-            return tuple(
-                ListedKey(
-                    str(each["AccessKeyId"]),
-                    each["Status"] == "Active",
-                    _seconds(each.get("CreateDate")),
-                )
+            found = tuple(
+                ListedKey(each["AccessKeyId"], each["Status"] == "Active", each.get("CreateDate"))
                 for each in response["AccessKeyMetadata"]
             )
+            # The ids are noted in an item, where a line end would begin another field.
+            usable = all(re.match(_KEY_ID, each.access_key_id) for each in found)
         except (LookupError, TypeError, AttributeError) as error:
             raise not_awss(operation, self._subject) from error
+        if not usable or len(found) > _MOST_KEYS or response.get("IsTruncated"):
+            raise not_awss(operation, self._subject)
+        return found
 
     def create(self) -> MadeKey:
-        """Make a key. The request is never repeated where it may have had its effect."""
+        """Make a key. The request is never repeated where it may have had its effect.
+
+        What the answer says of the key is for the caller to check.
+        """
         operation = "CreateAccessKey"
         response = self._call(operation, {}, once=True)
-        try:
-            made = response["AccessKey"]
-            return MadeKey(
-                AccessKey(str(made["AccessKeyId"]), str(made["SecretAccessKey"])),
-                _seconds(made.get("CreateDate")),
-                str(made.get("UserName", "")),
-            )
-        except (LookupError, TypeError, AttributeError) as error:
-            raise not_awss(operation, self._subject) from error
+        made = response.get("AccessKey")
+        if not isinstance(made, dict):
+            raise not_awss(operation, self._subject)
+        return MadeKey(
+            AccessKey(str(made.get("AccessKeyId", "")), str(made.get("SecretAccessKey", ""))),
+            made.get("CreateDate"),
+            str(made.get("UserName", "")),
+        )
+
+    def not_awss(self, operation: str, why: str) -> NotAwsError:
+        """Return the error for an answer that says what AWS never does; `why` is shown."""
+        error = not_awss(operation, self._subject)
+        error.message = f"{error.message}: {why}"
+        return error
 
     def deactivate(self, access_key_id: str) -> None:
         """Let a key open nothing any more; it can be made active again."""
         self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Inactive"})
+
+    def activate(self, access_key_id: str) -> None:
+        """Make an inactive key active again."""
+        self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Active"})
 
     def delete(self, access_key_id: str) -> None:
         """Delete a key for good."""
@@ -116,12 +133,12 @@ class AccessKeys:
         """Return when a key was last used, as far as IAM has noticed yet."""
         operation = "GetAccessKeyLastUsed"
         response = self._call(operation, {"AccessKeyId": access_key_id}, by_name=False)
-        try:
-            found = response.get("AccessKeyLastUsed", {})
-            at = _seconds(found.get("LastUsedDate"))
-            return LastUse(at, None if at is None else str(found.get("ServiceName", "")))
-        except (TypeError, AttributeError) as error:
-            raise not_awss(operation, self._subject) from error
+        found = response.get("AccessKeyLastUsed")
+        if not isinstance(found, dict):
+            raise not_awss(operation, self._subject)
+        at = found.get("LastUsedDate")
+        service = str(found.get("ServiceName", ""))[:_LONGEST_NAME]
+        return LastUse(at, None if at is None else service)
 
     def _call(
         self,
@@ -136,16 +153,6 @@ class AccessKeys:
         credentials = self._credentials
         secrets = (credentials.secret_access_key, credentials.session_token)
         attempt = Attempt(operation, self._subject, secrets, None)
-        with translated(attempt):
-            client = self._clients.open("iam", self._endpoint, credentials, once=once)
-            try:
-                return getattr(client, _METHODS[operation])(**parameters)
-            except (LookupError, TypeError, AttributeError, ValueError) as error:
-                # botocore's parsers trust an answer of status 200 to be what the model says.
-                raise not_awss(operation, self._subject) from error
-            finally:
-                client.close()
-
-
-def _seconds(moment: Any) -> int | None:  # noqa: ANN401
-    return None if moment is None else int(moment.timestamp())
+        return call(
+            self._clients, "iam", self._endpoint, credentials, parameters, attempt, once=once
+        )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from filevault.aws.endpoint import shown_url, without_urls
+from filevault.aws.exchange import OddAnswerError
 from filevault.errors import (
     AwsError,
     ClockError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _TEXT_LIMIT = 400
 KEY = "PROFILE"
 """In a hint: stands for the profile whose stored key signs, until `name_key` puts it in."""
+# More than AWS ever says. Some patterns below take the square of a text's length in time.
+_MATCH_LIMIT = 2000
 _SET_THE_CLOCK = "set the clock, for example with chronyd or timedatectl set-ntp true"
 _CLOCK = ("the clock of this machine differs from AWS's", _SET_THE_CLOCK)
 _UNKNOWN_KEY = (
@@ -229,7 +232,7 @@ def translated(attempt: Attempt) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(error.response, attempt) from error
-    except ResponseParserError as error:
+    except (ResponseParserError, OddAnswerError) as error:
         raise not_awss(attempt.operation, attempt.subject) from error
     except BotoCoreError as error:
         raise _failure(error, attempt) from error
@@ -255,7 +258,8 @@ def unexpected(operation: str, subject: str) -> AwsError:
 def _refusal(response: Any, attempt: Attempt) -> FilevaultError:  # noqa: ANN401
     error = response.get("Error", {})
     code = printable(attempt.redacted(str(error.get("Code", ""))), 80)
-    text = str(error.get("Message", ""))
+    # A secret is taken out before the cut, which could leave a part of it.
+    text = attempt.redacted(str(error.get("Message", "")))[:_MATCH_LIMIT]
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     why, hint = _explain(code, text, attempt, status)
     if attempt.once and isinstance(status, int) and status >= 500:
@@ -326,7 +330,7 @@ def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:
 def _unusable(error: Exception, attempt: Attempt) -> ConfigError:
     return ConfigError(
         f"{attempt.operation} for {attempt.subject} cannot be called: "
-        f"{attempt.shown(without_urls(str(error)))}"
+        f"{attempt.shown(without_urls(str(error)[:_MATCH_LIMIT]))}"
     )
 
 
@@ -353,7 +357,7 @@ def _failure(error: BotoCoreError, attempt: Attempt) -> FilevaultError:
         why = f"cannot connect to {url}"
     else:
         lost = attempt.once
-        why = _silence(error, url) or attempt.shown(without_urls(str(error)))
+        why = _silence(error, url) or attempt.shown(without_urls(str(error)[:_MATCH_LIMIT]))
     if lost:
         hint = f"{_MAYBE_USED}, and {hint}"
     return kind(f"{attempt.operation} for {attempt.subject} failed: {why}", hint=hint)

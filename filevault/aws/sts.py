@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from filevault.aws.refusals import Attempt, not_awss, translated, unexpected
-from filevault.credentials import Credentials
+from filevault.aws.call import call
+from filevault.aws.refusals import Attempt, not_awss, unexpected
+from filevault.credentials import Credentials, looks_like_key_id, looks_like_secret
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -105,10 +107,10 @@ def get_caller_identity(
     """
     operation = "GetCallerIdentity"
     response = _call(clients, endpoint, credentials, operation, {}, None, subject)
-    try:
-        return Identity(str(response["Account"]), str(response["Arn"]))
-    except (LookupError, TypeError) as error:
-        raise not_awss(operation, subject) from error
+    account, arn = response.get("Account"), response.get("Arn")
+    if not (_is_plain(account, _LONGEST_ACCOUNT) and _is_plain(arn, _LONGEST_ARN)):
+        raise not_awss(operation, subject)
+    return Identity(account, arn)
 
 
 def get_federation_token(
@@ -137,12 +139,11 @@ def get_federation_token(
 
 
 _ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-_METHODS = {
-    "AssumeRole": "assume_role",
-    "GetCallerIdentity": "get_caller_identity",
-    "GetFederationToken": "get_federation_token",
-    "GetSessionToken": "get_session_token",
-}
+_LONGEST_ACCOUNT = 64  # AWS's have 12 digits; servers that are not AWS have names
+_LONGEST_ARN = 2048
+_LONGEST_TOKEN = 16 << 10
+_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+_SECRET = r"[!-~]{16,256}\Z"  # noqa: S105 - a pattern
 
 
 def _mfa(mfa: TokenCodeFor | None) -> dict[str, object]:
@@ -160,15 +161,7 @@ def _call(
 ) -> Any:  # noqa: ANN401
     secrets = (credentials.secret_access_key, credentials.session_token)
     attempt = Attempt(operation, subject, secrets, None if mfa is None else mfa.code)
-    with translated(attempt):
-        client = clients.open("sts", endpoint, credentials, once=attempt.once)
-        try:
-            return getattr(client, _METHODS[operation])(**parameters)
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            # botocore's parsers trust an answer of status 200 to be what the model says.
-            raise not_awss(operation, subject) from error
-        finally:
-            client.close()
+    return call(clients, "sts", endpoint, credentials, parameters, attempt, once=attempt.once)
 
 
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401
@@ -176,18 +169,33 @@ def _credentials(response: Any, operation: str, subject: str) -> Credentials:  #
         found = response["Credentials"]
         whose = response.get("AssumedRoleUser") or response.get("FederatedUser") or {}
         arn = whose.get("Arn")
+        arn = arn if _is_plain(arn, _LONGEST_ARN) else None
         credentials = Credentials(
             access_key_id=found["AccessKeyId"],
             secret_access_key=found["SecretAccessKey"],
             session_token=found["SessionToken"],
-            expiration=int(found["Expiration"].timestamp()),
+            expiration=found["Expiration"],
             account_id=_account_of(arn),
             arn=arn,
         )
-    except (KeyError, AttributeError, ValueError, OverflowError) as error:
+        usable = (
+            re.match(_KEY_ID, credentials.access_key_id)
+            and re.match(_SECRET, credentials.secret_access_key)
+            and _is_plain(credentials.session_token, _LONGEST_TOKEN)
+            and credentials.expiration is not None
+            and not looks_like_secret(credentials.access_key_id)
+            and not looks_like_key_id(credentials.secret_access_key)
+        )
+    except (LookupError, AttributeError, TypeError) as error:
         raise unexpected(operation, subject) from error
-    credentials.check_printable()
+    if not usable:
+        raise unexpected(operation, subject)
     return credentials
+
+
+def _is_plain(text: object, longest: int) -> bool:
+    """Tell whether something is printable ASCII text without spaces, and not empty."""
+    return isinstance(text, str) and re.match(rf"[!-~]{{1,{longest}}}\Z", text) is not None
 
 
 def _account_of(arn: str | None) -> str | None:

@@ -44,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--stdin",
         action="store_true",
-        help="read JSON (aws iam create-access-key, credential_process) or two lines",
+        help="read JSON (aws iam create-access-key, credential_process), the console's CSV file, "
+        "or two lines",
     )
     config = parser.add_mutually_exclusive_group()
     config.add_argument(

@@ -22,9 +22,13 @@ _LIMIT = 64 << 10
 # As the AWS CLI prints IAM's CreateDate: with or without a fraction, `Z` or `+00:00`.
 _IAM_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:Z|\+00:?00)\Z", re.ASCII)
 _FORMS = (
-    "give what aws iam create-access-key prints, credential_process JSON, or two lines: key id "
-    "and secret"
+    "give what aws iam create-access-key prints, credential_process JSON, the CSV file of the "
+    "console, or two lines: key id and secret"
 )
+
+
+_CSV_ID = "access key id"
+_CSV_SECRET = "secret access key"  # noqa: S105 - the name of a column
 
 
 class NewKey(Value):
@@ -55,17 +59,19 @@ def from_environment(environ: Mapping[str, str]) -> NewKey:
 
 
 def from_stdin() -> NewKey:
-    """Read the key from stdin: one of three forms."""
+    """Read the key from stdin: one of four forms."""
     data = sys.stdin.buffer.read(_LIMIT + 1)
     if len(data) > _LIMIT:
         raise UsageError("stdin gives more than a key")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # the console begins its files with a BOM
     except UnicodeDecodeError:
         raise UsageError("stdin is not UTF-8", hint=_FORMS) from None
     if text.lstrip().startswith("{"):
         return _from_json(text)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if lines and _is_heading(lines[0]):
+        return _from_csv(text)
     if len(lines) != 2:
         raise UsageError(f"stdin has {len(lines)} lines of text instead of two", hint=_FORMS)
     return _checked(lines[0], lines[1])
@@ -90,6 +96,41 @@ def _from_json(text: str) -> NewKey:
     if value.get("Status") == "Inactive":
         raise UsageError("the key on stdin is inactive at AWS")
     return _checked(key_id, secret, _iam_time(value.get("CreateDate")))
+
+
+def _is_heading(line: str) -> bool:
+    names = [name.strip(' "').lower() for name in line.split(",")]
+    return _CSV_ID in names and _CSV_SECRET in names
+
+
+def _from_csv(text: str) -> NewKey:
+    """Read what IAM's console downloads.
+
+    The present file has the columns `Access key ID,Secret access key`, older ones begin with
+    `User name,Password`. Names are compared in lower case, as the AWS CLI does.
+    """
+    import csv
+
+    try:
+        rows = [row for row in csv.reader(text.splitlines(), strict=True) if any(row)]
+    except csv.Error:
+        raise UsageError("the CSV on stdin is damaged", hint=_FORMS) from None
+    names = [name.strip().lower() for name in rows[0]]
+    if len(rows) != 2:
+        raise UsageError(
+            f"the CSV on stdin has {len(rows) - 1} keys instead of one",
+            hint="leave the line with the names and the one with the key",
+        )
+    places = [names.index(name) for name in (_CSV_ID, _CSV_SECRET)]
+    if max(places) >= len(rows[1]) or len(set(names)) != len(names):
+        raise UsageError("the CSV on stdin is damaged", hint=_FORMS)
+    key_id, secret = (rows[1][place] for place in places)
+    if not key_id and not secret:
+        raise UsageError(
+            "the CSV on stdin has no access key",
+            hint="it is that of a user who was made without one",
+        )
+    return _checked(key_id, secret)
 
 
 def _iam_time(value: object) -> str | None:

@@ -14,7 +14,7 @@ from filevault.cli.publishing import Publisher
 from filevault.cli.repositories import check_commits
 from filevault.cli.rotations import Rotations
 from filevault.printable import printable
-from filevault.rotation.report import as_json, line
+from filevault.rotation.report import json_text, line
 
 if TYPE_CHECKING:
     import argparse
@@ -99,27 +99,38 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.remember_slot()
         if args.all:
             names = _ours(names, items, context)
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome | str] = []
         try:
             for name in names:
-                outcomes.append(rotations.rotate(name, first))
+                outcomes.append(_kept(args, rotations.rotate(name, first)))
         except (KeyboardInterrupt, errors.InterruptedByUserError):
             _tell_the_rest(args, context, rotations.settled(outcomes), len(names))
             raise
     outcomes = rotations.settled(outcomes)
     rotations.tell_unused_code()
-    if any(outcome.done or outcome.result == "partly" for outcome in outcomes):
+    ended = [outcome for outcome in outcomes if not isinstance(outcome, str)]  # not a dry run's
+    if any(outcome.done or outcome.result == "partly" for outcome in ended):
         publisher.tell_clones()
     return _report(args, outcomes)
+
+
+def _kept(args: argparse.Namespace, outcome: Outcome) -> Outcome | str:
+    """Return what is needed of an outcome in the end: of a dry run the text, of very many keys."""
+    return _text(args, outcome) if args.dry_run and outcome.error is None else outcome
+
+
+def _text(args: argparse.Namespace, outcome: Outcome) -> str:
+    return json_text(outcome) if args.json else line(outcome)
 
 
 def _ours(names: list[str], items: Items, context: Context) -> list[str]:
     """Leave out what others keep in a shared store: it is no failure of ours."""
     others = [name for name in names if items.is_others(name)]
-    if others:
-        shown = ", ".join(repr(printable(name)) for name in others)
-        context.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
-    return [name for name in names if name not in others]
+    if not others:
+        return names
+    shown = ", ".join(repr(printable(name)) for name in others)
+    context.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
+    return [name for name in names if not items.is_others(name)]
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -138,7 +149,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--delete-orphan goes with exactly one profile")
     if args.delete_orphan is not None and not re.fullmatch(_KEY_ID, args.delete_orphan, re.ASCII):
         raise errors.UsageError(
-            f"{printable(args.delete_orphan, 60)!r} is no access key id",
+            "the value of --delete-orphan is no access key id",
             hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",
         )
 
@@ -163,16 +174,17 @@ def _alone(context: Context) -> Iterator[None]:
         yield
 
 
-def _report(args: argparse.Namespace, outcomes: list[Outcome]) -> int:
+def _report(args: argparse.Namespace, outcomes: list[Outcome | str]) -> int:
     """Print what came of it, errors on stderr, and return the exit status.
 
     Raises the error where there is just one profile.
     """
     _show(args, outcomes, told=args.dry_run or sys.stderr.isatty())
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
+    whole = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    failed = [outcome for outcome in whole if outcome.error is not None]
     if not failed:
         return 0
-    some = any(outcome.done or outcome.result == "partly" for outcome in outcomes)
+    some = any(outcome.done or outcome.result == "partly" for outcome in whole)
     if len(outcomes) == 1:
         raise _single(failed[0])
     _report_errors(failed)
@@ -184,15 +196,22 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome]) -> int:
     return errors.PartlyDoneError.exit_status if some else statuses[0]
 
 
-def _show(args: argparse.Namespace, outcomes: list[Outcome], *, told: bool) -> None:
+def _show(args: argparse.Namespace, outcomes: list[Outcome | str], *, told: bool) -> None:
     """Print the results; as text only where they are to be `told`."""
-    if args.json:
-        import json
+    if not (args.json or told):
+        return
+    texts = (each if isinstance(each, str) else _text(args, each) for each in outcomes)
+    if not args.json:
+        for text in texts:
+            print(text)
+        return
+    import textwrap
 
-        print(json.dumps([as_json(outcome) for outcome in outcomes], indent=2))
-    elif told:
-        for outcome in outcomes:
-            print(line(outcome))
+    # What json.dumps makes of a list, one at a time.
+    print("[", end="")
+    for number, text in enumerate(texts):
+        print("," if number else "", textwrap.indent(text, "  "), sep="\n", end="")
+    print("\n]" if outcomes else "]")
 
 
 def _report_errors(outcomes: list[Outcome]) -> None:
@@ -203,11 +222,11 @@ def _report_errors(outcomes: list[Outcome]) -> None:
 
 
 def _tell_the_rest(
-    args: argparse.Namespace, context: Context, outcomes: list[Outcome], count: int
+    args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], count: int
 ) -> None:
     """Say after Ctrl-C what is done, and who does the rest."""
     _show(args, outcomes, told=True)
-    _report_errors(outcomes)
+    _report_errors([each for each in outcomes if not isinstance(each, str)])
     rest = ""
     if count > 1:
         rest = f", which does the rest too: {len(outcomes)} of {count} profiles are dealt with"

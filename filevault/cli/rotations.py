@@ -115,6 +115,7 @@ class Rotations:
             raise
         except errors.FilevaultError as error:
             name_key(error, item)
+            error.__traceback__ = None  # it keeps everything that the calls have had in hand
             return Outcome(name, "failed", item, related, error=error)
         if outcome.result not in ("failed", "partly"):
             self._handled.update(dict.fromkeys(related, name))
@@ -123,12 +124,14 @@ class Rotations:
     def _dealt_with_by(self, items: Sequence[str]) -> str | None:
         return next((self._handled[each] for each in items if each in self._handled), None)
 
-    def settled(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Return the outcomes of all; what failed through one profile may have worked by another.
+    def settled(self, outcomes: Sequence[Outcome | str]) -> list[Outcome | str]:
+        """Return the outcomes of all, texts as they are.
+
+        What failed through one profile may have worked by another.
 
         A key that was left behind stays in the report.
         """
-        return [self._settled(outcome) for outcome in outcomes]
+        return [each if isinstance(each, str) else self._settled(each) for each in outcomes]
 
     def tell_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""

@@ -9,6 +9,8 @@ from filevault.aws.refusals import is_denied
 from filevault.errors import AwsError, LockedError, MfaError, TooLongError
 from filevault.printable import printable
 from filevault.providers.cached import is_kept, renewed
+from filevault.providers.lifetime import held_to
+from filevault.providers.stored import signed_by
 from filevault.times import format_duration
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class AssumeRoleProvider:
         credentials = self._source.retrieve()
         mfa = self._step.mfa
         try:
-            return self._assume(credentials, mfa)
+            return self._assume(self._source, credentials, mfa)
         except AwsError as error:
             if self._step.fresh_mfa is not None and is_denied(error) and is_kept(self._source):
                 return self._with_fresh_code(self._step.fresh_mfa, error)
@@ -84,7 +86,7 @@ class AssumeRoleProvider:
             others = renewed(self._source, credentials)
             if others is None:
                 raise
-        return self._assume(others, mfa)
+        return self._assume(self._source, others, mfa)
 
     def _with_fresh_code(self, mfa: MfaRequest, refused: AwsError) -> Credentials:
         self._warn(
@@ -92,13 +94,15 @@ class AssumeRoleProvider:
             "session: a policy may ask for a fresh MFA code, so one is presented"
         )
         try:
-            return self._assume(self._key.retrieve(), mfa)
+            return self._assume(self._key, self._key.retrieve(), mfa)
         except (LockedError, MfaError) as error:
             hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
             refused.hint = f"{refused.hint}; {hint}" if refused.hint else hint
             raise refused from error
 
-    def _assume(self, credentials: Credentials, device: MfaRequest | None) -> Credentials:
+    def _assume(
+        self, source: CredentialProvider, credentials: Credentials, device: MfaRequest | None
+    ) -> Credentials:
         step = self._step
         request = sts.RoleRequest(
             role_arn=step.role_arn,
@@ -111,7 +115,7 @@ class AssumeRoleProvider:
         )
 
         def call(mfa: sts.TokenCodeFor | None) -> Credentials:
-            return self._call(credentials, request, mfa)
+            return signed_by(source, credentials, lambda signer: self._call(signer, request, mfa))
 
         try:
             return self._token_code.present(device, step.profile, call)
@@ -129,7 +133,7 @@ class AssumeRoleProvider:
     def _call(
         self, credentials: Credentials, request: sts.RoleRequest, mfa: sts.TokenCodeFor | None
     ) -> Credentials:
-        return sts.assume_role(
+        made = sts.assume_role(
             self._clients,
             self._step.endpoint,
             credentials,
@@ -137,3 +141,4 @@ class AssumeRoleProvider:
             mfa=mfa,
             subject=self._subject,
         )
+        return held_to(made, request.duration, self._clock(), self._subject)

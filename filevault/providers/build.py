@@ -143,12 +143,14 @@ class _Wiring:
         if isinstance(step, SessionToken):
             from filevault.providers.session_token import SessionTokenProvider
 
-            made = SessionTokenProvider(step, source, self._clients, self._token_code, subject)
+            made = SessionTokenProvider(
+                step, source, self._clients, self._token_code, self._clock, subject
+            )
             return made if self._share is None else self._share(step, made)
         if isinstance(step, FederationToken):
             from filevault.providers.federation import FederationTokenProvider
 
-            return FederationTokenProvider(step, source, self._clients, subject)
+            return FederationTokenProvider(step, source, self._clients, self._clock, subject)
         from filevault.providers.assume_role import AssumeRoleProvider
 
         return AssumeRoleProvider(

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 from filevault.aws import sts
 from filevault.errors import AwsError
 from filevault.printable import printable
+from filevault.providers.lifetime import held_to
+from filevault.providers.stored import signed_by
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.aws.client import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
@@ -27,25 +31,32 @@ class FederationTokenProvider:
     who signed in.
     """
 
-    __slots__ = ("_clients", "_source", "_step", "_subject")
+    __slots__ = ("_clients", "_clock", "_source", "_step", "_subject")
 
     def __init__(
-        self, step: FederationToken, source: CredentialProvider, clients: Clients, subject: str
+        self,
+        step: FederationToken,
+        source: CredentialProvider,
+        clients: Clients,
+        clock: Callable[[], float],
+        subject: str,
     ) -> None:
         self._step = step
         self._source = source
         self._clients = clients
+        self._clock = clock
         self._subject = subject
 
     def retrieve(self) -> Credentials:
         """Open the key, ask whose it is, then call."""
-        return federated(
-            self._clients,
-            self._step.endpoint,
-            self._source.retrieve(),
-            duration=self._step.duration,
-            subject=self._subject,
+        return signed_by(self._source, self._source.retrieve(), self._call)
+
+    def _call(self, key: Credentials) -> Credentials:
+        step = self._step
+        made = federated(
+            self._clients, step.endpoint, key, duration=step.duration, subject=self._subject
         )
+        return held_to(made, step.duration, self._clock(), self._subject)
 
 
 def federated(

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from filevault.times import parse_time
 
 if TYPE_CHECKING:
-    from filevault.rotation.items import Stored
     from filevault.rotation.outcome import Outcome, Wish
+    from filevault.rotation.stored import Stored
     from filevault.vault.rotationfields import Rotation
 
 DAY = 86400

@@ -15,53 +15,24 @@ from filevault.errors import (
     StorageError,
 )
 from filevault.printable import printable, shell_word
-from filevault.times import parse_time
-from filevault.values import Value
-from filevault.vault.items import compose, parse
-from filevault.vault.rotationfields import Rotation, read_rotation, with_rotation
+from filevault.rotation.stored import Stored, read_stored
+from filevault.vault.items import compose
+from filevault.vault.rotationfields import Rotation, with_rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from filevault.credentials import AccessKey
     from filevault.vault import Vault
-    from filevault.vault.items import LongTermItem
 
 
-class Stored(Value):
-    """An opened item; `digest` is that of the file that `text` was read from."""
-
-    name: str
-    digest: str
-    text: bytes
-    item: LongTermItem
-    rotation: Rotation
-
-    def __repr__(self) -> str:
-        return f"Stored(name={self.name!r}, key={self.item.key!r}, ...)"
-
-    @property
-    def key(self) -> AccessKey:
-        """The key that the item hands out."""
-        return self.item.key
-
-    @property
-    def created(self) -> int | None:
-        """When the key was made, or stored, in Unix seconds; None where the item is silent."""
-        return None if self.item.created is None else parse_time(self.item.created)
-
-    def keys(self) -> set[AccessKey]:
-        """Return every key that the item holds."""
-        held = (self.item.key, self.rotation.next, self.rotation.previous)
-        return {key for key in held if key is not None}
-
-    def holds(self, access_key_id: str) -> bool:
-        """Tell whether the item holds the secret of a key."""
-        return any(key.access_key_id == access_key_id for key in self.keys())
+_PARSED = 64
 
 
 class Items:
     """The items of a vault.
+
+    Of each one the text is kept, which is parsed again when it is needed: there may be very many.
 
     Args:
         vault: where they are; nothing of it is opened before `load`.
@@ -78,7 +49,10 @@ class Items:
         self._vault = vault
         self._warn = warn
         self._push = push
-        self._stored: dict[str, Stored] = {}
+        self._texts: dict[str, tuple[str, bytes]] = {}  # with the digests of the files
+        self._holders: dict[str, tuple[str, ...]] = {}  # by key id, in lower case
+        self._rotating: set[str] = set()
+        self._parsed: dict[str, Stored] = {}  # the last few
         self._unreadable: dict[str, tuple[str | None, FilevaultError]] = {}
         self._written: list[str] = []
 
@@ -104,37 +78,65 @@ class Items:
 
     def _try(self, name: str) -> FilevaultError | None:
         """Open an item; note and return what hinders that."""
-        digest = None
         try:
-            digest = self._vault.item_digest(name)
             self._read(name)
         except InterruptedByUserError:
             raise
         except FilevaultError as error:
-            self._stored.pop(name, None)
-            self._unreadable[name] = digest, error
+            digest = None
+            with contextlib.suppress(FilevaultError):
+                digest = self._vault.item_digest(name)
+            self._forget(name)
+            # A traceback keeps everything that the calls have had in hand.
+            self._unreadable[name] = digest, _bare(error)
             return error
         return None
 
     def _read(self, name: str) -> Stored:
-        what = f"item {printable(name)!r}"
-        digest = self._vault.item_digest(name)
-        text = self._vault.text(name)
-        stored = Stored(name, digest, text, parse(text, what), read_rotation(text, what))
-        self._stored[name] = stored
+        digest, text = self._vault.opened(name)
+        stored = read_stored(name, digest, text)
+        self._forget(name)
+        self._texts[name] = digest, text
+        for access_key_id in stored.ids():
+            self._holders[access_key_id] = (*self._holders.get(access_key_id, ()), name)
+        if stored.rotation != Rotation():
+            self._rotating.add(name)
         self._unreadable.pop(name, None)
+        self._keep_parsed(stored)
         return stored
+
+    def _forget(self, name: str) -> None:
+        """Take an item out, as far as it was noted."""
+        if name not in self._texts:
+            return
+        for access_key_id in self.stored(name).ids():
+            left = tuple(each for each in self._holders[access_key_id] if each != name)
+            if left:
+                self._holders[access_key_id] = left
+            else:
+                del self._holders[access_key_id]
+        self._rotating.discard(name)
+        self._parsed.pop(name, None)
+        del self._texts[name]
+
+    def _keep_parsed(self, stored: Stored) -> None:
+        if len(self._parsed) >= _PARSED:
+            self._parsed.clear()
+        self._parsed[stored.name] = stored
 
     def get(self, name: str) -> Stored:
         """Return an item, opened and checked. Raises as `Vault.item` does."""
-        if name not in self._stored:
-            self._read(name)
-        self._vault.item(name)
-        return self._stored[name]
+        stored = self.stored(name) if name in self._texts else self._read(name)
+        self._vault.check_item(name, stored.item, stored.digest)
+        return stored
 
     def stored(self, name: str) -> Stored:
         """Return an item as it was last read or written."""
-        return self._stored[name]
+        found = self._parsed.get(name)
+        if found is None:
+            found = read_stored(name, *self._texts[name])
+            self._keep_parsed(found)
+        return found
 
     def related(self, name: str) -> list[Stored]:
         """Return the items that hold a key that this one holds, itself included.
@@ -142,8 +144,11 @@ class Items:
         Whoever can write a shared store can put an item with any key's id in, but not with its
         secret: so both must be the same.
         """
-        keys = self._stored[name].keys()
-        return [each for each in self._stored.values() if each.keys() & keys]
+        stored = self.stored(name)
+        keys = stored.keys()
+        others = {each for key_id in stored.ids() for each in self._holders[key_id]} - {name}
+        found = [each for each in map(self.stored, others) if each.keys() & keys]
+        return sorted([stored, *found], key=lambda each: each.name)
 
     def leader(self, name: str) -> str:
         """Return the item with the state of a rotation of this item's key, or the item itself.
@@ -167,41 +172,77 @@ class Items:
 
         Raises StorageError if that is the item that a rotation goes by.
         """
-        before = self._stored[leader]
+        before = self.stored(leader)
         names = self._vault.names()
-        for name in (self._stored.keys() | self._unreadable.keys()) - set(names):
-            self._stored.pop(name, None)
+        for name in (self._texts.keys() | self._unreadable.keys()) - set(names) - {leader}:
+            self._forget(name)
             self._unreadable.pop(name, None)
         for name in names:
             digest = None
             with contextlib.suppress(FilevaultError):
                 digest = self._vault.item_digest(name)
-            stored, failed = self._stored.get(name), self._unreadable.get(name)
-            if stored is not None:
-                if stored.digest != digest:
+            stored, failed = self._texts.get(name), self._unreadable.get(name)
+            if name == leader:
+                if digest != before.digest:
+                    raise _changed(leader)  # and what is known of it stays
+            elif stored is not None:
+                if stored[0] != digest:
                     self._try(name)
             elif failed is None or failed[0] != digest:
                 self._try(name)
-        now = self._stored.setdefault(leader, before)
-        if now.digest != before.digest or leader in self._unreadable or leader not in names:
+        if leader not in names:
             raise _changed(leader)
 
-    @contextlib.contextmanager
-    def unused(self, access_key_id: str, leader: str) -> Iterator[None]:
-        """Let nobody write an item while a key is taken out of use that no item hands out.
+    def check_unused(self, access_key_id: str, leader: str) -> None:
+        """Look at what is stored now: a key is to be taken out of use that no item hands out.
 
-        Raises StorageError if one does, or if the item that the rotation goes by was changed.
+        Nothing is locked afterwards, since AWS may take its time. Raises StorageError if an item
+        hands the key out, or if the item that the rotation goes by was changed.
         """
         with self._vault.writing():
             self.refresh(leader)
-            for each in self._stored.values():
-                if each.key.access_key_id == access_key_id:
-                    raise StorageError(
-                        f"the key {printable(access_key_id)} is the one that the item "
-                        f"{printable(each.name)!r} hands out",
-                        hint="look at what is stored now, then run the command again",
-                    )
-            yield
+        name = self.hands_out(access_key_id)
+        if name is not None:
+            raise StorageError(
+                f"the key {printable(access_key_id)} is the one that the item "
+                f"{printable(name)!r} hands out",
+                hint="look at what is stored now, then run the command again",
+            )
+
+    def hands_out(self, access_key_id: str) -> str | None:
+        """Return the name of an item that hands out a key of that id, as it was last read."""
+        for each in self._holding_id(access_key_id):
+            if _same(each.key.access_key_id, access_key_id):
+                return each.name
+        return None
+
+    def knows(self, access_key_id: str, *, but: tuple[str, AccessKey] | None = None) -> bool:
+        """Tell whether any item names a key, as one that it holds or one that was there before.
+
+        Upper and lower case are the same here. `but` is an item and the new key that it notes,
+        which does not count.
+        """
+        if any(
+            _same(each, access_key_id)
+            for name in self._rotating
+            for each in self.stored(name).rotation.known_keys or ()
+        ):
+            return True
+        for stored in self._holding_id(access_key_id):
+            held = stored.keys()
+            if but is not None and stored.name == but[0] and stored.rotation.next == but[1]:
+                held.discard(but[1])
+            if any(_same(key.access_key_id, access_key_id) for key in held):
+                return True
+        return False
+
+    def has_secret(self, secret_access_key: str) -> bool:
+        """Tell whether any item holds a secret, whatever key it is of."""
+        wanted = secret_access_key.encode()
+        return any(wanted in text for _, text in self._texts.values())
+
+    def _holding_id(self, access_key_id: str) -> list[Stored]:
+        return [self.stored(name) for name in self._holders.get(access_key_id.lower(), ())]
 
     def is_others(self, name: str) -> bool:
         """Tell of an item of a shared store whether it is encrypted to others, or no AWS key."""
@@ -218,11 +259,11 @@ class Items:
 
     def holding(self, key: AccessKey) -> list[Stored]:
         """Return the items that hand out a key."""
-        return [each for each in self._stored.values() if each.key == key]
+        return [each for each in self._holding_id(key.access_key_id) if each.key == key]
 
     def holders(self, access_key_id: str) -> list[str]:
         """Return the names of the items that have the secret of a key."""
-        return [each.name for each in self._stored.values() if each.holds(access_key_id)]
+        return [each.name for each in self._holding_id(access_key_id) if each.holds(access_key_id)]
 
     @property
     def are_authentic(self) -> bool:
@@ -231,7 +272,7 @@ class Items:
 
     def set_rotation(self, name: str, rotation: Rotation) -> None:
         """Rewrite an item with other rotation fields, if they are other ones."""
-        stored = self._stored[name]
+        stored = self.stored(name)
         if stored.rotation == rotation:
             return
         text = with_rotation(self._in_our_form(stored), rotation)
@@ -247,7 +288,7 @@ class Items:
         created_from: str | None,
     ) -> None:
         """Rewrite an item with another key, what is known of its age, and rotation fields."""
-        stored = self._stored[name]
+        stored = self.stored(name)
         text = compose(
             self._vault.path_name(name),
             key,
@@ -346,6 +387,17 @@ class Items:
             # written what we cannot read.
             if self._read(name).text != text:
                 raise StorageError(f"item {printable(name)!r} does not read as it was written")
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare the ids of keys; no two of AWS's differ in case alone."""
+    return one.lower() == other.lower()
+
+
+def _bare(error: FilevaultError) -> FilevaultError:
+    """Return an error to keep, without what led to it."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _changed(name: str) -> StorageError:

@@ -19,10 +19,11 @@ from filevault.errors import (
 from filevault.git.subjects import edited, replaced
 from filevault.printable import printable, shell_word
 from filevault.rotation.due import FRESH, end_of_grace, is_deferred, is_due, left_as_it_is, promised
-from filevault.rotation.making import explain_failure
+from filevault.rotation.making import check_made, explain_failure, refuse_known, refuse_older
 from filevault.rotation.outcome import Outcome
 from filevault.rotation.patience import is_unknown_key
 from filevault.rotation.retiring import (
+    check_still_unused,
     delete_orphan,
     go_back,
     refuse_active_again,
@@ -33,7 +34,6 @@ from filevault.rotation.room import listed, no_room
 from filevault.rotation.signals import undisturbed
 from filevault.rotation.undo import Undo, amend, warn_of_force
 from filevault.times import format_time
-from filevault.vault.items import check_access_key
 from filevault.vault.rotationfields import Rotation
 
 if TYPE_CHECKING:
@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from filevault.aws.sts import Identity
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
-    from filevault.rotation.items import Items, Stored
+    from filevault.rotation.items import Items
     from filevault.rotation.outcome import Progress, Wish
     from filevault.rotation.patience import Patience
+    from filevault.rotation.stored import Stored
 
 
 class Machine:
@@ -181,6 +182,7 @@ class Machine:
     def _adopt(self, new: AccessKey) -> bool:
         """Go on with a key that an earlier run made and stored; False if AWS has it no more."""
         old = self._stored.key
+        refuse_older(new, self._stored)
         self._note(old_key=old.access_key_id, new_key=new.access_key_id, old_state="active")
         identity = None
         try:
@@ -251,6 +253,8 @@ class Machine:
         with undisturbed() as let_through:
             try:
                 made = self._access.keys(old).create()
+                # Before anything goes by the id, and so before it could be deleted.
+                refuse_known(made, self._items, self._leader, self._access, known, identity)
             except FilevaultError as error:
                 let_through()
                 orphan = explain_failure(
@@ -261,9 +265,7 @@ class Machine:
                 raise
             self._note(new_key=made.key.access_key_id)
             try:
-                check_access_key(made.key)
-                if made.user_name not in ("", identity.user_name or ""):
-                    raise ProviderError("AWS made the key for another user")
+                check_made(made, self._items, self._access, old, identity)
                 self._items.set_rotation(self._leader, begun._replace(next=made.key))
             except BaseException as error:
                 self._take_back(made.key, old, error)
@@ -289,7 +291,7 @@ class Machine:
                 amend(
                     error,
                     "the new key was deleted again, the old one is untouched",
-                    f"{self._retry} makes another",
+                    None if self._undo.orphan else f"{self._retry} makes another",
                 )
             raise
 
@@ -347,6 +349,7 @@ class Machine:
         self._progress.step("deactivating the old key")
         self._retire(keys.deactivate, previous)
         self._note(old_state="inactive")
+        check_still_unused(self._items, self._leader, previous, keys)
         if keep and (promise.kept or promise.grace):
             moment = format_time(self._clock())
             after = promise._replace(started=None, known_keys=None, deactivated=moment)
@@ -393,6 +396,6 @@ class Machine:
         gone = self._undo.undo(new, old, error)
         if gone:
             self._note(new_key=None)
-        else:
+        if self._undo.orphan is not None or not gone:
             self._note(orphan=self._undo.orphan)
         return gone

@@ -25,6 +25,22 @@ def as_json(outcome: Outcome) -> dict[str, object]:
     return data
 
 
+def json_text(outcome: Outcome) -> str:
+    """Return an outcome as `json.dumps` with an indentation of 2 writes it.
+
+    That one leaves garbage for each value, which adds up over many.
+    """
+    from json import dumps
+
+    members = []
+    for name, value in as_json(outcome).items():
+        text = dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n    " + ",\n    ".join(map(dumps, value)) + "\n  ]"
+        members.append(f"  {dumps(name)}: {text}")
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
 def line(outcome: Outcome) -> str:
     """Return one line for a person."""
     old, new = outcome.old_key, outcome.new_key

@@ -10,6 +10,7 @@ from filevault.errors import (
     FilevaultError,
     InterruptedByUserError,
     ProviderError,
+    StorageError,
     UsageError,
 )
 from filevault.printable import printable
@@ -39,14 +40,14 @@ def retire(
 ) -> None:
     """Deactivate or delete a key by `call`; one that is gone already is what we want.
 
-    Each attempt is made under the vault's lock, after a look at what is stored by now; `call` makes
-    haste, for other writers wait for it a minute at most, and may write between two. Raises
-    StorageError if an item hands the key out, ProviderError if it is another user's.
+    Before each attempt is a look at what is stored by now, under the vault's lock; the lock is
+    not held during the call, which AWS can draw out. Raises StorageError if an item hands the key
+    out, ProviderError if it is another user's.
     """
 
     def attempt() -> None:
-        with items.unused(key.access_key_id, leader):
-            call(key.access_key_id)
+        items.check_unused(key.access_key_id, leader)
+        call(key.access_key_id)
 
     try:
         patience.ask("AWS to know the new key", attempt)
@@ -54,6 +55,24 @@ def retire(
         if error.code != GONE:
             raise
         check_gone(access, key)
+
+
+def check_still_unused(items: Items, leader: str, key: AccessKey, keys: AccessKeys) -> None:
+    """Look again after a key was deactivated: it may have been stored during the call.
+
+    It is made active again then. Raises StorageError as `Items.check_unused` does.
+    """
+    try:
+        items.check_unused(key.access_key_id, leader)
+    except StorageError as error:
+        if items.hands_out(key.access_key_id):
+            try:
+                keys.activate(key.access_key_id)
+            except FilevaultError as second:
+                amend(error, f"the key stays inactive: {second.message}")
+            else:
+                amend(error, "it was made active again")
+        raise
 
 
 def refuse_active_again(access: Access, key: AccessKey, previous: AccessKey) -> None:

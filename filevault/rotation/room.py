@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from filevault.aws.iam import ListedKey
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
-    from filevault.rotation.items import Stored
+    from filevault.rotation.stored import Stored
     from filevault.vault.rotationfields import Rotation
 
 _NEAR = 900
@@ -36,16 +36,21 @@ def is_cut_off(rotation: Rotation, other: ListedKey, access: Access, key: Access
     """Tell whether a key was made by a rotation whose note of it is all that is left.
 
     It must not be one of those that were there before, and have come into being when the
-    rotation was begun. One that somebody uses has an owner.
+    rotation was begun, as far as IAM says when. One that somebody uses has an owner.
     """
     known, started, made = rotation.known_keys, rotation.started, other.created
-    if known is None or other.access_key_id in known or started is None or made is None:
+    if known is None or other.access_key_id in known or started is None:
         return False
     try:
-        if abs(made - parse_time(started)) > _NEAR:
+        if made is not None and abs(made - parse_time(started)) > _NEAR:
             return False
     except ValueError:
         return False
+    return is_unused(other, access, key)
+
+
+def is_unused(other: ListedKey, access: Access, key: AccessKey) -> bool:
+    """Tell whether a key was never used, as far as may be known; `key` signs the question."""
     try:
         return access.keys(key).last_use(other.access_key_id).at is None
     except FilevaultError:

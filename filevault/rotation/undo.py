@@ -74,11 +74,15 @@ class Undo:
         """Delete the new key and take the notes of it back; tell whether it is gone.
 
         If it cannot be deleted, `error` says so. If only the notes stay, the next run sees that
-        AWS does not have the key.
+        AWS does not have the key. A key that the vault has beyond those notes is never deleted.
         """
         access_key_id = new.access_key_id
+        with contextlib.suppress(FilevaultError):
+            self._items.refresh(self._leader)
+        rotation = self._items.stored(self._leader).rotation
         try:
-            self._delete(new, old)
+            self._refuse_known(new, old, rotation)
+            existed = self._delete(new, old)
         except FilevaultError as second:
             orphan = not self._is_stored(access_key_id)
             if orphan:
@@ -89,10 +93,46 @@ class Undo:
                 self._retry + (f" --delete-orphan {access_key_id}" if orphan else ""),
             )
             return False
+        left = Rotation()
+        if not existed:
+            # Then AWS has made none, or another one than the answer said.
+            self.orphan = self._stranger(old, rotation.known_keys)
+            if self.orphan is not None:
+                left = rotation._replace(next=None)
+                shown = printable(self.orphan)
+                amend(
+                    error,
+                    f"IAM lists the key {shown}, which was not there before, and its secret is "
+                    "lost",
+                    f"{self._retry} --delete-orphan {shown}",
+                )
         with contextlib.suppress(FilevaultError):
             self._items.reread(self._leader)
-            self._items.set_rotation(self._leader, Rotation())
+            self._items.set_rotation(self._leader, left)
         return True
+
+    def _refuse_known(self, new: AccessKey, old: AccessKey, rotation: Rotation) -> None:
+        """Raise ProviderError for a key that is not, or not for sure, this rotation's alone."""
+        items, access_key_id = self._items, new.access_key_id
+        if access_key_id == old.access_key_id or items.knows(
+            access_key_id, but=(self._leader, new)
+        ):
+            raise ProviderError("the vault has had it before")
+        closed = items.unreadable()
+        if closed and rotation.known_keys is None:
+            raise ProviderError(
+                f"{printable(closed[0])!r}, which may hold its secret, cannot be opened"
+            )
+
+    def _stranger(self, old: AccessKey, known: tuple[str, ...] | None) -> str | None:
+        """Return the id of a key of the user that was not there before, None if there is none."""
+        if known is None:
+            return None
+        with contextlib.suppress(FilevaultError):
+            for each in self._access.keys(old).listed():
+                if each.access_key_id not in known and not self._items.knows(each.access_key_id):
+                    return each.access_key_id
+        return None
 
     def _is_stored(self, access_key_id: str) -> bool:
         try:
@@ -100,7 +140,8 @@ class Undo:
         except FilevaultError:
             return False
 
-    def _delete(self, new: AccessKey, old: AccessKey) -> None:
+    def _delete(self, new: AccessKey, old: AccessKey) -> bool:
+        """Delete a key; return whether IAM had it."""
         keys = self._access.keys(old)
         for left in reversed(range(_TRIES)):
             try:
@@ -112,8 +153,9 @@ class Undo:
                 if left:
                     self._sleep(_PAUSE)
             else:
-                return
+                return True
         check_gone(self._access, new)
+        return False
 
 
 def warn_of_force(error: FilevaultError, rotation: Rotation) -> None:

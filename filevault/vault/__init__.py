@@ -148,7 +148,7 @@ class Vault:
 
         Raises ItemNotFoundError, LockedError, IntegrityError, NewerFormatError, StorageError.
         """
-        return self._open(name)[1]
+        return self.opened(name)[1]
 
     def read(self, name: str) -> ItemFiles:
         """Return what an item lies in. Raises ItemNotFoundError, DamagedError, StorageError."""
@@ -166,8 +166,8 @@ class Vault:
 
         return join(Pair(*(name for name, _ in files.files)), *texts)
 
-    def _open(self, name: str) -> tuple[str, bytes]:
-        """Return the digest of an item's file and what is in it."""
+    def opened(self, name: str) -> tuple[str, bytes]:
+        """Return the digest of an item's file and what is in it. Raises as `text` does."""
         files = self.read(name)
         plaintext = self.decrypt(files)
         if not self.shared:
@@ -178,18 +178,23 @@ class Vault:
         """Return an item's content. Raises as `text` does, and PinError for another account."""
         from filevault.vault.items import parse
 
-        what = f"item {printable(name)!r}"
-        digest, plaintext = self._open(name)
-        item = parse(plaintext, what)
+        digest, plaintext = self.opened(name)
+        item = parse(plaintext, f"item {printable(name)!r}")
+        self.check_item(name, item, digest)
+        return item
+
+    def check_item(self, name: str, item: LongTermItem, digest: str) -> None:
+        """Compare what an item says with its name and its account. Raises as `item` does."""
         if item.path_name is not None and item.path_name != self.path_name(name):
-            message = f"{what} says inside that it is {printable(item.path_name)!r}"
+            message = (
+                f"item {printable(name)!r} says inside that it is {printable(item.path_name)!r}"
+            )
             if not self.shared or self._strict:
                 # The header's name was right: in a `file` vault they can only differ by damage.
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
         if self.shared:
             self._check_account(name, item, digest)
-        return item
 
     def access_key(self, name: str) -> AccessKey:
         """Return the long-term key stored for a profile. Raises as `item` does."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from filevault.credentials import AccessKey
+from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secret
 from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.values import Value
 from filevault.vault.forms import ForeignItem, names_secret, read_foreign, refuse_gopass
@@ -51,6 +51,17 @@ def check_access_key(key: AccessKey) -> None:
     Raises:
         UsageError: naming the part and what is wrong with it, never its value.
     """
+    if looks_like_secret(key.access_key_id):
+        raise UsageError(
+            "that is no access key id: it looks like a secret access key",
+            hint="are id and secret swapped? the id looks like AKIA followed by 16 letters and "
+            "digits",
+        )
+    if looks_like_key_id(key.secret_access_key):
+        raise UsageError(
+            "that is no secret access key: it looks like an access key id",
+            hint="are id and secret swapped? the secret has 40 characters",
+        )
     if not re.match(KEY_ID, key.access_key_id):
         raise UsageError(
             "that is no access key id: 16 to 128 letters and digits are needed, "
@@ -76,8 +87,8 @@ def parse(text: bytes, what: str) -> LongTermItem:
         what: how messages call the item.
 
     Raises:
-        DamagedError: if a required part is missing, a rotation field stands twice, or it is
-            not clear which key is meant.
+        DamagedError: if a required part is missing, a rotation field stands twice, id and secret
+            are swapped, or it is not clear which key is meant.
         NoKeyError: if nothing in it speaks of an AWS key.
         NewerFormatError: if a newer filevault wrote it.
     """
@@ -88,6 +99,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
                 f"{what} holds the temporary credentials of a session, no long-term key",
                 hint="store the key that they were made from",
             )
+        _refuse_swapped(foreign.key, what)
         return LongTermItem(foreign.key, foreign.mfa_serial)
     lines = lines_of(text)
     fields: dict[str, str] = {}
@@ -114,13 +126,30 @@ def parse(text: bytes, what: str) -> LongTermItem:
     if version != "1":
         raise NewerFormatError(f"{what} was written by a newer filevault", hint="upgrade filevault")
     path_name = rest[len("name=") :] if rest.startswith("name=") else None
+    key = AccessKey(key_id, secret)
+    _refuse_swapped(key, what)
     return LongTermItem(
-        AccessKey(key_id, secret),
+        key,
         fields.get("mfa_serial"),
         time_of(fields.get("created")),
         fields.get("created_from"),
         path_name,
     )
+
+
+def _refuse_swapped(key: AccessKey, what: str) -> None:
+    """Raise DamagedError where the secret stands in the id's place: ids are shown."""
+    if is_swapped(key):
+        raise DamagedError(
+            f"{what} has its secret access key and its access key id in each other's place",
+            hint="correct it with the tool that wrote it, or store the key again with "
+            "filevault add PROFILE --force",
+        )
+
+
+def is_swapped(key: AccessKey) -> bool:
+    """Tell whether an id looks like a secret, or a secret like an id."""
+    return looks_like_secret(key.access_key_id) or looks_like_key_id(key.secret_access_key)
 
 
 def _foreign(text: bytes, what: str) -> ForeignItem | None:

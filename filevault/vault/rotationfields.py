@@ -9,7 +9,7 @@ from filevault.errors import DamagedError
 from filevault.printable import printable
 from filevault.values import Value
 from filevault.vault.itemlines import KEY_ID, SECRET_KEY, field_of, line_end_of, lines_of, time_of
-from filevault.vault.items import ROTATION_FIELDS, parse
+from filevault.vault.items import ROTATION_FIELDS, is_swapped, parse
 
 _STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
 _KEPT = "kept"
@@ -68,8 +68,10 @@ def read_rotation(text: bytes, what: str) -> Rotation:
     if found.next is not None and found.previous is not None:
         raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
     other = found.next or found.previous
+    if other is None:
+        return found
     own = parse(text, what).key
-    if other is None or other.access_key_id != own.access_key_id:
+    if other.access_key_id != own.access_key_id:
         return found
     if other != own:
         raise DamagedError(
@@ -97,7 +99,8 @@ def _both_halves(
     if id_name not in fields and secret_name not in fields:
         return None
     key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
-    if not re.match(KEY_ID, key.access_key_id) or not re.match(SECRET_KEY, key.secret_access_key):
+    sound = re.match(KEY_ID, key.access_key_id) and re.match(SECRET_KEY, key.secret_access_key)
+    if not sound or is_swapped(key):
         raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
     return key
 

@@ -24,6 +24,9 @@ CREATED = {
 PROCESS = {"Version": 1, "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET}
 
 
+OLDER = "User name,Password,Access key ID,Secret access key,Console login link"
+
+
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     return machine.with_vault()
@@ -37,8 +40,15 @@ def vault(machine: Machine) -> Machine:
         json.dumps(CREATED),
         json.dumps(CREATED["AccessKey"]),
         json.dumps(PROCESS, indent=4),
+        f"\ufeffAccess key ID,Secret access key\r\n{KEY_ID},{SECRET}\r\n",
+        f"\ufeff{OLDER}\r\njon,,{KEY_ID},{SECRET},https://signin.aws.amazon.com/console\r\n",
+        f'"User Name","Access Key Id","Secret Access Key"\n"jon","{KEY_ID}","{SECRET}"\n\n',
+        "\ufeff" + LINES,
     ],
-    ids=["lines", "loose-lines", "create-access-key", "inner", "credential-process"],
+    ids=[
+        *("lines", "loose-lines", "create-access-key", "inner", "credential-process"),
+        *("console", "older-console", "quoted", "lines-with-bom"),
+    ],
 )
 def test_stdin_takes_what_other_tools_print(vault: Machine, stdin: str) -> None:
     vault.ok("add", "jon", "--stdin", stdin=stdin)
@@ -68,6 +78,16 @@ def test_iams_own_date_is_kept(vault: Machine) -> None:
         (b"\xff\xfe" + SECRET.encode(), "not UTF-8"),
         ("x" * 70000, "more than a key"),
         (f"{KEY_ID}\n{SECRET}\x1b\n", "no secret access key"),
+        ("Access key ID,Secret access key\n", "0 keys instead of one"),
+        (f"Access key ID,Secret access key\n{KEY_ID},{SECRET}\nx,y\n", "2 keys instead of one"),
+        (f"Access key ID,Secret access key\n{KEY_ID}\n", "is damaged"),
+        (f'Access key ID,Secret access key\n"{KEY_ID}"x,{SECRET}\n', "is damaged"),
+        (f"Access key ID,Secret access key,Access key ID\n{KEY_ID},{SECRET},x\n", "is damaged"),
+        ("User name,Access key ID,Secret access key\njon,,\n", "has no access key"),
+        (f"Access key ID,Secret access key\n{SECRET},{KEY_ID}\n", "looks like a secret"),
+        (f"{SECRET}\n{KEY_ID}\n", "looks like a secret"),
+        (f"{KEY_ID}\n{KEY_ID}\n", "looks like an access key id"),
+        (json.dumps({"AccessKeyId": SECRET, "SecretAccessKey": KEY_ID}), "looks like a secret"),
     ],
 )  # fmt: skip
 def test_anything_else_on_stdin_is_refused_unshown(
@@ -99,6 +119,7 @@ def test_the_environment_is_a_source(vault: Machine) -> None:
             },
             "temporary credentials",
         ),
+        ({"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": KEY_ID}, "looks like a secret"),
     ],
 )
 def test_an_environment_without_a_key_is_refused(

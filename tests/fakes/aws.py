@@ -7,6 +7,7 @@ to them, one at a time, records what happened and lets faults strike.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import MappingProxyType, TracebackType
 from typing import Self
 
@@ -47,6 +48,8 @@ class FakeAws:
         self.add_role = self.directory.add_role
         self.add_access_key = self.directory.add_access_key
         self.add_mfa_device = self.directory.add_mfa_device
+        self.watch: Callable[[str], None] = lambda _action: None
+        """Called with each action before it is served."""
         self._calls: list[Call] = []
         self._in_flight: list[str] = []
         self._state_lock = threading.RLock()
@@ -137,6 +140,7 @@ class FakeAws:
         intent = endpoint.identify(request)
         with self._book_lock:
             self._in_flight.append(intent.action)
+        self.watch(intent.action)
         try:
             return self._serve(endpoint, request, intent)
         finally:
@@ -154,7 +158,11 @@ class FakeAws:
         with self._state_lock:
             answer, outcome = self._perform(endpoint, request, intent)
             returned = answer.access_key_id if answer is not None else None
-            if fault is not None and fault.when == "after" and fault.kind != "stall":
+            if fault is not None and answer is not None and fault.change is not None:
+                answer = answer._replace(body=fault.change(answer.body), status=fault.status)
+            elif fault is not None and answer is not None and fault.wire is not None:
+                answer = answer._replace(raw=fault.wire(answer.body))
+            elif fault is not None and fault.when == "after" and fault.kind != "stall":
                 answer, outcome = self._strike(endpoint, intent, fault)
             self._record(request, intent, outcome, returned)
         if fault is not None and fault.when == "after" and fault.kind == "stall":

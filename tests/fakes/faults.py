@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 When = Literal["before", "after"]
+Change = Callable[[bytes], bytes]
+Wire = Callable[[bytes], Iterable[bytes]]
 
 
 class Fault(NamedTuple):
     """What goes wrong: an error answer, a dropped connection, or a wait; before or after the deed.
 
     An error or a drop before the deed takes its place; after it, the deed is done and the caller
-    does not learn so. A stall is followed by the usual answer.
+    does not learn so. A stall is followed by the usual answer. What is rewritten or sent raw is the
+    answer to a deed that is done: another body, or other bytes of HTTP.
     """
 
-    kind: Literal["error", "drop", "stall"]
+    kind: Literal["error", "drop", "stall", "rewrite", "raw"]
     when: When = "before"
     code: str = ""
     message: str = ""
     status: int = 400
     seconds: float = 0.0
+    change: Change | None = None
+    wire: Wire | None = None
 
 
 def error(code: str, message: str, status: int = 400, when: When = "before") -> Fault:
@@ -51,6 +57,16 @@ def drop(when: When = "before") -> Fault:
 def stall(seconds: float, when: When = "before") -> Fault:
     """Wait for so many seconds of real time, or until `Faults.release`."""
     return Fault("stall", when, seconds=seconds)
+
+
+def rewrite(change: Change, status: int = 200) -> Fault:
+    """Do what is asked, and answer with what `change` makes of the body."""
+    return Fault("rewrite", "after", status=status, change=change)
+
+
+def raw(wire: Wire) -> Fault:
+    """Do what is asked, and send the bytes that `wire` makes of the body instead of an answer."""
+    return Fault("raw", "after", wire=wire)
 
 
 class _Armed:

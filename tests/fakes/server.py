@@ -97,6 +97,12 @@ class _Handler(BaseHTTPRequestHandler):
             with contextlib.suppress(OSError):
                 self.connection.shutdown(socket.SHUT_RDWR)
             return
+        if answer.raw is not None:
+            self.close_connection = True
+            for piece in answer.raw:
+                self.wfile.write(piece)
+                self.wfile.flush()
+            return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))

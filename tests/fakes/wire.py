@@ -7,7 +7,7 @@ Each endpoint of the fake turns a `Request` into an `Intent` (what is asked, by 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from email.message import Message
 from typing import NamedTuple, Protocol
 from xml.sax.saxutils import escape
@@ -46,13 +46,17 @@ class Intent(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One HTTP response, and the id of the access key that it carries, if any."""
+    """One HTTP response, and the id of the access key that it carries, if any.
+
+    `raw`, if there is any, is sent instead: all bytes of the response, piece by piece.
+    """
 
     status: int
     body: bytes
     content_type: str = "text/xml"
     request_id: str = ""
     access_key_id: str | None = None
+    raw: Iterable[bytes] | None = None
 
 
 class Endpoint(Protocol):

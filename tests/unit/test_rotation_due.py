@@ -6,8 +6,8 @@ import pytest
 
 from filevault.credentials import AccessKey
 from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
-from filevault.rotation.items import Stored
 from filevault.rotation.outcome import Wish
+from filevault.rotation.stored import Stored
 from filevault.times import format_time
 from filevault.vault.items import LongTermItem
 from filevault.vault.rotationfields import Rotation
