@@ -114,10 +114,11 @@ class Backend(Protocol):
         """
         ...
 
-    def peek(self, data: bytes) -> ItemHeader | None:
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
         """Return what an item says of itself without opening it, None where nothing is said.
 
-        Nothing of it is authenticated. Raises IntegrityError or NewerFormatError.
+        Nothing of it is authenticated. `what` is how messages call it. Raises IntegrityError or
+        NewerFormatError.
         """
         ...
 

@@ -171,7 +171,7 @@ class AgeBackend:
         """Return None: an age file says nothing about itself."""
         return None
 
-    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
         """Return None: an age file says nothing about itself."""
         return None
 

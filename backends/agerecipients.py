@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.backends.agelibrary import library
 from filevault.backends.sshkeys import public_key
+from filevault.conflicts import LINES_HINT, is_conflict
 from filevault.errors import BackendError, UsageError
 from filevault.printable import printable
 from filevault.values import Value
@@ -56,6 +57,8 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> Recipients:
     """
     if len(data) > MAX_FILE:
         raise BackendError(f"{what} is longer than {MAX_FILE} bytes")
+    if is_conflict(data):
+        raise BackendError(f"{what} holds the marks of a merge conflict", hint=LINES_HINT)
     found: dict[str, bool] = {}
     lines = data.split(b"\n")
     for number, raw in enumerate(lines, 1):

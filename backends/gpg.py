@@ -116,7 +116,7 @@ class GpgBackend:
         """Return None: an encrypted item says nothing of itself."""
         return None
 
-    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
         """Return None: an encrypted item says nothing of itself."""
         return None
 

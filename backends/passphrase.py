@@ -172,9 +172,9 @@ class PassphraseBackend:
         """Return when an item says that its key was made, not authenticated."""
         return envelope.created(head)
 
-    def peek(self, data: bytes) -> ItemHeader | None:
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
         """Return what an item says of itself, not authenticated."""
-        return envelope.parse(data, "the item").header
+        return envelope.parse(data, what).header
 
 
 class _Nobody:

@@ -22,9 +22,10 @@ from filevault.errors import (
 )
 from filevault.files import Folder
 from filevault.keycache import KeyCache, VaultKeys, open_cache
+from filevault.pin import Pin
 from filevault.printable import printable
 from filevault.times import boottime
-from filevault.trust import Pin, Trust, check_pin, check_recipients
+from filevault.trust import Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, choose, must_exist, open_state

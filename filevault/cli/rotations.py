@@ -17,9 +17,11 @@ from filevault.values import Value
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from filevault.aws.endpoint import Endpoint
     from filevault.cli.context import Context
+    from filevault.credentials import AccessKey
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
@@ -94,7 +96,7 @@ class Rotations:
         item = stored_key(target.plan.step).profile
         related: tuple[str, ...] = ()
         try:
-            self._items.get(item)
+            self._items.get(item, self._identify(name, target))
             leader = self._items.leader(item)
             related = tuple(each.name for each in self._items.related(leader))
             before = self._dealt_with_by(related)
@@ -163,9 +165,28 @@ class Rotations:
         finally:
             self._watch.end()
 
+    def _identify(self, name: str, target: Target) -> Callable[[AccessKey], str] | None:
+        """Return what asks AWS for the account of a key, None in a dry run, which calls nothing."""
+        if self._args.dry_run:
+            return None
+        allow_http = self._context.settings.options.allow_http
+
+        def ask(key: AccessKey) -> str:
+            from filevault.aws.client import Clients
+            from filevault.aws.sts import get_caller_identity
+            from filevault.credentials import Credentials
+
+            return get_caller_identity(
+                Clients(profile=name, allow_http=allow_http),
+                _sts(target.profile),
+                Credentials(key.access_key_id, key.secret_access_key),
+                subject=f"profile {printable(name)!r}",
+            ).account
+
+        return ask
+
     def _access(self, name: str, target: Target) -> Access:
         from filevault.aws.client import Clients
-        from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
         from filevault.providers.build import build
         from filevault.providers.steps import AssumeRole
         from filevault.rotation.access import Access
@@ -195,13 +216,7 @@ class Rotations:
                 allow_http=allow_http,
                 share=share,
             )
-        sts = Endpoint(
-            profile.region or FALLBACK_REGION,
-            profile.sts_endpoint_url,
-            profile.sts_regional_endpoints or "regional",
-            profile.use_fips_endpoint,
-            profile.use_dualstack_endpoint,
-        )
+        sts = _sts(profile)
         return Access(
             Clients(profile=name, allow_http=allow_http),
             Clients.hasty(profile=name, allow_http=allow_http),
@@ -277,6 +292,19 @@ def _with_way_out(outcome: Outcome, target: Target) -> Outcome:
         hint = f"{error.hint}; or without the role " if error.hint else "without the role "
         error.hint = f"{hint}{printable(target.own_role)}: {way}"
     return outcome
+
+
+def _sts(profile: Profile) -> Endpoint:
+    """Return the endpoint that tells identities."""
+    from filevault.aws.endpoint import FALLBACK_REGION, Endpoint
+
+    return Endpoint(
+        profile.region or FALLBACK_REGION,
+        profile.sts_endpoint_url,
+        profile.sts_regional_endpoints or "regional",
+        profile.use_fips_endpoint,
+        profile.use_dualstack_endpoint,
+    )
 
 
 def _direct(profile: Profile) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from filevault.errors import BackendError, UsageError
+from filevault.pin import Pin
 from filevault.printable import printable
-from filevault.trust import Pin
 from filevault.values import Value
 from filevault.vault.identity import pin_of
 from filevault.vault.reencryption import Reencryption

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.conflicts import refuse_conflict
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
@@ -160,12 +161,14 @@ class Store:
     def read(self, name: str) -> bytes:
         """Return an item's file.
 
-        Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB.
+        Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB and for the
+        marks of a merge conflict.
         """
         *folders, file = self._parts(name)
         try:
             with self._folder(folders) as folder:
                 data = folder.read(file, _ITEM_LIMIT)
+                path = folder.join(file)
         except FileNotFoundError as error:
             raise ItemNotFoundError(
                 f"the vault holds no key for {printable(name)!r}",
@@ -173,6 +176,7 @@ class Store:
             ) from error
         if len(data) > _ITEM_LIMIT:
             raise DamagedError(f"item {printable(name)!r} is damaged: it is larger than 1 MiB")
+        refuse_conflict(data, f"item {printable(name)!r}", path)
         return data
 
     def write(self, name: str, data: bytes) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.keepers import KINDS, Keeper, Keyrings
 from tests.conftest import tool
 from tests.fakes import FakeAws
+from tests.faults.inside import Inside
 from tests.machine import Answer, Result
 from tests.stores import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
 
@@ -361,9 +362,29 @@ def test_an_older_copy_is_noticed_as_far_as_it_can_be(stored: Keeper) -> None:
     stored.path("work").write_bytes(old)
     if stored.kind == "file":
         refused(stored.machine.run("export", "work", "-n", "--strict"), 6, "older than")
-        assert "older than" in stored.machine.ok("export", "work", "-n").err
     given = stored.machine.ok("export", "work", "-n")
-    assert (KEY_ID in given.out, given.err) == (True, "")
+    assert (KEY_ID in given.out, "older than" in given.err) == (True, stored.kind == "file")
+
+
+def test_a_removed_item_that_is_put_back_is_noticed_until_accepted(stored: Keeper) -> None:
+    old = stored.path("work").read_bytes()
+    inside = Inside(stored.machine.env)
+    assert inside.run("remove", "-f", "work").status == 0
+    stored.path("work").parent.mkdir(exist_ok=True)
+    stored.path("work").write_bytes(old)
+    export = ("export", "work", "-n")
+    for _ in range(2):
+        given = inside.run(*export)
+        assert (given.status, KEY_ID in given.out) == (0, True)
+        assert "was removed on this machine, and has been put back" in given.err
+    strict = inside.run(*export, "--strict")
+    assert (strict.status, strict.out) == (6, "")
+    assert "filevault recipients accept work" in strict.err
+    assert inside.run("recipients", "accept").status == 0
+    assert inside.run(*export, "--strict").err == ""
+    assert inside.run("remove", "-f", "work").status == 0
+    stored.add("work")
+    assert inside.run(*export, "--strict").err == ""
 
 
 def test_a_key_of_another_account_is_refused_until_accepted(stored: Keeper) -> None:
