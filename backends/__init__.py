@@ -199,6 +199,15 @@ class RecipientsBackend(Backend, Protocol):
         """
         ...
 
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Encrypt a few bytes to exactly these recipients, and throw the result away.
+
+        Each may be usable and the set not: age refuses to mix post-quantum recipients with others.
+        Without `programs`, what only a program encrypts to is left out, and none is started.
+        Raises BackendError.
+        """
+        ...
+
     def candidates(self, recipient: str) -> tuple[str, ...]:
         """Return the recipients that an unresolved one may mean, if there are several."""
         ...

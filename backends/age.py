@@ -220,6 +220,17 @@ class AgeBackend:
         plugins = map(agerecipients.plugin, recipients)
         return None if any(name in keyring.plugin_names for name in plugins) else False
 
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        tried = [
+            each
+            for each in recipients
+            if agerecipients.can_encrypt_to(each)
+            and (programs or not agerecipients.is_plugin(each))
+        ]
+        if tried:
+            self._seal(tried, b"probe", "an item")
+
     def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
         """Return nothing: an age recipient means itself."""
         return ()
@@ -267,6 +278,12 @@ class AgeBackend:
                 refusal = ageplugins.refusal(name, dialogue, "", "recipient")
                 if dialogue.declined:
                     raise ProgramError(refusal.message, hint=refusal.hint) from error
+            if agerecipients.do_not_mix(said(error)):
+                raise BackendError(
+                    f"{what} cannot be encrypted: {agerecipients.mixture(recipients)}",
+                    hint="keep recipients of one kind only: filevault recipients remove takes one "
+                    "out",
+                ) from error
             raise BackendError(f"{what} cannot be encrypted: {said(error)}") from error
         if len(data) > agefile.MAX_FILE:
             raise BackendError(f"{what} is longer than an item may be")

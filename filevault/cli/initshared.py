@@ -23,6 +23,7 @@ from filevault.unlock import Identities, new_passphrase
 from filevault.userfiles import check_writable
 from filevault.values import Value
 from filevault.vault.choice import has_recipients, marker_name
+from filevault.vault.recipients import check_sets
 
 if TYPE_CHECKING:
     import argparse
@@ -70,6 +71,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         # Adopting is no way around the pin.
         _ = context.vault
         vault.check_recipients()
+    check_sets(vault)
     vault.trust.set_pin(pin)
     for place, names in pin.recipients:
         for name in names:
@@ -142,6 +144,7 @@ def _make(args: argparse.Namespace, context: Context) -> NewVault:
             identity = _new_identity(args, context)
             names = [identity.recipient]
         resolved = backend.resolve(names)
+        backend.try_set(resolved)
         with writers_lock(store, settings.state_home), contextlib.ExitStack() as undo:
             if has_recipients(store, choice.prefix, file):
                 raise exists_already(choice)  # another init was quicker

@@ -19,6 +19,7 @@ from filevault.errors import (
 from filevault.pin import difference
 from filevault.printable import printable, shell_word
 from filevault.vault.acceptance import accept, needs_acceptance
+from filevault.vault.recipients import check_sets
 from filevault.vault.reencryption import Reencryption, changed_places
 
 if TYPE_CHECKING:
@@ -213,6 +214,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
         )
+    if vault.shared and known != pin:
+        check_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
         _print_recipients(pin)

@@ -105,9 +105,12 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
+        # What another tool wrote is whole, and no key as filevault keeps it.
+        ours = "filevault" in fields or not text.strip()
+        wrong = "is damaged" if ours else "cannot be used as an AWS key"
         kind = DamagedError if _speaks_of_a_key(text) else NoKeyError
         raise kind(
-            f"{what} is damaged: it has no valid {missing}",
+            f"{what} {wrong}: it has no valid {missing}",
             hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
         )
     version, _, rest = fields.get("filevault", "1").partition(" ")
