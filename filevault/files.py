@@ -256,15 +256,14 @@ class Folder:
         data: bytes,
         mode: int = 0o600,
         owner: tuple[int, int] | None = None,
+        sweep: bool = True,
     ) -> None:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
-        Temporary file in the same folder, fsync, rename, fsync of the folder. `owner` is the
-        user and group to give it to, as far as we may.
+        `owner` is the user and group to give it to, as far as we may; `sweep` calls `sweep`.
 
-        Raises:
-            UnsyncedError: if only the last step failed: the new bytes are in place.
-            StorageError: for anything else; the old bytes stand.
+        Raises UnsyncedError if only the last step failed: the new bytes are in place; StorageError
+        for anything else: the old bytes stand.
         """
         temporary = _temporary_name()
         try:
@@ -279,7 +278,8 @@ class Folder:
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
         self._make_last(name, "written")
-        self.sweep()
+        if sweep:
+            self.sweep()
 
     def create(self, name: str, data: bytes) -> None:
         """Write a new file, 0600, never over an existing one: all of it is there, or nothing.

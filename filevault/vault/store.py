@@ -40,6 +40,7 @@ class Store:
         self._prefix = tuple(prefix)
         self._suffix = suffix
         self._literal = literal
+        self._swept: set[str] = set()
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
@@ -182,9 +183,12 @@ class Store:
     def write(self, name: str, data: bytes) -> None:
         """Write an item's file atomically."""
         *folders, file = self._parts(name)
+        # To sweep a folder is to read it: for each of its files that would be quadratic.
+        sweep = "/".join(folders) not in self._swept
         with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
-            folder.write(file, data)
+            folder.write(file, data, sweep=sweep)
+        self._swept.add("/".join(folders))
 
     def remove(self, name: str) -> None:
         """Delete an item's file, and the folders below the store that this leaves empty.
