@@ -229,7 +229,7 @@ class AgeBackend:
             and (programs or not agerecipients.is_plugin(each))
         ]
         if tried:
-            self._seal(tried, b"probe", "an item")
+            self._seal(tried, b"probe", "an item", probing=True)
 
     def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
         """Return nothing: an age recipient means itself."""
@@ -256,7 +256,10 @@ class AgeBackend:
             hint="without one nothing in this vault can be opened, and no session is kept",
         )
 
-    def _seal(self, recipients: Sequence[str], plaintext: bytes, what: str) -> bytes:
+    def _seal(
+        self, recipients: Sequence[str], plaintext: bytes, what: str, *, probing: bool = False
+    ) -> bytes:
+        """Return an age file; when `probing`, none if a plugin asks and nobody answers."""
         age = library()
         ready: list[Any] = []
         plugins: dict[str, list[Any]] = {}
@@ -276,6 +279,8 @@ class AgeBackend:
         except age.EncryptError as error:
             for name, dialogue in dialogues:
                 refusal = ageplugins.refusal(name, dialogue, "", "recipient")
+                if dialogue.declined and probing:
+                    return b""  # that says nothing of the set
                 if dialogue.declined:
                     raise ProgramError(refusal.message, hint=refusal.hint) from error
             if agerecipients.do_not_mix(said(error)):

@@ -257,8 +257,7 @@ class Context:
     def _check_identity(self, choice: VaultChoice, trust: Trust) -> None:
         given, strict = self.settings.pin, self.settings.strict
         # What a reader of a shared store compares does not need its recipients resolved.
-        shared = choice.backend != "file"
-        seen = Pin(choice.backend) if shared else self.pin()
+        seen = self.pin() if choice.backend == "file" else Pin(choice.backend)
         if not check_pin(trust, seen, given=given, strict=strict):
             return
         try:

@@ -289,6 +289,8 @@ class Vault:
 
     def _next_generation(self, name: str) -> int:
         path_name = self.path_name(name)
+        with contextlib.suppress(FilevaultError):
+            self.trust.reload()  # another process may have removed it since
         known = (self.trust.seen(path_name), self.trust.removed(path_name))
         seen = [each.generation + 1 for each in known if each and each.generation is not None]
         return max(int(self._clock()), self._generation(name) + 1, *seen)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from filevault.trust import Trust
+from tests import launch
 from tests.backends import vaults
 from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Machine, Result
@@ -184,6 +188,35 @@ def test_an_item_that_is_added_again_is_none_that_was_put_back(vault: Machine) -
     assert export(vault, "one", "--strict").err == ""
     (vault.vault / "one.fv").write_bytes(first)
     refused(export(vault, "one", "--strict"), 6, "older than")
+
+
+def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Machine) -> None:
+    """Several writes in one second put generations ahead of the clock."""
+    now = time.time()
+    inside, runtime = Inside(vault.env), launch.runtime({})._replace(clock=lambda: now)
+    add = ("add", "one", "--stdin", "--no-config")
+    key = "\n".join(TWO).encode()
+    for _ in range(3):
+        assert inside.run(*add, "--force", stdin=key, runtime=runtime).status == 0
+    last = (vault.vault / "one.fv").read_bytes()
+    load = Trust._load
+    runs: list[None] = []
+
+    def before_it_was_seen(trust: Trust) -> Any:
+        """Let the first process know nothing of the item, which another one removes then."""
+        content = load(trust)
+        if not runs:
+            runs.append(None)
+            assert Inside(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
+            del content["items"]["one"]
+        return content
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trust, "_load", before_it_was_seen)
+        assert inside.run(*add, stdin=key, runtime=runtime).status == 0
+    assert inside.run("export", "one", "-n", "--strict").err == ""
+    (vault.vault / "one.fv").write_bytes(last)
+    assert inside.run("export", "one", "-n", "--strict").status == 6
 
 
 def test_rekey_keeps_an_older_item_older(vault: Machine) -> None:
