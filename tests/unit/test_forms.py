@@ -501,7 +501,6 @@ def test_levels_are_counted_outside_of_texts(text: str, deep: bool) -> None:
         '{"user": "jon"}',
         "hunter2\nAKIA is no key id\n",
         f"-\naccess_key: {ID}\nnotes: work\n",
-        f"\naws_access_key_id: {ID}\n",
     ],
 )
 def test_what_another_tool_wrote_is_not_called_damaged(text: str) -> None:
