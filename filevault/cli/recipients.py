@@ -258,7 +258,7 @@ def _accept_items(context: Context, vault: Vault) -> None:
         except FilevaultError as error:
             print(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
-                way = f"filevault remove {shell_word(name)} deletes what is no key of yours"
+                way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
                 error.hint = f"{error.hint}; {way}" if error.hint else way
             refused = refused or error
     if refused is not None:

@@ -143,13 +143,16 @@ def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
         context.warn(f"{each.reason}; it stays as it is")
-    names = " ".join(shell_word(each.name) for each in left[:3])
+    name = left[0].name
+    way = f"filevault remove {shell_word(name)} deletes it"
+    if name.startswith("mfa/"):  # a TOTP seed is no profile
+        way = f"delete {printable(context.vault.path(name))} in the vault's folder"
     return PartlyDoneError(
         f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
         f"vault: {', '.join(printable(each.name) for each in left[:5])}"
         + (", ..." if left[5:] else ""),
         hint="restore them from a copy, or bring them from the machine that stored them, and run "
-        f"filevault rekey --finish; what is no key of yours goes with filevault remove {names}",
+        f"filevault rekey --finish; {way} if {printable(name)!r} is not yours",
     )
 
 

@@ -284,6 +284,13 @@ def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str
     assert inside.run("recipients", "accept").status == 0
 
 
+def test_a_junk_seed_is_named_with_its_file(vault: Machine) -> None:
+    (vault.vault / "mfa").mkdir()
+    (vault.vault / "mfa/x.fv").write_bytes(b"junk")
+    done = Inside(vault.env).run("rekey")
+    assert (done.status, "delete mfa/x.fv in the vault's folder" in done.err) == (12, True), done
+
+
 def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(vault: Machine) -> None:
     item = vault.vault / "work.fv"
     data = item.read_bytes()
