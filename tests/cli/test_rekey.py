@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from filevault.errors import StorageError
+from filevault.vault.rekeying import Resealing
 from tests.cli.scene import Scene, read_only
 from tests.conftest import tool
 from tests.faults.inside import Inside
@@ -770,3 +772,25 @@ def test_the_old_passphrase_opens_nothing_that_is_stored_later(
     shutil.rmtree(spy.state)
     replace(spy.vault / ".filevault", copy / ".filevault")
     assert spy.run("export", "later", *REGION).status == 6
+
+
+def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
+    vault: Machine,
+) -> None:
+    """It lies under the old key as this machine knows, though not as the newest it saw."""
+    item = vault.vault / "work.fv"
+    old = item.read_bytes()
+    vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
+    item.write_bytes(old)
+    inside = Inside(vault.env)
+
+    def cut_off(_resealing: object, _entry: object) -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Resealing, "seal", cut_off)
+        assert inside.run("rekey").status == 12
+    assert inside.run("rekey").status == 0
+    assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}
+    shown = inside.run("export", "work", "-n", "--strict")
+    assert (shown.status, "older than" in shown.err) == (6, True)

@@ -244,8 +244,9 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     new, third = PIN._replace(commit="12" * 32), PIN._replace(commit="34" * 32)
     trust = Trust(state)
     trust.set_pin(PIN)
-    trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN})
+    trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN}, {"older": "ab" * 32})
     again = Trust(state)
+    assert again.resealing == {"older": ("ab" * 32,)}
     assert (again.pending, again.pin) == (new.digest, PIN)
     assert again.seen("jon") == again.seen("old/x") == SEEN
     for pin in (PIN, new):
@@ -258,6 +259,7 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     again.end_rekey(new, {"jon": later}, "0123456789abcdef")
     ended = Trust(state)
     assert (ended.pending, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
+    assert ended.resealing == {}
     assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
     with pytest.raises(PinError):
         check_pin(Trust(state), PIN, given=None, strict=False)
