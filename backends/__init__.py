@@ -114,10 +114,11 @@ class Backend(Protocol):
         """
         ...
 
-    def peek(self, data: bytes) -> ItemHeader | None:
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
         """Return what an item says of itself without opening it, None where nothing is said.
 
-        Nothing of it is authenticated. Raises IntegrityError or NewerFormatError.
+        Nothing of it is authenticated. `what` is how messages call it. Raises IntegrityError or
+        NewerFormatError.
         """
         ...
 
@@ -195,6 +196,15 @@ class RecipientsBackend(Backend, Protocol):
         """Tell whether a key that is here opens what is encrypted to these recipients.
 
         None where that cannot be told. Raises as what asks for passphrases does.
+        """
+        ...
+
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Encrypt a few bytes to exactly these recipients, and throw the result away.
+
+        Each may be usable and the set not: age refuses to mix post-quantum recipients with others.
+        Without `programs`, what only a program encrypts to is left out, and none is started.
+        Raises BackendError.
         """
         ...
 

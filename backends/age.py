@@ -171,7 +171,7 @@ class AgeBackend:
         """Return None: an age file says nothing about itself."""
         return None
 
-    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
         """Return None: an age file says nothing about itself."""
         return None
 
@@ -220,6 +220,17 @@ class AgeBackend:
         plugins = map(agerecipients.plugin, recipients)
         return None if any(name in keyring.plugin_names for name in plugins) else False
 
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        tried = [
+            each
+            for each in recipients
+            if agerecipients.can_encrypt_to(each)
+            and (programs or not agerecipients.is_plugin(each))
+        ]
+        if tried:
+            self._seal(tried, b"probe", "an item", probing=True)
+
     def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
         """Return nothing: an age recipient means itself."""
         return ()
@@ -245,7 +256,10 @@ class AgeBackend:
             hint="without one nothing in this vault can be opened, and no session is kept",
         )
 
-    def _seal(self, recipients: Sequence[str], plaintext: bytes, what: str) -> bytes:
+    def _seal(
+        self, recipients: Sequence[str], plaintext: bytes, what: str, *, probing: bool = False
+    ) -> bytes:
+        """Return an age file; when `probing`, none if a plugin asks and nobody answers."""
         age = library()
         ready: list[Any] = []
         plugins: dict[str, list[Any]] = {}
@@ -265,8 +279,16 @@ class AgeBackend:
         except age.EncryptError as error:
             for name, dialogue in dialogues:
                 refusal = ageplugins.refusal(name, dialogue, "", "recipient")
+                if dialogue.declined and probing:
+                    return b""  # that says nothing of the set
                 if dialogue.declined:
                     raise ProgramError(refusal.message, hint=refusal.hint) from error
+            if agerecipients.do_not_mix(said(error)):
+                raise BackendError(
+                    f"{what} cannot be encrypted: {agerecipients.mixture(recipients)}",
+                    hint="keep recipients of one kind only: filevault recipients remove takes one "
+                    "out",
+                ) from error
             raise BackendError(f"{what} cannot be encrypted: {said(error)}") from error
         if len(data) > agefile.MAX_FILE:
             raise BackendError(f"{what} is longer than an item may be")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.backends.agelibrary import library
 from filevault.backends.sshkeys import public_key
+from filevault.conflicts import LINES_HINT, is_conflict
 from filevault.errors import BackendError, UsageError
 from filevault.printable import printable
 from filevault.values import Value
@@ -26,6 +27,7 @@ _MAX_COMMENT = 64 << 10
 PQ_PREFIX = "age1pq1"
 X25519 = "X25519"
 _TAG_PREFIXES = {"age1tag1": "tag", "age1tagpq1": "tagpq"}
+_PQ_PREFIXES = (PQ_PREFIX, "age1tagpq1")
 _NATIVE = r"age1[a-z0-9+._-]+\Z"
 PQ_REASON = (
     "it is post-quantum, and pyrage, the age library that filevault uses, cannot encrypt to it"
@@ -56,6 +58,8 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> Recipients:
     """
     if len(data) > MAX_FILE:
         raise BackendError(f"{what} is longer than {MAX_FILE} bytes")
+    if is_conflict(data):
+        raise BackendError(f"{what} holds the marks of a merge conflict", hint=LINES_HINT)
     found: dict[str, bool] = {}
     lines = data.split(b"\n")
     for number, raw in enumerate(lines, 1):
@@ -140,6 +144,23 @@ def why_not(recipient: str) -> str:
     if recipient.startswith("ssh-"):
         return "pyrage, the age library that filevault uses, does not accept this ssh key"
     return "it cannot be told what to encrypt to"
+
+
+def do_not_mix(complaint: str) -> bool:
+    """Tell whether the library refused recipients for their labels (C2SP age, "labels")."""
+    return "recipient with labels" in complaint or "recipients with" in complaint
+
+
+def mixture(names: Sequence[str]) -> str:
+    """Say which of the recipients that the library does not mix are of which kind."""
+    quantum = [name for name in names if name.startswith(_PQ_PREFIXES)]
+    others = [name for name in names if name not in quantum]
+    if not quantum or not others:
+        return "age does not encrypt to these recipients together"
+    shown, other = printable(quantum[0], 40), printable(others[0], 40)
+    return (
+        f"{shown} is post-quantum, {other} is not, and age does not encrypt to both kinds together"
+    )
 
 
 def can_encrypt_to(recipient: str) -> bool:

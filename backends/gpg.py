@@ -116,7 +116,7 @@ class GpgBackend:
         """Return None: an encrypted item says nothing of itself."""
         return None
 
-    def peek(self, data: bytes) -> ItemHeader | None:  # noqa: ARG002
+    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
         """Return None: an encrypted item says nothing of itself."""
         return None
 
@@ -172,6 +172,17 @@ class GpgBackend:
         _check_usable(recipients, what)
         if len(plaintext) > openpgp.MAX_TEXT:
             raise BackendError(f"{what} is longer than an item may be")
+        return self._encrypted(recipients, plaintext, what)
+
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        if programs:
+            what = "an item"
+            found = self._keyring.resolve(recipients)
+            _check_usable(found, what)
+            self._encrypted(found, b"probe", what)
+
+    def _encrypted(self, recipients: Sequence[Recipient], plaintext: bytes, what: str) -> bytes:
         reply = self._gpg.encrypt(plaintext, [recipient.name for recipient in recipients])
         if reply.status != 0 or not reply.count("END_ENCRYPTION") or not reply.output:
             raise ProgramError(f"gpg cannot encrypt {what}: {reply.complaint()}")

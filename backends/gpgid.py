@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.conflicts import LINES_HINT, is_conflict
 from filevault.errors import BackendError
 from filevault.printable import printable
 from filevault.values import Value
@@ -51,6 +52,8 @@ def parse(data: bytes, place: str) -> GpgIds:
     shown = printable(place)
     if len(data) > _MAX_FILE:
         raise BackendError(f"{shown!r} is longer than {_MAX_FILE} bytes")
+    if is_conflict(data):
+        raise BackendError(f"{shown!r} holds the marks of a merge conflict", hint=LINES_HINT)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault import strictjson
 from filevault.backends import headers
+from filevault.conflicts import refuse_conflict
 from filevault.errors import DamagedError, NoVaultError
 from filevault.printable import printable
 from filevault.values import Value
@@ -51,11 +52,14 @@ def read(root: Folder) -> Marker:
     try:
         with root.child(FOLDER) as folder:
             data = folder.read(FILE, headers.MAX_HEADER)
+            path = folder.join(FILE)
     except FileNotFoundError as error:
         raise NoVaultError(
             f"there is no vault at {printable(root.path)!r}", hint="filevault init makes one"
         ) from error
-    return parse(data, f"{printable(f'{root.path}/{FOLDER}/{FILE}')!r}")
+    what = f"{printable(path)!r}"
+    refuse_conflict(data, what, path)
+    return parse(data, what)
 
 
 def parse(data: bytes, what: str) -> Marker:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import binascii
 from typing import TYPE_CHECKING
 
-from filevault.errors import DamagedError, TamperedError
+from filevault.errors import DamagedError, TamperedError, UnsupportedItemError
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -28,7 +28,14 @@ _MAX_RECIPIENTS = 256
 _MAX_HIDDEN = 16
 
 _SESSION_KEY, _SIGNATURE, _PASSPHRASE, _UNPROTECTED, _PROTECTED, _AEAD = 1, 2, 3, 9, 18, 20
+_PADDING = 21
 _ARMOR = b"-----BEGIN PGP "
+
+# RFC 9580: packets of version 6, encrypted data of version 2, and public-key algorithms that no
+# gpg has. LibrePGP, which gpg 2.3 and later write, goes another way.
+_NEWER_SESSION_KEY = 6
+_NEWER_PROTECTED = 2
+_NEWER_ALGORITHMS = frozenset({25, 26, 35, 36})
 
 
 class Message(Value):
@@ -58,17 +65,22 @@ def parse(data: bytes, what: str) -> Message:
     Raises:
         DamagedError: if it is no OpenPGP message, is cut short or too long.
         TamperedError: if it is one that no item can be.
+        UnsupportedItemError: if it is of a later standard than gpg reads.
     """
     if len(data) > MAX_FILE:
         raise DamagedError(f"{what} is damaged: it is longer than {MAX_FILE} bytes")
     data = _without_armor(data, b"MESSAGE", what)
     key_ids: list[str] = []
+    algorithms: set[int] = set()
     complete = False
     for packet in _packets(data, what):
+        if _is_newer(data, packet):
+            raise _newer(what)
         if complete:
             raise TamperedError(f"{what} is refused: something follows the encrypted message")
         if packet.tag == _SESSION_KEY:
             key_ids.append(_key_id(data, packet, what))
+            algorithms.add(data[packet.start + 9])
         elif packet.tag in (_PROTECTED, _AEAD) and key_ids:
             complete = True
         else:
@@ -77,6 +89,8 @@ def parse(data: bytes, what: str) -> Message:
             raise TamperedError(f"{what} is refused: it has more than {_MAX_RECIPIENTS} recipients")
     if not complete:
         raise DamagedError(f"{what} is damaged: it has been cut short")
+    if algorithms <= _NEWER_ALGORITHMS:
+        raise _newer(what)
     named = [key_id for key_id in key_ids if key_id != HIDDEN]
     if len(set(named)) < len(named) or len(key_ids) - len(named) > _MAX_HIDDEN:
         raise TamperedError(f"{what} is refused: it names a recipient again and again")
@@ -90,6 +104,25 @@ def signature(data: bytes, what: str) -> bytes:
     if tags != {_SIGNATURE}:
         raise DamagedError(f"{what} is no detached signature")
     return data
+
+
+def _is_newer(data: bytes, packet: _Packet) -> bool:
+    """Tell whether a packet is one that only RFC 9580 has."""
+    version = data[packet.start] if packet.start < packet.end else 0
+    return (
+        packet.tag == _PADDING
+        or (packet.tag in (_SESSION_KEY, _PASSPHRASE) and version == _NEWER_SESSION_KEY)
+        or (packet.tag == _PROTECTED and version == _NEWER_PROTECTED)
+    )
+
+
+def _newer(what: str) -> UnsupportedItemError:
+    return UnsupportedItemError(
+        f"{what} was written by a newer OpenPGP program, in a form (RFC 9580) that gpg does not "
+        "read",
+        hint="it is whole: decrypt it with the program that wrote it, such as sq, and encrypt it "
+        "again with gpg or pass; or store the key again with filevault add --force --discard",
+    )
 
 
 def _reason(tag: int) -> str:

@@ -183,12 +183,12 @@ class PassphraseBackend:
         """Return when an item says that its key was made, not authenticated."""
         return envelope.created(head)
 
-    def peek(self, data: bytes) -> ItemHeader | None:
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
         """Return what an item says of itself, not authenticated."""
         last = self._last
         if last is not None and last[0] is data:
             return last[1]
-        return envelope.parse(data, "the item").header
+        return envelope.parse(data, what).header
 
 
 class _Nobody:

@@ -15,6 +15,7 @@ from filevault.backends.agelibrary import library
 from filevault.digest import sha256
 from filevault.errors import FilevaultError, LockedError, ProgramError
 from filevault.installation import install_hint
+from filevault.printable import printable, shell_word
 from filevault.values import Value
 
 if TYPE_CHECKING:
@@ -29,6 +30,15 @@ _TAG_SIZE = 4
 _OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _MAGIC = b"openssh-key-v1\x00"
 _MAX_FILE = 64 << 10
+_CIPHERS = frozenset(
+    {
+        *("none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
+        *("DES-EDE3-CBC", "AES-128-CBC", "AES-256-CBC"),
+    }
+)
+"""What cryptography decrypts private keys with: OpenSSH's own form, and PEM's older one."""
+_USUAL_CIPHER = "aes256-ctr"  # ssh-keygen's own choice
+_DEK_INFO = re.compile(rb"^Proc-Type: 4,ENCRYPTED\r?\nDEK-Info: ([^,\s]{1,64})", re.MULTILINE)
 
 
 class PublicKey(Value):
@@ -100,15 +110,7 @@ def is_private(data: bytes) -> bool:
 
 def visible_public(data: bytes) -> PublicKey | None:
     """Return the public half that an OpenSSH private key shows, None for other formats."""
-    if not data.startswith(_OPENSSH):
-        return None
-    inner = data.partition(b"\n")[2].partition(b"-----END")[0]
-    try:
-        blob = binascii.a2b_base64(b"".join(inner.split()))
-    except binascii.Error:
-        return None
-    if not blob.startswith(_MAGIC):
-        return None
+    blob = _openssh_blob(data)
     position = len(_MAGIC)
     for _ in range(3):  # cipher, KDF, its options
         text, position = _string(blob, position)
@@ -119,6 +121,18 @@ def visible_public(data: bytes) -> PublicKey | None:
         return None
     kind, _ = _string(found, 0)
     return None if kind is None else PublicKey(kind.decode("ascii", "replace"), found)
+
+
+def _openssh_blob(data: bytes) -> bytes:
+    """Return what the armor of an OpenSSH private key holds, nothing for other formats."""
+    if not data.startswith(_OPENSSH):
+        return b""
+    inner = data.partition(b"\n")[2].partition(b"-----END")[0]
+    try:
+        blob = binascii.a2b_base64(b"".join(inner.split()))
+    except binascii.Error:
+        return b""
+    return blob if blob.startswith(_MAGIC) else b""
 
 
 def is_protected(data: bytes, what: str) -> bool:
@@ -139,11 +153,12 @@ def unlock(data: bytes, passphrase: bytes | None, what: str) -> PrivateKey | Non
         LockedError: for a key that age cannot use.
         ProgramError: if pyrage or bcrypt is not installed.
     """
+    from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives import serialization
 
     try:
         key = _load(data, passphrase, what)
-    except ValueError:
+    except (ValueError, InvalidTag):  # the latter from an authenticating cipher
         return None
     try:
         text = key.private_bytes(
@@ -179,6 +194,7 @@ def _load(data: bytes, passphrase: bytes | None, what: str) -> Any:  # noqa: ANN
     )
     if len(data) > _MAX_FILE:
         raise _unusable(what)
+    _refuse_cipher(data, what)
     try:
         return load(data, passphrase)
     except UnsupportedAlgorithm as error:
@@ -193,6 +209,24 @@ def _load(data: bytes, passphrase: bytes | None, what: str) -> Any:  # noqa: ANN
         if passphrase is not None:
             raise
         raise _unusable(what) from None  # the library's own text may quote what it has read
+
+
+def _refuse_cipher(data: bytes, what: str) -> None:
+    """Raise LockedError for a key under a cipher that is not read here.
+
+    The library calls some of them a wrong passphrase.
+    """
+    found = re.search(_DEK_INFO, data)
+    blob = _openssh_blob(data)
+    cipher = found[1] if found else _string(blob, len(_MAGIC))[0] if blob else None
+    name = (cipher or b"none").decode("latin-1")
+    if name in _CIPHERS:
+        return
+    file = shell_word(what) if what.startswith("/") else "FILE, the key's,"
+    raise LockedError(
+        f"{what} is encrypted with the cipher {printable(name, 40)} that is not read here",
+        hint=f"ssh-keygen -p -Z {_USUAL_CIPHER} -f {file} encrypts it with another one",
+    )
 
 
 def _unusable(what: str) -> FilevaultError:

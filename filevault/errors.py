@@ -20,6 +20,7 @@ FilevaultError                  1   anything of ours not listed below
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   bytes that are not what was written
 │  │  └─ NoKeyError             6   whole, and without an AWS key
+│  ├─ UnsupportedItemError      6   whole, and of a form that is not read here
 │  ├─ TamperedError             6   whole, but not where or what it should be
 │  └─ RollbackError             6   older than what this machine saw (under --strict)
 ├─ BackendError                 7
@@ -153,6 +154,10 @@ class NoKeyError(DamagedError):
     """The text says nothing of an AWS key; in a shared store it may be another tool's."""
 
     remedy = None  # nothing is broken
+
+
+class UnsupportedItemError(IntegrityError):
+    """The bytes are whole, and of a form that is not read here."""
 
 
 class TamperedError(IntegrityError):

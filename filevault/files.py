@@ -245,15 +245,16 @@ class Folder:
         mode: int = permissions.PRIVATE,
         *,
         keep: str | None = None,
+        sweep: bool = True,
     ) -> None:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
         Temporary file in the same folder, fsync, rename, fsync of the folder. The new file gets
-        group, ACL and mode of the file `keep` in this folder if there is one, else `mode`.
+        group, ACL and mode of the file `keep` in this folder if there is one, else `mode`. `sweep`
+        calls `sweep`.
 
-        Raises:
-            UnsyncedError: if only the last step failed: the new bytes are in place.
-            StorageError: for anything else; the old bytes stand.
+        Raises UnsyncedError if only the last step failed: the new bytes are in place; StorageError
+        for anything else: the old bytes stand.
         """
         temporary = _temporary_name()
         before = permissions.read(keep, self.fd) if keep is not None else None
@@ -274,7 +275,8 @@ class Folder:
                 "group and ACL of the file it replaces cannot be set"
             )
         self._make_last(name, "written")
-        self.sweep()
+        if sweep:
+            self.sweep()
 
     def _fill(
         self,

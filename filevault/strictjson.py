@@ -8,6 +8,7 @@ lone surrogates are all refused.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from filevault.errors import DamagedError
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_INTEGER = 2**53 - 1
+MAX_FOREIGN_DEPTH = 32
+"""Levels of the JSON that others write; a parser, or a writer, fails at about a thousand."""
+
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
 
 
 class _RefusedError(ValueError):
@@ -108,6 +113,27 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     except _RefusedError as error:
         raise DamagedError(f"{what} is damaged: it has {error}") from error
     return value
+
+
+def is_too_deep(text: str, limit: int = MAX_FOREIGN_DEPTH) -> bool:
+    """Tell whether the JSON value that a text begins with has more levels than `limit`.
+
+    For others' JSON, before it is parsed. What follows the value does not count.
+    """
+    if text.count("[") + text.count("{") <= limit:
+        return False
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        first = token.group()[0]
+        if first in "[{":
+            depth += 1
+            if depth > limit:
+                return True
+        elif first in "]}":
+            depth -= 1
+            if depth <= 0:
+                return False
+    return False
 
 
 def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:

@@ -7,80 +7,28 @@ before, is noticed here (`docs/format.md` §4 and §9).
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
-from filevault.digest import sha256_hex
-from filevault.errors import DamagedError, NewerFormatError, PinError
+from filevault import seen as memory
+from filevault.errors import DamagedError, FilevaultError, NewerFormatError, PinError
+from filevault.pin import Pin, difference
 from filevault.printable import printable
 from filevault.strictjson import dumps, loads_nested
-from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from filevault.files import Folder
+    from filevault.seen import Seen
 
 _FILE = "trust.json"
 _LOCK = ".lock"
 _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
-_LISTS = ("recipients", "unfinished", "writing")
+_LISTS = ("recipients", "unfinished", "writing", "resealing")
 _ACCEPT = "if that is meant, filevault recipients accept"
-
-
-class Pin(Value):
-    """The identity of a vault: ids of a `file` vault, recipients of the others.
-
-    `recipients` has, for each recipients file by its path in the store and for each override by
-    `env:NAME`, the sorted fingerprints or recipients.
-    """
-
-    backend: str
-    vault: str = ""
-    commit: str = ""
-    recipients: tuple[tuple[str, tuple[str, ...]], ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """What `FILEVAULT_PIN` holds: SHA-256 over fixed lines, as 64 hex digits."""
-        lines = ["filevault-pin-1", self.backend]
-        if self.vault:
-            lines += [self.vault, self.commit]
-        for place, recipients in sorted(self.recipients, key=_order):
-            lines += [f"{place}\t{recipient}" for recipient in sorted(recipients)]
-        return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
-
-    def root_place(self, prefix: Sequence[str]) -> str | None:
-        """Return the place that governs items right below the root: an override goes first."""
-        root = "/".join((*prefix, ""))
-        for place, _ in sorted(self.recipients, key=_order, reverse=True):
-            folder = place[: place.rfind("/") + 1]
-            if place.startswith("env:") or root.startswith(folder):
-                return place
-        return None
-
-    def replacing(self, place: str, recipients: Sequence[str], former: str = "") -> Pin:
-        """Return the identity after a place got these recipients, in the stead of `former`."""
-        places = dict(self.recipients)
-        places.pop(former, None)
-        places[place] = tuple(sorted(recipients))
-        return self._replace(recipients=tuple(sorted(places.items())))
-
-
-def _order(entry: tuple[str, tuple[str, ...]]) -> tuple[bool, bytes]:
-    """Files by path, then overrides."""
-    return entry[0].startswith("env:"), entry[0].encode("utf-8", "surrogateescape")
-
-
-class Seen(Value):
-    """What was last seen of an item; `account` is the AWS account of its key."""
-
-    generation: int | None
-    sha256: str
-    created: str | None = None
-    created_from: str | None = None
-    account: str | None = None
 
 
 class Trust:
@@ -89,6 +37,7 @@ class Trust:
     def __init__(self, state: Folder | None) -> None:
         self._state = state
         self._content = self._load()
+        self._gathered: list[Callable[[dict[str, Any]], None]] | None = None
 
     def reload(self) -> None:
         """Take in what other processes have noted since."""
@@ -115,8 +64,7 @@ class Trust:
         texts = (content.get(key, "") for key in _TEXTS)
         if version != _FORMAT or not all(isinstance(text, str) for text in texts):
             raise self._damaged(what)
-        items = content.get("items", {})
-        if not isinstance(items, dict) or not all(isinstance(i, dict) for i in items.values()):
+        if not memory.is_valid(content):
             raise self._damaged(what)
         for lists in (content.get(key, {}) for key in _LISTS):
             if not isinstance(lists, dict) or not all(
@@ -218,18 +166,16 @@ class Trust:
 
     def seen(self, path_name: str) -> Seen | None:
         """Return what was last seen of an item, by its encoded name."""
-        entry = self._content.get("items", {}).get(path_name)
-        if entry is None:
-            return None
-        generation, digest = entry.get("generation"), entry.get("sha256")
-        if type(digest) is not str or type(generation) not in (int, type(None)):
-            return None
-        texts = (entry.get(key) for key in ("created", "created_from", "account"))
-        return Seen(
-            generation,
-            digest,
-            *(text if isinstance(text, str) else None for text in texts),
-        )
+        return memory.present(self._content, path_name)
+
+    def removed(self, path_name: str) -> Seen | None:
+        """Return the last state of an item that this machine removed, None if it did not."""
+        return memory.removed(self._content, path_name)
+
+    @property
+    def resealing(self) -> dict[str, tuple[str, ...]]:
+        """The items that an unfinished rekey takes over although they are older: the digests."""
+        return {name: tuple(each) for name, each in self._content.get("resealing", {}).items()}
 
     def remembers_items(self) -> bool:
         """Tell whether any item was ever seen."""
@@ -255,8 +201,9 @@ class Trust:
 
         def change(content: dict[str, Any]) -> None:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):
-                for key in (*_TEXTS, *_LISTS, "items"):
+                for key in (*_TEXTS, *_LISTS):
                     content.pop(key, None)
+                memory.forget_all(content)
             content.pop("writing", None)
             content["backend"] = pin.backend
             if pin.vault:
@@ -266,16 +213,21 @@ class Trust:
 
         self._update(change)
 
-    def begin_rekey(self, pin: Pin, seen: Mapping[str, Seen]) -> None:
+    def begin_rekey(
+        self, pin: Pin, seen: Mapping[str, Seen], older: Mapping[str, str] | None = None
+    ) -> None:
         """Remember that a vault is about to get a new key, and its items as they are before.
 
-        From here until `end_rekey` both keys are the vault's, so that it opens wherever the
-        process that changes the key may be killed.
+        `older` has the digests of items that are older than the ones seen last. From here until
+        `end_rekey` both keys are the vault's, so that it opens wherever the process that changes
+        the key may be killed.
         """
 
         def change(content: dict[str, Any]) -> None:
             content["pending"] = pin.digest
-            _note(content, seen)
+            content["resealing"] = {name: [digest] for name, digest in (older or {}).items()}
+            for path_name, each in seen.items():
+                memory.note(content, path_name, each)
 
         self._update(change)
 
@@ -283,10 +235,12 @@ class Trust:
         """Remember that a vault has its new key, what its items are now, and its keyslot."""
 
         def change(content: dict[str, Any]) -> None:
-            content.pop("pending", None)
+            for key in ("pending", "resealing"):
+                content.pop(key, None)
             content.update(backend=pin.backend, vault=pin.vault, commit=pin.commit)
             content["last_slot"] = slot
-            _note(content, seen)
+            for path_name, each in seen.items():
+                memory.note(content, path_name, each)
 
         self._update(change)
 
@@ -296,23 +250,55 @@ class Trust:
             self._update(lambda content: content.__setitem__("last_slot", slot))
 
     def set_seen(self, path_name: str, seen: Seen) -> None:
-        """Remember an item as it is now."""
+        """Remember an item that was read, unless something later is remembered already."""
         if self.seen(path_name) != seen:
-            self._update(lambda content: _note(content, {path_name: seen}))
+            self._note(lambda content: memory.note(content, path_name, seen))
 
-    def forget(self, path_name: str) -> None:
-        """Forget an item that was removed on purpose."""
-        if path_name in self._content.get("items", {}):
-            self._update(lambda content: content.get("items", {}).pop(path_name, None))
+    def replace_seen(self, path_name: str, seen: Seen) -> None:
+        """Remember an item that was stored or accepted, whatever was remembered of it."""
+        if self.seen(path_name) != seen or self.removed(path_name) is not None:
+            self._note(lambda content: memory.replace(content, path_name, seen))
+
+    def bury(self, path_name: str, last: Seen) -> None:
+        """Remember that an item is removed on purpose; `last` is what it was."""
+        self._note(lambda content: memory.bury(content, path_name, last))
+
+    @contextlib.contextmanager
+    def gathering(self, failed: Callable[[FilevaultError], None] | None = None) -> Iterator[None]:
+        """Write what is noted of items once, at the end: for walks over a whole vault.
+
+        `failed` is called where that cannot be written; without it the error is raised.
+        """
+        if self._gathered is not None:
+            yield
+            return
+        changes: list[Callable[[dict[str, Any]], None]] = []
+        self._gathered = changes
+        try:
+            yield
+        finally:
+            self._gathered = None
+            try:
+                if changes:
+                    self._update(lambda content: _apply(changes, content))
+            except FilevaultError as error:
+                if failed is None:
+                    raise
+                failed(error)
+
+    def _note(self, change: Callable[[dict[str, Any]], None]) -> None:
+        if self._state is None:
+            return
+        if self._gathered is None:
+            self._update(change)
+        else:
+            self._gathered.append(change)
+            change(self._content)
 
 
-def _note(content: dict[str, Any], seen: Mapping[str, Seen]) -> None:
-    for path_name, each in seen.items():
-        item = content.setdefault("items", {}).setdefault(path_name, {})
-        for key, value in each._asdict().items():
-            item.pop(key, None)  # an account that is not known any more must not stay
-            if value is not None:
-                item[key] = value
+def _apply(changes: Sequence[Callable[[dict[str, Any]], None]], content: dict[str, Any]) -> None:
+    for change in changes:
+        change(content)
 
 
 def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> bool:
@@ -379,21 +365,3 @@ def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
     if local is not None and actual.digest not in (local.digest, trust.pending):
         changes = "; ".join(difference(local, actual)[:4])
         raise PinError(f"the vault's recipients have changed: {changes}", hint=_ACCEPT)
-
-
-def difference(before: Pin, after: Pin) -> list[str]:
-    """Return what changed from one set of recipients to another, a phrase for each change."""
-    old, new = dict(before.recipients), dict(after.recipients)
-    changes = []
-    for place in sorted(old.keys() | new.keys()):
-        shown = printable(place)
-        if place not in new:
-            changes.append(f"{shown} is gone")
-            continue
-        if place not in old:
-            changes.append(f"{shown} is new")
-        added = sorted(set(new[place]) - set(old.get(place, ())))
-        removed = sorted(set(old.get(place, ())) - set(new[place]))
-        changes += [f"{shown} added {printable(each)}" for each in added]
-        changes += [f"{shown} removed {printable(each)}" for each in removed]
-    return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,12 +57,23 @@ class Keys:
         """Tell whether a key is stored."""
         return name in self._keys
 
-    def access_key(self, name: str) -> AccessKey:
+    def access_key(
+        self,
+        name: str,
+        identify: Callable[[AccessKey], str] | None = None,  # noqa: ARG002
+    ) -> AccessKey:
         """Open a key."""
         self.opened.append(name)
         if name not in self._keys:
             raise ItemNotFoundError(f"no item {name!r}")
         return self._keys[name]
+
+    def wants_account(self, name: str, key_id: str) -> bool:  # noqa: ARG002
+        """Say that every id tells its account."""
+        return False
+
+    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+        """Remember nothing."""
 
     def item_digest(self, name: str) -> str:
         """Read a key's file."""

@@ -262,7 +262,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         return b""
     try:
         told_apart(text, f"item {shown!r}")
-    except errors.DamagedError as error:
+    except errors.IntegrityError as error:
         _discard(args, context, error, error)
         return b""
     return text

@@ -18,9 +18,10 @@ from filevault.errors import (
 )
 from filevault.files import Folder
 from filevault.keycache import KeyCache, VaultKeys, open_cache
+from filevault.pin import Pin
 from filevault.printable import printable
 from filevault.times import boottime
-from filevault.trust import Pin, Trust, check_pin, check_recipients
+from filevault.trust import Trust, check_pin, check_recipients
 from filevault.values import Value
 from filevault.vault import Vault
 from filevault.vault.choice import VaultChoice, must_exist, open_state
@@ -243,8 +244,7 @@ class Context:
     def _check_identity(self, choice: VaultChoice, trust: Trust) -> None:
         given, strict = self.settings.pin, self.settings.strict
         # What a reader of a shared store compares does not need its recipients resolved.
-        shared = choice.backend != "file"
-        seen = Pin(choice.backend) if shared else self.pin()
+        seen = self.pin() if choice.backend == "file" else Pin(choice.backend)
         if not check_pin(trust, seen, given=given, strict=strict):
             return
         try:

@@ -15,8 +15,9 @@ from filevault.cli.repositories import remember_present
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
+from filevault.pin import Pin
 from filevault.printable import printable
-from filevault.trust import Pin, Trust
+from filevault.trust import Trust
 from filevault.unlock import new_passphrase
 from filevault.values import Value
 from filevault.vault.choice import VaultChoice, has_items, marker_name, pinned

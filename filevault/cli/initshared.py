@@ -24,6 +24,7 @@ from filevault.unlock import Identities, new_passphrase
 from filevault.userfiles import check_writable
 from filevault.values import Value
 from filevault.vault.choice import has_recipients, marker_name
+from filevault.vault.recipients import check_sets
 
 if TYPE_CHECKING:
     import argparse
@@ -74,6 +75,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         # Adopting is no way around the pin.
         _ = context.vault
         vault.check_recipients()
+    check_sets(vault)
     if vault.trust.pin is None:
         remember_present(context, vault.trust)
     vault.trust.set_pin(pin)
@@ -166,6 +168,7 @@ def _make(
             identity = _new_identity(args, context)
             names = [identity.recipient]
         resolved = backend.resolve(names)
+        backend.try_set(resolved)
         with (
             writers_lock(store, settings.state_home, settings.home_if_known),
             contextlib.ExitStack() as undo,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from filevault.credentials import AccessKey
 from filevault.errors import UsageError
+from filevault.strictjson import is_too_deep
 from filevault.times import parse_time
 from filevault.values import Value
 from filevault.vault.items import check_access_key
@@ -78,6 +79,8 @@ def from_stdin() -> NewKey:
 
 
 def _from_json(text: str) -> NewKey:
+    if is_too_deep(text):
+        raise UsageError("the JSON on stdin is nested too deeply to be a key", hint=_FORMS)
     # The cause is left out of these errors: a JSON error carries the text, secret included.
     try:
         value = json.loads(text)

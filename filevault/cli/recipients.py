@@ -10,15 +10,18 @@ from filevault.cli.repositories import remember_present
 from filevault.cli.slot import described
 from filevault.errors import (
     FilevaultError,
+    IntegrityError,
     ItemNotFoundError,
     LockedError,
+    NewerFormatError,
     PartlyDoneError,
     StorageError,
     UsageError,
 )
+from filevault.pin import difference
 from filevault.printable import printable, shell_word
-from filevault.trust import difference
 from filevault.vault.acceptance import accept, needs_acceptance
+from filevault.vault.recipients import check_sets
 from filevault.vault.reencryption import Reencryption, changed_places
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.trust import Pin
+    from filevault.pin import Pin
     from filevault.vault import Vault
 
 DESCRIPTION = """Show who can open the vault, change that, or accept a vault that changed.
@@ -213,6 +216,8 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
         )
+    if vault.shared and known != pin:
+        check_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
         _print_recipients(pin)
@@ -239,16 +244,26 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     vault.trust.set_pin(pin)
     if unfinished:
         _tell_unfinished(context, vault, pin, unfinished)
+    with vault.trust.gathering():
+        _accept_items(context, vault)
+    return 0
+
+
+def _accept_items(context: Context, vault: Vault) -> None:
+    """Accept each item as it is; one that cannot be is named, and hinders no other."""
     refused: FilevaultError | None = None
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
-        ours = not vault.shared or vault.seen(name) or context.aws_config.profile(name)
+        known = vault.seen(name) or vault.trust.removed(vault.path_name(name))
+        ours = not vault.shared or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):
                 _tell_accepted(name, *accept(vault, name))
         except FilevaultError as error:
             print(f"Not accepted: {error.message}.")
+            if isinstance(error, IntegrityError | NewerFormatError):
+                way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
+                error.hint = f"{error.hint}; {way}" if error.hint else way
             refused = refused or error
     if refused is not None:
         raise refused
-    return 0

@@ -12,9 +12,10 @@ from filevault.cli.rekeyreport import described, report
 from filevault.cli.repositories import check_commits
 from filevault.cli.slot import described as slot_described
 from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.prompt import confirm
 from filevault.vault import rekeying
+from filevault.vault.survey import Unreadable, survey
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from filevault.backends.marker import Marker
     from filevault.backends.slots import Slot
     from filevault.cli.context import Context
-    from filevault.trust import Pin
-    from filevault.vault.rekeying import Content, Entry
+    from filevault.pin import Pin
+    from filevault.vault.rekeying import Content
+    from filevault.vault.survey import Entry
 
 DESCRIPTION = """Give a file vault another master key, and seal every item anew.
 
@@ -59,6 +61,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     refuse_shared(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
+    _check_memory(context)
     check_commits(context, [f"{FOLDER}/vault.json", *_paths(context)])
     begun = rekeying.unfinished(context.vault)
     if not begun and not args.finish:
@@ -69,6 +72,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.finish:
         return _finish(context, holder)
     return _check_left(context, holder)
+
+
+def _check_memory(context: Context) -> None:
+    """Refuse to change a key that this machine has pinned and could not pin again."""
+    vault = context.vault
+    if vault.state is None and vault.trust.pin is not None and context.settings.pin is None:
+        raise StorageError(
+            "the vault's new key could not be remembered, and this machine would refuse it: the "
+            "state directory cannot be written",
+            hint="make the state directory writable, or run it on another machine; nothing was "
+            "changed",
+        )
 
 
 # A new key
@@ -88,20 +103,24 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
     def announce(pin: Pin) -> None:
         print(f"pin: {pin.digest}", flush=True)
 
+    left: list[Unreadable] = []
+
     def act() -> list[Content]:
         if {slot.id for slot in slotchanges.own_slots(vault.folder, holders[0])} != own:
             raise holding.changed_meanwhile()
         old, master = holders[0].vault, holders[0].master
-        chosen = rekeying.entries(vault)
-        exposed = rekeying.contents(vault, old, master, {}, chosen, clock)
-        made = rekeying.begin(
+        present = survey(vault)
+        exposed = rekeying.contents(vault, old, master, {}, present.entries, clock)
+        begun = rekeying.begin(
             vault,
             holders,
-            chosen,
+            present,
             policy=context.kdf_policy,
             clock=clock,
             announce=announce,
         )
+        made, chosen = begun.made, begun.chosen
+        left.extend(begun.left)
         _drop_sessions(context, chosen)
         rekeying.complete(
             vault,
@@ -116,9 +135,28 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    report(context, changed.result)
+    report(context, changed.result, whole=not left)
     changed.check()
+    if left:
+        raise _left_over(context, left)
     return 0
+
+
+def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
+    """Return the error for files that no key of the vault opens; a warning names each."""
+    for each in left:
+        context.warn(f"{each.reason}; it stays as it is")
+    name = left[0].name
+    way = f"filevault remove {shell_word(name)} deletes it"
+    if name.startswith("mfa/"):  # a TOTP seed is no profile
+        way = f"delete {printable(context.vault.path(name))} in the vault's folder"
+    return PartlyDoneError(
+        f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
+        f"vault: {', '.join(printable(each.name) for each in left[:5])}"
+        + (", ..." if left[5:] else ""),
+        hint="restore them from a copy, or bring them from the machine that stored them, and run "
+        f"filevault rekey --finish; {way} if {printable(name)!r} is not yours",
+    )
 
 
 def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
@@ -200,7 +238,7 @@ def _resume(context: Context, holder: Holder) -> None:
             slot=holder.slot.id,
             clock=clock,
         )
-        every = rekeying.entries(vault)
+        every = survey(vault).entries
         return rekeying.contents(vault, holder.vault, holder.master, {}, every, clock)
 
     context.say("a rekey was interrupted here: doing the rest of it")
@@ -214,17 +252,20 @@ def _finish(context: Context, holder: Holder) -> int:
     """Seal anew what lies under a former key, after a yes."""
     vault, clock = context.vault, context.runtime.clock
     former = rekeying.former_keys(vault, holder, context.kdf_policy)
-    foreign = _foreign(context, holder)
+    foreign, unreadable = _foreign(context, holder)
     known = [entry for entry in foreign if entry.key in former]
-    lost = [entry for entry in foreign if entry.key not in former]
     shown = rekeying.contents(vault, holder.vault, holder.master, former, known, clock)
     by_name = {entry.name: entry for entry in known}
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
         older = ", older than what this machine saw last" if content.older else ""
         context.say(f"sealed under a former key: {described(content)}{older}")
-    for entry in lost + [entry for entry in known if entry not in chosen]:
-        context.warn(f"{printable(entry.name)!r} cannot be opened, and stays as it is")
+    names = {entry.name for entry in chosen}
+    left = list(unreadable)
+    for entry in foreign:
+        if entry.name not in names:
+            reason = f"item {printable(entry.name)!r} cannot be opened"
+            left.append(Unreadable(entry.name, reason))
     if chosen:
         context.say("whoever knew the former key can have written these: take what you know")
         context.must_ask(
@@ -244,34 +285,33 @@ def _finish(context: Context, holder: Holder) -> int:
 
     changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
     if chosen:
-        report(context, shown)
-    elif not lost:
+        report(context, shown, whole=not left)
+    elif not left:
         print("There is nothing to finish.")
     changed.check()
-    unopened = len(foreign) - len(chosen)
-    if unopened:
-        raise PartlyDoneError(
-            f"{unopened} item{'' if unopened == 1 else 's'} cannot be opened with any key of the "
-            "vault",
-            hint="bring them from the machine that stored them, or filevault remove them",
-        )
+    if left:
+        raise _left_over(context, left)
     return 0
 
 
 def _check_left(context: Context, holder: Holder) -> int:
-    foreign = _foreign(context, holder)
+    foreign, unreadable = _foreign(context, holder)
     if foreign:
         raise PartlyDoneError(
             f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
             "meanwhile",
             hint="filevault rekey --finish lists them and asks",
         )
+    if unreadable:
+        raise _left_over(context, unreadable)
     return 0
 
 
-def _foreign(context: Context, holder: Holder) -> list[Entry]:
+def _foreign(context: Context, holder: Holder) -> tuple[list[Entry], tuple[Unreadable, ...]]:
+    """Return the items that lie under another key than the present one, and what is no item."""
     present: Marker = holder.vault
-    return [entry for entry in rekeying.entries(context.vault) if entry.key != present.master]
+    found = survey(context.vault)
+    return [entry for entry in found.entries if entry.key != present.master], found.unreadable
 
 
 def _lock(context: Context) -> None:
@@ -303,4 +343,4 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
 
 def _paths(context: Context) -> list[str]:
     vault = context.vault
-    return [vault.path(entry.name) for entry in rekeying.entries(vault)]
+    return [vault.path(entry.name) for entry in survey(vault).entries]

@@ -20,9 +20,13 @@ def described(content: Content) -> str:
     return f"{printable(content.name)}  {printable(what)}, made {content.created}"
 
 
-def report(context: Context, exposed: Sequence[Content]) -> None:
-    """Tell that the vault has a new key, and what the former one opened."""
-    print("The vault has a new key, and every item is sealed under it.")
+def report(context: Context, exposed: Sequence[Content], *, whole: bool = True) -> None:
+    """Tell that the vault has a new key, and what the former one opened.
+
+    `whole` says that every item is sealed under it.
+    """
+    every = "every item is" if whole else "every item that could be opened is"
+    print(f"The vault has a new key, and {every} sealed under it.")
     if exposed:
         print("Whoever knew the former key could read:")
     for content in exposed:

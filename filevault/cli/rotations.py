@@ -17,10 +17,11 @@ from filevault.values import Value
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.publishing import Publisher
+    from filevault.credentials import AccessKey
     from filevault.profiles import Profile
     from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
@@ -100,7 +101,7 @@ class Rotations:
         item = stored_key(target.plan.step).profile
         related: tuple[str, ...] = ()
         try:
-            self._items.get(item)
+            self._items.get(item, self._identify(name, target))
             leader = self._items.leader(item)
             related = tuple(each.name for each in self._items.related(leader))
             before = self._dealt_with_by(related)
@@ -181,6 +182,27 @@ class Rotations:
             return machine.run()
         finally:
             self._watch.end()
+
+    def _identify(self, name: str, target: Target) -> Callable[[AccessKey], str] | None:
+        """Return what asks AWS for the account of a key, None in a dry run, which calls nothing."""
+        if self._args.dry_run:
+            return None
+        allow_http = self._context.settings.allow_http
+
+        def ask(key: AccessKey) -> str:
+            from filevault.aws.client import Clients
+            from filevault.aws.sts import get_caller_identity
+            from filevault.credentials import Credentials
+            from filevault.providers.chain import chain_of, sts_endpoint
+
+            return get_caller_identity(
+                Clients(profile=name, allow_http=allow_http),
+                sts_endpoint(target.profile, chain_of(target.profile)),
+                Credentials(key.access_key_id, key.secret_access_key),
+                subject=f"profile {printable(name)!r}",
+            ).account
+
+        return ask
 
     def _access(self, name: str, target: Target) -> Access:
         from filevault.aws.client import Clients

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from filevault.credentials import AccessKey, Credentials
 
 
@@ -19,8 +21,21 @@ class CredentialProvider(Protocol):
 class KeySource(Protocol):
     """Where long-term keys are stored: a vault."""
 
-    def access_key(self, name: str) -> AccessKey:
-        """Decrypt a key; raises ItemNotFoundError, LockedError and the vault's other errors."""
+    def access_key(
+        self, name: str, identify: Callable[[AccessKey], str] | None = None
+    ) -> AccessKey:
+        """Decrypt a key; raises ItemNotFoundError, LockedError and the vault's other errors.
+
+        `identify` asks AWS for the account of a key; None in a run that makes no calls.
+        """
+        ...
+
+    def wants_account(self, name: str, key_id: str) -> bool:
+        """Tell whether a key's account is to be learned from AWS: its id does not tell it."""
+        ...
+
+    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+        """Remember the account of a key, as AWS told it."""
         ...
 
     def item_digest(self, name: str) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.aws.client import Clients
+    from filevault.credentials import AccessKey
     from filevault.providers import CredentialProvider, KeySource
     from filevault.providers.mfa import TokenCode
     from filevault.providers.plan import Plan
@@ -134,30 +135,53 @@ class _Wiring:
         )
 
     def _calling(self, step: Call) -> CredentialProvider:
-        source = self.provider(step.source, AS_SOURCE)
+        if not isinstance(step.source, StoredKey):
+            return self._call(step, self.provider(step.source, AS_SOURCE))
+        from filevault.providers.stored import Learning, StoredProvider
+
+        stored = StoredProvider(step.source, self._keys, lambda key: self._account(step, key))
+        call = self._call(step, stored)
+        return Learning(call, stored, tells=isinstance(step, FederationToken))
+
+    def _account(self, step: Call, key: AccessKey) -> str:
+        """Ask AWS, at the endpoint of a call, for the account of the key that signs it."""
+        from filevault.aws.sts import get_caller_identity
+        from filevault.credentials import Credentials
+
+        signing = Credentials(key.access_key_id, key.secret_access_key)
+        subject = self._subject(step)
+        found = get_caller_identity(self._opened(), step.endpoint, signing, subject=subject)
+        return found.account
+
+    def _opened(self) -> Clients:
         if self._clients is None:
             from filevault.aws.client import Clients
 
             self._clients = Clients(profile=self._plan.profile, allow_http=self._allow_http)
+        return self._clients
+
+    def _call(self, step: Call, source: CredentialProvider) -> CredentialProvider:
+        clients = self._opened()
         subject = self._subject(step)
         if isinstance(step, SessionToken):
             from filevault.providers.session_token import SessionTokenProvider
 
             made = SessionTokenProvider(
-                step, source, self._clients, self._token_code, self._clock, subject
+                step, source, clients, self._token_code, self._clock, subject
             )
             return made if self._share is None else self._share(step, made)
         if isinstance(step, FederationToken):
             from filevault.providers.federation import FederationTokenProvider
 
-            return FederationTokenProvider(step, source, self._clients, self._clock, subject)
+            return FederationTokenProvider(step, source, clients, self._clock, subject)
         from filevault.providers.assume_role import AssumeRoleProvider
+        from filevault.providers.stored import StoredProvider
 
         return AssumeRoleProvider(
             step,
             source,
-            self.provider(stored_key(step), AS_SOURCE),
-            self._clients,
+            StoredProvider(stored_key(step), self._keys, lambda key: self._account(step, key)),
+            clients,
             self._token_code,
             self._clock,
             subject,

@@ -65,13 +65,14 @@ class Items:
         if not self._vault.shared:
             self._vault.unlock()
         closed: list[FilevaultError] = []
-        for name in self._vault.names():
-            error = self._try(name)
-            if error is None or self.is_others(name):
-                continue
-            if isinstance(error, LockedError) and not self._vault.shared:
-                raise error
-            closed.append(error)
+        with self._vault.last_seen.gathering():
+            for name in self._vault.names():
+                error = self._try(name)
+                if error is None or self.is_others(name):
+                    continue
+                if isinstance(error, LockedError) and not self._vault.shared:
+                    raise error
+                closed.append(error)
         if closed:
             more = f", and {len(closed) - 1} more cannot be opened" if len(closed) > 1 else ""
             self._warn(f"{closed[0].message}{more}; whether it holds the same key is not known")
@@ -124,11 +125,16 @@ class Items:
             self._parsed.clear()
         self._parsed[stored.name] = stored
 
-    def get(self, name: str) -> Stored:
-        """Return an item, opened and checked. Raises as `Vault.item` does."""
+    def get(self, name: str, identify: Callable[[AccessKey], str] | None = None) -> Stored:
+        """Return an item, opened and checked. Args and errors as those of `Vault.item`."""
         stored = self.stored(name) if name in self._texts else self._read(name)
-        self._vault.check_item(name, stored.item, stored.digest)
+        self._vault.check_item(name, stored.item, stored.digest, identify)
         return stored
+
+    def learn(self, key: AccessKey, account: str) -> None:
+        """Remember the AWS account that AWS told for a key."""
+        names = [each.name for each in self.holding(key)]
+        self._vault.learn_account(names, key.access_key_id, account)
 
     def stored(self, name: str) -> Stored:
         """Return an item as it was last read or written."""

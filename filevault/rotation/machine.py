@@ -225,6 +225,7 @@ class Machine:
         if self._found.user is None:
             self._progress.step("asking AWS whose key it is")
         identity = self._access.connect(key)
+        self._items.learn(key, identity.account)
         self._note(user=identity.user_name or identity.arn)
         return identity
 
@@ -284,6 +285,7 @@ class Machine:
                     f"the new key belongs to {printable(found.arn)}, the old one to "
                     f"{printable(identity.arn)}"
                 )
+            self._items.learn(new, found.account)
         except InterruptedByUserError:
             raise
         except FilevaultError as error:

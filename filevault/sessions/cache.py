@@ -224,10 +224,11 @@ class SessionCache:
         Headers are read, nothing is decrypted; what has no readable header goes too, since it
         serves nobody. Returns how many files went; raises StorageError.
         """
+        wanted = frozenset(sources)
 
         def comes_from_it(folder: Folder, entry: str) -> bool:
             try:
-                return record.source_of(folder.read(entry, record.MAX_FILE)) in sources
+                return record.source_of(folder.read(entry, record.MAX_FILE)) in wanted
             except (IntegrityError, NewerFormatError):
                 return True
             except FileNotFoundError:

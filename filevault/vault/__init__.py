@@ -11,20 +11,19 @@ import contextlib
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends import ItemHeader
-from filevault.credentials import account_of
 from filevault.digest import sha256_hex
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
-    PinError,
-    RollbackError,
+    NewerFormatError,
     StorageError,
     TamperedError,
 )
-from filevault.printable import printable, shell_word
+from filevault.printable import printable
+from filevault.seen import Seen
 from filevault.times import format_time
-from filevault.trust import Seen
 from filevault.vault.entries import Entries, ItemFiles
+from filevault.vault.lastseen import LastSeen
 from filevault.vault.names import encode_name
 from filevault.vault.session_key import load_session_key, reseal_session_key
 from filevault.vault.store import Store
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.files import Folder
     from filevault.trust import Trust
+    from filevault.vault.accounts import Identify
     from filevault.vault.held import HeldSessionKey
     from filevault.vault.items import LongTermItem
 
@@ -89,12 +89,12 @@ class Vault:
         self.trust = trust
         self.store = Store(store, backend.suffix, prefix, literal=shared)
         self.entries = Entries(self.store, shared=shared)
+        self.last_seen = LastSeen(trust, strict=strict, warn=warn, notice=notice or warn)
         self._session_key: bytes | None = None
         self._has_opened = False
         self._strict = strict
         self._clock = clock
         self._warn = warn
-        self._notice = notice or warn
         self._guard = guard
         self._commit = commit
         self._held = held
@@ -170,20 +170,30 @@ class Vault:
         """Return the digest of an item's file and what is in it. Raises as `text` does."""
         files = self.read(name)
         plaintext = self.decrypt(files)
-        if not self.shared:
-            self.remember(self.path_name(name), self.judge(name, files.data))
+        if self.shared:
+            self.last_seen.check_age(name, self.path_name(name), None, files.digest)
+        else:
+            seen = self.judge(name, files.data)
+            if seen is not None:
+                self.last_seen.remember(self.path_name(name), seen)
         return files.digest, plaintext
 
-    def item(self, name: str) -> LongTermItem:
-        """Return an item's content. Raises as `text` does, and PinError for another account."""
+    def item(self, name: str, identify: Identify | None = None) -> LongTermItem:
+        """Return an item's content. Raises as `text` does, and PinError for another account.
+
+        `identify` asks AWS for the account of a key where its id does not tell it; None in a run
+        that makes no calls.
+        """
         from filevault.vault.items import parse
 
         digest, plaintext = self.opened(name)
         item = parse(plaintext, f"item {printable(name)!r}")
-        self.check_item(name, item, digest)
+        self.check_item(name, item, digest, identify)
         return item
 
-    def check_item(self, name: str, item: LongTermItem, digest: str) -> None:
+    def check_item(
+        self, name: str, item: LongTermItem, digest: str, identify: Identify | None = None
+    ) -> None:
         """Compare what an item says with its name and its account. Raises as `item` does."""
         if item.path_name is not None and item.path_name != self.path_name(name):
             message = (
@@ -194,11 +204,23 @@ class Vault:
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
         if self.shared:
-            self._check_account(name, item, digest)
+            self.last_seen.check_account(name, self.path_name(name), item, digest, identify)
 
-    def access_key(self, name: str) -> AccessKey:
+    def access_key(self, name: str, identify: Identify | None = None) -> AccessKey:
         """Return the long-term key stored for a profile. Raises as `item` does."""
-        return self.item(name).key
+        return self.item(name, identify).key
+
+    def wants_account(self, name: str, key_id: str) -> bool:
+        """Tell whether a key's account is to be learned from AWS: its id does not tell it."""
+        if not self.shared or self.state is None:
+            return False
+        return self.last_seen.wants_account(self.path_name(name), key_id)
+
+    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+        """Remember the AWS account of a key that is trusted, as AWS told it."""
+        if self.shared:
+            paths = [self.path_name(name) for name in names]
+            self.last_seen.learn_account(paths, key_id, account)
 
     def unlock(self) -> None:
         """Open the vault now, before anything else is asked. Raises LockedError."""
@@ -261,10 +283,15 @@ class Vault:
                 f"{' and '.join(replaced)} are still there, but no longer used: "
                 f"{printable(self.entry(name))} has the key of {printable(name)!r} from now on"
             )
-        self.remember(
-            path_name,
-            Seen(generation, sha256_hex(data), created, created_from, self._account(text)),
-        )
+        seen = Seen(generation, sha256_hex(data), created, created_from)
+        if self.shared:
+            from filevault.vault.items import parse
+
+            item = parse(text, "the new item")
+            seen = self.last_seen.stored(path_name, item, seen.sha256)._replace(
+                created=created, created_from=created_from
+            )
+        self.last_seen.remember(path_name, seen, written=True)
         if subject is not None:
             self.commit([name], subject)
 
@@ -272,20 +299,13 @@ class Vault:
         """Commit items that were written without, or raise NotCommittedError."""
         self._commit([self.path(name) for name in names], subject)
 
-    def _account(self, text: bytes) -> str | None:
-        if not self.shared:
-            return None
-        from filevault.vault.items import parse
-
-        return account_of(parse(text, "the new item").key.access_key_id)
-
     def _next_generation(self, name: str) -> int:
-        seen = self.trust.seen(self.path_name(name))
-        return max(
-            int(self._clock()),
-            self._generation(name) + 1,
-            seen.generation + 1 if seen and seen.generation is not None else 0,
-        )
+        path_name = self.path_name(name)
+        with contextlib.suppress(FilevaultError):
+            self.trust.reload()  # another process may have removed it since
+        known = (self.trust.seen(path_name), self.trust.removed(path_name))
+        seen = [each.generation + 1 for each in known if each and each.generation is not None]
+        return max(int(self._clock()), self._generation(name) + 1, *seen)
 
     def _generation(self, name: str) -> int:
         """Return the generation of the item that is there, if it is authentic.
@@ -310,11 +330,30 @@ class Vault:
         """
         names = self.entries.all_of(name)
         paths = [self.path(each) for each in names]
-        for each in names:
-            self.store.remove(each)
+        path_name, last = self.path_name(name), self._last_state(name)
+        before = self.trust.seen(path_name)
+        # Noted first: after a kill an item that is left is reported, one put back is not missed.
         with contextlib.suppress(StorageError):
-            self.trust.forget(self.path_name(name))
+            self.trust.bury(path_name, last)
+        try:
+            for each in names:
+                self.store.remove(each)
+        except FilevaultError:
+            if before is not None:
+                self.last_seen.remember(path_name, before, written=True)
+            raise
         self._commit(paths, subject)
+
+    def _last_state(self, name: str) -> Seen:
+        """Return what to remember of an item that is removed; it is read, never opened."""
+        digest = generation = None
+        with contextlib.suppress(IntegrityError, NewerFormatError):
+            files = self.read(name)
+            header = None if self.shared else self.backend.peek(files.data)
+            digest, generation = files.digest, header.generation if header else None
+        return self.last_seen.last_state(
+            self.path_name(name), digest, generation, int(self._clock())
+        )
 
     def places(self, name: str) -> list[str]:
         """Return what all entries that hold a profile's key are called in the store's history."""
@@ -354,51 +393,15 @@ class Vault:
             )
         return self._session_key
 
-    def is_rollback(self, name: str, header: ItemHeader, digest: str) -> bool:
-        """Tell whether an item is older than the one seen last, or another of the same age."""
-        seen = self.trust.seen(self.path_name(name))
-        if seen is None or seen.generation is None or digest == seen.sha256:
-            return False
-        return header.generation <= seen.generation
-
-    def judge(self, name: str, data: bytes) -> Seen:
+    def judge(self, name: str, data: bytes) -> Seen | None:
         """Return what to remember of an item of a `file` vault that was opened.
 
-        One that is older than what was seen before is told of, or refused: RollbackError.
+        None for one that is older than what was seen before, or was removed here: that is told
+        of, or refused with RollbackError under `--strict`.
         """
         header = cast("ItemHeader", self.backend.peek(data))
         digest = sha256_hex(data)
-        if self.is_rollback(name, header, digest):
-            message = f"item {printable(name)!r} is older than the one this machine saw last"
-            if self._strict:
-                raise RollbackError(
-                    message,
-                    hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
-                )
-            self._warn(f"{message}; it is used all the same")
+        path_name = self.path_name(name)
+        if not self.last_seen.check_age(name, path_name, header.generation, digest):
+            return None
         return Seen(header.generation, digest, header.created, header.created_from)
-
-    def _check_account(self, name: str, item: LongTermItem, digest: str) -> None:
-        """Whoever can write a shared store can put a key of their own account in."""
-        seen = self.trust.seen(self.path_name(name))
-        account = account_of(item.key.access_key_id)
-        if seen is not None and seen.account is not None and account != seen.account:
-            raise PinError(
-                f"the key of {printable(name)!r} belongs to another AWS account than before: "
-                f"{account or 'unknown'} instead of {printable(seen.account)}",
-                hint=f"if that is meant, filevault recipients accept {shell_word(name)}",
-            )
-        self.remember(self.path_name(name), seen_of(item, digest))
-
-    def remember(self, path_name: str, seen: Seen) -> None:
-        """Note what was seen of an item. It is stored: a note that fails is no failure."""
-        try:
-            self.trust.set_seen(path_name, seen)
-        except FilevaultError as error:
-            self._notice(error.message)
-
-
-def seen_of(item: LongTermItem, digest: str) -> Seen:
-    """Return what to remember of an item of a shared store."""
-    account = account_of(item.key.access_key_id)
-    return Seen(None, digest, item.created, item.created_from or "add", account)

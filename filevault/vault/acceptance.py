@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.credentials import account_of
 from filevault.printable import printable
-from filevault.trust import Seen
-from filevault.vault import seen_of
+from filevault.seen import Seen
+from filevault.vault.accounts import is_same
 from filevault.vault.items import parse
+from filevault.vault.lastseen import seen_of
 
 if TYPE_CHECKING:
     from filevault.vault import Vault
@@ -27,22 +29,29 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
         header = vault.backend.peek(files.data)
         if header is not None:
             seen = Seen(header.generation, digest, header.created, header.created_from)
-            vault.trust.set_seen(path_name, seen)
+            vault.trust.replace_seen(path_name, seen)
         return None, None
-    before = vault.trust.seen(path_name)
-    now = seen_of(parse(plaintext, f"item {printable(name)!r}"), digest)
-    vault.trust.set_seen(path_name, now)
-    return before.account if before is not None else None, now.account
+    item = parse(plaintext, f"item {printable(name)!r}")
+    before = vault.trust.seen(path_name) or vault.trust.removed(path_name)
+    account = account_of(item.key.access_key_id)
+    known = before.account if before is not None else None
+    if account is None and before is not None and is_same(before, item.key.access_key_id, digest):
+        account = known
+    vault.trust.replace_seen(path_name, seen_of(item, digest, account))
+    return known, account
 
 
 def needs_acceptance(vault: Vault, name: str) -> bool:
     """Tell whether an item is not the one that this machine saw last, or was never seen.
 
-    In a `file` vault only an older one, or another of the same age, is suspicious.
+    In a `file` vault only an older one, another of the same age, or a removed one that is back.
+    Raises as `Vault.read`, and IntegrityError for what is no item of a `file` vault.
     """
     files = vault.read(name)
+    path_name = vault.path_name(name)
     if vault.shared:
-        seen = vault.trust.seen(vault.path_name(name))
+        seen = vault.trust.seen(path_name)
         return seen is None or seen.sha256 != files.digest
-    header = vault.backend.peek(files.data)
-    return header is not None and vault.is_rollback(name, header, files.digest)
+    header = vault.backend.peek(files.data, f"item {printable(name)!r}")
+    generation = header.generation if header is not None else None
+    return vault.last_seen.suspicion(path_name, generation, files.digest) is not None

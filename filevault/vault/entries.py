@@ -95,5 +95,9 @@ class Entries:
 
     def owner(self, file: str) -> str:
         """Return the profile whose key a file holds, or holds one half of."""
+        from filevault.vault import pairs
+
+        if not pairs.is_half(file):  # the folder is not read for each of its files
+            return file
         name = file.rpartition("/")[0]
         return name if name and file in self.replaced_by(name) else file

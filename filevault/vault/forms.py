@@ -13,7 +13,8 @@ import re
 from typing import Any
 
 from filevault.credentials import AccessKey
-from filevault.errors import DamagedError
+from filevault.errors import DamagedError, UnsupportedItemError
+from filevault.strictjson import MAX_FOREIGN_DEPTH, is_too_deep
 from filevault.values import Value
 
 _SECRET = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
@@ -97,6 +98,7 @@ def read_foreign(text: bytes, what: str) -> ForeignItem | None:
 
     Raises:
         DamagedError: if it holds several keys, or something of AWS Vault's that is no key.
+        UnsupportedItemError: for JSON that is nested too deeply.
     """
     if text.lstrip().startswith(b"{"):
         return _read_json(text, what)
@@ -205,6 +207,7 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
     try:
         whole = text.decode("utf-8")
         start = len(whole) - len(whole.lstrip())
+        _refuse_deep(whole, what)
         value, end = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(whole, start)
     except (ValueError, RecursionError):
         return None
@@ -220,6 +223,14 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
     return found.item((kept + below).encode("utf-8"), what)
 
 
+def _refuse_deep(text: str, what: str) -> None:
+    if is_too_deep(text):
+        raise UnsupportedItemError(
+            f"{what} holds JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
+            hint=f"keep the key in lines, without what is nested; {_REPLACE}",
+        )
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) != len(pairs):
         raise ValueError("a name stands twice")
@@ -229,9 +240,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _take_aws_vault(wrapper: dict[str, Any], found: _Findings, what: str) -> str:
     name = wrapper["Key"]
     try:
-        data = json.loads(
-            binascii.a2b_base64(wrapper["Data"], strict_mode=True), object_pairs_hook=_unique
-        )
+        inner = binascii.a2b_base64(wrapper["Data"], strict_mode=True).decode("utf-8")
+        _refuse_deep(inner, what)
+        data = json.loads(inner, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise DamagedError(
             f"{what} is damaged: AWS Vault's entry in it has no valid data"

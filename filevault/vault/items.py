@@ -28,6 +28,7 @@ ROTATION_FIELDS = (
     "previous_grace",
 )
 
+_OURS = frozenset({"filevault", "aws_access_key_id", *ROTATION_FIELDS})
 _AWS_KEY_ID = rb"(?:AKIA|ASIA)[A-Z0-9]{12}"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
@@ -117,9 +118,12 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
+        # What another tool wrote is whole, and no key as filevault keeps it.
+        ours = not _OURS.isdisjoint(fields) or not text.strip()
+        wrong = "is damaged" if ours else "cannot be used as an AWS key"
         kind = DamagedError if _speaks_of_a_key(text) else NoKeyError
         raise kind(
-            f"{what} is damaged: it has no valid {missing}",
+            f"{what} {wrong}: it has no valid {missing}",
             hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
         )
     version, _, rest = fields.get("filevault", "1").partition(" ")
@@ -190,10 +194,9 @@ def _may_hold_a_key(text: bytes) -> bool:
 def _speaks_of_a_key(text: bytes) -> bool:
     """Tell whether a text that holds no key looks like what is left of one."""
     lines = lines_of(text)
-    ours = {"filevault", "aws_access_key_id", *ROTATION_FIELDS}
     return (
         not text.strip()
-        or not ours.isdisjoint(_names(lines))
+        or not _OURS.isdisjoint(_names(lines))
         or names_secret(lines)
         or re.search(_AWS_KEY_ID, text) is not None
     )

@@ -55,11 +55,16 @@ def fold(names: Sequence[str]) -> list[str]:
     """
     folders: dict[str, list[str]] = {}
     for name in names:
-        if "/" in name and _kind(name):
+        if is_half(name):
             folders.setdefault(owner(name), []).append(name)
     found = {folder: pair for folder, halves in folders.items() if (pair := find(halves))}
     halves = {name for pair in found.values() for name in pair.names}
     return sorted({name for name in names if name not in halves} | found.keys())
+
+
+def is_half(name: str) -> bool:
+    """Tell whether an entry could be one half of a key, by its name."""
+    return "/" in name and _kind(name) != ""
 
 
 def owner(name: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from filevault.errors import BackendError, UsageError
+from filevault.pin import Pin
 from filevault.printable import printable
-from filevault.trust import Pin
 from filevault.values import Value
 from filevault.vault.identity import pin_of
 from filevault.vault.reencryption import Reencryption
@@ -170,6 +170,8 @@ class Recipients:
             former = root
             places[self._own] = places.pop(root)
         self._check_usable(places)
+        for recipients in places.values():
+            self._backend.try_set(recipients)
         after = before
         for place, recipients in places.items():
             after = after.replacing(place, recipients, former if place == self._own else "")
@@ -201,3 +203,20 @@ def _last_recipient(place: str) -> UsageError:
         "governs",
         hint="another one must be added first",
     )
+
+
+def check_sets(vault: Vault) -> None:
+    """Try the recipients of each file of a vault together, before they are trusted.
+
+    No program is started for that. Raises BackendError if nothing could be encrypted to them.
+    """
+    backend = cast("RecipientsBackend", vault.backend)
+    for file in backend.governing():
+        try:
+            backend.try_set(file.recipients, programs=False)
+        except BackendError as error:
+            place = printable(file.place)
+            raise BackendError(
+                f"the recipients of {place!r} do not go together: {error.message}",
+                hint=f"take the recipients of one kind out of {place!r}, and commit that",
+            ) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from filevault.digest import sha256_hex
 from filevault.errors import PinError, StorageError
-from filevault.trust import difference
+from filevault.pin import difference
 from filevault.vault.identity import pin_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from filevault.backends import RecipientsBackend
-    from filevault.trust import Pin
+    from filevault.pin import Pin
     from filevault.vault import Vault
 
 _KIND = "credentials"
@@ -130,7 +130,7 @@ class Reencryption:
         seen = vault.trust.seen(vault.path_name(owner))
         if seen is not None and seen.sha256 == before:
             after = seen._replace(sha256=vault.item_digest(owner))
-            vault.remember(vault.path_name(owner), after)
+            vault.last_seen.remember(vault.path_name(owner), after)
         return True
 
     def paths(self) -> list[str]:

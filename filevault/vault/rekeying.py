@@ -9,17 +9,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import envelope, holding, keys, marker, opened_backend, rekey, retired
+from filevault.backends import holding, keys, marker, opened_backend, rekey, retired
 from filevault.backends import slots as slotfiles
 from filevault.digest import sha256_hex
-from filevault.errors import FilevaultError, PartlyDoneError, StorageError, TamperedError
+from filevault.errors import (
+    FilevaultError,
+    IntegrityError,
+    PartlyDoneError,
+    RollbackError,
+    StorageError,
+    TamperedError,
+)
+from filevault.pin import Pin
 from filevault.printable import printable
-from filevault.trust import Pin, Seen
+from filevault.seen import Seen
 from filevault.values import Value
 from filevault.vault.acceptance import needs_acceptance
 from filevault.vault.items import parse
 from filevault.vault.session_key import read_session_key, reseal_session_key
 from filevault.vault.store import Store
+from filevault.vault.survey import Entry, Survey, Unreadable, survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,17 +37,6 @@ if TYPE_CHECKING:
     from filevault.backends.holding import Holder
     from filevault.backends.kdf import KdfPolicy
     from filevault.vault import Vault
-
-_TOTP = "mfa/"
-
-
-class Entry(Value):
-    """An item file: `key` is the id of the key that sealed it, `digest` its SHA-256 as hex."""
-
-    name: str
-    kind: str
-    key: str
-    digest: str
 
 
 class Content(Value):
@@ -50,6 +48,14 @@ class Content(Value):
     older: bool = False
 
 
+class Begun(Value):
+    """A vault that has its new key: the items that are to be sealed under it, and what is left."""
+
+    made: rekey.Prepared
+    chosen: tuple[Entry, ...]
+    left: tuple[Unreadable, ...]
+
+
 def unfinished(vault: Vault) -> bool:
     """Tell whether this machine has begun to give the vault a new key, and not finished."""
     return vault.trust.pending == _pin(marker.read(vault.folder)).digest
@@ -57,21 +63,6 @@ def unfinished(vault: Vault) -> bool:
 
 def _pin(vault: marker.Marker) -> Pin:
     return Pin("file", vault.vault, vault.commit)
-
-
-def entries(vault: Vault) -> list[Entry]:
-    """Return all items, TOTP seeds too, sorted by name; nothing is opened.
-
-    Raises IntegrityError or StorageError for one that cannot be read.
-    """
-    store = Store(vault.folder, vault.backend.suffix)
-    found = []
-    for name in store.names():
-        data = store.read(name)
-        parsed = envelope.parse(data, f"item {printable(name)!r}")
-        kind = "totp" if name.startswith(_TOTP) else "credentials"
-        found.append(Entry(name, kind, parsed.key, sha256_hex(data)))
-    return found
 
 
 class Resealing:
@@ -128,32 +119,43 @@ class Resealing:
         older = entry.kind == "credentials" and needs_acceptance(self._vault, entry.name)
         return Content(entry.name, key_id, header.created, older)
 
-    def check(self, entry: Entry) -> Seen:
+    def check(self, entry: Entry) -> Seen | None:
         """Open an item under the present key and return what to remember of it.
 
-        Raises IntegrityError, also for an older copy under `--strict`.
+        None for an older copy. Raises IntegrityError, RollbackError for such a copy under
+        `--strict`.
         """
         data, _, _ = self._open(entry)
         return self._vault.judge(entry.name, data)
 
-    def seal(self, entry: Entry) -> Seen:
+    def seal(self, entry: Entry) -> Seen | None:
         """Seal an item under the present key, and return what to remember of it.
 
-        The new file is opened once before it takes the old one's place.
+        The new file is opened once before it takes the old one's place. A copy that is older
+        than what this machine saw, or was removed here, stays so: None is returned.
         """
         _, header, text = self._open(entry)
         path_name = self._vault.path_name(entry.name)
-        known = self._vault.trust.seen(path_name)
-        generation = max(
-            int(self._clock()),
-            header.generation + 1,
-            known.generation + 1 if known is not None and known.generation is not None else 0,
-        )
+        trust = self._vault.trust
+        known = [
+            each.generation
+            for each in (trust.seen(path_name), trust.removed(path_name))
+            if each is not None and each.generation is not None
+        ]
+        older = self._vault.last_seen.suspicion(path_name, header.generation, entry.digest)
+        if older is None:
+            generation = max(
+                int(self._clock()), header.generation + 1, *(each + 1 for each in known)
+            )
+        else:
+            generation = min([header.generation + 1, *known])
         present = self._backends[self._present.master]
         data = present.encrypt(header._replace(generation=generation), text)
         if present.decrypt(entry.kind, path_name, data) != text:
             raise StorageError("the item sealed anew does not open again")
         self._store.write(entry.name, data)
+        if older is not None:
+            return None
         return Seen(generation, sha256_hex(data), header.created, header.created_from)
 
     def seal_session_key(self) -> None:
@@ -175,33 +177,27 @@ class Resealing:
 def begin(
     vault: Vault,
     holders: Sequence[Holder],
-    present: Iterable[Entry],
+    present: Survey,
     *,
     policy: KdfPolicy,
     clock: Callable[[], float],
     announce: Callable[[Pin], None],
-) -> rekey.Prepared:
+) -> Begun:
     """Give the vault a new key; from here on `complete` has to follow.
 
-    Each item, all of which are `present`, is opened first: what cannot be opened now could not
-    be later, either. `announce` hears the new pin before it counts. What an earlier try left
-    behind that was killed before its key counted is taken away first.
+    Each item is opened first. One that no key of the vault opens stays as it is: it was of no use
+    before, and what of it can be restored from a copy is opened with the retired key. `announce`
+    is called with the new pin before it counts. What an earlier try left behind that was killed
+    before its key counted is taken away first.
 
     Raises:
-        IntegrityError: for an item that does not open, or lies under another key.
+        TamperedError: for an item under another key that `finish` would seal anew.
+        RollbackError: for an older item under `--strict`.
         StorageError: if something cannot be written; the vault has its old key then.
     """
     old = holders[0]
     holding.confirm(vault.folder, old)
-    sealed = Resealing(vault, old.vault, old.master, {}, clock)
-    seen = {}
-    for entry in present:
-        if not sealed.opens(entry):
-            raise TamperedError(
-                f"item {printable(entry.name)!r} is sealed under another key of this vault",
-                hint="first finish what was begun before: filevault rekey --finish",
-            )
-        seen[vault.path_name(entry.name)] = sealed.check(entry)
+    chosen, left, seen, older = _checked(vault, old, present, policy)
     pending = vault.trust.pending
     if pending is not None:
         rekey.remove_abandoned_slots(
@@ -213,7 +209,7 @@ def begin(
         if vault.trust.pin is None:  # another pin was given, and the vault is that one
             vault.trust.set_pin(_pin(old.vault))
         # Before anything of the new key is written, so that it is known again after a kill.
-        vault.trust.begin_rekey(pin, seen)
+        vault.trust.begin_rekey(pin, seen, older)
     prepared = rekey.prepare(vault.folder, holders, new, clock=clock)
     try:
         announce(pin)
@@ -221,7 +217,44 @@ def begin(
         rekey.undo(vault.folder, prepared)
         raise
     rekey.switch(vault.folder, prepared)
-    return prepared
+    return Begun(prepared, tuple(chosen), (*present.unreadable, *left))
+
+
+def _checked(
+    vault: Vault, holder: Holder, present: Survey, policy: KdfPolicy
+) -> tuple[list[Entry], list[Unreadable], dict[str, Seen], dict[str, str]]:
+    """Open each item; return those that open, the others, what was seen, and older digests."""
+    sealed = Resealing(vault, holder.vault, holder.master, {}, clock=lambda: 0)
+    former = None
+    chosen: list[Entry] = []
+    left: list[Unreadable] = []
+    seen: dict[str, Seen] = {}
+    older: dict[str, str] = {}
+    for entry in present.entries:
+        what = f"item {printable(entry.name)!r}"
+        if not sealed.opens(entry):
+            if former is None:
+                former = former_keys(vault, holder, policy)
+            if entry.key in former:
+                raise TamperedError(
+                    f"{what} is sealed under another key of this vault",
+                    hint="first finish what was begun before: filevault rekey --finish",
+                )
+            left.append(Unreadable(entry.name, f"{what} is sealed under an unknown key"))
+            continue
+        try:
+            found = sealed.check(entry)
+        except RollbackError:
+            raise
+        except IntegrityError as error:
+            left.append(Unreadable(entry.name, error.message))
+            continue
+        chosen.append(entry)
+        if found is None:
+            older[vault.path_name(entry.name)] = entry.digest
+        else:
+            seen[vault.path_name(entry.name)] = found
+    return chosen, left, seen, older
 
 
 def sync(vault: Vault, holder: Holder) -> None:
@@ -261,9 +294,12 @@ def known_before(vault: Vault, former: Mapping[str, bytes]) -> list[Entry]:
         key for key, master in former.items() if keys.commitment(master, pin.vault) == pin.commit
     }
     found = []
-    for entry in entries(vault):
-        seen = vault.trust.seen(vault.path_name(entry.name))
-        if entry.key in old and seen is not None and seen.sha256 == entry.digest:
+    older = vault.trust.resealing
+    for entry in survey(vault).entries:
+        path_name = vault.path_name(entry.name)
+        seen = vault.trust.seen(path_name)
+        known = (seen.sha256 if seen is not None else "", *older.get(path_name, ()))
+        if entry.key in old and entry.digest in known:
             found.append(entry)
     return found
 
@@ -296,7 +332,9 @@ def complete(
     try:
         resealing.seal_session_key()
         for entry in chosen:
-            seen[vault.path_name(entry.name)] = resealing.seal(entry)
+            sealed = resealing.seal(entry)
+            if sealed is not None:
+                seen[vault.path_name(entry.name)] = sealed
         # A keyslot may be the only copy of another machine's key: first that key is retired.
         rekey.retire(vault.folder, present, master, former, clock=clock)
         rekey.remove_stale_slots(vault.folder, present, master)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.conflicts import refuse_conflict
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
@@ -39,6 +40,7 @@ class Store:
         self._prefix = tuple(prefix)
         self._suffix = suffix
         self._literal = literal
+        self._swept: set[str] = set()
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
@@ -160,12 +162,14 @@ class Store:
     def read(self, name: str) -> bytes:
         """Return an item's file.
 
-        Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB.
+        Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB and for the
+        marks of a merge conflict.
         """
         *folders, file = self._parts(name)
         try:
             with self._folder(folders) as folder:
                 data = folder.read(file, _ITEM_LIMIT)
+                path = folder.join(file)
         except FileNotFoundError as error:
             raise ItemNotFoundError(
                 f"the vault holds no key for {printable(name)!r}",
@@ -173,14 +177,18 @@ class Store:
             ) from error
         if len(data) > _ITEM_LIMIT:
             raise DamagedError(f"item {printable(name)!r} is damaged: it is larger than 1 MiB")
+        refuse_conflict(data, f"item {printable(name)!r}", path)
         return data
 
     def write(self, name: str, data: bytes) -> None:
         """Write an item's file atomically."""
         *folders, file = self._parts(name)
+        # To sweep a folder is to read it: for each of its files that would be quadratic.
+        sweep = "/".join(folders) not in self._swept
         with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
-            folder.write(file, data, keep=file)
+            folder.write(file, data, keep=file, sweep=sweep)
+        self._swept.add("/".join(folders))
 
     def remove(self, name: str) -> None:
         """Delete an item's file, and the folders below the store that this leaves empty.

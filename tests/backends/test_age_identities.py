@@ -118,6 +118,49 @@ def test_ssh_key_in_an_older_form_is_read(tmp_path: Path, form: str) -> None:
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
 
 
+@pytest.mark.parametrize(
+    "cipher",
+    [
+        *("aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"),
+        *("aes128-ctr", "aes192-ctr", "aes256-ctr"),
+        *("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"),
+    ],
+)
+def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher: str) -> None:
+    """It opens, also after a wrong passphrase, or the message names the cipher and the way out."""
+    private, public = ssh_key("ed25519", "open sesame", "-Z", cipher)
+    file = tmp_path / "my key"
+    opened = identities.parse(IdentityText(private, str(file)), lambda: PLENTY)
+    if cipher.startswith("aes256-"):
+        backend = open_store(tmp_path, private, source=Source(b"wrong", b"open sesame"))
+        assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
+        return
+    (problem,) = opened.problems
+    assert f"is encrypted with the cipher {cipher} that is not read here" in problem.message
+    assert problem.hint == (f"ssh-keygen -p -Z aes256-ctr -f '{file}' encrypts it with another one")
+    file.write_bytes(private)
+    file.chmod(0o600)
+    again = ("ssh-keygen", "-q", "-p", "-P", "open sesame", "-N", "open sesame")
+    subprocess.run([*again, "-Z", "aes256-ctr", "-f", str(file)], check=True)
+    backend = open_store(tmp_path, file.read_bytes(), source=Source(b"open sesame"))
+    assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
+
+
+@pytest.mark.parametrize("cipher", ["des3", "aes128", "aes192", "aes256", "camellia128"])
+def test_ssh_key_in_an_older_form_under_each_cipher(cipher: str) -> None:
+    """The library calls a cipher that it does not know a wrong passphrase."""
+    argv = ("openssl", "genrsa", "-traditional", f"-{cipher}", "-passout", "pass:secret", "2048")
+    text = subprocess.run(argv, capture_output=True, check=True).stdout
+    opened = parse(text)
+    if opened.locked:
+        (key,) = opened.locked
+        assert isinstance(key, LockedSshKey)
+        assert key.open(b"wrong") is None
+        assert key.open(b"secret") is not None
+    else:
+        assert "that is not read here" in opened.problems[0].message
+
+
 def test_ssh_key_of_a_type_that_age_does_not_use_is_a_problem() -> None:
     for key in (ssh_key("ecdsa")[0], ssh_key("ecdsa", "open sesame")[0]):
         opened = parse(key)

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.keepers import KINDS, Keeper, Keyrings
 from tests.conftest import tool
 from tests.fakes import FakeAws
+from tests.faults.inside import Inside
 from tests.machine import Answer, Result
 from tests.stores import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
 
@@ -344,6 +345,44 @@ def test_a_damaged_item_hurts_no_other(stored: Keeper) -> None:
     assert KEY_ID in stored.machine.ok("export", "work", "-n").out
 
 
+def conflicted(keeper: Keeper) -> bytes:
+    """Return an item as git leaves it where it took two versions of it for text."""
+    data = keeper.path("work").read_bytes()
+    return b"<<<<<<< HEAD\n" + data + b"\n=======\n" + data + b"\n>>>>>>> origin/main\n"
+
+
+@pytest.mark.parametrize("command", ["export", "recipients", "rotate"])
+def test_the_marks_of_a_merge_conflict_are_known(stored: Keeper, command: str) -> None:
+    stored.path("work").write_bytes(conflicted(stored))
+    argv = {
+        "export": ("export", "work", "-n"),
+        "recipients": ("recipients", "accept", "work"),
+        "rotate": ("rotate", "work", "--dry-run", "--region", "eu-west-1"),
+    }[command]
+    ended = Inside(stored.machine.env).run(*argv)
+    assert ended.status in (6, 12), ended
+    said = ended.out + ended.err
+    assert "item 'work' holds the marks of a merge conflict" in said
+    path = stored.path("work")
+    assert f"git -C {path.parent} checkout --ours -- {path.name}" in said
+    assert "--theirs" in said
+    if command == "export":
+        again = ("add", "work", "--stdin", "--no-config", "--force", "--discard")
+        assert Inside(stored.machine.env).run(*again, stdin=LINES.encode()).status == 0
+
+
+def test_the_marks_of_a_merge_conflict_in_what_governs_a_vault(stored: Keeper) -> None:
+    name = {"file": ".filevault/vault.json", "pass": ".gpg-id", "age": ".age-recipients"}
+    path = stored.store / name[stored.kind]
+    text = path.read_bytes()
+    path.write_bytes(b"<<<<<<< HEAD\n" + text + b"=======\n" + text + b">>>>>>> origin/main\n")
+    run = ("add", "two", "--stdin", "--no-config")
+    ended = Inside(stored.machine.env).run(*run, stdin=LINES.encode())
+    assert ended.status in (6, 7), ended
+    assert "holds the marks of a merge conflict" in ended.err
+    assert path.name in ended.err
+
+
 def test_a_renamed_item_is_noticed(stored: Keeper) -> None:
     stored.path("work").rename(stored.path("prod"))
     if stored.kind == "file":
@@ -361,9 +400,29 @@ def test_an_older_copy_is_noticed_as_far_as_it_can_be(stored: Keeper) -> None:
     stored.path("work").write_bytes(old)
     if stored.kind == "file":
         refused(stored.machine.run("export", "work", "-n", "--strict"), 6, "older than")
-        assert "older than" in stored.machine.ok("export", "work", "-n").err
     given = stored.machine.ok("export", "work", "-n")
-    assert (KEY_ID in given.out, given.err) == (True, "")
+    assert (KEY_ID in given.out, "older than" in given.err) == (True, stored.kind == "file")
+
+
+def test_a_removed_item_that_is_put_back_is_noticed_until_accepted(stored: Keeper) -> None:
+    old = stored.path("work").read_bytes()
+    inside = Inside(stored.machine.env)
+    assert inside.run("remove", "-f", "work").status == 0
+    stored.path("work").parent.mkdir(exist_ok=True)
+    stored.path("work").write_bytes(old)
+    export = ("export", "work", "-n")
+    for _ in range(2):
+        given = inside.run(*export)
+        assert (given.status, KEY_ID in given.out) == (0, True)
+        assert "was removed on this machine, and has been put back" in given.err
+    strict = inside.run(*export, "--strict")
+    assert (strict.status, strict.out) == (6, "")
+    assert "filevault recipients accept work" in strict.err
+    assert inside.run("recipients", "accept").status == 0
+    assert inside.run(*export, "--strict").err == ""
+    assert inside.run("remove", "-f", "work").status == 0
+    stored.add("work")
+    assert inside.run(*export, "--strict").err == ""
 
 
 def test_a_key_of_another_account_is_refused_until_accepted(stored: Keeper) -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from filevault.trust import Trust
+from tests import launch
+from tests.backends import vaults
+from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Machine, Result
 
 ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
@@ -121,13 +128,106 @@ def old_copy(vault: Machine) -> bytes:
     return before
 
 
-def test_a_rolled_back_item_warns_once(vault: Machine) -> None:
+def test_a_rolled_back_item_warns_each_time_and_strict_refuses_it_after_that(
+    vault: Machine,
+) -> None:
+    """A run without --strict must not blind the next one with it."""
     old_copy(vault)
-    warned = export(vault)
-    assert warned.status == 0
-    assert f"AWS_ACCESS_KEY_ID={ONE[0]}" in warned.out
-    assert "warning: item 'one' is older than the one this machine saw last" in warned.err
-    assert export(vault).err == ""
+    for _ in range(2):
+        warned = export(vault)
+        assert warned.status == 0
+        assert f"AWS_ACCESS_KEY_ID={ONE[0]}" in warned.out
+        assert "warning: item 'one' is older than the one this machine saw last" in warned.err
+        assert "filevault recipients accept one" in warned.err
+    refused(export(vault, "one", "--strict"), 6, "older than")
+
+
+def reseal(vault: Machine, generation: int) -> bytes:
+    """Return item `one` sealed again with another generation, as somebody with its key can."""
+    opened = vaults.reopen(vault.vault, vaults.Source(PASSPHRASE.encode()))
+    data = (vault.vault / "one.fv").read_bytes()
+    header = opened.peek(data)
+    assert header is not None
+    text = opened.decrypt("credentials", "one", data)
+    return opened.encrypt(header._replace(generation=header.generation + generation), text)
+
+
+STATES: dict[str, tuple[Callable[[Machine], bytes], int, int]] = {
+    "the same bytes": (lambda vault: (vault.vault / "one.fv").read_bytes(), 0, 6),
+    "an equal generation with other bytes": (lambda vault: reseal(vault, 0), 6, 6),
+    "a lower generation": (lambda vault: reseal(vault, -1), 6, 6),
+    "a later generation, as another machine makes": (lambda vault: reseal(vault, 1), 0, 0),
+}
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["replaced", "removed"])
+@pytest.mark.parametrize("state", STATES)
+def test_what_is_put_in_place_of_an_item(vault: Machine, state: str, removed: bool) -> None:
+    """Seen or not without --strict first, the answer of --strict is the same."""
+    make, replaced, put_back = STATES[state]
+    data, status = make(vault), put_back if removed else replaced
+    inside = Inside(vault.env)
+    if removed:
+        assert inside.run("remove", "-f", "one").status == 0
+    (vault.vault / "one.fv").write_bytes(data)
+    run = ("export", "one", "-n")
+    reason = "removed on this machine, and has been put back" if removed else "older than"
+    seen = inside.run(*run)
+    assert (seen.status, reason in seen.err) == (0, status == 6), seen
+    strict = inside.run(*run, "--strict")
+    assert (strict.status, reason in strict.err) == (status, status == 6), strict
+    if status:
+        assert inside.run("recipients", "accept", "one").status == 0
+        assert inside.run(*run, "--strict").status == 0
+
+
+def test_an_item_that_is_added_again_is_none_that_was_put_back(vault: Machine) -> None:
+    first = (vault.vault / "one.fv").read_bytes()
+    vault.ok("remove", "-f", "one")
+    vault.add("one", *TWO, "--no-config")
+    assert export(vault, "one", "--strict").err == ""
+    (vault.vault / "one.fv").write_bytes(first)
+    refused(export(vault, "one", "--strict"), 6, "older than")
+
+
+def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Machine) -> None:
+    """Several writes in one second put generations ahead of the clock."""
+    now = time.time()
+    inside, runtime = Inside(vault.env), launch.runtime({})._replace(clock=lambda: now)
+    add = ("add", "one", "--stdin", "--no-config")
+    key = "\n".join(TWO).encode()
+    for _ in range(3):
+        assert inside.run(*add, "--force", stdin=key, runtime=runtime).status == 0
+    last = (vault.vault / "one.fv").read_bytes()
+    load = Trust._load
+    runs: list[None] = []
+
+    def before_it_was_seen(trust: Trust) -> Any:
+        """Let the first process know nothing of the item, which another one removes then."""
+        content = load(trust)
+        if not runs:
+            runs.append(None)
+            assert Inside(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
+            del content["items"]["one"]
+        return content
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trust, "_load", before_it_was_seen)
+        assert inside.run(*add, stdin=key, runtime=runtime).status == 0
+    assert inside.run("export", "one", "-n", "--strict").err == ""
+    (vault.vault / "one.fv").write_bytes(last)
+    assert inside.run("export", "one", "-n", "--strict").status == 6
+
+
+def test_rekey_keeps_an_older_item_older(vault: Machine) -> None:
+    """To seal it under another key makes it no newer."""
+    old_copy(vault)
+    done = vault.ok("rekey")
+    assert "is older than" in done.err
+    refused(export(vault, "one", "--strict"), 6, "older than")
+    assert export(vault, "two", "--strict").err == ""
+    vault.ok("recipients", "accept", "one")
+    assert export(vault, "one", "--strict").status == 0
 
 
 def test_a_rolled_back_item_is_refused_under_strict_until_it_is_accepted(vault: Machine) -> None:

@@ -8,13 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.cli.scene import Scene
+from filevault.errors import StorageError
+from filevault.vault.rekeying import Resealing
+from tests.cli.scene import Scene, read_only
 from tests.conftest import tool
+from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.stores import commit_identity
 
@@ -231,19 +235,85 @@ def test_costs_that_are_low_stay_and_are_told_with_the_way_out(machine: Machine)
     assert "weaker" not in machine.ok("rekey").err
 
 
-def test_a_wrong_passphrase_or_a_damaged_item_changes_nothing(vault: Machine) -> None:
-    def whole() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in vault.vault.rglob("*") if path.is_file()}
+def whole(vault: Machine) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in vault.vault.rglob("*") if path.is_file()}
 
-    before = whole()
+
+def test_a_wrong_passphrase_changes_nothing(vault: Machine) -> None:
+    before = whole(vault)
     assert vault.run("rekey", env={"FILEVAULT_PASSPHRASE": "wrong"}).status == 5
-    assert whole() == before
+    assert whole(vault) == before
+
+
+def _no_header(data: bytes) -> bytes:
+    return b"junk"
+
+
+def _unknown_key(data: bytes) -> bytes:
+    return re.sub(rb'"key":"[0-9a-f]{16}"', b'"key":"0123456789abcdef"', data, count=1)
+
+
+JUNK: dict[str, Callable[[bytes], bytes]] = {
+    "no header": _no_header,
+    "of a newer filevault": lambda data: data.replace(b"filevault/1", b"filevault/9", 1),
+    "under an unknown key": _unknown_key,
+    "a flipped bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+    "too large": lambda data: data + bytes(2 << 20),
+    "merge markers": lambda data: b"<<<<<<< HEAD\n" + data + b"\n=======\nx\n>>>>>>> other\n",
+}
+
+
+@pytest.mark.parametrize("kind", JUNK)
+def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str) -> None:
+    """Whoever can write the folder, a former member too, can put one in."""
+    inside = Inside(vault.env)
+    real = (vault.vault / "work.fv").read_bytes()
+    (vault.vault / "x.fv").write_bytes(JUNK[kind](real))
+    accepted = inside.run("recipients", "accept")
+    assert accepted.status in (0, 3, 6), accepted
+    if accepted.status:
+        assert "item 'x'" in accepted.out + accepted.err
+    done = inside.run("rekey")
+    assert done.status == 12, done
+    assert "item 'x'" in done.err
+    assert "filevault remove x" in done.err
+    assert inside.run("export", "work", "-n").status == 0
+    assert (vault.vault / "work.fv").read_bytes() != real
+    again = inside.run("rekey", "--finish")
+    assert (again.status, "filevault remove x" in again.err) == (12, True), again
+    assert inside.run("remove", "-f", "x").status == 0
+    assert inside.run("rekey", "--finish").status == 0
+    assert inside.run("recipients", "accept").status == 0
+
+
+def test_a_junk_seed_is_named_with_its_file(vault: Machine) -> None:
+    (vault.vault / "mfa").mkdir()
+    (vault.vault / "mfa/x.fv").write_bytes(b"junk")
+    done = Inside(vault.env).run("rekey")
+    assert (done.status, "delete mfa/x.fv in the vault's folder" in done.err) == (12, True), done
+
+
+def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(vault: Machine) -> None:
     item = vault.vault / "work.fv"
-    item.write_bytes(item.read_bytes()[:-1] + b"?")
-    before = whole()
-    done = vault.run("rekey")
-    assert (done.status, "'work' is damaged" in done.err) == (6, True)
-    assert whole() == before
+    data = item.read_bytes()
+    item.write_bytes(data[:-1] + b"?")
+    assert vault.run("rekey").status == 12
+    item.write_bytes(data)
+    done = vault.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    assert done.status == 0, done
+    assert vault.ok("export", "work", "-n").status == 0
+
+
+def test_a_key_that_cannot_be_remembered_is_not_changed(vault: Machine) -> None:
+    """This machine has pinned the key, and would refuse the new one."""
+    before = whole(vault)
+    launcher = vault.launcher
+    done = read_only(vault, vault.state).run("rekey")
+    assert (done.status, "could not be remembered" in done.err) == (7, True), done
+    assert "nothing was changed" in done.err
+    vault.launcher = launcher
+    assert whole(vault) == before
+    assert vault.ok("export", "work", "-n").status == 0
 
 
 def test_an_old_copy_of_an_item_is_told_before_it_becomes_new(vault: Machine) -> None:
@@ -702,3 +772,25 @@ def test_the_old_passphrase_opens_nothing_that_is_stored_later(
     shutil.rmtree(spy.state)
     replace(spy.vault / ".filevault", copy / ".filevault")
     assert spy.run("export", "later", *REGION).status == 6
+
+
+def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
+    vault: Machine,
+) -> None:
+    """It lies under the old key as this machine knows, though not as the newest it saw."""
+    item = vault.vault / "work.fv"
+    old = item.read_bytes()
+    vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
+    item.write_bytes(old)
+    inside = Inside(vault.env)
+
+    def cut_off(_resealing: object, _entry: object) -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Resealing, "seal", cut_off)
+        assert inside.run("rekey").status == 12
+    assert inside.run("rekey").status == 0
+    assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}
+    shown = inside.run("export", "work", "-n", "--strict")
+    assert (shown.status, "older than" in shown.err) == (6, True)

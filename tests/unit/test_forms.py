@@ -3,13 +3,15 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey
-from filevault.errors import DamagedError, NewerFormatError
+from filevault.errors import DamagedError, NewerFormatError, UnsupportedItemError
+from filevault.strictjson import is_too_deep
 from filevault.vault import forms
 from filevault.vault.forms import is_aws_vault_session, read_foreign
 from filevault.vault.items import ROTATION_FIELDS, compose, parse
@@ -440,3 +442,68 @@ def test_a_megabyte_of_anything_is_read_in_no_time(piece: bytes) -> None:
     text = piece * ((1 << 20) // len(piece))
     with pytest.raises(DamagedError):
         parse(text, "item")
+
+
+def nested(depth: int, name: str = "x") -> str:
+    """Return a key in JSON beside a value that has so many levels."""
+    return (
+        f'{{"AccessKeyId": "{ID}", "SecretAccessKey": "{SECRET}", "{name}": '
+        + "[" * depth
+        + "]" * depth
+        + "}"
+    )
+
+
+def wrapped(depth: int) -> str:
+    """Return the same in an entry of AWS Vault's."""
+    inner = nested(depth).replace("AccessKeyId", "AccessKeyID")
+    return json.dumps({"Key": "jon", "Data": base64.b64encode(inner.encode()).decode()})
+
+
+@pytest.mark.parametrize("make", [nested, wrapped])
+@pytest.mark.parametrize("depth", [32, 500, 900, 990, 1100, 100_000])
+def test_json_that_is_nested_deeply_is_refused_in_words(
+    make: Callable[[int], str], depth: int
+) -> None:
+    """Between the depths at which reading and at which writing fails, a rewrite would."""
+    text = make(depth).encode()
+    for read in (lambda: parse(text, "item 'x'"), lambda: rewritten(text)):
+        with pytest.raises(UnsupportedItemError, match="nested more than 32 levels deep"):
+            read()
+    assert parse(make(30).encode(), "item 'x'").key == KEY
+    assert rewritten(make(30))
+
+
+@pytest.mark.parametrize(
+    ("text", "deep"),
+    [
+        ("[" * 32 + "]" * 32, False),
+        ("[" * 33 + "]" * 33, True),
+        ('{"a":"' + "[" * 99 + '"}', False),
+        ('{"a":"\\"' + "[" * 99 + '"}', False),
+        ('{"a":"\\\\",' + '"b":' + "[" * 40, True),
+        ("{}\n" + "[" * 99, False),
+        ('"' + "[" * 99, False),
+        ("[" * 99, True),
+        ("[[],[]," * 20, False),
+        ("[{}]" * 99, False),
+    ],
+)
+def test_levels_are_counted_outside_of_texts(text: str, deep: bool) -> None:
+    assert is_too_deep(text) == deep
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a password\n",
+        "a password\nurl: https://example.com\nlogin: jon\n",
+        '{"user": "jon"}',
+        "hunter2\nAKIA is no key id\n",
+        f"-\naccess_key: {ID}\nnotes: work\n",
+    ],
+)
+def test_what_another_tool_wrote_is_not_called_damaged(text: str) -> None:
+    with pytest.raises(DamagedError, match="cannot be used as an AWS key") as caught:
+        parse(text.encode(), "item 'x'")
+    assert "damaged" not in caught.value.message

@@ -17,7 +17,8 @@ from filevault import locks
 from filevault.errors import NoLocksError, StorageError, UnsyncedError
 from filevault.files import Folder
 from filevault.locks import locked, writers_lock
-from filevault.trust import Seen, Trust
+from filevault.seen import Seen
+from filevault.trust import Trust
 from filevault.userfiles import check_writable, edit_config
 
 HOLDER = """

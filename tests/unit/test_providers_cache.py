@@ -433,7 +433,7 @@ from filevault.providers.steps import AssumeRole, StoredKey, session_name
 from filevault.sessions import SessionCache
 
 class Keys:
-    def access_key(self, name): raise AssertionError("decrypted")
+    def access_key(self, name, identify=None): raise AssertionError("decrypted")
     def item_digest(self, name): return "00" * 32
 
 step = AssumeRole("r", StoredKey("u"), "arn:aws:iam::123456789012:role/r", 3600, Endpoint("x"))

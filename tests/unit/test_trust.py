@@ -9,10 +9,13 @@ import pytest
 
 from filevault.errors import DamagedError, NewerFormatError, PinError
 from filevault.files import Folder
-from filevault.trust import Pin, Seen, Trust, check_pin
+from filevault.pin import Pin
+from filevault.seen import MAX_REMOVED, Seen
+from filevault.trust import Trust, check_pin
 
 PIN = Pin("file", "ab" * 16, "cd" * 32)
-SEEN = Seen(1795470313, "ef" * 32, "2026-11-23T21:45:13Z", "add")
+GENERATION = 1795470313
+SEEN = Seen(GENERATION, "ef" * 32, "2026-11-23T21:45:13Z", "add")
 
 
 @pytest.fixture
@@ -94,12 +97,64 @@ def test_nothing_is_written_that_is_known_already(state: Folder) -> None:
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
-def test_what_was_removed_on_purpose_is_forgotten(state: Folder) -> None:
+def test_what_was_removed_on_purpose_leaves_a_tombstone(state: Folder) -> None:
     trust = Trust(state)
     trust.set_seen("jon", SEEN)
-    trust.forget("jon")
-    trust.forget("never there")
-    assert Trust(state).seen("jon") is None
+    trust.bury("jon", SEEN)
+    again = Trust(state)
+    assert (again.seen("jon"), again.removed("jon")) == (None, SEEN)
+    again.set_seen("jon", SEEN)
+    assert (again.seen("jon"), again.removed("jon")) == (None, SEEN), "it was put back"
+    newer = SEEN._replace(generation=GENERATION + 1, sha256="cd" * 32)
+    again.set_seen("jon", newer)
+    assert (again.seen("jon"), again.removed("jon")) == (newer, None), "it was made again"
+
+
+def test_tombstones_are_bounded_and_the_oldest_go(state: Folder) -> None:
+    trust = Trust(state)
+    with trust.gathering():
+        for number in range(MAX_REMOVED + 10):
+            trust.bury(f"item-{number}", SEEN)
+    again = Trust(state)
+    assert again.removed("item-9") is None
+    assert again.removed("item-10") == again.removed(f"item-{MAX_REMOVED + 9}") == SEEN
+
+
+@pytest.mark.parametrize("later", [0, -1, -(10**6)])
+def test_only_what_is_stored_or_accepted_lowers_what_was_seen(state: Folder, later: int) -> None:
+    trust = Trust(state)
+    trust.set_seen("jon", SEEN)
+    other = SEEN._replace(generation=GENERATION + later, sha256="cd" * 32)
+    trust.set_seen("jon", other)
+    assert Trust(state).seen("jon") == SEEN
+    trust.replace_seen("jon", other)
+    assert Trust(state).seen("jon") == other
+
+
+def test_a_reader_that_is_late_does_not_lower_what_another_process_saw(state: Folder) -> None:
+    late, other = Trust(state), Trust(state)
+    newer = SEEN._replace(generation=GENERATION + 5, sha256="cd" * 32)
+    other.set_seen("jon", newer)
+    late.set_seen("jon", SEEN)
+    assert Trust(state).seen("jon") == newer
+
+
+def test_a_walk_writes_once(state: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    write = Folder.write
+
+    def counting(folder: Folder, name: str, data: bytes) -> None:
+        written.append(name)
+        write(folder, name, data)
+
+    monkeypatch.setattr(Folder, "write", counting)
+    trust = Trust(state)
+    with trust.gathering():
+        for number in range(50):
+            trust.set_seen(f"item-{number}", SEEN)
+            assert trust.seen(f"item-{number}") == SEEN
+    assert written == ["trust.json"]
+    assert Trust(state).seen("item-49") == SEEN
 
 
 def test_without_a_state_directory_nothing_is_remembered() -> None:
@@ -189,8 +244,9 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     new, third = PIN._replace(commit="12" * 32), PIN._replace(commit="34" * 32)
     trust = Trust(state)
     trust.set_pin(PIN)
-    trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN})
+    trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN}, {"older": "ab" * 32})
     again = Trust(state)
+    assert again.resealing == {"older": ("ab" * 32,)}
     assert (again.pending, again.pin) == (new.digest, PIN)
     assert again.seen("jon") == again.seen("old/x") == SEEN
     for pin in (PIN, new):
@@ -203,6 +259,7 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     again.end_rekey(new, {"jon": later}, "0123456789abcdef")
     ended = Trust(state)
     assert (ended.pending, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
+    assert ended.resealing == {}
     assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
     with pytest.raises(PinError):
         check_pin(Trust(state), PIN, given=None, strict=False)

@@ -1,0 +1,141 @@
+"""Walks over whole vaults: the work for each item must not grow with the number of items."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filevault.backends import ItemHeader
+from filevault.backends.agelibrary import library
+from tests.backends import vaults
+from tests.faults.inside import Ended, Inside
+from tests.machine import PASSPHRASE, Machine
+
+TEXT = (
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAQNZGKIQY56JQ7WML\n"
+    "filevault: 1 name={}\n"
+)
+COMMANDS = {
+    "file": {
+        "list": ("list",),
+        "accept": ("recipients", "accept"),
+        "rekey": ("rekey",),
+        "rotate": ("rotate", "--all", "--dry-run", "--region", "eu-west-1"),
+    },
+    "age": {
+        "list": ("list",),
+        "accept": ("recipients", "accept"),
+        "add": ("recipients", "add", str(library().x25519.Identity.generate().to_public())),
+        "rotate": ("rotate", "--all", "--dry-run", "--region", "eu-west-1"),
+    },
+}
+CASES = [(kind, command) for kind, commands in COMMANDS.items() for command in commands]
+
+
+class Large:
+    """A vault with many items in one folder, some of which were never seen here."""
+
+    def __init__(self, kind: str, home: Path, items: int) -> None:
+        self.kind = kind
+        self.machine = machine = Machine(home)
+        machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+        machine.env["FILEVAULT_BACKEND"] = kind
+        machine.write_config("".join(f"[profile team/p{number}]\n" for number in range(items)))
+        self.run("init", *(("--no-passphrase",) if kind == "age" else ()))
+        encrypt = self._encryption()
+        folder = machine.vault / "team"
+        folder.mkdir(mode=0o700)
+        for number in range(items):
+            name = f"team/p{number}"
+            suffix = {"file": "fv", "age": "age"}[kind]
+            (machine.vault / f"{name}.{suffix}").write_bytes(encrypt(name, TEXT.format(name)))
+
+    def _encryption(self) -> Callable[[str, str], bytes]:
+        if self.kind == "file":
+            opened = vaults.reopen(self.machine.vault, vaults.Source(PASSPHRASE.encode()))
+
+            def seal(name: str, text: str) -> bytes:
+                header = ItemHeader("credentials", name, 1, "2026-11-23T21:45:13Z", "add")
+                return opened.encrypt(header, text.encode())
+
+            return seal
+        age = library()
+        line = (self.machine.vault / ".age-recipients").read_text().strip()
+        recipient = age.x25519.Recipient.from_str(line)
+        return lambda _name, text: bytes(age.encrypt(text.encode(), [recipient]))
+
+    def run(self, *argv: str) -> Ended:
+        ended = Inside(self.machine.environment({"LAUNCH": None})).run(*argv)
+        assert ended.status == 0, ended
+        return ended
+
+
+@contextmanager
+def counting() -> Iterator[Counter[str]]:
+    """Count directory reads, and writes of what this machine remembers."""
+    counts: Counter[str] = Counter()
+    scandir, rename = os.scandir, os.rename
+
+    def counted_scandir(*args: Any) -> Any:
+        counts["folders read"] += 1
+        return scandir(*args)
+
+    def counted_rename(old: str, new: str, **where: Any) -> None:
+        if str(new) == "trust.json":
+            counts["memory written"] += 1
+        rename(old, new, **where)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", counted_scandir)
+        patch.setattr(os, "rename", counted_rename)
+        yield counts
+
+
+def work(kind: str, home: Path, items: int, argv: tuple[str, ...]) -> Counter[str]:
+    large = Large(kind, home, items)
+    with counting() as counts:
+        large.run(*argv)
+    return counts
+
+
+@pytest.mark.parametrize(("kind", "command"), CASES)
+def test_no_folder_is_read_and_nothing_is_remembered_for_each_item(
+    tmp_path: Path, kind: str, command: str
+) -> None:
+    argv = COMMANDS[kind][command]
+    few, many = (work(kind, tmp_path / f"home{items}", items, argv) for items in (4, 24))
+    assert many == few
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize(("kind", "command"), CASES)
+def test_calls_for_each_item_stay_the_same(tmp_path: Path, kind: str, command: str) -> None:
+    """All calls of Python functions are counted, whatever they do."""
+    if command == "rotate":
+        pytest.skip("it compares keys, whose number is that of the items")
+    argv = COMMANDS[kind][command]
+
+    def calls(items: int) -> int:
+        large = Large(kind, tmp_path / f"home{items}", items)
+        count = 0
+
+        def traced(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(traced)
+        try:
+            large.run(*argv)
+        finally:
+            sys.setprofile(None)
+        return count
+
+    base, first, second = (calls(items) for items in (10, 310, 610))
+    assert (second - first) < 1.5 * (first - base)  # quadratic work would give 2.9
