@@ -14,7 +14,8 @@ from filevault.settings import Settings
 from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import argparse
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.command import Command, Split
 
@@ -42,7 +43,7 @@ ALIASES = {"ls": "list", "rm": "remove"}
 
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
-_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
+_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command, and Ctrl-C
 
 
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
@@ -77,16 +78,24 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             namespace = parser.parse_args(words)
         settings = Settings.capture(global_options(namespace))
         debug = settings.debug
+        needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
+            module, "needs_stdout", _always
+        )
+        if needs_stdout(namespace):
+            output.require()
+        else:
+            output.tolerate_closed()
         context = Context(settings, runtime)
         try:
             status = module.run(namespace, context)
         finally:
             context.close()
             close_descriptors(settings)
-        sys.stdout.flush()
+        output.finish()
         return status
     except FilevaultError as error:
         output.report(error)
+        output.report_loss()
         if debug:
             _trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
@@ -94,8 +103,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
     except KeyboardInterrupt:
         print("filevault: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:
-        output.discard()  # whoever read it has had enough
+    except BrokenPipeError:  # the reader of stdout has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
         print(
@@ -110,6 +118,10 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if debug:
             _trace(error)
         return _EXEC_FAILED if failed_exec else 1
+
+
+def _always(_args: argparse.Namespace) -> bool:
+    return True
 
 
 def _trace(error: BaseException) -> None:

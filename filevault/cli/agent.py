@@ -55,6 +55,11 @@ def split(
     return split_command(parser, argv)
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Start an agent, be one, or start one for a command."""
     if args.command and (args.foreground or args.parent is not None):

@@ -35,6 +35,11 @@ def split(
     return ours, theirs
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: stdout is that of git."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run git and return its exit status."""
     choice = context.choice

@@ -221,7 +221,9 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
     check_writable(path)
     generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
-    if passphrase is None and not args.no_passphrase:
+    if generated is not None:
+        show_generated(generated, context)
+    elif not args.no_passphrase:
         passphrase = new_passphrase(
             settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
         )
@@ -229,8 +231,6 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock
     )
-    if generated is not None:
-        show_generated(generated, context)
     return NewIdentity(path, text, recipient)
 
 

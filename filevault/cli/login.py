@@ -58,6 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_session_options(parser)
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether the link may have to be printed."""
+    return not args.copy or bool(args.explain)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Sign in, or print what would be done."""
     settings = context.settings
