@@ -84,11 +84,29 @@ def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
     assert result.echo
 
 
-def test_ctrl_d_gives_up_too(vault: Machine) -> None:
-    result = vault.on_terminal(
-        "export", "jon", "-n", env=LOCKED, answers=[Answer("Passphrase for", "\x04")]
+@pytest.mark.parametrize(
+    ("argv", "questions", "status", "said"),
+    [
+        (("export", "jon", "-n"), ("Passphrase for",), 5, "no passphrase was given"),
+        (("exec", "jon", "-n", "true"), ("Passphrase for",), 125, "no passphrase was given"),
+        (("init", "--vault", "new"), ("New passphrase",), 5, "no passphrase was given"),
+        (("remove", "jon"), ("Delete the key",), 0, "nothing was deleted"),
+        (("export", "mfa"), ("Passphrase for", "MFA code"), 8, "no MFA code was given"),
+        (("--vault", "no", "add", "x", "--no-config"), ("Make one?",), 4, "there is no vault"),
+    ],
+)
+def test_ctrl_d_is_an_empty_answer(
+    vault: Machine, argv: tuple[str, ...], questions: tuple[str, ...], status: int, said: str
+) -> None:
+    vault.write_config(
+        "[profile mfa]\nsource_profile = jon\nregion = eu-west-1\n"
+        "role_arn = arn:aws:iam::123456789012:role/x\nmfa_serial = arn:aws:iam::1:mfa/jon\n"
     )
-    assert (result.status, result.out) == (130, "")
+    answers = [Answer(question, PASSPHRASE) for question in questions[:-1]]
+    result = vault.on_terminal(*argv, env=LOCKED, answers=[*answers, Answer(questions[-1], "\x04")])
+    assert (result.status, result.out) == (status, "")
+    assert said in result.err
+    assert result.tty.endswith("\n")
     assert result.echo
 
 
