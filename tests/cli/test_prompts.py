@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.scene import SERIAL, Scene
+from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Answer, Machine, Result
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -59,6 +60,32 @@ def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
     assert "wrong passphrase, 3 times" in result.err
     assert result.tty.count("Passphrase for") == 3
     never_shown(result, "wrong one", "wrong two", "wrong three")
+
+
+def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) -> None:
+    key = str(machine.home / "key")
+    machine.ok("init", "--no-passphrase", "--new-key-file", key)
+    machine.add("jon", KEY_ID, SECRET, "--no-config", "--key-file", key)
+    inside = Inside(machine.env)
+    for argv in (
+        ("export", "jon", "-n"),
+        ("unlock",),
+        ("slot", "add"),
+        ("passphrase",),
+        ("rekey",),
+    ):
+        ended = inside.run(*argv)
+        assert (ended.status, ended.out) == (5, ""), ended
+        assert ended.err.splitlines() == [
+            "filevault: error: the vault is opened by a key file, and none is given",
+            "filevault: hint: give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND "
+            "forms",
+        ]
+    result = machine.on_terminal("export", "jon", "-n")
+    assert (result.status, result.tty) == (5, "")
+    # A passphrase may be what a keyslot that cannot be read is for.
+    (machine.vault / ".filevault/slots/0123456789abcdef.slot").write_text("no slot")
+    assert "no terminal to ask for the passphrase" in inside.run("export", "jon", "-n").err
 
 
 def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
