@@ -31,6 +31,7 @@ there by itself. With a command, an agent for that command alone is started, whi
 _START = 10.0  # seconds; a busy machine takes its time to start an interpreter
 _QUICKER = 2.0  # seconds from another agent's lock to its first answer
 _PAUSE = 0.02
+_PLACE = "set XDG_RUNTIME_DIR to a folder of yours that can be written"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -99,14 +100,22 @@ def start(context: Context, answers: Callable[[], bool]) -> bool:
             origin="the agent",
             timeout=_START,
         )
-    except ProgramError:
+    except ProgramError as error:
         deadline = time.monotonic() + _QUICKER
         while not answers():
             if time.monotonic() > deadline:
-                raise
+                raise _with_way_out(error, context) from error
             time.sleep(_PAUSE)
         return False
     return True
+
+
+def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
+    """Return the error of an agent that did not start, with a hint if it has no place to be."""
+    places = [os.path.dirname(each) for each in folders(context.settings.get, context.runtime.root)]
+    usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
+    said = error.message.replace("filevault: error: ", "")
+    return ProgramError(said, hint=error.hint if usable else _PLACE)
 
 
 def _refuse_in_job(context: Context) -> None:
@@ -134,7 +143,9 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        raise storage_error(error, "create a folder in", temporary) from error
+        refused = storage_error(error, "create a folder in", temporary)
+        refused.hint = "set TMPDIR to a folder of yours that can be written"
+        raise refused from error
     place = {JOB: folder}
     try:
         programs.start(
@@ -191,4 +202,6 @@ def _listen(context: Context) -> Agent:
         if agent is None:
             raise BackendError(f"an agent is running already in {printable(folder)!r}")
         return agent
-    raise refused or StorageError("there is no folder for the agent's socket")
+    if refused is None:
+        raise StorageError("there is no folder for the agent's socket", hint=_PLACE)
+    raise StorageError(refused.message, hint=_PLACE) from refused

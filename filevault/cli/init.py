@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
-from filevault.cli.initrecord import record
+from filevault.cli.initrecord import record, tell_identity
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
 from filevault.files import Folder
 from filevault.locks import writers_lock
@@ -79,6 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if made.identity is not None:
         print(f"identity: {printable(made.identity)}")
     record(context)
+    tell_identity(context)
     if made.uncommitted is not None:
         raise made.uncommitted
     return 0

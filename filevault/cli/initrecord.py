@@ -80,6 +80,18 @@ def _leads_back(context: Context) -> bool:
     return (found.root, found.backend) == (context.choice.root, context.choice.backend)
 
 
+def tell_identity(context: Context) -> None:
+    """Say how commands find an identity that an option named: nothing notes it."""
+    path = context.settings.options.identity
+    if path is None or context.choice.backend != "age":
+        return
+    word = shell_word(os.path.abspath(context.settings.expand(path)))
+    context.say(
+        f"which identity opens the vault is not noted: give --identity {word} to each command, or "
+        f"export FILEVAULT_AGE_IDENTITY_FILE={word}"
+    )
+
+
 def _say_how(context: Context) -> None:
     choice = context.choice
     named = {"vault": choice.store}

@@ -326,13 +326,21 @@ class Vault:
                 self._held,
             )
 
+    def keeping(self) -> Folder:
+        """Return the state directory. Raises StorageError if there is none that can be written."""
+        if self.state is None:
+            raise StorageError(
+                "there is no state directory to keep sessions in, or it cannot be written",
+                hint="set XDG_STATE_HOME to a folder of yours that can be written",
+            )
+        return self.state
+
     def session_key(self) -> bytes:
         """Return the key of the cached sessions. Raises LockedError and StorageError."""
-        if self.state is None:
-            raise StorageError("there is no state directory to keep sessions in")
+        state = self.keeping()
         if self._session_key is None:
             self._session_key = load_session_key(
-                self.state,
+                state,
                 self.state_id,
                 self.backend,
                 self._clock,

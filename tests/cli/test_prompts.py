@@ -76,11 +76,9 @@ def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) ->
     ):
         ended = inside.run(*argv)
         assert (ended.status, ended.out) == (5, ""), ended
-        assert ended.err.splitlines() == [
-            "filevault: error: the vault is opened by a key file, and none is given",
-            "filevault: hint: give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND "
-            "forms",
-        ]
+        error, hint = ended.err.splitlines()
+        assert error == "filevault: error: the vault is opened by a key file, and none is given"
+        assert hint.startswith("filevault: hint: give --key-file, or set FILEVAULT_KEY or its")
     result = machine.on_terminal("export", "jon", "-n")
     assert (result.status, result.tty) == (5, "")
     # A passphrase may be what a keyslot that cannot be read is for.
