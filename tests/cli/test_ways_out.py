@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.keepers import new_identity
 from tests.cli.scene import read_only
 from tests.faults.inside import Inside
 from tests.machine import Machine
@@ -89,3 +90,14 @@ def test_init_says_that_an_identity_is_not_noted(machine: Machine) -> None:
     assert f"export FILEVAULT_AGE_IDENTITY_FILE='{identity}'" in made.err
     adopted = inside.run(*second, "init", "--identity", str(identity))
     assert f"give --identity '{identity}' to each command" in adopted.err
+
+
+def test_a_removal_that_is_given_again_says_that_it_is_done(machine: Machine) -> None:
+    inside = Inside({**machine.env, "FILEVAULT_BACKEND": "age"})
+    other = new_identity(machine.home / "other")
+    assert inside.run("init", "--no-passphrase").status == 0
+    assert inside.run("recipients", "add", other).status == 0
+    assert inside.run("recipients", "remove", other).status == 0
+    again = inside.run("recipients", "remove", other)
+    assert again.status == 2
+    assert "where a removal was interrupted, nothing of it is left to do" in again.err
