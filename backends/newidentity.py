@@ -41,6 +41,11 @@ sys.stdout.buffer.write(passphrase.encrypt(text, word.decode("utf-8"), armored=T
 """
 
 
+def check_library() -> None:
+    """Raise ProgramError if pyrage is not installed."""
+    library()
+
+
 def new_identity(
     passphrase: bytes | None,
     *,

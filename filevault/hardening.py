@@ -19,6 +19,7 @@ _before: list[tuple[int, tuple[int, int]]] = []
 
 def harden() -> None:
     """Harden this process, as far as the system lets us."""
+    _occupy_closed_descriptors()
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_CORE)
@@ -29,6 +30,20 @@ def harden() -> None:
 
         function("prctl")(_PR_SET_DUMPABLE, 0)
     _before.append((os.umask(_UMASK), limits))
+
+
+def _occupy_closed_descriptors() -> None:
+    """Open /dev/null in place of each standard descriptor that was closed at the start.
+
+    Otherwise the next file that is opened, one of a vault for example, gets its number and what
+    is meant for a terminal. A program that is executed finds them closed again. Call it before
+    any library can open a file that stays open.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # gets the lowest free number
 
 
 def restore() -> None:

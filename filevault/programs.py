@@ -27,6 +27,7 @@ _COMPLAINT_LENGTH = 5000  # a path may be 4096 bytes long
 _COMPLAINT_LIMIT = 4 * _COMPLAINT_LINES * _COMPLAINT_LENGTH  # bytes of UTF-8
 _CHUNK = 64 << 10
 _GRACE = 2.0  # seconds between the request to end and the kill
+_LOOK = 0.1  # seconds between two looks whether a program has ended
 
 
 class Result(Value):
@@ -155,8 +156,9 @@ def _converse(
 ) -> bytes:
     """Feed a program and read what it prints, no more than we would keep, until it ends.
 
-    Its stdout goes into `output`, its stderr is returned. Raises TimeoutExpired, and ProgramError
-    as soon as it has printed too much.
+    A child that it leaves behind, and that still holds its streams, is not waited for. Its stdout
+    goes into `output`, its stderr is returned. Raises TimeoutExpired, and ProgramError as soon as
+    it has printed too much.
     """
     import selectors
     import subprocess
@@ -175,7 +177,12 @@ def _converse(
         while streams.get_map():
             if time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(process.args, timeout)
-            for key, _ in streams.select(max(0.0, deadline - time.monotonic())):
+            gone = process.poll() is not None  # then all of its output is in the pipes
+            patience = 0.0 if gone else min(_LOOK, max(0.0, deadline - time.monotonic()))
+            events = streams.select(patience)
+            if gone and not any(mask & selectors.EVENT_READ for _, mask in events):
+                break
+            for key, _ in events:
                 try:
                     if key.fileobj is process.stdin:
                         left = left[os.write(key.fd, left) :]
@@ -309,7 +316,8 @@ def start(
                 break
             said += part
         if not said:
-            complaint = process.stderr.read(_CHUNK).decode("utf-8", "replace").strip()
+            os.set_blocking(process.stderr.fileno(), False)  # a child of it may hold it open
+            complaint = (process.stderr.read(_CHUNK) or b"").decode("utf-8", "replace").strip()
             reason = f": {printable(complaint.splitlines()[0], 300)}" if complaint else ""
             raise ProgramError(f"{origin} ended at once{reason}")
     if leaves:

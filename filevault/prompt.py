@@ -2,6 +2,7 @@
 
 Questions go to `/dev/tty`, never to stdin or stdout, which belong to the command and its
 results. Where there is no terminal, `Nobody` answers every question with an error at once.
+Ctrl-D is an empty answer: no passphrase, no code, not yes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from filevault.errors import InterruptedByUserError, NobodyToAskError
+from filevault.errors import NobodyToAskError
 from filevault.secretbytes import Room
 
 if TYPE_CHECKING:
@@ -69,20 +70,16 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Show one line on the terminal device."""
-        fd = self._open()
-        try:
+        with _opened() as fd:
             _write(fd, text + "\n")
-        finally:
-            os.close(fd)
 
     def line(self, question: str) -> str:
         """Ask with echo."""
-        fd = self._open()
-        try:
+        with _opened() as fd:
             _write(fd, question)
             answer = _read_line(fd)
-        finally:
-            os.close(fd)
+            if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor where it is
+                _write(fd, "\n")
         return answer.decode("utf-8", "surrogateescape").strip()
 
     def hidden(self, question: str) -> bytearray:
@@ -93,40 +90,56 @@ class Terminal:
         """
         import termios
 
-        fd = self._open()
-        try:
-            before = termios.tcgetattr(fd)
-            silent = termios.tcgetattr(fd)
-            silent[3] &= ~(termios.ECHO | termios.ECHONL)
-
-            def show() -> None:
-                with contextlib.suppress(OSError, termios.error):  # it may have hung up
-                    termios.tcsetattr(fd, termios.TCSAFLUSH, before)
-                    _write(fd, "\n")
-
-            def hide() -> None:
-                termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
-                _write(fd, question)
-
-            with _handling_signals(show, hide):
-                try:
-                    hide()
-                    return _read_line(fd)
-                finally:
-                    show()
-        except termios.error as error:
-            raise NobodyToAskError(
-                f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
-            ) from error
-        finally:
-            os.close(fd)
+        with _opened() as fd:
+            try:
+                return self._hidden(fd, question)
+            except termios.error as error:
+                raise NobodyToAskError(
+                    f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
+                ) from error
 
     @staticmethod
-    def _open() -> int:
-        try:
-            return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-        except OSError as error:
-            raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+    def _hidden(fd: int, question: str) -> bytearray:
+        import termios
+
+        before = termios.tcgetattr(fd)
+        silent = termios.tcgetattr(fd)
+        silent[3] &= ~(termios.ECHO | termios.ECHONL)
+
+        def show() -> None:
+            with contextlib.suppress(OSError, termios.error):  # it may have hung up
+                termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+                _write(fd, "\n")
+
+        def hide() -> None:
+            termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
+            _write(fd, question)
+
+        with _handling_signals(show, hide):
+            try:
+                hide()
+                answer = _read_line(fd)
+            finally:
+                show()
+        if answer.endswith(b"\n"):
+            del answer[-1:]
+        return answer
+
+
+@contextlib.contextmanager
+def _opened() -> Iterator[int]:
+    """Open the terminal. Raises NobodyToAskError if it is gone, or goes meanwhile."""
+    try:
+        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as error:
+        raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+    try:
+        yield fd
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise NobodyToAskError(f"cannot ask anything: the terminal failed: {reason}") from error
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -161,22 +174,54 @@ def _write(fd: int, text: str) -> None:
 
 
 def _read_line(fd: int) -> bytearray:
-    """Read one line from a terminal in canonical mode; Ctrl-D on an empty line gives up."""
+    """Read one line, with its line end, from a terminal in canonical mode.
+
+    Nothing but what was typed before Ctrl-D is returned where that ends the line.
+    """
     answer = Room(_ANSWER_LIMIT)
     try:
-        while not answer.ends_with_line():
-            if not answer.read(fd):
-                if len(answer):
+        with _waking() as wait:
+            while not answer.ends_with_line():
+                wait(fd)
+                if not answer.read(fd):
                     break
-                raise InterruptedByUserError("nothing was answered")
-            if answer.overfull:
-                raise NobodyToAskError("the answer is too long")
-        line = answer.take()
+                if answer.overfull:
+                    raise NobodyToAskError("the answer is too long")
+        return answer.take()
     finally:
         answer.clear()
-    if line.endswith(b"\n"):
-        del line[-1:]
-    return line
+
+
+@contextlib.contextmanager
+def _waking() -> Iterator[Callable[[int], None]]:
+    """Give what waits until a descriptor can be read, and lets no signal wait with it.
+
+    A signal that comes right before read(2) blocks would be handled only when something is
+    typed: Python runs its handlers between two instructions of its own. Here it wakes the wait.
+    """
+    import select
+    import signal
+
+    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    except ValueError:  # no main thread: no handler runs in it, either
+        before = None
+    poller = select.poll()  # select(2) takes no descriptor above 1023
+    poller.register(reading, select.POLLIN)
+
+    def wait(fd: int) -> None:
+        poller.register(fd, select.POLLIN)
+        while fd not in dict(poller.poll()):
+            os.read(reading, 64)
+
+    try:
+        yield wait
+    finally:
+        if before is not None:
+            signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
 
 
 def terminal() -> Prompter:

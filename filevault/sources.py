@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
 _LIMIT = 64 << 10
 _COMMAND_TIMEOUT = 120.0
+_DESCRIPTOR_PATIENCE = 120.0  # seconds; as for a command
 _PREFIXES = {
     "passphrase": "FILEVAULT_PASSPHRASE",
     "keyfile": "FILEVAULT_KEY",
@@ -202,11 +203,24 @@ def _descriptor(source: Source) -> int:
 
 
 def _read_descriptor(source: Source) -> bytearray:
+    import select
+    import time
+
     fd = _descriptor(source)
     data = Room(_LIMIT)
+    deadline = time.monotonic() + _DESCRIPTOR_PATIENCE
+    poller = select.poll()  # select(2) takes no descriptor above 1023
+    poller.register(fd, select.POLLIN)
     try:
-        while data.read(fd):
-            pass
+        while True:
+            if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise LockedError(
+                    f"descriptor {fd} of {source.origin} did not end within "
+                    f"{_DESCRIPTOR_PATIENCE:g} seconds",
+                    hint="what writes the secret must close it, and leave no child that holds it",
+                )
+            if not data.read(fd):
+                break
         _close(fd)
     except OSError as error:
         reason = (error.strerror or "unknown reason").lower()

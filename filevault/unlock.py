@@ -35,6 +35,7 @@ _WAYS = {
         "give --passphrase-file or --passphrase-fd, set FILEVAULT_PASSPHRASE or its _FILE, _FD, "
         "_COMMAND forms, or run it on a terminal"
     ),
+    ("keyfile",): "give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND forms",
 }
 _TRIES = 3
 
@@ -49,6 +50,7 @@ class Unlocker:
         opens: the kinds of secret that are of any use: passphrase, or passphrase and keyfile.
         lock: what a secret is tried on, for messages.
         sessions: tells whether what opens the sessions is held, so that only the rest is locked.
+        useful: tells which of `opens` can open the vault as it is; called before a question.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Unlocker:
         opens: tuple[str, ...] = ("passphrase", "keyfile"),
         lock: str = "keyslot of this vault",
         sessions: Callable[[], bool] = lambda: False,
+        useful: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
         self._opens = opens
+        self._useful = useful
         self._lock = lock
         self._sessions = sessions
         self._settings = settings
@@ -84,7 +88,8 @@ class Unlocker:
         Raises:
             UsageError: two sources of the same rank.
             NobodyToAskError: no source, and no terminal.
-            LockedError: a source that cannot be read, or gives nothing usable.
+            LockedError: a source that cannot be read, or gives nothing usable; no key file is
+                given, and nothing else opens the vault.
         """
         source = sources.explicit(self._settings, *self._opens)
         if source is not None:
@@ -93,22 +98,27 @@ class Unlocker:
         provided = sources.provided(self._settings, *reversed(self._opens))
         if provided is not None:
             return provided
+        useful = self._opens if self._useful is None else self._useful()
+        if useful == ("keyfile",):
+            raise LockedError(
+                "the vault is opened by a key file, and none is given", hint=_WAYS[useful]
+            )
         if not self._prompter.present:
-            raise self._nobody()
+            raise self._nobody(useful)
         self._tries += 1
         answer = self._prompter.hidden(f"Passphrase for {printable(self._place())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
 
-    def _nobody(self) -> NobodyToAskError:
+    def _nobody(self, useful: tuple[str, ...]) -> NobodyToAskError:
         what, more = "the vault is locked", ""
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
             more = "filevault unlock --vault-key holds what opens them, too; or "
         return NobodyToAskError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
-            hint=more + _WAYS[self._opens],
+            hint=more + _WAYS[useful],
         )
 
     def rejected(self, secret: Secret) -> None:

@@ -15,7 +15,7 @@ from filevault.sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.command import Command, Split
 
@@ -46,7 +46,7 @@ ALIASES = {"ls": "list", "rm": "remove"}
 _FORGETS = frozenset({"rekey"})  # which ends what is held
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
-_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # of exec, too: the command's, and Ctrl-C or Ctrl-D
+_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command, and Ctrl-C
 
 
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
@@ -64,6 +64,13 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         namespace = call.parse()
         settings = Settings.capture(global_options(namespace))
         debug = settings.debug
+        needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
+            call.module, "needs_stdout", _always
+        )
+        if needs_stdout(namespace):
+            output.require()
+        else:
+            output.tolerate_closed()
         context = Context(settings, runtime)
         try:
             status = call.module.run(namespace, context)
@@ -72,10 +79,11 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
                 context.hold_session_key()
             context.close()
             close_descriptors(settings)
-        sys.stdout.flush()
+        output.finish()
         return status
     except FilevaultError as error:
         output.report(error)
+        output.report_loss()
         if debug:
             _trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
@@ -83,8 +91,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
     except KeyboardInterrupt:
         print("filevault: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:
-        output.discard()  # whoever read it has had enough
+    except BrokenPipeError:  # the reader of stdout has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
         print(
@@ -99,6 +106,10 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if debug:
             _trace(error)
         return _EXEC_FAILED if failed_exec else 1
+
+
+def _always(_args: argparse.Namespace) -> bool:
+    return True
 
 
 class Call:

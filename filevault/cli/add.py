@@ -81,6 +81,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
     _check_options(args)

@@ -32,6 +32,7 @@ there by itself. With a command, an agent for that command alone is started, whi
 _START = 10.0  # seconds; a busy machine takes its time to start an interpreter
 _QUICKER = 2.0  # seconds from another agent's lock to its first answer
 _PAUSE = 0.02
+_PLACE = "set XDG_RUNTIME_DIR to a folder of yours that can be written"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def split(parser: Parser, argv: Sequence[str], _command: int) -> tuple[list[str], list[str]]:
     """Split our own words from the command's."""
     return split_command(parser, argv)
+
+
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
@@ -93,14 +99,22 @@ def start(context: Context, answers: Callable[[], bool]) -> bool:
             origin="the agent",
             timeout=_START,
         )
-    except ProgramError:
+    except ProgramError as error:
         deadline = time.monotonic() + _QUICKER
         while not answers():
             if time.monotonic() > deadline:
-                raise
+                raise _with_way_out(error, context) from error
             time.sleep(_PAUSE)
         return False
     return True
+
+
+def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
+    """Return the error of an agent that did not start, with a hint if it has no place to be."""
+    places = [os.path.dirname(each) for each in folders(context.settings.get, context.runtime.root)]
+    usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
+    said = error.message.replace("filevault: error: ", "")
+    return ProgramError(said, hint=error.hint if usable else _PLACE)
 
 
 def _refuse_in_job(context: Context) -> None:
@@ -187,7 +201,6 @@ def _listen(context: Context) -> Agent:
         if agent is None:
             raise BackendError(f"an agent is running already in {printable(folder)!r}")
         return agent
-    raise refused or StorageError(
-        "there is no folder for the agent's socket",
-        hint="set XDG_RUNTIME_DIR to a folder of yours that can be written",
-    )
+    if refused is None:
+        raise StorageError("there is no folder for the agent's socket", hint=_PLACE)
+    raise StorageError(refused.message, hint=_PLACE) from refused

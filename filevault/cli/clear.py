@@ -24,6 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profile", nargs="?", metavar="PROFILE", help="only this profile's")
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Delete the sessions and print how many."""
     sessions = context.kept_sessions()

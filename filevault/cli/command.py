@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 class Command(Protocol):
     """The module of a command, `filevault.cli.NAME`.
 
-    One may have a `split`, too: see `Split`.
+    Optional: `split`, see `Split`, and `needs_stdout(args) -> bool`, which tells whether what
+    the command prints is its result, and no mere confirmation of what it did. By default it is:
+    where stdout is closed, the command is refused before it does anything.
     """
 
     DESCRIPTION: str

@@ -47,6 +47,11 @@ def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str],
     return split_command(parser, argv)
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether stdout is ours, and not the command's."""
+    return bool(args.json or args.explain)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Replace this process by the command; returns only without one to run."""
     if args.json:

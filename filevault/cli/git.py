@@ -42,6 +42,11 @@ def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str],
     return ours, theirs
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: stdout is that of git."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run git and return its exit status, or take a repository into use."""
     choice = context.choice

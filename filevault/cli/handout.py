@@ -364,9 +364,12 @@ class _Question:
                 hint="give it with --mfa-token - on stdin, set mfa_process in the AWS config, or "
                 "run it once on a terminal: the session is kept",
             )
-        return self._context.prompter.line(
+        answer = self._context.prompter.line(
             f"MFA code of {printable(serial)} for {printable(profile)}: "
         )
+        if not answer:
+            raise errors.MfaError("no MFA code was given")
+        return answer
 
     def again(self, wrong: str) -> bool:
         """Say what was wrong with a typed code; tell whether a code can be typed again."""

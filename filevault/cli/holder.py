@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from filevault.backends import holding
 from filevault.backends.marker import FOLDER
-from filevault.cli.opening import existing
+from filevault.cli.opening import existing, useful_secrets
 from filevault.errors import NotCommittedError, UsageError
 from filevault.unlock import Unlocker
 
@@ -58,6 +58,7 @@ def hold(context: Context, *opens: str) -> Holder:
             context.prompter,
             lambda: context.choice.root,
             opens or ("passphrase", "keyfile"),
+            useful=lambda: useful_secrets(vault.folder, context.settings.options.slot),
         ),
         context.kdf_policy,
         last_slot=vault.trust.last_slot,

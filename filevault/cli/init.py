@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import create_vault, marker, new_keyfile_text
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import newsecret
-from filevault.cli.initrecord import record
+from filevault.cli.initrecord import record, tell_identity
 from filevault.cli.opening import tell_other_stores
 from filevault.cli.repositories import remember_present
 from filevault.errors import PinError, StorageError, UsageError, VaultChoiceError
@@ -83,6 +83,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if made.identity is not None:
         print(f"identity: {printable(made.identity)}")
     record(context)
+    tell_identity(context)
     if made.uncommitted is not None:
         raise made.uncommitted
     return 0

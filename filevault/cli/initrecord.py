@@ -86,6 +86,19 @@ def _leads_back(context: Context) -> bool:
     return (found.root, found.backend) == (context.choice.root, context.choice.backend)
 
 
+def tell_identity(context: Context) -> None:
+    """Say how commands find identities that options named: nothing notes them."""
+    paths = context.settings.options.identity
+    if not paths or context.choice.backend != "age":
+        return
+    words = [shell_word(os.path.abspath(context.settings.expand(path))) for path in paths]
+    options = " ".join(f"--identity {word}" for word in words)
+    export = f", or export FILEVAULT_AGE_IDENTITY_FILE={words[0]}" if len(words) == 1 else ""
+    context.say(
+        f"which identity opens the vault is not noted: give {options} to each command{export}"
+    )
+
+
 def _say_how(context: Context) -> None:
     choice = context.choice
     named = {"vault": choice.store}

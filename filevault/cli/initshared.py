@@ -162,7 +162,7 @@ def _make(
     with _made_store(choice.store, context) as store:
         backend = context.shared_backend(store)
         names, identity = args.recipient, None
-        if not names and _identities(context).named():
+        if not names and (_identities(context).named() or _has_own(args, context)):
             names = _own_recipients(backend)
         elif not names:
             identity = _new_identity(args, context)
@@ -224,10 +224,23 @@ def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
         ) from error
 
 
+def _has_own(args: argparse.Namespace, context: Context) -> bool:
+    """Tell whether the user's identity is there already, and is to be used; then say so.
+
+    An earlier `init` made it, perhaps one that was killed before it made the vault.
+    """
+    path = _identities(context).place
+    if args.generate or not os.path.lexists(path):
+        return False
+    context.say(f"no identity is made: the one in {printable(path)} is used")
+    return True
+
+
 def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
     """Make an identity for a file outside the vault; nothing is written yet."""
-    from filevault.backends.newidentity import new_identity
+    from filevault.backends.newidentity import check_library, new_identity
 
+    check_library()  # before anything is asked for or shown
     settings = context.settings
     path = _identities(context).place
     store = context.choice.store
@@ -243,7 +256,9 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
     check_writable(path, settings.home_if_known)
     generated = generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
-    if passphrase is None and not args.no_passphrase:
+    if generated is not None:
+        show_generated(generated, context)
+    elif not args.no_passphrase:
         passphrase = new_passphrase(
             settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
         )
@@ -251,8 +266,6 @@ def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
     text, recipient = new_identity(
         passphrase, environment=settings.program_environment(), clock=context.runtime.clock
     )
-    if generated is not None:
-        show_generated(generated, context)
     return NewIdentity(path, text, recipient)
 
 

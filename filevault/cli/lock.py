@@ -22,6 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="forget the keys of every vault")
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
     if args.all:

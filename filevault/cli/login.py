@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.cli import handout
+from filevault.cli import browser, clipboard, handout
 from filevault.cli.arguments import add_session_options
 from filevault.console import LINK_LIFE, Console, console_of
 from filevault.printable import printable
@@ -15,7 +15,6 @@ from filevault.times import format_duration
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable
 
     from filevault.aws.client import Clients
     from filevault.aws.signin import SigninToken
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Sign in to the AWS console with the credentials of a profile.
 
-Opens a browser where there is a display, else prints the link. Whoever has the link is signed
+Opens a browser where there is one, else prints the link. Whoever has the link is signed
 in, without a password, for as long as AWS accepts it: fifteen minutes. Without PROFILE and
 AWS_PROFILE the credentials of the environment are used, as inside exec."""
 
-_BROWSER = "xdg-open"
-_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _FOR_PROFILES = ("explain", "mfa_token", "no_session", "refresh", "min_ttl", "no_cache")
 _ENVIRONMENT = "the credentials of the environment"
 
@@ -58,15 +55,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_session_options(parser)
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether the link may have to be printed."""
+    return not args.copy or bool(args.explain)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Sign in, or print what would be done."""
     settings = context.settings
     to_stdout = not args.copy and (args.stdout or bool(settings.flag("AWS_VAULT_STDOUT")))
     logout = args.auto_logout or bool(settings.flag("AWS_VAULT_AUTO_LOGOUT"))
-    if args.copy and not context.prompter.present:
-        raise errors.NobodyToAskError(
-            "cannot copy the link: there is no terminal", hint="--stdout prints it"
-        )
+    if args.copy:
+        clipboard.check(context)
     if args.profile is None and not settings.get("AWS_PROFILE") and _key_given(context):
         console, signed, destination = _of_environment(args, context)
     else:
@@ -265,56 +265,18 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
         from filevault.prompt import to_clipboard
 
         to_clipboard(link)
-        context.say(f"the link was sent to the terminal's clipboard; it is good for {_life()}")
+        context.say(
+            f"the link was sent to the terminal's clipboard; it is good for {_life()}"
+            f"{clipboard.caution(context)}"
+        )
         return
-    if to_stdout or not _can_browse(context):
-        if sys.stdout.isatty():
-            handout.advise(context, f"whoever has this link can sign in; it is good for {_life()}")
-        print(link)
+    browsers = [] if to_stdout else browser.find(context)
+    if browsers and browser.open_link(link, browsers, context):
         return
-    _browse(link, context)
+    if sys.stdout.isatty():
+        handout.advise(context, f"whoever has this link can sign in; it is good for {_life()}")
+    print(link)
 
 
 def _life() -> str:
     return f"{LINK_LIFE // 60} minutes"
-
-
-def _can_browse(context: Context) -> bool:
-    """Tell whether there is a display, a way to it, and a way to know who asks for the link."""
-    from filevault import programs
-    from filevault.peeruid import tells_peers
-
-    get = context.settings.get
-    return (
-        any(get(name) for name in _DISPLAYS)
-        and programs.find(_BROWSER, get("PATH")) is not None
-        and tells_peers()
-    )
-
-
-def _browse(link: str, context: Context) -> None:
-    from filevault import programs
-    from filevault.handover import PATIENCE, Handover
-
-    if sys.stderr.isatty():
-        context.say(f"waiting {PATIENCE:.0f} s for the browser; --stdout prints the link instead")
-    with Handover(link) as handover:
-        status = programs.launch(
-            (_BROWSER, handover.address),
-            context.settings.program_environment(),
-            origin=_BROWSER,
-        )
-        if handover.serve(_failed(status)):
-            return
-    if status():
-        raise errors.ProgramError(
-            f"{_BROWSER} failed with status {status()}", hint="--stdout prints the link"
-        )
-    raise errors.ProgramError(
-        f"no browser came for the link within {PATIENCE:.0f} seconds",
-        hint="--stdout prints the link",
-    )
-
-
-def _failed(status: Callable[[], int | None]) -> Callable[[], bool]:
-    return lambda: bool(status())

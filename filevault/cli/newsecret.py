@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.cli import output
 from filevault.errors import UsageError
 from filevault.files import Folder
 from filevault.printable import printable
@@ -42,8 +43,11 @@ def generate_passphrase() -> str:
 
 
 def show_generated(passphrase: str, context: Context) -> None:
-    """Show a generated passphrase, before anything is made that only it opens."""
-    print(f"passphrase: {passphrase}", flush=True)
+    """Show a generated passphrase, before anything is made that only it opens.
+
+    Raises StorageError where it cannot be shown.
+    """
+    output.deliver(f"passphrase: {passphrase}")
     context.say(
         f"write the passphrase down now: it is shown this once. {GENERATED_WORDS} words drawn "
         f"out of 512 are {GENERATED_BITS} bits: nobody guesses them"

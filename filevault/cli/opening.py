@@ -93,7 +93,13 @@ def open_chosen(
         return context.keys.holds_session_key(session_key_mark(context))
 
     if choice.backend == "file":
-        unlocker = Unlocker(settings, prompter, lambda: choice.root, sessions=sessions)
+        unlocker = Unlocker(
+            settings,
+            prompter,
+            lambda: choice.root,
+            sessions=sessions,
+            useful=lambda: useful_secrets(store, settings.options.slot),
+        )
         backend: Backend = open_backend(
             choice.backend,
             store,
@@ -140,6 +146,33 @@ def open_chosen(
         warn=context.warn,
     )
     return backend, unlocker.asked
+
+
+def useful_secrets(store: Folder, only_slot: str | None) -> tuple[str, ...]:
+    """Return the kinds of secret that open a `file` vault: passphrase, keyfile or both.
+
+    Both where a keyslot cannot be read: opening the vault tells what is wrong.
+
+    Args:
+        store: the vault's folder.
+        only_slot: the id of the one keyslot that may be used, None for all.
+    """
+    from filevault.backends import marker, slots
+
+    types: set[str] = set()
+    with contextlib.suppress(FilevaultError, FileNotFoundError):
+        present = marker.read(store).master
+        found = slots.listing(store)
+        with store.child(marker.FOLDER) as inner, inner.child(slots.FOLDER) as folder:
+            names = [each.name for each in folder.entries() if each.name.endswith(slots.SUFFIX)]
+        if len(found) == len(names):
+            types = {
+                slot.type
+                for slot in found
+                if slot.master == present and only_slot in (None, slot.id)
+            }
+    kinds = tuple(kind for kind in ("passphrase", "keyfile") if slots.TYPES[kind] in types)
+    return kinds or ("passphrase", "keyfile")
 
 
 def session_key_mark(context: Context) -> str | None:

@@ -35,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     newsecret.add_options(parser)
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether a passphrase is printed, and not only what was done."""
+    return bool(args.generate)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
     refuse_shared(context, "passphrase of its own")

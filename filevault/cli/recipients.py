@@ -58,6 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether more is printed than what was done."""
+    return bool(args.action == "list")
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, change or accept."""
     if args.force and args.action != "remove":

@@ -30,6 +30,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Ask, delete, and print what went."""
     vault, shown = context.vault, printable(args.profile)

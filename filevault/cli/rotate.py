@@ -79,6 +79,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", metavar="NAME", help="use this region for all calls")
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether more is printed than what was done."""
+    return bool(args.json or args.dry_run)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Rotate one key after the other and report."""
     _check_options(args)

@@ -50,6 +50,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     newsecret.add_options(parser)
 
 
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether more is printed than what was done."""
+    return bool(args.action == "list" or args.generate)
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, add or remove."""
     refuse_shared(context, "keyslots")

@@ -39,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
 def run(args: argparse.Namespace, context: Context) -> int:
     """Unlock and tell until when, and where the keys are held."""
     seconds = context.settings.config.cache_ttl if args.ttl is None else args.ttl
@@ -53,6 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             "the keys of a pass vault are held by gpg-agent, not by filevault",
             hint="set default-cache-ttl and max-cache-ttl in gpg-agent.conf",
         )
+    vault.keeping()  # before anybody is asked for anything
     vault.unlock()
     _tell_weakness(context)
     vault.session_key()
@@ -73,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
-    print(f"Unlocked for {what} until {until} ({place}).", flush=True)
+    print(f"Unlocked for {what} until {until} ({place}).")
     if not args.vault_key and context.choice.backend != "pass":
         context.advise(
             "the first session of the day, and each of a profile without MFA, is made with a "

@@ -375,16 +375,21 @@ class Vault:
                 self._held,
             )
 
-    def session_key(self) -> bytes:
-        """Return the key of the cached sessions. Raises LockedError and StorageError."""
+    def keeping(self) -> Folder:
+        """Return the state directory. Raises StorageError if there is none that can be written."""
         if self.state is None:
             raise StorageError(
                 "the state directory cannot be written, so no session is kept",
                 hint="set HOME or XDG_STATE_HOME to a folder of yours that can be written",
             )
+        return self.state
+
+    def session_key(self) -> bytes:
+        """Return the key of the cached sessions. Raises LockedError and StorageError."""
+        state = self.keeping()
         if self._session_key is None:
             self._session_key = load_session_key(
-                self.state,
+                state,
                 self.state_id,
                 self.backend,
                 self._clock,

@@ -100,7 +100,11 @@ class Recipients:
         absent = given - known
         if not absent <= noted and not self._may_be_resumed():
             name = min(absent - noted)
-            raise UsageError(f"{printable(name)} is no recipient of this vault")
+            raise UsageError(
+                f"{printable(name)} is no recipient of this vault",
+                hint="filevault recipients list shows who is; where a removal was interrupted, "
+                "nothing of it is left to do",
+            )
         if kept and not wanted and not absent:
             raise _last_recipient(kept[0])
         return self._change(before, root, wanted)._replace(kept=tuple(kept))

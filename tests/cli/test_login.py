@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import http.server
 import re
+import shlex
 import socket
+import subprocess
+import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import pytest
 
 from tests.cli.scene import REGION, Scene
+from tests.conftest import tool
 from tests.fakes import FakeAws, drop, error, stall
 from tests.machine import Result
 
@@ -495,6 +500,54 @@ def test_copy_sends_the_link_to_the_terminal_alone(here: Scene) -> None:
 
     visit(base64.b64decode(sent[1]).decode())
     assert not leaks(here, result.err)
+
+
+def test_in_tmux_success_is_claimed_only_where_tmux_takes_the_link(
+    here: Scene, tmp_path: Path
+) -> None:
+    """By default tmux ignores what a program sends to the clipboard, and says nothing."""
+    machine = here.machine
+    folder = Path(tempfile.mkdtemp(dir=tmp_path.parents[1]))  # a socket's path is short
+    tmux = (tool("tmux"), "-S", str(folder / "s"), "-f", "/dev/null")
+    command = shlex.join([*machine.launcher, "login", "admin", "--copy"])
+    out = folder / "out"
+
+    def run(*argv: str) -> str:
+        env = machine.environment({"TERM": "xterm"})
+        return subprocess.run(
+            [*tmux, *argv], env=env, capture_output=True, text=True, check=True
+        ).stdout
+
+    run("new-session", "-d", "-s", "main", "sleep 100")
+    try:
+        for setting, status in (("external", 7), ("on", 0)):
+            run("set-option", "-s", "set-clipboard", setting)
+            here.aws.reset_calls()
+            script = f"{command} 2>{out}; echo $? >{folder}/status; tmux wait-for -S done"
+            run("new-window", script)
+            run("wait-for", "done")
+            assert (folder / "status").read_text() == f"{status}\n", out.read_text()
+            assert bool(here.aws.calls) == (not status)
+        assert "was sent to the terminal's clipboard" in out.read_text()
+        assert "Action=login" in run("show-buffer")
+    finally:
+        run("kill-server")
+
+
+@pytest.mark.parametrize(
+    ("env", "status", "said"),
+    [
+        ({"STY": "1.pts-0.host"}, 7, "GNU screen keeps the clipboard"),
+        ({"TERM": "screen-256color"}, 0, "if it does not arrive, tmux needs"),
+        ({"TERM": "xterm"}, 0, "15 minutes\n"),
+    ],
+)
+def test_what_may_keep_the_link_from_the_clipboard_is_said(
+    here: Scene, env: dict[str, str], status: int, said: str
+) -> None:
+    result = here.machine.on_terminal("login", "admin", "--copy", env=env)
+    assert (result.status, result.out) == (status, "")
+    assert said in result.err
 
 
 def test_copy_without_a_terminal_is_refused_before_anything_is_called(here: Scene) -> None:

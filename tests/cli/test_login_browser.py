@@ -111,13 +111,34 @@ def test_an_opener_that_hands_the_address_on_and_ends_is_the_usual_case(browser:
     assert len(browser.scene.aws.signin.signed_in) == 1
 
 
-def test_an_opener_that_fails_is_told_without_the_link(browser: Browser) -> None:
+def test_where_the_opener_fails_the_link_is_printed(browser: Browser) -> None:
     browser.does("print('cannot open ' + sys.argv[1], file=sys.stderr)\nsys.exit(3)\n")
-    result = browser.login()
-    assert (result.status, result.out) == (7, "")
-    assert "xdg-open failed with status 3" in result.err
-    assert "--stdout prints the link" in result.err
-    assert "127.0.0.1" not in result.err
+    result = browser.scene.machine.run("login", "admin")
+    assert result.status == 0
+    assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
+    assert result.err == "filevault: warning: xdg-open failed with status 3\n"
+    assert "SigninToken" not in browser.seen()
+
+
+def test_browser_names_the_browsers_display_or_not(browser: Browser) -> None:
+    machine = browser.scene.machine
+    del machine.env["DISPLAY"]
+    browser.does("sys.exit(3)\n")
+    mine = browser.folder / "mine"
+    head = BROWSER.format(python=sys.executable, record=str(browser.record))
+    mine.write_text(f"{head}get(sys.argv[2].removeprefix('to='))\n", encoding="utf-8")
+    mine.chmod(0o755)
+    for named in (f"{mine} -n", f"no-such-browser:xdg-open:'{mine}' -n to=%s &"):
+        browser.scene.aws.signin.signed_in.clear()
+        machine.env["BROWSER"] = named
+        result = browser.login()
+        assert (result.status, result.out) == (0, ""), result
+        assert len(browser.scene.aws.signin.signed_in) == 1
+    machine.env["BROWSER"] = "no-such-browser:'"
+    result = machine.run("login", "admin")
+    assert result.status == 0
+    assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
+    assert "BROWSER cannot be split" in result.err
 
 
 def test_the_link_can_be_fetched_once(browser: Browser) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import PASSPHRASE, PATIENCE, Machine
+from tests.machine import PASSPHRASE, PATIENCE, ROOT, Machine
 
 QUESTION = "Passphrase for"
 # What a shell does: a job in a process group of its own, in the foreground.
@@ -128,6 +128,39 @@ def test_stopped_at_the_prompt_the_echo_is_back_and_continued_it_is_off_again(
     assert "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE" in shown
     assert PASSPHRASE not in shown
     assert shell.echoes()
+
+
+RACE = """
+import os, signal, sys, threading, time
+from filevault import prompt
+number = int(sys.argv[1])
+signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+def elsewhere():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    time.sleep(0.1)
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+write = prompt._write
+def asked(fd, text):
+    write(fd, text)
+    if text == "Question: ":
+        threading.Thread(target=elsewhere, daemon=True).start()
+prompt._write = asked
+getattr(prompt.Terminal(), sys.argv[2])("Question: ")
+"""
+
+
+@pytest.mark.parametrize("how", ["hidden", "line"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_does_not_wake_the_read_is_not_lost(
+    machine: Machine, number: signal.Signals, how: str
+) -> None:
+    """As one that comes right before read(2) blocks: here another thread takes it."""
+    machine.launcher = (sys.executable, "-c", RACE)
+    machine.env["PYTHONPATH"] = str(ROOT)
+    done = machine.on_terminal(str(int(number)), how)
+    assert done.status == -number, done
+    assert done.echo
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(machine: Machine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.scene import SERIAL, Scene
+from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Answer, Machine, Result
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -61,6 +62,30 @@ def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
     never_shown(result, "wrong one", "wrong two", "wrong three")
 
 
+def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) -> None:
+    key = str(machine.home / "key")
+    machine.ok("init", "--no-passphrase", "--new-key-file", key)
+    machine.add("jon", KEY_ID, SECRET, "--no-config", "--key-file", key)
+    inside = Inside(machine.env)
+    for argv in (
+        ("export", "jon", "-n"),
+        ("unlock",),
+        ("slot", "add"),
+        ("passphrase",),
+        ("rekey",),
+    ):
+        ended = inside.run(*argv)
+        assert (ended.status, ended.out) == (5, ""), ended
+        error, hint = ended.err.splitlines()
+        assert error == "filevault: error: the vault is opened by a key file, and none is given"
+        assert hint.startswith("filevault: hint: give --key-file, or set FILEVAULT_KEY or its")
+    result = machine.on_terminal("export", "jon", "-n")
+    assert (result.status, result.tty) == (5, "")
+    # A passphrase may be what a keyslot that cannot be read is for.
+    (machine.vault / ".filevault/slots/0123456789abcdef.slot").write_text("no slot")
+    assert "no terminal to ask for the passphrase" in inside.run("export", "jon", "-n").err
+
+
 def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
     result = export(vault, "")
     assert result.status == 5
@@ -84,11 +109,29 @@ def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
     assert result.echo
 
 
-def test_ctrl_d_gives_up_too(vault: Machine) -> None:
-    result = vault.on_terminal(
-        "export", "jon", "-n", env=LOCKED, answers=[Answer("Passphrase for", "\x04")]
+@pytest.mark.parametrize(
+    ("argv", "questions", "status", "said"),
+    [
+        (("export", "jon", "-n"), ("Passphrase for",), 5, "no passphrase was given"),
+        (("exec", "jon", "-n", "true"), ("Passphrase for",), 125, "no passphrase was given"),
+        (("init", "--vault", "new"), ("New passphrase",), 5, "no passphrase was given"),
+        (("remove", "jon"), ("Delete the key",), 0, "nothing was deleted"),
+        (("export", "mfa"), ("Passphrase for", "MFA code"), 8, "no MFA code was given"),
+        (("--vault", "no", "add", "x", "--no-config"), ("Make one?",), 4, "there is no vault"),
+    ],
+)
+def test_ctrl_d_is_an_empty_answer(
+    vault: Machine, argv: tuple[str, ...], questions: tuple[str, ...], status: int, said: str
+) -> None:
+    vault.write_config(
+        "[profile mfa]\nsource_profile = jon\nregion = eu-west-1\n"
+        "role_arn = arn:aws:iam::123456789012:role/x\nmfa_serial = arn:aws:iam::1:mfa/jon\n"
     )
-    assert (result.status, result.out) == (130, "")
+    answers = [Answer(question, PASSPHRASE) for question in questions[:-1]]
+    result = vault.on_terminal(*argv, env=LOCKED, answers=[*answers, Answer(questions[-1], "\x04")])
+    assert (result.status, result.out) == (status, "")
+    assert said in result.err
+    assert result.tty.endswith("\n")
     assert result.echo
 
 

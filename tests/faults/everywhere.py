@@ -135,7 +135,7 @@ CASES = {
         SHARED,
         lambda store: Command(("recipients", "remove", ann(store))),
         _with_ann,
-        again=(0, 2),  # there is nothing to remove where all was done
+        again=(0, 2),  # all was done: the recipient is none any more, and the hint says so
         settled=_ann_reads_nothing,
     ),
     "recipients-accept": Case(

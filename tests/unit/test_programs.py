@@ -47,6 +47,27 @@ def test_no_descriptor_is_inherited(tmp_path: Path) -> None:
         assert sh("ls /proc/$$/fd").output.split() == [b"0", b"1", b"2"]
 
 
+@pytest.mark.parametrize(
+    "held", ["", ">&2", "2>/dev/null", ">/dev/null", ">/dev/null 2>&1 <&3"], ids=str
+)
+def test_a_child_that_keeps_the_pipes_open_is_not_waited_for(held: str) -> None:
+    script = f"exec 3<&0; echo out; echo said >&2; sleep 15 {held} & exit 3"
+    for stdin in (None, b"x" * 200_000):  # more than a pipe takes
+        result = sh(script, timeout=10.0, stdin=stdin)
+        assert result == programs.Result(3, b"out\n", "said", ("said",))
+
+
+def test_all_that_a_program_printed_before_its_end_is_read() -> None:
+    script = "sleep 15 & head -c 900000 /dev/zero"
+    assert len(sh(script, timeout=10.0).output) == 900_000
+
+
+def test_the_start_of_a_program_that_fails_waits_for_no_child_of_it() -> None:
+    script = "echo broken >&2; sleep 15 >/dev/null & exec >&-; exit 1"
+    with pytest.raises(ProgramError, match="ended at once: broken"):
+        programs.start(["/bin/sh", "-c", script], PATH, origin="the helper", timeout=10.0)
+
+
 def test_a_program_that_hangs_is_killed() -> None:
     with pytest.raises(ProgramError, match=r"the helper did not end within 0\.2 seconds"):
         programs.run(["/bin/sleep", "60"], PATH, origin="the helper", timeout=0.2)

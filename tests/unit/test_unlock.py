@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filevault import userfiles
+from filevault import sources, userfiles
 from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
 from filevault.prompt import Nobody
 from filevault.settings import Options, Settings
@@ -200,6 +200,18 @@ def test_a_pipe_that_is_not_closed_is_given_up(
         assert "half" not in caught.value.message
     finally:
         os.close(both)
+
+
+def test_a_descriptor_that_is_not_closed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "_DESCRIPTOR_PATIENCE", 0.2)
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b"half")
+        with pytest.raises(LockedError, match="did not end") as caught:
+            given(passphrase_fd=reading)
+        assert "half" not in caught.value.message
+    finally:
+        os.close(writing)
 
 
 @pytest.mark.parametrize(

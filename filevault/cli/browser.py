@@ -1,0 +1,96 @@
+"""Opening a link in a browser: BROWSER, else xdg-open where there is a display."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from filevault.errors import ProgramError
+from filevault.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.cli.context import Context
+
+_OPENER = "xdg-open"
+_DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
+_PLACEHOLDER = "%s"
+
+
+class Browser(Value):
+    """A command that opens an address; `origin` is what messages call it."""
+
+    words: tuple[str, ...]
+    origin: str
+
+    def argv(self, address: str) -> list[str]:
+        """Return the command with the address in place of `%s`, or at its end."""
+        if any(_PLACEHOLDER in word for word in self.words):
+            return [word.replace(_PLACEHOLDER, address) for word in self.words]
+        return [*self.words, address]
+
+
+def find(context: Context) -> list[Browser]:
+    """Return the browsers to try, in this order; none where nobody could be shown anything.
+
+    BROWSER is a list of commands separated by colons, as for other programs; it counts without a
+    display too: remote shells of editors set it to what opens a browser at the other end.
+    """
+    from filevault import programs
+    from filevault.peeruid import tells_peers
+
+    if not tells_peers():  # the link is given to processes of this user only
+        return []
+    get = context.settings.get
+    found = []
+    for entry in (get("BROWSER") or "").split(":"):
+        command = entry.strip().removesuffix("&")
+        if not command:
+            continue
+        try:
+            words = tuple(programs.split(command, "BROWSER"))
+        except ProgramError as error:
+            context.warn(error.message)
+            continue
+        if programs.find(words[0], get("PATH")) is not None:
+            found.append(Browser(words, "the browser of BROWSER"))
+    displayed = any(get(name) for name in _DISPLAYS)
+    if displayed and programs.find(_OPENER, get("PATH")) is not None:
+        found.append(Browser((_OPENER,), _OPENER))
+    return found
+
+
+def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
+    """Send a browser to a link; tell whether one came for it.
+
+    The next one is tried where one fails, but none after one that runs and does not come. What
+    goes wrong is told on stderr.
+    """
+    from filevault import programs
+    from filevault.handover import PATIENCE, Handover
+
+    if sys.stderr.isatty():
+        context.say(f"waiting {PATIENCE:.0f} s for the browser; --stdout prints the link instead")
+    with Handover(link) as handover:
+        for browser in browsers:
+            try:
+                status = programs.launch(
+                    browser.argv(handover.address),
+                    context.settings.program_environment(),
+                    origin=browser.origin,
+                )
+            except ProgramError as error:
+                context.warn(error.message)
+                continue
+            if handover.serve(_failed(status)):
+                return True
+            if not status():
+                context.warn(f"no browser came for the link within {PATIENCE:.0f} seconds")
+                return False
+            context.warn(f"{browser.origin} failed with status {status()}")
+    return False
+
+
+def _failed(status: Callable[[], int | None]) -> Callable[[], bool]:
+    return lambda: bool(status())

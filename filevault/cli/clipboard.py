@@ -1,0 +1,63 @@
+"""The clipboard of the terminal: what lies between this process and it, and may keep it from us."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import NobodyToAskError, ProgramError
+from filevault.printable import printable
+
+if TYPE_CHECKING:
+    from filevault.cli.context import Context
+
+_TIMEOUT = 5.0  # seconds for tmux to answer
+_INSTEAD = "--stdout prints the link"
+
+
+def check(context: Context) -> None:
+    """Raise an error where it is known that nothing can be put on the clipboard.
+
+    tmux ignores what programs send to it unless its option `set-clipboard` is `on` (tmux(1); the
+    default is `external`); GNU screen always does. Neither says so to the program.
+
+    Raises NobodyToAskError without a terminal, ProgramError in tmux or screen.
+    """
+    if not context.prompter.present:
+        raise NobodyToAskError("cannot copy the link: there is no terminal", hint=_INSTEAD)
+    get = context.settings.get
+    if get("TMUX"):
+        setting = _of_tmux(context)
+        if setting not in (None, "on"):
+            raise ProgramError(
+                "cannot copy the link: tmux keeps the clipboard from programs (set-clipboard is "
+                f"{printable(setting, 40)})",
+                hint=f"tmux set-option -s set-clipboard on allows it; {_INSTEAD}",
+            )
+    elif get("STY"):
+        raise ProgramError(
+            "cannot copy the link: GNU screen keeps the clipboard from programs", hint=_INSTEAD
+        )
+
+
+def caution(context: Context) -> str:
+    """Return what to add to the message of success where tmux or screen may run elsewhere."""
+    term = context.settings.get("TERM") or ""
+    if context.settings.get("TMUX") or not term.startswith(("tmux", "screen")):
+        return ""
+    return f"; if it does not arrive, tmux needs set-clipboard on, and {_INSTEAD}"
+
+
+def _of_tmux(context: Context) -> str | None:
+    """Return the value of set-clipboard, None if tmux does not tell."""
+    from filevault import programs
+
+    try:
+        result = programs.run(
+            ("tmux", "show-options", "-s", "-v", "set-clipboard"),
+            context.settings.program_environment(),
+            origin="tmux",
+            timeout=_TIMEOUT,
+        )
+    except ProgramError:
+        return None
+    return result.output.decode("ascii", "replace").strip() if result.status == 0 else None

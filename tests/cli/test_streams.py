@@ -1,0 +1,368 @@
+"""Standard streams that are closed, read-only, full or limited: every command has a status for it.
+
+The runs are forked children of the test process, which set their descriptors up and then do what
+Python does at its start. A few of them are whole processes, to show that this is the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from filevault import cli, hardening
+from filevault.cli import COMMANDS
+from tests import launch
+from tests.faults.harness import Snapshot
+from tests.machine import Machine
+
+REAL = (sys.executable, "-P", "-m", "filevault")
+NAMES = ("stdin", "stdout", "stderr")
+WORKS = "works"
+LIMITED = "limited"
+_FULL_SIZE = 4096
+KEY = b"AKIAIOSFODNN7EXAMPLE\n" + b"x" * 40 + b"\n"
+
+
+class Ended(NamedTuple):
+    """How a run ended; `out` and `err` are what the streams took where they work."""
+
+    status: int
+    out: str
+    err: str
+
+
+def opened(kind: str, number: int) -> int | None:
+    """Return a descriptor for a stream of a kind, None for a closed one."""
+    if kind == "closed":
+        return None
+    if kind == "unread":
+        reading, writing = os.pipe()
+        os.close(reading)
+        return writing
+    if kind == LIMITED:  # a file as large as RLIMIT_FSIZE allows
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(_FULL_SIZE))
+            file.flush()
+            return os.dup(file.fileno())
+    paths = {
+        "read-only": (os.devnull, os.O_RDONLY),
+        "full": ("/dev/full", os.O_WRONLY),
+        "null": (os.devnull, os.O_RDWR),
+    }
+    path, flags = paths[kind]
+    return os.open(path, flags if number else os.O_RDONLY)
+
+
+def run(
+    machine: Machine,
+    argv: tuple[str, ...],
+    *,
+    stdin: bytes = b"",
+    stdout: str = WORKS,
+    stderr: str = WORKS,
+    limit: int | None = None,
+    **env: str | None,
+) -> Ended:
+    """Run a command in a child; `limit` is RLIMIT_FSIZE in bytes."""
+    limit = _FULL_SIZE if limit is None and LIMITED in (stdout, stderr) else limit
+    with contextlib.ExitStack() as files:
+        given = files.enter_context(tempfile.TemporaryFile())
+        given.write(stdin)
+        given.seek(0)
+        took = [files.enter_context(tempfile.TemporaryFile()) for _ in range(2)]
+        streams: list[int | None] = [given.fileno()]
+        for number, kind in ((1, stdout), (2, stderr)):
+            if kind == WORKS:
+                streams.append(took[number - 1].fileno())
+                continue
+            fd = opened(kind, number)
+            if fd is not None:
+                files.callback(os.close, fd)
+            streams.append(fd)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads that only wait
+            pid = os.fork()
+        if pid == 0:
+            _child(machine, argv, streams, limit, env)
+        _, status = os.waitpid(pid, 0)
+        texts = []
+        for file in took:
+            file.seek(0)
+            texts.append(file.read().decode())
+        return Ended(os.waitstatus_to_exitcode(status), *texts)
+
+
+def _child(
+    machine: Machine,
+    argv: tuple[str, ...],
+    streams: list[int | None],
+    limit: int | None,
+    env: dict[str, str | None],
+) -> None:
+    """Become filevault as Python starts it with these descriptors; never returns."""
+    status = 99
+    try:
+        gc.disable()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(30)
+        os.setsid()
+        for number, (fd, name) in enumerate(zip(streams, NAMES, strict=True)):
+            stream: io.TextIOWrapper | None = None
+            if fd is None:
+                os.close(number)
+            else:
+                os.dup2(fd, number)
+                raw: Any = io.FileIO(number, "w" if number else "r", closefd=False)
+                buffered: Any = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+                stream = io.TextIOWrapper(buffered, encoding="utf-8")
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        os.environ.clear()
+        os.environ.update(machine.environment(env))
+        orders = json.loads(os.environ.pop("LAUNCH"))
+        os.chdir(machine.home)
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        hardening.harden()
+        try:
+            status = cli.main(list(argv), launch.runtime(orders))
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - the child must end here
+        import traceback
+
+        status = 98
+        with contextlib.suppress(Exception):
+            os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+class Case(NamedTuple):
+    """A run of a command that works where the streams do.
+
+    `prints` is what it prints: its `result`, a `confirmation`, or `nothing` of filevault's.
+    """
+
+    argv: tuple[str, ...]
+    prints: str = "result"
+    stdin: bytes = b""
+
+    @property
+    def failure(self) -> int:
+        """The status where a stream fails."""
+        return 125 if self.argv[0] == "exec" and "--json" not in self.argv else 7
+
+
+CASES = {
+    "init": [Case(("init", "--vault", "other"))],
+    "add": [Case(("add", "new", "--stdin", "--no-config"), "confirmation", KEY)],
+    "list": [Case(("list",)), Case(("list", "--json"))],
+    "exec": [
+        Case(("exec", "jon", "-n", "--", "true"), "nothing"),
+        Case(("exec", "jon", "-n", "--json")),
+        Case(("exec", "jon", "-n", "--explain")),
+    ],
+    "export": [Case(("export", "jon", "-n")), Case(("export", "jon", "-n", "--format", "json"))],
+    "login": [Case(("login", "jon", "--explain"))],
+    "rotate": [
+        Case(("rotate", "jon", "--dry-run")),
+        Case(("rotate", "jon", "--dry-run", "--json")),
+    ],
+    "remove": [Case(("remove", "jon", "--force"), "confirmation")],
+    "clear": [Case(("clear",), "confirmation")],
+    "unlock": [Case(("unlock",), "confirmation")],
+    "lock": [Case(("lock",), "confirmation")],
+    "status": [Case(("status",))],
+    "agent": [Case(("agent", "--", "true"), "nothing")],
+    "recipients": [Case(("recipients", "list")), Case(("recipients", "accept"), "confirmation")],
+    "slot": [
+        Case(("slot", "list")),
+        Case(("slot", "add", "--new-key-file", "new-key"), "confirmation"),
+        Case(("slot", "add", "--generate")),
+    ],
+    "passphrase": [Case(("passphrase",), "confirmation"), Case(("passphrase", "--generate"))],
+    "rekey": [Case(("rekey", "--drop-slots"))],
+    "git": [Case(("git", "init", "--quiet"), "nothing")],
+}
+EVERY = [(f"{' '.join(case.argv[:3])}", case) for cases in CASES.values() for case in cases]
+each = pytest.mark.parametrize("case", [case for _, case in EVERY], ids=[name for name, _ in EVERY])
+
+
+def test_every_command_is_in_the_table() -> None:
+    assert CASES.keys() == COMMANDS.keys()
+
+
+class World:
+    """A machine with a vault, put back after each run."""
+
+    def __init__(self, home: Path) -> None:
+        self.machine = machine = Machine(home)
+        machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+        machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
+        machine.env["AWS_REGION"] = "eu-west-1"
+        machine.places = "agent"
+        self.start = Snapshot.take(home)
+
+    def run(self, case: Case, **streams: Any) -> tuple[Ended, bool]:
+        """Return how a run ended, and whether it changed anything; then take that back."""
+        ended = run(self.machine, case.argv, stdin=case.stdin, **streams)
+        changed = Snapshot.take(self.machine.home) != self.start
+        if changed:
+            self.start.restore()
+        return ended, changed
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    for name in COMMANDS:
+        importlib.import_module(f"filevault.cli.{name}")
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
+        yield World(Path(folder) / "home")
+
+
+@each
+def test_a_result_that_stdout_cannot_take_is_refused_before_anything_is_done(
+    world: World, case: Case
+) -> None:
+    """A confirmation is dropped where stdout is closed, and an error where it is broken."""
+    normal, changes = world.run(case)
+    assert normal.err.count("error") <= 1, normal
+    for kind in ("closed", "read-only", "full"):
+        ended, changed = world.run(case, stdout=kind)
+        if case.prints == "result":
+            assert ended.status == case.failure, (kind, ended)
+            assert ended.err.startswith("filevault: error: cannot write to 'stdout': "), ended
+            assert not changed
+        elif kind == "closed" or case.prints == "nothing" or normal.status != 0:
+            assert ended.status == normal.status, (kind, ended)
+            assert changed == changes
+        else:
+            assert ended.status == 7, (kind, ended)
+            assert "only the output is lost" in ended.err
+            assert changed == changes
+
+
+@each
+def test_messages_that_stderr_cannot_take_change_no_status(world: World, case: Case) -> None:
+    normal, changes = world.run(case)
+    for kind in ("closed", "full", "unread"):
+        ended, changed = world.run(case, stderr=kind)
+        assert (ended.status, changed) == (normal.status, changes), (kind, ended)
+        assert bool(ended.out) == bool(normal.out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_failure_has_its_status_where_nothing_can_be_said(world: World, name: str) -> None:
+    expected = {"exec": 125, "git": 4}.get(name, 2)  # git's options are not filevault's
+    for kind in ("closed", "read-only", "full"):
+        ended, _ = world.run(Case((name, "--no-such-option")), stdout=kind, stderr=kind)
+        assert ended.status == expected, (kind, ended)
+
+
+@each
+def test_a_limit_on_the_size_of_files_has_a_documented_status(world: World, case: Case) -> None:
+    ended, _ = world.run(case, limit=0)
+    expected = {
+        "result": (case.failure,),
+        "confirmation": (7,),
+        "nothing": (0, 7, 128 + 25),
+    }  # SIGXFSZ
+    assert ended.status in expected[case.prints], ended
+    if case.prints == "result":  # where vault and state can be written, and stdout cannot
+        ended, _ = world.run(case, stdout=LIMITED)
+        assert ended.status == case.failure, ended
+        ended, _ = world.run(case, stdout="unread")
+        assert ended.status in (1, case.failure), ended
+
+
+ONCE = (
+    ("init", "--generate", "--vault", "other"),
+    ("init", "--generate", "--backend", "age", "--vault", "other"),
+    ("slot", "add", "--generate"),
+    ("passphrase", "--generate"),
+)
+UNUSABLE = ("closed", "read-only", "full", "null", "unread", LIMITED)
+
+
+@pytest.mark.parametrize("stdout", UNUSABLE)
+@pytest.mark.parametrize("argv", ONCE, ids=["init", "age", "slot", "passphrase"])
+def test_a_secret_that_is_shown_once_is_shown_before_anything_is_made(
+    world: World, argv: tuple[str, ...], stdout: str
+) -> None:
+    ended, changed = world.run(Case(argv), stdout=stdout)
+    assert ended.status == 7, ended
+    assert not changed
+    assert len([line for line in ended.err.splitlines() if ": error: " in line]) == 1
+    assert "stdout" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status"),
+    [(">&-", 7), ("1</dev/null", 7), (">/dev/null", 7), ("<&- >&- 2>&-", 7), ("2>/dev/full", 0)],
+)
+def test_the_real_program_never_loses_a_new_passphrase(
+    machine: Machine, redirection: str, status: int
+) -> None:
+    machine.with_vault()
+    before = Snapshot.take(machine.vault)
+    machine.launcher = ("sh", "-c", f'exec "$@" {redirection}', "sh", *machine.launcher)
+    done = machine.run("passphrase", "--generate")
+    assert done.status == status, done
+    if status:
+        assert Snapshot.take(machine.vault) == before
+    else:
+        shown = done.out.splitlines()[0].removeprefix("passphrase: ")
+        machine.launcher = Machine(machine.home).launcher
+        machine.env["FILEVAULT_PASSPHRASE"] = shown
+        machine.add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
+def test_the_real_program_has_its_status_where_nothing_can_be_said(
+    machine: Machine, redirection: str
+) -> None:
+    machine.launcher = ("sh", "-c", f'exec "$@" {redirection}', "sh", *REAL)
+    assert machine.run("exec", "nobody", "--", "true").status == 125
+    assert machine.run("export", "nobody").status == (3 if ">/dev/full 2" not in redirection else 7)
+
+
+def test_a_command_gets_the_descriptors_that_were_given_and_no_other(machine: Machine) -> None:
+    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.launcher = ("sh", "-c", 'exec "$@" <&- >&-', "sh", *machine.launcher)
+    done = machine.run("exec", "jon", "-n", "--", "sh", "-c", "(ls /proc/$$/fd) >&2; :")
+    assert done.err.split() == ["2"]
+
+
+def test_messages_come_after_the_results_that_were_printed_before_them(world: World) -> None:
+    """Both streams may be one file, or one terminal."""
+    with tempfile.TemporaryFile() as file:
+        subprocess.run(
+            [*world.machine.launcher, "rekey", "--drop-slots"],
+            env=world.machine.environment(),
+            stdout=file,
+            stderr=file,
+            check=True,
+        )
+        world.start.restore()
+        file.seek(0)
+        lines = file.read().decode().splitlines()
+    above = next(number for number, line in enumerate(lines) if "those above" in line)
+    assert lines[above - 1].startswith("  jon  AKIAIOSFODNN7EXAMPLE"), lines
