@@ -143,6 +143,14 @@ _DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 
 _THROTTLES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _THROTTLED)
 _CLOCKS = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _CLOCK)
+_REFUSALS = frozenset(
+    {
+        *(code for code, meaning in _BY_CODE.items() if meaning != _INTERNAL),
+        *_DENIED_CODES,
+        *("AuthFailure", "InvalidAccessKeyId", "InvalidAction", "InvalidParameterValue"),
+        *("LimitExceeded", "NoSuchEntity", "OptInRequired", "ValidationError"),
+    }
+)
 _FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _INTERNAL)
 
 
@@ -163,6 +171,11 @@ def is_passing(error: FilevaultError) -> bool:
         return error.code in _THROTTLES or has_no_answer(error)
     # A certificate or a portal in between is there until somebody does something.
     return isinstance(error, NetworkError) and not isinstance(error, NotAwsError)
+
+
+def is_plain_refusal(error: FilevaultError) -> bool:
+    """Tell whether a call was refused with a code of AWS's, and so had no effect."""
+    return not isinstance(error, AwsError) or error.code in _REFUSALS
 
 
 def has_no_answer(error: FilevaultError) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.aws.refusals import has_no_answer
+from filevault.aws.refusals import has_no_answer, is_plain_refusal
 from filevault.credentials import account_of
 from filevault.errors import AwsError, FilevaultError, NetworkError, ProviderError, UsageError
 from filevault.printable import printable
@@ -119,7 +119,8 @@ def explain_failure(
         The id of a key that AWS made all the same, whose secret is lost.
     """
     old = items.stored(leader).key
-    if not has_no_answer(error):
+    refused = not has_no_answer(error)
+    if refused and is_plain_refusal(error):
         if isinstance(error, AwsError) and error.code == "LimitExceeded":
             error.hint = (
                 "allow iam:ListAccessKeys to be told which keys there are, or delete the one "
@@ -140,6 +141,10 @@ def explain_failure(
                 f"{retry} --delete-orphan {shown}",
             )
             return each.access_key_id
+    if refused:
+        with contextlib.suppress(FilevaultError):
+            items.set_rotation(leader, Rotation())
+        return None
     named = _named(error, items, known)
     if named is not None:
         amend(

@@ -12,6 +12,7 @@ from filevault.vault.itemlines import KEY_ID, SECRET_KEY, field_of, line_end_of,
 from filevault.vault.items import ROTATION_FIELDS, is_swapped, parse
 
 _STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
+_BEGINNINGS = (b"\nrotation_", b"\nnext_", b"\nprevious_")  # of every field
 _KEPT = "kept"
 # A hundred years, the longest duration that a command line takes, have this many digits.
 _SECONDS = r"[0-9]{1,10}\Z"
@@ -53,6 +54,8 @@ def read_rotation(text: bytes, what: str) -> Rotation:
         DamagedError: for a key of which only one half is there, for what cannot be a key, for a
             promise that cannot be read, and for fields that contradict each other or line 1.
     """
+    if not any(beginning in text for beginning in _BEGINNINGS):
+        return Rotation()
     fields = {pair[0]: pair[1] for pair in map(field_of, lines_of(text)[1:]) if pair}
     known = fields.get(_KNOWN)
     found = Rotation(
