@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError
-from filevault.exportcommand import parse
 from filevault.printable import printable
 from filevault.values import Value
 
@@ -61,10 +60,9 @@ def credential_source(
         if setting is not None and not (kind == "profile" and setting.value == settings.name):
             found[kind] = setting
     process = found.get("process")
-    command = None if process is None else parse(process.value)
-    if stored and command is not None and command.profile == settings.name:
+    if process is not None and stored and _exports(process.value, settings.name):
         del found["process"]  # it is how SDKs get at the stored key
-    if process is not None and not stored and has_source_profile and "profile" not in found:
+    elif process is not None and not stored and has_source_profile and "profile" not in found:
         del found["process"]
         found = {"profile": process, **found}
     if not stored and "profile" in found and "credential-source" in found:
@@ -83,3 +81,11 @@ def credential_source(
         kind, where = "none", None if role is None else role.where
     unused = tuple(each.key for name, each in found.items() if name != kind)
     return CredentialSource(kind, where, unused)
+
+
+def _exports(process: str, name: str) -> bool:
+    """Tell whether a `credential_process` has filevault export a profile."""
+    from filevault.exportcommand import parse
+
+    command = parse(process)
+    return command is not None and command.profile == name

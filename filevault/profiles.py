@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from filevault.awsvariables import ChildSettings
 from filevault.credentialsources import credential_source
 from filevault.errors import ConfigError
-from filevault.exportcommand import parse
 from filevault.inheritance import (
     Inheritance,
     Setting,
@@ -166,6 +165,8 @@ def _own(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Set
     process = settings.find("credential_process")
     if process is None or any(settings.find(key) for key in _BEFORE_PROCESS):
         return None
+    from filevault.exportcommand import parse
+
     command = parse(process.value)
     if command is None or not follows(command):
         return None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from filevault.aws.endpoint import Endpoint
 from filevault.credentialsources import SETTINGS
 from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
-from filevault.exportcommand import parse
 from filevault.printable import printable, shell_word
 from filevault.regions import FALLBACK_REGION, home_region
 
@@ -61,6 +60,8 @@ def check_source(root: Profile) -> None:
     """
     if root.source == "stored":
         return
+    from filevault.exportcommand import parse
+
     shown = printable(root.name)
     add = f"filevault add {shell_word(root.name)}"
     if root.source == "config-keys":

@@ -12,7 +12,6 @@ from filevault.credentials import account_of
 from filevault.errors import FilevaultError, RollbackError
 from filevault.printable import printable, shell_word
 from filevault.seen import Seen, is_put_back
-from filevault.vault.accounts import checked_account, is_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +86,8 @@ class LastSeen:
 
         Raises PinError as `checked_account`.
         """
+        from filevault.vault.accounts import checked_account
+
         seen, tombstone = self._trust.seen(path_name), self._trust.removed(path_name)
         account = checked_account(name, seen or tombstone, item.key, digest, identify)
         if tombstone is None:
@@ -99,6 +100,8 @@ class LastSeen:
 
     def learn_account(self, path_names: list[str], key_id: str, account: str) -> None:
         """Remember the account that AWS told for a key, now and when items get that key."""
+        from filevault.vault.accounts import is_account
+
         if account_of(key_id) is not None or not is_account(account):
             return
         self._told[key_id] = account
