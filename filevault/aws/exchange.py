@@ -155,7 +155,8 @@ def check_levels(body: bytes) -> None:
     def refuse(*_: object) -> None:
         raise OddAnswerError("a document type")
 
-    parser = expat.ParserCreate()
+    # As botocore does, whatever encoding the text declares: it would be parsed in another way.
+    parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = begin
     parser.EndElementHandler = end
     parser.StartDoctypeDeclHandler = refuse

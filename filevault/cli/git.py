@@ -70,22 +70,23 @@ def _adopt(context: Context, store: Folder) -> int:
             f"the store {printable(store.path)!r} has no git repository of its own",
             hint="filevault git init",
         )
-    for repository, lines in found:
-        if not lines:
-            print(f"The git repository at {printable(repository.path)} is used already.")
+    for each in found:
+        if not each.lines:
+            print(f"The git repository at {printable(each.repository.path)} is used already.")
             continue
-        print(f"The git repository at {printable(repository.path)}:")
-        for line in lines:
+        print(f"The git repository at {printable(each.repository.path)}:")
+        for line in each.lines:
             print(f"  {line}")
-    if any(lines for _, lines in found):
+    if any(each.lines for each in found):
         if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
             context.say("nothing was changed")
             return 0
-        runner.known.remember([repository for repository, _ in found])
+        runner.known.remember_shown({each.repository.place: each.parts for each in found})
         print("It is used from now on.")
-    for repository, _ in found:
-        repository.init_attributes()
+    for each in found:
+        runner.known.require(each.repository)  # there was time to change it since it was shown
+        each.repository.init_attributes()
     git.commit_present(store, runner)
-    if not all(repository.is_clean() for repository, _ in found):
+    if not all(each.repository.is_clean() for each in found):
         context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
     return 0

@@ -105,14 +105,14 @@ def remember_present(context: Context, trust: Trust) -> None:
         trust.update_section(_SECTION, {})
         with Folder.open(context.choice.store) as store:
             found = adopt(store, git)
-        for repository, lines in found:
-            path = printable(repository.path)
+        for each in found:
+            path = printable(each.repository.path)
             context.notice(f"the git repository at {path} is used from now on")
-            for line in lines:
+            for line in each.lines:
                 if not line.startswith(f"{FOLDER_PART} = "):
                     context.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
-            git.known.remember([repository for repository, _ in found])
+            git.known.remember_shown({each.repository.place: each.parts for each in found})
     except (FilevaultError, FileNotFoundError) as error:
         context.notice(f"no git repository is used: {error}")
 

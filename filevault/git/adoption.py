@@ -10,30 +10,41 @@ from filevault.git.folder import RefusedError
 from filevault.git.known import ADOPT
 from filevault.git.repository import Repository
 from filevault.printable import printable
+from filevault.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from filevault.files import Folder
+    from filevault.git.fingerprint import Part
     from filevault.git.program import Git
 
 _DEPTH_LIMIT = 64
 
 
-def adopt(store: Folder, git: Git) -> list[tuple[Repository, list[str]]]:
+class Found(Value):
+    """A repository, what it could run, and a line for each of that which is not remembered."""
+
+    repository: Repository
+    parts: Mapping[str, Part]
+    lines: Sequence[str]
+
+
+def adopt(store: Folder, git: Git) -> list[Found]:
     """Return every repository of a store, each with what of it is not remembered as it is.
 
-    Nothing is remembered yet: `Known.remember` does that. Raises UnknownRepositoryError if one
-    cannot be used at all.
+    Nothing is remembered yet: `Known.remember_shown` does that. Raises UnknownRepositoryError if
+    one cannot be used at all.
     """
     found = []
-    for parts in _with_git(store, ()):
-        repository = _at(store, parts, git)
+    for place in _with_git(store, ()):
+        repository = _at(store, place, git)
         if repository is not None:
             try:
-                found.append((repository, git.known.changes(repository)))
+                parts = repository.parts()
             except RefusedError as refusal:
                 raise _refused(repository.path, str(refusal)) from refusal
+            found.append(Found(repository, parts, git.known.changes(repository, parts)))
     return found
 
 

@@ -50,9 +50,10 @@ _HARMLESS_OF_ONE = frozenset(
         ("remote", "tagopt"),
     }
 )
-# A push to a local path runs that repository's hooks, so only an address of a network is harmless.
+# A push to a local path runs that repository's hooks, so only an address of a network is harmless;
+# `file://` is none, and any other word before `://` or `::` names a program.
 _NETWORK = re.compile(
-    r"(?:https?|ssh|git)://[A-Za-z0-9].*|(?:[A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9][\w.-]*:(?!:).*",
+    r"(?:https?|ssh|git)://[A-Za-z0-9].*|(?:[A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9][\w.-]*:(?!:|//).*",
     re.ASCII,
 )
 

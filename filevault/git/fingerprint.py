@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from filevault.digest import sha256_hex
-from filevault.git.config import WHOLE, counted, hook_folders, included
+from filevault.git.config import WHOLE, counted, hook_folders, included, plain_settings
 from filevault.git.folder import RefusedError
 from filevault.printable import printable
 from filevault.values import Value
@@ -26,6 +26,12 @@ _SAMPLE = ".sample"  # git's templates put these beside the hooks and never run 
 # Remotes as old versions of git keep them: each file may name a path to push to.
 _REMOTE_FOLDERS = ("remotes", "branches")
 _TODO = "rebase-merge/git-rebase-todo"
+# Each may name a merge strategy, whose program git looks for below the work tree if it has a `/`.
+_STRATEGY = "rebase-merge/strategy"
+_SEQUENCER = "sequencer/opts"
+_STRATEGIES = frozenset({"octopus", "ort", "ours", "recursive", "resolve", "subtree"})
+# Folders of a git folder in which links are looked for elsewhere.
+_ON_THEIR_OWN = ("hooks", "modules", "worktrees")
 FOLDER_PART = "git folder"
 """The part that every repository has; a plain one has no other."""
 _WORDS = re.compile(r"[^\s\"'=;|&()<>!`$,:]+")
@@ -39,7 +45,7 @@ class Part(Value):
 
 
 def fingerprint(own: str, common: str, top: str, home: str) -> dict[str, Part]:
-    """Return everything of a repository that can name a program or lead to one, by name.
+    """Return everything of a repository that can name a program, or lead to one or elsewhere.
 
     Args:
         own: its git folder.
@@ -79,11 +85,23 @@ class _Survey:
         for folder in dict.fromkeys(self._hook_folders):
             self._hooks(folder, f"hook {folder}/")
         self._exec_lines()
+        self._strategies()
         # `git submodule` and `git worktree` go into these.
         for kind in ("modules", "worktrees"):
-            for folder in _git_folders_below(f"{self._common}/{kind}"):
-                self._git_folder(folder, f"{os.path.relpath(folder, self._common)}: ")
+            self._git_folders_below(f"{self._common}/{kind}")
+        if not f"{self._own}/".startswith(f"{self._common}/"):
+            self._links(self._own, "own folder: ")
         return self._parts
+
+    def _git_folders_below(self, top: str) -> None:
+        """Take in the git folders below a folder; that of a submodule may hold further ones."""
+        for here, folders, files in os.walk(top):
+            folders.sort()
+            for name in sorted((*folders, *files)):
+                self._link(f"{here}/{name}", "")
+            if "HEAD" in files:
+                folders[:] = [name for name in folders if name == "modules"]
+                self._git_folder(here, f"{os.path.relpath(here, self._common)}: ")
 
     def _git_folder(self, folder: str, prefix: str) -> None:
         self._config(f"{folder}/config", prefix, 0)
@@ -94,6 +112,28 @@ class _Survey:
         commondir = self._read(f"{folder}/commondir")
         if commondir is not None and folder != self._own:
             self._put(f"{prefix}commondir", commondir, commondir.decode("utf-8", "replace"))
+        self._links(folder, prefix)
+
+    def _links(self, top: str, prefix: str) -> None:
+        """Take in the links in a git folder: git writes through them, wherever they lead.
+
+        Through one, a commit could add a line to any file of the user, or go to another
+        repository. What lies in the folders of single objects git only reads.
+        """
+        for here, folders, files in os.walk(top):
+            for name in sorted((*folders, *files)):
+                if here != top or name != "hooks":
+                    self._link(f"{here}/{name}", prefix)
+            if here == top:
+                folders[:] = [name for name in folders if name not in _ON_THEIR_OWN]
+            elif here == f"{top}/objects":
+                folders[:] = [name for name in folders if name in ("info", "pack")]
+
+    def _link(self, path: str, prefix: str) -> None:
+        if os.path.islink(path):
+            target = os.readlink(path)
+            name = os.path.relpath(path, self._common)
+            self._put(f"{prefix}link {name}", os.fsencode(target), target)
 
     def _put(self, name: str, data: bytes, shown: str) -> None:
         self._parts[printable(name)] = Part(sha256_hex(data), shown)
@@ -182,6 +222,20 @@ class _Survey:
             text = b"\n".join(lines)
             self._put("commands of the rebase", text, text.decode("utf-8", "replace"))
 
+    def _strategies(self) -> None:
+        """Take in the merge strategy of an operation in progress, if it is none of git's own."""
+        data = self._read(f"{self._own}/{_STRATEGY}")
+        if data is not None and data.decode("utf-8", "replace").strip() not in _STRATEGIES:
+            self._put("strategy of the rebase", data, data.decode("utf-8", "replace"))
+        data = self._read(f"{self._own}/{_SEQUENCER}")
+        if data is None:
+            return
+        settings = plain_settings(data)
+        if settings is None or any(
+            each.name == "strategy" and each.value not in _STRATEGIES for each in settings
+        ):
+            self._put("options of the cherry-pick", data, data.decode("utf-8", "replace"))
+
 
 def _files_below(folder: str, *, flat: bool) -> Iterator[str]:
     for here, folders, files in os.walk(folder):
@@ -191,15 +245,6 @@ def _files_below(folder: str, *, flat: bool) -> Iterator[str]:
         for name in folders:
             if os.path.islink(f"{here}/{name}"):
                 yield f"{here}/{name}"
-
-
-def _git_folders_below(folder: str) -> Iterator[str]:
-    """Yield the git folders below one that holds such; a submodule's may have further ones."""
-    for here, folders, files in os.walk(folder):
-        folders.sort()
-        if "HEAD" in files:
-            folders[:] = [name for name in folders if name == "modules"]
-            yield here
 
 
 def _summary(data: bytes) -> str:

@@ -113,9 +113,9 @@ class Known:
         except RefusedError:
             return False
 
-    def changes(self, repository: Repository) -> list[str]:
-        """Return a line for each part that is not remembered as it is. Raises RefusedError."""
-        return changes(repository.parts(), self._memory.digests(repository.place))
+    def changes(self, repository: Repository, parts: Mapping[str, Part]) -> list[str]:
+        """Return a line for each part of a repository that is not remembered as it is."""
+        return changes(parts, self._memory.digests(repository.place))
 
     def check_memory(self) -> None:
         """Raise StorageError if a repository could not be remembered, and has to be."""
@@ -135,11 +135,18 @@ class Known:
     def remember(self, repositories: Sequence[Repository]) -> None:
         """Use these repositories from now on. Raises UnknownRepositoryError, StorageError."""
         try:
-            digests = {each.place: _digests(each.parts()) for each in repositories}
+            parts = {each.place: each.parts() for each in repositories}
         except RefusedError as refusal:
             raise self._unknown(repositories[0], str(refusal)) from refusal
+        self.remember_shown(parts)
+
+    def remember_shown(self, parts: Mapping[str, Mapping[str, Part]]) -> None:
+        """Use repositories from now on, by place, as they were when `parts` was taken.
+
+        A person has seen that: what was changed since then is not used. Raises StorageError.
+        """
         try:
-            self._memory.remember(digests)
+            self._memory.remember({place: _digests(each) for place, each in parts.items()})
         except StorageError:
             if not self._everything:
                 raise

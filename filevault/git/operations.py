@@ -31,7 +31,8 @@ def operation(own: str) -> str | None:
 def detached(own: str) -> bool | None:
     """Tell whether no branch is checked out; None where git itself has to be asked."""
     try:
-        with open(f"{own}/HEAD", "rb") as file:
+        fd = os.open(f"{own}/HEAD", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
             head = os.fsdecode(file.read(_HEAD_LIMIT)).strip()
     except OSError:
         return None

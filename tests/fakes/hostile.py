@@ -54,6 +54,11 @@ def _bomb(body: bytes) -> bytes:
     return b'<!DOCTYPE x [<!ENTITY e0 "x">' + entities + b"]>" + body.replace(b"AKIA", b"&e9;")
 
 
+def _declared(encoding: bytes, change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Let a text name an encoding that it does not have."""
+    return lambda body: b'<?xml version="1.0" encoding="%s"?>' % encoding + change(body)
+
+
 def _head(length: bytes = b"") -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\n" + length + b"\r\n"
 
@@ -110,7 +115,10 @@ def dripping(wait: Callable[[float], None], *, whole: bool = False) -> Fault:
 STRUCTURES: dict[str, Fault] = {
     "5,000 levels": rewrite(_nested(5000)),
     "60,000 levels": rewrite(_nested(30_000)),
+    "5,000 levels of UTF-16": rewrite(_declared(b"UTF-16", _nested(5000))),
+    "5,000 levels of no encoding": rewrite(_declared(b"x-none", _nested(5000))),
     "entities": rewrite(_bomb),
+    "entities of UTF-16": rewrite(_declared(b"UTF-16", _bomb)),
     "nothing": rewrite(lambda _: b""),
     "members empty": rewrite(_emptied),
     "a page": rewrite(lambda _: b"<html><body><p>Sign in<br></body></html>"),

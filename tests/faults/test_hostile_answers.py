@@ -16,7 +16,7 @@ import pytest
 from filevault.aws import client, sts
 from filevault.aws.client import Clients
 from filevault.aws.endpoint import Endpoint
-from filevault.aws.exchange import LONGEST
+from filevault.aws.exchange import LONGEST, OddAnswerError, check_levels
 from filevault.aws.iam import AccessKeys
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
@@ -149,6 +149,16 @@ def test_an_operation_ends_with_an_answer_or_a_documented_error(
 def test_every_answer_to_an_operation(caller: Caller, operation: str) -> None:
     for name in NAMES:
         _check(caller, operation, name)
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16", "US-ASCII", "x-none"])
+@pytest.mark.parametrize(
+    "text", ['<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "<a>" * 40 + "</a>" * 40]
+)
+def test_an_answer_is_judged_as_botocore_reads_it(encoding: str, text: str) -> None:
+    """It reads UTF-8, whatever encoding the text declares."""
+    with pytest.raises(OddAnswerError):
+        check_levels(f'<?xml version="1.0" encoding="{encoding}"?>{text}'.encode())
 
 
 def test_a_new_key_is_named_whatever_its_answer(caller: Caller) -> None:

@@ -96,7 +96,7 @@ class GitStore:
         with Folder.open(str(self.path)) as store:
             runner = self.runner()
             found = ours.adopt(store, runner)
-            runner.known.remember([repository for repository, _ in found])
+            runner.known.remember_shown({each.repository.place: each.parts for each in found})
 
     def find(self, *parts: str) -> str | None:
         with Folder.open(str(self.path)) as store:

@@ -128,6 +128,49 @@ def _rebase(store: GitStore, trap: Trap) -> None:
     (store.path / ".git/rebase-merge/git-rebase-todo").write_text(f"pick x\nexec {trap.run}\n")
 
 
+def _strategy(store: GitStore, trap: Trap) -> None:
+    """`git rebase --continue` would run git-merge-STRATEGY, here a file of the work tree."""
+    _script(store.path / "git-merge-../evil", trap)
+    (store.path / ".git/rebase-merge").mkdir()
+    (store.path / ".git/rebase-merge/strategy").write_text("../evil\n")
+
+
+def _sequencer(store: GitStore, _: Trap) -> None:
+    (store.path / ".git/sequencer").mkdir()
+    (store.path / ".git/sequencer/opts").write_text("[options]\n\tstrategy = ../evil\n")
+
+
+def _link(place: str) -> Callable[[GitStore, Trap], None]:
+    """Return what lets a path in the git folder lead to where the same lies outside the store."""
+
+    def change(store: GitStore, _: Trap) -> None:
+        path, outside = store.path / ".git" / place, store.path.parent / "outside"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.rename(outside)
+        path.symlink_to(outside)
+
+    return change
+
+
+LINKS = (
+    "COMMIT_EDITMSG",
+    "config.lock",
+    "index",
+    "info",
+    "logs",
+    "logs/HEAD",
+    "logs/refs/heads/hooks",
+    "modules",
+    "modules/sub",
+    "objects",
+    "objects/17",
+    "objects/info/commit-graph",
+    "objects/pack",
+    "refs",
+    "refs/heads/hooks",
+    "worktrees/x",
+)
 VECTORS: dict[str, Callable[[GitStore, Trap], None]] = {
     "hook pre-commit": lambda store, trap: _script(store.path / ".git/hooks/pre-commit", trap),
     "a file beside the hooks": lambda store, trap: _script(
@@ -161,6 +204,9 @@ VECTORS: dict[str, Callable[[GitStore, Trap], None]] = {
         store.path / ".git/branches/origin", Trap(store.path.parent)
     ),
     "commands of a rebase": _rebase,
+    "strategy of a rebase": _strategy,
+    "strategy of a cherry-pick": _sequencer,
+    **{f"{place} as a link": _link(place) for place in LINKS},
 }
 
 
@@ -195,6 +241,43 @@ def test_what_changes_in_a_repository_makes_it_unknown(
     with Folder.open(str(store.path)) as folder:
         for repository in ours.repositories_of(folder, ["a.fv"], store.runner()):
             store.runner().known.require(repository)
+
+
+def test_a_commit_would_write_through_a_link(store: GitStore) -> None:
+    """What the links among the vectors are about, without the rule."""
+    victim = store.path.parent / "victim"
+    victim.write_text("precious\n")
+    (store.path / ".git/COMMIT_EDITMSG").unlink()
+    (store.path / ".git/COMMIT_EDITMSG").symlink_to(victim)
+    with pytest.raises(NotCommittedError):
+        store.save("a.fv", b"two")
+    assert victim.read_text() == "precious\n"
+    store.everything = True
+    store.save("a.fv", b"three")
+    assert victim.read_text() == "save a.fv\n"
+
+
+def test_a_strategy_of_gits_own_does_not_count(store: GitStore) -> None:
+    (store.path / ".git/rebase-merge").mkdir()
+    (store.path / ".git/rebase-merge/strategy").write_text("ort\n")
+    (store.path / ".git/sequencer").mkdir()
+    (store.path / ".git/sequencer/opts").write_text("[options]\n\tstrategy = recursive\n")
+    with Folder.open(str(store.path)) as folder:
+        (repository,) = ours.repositories_of(folder, ["a.fv"], store.runner())
+        assert store.runner().known.is_known(repository)
+
+
+def test_what_was_shown_is_remembered_not_what_is_there_by_then(
+    store: GitStore, trap: Trap
+) -> None:
+    """Somebody who watches the folder has all the time that a person takes to read and answer."""
+    with Folder.open(str(store.path)) as folder:
+        runner = store.runner()
+        found = ours.adopt(folder, runner)
+        _script(store.path / ".git/hooks/pre-commit", trap)
+        runner.known.remember_shown({each.repository.place: each.parts for each in found})
+    refuses(store)
+    assert trap.sprung() == ""
 
 
 def test_every_hook_counts(store: GitStore, trap: Trap) -> None:
