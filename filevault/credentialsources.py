@@ -14,6 +14,9 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.exportcommand import ExportCommand
     from filevault.inheritance import Inheritance, Setting
 
 SETTINGS = {
@@ -42,7 +45,11 @@ class CredentialSource(Value):
 
 
 def credential_source(
-    settings: Inheritance, *, stored: bool, has_source_profile: bool
+    settings: Inheritance,
+    *,
+    stored: bool,
+    has_source_profile: bool,
+    follows: Callable[[ExportCommand], bool],
 ) -> CredentialSource:
     """Decide where the credentials of a profile begin.
 
@@ -51,6 +58,7 @@ def credential_source(
         stored: whether a key is stored under its name.
         has_source_profile: whether another profile is its source. Where `source_profile` is not
             set, `credential_process` runs filevault for that profile.
+        follows: tells whether a `credential_process` that runs filevault uses this run's vault.
 
     Raises ConfigError for a profile with both `source_profile` and `credential_source`, which
     botocore refuses as well.
@@ -62,7 +70,7 @@ def credential_source(
             found[kind] = setting
     process = found.get("process")
     command = None if process is None else parse(process.value)
-    if stored and command is not None and command.profile == settings.name:
+    if stored and command is not None and command.profile == settings.name and follows(command):
         del found["process"]  # it is how SDKs get at the stored key
     if process is not None and not stored and has_source_profile and "profile" not in found:
         del found["process"]
