@@ -13,6 +13,9 @@ from filevault.printable import printable
 from filevault.values import Value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.exportcommand import ExportCommand
     from filevault.inheritance import Inheritance, Setting
 
 SETTINGS = {
@@ -41,7 +44,11 @@ class CredentialSource(Value):
 
 
 def credential_source(
-    settings: Inheritance, *, stored: bool, has_source_profile: bool
+    settings: Inheritance,
+    *,
+    stored: bool,
+    has_source_profile: bool,
+    follows: Callable[[ExportCommand], bool],
 ) -> CredentialSource:
     """Decide where the credentials of a profile begin.
 
@@ -50,6 +57,7 @@ def credential_source(
         stored: whether a key is stored under its name.
         has_source_profile: whether another profile is its source. Where `source_profile` is not
             set, `credential_process` runs filevault for that profile.
+        follows: tells whether a `credential_process` that runs filevault uses this run's vault.
 
     Raises ConfigError for a profile with both `source_profile` and `credential_source`, which
     botocore refuses as well.
@@ -60,7 +68,7 @@ def credential_source(
         if setting is not None and not (kind == "profile" and setting.value == settings.name):
             found[kind] = setting
     process = found.get("process")
-    if process is not None and stored and _exports(process.value, settings.name):
+    if process is not None and stored and _exports(process.value, settings.name, follows):
         del found["process"]  # it is how SDKs get at the stored key
     elif process is not None and not stored and has_source_profile and "profile" not in found:
         del found["process"]
@@ -83,9 +91,9 @@ def credential_source(
     return CredentialSource(kind, where, unused)
 
 
-def _exports(process: str, name: str) -> bool:
-    """Tell whether a `credential_process` has filevault export a profile."""
+def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:
+    """Tell whether a `credential_process` has filevault export a profile of the same vault."""
     from filevault.exportcommand import parse
 
     command = parse(process)
-    return command is not None and command.profile == name
+    return command is not None and command.profile == name and follows(command)

@@ -244,20 +244,20 @@ class Folder:
         data: bytes,
         mode: int = permissions.PRIVATE,
         *,
-        keep: str | None = None,
+        keep: str | Permissions | None = None,
         sweep: bool = True,
     ) -> None:
         """Replace a file atomically: the old bytes or the new ones, at every instant.
 
         Temporary file in the same folder, fsync, rename, fsync of the folder. The new file gets
-        group, ACL and mode of the file `keep` in this folder if there is one, else `mode`. `sweep`
-        calls `sweep`.
+        group, ACL and mode of the file `keep` in this folder if there is one, or those that
+        `keep` is, else `mode`. `sweep` calls `sweep`.
 
         Raises UnsyncedError if only the last step failed: the new bytes are in place; StorageError
         for anything else: the old bytes stand.
         """
         temporary = _temporary_name()
-        before = permissions.read(keep, self.fd) if keep is not None else None
+        before = permissions.read(keep, self.fd) if isinstance(keep, str) else keep
         try:
             fd = os.open(temporary, _NEW, permissions.PRIVATE, dir_fd=self.fd)
             try:

@@ -123,7 +123,7 @@ def resolve(
 
     `has_item` tells whether a key is stored under exactly that name, `follows` whether a
     `credential_process` that runs filevault would use the same vault as this run: its profile
-    then counts as the `source_profile`.
+    then counts as the `source_profile`, unless further options change what it prints.
 
     Raises:
         ProfileNotFoundError: if it, or one it refers to, has neither section nor stored key.
@@ -147,8 +147,8 @@ def resolve(
         check_chain([each.name for each, _stored in links], name, asker.key)
     profile: Profile | None = None
     for settings, stored in reversed(links[1:]):
-        profile = _decide(settings, stored, profile, overrides.for_sources())
-    return _decide(*links[0], profile, overrides)
+        profile = _decide(settings, stored, profile, overrides.for_sources(), follows)
+    return _decide(*links[0], profile, overrides, follows)
 
 
 _BEFORE_PROCESS = (
@@ -168,20 +168,27 @@ def _own(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Set
     from filevault.exportcommand import parse
 
     command = parse(process.value)
-    if command is None or not follows(command):
+    if command is None or not command.plain or not follows(command):
         return None
     return Setting(process.key, command.profile, process.section)
 
 
 def _decide(
-    settings: Inheritance, stored: bool, source_profile: Profile | None, overrides: Overrides
+    settings: Inheritance,
+    stored: bool,
+    source_profile: Profile | None,
+    overrides: Overrides,
+    follows: Callable[[ExportCommand], bool],
 ) -> Profile:
     text = settings.text
     raw = settings.raw
     sso_session = raw("sso_session")
     sso = {key: text(key) for key in ("sso_start_url", "sso_region", "sso_registration_scopes")}
     source = credential_source(
-        settings, stored=stored, has_source_profile=source_profile is not None
+        settings,
+        stored=stored,
+        has_source_profile=source_profile is not None,
+        follows=follows,
     )
     if sso_session:
         session = settings.session(sso_session)

@@ -33,9 +33,7 @@ SAFEGUARD = (
 
 
 def same_vault(command: ExportCommand, context: Context) -> bool:
-    """Tell whether a command prints what this run would get from its own vault."""
-    if not command.plain:
-        return False
+    """Tell whether a command uses the vault of this run."""
     options = Options(vault=command.vault, backend=command.backend, prefix=command.prefix)
     try:
         theirs = choose(Settings(context.settings.environ, options))
@@ -142,7 +140,7 @@ def _exported(context: Context, found: Section | None) -> str | None:
     """Return the profile that a section's `credential_process` exports from the same vault."""
     process = found.values.get("credential_process") if found is not None else None
     exported = parse(process) if process else None
-    if exported is None or not same_vault(exported, context):
+    if exported is None or not exported.plain or not same_vault(exported, context):
         return None
     return exported.profile
 

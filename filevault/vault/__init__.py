@@ -276,8 +276,9 @@ class Vault:
         data = self.backend.encrypt(header, text)
         if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
-        replaced = [printable(self.entry(each)) for each in self.entries.replaced_by(name)]
-        self.store.write(name, data)
+        pair = self.entries.replaced_by(name)
+        replaced = [printable(self.entry(each)) for each in pair]
+        self.store.write(name, data, like=pair[-1] if pair else None)  # whoever reads the secret
         if replaced:
             self._warn(
                 f"{' and '.join(replaced)} are still there, but no longer used: "

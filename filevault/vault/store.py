@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault import permissions
 from filevault.conflicts import refuse_conflict
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.printable import printable, shell_word
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from filevault.files import Folder
+    from filevault.permissions import Permissions
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -180,15 +182,27 @@ class Store:
         refuse_conflict(data, f"item {printable(name)!r}", path)
         return data
 
-    def write(self, name: str, data: bytes) -> None:
-        """Write an item's file atomically."""
+    def write(self, name: str, data: bytes, *, like: str | None = None) -> None:
+        """Write an item's file atomically.
+
+        It keeps the permissions of the file that it replaces, or of the item `like`.
+        """
+        before = None if like is None else self._permissions(like)
         *folders, file = self._parts(name)
         # To sweep a folder is to read it: for each of its files that would be quadratic.
         sweep = "/".join(folders) not in self._swept
         with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
-            folder.write(file, data, keep=file, sweep=sweep)
+            folder.write(file, data, keep=before or file, sweep=sweep)
         self._swept.add("/".join(folders))
+
+    def _permissions(self, name: str) -> Permissions | None:
+        *folders, file = self._parts(name)
+        try:
+            with self._folder(folders) as folder:
+                return permissions.read(file, folder.fd)
+        except FileNotFoundError:
+            return None
 
     def remove(self, name: str) -> None:
         """Delete an item's file, and the folders below the store that this leaves empty.

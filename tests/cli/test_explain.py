@@ -103,6 +103,29 @@ def test_a_stored_key_that_goes_before_other_sources_is_told(plain: Scene) -> No
     assert f"its stored key signs and goes before {', '.join(names)}" in result.out
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", False),
+        ("--vault {vault} --key-file /etc/key --strict ", False),
+        ("--vault {home}/elsewhere ", True),
+        ("--backend pass ", True),
+    ],
+)
+def test_filevault_itself_is_no_other_source_unless_it_uses_another_vault(
+    plain: Scene, words: str, told: bool
+) -> None:
+    machine = plain.machine
+    given = words.format(vault=machine.vault, home=machine.home)
+    machine.write_config(
+        f"[profile jonsmith]\nregion = {REGION}\n"
+        f"credential_process = filevault {given}export jonsmith --format json\n"
+    )
+    result = machine.ok("export", "jonsmith", "--explain")
+    assert ("has a stored key and also credential_process" in result.err) == told
+    assert ("goes before credential_process" in result.out) == told
+
+
 def test_a_token_code_that_no_call_needs_is_told(plain: Scene) -> None:
     said = "the code of --mfa-token was not used: no call needed one"
     assert said in plain.machine.ok("export", "jonsmith", "-t", "123456").err

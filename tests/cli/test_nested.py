@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
+import botocore
 import pytest
 
 from tests.cli.scene import REGION, Scene
@@ -12,6 +14,7 @@ from tests.installed import install
 from tests.machine import Result
 
 SHOW = (sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))")
+BUNDLE = Path(botocore.__file__).with_name("cacert.pem")
 SESSION_AND_ROLE = ["GetSessionToken", "AssumeRole"]
 
 
@@ -30,7 +33,7 @@ def nested(plain: Scene) -> Scene:
         f"sts =\n  endpoint_url = {other}\ns3 =\n  endpoint_url = http://localhost:1\n"
         f"[profile outer]\nregion = ap-south-1\nsource_profile = jonsmith\n"
         f"endpoint_url = {other}\nservices = elsewhere\nuse_fips_endpoint = true\n"
-        f"ca_bundle = /nowhere.pem\n"
+        f"ca_bundle = {BUNDLE}\n"
     )
     return plain
 
@@ -161,5 +164,5 @@ def test_a_malformed_account_is_an_error(nested: Scene) -> None:
 def test_ini_says_which_addresses_it_cannot_hold(nested: Scene) -> None:
     result = nested.machine.ok("export", "outer", "-n", "--format", "ini")
     assert "use_fips_endpoint=true\n" in result.out
-    assert "ca_bundle=/nowhere.pem\n" in result.out
+    assert f"ca_bundle={BUNDLE}\n" in result.out
     assert "left out: sts, s3" in result.err

@@ -185,6 +185,23 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
     assert replaced == set(writer.replaces)
 
 
+@pytest.mark.parametrize("kind", ["pass", "age"])
+def test_an_item_that_takes_the_place_of_two_entries_grants_what_those_did(
+    kind: str, tmp_path: Path, keyrings: Keyrings
+) -> None:
+    keeper = Keeper(kind, tmp_path / "home", keyrings)
+    for half, text in (("access_id", KEY_ID), ("access_token", SECRET)):
+        keeper.put(f"team/work/{half}", text.encode())
+    open_to_a_service(keeper.machine.home)
+    halves = granted(keeper.root)
+    env = {**keeper.machine.env, **KEY}
+    ended = Inside(env).run("add", "team/work", "--env", "--force", "--no-config")
+    assert "are still there, but no longer used" in ended.err
+    now = granted(keeper.root)
+    secret = halves[f"team/work/access_token{keeper.suffix}"]
+    assert now[f"team/work{keeper.suffix}"][1:] == secret[1:] == (MODE, TEAM, secret.acl)
+
+
 def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings: Keyrings) -> None:
     """A new kind of file must choose: kept for those who read it, or private for good."""
     for kind in KINDS:
