@@ -120,10 +120,10 @@ def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
             find_program(args.profile, context.settings.environ.get("PATH"))
         except errors.FilevaultError:
             return None
-    shown = printable(" ".join(shell_word(word) for word in args.program), 200)
-    profile = "" if context.settings.get("AWS_PROFILE") else "PROFILE "
+    words = [] if context.settings.get("AWS_PROFILE") else ["PROFILE"]
+    words += ["--", *(shell_word(word) for word in args.program)]
     first = printable(args.profile, 40)
-    return f"if {first} is the command to run: filevault exec {profile}-- {shown}"
+    return f"if {first} is the command to run: filevault exec " + printable(" ".join(words), 220)
 
 
 def _shell(context: Context) -> str:

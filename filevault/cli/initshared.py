@@ -94,7 +94,9 @@ def _commit(
     choice = context.choice
     subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
     try:
-        with writers_lock(vault.folder, context.settings.state_home):
+        with writers_lock(
+            vault.folder, context.settings.state_home, context.settings.home_if_known
+        ):
             commit(vault.folder, written, subject, context.git())
     except NotCommittedError as error:
         return error  # the vault is made: the rest is done, too

@@ -65,7 +65,8 @@ def from_stdin() -> NewKey:
     if len(data) > _LIMIT:
         raise UsageError("stdin gives more than a key")
     try:
-        text = data.decode("utf-8-sig")  # the console begins its files with a BOM
+        # The console begins its files with a byte order mark.
+        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         raise UsageError("stdin is not UTF-8", hint=_FORMS) from None
     if text.lstrip().startswith("{"):

@@ -220,9 +220,9 @@ def test_marker_is_written_after_every_slot_is_on_the_disk(
     names: list[str] = []
     real = Folder.write
 
-    def write(self: Folder, name: str, data: bytes, mode: int = 0o600) -> None:
+    def write(self: Folder, name: str, data: bytes, mode: int = 0o600, **options: Any) -> None:
         names.append(name.rpartition(".")[2])
-        real(self, name, data, mode)
+        real(self, name, data, mode, **options)
 
     monkeypatch.setattr(Folder, "write", write)
     make(tmp_path, keyfile_text=KEY)

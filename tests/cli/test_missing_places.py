@@ -30,7 +30,7 @@ class Missing(NamedTuple):
     hint: str = ""
 
 
-NO_VAULT = f"there is no vault at '{TYPO}', chosen by FILEVAULT_DIR"
+NO_VAULT = f"there is no vault at '{TYPO}', which FILEVAULT_DIR names"
 MAKE_ONE = "hint: check FILEVAULT_DIR, or make a vault there: filevault init"
 DIR = {"FILEVAULT_DIR": TYPO}
 EXPORT = ("export", "jonsmith", "-n")
@@ -53,7 +53,7 @@ CASES = [
     ),
     Missing(("exec", "stranger", "--", "true"), DIR, 125, NO_VAULT, MAKE_ONE),
     Missing(
-        ("--vault", TYPO, *EXPORT), {}, 4, f"no vault at '{TYPO}', chosen by --vault", "--vault"
+        ("--vault", TYPO, *EXPORT), {}, 4, f"no vault at '{TYPO}', which --vault names", "--vault"
     ),
     Missing(
         ("export", "stranger"),
@@ -136,7 +136,7 @@ def test_a_vault_that_config_toml_names_is_named_with_it(scene: Scene) -> None:
     path.parent.mkdir(parents=True)
     path.write_text(f'vault = "{TYPO}"\n')
     ended = Inside(machine.env).run(*EXPORT)
-    assert_told(ended, 4, f"no vault at '{TYPO}', chosen by {path}", f"check {path}")
+    assert_told(ended, 4, f"no vault at '{TYPO}', which {path} names", f"check {path}")
 
 
 def test_a_bundle_of_the_profile_that_is_not_there_is_named(plain: Scene) -> None:

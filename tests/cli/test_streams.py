@@ -201,6 +201,8 @@ CASES = {
     "passphrase": [Case(("passphrase",), "confirmation"), Case(("passphrase", "--generate"))],
     "rekey": [Case(("rekey", "--drop-slots"))],
     "git": [Case(("git", "init", "--quiet"), "nothing")],
+    "help": [Case(("help",)), Case(("help", "exec"))],
+    "version": [Case(("version",))],
 }
 EVERY = [(f"{' '.join(case.argv[:3])}", case) for cases in CASES.values() for case in cases]
 each = pytest.mark.parametrize("case", [case for _, case in EVERY], ids=[name for name, _ in EVERY])

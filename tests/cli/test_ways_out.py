@@ -23,8 +23,8 @@ def test_unlock_asks_for_nothing_where_nothing_can_be_kept(machine: Machine) -> 
     env = {"XDG_STATE_HOME": "/proc/nothing", "FILEVAULT_PASSPHRASE": "not the passphrase"}
     ended = Inside({**machine.env, **env}).run("unlock")
     assert ended.status == 7
-    assert "there is no state directory to keep sessions in" in ended.err
-    assert "hint: set XDG_STATE_HOME to a folder of yours that can be written" in ended.err
+    assert "the state directory cannot be written, so no session is kept" in ended.err
+    assert "hint: set HOME or XDG_STATE_HOME to a folder of yours that can be written" in ended.err
 
 
 def test_an_agent_without_a_place_says_where_it_could_be(machine: Machine, tmp_path: Path) -> None:

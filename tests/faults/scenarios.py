@@ -36,7 +36,7 @@ SECRETS = (
     TOKEN,
     PASSPHRASE,
 )
-CONFIG = "[default]\nregion = eu-west-1 # kept\n"
+CONFIG = "[default]\n# kept\nregion = eu-west-1\n"
 TEMPORARY = re.compile(r"\.fv-[0-9a-f]{16}\.tmp")
 _OWN_NAME = SessionName("one", "get-session-token", "1f" * 16, "item:one")
 _OTHER_NAME = SessionName("team/two", "get-session-token", "2f" * 16, "item:team/two")

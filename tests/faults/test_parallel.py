@@ -83,7 +83,7 @@ def no_leftovers(machine: Machine, *, killed: bool) -> None:
 
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
-    machine.write_config("[default]\nregion = eu-west-1 # kept\n")
+    machine.write_config("[default]\n# kept\nregion = eu-west-1\n")
     return machine.with_vault()
 
 
@@ -170,7 +170,7 @@ def test_parallel_adds_keep_every_section_of_the_aws_config(vault: Machine) -> N
         section = config.profile(f"profile{number}")
         assert section is not None
         assert section.values == {"region": REGION}
-    assert vault.config.read_text().startswith("[default]\nregion = eu-west-1 # kept\n")
+    assert vault.config.read_text().startswith("[default]\n# kept\nregion = eu-west-1\n")
     assert len(stored(vault)) == WRITERS
 
 
@@ -294,7 +294,7 @@ class Hammer:
         config = AwsConfig.load(str(self.machine.config))
         names = config.profile_names()
         assert len(names) == len(set(names))
-        assert self.machine.config.read_text().startswith("[default]\nregion = eu-west-1 # kept\n")
+        assert self.machine.config.read_text().startswith("[default]\n# kept\nregion = eu-west-1\n")
         self.machine.add("last", *key(10**9), "--no-config")
         assert stored(self.machine)["last"] == key(10**9)
 
