@@ -165,7 +165,7 @@ def locked_out(secrets: Sequence[str], options: Mapping[str, object]) -> str | N
     given = [
         f"--{name.replace('_', '-')}"
         for name in ("passphrase_fd", "passphrase_file", "key_file", "identity")
-        if options.get(name) is not None
+        if options.get(name) not in (None, ())
     ]
     names = [*secrets, *given]
     if not names:
