@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from filevault.errors import FilevaultError
 
 _LONGEST = 1400  # characters of a message
-_NULL_DEVICE = os.makedev(1, 3)  # devices.txt of the kernel
 _NO_STREAM = "give it one; >/dev/null discards what is printed"
 
 
@@ -173,15 +172,16 @@ def deliver(text: str) -> None:
 
     Call it before anything is made that only this line opens. A regular file is synced.
 
-    Raises StorageError if stdout did not take it, or is /dev/null.
+    Raises StorageError if stdout did not take it, or is a device other than a terminal.
     """
     if not isinstance(sys.stdout, _Output):
         print(text, flush=True)
         return
     info = os.fstat(1)
-    if stat.S_ISCHR(info.st_mode) and info.st_rdev == _NULL_DEVICE:
+    if stat.S_ISCHR(info.st_mode) and not os.isatty(1):  # /dev/null, /dev/zero
         raise StorageError(
-            "stdout is /dev/null: what is shown only once would be lost; nothing was changed",
+            "stdout is a device that keeps nothing: what is shown only once would be lost; "
+            "nothing was changed",
             hint="run it with a terminal or a file as stdout",
         )
     print(text)

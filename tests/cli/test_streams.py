@@ -318,7 +318,14 @@ def test_a_secret_that_is_shown_once_is_shown_before_anything_is_made(
 
 @pytest.mark.parametrize(
     ("redirection", "status"),
-    [(">&-", 7), ("1</dev/null", 7), (">/dev/null", 7), ("<&- >&- 2>&-", 7), ("2>/dev/full", 0)],
+    [
+        (">&-", 7),
+        ("1</dev/null", 7),
+        (">/dev/null", 7),
+        (">/dev/zero", 7),
+        ("<&- >&- 2>&-", 7),
+        ("2>/dev/full", 0),
+    ],
 )
 def test_the_real_program_never_loses_a_new_passphrase(
     machine: Machine, redirection: str, status: int
