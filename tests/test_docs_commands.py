@@ -85,7 +85,9 @@ def test_the_pages_have_command_lines() -> None:
 
 def test_a_line_for_cron_or_a_unit_names_the_program_by_its_path() -> None:
     """Neither has the PATH of the person who installed it; cron's has /usr/bin and /bin alone."""
-    started = re.compile(r"^(?:(?:[\d*/,-]+ ){5}|@\w+ |Exec\w+=|credential_process = )(.*)$", re.MULTILINE)
+    started = re.compile(
+        r"^(?:(?:[\d*/,-]+ ){5}|@\w+ |Exec\w+=|credential_process = )(.*)$", re.MULTILINE
+    )
     found = 0
     for page in PAGES:
         for line in started.findall(page.read_text(encoding="utf-8")):
