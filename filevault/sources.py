@@ -124,7 +124,7 @@ def provided(settings: Settings, *opens: str) -> Secret | None:
     for kind in opens:
         for path in settings.system_credentials(_CREDENTIALS[kind]):
             try:
-                data = read_secret(path, settings.home, provided=True)
+                data = read_secret(path, settings.home_if_known, provided=True)
             except FileNotFoundError:
                 continue
             data = _as_given(kind, data, printable(path))
@@ -163,7 +163,8 @@ def read(source: Source, settings: Settings) -> Secret:
     elif source.kind == "file":
         path = settings.expand(source.content)
         try:
-            content = read_secret(path, settings.home, provided=_is_provided(path, settings))
+            home = settings.home_if_known
+            content = read_secret(path, home, provided=_is_provided(path, settings))
         except FileNotFoundError as error:
             raise LockedError(
                 f"there is no file {printable(path)!r} to read the {_word(source)} from",

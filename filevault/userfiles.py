@@ -42,7 +42,7 @@ def home_of_user() -> str:
             return home
     raise ConfigError(
         "HOME is no absolute path, and the password database knows none for this user",
-        hint="set HOME, or FILEVAULT_DIR, XDG_CONFIG_HOME and XDG_STATE_HOME",
+        hint="set HOME, or FILEVAULT_DIR, AWS_CONFIG_FILE, XDG_CONFIG_HOME and XDG_STATE_HOME",
     )
 
 
@@ -101,7 +101,7 @@ def _check_writers(info: os.stat_result, path: str) -> None:
         )
 
 
-def read_secret(path: str, home: str, *, provided: bool, limit: int = 64 << 10) -> bytearray:
+def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 << 10) -> bytearray:
     """Return the bytes of a file that holds a secret; links are followed (Kubernetes mounts).
 
     Nobody else may be able to read it, as ssh demands of a private key: a file of ours has no
@@ -168,7 +168,7 @@ def _read_pipe(fd: int, data: Room, shown: str) -> None:
             )
 
 
-def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool) -> None:
+def _check_secret(info: os.stat_result, path: str, home: str | None, *, provided: bool) -> None:
     ours = os.geteuid()
     shown = printable(path)
     copy = f"install -m 600 {shell_word(path)} COPY, and name the copy"
@@ -185,7 +185,7 @@ def _check_secret(info: os.stat_result, path: str, home: str, *, provided: bool)
         return
     real = os.path.realpath(path)
     # A home of `/` is what containers give to a user without an entry: all would be in it.
-    at_home = home != "/" and real.startswith(os.path.realpath(home).rstrip("/") + "/")
+    at_home = home not in (None, "/") and real.startswith(f"{os.path.realpath(home)}/")
     if info.st_uid == ours:
         if info.st_mode & 0o077:
             raise LockedError(f"{shown!r} is readable for others", hint=mode_hint)

@@ -81,3 +81,18 @@ def test_the_program_accepts_every_command_line_of_a_page(page: Path) -> None:
 def test_the_pages_have_command_lines() -> None:
     """The search above must not find nothing."""
     assert sum(len(lines_of(page)) for page in PAGES) > 120
+
+
+def test_a_line_for_cron_or_a_unit_names_the_program_by_its_path() -> None:
+    """Neither has the PATH of the person who installed it; cron's has /usr/bin and /bin alone."""
+    started = re.compile(
+        r"^(?:(?:[\d*/,-]+ ){5}|@\w+ |Exec\w+=|credential_process = )(.*)$", re.MULTILINE
+    )
+    found = 0
+    for page in PAGES:
+        for line in started.findall(page.read_text(encoding="utf-8")):
+            program = next((word for word in line.split() if "=" not in word), "")
+            if "filevault" in program:
+                found += 1
+                assert program.startswith("/"), (page.name, line)
+    assert found > 3

@@ -39,8 +39,11 @@ def _wanted(context: Context) -> dict[str, str]:
     settings, choice = context.settings, context.choice
     options = settings.options
     if choice.backend == "file":
-        usual = os.path.abspath(settings.default_vault)
-        return {} if options.vault is None or choice.store == usual else {"vault": choice.store}
+        if options.vault is None:
+            return {}
+        known = settings.home_if_known is not None
+        usual = os.path.abspath(settings.default_vault) if known else None
+        return {} if choice.store == usual else {"vault": choice.store}
     if (options.backend, options.vault, options.pass_dir, options.prefix) == (None,) * 4:
         return {}
     prefix = "/".join(choice.prefix)
@@ -50,6 +53,8 @@ def _wanted(context: Context) -> dict[str, str]:
 def _is_another_there(context: Context) -> bool:
     """Tell whether another vault is, or was, where one is looked for by default."""
     settings = context.settings
+    if settings.home_if_known is None:  # what is there by default cannot be told
+        return True
     return any(
         (other.exists or lost(other, settings.state_home)) and other.store != context.choice.store
         for other in at_default(settings)

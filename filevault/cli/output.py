@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from filevault.errors import FilevaultError
 
 _LONGEST = 1400  # characters of a message
-_NO_STREAM = "give it one; >/dev/null discards what is printed"
+# Not /dev/null: a passphrase that is shown once would be lost there.
+_NO_STREAM = "run it with a terminal, a file or a pipe as stdout"
 
 
 class _Descriptor(io.FileIO):

@@ -107,7 +107,10 @@ def not_committed(result: programs.Result) -> NotCommittedError:
     """Return the error for a git that failed after the files were written."""
     said = _said(result)
     if any("tell me who you are" in line or "empty ident" in line for line in said):
-        hint = f"set user.name and user.email with `filevault git config`; {FINISH}"
+        hint = (
+            "filevault git config user.name 'YOUR NAME' and filevault git config user.email "
+            f"YOU@EXAMPLE tell it; {FINISH}"
+        )
     elif any("failed to sign the data" in line for line in said):
         hint = f"the repository signs its commits: see that the key is at hand, unlocked; {FINISH}"
     elif _is_locked(result):

@@ -183,9 +183,11 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
     if not choice.passage:
         return False
     # passage itself works without a recipients file: from its identities or its variables.
-    return bool(
-        settings.get("PASSAGE_RECIPIENTS") or settings.get("PASSAGE_RECIPIENTS_FILE")
-    ) or os.path.exists(settings.passage_identities)
+    if settings.get("PASSAGE_RECIPIENTS") or settings.get("PASSAGE_RECIPIENTS_FILE"):
+        return True
+    if settings.home_if_known is None and settings.get("PASSAGE_IDENTITIES_FILE") is None:
+        return False
+    return os.path.exists(settings.passage_identities)
 
 
 def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:

@@ -58,8 +58,10 @@ def default_store(settings: Settings, backend: str) -> tuple[str, str | None]:
         return store, name
     if backend == "pass":
         return f"{settings.home}/.password-store", None
-    if backend == "age" and os.path.isdir(usual_passage_store(settings)):
-        return usual_passage_store(settings), None
+    if backend == "age":
+        usual = usual_passage_store(settings)
+        if usual is not None and os.path.isdir(usual):
+            return usual, None
     return settings.default_vault, None
 
 
@@ -114,12 +116,14 @@ def other_stores(
 def passage_stores(settings: Settings) -> list[str]:
     """Return where passage keeps its store, whether there is one or not."""
     named = [store for _, store in variable_stores(settings, "age")]
-    return [*named, usual_passage_store(settings)]
+    usual = usual_passage_store(settings)
+    return named if usual is None else [*named, usual]
 
 
-def usual_passage_store(settings: Settings) -> str:
-    """Return where passage keeps its store if nothing names another."""
-    return f"{settings.home}/.passage/store"
+def usual_passage_store(settings: Settings) -> str | None:
+    """Return where passage keeps its store if nothing names another, None without a home."""
+    home = settings.home_if_known
+    return None if home is None else f"{home}/.passage/store"
 
 
 def _same(one: str, other: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,13 @@ from tests.stores import KEY_ID, SECRET
 
 KEY = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 TYPO = "/nowhere/typo"
+UNLISTED = 61234  # no entry in the password database
+AGE = (
+    "--backend",
+    "age",
+    "--recipient",
+    "age1p0cqph4rca6yaa37n5nqa0rg92sjg9j5rq3ck8y3ve8ykdnkupqsqcs6h7",
+)
 
 
 class Missing(NamedTuple):
@@ -261,3 +269,54 @@ def test_strictness_is_not_lost_with_a_config_that_cannot_be_read(foreign: Path)
     assert as_nobody(foreign, "init", FILEVAULT_STRICT="1", **env)[0] == 0
     status, lines = as_nobody(foreign, *EXPORT, FILEVAULT_STRICT="1", **env)
     assert status == 10 or "never been seen here" in lines[0], lines
+
+
+@needs_root
+def test_a_user_without_any_home_is_served_by_what_the_hint_names(foreign: Path) -> None:
+    """As a container's user without an entry in the password database, and without HOME."""
+    own = foreign.parent / "own"
+    own.mkdir()
+    os.chown(own, UNLISTED, UNLISTED)
+    env = {"PATH": "/usr/bin:/bin"}
+
+    def run(*argv: str, **more: str) -> tuple[int, list[str]]:
+        def action() -> str:
+            ended = Inside({**env, **more}).run(*argv)
+            return f"{ended.status}\n{ended.err}"
+
+        status, *lines = as_user(UNLISTED, action).splitlines()
+        return int(status), lines
+
+    status, lines = run("list")
+    assert (status, len(lines)) == (3, 2)
+    assert lines[1].startswith("filevault: hint: set HOME, or ")
+    named = re.findall(r"[A-Z_]{5,}", lines[1])
+    env |= {name: str(own / name) for name in named if name != "AWS_CONFIG_FILE"}
+    env |= {"AWS_CONFIG_FILE": "/dev/null"} if "AWS_CONFIG_FILE" in named else {}
+    key = own / "key"
+    assert run("init", "--new-key-file", str(key), "--no-passphrase") == (0, [])
+    status, lines = run("add", "x", "--env", "--no-config", FILEVAULT_KEY_FILE=str(key), **KEY)
+    assert (status, lines) == (0, [])
+    for argv in (("list",), ("export", "x", "-n"), ("export", "x", "--explain"), ("status",)):
+        status, lines = run(*argv, FILEVAULT_KEY_FILE=str(key))
+        assert (status, [line for line in lines if ": error: " in line]) == (0, []), argv
+
+
+@needs_root
+@pytest.mark.parametrize("options", [("--new-key-file", "{}/key", "--no-passphrase"), AGE])
+def test_init_without_any_home_ends_well_and_says_how_the_vault_is_found(
+    foreign: Path, options: tuple[str, ...]
+) -> None:
+    own = foreign.parent / "own"
+    own.mkdir()
+    os.chown(own, UNLISTED, UNLISTED)
+    env = {"PATH": "/usr/bin:/bin", "XDG_CONFIG_HOME": str(own), "XDG_STATE_HOME": str(own)}
+
+    def action() -> str:
+        argv = (word.format(own) for word in ("init", "--vault", "{}/v", *options))
+        ended = Inside(env).run(*argv)
+        return f"{ended.status}\n{ended.err}"
+
+    status, *lines = as_user(UNLISTED, action).splitlines()
+    assert status == "0", lines
+    assert f"FILEVAULT_DIR={own}/v" in "\n".join(lines)

@@ -314,6 +314,7 @@ def test_a_secret_that_is_shown_once_is_shown_before_anything_is_made(
     assert not changed
     assert len([line for line in ended.err.splitlines() if ": error: " in line]) == 1
     assert "stdout" in ended.err
+    assert ">/dev/null" not in ended.err  # the way out is not one that loses it
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,9 @@ def test_an_unknown_author_is_told_what_to_set(store: GitStore) -> None:
     (store.home / ".gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     with pytest.raises(NotCommittedError) as caught:
         store.save("a.fv", b"one")
-    assert "set user.name and user.email" in (caught.value.hint or "")
+    hint = caught.value.hint or ""
+    for setting in ("user.name", "user.email"):
+        assert f"filevault git config {setting} " in hint
 
 
 def test_a_missing_git_leaves_the_file_saved(store: GitStore) -> None:
