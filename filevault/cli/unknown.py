@@ -66,7 +66,9 @@ def unknown_option(
         return UsageError(f"{shown} is an option of AWS Vault only", hint=instead)
     hints = []
     positive = name.replace("--no-", "--", 1)
-    guess = similar(name, parser.options())
+    # The dashes are alike in all of them, and would count as likeness.
+    options = {option.lstrip("-"): option for option in parser.options()}
+    guess = options.get(similar(name.lstrip("-"), options) or "")
     if name.startswith("--no-") and parser.knows(positive):
         hints.append(f"leave {printable(positive)} out")
     elif guess is not None:

@@ -76,7 +76,9 @@ def load_session_key(
         try:
             sealed = backend.encrypt(header, _line(state_id, key))
         except (BackendError, NotARecipientError, NoVaultError) as error:
-            raise StorageError(f"no session can be kept: {error.message}") from error
+            raise StorageError(
+                f"the session key cannot be encrypted: {error.message}", hint=error.hint
+            ) from error
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
@@ -163,7 +165,7 @@ def _read(
     except NotARecipientError as error:
         if replace:
             return None
-        raise StorageError(f"no session can be kept: {error.message}") from error
+        raise StorageError(error.message, hint=error.hint) from error
     if key is not None and held is not None:
         held.opened(mark, key)
     return key
