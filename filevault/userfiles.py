@@ -138,7 +138,7 @@ def _check_way(path: str, folder: Folder) -> None:
         raise ConfigError(
             f"{printable(path)!r} leads to {printable(folder.path)!r}, which belongs to user "
             f"{owner}, through a link or folder of user {others[0]}",
-            hint="name the file itself in AWS_CONFIG_FILE, or write it as its owner",
+            hint=f"run filevault as user {others[0]}, or with a HOME of your own",
         )
 
 

@@ -167,3 +167,21 @@ def test_a_state_folder_counts_for_root_only_if_the_vault_is_its_owners(
     believed = vault_owner == ANOTHER
     assert ("is older than the one this machine saw last" in ended.err) is believed
     assert trust.read_text() == planted
+
+
+def test_init_goes_on_where_config_toml_of_another_user_is_a_link_elsewhere(
+    machine: Machine,
+) -> None:
+    fresh = Machine(machine.home.parent / "fresh")
+    fresh.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    place, kept = toml(fresh), toml(machine)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(kept)
+    os.chown(place, ANOTHER, ANOTHER, follow_symlinks=False)
+    before = kept.read_bytes()
+    other = fresh.home / "other"
+    ended = Inside(fresh.env).run("--vault", str(other), "init")
+    assert ended.status == 0, ended.err
+    assert "leads to" in ended.err
+    assert f"--vault {other}" in ended.err
+    assert kept.read_bytes() == before
