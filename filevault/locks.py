@@ -55,14 +55,13 @@ def _open(folder: Folder, name: str) -> int:
         try:
             fd = os.open(name, _FILE, dir_fd=folder.fd)
         except FileNotFoundError:
-            # Only a file that is surely new is given away: the folder's owner could have put
-            # another one of root's in its place.
+            # Only a file that is surely new is changed and given away: the folder's owner could
+            # have put another one of root's in its place.
             with contextlib.suppress(FileExistsError):
                 fd = os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
+                with contextlib.suppress(OSError):
+                    os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out
                 permissions.follow_folder(fd, folder.fd, None)
-    if os.fstat(fd).st_mode & 0o600 != 0o600:
-        with contextlib.suppress(OSError):
-            os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out
     return fd
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 TRUST_VARIABLE = "FILEVAULT_TRUST_WRITERS_OF"
+_MOST_LINKS = 40  # as for the kernel
 _WRITER_PATIENCE = 10.0  # seconds until somebody opens a pipe for writing
 _PIPE_PATIENCE = 120.0  # as for a command: its writer may be asking a person something
 _PIPE_STEP = 50  # milliseconds; poll(2) does not tell that a writer came who writes nothing yet
@@ -46,19 +47,26 @@ def home_of_user() -> str:
     )
 
 
-def read_config(path: str, limit: int = 4 << 20, *, trusted: Collection[str] = ()) -> bytes | None:
+def read_config(
+    path: str, limit: int = 4 << 20, *, trusted: Collection[str] = (), folder: Folder | None = None
+) -> bytes | None:
     """Return a configuration file's bytes, None if there is none.
 
     Whoever can write it decides which program runs and which account is used, so it must belong
     to us or root and not be writable for everyone; judged on a link's target. `trusted` are the
-    absolute paths of the files for which the user has given that up.
+    absolute paths of the files for which the user has given that up. `folder`, if given, is the
+    one that it is in, where it is to be replaced: then it must be no link.
 
     Raises:
         ConfigError: if it is refused, or longer than `limit`.
         StorageError: if it cannot be read.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if folder is None:
+            fd = os.open(path, flags)
+        else:
+            fd = os.open(os.path.basename(path), flags | os.O_NOFOLLOW, dir_fd=folder.fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -72,6 +80,8 @@ def read_config(path: str, limit: int = 4 << 20, *, trusted: Collection[str] = (
             raise ConfigError(f"{shown!r} is not a regular file")
         if os.path.abspath(path) not in trusted:
             _check_writers(info, path)
+        if folder is not None:
+            _check_giving(info, folder, path)
         data = read_all(fd, limit)
         if len(data) > limit:
             raise ConfigError(f"{shown!r} is longer than {limit} bytes")
@@ -99,6 +109,60 @@ def _check_writers(info: os.stat_result, path: str) -> None:
             f"{shown!r} is writable for every user",
             hint=f"chmod o-w {word}; {trust}",
         )
+
+
+def _check_giving(info: os.stat_result, folder: Folder, path: str) -> None:
+    """Raise ConfigError if a copy made by root would give a file to a user who has it not.
+
+    What root writes goes to the owner of its folder, who may have put somebody's file there.
+    """
+    owner = os.fstat(folder.fd).st_uid
+    if os.geteuid() == 0 and owner not in (0, info.st_uid):
+        raise ConfigError(
+            f"{printable(path)!r} belongs to user {info.st_uid}, and would go to user {owner}, who "
+            "owns the folder, if it were written now",
+            hint=f"if that user may have what is in it: chown {owner} {shell_word(path)}",
+        )
+
+
+def _check_way(path: str, folder: Folder) -> None:
+    """Raise ConfigError if root was led to a folder by a user whose folder it is not.
+
+    Whoever owns a link or a folder on the way chooses where the rest of the way leads.
+    """
+    if os.geteuid() != 0:
+        return
+    owner = os.fstat(folder.fd).st_uid
+    others = sorted(_owners_of_way(path) - {0, owner})
+    if others:
+        raise ConfigError(
+            f"{printable(path)!r} leads to {printable(folder.path)!r}, which belongs to user "
+            f"{owner}, through a link or folder of user {others[0]}",
+            hint=f"run filevault as user {others[0]}, or with a HOME of your own",
+        )
+
+
+def _owners_of_way(path: str) -> set[int]:
+    """Return who owns the folders and links that a path goes through, as far as it goes."""
+    found = set()
+    at, links = "/", 0
+    left = os.path.abspath(path).split("/")[::-1]
+    with contextlib.suppress(OSError):
+        while left and links < _MOST_LINKS:
+            part = left.pop()
+            step = os.path.normpath(f"{at}/{part}")
+            info = os.lstat(step)
+            if stat.S_ISLNK(info.st_mode):
+                target = os.readlink(step)
+                left += target.split("/")[::-1]
+                links += 1
+                at = "/" if target.startswith("/") else at
+            elif stat.S_ISDIR(info.st_mode):
+                at = step
+            else:
+                break
+            found.add(info.st_uid)
+    return found
 
 
 def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 << 10) -> bytearray:
@@ -206,7 +270,8 @@ def edit_config(
 
     A link is followed to its target and stays a link; group, ACL and mode stay. A missing file is
     edited from nothing and created 0600, a missing folder 0700. Where the file system locks no
-    directory, it is done without a lock.
+    directory, it is done without a lock. Root follows no link of a user's out of that user's
+    folders, and gives no file to a user who does not own it.
 
     Args:
         path: the file.
@@ -226,6 +291,7 @@ def edit_config(
     with Folder.make(os.path.dirname(target), home, warn) as folder, contextlib.ExitStack() as held:
         with contextlib.suppress(NoLocksError):
             held.enter_context(locked(folder))
+        _check_way(path, folder)
         name = os.path.basename(target)
         try:
             info = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
@@ -239,7 +305,8 @@ def edit_config(
             _refuse_protected(info, target)
         # Trust is given to the path that the user knows, not to what a link there leads to.
         trusted = (target,) if os.path.abspath(path) in trusted else ()
-        folder.write(name, edit(read_config(target, limit, trusted=trusted) or b""), keep=name)
+        old = read_config(target, limit, trusted=trusted, folder=folder)
+        folder.write(name, edit(old or b""), keep=name)
 
 
 def check_writable(path: str, home: str | None = None) -> None:

@@ -318,7 +318,7 @@ class Context:
         """What this machine remembers of the vault, and whether more can be remembered."""
         if self._memory is None:
             choice = self.choice
-            state, writable = open_state(self.settings, choice.state_id, self.notice)
+            state, writable = open_state(self.settings, choice, self.notice)
             self._folders += [state] if state is not None else []
             self._memory = Trust(state), writable
         return self._memory

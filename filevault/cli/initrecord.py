@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import FilevaultError, StorageError
+from filevault.errors import ConfigError, FilevaultError, StorageError
 from filevault.printable import printable, shell_word
 from filevault.settings import Settings
 from filevault.userfiles import edit_config
@@ -76,7 +76,7 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
             warn=context.warn,
             trusted=settings.trusted_configs,
         )
-    except StorageError as error:
+    except (ConfigError, StorageError) as error:
         context.warn(error.message)
         return False
     return True

@@ -368,17 +368,17 @@ def pinned(choice: VaultChoice, state_home: str) -> bool:
 
 
 def open_state(
-    settings: Settings, state_id: str, notice: Callable[[str], None]
+    settings: Settings, choice: VaultChoice, notice: Callable[[str], None]
 ) -> tuple[Folder | None, bool]:
     """Open a vault's state directory; tell whether it can be written.
 
     Args:
         settings: which say where state directories lie.
-        state_id: 32 hex digits that name it.
+        choice: the vault.
         notice: hears why nothing can be kept.
     """
     home = settings.state_home
-    path = f"{home}/{state_id}"
+    path = f"{home}/{choice.state_id}"
     shown = printable(path)
     try:
         folder = Folder.make(path, settings.home_if_known)
@@ -388,8 +388,7 @@ def open_state(
             "can name a folder for that"
         )
         return None, False
-    # Root works for the owner of the folder, who gets what it writes.
-    if os.geteuid() not in (0, os.fstat(folder.fd).st_uid):
+    if not _is_theirs(os.fstat(folder.fd).st_uid, choice):
         folder.close()
         notice(f"no session is kept: {shown} belongs to another user")
         return None, False
@@ -397,6 +396,21 @@ def open_state(
         notice(f"no session is kept and nothing is remembered: {shown} is read-only")
         return folder, False
     return folder, _is_private(home, notice) and _is_private(path, notice)
+
+
+def _is_theirs(owner: int, choice: VaultChoice) -> bool:
+    """Tell whether the owner of a state directory may say what was seen, and seal sessions.
+
+    Root works for the owner of a vault, who gets what it writes, and for nobody else.
+    """
+    if owner == os.geteuid():
+        return True
+    if os.geteuid() != 0:
+        return False
+    try:
+        return os.stat(choice.store).st_uid == owner
+    except OSError:
+        return True  # there is no vault
 
 
 def _is_private(path: str, notice: Callable[[str], None]) -> bool:

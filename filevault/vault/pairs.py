@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from filevault.errors import DamagedError
 from filevault.printable import printable, shell_word
 from filevault.values import Value
+from filevault.vault.itemlines import field_of, lines_of
+from filevault.vault.items import ROTATION_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,7 +101,10 @@ def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, by
     """Return the value in the first line, and the lines below."""
     line, _, rest = text.partition(b"\n")
     value = line.strip()
-    ours = re.search(rb"^filevault:", rest, re.MULTILINE)
+    # No rotation is ever noted in a half. Whoever can write the store, and so cannot read the
+    # secret, could have any key of the user deactivated and deleted by such a note.
+    names = {pair[0] for pair in map(field_of, lines_of(rest)) if pair}
+    ours = "filevault" in names or not names.isdisjoint(ROTATION_FIELDS)
     if ours or not re.match(pattern, value):
         reason = "is an item of its own" if ours else f"has no {what} in its first line"
         raise DamagedError(

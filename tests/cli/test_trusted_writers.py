@@ -148,3 +148,40 @@ def test_the_hints_for_files_that_hold_a_secret_work(
     if chmod:
         as_user(NOBODY, lambda: subprocess.run(shlex.split(chmod), check=True))
         assert as_user(NOBODY, lambda: export(secret)) == "0\n"
+
+
+@pytest.mark.parametrize("vault_owner", [0, ANOTHER, NOBODY])
+def test_a_state_folder_counts_for_root_only_if_the_vault_is_its_owners(
+    machine: Machine, vault_owner: int
+) -> None:
+    for path in (machine.state, *machine.state.rglob("*")):
+        os.chown(path, ANOTHER, ANOTHER)
+    trust = next(machine.state.rglob("trust.json"))
+    planted = re.sub(r'("generation": ?)', r"\g<1>9", trust.read_text())
+    planted = re.sub(r'("sha256": ?)"[0-9a-f]{64}"', rf'\1"{"0" * 64}"', planted)
+    trust.write_text(planted)
+    for path in (machine.vault, *machine.vault.rglob("*")):
+        os.chown(path, vault_owner, vault_owner)
+    ended = Inside(machine.env).run(*EXPORT)
+    assert ended.status == 0, ended.err
+    believed = vault_owner == ANOTHER
+    assert ("is older than the one this machine saw last" in ended.err) is believed
+    assert trust.read_text() == planted
+
+
+def test_init_goes_on_where_config_toml_of_another_user_is_a_link_elsewhere(
+    machine: Machine,
+) -> None:
+    fresh = Machine(machine.home.parent / "fresh")
+    fresh.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    place, kept = toml(fresh), toml(machine)
+    place.parent.mkdir(parents=True)
+    place.symlink_to(kept)
+    os.chown(place, ANOTHER, ANOTHER, follow_symlinks=False)
+    before = kept.read_bytes()
+    other = fresh.home / "other"
+    ended = Inside(fresh.env).run("--vault", str(other), "init")
+    assert ended.status == 0, ended.err
+    assert "leads to" in ended.err
+    assert f"--vault {other}" in ended.err
+    assert kept.read_bytes() == before

@@ -247,6 +247,26 @@ def test_a_new_key_put_in_beside_a_broken_one_is_not_taken(place: Place, aws: Fa
     assert list(eve.keys) == [eve.access_key_id]
 
 
+@pytest.mark.parametrize("kind", ["previous", "next"])
+def test_a_note_put_in_beside_the_id_of_a_key_in_two_entries_takes_no_other_key_away(
+    place: Place, aws: FakeAws, kind: str
+) -> None:
+    """They can encrypt an entry with the id, which is no secret, and leave that of the secret."""
+    user = place.user
+    other = aws.add_access_key(user)
+    if isinstance(place, Age):
+        (place.machine.vault / "jon").mkdir()
+    place.insert(
+        "jon/access_id",
+        f"{user.access_key_id}\n{kind}_aws_access_key_id: {other.access_key_id}\n"
+        f"{kind}_aws_secret_access_key: {'A' * 40}\nrotation_started: 2026-01-01T00:00:00Z\n",
+    )
+    place.insert("jon/access_token", f"{user.secret_access_key}\n")
+    ended = place.machine.run("rotate", "jon")
+    assert [key.status for key in user.keys.values()] == ["Active", "Active"]
+    assert ended.status == 6
+
+
 def test_a_key_in_two_entries_becomes_one_item_before_anything_is_made(place: Place) -> None:
     user = place.user
     if isinstance(place, Age):

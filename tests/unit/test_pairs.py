@@ -9,7 +9,7 @@ import pytest
 from filevault.errors import DamagedError
 from filevault.files import Folder
 from filevault.vault.entries import Entries
-from filevault.vault.items import parse
+from filevault.vault.items import ROTATION_FIELDS, parse
 from filevault.vault.pairs import Pair, find, fold, join
 from filevault.vault.store import Store
 
@@ -74,6 +74,11 @@ def test_further_lines_of_both_entries_are_kept() -> None:
             ID,
             f"{SECRET}\naws_access_key_id: {ID}\nfilevault: 1 name=work/access_token",
             "is an item of its own",
+        ),
+        *(
+            (ID + text, SECRET + other, "is an item of its own")
+            for field in ROTATION_FIELDS
+            for text, other in ((f"\nurl: x\n{field}: {ID}\n", ""), ("", f"\n{field}: {ID}"))
         ),
     ],
 )

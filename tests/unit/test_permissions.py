@@ -256,10 +256,12 @@ def test_a_folder_swapped_for_another_of_roots_is_not_given_away(tree: Path) -> 
 def test_a_lock_that_root_takes_gives_no_file_away(tree: Path) -> None:
     os.chown(tree, APP, APP)
     (tree / "planted").write_text("root's")
+    (tree / "planted").chmod(0o440)
     with Folder.open(str(tree)) as folder:
-        for name, owner in (("planted", 0), ("new", APP)):
+        for name, owner, mode in (("planted", 0, 0o440), ("new", APP, 0o600)):
             with locked(folder, name):
-                assert (tree / name).stat().st_uid == owner
+                info = (tree / name).stat()
+                assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (owner, mode)
 
 
 @pytest.fixture(autouse=True)
