@@ -63,7 +63,7 @@ def job(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
 def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
         return True
 
 

@@ -94,7 +94,7 @@ def ours(data: bytes) -> dict[str, Any] | None:
         config = AwsConfig.parse(data, "config")
     except ConfigSyntaxError as error:
         assert error.message.startswith("line ")  # noqa: PT017
-        assert error.message.isprintable()  # noqa: PT017
+        assert printable(error.message) == error.message  # noqa: PT017
         return None
     result: dict[str, Any] = {}
     for kind, find, names in (
