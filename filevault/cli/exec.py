@@ -120,10 +120,10 @@ def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
             find_program(args.profile, context.settings.environ.get("PATH"))
         except errors.FilevaultError:
             return None
-    shown = printable(" ".join(shell_word(word) for word in args.program), 200)
-    profile = "" if context.settings.get("AWS_PROFILE") else "PROFILE "
-    first = printable(args.profile, 40)
-    return f"if {first} is the command to run: filevault exec {profile}-- {shown}"
+    rest = f"-- {printable(' '.join(shell_word(word) for word in args.program), 200)}"
+    if not context.settings.get("AWS_PROFILE"):
+        rest = f"PROFILE {rest}"
+    return f"if {printable(args.profile, 40)} is the command to run: filevault exec {rest}"
 
 
 def _shell(context: Context) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.aws.refusals import has_no_answer
 from filevault.credentials import account_of
 from filevault.errors import AwsError, FilevaultError, NetworkError, ProviderError, UsageError
-from filevault.printable import printable
+from filevault.printable import printable, shell_word
 from filevault.rotation.room import is_unused, listed
 from filevault.rotation.undo import amend
 from filevault.vault.items import check_access_key
@@ -92,8 +92,9 @@ def refuse_older(new: AccessKey, stored: Stored) -> None:
         raise ProviderError(
             f"the item {printable(stored.name)!r} has {printable(new.access_key_id)} as the new "
             "key of a rotation, but that key was there before it",
-            hint="store the key that works with filevault add PROFILE --force --discard, which "
-            "drops the others that the item holds",
+            hint="store the key that works with "
+            f"filevault add {shell_word(stored.name)} --force --discard, which drops the others "
+            "that the item holds",
         )
 
 

@@ -147,7 +147,7 @@ def _refuse_swapped(key: AccessKey, what: str) -> None:
         raise DamagedError(
             f"{what} has its secret access key and its access key id in each other's place",
             hint="correct it with the tool that wrote it, or store the key again with "
-            "filevault add PROFILE --force",
+            "`filevault add --force`",
         )
 
 
