@@ -169,7 +169,16 @@ def _words(header: str) -> list[str]:
 class AwsConfig:
     """A config file that was checked as a whole and is taken apart on demand."""
 
-    __slots__ = ("_blocks", "_counted", "_defaults", "_index", "_sections", "_text", "path")
+    __slots__ = (
+        "_blocks",
+        "_counted",
+        "_defaults",
+        "_index",
+        "_sections",
+        "_text",
+        "_unread",
+        "path",
+    )
 
     def __init__(self, text: str, path: str) -> None:
         self.path = path
@@ -177,6 +186,7 @@ class AwsConfig:
         self._blocks: dict[str, tuple[int, int] | _Block] = {}
         self._defaults: dict[str, tuple[int, str]] = {}
         self._index: dict[str, dict[str, str]] | None = None
+        self._unread: list[str] = []  # headers that mean nothing, known with the index
         self._sections: dict[str, Section] = {}
         self._counted = (0, 1)
         self._scan()
@@ -236,13 +246,13 @@ class AwsConfig:
         `[NAME]` lacks the word `profile`, `[Profile NAME]` has it in the wrong case, and
         `[profile A B]` lacks the quotes.
         """
-        for header in self._blocks:
+        self._names("profile")
+        for header in self._unread:
             if name in header or header.lower() == name == "default":
                 text = header.strip()
                 first, _space, rest = text.partition(" ")
                 after = rest.strip().strip("\"'") if first.lower() == "profile" else text
-                meant = name in (after, text) or text.lower() == name == "default"
-                if meant and _meaning(header) is None:
+                if name in (after, text) or text.lower() == name == "default":
                     return header
         return None
 
@@ -251,7 +261,9 @@ class AwsConfig:
             self._index = {kind: {} for kind in _KINDS}
             for header in self._blocks:
                 meaning = _meaning(header)
-                if meaning is not None:
+                if meaning is None:
+                    self._unread.append(header)
+                else:
                     self._index[meaning[0]][meaning[1]] = header
         return self._index[kind]
 

@@ -53,19 +53,23 @@ class Setting(Value):
 class Inheritance:
     """The sections that decide one profile's settings, in their order."""
 
-    __slots__ = ("all", "config", "name", "own")
+    __slots__ = ("_keys", "all", "config", "name", "own")
 
     def __init__(self, config: AwsConfig, name: str, section: Section | None) -> None:
         self.config = config
         self.name = name
         self.own = _included(config, section)
         self.all = self.own + _included(config, config.profile("default"))
+        # Most settings that are asked for stand nowhere.
+        self._keys = {key for each in self.all for key in (*each.values, *each.nested)}
 
     def find(self, key: str) -> Setting | None:
         """Return the setting that wins: the first that is not empty.
 
         A key that is empty in the profile's own sections switches off what `[default]` has.
         """
+        if key not in self._keys:
+            return None
         own = _find(self.own, key)
         if own is not None or key not in _HANDED_DOWN:
             return own

@@ -15,14 +15,19 @@ class Value:
     """A record: annotated class attributes are its fields, assigned ones their defaults."""
 
     _fields: ClassVar[tuple[str, ...]] = ()
+    _names: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls) -> None:
         cls._fields = tuple(cls.__annotations__)
+        cls._names = frozenset(cls._fields)
 
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
         fields = self._fields
         if not named and len(args) == len(fields):  # as most are made
             self.__dict__.update(zip(fields, args, strict=True))
+            return
+        if not args and named.keys() == self._names:  # as the large ones are made
+            self.__dict__.update(named)
             return
         values = dict(zip(fields, args, strict=False))
         if len(args) > len(fields) or not values.keys().isdisjoint(named):

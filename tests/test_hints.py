@@ -59,6 +59,17 @@ def test_every_name_in_a_suggested_command_is_quoted_for_the_shell() -> None:
     ] == []
 
 
+def test_every_suggested_header_is_written_as_the_config_reads_it() -> None:
+    """A name with a space stands in quotes there, which `profile_header` puts."""
+    headers = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            texts = [part.value for part in getattr(node, "values", ()) if hasattr(part, "value")]
+            if any(isinstance(text, str) and text.endswith("[profile ") for text in texts):
+                headers.append(path.name)
+    assert headers == ["inheritance.py"]
+
+
 def test_no_message_names_a_profile_that_is_known_as_profile() -> None:
     """`login` and `exec` may: there the profile is what is missing, or the usage line."""
     allowed = {"cli/login.py", "cli/exec.py", "cli/__init__.py"}

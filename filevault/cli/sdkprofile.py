@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.exportcommand import ExportCommand, parse
+from filevault.inheritance import profile_header
 from filevault.printable import printable
 from filevault.settings import Options, Settings
 from filevault.vault.choice import choose
@@ -131,7 +132,7 @@ def reading(context: Context, profile: str) -> str:
     raise errors.ConfigError(
         "AWS_VAULT_PROFILE_ENV is set, but the AWS config has no profile through which SDKs could "
         f"get the credentials of {printable(profile)!r}",
-        hint=f"add [profile {printable(profile)}-sdk] with credential_process = "
+        hint=f"add {profile_header(f'{profile}-sdk')} with credential_process = "
         f"{command(context, profile)}, or unset AWS_VAULT_PROFILE_ENV",
     )
 

@@ -151,8 +151,10 @@ class Items:
         secret: so both must be the same.
         """
         stored = self.stored(name)
-        keys = stored.keys()
         others = {each for key_id in stored.ids() for each in self._holders[key_id]} - {name}
+        if not others:
+            return [stored]
+        keys = stored.keys()
         found = [each for each in map(self.stored, others) if each.keys() & keys]
         return sorted([stored, *found], key=lambda each: each.name)
 

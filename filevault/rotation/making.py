@@ -92,8 +92,9 @@ def refuse_older(new: AccessKey, stored: Stored) -> None:
         raise ProviderError(
             f"the item {printable(stored.name)!r} has {printable(new.access_key_id)} as the new "
             "key of a rotation, but that key was there before it",
-            hint=f"store the key that works: filevault add {shell_word(stored.name)} --force "
-            "--discard drops the others that the item holds",
+            hint="store the key that works with "
+            f"filevault add {shell_word(stored.name)} --force --discard, which drops the others "
+            "that the item holds",
         )
 
 

@@ -146,8 +146,8 @@ def _refuse_swapped(key: AccessKey, what: str) -> None:
     if is_swapped(key):
         raise DamagedError(
             f"{what} has its secret access key and its access key id in each other's place",
-            hint="correct it with the tool that wrote it, or store the key again: "
-            "filevault add with --force",
+            hint="correct it with the tool that wrote it, or store the key again with "
+            "`filevault add --force`",
         )
 
 

@@ -7,6 +7,7 @@ hidden, an option, a parent folder, or something another file system or a termin
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from filevault.errors import UsageError
 from filevault.printable import printable
@@ -57,6 +58,7 @@ def _check(name: str) -> None:
         raise _refuse(name, "it is empty or has an empty part")
 
 
+@lru_cache(maxsize=16)  # one item after the other is gone through, each with several looks at it
 def encode_name(name: str, suffix: str) -> str:
     """Return the relative path of an item, with the suffix.
 

@@ -123,7 +123,15 @@ def test_a_profile_instead_of_credentials(nested: Scene) -> None:
     nothing = machine.run("exec", "jonsmith", "--", "true", env={"AWS_VAULT_PROFILE_ENV": "1"})
     assert nothing.status == 125
     assert "AWS_VAULT_PROFILE_ENV is set, but the AWS config has no profile" in nothing.err
-    assert f"credential_process = {program(nested)} export jonsmith" in nothing.err
+    assert f"add [profile jonsmith-sdk] with credential_process = {program(nested)} export" in (
+        nothing.err
+    )
+    machine.write_config(
+        machine.config.read_text() + '[profile "my key"]\nsource_profile = jonsmith\n'
+    )
+    spaced = machine.run("exec", "my key", "--", "true", env={"AWS_VAULT_PROFILE_ENV": "1"})
+    assert 'add [profile "my key-sdk"] with credential_process = ' in spaced.err
+    assert f"{program(nested)} export 'my key' --format json" in spaced.err
     machine.write_config(
         machine.config.read_text()
         + "[profile sdk]\ncredential_process = filevault export jonsmith --format json\n"
