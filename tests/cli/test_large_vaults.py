@@ -151,12 +151,11 @@ def test_a_dry_run_needs_a_bounded_number_of_calls_for_each_key(tmp_path: Path) 
     assert (second - first) / 100 < 1500
 
 
+# All items hold the same key here, so that `rotate` names all of them for each.
 @pytest.mark.torture
-@pytest.mark.parametrize(("kind", "command"), CASES)
+@pytest.mark.parametrize(("kind", "command"), [case for case in CASES if case[1] != "rotate"])
 def test_calls_for_each_item_stay_the_same(tmp_path: Path, kind: str, command: str) -> None:
     """All calls of Python functions are counted, whatever they do."""
-    if command == "rotate":
-        pytest.skip("it compares keys, whose number is that of the items")
     argv = COMMANDS[kind][command]
 
     def calls(items: int) -> int:
