@@ -226,6 +226,26 @@ def test_a_replaced_key_misses_all_along_the_chain(rig: Rig) -> None:
     assert len(actions) == 2
 
 
+@pytest.mark.parametrize("name", ["jonsmith", "ra"])
+def test_a_rotation_between_reading_the_key_and_the_call_costs_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    user = rig.users["jonsmith"]
+    read = rig.keys.access_key
+
+    def overtaken(*given: Any) -> Any:
+        key = read(*given)
+        if len(rig.keys.opened) == 1:
+            fresh = rig.aws.add_access_key(user)
+            rig.keys.put(given[0], fresh.access_key_id, fresh.secret_access_key)
+            rig.aws.directory.delete_access_key(rig.aws.directory.keys[key.access_key_id])
+        return key
+
+    monkeypatch.setattr(rig.keys, "access_key", overtaken)
+    assert rig.run(name).access_key_id.startswith("ASIA")
+    assert len(rig.asked) == 1, "the code of the refused call serves"
+
+
 def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_left(
     rig: Rig,
 ) -> None:
