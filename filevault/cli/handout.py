@@ -55,11 +55,16 @@ def advise(context: Context, text: str) -> None:
 
 
 def with_profile(
-    args: argparse.Namespace, context: Context, name: str, use: Callable[[Profile], _Answer]
+    args: argparse.Namespace,
+    context: Context,
+    name: str,
+    use: Callable[[Profile], _Answer],
+    overrides: Overrides | None = None,
 ) -> _Answer:
     """Decide every setting of a profile and return what `use` makes of it; nothing is called.
 
-    Warns of, or refuses, a key that hides another source.
+    Warns of, or refuses, a key that hides another source. `overrides` are those of
+    `overrides_of`, for a caller that goes through many profiles.
     """
     require_vault(context)
     missing: list[str] = []
@@ -70,7 +75,7 @@ def with_profile(
             missing.append(name)
         return found
 
-    overrides = _overrides(args, context)
+    overrides = overrides_of(args, context) if overrides is None else overrides
     try:
         profile = resolve(
             context.aws_config,
@@ -229,7 +234,7 @@ def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Seque
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )
-    return [*shown, *variables.lines(args, context.settings, _overrides(args, context))]
+    return [*shown, *variables.lines(args, context.settings, overrides_of(args, context))]
 
 
 def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
@@ -237,7 +242,8 @@ def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
     return None if args.no_cache else context.sessions()
 
 
-def _overrides(args: argparse.Namespace, context: Context) -> Overrides:
+def overrides_of(args: argparse.Namespace, context: Context) -> Overrides:
+    """Return the settings that options and variables override. Raises ConfigError."""
     get = context.settings.get
     urls = {
         name.removeprefix(_ENDPOINT).removeprefix("_").lower(): url

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.publishing import Publisher
     from filevault.credentials import AccessKey
-    from filevault.profiles import Profile
+    from filevault.profiles import Overrides, Profile
     from filevault.providers import CredentialProvider
     from filevault.providers.mfa import TokenCode
     from filevault.providers.plan import Plan
@@ -58,6 +58,7 @@ class Rotations:
         self._watch = _Watch(context)
         self._token_code: TokenCode | None = None
         self._sessions = SharedSessions()
+        self._overrides: Overrides | None = None
         self._wish = Wish(args.keep_old, args.grace, args.older_than, args.delete_orphan)
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
@@ -76,7 +77,9 @@ class Rotations:
                 profile, role = profile._replace(role_arn=None), None
             return Target(profile, plan(profile, options), role)
 
-        return handout.with_profile(self._args, self._context, name, decide)
+        if self._overrides is None:
+            self._overrides = handout.overrides_of(self._args, self._context)
+        return handout.with_profile(self._args, self._context, name, decide, self._overrides)
 
     def rotate(self, name: str, target: Target | None) -> Outcome:
         """Rotate the key of one profile; what fails is in the outcome."""
