@@ -14,7 +14,6 @@ from filevault.errors import DamagedError
 from filevault.printable import printable, shell_word
 from filevault.values import Value
 from filevault.vault.itemlines import field_of, lines_of
-from filevault.vault.items import ROTATION_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,6 +98,8 @@ def join(pair: Pair, key_id: bytes, secret: bytes) -> bytes:
 
 def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, bytes]:
     """Return the value in the first line, and the lines below."""
+    from filevault.vault.items import ROTATION_FIELDS
+
     line, _, rest = text.partition(b"\n")
     value = line.strip()
     # No rotation is ever noted in a half. Whoever can write the store, and so cannot read the

@@ -128,4 +128,5 @@ class Desk:
         for state in self.states:
             KernelKeyring().lock(state)
         for pid in self.agents():
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGTERM)
