@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tests.cli.scene import Scene
@@ -25,10 +26,18 @@ class Watch:
         self.recorder.write_text(
             f"#!{sys.executable}\nimport glob, os, subprocess, sys\n"
             f"path = {str(self.records)!r} + '/' + str(os.getpid())\n"
+            "def others(process):\n"  # those of a test that runs beside this one
+            f"    while process not in ('0', '{os.getpid()}'):\n"
+            f"        if process == '{os.getppid()}':\n"
+            "            return True\n"
+            "        stat = open(f'/proc/{process}/stat').read()\n"
+            "        process = stat.rpartition(')')[2].split()[1]\n"
+            "    return False\n"
             "with open(path, 'wb') as file:\n"
             "    for name in glob.glob('/proc/[0-9]*/cmdline'):\n"
             "        try:\n"
-            "            file.write(open(name, 'rb').read() + b'\\n')\n"
+            "            if not others(name.split('/')[2]):\n"
+            "                file.write(open(name, 'rb').read() + b'\\n')\n"
             "        except OSError:\n"
             "            pass\n"
             "    file.write(repr(sorted(os.environ.items())).encode())\n"
