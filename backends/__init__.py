@@ -10,25 +10,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, cast
 
 from filevault.errors import VaultChoiceError
-from filevault.printable import printable
-from filevault.values import Value
+from filevault.system.printable import printable
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filevault.backends.age import AgeBackend
-    from filevault.backends.ageplugins import Person
-    from filevault.backends.identities import IdentitySource
+    from filevault.backends.age.backend import AgeBackend
+    from filevault.backends.age.identities import IdentitySource
+    from filevault.backends.age.plugins import Person
+    from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfParameters, KdfPolicy
-    from filevault.backends.marker import Marker
-    from filevault.files import Folder
-    from filevault.secretbytes import SecretBytes
+    from filevault.system.files import Folder
+    from filevault.system.secret_buffer import SecretBytes
 
 SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
 """Backend name to the suffix of its item files."""
 
 
-class ItemHeader(Value):
+class ItemHeader(Record):
     """What is authenticated along with an item (`docs/format.md` §4).
 
     `generation` and `created` are as in the format; `created_from` is set for `credentials`
@@ -43,7 +43,7 @@ class ItemHeader(Value):
     source: str | None = None
 
 
-class Secret(Value):
+class Secret(Record):
     """A passphrase or the text of a key file, with where it came from for messages.
 
     `content` can be overwritten if it is a bytearray; `value` is a copy of it that cannot.
@@ -69,7 +69,7 @@ class SecretSource(Protocol):
         """Return a passphrase or key; raises LockedError where there is none."""
         ...
 
-    def rejected(self, secret: Secret) -> None:
+    def on_rejected(self, secret: Secret) -> None:
         """Hear that it opened nothing; return to be asked again, or raise WrongPassphraseError."""
         ...
 
@@ -154,7 +154,7 @@ class FileBackend(Backend, Protocol):
         ...
 
 
-class RecipientsFile(Value):
+class RecipientsFile(Record):
     """A file that says who can read what lies beside and below it, or a variable that does.
 
     `place` is its path relative to the store, or `env:` and the variable's name. `recipients`
@@ -262,7 +262,7 @@ def open_backend(
         NewerFormatError: if a newer filevault made it.
     """
     if name == "file":
-        from filevault.backends.passphrase import PassphraseBackend
+        from filevault.backends.file.backend import PassphraseBackend
 
         return PassphraseBackend.open(
             root, source, policy, last_slot=last_slot, only_slot=only_slot, held=held
@@ -284,8 +284,8 @@ def open_gpg(
     warn: Callable[[str], None],
     asked: Callable[[], None],
 ) -> RecipientsBackend:
-    """Open the backend of a `pass` store; see `filevault.backends.gpg.GpgBackend.open`."""
-    from filevault.backends.gpg import GpgBackend
+    """Open the backend of a `pass` store; see `filevault.backends.gpg.backend.GpgBackend.open`."""
+    from filevault.backends.gpg.backend import GpgBackend
 
     return GpgBackend.open(
         store,
@@ -313,8 +313,8 @@ def open_age(
     trusted: Callable[[], Sequence[str]],
     warn: Callable[[str], None],
 ) -> RecipientsBackend:
-    """Open the backend of an `age` vault; see `filevault.backends.age.AgeBackend.open`."""
-    from filevault.backends.age import AgeBackend
+    """Open the backend of an `age` vault; see `filevault.backends.age.backend.AgeBackend.open`."""
+    from filevault.backends.age.backend import AgeBackend
 
     return AgeBackend.open(
         store,
@@ -333,7 +333,7 @@ def open_age(
 def own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
     """Return whom the own identities of an age vault open files of; may ask for a passphrase.
 
-    Raises LockedError and NoVaultError as `filevault.backends.age.AgeBackend.own_recipients`.
+    Raises LockedError and NoVaultError as `AgeBackend.own_recipients`.
     """
     return cast("AgeBackend", backend).own_recipients()
 
@@ -345,8 +345,8 @@ def opened_backend(vault: Marker, master: bytes) -> FileBackend:
         vault: what its vault.json says, or said when this was its key.
         master: the master key.
     """
-    from filevault.backends.passphrase import PassphraseBackend
-    from filevault.backends.unlocking import Opened
+    from filevault.backends.file.backend import PassphraseBackend
+    from filevault.backends.file.unlock import Opened
 
     return PassphraseBackend.opened(vault, Opened(master, None))
 
@@ -380,7 +380,7 @@ def create_vault(
         LockedError: for a passphrase that is none, or a key file's text that is none.
         StorageError: if it cannot be written.
     """
-    from filevault.backends import passphrase as passphrases
+    from filevault.backends.file import backend as passphrases
 
     return passphrases.create(
         root,
@@ -395,6 +395,6 @@ def create_vault(
 
 def new_keyfile_text() -> bytes:
     """Return the text of a new key file, one line."""
-    from filevault.backends import slots
+    from filevault.backends.file import keyslots
 
-    return slots.new_keyfile_text()
+    return keyslots.new_keyfile_text()

@@ -10,12 +10,12 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.errors import BackendError, LockedError, TamperedError
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.secretbytes import SecretBytes
+    from filevault.system.secret_buffer import SecretBytes
 
 _Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
 KEK_SIZE = 64
@@ -31,7 +31,7 @@ _ARGON2_VERSION = 0x13
 _UNLIMITED = 1 << 62
 
 
-class KdfParameters(Value):
+class KdfParameters(Record):
     """What Argon2id costs: memory in KiB, passes over it, lanes computed in parallel."""
 
     memory_kib: int
@@ -48,7 +48,7 @@ DEFAULT = KdfParameters(65536, 3, 4)
 """RFC 9106 §4, second recommended option, for machines where memory is short."""
 
 
-class KdfPolicy(Value):
+class KdfPolicy(Record):
     """Which costs new slots get, and how cheap a slot may be."""
 
     default: KdfParameters = DEFAULT

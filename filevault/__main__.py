@@ -28,7 +28,7 @@ def entry() -> "NoReturn":
     import contextlib
     import os
 
-    from filevault.hardening import harden
+    from filevault.system.hardening import harden
 
     harden()
     from filevault.cli import main

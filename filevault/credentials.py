@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from filevault.errors import FilevaultError
-from filevault.values import Value
+from filevault.system.record import Record
 
 
-class AccessKey(Value):
+class AccessKey(Record):
     """A long-term IAM access key."""
 
     access_key_id: str
@@ -18,7 +18,7 @@ class AccessKey(Value):
         return f"AccessKey(access_key_id={self.access_key_id!r}, ...)"
 
 
-class Credentials(Value):
+class Credentials(Record):
     """What a provider hands out: temporary, or long-term where `session_token` is None.
 
     `expiration` is in Unix seconds, None for a long-term key.

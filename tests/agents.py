@@ -56,9 +56,9 @@ class AgentProcess:
 
 
 def _main(folder: str, clock: str) -> None:
-    from filevault.hardening import harden
     from filevault.keycache.agent import listen, run
-    from filevault.times import boottime
+    from filevault.system.hardening import harden
+    from filevault.system.times import boottime
 
     harden()
 

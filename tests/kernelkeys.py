@@ -9,7 +9,7 @@ import pytest
 
 from filevault.keycache import SESSION, KeyCache
 from filevault.keycache.kernel import KernelKeyring
-from filevault.times import boottime
+from filevault.system.times import boottime
 
 JOIN_SESSION_KEYRING = 1  # linux/keyctl.h
 
@@ -36,7 +36,7 @@ def new_session_keyring() -> tuple[str, ...]:
     script = (
         "import contextlib, os, sys\n"
         "from filevault.keycache.kernel import _numbers\n"
-        "from filevault.libc import function\n"
+        "from filevault.system.libc import function\n"
         "with contextlib.suppress(OSError):\n"
         f"    function('syscall')(_numbers()[1], {JOIN_SESSION_KEYRING}, 0)\n"
         "os.execvp(sys.argv[1], sys.argv[1:])\n"

@@ -22,8 +22,8 @@ if __name__ == "__main__":
 from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy
 from filevault.cli import main
 from filevault.cli.context import Runtime
-from filevault.hardening import harden
-from filevault.times import boottime
+from filevault.system.hardening import harden
+from filevault.system.times import boottime
 
 CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = str(ROOT / "tests" / "launch.py")
 PASSPHRASE = "correct horse battery staple"
-PATIENCE = 60.0
+TIMEOUT = 60.0
 # A launcher's first words that put the terminal of `Machine.on_terminal` on stderr, too.
 _FIND = "n for n in map(int, os.listdir('/proc/self/fd')) if n > 2 and os.isatty(n)"
 ON_STDERR = (
@@ -120,7 +120,7 @@ class Machine:
         stdin: str | bytes | None = None,
         pass_fds: Sequence[int] = (),
         cwd: Path | None = None,
-        timeout: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> Result:
         """Run filevault without a terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
@@ -163,7 +163,7 @@ class Machine:
         answers: Sequence[Answer] = (),
         env: Mapping[str, str | None] | None = None,
         stdin: bytes | None = None,
-        timeout: float = PATIENCE / 3,
+        timeout: float = TIMEOUT / 3,
     ) -> Result:
         """Run filevault with a controlling terminal; stdin, stdout and stderr are pipes.
 

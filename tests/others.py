@@ -44,7 +44,7 @@ def fork() -> int:
 
 def become(uid: int) -> None:
     """Be another user from now on, and as open to inspection as any new process."""
-    from filevault.libc import function
+    from filevault.system.libc import function
 
     if uid != os.geteuid():
         os.setgroups([])

@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filevault.awsconfig import AwsConfig
+from filevault.config.aws_config import AwsConfig
+from filevault.config.profile import Overrides, resolve
 from filevault.credentials import AccessKey, Credentials
-from filevault.digest import sha256_hex
 from filevault.errors import ItemNotFoundError
-from filevault.files import Folder
-from filevault.profiles import Overrides, resolve
-from filevault.providers.build import build
-from filevault.providers.mfa import TokenCode
-from filevault.providers.plan import Options, Plan, plan
+from filevault.mfa.token_code import TokenCode
+from filevault.plan.planner import Plan, PlanOptions, plan
+from filevault.plan.wiring import build
 from filevault.sessions import SessionCache
-from filevault.sessions.waiting import Waiting
+from filevault.sessions.lock_wait import LockWait
+from filevault.system.digest import sha256_hex
+from filevault.system.files import Folder
 from tests.fakes import FakeAws, User
 
 ACCOUNT = "123456789012"
 STATE_ID = "ab" * 16
 SESSION_KEY = bytes(range(32))
 REGION = "eu-west-1"
-PATIENT = Waiting(lambda _: None, lambda: True, time.sleep)
+PATIENT = LockWait(lambda _: None, lambda: True, time.sleep)
 
 
 def role_arn(name: str) -> str:
@@ -126,7 +126,7 @@ class Rig:
         return SESSION_KEY
 
     def plan(
-        self, name: str, options: Options | None = None, overrides: Overrides | None = None
+        self, name: str, options: PlanOptions | None = None, overrides: Overrides | None = None
     ) -> Plan:
         """Plan for a profile, every call going to the fake."""
         overrides = overrides or Overrides()
@@ -137,7 +137,7 @@ class Rig:
             overrides=overrides._replace(endpoint_urls=urls),
             has_item=self.keys.has,
         )
-        return plan(profile, options or Options())
+        return plan(profile, options or PlanOptions())
 
     @contextlib.contextmanager
     def cache(self) -> Iterator[SessionCache]:
@@ -150,7 +150,7 @@ class Rig:
     def run(
         self,
         name: str,
-        options: Options | None = None,
+        options: PlanOptions | None = None,
         overrides: Overrides | None = None,
         *,
         code: str | None = None,

@@ -15,9 +15,9 @@ import pytest
 
 from filevault import errors
 from filevault.cli import ALIASES, COMMANDS, usage
-from filevault.cli.arguments import Parser, add_global_options, add_session_options
-from filevault.environment import FORMATS
-from filevault.settings import Options
+from filevault.cli.parser import Parser, add_global_options, add_session_options
+from filevault.config.settings import GlobalOptions
+from filevault.issued.environment import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -65,7 +65,7 @@ def _options_of(parser: argparse.ArgumentParser) -> set[str]:
 
 
 def _parser(command: str) -> Parser:
-    module = import_module(f"filevault.cli.{command}")
+    module = import_module(f"filevault.cli.commands.{command}")
     parser = Parser(f"filevault {command}", module.DESCRIPTION)
     module.configure(parser)
     return parser
@@ -81,20 +81,20 @@ def _shared(add: object) -> set[str]:
 def test_every_command_has_its_section_and_there_are_no_others() -> None:
     told = [title for title in CLI if title in COMMANDS]
     assert told == list(COMMANDS)
-    assert set(CLI) - set(COMMANDS) == {"Global options", "Options for sessions"}
+    assert set(CLI) - set(COMMANDS) == {"Global options", "GlobalOptions for sessions"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_exactly_the_options_of_its_section(command: str) -> None:
     told = _options_told(CLI[command])
     if "(#options-for-sessions)" in CLI[command]:
-        told |= _options_told(CLI["Options for sessions"])
+        told |= _options_told(CLI["GlobalOptions for sessions"])
     assert told == _options_of(_parser(command))
 
 
 def test_global_and_session_options_are_those_of_their_sections() -> None:
     assert _options_told(CLI["Global options"]) == _shared(add_global_options)
-    assert _options_told(CLI["Options for sessions"]) == _shared(add_session_options)
+    assert _options_told(CLI["GlobalOptions for sessions"]) == _shared(add_session_options)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -207,7 +207,7 @@ def _told(section: str) -> set[str]:
 
 
 def test_what_the_command_loses_and_gets_is_told_completely() -> None:
-    from filevault.awsvariables import MARKER, SETTING, VARIABLES
+    from filevault.config.aws_variables import MARKER, SETTING, VARIABLES
 
     page = _page("docs/reference/environment.md")
     removed, _, rest = page.partition("**Removed**, because each")[2].partition("**Removed**")
@@ -224,7 +224,7 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
 
 
 def test_keys_of_config_toml_are_those_of_the_page() -> None:
-    from filevault.configfile import ConfigFile
+    from filevault.config.config_toml import ConfigFile
 
     section = _sections(_page("docs/reference/config.md"), "##")["config.toml"]
     told = {row[0].strip("`") for row in _rows(section) if row[0].startswith("`")}
@@ -232,7 +232,7 @@ def test_keys_of_config_toml_are_those_of_the_page() -> None:
 
 
 def test_what_default_hands_down_is_told() -> None:
-    from filevault import inheritance
+    from filevault.config import inheritance
 
     rows = _rows(_sections(_page("docs/reference/config.md"), "###")["Keys of a profile"])
     told = {row[0].strip("`") for row in rows if row[2] == "yes"}
@@ -241,7 +241,7 @@ def test_what_default_hands_down_is_told() -> None:
 
 def test_what_names_a_session_is_told() -> None:
     from filevault.aws.endpoint import Endpoint
-    from filevault.providers import steps
+    from filevault.plan import steps
 
     section = _sections(_page("docs/format.md"), "##")["7. Sessions and the session key"]
     told = re.findall(r"`(\w+)`", section.partition("The names are")[2].partition("; what")[0])
@@ -290,7 +290,9 @@ def test_the_tree_of_errors_in_their_module_is_the_real_one() -> None:
 def test_every_global_option_can_be_told_apart_from_its_settings() -> None:
     parser = Parser("filevault", "")
     add_global_options(parser)
-    assert {action.dest for action in parser._actions} - {"help", "version"} == set(Options._fields)
+    assert {action.dest for action in parser._actions} - {"help", "version"} == set(
+        GlobalOptions._fields
+    )
 
 
 def test_the_help_shown_in_the_readme_is_the_real_one() -> None:
@@ -417,7 +419,7 @@ def test_every_dependency_has_its_reason() -> None:
 
 def test_pages_speak_of_no_layer_that_is_gone() -> None:
     layers = tomllib.loads(_page("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]
-    wanted = {name.strip() for line in layers["layers"] for name in line.split("|")}
+    wanted = {name.strip() for line in layers["layers"] for name in re.split("[|:]", line)}
     section = _sections(_page("docs/explanation/architecture.md"), "##")["Layers"]
     told = {name for row in _rows(section)[1:] for name in re.findall(r"`(\w+)`", row[1])}
     assert told == wanted - {"__main__"}

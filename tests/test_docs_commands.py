@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from filevault.cli import Call, usage
-from filevault.cli.arguments import find_command
+from filevault.cli.parser import find_command
 from filevault.errors import UsageError
 from tests.test_docs import PAGES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.aws.refusals import KEY, name_key
+from filevault.aws.errors import KEY, name_key
 from filevault.cli import COMMANDS
 from filevault.errors import AwsError
 from tests.machine import ROOT
@@ -72,7 +72,7 @@ def test_every_suggested_header_is_written_as_the_config_reads_it() -> None:
 
 def test_no_message_names_a_profile_that_is_known_as_profile() -> None:
     """`login` and `exec` may: there the profile is what is missing, or the usage line."""
-    allowed = {"cli/login.py", "cli/exec.py", "cli/__init__.py"}
+    allowed = {"cli/commands/login.py", "cli/commands/exec.py", "cli/__init__.py"}
     found = []
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):

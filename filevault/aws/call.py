@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from filevault.aws.errors import not_awss, translated
 from filevault.aws.exchange import Received
-from filevault.aws.refusals import not_awss, translated
 from filevault.errors import NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filevault.aws.client import Clients
+    from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
-    from filevault.aws.refusals import Attempt
+    from filevault.aws.errors import Attempt
     from filevault.credentials import Credentials
 
 _PARSERS_RAISE = (

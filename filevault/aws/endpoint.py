@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from filevault.errors import ConfigError
-from filevault.printable import printable
-from filevault.regions import partition_of
-from filevault.values import Value
+from filevault.partitions import partition_of
+from filevault.system.printable import printable
+from filevault.system.record import Record
 
 # Regions whose STS calls go to the global endpoint in legacy mode (botocore 1.44,
 # LEGACY_GLOBAL_STS_REGIONS).
@@ -42,7 +42,7 @@ _LOOPBACK = r"(?:localhost|\[::1\]|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3})\Z"
 _LAST_PORT = 65535
 
 
-class Endpoint(Value):
+class Endpoint(Record):
     """One endpoint: `url` wins over what botocore would make of `region`.
 
     `sts_regional_endpoints` is `regional` or `legacy`; `use_fips` and `use_dualstack` choose
@@ -101,21 +101,21 @@ def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
     match = re.match(_URL, url, re.IGNORECASE | re.ASCII)
     if match is None or int(match.group(3) or 0) > _LAST_PORT:
         raise ConfigError(
-            f"the endpoint URL {shown_url(url)!r} is not of the form https://HOST[:PORT]",
+            f"the endpoint URL {redact_url(url)!r} is not of the form https://HOST[:PORT]",
             hint=f"correct {setting}",
         )
     scheme, host = match.group(1).lower(), match.group(2).lower()
     if scheme == "https" or allow_http or re.match(_LOOPBACK, host, re.ASCII):
         return
     raise ConfigError(
-        f"the endpoint URL {shown_url(url)!r} is plain http, which shows the credentials to "
+        f"the endpoint URL {redact_url(url)!r} is plain http, which shows the credentials to "
         "everybody on the way",
         hint=f"use https in {setting}, or --allow-http or FILEVAULT_ALLOW_HTTP=1 where the "
         "network itself is trusted",
     )
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """Return scheme, host and port: user, password, path and query may be secrets.
 
     Of what cannot be told apart for sure, nothing but the scheme is left.
@@ -128,14 +128,14 @@ def shown_url(url: str) -> str:
 
 
 def without_urls(text: str) -> str:
-    """Return a text of others with addresses as `shown_url` shows them.
+    """Return a text of others with addresses as `redact_url` shows them.
 
     What stands before an @ goes too where no scheme tells that it is an address: proxies are
     given so. The time that it takes grows with the square of the text's length.
     """
     text = re.sub(
         r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://(?:\S*@)?[^\s\"'<>]*",
-        lambda found: shown_url(found[0]),
+        lambda found: redact_url(found[0]),
         text,
     )
     return re.sub(r"[^\s\"'<>]+:\S*@", "***@", text)

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from filevault.aws.call import call
-from filevault.aws.refusals import Attempt, not_awss
+from filevault.aws.errors import Attempt, not_awss
 from filevault.credentials import AccessKey
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from filevault.aws.client import Clients
+    from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
     from filevault.errors import NotAwsError
@@ -22,7 +22,7 @@ _MOST_KEYS = 100
 _LONGEST_NAME = 128
 
 
-class ListedKey(Value):
+class ListedKey(Record):
     """An access key as IAM lists it; `created` is in Unix seconds."""
 
     access_key_id: str
@@ -30,7 +30,7 @@ class ListedKey(Value):
     created: int | None
 
 
-class MadeKey(Value):
+class MadeKey(Record):
     """A new access key as the answer has it, which nothing vouches for.
 
     `created` is in Unix seconds, None where the answer has no time that could be read;
@@ -42,7 +42,7 @@ class MadeKey(Value):
     user_name: str
 
 
-class LastUse(Value):
+class LastUse(Record):
     """When a key was last used, in Unix seconds and with which service; None for never."""
 
     at: int | None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault.aws.refusals import Attempt, not_awss, translated
+from filevault.aws.errors import Attempt, not_awss, translated
 from filevault.errors import AwsError, NetworkError
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from filevault.aws.client import Clients
+    from filevault.aws.clients import Clients
     from filevault.credentials import Credentials
 
 OPERATION = "getSigninToken"
@@ -26,7 +26,7 @@ LONGEST = 43200
 _LONGEST_TOKEN = 32 << 10
 
 
-class SigninToken(Value):
+class SigninToken(Record):
     """What signs in, once; `duration` is what was asked for and granted, in seconds, or None."""
 
     token: str

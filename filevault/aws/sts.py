@@ -6,18 +6,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from filevault.aws.call import call
-from filevault.aws.refusals import Attempt, not_awss, unexpected
+from filevault.aws.errors import Attempt, not_awss, unexpected
 from filevault.credentials import Credentials, looks_like_key_id, looks_like_secret
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filevault.aws.client import Clients
+    from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
 
 
-class TokenCodeFor(Value):
+class TokenCodeFor(Record):
     """An MFA device and a code of it, which works once."""
 
     serial: str
@@ -27,7 +27,7 @@ class TokenCodeFor(Value):
         return f"TokenCodeFor(serial={self.serial!r}, ...)"
 
 
-class RoleRequest(Value):
+class RoleRequest(Record):
     """The parameters of AssumeRole; `duration` is in seconds."""
 
     role_arn: str
@@ -76,7 +76,7 @@ def assume_role(
     if request.external_id is not None:
         parameters["ExternalId"] = request.external_id
     if request.tags:
-        parameters["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags]
+        parameters["Tags"] = [{"Key": key, "Record": value} for key, value in request.tags]
     if request.transitive_tags:
         parameters["TransitiveTagKeys"] = list(request.transitive_tags)
     if request.source_identity is not None:
@@ -85,7 +85,7 @@ def assume_role(
     return _credentials(response, "AssumeRole", subject)
 
 
-class Identity(Value):
+class Identity(Record):
     """Whose credentials signed: `arn` is that of a user, a role's session, or the account."""
 
     account: str

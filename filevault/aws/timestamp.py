@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from filevault.times import parse_time
+from filevault.system.times import parse_time
 
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d{1,12})?(?:Z|([+-])([01]\d|2[0-3]):?([0-5]\d))?\Z",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from filevault.cli import output
-from filevault.cli.arguments import Parser, add_global_options, find_command, global_options
+from filevault.cli import streams
 from filevault.cli.context import Context, Runtime
+from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.config.settings import Settings
 from filevault.errors import FilevaultError, UsageError
-from filevault.printable import printable
-from filevault.settings import Settings
-from filevault.sources import close_descriptors
+from filevault.system.printable import printable
+from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
@@ -53,7 +53,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
     """Run one command and return its exit status; reports on stderr."""
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
     failed_exec = False
-    output.prepare()
+    streams.prepare()
     try:
         index = find_command(argv)
         if index is None:
@@ -68,9 +68,9 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             call.module, "needs_stdout", _always
         )
         if needs_stdout(namespace):
-            output.require()
+            streams.require()
         else:
-            output.tolerate_closed()
+            streams.tolerate_closed()
         context = Context(settings, runtime)
         try:
             status = call.module.run(namespace, context)
@@ -79,11 +79,11 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
                 context.hold_session_key()
             context.close()
             close_descriptors(settings)
-        output.finish()
+        streams.finish()
         return status
     except FilevaultError as error:
-        output.report(error)
-        output.report_loss()
+        streams.report(error)
+        streams.report_loss()
         if debug:
             _trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
@@ -175,7 +175,7 @@ def parser_of(name: str) -> Parser:
 
 
 def _module(name: str) -> Command:
-    module: Command = __import__(f"filevault.cli.{name}", fromlist=["run"])
+    module: Command = __import__(f"filevault.cli.commands.{name}", fromlist=["run"])
     return module
 
 

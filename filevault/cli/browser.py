@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProgramError
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,7 @@ _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 _PLACEHOLDER = "%s"
 
 
-class Browser(Value):
+class Browser(Record):
     """A command that opens an address; `origin` is what messages call it."""
 
     words: tuple[str, ...]
@@ -37,8 +37,8 @@ def find(context: Context) -> list[Browser]:
     BROWSER is a list of commands separated by colons, as for other programs; it counts without a
     display too: remote shells of editors set it to what opens a browser at the other end.
     """
-    from filevault import programs
-    from filevault.peeruid import tells_peers
+    from filevault.server.peer_uid import tells_peers
+    from filevault.system import programs
 
     if not tells_peers():  # the link is given to processes of this user only
         return []
@@ -67,12 +67,12 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
     The next one is tried where one fails, but none after one that runs and does not come. What
     goes wrong is told on stderr.
     """
-    from filevault import programs
-    from filevault.handover import PATIENCE, Handover
+    from filevault.server.one_time_link import TIMEOUT, OneTimeLink
+    from filevault.system import programs
 
     if sys.stderr.isatty():
-        context.say(f"waiting {PATIENCE:.0f} s for the browser; --stdout prints the link instead")
-    with Handover(link) as handover:
+        context.say(f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead")
+    with OneTimeLink(link) as handover:
         for browser in browsers:
             try:
                 status = programs.launch(
@@ -86,7 +86,7 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
             if handover.serve(_failed(status)):
                 return True
             if not status():
-                context.warn(f"no browser came for the link within {PATIENCE:.0f} seconds")
+                context.warn(f"no browser came for the link within {TIMEOUT:.0f} seconds")
                 return False
             context.warn(f"{browser.origin} failed with status {status()}")
     return False

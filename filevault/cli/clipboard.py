@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.errors import NobodyToAskError, ProgramError
-from filevault.printable import printable
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
@@ -49,7 +49,7 @@ def caution(context: Context) -> str:
 
 def _of_tmux(context: Context) -> str | None:
     """Return the value of set-clipboard, None if tmux does not tell."""
-    from filevault import programs
+    from filevault.system import programs
 
     try:
         result = programs.run(

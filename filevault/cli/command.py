@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from filevault.cli.arguments import Parser
     from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
 
 
 class Command(Protocol):

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends.kdf import STANDARD, KdfPolicy
-from filevault.cli.opening import choose_vault, open_chosen, tell_other_stores
+from filevault.cli.wiring import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
     FilevaultError,
     LockedError,
@@ -16,29 +16,29 @@ from filevault.errors import (
     StorageError,
     TamperedError,
 )
-from filevault.files import Folder
 from filevault.keycache import KeyCache, VaultKeys, open_cache
-from filevault.pin import Pin
-from filevault.printable import printable
-from filevault.times import boottime
-from filevault.trust import Trust, check_pin, check_recipients
-from filevault.values import Value
+from filevault.system.files import Folder
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.system.times import boottime
 from filevault.vault import Vault
-from filevault.vault.choice import VaultChoice, must_exist, open_state
+from filevault.vault.choose import VaultChoice, must_exist, open_state
 from filevault.vault.identity import pin_of
+from filevault.vault.pin import Pin
+from filevault.vault.trust import Trust, check_pin, check_recipients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from filevault.awsconfig import AwsConfig
     from filevault.backends import Backend, FileBackend, RecipientsBackend
+    from filevault.config.aws_config import AwsConfig
+    from filevault.config.settings import Settings
     from filevault.git import Git
-    from filevault.prompt import Prompter
     from filevault.sessions import SessionCache
-    from filevault.settings import Settings
+    from filevault.unlock.prompt import Prompter
 
 
-class Runtime(Value):
+class Runtime(Record):
     """What the outside world provides.
 
     `clock` gives Unix seconds, `boottime` those since the machine was started, `sleep` takes
@@ -114,7 +114,7 @@ class Context:
     def prompter(self) -> Prompter:
         """Who can be asked."""
         if self._prompter is None:
-            from filevault.prompt import terminal
+            from filevault.unlock.prompt import terminal
 
             self._prompter = terminal()
         return self._prompter
@@ -123,7 +123,7 @@ class Context:
     def aws_config(self) -> AwsConfig:
         """The AWS config file."""
         if self._config is None:
-            from filevault.awsconfig import AwsConfig
+            from filevault.config.aws_config import AwsConfig
 
             trusted = self.settings.trusted_configs
             self._config = AwsConfig.load(self.settings.aws_config_path, trusted)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filevault.backends import SUFFIXES
-from filevault.backends.gpgoptions import VARIABLE_TTY, name_terminal
+from filevault.backends.gpg.options import VARIABLE_TTY, name_terminal
 from filevault.errors import FilevaultError, StorageError
-from filevault.files import Folder
 from filevault.git import Git, Known, adopt, check
 from filevault.git.fingerprint import FOLDER_PART
-from filevault.printable import printable
-from filevault.prompt import confirm
+from filevault.system.files import Folder
+from filevault.system.printable import printable
+from filevault.unlock.prompt import confirm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from filevault.cli.context import Context
     from filevault.git import Repository
-    from filevault.trust import Trust
+    from filevault.vault.trust import Trust
 
 _SECTION = "repositories"
 

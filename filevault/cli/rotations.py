@@ -7,31 +7,31 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.cli import handout
-from filevault.printable import printable, shell_word
-from filevault.providers.shared import Shared, SharedSessions
-from filevault.providers.steps import StoredKey, stored_key
-from filevault.rotation.outcome import Outcome, Wish
-from filevault.rotation.undo import amend
-from filevault.values import Value
+from filevault.cli import obtain
+from filevault.plan.shared_sessions import Shared, SharedSessions
+from filevault.plan.steps import StoredKey, stored_key
+from filevault.rotation.outcome import Outcome, RotationOptions
+from filevault.rotation.rollback import amend
+from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
-    from filevault.cli.publishing import Publisher
+    from filevault.cli.push import Publisher
+    from filevault.config.profile import Overrides, Profile
     from filevault.credentials import AccessKey
-    from filevault.profiles import Overrides, Profile
-    from filevault.providers import CredentialProvider
-    from filevault.providers.mfa import TokenCode
-    from filevault.providers.plan import Plan
-    from filevault.providers.steps import SessionToken
+    from filevault.mfa.token_code import TokenCode
+    from filevault.plan.planner import Plan
+    from filevault.plan.steps import SessionToken
     from filevault.rotation.access import Access
     from filevault.rotation.items import Items
+    from filevault.sources.protocols import CredentialProvider
 
 
-class Target(Value):
+class Target(Record):
     """A profile and how it gets its credentials.
 
     `own_role` is the role of the section that belongs to the stored key itself, if the plan ends
@@ -59,7 +59,7 @@ class Rotations:
         self._token_code: TokenCode | None = None
         self._sessions = SharedSessions()
         self._overrides: Overrides | None = None
-        self._wish = Wish(args.keep_old, args.grace, args.older_than, args.delete_orphan)
+        self._wish = RotationOptions(args.keep_old, args.grace, args.older_than, args.delete_orphan)
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
         """Resolve a profile. Raises ConfigError, NotFoundError and their kin.
@@ -67,9 +67,9 @@ class Rotations:
         With `as_user`, or `--no-session`, a role of the section that belongs to the stored key
         itself is left out: the user signs.
         """
-        from filevault.providers.plan import Options, plan
+        from filevault.plan.planner import PlanOptions, plan
 
-        options = Options(no_session=self._args.no_session, for_iam=True)
+        options = PlanOptions(no_session=self._args.no_session, for_iam=True)
 
         def decide(profile: Profile) -> Target:
             role = profile.role_arn if profile.source == "stored" else None
@@ -78,8 +78,8 @@ class Rotations:
             return Target(profile, plan(profile, options), role)
 
         if self._overrides is None:
-            self._overrides = handout.overrides_of(self._args, self._context)
-        return handout.with_profile(self._args, self._context, name, decide, self._overrides)
+            self._overrides = obtain.overrides_of(self._args, self._context)
+        return obtain.with_profile(self._args, self._context, name, decide, self._overrides)
 
     def rotate(self, name: str, target: Target | None) -> Outcome:
         """Rotate the key of one profile; what fails is in the outcome."""
@@ -99,7 +99,7 @@ class Rotations:
         return _with_way_out(outcome, target)
 
     def _attempt(self, name: str, target: Target) -> Outcome:
-        from filevault.aws.refusals import name_key
+        from filevault.aws.errors import name_key
 
         item = stored_key(target.plan.step).profile
         related: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ class Rotations:
     def tell_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""
         if self._token_code is not None:
-            handout.tell_unused(self._token_code, self._context)
+            obtain.tell_unused(self._token_code, self._context)
 
     def _settled(self, outcome: Outcome) -> Outcome:
         later = self._dealt_with_by(outcome.items)
@@ -158,8 +158,8 @@ class Rotations:
         return self._machine(name, target, leader)
 
     def _machine(self, name: str, target: Target, leader: str) -> Outcome:
-        from filevault.rotation.machine import Machine
-        from filevault.rotation.patience import Patience
+        from filevault.rotation.retry import Patience
+        from filevault.rotation.run import Machine
 
         context, runtime = self._context, self._context.runtime
         sessions = context.kept_sessions()
@@ -193,10 +193,10 @@ class Rotations:
         allow_http = self._context.settings.allow_http
 
         def ask(key: AccessKey) -> str:
-            from filevault.aws.client import Clients
+            from filevault.aws.clients import Clients
             from filevault.aws.sts import get_caller_identity
             from filevault.credentials import Credentials
-            from filevault.providers.chain import chain_of, sts_endpoint
+            from filevault.plan.profile_chain import chain_of, sts_endpoint
 
             return get_caller_identity(
                 Clients(profile=name, allow_http=allow_http),
@@ -208,18 +208,18 @@ class Rotations:
         return ask
 
     def _access(self, name: str, target: Target) -> Access:
-        from filevault.aws.client import Clients
-        from filevault.providers.build import build
-        from filevault.providers.chain import chain_of, sts_endpoint
-        from filevault.providers.steps import AssumeRole
+        from filevault.aws.clients import Clients
+        from filevault.plan.profile_chain import chain_of, sts_endpoint
+        from filevault.plan.steps import AssumeRole
+        from filevault.plan.wiring import build
         from filevault.rotation.access import Access
-        from filevault.sessions.waiting import Waiting
+        from filevault.sessions.lock_wait import LockWait
 
         context, runtime = self._context, self._context.runtime
         profile, made = target.profile, target.plan
         allow_http = context.settings.allow_http
         if self._token_code is None:
-            self._token_code = handout.token_code(self._args, context)
+            self._token_code = obtain.token_code(self._args, context)
         key_id = self._items.stored(stored_key(made.step).profile).key.access_key_id
 
         def share(step: SessionToken, source: CredentialProvider) -> CredentialProvider:
@@ -234,7 +234,7 @@ class Rotations:
                 None,
                 self._token_code,
                 runtime.clock,
-                Waiting(context.say, lambda: context.prompter.present, runtime.sleep),
+                LockWait(context.say, lambda: context.prompter.present, runtime.sleep),
                 context.warn,
                 allow_http=allow_http,
                 share=share,
@@ -242,7 +242,7 @@ class Rotations:
         sts = sts_endpoint(profile, chain_of(profile))
         return Access(
             Clients(profile=name, allow_http=allow_http),
-            Clients.hasty(profile=name, allow_http=allow_http),
+            Clients.short_timeouts(profile=name, allow_http=allow_http),
             sts,
             sts._replace(url=profile.iam_endpoint_url),
             provider,

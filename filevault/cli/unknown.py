@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli import awsvault
+from filevault.cli import aws_vault
 from filevault.errors import UsageError
-from filevault.printable import printable, shell_word
+from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from filevault.cli.arguments import Parser
+    from filevault.cli.parser import Parser
 
 _LONGEST = 80
 
@@ -43,7 +43,7 @@ def unknown_command(
             )
         return unknown_option(option, parser_of("version"), "filevault --help")
     shown = printable(word, _LONGEST)
-    instead = awsvault.command(word)
+    instead = aws_vault.command(word)
     if instead is not None:
         return UsageError(f"{shown} is a command of AWS Vault only", hint=instead)
     guess = similar(word, known)
@@ -61,7 +61,7 @@ def unknown_option(
     """
     name = word.partition("=")[0] if word.startswith("--") else word
     shown = printable(name, _LONGEST)
-    instead = awsvault.option(word)
+    instead = aws_vault.option(word)
     if instead is not None:
         return UsageError(f"{shown} is an option of AWS Vault only", hint=instead)
     hints = []

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.endpoint import shown_url
-from filevault.printable import printable
+from filevault.aws.endpoint import redact_url
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from filevault.profiles import Overrides
-    from filevault.settings import Settings
+    from filevault.config.profile import Overrides
+    from filevault.config.settings import Settings
 
 POD = ("AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
@@ -73,7 +73,7 @@ def _values(
         for service, url in sorted(overrides.endpoint_urls.items()):
             name = "AWS_ENDPOINT_URL" + (f"_{service.upper()}" if service else "")
             of = f" of {printable(service)}" if service else ""
-            yield printable(name), f"endpoint_url{of} {shown_url(url)}"
+            yield printable(name), f"endpoint_url{of} {redact_url(url)}"
     if args.duration is None and get("AWS_VAULT_DURATION"):
         yield "AWS_VAULT_DURATION", f"duration {printable(get('AWS_VAULT_DURATION'))}"
     if args.min_ttl is None and get("AWS_MIN_TTL"):

@@ -18,12 +18,12 @@ from filevault.git.known import Known, Memory
 from filevault.git.program import Git
 from filevault.git.repository import Repository, saved
 from filevault.git.subjects import CURRENT_CONTENTS
-from filevault.printable import printable
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from filevault.files import Folder
+    from filevault.system.files import Folder
 
 __all__ = [
     "Git",

@@ -9,20 +9,20 @@ from filevault.errors import StorageError, UnknownRepositoryError
 from filevault.git.folder import RefusedError
 from filevault.git.known import ADOPT
 from filevault.git.repository import Repository
-from filevault.printable import printable
-from filevault.values import Value
+from filevault.system.printable import printable
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from filevault.files import Folder
     from filevault.git.fingerprint import Part
     from filevault.git.program import Git
+    from filevault.system.files import Folder
 
 _DEPTH_LIMIT = 64
 
 
-class Found(Value):
+class Found(Record):
     """A repository, what it could run, and a line for each of that which is not remembered."""
 
     repository: Repository

@@ -10,12 +10,12 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.errors import StorageError
-from filevault.printable import printable
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filevault.files import Folder
+    from filevault.system.files import Folder
 
 _FILE_LIMIT = 1 << 20
 _BINARY = "-text -diff -ident -filter -working-tree-encoding merge=binary"

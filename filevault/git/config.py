@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from filevault.values import Value
+from filevault.system.record import Record
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _HEADER = re.compile(r'[ \t]*\[([A-Za-z0-9.-]+)(?: "([^"\\]*)")?\][ \t]*')
@@ -61,7 +61,7 @@ WHOLE = ""
 """The name under which all of a file counts."""
 
 
-class Setting(Value):
+class Setting(Record):
     """One line of a file of plain form; section and name are in lower case."""
 
     section: str

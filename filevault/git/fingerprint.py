@@ -10,11 +10,11 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from filevault.digest import sha256_hex
 from filevault.git.config import WHOLE, counted, hook_folders, included, plain_settings
 from filevault.git.folder import RefusedError
-from filevault.printable import printable
-from filevault.values import Value
+from filevault.system.digest import sha256_hex
+from filevault.system.printable import printable
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ FOLDER_PART = "git folder"
 _WORDS = re.compile(r"[^\s\"'=;|&()<>!`$,:]+")
 
 
-class Part(Value):
+class Part(Record):
     """Something that counts: the digest of its content, and its content as shown to a person."""
 
     digest: str

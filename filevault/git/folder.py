@@ -10,8 +10,8 @@ import os
 import stat
 
 from filevault.errors import StorageError
-from filevault.files import Folder, storage_error
-from filevault.printable import printable
+from filevault.system.files import Folder, storage_error
+from filevault.system.printable import printable
 
 _LINK_LIMIT = 4096
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from filevault.digest import sha256_hex
 from filevault.errors import StorageError, UnknownRepositoryError
 from filevault.git.fingerprint import FOLDER_PART
 from filevault.git.folder import RefusedError
-from filevault.printable import printable
+from filevault.system.digest import sha256_hex
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

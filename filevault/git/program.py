@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault import programs
 from filevault.errors import NotCommittedError
 from filevault.git.environment import for_git
-from filevault.printable import printable
+from filevault.system import programs
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

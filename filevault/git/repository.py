@@ -14,13 +14,13 @@ from filevault.errors import (
     StorageError,
     UnknownRepositoryError,
 )
-from filevault.files import Folder, storage_error
 from filevault.git.attributes import write_info
 from filevault.git.fingerprint import fingerprint
 from filevault.git.folder import RefusedError, common_folder, own_git_folder, real_path
 from filevault.git.operations import detached, operation
 from filevault.git.program import FINISH, not_committed, reason_of
-from filevault.printable import printable
+from filevault.system.files import Folder, storage_error
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from filevault.errors import FilevaultError
-    from filevault.keycache.place import Place
+    from filevault.keycache.key_store import KeyStore
 
 SESSION = "session"
 """The session key: opens cached sessions, never a long-term key."""
@@ -32,7 +32,7 @@ LIMIT = 2048
 """The longest key in bytes: in base64 it still fits into the agent's line."""
 
 
-class Held(Value):
+class Held(Record):
     """A key in the cache.
 
     `mark` says what the key belongs to, in hex digits: a key with another mark than the one
@@ -48,7 +48,7 @@ class Held(Value):
         return f"Held(deadline={self.deadline!r}, ...)"
 
 
-class Status(Value):
+class Status(Record):
     """One key that is held: its kind, what it belongs to, where, and for how many seconds more."""
 
     kind: str
@@ -57,7 +57,7 @@ class Status(Value):
     seconds: float
 
 
-class Taken(Value):
+class Taken(Record):
     """Which place took a key, and why a former one may be held in another still, if it may."""
 
     place: str
@@ -69,15 +69,15 @@ class KeyCache:
 
     Args:
         places: where keys can be held; taken one by one, as far as they are needed.
-        boottime: as `filevault.times.boottime`.
+        boottime: as `filevault.system.times.boottime`.
         others: further places, where keys are only forgotten.
     """
 
     def __init__(
         self,
-        places: Iterable[Place],
+        places: Iterable[KeyStore],
         boottime: Callable[[], float],
-        others: Iterable[Place] = (),
+        others: Iterable[KeyStore] = (),
     ) -> None:
         self._places = places
         self._boottime = boottime
@@ -142,10 +142,10 @@ class KeyCache:
         """
         return _lock(self._places, state_id, kind)
 
-    def trouble(self) -> FilevaultError | None:
+    def last_error(self) -> FilevaultError | None:
         """Return why a place did not answer in this run, None if all did that are there."""
         for place in self._places:
-            trouble = place.trouble()
+            trouble = place.last_error()
             if trouble is not None:
                 return trouble
         return None
@@ -164,14 +164,14 @@ class KeyCache:
         return deadline / 1000 - self._boottime()
 
 
-def _lock(places: Iterable[Place], state_id: str | None, kind: str | None = None) -> int:
+def _lock(places: Iterable[KeyStore], state_id: str | None, kind: str | None = None) -> int:
     return sum(_each(places, lambda place: place.lock(state_id, kind)))
 
 
-def _each(places: Iterable[Place], action: Callable[[Place], int]) -> list[int]:
+def _each(places: Iterable[KeyStore], action: Callable[[KeyStore], int]) -> list[int]:
     """Return what an action came to in each place; raises BackendError after all of them."""
     from filevault.errors import BackendError
-    from filevault.keycache.place import together
+    from filevault.keycache.key_store import merge_errors
 
     counts = []
     failed = []
@@ -181,12 +181,12 @@ def _each(places: Iterable[Place], action: Callable[[Place], int]) -> list[int]:
         except BackendError as error:
             failed.append(error)
     if failed:
-        raise together(failed)
+        raise merge_errors(failed)
     return counts
 
 
 class VaultKeys:
-    """The keys of one vault; see `filevault.vault.held.HeldSessionKey`.
+    """The keys of one vault; see `filevault.vault.session_key_cache.SessionKeyCache`.
 
     Args:
         cache: where they are held.
@@ -232,7 +232,7 @@ class VaultKeys:
         if not self._fresh and self._opened is None and self._asked() and self._seconds() > 0:
             load()
 
-    def resealed(self, mark: str, new: str) -> None:
+    def on_rewrapped(self, mark: str, new: str) -> None:
         """Go on holding the session key whose file has become another one."""
         self._cache.move(self._state_id, SESSION, mark, new)
 
@@ -273,10 +273,10 @@ class _Places:
         self._names = names
         self._folders = folders
         self._also = also
-        self._kernel: Place | None = None
-        self._agents: Place | None = None
+        self._kernel: KeyStore | None = None
+        self._agents: KeyStore | None = None
 
-    def __iter__(self) -> Iterator[Place]:
+    def __iter__(self) -> Iterator[KeyStore]:
         if "kernel" in self._names:
             if self._kernel is None:
                 from filevault.keycache.kernel import KernelKeyring
@@ -317,7 +317,7 @@ def open_cache(
     Args:
         names: the places, `kernel` and `agent`.
         get: gives a variable of the environment, or None.
-        clock: as `filevault.times.boottime`.
+        clock: as `filevault.system.times.boottime`.
         root: where the system's `/run` and `/tmp` are, empty for `/`.
     """
     job, usual = agent_of_job(get), folders_of_user(get, root)

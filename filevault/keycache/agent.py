@@ -17,10 +17,9 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError, StorageError
-from filevault.files import Folder, storage_error
 from filevault.keycache import SOCKET
 from filevault.keycache.job import LOCK
-from filevault.keycache.keys import Keys
+from filevault.keycache.locked_memory import Keys
 from filevault.keycache.protocol import (
     LINE,
     answer_line,
@@ -29,7 +28,8 @@ from filevault.keycache.protocol import (
     parse_request,
     peer,
 )
-from filevault.printable import printable
+from filevault.system.files import Folder, storage_error
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

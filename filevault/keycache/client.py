@@ -10,9 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, FilevaultError
-from filevault.files import storage_error
 from filevault.keycache import SESSION, SOCKET, Held
-from filevault.keycache.place import together
+from filevault.keycache.key_store import merge_errors
 from filevault.keycache.protocol import (
     LINE,
     Answer,
@@ -22,18 +21,19 @@ from filevault.keycache.protocol import (
     peer,
     request_line,
 )
-from filevault.printable import printable, shell_word
+from filevault.system.files import storage_error
+from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_PATIENCE = 0.7  # seconds for all that fails in one run: a person is waiting
+_TIMEOUT = 0.7  # seconds for all that fails in one run: a person is waiting
 _LEAST = 0.05  # seconds for each agent that is told to lock, however little is left
 _PAUSE = 0.005
 
 
 class AgentClient:
-    """The agents of this user; see `filevault.keycache.place.Place`.
+    """The agents of this user; see `filevault.keycache.key_store.KeyStore`.
 
     One that did not answer is not asked for keys again: a run waits for it once.
 
@@ -48,7 +48,7 @@ class AgentClient:
         self._folders = folders
         self._also = also
         self._failed: dict[str, FilevaultError] = {}
-        self._patience = _PATIENCE
+        self._patience = _TIMEOUT
         self._took: str | None = None
 
     def get(self, state_id: str, kind: str) -> Held | None:
@@ -96,14 +96,14 @@ class AgentClient:
             except FilevaultError as error:
                 failed.append(error)
         if failed:
-            raise together(failed)
+            raise merge_errors(failed)
         return count
 
     def running(self) -> bool:
         """Tell whether an agent is there that can be asked."""
         return any(True for _ in self._answers(Request("status", "0" * 32, SESSION)))
 
-    def trouble(self) -> FilevaultError | None:
+    def last_error(self) -> FilevaultError | None:
         """Return why an agent that is there did not answer in this run."""
         return next(iter(self._failed.values()), None)
 

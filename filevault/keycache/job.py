@@ -89,7 +89,7 @@ def remove_folder(folder: str) -> None:
 def _die_with(parent: int) -> bool:
     """Have the kernel kill this process when its parent ends; tell whether that is still there."""
     with contextlib.suppress(ImportError, OSError):
-        from filevault.libc import function
+        from filevault.system.libc import function
 
         function("prctl")(_PR_SET_PDEATHSIG, signal.SIGKILL)
         return os.getppid() == parent

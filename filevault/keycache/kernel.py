@@ -62,7 +62,7 @@ _PERMISSIONS = 0x3F0B0000
 
 
 class KernelKeyring:
-    """The user keyring; see `filevault.keycache.place.Place`."""
+    """The user keyring; see `filevault.keycache.key_store.KeyStore`."""
 
     name = "kernel keyring"
 
@@ -105,7 +105,7 @@ class KernelKeyring:
 
         Raises BackendError for one that is there and does not go.
         """
-        from filevault.keycache.place import together
+        from filevault.keycache.key_store import merge_errors
 
         count = 0
         failed: list[BackendError] = []
@@ -120,14 +120,14 @@ class KernelKeyring:
             else:
                 count += 1
         if failed:
-            raise together(failed)
+            raise merge_errors(failed)
         return count
 
     def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
         """Forget a kind of key if another place took the last one; here there is but one of it."""
         return 0 if took else self.lock(state_id, kind)
 
-    def trouble(self) -> None:
+    def last_error(self) -> None:
         """Return None: a kernel that refuses is no trouble, there is the agent."""
 
     def _of(self, state_id: str, kinds: Sequence[str], failed: list[BackendError]) -> Iterator[int]:
@@ -160,7 +160,7 @@ class KernelKeyring:
         return self._keyctl(_SEARCH, _USER_KEYRING, b"user", _name(state_id, kind))
 
     def _read(self, key: int, operation: int = _READ) -> bytes:
-        from filevault.libc import writable
+        from filevault.system.libc import writable
 
         size = _BUFFER
         while True:
@@ -181,7 +181,7 @@ class KernelKeyring:
         number = _numbers()[which]
         if self._function is None:
             try:
-                from filevault.libc import function
+                from filevault.system.libc import function
             except ImportError:  # a Python that was built without libffi
                 raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
             self._function = function("syscall")

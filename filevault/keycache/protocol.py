@@ -14,11 +14,11 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from filevault.errors import DamagedError, StorageError
-from filevault.files import Folder, storage_error
 from filevault.keycache import KINDS, LIMIT
-from filevault.printable import printable, shell_word
-from filevault.strictjson import dumps, loads
-from filevault.values import Value
+from filevault.system.files import Folder, storage_error
+from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
+from filevault.system.strict_json import dumps, loads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,7 @@ _REQUEST = {"op": str, "state": str, "kind": str, "key": str, "mark": str, "dead
 _ANSWER = {"ok": int, "key": str, "mark": str, "deadline": int, "count": int}
 
 
-class Request(Value):
+class Request(Record):
     """A question: about one kind of key of a vault.
 
     `state` is the vault's state id, empty for `lock` of all; so is `kind` for `lock` of all kinds.
@@ -50,7 +50,7 @@ class Request(Value):
         return f"Request(op={self.op!r}, ...)"
 
 
-class Answer(Value):
+class Answer(Record):
     """What the agent says: `ok` is false where it holds nothing of that kind, or refuses.
 
     `get` gives key, mark and deadline, `status` the latter two, `lock` how many were forgotten.

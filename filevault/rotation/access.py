@@ -8,16 +8,16 @@ from filevault.aws.iam import AccessKeys
 from filevault.aws.sts import get_caller_identity
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
-from filevault.printable import printable
 from filevault.rotation.signals import must_hurry
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from filevault.aws.client import Clients
+    from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.aws.sts import Identity
     from filevault.credentials import AccessKey
-    from filevault.providers import CredentialProvider
-    from filevault.rotation.patience import Patience
+    from filevault.rotation.retry import Patience
+    from filevault.sources.protocols import CredentialProvider
 
 
 class Access:
@@ -25,8 +25,8 @@ class Access:
 
     Args:
         clients: makes clients.
-        hasty: makes clients for calls that signals or other writers must wait for, or that are
-            made again where they fail.
+        short_timeouts: makes clients for calls that signals or other writers must wait for, or
+            that are made again where they fail.
         sts: the endpoint that tells identities.
         iam: the endpoint of IAM.
         provider: obtains the session that the plan of the profile ends in; asked once, so that a
@@ -39,7 +39,7 @@ class Access:
     def __init__(
         self,
         clients: Clients,
-        hasty: Clients,
+        short_timeouts: Clients,
         sts: Endpoint,
         iam: Endpoint,
         provider: CredentialProvider | None,
@@ -49,7 +49,7 @@ class Access:
         direct: str,
     ) -> None:
         self._clients = clients
-        self._hasty = hasty
+        self._hasty = short_timeouts
         self._sts = sts
         self._iam = iam
         self._provider = provider
@@ -60,10 +60,10 @@ class Access:
         self._connected = False
         self._subject = f"profile {printable(profile)!r}"
 
-    def identity_of(self, key: AccessKey, *, hasty: bool = False) -> Identity:
+    def identity_of(self, key: AccessKey, *, short_timeouts: bool = False) -> Identity:
         """Ask whose a long-term key is. Raises AwsError, NetworkError, ConfigError."""
         credentials = Credentials(key.access_key_id, key.secret_access_key)
-        clients = self._hasty if hasty else self._clients
+        clients = self._hasty if short_timeouts else self._clients
         return get_caller_identity(clients, self._sts, credentials, subject=self._subject)
 
     def connect(self, key: AccessKey) -> Identity:
@@ -102,15 +102,15 @@ class Access:
                 hint=f"let a profile of the key's own account do it: {self._direct}",
             )
 
-    def keys(self, key: AccessKey, *, hasty: bool = False) -> AccessKeys:
+    def keys(self, key: AccessKey, *, short_timeouts: bool = False) -> AccessKeys:
         """Return the user's keys, as the profile's session sees them or, without one, `key`.
 
         A session outlives the key that it was made from; only without one do the last calls
-        need the new key. With `hasty`, or where signals wait, what it returns makes haste.
+        need the new key. With `short_timeouts`, or where signals wait, what it returns makes haste.
         """
         identity = self.connect(key)
         credentials = self._session or Credentials(key.access_key_id, key.secret_access_key)
         # A role's session is no user, so the user is named to IAM.
         user = identity.user_name if self._role is not None else None
-        clients = self._hasty if hasty or must_hurry() else self._clients
+        clients = self._hasty if short_timeouts or must_hurry() else self._clients
         return AccessKeys(clients, self._iam, credentials, user, self._subject)

@@ -14,10 +14,10 @@ from filevault.errors import (
     ProviderError,
     StorageError,
 )
-from filevault.printable import printable, shell_word
-from filevault.rotation.stored import Stored, read_stored
-from filevault.vault.items import compose
-from filevault.vault.rotationfields import Rotation, with_rotation
+from filevault.rotation.stored_item import Stored, read_stored
+from filevault.system.printable import printable, shell_word
+from filevault.vault.item import compose
+from filevault.vault.rotation_fields import Rotation, with_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -207,7 +207,7 @@ class Items:
         Nothing is locked afterwards, since AWS may take its time. Raises StorageError if an item
         hands the key out, or if the item that the rotation goes by was changed.
         """
-        with self._vault.writing():
+        with self._vault.transaction():
             self.refresh(leader)
         name = self.hands_out(access_key_id)
         if name is not None:
@@ -347,7 +347,7 @@ class Items:
         names = list(dict.fromkeys([*self._written, *also]))
         self._written = []
         if names:
-            with self._vault.writing():
+            with self._vault.transaction():
                 self._vault.commit(names, subject(self._vault.entry(names[0])))
         return names
 
@@ -384,7 +384,7 @@ class Items:
         """
         name = stored.name
         vault = self._vault
-        with vault.writing():
+        with vault.transaction():
             if not vault.has(name) or vault.item_digest(name) != stored.digest:
                 raise _changed(name)
             if name not in self._written:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from filevault.values import Value
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from filevault.errors import FilevaultError
 
 
-class Wish(Value):
+class RotationOptions(Record):
     """What the command line asks for; `grace` and `older_than` are in seconds.
 
     `grace` is None where nothing is said of it, and 0 where a time of grace is to end. `keep_old`
@@ -36,7 +36,7 @@ class Progress(Protocol):
         ...
 
 
-class Outcome(Value):
+class Outcome(Record):
     """What came of the rotation of one key.
 
     `result` is `rotated`, `finished` (what an earlier run left), `young` (not old enough),

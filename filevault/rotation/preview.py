@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.printable import shell_word
-from filevault.rotation.due import FRESH, is_deferred, is_due, left_as_it_is, promised
 from filevault.rotation.outcome import Outcome
-from filevault.rotation.retiring import refuse_held
+from filevault.rotation.policy import FRESH, is_deferred, is_due, left_as_it_is, promised
+from filevault.rotation.revoke import refuse_held
+from filevault.system.printable import shell_word
 
 if TYPE_CHECKING:
     from filevault.rotation.items import Items
-    from filevault.rotation.outcome import Wish
+    from filevault.rotation.outcome import RotationOptions
 
 
-def preview(items: Items, leader: str, wish: Wish, profile: str, now: float) -> Outcome:
+def preview(items: Items, leader: str, wish: RotationOptions, profile: str, now: float) -> Outcome:
     """Return what would come of the rotation of one key.
 
     Args:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.printable import printable
-from filevault.times import format_time
+from filevault.system.printable import printable
+from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     from filevault.errors import FilevaultError

@@ -13,20 +13,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[Callable[[], None]]:
+def signals_blocked() -> Iterator[Callable[[], None]]:
     """Let signals that end us wait: what happens inside is short, and must happen whole.
 
     What it gives lets them through early.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
-    def let_through() -> None:
+    def unblock() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     try:
-        yield let_through
+        yield unblock
     finally:
-        let_through()
+        unblock()
 
 
 def must_hurry() -> bool:

@@ -18,18 +18,18 @@ from filevault.errors import (
     StorageError,
     UsageError,
 )
-from filevault.printable import printable
 from filevault.sessions import record
-from filevault.values import Value
+from filevault.system.printable import printable
+from filevault.system.record import Record
 from filevault.vault.names import decode_session_owner, encode_session_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from filevault.credentials import Credentials
-    from filevault.files import Folder
+    from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.record import SessionName
-    from filevault.sessions.waiting import Waiting
+    from filevault.system.files import Folder
 
 _LOCKS = "locks"
 _SHORT_LIFE = 30 * 60
@@ -38,7 +38,7 @@ _HANDED_OUT_SHORT = 5 * 60
 _AS_SOURCE = 60
 
 
-class Listed(Value):
+class Listed(Record):
     """A session as its file's name tells it; nothing of it is authenticated."""
 
     owner: str
@@ -46,7 +46,7 @@ class Listed(Value):
     expiration: int
 
 
-class MinimumLife(Value):
+class MinimumLife(Record):
     """How long a session must live on to be used.
 
     `seconds` None means the rule for what is handed out: 15 minutes, below which boto3 comes
@@ -150,12 +150,12 @@ class SessionCache:
         return sorted((each for each in found if each is not None), reverse=True)
 
     @contextmanager
-    def lock(self, name: SessionName, waiting: Waiting) -> Iterator[None]:
+    def lock(self, name: SessionName, waiting: LockWait) -> Iterator[None]:
         """Let one process at a time obtain a session; the others wait, then find it.
 
         Where no lock can be made, work goes on without it. Raises LockedError as `waiting` says.
         """
-        from filevault.locks import key_lock
+        from filevault.system.locks import key_lock
 
         with ExitStack() as held:
             try:

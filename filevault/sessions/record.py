@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault import strictjson
-from filevault.backends import ItemHeader, envelope
-from filevault.backends.keys import session_key_id
+from filevault.backends import ItemHeader
+from filevault.backends.sealing import envelope
+from filevault.backends.sealing.key_schedule import session_key_id
 from filevault.credentials import Credentials
-from filevault.digest import sha256_hex
 from filevault.errors import DamagedError
-from filevault.times import format_time, parse_time
-from filevault.values import Value
+from filevault.system import strict_json
+from filevault.system.digest import sha256_hex
+from filevault.system.record import Record
+from filevault.system.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ _BODY: dict[str, type] = {
 }
 
 
-class SessionName(Value):
+class SessionName(Record):
     """What a session is looked up by, and `source`, what it was made from: `item:<name>`."""
 
     owner: str
@@ -61,7 +62,7 @@ class SessionName(Value):
         return f"{self.operation}-{self.hash}@"
 
 
-class FileName(Value):
+class FileName(Record):
     """A file's name taken apart; `expiration` is in Unix seconds."""
 
     operation: str
@@ -69,7 +70,7 @@ class FileName(Value):
     expiration: int
 
 
-class Kept(Value):
+class Kept(Record):
     """A session as it was kept; `whole_life` is in seconds, rounded up to whole minutes."""
 
     credentials: Credentials
@@ -187,7 +188,7 @@ def _body(credentials: Credentials) -> bytes:
         values["AccountId"] = credentials.account_id
     if credentials.arn is not None:
         values["Arn"] = credentials.arn
-    return strictjson.dumps(values)
+    return strict_json.dumps(values)
 
 
 def _read_body(data: bytes) -> tuple[Credentials, int]:
@@ -195,7 +196,7 @@ def _read_body(data: bytes) -> tuple[Credentials, int]:
     for optional in ("AccountId", "Arn"):
         if f'"{optional}":'.encode() in data:
             fields[optional] = str
-    values = strictjson.loads(data, fields, _WHAT)
+    values = strict_json.loads(data, fields, _WHAT)
     try:
         if values["Version"] != 1:
             raise ValueError("another version")

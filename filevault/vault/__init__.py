@@ -11,7 +11,6 @@ import contextlib
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends import ItemHeader
-from filevault.digest import sha256_hex
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -19,12 +18,13 @@ from filevault.errors import (
     StorageError,
     TamperedError,
 )
-from filevault.printable import printable
-from filevault.seen import Seen
-from filevault.times import format_time
-from filevault.vault.entries import Entries, ItemFiles
-from filevault.vault.lastseen import LastSeen
+from filevault.system.digest import sha256_hex
+from filevault.system.printable import printable
+from filevault.system.times import format_time
+from filevault.vault.last_seen import LastSeen
+from filevault.vault.lookup import Entries, ItemFiles
 from filevault.vault.names import encode_name
+from filevault.vault.seen import Seen
 from filevault.vault.session_key import load_session_key, reseal_session_key
 from filevault.vault.store import Store
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
     from filevault.backends import Backend
     from filevault.credentials import AccessKey
-    from filevault.files import Folder
-    from filevault.trust import Trust
+    from filevault.system.files import Folder
     from filevault.vault.accounts import Identify
-    from filevault.vault.held import HeldSessionKey
-    from filevault.vault.items import LongTermItem
+    from filevault.vault.item import LongTermItem
+    from filevault.vault.session_key_cache import SessionKeyCache
+    from filevault.vault.trust import Trust
 
 _KIND = "credentials"
 
@@ -79,7 +79,7 @@ class Vault:
         notice: Callable[[str], None] | None = None,
         guard: Callable[[], None] = lambda: None,
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
-        held: HeldSessionKey | None = None,
+        held: SessionKeyCache | None = None,
     ) -> None:
         self.folder = store
         self.backend = backend
@@ -162,7 +162,7 @@ class Vault:
         self._has_opened = True
         if len(texts) == 1:
             return texts[0]
-        from filevault.vault.pairs import Pair, join
+        from filevault.vault.split_entries import Pair, join
 
         return join(Pair(*(name for name, _ in files.files)), *texts)
 
@@ -184,7 +184,7 @@ class Vault:
         `identify` asks AWS for the account of a key where its id does not tell it; None in a run
         that makes no calls.
         """
-        from filevault.vault.items import parse
+        from filevault.vault.item import parse
 
         digest, plaintext = self.opened(name)
         item = parse(plaintext, f"item {printable(name)!r}")
@@ -236,7 +236,7 @@ class Vault:
         self._guard()
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Hold the store's lock. Raises as `locked`, PinError if the recipients have changed."""
         with self.locked():
             self._guard()
@@ -249,7 +249,7 @@ class Vault:
         It is the directory's own, or one in the state directory. Raises StorageError where
         neither can be had.
         """
-        from filevault.locks import writers_lock
+        from filevault.system.locks import writers_lock
 
         with writers_lock(self.folder, self.state.path if self.state is not None else None):
             yield
@@ -263,7 +263,7 @@ class Vault:
         created_from: str | None,
         subject: str | None,
     ) -> None:
-        """Store an item's plaintext; call inside `writing`. Commit it, if there is a `subject`.
+        """Store an item's plaintext; call inside `transaction`. Commit it, if there is a `subject`.
 
         `created` and `created_from` are what the text says, None where it says nothing.
         In a `file` vault the new file is opened once before it replaces the old one; the others
@@ -286,7 +286,7 @@ class Vault:
             )
         seen = Seen(generation, sha256_hex(data), created, created_from)
         if self.shared:
-            from filevault.vault.items import parse
+            from filevault.vault.item import parse
 
             item = parse(text, "the new item")
             seen = self.last_seen.stored(path_name, item, seen.sha256)._replace(
@@ -324,7 +324,7 @@ class Vault:
         return header.generation if header is not None else -1
 
     def remove(self, name: str, *, subject: str) -> None:
-        """Delete an item and commit that; call inside `writing`.
+        """Delete an item and commit that; call inside `transaction`.
 
         The two entries that would take its place go first. Raises ItemNotFoundError,
         StorageError or NotCommittedError.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.credentials import account_of
-from filevault.printable import printable
-from filevault.seen import Seen
+from filevault.system.printable import printable
 from filevault.vault.accounts import is_same
-from filevault.vault.items import parse
-from filevault.vault.lastseen import seen_of
+from filevault.vault.item import parse
+from filevault.vault.last_seen import seen_of
+from filevault.vault.seen import Seen
 
 if TYPE_CHECKING:
     from filevault.vault import Vault

@@ -19,13 +19,13 @@ from filevault.errors import (
     PinError,
     ProviderError,
 )
-from filevault.printable import printable, shell_word
+from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.credentials import AccessKey
-    from filevault.seen import Seen
+    from filevault.vault.seen import Seen
 
     Identify = Callable[[AccessKey], str]
     """Ask AWS for the account of a key; raises ProviderError, NetworkError, ConfigError."""

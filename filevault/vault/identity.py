@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from filevault.pin import Pin
+from filevault.vault.pin import Pin
 
 if TYPE_CHECKING:
     from filevault.backends import Backend, FileBackend, RecipientsBackend

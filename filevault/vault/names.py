@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from filevault.errors import UsageError
-from filevault.printable import printable
+from filevault.system.printable import printable
 
 _PART_LIMIT = 255  # bytes in a file name, on every file system that matters
 

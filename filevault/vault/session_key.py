@@ -12,8 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import ItemHeader
-from filevault.backends.keys import new_session_key
-from filevault.digest import sha256_hex
+from filevault.backends.sealing.key_schedule import new_session_key
 from filevault.errors import (
     BackendError,
     IntegrityError,
@@ -23,14 +22,15 @@ from filevault.errors import (
     NoVaultError,
     StorageError,
 )
-from filevault.times import format_time
+from filevault.system.digest import sha256_hex
+from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.backends import Backend
-    from filevault.files import Folder
-    from filevault.vault.held import HeldSessionKey
+    from filevault.system.files import Folder
+    from filevault.vault.session_key_cache import SessionKeyCache
 
 _KIND = "session-key"
 _WORD = "filevault-session-key-1"
@@ -43,7 +43,7 @@ def load_session_key(
     state_id: str,
     backend: Backend,
     clock: Callable[[], float],
-    held: HeldSessionKey | None = None,
+    held: SessionKeyCache | None = None,
     *,
     replace: bool = False,
 ) -> bytes:
@@ -63,7 +63,7 @@ def load_session_key(
     key = _read(state, name, state_id, backend, held, replace=replace)
     if key is not None:
         return key
-    from filevault.locks import locked
+    from filevault.system.locks import locked
 
     with locked(state, _LOCK):
         # Another process may have made it.
@@ -93,7 +93,7 @@ def reseal_session_key(
     backend: Backend,
     key: bytes | None,
     clock: Callable[[], float],
-    held: HeldSessionKey | None = None,
+    held: SessionKeyCache | None = None,
 ) -> None:
     """Write the session key anew, for recipients that have changed.
 
@@ -101,7 +101,7 @@ def reseal_session_key(
     opened here is left as it is; one that can be encrypted to nobody here is deleted. Raises
     StorageError.
     """
-    from filevault.locks import locked
+    from filevault.system.locks import locked
 
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
@@ -120,7 +120,7 @@ def reseal_session_key(
             else:
                 state.write(name, sealed)
                 if held is not None and mark is not None:
-                    held.resealed(mark, sha256_hex(sealed))
+                    held.on_rewrapped(mark, sha256_hex(sealed))
 
 
 def session_key_mark(state: Folder, suffix: str) -> str | None:
@@ -144,7 +144,7 @@ def _read(
     name: str,
     state_id: str,
     backend: Backend,
-    held: HeldSessionKey | None = None,
+    held: SessionKeyCache | None = None,
     *,
     replace: bool = False,
 ) -> bytes | None:

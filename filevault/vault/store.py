@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault import permissions
-from filevault.conflicts import refuse_conflict
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
-from filevault.printable import printable, shell_word
+from filevault.system import permissions
+from filevault.system.merge_conflicts import refuse_conflict
+from filevault.system.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from filevault.files import Folder
-    from filevault.permissions import Permissions
+    from filevault.system.files import Folder
+    from filevault.system.permissions import Permissions
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64

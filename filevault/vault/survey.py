@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import envelope
-from filevault.digest import sha256_hex
+from filevault.backends.sealing import envelope
 from filevault.errors import IntegrityError, NewerFormatError
-from filevault.printable import printable
-from filevault.values import Value
+from filevault.system.digest import sha256_hex
+from filevault.system.printable import printable
+from filevault.system.record import Record
 from filevault.vault.store import Store
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TOTP = "mfa/"
 
 
-class Entry(Value):
+class Entry(Record):
     """An item file: `key` is the id of the key that sealed it, `digest` its SHA-256 as hex."""
 
     name: str
@@ -26,14 +26,14 @@ class Entry(Value):
     digest: str
 
 
-class Unreadable(Value):
+class Unreadable(Record):
     """A file with the name of an item that cannot be opened, and why, as a message."""
 
     name: str
     reason: str
 
 
-class Survey(Value):
+class Survey(Record):
     """The files with names of items, sorted: those that have the form of one, and all others."""
 
     entries: tuple[Entry, ...]

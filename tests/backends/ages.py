@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from filevault.backends.age import AgeBackend
-from filevault.backends.agelibrary import library
-from filevault.backends.identities import IdentityText
+from filevault.backends.age.backend import AgeBackend
+from filevault.backends.age.identities import IdentityText
+from filevault.backends.age.library import library
 from filevault.errors import LockedError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import Source
 from tests.conftest import tool
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.gpg import GpgBackend
-from filevault.files import Folder
+from filevault.backends.gpg.backend import GpgBackend
+from filevault.system.files import Folder
 from tests.conftest import tool
 
 if TYPE_CHECKING:

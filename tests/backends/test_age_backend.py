@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import ItemHeader, agefile
-from filevault.backends.identities import IdentityText
+from filevault.backends import ItemHeader
+from filevault.backends.age import age_file
+from filevault.backends.age.identities import IdentityText
 from filevault.errors import (
     BackendError,
     DamagedError,
@@ -23,7 +24,7 @@ from filevault.errors import (
     ProgramError,
     TamperedError,
 )
-from filevault.installation import install_hint
+from filevault.system.installation import install_hint
 from tests.backends.ages import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends import Backend
-    from filevault.backends.age import AgeBackend
+    from filevault.backends.age.backend import AgeBackend
 
 ALICE, ALICE_TO = pair()
 BOB, BOB_TO = pair()
@@ -83,7 +84,7 @@ def test_suffix_is_the_one_of_the_table(backend: Backend) -> None:  # type: igno
 
 def stanzas(data: bytes) -> list[str]:
     """Return the types of a file's stanzas, without the one that means nothing."""
-    found = [stanza.type for stanza in agefile.parse(data, "it").stanzas]
+    found = [stanza.type for stanza in age_file.parse(data, "it").stanzas]
     return sorted(kind for kind in found if not kind.endswith("-grease"))
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from filevault.backends import identities
-from filevault.backends.identities import IdentityText, LockedFile
+from filevault.backends.age import identities
+from filevault.backends.age.identities import IdentityText, LockedFile
 from filevault.errors import DamagedError, FilevaultError, LockedError
 from tests.backends.ages import PLENTY, make_store, open_store, pair
 from tests.conftest import tool

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import agefile
+from filevault.backends.age import age_file
 from filevault.errors import (
     DamagedError,
     FilevaultError,
@@ -59,7 +59,7 @@ def cheaply(call: Callable[[], object], error: type[FilevaultError]) -> str:
 
 def test_stanzas_are_told_with_type_and_arguments() -> None:
     body = base64.b64encode(bytes(48)).decode()
-    file = agefile.parse(header(f"-> one a b\n{body}\n", f"-> two\n{BODY}") + b"rest", "it")
+    file = age_file.parse(header(f"-> one a b\n{body}\n", f"-> two\n{BODY}") + b"rest", "it")
     assert [(s.type, s.args, len(s.body)) for s in file.stanzas] == [
         ("one", ("a", "b"), 48),
         ("two", (), 32),
@@ -72,7 +72,7 @@ def test_what_the_library_writes_is_read_armored_or_not(content: bytes) -> None:
     key = pyrage.x25519.Identity.from_str(identity)
     to = [pyrage.x25519.Recipient.from_str(recipient)]
     for data in (pyrage.encrypt(content, to), pyrage.encrypt(content, to, armored=True)):
-        file = agefile.parse_item(data, "it")
+        file = age_file.parse_item(data, "it")
         assert "X25519" in [stanza.type for stanza in file.stanzas]
         assert pyrage.decrypt(file.data, [key]) == content
 
@@ -80,15 +80,15 @@ def test_what_the_library_writes_is_read_armored_or_not(content: bytes) -> None:
 @given(content=st.binary(max_size=400), end=st.sampled_from(["\n", "\r\n"]))
 def test_armor_is_removed_whatever_its_line_ends(content: bytes, end: str) -> None:
     data = header(f"-> one\n{BODY}") + content
-    assert agefile.parse(armored(data, end), "it").data == data
-    assert agefile.parse(b" \r\n\n" + armored(data, end) + b"\n \t\n", "it").data == data
+    assert age_file.parse(armored(data, end), "it").data == data
+    assert age_file.parse(b" \r\n\n" + armored(data, end) + b"\n \t\n", "it").data == data
 
 
 @given(data=st.binary(max_size=300))
 def test_any_other_bytes_are_an_integrity_error(data: bytes) -> None:
     for beginning in (b"", b"age-encryption.org/v1\n", b"-----BEGIN AGE ENCRYPTED FILE-----\n"):
         with pytest.raises(IntegrityError):
-            agefile.parse(beginning + data, "it")
+            age_file.parse(beginning + data, "it")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_any_other_bytes_are_an_integrity_error(data: bytes) -> None:
 )
 def test_header_that_is_not_written_strictly_is_damaged(data: bytes) -> None:
     with pytest.raises(DamagedError):
-        agefile.parse(data, "it")
+        age_file.parse(data, "it")
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_header_that_is_not_written_strictly_is_damaged(data: bytes) -> None:
 )
 def test_armor_that_is_not_written_strictly_is_damaged(change: Callable[[bytes], bytes]) -> None:
     text = armored(header(f"-> one\n{BODY}") + bytes(70))
-    agefile.parse(text, "it")
+    age_file.parse(text, "it")
     with pytest.raises(DamagedError):
-        agefile.parse(change(text), "it")
+        age_file.parse(change(text), "it")
 
 
 def test_two_thousand_stanzas_are_refused_at_once() -> None:
     data = header(*[f"-> X25519 {BODY}\n{BODY}" for _ in range(2000)])
-    assert "more than 128 recipients" in cheaply(lambda: agefile.parse(data, "it"), DamagedError)
-    agefile.parse(header(*[f"-> X25519 {BODY}\n{BODY}" for _ in range(128)]), "it")
+    assert "more than 128 recipients" in cheaply(lambda: age_file.parse(data, "it"), DamagedError)
+    age_file.parse(header(*[f"-> X25519 {BODY}\n{BODY}" for _ in range(128)]), "it")
 
 
 @pytest.mark.parametrize(
@@ -156,26 +156,26 @@ def test_two_thousand_stanzas_are_refused_at_once() -> None:
     ],
 )
 def test_huge_header_is_refused_at_once(data: bytes) -> None:
-    cheaply(lambda: agefile.parse(data, "it"), DamagedError)
+    cheaply(lambda: age_file.parse(data, "it"), DamagedError)
 
 
 def test_file_longer_than_a_mebibyte_is_refused() -> None:
     data = header(f"-> one\n{BODY}")
-    agefile.parse(data + bytes(agefile.MAX_FILE - len(data)), "it")
+    age_file.parse(data + bytes(age_file.MAX_FILE - len(data)), "it")
     with pytest.raises(DamagedError, match="longer than 1048576 bytes"):
-        agefile.parse(data + bytes(agefile.MAX_FILE - len(data) + 1), "it")
+        age_file.parse(data + bytes(age_file.MAX_FILE - len(data) + 1), "it")
 
 
 def test_passphrase_in_an_item_is_refused_at_once() -> None:
     for data in (scrypt("10"), scrypt("63"), header(f"-> X25519 {BODY}\n{BODY}", "-> scrypt\n")):
-        message = cheaply(functools.partial(agefile.parse_item, data, "it"), TamperedError)
+        message = cheaply(functools.partial(age_file.parse_item, data, "it"), TamperedError)
         assert "passphrase" in message
 
 
 @pytest.mark.parametrize("factor", ["21", "22", "23", "63", "64", "99", "100", "9" * 4000])
 def test_protected_file_beyond_the_work_factor_is_refused_at_once(factor: str) -> None:
     message = cheaply(
-        lambda: agefile.parse_protected(scrypt(factor), "it", lambda: PLENTY), LockedError
+        lambda: age_file.parse_protected(scrypt(factor), "it", lambda: PLENTY), LockedError
     )
     assert "allowed is up to 2^20" in message
     assert len(message) < 200
@@ -183,21 +183,21 @@ def test_protected_file_beyond_the_work_factor_is_refused_at_once(factor: str) -
 
 @pytest.mark.parametrize("factor", ["0", "-1", "+1", "01", "018", "0x12", "1e1", "", "18 1", "ⅷ"])
 def test_work_factor_of_another_form_is_damage(factor: str) -> None:
-    cheaply(lambda: agefile.parse_protected(scrypt(factor), "it", lambda: PLENTY), DamagedError)
+    cheaply(lambda: age_file.parse_protected(scrypt(factor), "it", lambda: PLENTY), DamagedError)
 
 
 def test_work_factor_is_bounded_by_half_of_the_memory() -> None:
-    agefile.parse_protected(scrypt("18"), "it", lambda: 512 << 10)
+    age_file.parse_protected(scrypt("18"), "it", lambda: 512 << 10)
     with pytest.raises(LockedError, match="needs 256 MiB .* can spare 255") as caught:
-        agefile.parse_protected(scrypt("18"), "it", lambda: (512 << 10) - 1)
+        age_file.parse_protected(scrypt("18"), "it", lambda: (512 << 10) - 1)
     assert caught.value.hint is not None
     assert "age -p" in caught.value.hint
 
 
 def test_unknown_memory_allows_little() -> None:
-    agefile.parse_protected(scrypt("16"), "it", lambda: 0)
+    age_file.parse_protected(scrypt("16"), "it", lambda: 0)
     with pytest.raises(LockedError):
-        agefile.parse_protected(scrypt("17"), "it", lambda: 0)
+        age_file.parse_protected(scrypt("17"), "it", lambda: 0)
 
 
 def test_limit_of_the_address_space_counts_as_memory() -> None:
@@ -206,10 +206,10 @@ def test_limit_of_the_address_space_counts_as_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + (400 << 20), before[1]))
     try:
         with pytest.raises(LockedError, match="can spare"):
-            agefile.parse_protected(scrypt("18"), "it", lambda: PLENTY)
+            age_file.parse_protected(scrypt("18"), "it", lambda: PLENTY)
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
-    agefile.parse_protected(scrypt("18"), "it", lambda: PLENTY)
+    age_file.parse_protected(scrypt("18"), "it", lambda: PLENTY)
 
 
 def test_protected_file_has_one_passphrase_and_nothing_else() -> None:
@@ -217,10 +217,10 @@ def test_protected_file_has_one_passphrase_and_nothing_else() -> None:
     twice = header(f"-> scrypt {SALT} 10\n{BODY}", f"-> scrypt {SALT} 10\n{BODY}")
     for data in (both, twice, scrypt("10", salt="A" * 21), scrypt("10", body="A" * 42)):
         with pytest.raises(DamagedError):
-            agefile.parse_protected(data, "it", lambda: PLENTY)
+            age_file.parse_protected(data, "it", lambda: PLENTY)
     with pytest.raises(LockedError, match="not with a passphrase"):
-        agefile.parse_protected(header(f"-> X25519 {BODY}\n{BODY}"), "it", lambda: PLENTY)
+        age_file.parse_protected(header(f"-> X25519 {BODY}\n{BODY}"), "it", lambda: PLENTY)
 
 
 def test_file_is_not_shown_by_its_repr() -> None:
-    assert "rest" not in repr(agefile.parse(header(f"-> one\n{BODY}") + b"rest", "it"))
+    assert "rest" not in repr(age_file.parse(header(f"-> one\n{BODY}") + b"rest", "it"))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, Secret, identities
-from filevault.backends.identities import IdentityText, LockedFile, LockedSshKey
+from filevault.backends import ItemHeader, Secret
+from filevault.backends.age import identities
+from filevault.backends.age.identities import IdentityText, LockedFile, LockedSshKey
 from filevault.errors import LockedError, WrongPassphraseError
 from tests.backends.ages import (
     PLENTY,
@@ -30,7 +31,7 @@ from tests.backends.vaults import PASSPHRASE, Source
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.identities import Opened
+    from filevault.backends.age.identities import Opened
 
 HEADER = ItemHeader("credentials", "x", 1, "2026-11-23T21:45:13Z")
 ALICE, ALICE_TO = pair()
@@ -185,7 +186,7 @@ def test_missing_bcrypt_is_named_with_what_to_install() -> None:
     program = """
 import sys
 sys.modules["bcrypt"] = None
-from filevault.backends import identities
+from filevault.backends.age import identities
 (locked,) = identities.parse(identities.IdentityText(sys.stdin.buffer.read(), "key")).locked
 try:
     locked.open(b"open sesame")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, agefile
-from filevault.backends.newidentity import MIN_WORK_FACTOR, new_identity
+from filevault.backends import ItemHeader
+from filevault.backends.age import age_file
+from filevault.backends.age.new_identity import MIN_WORK_FACTOR, new_identity
 from filevault.errors import BackendError, LockedError
 from tests.backends.ages import PLENTY, age, age_at_terminal, make_store, open_store
 from tests.backends.vaults import TIME, Source
@@ -45,9 +46,9 @@ def test_protected_identity_is_opened_by_the_age_program_and_by_us(tmp_path: Pat
     data, recipient = make(PASSPHRASE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10
     assert b"AGE-SECRET-KEY" not in data
-    file = agefile.parse_protected(data, "it", lambda: PLENTY)
-    factor = agefile.work_factor(file.stanzas[0], "it")
-    assert MIN_WORK_FACTOR <= factor <= agefile.MAX_WORK_FACTOR
+    file = age_file.parse_protected(data, "it", lambda: PLENTY)
+    factor = age_file.work_factor(file.stanzas[0], "it")
+    assert MIN_WORK_FACTOR <= factor <= age_file.MAX_WORK_FACTOR
 
     backend = open_store(make_store(tmp_path / "store", recipient), data, source=Source(PASSPHRASE))
     item = backend.encrypt(HEADER, b"secret")
@@ -75,7 +76,7 @@ def test_cost_beyond_the_bound_is_never_accepted() -> None:
     except BackendError as error:
         reason = error.message
     else:
-        agefile.parse_protected(data, "it", lambda: 256 << 10)
+        age_file.parse_protected(data, "it", lambda: 256 << 10)
         return
     assert "128 MiB of memory allow" in reason
 

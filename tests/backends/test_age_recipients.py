@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filevault.backends import RecipientsFile, agerecipients
+from filevault.backends import RecipientsFile
+from filevault.backends.age import recipients_file
 from filevault.errors import BackendError, NoVaultError, StorageError, UsageError
 from tests.backends.ages import (
     PLUGIN_RECIPIENT,
@@ -41,7 +42,7 @@ def nothing(text: str) -> None:
 
 
 def parse(data: bytes | str) -> tuple[str, ...]:
-    return agerecipients.parse(
+    return recipients_file.parse(
         data.encode() if isinstance(data, str) else data, "it", lambda _text: None
     ).all
 
@@ -152,15 +153,15 @@ def test_recipients_are_sorted_and_each_stands_once_without_comments() -> None:
 def test_ssh_key_that_age_ignores_is_ignored_with_a_warning() -> None:
     small = ssh_key("rsa", "", "-b", "1024")[1]
     said: list[str] = []
-    found = agerecipients.parse(f"{ALICE_TO}\n{ECDSA} x\n{small}\n".encode(), "it", said.append)
-    assert found == agerecipients.Recipients((ALICE_TO,))
+    found = recipients_file.parse(f"{ALICE_TO}\n{ECDSA} x\n{small}\n".encode(), "it", said.append)
+    assert found == recipients_file.AgeRecipients((ALICE_TO,))
     assert ["line 2" in said[0], "line 3" in said[1]] == [True, True]
     assert "ecdsa-sha2-nistp256" in said[0]
 
 
 def test_what_the_library_cannot_encrypt_to_stands_as_unresolved() -> None:
     large = ssh_key("rsa", "", "-b", "4104")[1]
-    found = agerecipients.parse(f"{POST_QUANTUM}\n{ALICE_TO}\n{large}\n".encode(), "it", nothing)
+    found = recipients_file.parse(f"{POST_QUANTUM}\n{ALICE_TO}\n{large}\n".encode(), "it", nothing)
     assert set(found.unresolved) == {POST_QUANTUM, " ".join(large.split()[:2])}
     assert set(found.all) == {*found.unresolved, ALICE_TO}
 
@@ -180,23 +181,23 @@ def test_file_beyond_a_mebibyte_is_refused() -> None:
 
 
 def test_recipient_from_a_person_is_checked() -> None:
-    assert agerecipients.checked(f" {ALICE_TO}\n") == ALICE_TO
-    assert agerecipients.checked(f"{ED25519} me") == ED25519
+    assert recipients_file.checked(f" {ALICE_TO}\n") == ALICE_TO
+    assert recipients_file.checked(f"{ED25519} me") == ED25519
     for text in ("", "x", ALICE_TO[:-1], ECDSA, POST_QUANTUM):
         with pytest.raises(UsageError):
-            agerecipients.checked(text)
+            recipients_file.checked(text)
     with pytest.raises(UsageError) as caught:
-        agerecipients.checked(ALICE)
+        recipients_file.checked(ALICE)
     assert ALICE[20:30] not in str(caught.value)
 
 
 def test_built_file_ends_in_a_newline_and_is_read_back() -> None:
     for wanted in ([ALICE_TO], [BOB_TO, ED25519, ALICE_TO]):
-        data = agerecipients.build(wanted)
+        data = recipients_file.build(wanted)
         assert data.endswith(b"\n")
         assert parse(data) == tuple(sorted(wanted))
     with pytest.raises(UsageError):
-        agerecipients.build([])
+        recipients_file.build([])
 
 
 @given(
@@ -211,7 +212,7 @@ def test_rebuilt_file_keeps_comments_and_has_just_the_wanted(
     old = "".join(line + end for line in before).encode()
     if not last:
         old = old.removesuffix(b"\n")
-    new = agerecipients.build(wanted, old)
+    new = recipients_file.build(wanted, old)
     assert parse(new) == tuple(sorted(wanted))
     assert new.endswith(b"\n")
     assert new.count(b"# note") == before.count("# note")

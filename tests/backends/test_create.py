@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filevault.backends import ItemHeader, create_vault, marker, new_keyfile_text, slots
+from filevault.backends import ItemHeader, create_vault, new_keyfile_text
+from filevault.backends.file import keyslots, vault_json
 from filevault.backends.kdf import DEFAULT, STANDARD, KdfParameters
 from filevault.errors import (
     LockedError,
@@ -15,7 +16,7 @@ from filevault.errors import (
     UsageError,
     VaultChoiceError,
 )
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import (
     CHEAP,
     PASSPHRASE,
@@ -84,7 +85,7 @@ def test_costs_default_to_the_policys(tmp_path: Path) -> None:
     with Folder.make(str(tmp_path)) as root:
         create_vault(root, passphrase=PASSPHRASE, policy=STANDARD, clock=lambda: TIME)
     (file,) = slot_files(tmp_path)
-    assert slots.parse(file.read_bytes(), file.name, "it").parameters == DEFAULT
+    assert keyslots.parse(file.read_bytes(), file.name, "it").parameters == DEFAULT
 
 
 def test_two_vaults_share_no_id(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_failure_at_any_call_leaves_no_vault_or_a_whole_one(
         _, finished = interrupted(monkeypatch, path, last, fail)
         path.mkdir(exist_ok=True)
         with Folder.open(str(path)) as root:
-            exists = marker.exists(root)
+            exists = vault_json.exists(root)
         if finished:
             assert exists
         if exists:

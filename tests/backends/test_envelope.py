@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import ItemHeader, envelope
+from filevault.backends import ItemHeader
+from filevault.backends.sealing import envelope
 from filevault.errors import BackendError, DamagedError, FilevaultError, TamperedError
-from filevault.times import format_time
+from filevault.system.times import format_time
 
 KEY = bytes(range(32))
 VAULT = "00112233445566778899aabbccddeeff"

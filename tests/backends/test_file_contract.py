@@ -6,7 +6,7 @@ import pytest
 
 from filevault.backends import SUFFIXES, open_backend
 from filevault.errors import VaultChoiceError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
 from tests.backends.contract import HEADER, TEXT
 from tests.backends.vaults import CHEAP, PASSPHRASE, Source, make, reopen

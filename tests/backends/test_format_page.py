@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from filevault.backends import envelope, kdf, keys, marker, slots, xaes
-from filevault.digest import sha256_hex
+from filevault.backends import kdf
+from filevault.backends.file import keyslots, vault_json
+from filevault.backends.sealing import envelope, key_schedule, xaes
+from filevault.system.digest import sha256_hex
 from filevault.vault.names import decode_path, encode_name
 from tests.vectors import generate
 from tests.vectors.material import ITEMS, PASSPHRASE
@@ -79,32 +81,32 @@ def test_vectors_of_the_page_hold() -> None:
     lines = [line for block in blocks("vectors") for line in block.splitlines() if line]
     said = {line[:17].strip(): line[17:] for line in lines}
     vault, master = said["vault id"], bytes.fromhex(said["master key"])
-    written = marker.parse((VAULT / ".filevault/vault.json").read_bytes(), "vault.json")
-    assert written == marker.Marker(vault, said["key id"], said["commitment"])
-    assert keys.item_key(master, vault).hex() == said["item key"]
-    assert keys.item_key_id(master, vault) == said["key id"]
-    assert keys.commitment(master, vault) == said["commitment"]
+    written = vault_json.parse((VAULT / ".filevault/vault.json").read_bytes(), "vault.json")
+    assert written == vault_json.Marker(vault, said["key id"], said["commitment"])
+    assert key_schedule.item_key(master, vault).hex() == said["item key"]
+    assert key_schedule.item_key_id(master, vault) == said["key id"]
+    assert key_schedule.commitment(master, vault) == said["commitment"]
     pinned = f"filevault-pin-1\nfile\n{vault}\n{said['commitment']}\n"
     assert sha256_hex(pinned.encode()) == said["pin"]
-    key = slots.keyfile_bytes(said["keyfile text"].encode(), "it")
+    key = keyslots.keyfile_bytes(said["keyfile text"].encode(), "it")
     assert key.hex() == said["keyfile bytes"]
     for kind in ("argon2id", "keyfile"):
         file = VAULT / ".filevault/slots" / f"{said[f'{kind} slot']}.slot"
-        slot = slots.parse(file.read_bytes(), file.name, "it")
+        slot = keyslots.parse(file.read_bytes(), file.name, "it")
         assert (slot.type, slot.salt.hex(), slot.check.hex()) == (
             kind,
             said[f"{kind} salt"],
             said[f"{kind} check"],
         )
         if slot.parameters is None:
-            kek = keys.keyfile_kek(key, slot.salt, vault)
+            kek = key_schedule.keyfile_kek(key, slot.salt, vault)
         else:
             kek = kdf.derive(PASSPHRASE.encode(), slot.salt, slot.parameters)
         assert kek.hex() == said[f"{kind} KEK"]
         nonce, sealed = slot.wrapped[:24], slot.wrapped[24:]
         assert xaes.decrypt(kek[:32], nonce, sealed, slot.line) == master
     session_key = bytes.fromhex(said["session key"])
-    assert keys.session_key_id(session_key, said["state id"]) == said["session key id"]
+    assert key_schedule.session_key_id(session_key, said["state id"]) == said["session key id"]
 
 
 def test_example_of_an_item_is_the_one_in_the_version_1_vault() -> None:
@@ -137,7 +139,7 @@ def test_page_and_code_agree_on_the_bounds() -> None:
     assert kdf.MAX_MEMORY_KIB == 2**20
     assert kdf.MAX_SLOT_COST == 2**22
     assert kdf.MAX_UNLOCK_COST == 2**23
-    assert f"in all at most {slots.MAX_FILE}" in PAGE
+    assert f"in all at most {keyslots.MAX_FILE}" in PAGE
     assert envelope.MAX_FILE == 2**20
 
 

@@ -28,7 +28,7 @@ from tests.conftest import tool
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.gpg import GpgBackend
+    from filevault.backends.gpg.backend import GpgBackend
     from tests.backends.gpghomes import Scene
 
 PINENTRY = """#!/bin/sh
@@ -285,9 +285,9 @@ def test_agent_that_cannot_start_is_explained(scene: Scene) -> None:
 READ_ONLY = """
 import sys
 from filevault.backends import ItemHeader
-from filevault.backends.gpg import GpgBackend
+from filevault.backends.gpg.backend import GpgBackend
 from filevault.errors import ProgramError
-from filevault.files import Folder
+from filevault.system.files import Folder
 
 home, store, data, path = sys.argv[1:]
 backend = GpgBackend.open(

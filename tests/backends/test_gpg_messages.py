@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import openpgp
+from filevault.backends.gpg import openpgp
 from filevault.errors import DamagedError, IntegrityError, TamperedError
 from tests.backends.gpghomes import TEXT
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.backends import openpgp
+from filevault.backends.gpg import openpgp
 from filevault.errors import IntegrityError, UnsupportedItemError
 from tests.backends.test_gpg_hostile import packet
 

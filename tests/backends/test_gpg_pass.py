@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, gpgid
+from filevault.backends import ItemHeader
+from filevault.backends.gpg import gpg_id
 from tests.backends.gpghomes import TEXT
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def test_nearest_folder_means_to_us_what_it_means_to_pass(scene: Scene) -> None:
 
 
 def test_pass_uses_recipients_that_we_built(scene: Scene) -> None:
-    data = gpgid.build([scene.keys["alice"], scene.keys["bob"]])
+    data = gpg_id.build([scene.keys["alice"], scene.keys["bob"]])
     (scene.store / ".gpg-id").write_bytes(data)
     scene.run_pass("insert", "-m", "prod", data=TEXT)
     assert not scene.backend().differs("prod", (scene.store / "prod.gpg").read_bytes())
@@ -111,7 +112,7 @@ def test_signatures_are_good_to_either_side(scene: Scene) -> None:
     scene.run_pass("init", bob, PASSWORD_STORE_SIGNING_KEY=alice)
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=alice)
     assert backend.governing()[0].recipients == (bob,)
-    text = gpgid.build([alice, bob])
+    text = gpg_id.build([alice, bob])
     signature = backend.sign(text)
     assert signature
     (scene.store / ".gpg-id").write_bytes(text)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.backends import gpgstatus
-from filevault.backends.gpgstatus import Reply
+from filevault.backends.gpg import status as gpg_status
+from filevault.backends.gpg.status import Reply
 from filevault.errors import FilevaultError, LockedError, NobodyToAskError, NotARecipientError
 
 ID = "490807CAB48BD8D6"
@@ -65,7 +65,7 @@ def test_a_cause_has_one_message_in_every_version(
 ) -> None:
     _name, old, new, kind, message = cause
     with pytest.raises(kind) as caught:
-        gpgstatus.plaintext(reply(*(old if version == "2.2" else new)), "item 'x'")
+        gpg_status.plaintext(reply(*(old if version == "2.2" else new)), "item 'x'")
     assert type(caught.value) is kind
     assert message in caught.value.message
 
@@ -77,7 +77,7 @@ def test_a_cause_has_one_message_in_every_version(
 )
 def test_a_reply_without_a_key_makes_filevault_ask_the_agent(status: list[str]) -> None:
     """An agent that cannot start leaves the same status lines as a key that is not here."""
-    assert gpgstatus.no_secret_key(reply(*status))
+    assert gpg_status.no_secret_key(reply(*status))
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import gpgid
+from filevault.backends.gpg import gpg_id
 from filevault.errors import BackendError, StorageError
-from filevault.files import Folder
-from filevault.printable import printable
+from filevault.system.files import Folder
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ FPR = "9D11787AD7192489BCF5A51A4C5685A395A4FF7F"
     ],
 )
 def test_ids_are_read_as_pass_reads_them(text: str, ids: list[str]) -> None:
-    found = gpgid.parse(text.encode(), ".gpg-id")
+    found = gpg_id.parse(text.encode(), ".gpg-id")
     assert (list(found.ids), found.notices) == (ids, ())
 
 
@@ -44,7 +44,7 @@ def test_ids_are_read_as_pass_reads_them(text: str, ids: list[str]) -> None:
     ],
 )
 def test_ids_that_pass_would_lose_are_kept_and_said(text: str, ids: list[str], notice: str) -> None:
-    found = gpgid.parse(text.encode(), "aws/.gpg-id")
+    found = gpg_id.parse(text.encode(), "aws/.gpg-id")
     assert list(found.ids) == ids
     assert len(found.notices) == 1
     assert found.notices[0].startswith("'aws/.gpg-id' ")
@@ -52,7 +52,7 @@ def test_ids_that_pass_would_lose_are_kept_and_said(text: str, ids: list[str], n
 
 
 def test_comment_after_a_fingerprint_is_no_trap() -> None:
-    assert gpgid.parse(f"{FPR} # me\n".encode(), ".gpg-id") == gpgid.GpgIds((FPR,))
+    assert gpg_id.parse(f"{FPR} # me\n".encode(), ".gpg-id") == gpg_id.GpgIds((FPR,))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_comment_after_a_fingerprint_is_no_trap() -> None:
 )
 def test_file_that_names_no_keys_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(BackendError) as caught:
-        gpgid.parse(data, ".gpg-id")
+        gpg_id.parse(data, ".gpg-id")
     assert caught.value.message.startswith(message)
     assert caught.value.exit_status == 7
 
@@ -79,7 +79,7 @@ def test_file_that_names_no_keys_is_refused(data: bytes, message: str) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_give_clean_ids_or_a_backend_error(data: bytes) -> None:
     try:
-        ids = gpgid.parse(data, ".gpg-id").ids
+        ids = gpg_id.parse(data, ".gpg-id").ids
     except BackendError:
         return
     assert ids
@@ -93,26 +93,26 @@ def test_any_bytes_give_clean_ids_or_a_backend_error(data: bytes) -> None:
 @given(st.lists(st.text(string.ascii_letters + "@.<> é", min_size=1), min_size=1))
 def test_what_is_built_is_read_back_without_a_notice(ids: list[str]) -> None:
     ids = [entry.strip() or "x" for entry in ids]
-    data = gpgid.build(ids)
+    data = gpg_id.build(ids)
     assert data.endswith(b"\n")
-    assert gpgid.parse(data, ".gpg-id") == gpgid.GpgIds(tuple(dict.fromkeys(ids)))
+    assert gpg_id.parse(data, ".gpg-id") == gpg_id.GpgIds(tuple(dict.fromkeys(ids)))
 
 
 @pytest.mark.parametrize("ids", [[], [""], [" a"], ["a "], ["a#b"], ["-r"], ["a\nb"], ["a\r"]])
 def test_ids_that_would_be_read_back_otherwise_are_not_written(ids: list[str]) -> None:
     with pytest.raises(BackendError):
-        gpgid.build(ids)
+        gpg_id.build(ids)
 
 
 def test_variable_is_split_at_blanks() -> None:
-    ids = gpgid.parse_variable(f" {FPR}  bob@x\n", "PASSWORD_STORE_KEY").ids
+    ids = gpg_id.parse_variable(f" {FPR}  bob@x\n", "PASSWORD_STORE_KEY").ids
     assert ids == (FPR, "bob@x")
 
 
 @pytest.mark.parametrize("text", ["  ", "bob@x --yes"])
 def test_variable_without_ids_or_with_options_is_refused(text: str) -> None:
     with pytest.raises(BackendError) as caught:
-        gpgid.parse_variable(text, "PASSWORD_STORE_KEY")
+        gpg_id.parse_variable(text, "PASSWORD_STORE_KEY")
     assert caught.value.message.startswith("PASSWORD_STORE_KEY ")
 
 
@@ -139,7 +139,7 @@ def test_nearest_file_upward_governs(tmp_path: Path, prefix: tuple[str, ...], pl
     (tmp_path / "aws" / "dev").mkdir()
     (tmp_path / "web").mkdir()
     with Folder.open(str(tmp_path)) as store:
-        found = gpgid.read_above(store, prefix)
+        found = gpg_id.read_above(store, prefix)
     assert found is not None
     assert found.place == place
 
@@ -148,16 +148,16 @@ def test_no_file_above_the_store_governs_it(tmp_path: Path) -> None:
     place_ids(tmp_path, "")
     (tmp_path / "store" / "aws").mkdir(parents=True)
     with Folder.open(str(tmp_path / "store")) as store:
-        assert gpgid.read_above(store, ("aws",)) is None
+        assert gpg_id.read_above(store, ("aws",)) is None
 
 
 def test_every_file_below_the_root_is_found_and_no_other(tmp_path: Path) -> None:
     place_ids(tmp_path, "", "aws", "aws/b", "aws/a/x", "web", "aws/.git", "aws/.extensions/y")
     with Folder.open(str(tmp_path)) as store:
-        below = gpgid.read_below(store, ("aws",))
+        below = gpg_id.read_below(store, ("aws",))
         assert [file.place for file in below] == ["aws/a/x/.gpg-id", "aws/b/.gpg-id"]
         assert [file.data for file in below] == [b"aws/a/x\n", b"aws/b\n"]
-        assert gpgid.read_below(store, ("missing",)) == []
+        assert gpg_id.read_below(store, ("missing",)) == []
 
 
 def test_linked_folders_are_not_entered(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_linked_folders_are_not_entered(tmp_path: Path) -> None:
     store.mkdir()
     (store / "link").symlink_to(tmp_path / "outside")
     with Folder.open(str(store)) as folder:
-        assert gpgid.read_below(folder, ()) == []
+        assert gpg_id.read_below(folder, ()) == []
         with pytest.raises(StorageError, match="is a link"):
-            gpgid.read_above(folder, ("link",))
+            gpg_id.read_above(folder, ("link",))
 
 
 def test_linked_file_is_refused_by_name(tmp_path: Path) -> None:
@@ -178,12 +178,12 @@ def test_linked_file_is_refused_by_name(tmp_path: Path) -> None:
     (store / "aws" / ".gpg-id").symlink_to(tmp_path / "ids")
     with Folder.open(str(store)) as folder:
         with pytest.raises(StorageError, match=r"aws/\.gpg-id' is a link"):
-            gpgid.read_below(folder, ())
+            gpg_id.read_below(folder, ())
         with pytest.raises(StorageError, match=r"aws/\.gpg-id' is a link"):
-            gpgid.read_above(folder, ("aws",))
+            gpg_id.read_above(folder, ("aws",))
 
 
 def test_tree_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "/".join("d" * 80)).mkdir(parents=True)
     with Folder.open(str(tmp_path)) as store, pytest.raises(BackendError, match="too deeply"):
-        gpgid.read_below(store, ())
+        gpg_id.read_below(store, ())

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from filevault.backends import ItemHeader, slots
+from filevault.backends import ItemHeader
+from filevault.backends.file import keyslots
 from filevault.errors import FilevaultError
 from tests.backends.vaults import (
     PASSPHRASE,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATUSES = (3, 5, 6)
-KEY = slots.new_keyfile_text()
+KEY = keyslots.new_keyfile_text()
 HEADER = ItemHeader("credentials", "jonsmith", 1, "2026-11-23T21:45:13Z", "add")
 
 ANYTHING = st.recursive(

@@ -6,7 +6,7 @@ import hmac
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import keys
+from filevault.backends.sealing import key_schedule
 
 THIRTY_TWO = st.binary(min_size=32, max_size=32)
 SIXTEEN = st.binary(min_size=16, max_size=16)
@@ -39,22 +39,28 @@ def test_oracle_agrees_with_rfc_5869() -> None:
 @given(master=THIRTY_TWO, vault=SIXTEEN)
 def test_every_key_of_a_vault_is_the_formats(master: bytes, vault: bytes) -> None:
     name = vault.hex()
-    assert keys.item_key(master, name) == hkdf(master, vault, b"filevault/1 items", 32)
-    assert keys.item_key_id(master, name) == hkdf(master, vault, b"filevault/1 items id", 8).hex()
-    assert keys.commitment(master, name) == hkdf(master, vault, b"filevault/1 commit", 32).hex()
+    assert key_schedule.item_key(master, name) == hkdf(master, vault, b"filevault/1 items", 32)
+    assert (
+        key_schedule.item_key_id(master, name)
+        == hkdf(master, vault, b"filevault/1 items id", 8).hex()
+    )
+    assert (
+        key_schedule.commitment(master, name)
+        == hkdf(master, vault, b"filevault/1 commit", 32).hex()
+    )
     session = hkdf(master, vault, b"filevault/1 sessions id", 8)
-    assert keys.session_key_id(master, name) == session.hex()
+    assert key_schedule.session_key_id(master, name) == session.hex()
 
 
 @given(key=THIRTY_TWO, salt=st.binary(min_size=16, max_size=64), vault=SIXTEEN)
 def test_key_of_a_keyfile_slot_is_the_formats(key: bytes, salt: bytes, vault: bytes) -> None:
-    kek = keys.keyfile_kek(key, salt, vault.hex())
+    kek = key_schedule.keyfile_kek(key, salt, vault.hex())
     assert kek == hkdf(key, salt, b"filevault/1 keyfile" + vault, 64)
 
 
 def test_new_keys_and_ids_are_fresh_and_of_their_size() -> None:
-    for make in (keys.new_master, keys.new_session_key):
+    for make in (key_schedule.new_master, key_schedule.new_session_key):
         assert len(make()) == 32
         assert make() != make()
-    assert len(keys.new_vault_id()) == 32
-    assert keys.new_vault_id() != keys.new_vault_id()
+    assert len(key_schedule.new_vault_id()) == 32
+    assert key_schedule.new_vault_id() != key_schedule.new_vault_id()

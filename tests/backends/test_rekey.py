@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import holding, keys, marker, rekey, retired, slots
+from filevault.backends.file import keyslots, master_key, rekey, retired_keys, vault_json
+from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError, TamperedError, UnsyncedError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import (
     CHEAP,
     PASSPHRASE,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends import ItemHeader
-    from filevault.backends.holding import Holder
+    from filevault.backends.file.master_key import Holder
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 
 
 def hold(root: Folder) -> Holder:
-    return holding.hold(root, Source(PASSPHRASE), CHEAP)
+    return master_key.hold(root, Source(PASSPHRASE), CHEAP)
 
 
 def prepare(root: Folder, holder: Holder | None = None) -> rekey.Prepared:
@@ -71,7 +72,9 @@ def test_after_the_switch_the_same_secret_opens_the_new_key_and_leads_to_the_old
     prepared = change(root)
     after = hold(root)
     assert (after.master, after.slot.id) == (prepared.master, prepared.slots[0])
-    assert retired.masters(root, after.vault, after.master) == {before.vault.master: before.master}
+    assert retired_keys.masters(root, after.vault, after.master) == {
+        before.vault.master: before.master
+    }
 
 
 def test_keys_that_were_retired_one_after_the_other_are_all_found(root: Folder) -> None:
@@ -81,11 +84,11 @@ def test_keys_that_were_retired_one_after_the_other_are_all_found(root: Folder) 
         old[holder.vault.master] = holder.master
         change(root)
     present = hold(root)
-    assert retired.masters(root, present.vault, present.master) == old
+    assert retired_keys.masters(root, present.vault, present.master) == old
     # One that is missing cuts off those before it, and nothing else.
     second = list(old)[1]
     os.unlink(f"{root.path}/.filevault/retired/{second}")
-    assert list(retired.masters(root, present.vault, present.master)) == list(old)[:1:-1]
+    assert list(retired_keys.masters(root, present.vault, present.master)) == list(old)[:1:-1]
 
 
 def test_retired_keys_that_lead_in_a_circle_or_nowhere_are_left_out(
@@ -95,12 +98,12 @@ def test_retired_keys_that_lead_in_a_circle_or_nowhere_are_left_out(
     prepared = change(root)
     present = hold(root)
     # The present key under the old one, which is under the present one.
-    retired.write(root, first.vault, first.master, prepared.master, clock=lambda: TIME)
+    retired_keys.write(root, first.vault, first.master, prepared.master, clock=lambda: TIME)
     folder = tmp_path / ".filevault/retired"
     (folder / ("0" * 16)).write_bytes(b"no envelope")
     (folder / "notes.txt").write_bytes(b"no retired key")
     (folder / ("1" * 16)).symlink_to(folder / first.vault.master)
-    assert list(retired.masters(root, present.vault, present.master)) == [first.vault.master]
+    assert list(retired_keys.masters(root, present.vault, present.master)) == [first.vault.master]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -130,14 +133,14 @@ def test_a_switch_that_may_not_last_keeps_what_both_keys_need(
     root: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare(root)
-    real = marker.write
+    real = vault_json.write
 
-    def write(folder: Folder, written: marker.Marker) -> None:
+    def write(folder: Folder, written: vault_json.Marker) -> None:
         real(folder, written)
         raise UnsyncedError("a power cut may undo it")
 
     with monkeypatch.context() as patched:
-        patched.setattr(marker, "write", write)
+        patched.setattr(vault_json, "write", write)
         with pytest.raises(UnsyncedError):
             rekey.switch(root, prepared)
     assert hold(root).master == prepared.master
@@ -149,18 +152,20 @@ def test_a_key_from_a_slot_is_retired_with_all_it_leads_to(root: Folder, tmp_pat
     first = hold(root)
     theirs = os.urandom(32)
     vault_id = first.vault.vault
-    other = marker.Marker(
-        vault_id, keys.item_key_id(theirs, vault_id), keys.commitment(theirs, vault_id)
+    other = vault_json.Marker(
+        vault_id,
+        key_schedule.item_key_id(theirs, vault_id),
+        key_schedule.commitment(theirs, vault_id),
     )
     change(root)
     present = hold(root)
-    retired.write(root, other, theirs, first.master, clock=lambda: TIME)
-    assert retired.masters(root, present.vault, present.master) == {}
+    retired_keys.write(root, other, theirs, first.master, clock=lambda: TIME)
+    assert retired_keys.masters(root, present.vault, present.master) == {}
     known = {other.master: theirs}
-    found = retired.masters(root, present.vault, present.master, known)
+    found = retired_keys.masters(root, present.vault, present.master, known)
     assert found == {other.master: theirs, first.vault.master: first.master}
     rekey.retire(root, present.vault, present.master, found, clock=lambda: TIME)
-    assert retired.masters(root, present.vault, present.master) == found
+    assert retired_keys.masters(root, present.vault, present.master) == found
     before = everything(tmp_path)
     rekey.retire(root, present.vault, present.master, found, clock=lambda: TIME)
     assert everything(tmp_path) == before
@@ -175,16 +180,16 @@ def test_stale_slots_go_and_those_that_hold_the_only_copy_stay(
     only_here, also_retired = os.urandom(32), os.urandom(32)
     add_slot(tmp_path, present.vault, only_here, b"x")
     add_slot(tmp_path, present.vault, also_retired, b"x")
-    name = keys.item_key_id(also_retired, present.vault.vault)
+    name = key_schedule.item_key_id(also_retired, present.vault.vault)
     rekey.retire(root, present.vault, present.master, {name: also_retired}, clock=lambda: TIME)
     foreign = present.vault._replace(vault="f" * 32)
     add_slot(tmp_path, foreign, os.urandom(32), b"x")
     (tmp_path / ".filevault/slots/0123456789abcdef.slot").write_bytes(b"no slot")
     assert rekey.remove_stale_slots(root, present.vault, present.master) == 2
-    left = {slot.master for slot in slots.listing(root) if slot.vault == present.vault.vault}
+    left = {slot.master for slot in keyslots.listing(root) if slot.vault == present.vault.vault}
     assert left == {
         present.vault.master,
-        keys.item_key_id(only_here, present.vault.vault),
+        key_schedule.item_key_id(only_here, present.vault.vault),
     }
     assert before.vault.master not in left
     assert len(slot_files(tmp_path)) == 4
@@ -200,7 +205,7 @@ def test_what_a_killed_try_left_is_taken_away_and_no_slot_of_anybody_else(
     rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda _: False)
     assert everything(tmp_path) == before
     rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda made: made == first.vault)
-    left = {slot.master for slot in slots.listing(root)}
+    left = {slot.master for slot in keyslots.listing(root)}
     assert left == {hold(root).vault.master, other.vault.master}
 
 
@@ -240,7 +245,7 @@ def test_neither_key_shows(root: Folder) -> None:
 
 def test_a_folder_that_is_no_vault_has_no_retired_keys(tmp_path: Path) -> None:
     with Folder.open(str(tmp_path)) as folder:
-        assert not retired.exists(folder, "0" * 16)
-        assert not retired.exists(folder, "../x")
+        assert not retired_keys.exists(folder, "0" * 16)
+        assert not retired_keys.exists(folder, "../x")
         with pytest.raises(FilevaultError):
             hold(folder)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import holding, kdf, marker, new_keyfile_text, slotchanges, slots
+from filevault.backends import kdf, new_keyfile_text
+from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.kdf import KdfParameters
 from filevault.errors import (
     LockedError,
@@ -17,7 +18,7 @@ from filevault.errors import (
     UsageError,
     WrongPassphraseError,
 )
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import (
     CHEAP,
     PASSPHRASE,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from filevault.backends.holding import Holder
+    from filevault.backends.file.master_key import Holder
 
 NEW = b"another long passphrase"
 
@@ -49,11 +50,11 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 
 
 def hold(root: Folder, secret: bytes = PASSPHRASE) -> Holder:
-    return holding.hold(root, Source(secret), CHEAP)
+    return master_key.hold(root, Source(secret), CHEAP)
 
 
 def add(root: Folder, holder: Holder, secret: bytes = NEW, label: str = "") -> str:
-    return slotchanges.add(root, holder, secret, CHEAP.default, label=label, created=WHEN)
+    return keyslot_changes.add(root, holder, secret, CHEAP.default, label=label, created=WHEN)
 
 
 def opens(path: Path, secret: bytes) -> bool:
@@ -70,13 +71,13 @@ def test_an_added_slot_opens_the_vault_and_the_old_one_does_still(
     made = add(root, hold(root), label="a laptop")
     assert opens(tmp_path, NEW)
     assert opens(tmp_path, PASSPHRASE)
-    assert {slot.id: slot.label for slot in slots.listing(root)}[made] == "a laptop"
+    assert {slot.id: slot.label for slot in keyslots.listing(root)}[made] == "a laptop"
 
 
 def test_an_added_key_file_opens_the_vault(root: Folder, tmp_path: Path) -> None:
     text = new_keyfile_text()
-    secret = slots.keyfile_bytes(text, "it")
-    slotchanges.add(root, hold(root), secret, None, label="", created=WHEN)
+    secret = keyslots.keyfile_bytes(text, "it")
+    keyslot_changes.add(root, hold(root), secret, None, label="", created=WHEN)
     reopen(tmp_path, Source(keyfile(text))).unlock()
 
 
@@ -88,13 +89,13 @@ def test_the_seventeenth_slot_is_refused(root: Folder, tmp_path: Path) -> None:
         add(root, holder)
     assert len(slot_files(tmp_path)) == 16
     # Slots of a former master key take no place.
-    slotchanges.remove(root, holder, slotchanges.find(root, _other(root, holder)), CHEAP)
+    keyslot_changes.remove(root, holder, keyslot_changes.find(root, _other(root, holder)), CHEAP)
     add_slot(tmp_path, holder.vault, os.urandom(32), b"old")
     add(root, holder)
 
 
 def _other(root: Folder, holder: Holder) -> str:
-    return next(slot.id for slot in slots.listing(root) if slot.id != holder.slot.id)
+    return next(slot.id for slot in keyslots.listing(root) if slot.id != holder.slot.id)
 
 
 def test_a_label_that_cannot_be_shown_is_refused(root: Folder, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_label_that_cannot_be_shown_is_refused(root: Folder, tmp_path: Path) -
 def test_a_removed_slot_opens_nothing_any_more(root: Folder, tmp_path: Path) -> None:
     first = hold(root)
     add(root, first)
-    slotchanges.remove(root, hold(root, NEW), first.slot.id, CHEAP)
+    keyslot_changes.remove(root, hold(root, NEW), first.slot.id, CHEAP)
     assert not opens(tmp_path, PASSPHRASE)
     assert opens(tmp_path, NEW)
 
@@ -115,11 +116,11 @@ def test_a_removed_slot_opens_nothing_any_more(root: Folder, tmp_path: Path) -> 
 def test_the_last_slot_stays(root: Folder, tmp_path: Path) -> None:
     holder = hold(root)
     with pytest.raises(UsageError, match="last one"):
-        slotchanges.remove(root, holder, holder.slot.id, CHEAP)
+        keyslot_changes.remove(root, holder, holder.slot.id, CHEAP)
     # A slot of a former master key is no way in.
     add_slot(tmp_path, holder.vault, os.urandom(32), NEW)
     with pytest.raises(UsageError, match="last one"):
-        slotchanges.remove(root, holder, holder.slot.id, CHEAP)
+        keyslot_changes.remove(root, holder, holder.slot.id, CHEAP)
     assert opens(tmp_path, PASSPHRASE)
 
 
@@ -128,9 +129,9 @@ def test_a_forged_slot_does_not_count_as_another_way_in(root: Folder, tmp_path: 
     holder = hold(root)
     (file,) = slot_files(tmp_path)
     put_slot(tmp_path, edit_line(file.read_bytes(), check="00" * 16))
-    assert len(slotchanges.own_slots(root, holder)) == 2
+    assert len(keyslot_changes.own_slots(root, holder)) == 2
     with pytest.raises(UsageError, match="another one must be known to work"):
-        slotchanges.remove(root, holder, holder.slot.id, CHEAP)
+        keyslot_changes.remove(root, holder, holder.slot.id, CHEAP)
     assert opens(tmp_path, PASSPHRASE)
 
 
@@ -139,7 +140,7 @@ def test_one_of_two_slots_of_the_same_passphrase_can_be_removed(
 ) -> None:
     holder = hold(root)
     add(root, holder, PASSPHRASE)
-    slotchanges.remove(root, holder, holder.slot.id, CHEAP)
+    keyslot_changes.remove(root, holder, holder.slot.id, CHEAP)
     assert opens(tmp_path, PASSPHRASE)
     assert len(slot_files(tmp_path)) == 1
 
@@ -148,8 +149,8 @@ def test_whoever_removes_a_slot_has_theirs_written_anew(root: Folder, tmp_path: 
     """Its file has another name then, so that a deletion elsewhere does not reach it."""
     holder = hold(root)
     other = add(root, holder)
-    changed = slotchanges.remove(root, holder, other, CHEAP)
-    (slot,) = slots.listing(root)
+    changed = keyslot_changes.remove(root, holder, other, CHEAP)
+    (slot,) = keyslots.listing(root)
     assert changed == (holder.slot.id, slot.id)
     assert slot.id != holder.slot.id
     same = (slot.parameters, slot.label, slot.created)
@@ -159,7 +160,7 @@ def test_whoever_removes_a_slot_has_theirs_written_anew(root: Folder, tmp_path: 
     add(root, hold(root))
     before = slot_files(tmp_path)
     with pytest.raises(StorageError, match="meanwhile"):
-        slotchanges.remove(root, holder, slot.id, CHEAP)
+        keyslot_changes.remove(root, holder, slot.id, CHEAP)
     assert slot_files(tmp_path) == before
 
 
@@ -169,9 +170,9 @@ def test_two_who_remove_each_other_at_once_both_stay(root: Folder, tmp_path: Pat
     clone = tmp_path / "clone"
     shutil.copytree(tmp_path / ".filevault", clone / ".filevault")
     before = {file.name for file in slot_files(tmp_path)}
-    slotchanges.remove(root, one, theirs, CHEAP)
+    keyslot_changes.remove(root, one, theirs, CHEAP)
     with Folder.open(str(clone)) as other:
-        slotchanges.remove(other, hold(other, NEW), one.slot.id, CHEAP)
+        keyslot_changes.remove(other, hold(other, NEW), one.slot.id, CHEAP)
     # As git merges it: what either deleted is gone, what either added is there.
     for file in slot_files(clone):
         shutil.copy(file, tmp_path / ".filevault/slots")
@@ -187,7 +188,7 @@ def test_a_slot_that_cannot_be_deleted_costs_nothing(
     """The file system's refusal has to be acted here: root is refused nothing."""
     holder = hold(root)
     other = add(root, holder)
-    refused = (other if failing == "slot" else holder.slot.id) + slots.SUFFIX
+    refused = (other if failing == "slot" else holder.slot.id) + keyslots.SUFFIX
     before = slot_files(tmp_path)
     real = Folder.remove
 
@@ -200,7 +201,7 @@ def test_a_slot_that_cannot_be_deleted_costs_nothing(
         patched.setattr(Folder, "remove", remove)
         expected = StorageError if failing == "slot" else PartlyDoneError
         with pytest.raises(expected, match="cannot delete"):
-            slotchanges.remove(root, holder, other, CHEAP)
+            keyslot_changes.remove(root, holder, other, CHEAP)
     assert opens(tmp_path, PASSPHRASE)
     assert opens(tmp_path, NEW) == (failing == "slot")
     if failing == "slot":
@@ -211,56 +212,56 @@ def test_a_damaged_slot_can_be_removed(root: Folder, tmp_path: Path) -> None:
     bad = slot_files(tmp_path)[0].with_name("0123456789abcdef.slot")
     bad.write_bytes(b"no slot")
     holder = hold(root)
-    assert slotchanges.remove(root, holder, slotchanges.find(root, "0123"), CHEAP) is None
+    assert keyslot_changes.remove(root, holder, keyslot_changes.find(root, "0123"), CHEAP) is None
     assert not bad.exists()
     assert hold(root).slot.id == holder.slot.id
 
 
 def test_a_slot_is_found_by_the_beginning_of_its_id(root: Folder, tmp_path: Path) -> None:
     (file,) = slot_files(tmp_path)
-    assert slotchanges.find(root, file.stem[:4]) == file.stem
+    assert keyslot_changes.find(root, file.stem[:4]) == file.stem
     for given in (file.stem[:3], "", "zzzz", "../x"):
         with pytest.raises(NotFoundError):
-            slotchanges.find(root, given)
+            keyslot_changes.find(root, given)
     for name in ("aaaa000000000000", "aaaa111111111111"):
         file.with_name(f"{name}.slot").write_bytes(b"")
     with pytest.raises(UsageError, match="one of 2"):
-        slotchanges.find(root, "aaaa")
+        keyslot_changes.find(root, "aaaa")
 
 
 def test_a_changed_passphrase_keeps_label_and_takes_present_costs(tmp_path: Path) -> None:
     make(tmp_path, parameters=KdfParameters(32, 1, 1), label="home")
     with Folder.open(str(tmp_path)) as root:
         holder = hold(root)
-        assert slots.weaker(slots.listing(root), CHEAP.default)
-        made = slotchanges.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
-        (slot,) = slots.listing(root)
+        assert keyslots.weaker(keyslots.listing(root), CHEAP.default)
+        made = keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        (slot,) = keyslots.listing(root)
         assert (slot.id, slot.label, slot.parameters) == (made, "home", CHEAP.default)
-        assert not slots.weaker([slot], CHEAP.default)
+        assert not keyslots.weaker([slot], CHEAP.default)
     assert opens(tmp_path, NEW)
     assert not opens(tmp_path, PASSPHRASE)
 
 
 def test_weaker_slots_are_those_with_less_memory_or_less_work() -> None:
-    def slot(*costs: int) -> slots.Slot:
+    def slot(*costs: int) -> keyslots.Slot:
         parameters = KdfParameters(*costs) if costs else None
-        return slots.Slot("", "", "", "", "", "", parameters, b"", b"", b"", b"")
+        return keyslots.Slot("", "", "", "", "", "", parameters, b"", b"", b"", b"")
 
     default = KdfParameters(65536, 3, 4)
     weak = [slot(65535, 16, 4), slot(65536, 2, 4)]
     strong = [slot(65536, 3, 1), slot(131072, 3, 4), slot()]
-    assert slots.weaker([*weak, *strong], default) == weak
+    assert keyslots.weaker([*weak, *strong], default) == weak
 
 
 def test_a_vault_that_got_other_keys_meanwhile_is_left_alone(root: Folder, tmp_path: Path) -> None:
     holder = hold(root)
     other = holder.vault._replace(master="0" * 16)
-    (tmp_path / ".filevault/vault.json").write_bytes(marker.build(other))
+    (tmp_path / ".filevault/vault.json").write_bytes(vault_json.build(other))
     before = slot_files(tmp_path)
     for change in (
         lambda: add(root, holder),
-        lambda: slotchanges.remove(root, holder, holder.slot.id, CHEAP),
-        lambda: slotchanges.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN),
+        lambda: keyslot_changes.remove(root, holder, holder.slot.id, CHEAP),
+        lambda: keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN),
     ):
         with pytest.raises(StorageError, match="meanwhile"):
             change()
@@ -279,10 +280,10 @@ def test_an_old_slot_that_cannot_be_deleted_is_told(
 
     monkeypatch.setattr(Folder, "remove", remove)
     with pytest.raises(PartlyDoneError, match="and the old one does still: cannot delete"):
-        slotchanges.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
     refusal = UnsyncedError("deleted, but")
     with pytest.raises(UnsyncedError):
-        slotchanges.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
+        keyslot_changes.change_passphrase(root, holder, NEW, CHEAP.default, created=WHEN)
     assert opens(tmp_path, NEW)
     assert opens(tmp_path, PASSPHRASE)
 
@@ -290,9 +291,9 @@ def test_an_old_slot_that_cannot_be_deleted_is_told(
 def test_costs_beyond_this_machine_are_refused_before_anything_is_written() -> None:
     greedy = CHEAP._replace(default=KdfParameters(1 << 20, 1, 1))
     with pytest.raises(UsageError, match="this machine can spare"):
-        slotchanges.passphrase_secret(NEW, greedy, lambda: 1)
+        keyslot_changes.passphrase_secret(NEW, greedy, lambda: 1)
     with pytest.raises(LockedError, match="empty"):
-        slotchanges.passphrase_secret(b"", CHEAP)
+        keyslot_changes.passphrase_secret(b"", CHEAP)
 
 
 def test_a_holder_shows_neither_secret_nor_key(root: Folder) -> None:
@@ -313,7 +314,9 @@ def test_a_secret_is_tried_within_the_costs_of_one_unlock(root: Folder, tmp_path
         tried.append(1)
         return 0
 
-    found = [slot._replace(parameters=KdfParameters(65537, 1, 1)) for slot in slots.listing(root)]
-    assert list(holding.openings(found, holder.secret, CHEAP, available)) == []
+    found = [
+        slot._replace(parameters=KdfParameters(65537, 1, 1)) for slot in keyslots.listing(root)
+    ]
+    assert list(master_key.try_unwrap(found, holder.secret, CHEAP, available)) == []
     assert len(tried) == 16
     assert kdf.MAX_UNLOCK_COST >= 16 * 65537

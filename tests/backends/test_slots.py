@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filevault.backends import keys, slots
+from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
+from filevault.backends.sealing import key_schedule
 from filevault.errors import LockedError, StorageError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import WHEN
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=100)
 
 
 def build(secret: bytes = SECRET, costs: KdfParameters | None = COSTS, label: str = "") -> bytes:
-    return slots.build(MASTER, VAULT, secret, parameters=costs, label=label, created=WHEN)
+    return keyslots.build(MASTER, VAULT, secret, parameters=costs, label=label, created=WHEN)
 
 
-def parse(data: bytes) -> slots.Slot:
-    return slots.parse(data, slots.file_name(data), "the slot")
+def parse(data: bytes) -> keyslots.Slot:
+    return keyslots.parse(data, keyslots.file_name(data), "the slot")
 
 
 @settings(deadline=None)
@@ -45,9 +46,9 @@ def test_slot_opens_to_the_master_key_with_its_secret_alone(
     costs = KdfParameters(8 * lanes + more, 1, lanes) if lanes else None
     slot = parse(build(secret, costs, label))
     assert (slot.label, slot.parameters, slot.vault) == (label, costs, VAULT)
-    assert slot.master == keys.item_key_id(MASTER, VAULT)
-    assert slots.unwrap(slot, secret, "it") == MASTER
-    assert slots.unwrap(slot, secret[:-1] + bytes([secret[-1] ^ 1]), "it") is None
+    assert slot.master == key_schedule.item_key_id(MASTER, VAULT)
+    assert keyslots.unwrap(slot, secret, "it") == MASTER
+    assert keyslots.unwrap(slot, secret[:-1] + bytes([secret[-1] ^ 1]), "it") is None
 
 
 def test_header_of_a_passphrase_slot_is_the_line_that_the_format_shows() -> None:
@@ -99,23 +100,23 @@ def test_cost_is_memory_times_iterations() -> None:
 
 
 def test_new_key_file_is_one_line_that_reads_back() -> None:
-    text = slots.new_keyfile_text()
+    text = keyslots.new_keyfile_text()
     assert text.startswith(b"filevault-key-1:")
     assert text.count(b"\n") == 1
-    assert len(slots.keyfile_bytes(text, "it")) == 32
-    assert slots.new_keyfile_text() != text
+    assert len(keyslots.keyfile_bytes(text, "it")) == 32
+    assert keyslots.new_keyfile_text() != text
 
 
 @given(key=st.binary(min_size=32, max_size=32), around=st.text(" \t\r\n", max_size=5))
 def test_white_space_around_a_key_does_not_count(key: bytes, around: str) -> None:
-    text = slots.new_keyfile_text(lambda _count: key)
-    assert slots.keyfile_bytes(around.encode() + text + around.encode(), "it") == key
+    text = keyslots.new_keyfile_text(lambda _count: key)
+    assert keyslots.keyfile_bytes(around.encode() + text + around.encode(), "it") == key
 
 
 @given(st.binary(max_size=80) | st.binary(max_size=50).map(lambda end: b"filevault-key-1:" + end))
 def test_any_other_text_is_no_key_and_is_not_shown(text: bytes) -> None:
     with pytest.raises(LockedError) as caught:
-        slots.keyfile_bytes(text, "the key from the test")
+        keyslots.keyfile_bytes(text, "the key from the test")
     assert caught.value.message.startswith("the key from the test is ")
     assert caught.value.__cause__ is None
 
@@ -129,12 +130,14 @@ def test_slot_that_cannot_be_read_back_is_not_taken_for_written(
     real = Folder.read
     monkeypatch.setattr(Folder, "read", torn)
     with Folder.open(str(tmp_path)) as folder, pytest.raises(StorageError, match="read back"):
-        slots.write(folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN)
+        keyslots.write(folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN)
 
 
 def test_written_slot_has_the_name_and_the_mode_of_the_format(tmp_path: Path) -> None:
     with Folder.open(str(tmp_path)) as folder:
-        name = slots.write(folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN)
+        name = keyslots.write(
+            folder, MASTER, VAULT, SECRET, parameters=COSTS, label="", created=WHEN
+        )
     (file,) = tmp_path.iterdir()
-    assert file.name == f"{name}.slot" == slots.file_name(file.read_bytes())
+    assert file.name == f"{name}.slot" == keyslots.file_name(file.read_bytes())
     assert file.stat().st_mode & 0o7777 == 0o600

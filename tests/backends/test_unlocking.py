@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, Secret, holding, kdf, keys, marker, slots
+from filevault.backends import ItemHeader, Secret, kdf
+from filevault.backends.file import keyslots, master_key, vault_json
 from filevault.backends.kdf import STANDARD, KdfParameters
+from filevault.backends.sealing import key_schedule
 from filevault.errors import (
     BackendError,
     DamagedError,
@@ -19,7 +21,7 @@ from filevault.errors import (
     TamperedError,
     WrongPassphraseError,
 )
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import (
     CHEAP,
     PASSPHRASE,
@@ -37,7 +39,7 @@ from tests.backends.vaults import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.marker import Marker
+    from filevault.backends.file.vault_json import Marker
 
 HEADER = ItemHeader("credentials", "jonsmith", 1, "2026-11-23T21:45:13Z", "add")
 OTHER = b"another passphrase"
@@ -59,10 +61,12 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[KdfParameters]:
 
 def known_vault(path: Path) -> tuple[Marker, bytes]:
     """Make a vault without slots whose master key is known."""
-    vault, master = keys.new_vault_id(), keys.new_master()
-    written = marker.Marker(vault, keys.item_key_id(master, vault), keys.commitment(master, vault))
-    with Folder.make(str(path)) as root, root.make_child(marker.FOLDER) as folder:
-        marker.write(folder, written)
+    vault, master = key_schedule.new_vault_id(), key_schedule.new_master()
+    written = vault_json.Marker(
+        vault, key_schedule.item_key_id(master, vault), key_schedule.commitment(master, vault)
+    )
+    with Folder.make(str(path)) as root, root.make_child(vault_json.FOLDER) as folder:
+        vault_json.write(folder, written)
     return written, master
 
 
@@ -132,7 +136,7 @@ def test_source_may_try_again(tmp_path: Path) -> None:
 
 
 def test_passphrase_and_key_file_open_the_same_vault(tmp_path: Path) -> None:
-    text = slots.new_keyfile_text()
+    text = keyslots.new_keyfile_text()
     data = make(tmp_path, keyfile_text=text).encrypt(HEADER, b"the same")
     opened = set()
     for secret in (PASSPHRASE, keyfile(text)):
@@ -145,7 +149,7 @@ def test_passphrase_and_key_file_open_the_same_vault(tmp_path: Path) -> None:
 def test_passphrase_is_never_tried_on_a_key_files_slot_nor_the_reverse(
     tmp_path: Path, tried: list[KdfParameters]
 ) -> None:
-    text = slots.new_keyfile_text()
+    text = keyslots.new_keyfile_text()
     make(tmp_path / "keyfile", passphrase=None, keyfile_text=text)
     with pytest.raises(LockedError, match="not be opened with a passphrase, only with a key file"):
         reopen(tmp_path / "keyfile", Source(text)).unlock()
@@ -159,10 +163,10 @@ def test_passphrase_is_never_tried_on_a_key_files_slot_nor_the_reverse(
 def test_wrong_key_file_costs_no_derivation_and_is_rejected(
     tmp_path: Path, tried: list[KdfParameters]
 ) -> None:
-    make(tmp_path, keyfile_text=slots.new_keyfile_text())
+    make(tmp_path, keyfile_text=keyslots.new_keyfile_text())
     tried.clear()
     with pytest.raises(WrongPassphraseError):
-        reopen(tmp_path, Source(keyfile(slots.new_keyfile_text()))).unlock()
+        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text()))).unlock()
     assert tried == []
 
 
@@ -212,7 +216,7 @@ def test_only_slot_restricts_what_is_tried(tmp_path: Path, tried: list[KdfParame
     with pytest.raises(WrongPassphraseError, match=r"is wrong$"):
         reopen(tmp_path, Source(OTHER), only_slot=mine.stem).unlock()
     with pytest.raises(LockedError, match="cannot be opened with a key file"):
-        reopen(tmp_path, Source(keyfile(slots.new_keyfile_text())), only_slot=mine.stem).unlock()
+        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text())), only_slot=mine.stem).unlock()
 
 
 @pytest.mark.parametrize("name", ["feedfacefeedface", "../vault", "*", "", "\x1b[2J"])
@@ -260,7 +264,7 @@ def test_damaged_slot_is_named_when_nothing_else_opens(tmp_path: Path) -> None:
     with pytest.raises(WrongPassphraseError, match="is wrong; not every keyslot could be tried: "):
         reopen(tmp_path, Source(OTHER)).unlock()
     with pytest.raises(LockedError, match="besides, keyslot '0123456789abcdef' is not"):
-        reopen(tmp_path, Source(keyfile(slots.new_keyfile_text()))).unlock()
+        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text()))).unlock()
 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"", bytes(9000)])
@@ -299,7 +303,7 @@ def test_slots_of_a_former_master_key_are_skipped_without_derivation(
     tmp_path: Path, tried: list[KdfParameters]
 ) -> None:
     vault, master = known_vault(tmp_path)
-    add_slot(tmp_path, vault, keys.new_master(), PASSPHRASE)
+    add_slot(tmp_path, vault, key_schedule.new_master(), PASSPHRASE)
     good = add_slot(tmp_path, vault, master, PASSPHRASE, KdfParameters(128, 1, 1))
     tried.clear()
     backend = reopen(tmp_path, Source(PASSPHRASE))
@@ -315,7 +319,7 @@ def test_master_key_that_vault_json_does_not_commit_to_is_refused(
     vault, master = known_vault(tmp_path)
     changed = vault._replace(**{field: "0" * len(getattr(vault, field))})
     with Folder.open(str(tmp_path / ".filevault")) as folder:
-        marker.write(folder, changed)
+        vault_json.write(folder, changed)
     data = add_slot(tmp_path, vault, master, PASSPHRASE).read_bytes()
     if field == "master":  # a slot that claims the id, but holds another key
         slot_files(tmp_path)[0].unlink()
@@ -525,6 +529,6 @@ def test_whoever_holds_the_vault_keeps_the_secret(tmp_path: Path) -> None:
     make(tmp_path)
     secret = Secret("passphrase", bytearray(PASSPHRASE), "the test")
     with Folder.open(str(tmp_path)) as root:
-        holder = holding.hold(root, Source(secret), CHEAP)
+        holder = master_key.hold(root, Source(secret), CHEAP)
     assert holder.secret.value == PASSPHRASE
     assert secret.value == bytes(len(PASSPHRASE))

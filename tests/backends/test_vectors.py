@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.backends import Secret, envelope, marker, retired
+from filevault.backends import Secret
+from filevault.backends.file import retired_keys, vault_json
+from filevault.backends.file.unlock import Unlocking
 from filevault.backends.kdf import STANDARD
-from filevault.backends.unlocking import Unlocking
+from filevault.backends.sealing import envelope
 from filevault.errors import (
     DamagedError,
     FilevaultError,
@@ -18,7 +20,7 @@ from filevault.errors import (
     TamperedError,
     WrongPassphraseError,
 )
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.backends.vaults import PLENTY, Source, put_slot, reopen, slot_folder
 from tests.vectors import generate
 from tests.vectors.material import ITEMS, KEYFILE, PASSPHRASE
@@ -83,7 +85,7 @@ def test_envelope_is_judged_as_its_vector_says(name: str) -> None:
 @pytest.mark.parametrize("name", of("slot"))
 def test_slot_is_judged_as_its_vector_says(name: str, tmp_path: Path) -> None:
     head, body = read(name)
-    vault = marker.Marker(head["vault"], head["master-id"], head["commit"])
+    vault = vault_json.Marker(head["vault"], head["master-id"], head["commit"])
     slot_folder(tmp_path).mkdir(parents=True)
     (slot_folder(tmp_path) / head["file"]).write_bytes(body)
     kind = "keyfile" if "keyfile" in head else "passphrase"
@@ -102,11 +104,11 @@ def test_slot_is_judged_as_its_vector_says(name: str, tmp_path: Path) -> None:
 def test_marker_is_judged_as_its_vector_says(name: str) -> None:
     head, body = read(name)
     if head["expect"] == "ok":
-        ids = marker.Marker(head["vault"], head["master-id"], head["commit"])
-        assert marker.parse(body, "vault.json") == ids
+        ids = vault_json.Marker(head["vault"], head["master-id"], head["commit"])
+        assert vault_json.parse(body, "vault.json") == ids
     else:
         with pytest.raises(FilevaultError) as caught:
-            marker.parse(body, "vault.json")
+            vault_json.parse(body, "vault.json")
         refuse(head, caught.value)
 
 
@@ -116,7 +118,7 @@ def test_retired_key_is_judged_as_its_vector_says(name: str) -> None:
 
     def opened() -> bytes:
         master = bytes.fromhex(head["master"])
-        return retired.unseal(body, head["file"], head["vault"], head["key-id"], master)
+        return retired_keys.unseal(body, head["file"], head["vault"], head["key-id"], master)
 
     if head["expect"] == "ok":
         assert opened() == bytes.fromhex(head["plaintext"])

@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import xaes
+from filevault.backends.sealing import xaes
 
 NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends import Secret, marker, slots
+from filevault.backends import Secret
+from filevault.backends.file import keyslots, vault_json
+from filevault.backends.file.backend import PassphraseBackend, create
 from filevault.backends.kdf import KdfParameters, KdfPolicy
-from filevault.backends.passphrase import PassphraseBackend, create
 from filevault.errors import WrongPassphraseError
-from filevault.files import Folder
+from filevault.system.files import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from filevault.backends.marker import Marker
+    from filevault.backends.file.vault_json import Marker
 
 CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
 PASSPHRASE = b"correct horse battery staple"
@@ -39,7 +40,7 @@ class Source:
         self.asked += 1
         return self.secrets[self.asked - 1]
 
-    def rejected(self, secret: Secret) -> None:
+    def on_rejected(self, secret: Secret) -> None:
         self.refused += 1
         if self.asked == len(self.secrets):
             raise WrongPassphraseError(f"the {secret.kind} from {secret.origin} is wrong")
@@ -88,7 +89,7 @@ def reopen(
 
 
 def slot_folder(path: Path) -> Path:
-    return path / marker.FOLDER / slots.FOLDER
+    return path / vault_json.FOLDER / keyslots.FOLDER
 
 
 def slot_files(path: Path) -> list[Path]:
@@ -104,7 +105,7 @@ def add_slot(
     label: str = "",
 ) -> Path:
     """Put one more slot into a vault and return its file."""
-    data = slots.build(
+    data = keyslots.build(
         master, vault.vault, secret, parameters=parameters, label=label, created=WHEN
     )
     return put_slot(path, data)
@@ -114,7 +115,7 @@ def put_slot(path: Path, data: bytes) -> Path:
     """Put the bytes of a slot file into a vault under the name that they must have."""
     folder = slot_folder(path)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / slots.file_name(data)
+    file = folder / keyslots.file_name(data)
     file.write_bytes(data)
     return file
 

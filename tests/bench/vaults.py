@@ -12,11 +12,11 @@ from pathlib import Path
 
 from filevault.backends import ItemHeader
 from filevault.cli.context import Context, Runtime
+from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
-from filevault.settings import Options, Settings
-from filevault.times import format_time
-from filevault.vault.items import compose
+from filevault.system.times import format_time
+from filevault.vault.item import compose
 from tests.fakes import FakeAws
 
 BIN = Path(sys.executable).parent
@@ -99,7 +99,7 @@ class Bench:
         )
 
     def _fill(self, env: dict[str, str], items: int, sessions: int) -> None:
-        context = Context(Settings.capture(Options(), dict(env)), Runtime())
+        context = Context(Settings.capture(GlobalOptions(), dict(env)), Runtime())
         vault = context.vault
         secret = AccessKey(self._user.access_key_id, self._user.secret_access_key)
         created = format_time(time.time())

@@ -13,7 +13,7 @@ from filevault.keycache import SESSION, VAULT, KeyCache
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import peer
-from filevault.times import boottime
+from filevault.system.times import boottime
 from tests.fakes import FakeAws
 from tests.kernelkeys import new_session_keyring
 from tests.machine import PASSPHRASE, Answer, Machine, Result

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import filevault
 from filevault.cli import main
 from filevault.keycache.kernel import _numbers
-from filevault.libc import function
+from filevault.system.libc import function
 from tests import launch
 from tests.others import become, fork
 

@@ -8,9 +8,9 @@ import subprocess
 import pytest
 
 import filevault
-from filevault.cli import (
-    ALIASES,
-    COMMANDS,
+from filevault.cli import ALIASES, COMMANDS
+from filevault.cli.command import Command, Split
+from filevault.cli.commands import (
     add,
     agent,
     clear,
@@ -29,16 +29,9 @@ from filevault.cli import (
     unlock,
     version,
 )
-from filevault.cli import (
-    exec as exec_,
-)
-from filevault.cli import (
-    help as help_,
-)
-from filevault.cli import (
-    list as list_,
-)
-from filevault.cli.command import Command, Split
+from filevault.cli.commands import exec as exec_
+from filevault.cli.commands import help as help_
+from filevault.cli.commands import list as list_
 from tests.cli.scene import Scene
 from tests.machine import Machine
 

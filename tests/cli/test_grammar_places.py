@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from filevault.cli import ALIASES, COMMANDS, Call, parser_of
-from filevault.cli.arguments import Parser, add_global_options, find_command
+from filevault.cli.parser import Parser, add_global_options, find_command
 from filevault.errors import UsageError
 
 # Values of options that are not just any text.

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from filevault.backends.passphrase import PassphraseBackend
+from filevault.backends.file.backend import PassphraseBackend
 from filevault.cli import main
 from filevault.keycache.kernel import KernelKeyring
 from tests import launch
@@ -57,13 +57,13 @@ FORBIDDEN = (
 )
 OURS_COLD = frozenset(
     {
-        "filevault.aws.client",
+        "filevault.aws.clients",
         "filevault.aws.sts",
-        "filevault.cli.add",
-        "filevault.cli.init",
-        "filevault.programs",
-        "filevault.prompt",
-        "filevault.vault.items",
+        "filevault.cli.commands.add",
+        "filevault.cli.commands.init",
+        "filevault.system.programs",
+        "filevault.unlock.prompt",
+        "filevault.vault.item",
     }
 )
 EXEC = ("exec", "admin", "--", "/usr/bin/env")
@@ -144,7 +144,7 @@ def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
     del warm.env["FILEVAULT_KEY_FILE"]
     with locked_at_the_end(warm):
         modules = imported(warm)
-    assert {"filevault.keycache.kernel", "filevault.libc"} <= modules
+    assert {"filevault.keycache.kernel", "filevault.system.libc"} <= modules
     assert not modules & AGENT
 
 
@@ -192,7 +192,7 @@ def shared(
 @needs_kernel_keyring
 def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(shared: Machine) -> None:
     # Opening a backend needs these two small modules of ours, not what they would import to run.
-    modules = imported(shared, OURS_COLD - {"filevault.programs", "filevault.prompt"})
+    modules = imported(shared, OURS_COLD - {"filevault.system.programs", "filevault.unlock.prompt"})
     assert "filevault.keycache.kernel" in modules
     assert not modules & AGENT
 

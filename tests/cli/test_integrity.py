@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filevault.trust import Trust
+from filevault.vault.trust import Trust
 from tests import launch
 from tests.backends import vaults
 from tests.faults.inside import Inside

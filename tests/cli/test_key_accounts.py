@@ -78,7 +78,7 @@ class Store:
 
     def plant(self, key_id: str, secret: str) -> None:
         """Replace the item, as anybody can who can write the store and read its recipients."""
-        from filevault.backends.agelibrary import library
+        from filevault.backends.age.library import library
 
         pyrage = library()
 

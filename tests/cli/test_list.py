@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.times import format_time, parse_time
+from filevault.system.times import format_time, parse_time
 from tests.cli.scene import Scene
 from tests.machine import Machine, Result
 

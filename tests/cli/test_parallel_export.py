@@ -80,7 +80,7 @@ def test_one_that_waits_says_so(by_key_file: Scene) -> None:
 def test_one_that_nobody_watches_gives_up(by_key_file: Scene) -> None:
     holder = _hold(by_key_file.machine.state, _session(by_key_file))
     program = (
-        "import sys; from filevault.sessions import waiting; waiting.PATIENCE = 1.5; "
+        "import sys; from filevault.sessions import lock_wait; lock_wait.TIMEOUT = 1.5; "
         "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     by_key_file.machine.launcher = (sys.executable, "-c", program, launch.__file__)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import PASSPHRASE, PATIENCE, ROOT, Machine
+from tests.machine import PASSPHRASE, ROOT, TIMEOUT, Machine
 
 QUESTION = "Passphrase for"
 # What a shell does: a job in a process group of its own, in the foreground.
@@ -71,7 +71,7 @@ class Shell:
 
     def expect(self, text: str) -> str:
         """Read until the terminal shows a text; return what it showed before."""
-        end = time.monotonic() + PATIENCE / 3
+        end = time.monotonic() + TIMEOUT / 3
         while text not in self.text:
             assert time.monotonic() < end, f"{text!r} does not come: {self.text!r}"
             poller = select.poll()  # select(2) takes no descriptor above 1023
@@ -132,7 +132,7 @@ def test_stopped_at_the_prompt_the_echo_is_back_and_continued_it_is_off_again(
 
 RACE = """
 import os, signal, sys, threading, time
-from filevault import prompt
+from filevault.unlock.unlocker import prompt
 number = int(sys.argv[1])
 signal.pthread_sigmask(signal.SIG_BLOCK, [number])
 def elsewhere():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.backends.agelibrary import library
+from filevault.backends.age.library import library
 from tests.backends.ages import PLUGIN_RECIPIENT, bech32
 from tests.faults.inside import Ended, Inside
 from tests.machine import Machine

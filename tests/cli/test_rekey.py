@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from filevault.errors import StorageError
-from filevault.vault.rekeying import Resealing
+from filevault.vault.rekey import Resealing
 from tests.cli.scene import Scene, read_only
 from tests.conftest import tool
 from tests.faults.inside import Inside
@@ -143,7 +143,7 @@ def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> Non
     vault.ok("list")
     state = next(vault.state.iterdir())
     from filevault.backends import open_backend
-    from filevault.files import Folder
+    from filevault.system.files import Folder
     from filevault.vault.session_key import load_session_key, read_session_key
     from tests.faults.scenarios import Source
     from tests.launch import CHEAP
@@ -625,7 +625,7 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
 
 KILLED_AFTER_THE_SWITCH = """
 import os, runpy, signal, sys
-from filevault.backends import rekey
+from filevault.backends.file import rekey
 switch = rekey.switch
 def killed(*given):
     switch(*given)

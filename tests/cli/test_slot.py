@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from filevault.backends import slots
+from filevault.backends.file import keyslots
 from filevault.cli.words import WORDS
 from tests.conftest import tool
 from tests.faults.inside import Inside
@@ -136,7 +136,7 @@ def test_a_slot_that_was_made_when_adding_was_interrupted_keeps_its_key_file(
 ) -> None:
     """Ctrl-C in the moment after the slot is written: it has to be acted."""
     machine.with_vault()
-    real = slots.write
+    real = keyslots.write
     file = str(machine.home / "machine.key")
 
     def write(*given: object, **named: object) -> str:
@@ -144,7 +144,7 @@ def test_a_slot_that_was_made_when_adding_was_interrupted_keeps_its_key_file(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(slots, "write", write)
+        patched.setattr(keyslots, "write", write)
         ended = Inside(machine.environment()).run("slot", "add", "--new-key-file", file)
     assert ended.status == 130
     machine.add("work", *KEY, "--no-config")

@@ -29,8 +29,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 IMPATIENT = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
-from filevault import locks
-locks._PATIENCE = 0.2
+from filevault.system import locks
+locks._TIMEOUT = 0.2
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

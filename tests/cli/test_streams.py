@@ -24,8 +24,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from filevault import cli, hardening
+from filevault import cli
 from filevault.cli import COMMANDS
+from filevault.system import hardening
 from tests import launch
 from tests.faults.harness import Snapshot
 from tests.machine import Machine
@@ -235,7 +236,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     for name in COMMANDS:
-        importlib.import_module(f"filevault.cli.{name}")
+        importlib.import_module(f"filevault.cli.commands.{name}")
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
         yield World(Path(folder) / "home")
 

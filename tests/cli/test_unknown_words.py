@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import ALIASES, COMMANDS, awsvault, parser_of
+from filevault.cli import ALIASES, COMMANDS, aws_vault, parser_of
 from tests.faults.inside import Ended, Inside
 
 HINT = "filevault: hint: "
@@ -110,8 +110,8 @@ def test_aws_vaults_own_options_say_what_to_use(
 def test_no_option_of_ours_is_called_aws_vaults() -> None:
     """A later option of one of these names must be taken out of the table."""
     ours = {option for command in COMMANDS for option in parser_of(command).options()}
-    assert [option for option in sorted(ours) if awsvault.option(option)] == []
-    assert [command for command in COMMANDS if awsvault.command(command)] == []
+    assert [option for option in sorted(ours) if aws_vault.option(option)] == []
+    assert [command for command in COMMANDS if aws_vault.command(command)] == []
 
 
 @pytest.mark.parametrize(

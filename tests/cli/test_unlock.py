@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from filevault.backends import Secret, envelope, keys, open_backend
+from filevault.backends import Secret, open_backend
+from filevault.backends.sealing import envelope, key_schedule
 from filevault.cli import COMMANDS
 from filevault.errors import IntegrityError, LockedError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests import launch
 from tests.agents import short_folder
 from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
@@ -284,7 +285,7 @@ def open_with(desk: Desk, key: bytes) -> str:
             return backend.decrypt("credentials", "jon", data).decode()
         except LockedError:
             vault = backend.vault_id
-        for guess in (key, keys.item_key(key, vault)):
+        for guess in (key, key_schedule.item_key(key, vault)):
             parsed = envelope.parse(data, "the item")
             with pytest.raises(IntegrityError):
                 envelope.unseal(guess, parsed, "the item")
@@ -297,7 +298,7 @@ class Nobody:
     def secret(self) -> Secret:
         raise LockedError("nobody is there")
 
-    def rejected(self, secret: Secret) -> None:
+    def on_rejected(self, secret: Secret) -> None:
         raise AssertionError(secret)
 
 

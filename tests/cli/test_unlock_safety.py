@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from filevault.keycache.kernel import _numbers
-from filevault.libc import function, writable
+from filevault.system.libc import function, writable
 from tests.agents import short_folder
 from tests.cli.desk import Desk
 from tests.fakes import FakeAws

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from filevault.backends.agelibrary import library
+from filevault.backends.age.library import library
 from tests.faults.harness import Command
 from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
 from tests.faults.stores import ANN, BOTH, KINDS, Store

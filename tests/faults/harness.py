@@ -26,13 +26,13 @@ from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
 from filevault import cli
-from filevault.backends import xaes
+from filevault.backends.sealing import xaes
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-PATIENCE = 30  # seconds until a child that hangs is killed with SIGALRM
+TIMEOUT = 30  # seconds until a child that hangs is killed with SIGALRM
 _BY_NAME = ("unlink", "remove", "mkdir", "rmdir", "chmod", "truncate", "utime")
 _BY_TARGET = ("rename", "replace", "link", "symlink")
 _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "ftruncate", "close")
@@ -42,7 +42,7 @@ _LATE = (
     *("filevault.backends." + name for name in ("age", "gpg", "passphrase", "unlocking")),
     *("filevault.cli." + name for name in cli.COMMANDS),
     *("filevault.cli." + name for name in ("initshared", "opening", "reencrypt")),
-    *("filevault.git.repository", "filevault.vault.rekeying", "argon2.low_level"),
+    *("filevault.git.repository", "filevault.vault.rekey", "argon2.low_level"),
 )
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
@@ -208,7 +208,7 @@ def _child(command: Command, home: Machine, fault: Fault | None, files: list[int
     try:
         gc.disable()  # as production does; here it would also copy every page of the parent
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(PATIENCE)
+        signal.alarm(TIMEOUT)
         os.setsid()  # no terminal
         for number, fd in enumerate(files[:3]):
             os.dup2(fd, number)
@@ -241,7 +241,7 @@ def _stream(fd: int, mode: str) -> TextIO:
 
 def _add_command(name: str, action: Callable[[Context], int]) -> None:
     """Let the command line run a function as if it were one of its commands."""
-    module: Any = types.ModuleType(f"filevault.cli.{name}")
+    module: Any = types.ModuleType(f"filevault.cli.commands.{name}")
     module.DESCRIPTION = name
     module.configure = lambda _parser: None
     module.run = lambda _args, context: action(context)

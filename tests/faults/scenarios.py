@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from filevault.backends import Secret, marker, open_backend, slots
+from filevault.backends import Secret, open_backend
+from filevault.backends.file import keyslots, vault_json
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
-from filevault.files import Folder
 from filevault.sessions import SessionName
 from filevault.sessions.cache import MinimumLife
-from filevault.sessions.waiting import Waiting
-from filevault.trust import Trust
-from filevault.vault.items import parse
+from filevault.sessions.lock_wait import LockWait
+from filevault.system.files import Folder
+from filevault.vault.item import parse
 from filevault.vault.store import Store
+from filevault.vault.trust import Trust
 from tests.faults.harness import Call, Command, Outcome, Snapshot, survey
 from tests.launch import CHEAP
 from tests.machine import PASSPHRASE, Machine
@@ -76,7 +77,7 @@ class Source:
         """Give it."""
         return Secret("passphrase", PASSPHRASE.encode(), "the test")
 
-    def rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
+    def on_rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
         """Fail."""
         raise AssertionError("the passphrase opens nothing any more")
 
@@ -91,7 +92,7 @@ def _keep_session(context: Context) -> int:
     """Obtain a session as the providers do: look, lock, look again, keep."""
     sessions = context.sessions()
     assert sessions is not None
-    with sessions.lock(_OWN_NAME, Waiting(context.warn, lambda: True, time.sleep)):
+    with sessions.lock(_OWN_NAME, LockWait(context.warn, lambda: True, time.sleep)):
         found = sessions.find(_OWN_NAME, MinimumLife())
         if found is None:
             sessions.store(_OWN_NAME, SESSION)
@@ -275,7 +276,7 @@ class Stage:
         except FileNotFoundError:
             return None
         with root:
-            if not marker.exists(root):
+            if not vault_json.exists(root):
                 assert not Store(root, ".fv").names(), "items without a vault"
                 return None
             backend = open_backend("file", root, self._source(), CHEAP)
@@ -309,7 +310,7 @@ class Stage:
                 assert folder.endswith("locks") or last in ("lock", ".lock"), f"{name} is left"
                 assert data == b"", f"{name} is a lock with content"
             elif name.endswith(".slot"):
-                slots.parse(data, name.rpartition("/")[2], name)
+                keyslots.parse(data, name.rpartition("/")[2], name)
             elif name.endswith("trust.json"):
                 with Folder.open(str((self.machine.home / name).parent)) as state:
                     Trust(state)
@@ -375,7 +376,7 @@ class _KeyFile:
         assert self._texts, "no key file opens the vault"
         return Secret("keyfile", self._texts.pop(), "the test")
 
-    def rejected(self, secret: Secret) -> None:
+    def on_rejected(self, secret: Secret) -> None:
         """Go on with the next."""
 
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filevault.backends import FileBackend, open_backend
-from filevault.backends.agelibrary import library
+from filevault.backends.age.library import library
 from filevault.credentials import AccessKey
-from filevault.files import Folder
-from filevault.trust import Trust
-from filevault.vault.items import parse
+from filevault.system.files import Folder
+from filevault.vault.item import parse
+from filevault.vault.trust import Trust
 from tests.conftest import tool
 from tests.faults.harness import Command, Snapshot, survey
 from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, Source, adding

@@ -17,12 +17,12 @@ import pytest
 from filevault.backends import open_backend
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey
-from filevault.files import Folder
 from filevault.sessions import SessionName
-from filevault.sessions.waiting import Waiting
-from filevault.trust import Trust
-from filevault.vault.items import parse
+from filevault.sessions.lock_wait import LockWait
+from filevault.system.files import Folder
+from filevault.vault.item import parse
 from filevault.vault.store import Store
+from filevault.vault.trust import Trust
 from tests.faults.harness import Command, Fault, Outcome, Running, survey
 from tests.faults.scenarios import ONE, SESSION, Source, adding, check_quiet
 from tests.launch import CHEAP
@@ -161,7 +161,7 @@ def _own_session(context: Context) -> int:
     sessions = context.sessions()
     assert sessions is not None
     name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
-    with sessions.lock(name, Waiting(context.warn, lambda: True, time.sleep)):
+    with sessions.lock(name, LockWait(context.warn, lambda: True, time.sleep)):
         sessions.store(name, SESSION)
     return 0
 

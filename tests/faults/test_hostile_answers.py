@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from filevault.aws import client, sts
-from filevault.aws.client import Clients
+from filevault.aws import clients, sts
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.exchange import LONGEST, OddAnswerError, check_levels
 from filevault.aws.iam import AccessKeys
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, FilevaultError, NetworkError, NotAwsError
-from filevault.printable import printable
+from filevault.system.printable import printable
 from tests import botocoredata
 from tests.fakes import FakeAws, Fault, User, hostile
 from tests.fakes.faults import error, raw, rewrite
@@ -259,7 +259,7 @@ def test_an_answer_that_drips_in_is_given_up(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
     botocoredata.keep()
-    monkeypatch.setattr(client, "_POST_DEADLINE", 0.3)
+    monkeypatch.setattr(clients, "_POST_DEADLINE", 0.3)
     _check_drip(aws, operation, whole=False)
 
 
@@ -273,7 +273,7 @@ def test_every_answer_that_drips_in_is_given_up(
     whole: bool,
 ) -> None:
     botocoredata.keep()
-    monkeypatch.setattr(client, "_POST_DEADLINE", 0.3)
+    monkeypatch.setattr(clients, "_POST_DEADLINE", 0.3)
     _check_drip(aws, operation, whole=whole)
 
 

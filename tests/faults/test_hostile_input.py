@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from filevault.backends import slots
+from filevault.backends.file import keyslots
 from tests.cli.scene import REGION, SERIAL
 from tests.fakes import FakeAws
 from tests.fakes.remote import RemoteFake
@@ -111,7 +111,7 @@ def put(victim: Victim, pattern: str, data: bytes) -> None:
     path = victim.file(pattern)
     path.unlink()  # ext4 waits for the disk where a file is truncated and written anew
     if path.suffix == ".slot":
-        path = path.with_name(slots.file_name(data))
+        path = path.with_name(keyslots.file_name(data))
     path.write_bytes(data)
 
 

@@ -11,14 +11,16 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.backends import Secret, envelope, holding, keys, marker, retired, slots
-from filevault.cli import rekey, slot
+from filevault.backends import Secret
+from filevault.backends.file import keyslots, master_key, retired_keys, vault_json
+from filevault.backends.sealing import envelope, key_schedule
+from filevault.cli.commands import rekey, slot
 from filevault.cli.context import Context
 from filevault.errors import NotFoundError, WrongPassphraseError
-from filevault.files import Folder
-from filevault.trust import Trust
-from filevault.vault.items import parse
+from filevault.system.files import Folder
+from filevault.vault.item import parse
 from filevault.vault.store import Store
+from filevault.vault.trust import Trust
 from tests.conftest import tool
 from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
 from tests.faults.scenarios import (
@@ -63,7 +65,7 @@ class Yes:
 
 def _remove_other(context: Context) -> int:
     """Remove the keyslot with the label `other`."""
-    for found in slots.listing(context.vault.folder):
+    for found in keyslots.listing(context.vault.folder):
         if found.label == "other":
             return slot._remove(found.id, context)
     raise NotFoundError("it is gone")
@@ -139,7 +141,7 @@ class Known:
         """Give it."""
         return Secret("passphrase", self._text.encode(), "the test")
 
-    def rejected(self, secret: Secret) -> None:
+    def on_rejected(self, secret: Secret) -> None:
         """Give up."""
         raise WrongPassphraseError(secret.origin)
 
@@ -162,11 +164,11 @@ class Stage:
         self.check_settled()
         self.start.restore()
 
-    def holder(self, root: Folder) -> holding.Holder:
+    def holder(self, root: Folder) -> master_key.Holder:
         """Open the vault with the old passphrase, else with the new one."""
         for text in BOTH:
             try:
-                return holding.hold(root, Known(text), CHEAP)
+                return master_key.hold(root, Known(text), CHEAP)
             except WrongPassphraseError:
                 continue
         raise AssertionError("nothing opens the vault")
@@ -175,23 +177,23 @@ class Stage:
         """Require that the vault opens, and each item under its present or a retired key."""
         with Folder.open(str(self.machine.vault)) as root:
             holder = self.holder(root)
-            masters = retired.masters(root, holder.vault, holder.master)
+            masters = retired_keys.masters(root, holder.vault, holder.master)
             masters[holder.vault.master] = holder.master
             store, found = Store(root, ".fv"), {}
             for name in store.names():
                 parsed = envelope.parse(store.read(name), name)
-                key = keys.item_key(masters[parsed.key], holder.vault.vault)
+                key = key_schedule.item_key(masters[parsed.key], holder.vault.vault)
                 found[name] = parse(envelope.unseal(key, parsed, name), name).key
             assert found == ITEMS
 
     def check_settled(self) -> None:
         """Require that everything lies under the one key, and no other has a slot."""
         with Folder.open(str(self.machine.vault)) as root:
-            master = marker.read(root).master
+            master = vault_json.read(root).master
             store = Store(root, ".fv")
             under = {envelope.parse(store.read(name), name).key for name in store.names()}
             if self.case.settles:
-                assert {found.master for found in slots.listing(root)} == {master}
+                assert {found.master for found in keyslots.listing(root)} == {master}
                 assert under == {master}
         (state,) = self.machine.state.glob("*/trust.json")
         with Folder.open(str(state.parent)) as folder:
@@ -212,7 +214,7 @@ class Stage:
             elif _pattern(name) not in known:
                 assert last in ("lock", ".lock"), f"{name} is left"
             elif name.endswith(".slot"):
-                slots.parse(data, last, name)
+                keyslots.parse(data, last, name)
             for secret in (*SECRETS, NEW):
                 assert secret.encode() not in data, f"{name} holds a secret"
 
@@ -335,7 +337,7 @@ def test_a_keyslot_that_somebody_else_deletes_at_the_same_time_leaves_no_second_
     outcome = stage.strike(Fault(gone, "ENOENT", "after"))
     assert (outcome.status, "is gone already" in outcome.err) == (4, True)
     with Folder.open(str(quick_machine.vault)) as root:
-        assert len(slots.listing(root)) == 1
+        assert len(keyslots.listing(root)) == 1
     stage.check_nothing_lost()
 
 
@@ -348,7 +350,7 @@ def test_a_key_file_is_made_where_no_file_can_have_two_names(
     link = next(n for n, call in enumerate(stage.whole.calls) if call.name == "link")
     assert stage.strike(Fault(link, mode)).status == 0
     (file,) = (quick_machine.home / "keys").iterdir()
-    assert slots.keyfile_bytes(file.read_bytes(), "it")
+    assert keyslots.keyfile_bytes(file.read_bytes(), "it")
     assert file.stat().st_mode & 0o777 == 0o600
 
 

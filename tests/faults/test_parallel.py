@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from filevault.awsconfig import AwsConfig
+from filevault.config.aws_config import AwsConfig
 from tests.cli.scene import REGION, REMOTE, SERIAL
 from tests.fakes import FakeAws
 from tests.faults.inside import Inside, calm
 from tests.machine import Machine
 
 WRITERS = 8
-PATIENCE = 90.0
+TIMEOUT = 90.0
 
 
 def key(number: int) -> tuple[str, str]:
@@ -40,7 +40,7 @@ def ended(processes: Sequence[subprocess.Popen[bytes]]) -> list[tuple[int, str, 
     """Wait for all; none may fall over."""
     results = []
     for process in processes:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=TIMEOUT)
         assert b"bug in filevault" not in err, err.decode()
         assert b"Traceback" not in err, err.decode()
         results.append((process.returncode, out.decode(), err.decode()))

@@ -16,7 +16,7 @@ from tests.machine import Machine, Result
 
 ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
 NEW = ("AKIANEWNEWNEWNEWNEW2", "new0" * 10)
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 STRAYS = (
     "work.fv~",
@@ -62,7 +62,7 @@ def vault(machine: Machine) -> Machine:
 
 def run(machine: Machine, *argv: str, stdin: str | None = None) -> Result:
     """Run a command that must end soon and may not fall over."""
-    result = machine.run(*argv, stdin=stdin, timeout=PATIENCE)
+    result = machine.run(*argv, stdin=stdin, timeout=TIMEOUT)
     assert "bug in filevault" not in result.err, result
     assert "Traceback" not in result.err, result
     assert "\x1b" not in result.everything

@@ -13,7 +13,7 @@ from pathlib import Path
 import botocore.configloader
 import pytest
 
-from filevault.cli.sdkprofile import warning
+from filevault.cli.sdk_profile import warning
 from tests.cli.scene import REGION, Scene
 from tests.conftest import tool
 from tests.fakes import FakeAws
@@ -303,7 +303,7 @@ Promise.all(names.map((profile) => fromIni({ profile })().then(() => profile, ()
 def test_the_names_that_are_warned_of_are_those_that_some_sdk_cannot_read(
     machine: Machine, javascript: JavaScript
 ) -> None:
-    from filevault.awsconfigedit import profile_section
+    from filevault.config.aws_config_edit import profile_section
 
     marks = [chr(code) for code in range(0x20, 0x7F) if not chr(code).isalnum()]
     names = [f"a{mark}b" for mark in [*marks, "é", "Я"]] + ["-ab", "A9", "_", "default"]

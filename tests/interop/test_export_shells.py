@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from filevault.credentials import Credentials
-from filevault.environment import Handout, export, variables
+from filevault.issued.environment import IssuedCredentials, export, variables
 from tests.conftest import tool
 
 POSIX = {
@@ -27,7 +27,7 @@ awkward = st.sampled_from(list("'\"\\$`!#~*?[]{}()<>|&;%^=:-@, "))
 secret = st.text(st.one_of(printable, awkward.filter(str.strip)), min_size=1, max_size=40)
 loose = st.text(st.one_of(printable, awkward), min_size=1, max_size=40)
 handouts = st.builds(
-    lambda key, secret, token, region, url: Handout(
+    lambda key, secret, token, region, url: IssuedCredentials(
         "work", Credentials(key, secret, token, 1795470313), region, url
     ),
     secret,
@@ -36,7 +36,7 @@ handouts = st.builds(
     loose,
     loose,
 )
-ZSH_WOULD_EXPAND = Handout("work", Credentials("=ls", "a:=ls", "a=:=ls", None), "~", ":~")
+ZSH_WOULD_EXPAND = IssuedCredentials("work", Credentials("=ls", "a:=ls", "a=:=ls", None), "~", ":~")
 quickly = settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -46,7 +46,7 @@ quickly = settings(
 @quickly
 @given(handout=handouts)
 @example(handout=ZSH_WOULD_EXPAND)
-def test_env_sets_the_values_in_the_shell(shell: str, handout: Handout) -> None:
+def test_env_sets_the_values_in_the_shell(shell: str, handout: IssuedCredentials) -> None:
     tool(shell)
     wanted = variables(handout)
     done = subprocess.run(
@@ -64,7 +64,7 @@ def test_env_sets_the_values_in_the_shell(shell: str, handout: Handout) -> None:
 @given(handout=handouts)
 @example(handout=ZSH_WOULD_EXPAND)
 def test_export_env_reaches_the_programs_that_the_shell_starts(
-    shell: str, handout: Handout
+    shell: str, handout: IssuedCredentials
 ) -> None:
     tool(shell)
     done = subprocess.run(
@@ -81,7 +81,7 @@ def test_export_env_reaches_the_programs_that_the_shell_starts(
 
 @settings(quickly, max_examples=15)
 @given(handout=handouts)
-def test_fish_sets_and_exports_the_values(tmp_path: Path, handout: Handout) -> None:
+def test_fish_sets_and_exports_the_values(tmp_path: Path, handout: IssuedCredentials) -> None:
     tool("fish")
     script = tmp_path / "script.fish"
     script.write_text(export(handout, "fish"))
@@ -101,7 +101,7 @@ def test_fish_sets_and_exports_the_values(tmp_path: Path, handout: Handout) -> N
 
 @pytest.mark.parametrize("form", ["env", "env-file"])
 def test_a_set_minus_a_of_usual_values_needs_no_quotes(form: str, tmp_path: Path) -> None:
-    usual = Handout(
+    usual = IssuedCredentials(
         "work",
         Credentials("ASIAIOSFODNN7EXAMPLE", "wJalrXUtn/K7+MDENG=", "IQoJ//8==", 1795470313),
         "eu-west-1",

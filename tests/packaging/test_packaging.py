@@ -267,7 +267,7 @@ def _runs_in_place(built: Built, tree: Path) -> None:
     python = _python(built.venv)
     assert "usage: filevault" in _run([python, "-m", "filevault", "--help"], tree)
     assert "Profile" in _run([python, "-m", "filevault", "list"], tree)
-    where = "import filevault.backends.slots as m, sys; sys.stdout.write(m.__file__)"
+    where = "import filevault.backends.file.keyslots as m, sys; sys.stdout.write(m.__file__)"
     found = _run([python, "-c", where], tree, PYTHONDONTWRITEBYTECODE="1")
     assert os.path.realpath(found).startswith(os.path.realpath(tree))
 

@@ -10,10 +10,10 @@ from botocore.exceptions import ConfigParseError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from filevault.awsconfig import AwsConfig
-from filevault.awsconfigedit import append_profile
+from filevault.config.aws_config import AwsConfig
+from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, ConfigSyntaxError
-from filevault.printable import printable
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from typing import Any
 
 from filevault.backends import FileBackend, ItemHeader, Secret, open_backend
 from filevault.cli.context import Runtime
-from filevault.files import Folder
-from filevault.vault.items import LongTermItem, parse
-from filevault.vault.rotationfields import Rotation, read_rotation
+from filevault.system.files import Folder
+from filevault.vault.item import LongTermItem, parse
+from filevault.vault.rotation_fields import Rotation, read_rotation
 from tests import botocoredata
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client
@@ -28,7 +28,7 @@ class _Known:
     def secret(self) -> Secret:
         return Secret("passphrase", PASSPHRASE.encode(), "the test")
 
-    def rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
+    def on_rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
         raise AssertionError("the passphrase opens nothing")
 
 
@@ -113,7 +113,7 @@ class Scene:
 
     def now(self) -> str:
         """The time at AWS."""
-        from filevault.times import format_time
+        from filevault.system.times import format_time
 
         return format_time(self.aws.clock())
 

@@ -15,7 +15,7 @@ from tests.backends.gpghomes import Home
 from tests.conftest import tool
 from tests.fakes import FakeAws, User
 from tests.fakes.faults import stall
-from tests.machine import PATIENCE, Machine
+from tests.machine import TIMEOUT, Machine
 from tests.stores import Tools, commit_identity, pass_machine
 
 EVE = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
@@ -174,9 +174,9 @@ def test_a_kill_while_aws_answers_any_call_loses_nothing(place: Place, aws: Fake
     for action, nth in calls:
         before = place.text().splitlines()[0]
         aws.reset_calls()
-        aws.arm(stall(PATIENCE, "after"), action=action, nth=nth)
+        aws.arm(stall(TIMEOUT, "after"), action=action, nth=nth)
         process = place.machine.popen("rotate", "jon")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not (aws.in_flight and aws.actions().count(action) >= nth):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline

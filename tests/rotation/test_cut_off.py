@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from filevault.aws import client
+from filevault.aws import clients
 from tests.fakes.faults import drop, error, server_error, stall
-from tests.machine import PATIENCE
+from tests.machine import TIMEOUT
 from tests.rotation.scene import Scene
 
 SKEWED = (
@@ -21,7 +21,7 @@ SKEWED = (
 def test_a_key_is_made_with_little_patience(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals wait meanwhile."""
     scene.user()
-    monkeypatch.setattr(client, "_HASTY_READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 0.2)
     scene.aws.arm(stall(3), action="CreateAccessKey")
     assert "did not answer in time" in scene.rotate("jon", status=9).err
 
@@ -29,9 +29,9 @@ def test_a_key_is_made_with_little_patience(scene: Scene, monkeypatch: pytest.Mo
 def test_no_signal_waits_for_the_questions_after_a_failure(scene: Scene) -> None:
     scene.user()
     scene.aws.arm(drop("after"), action="CreateAccessKey")
-    scene.aws.arm(stall(PATIENCE), action="ListAccessKeys", nth=2)
+    scene.aws.arm(stall(TIMEOUT), action="ListAccessKeys", nth=2)
     process = scene.machine.popen("rotate", "jon")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while "CreateAccessKey" not in scene.aws.actions() or not scene.aws.in_flight:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import boto3  # noqa: F401 - loaded once, not by each child
 import pytest
 
-from filevault.cli import rotate  # noqa: F401
-from filevault.rotation.patience import PATIENCE
-from filevault.vault.rotationfields import Rotation
+from filevault.cli.commands import rotate  # noqa: F401
+from filevault.rotation.retry import TIMEOUT
+from filevault.vault.rotation_fields import Rotation
 from tests.fakes.faults import drop, error, server_error, throttle
 from tests.faults.harness import run_with_fault
 from tests.rotation.scene import Scene
@@ -59,7 +59,7 @@ def test_a_key_that_never_works_is_taken_back(scene: Scene) -> None:
     scene.aws.delay_new_keys(seconds=10**6)
     ended = scene.rotate("jon", status=8)
     assert "the new key was deleted again, the old one is untouched" in ended.err
-    assert PATIENCE - 30 < sum(scene.slept) <= PATIENCE  # the calls take some of it
+    assert TIMEOUT - 30 < sum(scene.slept) <= TIMEOUT  # the calls take some of it
     assert scene.keys(user) == {user.access_key_id: "Active"}
     assert (scene.works("jon"), scene.rotation("jon")) == (True, Rotation())
     scene.aws.delay_new_keys()

@@ -11,15 +11,15 @@ from collections.abc import Callable
 
 import pytest
 
-from filevault.aws import client
-from filevault.cli import rotate  # noqa: F401 - loaded once
+from filevault.aws import clients
+from filevault.cli.commands import rotate  # noqa: F401 - loaded once
 from filevault.credentials import AccessKey
-from filevault.digest import sha256_hex
-from filevault.rotation import stored
-from filevault.vault import Vault, items
-from filevault.vault.entries import ItemFiles
-from filevault.vault.items import LongTermItem, compose
-from filevault.vault.rotationfields import Rotation, with_rotation
+from filevault.rotation import stored_item
+from filevault.system.digest import sha256_hex
+from filevault.vault import Vault, item
+from filevault.vault.item import LongTermItem, compose
+from filevault.vault.lookup import ItemFiles
+from filevault.vault.rotation_fields import Rotation, with_rotation
 from tests.fakes import Fault, User, hostile
 from tests.fakes.faults import error, rewrite
 from tests.fakes.identities import new_key_id, new_secret
@@ -219,7 +219,7 @@ def test_every_hostile_answer_to_every_call_of_a_rotation(
 
 def test_a_dripping_answer_ends_a_rotation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     user = scene.user()
-    monkeypatch.setattr(client, "_HASTY_DEADLINE", 0.3)
+    monkeypatch.setattr(clients, "_SHORT_DEADLINE", 0.3)
     drip = hostile.dripping(scene.aws.faults.wait)
     scene.aws.arm(drip, action="DeleteAccessKey")
     scene.rotate("jon")  # asked again, and then it is gone
@@ -354,7 +354,7 @@ def _work(scene: Scene, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[in
 
     def parse(text: bytes, what: str) -> LongTermItem:
         done[1] += 1
-        return items.parse(text, what)
+        return item.parse(text, what)
 
     for number in range(count):
         key = AccessKey(new_key_id("123456789012"), new_secret())
@@ -362,7 +362,7 @@ def _work(scene: Scene, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[in
         scene.store(f"p{number}", text)
     with monkeypatch.context() as patch:
         patch.setattr(Vault, "decrypt", decrypt)
-        patch.setattr(stored, "parse", parse)
+        patch.setattr(stored_item, "parse", parse)
         report = scene.report("--all", "--dry-run")
     assert [row["result"] for row in report] == ["planned"] * count
     return done[0], done[1]

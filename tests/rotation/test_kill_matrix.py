@@ -11,7 +11,7 @@ import boto3  # noqa: F401 - loaded once, not by each child
 import botocore.httpsession  # noqa: F401
 import pytest
 
-from filevault.cli import rotate  # noqa: F401
+from filevault.cli.commands import rotate  # noqa: F401
 from tests.fakes import User
 from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
 from tests.rotation.scene import Scene

@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from filevault.aws import client
+from filevault.aws import clients
 from filevault.errors import AwsError, FilevaultError, NetworkError
-from filevault.rotation.patience import PATIENCE, Patience
+from filevault.rotation.retry import TIMEOUT, Patience
 from tests.fakes.faults import stall
-from tests.machine import PATIENCE as REAL
+from tests.machine import TIMEOUT as REAL
 from tests.rotation.scene import Scene
 
 
-class Waiting:
+class LockWait:
     """Time that passes by pauses and calls, and somebody who watches."""
 
     def __init__(self) -> None:
@@ -45,18 +45,18 @@ class Waiting:
 
 
 def test_the_time_that_calls_take_counts() -> None:
-    waiting = Waiting()
+    waiting = LockWait()
     with pytest.raises(NetworkError):
         waiting.patience.ask("x", waiting.failing(NetworkError("slow"), 20))
-    assert waiting.now + len(waiting.said) <= PATIENCE + 20
+    assert waiting.now + len(waiting.said) <= TIMEOUT + 20
     assert waiting.calls == 6
 
 
 def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
-    waiting = Waiting()
+    waiting = LockWait()
     with pytest.raises(NetworkError):
         waiting.patience.ask("x", waiting.failing(NetworkError("down"), -1000))
-    assert len(waiting.said) == PATIENCE
+    assert len(waiting.said) == TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -69,11 +69,11 @@ def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
     ],
 )
 def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) -> None:
-    waiting = Waiting()
+    waiting = LockWait()
     with pytest.raises(type(error)):
         waiting.patience.ask("AWS to know the new key", waiting.failing(error, 50))
     assert {said for said, _ in waiting.said} == {reason}
-    assert waiting.said[0] == (reason, PATIENCE - 50)
+    assert waiting.said[0] == (reason, TIMEOUT - 50)
 
 
 @pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
@@ -81,7 +81,7 @@ def test_another_writer_waits_for_one_short_call_only(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     """A call that gets no answer is given up soon, and the lock with it."""
-    monkeypatch.setattr(client, "_HASTY_READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 1.0)
     user = scene.user()
     scene.aws.arm(stall(REAL), action=action)
     added: list[float] = []

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from filevault.vault.rotationfields import Rotation
+from filevault.vault.rotation_fields import Rotation
 from tests.fakes.faults import stall
-from tests.machine import PATIENCE, Answer
+from tests.machine import TIMEOUT, Answer
 from tests.rotation.scene import Scene
 
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
@@ -38,7 +38,7 @@ def shown_on_a_terminal(scene: Scene, *argv: str) -> tuple[int, str, str]:
             except OSError:  # nobody has the other side any more
                 break
             shown += part
-        out, _ = process.communicate(timeout=PATIENCE)
+        out, _ = process.communicate(timeout=TIMEOUT)
     os.close(master)
     return process.returncode, out.decode(), shown.decode()
 
@@ -103,16 +103,16 @@ def test_a_signal_while_the_key_is_made_waits_until_it_is_stored(
     scene: Scene, number: signal.Signals, status: int
 ) -> None:
     user = scene.user()
-    scene.aws.arm(stall(PATIENCE, "after"), action="CreateAccessKey")
+    scene.aws.arm(stall(TIMEOUT, "after"), action="CreateAccessKey")
     process = scene.machine.popen("rotate", "jon")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while len(user.keys) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(number)
     time.sleep(0.1)  # it would end it at once
     assert process.poll() is None
     scene.aws.faults.release()
-    _, err = process.communicate(timeout=PATIENCE)
+    _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == status, err
     assert (b"is finished by the next filevault rotate" in err) == (status == 130)
     new = scene.rotation("jon").next
@@ -124,16 +124,16 @@ def test_a_signal_while_the_key_is_made_waits_until_it_is_stored(
 
 def test_two_processes_at_once_make_one_key(scene: Scene) -> None:
     user = scene.user()
-    scene.aws.arm(stall(PATIENCE, "after"), action="CreateAccessKey")
+    scene.aws.arm(stall(TIMEOUT, "after"), action="CreateAccessKey")
     first = scene.machine.popen("rotate", "jon")
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while len(user.keys) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     second = scene.machine.run("rotate", "--all")
     assert second.status == 5
     assert "another rotation of this vault is under way" in second.err
     scene.aws.faults.release()
-    first.communicate(timeout=PATIENCE)
+    first.communicate(timeout=TIMEOUT)
     assert first.returncode == 0
     scene.check_rotated(user, "jon")
 

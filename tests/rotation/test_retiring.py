@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filevault.vault.rotationfields import Rotation, with_rotation
+from filevault.vault.rotation_fields import Rotation, with_rotation
 from tests.rotation.scene import Scene
 
 DAY = 86400

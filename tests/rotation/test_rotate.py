@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from filevault.vault.rotationfields import Rotation
+from filevault.vault.rotation_fields import Rotation
 from tests.fakes import User
 from tests.fakes.clients import client_of
 from tests.fakes.faults import error

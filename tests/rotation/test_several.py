@@ -10,7 +10,7 @@ import pytest
 
 from tests.fakes import User
 from tests.fakes.faults import stall
-from tests.machine import PATIENCE
+from tests.machine import TIMEOUT
 from tests.rotation.scene import Scene
 from tests.rotation.test_rotate import SERIAL, asked, mfa_process
 
@@ -103,15 +103,15 @@ def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(scene: 
 def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(scene: Scene, as_json: bool) -> None:
     done = scene.user("a")
     cut = scene.user("b")
-    scene.aws.arm(stall(PATIENCE), action="GetCallerIdentity", nth=3)
+    scene.aws.arm(stall(TIMEOUT), action="GetCallerIdentity", nth=3)
     process = scene.machine.popen("rotate", "--all", *["--json"] * as_json)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while scene.aws.actions().count("DeleteAccessKey") < 1 or not scene.aws.in_flight:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     scene.aws.faults.release()
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, err
     new = scene.item("a").key.access_key_id
     if as_json:

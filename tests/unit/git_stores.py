@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from filevault import git as ours
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.conftest import tool
 
 

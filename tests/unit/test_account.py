@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.awsconfig import AwsConfig
+from filevault.config.aws_config import AwsConfig
+from filevault.config.profile import Overrides, resolve
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
-from filevault.profiles import Overrides, resolve
-from filevault.providers.account import of_credentials
-from filevault.providers.plan import Options, Plan, plan
+from filevault.plan.account import of_credentials
+from filevault.plan.planner import Plan, PlanOptions, plan
 
 ROLE = "role_arn = arn:aws:iam::123456789012:role/admin\n"
 BASE = "aws_account_id = 111122223333\n"
@@ -54,7 +54,7 @@ def planned(name: str, base: str, lines: str) -> Plan:
         overrides=Overrides(),
         has_item=lambda each: each == "base",
     )
-    return plan(profile, Options())
+    return plan(profile, PlanOptions())
 
 
 @pytest.mark.parametrize(("name", "base", "lines", "key_id", "account", "warnings"), CASES)

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.cli import exec as exec_command
-from filevault.cli.arguments import (
+from filevault.cli.commands import exec as exec_command
+from filevault.cli.parser import (
     Parser,
     add_global_options,
     find_command,
     global_options,
     split_command,
 )
+from filevault.config.settings import GlobalOptions
 from filevault.errors import UsageError
-from filevault.settings import Options
 
 
 def exec_parser() -> Parser:
@@ -92,6 +92,6 @@ def test_errors_of_the_parser_show_no_control_characters() -> None:
 
 def test_global_options_that_are_not_given_are_none_or_off() -> None:
     options = global_options(exec_parser().parse_args([]))
-    assert options == Options()
+    assert options == GlobalOptions()
     given = global_options(exec_parser().parse_args(["--passphrase-fd", "0", "--strict"]))
     assert (given.passphrase_fd, given.strict) == (0, True)

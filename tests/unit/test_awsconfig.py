@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import botocore.session
 import pytest
 
-from filevault.awsconfig import LIMIT, AwsConfig
-from filevault.awsconfigedit import append_profile, profile_section
+from filevault.config.aws_config import LIMIT, AwsConfig
+from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
 
 if TYPE_CHECKING:
@@ -320,7 +320,7 @@ def test_time_stays_linear_on_hostile_text() -> None:
 
 def test_reading_imports_nothing_heavy() -> None:
     code = (
-        "import sys; import filevault.profiles, filevault.awsconfig as a\n"
+        "import sys; import filevault.config.profile, filevault.config.aws_config as a\n"
         "a.AwsConfig.parse(b'[profile a]\\nregion = x\\n', 'x').profile('a')\n"
         "print([m for m in ('configparser','shlex','difflib','pathlib','inspect','logging',"
         "'dataclasses','datetime','subprocess') if m in sys.modules])"

@@ -11,12 +11,18 @@ import shlex
 
 import pytest
 
-from filevault import awsvariables
-from filevault.awsvariables import MARKER, VARIABLES, ChildSettings, given, marked
+from filevault.config import aws_variables
+from filevault.config.aws_variables import MARKER, VARIABLES, ChildSettings, given, marked
+from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import Credentials
-from filevault.environment import FORMATS, Handout, child_environment, export, variables
 from filevault.errors import FilevaultError
-from filevault.settings import Options, Settings
+from filevault.issued.environment import (
+    FORMATS,
+    IssuedCredentials,
+    child_environment,
+    export,
+    variables,
+)
 
 NEVER_INHERITED = [
     "AWS_ACCESS_KEY",
@@ -70,7 +76,7 @@ KEPT = [
     "AWS_ACCESS_KEY_IDENTITY",  # only begins like one
 ]
 SESSION = Credentials("ASIAIOSFODNN7EXAMPLE", "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=", 1795470313)
-FULL = Handout(
+FULL = IssuedCredentials(
     "work",
     SESSION,
     "us-gov-west-1",
@@ -86,7 +92,7 @@ FULL = Handout(
         ca_bundle="/etc/ssl/our.pem",
     ),
 )
-BARE = Handout("work", Credentials("AKIAIOSFODNN7EXAMPLE", "secret"))
+BARE = IssuedCredentials("work", Credentials("AKIAIOSFODNN7EXAMPLE", "secret"))
 # Every variable that is set, with the key that carries it in an ini file and in JSON.
 GIVEN = [
     ("AWS_ACCESS_KEY_ID", SESSION.access_key_id, "aws_access_key_id", "AccessKeyId"),
@@ -192,10 +198,10 @@ def test_a_profile_instead_of_credentials_leaves_no_credential() -> None:
 
 
 def _inner(environ: dict[str, str]) -> dict[str, str]:
-    return dict(Settings.capture(Options(), dict(environ)).environ)
+    return dict(Settings.capture(GlobalOptions(), dict(environ)).environ)
 
 
-@pytest.mark.parametrize("name", [row[0] for row in GIVEN if awsvariables.is_setting(row[0])])
+@pytest.mark.parametrize("name", [row[0] for row in GIVEN if aws_variables.is_setting(row[0])])
 def test_what_exec_set_is_no_override_until_it_is_changed(name: str) -> None:
     child = child_environment({"PATH": "/bin"}, FULL)
     assert name not in _inner(child)
@@ -256,14 +262,14 @@ def test_a_marker_that_filevault_did_not_write_does_nothing(marker: str) -> None
 
 def test_helper_programs_get_no_credential_in_any_form() -> None:
     environ = dict.fromkeys(NEVER_INHERITED, "another")
-    left = Settings.capture(Options(), environ).program_environment()
+    left = Settings.capture(GlobalOptions(), environ).program_environment()
     secret = re.compile(r"KEY|TOKEN(?!_FILE)|CONTAINER")
     assert [name for name in left if secret.search(name)] == []
 
 
 def test_empty_variables_of_botocore_are_gone_for_its_calls_only() -> None:
     environ = {"AWS_CA_BUNDLE": "", "AWS_RETRY_MODE": "", "AWS_PAGER": "", "LANG": ""}
-    settings = Settings.capture(Options(), environ)
+    settings = Settings.capture(GlobalOptions(), environ)
     assert environ == {"LANG": ""}
     assert settings.environ["AWS_PAGER"] == ""
 

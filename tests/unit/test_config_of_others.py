@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.awsconfigedit import append_profile
+from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, StorageError
 from tests.others import needs_root
 

@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from botocore.endpoint_provider import EndpointProvider
 
-from filevault.console import PARTITIONS, console_of
+from filevault.aws.console import PARTITIONS, console_of
 from filevault.errors import ConfigError, UsageError
 
 TOKEN = "a/token+with=everything&in it"

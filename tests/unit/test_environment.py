@@ -8,8 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.credentials import Credentials
-from filevault.environment import FORMATS, Handout, child_environment, export, variables
 from filevault.errors import FilevaultError
+from filevault.issued.environment import (
+    FORMATS,
+    IssuedCredentials,
+    child_environment,
+    export,
+    variables,
+)
 
 EXPIRY = 1795470313
 KEY = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -17,7 +23,7 @@ SESSION = Credentials("ASIAIOSFODNN7EXAMPLE", "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=
 
 values = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=60)
 handouts = st.builds(
-    Handout,
+    IssuedCredentials,
     st.just("work"),
     st.builds(
         Credentials,
@@ -34,14 +40,14 @@ handouts = st.builds(
 
 
 def test_a_long_term_key_has_neither_token_nor_expiry() -> None:
-    assert variables(Handout("work", KEY)) == {
+    assert variables(IssuedCredentials("work", KEY)) == {
         "AWS_ACCESS_KEY_ID": KEY.access_key_id,
         "AWS_SECRET_ACCESS_KEY": KEY.secret_access_key,
     }
 
 
 def test_a_session_has_everything_in_the_order_in_which_it_is_printed() -> None:
-    found = variables(Handout("work", SESSION, "eu-west-1", "http://127.0.0.1:1"))
+    found = variables(IssuedCredentials("work", SESSION, "eu-west-1", "http://127.0.0.1:1"))
     assert list(found.items()) == [
         ("AWS_ACCESS_KEY_ID", SESSION.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", SESSION.secret_access_key),
@@ -59,7 +65,7 @@ def test_a_session_has_everything_in_the_order_in_which_it_is_printed() -> None:
 @pytest.mark.parametrize("place", ["key", "secret", "token", "region", "endpoint"])
 def test_no_format_prints_a_value_that_could_break_out(form: str, bad: str, place: str) -> None:
     value = f"x{bad}y"
-    handout = Handout(
+    handout = IssuedCredentials(
         "work",
         Credentials(
             value if place == "key" else "A",
@@ -78,7 +84,7 @@ def test_no_format_prints_a_value_that_could_break_out(form: str, bad: str, plac
 
 
 @given(handouts)
-def test_env_reads_back_as_a_posix_shell_splits_it(handout: Handout) -> None:
+def test_env_reads_back_as_a_posix_shell_splits_it(handout: IssuedCredentials) -> None:
     words = shlex.split(export(handout, "env"))
     assert dict(word.split("=", 1) for word in words) == variables(handout)
     prefixed = export(handout, "export-env").splitlines()
@@ -86,7 +92,7 @@ def test_env_reads_back_as_a_posix_shell_splits_it(handout: Handout) -> None:
 
 
 @given(handouts)
-def test_env_file_is_read_as_docker_reads_it(handout: Handout) -> None:
+def test_env_file_is_read_as_docker_reads_it(handout: IssuedCredentials) -> None:
     # docker/cli, pkg/kvfile: a line at a time; white space on the left goes; lines that begin
     # with # and empty lines are skipped; the name ends at the first =; what follows is the
     # value as it stands, with no quotes, escapes or expansion.
@@ -104,7 +110,7 @@ def test_env_file_is_read_as_docker_reads_it(handout: Handout) -> None:
 
 
 @given(handouts)
-def test_powershell_reads_back_by_its_rule_for_single_quotes(handout: Handout) -> None:
+def test_powershell_reads_back_by_its_rule_for_single_quotes(handout: IssuedCredentials) -> None:
     # about_Quoting_Rules: in single quotes everything is literal, two quotes are one. PowerShell
     # also takes the typographic quotes for quotes, but those are not ASCII.
     found = {}
@@ -119,7 +125,7 @@ def test_powershell_reads_back_by_its_rule_for_single_quotes(handout: Handout) -
 
 
 @given(handouts)
-def test_json_is_the_contract_of_credential_process(handout: Handout) -> None:
+def test_json_is_the_contract_of_credential_process(handout: IssuedCredentials) -> None:
     text = export(handout, "json")
     body = json.loads(text)
     given = handout.credentials
@@ -137,14 +143,14 @@ def test_json_is_the_contract_of_credential_process(handout: Handout) -> None:
 
 
 def test_json_of_a_key_leaves_out_what_there_is_not() -> None:
-    assert export(Handout("work", KEY), "json") == (
+    assert export(IssuedCredentials("work", KEY), "json") == (
         '{\n  "Version": 1,\n  "AccessKeyId": "AKIAIOSFODNN7EXAMPLE",\n'
         '  "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"\n}\n'
     )
 
 
 def test_ini_is_a_section_of_the_credentials_file() -> None:
-    assert export(Handout("work", SESSION, "eu-west-1"), "ini") == (
+    assert export(IssuedCredentials("work", SESSION, "eu-west-1"), "ini") == (
         "[work]\naws_access_key_id=ASIAIOSFODNN7EXAMPLE\naws_secret_access_key=s3cret+/=\n"
         "aws_session_token=IQoJb3JpZ2luX2Vj//8=\n"
         "aws_credential_expiration=2026-11-23T21:45:13Z\nregion=eu-west-1\n\n"
@@ -154,18 +160,18 @@ def test_ini_is_a_section_of_the_credentials_file() -> None:
 @pytest.mark.parametrize("name", ["a]b", "a\nb", "a\x1bb"])
 def test_ini_refuses_a_name_that_would_be_another_section(name: str) -> None:
     with pytest.raises(FilevaultError, match="section"):
-        export(Handout(name, KEY), "ini")
+        export(IssuedCredentials(name, KEY), "ini")
 
 
 def test_nothing_is_quoted_that_need_not_be() -> None:
-    usual = Handout("work", SESSION, "eu-west-1", "http://127.0.0.1:8080")
+    usual = IssuedCredentials("work", SESSION, "eu-west-1", "http://127.0.0.1:8080")
     for form in ("env", "export-env", "fish", "env-file"):
         assert "'" not in export(usual, form)
 
 
 def test_the_childs_environment_is_the_parents_cleaned_with_the_handout() -> None:
     parent = {"PATH": "/bin", "AWS_CONFIG_FILE": "/c", "AWS_PROFILE": "x", "AWS_CONTAINER_X": "y"}
-    child = child_environment(parent, Handout("work", KEY))
+    child = child_environment(parent, IssuedCredentials("work", KEY))
     assert child == {
         "PATH": "/bin",
         "AWS_CONFIG_FILE": "/c",
@@ -178,4 +184,4 @@ def test_the_childs_environment_is_the_parents_cleaned_with_the_handout() -> Non
 
 @given(st.dictionaries(st.sampled_from(["AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"]), values))
 def test_no_token_of_the_parent_reaches_the_child(parent: dict[str, str]) -> None:
-    assert not parent.keys() & child_environment(parent, Handout("work", KEY)).keys()
+    assert not parent.keys() & child_environment(parent, IssuedCredentials("work", KEY)).keys()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filevault.exportcommand import ExportCommand, parse
+from filevault.config.export_command import ExportCommand, parse
 
 words = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FF), min_size=1, max_size=20)
 commands = st.builds(
@@ -79,9 +79,9 @@ def test_ours_is_told_from_others(text: str, command: ExportCommand | None) -> N
 
 def test_the_options_with_a_value_are_those_of_the_command_line() -> None:
     """An option that is not known here would be taken for a word of its own."""
-    from filevault import exportcommand
-    from filevault.cli import export
-    from filevault.cli.arguments import Parser, add_global_options
+    from filevault.cli.commands import export
+    from filevault.cli.parser import Parser, add_global_options
+    from filevault.config import export_command
 
     parser = Parser("filevault export", "")
     export.configure(parser)
@@ -92,5 +92,5 @@ def test_the_options_with_a_value_are_those_of_the_command_line() -> None:
         if action.option_strings and action.nargs is None
         for option in action.option_strings
     }
-    known = {*exportcommand._OTHER_OPTIONS_WITH_VALUE, *exportcommand._VAULT_OPTIONS, "--format"}
+    known = {*export_command._OTHER_OPTIONS_WITH_VALUE, *export_command._VAULT_OPTIONS, "--format"}
     assert takes == known

@@ -99,10 +99,10 @@ def test_a_fault_after_the_deed_leaves_it_done(aws: FakeAws, user: User, fault: 
 
 def test_a_stall_outlasts_a_clients_patience(aws: FakeAws, user: User) -> None:
     aws.arm(stall(30), action="GetCallerIdentity")
-    hasty = client_of("sts", aws.url, user, timeout=0.2)
+    short_timeouts = client_of("sts", aws.url, user, timeout=0.2)
     with pytest.raises(ReadTimeoutError):
-        hasty.get_caller_identity()
-    hasty.get_caller_identity()
+        short_timeouts.get_caller_identity()
+    short_timeouts.get_caller_identity()
 
 
 def test_a_stall_can_be_watched_and_released(aws: FakeAws, user: User) -> None:

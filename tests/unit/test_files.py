@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filevault.errors import StorageError
-from filevault.files import Folder, storage_error
+from filevault.system.files import Folder, storage_error
 
 OLD = ".fv-0123456789abcdef.tmp"
 

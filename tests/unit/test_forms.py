@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UnsupportedItemError
-from filevault.strictjson import is_too_deep
-from filevault.vault import forms
-from filevault.vault.forms import is_aws_vault_session, read_foreign
-from filevault.vault.items import ROTATION_FIELDS, compose, parse
+from filevault.system.strict_json import is_too_deep
+from filevault.vault import foreign_formats
+from filevault.vault.foreign_formats import is_aws_vault_session, read_foreign
+from filevault.vault.item import ROTATION_FIELDS, compose, parse
 
 ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -404,7 +404,7 @@ json_values = st.recursive(
 def test_everything_in_json_that_is_not_the_key_survives_as_lines(
     more: dict[str, object], indented: bool
 ) -> None:
-    about_the_key = (*PROCESS, *forms._WRAPPER, *forms._ABOUT_THE_KEY)
+    about_the_key = (*PROCESS, *foreign_formats._WRAPPER, *foreign_formats._ABOUT_THE_KEY)
     more = {name: value for name, value in more.items() if name not in about_the_key}
     old = json.dumps({**more, **PROCESS}, indent=1 if indented else None)
     new = rewritten(old)

@@ -9,9 +9,9 @@ import pytest
 
 from filevault import git as ours
 from filevault.errors import NotCommittedError
-from filevault.files import Folder
 from filevault.git import subjects
-from filevault.locks import locked
+from filevault.system.files import Folder
+from filevault.system.locks import locked
 from tests.unit.git_stores import GitStore
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from filevault import git as ours
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
 ALL_OF_OURS = ("*.fv", "*.gpg", "*.age", ".gpg-id", ".age-recipients", "*.json", "*.slot")

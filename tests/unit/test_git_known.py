@@ -11,7 +11,7 @@ import pytest
 
 from filevault import git as ours
 from filevault.errors import NotCommittedError, StorageError, UnknownRepositoryError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 from tests.unit.test_git_hostile import Trap
 

@@ -11,9 +11,9 @@ import pytest
 
 from filevault import git as ours
 from filevault.errors import BackendError, NotCommittedError, NotPushedError
-from filevault.files import Folder
 from filevault.git.environment import for_git
 from filevault.git.operations import detached
+from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from filevault import git as ours
 from filevault.errors import NotCommittedError, NotFoundError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
 
@@ -129,7 +129,7 @@ def test_a_broken_configuration_can_still_be_repaired(store: GitStore) -> None:
 def test_git_has_our_input_and_output(store: GitStore) -> None:
     store.init()
     script = (
-        "import sys\nfrom filevault import git\nfrom filevault.files import Folder\n"
+        "import sys\nfrom filevault import git\nfrom filevault.system.files import Folder\n"
         "from tests.unit.git_stores import Remembered\n"
         "known = git.Known(Remembered(), everything=True)\n"
         f"ours = git.Git({store.environment!r}, '.fv', known=known, sleep=print, note=print)\n"

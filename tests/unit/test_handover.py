@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from filevault.handover import Handover
-from filevault.peeruid import peer_uid, tells_peers
+from filevault.server.one_time_link import OneTimeLink
+from filevault.server.peer_uid import peer_uid, tells_peers
 from tests.cli.scene import needs_root
 
 LINK = "https://signin.example/federation?SigninToken=secret"
@@ -23,7 +23,7 @@ class Serving:
     """A handover that is being served, and how that ended."""
 
     def __init__(self, patience: float = 30.0) -> None:
-        self.handover = Handover(LINK)
+        self.handover = OneTimeLink(LINK)
         self.address = self.handover.address
         parts = urlsplit(self.address)
         self.name, self.path, self.port = parts.netloc, parts.path, parts.port
@@ -111,7 +111,7 @@ def test_the_first_request_is_sent_on_and_then_nobody_listens() -> None:
 
 
 def test_the_address_cannot_be_guessed_and_holds_nothing_of_the_link() -> None:
-    with Handover(LINK) as one, Handover(LINK) as other:
+    with OneTimeLink(LINK) as one, OneTimeLink(LINK) as other:
         assert len(urlsplit(one.address).path) > 40
         assert urlsplit(one.address).path != urlsplit(other.address).path
         for part in ("secret", "signin", "Token"):
@@ -158,9 +158,9 @@ def test_connections_that_say_nothing_or_little_hold_nobody_up() -> None:
 
 
 def test_it_ends_when_time_is_up_and_when_the_browser_failed() -> None:
-    with Handover(LINK) as handover:
+    with OneTimeLink(LINK) as handover:
         assert handover.serve(lambda: False, patience=0.2) is False
-    with Handover(LINK) as handover:
+    with OneTimeLink(LINK) as handover:
         assert handover.serve(lambda: True) is False
 
 

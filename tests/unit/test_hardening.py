@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from filevault.hardening import harden, restore
+from filevault.system.hardening import harden, restore
 from tests.others import NOBODY, as_user, become, fork, needs_root
 
 
@@ -76,7 +76,7 @@ def test_a_system_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> N
 
     def action() -> str:
         monkeypatch.setattr("resource.setrlimit", refuse)
-        monkeypatch.setattr("filevault.libc.function", lambda _name: refuse)
+        monkeypatch.setattr("filevault.system.libc.function", lambda _name: refuse)
         harden()
         restore()
         return "fine"

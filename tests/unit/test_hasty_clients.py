@@ -6,13 +6,13 @@ import signal
 
 import pytest
 
-from filevault.aws import client
-from filevault.aws.client import Clients
+from filevault.aws import clients
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.iam import AccessKeys
 from filevault.credentials import Credentials
 from filevault.errors import NetworkError
-from filevault.rotation.signals import must_hurry, undisturbed
+from filevault.rotation.signals import must_hurry, signals_blocked
 from tests.fakes import FakeAws
 from tests.fakes.faults import drop, stall, throttle
 
@@ -20,7 +20,7 @@ from tests.fakes.faults import drop, stall, throttle
 def keys(aws: FakeAws) -> AccessKeys:
     user = aws.add_user("jon")
     return AccessKeys(
-        Clients.hasty(profile=None, allow_http=False),
+        Clients.short_timeouts(profile=None, allow_http=False),
         Endpoint("eu-west-1", aws.url),
         Credentials(user.access_key_id, user.secret_access_key),
         None,
@@ -40,8 +40,8 @@ def test_a_call_without_an_answer_is_not_repeated(aws: FakeAws) -> None:
 
 
 def test_silence_is_given_up(aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert client._HASTY_CONNECT_TIMEOUT + client._HASTY_READ_TIMEOUT <= 20
-    monkeypatch.setattr(client, "_HASTY_READ_TIMEOUT", 0.2)
+    assert clients._SHORT_CONNECT_TIMEOUT + clients._SHORT_READ_TIMEOUT <= 20
+    monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 0.2)
     aws.arm(stall(60), times=5)
     with pytest.raises(NetworkError, match="did not answer in time"):
         keys(aws).listed()
@@ -54,10 +54,10 @@ def test_a_throttled_call_is_repeated(aws: FakeAws) -> None:
 
 
 def test_signals_are_let_through_early_and_in_the_end() -> None:
-    with undisturbed() as let_through:
+    with signals_blocked() as unblock:
         assert must_hurry()
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
-            let_through()
+            unblock()
         assert not must_hurry()
     assert not must_hurry()

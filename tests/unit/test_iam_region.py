@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.aws.client import Clients
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
 

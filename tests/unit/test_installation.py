@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.installation import install_hint
+from filevault.system.installation import install_hint
 
 
 def test_in_a_virtual_environment_its_own_python_installs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,8 @@ def test_an_environment_without_pip_gets_a_command_that_works(tmp_path: Path) ->
     python = tmp_path / "bare" / "bin" / "python"
     program = (
         f"import sys; sys.path.append({str(Path(__file__).resolve().parents[2])!r}); "
-        "from filevault.installation import install_hint; sys.stdout.write(install_hint('pyrage'))"
+        "from filevault.system.installation import install_hint; "
+        "sys.stdout.write(install_hint('pyrage'))"
     )
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == f"pip --python {python} install pyrage"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
-from filevault.vault.items import ROTATION_FIELDS, check_access_key, compose, parse
-from filevault.vault.rotationfields import Rotation, read_rotation, with_rotation
+from filevault.vault.item import ROTATION_FIELDS, check_access_key, compose, parse
+from filevault.vault.rotation_fields import Rotation, read_rotation, with_rotation
 
 CREATED = "2026-11-23T21:45:13Z"
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")

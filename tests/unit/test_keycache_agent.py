@@ -19,9 +19,9 @@ from filevault.errors import BackendError, StorageError
 from filevault.keycache import JOB, LIMIT, SESSION, VAULT, KeyCache, folders, open_cache
 from filevault.keycache.agent import listen
 from filevault.keycache.client import AgentClient
-from filevault.keycache.keys import Keys
+from filevault.keycache.locked_memory import Keys
 from filevault.keycache.protocol import LINE, Request
-from filevault.times import boottime
+from filevault.system.times import boottime
 from tests.agents import AgentProcess, short_folder
 from tests.others import NOBODY, as_user, become, fork, needs_root
 

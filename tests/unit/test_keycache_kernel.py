@@ -15,8 +15,8 @@ import pytest
 from filevault.errors import BackendError
 from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
 from filevault.keycache.kernel import KernelKeyring, _numbers
-from filevault.libc import function
-from filevault.times import boottime
+from filevault.system.libc import function
+from filevault.system.times import boottime
 from tests.kernelkeys import needs_kernel_keyring
 from tests.others import NOBODY, as_user, needs_root
 
@@ -80,7 +80,7 @@ def in_process(action: str, state: str, *prefix: str) -> str:
     script = (
         "import sys; from filevault.keycache import *; "
         "from filevault.keycache.kernel import KernelKeyring; "
-        "from filevault.libc import function; from filevault.times import boottime; "
+        "from filevault.system.libc import function; from filevault.system.times import boottime; "
         "keys = KeyCache([KernelKeyring()], boottime); state = sys.argv[1]; "
         f"print({action})"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from filevault.keycache import JOB, SESSION, KeyCache, agent_of_job, folders, open_cache
 from filevault.keycache.client import AgentClient
-from filevault.times import boottime
+from filevault.system.times import boottime
 from tests.agents import AgentProcess, short_folder
 from tests.others import NOBODY, needs_root
 

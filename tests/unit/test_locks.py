@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from filevault import locks
 from filevault.errors import NoLocksError, StorageError, UnsyncedError
-from filevault.files import Folder
-from filevault.locks import locked, writers_lock
-from filevault.seen import Seen
-from filevault.trust import Trust
-from filevault.userfiles import check_writable, edit_config
+from filevault.system import locks
+from filevault.system.files import Folder
+from filevault.system.locks import locked, writers_lock
+from filevault.system.user_files import check_writable, edit_config
+from filevault.vault.seen import Seen
+from filevault.vault.trust import Trust
 
 HOLDER = """
 import fcntl, os, sys
@@ -56,7 +56,7 @@ def is_locked(path: Path) -> bool:
 def test_a_lock_that_stays_busy_is_a_failure_of_storage(
     name: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TIMEOUT", 0.1)
     taken = tmp_path if name is None else tmp_path / name
     if name is not None:
         taken.touch()
@@ -75,7 +75,7 @@ def test_a_lock_that_stays_busy_is_a_failure_of_storage(
 def test_a_busy_root_does_not_make_its_writers_go_on_under_another_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TIMEOUT", 0.1)
     (tmp_path / "root").mkdir()
     root = str(tmp_path / "root")
     with (

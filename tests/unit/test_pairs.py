@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import DamagedError
-from filevault.files import Folder
-from filevault.vault.entries import Entries
-from filevault.vault.items import ROTATION_FIELDS, parse
-from filevault.vault.pairs import Pair, find, fold, join
+from filevault.system.files import Folder
+from filevault.vault.item import ROTATION_FIELDS, parse
+from filevault.vault.lookup import Entries
+from filevault.vault.split_entries import Pair, find, fold, join
 from filevault.vault.store import Store
 
 ID = "AKIAQNZGKIQY56JQ7WML"

@@ -6,9 +6,9 @@ import pytest
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
-from filevault.aws.refusals import Attempt, has_no_answer, is_passing, translated
+from filevault.aws.errors import Attempt, is_passing, may_have_taken_effect, translated
 from filevault.errors import ClockError, FilevaultError, NotAwsError
-from filevault.rotation.patience import is_unknown_key, may_pass
+from filevault.rotation.retry import is_unknown_key, may_pass
 
 URL = "https://iam.amazonaws.com"
 SKEWED = (
@@ -43,7 +43,11 @@ def test_a_portal_or_a_certificate_does_not_pass(raised: Exception) -> None:
     """Whether the call arrived all the same is not known."""
     error = failure(raised)
     assert isinstance(error, NotAwsError)
-    assert (is_passing(error), may_pass(error), has_no_answer(error)) == (False, False, True)
+    assert (is_passing(error), may_pass(error), may_have_taken_effect(error)) == (
+        False,
+        False,
+        True,
+    )
 
 
 @pytest.mark.parametrize(

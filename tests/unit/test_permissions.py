@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault import permissions
-from filevault.files import Folder
-from filevault.locks import locked
+from filevault.system import permissions
+from filevault.system.files import Folder
+from filevault.system.locks import locked
 from tests.conftest import tool
 from tests.others import as_user, needs_root
 

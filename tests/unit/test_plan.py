@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.aws.endpoint import Endpoint
-from filevault.awsconfig import AwsConfig
+from filevault.config.aws_config import AwsConfig
+from filevault.config.profile import Overrides, resolve
 from filevault.errors import (
     ConfigError,
     FilevaultError,
@@ -17,10 +18,9 @@ from filevault.errors import (
     NoSourceError,
     UsageError,
 )
-from filevault.profiles import Overrides, resolve
-from filevault.providers.explain import explain
-from filevault.providers.plan import Options, Plan, plan
-from filevault.providers.steps import (
+from filevault.plan.explain import explain
+from filevault.plan.planner import Plan, PlanOptions, plan
+from filevault.plan.steps import (
     AssumeRole,
     FederationToken,
     MfaRequest,
@@ -51,7 +51,7 @@ mfa_serial = {S}
 def planned(
     config: str,
     name: str,
-    options: Options | None = None,
+    options: PlanOptions | None = None,
     *,
     stored: tuple[str, ...] = ("u",),
     overrides: Overrides | None = None,
@@ -60,10 +60,10 @@ def planned(
     profile = resolve(
         parsed, name, overrides=overrides or Overrides(), has_item=lambda each: each in stored
     )
-    return plan(profile, options or Options())
+    return plan(profile, options or PlanOptions())
 
 
-def refusal(config: str, name: str, options: Options | None = None) -> FilevaultError:
+def refusal(config: str, name: str, options: PlanOptions | None = None) -> FilevaultError:
     with pytest.raises(FilevaultError) as caught:
         planned(config, name, options)
     return caught.value
@@ -106,21 +106,21 @@ source_identity = someone
 
 
 def test_a_session_that_is_handed_out_is_exact_only_where_a_duration_was_asked_for() -> None:
-    def first(name: str, options: Options) -> SessionToken:
+    def first(name: str, options: PlanOptions) -> SessionToken:
         step = calls(planned(USER_AND_ROLE, name, options).step)[0]
         assert isinstance(step, SessionToken)
         return step
 
-    assert first("u", Options(duration=1800)).exact
-    assert not first("u", Options()).exact
-    assert not first("u", Options(session_token_ttl=1800)).exact
-    assert not first("r", Options(duration=1800)).exact
-    assert not first("r", Options(chained_session_token_ttl=1800)).exact
+    assert first("u", PlanOptions(duration=1800)).exact
+    assert not first("u", PlanOptions()).exact
+    assert not first("u", PlanOptions(session_token_ttl=1800)).exact
+    assert not first("r", PlanOptions(duration=1800)).exact
+    assert not first("r", PlanOptions(chained_session_token_ttl=1800)).exact
 
 
 def test_an_alias_of_a_user_with_the_same_device_gets_an_exact_session() -> None:
     config = f"{USER_AND_ROLE}[profile alias]\nsource_profile = u\nmfa_serial = {S}\n"
-    step = planned(config, "alias", Options(duration=1800)).step
+    step = planned(config, "alias", PlanOptions(duration=1800)).step
     assert isinstance(step, SessionToken)
     assert step.exact
 
@@ -155,19 +155,24 @@ def test_a_role_chain_may_be_very_long() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "kind", "words"),
     [
-        ("u", Options(duration=899), UsageError, "--duration .*14m59s.*15m0s to 36h0m0s"),
-        ("u", Options(duration=129601), UsageError, "GetSessionToken takes"),
-        ("u", Options(session_token_ttl=60), ConfigError, "AWS_SESSION_TOKEN_TTL"),
-        ("r", Options(chained_session_token_ttl=200000), ConfigError, "AWS_CHAINED_SESSION_TOKEN"),
-        ("r", Options(duration=43201), UsageError, "AssumeRole takes 15m0s to 12h0m0s"),
-        ("r", Options(duration=60), UsageError, "--duration"),
-        ("r", Options(assume_role_ttl=60), ConfigError, "AWS_ASSUME_ROLE_TTL asks for 1m0s"),
-        ("short", Options(), ConfigError, "duration_seconds of short asks for 1m0s"),
-        ("long", Options(), ConfigError, "duration_seconds of long asks for 13h"),
+        ("u", PlanOptions(duration=899), UsageError, "--duration .*14m59s.*15m0s to 36h0m0s"),
+        ("u", PlanOptions(duration=129601), UsageError, "GetSessionToken takes"),
+        ("u", PlanOptions(session_token_ttl=60), ConfigError, "AWS_SESSION_TOKEN_TTL"),
+        (
+            "r",
+            PlanOptions(chained_session_token_ttl=200000),
+            ConfigError,
+            "AWS_CHAINED_SESSION_TOKEN",
+        ),
+        ("r", PlanOptions(duration=43201), UsageError, "AssumeRole takes 15m0s to 12h0m0s"),
+        ("r", PlanOptions(duration=60), UsageError, "--duration"),
+        ("r", PlanOptions(assume_role_ttl=60), ConfigError, "AWS_ASSUME_ROLE_TTL asks for 1m0s"),
+        ("short", PlanOptions(), ConfigError, "duration_seconds of short asks for 1m0s"),
+        ("long", PlanOptions(), ConfigError, "duration_seconds of long asks for 13h"),
     ],
 )
 def test_durations_that_sts_would_refuse_are_refused_with_who_asked(
-    name: str, options: Options, kind: type[FilevaultError], words: str
+    name: str, options: PlanOptions, kind: type[FilevaultError], words: str
 ) -> None:
     config = USER_AND_ROLE + "".join(
         f"[profile {each}]\nsource_profile = u\nrole_arn = {ROLE}\nduration_seconds = {seconds}\n"
@@ -180,13 +185,13 @@ def test_durations_that_sts_would_refuse_are_refused_with_who_asked(
 
 def test_the_bounds_of_durations_themselves_are_taken() -> None:
     for seconds in (900, 129600):
-        assert calls(planned(USER_AND_ROLE, "u", Options(duration=seconds)).step)[0].duration == (
-            seconds
-        )
+        assert calls(planned(USER_AND_ROLE, "u", PlanOptions(duration=seconds)).step)[
+            0
+        ].duration == (seconds)
     for seconds in (900, 43200):
-        assert calls(planned(USER_AND_ROLE, "r", Options(duration=seconds)).step)[-1].duration == (
-            seconds
-        )
+        assert calls(planned(USER_AND_ROLE, "r", PlanOptions(duration=seconds)).step)[
+            -1
+        ].duration == (seconds)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +397,7 @@ def test_the_cap_on_chained_roles_is_told() -> None:
     config = (
         f"{USER_AND_ROLE}[profile r2]\nsource_profile = r\nrole_arn = {ROLE}2\nmfa_serial = {S}\n"
     )
-    made = planned(config, "r2", Options(duration=7200))
+    made = planned(config, "r2", PlanOptions(duration=7200))
     assert (
         "r2: --duration (AWS_VAULT_DURATION) asks for 2h0m0s, but a role that is assumed from a "
         "session gets an hour"
@@ -407,13 +412,13 @@ def test_every_plan_gives_a_reason_for_having_or_not_having_a_session() -> None:
     assert planned(USER_AND_ROLE, "u").reasons == (
         "u: a session is handed out instead of the stored key",
     )
-    assert planned(USER_AND_ROLE, "r", Options(assume_role_ttl=7200)).reasons == (
+    assert planned(USER_AND_ROLE, "r", PlanOptions(assume_role_ttl=7200)).reasons == (
         "u: no session: r is to last longer than the hour that a session can ask for",
         "r: no session: the role is assumed with the stored key",
         "r: AWS_ASSUME_ROLE_TTL sets the role's duration",
         "r: the role is assumed with MFA",
     )
-    assert planned(USER_AND_ROLE, "u", Options(no_session=True)).reasons == (
+    assert planned(USER_AND_ROLE, "u", PlanOptions(no_session=True)).reasons == (
         "u: the stored key itself is handed out, as --no-session asks",
     )
 
@@ -463,7 +468,7 @@ def test_explain_says_what_is_not_kept_and_what_has_no_call() -> None:
     ]
     lines = explain(made, NOW, until=lambda _: None, keeps=False)
     assert [line.strip() for line in lines if "kept" in line] == ["its session is not kept"] * 2
-    bare = planned(USER_AND_ROLE, "u", Options(no_session=True))
+    bare = planned(USER_AND_ROLE, "u", PlanOptions(no_session=True))
     assert "no calls: the stored long-term key itself is handed out" in explain(
         bare, NOW, until=lambda _: None
     )
@@ -537,17 +542,17 @@ def test_an_alias_shares_the_session_of_the_key_it_uses() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("u", Options(for_iam=True), [("SessionToken", S)]),
-        ("u", Options(for_iam=True, no_session=True), []),
-        ("plain", Options(), [("SessionToken", None)]),
-        ("plain", Options(for_iam=True), []),
-        ("alias", Options(for_iam=True), []),
-        ("r", Options(for_iam=True), [("SessionToken", S), ("AssumeRole", None)]),
-        ("bare", Options(for_iam=True), [("AssumeRole", None)]),
+        ("u", PlanOptions(for_iam=True), [("SessionToken", S)]),
+        ("u", PlanOptions(for_iam=True, no_session=True), []),
+        ("plain", PlanOptions(), [("SessionToken", None)]),
+        ("plain", PlanOptions(for_iam=True), []),
+        ("alias", PlanOptions(for_iam=True), []),
+        ("r", PlanOptions(for_iam=True), [("SessionToken", S), ("AssumeRole", None)]),
+        ("bare", PlanOptions(for_iam=True), [("AssumeRole", None)]),
     ],
 )
 def test_iam_is_never_called_with_a_session_without_mfa(
-    name: str, options: Options, expected: list[tuple[str, str | None]]
+    name: str, options: PlanOptions, expected: list[tuple[str, str | None]]
 ) -> None:
     config = (
         f"{USER_AND_ROLE}[profile plain]\n[profile alias]\nsource_profile = plain\n"
@@ -567,23 +572,23 @@ def test_iam_is_never_called_with_a_session_without_mfa(
 
 def test_for_the_console_a_user_becomes_a_federated_one_and_that_is_all() -> None:
     for no_session in (False, True):
-        made = planned(USER_AND_ROLE, "u", Options(console=True, no_session=no_session))
+        made = planned(USER_AND_ROLE, "u", PlanOptions(console=True, no_session=no_session))
         assert made.step == FederationToken("u", StoredKey("u"), 3600, WEST)
         assert any("federated user" in reason for reason in made.reasons)
         (warning,) = made.warnings
         assert "carries no MFA" in warning
-    assert planned("[profile u]\n", "u", Options(console=True)).warnings == ()
+    assert planned("[profile u]\n", "u", PlanOptions(console=True)).warnings == ()
 
 
 def test_for_the_console_a_role_stays_what_it_is() -> None:
-    for options in (Options(), Options(no_session=True), Options(duration=1800)):
+    for options in (PlanOptions(), PlanOptions(no_session=True), PlanOptions(duration=1800)):
         wanted = planned(USER_AND_ROLE, "r", options)
         assert planned(USER_AND_ROLE, "r", options._replace(console=True)) == wanted
 
 
 def test_an_alias_of_a_user_signs_in_as_the_user() -> None:
     config = USER_AND_ROLE + "[profile alias]\nsource_profile = u\nregion = us-west-2\n"
-    made = planned(config, "alias", Options(console=True))
+    made = planned(config, "alias", PlanOptions(console=True))
     assert made.step == FederationToken("alias", StoredKey("u"), 3600, Endpoint("us-west-2"))
     assert isinstance(made.step, FederationToken)
     assert session_name(made.step, "00").owner == "u"
@@ -593,14 +598,14 @@ def test_an_alias_of_a_user_signs_in_as_the_user() -> None:
 @pytest.mark.parametrize(
     ("options", "seconds"),
     [
-        (Options(), 3600),
-        (Options(federation_token_ttl=7200), 7200),
-        (Options(federation_token_ttl=7200, duration=900), 900),
-        (Options(duration=129600), 129600),
-        (Options(session_token_ttl=7200, assume_role_ttl=7200), 3600),
+        (PlanOptions(), 3600),
+        (PlanOptions(federation_token_ttl=7200), 7200),
+        (PlanOptions(federation_token_ttl=7200, duration=900), 900),
+        (PlanOptions(duration=129600), 129600),
+        (PlanOptions(session_token_ttl=7200, assume_role_ttl=7200), 3600),
     ],
 )
-def test_durations_of_federated_users(options: Options, seconds: int) -> None:
+def test_durations_of_federated_users(options: PlanOptions, seconds: int) -> None:
     step = planned(USER_AND_ROLE, "u", options._replace(console=True)).step
     assert isinstance(step, FederationToken)
     assert step.duration == seconds
@@ -608,17 +613,17 @@ def test_durations_of_federated_users(options: Options, seconds: int) -> None:
 
 @pytest.mark.parametrize("seconds", [899, 129601])
 def test_durations_that_no_federated_user_can_have_are_refused(seconds: int) -> None:
-    found = refusal(USER_AND_ROLE, "u", Options(console=True, duration=seconds))
+    found = refusal(USER_AND_ROLE, "u", PlanOptions(console=True, duration=seconds))
     assert isinstance(found, UsageError)
-    found = refusal(USER_AND_ROLE, "u", Options(console=True, federation_token_ttl=seconds))
+    found = refusal(USER_AND_ROLE, "u", PlanOptions(console=True, federation_token_ttl=seconds))
     assert isinstance(found, ConfigError)
     assert "AWS_FEDERATION_TOKEN_TTL" in found.message
 
 
 def test_sessions_for_and_not_for_the_console_have_different_names() -> None:
     plain = planned(USER_AND_ROLE, "u").step
-    console = planned(USER_AND_ROLE, "u", Options(console=True)).step
-    longer = planned(USER_AND_ROLE, "u", Options(console=True, duration=7200)).step
+    console = planned(USER_AND_ROLE, "u", PlanOptions(console=True)).step
+    longer = planned(USER_AND_ROLE, "u", PlanOptions(console=True, duration=7200)).step
     assert not isinstance(plain, StoredKey)
     assert not isinstance(console, StoredKey)
     assert not isinstance(longer, StoredKey)

@@ -11,10 +11,10 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.awsconfig import AwsConfig
+from filevault.config.aws_config import AwsConfig
+from filevault.config.inheritance import MAX_CHAIN
+from filevault.config.profile import Overrides, Profile, resolve
 from filevault.errors import ConfigError, FilevaultError, ProfileLoopError, ProfileNotFoundError
-from filevault.inheritance import MAX_CHAIN
-from filevault.profiles import Overrides, Profile, resolve
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 SERIAL = "arn:aws:iam::123456789012:mfa/me"

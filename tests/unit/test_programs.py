@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from filevault import programs
 from filevault.errors import ProgramError
+from filevault.system import programs
 
 PATH = {"PATH": "/usr/bin:/bin"}
 
@@ -162,7 +162,7 @@ def test_a_command_that_cannot_be_split_is_refused_without_being_shown(command: 
 
 ATTACHED = """
 import os, sys
-from filevault import programs
+from filevault.system import programs
 sys.exit(programs.attach(sys.argv[1:], {"PATH": "/usr/bin:/bin"}, origin="the helper", umask=0o27))
 """
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.errors import NobodyToAskError
-from filevault.prompt import Nobody, confirm
+from filevault.unlock.prompt import Nobody, confirm
 
 
 class Person:

@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSHTTPConnection
 from urllib3.exceptions import NewConnectionError
 
 from filevault.aws import sts
-from filevault.aws.client import Clients
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, check_url
 from filevault.credentials import Credentials
 from filevault.errors import (
@@ -28,8 +28,8 @@ from filevault.errors import (
     ProviderError,
     WrongCodeError,
 )
-from filevault.providers.mfa import TokenCode
-from filevault.providers.steps import MfaRequest
+from filevault.mfa.token_code import TokenCode
+from filevault.plan.steps import MfaRequest
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 
 ARN = "arn:aws:iam::123456789012:role/admin"

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from filevault.config.profile import Overrides
 from filevault.errors import ConfigError, ItemNotFoundError, MfaError
-from filevault.profiles import Overrides
-from filevault.providers.build import build
-from filevault.providers.mfa import TokenCode
-from filevault.providers.plan import Options
+from filevault.mfa.token_code import TokenCode
+from filevault.plan.planner import PlanOptions
+from filevault.plan.wiring import build
 from tests.fakes import FakeAws
 from tests.rig import PATIENT, Rig, gst, role, role_arn
 
@@ -95,11 +95,11 @@ def test_a_session_handed_out_serves_the_roles_and_the_reverse(rig: Rig) -> None
 
 def test_a_duration_that_is_asked_for_is_not_served_by_a_session_of_another(rig: Rig) -> None:
     rig.run("jonsmith")
-    rig.run("jonsmith", Options(duration=1200))
-    rig.run("jonsmith", Options(duration=1200))
+    rig.run("jonsmith", PlanOptions(duration=1200))
+    rig.run("jonsmith", PlanOptions(duration=1200))
     assert rig.made() == [gst(8 * HOUR, S), gst(1200, S)]
     # Where it is only a source, any serves that lives long enough.
-    rig.run("ra", Options(duration=1200))
+    rig.run("ra", PlanOptions(duration=1200))
     assert rig.made() == [role("ra", 1200, by="kept")]
 
 
@@ -108,19 +108,19 @@ def test_a_kept_session_of_a_role_serves_below_another_role(rig: Rig, seconds: i
     rig.config += config(
         ("above", {"source_profile": "ra", "role_arn": role_arn("rb"), "mfa_serial": S})
     )
-    rig.run("ra", Options(duration=seconds))
+    rig.run("ra", PlanOptions(duration=seconds))
     rig.aws.reset_calls()
     rig.run("above")
     assert rig.made() == [role("rb", HOUR, by="kept")]
     assert len(rig.asked) == 1
     rig.aws.clock.advance(seconds - 59)
-    rig.run("above", Options(duration=900), refresh=False)
+    rig.run("above", PlanOptions(duration=900), refresh=False)
     assert [call.role for call in rig.made() if call.role] == ["ra", "rb"]
 
 
 def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: Rig) -> None:
     rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
-    rig.run("ra", Options(duration=8 * HOUR))
+    rig.run("ra", PlanOptions(duration=8 * HOUR))
     rig.config = rig.config.replace(
         f"role_arn = {role_arn('ra')}\n", f"role_arn = {role_arn('ra')}\nexternal_id = other\n"
     )
@@ -131,7 +131,7 @@ def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: Rig)
 
 def test_a_kept_session_of_a_role_that_aws_refuses_below_another_is_renewed(rig: Rig) -> None:
     rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
-    rig.run("ra", Options(duration=8 * HOUR))
+    rig.run("ra", PlanOptions(duration=8 * HOUR))
     rig.aws.directory.sessions.clear()
     rig.aws.reset_calls()
     rig.run("above")
@@ -274,7 +274,7 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
 def test_what_is_handed_out_is_renewed_below_its_minimum(
     rig: Rig, duration: int, min_ttl: int | None, left_to_serve: int
 ) -> None:
-    options = Options(duration=duration)
+    options = PlanOptions(duration=duration)
     first = rig.run("ra", options)
     rig.made()
     rig.aws.clock.advance(duration - left_to_serve)
@@ -445,11 +445,11 @@ HOT = """
 import sys
 from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
-from filevault.files import Folder
-from filevault.providers.build import build
-from filevault.providers.mfa import TokenCode
-from filevault.providers.plan import Options, Plan, plan
-from filevault.providers.steps import AssumeRole, StoredKey, session_name
+from filevault.system.files import Folder
+from filevault.plan.wiring import build
+from filevault.mfa.token_code import TokenCode
+from filevault.plan.planner import PlanOptions, Plan, plan
+from filevault.plan.steps import AssumeRole, StoredKey, session_name
 from filevault.sessions import SessionCache
 
 class Keys:
@@ -489,10 +489,10 @@ def test_a_hit_imports_nothing_heavy(tmp_path: Path) -> None:
         "pathlib",
         "subprocess",
         "urllib",
-        "filevault.aws.client",
-        "filevault.aws.refusals",
+        "filevault.aws.clients",
+        "filevault.aws.errors",
         "filevault.aws.sts",
-        "filevault.providers.assume_role",
-        "filevault.providers.stored",
+        "filevault.calls.assume_role",
+        "filevault.sources.stored",
     }
     assert loaded & heavy == set()

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.profiles import Overrides
-from filevault.providers.plan import Options
+from filevault.config.profile import Overrides
+from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
 from tests.rig import REGION, Made, Rig, gst, role, role_arn
 
@@ -157,7 +157,7 @@ class Row(NamedTuple):
     profile: str
     calls: list[Made]
     kept: list[tuple[str, str]]
-    options: Options = Options()
+    options: PlanOptions = PlanOptions()
     overrides: Overrides = Overrides()
 
 
@@ -170,26 +170,28 @@ def _roles(*owners: str) -> list[tuple[str, str]]:
 
 
 TABLE = [
-    Row("u --no-session", "jonsmith", [], [], Options(no_session=True)),
+    Row("u --no-session", "jonsmith", [], [], PlanOptions(no_session=True)),
     Row("u", "jonsmith", [gst(8 * HOUR, S)], _gst_of("jonsmith")),
-    Row("u -d 2h", "jonsmith", [gst(7200, S)], _gst_of("jonsmith"), Options(duration=7200)),
+    Row("u -d 2h", "jonsmith", [gst(7200, S)], _gst_of("jonsmith"), PlanOptions(duration=7200)),
     Row(
         "u AWS_SESSION_TOKEN_TTL=12h",
         "jonsmith",
         [gst(12 * HOUR, S)],
         _gst_of("jonsmith"),
-        Options(session_token_ttl=12 * HOUR, chained_session_token_ttl=900, assume_role_ttl=900),
+        PlanOptions(
+            session_token_ttl=12 * HOUR, chained_session_token_ttl=900, assume_role_ttl=900
+        ),
     ),
     Row(
         "u AWS_SESSION_TOKEN_TTL=12h -d 36h",
         "jonsmith",
         [gst(36 * HOUR, S)],
         _gst_of("jonsmith"),
-        Options(session_token_ttl=12 * HOUR, duration=36 * HOUR),
+        PlanOptions(session_token_ttl=12 * HOUR, duration=36 * HOUR),
     ),
     Row("nomfa", "nomfa", [gst(HOUR)], _gst_of("nomfa")),
-    Row("nomfa --no-session", "nomfa", [], [], Options(no_session=True)),
-    Row("nomfa -d 20m", "nomfa", [gst(1200)], _gst_of("nomfa"), Options(duration=1200)),
+    Row("nomfa --no-session", "nomfa", [], [], PlanOptions(no_session=True)),
+    Row("nomfa -d 20m", "nomfa", [gst(1200)], _gst_of("nomfa"), PlanOptions(duration=1200)),
     Row("ro", "ro", [role("ro", HOUR, by="key")], _roles("ro")),
     Row(
         "r1",
@@ -202,29 +204,31 @@ TABLE = [
         "r1",
         [gst(7200, S), role("r1", HOUR, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1")],
-        Options(chained_session_token_ttl=7200, session_token_ttl=900),
+        PlanOptions(chained_session_token_ttl=7200, session_token_ttl=900),
     ),
     Row(
         "r1 -d 30m",
         "r1",
         [gst(1800, S), role("r1", 1800, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1")],
-        Options(duration=1800),
+        PlanOptions(duration=1800),
     ),
-    Row("r1 -d 2h", "r1", [role("r1", 7200, S, by="key")], _roles("r1"), Options(duration=7200)),
+    Row(
+        "r1 -d 2h", "r1", [role("r1", 7200, S, by="key")], _roles("r1"), PlanOptions(duration=7200)
+    ),
     Row(
         "r1 AWS_ASSUME_ROLE_TTL=2h",
         "r1",
         [role("r1", 7200, S, by="key")],
         _roles("r1"),
-        Options(assume_role_ttl=7200),
+        PlanOptions(assume_role_ttl=7200),
     ),
     Row(
         "r1 --no-session",
         "r1",
         [role("r1", HOUR, S, by="key")],
         _roles("r1"),
-        Options(no_session=True),
+        PlanOptions(no_session=True),
     ),
     Row(
         "r2",
@@ -237,14 +241,14 @@ TABLE = [
         "r2",
         [gst(4 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_gst_of("jonsmith"), *_roles("r1", "r2")],
-        Options(duration=4 * HOUR),
+        PlanOptions(duration=4 * HOUR),
     ),
     Row(
         "r2 --no-session",
         "r2",
         [role("r1", HOUR, S, by="key"), role("r2", HOUR, by=1)],
         _roles("r1", "r2"),
-        Options(no_session=True),
+        PlanOptions(no_session=True),
     ),
     Row(
         "r3, a chain of three with the last without MFA",
@@ -268,21 +272,21 @@ TABLE = [
         "guide",
         [gst(1800, N), role("r1", 1800, by=1)],
         [*_roles("guide"), *_gst_of("nomfa")],
-        Options(duration=1800),
+        PlanOptions(duration=1800),
     ),
     Row(
         "only the role has the device, -d 2h",
         "guide",
         [role("r1", 7200, N, by="key")],
         _roles("guide"),
-        Options(duration=7200),
+        PlanOptions(duration=7200),
     ),
     Row(
         "only the role has the device, --no-session",
         "guide",
         [role("r1", HOUR, N, by="key")],
         _roles("guide"),
-        Options(no_session=True),
+        PlanOptions(no_session=True),
     ),
     Row(
         "only the roles of a chain have the device",
@@ -327,7 +331,7 @@ TABLE = [
         "self",
         [role("self", 7200, S, by="key")],
         _roles("self"),
-        Options(duration=7200),
+        PlanOptions(duration=7200),
     ),
     Row(
         "a role that follows a role with its own key",
@@ -347,14 +351,14 @@ TABLE = [
         "dur",
         [role("dur", 3 * HOUR, by="key")],
         _roles("dur"),
-        Options(assume_role_ttl=3 * HOUR),
+        PlanOptions(assume_role_ttl=3 * HOUR),
     ),
     Row(
         "dur AWS_ASSUME_ROLE_TTL=3h -d 20m",
         "dur",
         [role("dur", 1200, by="key")],
         _roles("dur"),
-        Options(assume_role_ttl=3 * HOUR, duration=1200),
+        PlanOptions(assume_role_ttl=3 * HOUR, duration=1200),
     ),
     Row("a role of fifteen minutes", "short", [role("dur", 900, by="key")], _roles("short")),
     Row(
@@ -376,7 +380,7 @@ TABLE = [
         "dur",
         [gst(HOUR, N), role("dur", HOUR, by=1)],
         [*_roles("dur"), *_gst_of("nomfa")],
-        Options(duration=HOUR),
+        PlanOptions(duration=HOUR),
         Overrides(mfa_serial=N),
     ),
     Row("an alias without role", "alias", [gst(HOUR)], _gst_of("nomfa")),
@@ -386,14 +390,14 @@ TABLE = [
         "r1alias",
         [role("r1", 12 * HOUR, S, by="key")],
         _roles("r1"),
-        Options(duration=12 * HOUR),
+        PlanOptions(duration=12 * HOUR),
     ),
     Row(
         "one role of twelve hours with an alias between it and the key",
         "r1behind",
         [role("r1", 12 * HOUR, S, by="key")],
         _roles("r1behind"),
-        Options(duration=12 * HOUR),
+        PlanOptions(duration=12 * HOUR),
     ),
     Row(
         "one role at the default duration, alias between it and the key",
@@ -406,7 +410,7 @@ TABLE = [
         "r2behind",
         [gst(12 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_gst_of("jonsmith"), *_roles("r1", "r2behind")],
-        Options(duration=12 * HOUR),
+        PlanOptions(duration=12 * HOUR),
     ),
 ]
 

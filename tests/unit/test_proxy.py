@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.aws import sts
-from filevault.aws.client import Clients
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint, without_urls
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials

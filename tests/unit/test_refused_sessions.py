@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import AwsError, NobodyToAskError, TooLongError, WrongCodeError
-from filevault.providers.plan import Options
+from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws, error, throttle
 from tests.rig import Rig, role, role_arn
 
@@ -166,7 +166,7 @@ def test_a_session_that_cannot_be_dropped_is_passed_over(
 ) -> None:
     """Stands in for a state directory on a full or failing disk."""
     from filevault.errors import StorageError
-    from filevault.files import Folder
+    from filevault.system.files import Folder
 
     rig.run("jonsmith")
     revoke(rig, "session-token")
@@ -250,27 +250,27 @@ def test_a_denied_role_without_a_device_asks_for_no_code(rig: Rig) -> None:
 
 
 def test_a_duration_over_the_maximum_becomes_an_hour_and_is_told(rig: Rig) -> None:
-    got = rig.run("free", Options(duration=2 * HOUR))
+    got = rig.run("free", PlanOptions(duration=2 * HOUR))
     assert got.expiration == START + HOUR
     assert [call.parameters["DurationSeconds"] for call in rig.aws.calls] == ["7200", "3600"]
     assert rig.warnings == [
         "AWS grants the role of profile 'free' no session of 2h0m0s: this one lives 1h0m0s"
     ]
     rig.aws.reset_calls()
-    assert rig.run("free", Options(duration=2 * HOUR)) == got
+    assert rig.run("free", PlanOptions(duration=2 * HOUR)) == got
     assert ended(rig) == []
 
 
 def test_a_maximum_that_allows_it_is_used(rig: Rig) -> None:
     rig.aws.directory.roles[role_arn("free")].max_session_duration = 2 * HOUR
-    rig.run("free", Options(duration=2 * HOUR))
+    rig.run("free", PlanOptions(duration=2 * HOUR))
     assert rig.made() == [role("free", 2 * HOUR, by="key")]
     assert rig.warnings == []
 
 
 def test_a_call_with_a_code_is_not_repeated_for_less(rig: Rig) -> None:
     with pytest.raises(TooLongError, match="does not allow sessions that long") as caught:
-        rig.run("outer", Options(duration=2 * HOUR))
+        rig.run("outer", PlanOptions(duration=2 * HOUR))
     assert "--duration" in str(caught.value.hint)
     assert ended(rig) == [("AssumeRole", "ValidationError")]
     assert len(rig.asked) == 1

@@ -10,7 +10,7 @@ import botocore
 import pytest
 
 from filevault.errors import ConfigError
-from filevault.regions import check_region, home_region, is_region, partition_of
+from filevault.partitions import check_region, home_region, is_region, partition_of
 
 DATA = Path(botocore.__file__).parent / "data" / "partitions.json"
 PARTITIONS: list[dict[str, Any]] = json.loads(DATA.read_text())["partitions"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from filevault.credentials import AccessKey
-from filevault.rotation.due import FRESH, is_deferred, is_due, left_alone
-from filevault.rotation.outcome import Wish
-from filevault.rotation.stored import Stored
-from filevault.times import format_time
-from filevault.vault.items import LongTermItem
-from filevault.vault.rotationfields import Rotation
+from filevault.rotation.outcome import RotationOptions
+from filevault.rotation.policy import FRESH, is_deferred, is_due, left_alone
+from filevault.rotation.stored_item import Stored
+from filevault.system.times import format_time
+from filevault.vault.item import LongTermItem
+from filevault.vault.rotation_fields import Rotation
 
 NOW = 1_795_470_313
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")
@@ -38,24 +38,24 @@ def stored(age: int | None, rotation: Rotation = Rotation(previous=KEY)) -> Stor
     ],
 )
 def test_due(age: int | None, older_than: int | None, least: int, due: bool) -> None:
-    assert is_due(stored(age), Wish(older_than=older_than), NOW, least) == due
+    assert is_due(stored(age), RotationOptions(older_than=older_than), NOW, least) == due
 
 
 @pytest.mark.parametrize(
     ("age", "wish", "answer"),
     [
-        (0, Wish(), None),
-        (-60, Wish(), None),
-        (0, Wish(grace=DAY), "waiting"),
-        (-60, Wish(grace=DAY), "waiting"),
-        (DAY, Wish(grace=DAY), None),
-        (None, Wish(grace=DAY), None),
-        (0, Wish(keep_old=True), None),
-        (0, Wish(keep_old=True, older_than=DAY), "young"),
-        (DAY, Wish(keep_old=True, older_than=DAY), None),
+        (0, RotationOptions(), None),
+        (-60, RotationOptions(), None),
+        (0, RotationOptions(grace=DAY), "waiting"),
+        (-60, RotationOptions(grace=DAY), "waiting"),
+        (DAY, RotationOptions(grace=DAY), None),
+        (None, RotationOptions(grace=DAY), None),
+        (0, RotationOptions(keep_old=True), None),
+        (0, RotationOptions(keep_old=True, older_than=DAY), "young"),
+        (DAY, RotationOptions(keep_old=True, older_than=DAY), None),
     ],
 )
-def test_an_old_key_that_stays(age: int | None, wish: Wish, answer: str | None) -> None:
+def test_an_old_key_that_stays(age: int | None, wish: RotationOptions, answer: str | None) -> None:
     assert left_alone(stored(age), wish, NOW) == answer
 
 

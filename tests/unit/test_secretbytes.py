@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from filevault.secretbytes import Room, overwrite
+from filevault.system.secret_buffer import SecretBuffer, overwrite
 
 
 def pipe(*parts: bytes) -> int:
@@ -16,7 +16,7 @@ def pipe(*parts: bytes) -> int:
 
 
 def test_what_is_read_in_parts_comes_out_whole_and_is_gone_from_the_room() -> None:
-    fd, room = pipe(b"first ", b"and last"), Room(100)
+    fd, room = pipe(b"first ", b"and last"), SecretBuffer(100)
     while room.read(fd):
         pass
     os.close(fd)
@@ -28,7 +28,7 @@ def test_what_is_read_in_parts_comes_out_whole_and_is_gone_from_the_room() -> No
 
 @pytest.mark.parametrize(("size", "overfull"), [(9, False), (10, False), (11, True), (12, True)])
 def test_more_than_the_limit_is_noticed(size: int, *, overfull: bool) -> None:
-    fd, room = pipe(b"x" * size), Room(10)
+    fd, room = pipe(b"x" * size), SecretBuffer(10)
     while room.read(fd):
         pass
     os.close(fd)

@@ -12,10 +12,10 @@ from botocore.config import Config
 
 from filevault.aws import endpoint as endpoint_module
 from filevault.aws.endpoint import Endpoint
+from filevault.config.profile import Overrides
 from filevault.credentials import Credentials
-from filevault.profiles import Overrides
-from filevault.providers.plan import Options
-from filevault.providers.steps import (
+from filevault.plan.planner import PlanOptions
+from filevault.plan.steps import (
     AssumeRole,
     MfaRequest,
     SessionToken,
@@ -203,7 +203,7 @@ def test_sessions_of_an_earlier_version_are_missed_without_a_word(rig: Rig) -> N
     with rig.cache() as cache:
         old = SessionName("u", "get-session-token", "ab" * 16, "item:u")
         cache.store(old, Credentials("ASIAOLD", "secret", "token", int(rig.aws.clock()) + 28800))
-    assert rig.run("u", Options()).access_key_id != "ASIAOLD"
+    assert rig.run("u", PlanOptions()).access_key_id != "ASIAOLD"
     assert rig.made() == [gst(28800, S)]
     assert rig.warnings == []
     assert rig.kept() == [("u", "get-session-token")] * 2

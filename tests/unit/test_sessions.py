@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import envelope
+from filevault.backends.sealing import envelope
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, LockedError, StorageError
-from filevault.files import Folder
 from filevault.sessions import (
     AS_SOURCE,
     Listed,
@@ -25,7 +24,8 @@ from filevault.sessions import (
     record,
     request_hash,
 )
-from filevault.times import format_time
+from filevault.system.files import Folder
+from filevault.system.times import format_time
 from tests.rig import PATIENT
 
 STATE = "ab" * 16

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from filevault.configfile import ConfigFile
+from filevault.config.config_toml import ConfigFile
+from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import ConfigError, ConfigSyntaxError, UsageError
-from filevault.settings import Options, Settings
-from filevault.vault.places import option_store
+from filevault.vault.defaults import option_store
 
 SECRET_VARIABLES = [
     f"{prefix}{suffix}"
@@ -31,7 +31,7 @@ def settings(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(config, encoding="utf-8")
     return Settings.capture(
-        Options(**options),  # type: ignore[arg-type]
+        GlobalOptions(**options),  # type: ignore[arg-type]
         {"HOME": str(home), **(environ or {})},
     )
 
@@ -39,7 +39,7 @@ def settings(
 @pytest.mark.parametrize("name", SECRET_VARIABLES)
 def test_capturing_takes_every_secret_source_out_of_the_environment(name: str) -> None:
     environ = {name: "secret", "PATH": "/bin"}
-    captured = Settings.capture(Options(), environ)
+    captured = Settings.capture(GlobalOptions(), environ)
     assert environ == {"PATH": "/bin"}
     assert captured.environ == {"PATH": "/bin"}
     assert captured.get(name) is None
@@ -51,7 +51,7 @@ def test_capturing_takes_every_secret_source_out_of_the_environment(name: str) -
 )
 def test_names_that_begin_like_a_secret_s_go_too(name: str) -> None:
     environ = {name: "secret", "FILEVAULT_DIR": "/v"}
-    assert Settings.capture(Options(), environ).environ == {"FILEVAULT_DIR": "/v"}
+    assert Settings.capture(GlobalOptions(), environ).environ == {"FILEVAULT_DIR": "/v"}
     assert environ == {"FILEVAULT_DIR": "/v"}
 
 
@@ -95,7 +95,7 @@ def test_folders_follow_xdg_where_it_is_absolute(tmp_path: Path) -> None:
 def test_home_that_is_unset_or_relative_comes_from_the_password_database() -> None:
     expected = pwd.getpwuid(os.geteuid()).pw_dir
     for environ in ({}, {"HOME": ""}, {"HOME": "relative"}, {"HOME": "~"}):
-        assert Settings.capture(Options(), dict(environ)).home == expected
+        assert Settings.capture(GlobalOptions(), dict(environ)).home == expected
 
 
 @pytest.mark.parametrize("directory", [None, "", "relative", "~"])
@@ -109,19 +109,21 @@ def test_without_any_home_the_error_names_home(
 
     monkeypatch.setattr(pwd, "getpwuid", entry)
     with pytest.raises(ConfigError, match="HOME") as caught:
-        _ = Settings.capture(Options(), {"HOME": ""}).default_vault
+        _ = Settings.capture(GlobalOptions(), {"HOME": ""}).default_vault
     assert "FILEVAULT_DIR" in str(caught.value.hint)
     given = {"XDG_DATA_HOME": "/d", "XDG_STATE_HOME": "/s", "XDG_CONFIG_HOME": "/c"}
-    assert Settings.capture(Options(), given).default_vault == "/d/filevault"
+    assert Settings.capture(GlobalOptions(), given).default_vault == "/d/filevault"
 
 
 def test_a_home_that_is_the_root_doubles_no_slash() -> None:
-    found = Settings.capture(Options(), {"HOME": "/"})
+    found = Settings.capture(GlobalOptions(), {"HOME": "/"})
     assert found.home == "/"
     assert found.default_vault == "/.local/share/filevault"
     assert found.aws_config_path == "/.aws/config"
     assert found.expand("~/x") == "/x"
-    assert Settings.capture(Options(), {"HOME": "/h/"}).state_home == "/h/.local/state/filevault"
+    assert (
+        Settings.capture(GlobalOptions(), {"HOME": "/h/"}).state_home == "/h/.local/state/filevault"
+    )
 
 
 def test_a_tilde_means_home_in_the_option_too(tmp_path: Path) -> None:
@@ -247,6 +249,6 @@ def test_system_credentials_lie_where_systemd_and_containers_put_them(tmp_path: 
 
 def test_aws_credentials_leave_the_environment_that_libraries_hand_on() -> None:
     environ = {"AWS_SECRET_ACCESS_KEY": "s", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "t", "PATH": "/"}
-    settings = Settings.capture(Options(), environ)
+    settings = Settings.capture(GlobalOptions(), environ)
     assert environ == {"PATH": "/"}
     assert settings.get("AWS_SECRET_ACCESS_KEY") == "s"

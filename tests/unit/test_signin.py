@@ -17,12 +17,12 @@ from urllib.parse import quote_plus
 import pytest
 
 from filevault.aws import sts
-from filevault.aws.client import Clients
+from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.aws.signin import SigninToken, get_signin_token
+from filevault.calls.get_federation_token import federated_name
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
-from filevault.providers.federation import federated_name
 from tests.conftest import tool
 from tests.fakes import FakeAws, stall
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
-from filevault.files import Folder
+from filevault.system.files import Folder
 from filevault.vault.names import encode_name
 from filevault.vault.store import Store
 

@@ -9,9 +9,9 @@ import pytest
 
 from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secret
 from filevault.errors import DamagedError, FilevaultError, UsageError
-from filevault.vault.items import check_access_key, compose, parse
-from filevault.vault.pairs import Pair, join
-from filevault.vault.rotationfields import Rotation, read_rotation, with_rotation
+from filevault.vault.item import check_access_key, compose, parse
+from filevault.vault.rotation_fields import Rotation, read_rotation, with_rotation
+from filevault.vault.split_entries import Pair, join
 
 ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"

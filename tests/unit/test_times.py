@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.times import format_duration, format_time, parse_duration, parse_time
+from filevault.system.times import format_duration, format_time, parse_duration, parse_time
 
 YEAR_9999 = 253402300799
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import DamagedError, NewerFormatError, PinError
-from filevault.files import Folder
-from filevault.pin import Pin
-from filevault.seen import MAX_REMOVED, Seen
-from filevault.trust import Trust, check_pin
+from filevault.system.files import Folder
+from filevault.vault.pin import Pin
+from filevault.vault.seen import MAX_REMOVED, Seen
+from filevault.vault.trust import Trust, check_pin
 
 PIN = Pin("file", "ab" * 16, "cd" * 32)
 GENERATION = 1795470313

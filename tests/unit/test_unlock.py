@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from filevault import sources, userfiles
+from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
-from filevault.prompt import Nobody
-from filevault.settings import Options, Settings
-from filevault.sources import close_descriptors
-from filevault.unlock import Unlocker, has_new_passphrase, new_passphrase
+from filevault.system import user_files
+from filevault.unlock import secret_sources
+from filevault.unlock.prompt import Nobody
+from filevault.unlock.secret_sources import close_descriptors
+from filevault.unlock.unlocker import Unlocker, has_new_passphrase, new_passphrase
 
 
 class Person:
@@ -38,7 +39,7 @@ class Person:
 
 def settings(variables: dict[str, str] | None = None, **options: Any) -> Settings:
     environ = {"HOME": "/nonexistent", "PATH": os.environ["PATH"], **(variables or {})}
-    return Settings.capture(Options(**options), environ)
+    return Settings.capture(GlobalOptions(**options), environ)
 
 
 def given(variables: dict[str, str] | None = None, **options: Any) -> bytes:
@@ -181,7 +182,7 @@ def test_a_descriptor_for_results_is_no_source(number: int) -> None:
 def test_a_pipe_that_nobody_writes_to_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(userfiles, "_WRITER_PATIENCE", 0.2)
+    monkeypatch.setattr(user_files, "_WRITER_TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LockedError, match=r"nothing came out of for 0\.2 seconds"):
         given(passphrase_file=str(tmp_path / "pipe"))
@@ -190,7 +191,7 @@ def test_a_pipe_that_nobody_writes_to_is_given_up(
 def test_a_pipe_that_is_not_closed_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(userfiles, "_PIPE_PATIENCE", 0.2)
+    monkeypatch.setattr(user_files, "_PIPE_TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")
     both = os.open(tmp_path / "pipe", os.O_RDWR)
     try:
@@ -203,7 +204,7 @@ def test_a_pipe_that_is_not_closed_is_given_up(
 
 
 def test_a_descriptor_that_is_not_closed_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_DESCRIPTOR_PATIENCE", 0.2)
+    monkeypatch.setattr(secret_sources, "_DESCRIPTOR_TIMEOUT", 0.2)
     reading, writing = os.pipe()
     try:
         os.write(writing, b"half")
@@ -224,7 +225,7 @@ def test_a_descriptor_that_is_not_closed_is_given_up(monkeypatch: pytest.MonkeyP
 def test_the_writer_of_a_pipe_may_take_its_time(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(userfiles, "_WRITER_PATIENCE", 0.4 if "exec" in script else 5.0)
+    monkeypatch.setattr(user_files, "_WRITER_TIMEOUT", 0.4 if "exec" in script else 5.0)
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
     with subprocess.Popen(["/bin/sh", "-c", script, path]):
@@ -289,10 +290,10 @@ def test_a_person_has_three_tries() -> None:
     person = Person("one", "two", "three")
     unlocker = Unlocker(settings(), person, lambda: "/vault\x1b")
     for _ in range(2):
-        unlocker.rejected(unlocker.secret())
+        unlocker.on_rejected(unlocker.secret())
     last = unlocker.secret()
     with pytest.raises(WrongPassphraseError, match="3 times"):
-        unlocker.rejected(last)
+        unlocker.on_rejected(last)
     assert person.asked == ["Passphrase for /vault\\x1b: "] * 3
     assert len(person.said) == 2
 
@@ -300,7 +301,7 @@ def test_a_person_has_three_tries() -> None:
 def test_any_other_source_has_one_try() -> None:
     unlocker = Unlocker(settings({"FILEVAULT_PASSPHRASE": "wrong"}), Nobody(), lambda: "/vault")
     with pytest.raises(WrongPassphraseError, match="passphrase from FILEVAULT_PASSPHRASE"):
-        unlocker.rejected(unlocker.secret())
+        unlocker.on_rejected(unlocker.secret())
 
 
 def test_no_answer_is_no_passphrase() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.values import Value
+from filevault.system.record import Record
 
 
-class Point(Value):
+class Point(Record):
     x: int
     y: int = 2
 
@@ -21,7 +21,7 @@ def test_fields_come_by_place_by_name_and_by_default() -> None:
 
 
 def test_values_compare_and_hash_by_content_and_type() -> None:
-    class Other(Value):
+    class Other(Record):
         x: int
         y: int = 2
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import FilevaultError, UsageError, VaultChoiceError
-from filevault.settings import Options, Settings
-from filevault.vault.choice import choose
-from filevault.vault.places import other_stores
+from filevault.vault.choose import choose
+from filevault.vault.defaults import other_stores
 
 MARKERS = {"file": ".filevault/vault.json", "pass": ".gpg-id", "age": ".age-recipients"}
 KINDS = (None, "file", "pass", "age")
@@ -148,7 +148,7 @@ def run(case: Case, world: Path) -> tuple[str, str, list[str]] | type[FilevaultE
         return None if kind is None else str(world / f"{place}-{kind}")
 
     vault = path("pass-dir", case.pass_dir) if case.same and case.pass_dir else None
-    options = Options(
+    options = GlobalOptions(
         vault=path("option", case.vault) if vault is None or case.vault is None else vault,
         pass_dir=path("pass-dir", case.pass_dir),
         backend=case.backend,

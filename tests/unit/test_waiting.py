@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import LockedError
-from filevault.files import Folder
 from filevault.sessions import SessionCache, SessionName
-from filevault.sessions.waiting import Waiting
+from filevault.sessions.lock_wait import LockWait
+from filevault.system.files import Folder
 
 NAME = SessionName("p", "assume-role", "0" * 32, "item:p")
 
@@ -22,7 +22,7 @@ class Watch:
     def __init__(self, *, attended: bool, until: float = 1e9) -> None:
         self.now = 5000.0
         self.said: list[tuple[float, str]] = []
-        self.waiting = Waiting(self.tell, lambda: attended, self.sleep, lambda: self.now)
+        self.waiting = LockWait(self.tell, lambda: attended, self.sleep, lambda: self.now)
         self.until = 5000 + until
         self.holder = -1
 

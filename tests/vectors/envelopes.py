@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader, envelope, keys, xaes
+from filevault.backends import ItemHeader
+from filevault.backends.sealing import envelope, key_schedule, xaes
 from tests.vectors.material import (
     ITEM_KEY,
     ITEMS,
@@ -130,7 +131,7 @@ def envelopes(folder: Path) -> None:
         name=STATE,
     )
     session = _kind("session", SESSION_NAME)._replace(source="item:jonsmith")
-    session_id = keys.session_key_id(SESSION_KEY, STATE)
+    session_id = key_schedule.session_key_id(SESSION_KEY, STATE)
     in_session = {
         "key": SESSION_KEY.hex(),
         "vault": STATE,
@@ -277,20 +278,25 @@ def envelopes(folder: Path) -> None:
         "from another vault with the same key",
         seal(header, plaintext, OTHER_VAULT),
     )
-    other_id = keys.item_key_id(OTHER_MASTER, VAULT)
+    other_id = key_schedule.item_key_id(OTHER_MASTER, VAULT)
     put(
         "envelope-old-key",
         "other key",
         "sealed under a former master key",
         envelope.seal(
-            keys.item_key(OTHER_MASTER, VAULT), VAULT, other_id, header, plaintext, Stream("nonce")
+            key_schedule.item_key(OTHER_MASTER, VAULT),
+            VAULT,
+            other_id,
+            header,
+            plaintext,
+            Stream("nonce"),
         ),
     )
     put(
         "envelope-forged",
         "damaged",
         "right header, sealed with another key",
-        sealed(line, padded, keys.item_key(OTHER_MASTER, VAULT)),
+        sealed(line, padded, key_schedule.item_key(OTHER_MASTER, VAULT)),
     )
 
 

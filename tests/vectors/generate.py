@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader, envelope, keys, passphrase
+from filevault.backends import ItemHeader
+from filevault.backends.file import backend
 from filevault.backends.kdf import STANDARD
-from filevault.files import Folder
+from filevault.backends.sealing import envelope, key_schedule
+from filevault.system.files import Folder
 from tests.vectors.envelopes import envelopes
-from tests.vectors.keyslots import keyslots
+from tests.vectors.keyslots import write_keyslots
 from tests.vectors.markers import markers
 from tests.vectors.material import (
     ITEMS,
@@ -38,7 +40,7 @@ HERE = Path(__file__).parent
 def vault_v1(folder: Path) -> None:
     """Write the vault that every version of filevault must open."""
     with Folder.make(str(folder / "store")) as root:
-        made = passphrase.create(
+        made = backend.create(
             root,
             passphrase=PASSPHRASE.encode(),
             keyfile_text=KEYFILE.encode(),
@@ -48,7 +50,7 @@ def vault_v1(folder: Path) -> None:
         )
     again = Stream("vault-v1")
     vault = again(16).hex()
-    key = keys.item_key(again(32), vault)
+    key = key_schedule.item_key(again(32), vault)
     for name, (origin, text) in ITEMS.items():
         created = "2025-02-28T08:00:00Z" if origin == "iam" else WHEN
         header = ItemHeader("credentials", name, TIME, created, origin)
@@ -62,7 +64,7 @@ def vault_v1(folder: Path) -> None:
     (folder / "keyfile").write_text(KEYFILE + "\n")
 
 
-FAMILIES: tuple[Callable[[Path], None], ...] = (envelopes, keyslots, markers, retired_keys)
+FAMILIES: tuple[Callable[[Path], None], ...] = (envelopes, write_keyslots, markers, retired_keys)
 
 
 def main(target: Path) -> None:

@@ -6,7 +6,9 @@ import base64
 import json
 from typing import TYPE_CHECKING
 
-from filevault.backends import kdf, keys, slots, xaes
+from filevault.backends import kdf
+from filevault.backends.file import keyslots
+from filevault.backends.sealing import key_schedule, xaes
 from tests.vectors.material import (
     CHEAPEST,
     COMMIT,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from filevault.backends.kdf import KdfParameters
 
 
-def keyslots(folder: Path) -> None:
+def write_keyslots(folder: Path) -> None:
     """Write the vectors of keyslots; each is the only slot of a vault."""
     head = {"vault": VAULT, "master-id": MASTER_ID, "commit": COMMIT}
     put = Writer(folder, "slot", head)
@@ -38,7 +40,7 @@ def keyslots(folder: Path) -> None:
     def build(
         secret: bytes, costs: KdfParameters | None, master: bytes = MASTER, vault: str = VAULT
     ) -> bytes:
-        return slots.build(
+        return keyslots.build(
             master, vault, secret, parameters=costs, label="", created=WHEN, random=Stream("slot")
         )
 
@@ -49,11 +51,11 @@ def keyslots(folder: Path) -> None:
             more["passphrase"] = PASSPHRASE
         for secret in {"passphrase", "keyfile"} & set(more):
             more[secret] = json.dumps(more[secret])
-        put(f"slot-{vector}", expect, about, data, file=file or slots.file_name(data), **more)
+        put(f"slot-{vector}", expect, about, data, file=file or keyslots.file_name(data), **more)
 
     good = build(PASSPHRASE.encode(), CHEAPEST)
     line, body = good[: good.index(b"\n") + 1], good[good.index(b"\n") + 1 :]
-    key = build(slots.keyfile_bytes(KEYFILE.encode(), "it"), None)
+    key = build(keyslots.keyfile_bytes(KEYFILE.encode(), "it"), None)
     key_line, key_body = key[: key.index(b"\n") + 1], key[key.index(b"\n") + 1 :]
     master = {"master": MASTER.hex()}
 
@@ -123,7 +125,7 @@ def keyslots(folder: Path) -> None:
         "damaged",
         "so an edit needs a new name",
         edited(line, memory_kib=19457) + body,
-        file=slots.file_name(good),
+        file=keyslots.file_name(good),
     )
     slot(
         "salt-edited",
@@ -210,7 +212,7 @@ def keyslots(folder: Path) -> None:
         "tampered",
         "vault.json commits to another key",
         good,
-        commit=keys.commitment(OTHER_MASTER, VAULT),
+        commit=key_schedule.commitment(OTHER_MASTER, VAULT),
     )
     slot("newer", "newer", "the next format", edited(line, format="filevault/2") + body)
     slot(

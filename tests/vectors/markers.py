@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import marker
+from filevault.backends.file import vault_json
 from tests.vectors.material import (
     COMMIT,
     MASTER_ID,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def markers(folder: Path) -> None:
     """Write the vectors of vault.json."""
     put = Writer(folder, "vault.json", {})
-    good = marker.build(marker.Marker(VAULT, MASTER_ID, COMMIT))
+    good = vault_json.build(vault_json.Marker(VAULT, MASTER_ID, COMMIT))
     ids = {"vault": VAULT, "master_id": MASTER_ID, "commit": COMMIT}
     put("vault", "ok", "as written", good, **ids)
     put("vault-no-newline", "ok", "the final line end may be missing", good.rstrip(), **ids)

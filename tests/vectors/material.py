@@ -6,8 +6,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends import keys, slots
+from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
+from filevault.backends.sealing import key_schedule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +57,14 @@ class Stream:
 
 VAULT = Stream("vault")(16).hex()
 MASTER = Stream("master")(32)
-MASTER_ID = keys.item_key_id(MASTER, VAULT)
-COMMIT = keys.commitment(MASTER, VAULT)
-ITEM_KEY = keys.item_key(MASTER, VAULT)
+MASTER_ID = key_schedule.item_key_id(MASTER, VAULT)
+COMMIT = key_schedule.commitment(MASTER, VAULT)
+ITEM_KEY = key_schedule.item_key(MASTER, VAULT)
 OTHER_VAULT = Stream("another vault")(16).hex()
 OTHER_MASTER = Stream("another master")(32)
 STATE = Stream("state")(16).hex()
 SESSION_KEY = Stream("session key")(32)
-KEYFILE = slots.new_keyfile_text(Stream("key file")).decode().strip()
+KEYFILE = keyslots.new_keyfile_text(Stream("key file")).decode().strip()
 SESSION_NAME = "sessions/ops/assume-role-00112233445566778899aabbccddeeff@20261123T224513Z"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader, envelope, keys
+from filevault.backends import ItemHeader
+from filevault.backends.sealing import envelope, key_schedule
 from tests.vectors.material import (
     MASTER,
     MASTER_ID,
@@ -21,7 +22,7 @@ from tests.vectors.material import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-OLD_ID = keys.item_key_id(OTHER_MASTER, VAULT)
+OLD_ID = key_schedule.item_key_id(OTHER_MASTER, VAULT)
 
 
 def retired_keys(folder: Path) -> None:
@@ -37,9 +38,9 @@ def retired_keys(folder: Path) -> None:
         master: bytes = MASTER,
     ) -> bytes:
         return envelope.seal(
-            keys.item_key(master, vault),
+            key_schedule.item_key(master, vault),
             vault,
-            keys.item_key_id(master, VAULT),
+            key_schedule.item_key_id(master, VAULT),
             ItemHeader(kind, name, TIME, WHEN),
             plaintext,
             Stream("retired nonce"),
@@ -53,10 +54,10 @@ def retired_keys(folder: Path) -> None:
         "retired-key-of-a-chain",
         "ok",
         "an older one, sealed under a key that is retired itself",
-        seal(third, keys.item_key_id(third, VAULT), master=OTHER_MASTER),
+        seal(third, key_schedule.item_key_id(third, VAULT), master=OTHER_MASTER),
         master=OTHER_MASTER.hex(),
         key_id=OLD_ID,
-        file=keys.item_key_id(third, VAULT),
+        file=key_schedule.item_key_id(third, VAULT),
         plaintext=third.hex(),
     )
     put("retired-short", "damaged", "a key has 32 bytes", seal(OTHER_MASTER[:31]))

@@ -1,0 +1,1 @@
+"""The `age` backend: items as passage keeps them."""

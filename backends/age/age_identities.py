@@ -1,0 +1,316 @@
+"""The identities of a person at work: loaded once, asked for passphrases only when needed.
+
+Ready keys are tried first, then plugins, and only then what needs a passphrase: ssh keys that a
+file names, and protected identity files, which may hold anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filevault.backends import kdf
+from filevault.backends.age import identities, plugins
+from filevault.backends.age.identities import LockedSshKey
+from filevault.backends.age.library import NO_MATCH, library, said
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    NotARecipientError,
+    WrongPassphraseError,
+)
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from filevault.backends import SecretSource
+    from filevault.backends.age.age_file import AgeFile
+    from filevault.backends.age.identities import IdentitySource, Key, Locked, Opened, PluginKey
+    from filevault.backends.age.plugins import Plugins
+
+_OPENED = (
+    b"# of "  # a comment to age; then the digest of a file that all its identities are here of
+)
+_PASSPHRASE = "passphrase"  # noqa: S105 - a kind of secret
+_POST_QUANTUM = "mlkem768x25519"
+# Beside a plugin's own words the library uses these, of header and content.
+_DAMAGE = (
+    "Header",
+    "Last STREAM chunk",
+    "age file is truncated",
+    "decryption error",
+    "failed to fill whole buffer",
+    "last chunk",
+)
+
+
+class AgeIdentities:
+    """All identities that one source gives.
+
+    Args:
+        source: asked once.
+        passphrase: asked for what has one.
+        plugins: runs those of plugins.
+        available: tells the KiB of memory that this process may count on.
+    """
+
+    __slots__ = (
+        "_available",
+        "_keys",
+        "_loaded",
+        "_locked",
+        "_opened",
+        "_origins",
+        "_passphrase",
+        "_plugin_keys",
+        "_plugins",
+        "_problems",
+        "_source",
+    )
+
+    def __init__(
+        self,
+        source: IdentitySource,
+        passphrase: SecretSource,
+        plugins: Plugins,
+        available: Callable[[], int] = kdf.available_memory,
+    ) -> None:
+        self._source = source
+        self._passphrase = passphrase
+        self._plugins = plugins
+        self._available = available
+        self._loaded = False
+        self._keys: list[Key] = []
+        self._plugin_keys: list[PluginKey] = []
+        self._locked: list[Locked] = []
+        self._opened: set[str] = set()
+        self._problems: list[FilevaultError] = []
+        self._origins: list[str] = []
+
+    def load(self) -> None:
+        """Read the identities, once; nobody is asked for a passphrase.
+
+        Raises LockedError where there is none, ProgramError if pyrage is not installed.
+        """
+        if self._loaded:
+            return
+        for text in self._source.texts():
+            self._origins.append(text.origin)
+            if text.held:
+                notes = [line for line in text.data.split(b"\n") if line.startswith(_OPENED)]
+                self._opened |= {note[len(_OPENED) :].decode("ascii", "replace") for note in notes}
+            self._add(identities.parse(text, self._available))
+        # What is in those is here, and nobody shall be asked for it once more.
+        self._locked = [item for item in self._locked if _digest(item) not in self._opened]
+        self._loaded = True
+
+    def unlock(self) -> None:
+        """Have at least one identity ready for use, asking for a passphrase if need be.
+
+        Raises LockedError if there is none, and as the source of passphrases.
+        """
+        self.load()
+        if not self._keys and not self._plugin_keys and self._locked:
+            self._open(list(self._locked))
+        if not self._keys and not self._plugin_keys:
+            raise self._hopeless("there is no usable age identity")
+
+    def unlock_files(self) -> None:
+        """Open every protected identity file, so that all own recipients are known."""
+        self.load()
+        while files := [item for item in self._locked if not _shows_public(item)]:
+            self._open(files)
+
+    def lines(self) -> bytes | None:
+        """Return the ready identities as a file has them; ssh keys and plugins have no line.
+
+        With them go the digests of the protected files that they are all of.
+        """
+        native = library().x25519.Identity
+        found = [key.identity for key in self._keys if isinstance(key.identity, native)]
+        if not found:
+            return None
+        notes = b"".join(_OPENED + digest.encode() + b"\n" for digest in sorted(self._opened))
+        return "".join(f"{identity}\n" for identity in found).encode() + notes
+
+    @property
+    def recipients(self) -> frozenset[str]:
+        """The recipients that identities here open files of, as far as they are known."""
+        shown = (item.public for item in self._locked if isinstance(item, LockedSshKey))
+        return frozenset(key.recipient for key in self._keys) | frozenset(
+            public.line for public in shown if public is not None
+        )
+
+    @property
+    def hides_recipients(self) -> bool:
+        """Whether protected files may hold further identities."""
+        return any(not _shows_public(item) for item in self._locked)
+
+    @property
+    def plugin_names(self) -> tuple[str, ...]:
+        """The plugins whose identities are here: their recipients are not known."""
+        return tuple(sorted({key.plugin for key in self._plugin_keys}))
+
+    def decrypt(self, file: AgeFile, what: str) -> bytes:
+        """Return a file's plaintext.
+
+        Raises:
+            LockedError: if no identity here opens it; as the source of passphrases.
+            DamagedError: if one does, and header or content is not what was encrypted.
+        """
+        self.load()
+        keys: Sequence[Key] = list(self._keys)
+        plugin_keys: Sequence[PluginKey] = list(self._plugin_keys)
+        refusals: list[FilevaultError] = []
+        while True:
+            plaintext = _decrypt(file, [key.identity for key in keys], what)
+            if plaintext is None:
+                plaintext = self._run_plugins(plugin_keys, file, what, refusals)
+            if plaintext is not None:
+                return plaintext
+            fitting = [item for item in self._locked if item.may_open(file.stanzas)]
+            if not fitting:
+                raise self._no_match(file, what, refusals)
+            known, known_plugins = len(self._keys), len(self._plugin_keys)
+            self._open(fitting)
+            keys, plugin_keys = self._keys[known:], self._plugin_keys[known_plugins:]
+
+    def _add(self, opened: Opened) -> None:
+        self._keys += opened.keys
+        self._plugin_keys += opened.plugins
+        self._locked += opened.locked
+        self._problems += opened.problems
+
+    def _note(self, item: Locked, found: Opened) -> None:
+        """Remember a file that holds nothing but identities which have a line."""
+        digest = _digest(item)
+        if digest is not None and not (found.plugins or found.locked or found.problems):
+            self._opened.add(digest)
+
+    def _open(self, items: Sequence[Locked]) -> None:
+        """Ask until a passphrase opens one of these, or the source gives up.
+
+        One that cannot be opened by any passphrase becomes a problem; if none is left, that is
+        all.
+        """
+        left = list(items)
+        while left:
+            secret = self._passphrase.secret()
+            if secret.kind != _PASSPHRASE:
+                raise LockedError(
+                    f"{_listed(item.origin for item in left)} is opened with a passphrase, and "
+                    f"{printable(secret.origin)} gives a key",
+                )
+            opened = False
+            for item in list(left):
+                try:
+                    found = item.open(secret.value)
+                except FilevaultError as error:
+                    self._problems.append(error)
+                    left.remove(item)
+                    self._locked.remove(item)
+                    continue
+                if found is not None:
+                    self._locked.remove(item)
+                    self._add(found)
+                    self._note(item, found)
+                    opened = True
+            if opened:
+                return
+            if left:
+                self._reject(secret, left)
+
+    def _reject(self, secret: Any, items: Sequence[Locked]) -> None:  # noqa: ANN401
+        try:
+            self._passphrase.on_rejected(secret)
+        except WrongPassphraseError as error:
+            raise WrongPassphraseError(
+                f"{error.message} (asked for {_listed(item.origin for item in items)})",
+                hint=error.hint,
+            ) from error
+
+    def _run_plugins(
+        self,
+        keys: Sequence[PluginKey],
+        file: AgeFile,
+        what: str,
+        refusals: list[FilevaultError],
+    ) -> bytes | None:
+        """Try plugins one by one, so that the failure of one is not that of all."""
+        age = library()
+        for key in keys:
+            problem = self._plugins.missing(key.plugin)
+            if problem is not None:
+                refusals.append(problem)
+                continue
+            identity, dialogue = self._plugins.identity(key.identity)
+            try:
+                return bytes(age.decrypt(file.data, [identity]))
+            except age.DecryptError as error:
+                reason = said(error)
+                if reason.startswith(_DAMAGE):
+                    raise _damaged(what, reason) from error
+                refusal = plugins.refusal(key.plugin, dialogue, reason, key.origin)
+                if reason != NO_MATCH or dialogue.declined:
+                    refusals.append(refusal)
+        return None
+
+    def _no_match(
+        self, file: AgeFile, what: str, refusals: Sequence[FilevaultError]
+    ) -> LockedError:
+        """Return why nothing opens it."""
+        if any(stanza.type == _POST_QUANTUM for stanza in file.stanzas) and not refusals:
+            return LockedError(
+                f"{what} is encrypted to post-quantum recipients, which pyrage, the age library "
+                f"that filevault uses, cannot open; tried were {_listed(self._origins)}",
+                hint="encrypt it to a recipient that begins with age1 and is of age 1.2 or before",
+            )
+        return self._hopeless(f"no identity here opens {what}", refusals)
+
+    def _hopeless(self, message: str, refusals: Sequence[FilevaultError] = ()) -> LockedError:
+        problems = [*refusals, *self._problems]
+        tried = f"; tried were those from {_listed(self._origins)}" if self._origins else ""
+        more = f"; besides, {problems[0].message}" if problems else ""
+        hint = (
+            problems[0].hint
+            if problems
+            else "it may be encrypted to other members of a team only: one of them must run "
+            "filevault recipients add with your recipient"
+        )
+        kind = LockedError if problems else NotARecipientError
+        return kind(f"{message}{tried}{more}", hint=hint)
+
+
+def _digest(item: Locked) -> str | None:
+    return None if isinstance(item, LockedSshKey) else item.digest
+
+
+def _shows_public(item: Locked) -> bool:
+    return isinstance(item, LockedSshKey) and item.public is not None
+
+
+def _listed(origins: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(printable(origin, 200) for origin in origins))
+
+
+def _damaged(what: str, reason: str) -> DamagedError:
+    reason = reason[:1].lower() + reason[1:]
+    return DamagedError(
+        f"{what} is damaged: {reason}",
+        hint="restore the file from a copy or from the history of the repository",
+    )
+
+
+def _decrypt(file: AgeFile, keys: Sequence[Any], what: str) -> bytes | None:
+    """Return the plaintext, None if no key is one of the file's; raises DamagedError."""
+    if not keys:
+        return None
+    age = library()
+    try:
+        return bytes(age.decrypt(file.data, list(keys)))
+    except age.DecryptError as error:
+        reason = said(error)
+        if reason == NO_MATCH:
+            return None
+        raise _damaged(what, reason) from error

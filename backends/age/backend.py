@@ -1,0 +1,323 @@
+"""The `age` backend: items as passage keeps them, binary age files to the nearest recipients.
+
+Writing needs no secret; reading needs one of the person's identities. age does not say who wrote
+a file: whoever can write to the vault can put another valid item in the place of one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from filevault.backends import kdf
+from filevault.backends.age import age_file, recipients_file
+from filevault.backends.age.age_identities import AgeIdentities
+from filevault.backends.age.governing import Governing
+from filevault.backends.age.library import library, said
+from filevault.backends.age.plugins import Plugins
+from filevault.backends.age.plugins import refusal as plugin_refusal
+from filevault.backends.age.recipients_file import AgeRecipients
+from filevault.errors import (
+    BackendError,
+    LockedError,
+    NotARecipientError,
+    NoVaultError,
+    ProgramError,
+)
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from filevault.backends import ItemHeader, RecipientsFile, SecretSource
+    from filevault.backends.age.identities import IdentitySource
+    from filevault.backends.age.plugins import Person
+    from filevault.system.files import Folder
+
+_SESSION_KEY = "session-key"
+_GREASE = "-grease"
+
+
+class AgeBackend:
+    """An age vault; made by `open`."""
+
+    __slots__ = ("_folders_of", "_governing", "_keyring", "_plugins", "_trusted")
+
+    suffix = ".age"
+    head_size = 0
+
+    def __init__(
+        self,
+        governing: Governing,
+        keyring: AgeIdentities,
+        plugins: Plugins,
+        folders_of: Callable[[str], Sequence[str]],
+        trusted: Callable[[], Sequence[str]],
+    ) -> None:
+        self._governing = governing
+        self._keyring = keyring
+        self._plugins = plugins
+        self._folders_of = folders_of
+        self._trusted = trusted
+
+    @classmethod
+    def open(
+        cls,
+        store: Folder,
+        prefix: tuple[str, ...],
+        *,
+        environment: Mapping[str, str],
+        folders_of: Callable[[str], Sequence[str]],
+        identities: IdentitySource,
+        passphrase: SecretSource,
+        passage: bool,
+        person: Person | None = None,
+        trusted: Callable[[], Sequence[str]] = tuple,
+        warn: Callable[[str], None] = lambda _text: None,
+        available_memory: Callable[[], int] = kdf.available_memory,
+    ) -> AgeBackend:
+        """Open a vault; nothing is read and nobody is asked yet.
+
+        Args:
+            store: the store's folder, which must stay open as long as the backend is used.
+            prefix: the folders from the store to the root.
+            environment: where PATH and passage's overrides are looked up.
+            folders_of: tells the folders between root and file of an item's name.
+            identities: asked once, when an item must be opened.
+            passphrase: asked for what has a passphrase, only when nothing else opens.
+            passage: whether the store is passage's own.
+            person: whom plugins may ask; None declines all that they ask.
+            trusted: returns those recipients of the root that are pinned.
+            warn: told of recipients that age ignores.
+            available_memory: tells the KiB that this process may count on.
+        """
+        plugins = Plugins(environment, person)
+        keyring = AgeIdentities(identities, passphrase, plugins, available_memory)
+        governing = Governing(
+            store,
+            prefix,
+            environment=environment,
+            passage=passage,
+            own=lambda: _recipients_of(keyring),
+            warn=warn,
+        )
+        return cls(governing, keyring, plugins, folders_of, trusted)
+
+    def governing(self) -> tuple[RecipientsFile, ...]:
+        """Return what is pinned, as `RecipientsBackend` says.
+
+        In a passage store without any recipients file this opens the own identities, and may ask.
+        """
+        return self._governing.all()
+
+    def governs(self, name: str) -> RecipientsFile:
+        """Return what an item is encrypted to; raises NoVaultError, BackendError, LockedError."""
+        return self._governing.of(self._folders_of(name))
+
+    def forget(self) -> None:
+        """Read the recipients anew when they are needed next."""
+        self._governing.forget()
+
+    def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
+        """Return recipients as `.age-recipients` shall have them; raises as `checked`."""
+        return tuple(recipients_file.checked(each, usable=usable) for each in ids)
+
+    def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
+        """Return `.age-recipients`, see `filevault.backends.RecipientsBackend`."""
+        return {recipients_file.FILE: recipients_file.build(wanted, old)}
+
+    def own_recipients(self) -> tuple[str, ...]:
+        """Return the recipients of the own identities, for a new vault; may ask."""
+        return _recipients_of(self._keyring).all
+
+    def unlock(self) -> None:
+        """Load the identities, once, and have one ready; raises LockedError if there is none."""
+        self._keyring.unlock()
+
+    def vault_key(self) -> bytes | None:
+        """Return the identities in lines, None if there are only such as have no line.
+
+        Raises LockedError if there is none, and as the source of passphrases.
+        """
+        self._keyring.unlock()
+        self._keyring.unlock_files()
+        return self._keyring.lines()
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return the bytes of an item file, encrypted to exactly what governs it.
+
+        The session key goes to the own identities among the root's recipients.
+
+        Raises:
+            NoVaultError: if no recipients govern it.
+            BackendError: for an item too long, a recipient that cannot be encrypted to, an
+                absent or failing plugin.
+            LockedError: for a session key if no recipient of the root is an identity here.
+        """
+        what = _item(header.kind, header.name)
+        if header.kind == _SESSION_KEY:
+            return self._seal(self._own(), plaintext, what)
+        return self._seal(_usable(self.governs(header.name), what), plaintext, what)
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        Raises:
+            DamagedError: for bytes that are not what was encrypted.
+            TamperedError: for a file that a passphrase opens.
+            LockedError: if no identity here opens it.
+        """
+        what = _item(kind, name)
+        return self._keyring.decrypt(age_file.parse_item(data, what), what)
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
+        """Return None: an age file says nothing about itself."""
+        return None
+
+    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
+        """Return None: an age file says nothing about itself."""
+        return None
+
+    def differs(self, name: str, data: bytes) -> bool | None:
+        """Tell whether an item is encrypted to others than what governs it.
+
+        Stanzas for ssh keys say whom they are for, those for X25519 only how many there are, and
+        a plugin may write any. Raises DamagedError for what is no age file, and as `governs`.
+        """
+        wanted = [recipients_file.stanza(each) for each in self.governs(name).recipients]
+        stanzas = age_file.parse(data, _item("credentials", name)).stanzas
+        # pyrage adds a stanza of a random type to keep readers from relying on there being none.
+        found = [
+            (stanza.type, *(stanza.args[:1] if stanza.type.startswith("ssh-") else ()))
+            for stanza in stanzas
+            if not stanza.type.endswith(_GREASE)
+        ]
+        told = [each for each in wanted if each is not None]
+        if len(told) < len(wanted):
+            left = list(found)
+            for each in told:
+                if each not in left:
+                    return True
+                left.remove(each)
+            return True if len(left) < len(wanted) - len(told) else None
+        if sorted(found) != sorted(told):
+            return True
+        return None if (recipients_file.X25519,) in told else False
+
+    def opens(self, recipients: Sequence[str]) -> bool | None:
+        """Tell whether an identity here opens what is encrypted to these recipients.
+
+        None where only a plugin could tell. May ask for a passphrase; raises LockedError if none
+        that is given is right.
+        """
+        keyring = self._keyring
+        try:
+            keyring.load()
+        except LockedError:
+            return False
+        wanted = frozenset(recipients)
+        if not keyring.recipients & wanted and keyring.hides_recipients:
+            keyring.unlock_files()
+        if keyring.recipients & wanted:
+            return True
+        plugins = map(recipients_file.plugin, recipients)
+        return None if any(name in keyring.plugin_names for name in plugins) else False
+
+    def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
+        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        tried = [
+            each
+            for each in recipients
+            if recipients_file.can_encrypt_to(each)
+            and (programs or not recipients_file.is_plugin(each))
+        ]
+        if tried:
+            self._seal(tried, b"probe", "an item", probing=True)
+
+    def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: an age recipient means itself."""
+        return ()
+
+    def _own(self) -> tuple[str, ...]:
+        """Return whom the session key is encrypted to."""
+        keyring = self._keyring
+        keyring.load()
+        root = self._governing.of(())
+        own = keyring.recipients.intersection(root.recipients)
+        if not own and keyring.hides_recipients:
+            keyring.unlock_files()
+            own = keyring.recipients.intersection(root.recipients)
+        if own:
+            return tuple(sorted(own))
+        if keyring.plugin_names:
+            # A plugin does not tell whose recipient it is; nobody is taken at a file's word.
+            pinned = tuple(filter(recipients_file.can_encrypt_to, self._trusted()))
+            if pinned:
+                return pinned
+        raise NotARecipientError(
+            f"none of the recipients in {printable(root.place)!r} is an identity here",
+            hint="without one nothing in this vault can be opened, and no session is kept",
+        )
+
+    def _seal(
+        self, recipients: Sequence[str], plaintext: bytes, what: str, *, probing: bool = False
+    ) -> bytes:
+        """Return an age file; when `probing`, none if a plugin asks and nobody answers."""
+        age = library()
+        ready: list[Any] = []
+        plugins: dict[str, list[Any]] = {}
+        for recipient in recipients:
+            loaded = recipients_file.load(recipient)
+            if recipients_file.is_plugin(recipient):
+                plugins.setdefault(loaded.plugin(), []).append(loaded)
+            else:
+                ready.append(loaded)
+        dialogues = []
+        for name in sorted(plugins):
+            encrypting, dialogue = self._plugins.recipient(plugins[name])
+            ready.append(encrypting)
+            dialogues.append((name, dialogue))
+        try:
+            data = bytes(age.encrypt(plaintext, ready))
+        except age.EncryptError as error:
+            for name, dialogue in dialogues:
+                refusal = plugin_refusal(name, dialogue, "", "recipient")
+                if dialogue.declined and probing:
+                    return b""  # that says nothing of the set
+                if dialogue.declined:
+                    raise ProgramError(refusal.message, hint=refusal.hint) from error
+            if recipients_file.do_not_mix(said(error)):
+                raise BackendError(
+                    f"{what} cannot be encrypted: {recipients_file.mixture(recipients)}",
+                    hint="keep recipients of one kind only: filevault recipients remove takes one "
+                    "out",
+                ) from error
+            raise BackendError(f"{what} cannot be encrypted: {said(error)}") from error
+        if len(data) > age_file.MAX_FILE:
+            raise BackendError(f"{what} is longer than an item may be")
+        return data
+
+
+def _item(kind: str, name: str) -> str:
+    return "the session key" if kind == _SESSION_KEY else f"item {printable(name, 200)!r}"
+
+
+def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
+    """Return a file's recipients; raises BackendError if one cannot be encrypted to."""
+    for recipient in file.unresolved:
+        raise BackendError(
+            f"{what} cannot be encrypted to {printable(recipient, 100)!r} of "
+            f"{printable(file.place)!r}: {recipients_file.why_not(recipient)}",
+            hint="filevault recipients remove takes it out, for everybody",
+        )
+    return file.recipients
+
+
+def _recipients_of(keyring: AgeIdentities) -> AgeRecipients:
+    """Return the recipients of the own identities; those of plugins cannot be told."""
+    keyring.unlock()
+    keyring.unlock_files()
+    found = {name: recipients_file.can_encrypt_to(name) for name in keyring.recipients}
+    found.update({f"an identity of age-plugin-{name}": False for name in keyring.plugin_names})
+    if not found:
+        raise NoVaultError("no recipients are known, and no identity here tells one")
+    return recipients_file.recipients(found)

@@ -1,0 +1,166 @@
+"""age plugins: programs named `age-plugin-NAME` that hold keys elsewhere, e.g. in hardware.
+
+A plugin is started by the age library, from PATH and with this process's environment. It is run
+for an identity of the person's own, or for a recipient that has been accepted, never for what a
+file in the vault merely names.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+from filevault.backends.age.library import library, said
+from filevault.errors import FilevaultError, InterruptedByUserError, LockedError, ProgramError
+from filevault.system import programs
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_LONGEST = 200
+
+
+class Person(Protocol):
+    """Who a plugin may talk to, e.g. `filevault.unlock.prompt.Prompter`."""
+
+    @property
+    def present(self) -> bool:
+        """Whether there is anybody."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Show one line."""
+        ...
+
+    def line(self, question: str) -> str:
+        """Ask with echo."""
+        ...
+
+    def hidden(self, question: str) -> bytes | bytearray:
+        """Ask without echo."""
+        ...
+
+
+class Dialogue:
+    """The callbacks that a plugin talks through; nobody there means every question is declined.
+
+    The library aborts on an exception in here, so none leaves; Ctrl-C is kept for later.
+    """
+
+    def __init__(self, plugin: str, person: Person | None) -> None:
+        self._plugin = plugin
+        self._person = person if person is not None and person.present else None
+        self.interrupted = False
+        self.declined = False
+
+    def display_message(self, message: str) -> None:
+        """Show what a plugin has to say, e.g. that a key must be touched."""
+        if self._person is not None:
+            self._ask(self._person.say, message)
+
+    def confirm(self, message: str, yes: str, no: str | None) -> bool | None:
+        """Ask a question with two answers; None declines."""
+        if self._person is None:
+            self.declined = True
+            return None
+        answers = f"y: {printable(yes, 40)}" + ("" if no is None else f", n: {printable(no, 40)}")
+        answer = self._ask(self._person.line, message, f" ({answers}) ")
+        return None if answer is None else str(answer).lower() in ("y", "yes")
+
+    def request_public_string(self, message: str) -> str | None:
+        """Ask for something that is no secret."""
+        if self._person is None:
+            self.declined = True
+            return None
+        answer = self._ask(self._person.line, message, ": ")
+        return None if answer is None else str(answer)
+
+    def request_passphrase(self, message: str) -> str | None:
+        """Ask for a secret, e.g. a PIN."""
+        if self._person is None:
+            self.declined = True
+            return None
+        answer = self._ask(self._person.hidden, message, ": ")
+        try:
+            return None if answer is None else answer.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+    def _ask(self, way: Any, message: str, end: str = "") -> Any:  # noqa: ANN401
+        try:
+            return way(f"age-plugin-{self._plugin}: {printable(message, _LONGEST)}{end}")
+        except (KeyboardInterrupt, InterruptedByUserError):
+            self.interrupted = True
+        except (FilevaultError, OSError, ValueError):
+            self.declined = True
+        return None
+
+
+class Plugins:
+    """The plugins that can be run here.
+
+    Args:
+        environment: where PATH is looked up; the process's own, without credentials.
+        person: whom plugins may ask.
+    """
+
+    __slots__ = ("_path", "_person")
+
+    def __init__(self, environment: Mapping[str, str], person: Person | None) -> None:
+        self._path = environment.get("PATH")
+        self._person = person
+
+    def missing(self, plugin: str) -> ProgramError | None:
+        """Return why a plugin cannot be run, None if it can."""
+        program = printable(f"age-plugin-{plugin}", 80)
+        # The library would find a program in the working directory where PATH names that.
+        if any(not entry.startswith("/") for entry in (self._path or "/").split(os.pathsep)):
+            return ProgramError(
+                f"{program} is not run: PATH has an empty or relative entry",
+                hint="take it out of PATH: it would run programs from whatever folder you are in",
+            )
+        if programs.find(f"age-plugin-{plugin}", self._path) is None:
+            return ProgramError(
+                f"the age plugin {program} is not on the PATH", hint=f"install {program}"
+            )
+        return None
+
+    def recipient(self, recipients: Sequence[Any]) -> tuple[Any, Dialogue]:
+        """Return what encrypts to recipients of one plugin; raises ProgramError."""
+        age = library()
+        name = recipients[0].plugin()
+        problem = self.missing(name)
+        if problem is not None:
+            raise problem
+        dialogue = Dialogue(name, self._person)
+        try:
+            return age.plugin.RecipientPluginV1(name, list(recipients), [], dialogue), dialogue
+        except age.EncryptError as error:
+            raise ProgramError(f"age-plugin-{name} cannot be run: {said(error)}") from error
+
+    def identity(self, identity: Any) -> tuple[Any, Dialogue]:  # noqa: ANN401
+        """Return what decrypts with a plugin's identity; raises ProgramError."""
+        age = library()
+        name = identity.plugin()
+        problem = self.missing(name)
+        if problem is not None:
+            raise problem
+        dialogue = Dialogue(name, self._person)
+        try:
+            return age.plugin.IdentityPluginV1(name, [identity], dialogue), dialogue
+        except age.DecryptError as error:
+            raise ProgramError(f"age-plugin-{name} cannot be run: {said(error)}") from error
+
+
+def refusal(plugin: str, dialogue: Dialogue, reason: str, origin: str) -> LockedError:
+    """Return the error of a plugin that opened nothing; raises for Ctrl-C."""
+    if dialogue.interrupted:
+        raise InterruptedByUserError("interrupted while an age plugin was asking")
+    if dialogue.declined:
+        return LockedError(
+            f"age-plugin-{printable(plugin, 60)} ({printable(origin)}) wants to ask something, "
+            "and there is no terminal",
+            hint="run it on a terminal, or use an identity that needs no person",
+        )
+    return LockedError(f"age-plugin-{printable(plugin, 60)} ({printable(origin)}): {reason}")

@@ -1,0 +1,283 @@
+"""The `file` backend: items under a master key that passphrases and key files unwrap.
+
+Opening reads vault.json alone. Slots are read, and somebody is asked, when the first item must
+be encrypted or decrypted (`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import SUFFIXES, kdf
+from filevault.backends.file import keyslots, vault_json
+from filevault.backends.file.unlock import Opened, Unlocking
+from filevault.backends.sealing import envelope, key_schedule
+from filevault.errors import (
+    FilevaultError,
+    LockedError,
+    NoVaultError,
+    StorageError,
+    TamperedError,
+    UsageError,
+    VaultChoiceError,
+)
+from filevault.system.printable import printable
+from filevault.system.times import format_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends import ItemHeader, Secret, SecretSource
+    from filevault.backends.file.vault_json import Marker
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.system.files import Folder
+
+
+class PassphraseBackend:
+    """A `file` vault."""
+
+    __slots__ = (
+        "_held",
+        "_last",
+        "_marker",
+        "_master",
+        "_opened_slot",
+        "_root",
+        "_source",
+        "_unlocking",
+    )
+
+    suffix = SUFFIXES["file"]
+    head_size = envelope.HEAD_SIZE
+
+    def __init__(
+        self,
+        vault: Marker,
+        source: SecretSource,
+        unlocking: Unlocking | None,
+        held: Callable[[str], bytes | None] = lambda _commit: None,
+    ) -> None:
+        self._marker = vault
+        self._source = source
+        self._unlocking = unlocking
+        self._held = held
+        self._root: Folder | None = None
+        self._master = b""
+        self._opened_slot: str | None = None
+        self._last: tuple[bytes, ItemHeader] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        root: Folder,
+        source: SecretSource,
+        policy: KdfPolicy,
+        *,
+        last_slot: str | None = None,
+        only_slot: str | None = None,
+        held: Callable[[str], bytes | None] = lambda _commit: None,
+        available_memory: Callable[[], int] = kdf.available_memory,
+    ) -> PassphraseBackend:
+        """Open an existing vault, as `filevault.backends.open_backend` says.
+
+        `available_memory` tells the KiB that this process may count on.
+        """
+        vault = vault_json.read(root)
+        unlocking = Unlocking(root, vault, policy, last_slot, only_slot, available_memory)
+        backend = cls(vault, source, unlocking, held)
+        backend._root = root
+        return backend
+
+    @classmethod
+    def opened(cls, vault: Marker, opened: Opened) -> PassphraseBackend:
+        """Return the backend of a vault whose master key is at hand."""
+        backend = cls(vault, _Nobody(), None)
+        backend._adopt(opened)
+        return backend
+
+    @property
+    def vault_id(self) -> str:
+        """The vault's id, 32 hex digits."""
+        return self._marker.vault
+
+    @property
+    def commit(self) -> str:
+        """The commitment to the master key, 64 hex digits, verified when unlocked."""
+        return self._marker.commit
+
+    @property
+    def master_id(self) -> str:
+        """The key id of items, 16 hex digits."""
+        return self._marker.master
+
+    @property
+    def opened_slot(self) -> str | None:
+        """The id of the keyslot that opened the vault, None before."""
+        return self._opened_slot
+
+    def unlock(self) -> None:
+        """Open the vault now, once; raises as `Unlocking.open`."""
+        if self._unlocking is not None:
+            if not self._adopt_held():
+                self._adopt(self._unlocking.open(self._source))
+            self._unlocking = None
+
+    def vault_key(self) -> bytes:
+        """Return the master key."""
+        self.unlock()
+        return self._master
+
+    def _adopt_held(self) -> bool:
+        master = self._held(self.commit)
+        if master is None or key_schedule.commitment(master, self.vault_id) != self.commit:
+            return False
+        self._master = master
+        return True
+
+    def _adopt(self, opened: Opened) -> None:
+        self._master = opened.master
+        self._opened_slot = opened.slot
+
+    @property
+    def _item_key(self) -> bytes:
+        return key_schedule.item_key(self._master, self.vault_id)
+
+    def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
+        """Return the bytes of an item file; raises BackendError for an item too long."""
+        self.unlock()
+        return envelope.seal(self._item_key, self.vault_id, self.master_id, header, plaintext)
+
+    def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
+        """Return an item's plaintext.
+
+        What the header says is compared before anybody is asked for a passphrase.
+        """
+        what = "the session key" if kind == "session-key" else f"item {printable(name, 200)!r}"
+        parsed = envelope.parse(data, what)
+        if parsed.vault == self.vault_id and parsed.key != self.master_id:
+            self._refuse_retired(parsed.key, what)
+        envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
+        self.unlock()
+        self._last = data, parsed.header  # which is asked for right afterwards
+        return envelope.unseal(self._item_key, parsed, what)
+
+    def _refuse_retired(self, key_id: str, what: str) -> None:
+        """Say so if an item is sealed under a key that this vault had before."""
+        from filevault.backends.file import retired_keys
+
+        if self._root is not None and retired_keys.exists(self._root, key_id):
+            raise TamperedError(
+                f"{what} is sealed under a former key of this vault",
+                hint="another machine stored it before it knew of the new key, or a rekey was "
+                "interrupted: filevault rekey --finish",
+            )
+
+    def confirm(self) -> None:
+        """Raise StorageError if the vault has got other keys since it was opened."""
+        if self._root is not None and vault_json.read(self._root) != self._marker:
+            from filevault.backends.file.master_key import changed_meanwhile
+
+            raise changed_meanwhile()
+
+    def created(self, head: bytes) -> tuple[str, str | None] | None:
+        """Return when an item says that its key was made, not authenticated."""
+        return envelope.created(head)
+
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
+        """Return what an item says of itself, not authenticated."""
+        last = self._last
+        if last is not None and last[0] is data:
+            return last[1]
+        return envelope.parse(data, what).header
+
+
+class _Nobody:
+    """The source of a vault that is open."""
+
+    def secret(self) -> Secret:
+        raise LockedError("nobody was to be asked")
+
+    def on_rejected(self, secret: Secret) -> None:
+        raise LockedError(f"the {secret.kind} opens nothing")
+
+
+def create(
+    root: Folder,
+    *,
+    passphrase: bytes | None,
+    keyfile_text: bytes | None,
+    policy: KdfPolicy,
+    parameters: KdfParameters | None = None,
+    label: str = "",
+    clock: Callable[[], float],
+    random: Callable[[int], bytes] = os.urandom,
+    available_memory: Callable[[], int] = kdf.available_memory,
+) -> PassphraseBackend:
+    """Make a vault, as `filevault.backends.create_vault` says.
+
+    vault.json is written last, after every slot has been read back and opened. Slots that a
+    crashed run left stay: they name a master key that is not this one's, and are skipped.
+    """
+    try:
+        vault_json.read(root)
+    except NoVaultError:
+        pass
+    else:
+        raise VaultChoiceError(f"there is a vault already at {printable(root.path)!r}")
+    keyslots.check_label(label)
+    secrets = _slot_secrets(passphrase, keyfile_text, parameters, policy, available_memory)
+
+    vault = key_schedule.new_vault_id(random)
+    master = key_schedule.new_master(random)
+    created = format_time(clock())
+    written = vault_json.Marker(
+        vault, key_schedule.item_key_id(master, vault), key_schedule.commitment(master, vault)
+    )
+    with root.make_child(vault_json.FOLDER) as inner:
+        with inner.make_child(keyslots.FOLDER) as folder:
+            names = [
+                keyslots.write(
+                    folder,
+                    master,
+                    vault,
+                    secret,
+                    parameters=costs,
+                    label=label,
+                    created=created,
+                    random=random,
+                )
+                for secret, costs in secrets
+            ]
+        try:
+            vault_json.write(inner, written)
+        except BaseException:
+            # Nobody is told a generated passphrase now: this must not be a vault.
+            with contextlib.suppress(FileNotFoundError, StorageError):
+                inner.remove(vault_json.FILE)
+            raise
+    return PassphraseBackend.opened(written, Opened(master, names[0]))
+
+
+def _slot_secrets(
+    passphrase: bytes | None,
+    keyfile_text: bytes | None,
+    parameters: KdfParameters | None,
+    policy: KdfPolicy,
+    available_memory: Callable[[], int],
+) -> list[tuple[bytes, KdfParameters | None]]:
+    """Return what each slot is derived from, with its costs; raises before anything is written."""
+    secrets: list[tuple[bytes, KdfParameters | None]] = []
+    if passphrase is not None:
+        costs = policy.default if parameters is None else parameters
+        try:
+            kdf.check_bounds(costs, policy, available_memory, "the new keyslot")
+        except FilevaultError as error:
+            raise UsageError(error.message, hint=error.hint) from error
+        secrets.append((kdf.passphrase_bytes(passphrase, "the new passphrase"), costs))
+    if keyfile_text is not None:
+        secrets.append((keyslots.keyfile_bytes(keyfile_text, "the new key file"), None))
+    if not secrets:
+        raise UsageError("a vault needs a passphrase or a key file")
+    return secrets

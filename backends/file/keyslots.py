@@ -1,0 +1,328 @@
+"""Keyslots: each holds the master key, wrapped under one passphrase or one key file.
+
+One file per slot, named after its content, so that two machines can each add one and a synced
+vault still merges (`docs/format.md` §5).
+"""
+
+from __future__ import annotations
+
+import binascii
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+
+from filevault.backends import kdf
+from filevault.backends.file import vault_json
+from filevault.backends.sealing import format_header, key_schedule, xaes
+from filevault.errors import DamagedError, FilevaultError, LockedError, StorageError, UsageError
+from filevault.system import strict_json
+from filevault.system.digest import sha256_hex
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from filevault.backends.kdf import KdfParameters
+    from filevault.system.files import Folder
+    from filevault.system.secret_buffer import SecretBytes
+
+SUFFIX = ".slot"
+FOLDER = "slots"
+MAX_FILE = 8192
+PASSPHRASE = "argon2id"  # noqa: S105 - a type of slot
+KEYFILE = "keyfile"
+TYPES = {"passphrase": PASSPHRASE, "keyfile": KEYFILE}
+"""Kind of a secret to the type of the slots that it is tried on."""
+
+MAX_LABEL = 200
+_KEYFILE_PREFIX = b"filevault-key-1:"
+_WHITE_SPACE = b" \t\n\r\v\f"
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_FROM_URL = bytes.maketrans(b"-_", b"+/")
+_ID_DIGITS = 16
+_CHECK_SIZE = 16
+_WRAPPED_SIZE = xaes.NONCE_SIZE + key_schedule.KEY_SIZE + xaes.TAG_SIZE
+_COMMON: dict[str, type] = {
+    "format": str,
+    "vault": str,
+    "master": str,
+    "type": str,
+    "label": str,
+    "created": str,
+    "salt": str,
+    "check": str,
+}
+_COSTS: dict[str, type] = {"memory_kib": int, "iterations": int, "lanes": int}
+
+
+class Slot(Record):
+    """A parsed slot file; nothing of it is authenticated before it is unwrapped."""
+
+    id: str
+    vault: str
+    master: str
+    type: str
+    label: str
+    created: str
+    parameters: KdfParameters | None  # of a passphrase slot only
+    salt: bytes
+    check: bytes
+    line: bytes
+    wrapped: bytes
+
+    @property
+    def cost(self) -> int:
+        """What trying it costs, as `KdfParameters.cost`; a key file's slot costs nothing."""
+        return self.parameters.cost if self.parameters else 0
+
+
+def described(slot: str) -> str:
+    """Return how messages call the slot of an id."""
+    return f"keyslot {printable(slot, 40)!r}"
+
+
+def check_label(label: str) -> None:
+    """Raise UsageError for a label that could not be shown, or is a text of its own."""
+    if len(label) > MAX_LABEL or not label.isprintable():
+        raise UsageError(f"a label has up to {MAX_LABEL} characters, all of them visible")
+
+
+def file_name(data: bytes) -> str:
+    """Return the name that a slot file of this content must have."""
+    return sha256_hex(data)[:_ID_DIGITS] + SUFFIX
+
+
+def parse(data: bytes, name: str, what: str) -> Slot:
+    """Take a slot file apart.
+
+    Costs are checked apart from this, by `kdf.check_bounds`.
+
+    Raises:
+        NewerFormatError: for a format above 1.
+        DamagedError: for anything that no filevault wrote, and where the name is not the one
+            that belongs to the content.
+    """
+    if len(data) > MAX_FILE:
+        format_header.refuse_newer(data[: format_header.MAX_HEADER], what)
+        raise DamagedError(f"{what} is damaged: it is longer than {MAX_FILE} bytes")
+    line, wrapped = format_header.split(data, what)
+    # As in an envelope: a key in raw JSON is never found inside a text.
+    costly = b'"memory_kib":' in line
+    values = format_header.parse(line, {**_COMMON, **_COSTS} if costly else _COMMON, what)
+    if name != file_name(data):
+        raise DamagedError(
+            f"{what} is damaged: its name does not belong to its content",
+        )
+    vault = format_header.check_hex(values, "vault", 32, what)
+    master = format_header.check_hex(values, "master", 16, what)
+    created = format_header.check_time(values, "created", what)
+    if values["type"] != (PASSPHRASE if costly else KEYFILE):
+        raise DamagedError(f"{what} is damaged: it is of no known type")
+    parameters = kdf.KdfParameters(*(int(values[cost]) for cost in _COSTS)) if costly else None
+    salt = format_header.check_base64(values, "salt", what)
+    if not kdf.MIN_SALT <= len(salt) <= kdf.MAX_SALT:
+        raise DamagedError(f"{what} is damaged: its salt has {len(salt)} bytes")
+    check = bytes.fromhex(format_header.check_hex(values, "check", 2 * _CHECK_SIZE, what))
+    if len(wrapped) != _WRAPPED_SIZE:
+        raise DamagedError(f"{what} is damaged: it has been cut short, or something was added")
+    return Slot(
+        name.removesuffix(SUFFIX),
+        vault,
+        master,
+        str(values["type"]),
+        str(values["label"]),
+        created,
+        parameters,
+        salt,
+        check,
+        line,
+        wrapped,
+    )
+
+
+def build(
+    master: bytes,
+    vault: str,
+    secret: bytes,
+    *,
+    parameters: KdfParameters | None,
+    label: str,
+    created: str,
+    random: Callable[[int], bytes] = os.urandom,
+) -> bytes:
+    """Return the bytes of a new slot file.
+
+    Args:
+        master: the master key to wrap.
+        vault: the vault's id.
+        secret: a passphrase as `kdf.passphrase_bytes` returns it, or the 32 bytes of a key file.
+        parameters: of a passphrase slot; None makes a slot of the type `keyfile`.
+        label: for people, published with the vault.
+        created: the time now, as text.
+        random: where salt and nonce come from.
+    """
+    salt = random(kdf.MIN_SALT)
+    kek = _kek(secret, salt, vault, parameters)
+    values: dict[str, object] = {
+        "format": format_header.FORMAT,
+        "vault": vault,
+        "master": key_schedule.item_key_id(master, vault),
+        "type": PASSPHRASE if parameters else KEYFILE,
+        "label": label,
+        "created": created,
+        **(parameters._asdict() if parameters else {}),
+        "salt": binascii.b2a_base64(salt, newline=False).decode("ascii"),
+        "check": _check(kek, vault, salt).finalize()[:_CHECK_SIZE].hex(),
+    }
+    line = strict_json.dumps(values) + b"\n"
+    nonce = random(xaes.NONCE_SIZE)
+    data = line + nonce + xaes.encrypt(kek[: xaes.KEY_SIZE], nonce, master, line)
+    parse(data, file_name(data), "the new keyslot")  # nothing is written that would not be read
+    return data
+
+
+def write(
+    folder: Folder,
+    master: bytes,
+    vault: str,
+    secret: bytes,
+    *,
+    parameters: KdfParameters | None,
+    label: str,
+    created: str,
+    replaces: str | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+) -> str:
+    """Write a new slot as `build` makes it, read it back, open it, and return its id.
+
+    `replaces` is the id of the slot whose group, ACL and mode it gets.
+
+    Raises StorageError if it cannot be written, or if what is read back does not open; then it
+    is taken away again.
+    """
+    data = build(
+        master, vault, secret, parameters=parameters, label=label, created=created, random=random
+    )
+    name = file_name(data)
+    what = described(name.removesuffix(SUFFIX))
+    try:
+        keep = None if replaces is None else replaces + SUFFIX
+        folder.write(name, data, keep=keep)
+        try:
+            slot = parse(folder.read(name, MAX_FILE), name, what)
+            opened = unwrap(slot, secret, what)
+        except (FileNotFoundError, DamagedError) as error:
+            raise StorageError(f"{what} cannot be read back after it was written") from error
+        if opened != master:
+            raise StorageError(f"{what} does not open after it was written")
+    except BaseException:
+        # Nobody is told of it, so it must not open the vault.
+        with contextlib.suppress(FileNotFoundError, StorageError):
+            folder.remove(name)
+        raise
+    return slot.id
+
+
+def _kek(secret: SecretBytes, salt: bytes, vault: str, parameters: KdfParameters | None) -> bytes:
+    if parameters is None:
+        return key_schedule.keyfile_kek(bytes(secret), salt, vault)
+    return kdf.derive(secret, salt, parameters)
+
+
+def _check(kek: bytes, vault: str, salt: bytes) -> HMAC:
+    code = HMAC(kek[xaes.KEY_SIZE :], SHA256())
+    code.update(b"filevault/1 check" + bytes.fromhex(vault) + salt)
+    return code
+
+
+def unwrap(slot: Slot, secret: SecretBytes, what: str) -> bytes | None:
+    """Return the master key, or None if this slot is not the secret's.
+
+    The check value tells a wrong secret from damage, and commits to the key, which GCM alone
+    does not. The caller has checked the bounds, and compares the master key with vault.json.
+
+    Raises:
+        DamagedError: if the secret is the slot's, and what it wraps does not open.
+        BackendError: where the memory is not to be had.
+    """
+    kek = _kek(secret, slot.salt, slot.vault, slot.parameters)
+    # All 32 bytes of the HMAC exist only here, half of them in the file: complete the stored
+    # half with the computed one, and let the library compare.
+    expected = _check(kek, slot.vault, slot.salt)
+    rest = expected.copy().finalize()[_CHECK_SIZE:]
+    try:
+        expected.verify(slot.check + rest)
+    except InvalidSignature:
+        return None
+    nonce, sealed = slot.wrapped[: xaes.NONCE_SIZE], slot.wrapped[xaes.NONCE_SIZE :]
+    try:
+        return xaes.decrypt(kek[: xaes.KEY_SIZE], nonce, sealed, slot.line)
+    except InvalidTag as error:
+        raise DamagedError(
+            f"{what} is damaged: the passphrase or key is right, its content is not",
+        ) from error
+
+
+def new_keyfile_text(random: Callable[[int], bytes] = os.urandom) -> bytes:
+    """Return the text of a new key file, one line."""
+    return _KEYFILE_PREFIX + _encoded(random(key_schedule.KEY_SIZE)) + b"\n"
+
+
+def _encoded(key: bytes) -> bytes:
+    """Return unpadded base64url (RFC 4648 §5). The base64 module costs the start 0.5 ms."""
+    return binascii.b2a_base64(key, newline=False).rstrip(b"=").translate(_TO_URL)
+
+
+def keyfile_bytes(text: bytes, what: str) -> bytes:
+    """Return the 32 bytes in a key file's text; white space around it does not count.
+
+    Raises LockedError, which calls it `what`, for any other text.
+    """
+    stripped = text.strip(_WHITE_SPACE)
+    encoded = stripped.removeprefix(_KEYFILE_PREFIX)
+    if encoded == stripped or len(encoded) != 43:
+        raise LockedError(f"{what} is not of the form filevault-key-1:... that filevault makes")
+    try:
+        key = binascii.a2b_base64(encoded.translate(_FROM_URL) + b"=", strict_mode=True)
+    except ValueError:
+        key = b""
+    if _encoded(key) != encoded:
+        # The exception's own text could show a part of the key.
+        raise LockedError(f"{what} is damaged: it is not unpadded base64url")
+    return key
+
+
+def listing(root: Folder) -> list[Slot]:
+    """Return a vault's slots as their files say, sorted by id; unreadable ones are left out.
+
+    Nothing is opened, so nothing of it is authenticated.
+    """
+    found = []
+    try:
+        with root.child(vault_json.FOLDER) as inner, inner.child(FOLDER) as folder:
+            for entry in folder.entries():
+                if entry.name.endswith(SUFFIX):
+                    with contextlib.suppress(FilevaultError, FileNotFoundError):
+                        data = folder.read(entry.name, MAX_FILE)
+                        found.append(parse(data, entry.name, "a keyslot"))
+    except FileNotFoundError:
+        return []
+    return found
+
+
+def weaker(found: Iterable[Slot], default: KdfParameters) -> list[Slot]:
+    """Return the slots that cost less to guess at than new ones: less memory, or less in all.
+
+    They stay as they are until their passphrase is changed, even to itself.
+    """
+    return [
+        slot
+        for slot in found
+        if slot.parameters is not None
+        and (slot.parameters.memory_kib < default.memory_kib or slot.cost < default.cost)
+    ]

@@ -1,0 +1,273 @@
+"""Opening a `file` vault: which keyslots are tried, in which order, and what is said if none opens.
+
+`docs/format.md` §5 has the rules. Slots come from a synced folder that others may write: each
+is bounded before it costs anything, and one that is damaged or forged never keeps a good one
+from opening the vault.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.backends import kdf
+from filevault.backends.file import keyslots, vault_json
+from filevault.backends.sealing import key_schedule
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    TamperedError,
+    WrongPassphraseError,
+)
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.system.secret_buffer import overwrite
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends import Secret, SecretSource
+    from filevault.backends.file.keyslots import Slot
+    from filevault.backends.file.vault_json import Marker
+    from filevault.backends.kdf import KdfPolicy
+    from filevault.system.files import Folder
+    from filevault.system.secret_buffer import SecretBytes
+
+MAX_SLOTS = 16
+_MAX_READ = 64  # slots of former master keys, and strays, may lie beside the sixteen
+_OPENED_BY = {keyslots.PASSPHRASE: "a passphrase", keyslots.KEYFILE: "a key file"}
+
+
+class Opened(Record):
+    """The master key, and the id of the slot that held it; None where no slot was needed."""
+
+    master: bytes
+    slot: str | None
+
+    def __repr__(self) -> str:
+        return f"Opened(slot={self.slot!r}, ...)"
+
+
+class Unlocking:
+    """What is known before a secret is given: the vault, and how slots are chosen.
+
+    Args:
+        root: the vault's folder.
+        vault: its marker.
+        policy: which costs a slot may have.
+        last_slot: the slot that opened the vault last time, tried first.
+        only_slot: the one slot to read.
+        available_memory: tells the KiB that this process may count on.
+    """
+
+    __slots__ = ("_available", "_last_slot", "_only_slot", "_policy", "_root", "_vault")
+
+    def __init__(
+        self,
+        root: Folder,
+        vault: Marker,
+        policy: KdfPolicy,
+        last_slot: str | None,
+        only_slot: str | None,
+        available_memory: Callable[[], int],
+    ) -> None:
+        self._root = root
+        self._vault = vault
+        self._policy = policy
+        self._last_slot = last_slot
+        self._only_slot = only_slot
+        self._available = available_memory
+
+    def open(self, source: SecretSource) -> Opened:
+        """Ask the source until one of its secrets opens a slot, or it gives up.
+
+        It is not asked where no slot could be opened by any secret. What it gave is overwritten.
+
+        Raises:
+            LockedError: if no slot fits what the source gave, or may not be tried here.
+            IntegrityError: if slots are damaged or forged and no other opens.
+            NewerFormatError: if there are only a newer filevault's slots.
+            BackendError: if slots cannot be read, or there is not enough memory.
+        """
+        found, problems = self._read()
+        while True:
+            secret = source.secret()
+            try:
+                opened = self._try(secret, found, problems, source)
+            finally:
+                overwrite(secret.content)
+            if opened is not None:
+                return opened
+
+    def _read(self) -> tuple[list[Slot], list[FilevaultError]]:
+        """Return this master key's slots in the order of trying, and what is wrong with others."""
+        found: list[Slot] = []
+        problems: list[FilevaultError] = []
+        strangers = 0
+        names = self._names()
+        for name in names[:_MAX_READ]:
+            what = keyslots.described(name.removesuffix(keyslots.SUFFIX))
+            try:
+                slot = self._read_one(name, what)
+            except FileNotFoundError:
+                continue  # another process has removed it meanwhile
+            except FilevaultError as error:
+                problems.append(error)
+                continue
+            if slot.master != self._vault.master:
+                strangers += 1
+            elif slot.vault != self._vault.vault:
+                problems.append(TamperedError(f"{what} belongs to another vault"))
+            else:
+                found.append(slot)
+        if len(names) > _MAX_READ:
+            problems.append(
+                LockedError(
+                    f"the vault has {len(names)} keyslots, of which {_MAX_READ} are read",
+                    hint="--slot ID reads the one that is yours",
+                )
+            )
+        if not found:
+            raise problems[0] if problems else self._none_found(strangers)
+        found.sort(key=lambda slot: (slot.id != self._last_slot, slot.cost, slot.id))
+        return found, problems
+
+    def _names(self) -> list[str]:
+        """Return the names of slot files, the one that opened last time first."""
+        try:
+            with (
+                self._root.child(vault_json.FOLDER) as inner,
+                inner.child(keyslots.FOLDER) as folder,
+            ):
+                names = [entry.name for entry in folder.entries()]
+        except FileNotFoundError:
+            return []
+        names = [name for name in names if name.endswith(keyslots.SUFFIX)]
+        if self._only_slot is not None:
+            names = [name for name in names if name == self._only_slot + keyslots.SUFFIX]
+        return sorted(names, key=lambda name: (name != f"{self._last_slot}{keyslots.SUFFIX}", name))
+
+    def _read_one(self, name: str, what: str) -> Slot:
+        with self._root.child(vault_json.FOLDER) as inner, inner.child(keyslots.FOLDER) as folder:
+            return keyslots.parse(folder.read(name, keyslots.MAX_FILE), name, what)
+
+    def _none_found(self, strangers: int) -> FilevaultError:
+        if strangers:
+            return TamperedError(
+                "the keyslots belong to another master key than vault.json names",
+                hint="the vault's key was changed on another machine and only a part of it "
+                "arrived: bring .filevault up to date as a whole",
+            )
+        if self._only_slot is not None:
+            return LockedError(
+                f"the vault has no {keyslots.described(self._only_slot)}",
+                hint="its slots are the files in .filevault/slots",
+            )
+        return DamagedError(
+            "the vault has no keyslots",
+            hint="restore .filevault/slots from a copy or from the history of the repository",
+        )
+
+    def _try(
+        self,
+        secret: Secret,
+        found: list[Slot],
+        unreadable: list[FilevaultError],
+        source: SecretSource,
+    ) -> Opened | None:
+        """Try a secret on the slots of its type; None if the source wants to give another."""
+        fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
+        if not fitting:
+            raise self._wrong_kind(secret, found, unreadable)
+        value = _derived_from(secret)
+        untried: list[FilevaultError] = []
+        broken: DamagedError | None = None
+        spent = 0
+        for slot in fitting[:MAX_SLOTS]:
+            what = keyslots.described(slot.id)
+            try:
+                spent += self._cost(slot, spent, what)
+                master = keyslots.unwrap(slot, value, what)
+            except DamagedError as error:
+                broken = broken or error
+            except FilevaultError as error:
+                untried.append(error)
+            else:
+                if master is not None:
+                    self._verify(master, what)
+                    return Opened(master, slot.id)
+        if broken is not None:
+            raise broken  # the secret is right, so the source has nothing better to give
+        if len(untried) == len(fitting):
+            raise untried[0]
+        if len(fitting) > MAX_SLOTS:
+            untried.append(
+                LockedError(
+                    f"{MAX_SLOTS} of {len(fitting)} keyslots were tried",
+                    hint="--slot ID tries the one that is yours",
+                )
+            )
+        _reject(source, secret, [*untried, *unreadable])
+        return None
+
+    def _cost(self, slot: Slot, spent: int, what: str) -> int:
+        """Return what trying a slot costs; raises if that is not allowed."""
+        if slot.parameters is None:
+            return 0
+        kdf.check_bounds(slot.parameters, self._policy, self._available, what)
+        if spent + slot.cost > kdf.MAX_UNLOCK_COST:
+            raise LockedError(
+                f"{what} was not tried: all slots together cost more than one unlock may",
+                hint=f"--slot {slot.id} tries it alone",
+            )
+        return slot.cost
+
+    def _wrong_kind(
+        self, secret: Secret, found: list[Slot], problems: list[FilevaultError]
+    ) -> LockedError:
+        given = _OPENED_BY[keyslots.TYPES[secret.kind]]
+        there = " or ".join(sorted({_OPENED_BY[slot.type] for slot in found}))
+        place = "the vault" if self._only_slot is None else keyslots.described(self._only_slot)
+        more = f"; besides, {problems[0].message}" if problems else ""
+        return LockedError(
+            f"{place} cannot be opened with {given}, only with {there}{more}",
+            hint=f"what was given came from {printable(secret.origin)}",
+        )
+
+    def _verify(self, master: bytes, what: str) -> None:
+        vault = self._vault
+        if (
+            key_schedule.item_key_id(master, vault.vault) != vault.master
+            or key_schedule.commitment(master, vault.vault) != vault.commit
+        ):
+            raise TamperedError(
+                f"{what} holds another master key than vault.json commits to",
+                hint="one of the two was replaced: restore .filevault from a copy or from the "
+                "history of the repository",
+            )
+
+
+def secret_bytes(secret: Secret) -> bytes:
+    """Return what slots are derived from; raises LockedError for what can open none."""
+    return bytes(_derived_from(secret))
+
+
+def _derived_from(secret: Secret) -> SecretBytes:
+    """Return the same without a copy, where that is possible."""
+    origin = printable(secret.origin)
+    if keyslots.TYPES[secret.kind] == keyslots.KEYFILE:
+        return keyslots.keyfile_bytes(secret.value, f"the key from {origin}")
+    return kdf.passphrase_bytes(secret.content, f"the passphrase from {origin}")
+
+
+def _reject(source: SecretSource, secret: Secret, problems: list[FilevaultError]) -> None:
+    """Tell the source; where it gives up, say too what kept slots from being tried."""
+    try:
+        source.on_rejected(secret)
+    except WrongPassphraseError as error:
+        if not problems:
+            raise
+        raise WrongPassphraseError(
+            f"{error.message}; not every keyslot could be tried: {problems[0].message}",
+            hint=problems[0].hint or error.hint,
+        ) from error

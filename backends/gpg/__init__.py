@@ -1,0 +1,1 @@
+"""The `pass` backend: items encrypted by gpg."""

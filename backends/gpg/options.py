@@ -1,0 +1,79 @@
+"""The options and the terminal that gpg is given.
+
+The user's, from `PASSWORD_STORE_GPG_OPTS`, come first: of two that conflict gpg takes the last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from filevault.backends.gpg.openpgp import MAX_FILE
+from filevault.errors import ProgramError
+from filevault.system import programs
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# docs/format.md §9: no key of a stranger is fetched, nothing is encrypted to a key of gpg.conf.
+# Never --quiet: gpg then leaves out why a secret key could not be used.
+ALWAYS = (
+    "--no-encrypt-to",
+    "--compress-algo=none",
+    "--no-auto-key-locate",
+    "--no-auto-key-retrieve",
+    "--disable-dirmngr",
+    "--no-auto-check-trustdb",
+    f"--max-output={MAX_FILE}",
+)
+# What gpg.conf may say that would change an item's bytes or readers.
+ENCRYPTING = (
+    "--no-groups",
+    "--no-armor",
+    "--no-throw-keyids",
+    "--no-textmode",
+    "--no-for-your-eyes-only",
+)
+VARIABLE = "PASSWORD_STORE_GPG_OPTS"
+VARIABLE_TTY = "GPG_TTY"
+# -o and --output in any spelling that gpg takes: plaintext never goes to a file.
+_OUTPUT = re.compile(r"-[abcdefiknqstv]*o|--ou")
+
+
+def users(text: str) -> tuple[str, ...]:
+    """Split the user's options, running no shell.
+
+    Raises ProgramError for what cannot be split, and for options that would give secrets away.
+    """
+    if not text.strip():
+        return ()
+    words = [w for w in programs.split(text, VARIABLE) if w not in ("-q", "--quiet")]
+    for word in words:
+        if _OUTPUT.match(word):
+            raise ProgramError(
+                f"{VARIABLE} has {printable(word, 40)!r}, which would write secrets to a file"
+            )
+        if word.partition("=")[0] == "--passphrase":
+            raise ProgramError(
+                f"{VARIABLE} has --passphrase, which any user of the machine can see",
+                hint="use --passphrase-file there, or filevault's own --passphrase-file",
+            )
+    return tuple(words)
+
+
+def names_home(words: Sequence[str]) -> bool:
+    """Tell whether options name another home than the environment does."""
+    return any(word.startswith("--home") for word in words)
+
+
+def name_terminal(environment: dict[str, str]) -> None:
+    """Set GPG_TTY, by which pinentry finds the terminal, if nobody has."""
+    if environment.get(VARIABLE_TTY):
+        return
+    for fd in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            environment[VARIABLE_TTY] = os.ttyname(fd)
+            return

@@ -1,0 +1,214 @@
+"""What gpg says of an operation on its status channel, and what that means for a person.
+
+gpg's own last line, "No secret key", is the same for a wrong passphrase, a missing terminal and
+an agent that cannot start; the error codes beside it are not (GnuPG doc/DETAILS, libgpg-error).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from filevault.errors import (
+    DamagedError,
+    FilevaultError,
+    LockedError,
+    NobodyToAskError,
+    NotARecipientError,
+    ProgramError,
+    TamperedError,
+    WrongPassphraseError,
+)
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO_TERMINAL_HINT = (
+    "give the passphrase with --passphrase-file, --passphrase-fd or FILEVAULT_PASSPHRASE_FILE, "
+    "unlock the key in gpg-agent first, or run it on a terminal with GPG_TTY=$(tty)"
+)
+
+BAD_PASSPHRASE = 11
+NO_SECRET_KEY = 17
+NO_AGENT = 77
+NO_PINENTRY = 85
+NO_PASSPHRASE = 177
+_NOT_SUPPORTED = 60
+_TIMEOUT = 62
+_CANCELLED = frozenset({99, 198})
+_NO_TERMINAL = frozenset({32870, 32774, 32769})  # ENOTTY, ENXIO, EPERM with the system error bit
+_CARD = frozenset(range(108, 115))
+_PREFIX = b"[GNUPG:] "
+
+
+class Reply(Record):
+    """What gpg left: exit status, output (which may be a secret), and its stderr."""
+
+    status: int
+    output: bytes
+    stderr: bytes
+    excessive: str = ""
+    """Why gpg was stopped before it would have ended, if it was."""
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status}, ...)"
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Yield each status line as keyword and rest.
+
+        Only LF ends a line: gpg escapes that in names, and no other character that Python takes
+        for a line end, so a user id could fake a status otherwise.
+        """
+        for line in self.stderr.split(b"\n"):
+            if line.startswith(_PREFIX):
+                keyword, _blank, rest = line[len(_PREFIX) :].decode("latin-1").partition(" ")
+                yield keyword, rest
+
+    def count(self, keyword: str) -> int:
+        """Return how often a status was reported."""
+        return sum(1 for found, _rest in self.lines() if found == keyword)
+
+    def codes(self, *places: str) -> set[int]:
+        """Return the error codes reported for some operations, for all if none is named.
+
+        Without the part that names the component (libgpg-error: the low 16 bits).
+        """
+        found = set()
+        for keyword, rest in self.lines():
+            match = re.match(r"(\S+) (\d+)", rest)
+            # gpg 2.4 ends every failed run with "FAILURE gpg-exit", which gives no reason.
+            if keyword not in ("ERROR", "FAILURE") or not match or match[1] == "gpg-exit":
+                continue
+            if not places or match[1] in places:
+                found.add(int(match[2]) & 0xFFFF)
+        return found
+
+    def complaint(self) -> str:
+        """Return gpg's last words to people, fit to be shown."""
+        lines = self._prose()
+        return printable(lines[-1], 200) if lines else ""
+
+    def agent_complaint(self) -> str:
+        """Return why gpg has no agent, in its own words, fit to be shown.
+
+        No status line has the reason. gpg 2.2 writes "agent" where gpg 2.4 writes "gpg-agent".
+        """
+        for line in self._prose():
+            if re.search(r"\b(failed to start|no) (gpg-)?agent\b", line):
+                return printable(line.removeprefix("gpg: "), 200)
+        return self.complaint()
+
+    def _prose(self) -> list[str]:
+        lines = [line for line in self.stderr.split(b"\n") if line and not line.startswith(_PREFIX)]
+        return [line.decode("utf-8", "replace") for line in lines]
+
+
+def wants_passphrase(reply: Reply) -> bool:
+    """Tell whether all that was missing is a passphrase that gpg was not to ask for."""
+    return reply.status != 0 and NO_PINENTRY in reply.codes()
+
+
+def rejects_passphrase(reply: Reply) -> bool:
+    """Tell whether the passphrase that was given is wrong."""
+    return reply.status != 0 and BAD_PASSPHRASE in reply.codes()
+
+
+def no_secret_key(reply: Reply) -> bool:
+    """Tell whether gpg tried no secret key, or does not say why none could be used.
+
+    gpg 2.2 then reports NO_SECKEY alone, gpg 2.4 an error with the code for it as well, and both
+    do the same where the agent cannot be asked.
+    """
+    tried = reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO")
+    silent = not reply.codes() - {NO_AGENT, NO_SECRET_KEY}
+    return bool(reply.count("ENC_TO")) and not tried and silent
+
+
+def with_code(reply: Reply, code: int) -> Reply:
+    """Return a reply to which the reason is added that `quiet` in gpg.conf has swallowed."""
+    return reply._replace(stderr=reply.stderr + b"\n[GNUPG:] ERROR pkdecrypt_failed %d\n" % code)
+
+
+def plaintext(reply: Reply, what: str) -> bytes:
+    """Return what was decrypted, all of it and verified, or raise.
+
+    Partial plaintext of a damaged file is never returned. Raises DamagedError, TamperedError, or
+    what `refusal` says.
+    """
+    if reply.excessive:
+        raise TamperedError(f"{what} is refused: {reply.excessive}")
+    if reply.count("DECRYPTION_OKAY"):
+        return _verified(reply, what)
+    if reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO"):
+        raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
+    if no_secret_key(reply) and NO_AGENT not in reply.codes():
+        raise NotARecipientError(
+            f"no secret key is here that opens {what}: it is encrypted to {_recipients(reply)}",
+            hint="gpg --list-secret-keys shows what is here; a person who can read the item can "
+            "add your key to the recipients",
+        )
+    error = refusal(reply, what)
+    if error is not None:
+        raise error
+    if reply.count("ENC_TO"):
+        raise DamagedError(f"{what} is damaged: no key opens it, {_recipients(reply)} included")
+    raise DamagedError(f"{what} cannot be read by gpg: {reply.complaint()}")
+
+
+def _verified(reply: Reply, what: str) -> bytes:
+    """Return the plaintext of a message that was decrypted to its end."""
+    if reply.count("BADMDC") or reply.count("DECRYPTION_FAILED") or not reply.count("GOODMDC"):
+        raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
+    if (
+        reply.count("PLAINTEXT") != 1
+        or reply.count("DECRYPTION_OKAY") != 1
+        or reply.codes("proc_pkt.plaintext")
+    ):
+        raise TamperedError(f"{what} is refused: it does not hold exactly one text")
+    if reply.status != 0 or not reply.count("ENC_TO"):
+        raise DamagedError(f"{what} is refused by gpg: {reply.complaint()}")
+    return reply.output
+
+
+def _recipients(reply: Reply) -> str:
+    ids = [rest.split(" ")[0] for keyword, rest in reply.lines() if keyword == "ENC_TO"]
+    return printable(", ".join(ids[:5]) + (" and others" if len(ids) > 5 else ""), 200)
+
+
+def refusal(reply: Reply, what: str) -> FilevaultError | None:
+    """Return why a secret key could not be used for something, None if that is not the matter.
+
+    The causes that a person can do something about come first: with several keys each may fail
+    in its own way.
+    """
+    codes = reply.codes()
+    if BAD_PASSPHRASE in codes:
+        return WrongPassphraseError(f"wrong passphrase for the gpg key of {what}")
+    if _NOT_SUPPORTED in reply.codes("set_pinentry_mode"):
+        return ProgramError(
+            "gpg-agent takes no passphrase from filevault: its loopback mode is forbidden",
+            hint="remove no-allow-loopback-pinentry from gpg-agent.conf and run "
+            "gpgconf --reload gpg-agent, or unlock the key in gpg-agent first",
+        )
+    if codes & _CANCELLED:
+        return LockedError(f"the question for the passphrase of {what} was cancelled")
+    if NO_PASSPHRASE in codes:
+        return LockedError(f"gpg-agent did not get the passphrase of {what}")
+    if _TIMEOUT in codes:
+        return LockedError(f"nobody answered the question for the passphrase of {what}")
+    if NO_PINENTRY in codes or codes & _NO_TERMINAL:
+        return NobodyToAskError(
+            f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",
+            hint=NO_TERMINAL_HINT,
+        )
+    if codes & _CARD:
+        return LockedError(
+            f"the card with the gpg key of {what} cannot be used", hint="gpg --card-status"
+        )
+    if NO_AGENT in codes:
+        return ProgramError("gpg cannot start its agent")
+    if NO_SECRET_KEY in codes:
+        return NotARecipientError(f"the secret key for {what} is not here")
+    return None

@@ -1,0 +1,359 @@
+"""The one door to botocore: clients with explicit credentials, and nothing else of its chain.
+
+botocore keeps what it is good at: regions, retries, proxies, CA bundles, all from its usual
+variables and the profile's section. It is told who signs and where to, so it never looks for
+credentials in a file, the environment or an instance.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from filevault import __version__
+from filevault.aws.endpoint import check_url
+from filevault.aws.exchange import Received, check_levels, exchange
+from filevault.aws.proxy import check_proxy
+from filevault.aws.timestamp import read_timestamp
+from filevault.errors import ConfigError
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from filevault.aws.endpoint import Endpoint
+    from filevault.credentials import Credentials
+
+_CONNECT_TIMEOUT = 10.0
+_READ_TIMEOUT = 30.0
+_SHORT_CONNECT_TIMEOUT = 5.0
+_SHORT_READ_TIMEOUT = 15.0
+_DEADLINE = 120.0
+_SHORT_DEADLINE = 30.0
+_POST_DEADLINE = 30.0
+_LONGEST_BODY = 64 << 10
+# botocore's endpoint rules of IAM, `signingRegion` of each partition.
+_IAM_REGIONS = {
+    "aws": "us-east-1",
+    "aws-cn": "cn-north-1",
+    "aws-eusc": "eusc-de-east-1",
+    "aws-iso": "us-iso-east-1",
+    "aws-iso-b": "us-isob-east-1",
+    "aws-iso-e": "eu-isoe-west-1",
+    "aws-iso-f": "us-isof-south-1",
+    "aws-us-gov": "us-gov-west-1",
+}
+
+
+class Clients:
+    """Makes botocore clients.
+
+    Args:
+        profile: whose section of the AWS config may hold botocore's own settings, such as
+            `ca_bundle` or `retry_mode`; a name without a section is as good as none.
+        allow_http: let tokens travel over plain http beyond the loopback interface.
+        connect_timeout: seconds for each attempt to connect.
+        read_timeout: seconds of silence after which an attempt is given up.
+        persistent: repeat a call, as often as botocore's settings say, that was not answered.
+        deadline: seconds for a call with all its attempts; pauses between them may add to it.
+            None for what is usual.
+    """
+
+    __slots__ = (
+        "_allow_http",
+        "_connect_timeout",
+        "_deadline",
+        "_persistent",
+        "_profile",
+        "_read_timeout",
+        "_session",
+    )
+
+    def __init__(
+        self,
+        *,
+        profile: str | None = None,
+        allow_http: bool = False,
+        connect_timeout: float = _CONNECT_TIMEOUT,
+        read_timeout: float = _READ_TIMEOUT,
+        persistent: bool = True,
+        deadline: float | None = None,
+    ) -> None:
+        self._profile = profile
+        self._allow_http = allow_http
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._persistent = persistent
+        self._deadline = _DEADLINE if deadline is None else deadline
+        self._session: Any = None
+
+    @classmethod
+    def short_timeouts(cls, *, profile: str | None, allow_http: bool) -> Self:
+        """Return one whose calls end soon, answered or not; see `__init__`."""
+        return cls(
+            profile=profile,
+            allow_http=allow_http,
+            connect_timeout=_SHORT_CONNECT_TIMEOUT,
+            read_timeout=_SHORT_READ_TIMEOUT,
+            persistent=False,
+            deadline=_SHORT_DEADLINE,
+        )
+
+    def open(
+        self,
+        service: str,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        *,
+        once: bool,
+        received: Received | None = None,
+    ) -> Any:  # noqa: ANN401
+        """Return a botocore client for one call; nothing is sent.
+
+        `once` is for requests that must not be made twice, such as those that carry a token
+        code: they are repeated only where AWS cannot have taken them. `received` gets the body of
+        the answer as it arrives. Times in answers become Unix seconds, or None.
+
+        Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
+        translated with the call's.
+        """
+        import botocore.config
+
+        if endpoint.url is not None:
+            check_url(endpoint.url, allow_http=self._allow_http)
+        # The stubs lag behind botocore's options.
+        new_config: Any = botocore.config.Config
+        if self._session is None:
+            self._session = self._new_session()
+        self._session.set_config_variable("sts_regional_endpoints", endpoint.sts_regional_endpoints)
+        client = self._session.create_client(
+            service,
+            region_name=self._region(service, endpoint),
+            endpoint_url=endpoint.url,
+            aws_access_key_id=credentials.access_key_id,
+            aws_secret_access_key=credentials.secret_access_key,
+            aws_session_token=credentials.session_token,
+            config=new_config(
+                connect_timeout=self._connect_timeout,
+                read_timeout=self._read_timeout,
+                user_agent_extra=f"filevault/{__version__}",
+                # The plan has taken them into account already, and a session's name with it.
+                ignore_configured_endpoint_urls=True,
+                use_fips_endpoint=endpoint.use_fips,
+                use_dualstack_endpoint=endpoint.use_dualstack,
+            ),
+        )
+        self._bound(service, client, Received() if received is None else received)
+        if not self._persistent:
+            client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_throttled)
+        elif once:
+            client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_untouched)
+        return client
+
+    def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        *,
+        setting: str,
+        deadline: float | None = None,
+    ) -> tuple[int, bytes]:
+        """POST a form with botocore's proxies and CA bundle; return status and body.
+
+        Once, and no redirection is followed. The body is empty unless the status is 200.
+        `deadline` is in seconds and for the whole, so that an answer that drips in ends too.
+        `setting` says where the address comes from. Raises ConfigError for an address that would
+        be unsafe; OddAnswerError for a long body and botocore's own errors pass, to be translated
+        with the call's.
+        """
+        from urllib.parse import urlencode
+
+        from botocore.awsrequest import AWSRequest
+        from botocore.httpsession import URLLib3Session
+        from botocore.utils import get_environ_proxies
+
+        check_url(url, allow_http=self._allow_http, setting=setting)
+        check_proxy(url)
+        if self._session is None:
+            self._session = self._new_session()
+        # The stubs know less than botocore takes.
+        new_http: Any = URLLib3Session
+        http = new_http(
+            verify=self._session.get_config_variable("ca_bundle") or True,
+            proxies=get_environ_proxies(url),
+            timeout=(self._connect_timeout, self._read_timeout),
+        )
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+            "User-Agent": f"filevault/{__version__}",
+        }
+        body = urlencode(form).encode("ascii")
+        request = AWSRequest("POST", url, headers, body)
+        try:
+            answer = exchange(
+                http,
+                request.prepare(),
+                Received(),
+                seconds=_POST_DEADLINE if deadline is None else deadline,
+                longest=_LONGEST_BODY,
+                wanted=lambda status: status == 200,
+            )
+        finally:
+            http.close()
+        return answer.status_code, answer.content
+
+    def _bound(self, service: str, client: Any, received: Received) -> None:  # noqa: ANN401
+        """Let answers be bounded, and the call end with its deadline."""
+        import time
+
+        end = time.monotonic() + self._deadline
+        # botocore takes no HTTP session from outside, and its own one has proxies, CA bundle and
+        # time limits.
+        inside = client._endpoint
+        inside.http_session = _BoundedSession(inside.http_session, received, end, time.monotonic)
+        client.meta.events.register_first(
+            f"needs-retry.{service}", _give_up_after(end, time.monotonic)
+        )
+
+    def _region(self, service: str, endpoint: Endpoint) -> str:
+        """Return the region to sign for: IAM has one for all, which a URL of its own hides."""
+        if service != "iam" or endpoint.url is None:
+            return endpoint.region
+        from botocore.exceptions import UnknownRegionError
+
+        try:
+            partition = self._session.get_partition_for_region(endpoint.region)
+        except UnknownRegionError:
+            return endpoint.region
+        return _IAM_REGIONS.get(partition, endpoint.region)
+
+    def _new_session(self) -> Any:  # noqa: ANN401
+        import botocore.session
+
+        session = botocore.session.Session(
+            session_vars={
+                # Neither AWS_PROFILE, which need not exist, nor the credentials file.
+                "profile": (None, None, None, None),
+                "credentials_file": (None, None, "/dev/null", None),
+                "retry_mode": ("retry_mode", "AWS_RETRY_MODE", "standard", None),
+            }
+        )
+        session.get_component("response_parser_factory").set_parser_defaults(
+            timestamp_parser=read_timestamp
+        )
+        if self._profile is not None and self._profile in session.full_config["profiles"]:
+            session.set_config_variable("profile", self._profile)
+        _check_ca_bundle(session.get_config_variable("ca_bundle"))
+        return session
+
+
+def _check_ca_bundle(path: str | None) -> None:
+    """Raise ConfigError for a bundle that cannot be read: botocore would blame the network."""
+    if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        state = "cannot be read as a file" if os.path.exists(path) else "is not there"
+        raise ConfigError(
+            f"the CA bundle {printable(path)!r} {state}",
+            hint="AWS_CA_BUNDLE names it, or ca_bundle in the AWS config",
+        )
+
+
+class _BoundedSession:
+    """botocore's HTTP session, whose answers are bounded; `end` is by `clock`."""
+
+    def __init__(
+        self,
+        http: Any,  # noqa: ANN401
+        received: Received,
+        end: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._http = http
+        self._received = received
+        self._end = end
+        self._clock = clock
+
+    def send(self, request: Any) -> Any:  # noqa: ANN401
+        """Send a prepared request, as botocore asks for it."""
+        check_proxy(request.url)
+        seconds = self._end - self._clock()
+        answer = exchange(self._http, request, self._received, seconds=seconds)
+        check_levels(answer.content)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+
+# The first are STS's own, the others what gateways before AWS's services answer.
+_THROTTLING = frozenset(
+    {
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
+def _give_up_unless_untouched(
+    response: Any,  # noqa: ANN401
+    caught_exception: Exception | None,
+    operation: Any,  # noqa: ANN401
+    **_: object,
+) -> None:
+    """Leave a retry to botocore where the request had no effect, else raise what came instead.
+
+    AWS takes each token code once: a request that may have arrived would be refused the second
+    time, and the person would be told that the code is wrong. CreateAccessKey would make a second
+    key, and the first one's secret would be lost.
+    """
+    from botocore import exceptions
+
+    if isinstance(
+        caught_exception,
+        exceptions.ConnectTimeoutError
+        | exceptions.EndpointConnectionError
+        | exceptions.ProxyConnectionError,
+    ):
+        return
+    _give_up_unless_throttled(response, caught_exception, operation)
+
+
+def _give_up_unless_throttled(
+    response: Any,  # noqa: ANN401
+    caught_exception: Exception | None,
+    operation: Any,  # noqa: ANN401
+    **_: object,
+) -> None:
+    """Leave a retry to botocore where AWS answered at once that it is asked too often."""
+    from botocore import exceptions
+
+    if caught_exception is not None:
+        raise caught_exception
+    answer, parsed = response
+    if answer.status_code >= 300 and parsed.get("Error", {}).get("Code") not in _THROTTLING:
+        raise exceptions.ClientError(parsed, operation.name)
+
+
+def _give_up_after(end: float, clock: Callable[[], float]) -> Callable[..., None]:
+    """Return what raises, instead of a retry, how an attempt failed that used up the time."""
+    from botocore import exceptions
+
+    def judge(
+        response: Any,  # noqa: ANN401
+        caught_exception: Exception | None,
+        operation: Any,  # noqa: ANN401
+        **_: object,
+    ) -> None:
+        if clock() < end:
+            return
+        if caught_exception is not None:
+            raise caught_exception
+        answer, parsed = response
+        if answer.status_code >= 300:
+            raise exceptions.ClientError(parsed, operation.name)
+
+    return judge

@@ -1,0 +1,1 @@
+"""Calls to AWS STS that return temporary credentials, one file a call."""

@@ -1,0 +1,359 @@
+"""`filevault add`: store a long-term access key."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault import errors
+from filevault.backends import SUFFIXES
+from filevault.cli import new_key, sdk_profile
+from filevault.cli.commands import init
+from filevault.cli.wiring import require_vault
+from filevault.config.aws_config_edit import append_profile, profile_section
+from filevault.partitions import check_region
+from filevault.plan.limits import serial_trouble
+from filevault.system.printable import printable, shell_word
+from filevault.system.times import format_time
+from filevault.system.user_files import check_writable
+from filevault.unlock.prompt import confirm
+from filevault.unlock.unlocker import has_new_passphrase
+from filevault.vault.item import compose, parse_for_rewrite
+from filevault.vault.names import encode_name
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+    from filevault.vault import Vault
+
+DESCRIPTION = """Store a long-term access key under the name of a profile.
+
+The key id and the secret are asked for on the terminal, the secret without echo, unless --env or
+--stdin gives them. A profile that the AWS config does not have is added to it."""
+
+_KDF = ("kdf_memory", "kdf_iterations", "kdf_lanes")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", metavar="PROFILE")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
+        "--env", action="store_true", help="take AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
+    source.add_argument(
+        "--stdin",
+        action="store_true",
+        help="read JSON (aws iam create-access-key, credential_process), the console's CSV file, "
+        "or two lines",
+    )
+    config = parser.add_mutually_exclusive_group()
+    config.add_argument(
+        "--no-config",
+        "--no-add-config",
+        action="store_true",
+        dest="no_config",
+        help="leave the AWS config alone",
+    )
+    config.add_argument(
+        "--add-config",
+        action="store_false",
+        default=False,
+        dest="no_config",
+        help="add the profile to the AWS config (default)",
+    )
+    parser.add_argument("--mfa-serial", metavar="ARN", help="the user's MFA device")
+    parser.add_argument("--region", metavar="R", help="the profile's region")
+    parser.add_argument(
+        "--sdk-profile",
+        metavar="NAME",
+        help="also add a profile through which SDKs get these credentials by themselves",
+    )
+    parser.add_argument("--init", action="store_true", help="make the vault first if there is none")
+    parser.add_argument(
+        "--allow-weak", action="store_true", help="with --init: accept a short passphrase"
+    )
+    parser.add_argument("--force", action="store_true", help="replace a stored key unasked")
+    parser.add_argument(
+        "--discard",
+        action="store_true",
+        help="with --force: replace even an item that cannot be opened",
+    )
+
+
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Check everything that can fail, then ask, then store."""
+    _check_options(args)
+    _check_vault(args, context)
+    _check_profile(args, context)
+    sections = _sections(args, context)
+    _check_writable(args, context)
+    vault = _vault(args, context)
+    vault.check_recipients()
+    before = _digest(vault, args.profile)
+    old = _old_text(args, context, vault)
+    new = _new_key(args, context)
+    now = context.runtime.clock()
+    created = new.created or format_time(now)
+    origin = "iam" if new.created else "add"
+    subject = f"Add given password for {vault.entry(args.profile)} to store."
+    uncommitted: errors.NotCommittedError | None = None
+    with vault.transaction():
+        if _digest(vault, args.profile) != before:
+            raise errors.StorageError(
+                f"the key of {printable(args.profile)!r} was changed by somebody else meanwhile; "
+                "nothing was replaced",
+                hint="run the command again",
+            )
+        text = compose(
+            vault.path_name(args.profile),
+            new.key,
+            created=created,
+            created_from=origin,
+            mfa_serial=args.mfa_serial,
+            old=old,
+        )
+        try:
+            vault.write(args.profile, text, created=created, created_from=origin, subject=subject)
+        except errors.NotCommittedError as error:
+            uncommitted = error  # the key is stored: the rest is done, too
+    context.remember_slot()
+    print(f"Stored the key of profile {printable(args.profile)}.")
+    sessions = context.kept_sessions()
+    dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
+    if dropped:
+        print(f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key.")
+    _add_sections(args, context, sections)
+    if uncommitted is not None:
+        raise uncommitted
+    return 0
+
+
+def _digest(vault: Vault, name: str) -> str | None:
+    try:
+        return vault.item_digest(name) if vault.has(name) else None
+    except errors.DamagedError:
+        return "too large to be an item"  # which may be wished away, as every damaged one
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    encode_name(args.profile, ".fv")
+    if args.profile.startswith("mfa/"):
+        raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
+    if args.discard and not args.force:
+        raise errors.UsageError("--discard goes with --force")
+    if args.region:
+        check_region(args.region, "--region")
+    trouble = serial_trouble(args.mfa_serial) if args.mfa_serial else None
+    if trouble is not None:
+        raise errors.UsageError(
+            f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]
+        )
+    if args.sdk_profile == args.profile:
+        raise errors.UsageError(
+            "--sdk-profile needs another name: a profile cannot be its own credential_process"
+        )
+
+
+def _check_vault(args: argparse.Namespace, context: Context) -> None:
+    """Raise for a vault that does not exist and is not made here either."""
+    if context.choice.exists or args.init:
+        return
+    settings, is_file = context.settings, context.choice.backend == "file"
+    if is_file and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
+        return
+    require_vault(context)
+
+
+def _check_profile(args: argparse.Namespace, context: Context) -> None:
+    section = context.aws_config.profile(args.profile)
+    source = section.values.get("source_profile") if section is not None else None
+    # A profile that names itself means its own stored key.
+    if section is not None and source and source != args.profile:
+        raise errors.ConfigError(
+            f"profile {printable(args.profile)!r} has a source_profile, which a key stored for "
+            "it would hide",
+            hint=f"store the key for {printable(source)!r}, or take "
+            f"source_profile out at {printable(section.path)}:{section.line}",
+        )
+    if args.sdk_profile and context.aws_config.profile(args.sdk_profile) is not None:
+        raise errors.ConfigError(
+            f"the AWS config has a profile {printable(args.sdk_profile)!r} already"
+        )
+    warning = sdk_profile.warning(args.sdk_profile) if args.sdk_profile else None
+    if warning is not None:
+        context.warn(warning)
+
+
+def _vault(args: argparse.Namespace, context: Context) -> Vault:
+    try:
+        return context.vault
+    except errors.NoVaultError as missing:
+        kind, root = context.choice.backend, context.choice.root
+        if kind != "file":
+            if args.init:
+                raise errors.UsageError(
+                    f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
+                    f"{kind}",
+                    hint=f"filevault init --backend {kind}",
+                ) from missing
+            raise
+        if os.path.isdir(root) and os.listdir(root):
+            raise errors.NoVaultError(
+                f"there is no vault at {printable(root)!r}, but something else",
+                hint="filevault init makes one beside it, if that is meant",
+            ) from missing
+        unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
+        if not unattended:
+            if not context.prompter.present:
+                raise errors.NoVaultError(
+                    missing.message, hint="filevault init, or add --init to make it now"
+                ) from missing
+            question = f"There is no vault at {printable(context.choice.root)}. Make one?"
+            if not confirm(context.prompter, question):
+                raise
+    for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
+        setattr(args, name, None)
+    made = init.make(args, context)
+    context.say(f"made a vault at {printable(made.root)}")
+    return context.vault
+
+
+def _check_writable(args: argparse.Namespace, context: Context) -> None:
+    """Nobody shall type a secret that cannot be stored then."""
+    choice = context.choice
+    home = context.settings.home_if_known
+    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}", home)
+    if args.no_config:
+        return
+    try:
+        check_writable(context.settings.aws_config_path, home)
+    except errors.StorageError as error:
+        context.warn(f"{error.message}; the key is stored all the same")
+
+
+def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
+    """Return the text to rewrite, empty for a new item or one that is to be discarded."""
+    shown = printable(args.profile)
+    if not vault.has(args.profile):
+        if not vault.shared:  # to write to a pass or age vault takes no secret
+            vault.unlock()
+        return b""
+    if not args.force:
+        context.must_ask(
+            f"the key that is stored for {shown!r} would be replaced", "--force replaces unasked"
+        )
+        if not confirm(context.prompter, f"Replace the key that is stored for {shown}?"):
+            raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
+    try:
+        text = vault.text(args.profile)
+    except (errors.IntegrityError, errors.LockedError) as error:
+        locked = isinstance(error, errors.LockedError)
+        if locked and not vault.shared:  # nothing could be written either
+            raise
+        way = "--force --discard replaces it with the new key alone"
+        lost: errors.FilevaultError
+        if locked:
+            hint = f"{error.hint}; {way}" if error.hint else way
+            lost = errors.LockedError(error.message, hint=hint)
+        else:
+            lost = errors.DamagedError(f"{error.message}, and would be lost", hint=way)
+        _discard(args, context, error, lost)
+        return b""
+    try:
+        parse_for_rewrite(text, f"item {shown!r}")
+    except errors.IntegrityError as error:
+        _discard(args, context, error, error)
+        return b""
+    return text
+
+
+def _discard(
+    args: argparse.Namespace,
+    context: Context,
+    error: errors.FilevaultError,
+    lost: errors.FilevaultError,
+) -> None:
+    """Raise unless an item of which nothing could be kept may go: `lost` where nobody says so."""
+    if args.discard:
+        return
+    if args.force or not context.prompter.present:
+        if lost is error:
+            raise error
+        raise lost from error
+    context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
+    if not confirm(context.prompter, "Discard it?"):
+        raise error
+
+
+def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
+    if args.env:
+        return new_key.from_environment(context.settings.environ)
+    if args.stdin:
+        return new_key.from_stdin()
+    context.must_ask(
+        "the key has to be typed in", "--env takes it from the environment, --stdin from a pipe"
+    )
+    return new_key.from_terminal(context.prompter)
+
+
+def _sections(args: argparse.Namespace, context: Context) -> list[tuple[str, dict[str, str]]]:
+    """Return the sections to add; raises ConfigError for what cannot stand in the AWS config."""
+    sections: list[tuple[str, dict[str, str]]] = []
+    section = context.aws_config.profile(args.profile)
+    if not args.no_config and section is None:
+        sections.append((args.profile, _own_settings(args)))
+    if args.sdk_profile:
+        values = sdk_profile.section(context, args.profile, args.region)
+        sections.append((args.sdk_profile, values))
+    for name, values in [*sections, (args.sdk_profile or "default", _own_settings(args))]:
+        profile_section(name, values)
+    return sections
+
+
+def _own_settings(args: argparse.Namespace) -> dict[str, str]:
+    wanted = (("region", args.region), ("mfa_serial", args.mfa_serial))
+    return {key: value for key, value in wanted if value}
+
+
+def _add_sections(
+    args: argparse.Namespace, context: Context, sections: list[tuple[str, dict[str, str]]]
+) -> None:
+    own = _own_settings(args)
+    if own and not args.no_config and args.profile not in [name for name, _ in sections]:
+        lines = ", ".join(f"{key} = {printable(value)}" for key, value in own.items())
+        context.warn(
+            f"profile {printable(args.profile)!r} is in the AWS config already and stays as it "
+            f"is: check that it has {lines}"
+        )
+    for name, values in sections:
+        _append(context, name, values)
+    if args.sdk_profile:
+        context.say(f"AWS_PROFILE={shell_word(args.sdk_profile)} uses it: {sdk_profile.SAFEGUARD}")
+
+
+def _append(context: Context, name: str, values: dict[str, str]) -> None:
+    settings = context.settings
+    path = settings.aws_config_path
+    try:
+        append_profile(
+            path,
+            name,
+            values,
+            home=settings.home_if_known,
+            warn=context.warn,
+            trusted=settings.trusted_configs,
+        )
+    except (errors.StorageError, errors.ConfigError) as error:
+        context.warn(f"the AWS config was not changed: {error.message}")
+        context.say(f"add these lines to {printable(path)} yourself:")
+        for line in profile_section(name, values).splitlines():
+            context.say(f"    {line}")
+    else:
+        context.say(f"added profile {printable(name)} to {printable(path)}")

@@ -1,0 +1,195 @@
+"""`filevault exec`: run a command with credentials, in this very process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from filevault import errors
+from filevault.cli import obtain
+from filevault.cli.parser import add_session_options, split_command
+from filevault.issued.environment import child_environment
+from filevault.system.hardening import restore
+from filevault.system.printable import printable, shell_word
+from filevault.unlock.secret_sources import close_descriptors
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
+
+DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
+
+filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
+has status 125; 126 and 127 mean that the command cannot be run or is not there."""
+
+_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
+    add_session_options(parser)
+    parser.add_argument(
+        "-j", "--json", action="store_true", help="the same as export --format json"
+    )
+    parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
+
+
+def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str], list[str]]:
+    """Split our own words from the command's."""
+    return split_command(parser, argv)
+
+
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether stdout is ours, and not the command's."""
+    return bool(args.json or args.explain)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Replace this process by the command; returns only without one to run."""
+    if args.json:
+        from filevault.cli.commands.export import print_credentials
+
+        if args.command:
+            raise errors.UsageError("--json prints credentials and runs no command")
+        return print_credentials(args, context, "json")
+    name = obtain.profile_name(args.profile, context)
+    try:
+        made = obtain.make_plan(args, context, name)
+    except errors.ProfileNotFoundError as error:
+        hint = _dashes_hint(args, context)
+        if hint is None:
+            raise
+        if error.hint:
+            hint = f"{error.hint}; {hint}"
+        raise errors.ProfileNotFoundError(error.message, hint=hint) from error
+    if args.explain:
+        for line in obtain.explanation(args, context, made):
+            print(line)
+        return 0
+    sdk_profile = _sdk_profile(args, context, name)
+    program = args.command or [_shell(context)]
+    environ = context.settings.environ
+    path = find_program(program[0], environ.get("PATH"))
+    given = obtain.obtain_credentials(args, context, made)._replace(sdk_profile=sdk_profile)
+    context.hold_session_key()
+    child = child_environment(environ, given)
+    close_descriptors(context.settings)
+    if not args.command and sys.stdout.isatty():
+        obtain.advise(context, f"starting {printable(program[0], 200)}; exit leaves it")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return replace(path, program, child)
+
+
+def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str | None:
+    """Return the profile that the command gets instead of credentials, None as a rule.
+
+    `AWS_VAULT_PROFILE_ENV` asks for it. Raises ConfigError where SDKs could not read one.
+    """
+    settings = context.settings
+    if not settings.flag("AWS_VAULT_PROFILE_ENV"):
+        return None
+    from filevault.cli import sdk_profile
+
+    found = sdk_profile.reading(context, name)
+    if args.no_session or args.duration is not None:
+        context.warn(
+            "AWS_VAULT_PROFILE_ENV is set: --no-session and --duration do nothing for the "
+            f"command, which asks through profile {printable(found)!r}"
+        )
+    warning = sdk_profile.locked_out(settings.secret_names, settings.options._asdict())
+    if warning is not None:
+        context.warn(warning)
+    return found
+
+
+def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
+    """Return how to write a command line in which the program stands in PROFILE's place."""
+    if not args.profile or args.program is None:
+        return None
+    if not args.command:
+        try:
+            find_program(args.profile, context.settings.environ.get("PATH"))
+        except errors.FilevaultError:
+            return None
+    words = [] if context.settings.get("AWS_PROFILE") else ["PROFILE"]
+    words += ["--", *(shell_word(word) for word in args.program)]
+    first = printable(args.profile, 40)
+    return f"if {first} is the command to run: filevault exec " + printable(" ".join(words), 220)
+
+
+def _shell(context: Context) -> str:
+    if context.settings.get("AWS_VAULT"):
+        outer = printable(context.settings.environ["AWS_VAULT"])
+        raise errors.UsageError(
+            f"this is a sub-shell of filevault already, for profile {outer!r}",
+            hint="leave it with exit, or name the command to run",
+        )
+    return context.settings.get("SHELL") or "/bin/sh"
+
+
+def find_program(command: str, path: str | None) -> str:
+    """Look a command up as execvp(3) does, before anybody is asked for anything.
+
+    Raises NotExecutableError or CommandNotFoundError.
+    """
+    shown = printable(command, 200)
+    if not command:
+        raise errors.CommandNotFoundError("the command is empty")
+    if "/" in command:
+        candidates = [command]
+    else:
+        folders = (_DEFAULT_PATH if path is None else path).split(os.pathsep)
+        candidates = [os.path.join(folder or ".", command) for folder in folders]
+    refused = None
+    for candidate in candidates:
+        try:
+            info = os.stat(candidate)
+        except OSError:
+            continue
+        if stat.S_ISREG(info.st_mode) and os.access(candidate, os.X_OK):
+            return candidate
+        refused = candidate
+    if refused is not None:
+        raise errors.NotExecutableError(f"{shown!r} cannot be executed: no permission")
+    raise errors.CommandNotFoundError(f"there is no command {shown!r}")
+
+
+def replace(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program, which gets back what was set for us alone.
+
+    Raises CommandNotFoundError or NotExecutableError.
+    """
+    # Python ignores these two, and a command would inherit that (signal(7)).
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    restore()
+    shown = printable(command[0], 200)
+    try:
+        _execute(path, command, environment)
+    except FileNotFoundError as error:
+        # The file is there, so what is missing is the interpreter in its first line.
+        raise errors.CommandNotFoundError(
+            f"{shown!r} cannot be executed: its interpreter is missing"
+        ) from error
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise errors.NotExecutableError(f"{shown!r} cannot be executed: {reason}") from error
+
+
+def _execute(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    try:
+        os.execve(path, list(command), dict(environment))  # noqa: S606
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+    # A script without a first line: execvp(3) hands it to the shell.
+    os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environment))  # noqa: S606

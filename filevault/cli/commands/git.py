@@ -1,0 +1,92 @@
+"""`filevault git`: git in the vault's own repository."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import git
+from filevault.cli.repositories import first_use
+from filevault.errors import NotFoundError, UsageError
+from filevault.system.files import Folder
+from filevault.system.printable import printable
+from filevault.unlock.prompt import confirm
+from filevault.vault.choose import must_exist
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.cli.parser import Parser
+
+DESCRIPTION = """Run git in the vault's own repository.
+
+`filevault git init` makes one at the store's top; from then on each change is committed. Nothing
+is pulled or pushed unless you say so.
+
+`filevault git adopt` uses the repositories that lie in the store from now on. It shows what git
+would run because of them: hooks, and settings that may name programs. A repository that this
+machine was not told to use, or whose hooks or settings have changed, is not used before that."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare nothing: the words are git's."""
+    parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
+
+
+def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str], list[str]]:
+    """Leave every word after `git` to git, but for a lone --help; `before` stand before it."""
+    ours, theirs = list(argv[:before]), list(argv[before:])
+    if theirs in (["--help"], ["-h"]):
+        return [*ours, *theirs], []
+    return ours, theirs
+
+
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: stdout is that of git."""
+    return False
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Run git and return its exit status, or take a repository into use."""
+    choice = context.choice
+    must_exist(choice, context.settings.state_home)
+    first_use(context)
+    with Folder.open(choice.store) as store:
+        if args.command[:1] == ["adopt"]:
+            if args.command[1:]:
+                raise UsageError("git adopt takes no further words")
+            return _adopt(context, store)
+        return git.passthrough(store, args.command, context.git())
+
+
+def _adopt(context: Context, store: Folder) -> int:
+    """Show what git would run because of the store's repositories, and use them from now on."""
+    runner = context.git()
+    runner.known.check_memory()
+    found = git.adopt(store, runner)
+    if not found:
+        raise NotFoundError(
+            f"the store {printable(store.path)!r} has no git repository of its own",
+            hint="filevault git init",
+        )
+    for each in found:
+        if not each.lines:
+            print(f"The git repository at {printable(each.repository.path)} is used already.")
+            continue
+        print(f"The git repository at {printable(each.repository.path)}:")
+        for line in each.lines:
+            print(f"  {line}")
+    if any(each.lines for each in found):
+        if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
+            context.say("nothing was changed")
+            return 0
+        runner.known.remember_shown({each.repository.place: each.parts for each in found})
+        print("It is used from now on.")
+    for each in found:
+        runner.known.require(each.repository)  # there was time to change it since it was shown
+        each.repository.init_attributes()
+    git.commit_present(store, runner)
+    if not all(each.repository.is_clean() for each in found):
+        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
+    return 0

@@ -1,0 +1,203 @@
+"""`filevault list`: profiles, stored keys and cached sessions, without unlocking anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import NoVaultError
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.system.times import format_duration, format_time, parse_time
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+    from filevault.sessions import Listed
+    from filevault.vault import Vault
+
+DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
+
+Nothing is unlocked. The age of a key counts from its creation at AWS where that is known, else
+from the day it was stored, shown with a ≥."""
+
+_DAY = 86400
+_WIDTH = 25  # as AWS Vault's table
+_NAMED = 5  # keys that a warning names
+_LABELS = {
+    "get-session-token": "sts.GetSessionToken",
+    "assume-role": "sts.AssumeRole",
+    "get-federation-token": "sts.GetFederationToken",
+}
+
+
+class _Row(Record):
+    profile: str
+    in_config: bool
+    has_key: bool
+    created: int | None
+    created_from: str | None
+    sessions: list[Listed]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--credentials", action="store_true", help="names of stored keys only")
+    which.add_argument("--profiles", action="store_true", help="names of config profiles only")
+    which.add_argument("--sessions", action="store_true", help="live sessions only")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Print the table, the JSON, or the names asked for."""
+    if args.profiles and not args.json:
+        for name in context.aws_config.profile_names():
+            print(printable(name))
+        return 0
+    vault = _vault(context)
+    if args.credentials and not args.json:
+        for name in vault.names() if vault is not None else []:
+            print(printable(name))
+        return 0
+    rows = _rows(args, context, vault)
+    if args.json:
+        _print_json(rows, context.runtime.clock())
+    elif args.sessions:
+        for row in rows:
+            for label in _labels(row.sessions, context.runtime.clock()):
+                print(f"{printable(row.profile)}\t{label}")
+    else:
+        _print_table(rows, context.runtime.clock())
+        _warn_of_age(rows, context)
+    return 0
+
+
+def _vault(context: Context) -> Vault | None:
+    try:
+        return context.vault
+    except NoVaultError as error:
+        if context.choice.named:
+            raise  # the name may be misspelt
+        if context.choice.explicit or not context.aws_config.profile_names():
+            context.warn(error.message)
+            context.say(f"hint: {error.hint}")
+        else:
+            context.notice(error.message)
+            context.advise(error.hint or "")
+        return None
+
+
+def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> list[_Row]:
+    """Config profiles in file order, then stored keys without a section, then lone sessions."""
+    from filevault.cli.obtain import absent_config
+
+    for told in absent_config(context):
+        context.warn(told)
+    profiles = context.aws_config.profile_names()
+    sessions: dict[str, list[Listed]] = {}
+    now = context.runtime.clock()
+    cache = context.sessions() if vault is not None else None
+    for session in cache.listing() if cache is not None else []:
+        if session.expiration > now:
+            sessions.setdefault(session.owner, []).append(session)
+    stored = vault.ages() if vault is not None else {}
+    configured = set(profiles)
+    names = [
+        *profiles,
+        *(key for key in stored if key not in configured),
+        *sorted(owner for owner in sessions if owner not in configured and owner not in stored),
+    ]
+    rows = []
+    for name in names:
+        row = _Row(name, name in configured, name in stored, None, None, sessions.get(name, []))
+        if row.has_key:
+            created, origin = _created(stored[name])
+            row = row._replace(created=created, created_from=origin)
+        if args.sessions and not row.sessions:
+            continue
+        if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
+            continue
+        rows.append(row)
+    return rows
+
+
+def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
+    """When a key was made and who says so."""
+    try:
+        return (parse_time(said[0]), said[1]) if said is not None else (None, None)
+    except ValueError:
+        return None, None
+
+
+def _labels(sessions: list[Listed], now: float) -> list[str]:
+    ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
+    return [
+        f"{_LABELS.get(session.operation, session.operation)}:"
+        f"{format_duration(session.expiration - now)}"
+        for session in ordered
+    ]
+
+
+def _age(row: _Row, now: float) -> str:
+    if row.created is None:
+        return "-"
+    days = max(0, int(now - row.created) // _DAY)
+    return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
+
+
+def _warn_of_age(rows: list[_Row], context: Context) -> None:
+    limit, now = context.settings.config.key_age_warning, context.runtime.clock()
+    old = [row for row in rows if row.created is not None and now - row.created >= limit > 0]
+    if not old:
+        return
+    names = ", ".join(printable(row.profile) for row in old[:_NAMED])
+    more = f" and {len(old) - _NAMED} more" if len(old) > _NAMED else ""
+    days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
+    context.warn(
+        f"{len(old)} key{'s' if len(old) > 1 else ''} of {days} or more: {names}{more}; "
+        f"filevault rotate --all --older-than {days} replaces what is that old"
+    )
+
+
+def _print_table(rows: list[_Row], now: float) -> None:
+    table = [
+        ("Profile", "Credentials", "Age", "Sessions"),
+        ("=======", "===========", "===", "========"),
+    ]
+    for row in rows:
+        name = printable(row.profile)
+        shown_profile = name if row.in_config else "-"
+        key = name if row.has_key else "-"
+        sessions = ", ".join(_labels(row.sessions, now)) or "-"
+        if not row.in_config and not row.has_key:
+            shown_profile = name  # nobody else says whose sessions these are
+        table.append((shown_profile, key, _age(row, now), sessions))
+    width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
+    for profile, key, age, sessions in table:
+        print(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
+
+
+def _print_json(rows: list[_Row], now: float) -> None:
+    import json
+
+    objects = [
+        {
+            "profile": row.profile,
+            "in_config": row.in_config,
+            "has_credentials": row.has_key,
+            "created": None if row.created is None else format_time(row.created),
+            "created_from": row.created_from,
+            "age_days": None if row.created is None else max(0, int(now - row.created) // _DAY),
+            "sessions": [
+                {
+                    "operation": session.operation,
+                    "expiration": format_time(session.expiration),
+                    "seconds_left": int(session.expiration - now),
+                }
+                for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
+            ],
+        }
+        for row in rows
+    ]
+    print(json.dumps(objects, indent=2))

@@ -1,0 +1,48 @@
+"""`filevault lock`: forget what unlocks the vault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.system.printable import printable
+from filevault.vault.choose import must_exist
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Forget the keys that are held for this vault, so that the next command asks again.
+
+What gpg-agent and ssh-agent hold is theirs, and stays."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--all", action="store_true", help="forget the keys of every vault")
+
+
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Forget keys and print how many."""
+    if args.all:
+        count = context.key_cache.lock()
+        print(f"Locked; {_keys(count)} forgotten.")
+    else:
+        choice = context.choice
+        count = context.key_cache.lock(choice.state_id)
+        if not count:
+            # A key may be left of a vault that is gone; without one, the name may be mistyped.
+            must_exist(choice, context.settings.state_home)
+        print(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
+    if args.all or context.choice.backend == "pass":
+        context.say("gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them")
+    return 0
+
+
+def _keys(count: int) -> str:
+    return f"{count} key{'' if count == 1 else 's'}"

@@ -1,0 +1,76 @@
+"""`filevault passphrase`: another passphrase in the place of the present one."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from filevault.backends.file import keyslot_changes, keyslots
+from filevault.backends.file.unlock import secret_bytes
+from filevault.cli import new_secret
+from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
+from filevault.errors import LockedError, StorageError
+from filevault.system.printable import printable
+from filevault.system.times import format_time
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.backends.file.keyslots import Slot
+    from filevault.cli.context import Context
+
+DESCRIPTION = """Change the passphrase of a file vault.
+
+The present one is asked for, or comes from where every command takes it; the new one is asked
+for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms. The new
+keyslot costs what keyslots cost now, and is opened before the old one is deleted, and with it
+whatever else the old passphrase opens.
+
+That takes nothing back: whoever knew the old passphrase can open every copy of the vault made
+until then, and with that all that is stored later. filevault rekey ends the latter."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    new_secret.add_options(parser)
+
+
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether a passphrase is printed, and not only what was done."""
+    return bool(args.generate)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
+    refuse_shared(context, "passphrase of its own")
+    vault = context.vault
+    holder = hold(context)
+    if holder.slot.type != keyslots.PASSPHRASE:
+        raise LockedError(
+            "the vault was opened with a key file, so it is not known which passphrase to change",
+            hint="give the present passphrase, or make a keyslot for one: filevault slot add",
+        )
+    passphrase = new_secret.obtain_passphrase(args, context)
+    secret, costs = keyslot_changes.passphrase_secret(passphrase, context.kdf_policy)
+    created = format_time(context.runtime.clock())
+
+    def act() -> tuple[str, list[Slot]]:
+        twins: list[Slot] = []
+        if secret != secret_bytes(holder.secret):
+            twins = keyslot_changes.slots_with_same_secret(vault.folder, holder, context.kdf_policy)
+        new = keyslot_changes.change_passphrase(
+            vault.folder, holder, secret, costs, created=created, also=twins
+        )
+        return new, twins
+
+    changed = change(context, "Change the passphrase.", act)
+    new, twins = changed.result
+    with contextlib.suppress(StorageError):
+        vault.trust.set_last_slot(new)
+    print(f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}.")
+    for twin in twins:
+        named = f" ({printable(twin.label)!r})" if twin.label else ""
+        context.say(f"the old passphrase opened keyslot {twin.id}{named}, too: it is gone")
+    context.say(f"that takes nothing back: {NOT_REVOKED}")
+    changed.check()
+    return 0

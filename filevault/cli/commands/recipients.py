@@ -1,0 +1,274 @@
+"""`filevault recipients`: who can open the vault, changing that, and accepting what changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from filevault.backends.file import keyslots
+from filevault.cli.commands.slot import described
+from filevault.cli.repositories import remember_present
+from filevault.cli.wiring import existing
+from filevault.errors import (
+    FilevaultError,
+    IntegrityError,
+    ItemNotFoundError,
+    LockedError,
+    NewerFormatError,
+    PartlyDoneError,
+    StorageError,
+    UsageError,
+)
+from filevault.system.printable import printable, shell_word
+from filevault.vault.acceptance import accept, needs_acceptance
+from filevault.vault.pin import difference
+from filevault.vault.recipients.change import check_sets
+from filevault.vault.recipients.reencrypt import Reencryption, changed_places
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.backends import RecipientsBackend
+    from filevault.cli.context import Context
+    from filevault.vault import Vault
+    from filevault.vault.pin import Pin
+
+DESCRIPTION = """Show who can open the vault, change that, or accept a vault that changed.
+
+list             the vault's identity, its pin, and its keyslots or recipients
+add R...         pass, age: encrypt to these recipients, too
+remove R...      pass, age: no longer encrypt to these recipients
+accept           take the vault's present identity, and every item as it is now, for good; with
+                 PROFILE that item only"""
+
+_ACTIONS = ("list", "add", "remove", "accept")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="recipients to add or remove; a profile to accept"
+    )
+    parser.add_argument(
+        "-f",
+        "--force",
+        action="store_true",
+        help="remove without asking, even if no key that is here could open the vault any more",
+    )
+
+
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether more is printed than what was done."""
+    return bool(args.action == "list")
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Show, change or accept."""
+    if args.force and args.action != "remove":
+        raise UsageError("--force is for recipients remove")
+    if args.action in ("add", "remove"):
+        if not args.names:
+            raise UsageError(
+                f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
+            )
+        if existing(context).backend == "file":
+            raise UsageError(
+                "a file vault has keyslots instead of recipients",
+                hint="filevault recipients list shows them",
+            )
+        from filevault.cli.change_recipients import change
+
+        return change(args, context)
+    vault = context.open_unpinned()
+    pin = context.pin()
+    if args.action == "list":
+        if args.names:
+            raise UsageError("recipients list takes no further words")
+        return _list(context, vault, pin)
+    if vault.state is None:
+        raise StorageError(
+            "what is accepted could not be remembered: the state directory cannot be written",
+            hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
+        )
+    if args.names:
+        for name in args.names:
+            _accept_item(vault, name)
+        return 0
+    return _accept_all(context, vault, pin)
+
+
+def _list(context: Context, vault: Vault, pin: Pin) -> int:
+    known = vault.trust.pin
+    state = "not yet known here"
+    if known is not None:
+        state = "known here" if known == pin else "NOT the one that is known here"
+        if _rekey_interrupted(vault, pin):
+            state = "a rekey was interrupted here: filevault rekey finishes it"
+    print(f"vault: {printable(context.choice.root)}")
+    print(f"backend: {pin.backend}")
+    if pin.vault:
+        print(f"id: {pin.vault}")
+    print(f"pin: {pin.digest} ({state})")
+    if pin.vault:
+        _print_slots(context, vault)
+    _print_recipients(pin)
+    unfinished = vault.trust.unfinished
+    if known == pin and unfinished:
+        places = ", ".join(map(printable, unfinished))
+        context.say(
+            f"items that {places} governs may be encrypted to others than their recipients: repeat "
+            f"the last change, or {_again(context, vault, pin)}"
+        )
+    return 0
+
+
+def _again(context: Context, vault: Vault, pin: Pin) -> str:
+    """Return the command that encrypts anew what has not its recipients."""
+    place = pin.root_place(context.choice.prefix)
+    governing = cast("RecipientsBackend", vault.backend).governing()
+    usable = [
+        each
+        for file in governing
+        if file.place == place
+        for each in file.recipients
+        if each not in file.unresolved
+    ]
+    return f"filevault recipients add {shell_word(usable[0]) if usable else 'RECIPIENT'}"
+
+
+def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
+    """Tell whether a rekey of this machine made the vault what it is, and has more to do."""
+    known = vault.trust.pin
+    return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
+
+
+def _print_recipients(pin: Pin) -> None:
+    for place, recipients in pin.recipients:
+        for recipient in recipients:
+            print(f"recipient: {printable(recipient)} ({printable(place)})")
+
+
+def _print_slots(context: Context, vault: Vault) -> None:
+    for slot in keyslots.listing(vault.folder):
+        print(f"slot: {slot.id} ({described(slot, context, vault)})")
+
+
+def _accept_item(vault: Vault, name: str) -> None:
+    if not vault.has(name):
+        raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
+    _tell_accepted(name, *accept(vault, name))
+
+
+def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
+    account = ""
+    if now is not None and now != before:
+        known = f", {printable(before)} before" if before is not None else ""
+        account = f" (AWS account {printable(now)}{known})"
+    print(f"Accepted the key of profile {printable(name)} as it is now{account}.")
+
+
+def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
+    """Return the places whose items may be encrypted to others than their recipients now are.
+
+    What others have changed where no key that is here opens anything is theirs to encrypt anew.
+    """
+    backend = cast("RecipientsBackend", vault.backend)
+    usable = {file.place: file.recipients for file in backend.governing() if not file.unresolved}
+    noted = {place: set(gone) for place, gone in vault.trust.unfinished.items()}
+    for place, gone in changed_places(known, pin).items():
+        if place in noted or (place in usable and _may_open(backend, usable[place])):
+            noted.setdefault(place, set()).update(gone)
+    return {place: tuple(sorted(gone)) for place, gone in noted.items() if place in usable}
+
+
+def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
+    try:
+        return backend.opens(recipients) is not False
+    except LockedError:
+        return True
+
+
+def _tell_unfinished(
+    context: Context, vault: Vault, pin: Pin, unfinished: dict[str, tuple[str, ...]]
+) -> None:
+    """Tell which items are to be encrypted anew; forget the places where none is."""
+    due = list(Reencryption(vault, unfinished).due())
+    places = {item.place for item in due}
+    vault.trust.set_unfinished(
+        {place: unfinished[place] for place in unfinished if place in places}
+    )
+    told = (
+        ([item.name for item in due if item.surely], "encrypted"),
+        ([item.name for item in due if not item.surely], "perhaps encrypted"),
+    )
+    for names, how in told:
+        if names:
+            shown = ", ".join(map(printable, names[:5])) + (", ..." if names[5:] else "")
+            context.warn(
+                f"{len(names)} item{'s are' if names[1:] else ' is'} {how} to others than the "
+                f"recipients now: {shown}"
+            )
+    if due:
+        context.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+
+
+def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
+    known = vault.trust.pin
+    if _rekey_interrupted(vault, pin):
+        # What is pinned still tells which items were in the vault before.
+        raise PartlyDoneError(
+            "a rekey was interrupted here, so the vault's new key needs no acceptance",
+            hint="filevault rekey does the rest of it",
+        )
+    if vault.shared and known != pin:
+        check_sets(vault)
+    what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
+    if known is None:
+        _print_recipients(pin)
+        print(f"Accepted {what}.")
+    elif known == pin:
+        print(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
+    elif known.backend == pin.backend and not pin.vault:
+        for change in difference(known, pin):
+            print(change)
+        print("Accepted the recipients as they are now.")
+    else:
+        print(f"was: {printable(known.vault or known.backend)} (pin {known.digest})")
+        print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
+        _print_recipients(pin)
+        print("Accepted the vault that is there now.")
+    unfinished: dict[str, tuple[str, ...]] = {}
+    if vault.shared and known is not None and known.backend == pin.backend:
+        unfinished = _unfinished(vault, known, pin)
+        vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
+    elif vault.trust.pending not in (None, pin.digest):
+        vault.trust.set_unfinished({})
+    if known is None:
+        remember_present(context, vault.trust)
+    vault.trust.set_pin(pin)
+    if unfinished:
+        _tell_unfinished(context, vault, pin, unfinished)
+    with vault.trust.gathering():
+        _accept_items(context, vault)
+    return 0
+
+
+def _accept_items(context: Context, vault: Vault) -> None:
+    """Accept each item as it is; one that cannot be is named, and hinders no other."""
+    refused: FilevaultError | None = None
+    for name in vault.names():
+        # An entry of a shared store that no profile and no earlier use speaks of is not ours.
+        known = vault.seen(name) or vault.trust.removed(vault.path_name(name))
+        ours = not vault.shared or known or context.aws_config.profile(name)
+        try:
+            if ours and needs_acceptance(vault, name):
+                _tell_accepted(name, *accept(vault, name))
+        except FilevaultError as error:
+            print(f"Not accepted: {error.message}.")
+            if isinstance(error, IntegrityError | NewerFormatError):
+                way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
+                error.hint = f"{error.hint}; {way}" if error.hint else way
+            refused = refused or error
+    if refused is not None:
+        raise refused

@@ -1,0 +1,351 @@
+"""`filevault rekey`: another master key, where somebody knows the present one who must not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.backends import Secret
+from filevault.backends.file import keyslot_changes, keyslots, master_key
+from filevault.backends.file.vault_json import FOLDER
+from filevault.cli.commands.slot import described as slot_described
+from filevault.cli.master_key import change, hold, refuse_shared
+from filevault.cli.rekey_report import described, report
+from filevault.cli.repositories import check_commits
+from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
+from filevault.system.printable import printable, shell_word
+from filevault.unlock import secret_sources
+from filevault.unlock.prompt import confirm
+from filevault.vault import rekey
+from filevault.vault.survey import Unreadable, survey
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.backends.file.keyslots import Slot
+    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.vault_json import Marker
+    from filevault.cli.context import Context
+    from filevault.vault.pin import Pin
+    from filevault.vault.rekey import Content
+    from filevault.vault.survey import Entry
+
+DESCRIPTION = """Give a file vault another master key, and seal every item anew.
+
+Whoever knew a passphrase or a key file of the vault knows its master key, too. After this they
+can open nothing that is stored from now on. What they could read before they may have kept: the
+keys concerned are listed, so that new ones can be made at AWS.
+
+A passphrase that the wrong person knows is changed before: filevault passphrase, then this.
+
+Keyslots are made for what is given in this run: the passphrase or key file that opens the vault,
+both if both are given. All others are lost, after a question; --drop-slots answers it.
+
+An interrupted rekey is finished by running it again. --finish also takes care of items that
+another machine sealed under the former key meanwhile: it lists them and asks."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--finish", action="store_true", help="seal anew what another machine sealed meanwhile"
+    )
+    parser.add_argument(
+        "--drop-slots",
+        action="store_true",
+        help="lose the keyslots whose passphrase or key file is not given, without a question",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Finish what was begun, or begin."""
+    refuse_shared(context, "master key")
+    if args.finish and args.drop_slots:
+        raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
+    _check_memory(context)
+    check_commits(context, [f"{FOLDER}/vault.json", *_paths(context)])
+    begun = rekey.unfinished(context.vault)
+    if not begun and not args.finish:
+        return _begin(args, context)
+    holder = hold(context)
+    if begun:
+        _resume(context, holder)
+    if args.finish:
+        return _finish(context, holder)
+    return _check_left(context, holder)
+
+
+def _check_memory(context: Context) -> None:
+    """Refuse to change a key that this machine has pinned and could not pin again."""
+    vault = context.vault
+    if vault.state is None and vault.trust.pin is not None and context.settings.pin is None:
+        raise StorageError(
+            "the vault's new key could not be remembered, and this machine would refuse it: the "
+            "state directory cannot be written",
+            hint="make the state directory writable, or run it on another machine; nothing was "
+            "changed",
+        )
+
+
+# A new key
+
+
+def _begin(args: argparse.Namespace, context: Context) -> int:
+    vault, clock = context.vault, context.runtime.clock
+    holders = _holders(args, context)
+    own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
+    _confirm_losses(args, context, _lost(context, holders))
+    if vault.state is None:
+        context.warn(
+            "nothing can be remembered on this machine: if this is interrupted, "
+            "filevault rekey --finish does the rest"
+        )
+
+    def announce(pin: Pin) -> None:
+        print(f"pin: {pin.digest}", flush=True)
+
+    left: list[Unreadable] = []
+
+    def act() -> list[Content]:
+        if {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])} != own:
+            raise master_key.changed_meanwhile()
+        old, master = holders[0].vault, holders[0].master
+        present = survey(vault)
+        exposed = rekey.contents(vault, old, master, {}, present.entries, clock)
+        begun = rekey.begin(
+            vault,
+            holders,
+            present,
+            policy=context.kdf_policy,
+            clock=clock,
+            announce=announce,
+        )
+        made, chosen = begun.made, begun.chosen
+        left.extend(begun.left)
+        _drop_sessions(context, chosen)
+        rekey.complete(
+            vault,
+            made.vault,
+            made.master,
+            {old.master: master},
+            chosen,
+            slot=made.slots[0],
+            clock=clock,
+        )
+        return exposed
+
+    _lock(context)
+    changed = change(context, "Give the vault a new key.", act, _paths(context))
+    report(context, changed.result, whole=not left)
+    changed.check()
+    if left:
+        raise _left_over(context, left)
+    return 0
+
+
+def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
+    """Return the error for files that no key of the vault opens; a warning names each."""
+    for each in left:
+        context.warn(f"{each.reason}; it stays as it is")
+    name = left[0].name
+    way = f"filevault remove {shell_word(name)} deletes it"
+    if name.startswith("mfa/"):  # a TOTP seed is no profile
+        way = f"delete {printable(context.vault.path(name))} in the vault's folder"
+    return PartlyDoneError(
+        f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
+        f"vault: {', '.join(printable(each.name) for each in left[:5])}"
+        + (", ..." if left[5:] else ""),
+        hint="restore them from a copy, or bring them from the machine that stored them, and run "
+        f"filevault rekey --finish; {way} if {printable(name)!r} is not yours",
+    )
+
+
+def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
+    """Open the vault with everything that is given, or with what a person types."""
+    given = [
+        kind
+        for kind in ("passphrase", "keyfile")
+        if secret_sources.explicit(context.settings, kind) is not None
+    ]
+    holders = [hold(context, kind) for kind in given] or [hold(context)]
+    if context.prompter.present and not args.drop_slots:
+        _ask_for_more(context, holders)
+    return holders
+
+
+def _ask_for_more(context: Context, holders: list[Holder]) -> None:
+    """Let a person type the passphrases of other slots, too."""
+    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(context, holders)):
+        answer = context.prompter.hidden(
+            "Another passphrase that is to open the vault from now on, too (none: Enter): "
+        )
+        if not answer:
+            return
+        secret = Secret(
+            "passphrase", secret_sources.check_text(answer, "the passphrase"), "terminal"
+        )
+        opened = master_key.try_unwrap(_lost(context, holders), secret, context.kdf_policy)
+        found = next(iter(opened), None)
+        if found is None:
+            context.prompter.say("That passphrase opens nothing here.")
+            continue
+        holders.append(holders[0]._replace(secret=secret, slot=found[0]))
+
+
+def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
+    """Return the keyslots that no given secret opens."""
+    left = keyslot_changes.own_slots(context.vault.folder, holders[0])
+    for holder in holders:
+        left = [slot for slot in left if slot.id != holder.slot.id]
+        same = {
+            slot.id for slot, _ in master_key.try_unwrap(left, holder.secret, context.kdf_policy)
+        }
+        left = [slot for slot in left if slot.id not in same]
+    return left
+
+
+def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
+    for slot in lost:
+        context.say(
+            f"this would open nothing any more: keyslot {slot.id} "
+            f"({slot_described(slot, context, context.vault)})"
+        )
+    if not lost or args.drop_slots:
+        return
+    context.must_ask(
+        f"{len(lost)} keyslot{'' if len(lost) == 1 else 's'} would be lost",
+        "--drop-slots loses them; what is given besides, with --key-file or FILEVAULT_PASSPHRASE, "
+        "is kept",
+    )
+    if not confirm(context.prompter, "Go on without them?"):
+        raise LockedError("nothing was changed")
+
+
+# What is left to do
+
+
+def _resume(context: Context, holder: Holder) -> None:
+    """Do the rest of what this machine began."""
+    vault, clock = context.vault, context.runtime.clock
+
+    def act() -> list[Content]:
+        master_key.confirm(vault.folder, holder)
+        rekey.sync(vault, holder)
+        former = rekey.former_keys(vault, holder, context.kdf_policy)
+        chosen = rekey.known_before(vault, former)
+        _drop_sessions(context, chosen)
+        rekey.complete(
+            vault,
+            holder.vault,
+            holder.master,
+            former,
+            chosen,
+            slot=holder.slot.id,
+            clock=clock,
+        )
+        every = survey(vault).entries
+        return rekey.contents(vault, holder.vault, holder.master, {}, every, clock)
+
+    context.say("a rekey was interrupted here: doing the rest of it")
+    _lock(context)
+    changed = change(context, "Give the vault a new key.", act, _paths(context))
+    report(context, changed.result)
+    changed.check()
+
+
+def _finish(context: Context, holder: Holder) -> int:
+    """Seal anew what lies under a former key, after a yes."""
+    vault, clock = context.vault, context.runtime.clock
+    former = rekey.former_keys(vault, holder, context.kdf_policy)
+    foreign, unreadable = _foreign(context, holder)
+    known = [entry for entry in foreign if entry.key in former]
+    shown = rekey.contents(vault, holder.vault, holder.master, former, known, clock)
+    by_name = {entry.name: entry for entry in known}
+    chosen = [by_name[content.name] for content in shown]
+    for content in shown:
+        older = ", older than what this machine saw last" if content.older else ""
+        context.say(f"sealed under a former key: {described(content)}{older}")
+    names = {entry.name for entry in chosen}
+    left = list(unreadable)
+    for entry in foreign:
+        if entry.name not in names:
+            reason = f"item {printable(entry.name)!r} cannot be opened"
+            left.append(Unreadable(entry.name, reason))
+    if chosen:
+        context.say("whoever knew the former key can have written these: take what you know")
+        context.must_ask(
+            f"{len(chosen)} item{'' if len(chosen) == 1 else 's'} would be taken over",
+            "run it on a terminal",
+        )
+        if not confirm(context.prompter, "Take them over?"):
+            raise LockedError("nothing was changed")
+
+    def act() -> int:
+        master_key.confirm(vault.folder, holder)
+        _drop_sessions(context, chosen)
+        rekey.complete(
+            vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
+        )
+        return len(chosen)
+
+    changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
+    if chosen:
+        report(context, shown, whole=not left)
+    elif not left:
+        print("There is nothing to finish.")
+    changed.check()
+    if left:
+        raise _left_over(context, left)
+    return 0
+
+
+def _check_left(context: Context, holder: Holder) -> int:
+    foreign, unreadable = _foreign(context, holder)
+    if foreign:
+        raise PartlyDoneError(
+            f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
+            "meanwhile",
+            hint="filevault rekey --finish lists them and asks",
+        )
+    if unreadable:
+        raise _left_over(context, unreadable)
+    return 0
+
+
+def _foreign(context: Context, holder: Holder) -> tuple[list[Entry], tuple[Unreadable, ...]]:
+    """Return the items that lie under another key than the present one, and what is no item."""
+    present: Marker = holder.vault
+    found = survey(context.vault)
+    return [entry for entry in found.entries if entry.key != present.master], found.unreadable
+
+
+def _lock(context: Context) -> None:
+    """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
+    try:
+        count = context.key_cache.lock(context.choice.state_id)
+    except BackendError as error:
+        context.warn(f"the former key is still held: {error.message}")
+    else:
+        if count:
+            context.say("the vault is locked again: what was held is of its former key")
+
+
+def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
+    """Delete the sessions made from items that get another file: nothing finds them again."""
+    try:
+        sessions = context.kept_sessions()
+        names = [f"item:{entry.name}" for entry in chosen]
+        count = sessions.drop_source(*names) if sessions is not None else 0
+    except StorageError as error:
+        context.warn(f"sessions that nothing finds again are left: {error.message}")
+        return
+    if count:
+        print(
+            f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are sealed "
+            "anew: the next use makes others, and asks for an MFA code where one is needed."
+        )
+
+
+def _paths(context: Context) -> list[str]:
+    vault = context.vault
+    return [vault.path(entry.name) for entry in survey(vault).entries]

@@ -1,0 +1,78 @@
+"""`filevault remove`: delete a stored key and every session made from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ItemNotFoundError, NotCommittedError
+from filevault.system.printable import printable
+from filevault.unlock.prompt import confirm
+from filevault.vault.choose import hint_at_top
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+    from filevault.vault import Vault
+
+DESCRIPTION = """Delete a stored key and every session made from it.
+
+The key itself goes on working at AWS until it is deleted there. The section of the AWS config
+stays as it is."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("profile", metavar="PROFILE")
+    parser.add_argument("-f", "--force", action="store_true", help="do not ask")
+    parser.add_argument(
+        "-s", "--sessions-only", action="store_true", help="delete the sessions, keep the key"
+    )
+
+
+def needs_stdout(_args: argparse.Namespace) -> bool:
+    """Return False: what is printed only confirms what was done."""
+    return False
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Ask, delete, and print what went."""
+    vault, shown = context.vault, printable(args.profile)
+    uncommitted: NotCommittedError | None = None
+    sessions = context.kept_sessions()
+    source = f"item:{args.profile}"
+    if not args.sessions_only:
+        if not vault.has(args.profile):
+            raise ItemNotFoundError(
+                f"the vault holds no key for {shown!r}",
+                hint=hint_at_top(context.choice, [args.profile])
+                or "filevault list shows what it holds",
+            )
+        if not args.force:
+            context.must_ask(
+                f"the key of {shown!r} would be deleted", "--force deletes without asking"
+            )
+            question = f"Delete the key of profile {shown}{_entries(vault, args.profile)}?"
+            if not confirm(context.prompter, question):
+                context.say("nothing was deleted")
+                return 0
+        with vault.transaction():
+            subject = f"Remove {vault.entry(args.profile)} from store."
+            entries = _entries(vault, args.profile)
+            try:
+                vault.remove(args.profile, subject=subject)
+            except NotCommittedError as error:
+                uncommitted = error  # the key is gone: its sessions go, too
+        print(f"Deleted the key of profile {shown}{entries}.")
+    count = sessions.drop_source(source) if sessions is not None else 0
+    if count or args.sessions_only:
+        print(f"Deleted {count} session{'' if count == 1 else 's'}.")
+    if uncommitted is not None:
+        raise uncommitted
+    return 0
+
+
+def _entries(vault: Vault, name: str) -> str:
+    """Name the entries that hold a key, where they are several: all of them go."""
+    places = vault.places(name)
+    return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""

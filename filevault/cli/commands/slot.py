@@ -1,0 +1,171 @@
+"""`filevault slot`: the keyslots of a `file` vault, each opened by one passphrase or key file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import Secret, new_keyfile_text
+from filevault.backends.file import keyslot_changes, keyslots, vault_json
+from filevault.cli import new_secret
+from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
+from filevault.errors import StorageError, UsageError
+from filevault.system.printable import printable
+from filevault.system.times import format_time
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.backends.file.keyslots import Slot
+    from filevault.backends.kdf import KdfParameters
+    from filevault.cli.context import Context
+    from filevault.cli.master_key import Changed
+    from filevault.vault import Vault
+
+DESCRIPTION = """Show, add or remove the keyslots of a file vault.
+
+list         show the keyslots; nothing is unlocked
+add          make one more, for another passphrase or for a new key file
+remove ID    delete one; another one must be opened for that
+
+Removing a keyslot takes nothing back: whoever knew its secret can open every copy of the vault
+made until then, and with that all that is stored later. filevault rekey ends the latter."""
+
+_ACTIONS = ("list", "add", "remove")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
+    parser.add_argument("id", nargs="?", metavar="ID", help="remove: the keyslot's id")
+    parser.add_argument(
+        "--type", choices=(keyslots.PASSPHRASE, keyslots.KEYFILE), help="add: what shall open it"
+    )
+    parser.add_argument(
+        "--label", default="", metavar="TEXT", help="add: a name, visible to all who see the vault"
+    )
+    parser.add_argument(
+        "--new-key-file", metavar="F", help="add: write a key file that opens it, for a machine"
+    )
+    new_secret.add_options(parser)
+
+
+def needs_stdout(args: argparse.Namespace) -> bool:
+    """Tell whether more is printed than what was done."""
+    return bool(args.action == "list" or args.generate)
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Show, add or remove."""
+    refuse_shared(context, "keyslots")
+    _check_options(args)
+    if args.action == "list":
+        return _list(context)
+    return _add(args, context) if args.action == "add" else _remove(args.id, context)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    if args.action != "add":
+        for name in ("type", "label", "new_key_file", "generate", "allow_weak"):
+            if getattr(args, name):
+                raise UsageError(f"--{name.replace('_', '-')} goes with slot add")
+    if (args.id is None) == (args.action == "remove"):
+        raise UsageError(
+            "slot remove needs the id of a keyslot"
+            if args.action == "remove"
+            else f"slot {args.action} takes no id",
+            hint="filevault slot list shows them",
+        )
+    if args.type == keyslots.KEYFILE and not args.new_key_file:
+        raise UsageError("--type keyfile needs --new-key-file, the file to write")
+    if args.new_key_file:
+        if args.type == keyslots.PASSPHRASE or args.generate or args.allow_weak:
+            raise UsageError("--new-key-file is for a keyslot without a passphrase")
+        args.type = keyslots.KEYFILE
+
+
+def described(slot: Slot, context: Context, vault: Vault) -> str:
+    """Return what is to be said of a slot besides its id; nothing of it is authenticated."""
+    what = f"{slot.type}, made {slot.created}"
+    if slot.parameters is not None:
+        costs = slot.parameters
+        what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
+        if keyslots.weaker([slot], context.kdf_policy.default):
+            what += ", weaker than new ones"
+    if slot.master != vault_json.read(vault.folder).master:
+        what += ", of a former master key"
+    if slot.id == vault.trust.last_slot:
+        what += ", opened the vault here last"
+    return what + (f", {printable(slot.label)!r}" if slot.label else "")
+
+
+def _list(context: Context) -> int:
+    vault = context.vault
+    for slot in keyslots.listing(vault.folder):
+        print(f"{slot.id}  {described(slot, context, vault)}")
+    return 0
+
+
+def _add(args: argparse.Namespace, context: Context) -> int:
+    keyslots.check_label(args.label)
+    path = new_secret.key_file_path(args.new_key_file, context)
+    holder = hold(context)
+
+    folder = context.vault.folder
+
+    made: list[str] = []
+
+    def write(secret: bytes, costs: KdfParameters | None) -> Changed[str]:
+        created = format_time(context.runtime.clock())
+
+        def act() -> str:
+            made.append(
+                keyslot_changes.add(
+                    folder, holder, secret, costs, label=args.label, created=created
+                )
+            )
+            return made[0]
+
+        return change(context, "Add a keyslot.", act)
+
+    if path is None:
+        passphrase = new_secret.obtain_passphrase(args, context, "--new-key-file F")
+        changed = write(*keyslot_changes.passphrase_secret(passphrase, context.kdf_policy))
+    else:
+        text = new_keyfile_text()
+        new_secret.write_key_file(path, text, context)
+        try:
+            changed = write(keyslots.keyfile_bytes(text, "the new key file"), None)
+        except BaseException:
+            # What interrupts git comes when the slot is made, and this file all that opens it.
+            secret = Secret("keyfile", text, path)
+            if not made and not keyslot_changes.opens(folder, holder, secret, context.kdf_policy):
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            raise
+    print(f"Added keyslot {changed.result}.")
+    if path is not None:
+        print(f"key file: {printable(path)}")
+    changed.check()
+    return 0
+
+
+def _remove(given: str, context: Context) -> int:
+    folder = context.vault.folder
+    slot = keyslot_changes.find(folder, given)
+    holder = hold(context)
+    changed = change(
+        context,
+        "Remove a keyslot.",
+        lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
+    )
+    print(f"Removed keyslot {slot}.")
+    if changed.result is not None:
+        old, new = changed.result
+        with contextlib.suppress(StorageError):
+            context.vault.trust.set_last_slot(new)
+        context.say(f"yours is written anew, and opens as before: it was {old}, and is {new}")
+    context.say(f"that takes nothing back: {NOT_REVOKED}")
+    changed.check()
+    return 0

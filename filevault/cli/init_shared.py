@@ -1,0 +1,293 @@
+"""`filevault init` for `pass` and `age`: adopt the store that is there, or make one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.backends import own_recipients
+from filevault.cli.commands.init import NewVault, exists_already, move_memory_aside, refuse_lost
+from filevault.cli.new_secret import (
+    check_strength,
+    generate_passphrase,
+    lies_in,
+    show_generated,
+)
+from filevault.cli.repositories import remember_present
+from filevault.errors import NotCommittedError, UsageError
+from filevault.git import commit, subjects
+from filevault.system.files import Folder
+from filevault.system.locks import writers_lock
+from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
+from filevault.system.user_files import check_writable
+from filevault.unlock.unlocker import Identities, new_passphrase
+from filevault.vault.choose import has_recipients, marker_name
+from filevault.vault.recipients.change import check_sets
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
+
+    from filevault.backends import RecipientsBackend
+    from filevault.cli.context import Context
+    from filevault.vault import Vault
+
+_FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
+_IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
+
+
+class NewIdentity(Record):
+    """An age identity that is to be written, with the recipient that it opens files of."""
+
+    path: str
+    text: bytes
+    recipient: str
+
+    def __repr__(self) -> str:
+        return f"NewIdentity(path={self.path!r}, recipient={self.recipient!r}, ...)"
+
+
+def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
+    """Adopt a store that has recipients, else make one, and pin who they are.
+
+    Raises:
+        UsageError: for recipients given for a store that has its own, none given for a new
+            `pass` store, or options that do not go with it.
+        PinError: if there was a vault, and its items or its pin are still there.
+        VaultChoiceError: if somebody else has made one meanwhile.
+        StorageError, LockedError, ProgramError: as the parts that are needed.
+    """
+    _check_options(args, context)
+    made: NewIdentity | None = None
+    written: list[str] = []
+    chosen: list[str] = []
+    if not context.choice.exists:
+        made, written, chosen = _make(args, context)
+        context.reconsider()
+    elif args.generate or args.no_passphrase:
+        context.say("the store has recipients already, so no identity is made")
+    _warn_of_identity(context)
+    vault = context.open_unpinned()
+    pin = context.pin()
+    if vault.trust.pin is not None and vault.trust.pin != pin:
+        # Adopting is no way around the pin.
+        _ = context.vault
+        vault.check_recipients()
+    check_sets(vault)
+    if vault.trust.pin is None:
+        remember_present(context, vault.trust)
+    vault.trust.set_pin(pin)
+    uncommitted = _commit(context, vault, written, chosen) if written else None
+    for place, names in pin.recipients:
+        for name in names:
+            print(f"recipient: {printable(name)} ({printable(place)})")
+    identity = made.path if made is not None else None
+    return NewVault(context.choice.root, pin.digest, None, identity, uncommitted)
+
+
+def _commit(
+    context: Context, vault: Vault, written: Sequence[str], names: Sequence[str]
+) -> NotCommittedError | None:
+    """Commit a new recipients file; return what git said against it."""
+    choice = context.choice
+    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+    try:
+        with writers_lock(
+            vault.folder, context.settings.state_home, context.settings.home_if_known
+        ):
+            commit(vault.folder, written, subject, context.git())
+    except NotCommittedError as error:
+        return error  # the vault is made: the rest is done, too
+    return None
+
+
+def _warn_of_identity(context: Context) -> None:
+    """What opens an age store must not be synced and committed with it."""
+    choice = context.choice
+    paths = _identities(context).files() if choice.backend == "age" else []
+    for path in paths:
+        if os.path.exists(path) and lies_in(path, choice.store):
+            context.warn(
+                f"the identities in {printable(path)!r} lie inside the store, and whoever gets a "
+                "copy of it gets them: move them elsewhere and name them with --identity"
+            )
+
+
+def _check_options(args: argparse.Namespace, context: Context) -> None:
+    choice = context.choice
+    for name in _FILE_ONLY:
+        if getattr(args, name) is not None:
+            raise UsageError(f"{_option(name)} is for a file vault")
+    given = [_option(name) for name in _IDENTITY_ONLY if getattr(args, name)]
+    if given and choice.backend == "pass":
+        raise UsageError(f"{given[0]} is about a passphrase, and a pass vault has gpg keys instead")
+    if args.generate and args.no_passphrase:
+        raise UsageError("--no-passphrase and --generate contradict each other")
+    if choice.exists:
+        if args.recipient:
+            raise UsageError(
+                f"{printable(choice.store)!r} has recipients of its own",
+                hint="filevault recipients add changes them",
+            )
+        return
+    if choice.backend == "pass" and not args.recipient:
+        raise UsageError(
+            "a pass vault is encrypted to gpg keys, and none is given",
+            hint="filevault init --backend pass --recipient YOU@EXAMPLE",
+        )
+    if given and (args.recipient or _identities(context).named()):
+        which = "--recipient" if args.recipient else "an identity"
+        raise UsageError(f"{given[0]} is for a new identity, and {which} is given instead")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _identities(context: Context) -> Identities:
+    return Identities(context.settings, passage=context.choice.passage)
+
+
+def _make(
+    args: argparse.Namespace, context: Context
+) -> tuple[NewIdentity | None, list[str], list[str]]:
+    """Make a store with recipients, and an identity if need be: both or none.
+
+    Returns the identity, the names of the files written, and the recipients as they were given.
+    """
+    choice, settings = context.choice, context.settings
+    refuse_lost(context)
+    file = marker_name(choice.backend)
+    check_writable(f"{choice.store}/{file}", settings.home_if_known)
+    with _made_store(choice.store, context) as store:
+        backend = context.shared_backend(store)
+        names, identity = args.recipient, None
+        if not names and (_identities(context).named() or _has_own(args, context)):
+            names = _own_recipients(backend)
+        elif not names:
+            identity = _new_identity(args, context)
+            names = [identity.recipient]
+        resolved = backend.resolve(names)
+        backend.try_set(resolved)
+        with (
+            writers_lock(store, settings.state_home, settings.home_if_known),
+            contextlib.ExitStack() as undo,
+        ):
+            if has_recipients(store, choice.prefix, file):
+                raise exists_already(choice)  # another init was quicker
+            if identity is not None:
+                undo.callback(_write_identity(identity, settings.home_if_known))
+            try:
+                move_memory_aside(context)
+                written = _write_recipients(store, backend, resolved)
+            except BaseException:
+                if store.is_file(file):
+                    undo.pop_all()
+                raise
+            undo.pop_all()
+    return identity, written, list(names)
+
+
+@contextlib.contextmanager
+def _made_store(path: str, context: Context) -> Iterator[Folder]:
+    """Open a store, making it; one that was made and stays empty goes again."""
+    new = not os.path.lexists(path)
+    with Folder.make(path, context.settings.home_if_known, context.warn) as store:
+        try:
+            yield store
+        except BaseException:
+            if new:
+                with contextlib.suppress(OSError):
+                    os.rmdir(path)
+            raise
+
+
+def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence[str]) -> list[str]:
+    """Write a new recipients file; return the names of what was written, for the commit."""
+    files = backend.recipients_files(names)
+    for name in files:
+        store.refuse_other(name)
+    for name, data in files.items():
+        store.write(name, data, keep=name)
+    return list(files)
+
+
+def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
+    """Return whom the identities that are named open files of; may ask for a passphrase."""
+    own = own_recipients(backend)
+    try:
+        return backend.resolve(own)
+    except UsageError as error:
+        raise UsageError(
+            f"the identities that are named do not tell whom to encrypt to: {error.message}",
+            hint="give their recipients with --recipient",
+        ) from error
+
+
+def _has_own(args: argparse.Namespace, context: Context) -> bool:
+    """Tell whether the user's identity is there already, and is to be used; then say so.
+
+    An earlier `init` made it, perhaps one that was killed before it made the vault.
+    """
+    path = _identities(context).place
+    if args.generate or not os.path.lexists(path):
+        return False
+    context.say(f"no identity is made: the one in {printable(path)} is used")
+    return True
+
+
+def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
+    """Make an identity for a file outside the vault; nothing is written yet."""
+    from filevault.backends.age.new_identity import check_library, new_identity
+
+    check_library()  # before anything is asked for or shown
+    settings = context.settings
+    path = _identities(context).place
+    store = context.choice.store
+    if lies_in(path, store):
+        raise UsageError(
+            f"the new identity would lie at {printable(path)!r}, inside the store "
+            f"{printable(store)!r}, which is what others may get to see",
+            hint="choose another folder for the store with --vault, or make an identity somewhere "
+            "else with age-keygen and name it with --identity",
+        )
+    if os.path.lexists(path):
+        raise _has_identity(path)
+    check_writable(path, settings.home_if_known)
+    generated = generate_passphrase() if args.generate else None
+    passphrase = generated.encode() if generated else None
+    if generated is not None:
+        show_generated(generated, context)
+    elif not args.no_passphrase:
+        passphrase = new_passphrase(
+            settings, context.prompter, ordinary=True, instead="--generate, or --no-passphrase"
+        )
+        check_strength(passphrase, allow_weak=args.allow_weak)
+    text, recipient = new_identity(
+        passphrase, environment=settings.program_environment(), clock=context.runtime.clock
+    )
+    return NewIdentity(path, text, recipient)
+
+
+def _has_identity(path: str) -> UsageError:
+    return UsageError(
+        f"{printable(path)!r} holds an identity already",
+        hint=f"to encrypt to it: filevault init --backend age --identity {shell_word(path)}",
+    )
+
+
+def _write_identity(identity: NewIdentity, home: str | None) -> Callable[[], None]:
+    """Write an identity's file, never over another; return what deletes it again."""
+    with Folder.make(os.path.dirname(identity.path), home) as folder:
+        try:
+            folder.create(os.path.basename(identity.path), identity.text)
+        except FileExistsError as error:
+            raise _has_identity(identity.path) from error
+
+    def delete() -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(identity.path)
+
+    return delete

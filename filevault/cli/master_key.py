@@ -1,0 +1,98 @@
+"""Opening a `file` vault for the commands that change what opens it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from filevault.backends.file import master_key
+from filevault.backends.file.vault_json import FOLDER
+from filevault.cli.wiring import existing, useful_secrets
+from filevault.errors import NotCommittedError, UsageError
+from filevault.unlock.unlocker import Unlocker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from filevault.backends.file.master_key import Holder
+    from filevault.cli.context import Context
+
+NOT_REVOKED = (
+    "copies of the vault, and the history of its repository, keep the old keyslot; whoever knows "
+    "its secret can open them, and with the key in them all that is stored later. To end that: "
+    "filevault rekey, and new keys at AWS"
+)
+_T = TypeVar("_T")
+
+_ARTICLES = {"pass": "a pass", "age": "an age"}
+_INSTEAD = {
+    "pass": "filevault recipients says who can open it; gpg --change-passphrase KEY changes the "
+    "passphrase of a gpg key",
+    "age": "filevault recipients says who can open it; age-keygen makes another identity, and "
+    "age -p protects its file by a new passphrase",
+}
+
+
+def refuse_shared(context: Context, what: str) -> None:
+    """Raise UsageError for a vault that is encrypted to recipients.
+
+    `what` is what it has not got. Raises as `must_exist` if there is no vault.
+    """
+    kind = existing(context).backend
+    if kind in _INSTEAD:
+        raise UsageError(f"{_ARTICLES[kind]} vault has no {what}", hint=_INSTEAD[kind])
+
+
+def hold(context: Context, *opens: str) -> Holder:
+    """Open the vault with what is given or asked for, and return its master key.
+
+    `opens` are the kinds of secret to use, by default any. The cache of keys is not asked: it
+    holds none that could make a keyslot.
+
+    Raises LockedError, IntegrityError, NewerFormatError or BackendError.
+    """
+    vault = context.vault
+    holder = master_key.hold(
+        vault.folder,
+        Unlocker(
+            context.settings,
+            context.prompter,
+            lambda: context.choice.root,
+            opens or ("passphrase", "keyfile"),
+            useful=lambda: useful_secrets(vault.folder, context.settings.options.slot),
+        ),
+        context.kdf_policy,
+        last_slot=vault.trust.last_slot,
+        only_slot=context.settings.options.slot,
+    )
+    context.debug(f"keyslot {holder.slot.id} opened the vault")
+    return holder
+
+
+class Changed(Generic[_T]):
+    """What a change came to; `check` raises NotCommittedError if git refused to commit it."""
+
+    def __init__(self, result: _T, uncommitted: NotCommittedError | None) -> None:
+        self.result = result
+        self._uncommitted = uncommitted
+
+    def check(self) -> None:
+        """Raise what git said, once everything else is told."""
+        if self._uncommitted is not None:
+            raise self._uncommitted
+
+
+def change(
+    context: Context, subject: str, action: Callable[[], _T], paths: Sequence[str] = ()
+) -> Changed[_T]:
+    """Do something to the vault's keys under its lock, and commit that as one change.
+
+    `paths` are those of items that change, too.
+    """
+    uncommitted = None
+    with context.vault.transaction():
+        result = action()
+        try:
+            context.commit([FOLDER, *paths], subject)
+        except NotCommittedError as error:
+            uncommitted = error
+    return Changed(result, uncommitted)

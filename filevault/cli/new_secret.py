@@ -1,0 +1,114 @@
+"""What is to open a vault from now on: a new passphrase, asked for or made, or a new key file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.cli import streams
+from filevault.errors import UsageError
+from filevault.system.files import Folder
+from filevault.system.printable import printable
+from filevault.unlock.unlocker import new_passphrase
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.cli.context import Context
+
+LEAST_CHARACTERS = 12
+GENERATED_WORDS = 10
+GENERATED_BITS = 90  # 9 for each word
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a new passphrase."""
+    parser.add_argument(
+        "--generate", action="store_true", help="make a strong passphrase and print it once"
+    )
+    parser.add_argument(
+        "--allow-weak",
+        action="store_true",
+        help=f"accept a passphrase of fewer than {LEAST_CHARACTERS} characters",
+    )
+
+
+def generate_passphrase() -> str:
+    """Return a new passphrase: words drawn at random, 90 bits."""
+    from filevault.cli.words import WORDS
+
+    # Each word out of 512 takes nine bits, which two random bytes have without a remainder.
+    numbers = [int.from_bytes(os.urandom(2), "big") % len(WORDS) for _ in range(GENERATED_WORDS)]
+    return "-".join(WORDS[number] for number in numbers)
+
+
+def show_generated(passphrase: str, context: Context) -> None:
+    """Show a generated passphrase, before anything is made that only it opens.
+
+    Raises StorageError where it cannot be shown.
+    """
+    streams.deliver(f"passphrase: {passphrase}")
+    context.say(
+        f"write the passphrase down now: it is shown this once. {GENERATED_WORDS} words drawn "
+        f"out of 512 are {GENERATED_BITS} bits: nobody guesses them"
+    )
+
+
+def check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
+    """Raise UsageError for a passphrase that is too short for a file that others may get."""
+    if not allow_weak and len(passphrase.decode("utf-8")) < LEAST_CHARACTERS:
+        raise UsageError(
+            f"the passphrase has fewer than {LEAST_CHARACTERS} characters, and a synced vault "
+            "can be guessed at offline",
+            hint="choose a longer one, let --generate make one, or insist with --allow-weak",
+        )
+
+
+def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) -> bytes:
+    """Return a new passphrase: generated and shown, from its own variables, or asked for twice.
+
+    `others` are the options that could be given instead, for the hint.
+
+    Raises UsageError for a weak one, LockedError where none can be had.
+    """
+    if args.generate:
+        generated = generate_passphrase()
+        show_generated(generated, context)
+        return generated.encode()
+    options = " or ".join(("--generate", *others))
+    passphrase = new_passphrase(context.settings, context.prompter, ordinary=False, instead=options)
+    check_strength(passphrase, allow_weak=args.allow_weak)
+    return passphrase
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Tell whether a path is that of a folder or of something in it, links resolved."""
+    return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
+
+
+def key_file_path(name: str | None, context: Context) -> str | None:
+    """Return where a new key file shall lie; raises UsageError for a place in the vault."""
+    if not name:
+        return None
+    path = os.path.abspath(context.settings.expand(name))
+    if lies_in(path, context.choice.root):
+        raise UsageError(
+            f"{printable(path)!r} lies in the vault, which is what others may get to see",
+            hint="keep the key file somewhere else",
+        )
+    return path
+
+
+def write_key_file(path: str, text: bytes, context: Context) -> None:
+    """Write a key file, 0600; raises UsageError if there is a file already.
+
+    It opens the vault, so it belongs to the user who runs this, whoever has the folder.
+    """
+    with Folder.make(os.path.dirname(path), context.settings.home_if_known) as folder:
+        try:
+            folder.create(os.path.basename(path), text, follow=False)
+        except FileExistsError as error:
+            raise UsageError(
+                f"{printable(path)!r} exists, and a key file is never overwritten",
+                hint="give another name; if a failed run left it, delete it",
+            ) from error

@@ -1,0 +1,411 @@
+"""From a profile's name to its credentials: what exec, export and login share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeVar
+
+from filevault import errors
+from filevault.cli import variables
+from filevault.cli.wiring import require_vault
+from filevault.config.profile import Overrides, resolve
+from filevault.issued.environment import IssuedCredentials
+from filevault.mfa.token_code import TokenCode
+from filevault.partitions import check_region
+from filevault.plan.account import of_credentials
+from filevault.plan.planner import Plan, PlanOptions, plan
+from filevault.plan.steps import StoredKey, stored_key
+from filevault.system.printable import printable, shell_word
+from filevault.vault.choose import hint_at_top, no_vault
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from filevault.cli.context import Context
+    from filevault.config.export_command import ExportCommand
+    from filevault.config.profile import Profile
+    from filevault.credentials import Credentials
+    from filevault.sessions import SessionCache
+    from filevault.sources.protocols import CredentialProvider
+
+_MFA_TIMEOUT = 120.0
+_ENDPOINT = "AWS_ENDPOINT_URL"
+_Answer = TypeVar("_Answer")
+
+
+def profile_name(given: str | None, context: Context) -> str:
+    """Return the profile that is meant: the argument, else `AWS_PROFILE`."""
+    if given == "":
+        raise errors.UsageError(
+            "the profile is empty", hint="is a variable of the script unset? name a profile"
+        )
+    name = given or context.settings.get("AWS_PROFILE")
+    if name is None:
+        raise errors.UsageError(
+            "no profile is given", hint="name one, or set AWS_PROFILE; filevault list shows them"
+        )
+    return name
+
+
+def advise(context: Context, text: str) -> None:
+    """Tell what a beginner should know, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
+    if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
+        context.say(text)
+
+
+def with_profile(
+    args: argparse.Namespace,
+    context: Context,
+    name: str,
+    use: Callable[[Profile], _Answer],
+    overrides: Overrides | None = None,
+) -> _Answer:
+    """Decide every setting of a profile and return what `use` makes of it; nothing is called.
+
+    Warns of, or refuses, a key that hides another source. `overrides` are those of
+    `overrides_of`, for a caller that goes through many profiles.
+    """
+    require_vault(context)
+    missing: list[str] = []
+
+    def has_item(name: str) -> bool:
+        found = context.has_item(name)
+        if not found:
+            missing.append(name)
+        return found
+
+    overrides = overrides_of(args, context) if overrides is None else overrides
+    try:
+        profile = resolve(
+            context.aws_config,
+            name,
+            overrides=overrides,
+            has_item=has_item,
+            follows=lambda command: _same_vault(command, context),
+        )
+        _warn(profile, context)
+        _refuse_planted(profile, context)
+        for told in absent_config(context):
+            context.notice(told)
+        return use(profile)
+    except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
+        error.hint = hint_at_top(context.choice, missing) or error.hint
+        _tell_what_is_absent(error, context)
+        raise
+
+
+def _same_vault(command: ExportCommand, context: Context) -> bool:
+    from filevault.cli.sdk_profile import same_vault
+
+    return same_vault(command, context)
+
+
+def absent_config(context: Context) -> list[str]:
+    """Return one sentence if `AWS_CONFIG_FILE` names a file that is not there, else nothing."""
+    config = context.settings.aws_config_path
+    if not context.settings.get("AWS_CONFIG_FILE") or os.path.exists(config):
+        return []
+    return [f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there"]
+
+
+def _tell_what_is_absent(error: errors.FilevaultError, context: Context) -> None:
+    """Say which of the places that were searched for a profile are not there at all."""
+    absent = absent_config(context)
+    if absent:
+        error.hint = "check AWS_CONFIG_FILE"
+    if not context.choice.exists:
+        absent.append(no_vault(context.choice).message)
+    if absent:
+        error.message = f"{error.message}: {'; '.join(absent)}"
+
+
+def make_plan(
+    args: argparse.Namespace, context: Context, name: str, *, console: bool = False
+) -> Plan:
+    """Resolve a profile and decide how it gets its credentials; nothing is called.
+
+    With `console` they are such as can sign in to it.
+    """
+    options = plan_options(args, context, console=console)
+    return with_profile(args, context, name, lambda profile: _plan(profile, options, context))
+
+
+def _plan(profile: Profile, options: PlanOptions, context: Context) -> Plan:
+    try:
+        return plan(profile, options)
+    except (errors.NoCredentialsError, errors.NoSourceError) as error:
+        if context.choice.exists:
+            raise
+        kind = (
+            errors.NoSourceError if isinstance(error, errors.ConfigError) else errors.NoVaultError
+        )
+        raise kind(
+            f"{error.message}: {no_vault(context.choice).message}", hint=error.hint
+        ) from error
+
+
+def plan_options(
+    args: argparse.Namespace, context: Context, *, console: bool = False
+) -> PlanOptions:
+    """Return what command line and environment ask of a plan."""
+    duration = context.settings.duration
+    return PlanOptions(
+        no_session=args.no_session,
+        duration=duration("AWS_VAULT_DURATION") if args.duration is None else args.duration,
+        assume_role_ttl=duration("AWS_ASSUME_ROLE_TTL"),
+        session_token_ttl=duration("AWS_SESSION_TOKEN_TTL"),
+        chained_session_token_ttl=duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
+        federation_token_ttl=duration("AWS_FEDERATION_TOKEN_TTL"),
+        console=console,
+    )
+
+
+def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -> IssuedCredentials:
+    """Carry the plan out, or find its session in the cache."""
+    code = token_code(args, context)
+    credentials = retrieve(provider(args, context, made, code), made)
+    if not isinstance(made.step, StoredKey):
+        tell_unused(code, context)
+    context.remember_slot()
+    account, doubts = of_credentials(made, credentials)
+    for warning in (*made.warnings, *doubts):
+        context.warn(warning)
+    return IssuedCredentials(
+        made.profile, credentials, made.region, made.endpoint_url, account, made.child
+    )
+
+
+def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
+    """Ask a plan's provider; a refusal by AWS names the profile whose key signs."""
+    try:
+        return provider.retrieve()
+    except errors.AwsError as error:
+        from filevault.aws.errors import name_key
+
+        name_key(error, stored_key(made.step).profile)
+        raise
+
+
+def tell_unused(code: TokenCode, context: Context) -> None:
+    """Warn of a token code on the command line that no call needed."""
+    if code.unused:
+        context.warn(
+            "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
+            "--refresh obtains a new session"
+        )
+
+
+def provider(
+    args: argparse.Namespace, context: Context, made: Plan, code: TokenCode
+) -> CredentialProvider:
+    """Return what carries the plan out when it is asked; it looks into the cache first."""
+    from filevault.plan.wiring import build
+    from filevault.sessions.lock_wait import LockWait
+
+    settings = context.settings
+    min_ttl = args.min_ttl
+    if min_ttl is None:
+        min_ttl = settings.duration("AWS_MIN_TTL")
+    if isinstance(made.step, StoredKey) and (args.duration is not None or args.mfa_token):
+        context.warn(
+            "the long-term key itself is handed out: --duration and --mfa-token do nothing"
+        )
+    return build(
+        made,
+        context.vault,
+        cache(args, context),
+        code,
+        context.runtime.clock,
+        LockWait(context.say, lambda: context.prompter.present, context.runtime.sleep),
+        context.warn,
+        refresh=args.refresh,
+        min_ttl=min_ttl,
+        cache_roles=settings.cache_roles,
+        allow_http=settings.allow_http,
+    )
+
+
+def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:
+    """Return the lines of `--explain`."""
+    from filevault.plan.explain import explain, kept_until
+
+    sessions = cache(args, context)
+    shown = explain(
+        made,
+        context.runtime.clock(),
+        until=kept_until(made, context.vault, None if args.refresh else sessions),
+        keeps=sessions is not None,
+        cache_roles=context.settings.cache_roles,
+    )
+    return [*shown, *variables.lines(args, context.settings, overrides_of(args, context))]
+
+
+def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
+    """Return where sessions are kept, None with `--no-cache` or nowhere to keep them."""
+    return None if args.no_cache else context.sessions()
+
+
+def overrides_of(args: argparse.Namespace, context: Context) -> Overrides:
+    """Return the settings that options and variables override. Raises ConfigError."""
+    get = context.settings.get
+    urls = {
+        name.removeprefix(_ENDPOINT).removeprefix("_").lower(): url
+        for name, url in context.settings.environ.items()
+        if url and (name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
+    }
+    region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
+    if region:
+        where = "AWS_REGION" if get("AWS_REGION") else "AWS_DEFAULT_REGION"
+        check_region(region, "--region" if args.region else where)
+    pod = variables.is_pod(context.settings)
+    return Overrides(
+        region=region,
+        mfa_serial=get("AWS_MFA_SERIAL"),
+        sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
+        use_fips_endpoint=context.settings.flag("AWS_USE_FIPS_ENDPOINT"),
+        use_dualstack_endpoint=context.settings.flag("AWS_USE_DUALSTACK_ENDPOINT"),
+        endpoint_urls=urls,
+        ignore_configured_endpoints=bool(
+            context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        ),
+        ca_bundle=get("AWS_CA_BUNDLE"),
+        account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
+        role_arn=None if pod else get("AWS_ROLE_ARN"),
+        role_session_name=None if pod else get("AWS_ROLE_SESSION_NAME"),
+        session_tags=get("AWS_SESSION_TAGS"),
+        transitive_session_tags=get("AWS_TRANSITIVE_TAGS"),
+        source_identity=get("AWS_SOURCE_IDENTITY"),
+    )
+
+
+def _warn(profile: Profile, context: Context) -> None:
+    """Warn of lines in the sections of a chain that have no effect."""
+    each: Profile | None = profile
+    while each is not None:
+        for text in each.warnings:
+            context.warn(text)
+        if each.shadowed and each.source in ("stored", "profile"):
+            stored = each.source == "stored"
+            has, used = ("a stored key", "the stored key") if stored else ("source_profile",) * 2
+            context.warn(
+                f"profile {printable(each.name)!r} has {has} and also "
+                f"{' and '.join(each.shadowed)}: {used} is used"
+            )
+        each = each.source_profile
+
+
+def _refuse_planted(profile: Profile, context: Context) -> None:
+    """Whoever can write a shared store could move a profile to a key of theirs.
+
+    A stored key goes before every other source, so one that this machine has never seen, for a
+    profile that has another source, waits for a word.
+    """
+    lowest = profile
+    while lowest.source_profile is not None:
+        lowest = lowest.source_profile
+    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+        return
+    if lowest.shadowed:
+        shown = printable(lowest.name)
+        raise errors.PinError(
+            f"a key for {shown!r} has appeared in the store, and the AWS config has another "
+            "source for that profile",
+            hint=f"if the key is meant, filevault recipients accept {shell_word(lowest.name)}",
+        )
+
+
+def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
+    """Return what answers where a call carries MFA: option, program, or person."""
+    given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
+    question = _Question(context)
+    return TokenCode(given, _MfaProcess(context).run, question.ask, question.again)
+
+
+def _code_from_stdin() -> str:
+    """Read one line byte by byte: what follows it belongs to the command."""
+    line = b""
+    while not line.endswith(b"\n") and len(line) < 64:
+        byte = os.read(0, 1)
+        if not byte:
+            break
+        line += byte
+    return line.decode("ascii", "replace").strip()
+
+
+class _MfaProcess:
+    """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def run(self, command: str) -> str:
+        """Return what it printed. Raises MfaError, ProgramError."""
+        from filevault.system import programs
+
+        result = programs.run(
+            ("/bin/sh", "-c", command),
+            self._context.settings.program_environment(),
+            origin="mfa_process",
+            timeout=_MFA_TIMEOUT,
+            terminal=True,
+        )
+        if result.status != 0:
+            reason = f": {result.complaint}" if result.complaint else ""
+            raise errors.MfaError(f"mfa_process failed with status {result.status}{reason}")
+        return result.output.decode("utf-8", "replace")
+
+
+class _Question:
+    """Asks for a code: on the terminal, or of a YubiKey."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def ask(self, serial: str, profile: str) -> str:
+        """Return a code for a device. Raises NobodyToAskError, MfaError, ProgramError."""
+        how = self._context.settings.prompt
+        if how == "ykman":
+            return self._ykman(serial)
+        if how == "none" or not self._context.prompter.present:
+            why = "--prompt none is set" if how == "none" else "there is no terminal"
+            raise errors.NobodyToAskError(
+                f"profile {printable(profile)!r} needs a code of {printable(serial)}, and {why}",
+                hint="give it with --mfa-token - on stdin, set mfa_process in the AWS config, or "
+                "run it once on a terminal: the session is kept",
+            )
+        answer = self._context.prompter.line(
+            f"MFA code of {printable(serial)} for {printable(profile)}: "
+        )
+        if not answer:
+            raise errors.MfaError("no MFA code was given")
+        return answer
+
+    def again(self, wrong: str) -> bool:
+        """Say what was wrong with a typed code; tell whether a code can be typed again."""
+        if self._context.settings.prompt in ("ykman", "none"):
+            return False
+        self._context.prompter.say(wrong)
+        return True
+
+    def _ykman(self, serial: str) -> str:
+        from filevault.system import programs
+
+        settings = self._context.settings
+        argv = ["ykman"]
+        device = settings.get("YKMAN_OATH_DEVICE_SERIAL")
+        if device:
+            argv += ["--device", device]
+        name = settings.get("YKMAN_OATH_CREDENTIAL_NAME") or serial
+        argv += ["oath", "accounts", "code", "--single", name]
+        result = programs.run(
+            argv,
+            settings.program_environment(),
+            origin="ykman",
+            timeout=_MFA_TIMEOUT,
+            terminal=True,
+        )
+        if result.status != 0:
+            reason = f": {result.complaint}" if result.complaint else ""
+            raise errors.MfaError(f"ykman failed with status {result.status}{reason}")
+        return result.output.decode("ascii", "replace")

@@ -1,0 +1,224 @@
+"""The standard streams: results on stdout, messages on stderr, and what a failure of either means.
+
+A stream that fails never interrupts the work of a command. For stdout the failure is kept and
+raised by the next `flush`, at the latest when the command is done. stderr has nowhere to report
+to: what it cannot take is lost, and the exit status tells the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, Any
+
+from filevault.errors import StorageError
+from filevault.system.files import storage_error
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from filevault.errors import FilevaultError
+
+_LONGEST = 1400  # characters of a message
+# Not /dev/null: a passphrase that is shown once would be lost there.
+_NO_STREAM = "run it with a terminal, a file or a pipe as stdout"
+
+
+class _Descriptor(io.FileIO):
+    """A descriptor that may be in non-blocking mode, set so by another process that shares it."""
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - Buffer comes with Python 3.12
+        """Write some of the bytes; wait where the descriptor can take none now."""
+        while True:
+            count: int | None = super().write(data)
+            if count is not None:
+                return count
+            import select
+
+            poller = select.poll()  # select(2) takes no descriptor above 1023
+            poller.register(self.fileno(), select.POLLOUT)
+            poller.poll()
+
+
+class _Output(io.TextIOWrapper):
+    """stdout. `failure` is what went wrong with it and was not raised yet."""
+
+    failure: OSError | None = None
+    closed_at_start = False
+
+    def write(self, text: str) -> int:
+        """Write text; raises nothing."""
+        if self.failure is None:
+            try:
+                super().write(text)
+            except OSError as error:
+                self._fail(error)
+        return len(text)
+
+    def settle(self) -> None:
+        """Write what is buffered; raises nothing."""
+        if self.failure is None:
+            try:
+                super().flush()
+            except OSError as error:
+                self._fail(error)
+
+    def flush(self) -> None:
+        """Write what is buffered, and raise what failed since the last time.
+
+        Raises StorageError, or BrokenPipeError where the reader is gone.
+        """
+        self.settle()
+        failure, self.failure = self.failure, None
+        if failure is None:
+            return
+        if isinstance(failure, BrokenPipeError):
+            raise failure
+        if failure.errno == errno.EBADF:
+            why = "it is closed" if self.closed_at_start else "it is not open for writing"
+            raise StorageError(f"cannot write to 'stdout': {why}", hint=_NO_STREAM) from failure
+        error = storage_error(failure, "write to", "stdout")
+        error.hint = None  # the hints are about the vault
+        raise error from failure
+
+    def probe(self) -> None:
+        """Try to write nothing: that fails where stdout is closed, read-only or /dev/full."""
+        if self.failure is None:
+            try:
+                os.write(1, b"")
+            except OSError as error:
+                self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        discard()  # what is still buffered would fail again on exit
+
+
+class _Messages(io.TextIOWrapper):
+    """stderr. What it cannot take is dropped."""
+
+    def write(self, text: str) -> int:
+        """Write text after everything that was written to stdout before; raises nothing."""
+        if isinstance(sys.stdout, _Output):
+            sys.stdout.settle()
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered; raises nothing."""
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def prepare() -> None:
+    """Replace the standard streams of Python by those of this module.
+
+    Descriptors that were closed when the program was started are /dev/null by now (`harden`).
+    What an encoding lacks is printed as an escape.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout is sys.__stdout__:
+        given = sys.stdout
+        output = _Output(
+            io.BufferedWriter(_Descriptor(1, "w", closefd=False)),
+            encoding="utf-8" if given is None else given.encoding,
+            errors="backslashreplace",
+            line_buffering=given is not None and given.line_buffering,
+        )
+        if given is None:
+            output.closed_at_start = True
+            output.failure = OSError(errno.EBADF, "closed")
+        sys.stdout = output
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _Messages(
+            io.BufferedWriter(_Descriptor(2, "w", closefd=False)),
+            encoding="utf-8" if sys.stderr is None else sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+        )
+
+
+def require() -> None:
+    """Raise StorageError if stdout can take no result; call it before a command does anything."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.probe()
+        sys.stdout.flush()
+
+
+def tolerate_closed() -> None:
+    """Let a stdout that was closed at the start be no failure of this command."""
+    if isinstance(sys.stdout, _Output) and sys.stdout.closed_at_start:
+        sys.stdout.failure = None
+
+
+def finish() -> None:
+    """Write everything that a command printed; call it when the command has done its work.
+
+    Raises StorageError, or BrokenPipeError where the reader is gone.
+    """
+    try:
+        sys.stdout.flush()
+    except StorageError as error:
+        error.hint = "only the output is lost: what the command was to change is changed"
+        raise
+
+
+def deliver(text: str) -> None:
+    """Print a line that cannot be printed again, and make sure that it has left this process.
+
+    Call it before anything is made that only this line opens. A regular file is synced.
+
+    Raises StorageError if stdout did not take it, or is a device other than a terminal.
+    """
+    if not isinstance(sys.stdout, _Output):
+        print(text, flush=True)
+        return
+    info = os.fstat(1)
+    if stat.S_ISCHR(info.st_mode) and not os.isatty(1):  # /dev/null, /dev/zero
+        raise StorageError(
+            "stdout is a device that keeps nothing: what is shown only once would be lost; "
+            "nothing was changed",
+            hint="run it with a terminal or a file as stdout",
+        )
+    print(text)
+    try:
+        sys.stdout.flush()
+        if stat.S_ISREG(info.st_mode):
+            os.fsync(1)
+    except StorageError as error:
+        error.hint = "nothing was changed; run it with a stdout that can be written"
+        raise
+    except OSError as error:
+        failed = storage_error(error, "write to", "stdout")
+        failed.hint = "nothing was changed; run it with a stdout that is read"
+        raise failed from error
+
+
+def discard() -> None:
+    """Let what is still to be written to stdout, on exit too, go nowhere."""
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def report(error: FilevaultError) -> None:
+    """Say on stderr what failed and, where there is something to do, what."""
+    # A name out of a file can be as long as the file.
+    print(f"filevault: error: {printable(error.message, _LONGEST)}", file=sys.stderr)
+    if error.hint:
+        print(f"filevault: hint: {printable(error.hint, _LONGEST)}", file=sys.stderr)
+
+
+def report_loss() -> None:
+    """Warn on stderr if stdout failed too, in a command that failed for another reason."""
+    try:
+        sys.stdout.flush()
+    except StorageError as error:
+        print(f"filevault: warning: {error.message}", file=sys.stderr)
+    except BrokenPipeError:
+        pass

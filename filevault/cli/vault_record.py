@@ -1,0 +1,119 @@
+"""Noting in config.toml which vault `init` made or adopted, so that commands find it again."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.config.settings import Settings
+from filevault.errors import ConfigError, FilevaultError, StorageError
+from filevault.system.printable import printable, shell_word
+from filevault.system.user_files import edit_config
+from filevault.vault.choose import at_default, choose, lost
+
+if TYPE_CHECKING:
+    from filevault.cli.context import Context
+
+
+def record(context: Context) -> None:
+    """Make the new vault the one that commands use, or say how to.
+
+    Noted is only what options chose, and only where nothing else is noted or there by default.
+    Of a shared store that is everything that leads to it: where it lies by default may change.
+    """
+    wanted = _wanted(context)
+    config = context.settings.config
+    vault = config.vault and os.path.abspath(context.settings.expand(config.vault))
+    noted = {"backend": config.backend, "vault": vault, "prefix": config.prefix}
+    if all(noted[key] == value for key, value in wanted.items()):
+        return
+    free = all(value is None for value in noted.values()) and not _is_another_there(context)
+    if free and _note(wanted, context) and _leads_back(context):
+        context.say(f"commands use this vault from now on: noted in {printable(config.path)}")
+    else:
+        _say_how(context)
+
+
+def _wanted(context: Context) -> dict[str, str]:
+    """Return the keys of config.toml that lead to the vault; none if no option chose it."""
+    settings, choice = context.settings, context.choice
+    options = settings.options
+    if choice.backend == "file":
+        if options.vault is None:
+            return {}
+        known = settings.home_if_known is not None
+        usual = os.path.abspath(settings.default_vault) if known else None
+        return {} if choice.store == usual else {"vault": choice.store}
+    if (options.backend, options.vault, options.pass_dir, options.prefix) == (None,) * 4:
+        return {}
+    prefix = "/".join(choice.prefix)
+    return {"backend": choice.backend, "vault": choice.store, "prefix": prefix}
+
+
+def _is_another_there(context: Context) -> bool:
+    """Tell whether another vault is, or was, where one is looked for by default."""
+    settings = context.settings
+    if settings.home_if_known is None:  # what is there by default cannot be told
+        return True
+    return any(
+        (other.exists or lost(other, settings.state_home)) and other.store != context.choice.store
+        for other in at_default(settings)
+    )
+
+
+def _note(wanted: dict[str, str], context: Context) -> bool:
+    """Add keys to config.toml; tell whether that was done."""
+    # What TOML would have to escape is nothing to write into somebody's configuration.
+    if not all(value.isprintable() and "'" not in value for value in wanted.values()):
+        return False
+    text = "".join(f"{key} = '{value}'\n" for key, value in wanted.items()).encode()
+    settings = context.settings
+    try:
+        edit_config(
+            settings.config_path,
+            lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text,
+            home=settings.home_if_known,
+            warn=context.warn,
+            trusted=settings.trusted_configs,
+        )
+    except (ConfigError, StorageError) as error:
+        context.warn(error.message)
+        return False
+    return True
+
+
+def _leads_back(context: Context) -> bool:
+    """Tell whether commands without options find the vault: a variable may say otherwise."""
+    try:
+        found = choose(Settings(context.settings.environ))
+    except FilevaultError:
+        return False
+    return (found.root, found.backend) == (context.choice.root, context.choice.backend)
+
+
+def tell_identity(context: Context) -> None:
+    """Say how commands find identities that options named: nothing notes them."""
+    paths = context.settings.options.identity
+    if not paths or context.choice.backend != "age":
+        return
+    words = [shell_word(os.path.abspath(context.settings.expand(path))) for path in paths]
+    options = " ".join(f"--identity {word}" for word in words)
+    export = f", or export FILEVAULT_AGE_IDENTITY_FILE={words[0]}" if len(words) == 1 else ""
+    context.say(
+        f"which identity opens the vault is not noted: give {options} to each command{export}"
+    )
+
+
+def _say_how(context: Context) -> None:
+    choice = context.choice
+    named = {"vault": choice.store}
+    if choice.backend != "file":
+        named |= {"backend": choice.backend, "prefix": "/".join(choice.prefix)}
+    variables = {
+        "vault": "FILEVAULT_DIR",
+        "backend": "FILEVAULT_BACKEND",
+        "prefix": "FILEVAULT_PREFIX",
+    }
+    options = " ".join(f"--{key} {shell_word(value)}" for key, value in named.items())
+    exports = " ".join(f"{variables[key]}={shell_word(value)}" for key, value in named.items())
+    context.say(f"to use it: filevault {options} ..., or export {exports}")

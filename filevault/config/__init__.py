@@ -1,0 +1,1 @@
+"""What the user configured: the AWS config, config.toml, environment variables and options."""

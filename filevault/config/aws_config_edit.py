@@ -1,0 +1,111 @@
+"""The one edit of the AWS config: a section more at its end, every other byte kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.config.aws_config import LIMIT, AwsConfig
+from filevault.errors import ConfigError
+from filevault.system.printable import printable
+from filevault.system.user_files import edit_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+_UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.+=,@:/%")
+_KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+def profile_section(name: str, values: Mapping[str, str]) -> str:
+    """Return the lines of a profile, as `append_profile` writes them and botocore reads them.
+
+    Raises:
+        ConfigError: for a key that is no plain word, and for a name or value that holds control,
+            format or direction characters.
+    """
+    for key in values:
+        if not key or not _KEY.issuperset(key):
+            raise ConfigError(f"{printable(key)!r} is no key of the AWS config")
+    for what, text in (("profile name", name), *values.items()):
+        if printable(text) != text:
+            raise ConfigError(
+                f"the {what} holds control or hidden characters, which must not go into the AWS "
+                "config"
+            )
+    header = "default" if name == "default" else f"profile {_quoted(name)}"
+    return "".join([f"[{header}]\n", *(f"{key} = {value}\n" for key, value in values.items())])
+
+
+def _quoted(name: str) -> str:
+    if name and _UNQUOTED.issuperset(name):
+        return name
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def append_profile(
+    path: str,
+    name: str,
+    values: Mapping[str, str],
+    *,
+    home: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    trusted: Collection[str] = (),
+) -> None:
+    """Add a profile at the end of the config file, atomically, through a link to its target.
+
+    A missing final line end and a blank line come first; line ends are those of the file. What
+    would be written is read back before it is. `home`, `warn` and `trusted` are as for
+    `edit_config`.
+
+    Raises:
+        ConfigError: if the profile is there already, or could not be read back as given.
+        ConfigSyntaxError: if the file as it is cannot be parsed.
+        StorageError: if it cannot be read or written.
+    """
+    added = profile_section(name, values)
+    edit_config(
+        path,
+        lambda old: _with_section(old, path, name, values, added),
+        LIMIT,
+        home=home,
+        warn=warn,
+        trusted=trusted,
+    )
+
+
+def _with_section(old: bytes, path: str, name: str, values: Mapping[str, str], added: str) -> bytes:
+    shown = printable(path)
+    before = AwsConfig.parse(old, path)
+    present = before.profile(name)
+    if present is not None:
+        raise ConfigError(
+            f"profile {printable(name)!r} is already in {shown!r}, line {present.line}"
+        )
+    new = old + _appendix(old, added)
+    if len(new) > LIMIT:
+        raise ConfigError(f"{shown!r} would become longer than {LIMIT} bytes")
+    after = AwsConfig.parse(new, path)
+    section = after.profile(name)
+    if (
+        section is None
+        or any(section.values.get(key) != value for key, value in values.items())
+        or after.profile_names() != [*before.profile_names(), name]
+    ):
+        raise ConfigError(
+            f"profile {printable(name)!r} cannot be written to {shown!r} so that it reads back "
+            "as it was given"
+        )
+    return new
+
+
+def _appendix(old: bytes, added: str) -> bytes:
+    """Return the bytes to add, with the line ends that the file's first line has."""
+    first = old.find(b"\n")
+    line_end = "\r\n" if first > 0 and old[first - 1 : first] == b"\r" else "\n"
+    blank = ""
+    if old:
+        last_lines = old[-4:].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        missing = 2 - (len(last_lines) - len(last_lines.rstrip(b"\n")))
+        blank = line_end * max(0, missing)
+    return (blank + added.replace("\n", line_end)).encode("utf-8")

@@ -1,0 +1,172 @@
+"""The AWS variables that a command's environment is about: one table, for every verb.
+
+Each row says what becomes of a variable that filevault inherits, and which part of
+`IssuedCredentials` the command gets in it. `filevault.issued.environment` builds the child's
+environment and the exports from it, `filevault.config.settings` the environment of helper
+programs. What each variable would make an SDK do is in docs/reference/environment.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CREDENTIAL = "credential"
+"""Is a credential, or gives one: no program that filevault starts inherits it."""
+IDENTITY = "identity"
+"""Makes an SDK use another identity, or belongs to other credentials: no command inherits it."""
+SETTING = "setting"
+"""Overrides a setting of the profile: inherited, unless empty or set by another filevault."""
+
+MARKER = "FILEVAULT_SET"
+"""Names the settings that `exec` put into the environment, with their values."""
+
+_LONGEST_MARKER = 32 << 10  # characters
+_MOST_MARKED = 512
+
+
+class Variable(Record):
+    """One variable, or with `*` at the end all that begin so.
+
+    `inherited` is CREDENTIAL, IDENTITY or SETTING; `carries` the field of a handout that goes
+    into it, None for one that is only removed; `ini` the key of that field in an ini file.
+    """
+
+    name: str
+    inherited: str
+    carries: str | None = None
+    ini: str | None = None
+
+
+# In the order in which they are printed.
+VARIABLES = (
+    Variable("AWS_ACCESS_KEY_ID", CREDENTIAL, "access_key_id", "aws_access_key_id"),
+    Variable("AWS_SECRET_ACCESS_KEY", CREDENTIAL, "secret_access_key", "aws_secret_access_key"),
+    Variable("AWS_SESSION_TOKEN", CREDENTIAL, "session_token", "aws_session_token"),
+    Variable("AWS_CREDENTIAL_EXPIRATION", IDENTITY, "expiration", "aws_credential_expiration"),
+    Variable("AWS_SESSION_EXPIRATION", IDENTITY, "expiration"),
+    Variable("AWS_PROFILE", IDENTITY, "sdk_profile"),
+    Variable("AWS_REGION", SETTING, "region", "region"),
+    Variable("AWS_DEFAULT_REGION", SETTING, "region"),
+    Variable("AWS_ACCOUNT_ID", IDENTITY, "account_id", "aws_account_id"),
+    Variable("AWS_ENDPOINT_URL", SETTING, "endpoint_url", "endpoint_url"),
+    Variable("AWS_ENDPOINT_URL_*", SETTING, "service_endpoints"),
+    Variable(
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        SETTING,
+        "ignore_configured_endpoint_urls",
+        "ignore_configured_endpoint_urls",
+    ),
+    Variable("AWS_USE_FIPS_ENDPOINT", SETTING, "use_fips_endpoint", "use_fips_endpoint"),
+    Variable(
+        "AWS_USE_DUALSTACK_ENDPOINT", SETTING, "use_dualstack_endpoint", "use_dualstack_endpoint"
+    ),
+    Variable(
+        "AWS_STS_REGIONAL_ENDPOINTS", SETTING, "sts_regional_endpoints", "sts_regional_endpoints"
+    ),
+    Variable(
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE",
+        SETTING,
+        "account_id_endpoint_mode",
+        "account_id_endpoint_mode",
+    ),
+    Variable("AWS_CA_BUNDLE", SETTING, "ca_bundle", "ca_bundle"),
+    Variable("AWS_ACCESS_KEY", CREDENTIAL),
+    Variable("AWS_SECRET_KEY", CREDENTIAL),
+    Variable("AWS_SECURITY_TOKEN", CREDENTIAL),
+    Variable("AWS_BEARER_TOKEN_*", CREDENTIAL),
+    Variable("AWS_CONTAINER_*", CREDENTIAL),
+    Variable("AWS_CREDENTIAL_FILE", IDENTITY),
+    Variable("AWS_CREDENTIAL_SCOPE", IDENTITY),
+    Variable("AWS_DEFAULT_PROFILE", IDENTITY),
+    Variable("AWS_SDK_LOAD_CONFIG", IDENTITY),
+    Variable("AWS_WEB_IDENTITY_TOKEN_FILE", IDENTITY),
+    Variable("AWS_ROLE_ARN", IDENTITY),
+    Variable("AWS_ROLE_SESSION_NAME", IDENTITY),
+    # Not AWS_EC2_METADATA_DISABLED and AWS_EC2_METADATA_V1_DISABLED: the user's safeguards.
+    Variable("AWS_EC2_METADATA_SERVICE_ENDPOINT*", IDENTITY),
+)
+_EXACT = {each.name: each for each in VARIABLES if not each.name.endswith("*")}
+_FAMILIES = tuple((each.name[:-1], each) for each in VARIABLES if each.name.endswith("*"))
+
+
+def find(name: str) -> Variable | None:
+    """Return the row of a variable, None for one that filevault leaves alone."""
+    if not name.startswith("AWS_"):
+        return None
+    found = _EXACT.get(name)
+    if found is None:
+        for prefix, each in _FAMILIES:
+            if name.startswith(prefix):
+                return each
+    return found
+
+
+def is_credential(name: str) -> bool:
+    """Tell whether a variable is a credential or gives one."""
+    found = find(name)
+    return found is not None and found.inherited == CREDENTIAL
+
+
+def is_setting(name: str) -> bool:
+    """Tell whether a variable overrides a setting of the profile."""
+    found = find(name)
+    return found is not None and found.inherited == SETTING
+
+
+def is_removed(name: str, value: str) -> bool:
+    """Tell whether a command does not inherit a variable.
+
+    An empty setting is removed because for some SDKs empty is not the same as unset.
+    """
+    found = find(name)
+    if found is None:
+        return False
+    return found.inherited != SETTING or not value
+
+
+class ChildSettings(Record):
+    """Settings of a profile, besides its region, that an SDK would read from its section.
+
+    `service_endpoints` has (service, URL) with services as the `[services]` section names them.
+    """
+
+    service_endpoints: tuple[tuple[str, str], ...] = ()
+    ignore_configured_endpoint_urls: bool = False
+    use_fips_endpoint: bool = False
+    use_dualstack_endpoint: bool = False
+    sts_regional_endpoints: str | None = None
+    account_id_endpoint_mode: str | None = None
+    ca_bundle: str | None = None
+
+
+def marked(values: Mapping[str, str]) -> str:
+    """Return the marker's text for variables that filevault sets."""
+    return " ".join(f"{name}={_escaped(value)}" for name, value in values.items())
+
+
+def given(environ: Mapping[str, str]) -> list[str]:
+    """Return the variables that another filevault set and that were not changed since.
+
+    The marker comes from outside. It can name settings only, and one whose value is not the
+    remembered one is the user's; a text that `marked` would not write names nothing.
+    """
+    text = environ.get(MARKER, "")
+    if not text or len(text) > _LONGEST_MARKER:
+        return []
+    names = []
+    for word in text.split(" ", _MOST_MARKED):
+        name, separator, value = word.partition("=")
+        if not separator or not is_setting(name) or " " in value:
+            return []
+        if environ.get(name) == value.replace("%20", " ").replace("%25", "%"):
+            names.append(name)
+    return names
+
+
+def _escaped(value: str) -> str:
+    return value.replace("%", "%25").replace(" ", "%20")

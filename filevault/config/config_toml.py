@@ -1,0 +1,120 @@
+"""config.toml: the optional file in which a person sets what options would say each time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.system.user_files import read_config
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+BACKEND_NAMES = {
+    "file": "file",
+    "passphrase": "file",
+    "pass": "pass",
+    "gpg": "pass",
+    "age": "age",
+    "passage": "age",
+}
+BACKENDS = "the backends are file, pass and age"
+
+
+class ConfigFile(Record):
+    """What config.toml says; None, or the default, where it says nothing."""
+
+    path: str
+    backend: str | None = None
+    vault: str | None = None
+    prefix: str | None = None
+    strict: bool | None = None
+    prompt: str | None = None
+    cache_roles: bool | None = None
+    cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
+    key_age_warning: int = 90 * 86400  # seconds; 0 is never
+    trust_writers_of: str | None = None  # a file that is read whoever can write it
+
+
+def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = False) -> ConfigFile:
+    """Read config.toml, if there is one.
+
+    One that cannot be reached could demand `strict`. With `strictness_given`, because an option
+    or a variable decides that, it counts as absent, with nothing kept: no more could be demanded.
+
+    Raises:
+        ConfigError: for a file that others can write, does not parse, or holds a key that means
+            nothing here; `trusted` is as for `read_config`.
+        StorageError: for one that cannot be reached.
+    """
+    try:
+        data = read_config(path, 64 << 10, trusted=trusted)
+    except StorageError as error:
+        if not isinstance(error.__cause__, PermissionError):
+            raise
+        if strictness_given:
+            return ConfigFile(path, cache_roles=False, cache_ttl=0)
+        raise StorageError(
+            f"{error.message}, and it could demand --strict",
+            hint="set HOME, or XDG_CONFIG_HOME, to a folder of your own; to go on without it say "
+            "whether unknown vaults are refused: FILEVAULT_STRICT=1 or 0",
+        ) from error
+    if data is None:
+        return ConfigFile(path)
+    import tomllib
+
+    shown = printable(path)
+    try:
+        content = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # an int of 5,000 digits is a bare ValueError
+        raise ConfigSyntaxError(f"{shown!r} is not TOML: {printable(error, 200)}") from error
+    known: dict[str, type] = {
+        "backend": str,
+        "vault": str,
+        "prefix": str,
+        "strict": bool,
+        "prompt": str,
+        "cache_roles": bool,
+        "cache_ttl": str,
+        "key_age_warning": str,
+        "trust_writers_of": str,
+    }
+    for key, value in content.items():
+        if key not in known:
+            raise ConfigError(
+                f"{shown!r} has a key that means nothing: {printable(key, 80)!r}",
+                hint="the keys are " + ", ".join(known),
+            )
+        if key in ("cache_ttl", "key_age_warning"):
+            content[key] = _duration(value, f"{shown!r}: {key}")
+        elif type(value) is not known[key]:
+            raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
+    backend = content.get("backend")
+    if backend is not None:
+        if backend not in BACKEND_NAMES:
+            raise ConfigError(
+                f"{shown!r} names no backend: {printable(backend, 80)!r}",
+                hint=BACKENDS,
+            )
+        content["backend"] = BACKEND_NAMES[backend]
+    for key in ("vault", "trust_writers_of"):
+        named = content.get(key)
+        if named is not None and (not named.startswith(("/", "~/")) or "\0" in named):
+            raise ConfigError(f"{shown!r}: {key} must be an absolute path")
+    return ConfigFile(path, **content)
+
+
+def _duration(value: object, what: str) -> int:
+    """Return seconds that are written as text like 8h, or as a plain number."""
+    from filevault.system.times import parse_duration
+
+    text = str(value) if type(value) is int else value
+    try:
+        return parse_duration(text if isinstance(text, str) else "")
+    except ValueError as error:
+        raise ConfigError(f"{what} is {error}") from error
+
+
+_TYPE_WORDS: dict[type, str] = {str: "text", bool: "true or false"}

@@ -1,0 +1,99 @@
+"""Where a profile's credentials begin: its stored key, or a source that its section names.
+
+The order is AWS Vault's: a key stored under the profile's name, `source_profile`, SSO, web
+identity, a process; then the sources that AWS Vault does not know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ConfigError
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.config.export_command import ExportCommand
+    from filevault.config.inheritance import Inheritance, Setting
+
+SETTINGS = {
+    "profile": ("source_profile",),
+    "sso": ("sso_session", "sso_start_url"),
+    "web-identity": ("web_identity_token_file", "web_identity_token_process"),
+    "process": ("credential_process",),
+    "credential-source": ("credential_source",),
+    "login-session": ("login_session",),
+    "config-keys": ("aws_access_key_id", "aws_secret_access_key"),
+}
+"""The kinds of sources that a section can name, in their order, with the settings of each."""
+
+
+class CredentialSource(Record):
+    """Where a profile's credentials begin.
+
+    `kind` is `stored`, a key of SETTINGS, or `none`. `where` is the setting that says so, with
+    its file and line; for `none` that of a role, if there is one. `unused` are the settings that
+    name other sources.
+    """
+
+    kind: str
+    where: str | None
+    unused: tuple[str, ...]
+
+
+def credential_source(
+    settings: Inheritance,
+    *,
+    stored: bool,
+    has_source_profile: bool,
+    follows: Callable[[ExportCommand], bool],
+) -> CredentialSource:
+    """Decide where the credentials of a profile begin.
+
+    Args:
+        settings: the profile's.
+        stored: whether a key is stored under its name.
+        has_source_profile: whether another profile is its source. Where `source_profile` is not
+            set, `credential_process` runs filevault for that profile.
+        follows: tells whether a `credential_process` that runs filevault uses this run's vault.
+
+    Raises ConfigError for a profile with both `source_profile` and `credential_source`, which
+    botocore refuses as well.
+    """
+    found: dict[str, Setting] = {}
+    for kind, names in SETTINGS.items():
+        setting = next((each for each in map(settings.find, names) if each is not None), None)
+        if setting is not None and not (kind == "profile" and setting.value == settings.name):
+            found[kind] = setting
+    process = found.get("process")
+    if process is not None and stored and _exports(process.value, settings.name, follows):
+        del found["process"]  # it is how SDKs get at the stored key
+    elif process is not None and not stored and has_source_profile and "profile" not in found:
+        del found["process"]
+        found = {"profile": process, **found}
+    if not stored and "profile" in found and "credential-source" in found:
+        raise ConfigError(
+            f"profile {printable(settings.name)!r} has two sources: {found['profile'].where}, and "
+            f"{found['credential-source'].where}",
+            hint="take one of them out; the AWS CLI and the SDKs refuse both together",
+        )
+    if stored:
+        kind, where = "stored", None
+    elif found:
+        kind, setting = next(iter(found.items()))
+        where = setting.where
+    else:
+        role = settings.find("role_arn")
+        kind, where = "none", None if role is None else role.where
+    unused = tuple(each.key for name, each in found.items() if name != kind)
+    return CredentialSource(kind, where, unused)
+
+
+def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:
+    """Tell whether a `credential_process` has filevault export a profile of the same vault."""
+    from filevault.config.export_command import parse
+
+    command = parse(process)
+    return command is not None and command.profile == name and follows(command)

@@ -1,0 +1,291 @@
+"""Which section decides a profile's setting: its own, one it includes, or `[default]`.
+
+`include_profile` and the hand-down of `[default]` are AWS Vault's; the AWS CLI knows neither.
+What makes credentials is never handed down: a role or an SSO account in `[default]` would turn
+up in every profile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ConfigError, ProfileLoopError, ProfileNotFoundError
+from filevault.partitions import check_region
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.config.aws_config import AwsConfig, Section
+
+MAX_CHAIN = 64  # profiles in a row, by source or by inclusion
+
+_HANDED_DOWN = frozenset(
+    {
+        "duration_seconds",
+        "endpoint_url",
+        "ignore_configured_endpoint_urls",
+        "mfa_process",
+        "mfa_serial",
+        "region",
+        "services",
+        "sts_regional_endpoints",
+        "use_dualstack_endpoint",
+        "use_fips_endpoint",
+    }
+)
+
+
+class Setting(Record):
+    """A value as it is written, and the section it stands in."""
+
+    key: str
+    value: str
+    section: Section
+
+    @property
+    def where(self) -> str:
+        """Say what it is and where, for messages."""
+        return f"{self.key} in {_place(self.section, self.key)}"
+
+
+class Inheritance:
+    """The sections that decide one profile's settings, in their order."""
+
+    __slots__ = ("_keys", "all", "config", "name", "own")
+
+    def __init__(self, config: AwsConfig, name: str, section: Section | None) -> None:
+        self.config = config
+        self.name = name
+        self.own = _included(config, section)
+        self.all = self.own + _included(config, config.profile("default"))
+        # Most settings that are asked for stand nowhere.
+        self._keys = {key for each in self.all for key in (*each.values, *each.nested)}
+
+    def find(self, key: str) -> Setting | None:
+        """Return the setting that wins: the first that is not empty.
+
+        A key that is empty in the profile's own sections switches off what `[default]` has.
+        """
+        if key not in self._keys:
+            return None
+        own = _find(self.own, key)
+        if own is not None or key not in _HANDED_DOWN:
+            return own
+        if any(key in section.values for section in self.own):
+            return None
+        return _find(self.all, key)
+
+    def raw(self, key: str) -> str | None:
+        """Return the value that wins, which may go over several lines."""
+        setting = self.find(key)
+        return None if setting is None else setting.value
+
+    def text(self, key: str) -> str | None:
+        """Return the value that wins; one of several lines is refused."""
+        setting = self.find(key)
+        return None if setting is None else single_line(setting.value, setting.where)
+
+    def region(self) -> str | None:
+        """Return `region`; a value that is not the name of a region is refused."""
+        value = self.text("region")
+        setting = self.find("region")
+        if value is not None and setting is not None:
+            check_region(value, setting.where, hint=comment_hint(value))
+        return value
+
+    def duration(self) -> int | None:
+        """Return `duration_seconds`."""
+        setting = self.find("duration_seconds")
+        if setting is None:
+            return None
+        value = setting.value
+        # int() alone would take "3_600" and digits of every script.
+        if not (value.isascii() and value.isdigit() and len(value) <= 9 and int(value) > 0):
+            raise ConfigError(
+                f"{setting.where} is no positive whole number: {printable(value, 40)!r}",
+                hint=comment_hint(value),
+            )
+        return int(value)
+
+    def services_endpoint(self, service: str) -> str | None:
+        """Return the endpoint that the profile's `[services]` section has for a service."""
+        section = self._services()
+        if section is None:
+            return None
+        if service in section.values:
+            where = f"{service} in {_place(section, service)}"
+            raise ConfigError(f"{where} is not followed by an indented block")
+        return _service_url(section, service)
+
+    def services_endpoints(self) -> dict[str, str]:
+        """Return the endpoints of all services in the profile's `[services]` section."""
+        section = self._services()
+        if section is None:
+            return {}
+        found = ((service, _service_url(section, service)) for service in section.nested)
+        return {service: url for service, url in found if url}
+
+    def _services(self) -> Section | None:
+        """Return the `[services]` section that counts.
+
+        An `endpoint_url` of the profile's own is not outdone by the `services` of `[default]`.
+        """
+        setting = _find(self.own, "services")
+        if setting is None and _find(self.own, "endpoint_url") is None:
+            setting = self.find("services")
+        if setting is None:
+            return None
+        section = self.config.services(setting.value)
+        if section is None or not section.lines:
+            raise ConfigError(
+                f"{setting.where} names the section [services {printable(setting.value)}], which "
+                "does not exist or is empty"
+            )
+        return section
+
+    def account_id(self) -> str | None:
+        """Return `aws_account_id`, which `[default]` does not hand down."""
+        setting = self.find("aws_account_id")
+        if setting is None:
+            return None
+        value = setting.value
+        if not (value.isascii() and value.isdigit() and len(value) == 12):
+            raise ConfigError(
+                f"{setting.where} is no AWS account id of 12 digits: {printable(value, 40)!r}",
+                hint=comment_hint(value),
+            )
+        return value
+
+    def session(self, name: str) -> dict[str, str] | None:
+        """Return what the `[sso-session]` of that name says, None if there is none."""
+        section = self.config.sso_session(name)
+        if section is None:
+            return None
+        found = (
+            _find([section], key)
+            for key in ("sso_start_url", "sso_region", "sso_registration_scopes")
+        )
+        return {
+            setting.key: single_line(setting.value, setting.where) for setting in found if setting
+        }
+
+
+def single_line(value: str, where: str) -> str:
+    """Refuse what no such value holds: it goes into requests, variables and shell lines."""
+    if printable(value) != value:
+        hint = "is the line below it indented by mistake?" if "\n" in value else None
+        raise ConfigError(f"{where} holds a line break or a hidden character", hint=hint)
+    return value
+
+
+def comment_hint(value: str) -> str | None:
+    """Explain a value that ends in a comment."""
+    if " #" in value or " ;" in value:
+        return "a comment needs a line of its own: after a value it is part of the value"
+    return None
+
+
+def check_chain(names: Sequence[str], following: str, key: str) -> None:
+    """Refuse a profile that comes again, and too many of them, before one more is followed.
+
+    Raises:
+        ProfileLoopError: with the circle.
+        ConfigError: beyond MAX_CHAIN profiles.
+    """
+    if following in names:
+        circle = [*names[names.index(following) :], following]
+        shown = " -> ".join(printable(name) for name in circle)
+        raise ProfileLoopError(
+            f"profiles refer to each other in a circle by {key}: {shown}",
+            hint=f"take the {key} out of one of them",
+        )
+    if len(names) >= MAX_CHAIN:
+        raise ConfigError(
+            f"more than {MAX_CHAIN} profiles follow each other by {key}, beginning with "
+            f"{printable(names[0])!r}"
+        )
+
+
+def not_found(config: AwsConfig, name: str, asker: Setting | None) -> ProfileNotFoundError:
+    """Return the error for a profile that does not exist; `asker` is the setting that names it."""
+    shown = printable(name)
+    if asker is None:
+        place = printable(config.path)
+        message = f"profile {shown!r} has neither a section in {place!r} nor a stored key"
+    else:
+        lacks = (
+            "no section there"
+            if asker.key == "include_profile"
+            else "neither a section there nor a stored key"
+        )
+        message = (
+            f"profile {printable(asker.section.name)!r} names a profile that does not exist: "
+            f"{asker.where} says {shown!r}, which has {lacks}"
+        )
+    return ProfileNotFoundError(message, hint=_hint(config, name))
+
+
+def profile_header(name: str) -> str:
+    """Return the header of a profile's section, printable."""
+    if name == "default":
+        return "[default]"
+    shown = printable(name)
+    quoted = f'"{shown}"' if " " in shown else shown
+    return f"[profile {quoted}]"
+
+
+def _hint(config: AwsConfig, name: str) -> str:
+    printable(name)
+    header = config.unread_header(name)
+    if header is not None:
+        return f"the section [{printable(header)}] is no profile: write {profile_header(name)}"
+    import difflib
+
+    # Bounded, because comparing long texts takes quadratic time.
+    names = [other for other in config.profile_names()[:5000] if len(other) <= 100]
+    near = difflib.get_close_matches(name[:100], names, n=1)
+    if near:
+        return f"did you mean {printable(near[0])!r}?"
+    return (
+        "`filevault list` shows the profiles; keys in ~/.aws/credentials are never read, "
+        "`filevault add` stores them"
+    )
+
+
+def _included(config: AwsConfig, section: Section | None) -> list[Section]:
+    """Return a section and those it includes, the nearest first."""
+    sections: list[Section] = []
+    while section is not None:
+        sections.append(section)
+        setting = _find([section], "include_profile")
+        if setting is None:
+            break
+        check_chain([each.name for each in sections], setting.value, setting.key)
+        section = config.profile(setting.value)
+        if section is None:
+            raise not_found(config, setting.value, setting)
+    return sections
+
+
+def _find(sections: Sequence[Section], key: str) -> Setting | None:
+    for section in sections:
+        if key in section.nested:
+            raise ConfigError(
+                f"{key} in {_place(section, key)} is followed by an indented block where a value "
+                "belongs"
+            )
+        value = section.values.get(key)
+        if value:
+            return Setting(key, value, section)
+    return None
+
+
+def _service_url(section: Section, service: str) -> str | None:
+    url = section.nested.get(service, {}).get("endpoint_url")
+    return single_line(url, f"{service} in {_place(section, service)}") if url else None
+
+
+def _place(section: Section, key: str) -> str:
+    return f"line {section.lines[key]} of {printable(section.path)!r}"

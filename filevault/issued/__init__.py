@@ -1,0 +1,1 @@
+"""Issued credentials, as a command's environment or as text."""

@@ -1,0 +1,1 @@
+"""Ways to get an MFA token code, one file a way."""

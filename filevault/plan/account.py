@@ -1,0 +1,71 @@
+"""Which AWS account the credentials of a plan belong to; SDKs choose endpoints by it.
+
+A wrong account is worse than none, so one that is only claimed yields to one that is certain:
+a role's is part of its ARN, and the id of a key made since 2019 holds its account.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.credentials import account_of
+from filevault.plan.steps import AssumeRole
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.config.profile import Profile
+    from filevault.credentials import Credentials
+    from filevault.plan.planner import Plan
+    from filevault.plan.steps import Step
+
+
+def configured(step: Step, profiles: Sequence[Profile]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the account that the AWS config says, and warnings about what contradicts it.
+
+    Args:
+        step: the outermost step of the plan.
+        profiles: the chain, the one with the stored key first, the one asked for last.
+    """
+    if isinstance(step, AssumeRole):
+        role = _of_arn(step.role_arn)
+        claims = [each for each in profiles if each.name == step.profile]
+        return role, _conflicts(claims, role, "its role is in account")
+    found = next((each.account_id for each in profiles if each.account_id), None)
+    owner = printable(profiles[0].name)
+    return found, _conflicts(profiles, found, f"{owner!r}, whose key it uses, has")
+
+
+def of_credentials(plan: Plan, credentials: Credentials) -> tuple[str | None, tuple[str, ...]]:
+    """Return the account of what a plan obtained, and warnings, as `configured`.
+
+    The account in a key id counts only where AWS itself made the key.
+    """
+    certain = credentials.account_id
+    if isinstance(plan.step, AssumeRole):
+        return plan.account_id or certain, ()
+    if certain is None and plan.at_aws:
+        certain = account_of(credentials.access_key_id)
+    if certain is None or plan.account_id in (None, certain):
+        return certain or plan.account_id, ()
+    claim = (
+        f"aws_account_id of profile {printable(plan.profile)!r} says {plan.account_id}, but its "
+        f"key belongs to account {certain}: {certain} is handed on"
+    )
+    return certain, (claim,)
+
+
+def _conflicts(profiles: Sequence[Profile], account: str | None, reason: str) -> tuple[str, ...]:
+    return tuple(
+        f"aws_account_id of profile {printable(each.name)!r} says {each.account_id}, but {reason} "
+        f"{account}: {account} is handed on"
+        for each in profiles
+        if account is not None and each.account_id not in (None, account)
+    )
+
+
+def _of_arn(arn: str) -> str | None:
+    parts = arn.split(":")
+    found = parts[4] if len(parts) > 5 else ""
+    return found if len(found) == 12 and found.isascii() and found.isdigit() else None

@@ -1,0 +1,360 @@
+"""Which calls a profile needs, in which order and why: pure data, nothing is called.
+
+The rules are AWS Vault's (its session before a role, one token code for the whole chain, the
+hour that AWS grants to chained roles), with every session cached.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.config.aws_variables import ChildSettings
+from filevault.plan import account, limits
+from filevault.plan.limits import Duration
+from filevault.plan.profile_chain import chain_of, check_source, sts_endpoint
+from filevault.plan.steps import (
+    AssumeRole,
+    FederationToken,
+    MfaRequest,
+    SessionToken,
+    Source,
+    Step,
+    StoredKey,
+    calls,
+)
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.system.times import format_duration
+
+if TYPE_CHECKING:
+    from filevault.aws.endpoint import Endpoint
+    from filevault.config.profile import Profile
+
+_ROLE = 3600
+_SESSION = 3600
+_MFA_SESSION = 28800
+_FEDERATION = 3600
+
+
+class PlanOptions(Record):
+    """What the command line and the environment ask of the plan; durations are in seconds.
+
+    `duration` is `--duration` or AWS_VAULT_DURATION, the four others are AWS_ASSUME_ROLE_TTL,
+    AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. `console`
+    says that the credentials are to sign in, which those of GetSessionToken cannot; `for_iam`
+    that IAM is to be called, which takes no session of GetSessionToken made without MFA.
+    """
+
+    no_session: bool = False
+    duration: int | None = None
+    assume_role_ttl: int | None = None
+    session_token_ttl: int | None = None
+    chained_session_token_ttl: int | None = None
+    federation_token_ttl: int | None = None
+    console: bool = False
+    for_iam: bool = False
+
+
+class Plan(Record):
+    """The outermost step, with its sources inside, and a sentence for each choice.
+
+    `region`, `endpoint_url` and `child` are the child's, None where the profile has none.
+    `warnings` are what a person should know before it is carried out. `account_id` is the account
+    of the credentials as far as the AWS config says it; `at_aws` says that no address is set, so
+    that AWS itself answers.
+    """
+
+    step: Step
+    profile: str
+    region: str | None
+    endpoint_url: str | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    child: ChildSettings = ChildSettings()
+    account_id: str | None = None
+    at_aws: bool = False
+
+
+def plan(profile: Profile, options: PlanOptions) -> Plan:
+    """Decide how a profile gets its credentials.
+
+    Raises:
+        NoCredentialsError: if the profile, or the one at the end of its sources, has none.
+        ConfigError: for a source that is not built in, for a role without one, and for values
+            that STS would refuse.
+        UsageError: for a `--duration` that STS would refuse.
+    """
+    chain = chain_of(profile)
+    check_source(chain[0])
+    planner = _Planner(options, chain)
+    key = StoredKey(chain[0].name)
+    step: Step
+    for each in chain:
+        if each.shadowed:
+            used = "its stored key" if each.source == "stored" else "source_profile"
+            signs = "signs" if each.source == "stored" else "is followed"
+            planner.say(each, f"{used} {signs} and goes before {', '.join(each.shadowed)}")
+    if options.console and all(each.role_arn is None for each in chain):
+        step = planner.federation(profile, key)
+    else:
+        step = planner.chain(chain, key)
+    account_id, conflict = account.configured(step, chain)
+    return Plan(
+        step,
+        profile.name,
+        profile.region,
+        profile.endpoint_url,
+        tuple(planner.reasons),
+        (*planner.warnings, *conflict),
+        profile.child,
+        account_id,
+        at_aws=profile.endpoint_url is None and profile.sts_endpoint_url is None,
+    )
+
+
+def federation_seconds(options: PlanOptions) -> int:
+    """Return how long a federated user's session shall live, in seconds.
+
+    Raises UsageError or ConfigError for what STS would refuse.
+    """
+    duration = _federation_duration(options)
+    return duration.checked("GetFederationToken", limits.LONGEST_FEDERATION)
+
+
+def _federation_duration(options: PlanOptions) -> Duration:
+    if options.duration is not None:
+        return _asked(options.duration)
+    if options.federation_token_ttl is not None:
+        return Duration(options.federation_token_ttl, "AWS_FEDERATION_TOKEN_TTL")
+    return Duration(_FEDERATION)
+
+
+class _Planner:
+    """Makes the steps of one plan and notes why."""
+
+    def __init__(self, options: PlanOptions, chain: list[Profile]) -> None:
+        self._options = options
+        self._chain = chain
+        # Why there is no session before the key is used, unless one follows further up.
+        self._without: list[tuple[Profile, str]] = []
+        self.reasons: list[str] = []
+        self.warnings: list[str] = []
+
+    def say(self, profile: Profile, reason: str) -> None:
+        sentence = f"{printable(profile.name)}: {reason}"
+        if sentence not in self.reasons:
+            self.reasons.append(sentence)
+
+    def chain(self, profiles: list[Profile], key: StoredKey) -> Source:
+        """Go from the stored key through the profiles that follow each other, outermost last."""
+        step: Source = key
+        for index, each in enumerate(profiles):
+            above = profiles[index + 1 :]
+            if isinstance(step, StoredKey):
+                step = self.session(each, above, step)
+            if each.role_arn is not None:
+                self._tell_without()
+                step = self.role(each, each.role_arn, step)
+        self._tell_without()
+        return step
+
+    def _tell_without(self) -> None:
+        for profile, reason in self._without:
+            self.say(profile, reason)
+        self._without.clear()
+
+    def session(
+        self, profile: Profile, above: list[Profile], key: StoredKey
+    ) -> StoredKey | SessionToken:
+        """Put GetSessionToken before what the stored key is used for, or say why not."""
+        reason = self._no_session(profile, above)
+        if reason is not None:
+            self._without.append((profile, reason))
+            return key
+        self._without.clear()
+        device = _device(profile, above)
+        limits.check_serial(device)
+        mfa = _mfa(device)
+        duration = self._session_duration(mfa is not None, chained=bool(above))
+        outermost = all(each.role_arn is None for each in (profile, *above))
+        if outermost:
+            self.say(profile, "a session is handed out instead of the stored key")
+        else:
+            whose = "" if device is profile else f", with the device of {printable(device.name)}"
+            self.say(profile, f"a session with MFA comes first{whose}: one code serves every role")
+        if duration.origin is not None:
+            self.say(profile, f"{duration.origin} sets the session's duration")
+        return SessionToken(
+            profile=profile.name,
+            source=key,
+            duration=duration.checked("GetSessionToken", limits.LONGEST_SESSION_TOKEN),
+            endpoint=self._endpoint(profile),
+            mfa=mfa,
+            exact=outermost and self._options.duration is not None,
+        )
+
+    def federation(self, profile: Profile, key: StoredKey) -> FederationToken:
+        """Make the stored key of a user fit for the console."""
+        self.say(
+            profile, "a user's session cannot sign in, so a federated user stands for the user"
+        )
+        duration = _federation_duration(self._options)
+        if duration.origin is not None:
+            self.say(profile, f"{duration.origin} sets the session's duration")
+        if profile.mfa_serial is not None:
+            self.say(profile, "no MFA: GetFederationToken takes no code")
+            self.warnings.append(
+                f"the console session of {printable(profile.name)!r} carries no MFA, which AWS "
+                "grants to roles only: policies that demand it will refuse"
+            )
+        return FederationToken(
+            profile=profile.name,
+            source=key,
+            duration=federation_seconds(self._options),
+            endpoint=self._endpoint(profile),
+        )
+
+    def role(self, profile: Profile, role_arn: str, source: Source) -> AssumeRole:
+        """Assume a profile's role."""
+        limits.check_role(profile)
+        return AssumeRole(
+            profile=profile.name,
+            source=source,
+            role_arn=role_arn,
+            duration=self._capped(profile, source),
+            endpoint=self._endpoint(profile),
+            mfa=self._role_mfa(profile, source),
+            fresh_mfa=self._fresh_mfa(profile, source),
+            external_id=profile.external_id,
+            session_name=profile.role_session_name,
+            tags=profile.session_tags,
+            transitive_tags=profile.transitive_session_tags,
+            source_identity=profile.source_identity,
+        )
+
+    def _no_session(self, profile: Profile, above: list[Profile]) -> str | None:
+        """Return why there is no session before the profile's key is used, None if there is."""
+        if self._options.no_session:
+            if above or profile.role_arn is not None:
+                return "no session, as --no-session asks"
+            return "the stored key itself is handed out, as --no-session asks"
+        child = above[0] if above else None
+        if self._rotates_own_key(profile, child):
+            return None
+        if profile.role_arn is not None and (child is None or child.role_arn is None):
+            return "no session: the role is assumed with the stored key"
+        if child is None and self._options.for_iam and profile.mfa_serial is None:
+            return "no session: IAM takes none that was made without MFA"
+        if child is None:
+            return None
+        roles = [each for each in (profile, *above) if each.role_arn is not None]
+        device = _device(profile, above)
+        if device.mfa_serial is None or child.mfa_serial is None:
+            which = child if child.mfa_serial is None else profile
+            return f"no session: {printable(which.name)} has no mfa_serial, so it would spare none"
+        different = [
+            each for each in (child, *roles[:1]) if each.mfa_serial not in (None, device.mfa_serial)
+        ]
+        if different:
+            return f"no session: {printable(different[0].name)} needs another MFA device"
+        if len(roles) == 1 and self._role_duration(roles[0]).seconds > limits.LONGEST_CHAINED_ROLE:
+            return (
+                f"no session: {printable(roles[0].name)} is to last longer than the hour that a "
+                "session can ask for"
+            )
+        return None
+
+    def _rotates_own_key(self, profile: Profile, child: Profile | None) -> bool:
+        """Tell whether a session with MFA serves the role of the key's own section and the user.
+
+        Where the role may not change keys the user can, and AWS takes each token code once.
+        """
+        return self._options.for_iam and child is None and profile.mfa_serial is not None
+
+    def _session_duration(self, with_mfa: bool, *, chained: bool) -> Duration:
+        options = self._options
+        if options.duration is not None:
+            return _asked(options.duration)
+        if chained and options.chained_session_token_ttl is not None:
+            return Duration(options.chained_session_token_ttl, "AWS_CHAINED_SESSION_TOKEN_TTL")
+        if not chained and options.session_token_ttl is not None:
+            return Duration(options.session_token_ttl, "AWS_SESSION_TOKEN_TTL")
+        return Duration(_MFA_SESSION if with_mfa else _SESSION)
+
+    def _role_duration(self, profile: Profile) -> Duration:
+        options = self._options
+        if options.duration is not None:
+            return _asked(options.duration)
+        if options.assume_role_ttl is not None:
+            return Duration(options.assume_role_ttl, "AWS_ASSUME_ROLE_TTL")
+        if profile.duration_seconds is not None:
+            return Duration(
+                profile.duration_seconds, f"duration_seconds of {printable(profile.name)}"
+            )
+        return Duration(_ROLE)
+
+    def _capped(self, profile: Profile, source: Source) -> int:
+        duration = self._role_duration(profile)
+        if not isinstance(source, StoredKey) and duration.seconds > limits.LONGEST_CHAINED_ROLE:
+            self.say(
+                profile,
+                f"{duration.origin} asks for {format_duration(duration.seconds)}, but a role that "
+                "is assumed from a session gets an hour",
+            )
+            return limits.LONGEST_CHAINED_ROLE
+        if duration.origin is not None:
+            self.say(profile, f"{duration.origin} sets the role's duration")
+        return duration.checked("AssumeRole", limits.LONGEST_ROLE)
+
+    def _role_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
+        if profile.mfa_serial is None:
+            return None
+        if not isinstance(source, StoredKey):
+            if profile.mfa_serial == _carried(source):
+                self.say(profile, "no second token code: the first session carries the MFA")
+            else:
+                self.say(profile, "no MFA: a role's session cannot present a device")
+            return None
+        limits.check_serial(profile)
+        self.say(profile, "the role is assumed with MFA")
+        return _mfa(profile)
+
+    def _fresh_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
+        """Return the device for a code of the role's own, should AWS refuse the session's MFA."""
+        if isinstance(source, SessionToken) and profile.mfa_serial == _carried(source):
+            return _mfa(profile)
+        return None
+
+    def _endpoint(self, profile: Profile) -> Endpoint:
+        endpoint = sts_endpoint(profile, self._chain)
+        if profile.region is None:
+            self.say(profile, f"no region is set, so STS is asked in {endpoint.region}")
+        return endpoint
+
+
+def _device(profile: Profile, above: list[Profile]) -> Profile:
+    """Return the profile whose MFA device a session for `profile` is made with.
+
+    The AWS CLI's guide has `mfa_serial` in the sections of roles only: then it is that of the
+    role that the key's profile is the source of.
+    """
+    if profile.mfa_serial is None and profile.role_arn is None and above:
+        return above[0] if above[0].role_arn is not None else profile
+    return profile
+
+
+def _asked(seconds: int) -> Duration:
+    return Duration(seconds, "--duration (AWS_VAULT_DURATION)", option=True)
+
+
+def _carried(source: Source) -> str | None:
+    """Return the serial of the MFA device that the session at the bottom carries."""
+    found = calls(source)
+    mfa = found[0].mfa if found else None
+    return None if mfa is None else mfa.serial
+
+
+def _mfa(profile: Profile) -> MfaRequest | None:
+    if profile.mfa_serial is None:
+        return None
+    return MfaRequest(profile.mfa_serial, profile.mfa_process)

@@ -1,0 +1,69 @@
+"""One session of a user for all that a run does with a key: AWS takes each token code once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import ProviderError
+
+if TYPE_CHECKING:
+    from filevault.credentials import Credentials
+    from filevault.plan.steps import SessionToken
+    from filevault.sources.protocols import CredentialProvider
+
+
+class SharedSessions:
+    """The sessions that a run has obtained, and those that AWS refused it."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[SessionToken, str], Credentials | ProviderError] = {}
+
+    def retrieve(
+        self, step: SessionToken, access_key_id: str, provider: CredentialProvider
+    ) -> Credentials:
+        """Return the session that a key has obtained in a step, or obtain it now.
+
+        What refused it the first time is raised again: the code is spent.
+        """
+        found = self._found.get((step, access_key_id))
+        if found is None:
+            try:
+                found = provider.retrieve()
+            except ProviderError as error:
+                self._found[step, access_key_id] = error
+                raise
+            self._found[step, access_key_id] = found
+        if isinstance(found, ProviderError):
+            raise found
+        return found
+
+
+class Shared:
+    """Any provider of a user's session, asked once for several plans.
+
+    Args:
+        sessions: those of the run.
+        step: the call.
+        access_key_id: the key that signs it; the profile may have another one later in the run.
+        provider: makes the call.
+    """
+
+    __slots__ = ("_access_key_id", "_provider", "_sessions", "_step")
+
+    def __init__(
+        self,
+        sessions: SharedSessions,
+        step: SessionToken,
+        access_key_id: str,
+        provider: CredentialProvider,
+    ) -> None:
+        self._sessions = sessions
+        self._step = step
+        self._access_key_id = access_key_id
+        self._provider = provider
+
+    def retrieve(self) -> Credentials:
+        """Return the session of the run."""
+        return self._sessions.retrieve(self._step, self._access_key_id, self._provider)

@@ -1,0 +1,64 @@
+"""How long a process waits while another one obtains the session that it needs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from filevault.errors import LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PAUSE = 0.05
+_SILENCE = 1.0
+TIMEOUT = 60.0
+"""Seconds after which nobody waits who cannot be asked."""
+
+
+class LockWait:
+    """Whoever holds the lock may be asking a person, who may be away.
+
+    Args:
+        tell: told once, after a second, what is waited for.
+        attended: tells whether a person is here, who can end the waiting.
+        sleep: takes seconds.
+        clock: seconds that never go back.
+    """
+
+    __slots__ = ("_attended", "_clock", "_sleep", "_tell", "_told")
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        attended: Callable[[], bool],
+        sleep: Callable[[float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._attended = attended
+        self._sleep = sleep
+        self._clock = clock
+        self._told = False
+
+    def begin(self) -> Callable[[], None]:
+        """Return what is called each time the lock is found taken.
+
+        It sleeps a little, and raises LockedError once it has waited too long.
+        """
+        began = self._clock()
+
+        def pause() -> None:
+            waited = self._clock() - began
+            if waited >= _SILENCE and not self._told:
+                self._told = True
+                self._tell("waiting for another filevault that is obtaining this session")
+            if waited >= TIMEOUT and not self._attended():
+                raise LockedError(
+                    "another filevault has been obtaining this session for a minute",
+                    hint="it may be asking a person for an MFA code: answer there, or end it; "
+                    "--no-cache waits for nobody",
+                )
+            self._sleep(_PAUSE)
+
+        return pause

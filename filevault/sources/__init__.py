@@ -1,0 +1,1 @@
+"""Credential sources: where a profile's credentials begin, one file a source."""

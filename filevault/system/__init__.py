@@ -1,0 +1,1 @@
+"""Files, locks, programs, times and text: what every other package builds on."""

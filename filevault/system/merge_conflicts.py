@@ -1,0 +1,43 @@
+"""Files that git could not merge, and left with both versions and its marks between them."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from filevault.errors import DamagedError
+from filevault.system.printable import shell_word
+
+_OURS = rb"^<{7}(?: [^\n]*|\r?)$"
+_BETWEEN = rb"^={7}\r?$"
+_THEIRS = rb"^>{7}(?: [^\n]*|\r?)$"
+
+LINES_HINT = (
+    "edit it: keep the lines that you know to be right, take the marks out, then git add and git "
+    "commit"
+)
+"""What to do about the marks in a file of lines, such as recipients."""
+
+
+def is_conflict(data: bytes) -> bool:
+    """Tell whether a file holds the marks of a merge conflict, all three kinds."""
+    return b"<<<<<<<" in data and all(
+        re.search(mark, data, re.MULTILINE) for mark in (_OURS, _BETWEEN, _THEIRS)
+    )
+
+
+def refuse_conflict(data: bytes, what: str, path: str) -> None:
+    """Raise DamagedError for a file that holds the marks of a merge conflict.
+
+    `what` is how messages call it, `path` where it lies, absolute.
+    """
+    if not is_conflict(data):
+        return
+    folder, file = (shell_word(part) for part in os.path.split(path))
+    way = f"git -C {folder} checkout --ours -- {file}"
+    raise DamagedError(
+        f"{what} holds the marks of a merge conflict: two versions of it came together, and git "
+        "wrote both into one file",
+        hint=f"{way} takes the one of this branch, --theirs the other; git add and git commit end "
+        "the merge. If the marks are committed already, take the file from an earlier commit",
+    )

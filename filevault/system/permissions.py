@@ -1,0 +1,153 @@
+"""Owner, group, ACL and mode of the files that are written: what is kept, what follows the folder.
+
+Everything is set by descriptor, on a file that nothing has a name for yet but its writer. At each
+step the file grants at most what it grants in the end (`docs/format.md` §2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import struct
+
+from filevault.system.record import Record
+
+PRIVATE = 0o600
+_KEPT = 0o775  # neither setuid, setgid, sticky, nor write permission for others
+_ACL = "system.posix_acl_access"
+_NO_ACL = (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS)
+_OTHER, _WRITE = 0x20, 0x02  # linux/posix_acl.h
+_ENTRY = struct.Struct("<HHI")  # tag, permissions, id; linux/posix_acl_xattr.h
+_VERSION_SIZE = 4
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Permissions(Record):
+    """What a file grants. `acl` is its POSIX ACL as the kernel stores it, b"" if it has none.
+
+    `acl` is None if it could not be read.
+    """
+
+    uid: int
+    gid: int
+    mode: int
+    acl: bytes | None
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody but the owner has any access; the ACL's mask is the group's mode bits."""
+        return not self.mode & 0o077
+
+
+def read(name: str, dir_fd: int) -> Permissions | None:
+    """Return what a regular file grants, as its replacement may; None if there is no such file."""
+    try:
+        info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return None
+    if not stat.S_ISREG(info.st_mode):
+        return None
+    mode = stat.S_IMODE(info.st_mode) & _KEPT
+    return Permissions(info.st_uid, info.st_gid, mode, _read_acl(name, dir_fd))
+
+
+def _read_acl(name: str, dir_fd: int) -> bytes | None:
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        fd = os.open(name, flags, dir_fd=dir_fd)
+    except OSError:
+        return None
+    try:
+        return _without_other_write(os.getxattr(fd, _ACL))
+    except OSError as error:
+        return b"" if error.errno in _NO_ACL else None
+    finally:
+        os.close(fd)
+
+
+def _without_other_write(acl: bytes) -> bytes:
+    entries = [acl[:_VERSION_SIZE]]
+    for tag, granted, who in _ENTRY.iter_unpack(acl[_VERSION_SIZE:]):
+        entries.append(_ENTRY.pack(tag, granted & ~_WRITE if tag == _OTHER else granted, who))
+    return b"".join(entries)
+
+
+def keep(fd: int, before: Permissions) -> bool:
+    """Give a new file the group, then the ACL, then the mode of the file that it replaces.
+
+    Returns False if group or ACL cannot be set and somebody loses access by that: the file has
+    the mode 0600 then. Raises OSError if not even the mode can be set.
+    """
+    try:
+        if os.fstat(fd).st_gid != before.gid:
+            os.fchown(fd, -1, before.gid)
+            if os.fstat(fd).st_gid != before.gid:  # some file systems ignore it
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        if before.acl is None:
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        if before.acl:
+            os.setxattr(fd, _ACL, before.acl)
+        else:
+            _remove_inherited_acl(fd)
+    except OSError:
+        os.fchmod(fd, PRIVATE)
+        return before.private
+    os.fchmod(fd, before.mode)
+    return True
+
+
+def _remove_inherited_acl(fd: int) -> None:
+    """Remove what the folder's default ACL gave a new file: its mode would bring that to life."""
+    try:
+        os.removexattr(fd, _ACL)
+    except OSError as error:
+        if error.errno not in _NO_ACL:
+            raise
+
+
+def follow_folder(fd: int, folder_fd: int, before: Permissions | None) -> None:
+    """Give a new file to the owner of its folder if this process is root's, as far as it may.
+
+    In a folder of root's a replaced file keeps its owner. A file that replaces none takes the
+    folder's group, too, and takes it from every setgid folder.
+    """
+    folder = os.fstat(folder_fd)
+    root = os.geteuid() == 0
+    uid, gid = -1, -1
+    if root:
+        uid = folder.st_uid or (before.uid if before is not None else 0)
+    if before is None and (folder.st_mode & stat.S_ISGID or (root and folder.st_uid)):
+        gid = folder.st_gid
+    info = os.fstat(fd)
+    for user, group in ((-1, gid if gid != info.st_gid else -1), (uid, -1)):
+        if group != -1 or user not in (-1, info.st_uid):
+            with contextlib.suppress(OSError):
+                os.fchown(fd, user, group)
+
+
+def is_ours(info: os.stat_result, folder_fd: int) -> bool:
+    """Tell whether a file belongs to this user; to root also if it is the folder's owner's.
+
+    Root writes for that owner: see `follow_folder`.
+    """
+    user = os.geteuid()
+    return info.st_uid == user or (user == 0 and info.st_uid == os.fstat(folder_fd).st_uid)
+
+
+def give_folder(name: str, dir_fd: int) -> None:
+    """Give a folder that root just made to owner and group of the one it lies in, if it may."""
+    if os.geteuid() != 0:
+        return
+    with contextlib.suppress(OSError):
+        parent = os.fstat(dir_fd)
+        if parent.st_uid == 0:
+            return
+        fd = os.open(name, _FOLDER, dir_fd=dir_fd)
+        try:
+            # The parent's owner may have put another folder of root's in its place.
+            if os.fstat(fd).st_uid == 0 and not os.listdir(fd):
+                os.fchown(fd, parent.st_uid, parent.st_gid)
+        finally:
+            os.close(fd)

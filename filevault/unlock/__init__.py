@@ -1,0 +1,1 @@
+"""Passphrases, key files and identities: where they are read and how a person is asked."""

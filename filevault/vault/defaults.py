@@ -1,0 +1,130 @@
+"""Where each kind of vault lies unless an option or `FILEVAULT_DIR` names a folder."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.errors import UsageError, VaultChoiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from filevault.config.settings import Settings
+
+_AWS_VAULT_DIR = "AWS_VAULT_PASS_PASSWORD_STORE_DIR"
+_AWS_VAULT_PREFIX = "AWS_VAULT_PASS_PREFIX"
+_OWN_VARIABLES = {"pass": "PASSWORD_STORE_DIR", "age": "PASSAGE_DIR"}
+
+
+def option_store(settings: Settings) -> tuple[str, str] | None:
+    """Return the store that `--vault` or `--pass-dir` names, and the option's name.
+
+    Raises:
+        UsageError: if both name a store and the two differ, or `--pass-dir` stands beside
+            `--backend file`.
+        VaultChoiceError: if `--pass-dir` stands against `FILEVAULT_BACKEND=file`.
+    """
+    vault, pass_dir = settings.options.vault, settings.options.pass_dir
+    if pass_dir is None:
+        return (settings.expand(vault), "--vault") if vault is not None else None
+    store = settings.expand(pass_dir)
+    if vault is not None and not _same(store, settings.expand(vault)):
+        raise UsageError(
+            "--vault and --pass-dir name different stores", hint="give one of them only"
+        )
+    asked = settings.backend
+    if asked is not None and asked.value == "file":
+        wrong = UsageError if asked.origin == "--backend" else VaultChoiceError
+        raise wrong(
+            f"--pass-dir names a pass or passage store, and {asked.origin} asks for file",
+            hint="--vault DIR names the folder of a file vault",
+        )
+    return store, "--pass-dir"
+
+
+def fallback_kind(settings: Settings) -> str:
+    """Return the kind of store that `--pass-dir` means where no marker and no option tells."""
+    old = settings.aws_vault_backend[0]
+    for kind in (settings.config.backend, old.value if old is not None else None):
+        if kind in _OWN_VARIABLES:
+            return kind
+    return "pass"
+
+
+def default_store(settings: Settings, backend: str) -> tuple[str, str | None]:
+    """Return the store of a kind of vault that no option names, and the variable that names it."""
+    for name, store in variable_stores(settings, backend):
+        return store, name
+    if backend == "pass":
+        return f"{settings.home}/.password-store", None
+    if backend == "age":
+        usual = usual_passage_store(settings)
+        if usual is not None and os.path.isdir(usual):
+            return usual, None
+    return settings.default_vault, None
+
+
+def variable_stores(settings: Settings, backend: str) -> Iterator[tuple[str, str]]:
+    """Yield the stores that other tools' variables name for a kind of vault, the first one wins.
+
+    AWS Vault's variable counts for the kind that `AWS_VAULT_BACKEND` names, else for `pass`.
+    """
+    names = [_OWN_VARIABLES[backend]] if backend in _OWN_VARIABLES else []
+    if backend == aws_vault_kind(settings):
+        names.insert(0, _AWS_VAULT_DIR)
+    for name in names:
+        value = settings.get(name)
+        if value is not None:
+            yield name, settings.expand(value)
+
+
+def aws_vault_kind(settings: Settings) -> str:
+    """Return the kind of vault that AWS Vault's variables about pass are for."""
+    old = settings.aws_vault_backend[0]
+    return "age" if old is not None and old.value == "age" else "pass"
+
+
+def prefix(settings: Settings, store: str, backend: str) -> str | None:
+    """Return the folder of a shared store that holds the items; empty means the store's top.
+
+    None if nothing names one. `AWS_VAULT_PASS_PREFIX` counts for AWS Vault's kind only.
+    """
+    named = settings.prefix(store)
+    if named is None and backend == aws_vault_kind(settings):
+        return settings.environ.get(_AWS_VAULT_PREFIX)
+    return named
+
+
+def other_stores(
+    settings: Settings, store: str, prefix: Sequence[str], backend: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the variables that name another store, or folder of it, than the one used.
+
+    Each comes with the path that it names.
+    """
+    for name, other in variable_stores(settings, backend):
+        if not _same(other, store):
+            yield name, other
+    value = settings.environ.get(_AWS_VAULT_PREFIX)
+    if value is not None and backend == aws_vault_kind(settings):
+        parts = [part for part in value.split("/") if part]
+        if parts != list(prefix):
+            yield _AWS_VAULT_PREFIX, "/".join((store, *parts))
+
+
+def passage_stores(settings: Settings) -> list[str]:
+    """Return where passage keeps its store, whether there is one or not."""
+    named = [store for _, store in variable_stores(settings, "age")]
+    usual = usual_passage_store(settings)
+    return named if usual is None else [*named, usual]
+
+
+def usual_passage_store(settings: Settings) -> str | None:
+    """Return where passage keeps its store if nothing names another, None without a home."""
+    home = settings.home_if_known
+    return None if home is None else f"{home}/.passage/store"
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

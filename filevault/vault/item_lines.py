@@ -1,0 +1,46 @@
+"""The lines of a long-term item, and what may stand in them (`docs/format.md` §3)."""
+
+from __future__ import annotations
+
+import re
+
+from filevault.system.times import parse_time
+
+SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
+# IAM's own pattern for an access key id: 16 to 128 word characters.
+KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+_LINE_END = rb"\r?\n\Z"
+
+
+def lines_of(text: bytes) -> list[bytes]:
+    """Split at LF only, keeping line ends: nothing else ends a line here."""
+    return re.findall(rb"[^\n]*\n|[^\n]+", text)
+
+
+def field_of(line: bytes) -> tuple[str, str] | None:
+    """Return (key, value) of a `key: value` line, None for any other line."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    key, colon, value = text.partition(":")
+    if not colon or not key or key != key.strip():
+        return None
+    return key, value.strip()
+
+
+def time_of(text: str | None) -> str | None:
+    """Return a time, or None: one of another form is no reason to refuse a key."""
+    if text is None:
+        return None
+    try:
+        parse_time(text)
+    except ValueError:
+        return None
+    return text
+
+
+def line_end_of(line: bytes) -> bytes:
+    """Return the LF or CRLF that ends a line, nothing for the last one without."""
+    found = re.search(_LINE_END, line)
+    return found.group() if found else b""

@@ -1,0 +1,1 @@
+"""Change the recipients of a `pass` or `age` vault."""

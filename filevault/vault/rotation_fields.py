@@ -1,0 +1,144 @@
+"""What a long-term item says of the rotation of its key (`docs/format.md` §3)."""
+
+from __future__ import annotations
+
+import re
+
+from filevault.credentials import AccessKey
+from filevault.errors import DamagedError
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.vault.item import ROTATION_FIELDS, is_swapped, parse
+from filevault.vault.item_lines import KEY_ID, SECRET_KEY, field_of, line_end_of, lines_of, time_of
+
+_STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
+_BEGINNINGS = (b"\nrotation_", b"\nnext_", b"\nprevious_")  # of every field
+_KEPT = "kept"
+# A hundred years, the longest duration that a command line takes, have this many digits.
+_SECONDS = r"[0-9]{1,10}\Z"
+
+
+class Rotation(Record):
+    """What an item says of a rotation that is under way, or of the key that came before.
+
+    `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
+    one was made, None where IAM would not say. `next` is the new key until it is proven to work,
+    `previous` the old one until it is gone, with `previous_created` and `previous_created_from`
+    as its item had them. `deactivated` is when that was set inactive to wait for its deletion.
+
+    What was promised of the old key when the rotation was begun: to stay for `grace` seconds from
+    then on, or `kept` until its place is needed.
+    """
+
+    started: str | None = None
+    known_keys: tuple[str, ...] | None = None
+    next: AccessKey | None = None
+    previous: AccessKey | None = None
+    previous_created: str | None = None
+    previous_created_from: str | None = None
+    deactivated: str | None = None
+    grace: int | None = None
+    kept: bool = False
+
+    def __repr__(self) -> str:
+        return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
+
+
+def read_rotation(text: bytes, what: str) -> Rotation:
+    """Return the rotation fields of an item that `parse` has accepted.
+
+    Fields whose key is the item's own, because somebody moved it to line 1 by hand, say nothing
+    any more: to act on them would be to deactivate that key.
+
+    Raises:
+        DamagedError: for a key of which only one half is there, for what cannot be a key, for a
+            promise that cannot be read, and for fields that contradict each other or line 1.
+    """
+    if not any(beginning in text for beginning in _BEGINNINGS):
+        return Rotation()
+    fields = {pair[0]: pair[1] for pair in map(field_of, lines_of(text)[1:]) if pair}
+    known = fields.get(_KNOWN)
+    found = Rotation(
+        fields.get(_STARTED),
+        None if known is None else tuple(known.split()),
+        _both_halves(fields, _KEYS[0], _KEYS[1], what),
+        _both_halves(fields, _KEYS[2], _KEYS[3], what),
+        time_of(fields.get(_CREATED)),
+        fields.get(_ORIGIN),
+        time_of(fields.get(_DEACTIVATED)),
+        *_promise(fields.get(_GRACE), what),
+    )
+    if found.next is not None and found.previous is not None:
+        raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
+    other = found.next or found.previous
+    if other is None:
+        return found
+    own = parse(text, what).key
+    if other.access_key_id != own.access_key_id:
+        return found
+    if other != own:
+        raise DamagedError(
+            f"{what} is damaged: it has two secrets for the key {printable(own.access_key_id)}",
+            hint="take the lines of the wrong one out with the tool that wrote it, or store the "
+            "right one: `filevault add --force --discard` drops the other",
+        )
+    return Rotation()
+
+
+def _promise(text: str | None, what: str) -> tuple[int | None, bool]:
+    if text is None or text == _KEPT:
+        return None, text == _KEPT
+    if not re.match(_SECONDS, text):
+        raise DamagedError(
+            f"{what} is damaged: {_GRACE} is neither {_KEPT!r} nor a number of seconds",
+            hint="it tells how long the old key is to stay at AWS",
+        )
+    return int(text), False
+
+
+def _both_halves(
+    fields: dict[str, str], id_name: str, secret_name: str, what: str
+) -> AccessKey | None:
+    if id_name not in fields and secret_name not in fields:
+        return None
+    key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
+    sound = re.match(KEY_ID, key.access_key_id) and re.match(SECRET_KEY, key.secret_access_key)
+    if not sound or is_swapped(key):
+        raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
+    return key
+
+
+def with_rotation(text: bytes, rotation: Rotation) -> bytes:
+    """Return an item's text with other rotation fields; every other byte stays.
+
+    The text must be of the form that `compose` makes. The fields stand above the key id, so that
+    taking them out again leaves what was there before.
+    """
+    wanted: dict[str, str] = {}
+    if rotation.started is not None:
+        wanted[_STARTED] = rotation.started
+    if rotation.known_keys is not None:
+        wanted[_KNOWN] = " ".join(rotation.known_keys)
+    for names, key in ((_KEYS[:2], rotation.next), (_KEYS[2:], rotation.previous)):
+        if key is not None:
+            wanted[names[0]], wanted[names[1]] = key.access_key_id, key.secret_access_key
+    promise = _KEPT if rotation.kept else rotation.grace
+    more = {
+        _CREATED: rotation.previous_created,
+        _ORIGIN: rotation.previous_created_from,
+        _DEACTIVATED: rotation.deactivated,
+        _GRACE: None if promise is None else str(promise),
+    }
+    wanted |= {name: value for name, value in more.items() if value is not None}
+    lines = lines_of(text)
+    end = line_end_of(lines[0]) or b"\n"
+    result = lines[:1]
+    for line in lines[1:]:
+        pair = field_of(line)
+        name = pair[0] if pair else ""
+        if name == "aws_access_key_id":
+            result += [f"{field}: {value}".encode() + end for field, value in wanted.items()]
+            wanted = {}
+        if name not in ROTATION_FIELDS:
+            result.append(line)
+    return b"".join(result)

@@ -1,0 +1,116 @@
+"""A key kept as two entries of a shared store, form C of `docs/format.md` §3.
+
+They are `work/access_id` and `work/access_token`, say. Their names alone tell that they belong
+together, so nothing is opened to list them. Read, never written: a rewrite makes one item of both,
+named after the folder.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from filevault.errors import DamagedError
+from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
+from filevault.vault.item_lines import field_of, lines_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# In lower case, with `_` for `-` and without `aws_` in front; docs/format.md has the same table.
+_IDS = ("access_id", "access_key", "access_key_id")
+_SECRETS = ("access_token", "secret_key", "secret_access_key")
+# As filevault.vault.foreign_formats has them; a pair is looked for where no form is read yet.
+_KEY_ID = rb"[A-Za-z0-9_]{16,128}\Z"
+_SECRET = rb"[A-Za-z0-9/+=]{16,128}\Z"
+
+
+class Pair(Record):
+    """The names of the two entries that hold the key of a profile."""
+
+    key_id: str
+    secret: str
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both names, the id's first."""
+        return self.key_id, self.secret
+
+
+def find(names: Iterable[str]) -> Pair | None:
+    """Return the pair among the names of one folder's items; two ids, or two secrets, are none."""
+    ids: list[str] = []
+    secrets: list[str] = []
+    for name in names:
+        kind = _kind(name)
+        if kind:
+            (ids if kind == "id" else secrets).append(name)
+    return Pair(ids[0], secrets[0]) if len(ids) == len(secrets) == 1 else None
+
+
+def fold(names: Sequence[str]) -> list[str]:
+    """Return sorted names with each pair's two replaced by the profile whose key they are.
+
+    An item of that name goes before the pair, which is not listed beside it either.
+    """
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        if is_half(name):
+            folders.setdefault(owner(name), []).append(name)
+    found = {folder: pair for folder, halves in folders.items() if (pair := find(halves))}
+    halves = {name for pair in found.values() for name in pair.names}
+    return sorted({name for name in names if name not in halves} | found.keys())
+
+
+def is_half(name: str) -> bool:
+    """Tell whether an entry could be one half of a key, by its name."""
+    return "/" in name and _kind(name) != ""
+
+
+def owner(name: str) -> str:
+    """Return the profile that an entry would be one half of the key of."""
+    return name.rpartition("/")[0]
+
+
+def _kind(name: str) -> str:
+    plain = name.rpartition("/")[2].lower().replace("-", "_").removeprefix("aws_")
+    return "id" if plain in _IDS else "secret" if plain in _SECRETS else ""
+
+
+def join(pair: Pair, key_id: bytes, secret: bytes) -> bytes:
+    """Return the text of one item with what two entries say; their further lines are kept.
+
+    Raises DamagedError if one of them holds anything but its half in the first line.
+    """
+    first, more = _halve(key_id, _KEY_ID, pair.key_id, "access key id")
+    if first.startswith(b"ASIA"):
+        raise DamagedError(
+            f"item {printable(pair.key_id)!r} is the key id of a temporary session, no long-term "
+            "key",
+            hint="store the key that it was made from",
+        )
+    value, rest = _halve(secret, _SECRET, pair.secret, "secret access key")
+    if rest and more and not rest.endswith(b"\n"):
+        rest += b"\n"
+    return value + b"\naws_access_key_id: " + first + b"\n" + rest + more
+
+
+def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, bytes]:
+    """Return the value in the first line, and the lines below."""
+    from filevault.vault.item import ROTATION_FIELDS
+
+    line, _, rest = text.partition(b"\n")
+    value = line.strip()
+    # No rotation is ever noted in a half. Whoever can write the store, and so cannot read the
+    # secret, could have any key of the user deactivated and deleted by such a note.
+    names = {pair[0] for pair in map(field_of, lines_of(rest)) if pair}
+    ours = "filevault" in names or not names.isdisjoint(ROTATION_FIELDS)
+    if ours or not re.match(pattern, value):
+        reason = "is an item of its own" if ours else f"has no {what} in its first line"
+        raise DamagedError(
+            f"item {printable(name)!r}, by its name one half of the key of "
+            f"{printable(owner(name))!r}, {reason}",
+            hint=f"rename it, or store the whole key: filevault add {shell_word(owner(name))}",
+        )
+    return value, rest
