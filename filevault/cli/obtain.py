@@ -183,8 +183,7 @@ def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
     except errors.AwsError as error:
         from filevault.aws.errors import name_key
 
-        name_key(error, stored_key(made.step).profile)
-        raise
+        raise name_key(error, stored_key(made.step).profile) from error
 
 
 def tell_unused(code: TokenCode, context: Context) -> None:
