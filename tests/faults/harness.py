@@ -39,9 +39,10 @@ _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "
 _SYNCING = ("fsync", "fdatasync")
 # Loaded once, not by each child: what commands import when they come to need it.
 _LATE = (
-    *("filevault.backends." + name for name in ("age", "gpg", "passphrase", "unlocking")),
-    *("filevault.cli." + name for name in cli.COMMANDS),
-    *("filevault.cli." + name for name in ("initshared", "opening", "reencrypt")),
+    *(f"filevault.backends.{name}.backend" for name in ("file", "gpg", "age")),
+    "filevault.backends.file.unlock",
+    *("filevault.cli.commands." + name for name in cli.COMMANDS),
+    *("filevault.cli." + name for name in ("init_shared", "wiring", "change_recipients")),
     *("filevault.git.repository", "filevault.vault.rekey", "argon2.low_level"),
 )
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
