@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.aws.console import LINK_LIFE, Console, console_of
+from filevault.aws.console import LINK_LIFETIME, Console, console_of
 from filevault.cli import browser, clipboard, obtain
 from filevault.cli.parser import add_session_options
 from filevault.plan.steps import AssumeRole, FederationToken
@@ -279,4 +279,4 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
 
 
 def _life() -> str:
-    return f"{LINK_LIFE // 60} minutes"
+    return f"{LINK_LIFETIME // 60} minutes"
