@@ -18,12 +18,12 @@ from filevault.errors import (
     NoSourceError,
     UsageError,
 )
+from filevault.mfa.request import MfaRequest
 from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.steps import (
     AssumeRole,
     FederationToken,
-    MfaRequest,
     SessionToken,
     StoredKey,
     calls,
