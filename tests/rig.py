@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filevault.config.aws_config import AwsConfig
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import Overrides
+from filevault.config.profile import resolve
 from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
 from filevault.mfa.flag import FlagCode

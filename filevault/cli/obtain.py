@@ -6,11 +6,10 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
-from filevault.cli import variables
 from filevault.cli.wiring import require_vault
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import read_overrides
+from filevault.config.profile import resolve
 from filevault.issued.environment import IssuedCredentials
-from filevault.partitions import check_region
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.steps import StoredKey, stored_key
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.config.export_command import ExportCommand
+    from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sources.protocols import CredentialProvider
 
-_ENDPOINT = "AWS_ENDPOINT_URL"
 _Answer = TypeVar("_Answer")
 
 
@@ -227,7 +226,7 @@ def provider(
 
 def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:
     """Return the lines of `--explain`."""
-    from filevault.plan.explain import explain, kept_until
+    from filevault.plan.explain import explain, kept_until, variable_lines
 
     sessions = cache(args, context)
     shown = explain(
@@ -237,7 +236,8 @@ def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Seque
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )
-    return [*shown, *variables.lines(args, context.settings, overrides_of(args, context))]
+    options = {name for name, value in vars(args).items() if value not in (None, "")}
+    return [*shown, *variable_lines(context.settings, options)]
 
 
 def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
@@ -246,36 +246,8 @@ def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
 
 
 def overrides_of(args: argparse.Namespace, context: Context) -> Overrides:
-    """Return the settings that options and variables override. Raises ConfigError."""
-    get = context.settings.get
-    urls = {
-        name.removeprefix(_ENDPOINT).removeprefix("_").lower(): url
-        for name, url in context.settings.environ.items()
-        if url and (name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
-    }
-    region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
-    if region:
-        where = "AWS_REGION" if get("AWS_REGION") else "AWS_DEFAULT_REGION"
-        check_region(region, "--region" if args.region else where)
-    pod = variables.is_pod(context.settings)
-    return Overrides(
-        region=region,
-        mfa_serial=get("AWS_MFA_SERIAL"),
-        sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
-        use_fips_endpoint=context.settings.flag("AWS_USE_FIPS_ENDPOINT"),
-        use_dualstack_endpoint=context.settings.flag("AWS_USE_DUALSTACK_ENDPOINT"),
-        endpoint_urls=urls,
-        ignore_configured_endpoints=bool(
-            context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-        ),
-        ca_bundle=get("AWS_CA_BUNDLE"),
-        account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
-        role_arn=None if pod else get("AWS_ROLE_ARN"),
-        role_session_name=None if pod else get("AWS_ROLE_SESSION_NAME"),
-        session_tags=get("AWS_SESSION_TAGS"),
-        transitive_session_tags=get("AWS_TRANSITIVE_TAGS"),
-        source_identity=get("AWS_SOURCE_IDENTITY"),
-    )
+    """Return the settings that options and variables override. Raises ConfigError, UsageError."""
+    return read_overrides(context.settings, args.region)
 
 
 def _warn(profile: Profile, context: Context) -> None:

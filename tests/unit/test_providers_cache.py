@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filevault.config.profile import Overrides
+from filevault.config.overrides import Overrides
 from filevault.errors import ConfigError, ItemNotFoundError, MfaError
 from filevault.plan.planner import PlanOptions
 from filevault.plan.wiring import build
