@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.push import Publisher
-    from filevault.config.profile import Overrides, Profile
+    from filevault.config.overrides import Overrides
+    from filevault.config.profile import Profile
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
     from filevault.plan.planner import Plan
