@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from filevault.cli import streams
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import FilevaultError, UsageError
-from filevault.system.printable import printable
 from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
@@ -52,18 +51,19 @@ _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command,
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
+    reporter = Reporter(debug=debug)
     failed_exec = False
     streams.prepare()
     try:
         index = find_command(argv)
         if index is None:
-            return _no_command(argv)
+            return _no_command(argv, reporter)
         failed_exec = is_exec(argv, index)
         call = Call(argv, index)
         failed_exec = failed_exec and not call.prints_json()
         namespace = call.parse()
         settings = Settings.capture(global_options(namespace))
-        debug = settings.debug
+        reporter = Reporter(debug=settings.debug)
         needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
             call.module, "needs_stdout", _always
         )
@@ -71,7 +71,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             streams.require()
         else:
             streams.tolerate_closed()
-        context = Context(settings, runtime)
+        context = Context(settings, runtime, reporter)
         try:
             status = call.module.run(namespace, context)
         finally:
@@ -82,29 +82,19 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         streams.finish()
         return status
     except FilevaultError as error:
-        streams.report(error)
-        streams.report_loss()
-        if debug:
-            _trace(error)
+        reporter.error(error)
+        reporter.lost_results()
+        reporter.trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
         return _EXEC_FAILED if ours else error.exit_status
     except KeyboardInterrupt:
-        print("filevault: interrupted", file=sys.stderr)
+        reporter.say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
-        print(
-            f"filevault: error: unexpected {type(error).__name__}, which is a bug in filevault",
-            file=sys.stderr,
-        )
-        print(
-            "filevault: hint: run it again with --debug and report what it prints; it holds no "
-            "secret",
-            file=sys.stderr,
-        )
-        if debug:
-            _trace(error)
+        reporter.bug(error)
+        reporter.trace(error)
         return _EXEC_FAILED if failed_exec else 1
 
 
@@ -179,23 +169,11 @@ def _module(name: str) -> Command:
     return module
 
 
-def _trace(error: BaseException) -> None:
-    """Print where an error came from: places and types, never messages or values."""
-    import traceback
-
-    seen: BaseException | None = error
-    while seen is not None:
-        print(f"filevault: debug: {type(seen).__module__}.{type(seen).__name__}", file=sys.stderr)
-        for frame in traceback.extract_tb(seen.__traceback__):
-            place = f"{printable(frame.filename)}:{frame.lineno} in {frame.name}"
-            print(f"filevault: debug:   {place}", file=sys.stderr)
-        seen = seen.__cause__
-
-
-def _no_command(argv: Sequence[str]) -> int:
+def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
     before = argv[: argv.index("--")] if "--" in argv else argv
     if "--help" in before or "-h" in before:
-        print(usage(), end="", flush=True)
+        reporter.write(usage())
+        streams.flush()
         return 0
     # The parser of the global options knows best what is wrong with the words that are there.
     parser = Parser("filevault", "")

@@ -39,32 +39,38 @@ def change(args: argparse.Namespace, context: Context) -> int:
         work = Reencryption(vault, unfinished, provable)
         changing = {place for place, _ in wanted.wanted} | {wanted.former} - {""}
         if not changing and not resumed and not any(True for _ in work.due()):
-            print("They are recipients already.")
+            context.reporter.result("They are recipients already.")
             return 0
         work.check_openable(changing)
         if not adding and not args.force and not _may_shut_out(context, recipients, wanted):
-            context.say("nothing was changed")
+            context.reporter.say("nothing was changed")
             return 0
         written = files.write(wanted, unfinished)
         if wanted.former:
             former = printable(wanted.former)
-            context.say(f"{former} governs other entries, too, and stays; {written[-1]} is made")
+            context.reporter.say(
+                f"{former} governs other entries, too, and stays; {written[-1]} is made"
+            )
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.files(wanted)
         kind, folder = subjects.KINDS[choice.backend], "/".join(choice.prefix)
         names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
-        paths = work.run(lambda name: print(f"Reencrypted {printable(name)}."), run.resisted)
+        paths = work.run(
+            lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.resisted
+        )
         if resumed:
             paths = work.paths()
         if paths:
             run.commit(paths, subjects.reencrypted(kind, names, folder))
         left = {item.place: unfinished.get(item.place, ()) for item in run.failed}
         files.finish(unfinished if run.uncommitted else left)
-    print(f"pin: {wanted.after.digest}")
+    context.reporter.result(f"pin: {wanted.after.digest}")
     if not adding:
-        context.warn("who was removed still has what they could read: rotate the keys of the vault")
+        context.reporter.warn(
+            "who was removed still has what they could read: rotate the keys of the vault"
+        )
     run.end(len(vault.store.names()), wanted.kept)
     return 0
 
@@ -81,7 +87,7 @@ class _Run:
     def resisted(self, item: Due, error: FilevaultError) -> None:
         """Hear of an item that could not be encrypted anew."""
         if error is not self._told:  # what is locked is so for all that follow
-            self._context.warn(f"{printable(item.name)}: {error.message}")
+            self._context.reporter.warn(f"{printable(item.name)}: {error.message}")
         self._told = error if isinstance(error, LockedError) else None
         self.failed.append(item)
 
@@ -100,7 +106,7 @@ class _Run:
                 f"{places} would have no recipient left, so it stays as it is, with the items "
                 "that it governs"
             )
-            self._context.warn(only)
+            self._context.reporter.warn(only)
         besides = f"; besides, {self.uncommitted.message}" if self.uncommitted else ""
         if self.failed:
             raise PartlyDoneError(

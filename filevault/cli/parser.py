@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filevault import __version__
+from filevault.cli import streams
 from filevault.config.settings import GlobalOptions
 from filevault.errors import UsageError
 from filevault.system.printable import printable, shell_word
@@ -218,7 +218,7 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exit after --help and --version, once stdout has taken what was printed."""
-        sys.stdout.flush()
+        streams.flush()
         super().exit(status, message)
 
 

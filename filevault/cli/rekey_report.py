@@ -26,18 +26,18 @@ def report(context: Context, exposed: Sequence[Content], *, whole: bool = True) 
     `whole` says that every item is sealed under it.
     """
     every = "every item is" if whole else "every item that could be opened is"
-    print(f"The vault has a new key, and {every} sealed under it.")
+    context.reporter.result(f"The vault has a new key, and {every} sealed under it.")
     if exposed:
-        print("Whoever knew the former key could read:")
+        context.reporter.result("Whoever knew the former key could read:")
     for content in exposed:
-        print(f"  {described(content)}")
+        context.reporter.result(f"  {described(content)}")
     if exposed:
-        context.say(
+        context.reporter.say(
             "copies and the history keep what they held: make new keys at AWS for those above, "
             "if somebody must not have them"
         )
     if context.settings.pin is not None:
-        context.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
+        context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
     _tell_weak(context)
 
 
@@ -47,7 +47,7 @@ def _tell_weak(context: Context) -> None:
     present = vault_json.read(vault.folder).master
     own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
     for slot in keyslots.weaker(own, context.kdf_policy.default):
-        context.say(
+        context.reporter.say(
             f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "
             "passphrase makes a new one, if you like for the same passphrase"
         )

@@ -88,7 +88,7 @@ def git_of(context: Context, trust: Trust | None = None) -> Git:
             ask=ask if context.prompter.present else None,
         ),
         sleep=context.runtime.sleep,
-        note=context.warn,
+        note=context.reporter.warn,
     )
 
 
@@ -107,14 +107,14 @@ def remember_present(context: Context, trust: Trust) -> None:
             found = adopt(store, git)
         for each in found:
             path = printable(each.repository.path)
-            context.notice(f"the git repository at {path} is used from now on")
+            context.reporter.notice(f"the git repository at {path} is used from now on")
             for line in each.lines:
                 if not line.startswith(f"{FOLDER_PART} = "):
-                    context.say(f"git repository at {path}, trusted from now on: {line}")
+                    context.reporter.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
             git.known.remember_shown({each.repository.place: each.parts for each in found})
     except (FilevaultError, FileNotFoundError) as error:
-        context.notice(f"no git repository is used: {error}")
+        context.reporter.notice(f"no git repository is used: {error}")
 
 
 def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
@@ -131,4 +131,4 @@ def first_use(context: Context) -> None:
         try:
             _ = context.vault
         except FilevaultError as error:
-            context.notice(error.message)
+            context.reporter.notice(error.message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -72,13 +71,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _for_command(args.command, context)
     client = AgentClient(folders(context.settings.get, context.runtime.root))
     if client.running():
-        print("An agent is running already.")
+        context.reporter.result("An agent is running already.")
         return 0
     trouble = client.last_error()
     if trouble is not None:
         raise trouble
     ours = start(context, client.running)
-    print("The agent is running." if ours else "An agent is running already.")
+    context.reporter.result("The agent is running." if ours else "An agent is running already.")
     return 0
 
 
@@ -157,8 +156,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    sys.stdout.flush()
-    sys.stderr.flush()
+    context.reporter.flush()
     return replace(path, command, {**environment, **place})
 
 
@@ -180,7 +178,7 @@ def _serve(context: Context, parent: int | None) -> int:
     agent = _listen(context)
 
     def ready() -> None:
-        print("The agent is running.", flush=True)
+        context.reporter.result("The agent is running.", flush=True)
 
     serve(agent, ready)
     return 0

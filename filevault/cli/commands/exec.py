@@ -6,7 +6,6 @@ import errno
 import os
 import signal
 import stat
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault import errors
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise errors.ProfileNotFoundError(error.message, hint=hint) from error
     if args.explain:
         for line in obtain.explanation(args, context, made):
-            print(line)
+            context.reporter.result(line)
         return 0
     sdk_profile = _sdk_profile(args, context, name)
     program = args.command or [_shell(context)]
@@ -82,10 +81,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.hold_session_key()
     child = child_environment(environ, given)
     close_descriptors(context.settings)
-    if not args.command and sys.stdout.isatty():
+    if not args.command and context.reporter.results_on_terminal:
         obtain.advise(context, f"starting {printable(program[0], 200)}; exit leaves it")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    context.reporter.flush()
     return replace(path, program, child)
 
 
@@ -101,13 +99,13 @@ def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str |
 
     found = sdk_profile.reading(context, name)
     if args.no_session or args.duration is not None:
-        context.warn(
+        context.reporter.warn(
             "AWS_VAULT_PROFILE_ENV is set: --no-session and --duration do nothing for the "
             f"command, which asks through profile {printable(found)!r}"
         )
     warning = sdk_profile.locked_out(settings.secret_names, settings.options._asdict())
     if warning is not None:
-        context.warn(warning)
+        context.reporter.warn(warning)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from filevault.cli import obtain
@@ -38,14 +37,14 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
     made = obtain.make_plan(args, context, obtain.profile_name(args.profile, context))
     if args.explain:
         for line in obtain.explanation(args, context, made):
-            print(line)
+            context.reporter.result(line)
         return 0
     given = obtain.obtain_credentials(args, context, made)
     text = export(given, form)
     if form == "ini" and given.settings.service_endpoints:
-        context.warn(
+        context.reporter.warn(
             "an ini section cannot hold the addresses of single services, so these are left out: "
             + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
         )
-    sys.stdout.write(text)
+    context.reporter.write(text)
     return 0

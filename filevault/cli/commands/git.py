@@ -72,21 +72,25 @@ def _adopt(context: Context, store: Folder) -> int:
         )
     for each in found:
         if not each.lines:
-            print(f"The git repository at {printable(each.repository.path)} is used already.")
+            context.reporter.result(
+                f"The git repository at {printable(each.repository.path)} is used already."
+            )
             continue
-        print(f"The git repository at {printable(each.repository.path)}:")
+        context.reporter.result(f"The git repository at {printable(each.repository.path)}:")
         for line in each.lines:
-            print(f"  {line}")
+            context.reporter.result(f"  {line}")
     if any(each.lines for each in found):
         if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
-            context.say("nothing was changed")
+            context.reporter.say("nothing was changed")
             return 0
         runner.known.remember_shown({each.repository.place: each.parts for each in found})
-        print("It is used from now on.")
+        context.reporter.result("It is used from now on.")
     for each in found:
         runner.known.require(each.repository)  # there was time to change it since it was shown
         each.repository.init_attributes()
     git.commit_present(store, runner)
     if not all(each.repository.is_clean() for each in found):
-        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
+        context.reporter.say(
+            "`filevault git status` shows what was stored meanwhile and is to be committed"
+        )
     return 0

@@ -77,12 +77,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         made = adopt_or_make(args, context)
     else:
         made = make(args, context)
-    print(f"vault: {printable(made.root)}")
-    print(f"pin: {made.pin}")
+    context.reporter.result(f"vault: {printable(made.root)}")
+    context.reporter.result(f"pin: {made.pin}")
     if made.key_file is not None:
-        print(f"key file: {printable(made.key_file)}")
+        context.reporter.result(f"key file: {printable(made.key_file)}")
     if made.identity is not None:
-        print(f"identity: {printable(made.identity)}")
+        context.reporter.result(f"identity: {printable(made.identity)}")
     record(context)
     tell_identity(context)
     if made.uncommitted is not None:
@@ -126,7 +126,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         settings = context.settings
         home = settings.home_if_known
         with (
-            Folder.make(choice.root, home, context.warn) as root,
+            Folder.make(choice.root, home, context.reporter.warn) as root,
             writers_lock(root, settings.state_home, home),
         ):
             if vault_json.exists(root):  # another init was quicker, and what is remembered is its
@@ -196,7 +196,7 @@ def move_memory_aside(context: Context) -> None:
             os.rename(old, aside)
         except OSError as error:
             raise StorageError(f"cannot move {printable(old)!r} aside: {error.strerror}") from error
-        context.say(
+        context.reporter.say(
             f"a vault was at {shown} before; what was remembered of it is now at {printable(aside)}"
         )
 
@@ -224,5 +224,5 @@ def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
             if backend.opened_slot is not None:
                 trust.set_last_slot(backend.opened_slot)
     except StorageError as error:
-        context.warn(f"the vault is made, but cannot be pinned here: {error.message}")
+        context.reporter.warn(f"the vault is made, but cannot be pinned here: {error.message}")
     return pin

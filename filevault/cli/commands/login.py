@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -73,12 +72,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
         name = obtain.profile_name(args.profile, context)
         made = obtain.make_plan(args, context, name, console=True)
         for warning in made.warnings:
-            context.warn(warning)
+            context.reporter.warn(warning)
         if args.explain:
             _explain(args, context, made)
             return 0
         if args.mfa_token and isinstance(made.step, FederationToken):
-            context.warn("--mfa-token does nothing: GetFederationToken takes no code")
+            context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
         console, signed, destination = _of_profile(args, context, made)
     link = console.link(signed.token, destination)
     if logout:
@@ -190,7 +189,7 @@ def _signed(
         clients, console.federation_url, credentials, duration=duration, subject=subject
     )
     if duration is not None and signed.duration is None:
-        context.warn(
+        context.reporter.warn(
             f"AWS grants no console session of {format_duration(duration)} here: it lasts as long "
             "as the credentials"
         )
@@ -252,9 +251,9 @@ def _explain(args: argparse.Namespace, context: Context, made: Plan) -> None:
     arn = made.step.role_arn if isinstance(made.step, AssumeRole) else None
     console = _console(context, made.region, arn)
     for line in obtain.explanation(args, context, made):
-        print(line)
-    print(f"then signs in at {printable(console.federation_url)}")
-    print(f"to {printable(console.destination(args.path))}")
+        context.reporter.result(line)
+    context.reporter.result(f"then signs in at {printable(console.federation_url)}")
+    context.reporter.result(f"to {printable(console.destination(args.path))}")
 
 
 # The link's way to a browser
@@ -265,7 +264,7 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
         from filevault.unlock.prompt import to_clipboard
 
         to_clipboard(link)
-        context.say(
+        context.reporter.say(
             f"the link was sent to the terminal's clipboard; it is good for {_life()}"
             f"{clipboard.caution(context)}"
         )
@@ -273,9 +272,9 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
     browsers = [] if to_stdout else browser.find(context)
     if browsers and browser.open_link(link, browsers, context):
         return
-    if sys.stdout.isatty():
+    if context.reporter.results_on_terminal:
         obtain.advise(context, f"whoever has this link can sign in; it is good for {_life()}")
-    print(link)
+    context.reporter.result(link)
 
 
 def _life() -> str:

@@ -93,7 +93,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
     if args.names:
         for name in args.names:
-            _accept_item(vault, name)
+            _accept_item(context, vault, name)
         return 0
     return _accept_all(context, vault, pin)
 
@@ -105,18 +105,18 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         state = "known here" if known == pin else "NOT the one that is known here"
         if _rekey_interrupted(vault, pin):
             state = "a rekey was interrupted here: filevault rekey finishes it"
-    print(f"vault: {printable(context.choice.root)}")
-    print(f"backend: {pin.backend}")
+    context.reporter.result(f"vault: {printable(context.choice.root)}")
+    context.reporter.result(f"backend: {pin.backend}")
     if pin.vault:
-        print(f"id: {pin.vault}")
-    print(f"pin: {pin.digest} ({state})")
+        context.reporter.result(f"id: {pin.vault}")
+    context.reporter.result(f"pin: {pin.digest} ({state})")
     if pin.vault:
         _print_slots(context, vault)
-    _print_recipients(pin)
+    _print_recipients(context, pin)
     unfinished = vault.trust.unfinished
     if known == pin and unfinished:
         places = ", ".join(map(printable, unfinished))
-        context.say(
+        context.reporter.say(
             f"items that {places} governs may be encrypted to others than their recipients: repeat "
             f"the last change, or {_again(context, vault, pin)}"
         )
@@ -143,29 +143,29 @@ def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
     return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
 
 
-def _print_recipients(pin: Pin) -> None:
+def _print_recipients(context: Context, pin: Pin) -> None:
     for place, recipients in pin.recipients:
         for recipient in recipients:
-            print(f"recipient: {printable(recipient)} ({printable(place)})")
+            context.reporter.result(f"recipient: {printable(recipient)} ({printable(place)})")
 
 
 def _print_slots(context: Context, vault: Vault) -> None:
     for slot in keyslots.listing(vault.folder):
-        print(f"slot: {slot.id} ({described(slot, context, vault)})")
+        context.reporter.result(f"slot: {slot.id} ({described(slot, context, vault)})")
 
 
-def _accept_item(vault: Vault, name: str) -> None:
+def _accept_item(context: Context, vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    _tell_accepted(name, *accept(vault, name))
+    _tell_accepted(context, name, *accept(vault, name))
 
 
-def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
+def _tell_accepted(context: Context, name: str, before: str | None, now: str | None) -> None:
     account = ""
     if now is not None and now != before:
         known = f", {printable(before)} before" if before is not None else ""
         account = f" (AWS account {printable(now)}{known})"
-    print(f"Accepted the key of profile {printable(name)} as it is now{account}.")
+    context.reporter.result(f"Accepted the key of profile {printable(name)} as it is now{account}.")
 
 
 def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
@@ -205,12 +205,12 @@ def _tell_unfinished(
     for names, how in told:
         if names:
             shown = ", ".join(map(printable, names[:5])) + (", ..." if names[5:] else "")
-            context.warn(
+            context.reporter.warn(
                 f"{len(names)} item{'s are' if names[1:] else ' is'} {how} to others than the "
                 f"recipients now: {shown}"
             )
     if due:
-        context.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+        context.reporter.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
 
 
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
@@ -225,19 +225,21 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         check_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
-        _print_recipients(pin)
-        print(f"Accepted {what}.")
+        _print_recipients(context, pin)
+        context.reporter.result(f"Accepted {what}.")
     elif known == pin:
-        print(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
+        context.reporter.result(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
     elif known.backend == pin.backend and not pin.vault:
         for change in difference(known, pin):
-            print(change)
-        print("Accepted the recipients as they are now.")
+            context.reporter.result(change)
+        context.reporter.result("Accepted the recipients as they are now.")
     else:
-        print(f"was: {printable(known.vault or known.backend)} (pin {known.digest})")
-        print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
-        _print_recipients(pin)
-        print("Accepted the vault that is there now.")
+        context.reporter.result(
+            f"was: {printable(known.vault or known.backend)} (pin {known.digest})"
+        )
+        context.reporter.result(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
+        _print_recipients(context, pin)
+        context.reporter.result("Accepted the vault that is there now.")
     unfinished: dict[str, tuple[str, ...]] = {}
     if vault.shared and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
@@ -263,9 +265,9 @@ def _accept_items(context: Context, vault: Vault) -> None:
         ours = not vault.shared or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):
-                _tell_accepted(name, *accept(vault, name))
+                _tell_accepted(context, name, *accept(vault, name))
         except FilevaultError as error:
-            print(f"Not accepted: {error.message}.")
+            context.reporter.result(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
                 way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
                 error.hint = f"{error.hint}; {way}" if error.hint else way

@@ -96,13 +96,13 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
     own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
     _confirm_losses(args, context, _lost(context, holders))
     if vault.state is None:
-        context.warn(
+        context.reporter.warn(
             "nothing can be remembered on this machine: if this is interrupted, "
             "filevault rekey --finish does the rest"
         )
 
     def announce(pin: Pin) -> None:
-        print(f"pin: {pin.digest}", flush=True)
+        context.reporter.result(f"pin: {pin.digest}", flush=True)
 
     left: list[Unreadable] = []
 
@@ -146,7 +146,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
-        context.warn(f"{each.reason}; it stays as it is")
+        context.reporter.warn(f"{each.reason}; it stays as it is")
     name = left[0].name
     way = f"filevault remove {shell_word(name)} deletes it"
     if name.startswith("mfa/"):  # a TOTP seed is no profile
@@ -206,7 +206,7 @@ def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
 
 def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
     for slot in lost:
-        context.say(
+        context.reporter.say(
             f"this would open nothing any more: keyslot {slot.id} "
             f"({slot_described(slot, context, context.vault)})"
         )
@@ -246,7 +246,7 @@ def _resume(context: Context, holder: Holder) -> None:
         every = survey(vault).entries
         return rekey.contents(vault, holder.vault, holder.master, {}, every, clock)
 
-    context.say("a rekey was interrupted here: doing the rest of it")
+    context.reporter.say("a rekey was interrupted here: doing the rest of it")
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
     report(context, changed.result)
@@ -264,7 +264,7 @@ def _finish(context: Context, holder: Holder) -> int:
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
         older = ", older than what this machine saw last" if content.older else ""
-        context.say(f"sealed under a former key: {described(content)}{older}")
+        context.reporter.say(f"sealed under a former key: {described(content)}{older}")
     names = {entry.name for entry in chosen}
     left = list(unreadable)
     for entry in foreign:
@@ -272,7 +272,9 @@ def _finish(context: Context, holder: Holder) -> int:
             reason = f"item {printable(entry.name)!r} cannot be opened"
             left.append(Unreadable(entry.name, reason))
     if chosen:
-        context.say("whoever knew the former key can have written these: take what you know")
+        context.reporter.say(
+            "whoever knew the former key can have written these: take what you know"
+        )
         context.must_ask(
             f"{len(chosen)} item{'' if len(chosen) == 1 else 's'} would be taken over",
             "run it on a terminal",
@@ -292,7 +294,7 @@ def _finish(context: Context, holder: Holder) -> int:
     if chosen:
         report(context, shown, whole=not left)
     elif not left:
-        print("There is nothing to finish.")
+        context.reporter.result("There is nothing to finish.")
     changed.check()
     if left:
         raise _left_over(context, left)
@@ -324,10 +326,10 @@ def _lock(context: Context) -> None:
     try:
         count = context.key_cache.lock(context.choice.state_id)
     except BackendError as error:
-        context.warn(f"the former key is still held: {error.message}")
+        context.reporter.warn(f"the former key is still held: {error.message}")
     else:
         if count:
-            context.say("the vault is locked again: what was held is of its former key")
+            context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
 def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
@@ -337,10 +339,10 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
         names = [f"item:{entry.name}" for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
-        context.warn(f"sessions that nothing finds again are left: {error.message}")
+        context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
         return
     if count:
-        print(
+        context.reporter.result(
             f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are sealed "
             "anew: the next use makes others, and asks for an MFA code where one is needed."
         )

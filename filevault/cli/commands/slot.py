@@ -103,7 +103,7 @@ def described(slot: Slot, context: Context, vault: Vault) -> str:
 def _list(context: Context) -> int:
     vault = context.vault
     for slot in keyslots.listing(vault.folder):
-        print(f"{slot.id}  {described(slot, context, vault)}")
+        context.reporter.result(f"{slot.id}  {described(slot, context, vault)}")
     return 0
 
 
@@ -144,9 +144,9 @@ def _add(args: argparse.Namespace, context: Context) -> int:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
-    print(f"Added keyslot {changed.result}.")
+    context.reporter.result(f"Added keyslot {changed.result}.")
     if path is not None:
-        print(f"key file: {printable(path)}")
+        context.reporter.result(f"key file: {printable(path)}")
     changed.check()
     return 0
 
@@ -160,12 +160,14 @@ def _remove(given: str, context: Context) -> int:
         "Remove a keyslot.",
         lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
     )
-    print(f"Removed keyslot {slot}.")
+    context.reporter.result(f"Removed keyslot {slot}.")
     if changed.result is not None:
         old, new = changed.result
         with contextlib.suppress(StorageError):
             context.vault.trust.set_last_slot(new)
-        context.say(f"yours is written anew, and opens as before: it was {old}, and is {new}")
-    context.say(f"that takes nothing back: {NOT_REVOKED}")
+        context.reporter.say(
+            f"yours is written anew, and opens as before: it was {old}, and is {new}"
+        )
+    context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0
