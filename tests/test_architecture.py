@@ -182,14 +182,14 @@ def test_only_one_module_starts_programs() -> None:
     assert not found
 
 
-def test_only_exec_replaces_the_process() -> None:
+def test_only_one_module_replaces_the_process() -> None:
     found = {
         module.path
         for module in MODULES
         for name, _line in _attributes(module, "os")
         if name.startswith("exec")
     }
-    assert found == {"filevault/cli/commands/exec.py"}
+    assert found == {"filevault/cli/replace_process.py"}
 
 
 def test_no_program_is_run_through_a_shell_by_subprocess() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli import streams
+from filevault.cli.command import ALIASES, COMMANDS, command_at, module_of, parser_of, usage
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
 from filevault.cli.reporter import Reporter
@@ -16,31 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from filevault.cli.command import Command, Split
-
-COMMANDS = {
-    "init": "make a vault",
-    "add": "store a long-term access key",
-    "list": "show profiles, stored keys and cached sessions",
-    "exec": "run a command with credentials",
-    "export": "print credentials",
-    "login": "sign in to the AWS console",
-    "rotate": "replace stored keys by new ones",
-    "remove": "delete a stored key and the sessions made from it",
-    "clear": "delete cached sessions",
-    "unlock": "open the vault for some hours",
-    "lock": "forget what opens it",
-    "status": "show what is open, and until when",
-    "agent": "hold keys where the kernel does not",
-    "recipients": "show and change who can open the vault, accept a changed one",
-    "slot": "show, add and remove the keyslots of a file vault",
-    "passphrase": "change the passphrase of a file vault",
-    "rekey": "give a file vault another master key, and seal every item anew",
-    "git": "run git in the vault's own repository",
-    "help": "show the help of a command",
-    "version": "show the version",
-}
-ALIASES = {"ls": "list", "rm": "remove"}
+    from filevault.cli.command import Split
 
 _FORGETS = frozenset({"rekey"})  # which ends what is held
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
@@ -110,7 +87,7 @@ class Call:
 
     def __init__(self, argv: Sequence[str], index: int) -> None:
         self.name = command_at(argv, index)
-        self.module = _module(self.name)
+        self.module = module_of(self.name)
         self._parser = parser_of(self.name)
         self._words = [*argv[:index], *argv[index + 1 :]]
         self._program: list[str] | None = None
@@ -138,35 +115,11 @@ class Call:
         return namespace
 
 
-def command_at(argv: Sequence[str], index: int) -> str:
-    """Return the name of the command that a word names. Raises UsageError if it names none."""
-    name = ALIASES.get(argv[index], argv[index])
-    if name not in COMMANDS:
-        from filevault.cli.unknown import unknown_command
-
-        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
-    return name
-
-
 def is_exec(argv: Sequence[str], index: int) -> bool:
     """Tell whether a command line means `exec`, even one with an unknown option before it."""
     misread = index > 0 and argv[index] not in COMMANDS and argv[index] not in ALIASES
     # `list` is a module of this package once it is imported.
     return [*argv[index + misread : index + misread + 1]] == ["exec"]
-
-
-def parser_of(name: str) -> Parser:
-    """Return the parser of a command."""
-    module = _module(ALIASES.get(name, name))
-    parser = Parser(f"filevault {ALIASES.get(name, name)}", module.DESCRIPTION)
-    module.configure(parser)
-    add_global_options(parser)
-    return parser
-
-
-def _module(name: str) -> Command:
-    module: Command = __import__(f"filevault.cli.commands.{name}", fromlist=["run"])
-    return module
 
 
 def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
@@ -180,16 +133,3 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
     add_global_options(parser)
     parser.parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")
-
-
-def usage() -> str:
-    """Return the text of `filevault --help`."""
-    width = max(map(len, COMMANDS)) + 2
-    commands = "".join(f"  {name:{width}}{text}\n" for name, text in COMMANDS.items())
-    return (
-        "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
-        "The AWS credential vault for machines without a desktop.\n\n"
-        f"commands:\n{commands}\n"
-        "filevault COMMAND --help tells the options of one command and the global options.\n"
-        "filevault --version tells the version.\n"
-    )

@@ -27,6 +27,7 @@ from urllib.parse import parse_qs
 
 from filevault import cli
 from filevault.backends.sealing import xaes
+from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
@@ -39,9 +40,12 @@ _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "
 _SYNCING = ("fsync", "fdatasync")
 # Loaded once, not by each child: what commands import when they come to need it.
 _LATE = (
-    *("filevault.backends." + name for name in ("age", "gpg", "passphrase", "unlocking")),
-    *("filevault.cli." + name for name in cli.COMMANDS),
-    *("filevault.cli." + name for name in ("initshared", "opening", "reencrypt")),
+    *(
+        "filevault.backends." + name
+        for name in ("age.backend", "gpg.backend", "file.backend", "file.unlock")
+    ),
+    *("filevault.cli.commands." + name for name in COMMANDS),
+    *("filevault.cli." + name for name in ("new_file_vault", "new_recipients_vault", "obtain")),
     *("filevault.git.repository", "filevault.vault.rekey", "argon2.low_level"),
 )
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
@@ -246,7 +250,7 @@ def _add_command(name: str, action: Callable[[Context], int]) -> None:
     module.configure = lambda _parser: None
     module.run = lambda _args, context: action(context)
     sys.modules[module.__name__] = module
-    cli.COMMANDS[name] = name
+    COMMANDS[name] = name
 
 
 class _Interposer:

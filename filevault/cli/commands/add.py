@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.backends import SUFFIXES
 from filevault.cli import new_key, sdk_profile
-from filevault.cli.commands import init
+from filevault.cli.new_file_vault import make
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
@@ -222,7 +222,7 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                 raise
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = init.make(args, context)
+    made = make(args, context)
     context.reporter.say(f"made a vault at {printable(made.root)}")
     return context.vault
 

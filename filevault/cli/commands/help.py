@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault import cli
+from filevault.cli.command import command_at, parser_of, usage
 
 if TYPE_CHECKING:
     import argparse
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Print the help. Raises UsageError for a command that does not exist."""
     if args.of is None:
-        context.reporter.write(cli.usage())
+        context.reporter.write(usage())
     else:
-        context.reporter.write(cli.parser_of(cli.command_at([args.of], 0)).format_help())
+        context.reporter.write(parser_of(command_at([args.of], 0)).format_help())
     return 0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import Secret
-from filevault.backends.file import keyslot_changes, keyslots, master_key
+from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.file.vault_json import FOLDER
-from filevault.cli.commands.slot import described as slot_described
+from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import change, hold, refuse_shared
-from filevault.cli.rekey_report import described, report
 from filevault.cli.repositories import check_commits
 from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
 from filevault.system.printable import printable, shell_word
@@ -136,7 +135,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    report(context, changed.result, whole=not left)
+    _report(context, changed.result, whole=not left)
     changed.check()
     if left:
         raise _left_over(context, left)
@@ -208,7 +207,7 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
     for slot in lost:
         context.reporter.say(
             f"this would open nothing any more: keyslot {slot.id} "
-            f"({slot_described(slot, context, context.vault)})"
+            f"({keyslot_text(slot, context, context.vault)})"
         )
     if not lost or args.drop_slots:
         return
@@ -249,7 +248,7 @@ def _resume(context: Context, holder: Holder) -> None:
     context.reporter.say("a rekey was interrupted here: doing the rest of it")
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    report(context, changed.result)
+    _report(context, changed.result)
     changed.check()
 
 
@@ -264,7 +263,7 @@ def _finish(context: Context, holder: Holder) -> int:
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
         older = ", older than what this machine saw last" if content.older else ""
-        context.reporter.say(f"sealed under a former key: {described(content)}{older}")
+        context.reporter.say(f"sealed under a former key: {_described(content)}{older}")
     names = {entry.name for entry in chosen}
     left = list(unreadable)
     for entry in foreign:
@@ -292,7 +291,7 @@ def _finish(context: Context, holder: Holder) -> int:
 
     changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
     if chosen:
-        report(context, shown, whole=not left)
+        _report(context, shown, whole=not left)
     elif not left:
         context.reporter.result("There is nothing to finish.")
     changed.check()
@@ -351,3 +350,45 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
 def _paths(context: Context) -> list[str]:
     vault = context.vault
     return [vault.path(entry.name) for entry in survey(vault).entries]
+
+
+# The report
+
+
+def _described(content: Content) -> str:
+    """Return what is to be said of an item."""
+    what = content.key_id or "a TOTP seed"
+    return f"{printable(content.name)}  {printable(what)}, made {content.created}"
+
+
+def _report(context: Context, exposed: Sequence[Content], *, whole: bool = True) -> None:
+    """Tell that the vault has a new key, and what the former one opened.
+
+    `whole` says that every item is sealed under it.
+    """
+    every = "every item is" if whole else "every item that could be opened is"
+    context.reporter.result(f"The vault has a new key, and {every} sealed under it.")
+    if exposed:
+        context.reporter.result("Whoever knew the former key could read:")
+    for content in exposed:
+        context.reporter.result(f"  {_described(content)}")
+    if exposed:
+        context.reporter.say(
+            "copies and the history keep what they held: make new keys at AWS for those above, "
+            "if somebody must not have them"
+        )
+    if context.settings.pin is not None:
+        context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
+    _tell_weak(context)
+
+
+def _tell_weak(context: Context) -> None:
+    """Name the keyslots that got the low costs of those whose place they take."""
+    vault = context.vault
+    present = vault_json.read(vault.folder).master
+    own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
+    for slot in keyslots.weaker(own, context.kdf_policy.default):
+        context.reporter.say(
+            f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "
+            "passphrase makes a new one, if you like for the same passphrase"
+        )

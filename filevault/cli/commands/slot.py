@@ -7,8 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import Secret, new_keyfile_text
-from filevault.backends.file import keyslot_changes, keyslots, vault_json
+from filevault.backends.file import keyslot_changes, keyslots
 from filevault.cli import new_secret
+from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
@@ -17,11 +18,9 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     import argparse
 
-    from filevault.backends.file.keyslots import Slot
     from filevault.backends.kdf import KdfParameters
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
-    from filevault.vault import Vault
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 
@@ -85,25 +84,10 @@ def _check_options(args: argparse.Namespace) -> None:
         args.type = keyslots.KEYFILE
 
 
-def described(slot: Slot, context: Context, vault: Vault) -> str:
-    """Return what is to be said of a slot besides its id; nothing of it is authenticated."""
-    what = f"{slot.type}, made {slot.created}"
-    if slot.parameters is not None:
-        costs = slot.parameters
-        what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
-        if keyslots.weaker([slot], context.kdf_policy.default):
-            what += ", weaker than new ones"
-    if slot.master != vault_json.read(vault.folder).master:
-        what += ", of a former master key"
-    if slot.id == vault.trust.last_slot:
-        what += ", opened the vault here last"
-    return what + (f", {printable(slot.label)!r}" if slot.label else "")
-
-
 def _list(context: Context) -> int:
     vault = context.vault
     for slot in keyslots.listing(vault.folder):
-        context.reporter.result(f"{slot.id}  {described(slot, context, vault)}")
+        context.reporter.result(f"{slot.id}  {keyslot_text(slot, context, vault)}")
     return 0
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.commands.agent import start
 from filevault.cli.parser import duration
+from filevault.cli.start_agent import start_agent
 from filevault.errors import BackendError, UsageError
 from filevault.keycache import IDENTITIES, LIMIT
 from filevault.system.times import format_time
@@ -101,7 +101,7 @@ def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
             taken = put()
             return taken is not None
 
-        if start(context, answers):
+        if start_agent(context, answers):
             taken = put()
     if taken is None:
         raise BackendError(

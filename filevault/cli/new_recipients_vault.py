@@ -1,4 +1,4 @@
-"""`filevault init` for `pass` and `age`: adopt the store that is there, or make one."""
+"""Make a `pass` or `age` vault, or adopt the store that is there."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import own_recipients
-from filevault.cli.commands.init import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.new_secret import (
     check_strength,
     generate_passphrase,
     lies_in,
     show_generated,
 )
+from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.repositories import remember_present
 from filevault.errors import NotCommittedError, UsageError
 from filevault.git import commit, subjects
