@@ -8,7 +8,7 @@ from filevault import errors
 from filevault.cli import obtain
 from filevault.cli.parser import add_session_options, split_command
 from filevault.cli.replace_process import find_program, replace_process
-from filevault.issued.environment import child_environment
+from filevault.issued.child_environment import child_environment
 from filevault.system.printable import printable, shell_word
 from filevault.unlock.secret_sources import close_descriptors
 
