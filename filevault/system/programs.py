@@ -36,13 +36,12 @@ class Result(Record):
     `complaint` is the last line of what it said on stderr, `complaints` the last 20.
     """
 
+    _secret = ("output", "complaint", "complaints")
+
     status: int
     output: bytes
     complaint: str
     complaints: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"Result(status={self.status}, ...)"
 
 
 def find(program: str, path: str | None) -> str | None:
