@@ -80,7 +80,7 @@ def new_passphrase(settings: Settings) -> Source | None:
 def variables_of(settings: Settings, prefix: str, opens: str) -> list[Source]:
     """Return the sources among the variables of a prefix."""
     return [
-        Source(opens, variable.kind, variable.content, variable.name)
+        Source(opens, variable.transport, variable.content, variable.name)
         for variable in settings.secret_variables(prefix)
     ]
 
