@@ -9,7 +9,6 @@ from filevault.errors import FilevaultError, LockedError, NotCommittedError, Par
 from filevault.git import subjects
 from filevault.system.printable import printable
 from filevault.unlock.prompt import confirm
-from filevault.vault.choose import marker_name
 from filevault.vault.recipients.change import Change, Recipients
 from filevault.vault.recipients.files import RecipientsFiles
 from filevault.vault.recipients.reencrypt import Due, Reencryption
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
 def change(args: argparse.Namespace, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
     vault, choice = context.vault, context.choice
-    file = marker_name(choice.backend)
-    files = RecipientsFiles(vault, choice.backend, file)
-    recipients = Recipients(vault, choice.backend, choice.prefix, file)
+    file = choice.backend.marker
+    files = RecipientsFiles(vault, file)
+    recipients = Recipients(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(context)
     check_commits(context, [file, *(vault.path(name) for name in vault.store.names())])
@@ -51,7 +50,7 @@ def change(args: argparse.Namespace, context: Context) -> int:
             context.say(f"{former} governs other entries, too, and stays; {written[-1]} is made")
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.files(wanted)
-        kind, folder = subjects.KINDS[choice.backend], "/".join(choice.prefix)
+        kind, folder = choice.backend.recipients_name, "/".join(choice.prefix)
         names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))

@@ -12,6 +12,7 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.definition import Backend
     from filevault.git.known import Known
 
 # Before the verb, always.
@@ -29,7 +30,7 @@ class Git:
     Args:
         environment: for git and its hooks, without secrets; what would lead git elsewhere is
             dropped from it.
-        suffix: of the item files.
+        backend: of the vault.
         prefix: folders between the store's top and the items.
         known: tells which repositories are used.
         sleep: takes seconds.
@@ -37,12 +38,12 @@ class Git:
         umask: for the files that git writes.
     """
 
-    __slots__ = ("_environment", "_sleep", "_umask", "home", "known", "note", "prefix", "suffix")
+    __slots__ = ("_environment", "_sleep", "_umask", "backend", "home", "known", "note", "prefix")
 
     def __init__(
         self,
         environment: Mapping[str, str],
-        suffix: str,
+        backend: Backend,
         prefix: Sequence[str] = (),
         *,
         known: Known,
@@ -56,7 +57,7 @@ class Git:
         self._sleep = sleep
         self._umask = umask
         self.home = kept.get("HOME", "")
-        self.suffix = suffix
+        self.backend = backend
         self.prefix = tuple(prefix)
         self.note = note
 

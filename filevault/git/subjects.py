@@ -9,8 +9,6 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KINDS = {"pass": "GPG id", "age": "age recipients"}
-"""What the recipients of a kind of store are called."""
 CURRENT_CONTENTS = "Add current contents of password store."
 
 

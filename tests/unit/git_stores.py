@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from filevault import git as ours
+from filevault.backends import BACKENDS
 from filevault.system.files import Folder
 from tests.conftest import tool
 
@@ -69,7 +70,7 @@ class GitStore:
     def runner(self, **more: str) -> ours.Git:
         return ours.Git(
             {**self.environment, **more},
-            self.suffix,
+            next(each for each in BACKENDS.values() if each.suffix == self.suffix),
             self.prefix,
             known=ours.Known(self.memory, everything=self.everything),
             sleep=self.pauses.append,

@@ -129,10 +129,11 @@ def test_a_broken_configuration_can_still_be_repaired(store: GitStore) -> None:
 def test_git_has_our_input_and_output(store: GitStore) -> None:
     store.init()
     script = (
-        "import sys\nfrom filevault import git\nfrom filevault.system.files import Folder\n"
+        "import sys\nfrom filevault import git\nfrom filevault.backends.file import FILE\n"
+        "from filevault.system.files import Folder\n"
         "from tests.unit.git_stores import Remembered\n"
         "known = git.Known(Remembered(), everything=True)\n"
-        f"ours = git.Git({store.environment!r}, '.fv', known=known, sleep=print, note=print)\n"
+        f"ours = git.Git({store.environment!r}, FILE, known=known, sleep=print, note=print)\n"
         f"with Folder.open({str(store.path)!r}) as store:\n"
         "    sys.exit(git.passthrough(store, sys.argv[1:], ours))\n"
     )

@@ -6,8 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import create_vault, new_keyfile_text
-from filevault.backends.file import vault_json
+from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import new_secret
 from filevault.cli.repositories import remember_present
@@ -19,16 +18,18 @@ from filevault.system.locks import writers_lock
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.unlock.unlocker import new_passphrase
-from filevault.vault.choose import VaultChoice, has_items, marker_name, pinned
-from filevault.vault.pin import Pin
+from filevault.vault.choose import VaultChoice, has_items, has_marker, pinned
+from filevault.vault.identity import pin_of
 from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
     import argparse
 
-    from filevault.backends import FileBackend
+    from filevault.backends.definition import Creator
+    from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
     from filevault.errors import NotCommittedError
+    from filevault.vault.pin import Pin
 
 DESCRIPTION = """Make a vault: a folder of encrypted files.
 
@@ -71,12 +72,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Make the vault, print where it is and its pin."""
     tell_other_stores(context)
-    if context.choice.backend != "file":
+    create = context.choice.backend.creator
+    if create is None:
         from filevault.cli.init_shared import adopt_or_make
 
         made = adopt_or_make(args, context)
     else:
-        made = make(args, context)
+        made = make(args, context, create)
     print(f"vault: {printable(made.root)}")
     print(f"pin: {made.pin}")
     if made.key_file is not None:
@@ -90,8 +92,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def make(args: argparse.Namespace, context: Context) -> NewVault:
-    """Make the vault that the settings point to.
+def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVault:
+    """Make the sealed vault that the settings point to with its backend's `creator`.
 
     Raises:
         VaultChoiceError: if there is one already.
@@ -100,8 +102,8 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         LockedError: if no new passphrase can be had.
         StorageError: if something cannot be written.
     """
-    _check_options(args)
     choice = context.choice
+    _check_options(args, choice)
     if choice.exists:
         raise exists_already(choice)
     refuse_lost(context)
@@ -119,7 +121,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if generated is not None:
         # Shown before there is a vault: one whose passphrase nobody saw would be lost.
         new_secret.show_generated(generated, context)
-    key_text = new_keyfile_text() if args.new_key_file else None
+    key_text = keyslots.new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
         new_secret.write_key_file(key_file, key_text, context)
     try:
@@ -129,10 +131,12 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
             Folder.make(choice.root, home, context.warn) as root,
             writers_lock(root, settings.state_home, home),
         ):
-            if vault_json.exists(root):  # another init was quicker, and what is remembered is its
+            if has_marker(
+                root, choice.backend
+            ):  # another init was quicker, and what is remembered is its
                 raise exists_already(choice)
             move_memory_aside(context)
-            backend = create_vault(
+            backend = create(
                 root,
                 passphrase=passphrase,
                 keyfile_text=key_text,
@@ -141,7 +145,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
                 clock=context.runtime.clock,
             )
     except BaseException as error:
-        made = os.path.exists(f"{choice.root}/.filevault/vault.json")
+        made = os.path.exists(f"{choice.root}/{choice.backend.marker}")
         if key_file is not None and (not made or isinstance(error, VaultChoiceError)):
             with contextlib.suppress(OSError):
                 os.unlink(key_file)
@@ -151,9 +155,11 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     return NewVault(choice.root, pin.digest, key_file)
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def _check_options(args: argparse.Namespace, choice: VaultChoice) -> None:
     if args.recipient:
-        raise UsageError("a file vault has keyslots, not recipients", hint="leave --recipient out")
+        raise UsageError(
+            f"{choice.backend.title} has keyslots, not recipients", hint="leave --recipient out"
+        )
     if args.no_passphrase and not args.new_key_file:
         raise UsageError(
             "--no-passphrase needs --new-key-file: a vault must be opened by something",
@@ -175,7 +181,7 @@ def refuse_lost(context: Context) -> None:
     choice, state_home = context.choice, context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (pinned(choice, state_home) and not empty):
-        file = marker_name(choice.backend)
+        file = choice.backend.marker
         if os.path.exists(f"{choice.store}/{file}"):
             raise exists_already(choice)  # since we looked for it first
         raise PinError(
@@ -212,8 +218,8 @@ def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | N
     )
 
 
-def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
-    pin = Pin(choice.backend, backend.vault_id, backend.commit)
+def _pin(context: Context, choice: VaultChoice, backend: SealedBackend) -> Pin:
+    pin = pin_of(backend)
     try:
         settings = context.settings
         path = f"{settings.state_home}/{choice.state_id}"
