@@ -144,8 +144,8 @@ class Backend(Record):
     """Whether identity files open it, and `init` makes one."""
     keys_name: str = ""
     """What opens a vault for recipients, for messages."""
-    recipients_name: str = ""
-    """What the recipients are called in the subject of a commit."""
+    recipient_term: str = ""
+    """What a recipient is called in the subject of a commit."""
     keys_hint: str = ""
     tool: OtherTool | None = None
     agent: KeyAgent | None = None

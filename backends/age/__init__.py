@@ -28,7 +28,7 @@ AGE = Backend(
     aliases=("passage",),
     has_identities=True,
     keys_name="age identities",
-    recipients_name="age recipients",
+    recipient_term="age recipients",
     keys_hint="filevault recipients says who can open it; age-keygen makes another identity, and "
     "age -p protects its file by a new passphrase",
     tool=OtherTool("PASSAGE_DIR", ".passage/store", exclusive=False),

@@ -27,7 +27,7 @@ PASS = Backend(
     opener=_open,
     aliases=("gpg",),
     keys_name="gpg keys",
-    recipients_name="GPG id",
+    recipient_term="GPG id",
     keys_hint="filevault recipients says who can open it; gpg --change-passphrase KEY changes the "
     "passphrase of a gpg key",
     tool=OtherTool("PASSWORD_STORE_DIR", ".password-store", exclusive=True),

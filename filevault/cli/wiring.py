@@ -31,9 +31,11 @@ def choose_vault(context: Context) -> VaultChoice:
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
         value = printable(ignored, 40)
-        context.warn(f"AWS_VAULT_BACKEND={value} is not known here; ignored: {backend_names()}")
+        context.reporter.warn(
+            f"AWS_VAULT_BACKEND={value} is not known here; ignored: {backend_names()}"
+        )
     choice = choose(settings)
-    context.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
+    context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
     if not choice.exists:
         _tell_unread(context)
     return choice
@@ -46,7 +48,7 @@ def _tell_unread(context: Context) -> None:
     for name in sorted(context.settings.environ):
         instead = aws_vault.variable(name)
         if instead is not None:
-            context.notice(f"{printable(name)} is not read: {instead}")
+            context.reporter.notice(f"{printable(name)} is not read: {instead}")
 
 
 def require_vault(context: Context) -> None:
@@ -73,7 +75,7 @@ def tell_other_stores(context: Context) -> None:
     choice = context.choice
     for name, path in other_stores(context.settings, choice.store, choice.prefix, choice.backend):
         origin = "" if choice.origin == name else f", by {printable(choice.origin)}"
-        context.warn(
+        context.reporter.warn(
             f"{name} names {printable(path)!r}, but this is written to "
             f"{printable(choice.root)!r}{origin}"
         )
@@ -123,7 +125,7 @@ def open_chosen(
         cached_key=context.keys.vault_key,
         pinned_recipients=lambda: context.pinned(trust),
         person=prompter,
-        warn=context.warn,
+        warn=context.reporter.warn,
         on_asked=lambda: questions.append(None),
         kdf_policy=context.kdf_policy,
         last_slot=trust.last_slot,

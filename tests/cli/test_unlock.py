@@ -10,7 +10,7 @@ import pytest
 
 from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope, key_schedule
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
 from tests.agents import short_folder

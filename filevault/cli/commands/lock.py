@@ -32,17 +32,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
     if args.all:
         count = context.key_cache.lock()
-        print(f"Locked; {_keys(count)} forgotten.")
+        context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
         choice = context.choice
         count = context.key_cache.lock(choice.state_id)
         if not count:
             # A key may be left of a vault that is gone; without one, the name may be mistyped.
             must_exist(choice, context.settings.state_home)
-        print(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
+        context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
     for backend in BACKENDS.values() if args.all else (context.choice.backend,):
         if backend.agent is not None:
-            context.say(backend.agent.forget_hint)
+            context.reporter.say(backend.agent.forget_hint)
     return 0
 
 
