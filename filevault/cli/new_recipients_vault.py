@@ -41,12 +41,11 @@ _IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
 class NewIdentity(Record):
     """An age identity that is to be written, with the recipient that it opens files of."""
 
+    _secret = ("text",)
+
     path: str
     text: bytes
     recipient: str
-
-    def __repr__(self) -> str:
-        return f"NewIdentity(path={self.path!r}, recipient={self.recipient!r}, ...)"
 
 
 def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
