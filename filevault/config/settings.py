@@ -11,8 +11,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
-from filevault.config.config_toml import BACKEND_NAMES, BACKENDS, ConfigFile, load
+from filevault.config.config_toml import ConfigFile, load
 from filevault.errors import ConfigError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -279,11 +280,13 @@ class Settings:
         choice = self._explicit("backend")
         if choice is None:
             return None
-        if choice.value not in BACKEND_NAMES:
+        backend = find_backend(choice.value)
+        if backend is None:
             raise UsageError(
-                f"{choice.origin} names no backend: {printable(choice.value)!r}", hint=BACKENDS
+                f"{choice.origin} names no backend: {printable(choice.value)!r}",
+                hint=backend_names(),
             )
-        return choice._replace(value=BACKEND_NAMES[choice.value])
+        return choice._replace(value=backend.name)
 
     def _explicit(self, option: str) -> Choice | None:
         """Return the value of a setting that an option or a `FILEVAULT_*` variable gives."""
@@ -322,8 +325,9 @@ class Settings:
         value = self.get("AWS_VAULT_BACKEND")
         if value is None:
             return None, None
-        if value in BACKEND_NAMES:
-            return Choice(BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
+        backend = find_backend(value)
+        if backend is not None:
+            return Choice(backend.name, "AWS_VAULT_BACKEND", explicit=False), None
         return None, value
 
     def prefix(self, store: str) -> str | None:
