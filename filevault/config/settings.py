@@ -15,10 +15,10 @@ from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
 from filevault.config.config_toml import ConfigFile, load
 from filevault.errors import ConfigError, UsageError
+from filevault.system.config_files import TRUST_VARIABLE
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_duration
-from filevault.system.user_files import TRUST_VARIABLE, home_of_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -198,7 +198,7 @@ class Settings:
         if self._home is None:
             home = self.get("HOME")
             if home is None or not home.startswith("/"):
-                home = home_of_user()
+                home = _home_of_user()
             self._home = home.rstrip("/") or "/"
         return self._home
 
@@ -495,3 +495,20 @@ class Settings:
 
 def _is_secret(name: str) -> bool:
     return name.startswith(_SECRET_PREFIXES)
+
+
+def _home_of_user() -> str:
+    """Return this user's home directory in the password database.
+
+    Raises ConfigError if there is none, or no absolute path.
+    """
+    import pwd
+
+    with contextlib.suppress(KeyError):  # a container's user that has no entry
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+        if home.startswith("/"):
+            return home
+    raise ConfigError(
+        "HOME is no absolute path, and the password database knows none for this user",
+        hint="set HOME, or FILEVAULT_DIR, AWS_CONFIG_FILE, XDG_CONFIG_HOME and XDG_STATE_HOME",
+    )

@@ -16,7 +16,7 @@ from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.secret_buffer import SecretBuffer
-from filevault.system.user_files import read_secret
+from filevault.system.secret_files import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
