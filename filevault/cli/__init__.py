@@ -8,6 +8,7 @@ from filevault.cli import streams
 from filevault.cli.command import ALIASES, COMMANDS, command_at, module_of, parser_of, usage
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.cli.questions import DeclinedError
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import FilevaultError, UsageError
@@ -51,6 +52,9 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         context = Context(settings, runtime, reporter)
         try:
             status = call.module.run(namespace, context)
+        except DeclinedError as declined:
+            reporter.say(declined.outcome)
+            status = 0
         finally:
             if call.name not in _FORGETS:
                 context.hold_session_key()

@@ -12,7 +12,6 @@ from filevault.cli.wiring import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
     FilevaultError,
     LockedError,
-    NobodyToAskError,
     StorageError,
     TamperedError,
 )
@@ -359,11 +358,6 @@ class Context:
         if self._vault is not None and self._vault.is_open:
             with contextlib.suppress(FilevaultError):
                 self.keys.hold_if_asked(self._vault.session_key)
-
-    def must_ask(self, question: str, hint: str) -> None:
-        """Raise NobodyToAskError with a hint of its own if nobody can answer."""
-        if not self.prompter.present:
-            raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
 
 
 def _no_key() -> bytes:

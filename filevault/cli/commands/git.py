@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault import git
+from filevault.cli.questions import confirm_or_decline
 from filevault.cli.repositories import first_use
 from filevault.errors import NotFoundError, UsageError
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.prompt import confirm
 from filevault.vault.choose import must_exist
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def _adopt(context: Context, store: Folder) -> int:
         for line in each.lines:
             context.reporter.result(f"  {line}")
     if any(each.lines for each in found):
-        if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
-            context.reporter.say("nothing was changed")
-            return 0
+        if context.prompter.present:
+            confirm_or_decline(context.prompter, "Use it from now on?")
         runner.known.remember_shown({each.repository.place: each.parts for each in found})
         context.reporter.result("It is used from now on.")
     for each in found:
