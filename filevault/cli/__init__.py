@@ -8,10 +8,9 @@ from filevault.cli import streams
 from filevault.cli.command import ALIASES, COMMANDS, command_at, module_of, parser_of, usage
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
-from filevault.cli.questions import DeclinedError
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
-from filevault.errors import FilevaultError, UsageError
+from filevault.errors import DeclinedError, FilevaultError, UsageError
 from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         try:
             status = call.module.run(namespace, context)
         except DeclinedError as declined:
-            reporter.say(declined.outcome)
+            reporter.say(declined.message)
             status = 0
         finally:
             if call.name not in _FORGETS:

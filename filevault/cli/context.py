@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
-    from filevault.git import Git
+    from filevault.git.program import Git
     from filevault.sessions import SessionCache
     from filevault.unlock.prompt import Prompter
 
@@ -279,9 +279,9 @@ class Context:
 
     def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
         """Commit what was written, where the store has a repository of its own."""
-        from filevault import git
+        from filevault.git.commit import commit_files
 
-        git.commit(store, paths, subject, self.git())
+        commit_files(store, paths, subject, self.git())
 
     def git(self) -> Git:
         """Return how git is run on the vault's store."""

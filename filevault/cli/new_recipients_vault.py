@@ -16,7 +16,8 @@ from filevault.cli.new_secret import (
 from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.repositories import remember_present
 from filevault.errors import NotCommittedError, UsageError
-from filevault.git import commit, subjects
+from filevault.git import subjects
+from filevault.git.commit import commit_files
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
@@ -92,12 +93,12 @@ def _commit(
 ) -> NotCommittedError | None:
     """Commit a new recipients file; return what git said against it."""
     choice = context.choice
-    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+    subject = subjects.recipients_set(subjects.RECIPIENT_TERMS[choice.backend], names, "")
     try:
         with writers_lock(
             vault.folder, context.settings.state_home, context.settings.home_if_known
         ):
-            commit(vault.folder, written, subject, context.git())
+            commit_files(vault.folder, written, subject, context.git())
     except NotCommittedError as error:
         return error  # the vault is made: the rest is done, too
     return None

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import NobodyToAskError
+from filevault.errors import DeclinedError, NobodyToAskError
 from filevault.unlock.prompt import confirm
 
 if TYPE_CHECKING:
     from filevault.unlock.prompt import Prompter
-
-
-class DeclinedError(Exception):
-    """The person answered no. `outcome` is then printed, and the command ends with status 0."""
-
-    def __init__(self, outcome: str = "nothing was changed") -> None:
-        super().__init__(outcome)
-        self.outcome = outcome
 
 
 def require_terminal(prompter: Prompter, reason: str, hint: str) -> None:

@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.backends import SUFFIXES
 from filevault.backends.gpg.options import VARIABLE_TTY, name_terminal
-from filevault.cli.questions import DeclinedError
-from filevault.errors import FilevaultError, StorageError, UnknownRepositoryError
-from filevault.git import Git, Known, adopt, check
+from filevault.errors import (
+    DeclinedError,
+    FilevaultError,
+    StorageError,
+    UnknownRepositoryError,
+)
+from filevault.git.adoption import find_all
+from filevault.git.commit import require_commits
 from filevault.git.fingerprint import FOLDER_PART
+from filevault.git.program import Git
+from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.prompt import confirm
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from filevault.cli.context import Context
-    from filevault.git import Repository
+    from filevault.git.repository import Repository
     from filevault.vault.trust import Trust
 
 _SECTION = "repositories"
@@ -32,7 +39,7 @@ class TrustMemory:
         self._writable = writable
 
     @property
-    def asks(self) -> bool:
+    def is_older(self) -> bool:
         """Whether a filevault that remembered no repositories has pinned the vault here."""
         known = self._trust.pin is not None
         return known and self._writable and self._trust.section(_SECTION) is None
@@ -46,9 +53,9 @@ class TrustMemory:
                 hint="FILEVAULT_GIT=adopt uses the one that is there",
             )
 
-    def digests(self, place: str) -> Mapping[str, str] | None:
+    def digests(self, path: str) -> Mapping[str, str] | None:
         """Return the digests of a repository by part, None if it is not used."""
-        entry: Any = (self._trust.section(_SECTION) or {}).get(place)
+        entry: Any = (self._trust.section(_SECTION) or {}).get(path)
         return entry if entry and isinstance(entry, dict) else None
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
@@ -87,13 +94,13 @@ def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | N
         environment,
         SUFFIXES[context.choice.backend],
         context.choice.prefix,
-        known=Known(
+        trusted=TrustedRepositories(
             TrustMemory(memory, writable=writable),
             everything=context.settings.adopts_repositories,
             ask=ask if context.prompter.present else None,
         ),
         sleep=context.runtime.sleep,
-        note=context.reporter.warn,
+        warn=context.reporter.warn,
     )
 
 
@@ -109,7 +116,7 @@ def remember_present(context: Context, trust: Trust) -> None:
     try:
         trust.update_section(_SECTION, {})
         with Folder.open(context.choice.store) as store:
-            found = adopt(store, git)
+            found = find_all(store, git)
         for each in found:
             path = printable(each.repository.path)
             context.reporter.notice(f"the git repository at {path} is used from now on")
@@ -117,7 +124,8 @@ def remember_present(context: Context, trust: Trust) -> None:
                 if not line.startswith(f"{FOLDER_PART} = "):
                     context.reporter.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
-            git.known.remember_shown({each.repository.place: each.parts for each in found})
+            shown = {each.repository.relative_path: each.parts for each in found}
+            git.trusted.add_shown(shown)
     except (FilevaultError, FileNotFoundError) as error:
         context.reporter.notice(f"no git repository is used: {error}")
 
@@ -130,10 +138,10 @@ def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
     """
     answers: list[bool] = []
     try:
-        return check(context.vault.folder, paths, git_of(context, answers=answers))
+        return require_commits(context.vault.folder, paths, git_of(context, answers=answers))
     except UnknownRepositoryError as error:
         if False in answers:
-            raise DeclinedError from error
+            raise DeclinedError("nothing was changed") from error
         raise
 
 

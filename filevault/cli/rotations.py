@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.push import Publisher
-    from filevault.config.profile import Overrides, Profile
+    from filevault.config.overrides import Overrides
+    from filevault.config.profile import Profile
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
     from filevault.plan.planner import Plan
@@ -114,7 +115,7 @@ class Rotations:
             outcome = self._outcome(name, target, leader)
             if outcome.error is not None:
                 name_key(outcome.error, item)
-        except errors.InterruptedByUserError:
+        except (errors.InterruptedByUserError, errors.DeclinedError):
             raise
         except errors.FilevaultError as error:
             name_key(error, item)

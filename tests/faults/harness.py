@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
+import filevault
 from filevault import cli
 from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
@@ -38,16 +40,6 @@ _BY_NAME = ("unlink", "remove", "mkdir", "rmdir", "chmod", "truncate", "utime")
 _BY_TARGET = ("rename", "replace", "link", "symlink")
 _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "ftruncate", "close")
 _SYNCING = ("fsync", "fdatasync")
-# Loaded once, not by each child: what commands import when they come to need it.
-_LATE = (
-    *(
-        "filevault.backends." + name
-        for name in ("age.backend", "gpg.backend", "file.backend", "file.unlock")
-    ),
-    *("filevault.cli.commands." + name for name in COMMANDS),
-    *("filevault.cli." + name for name in ("new_file_vault", "new_recipients_vault", "obtain")),
-    *("filevault.git.repository", "filevault.vault.rekey", "argon2.low_level"),
-)
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
 
@@ -200,9 +192,11 @@ class Running:
 
 @functools.cache
 def _warm_up() -> None:
-    """Load and set up here what each child would have to otherwise, for half of its time."""
-    for name in _LATE:
-        importlib.import_module(name)
+    """Import every module here, also those that commands import late: else each child would."""
+    for module in pkgutil.walk_packages(filevault.__path__, "filevault."):
+        if module.name != "filevault.__main__":
+            importlib.import_module(module.name)
+    importlib.import_module("argon2.low_level")
     xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.console import LINK_LIFE
+from filevault.aws.console import LINK_LIFETIME
 from filevault.cli import browser, clipboard, obtain
 from filevault.cli.console_signin import (
     console_for,
@@ -114,4 +114,4 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
 
 
 def _life() -> str:
-    return f"{LINK_LIFE // 60} minutes"
+    return f"{LINK_LIFETIME // 60} minutes"

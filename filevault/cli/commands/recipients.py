@@ -135,7 +135,7 @@ def _change(args: argparse.Namespace, context: Context) -> int:
             )
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.files(wanted)
-        kind, folder = subjects.KINDS[choice.backend], "/".join(choice.prefix)
+        kind, folder = subjects.RECIPIENT_TERMS[choice.backend], "/".join(choice.prefix)
         names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
