@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.commands.exec import find_program, replace
 from filevault.cli.parser import split_command
 from filevault.errors import BackendError, ProgramError, StorageError, UsageError
-from filevault.keycache import JOB, agent_of_job, folders
+from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
 from filevault.keycache.client import AgentClient
 from filevault.system import programs
 from filevault.system.files import storage_error
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _serve(context, args.parent)
     if args.command:
         return _for_command(args.command, context)
-    client = AgentClient(folders(context.settings.get, context.runtime.root))
+    client = AgentClient(agent_folders(context.settings.get, context.runtime.root))
     if client.running():
         print("An agent is running already.")
         return 0
@@ -111,18 +111,20 @@ def start(context: Context, answers: Callable[[], bool]) -> bool:
 
 def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
     """Return the error of an agent that did not start, with a hint if it has no place to be."""
-    places = [os.path.dirname(each) for each in folders(context.settings.get, context.runtime.root)]
+    places = [
+        os.path.dirname(each) for each in agent_folders(context.settings.get, context.runtime.root)
+    ]
     usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
     said = error.message.replace("filevault: error: ", "")
     return ProgramError(said, hint=error.hint if usable else _PLACE)
 
 
 def _refuse_in_job(context: Context) -> None:
-    job = agent_of_job(context.settings.get)
+    job = job_agent_folder(context.settings.get)
     if job is not None:
         raise BackendError(
-            f"the agent of this job has ended: {JOB} names {printable(job)!r}",
-            hint=f"start the job again with filevault agent -- CMD, or unset {JOB}",
+            f"the agent of this job has ended: {JOB_VARIABLE} names {printable(job)!r}",
+            hint=f"start the job again with filevault agent -- CMD, or unset {JOB_VARIABLE}",
         )
 
 
@@ -145,7 +147,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
         refused = storage_error(error, "create a folder in", temporary)
         refused.hint = "set TMPDIR to a folder of yours that can be written"
         raise refused from error
-    place = {JOB: folder}
+    place = {JOB_VARIABLE: folder}
     try:
         programs.start(
             [*_argv(context), "--parent", str(os.getpid())],
@@ -173,9 +175,11 @@ def _serve(context: Context, parent: int | None) -> int:
     if parent is None:
         _refuse_in_job(context)
     else:
-        job = agent_of_job(context.settings.get)
+        job = job_agent_folder(context.settings.get)
         if job is None:
-            raise UsageError(f"--parent is for the agent of a job, whose folder {JOB} names")
+            raise UsageError(
+                f"--parent is for the agent of a job, whose folder {JOB_VARIABLE} names"
+            )
         enter(parent, job)
     agent = _listen(context)
 
@@ -190,7 +194,7 @@ def _listen(context: Context) -> Agent:
     from filevault.keycache.agent import listen
 
     refused: StorageError | None = None
-    for folder in folders(context.settings.get, context.runtime.root):
+    for folder in agent_folders(context.settings.get, context.runtime.root):
         if not os.path.isdir(os.path.dirname(folder)):
             continue
         try:
