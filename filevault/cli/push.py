@@ -76,7 +76,7 @@ class Publisher:
         """Tell a person what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
-            self._context.advise(
+            self._context.reporter.hint(
                 "other clones of the vault hand out the old key until they have the new one: "
                 f"{first}filevault git pull there"
             )

@@ -91,7 +91,7 @@ def git_of(context: Context, trust: Trust | None = None) -> Git:
             ask=ask if context.prompter.present else None,
         ),
         sleep=context.runtime.sleep,
-        warn=context.warn,
+        warn=context.reporter.warn,
     )
 
 
@@ -110,15 +110,15 @@ def remember_present(context: Context, trust: Trust) -> None:
             found = find_all(store, git)
         for each in found:
             path = printable(each.repository.path)
-            context.notice(f"the git repository at {path} is used from now on")
+            context.reporter.notice(f"the git repository at {path} is used from now on")
             for line in each.lines:
                 if not line.startswith(f"{FOLDER_PART} = "):
-                    context.say(f"git repository at {path}, trusted from now on: {line}")
+                    context.reporter.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
             shown = {each.repository.relative_path: each.parts for each in found}
             git.trusted.add_shown(shown)
     except (FilevaultError, FileNotFoundError) as error:
-        context.notice(f"no git repository is used: {error}")
+        context.reporter.notice(f"no git repository is used: {error}")
 
 
 def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
@@ -135,4 +135,4 @@ def first_use(context: Context) -> None:
         try:
             _ = context.vault
         except FilevaultError as error:
-            context.notice(error.message)
+            context.reporter.notice(error.message)

@@ -74,21 +74,26 @@ def _adopt(context: Context, store: Folder) -> int:
         )
     for each in found:
         if not each.lines:
-            print(f"The git repository at {printable(each.repository.path)} is used already.")
+            context.reporter.result(
+                f"The git repository at {printable(each.repository.path)} is used already."
+            )
             continue
-        print(f"The git repository at {printable(each.repository.path)}:")
+        context.reporter.result(f"The git repository at {printable(each.repository.path)}:")
         for line in each.lines:
-            print(f"  {line}")
+            context.reporter.result(f"  {line}")
     if any(each.lines for each in found):
         if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
-            context.say("nothing was changed")
+            context.reporter.say("nothing was changed")
             return 0
-        runner.trusted.add_shown({each.repository.relative_path: each.parts for each in found})
-        print("It is used from now on.")
+        shown = {each.repository.relative_path: each.parts for each in found}
+        runner.trusted.add_shown(shown)
+        context.reporter.result("It is used from now on.")
     for each in found:
         runner.trusted.require(each.repository)  # there was time to change it since it was shown
         each.repository.init_attributes()
     commit_store_if_empty(store, runner)
     if not all(each.repository.is_clean() for each in found):
-        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
+        context.reporter.say(
+            "`filevault git status` shows what was stored meanwhile and is to be committed"
+        )
     return 0
