@@ -15,7 +15,8 @@ from filevault.errors import (
     StorageError,
     TamperedError,
 )
-from filevault.keycache import KeyCache, VaultKeys, open_cache
+from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -357,7 +358,7 @@ class Context:
         """Hold the session key if a person was asked for what opened the vault in this run."""
         if self._vault is not None and self._vault.is_open:
             with contextlib.suppress(FilevaultError):
-                self.keys.hold_if_asked(self._vault.session_key)
+                self.keys.cache_if_asked(self._vault.session_key)
 
 
 def _no_key() -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
 from filevault.config.config_toml import BACKENDS
 from filevault.errors import FilevaultError
-from filevault.keycache import IDENTITIES
+from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
@@ -90,7 +90,7 @@ def open_chosen(
     prompter = LaterPrompter(lambda: context.prompter)
 
     def sessions() -> bool:
-        return context.keys.holds_session_key(session_key_mark(context))
+        return context.keys.has_session_key(session_key_mark(context))
 
     if choice.backend == "file":
         unlocker = Unlocker(
@@ -129,7 +129,7 @@ def open_chosen(
         )
         return backend, lambda: bool(questions)
     identities = Identities(
-        settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES)
+        settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
     )
     place = (lambda: identities.place, ("passphrase",), "age identity of yours")
     unlocker = Unlocker(settings, prompter, *place, sessions=sessions)

@@ -324,7 +324,7 @@ def _foreign(context: Context, holder: Holder) -> tuple[list[Entry], tuple[Unrea
 def _lock(context: Context) -> None:
     """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
     try:
-        count = context.key_cache.lock(context.choice.state_id)
+        count = context.key_cache.forget(context.choice.state_id)
     except BackendError as error:
         context.reporter.warn(f"the former key is still held: {error.message}")
     else:
