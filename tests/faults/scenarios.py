@@ -15,8 +15,8 @@ from filevault.backends.file import keyslots, vault_json
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
-from filevault.sessions.cache import MinimumLife
 from filevault.sessions.lock_wait import LockWait
+from filevault.sessions.minimum_life import MinimumLife
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.store import Store

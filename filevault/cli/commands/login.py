@@ -9,7 +9,6 @@ from filevault import errors
 from filevault.aws.console import LINK_LIFE, Console, console_of
 from filevault.cli import browser, clipboard, obtain
 from filevault.cli.parser import add_session_options
-from filevault.plan.steps import AssumeRole, FederationToken
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Step
+    from filevault.sources.source import Step
 
 DESCRIPTION = """Sign in to the AWS console with the credentials of a profile.
 
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.explain:
             _explain(args, context, made)
             return 0
-        if args.mfa_token and isinstance(made.step, FederationToken):
+        if args.mfa_token and not made.step.takes_token_code:
             context.warn("--mfa-token does nothing: GetFederationToken takes no code")
         console, signed, destination = _of_profile(args, context, made)
     link = console.link(signed.token, destination)
@@ -94,14 +93,12 @@ def _of_profile(
     args: argparse.Namespace, context: Context, made: Plan
 ) -> tuple[Console, SigninToken, str]:
     """Sign in with a profile; a kept session that AWS takes no longer is renewed, once."""
-    from filevault.plan.cached import renewed
-
     # What is wrong with region or path shows before anybody is asked for anything.
     _console(context, made.region, None).destination(args.path)
     code = obtain.token_code(args, context)
     provider = obtain.provider(args, context, made, code)
     credentials = obtain.retrieve(provider, made)
-    if not isinstance(made.step, FederationToken):
+    if made.step.takes_token_code:
         obtain.tell_unused(code, context)
     context.remember_slot()
     clients = _clients(context, made.profile)
@@ -111,7 +108,7 @@ def _of_profile(
     try:
         signed = _signed(context, clients, console, credentials, duration, subject)
     except errors.AwsError:
-        others = renewed(provider, credentials)
+        others = provider.renew(credentials)
         if others is None:
             raise
         signed = _signed(context, clients, console, others, duration, subject)
@@ -202,7 +199,7 @@ def _session_duration(args: argparse.Namespace, context: Context, step: Step) ->
 
     AWS takes a duration for a role only, and for none that was assumed from another's session.
     """
-    if not isinstance(step, AssumeRole) or isinstance(step.source, AssumeRole):
+    if step.assumed_role is None or (step.parent and step.parent.assumed_role is not None):
         return None
     return _capped(obtain.plan_options(args, context).duration)
 
@@ -249,7 +246,7 @@ def _given(context: Context) -> Credentials:
 
 
 def _explain(args: argparse.Namespace, context: Context, made: Plan) -> None:
-    arn = made.step.role_arn if isinstance(made.step, AssumeRole) else None
+    arn = made.step.assumed_role
     console = _console(context, made.region, arn)
     for line in obtain.explanation(args, context, made):
         print(line)
