@@ -48,7 +48,7 @@ def profile_name(given: str | None, context: Context) -> str:
 def advise(context: Context, text: str) -> None:
     """Tell what a beginner should know, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
     if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
-        context.say(text)
+        context.reporter.say(text)
 
 
 def with_profile(
@@ -84,7 +84,7 @@ def with_profile(
         _warn(profile, context)
         _refuse_planted(profile, context)
         for told in absent_config(context):
-            context.notice(told)
+            context.reporter.notice(told)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
@@ -167,7 +167,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     context.remember_slot()
     account, doubts = of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
-        context.warn(warning)
+        context.reporter.warn(warning)
     return IssuedCredentials(
         made.profile, credentials, made.region, made.endpoint_url, account, made.child
     )
@@ -187,7 +187,7 @@ def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
 def tell_unused(code: TokenCode, context: Context) -> None:
     """Warn of a token code on the command line that no call needed."""
     if code.unused:
-        context.warn(
+        context.reporter.warn(
             "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
             "--refresh obtains a new session"
         )
@@ -207,20 +207,20 @@ def provider(
     if min_ttl is None:
         min_ttl = settings.duration("AWS_MIN_TTL")
     if made.step.is_long_term and (args.duration is not None or args.mfa_token):
-        context.warn(
+        context.reporter.warn(
             "the long-term key itself is handed out: --duration and --mfa-token do nothing"
         )
     dependencies = Dependencies(
         SourceDependencies(context.vault),
         code,
         context.runtime.clock,
-        context.warn,
+        context.reporter.warn,
         settings.allow_http,
     )
     sessions = cache(args, context)
     if sessions is None:
         return build(made, dependencies, None)
-    wait = LockWait(context.say, lambda: context.prompter.present, context.runtime.sleep)
+    wait = LockWait(context.reporter.say, lambda: context.prompter.present, context.runtime.sleep)
     caching = Caching(sessions, wait, args.refresh, min_ttl, settings.cache_roles)
     return build(made, dependencies, caching)
 
@@ -257,11 +257,11 @@ def _warn(profile: Profile, context: Context) -> None:
     """Warn of lines in the sections of a chain that have no effect."""
     for each in reversed(profile.chain):
         for text in each.warnings:
-            context.warn(text)
+            context.reporter.warn(text)
         if each.shadowed and each.source in ("stored", "profile"):
             stored = each.source == "stored"
             has, used = ("a stored key", "the stored key") if stored else ("source_profile",) * 2
-            context.warn(
+            context.reporter.warn(
                 f"profile {printable(each.name)!r} has {has} and also "
                 f"{' and '.join(each.shadowed)}: {used} is used"
             )
