@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from filevault import errors
-from filevault.cli import ALIASES, COMMANDS, usage
+from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import GlobalOptions
 from filevault.issued.environment import FORMATS
@@ -81,20 +81,20 @@ def _shared(add: object) -> set[str]:
 def test_every_command_has_its_section_and_there_are_no_others() -> None:
     told = [title for title in CLI if title in COMMANDS]
     assert told == list(COMMANDS)
-    assert set(CLI) - set(COMMANDS) == {"Global options", "GlobalOptions for sessions"}
+    assert set(CLI) - set(COMMANDS) == {"Global options", "Options for sessions"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_exactly_the_options_of_its_section(command: str) -> None:
     told = _options_told(CLI[command])
     if "(#options-for-sessions)" in CLI[command]:
-        told |= _options_told(CLI["GlobalOptions for sessions"])
+        told |= _options_told(CLI["Options for sessions"])
     assert told == _options_of(_parser(command))
 
 
 def test_global_and_session_options_are_those_of_their_sections() -> None:
     assert _options_told(CLI["Global options"]) == _shared(add_global_options)
-    assert _options_told(CLI["GlobalOptions for sessions"]) == _shared(add_session_options)
+    assert _options_told(CLI["Options for sessions"]) == _shared(add_session_options)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -29,6 +29,7 @@ from urllib.parse import parse_qs
 import filevault
 from filevault import cli
 from filevault.backends.sealing import xaes
+from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
@@ -243,7 +244,7 @@ def _add_command(name: str, action: Callable[[Context], int]) -> None:
     module.configure = lambda _parser: None
     module.run = lambda _args, context: action(context)
     sys.modules[module.__name__] = module
-    cli.COMMANDS[name] = name
+    COMMANDS[name] = name
 
 
 class _Interposer:
