@@ -14,7 +14,8 @@ from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.steps import StoredKey, stored_key
 from filevault.system.printable import printable, shell_word
-from filevault.vault.choose import hint_at_top, no_vault
+from filevault.vault.lookup import hint_at_top
+from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -275,7 +276,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
     lowest = profile
     while lowest.source_profile is not None:
         lowest = lowest.source_profile
-    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+    if lowest.source != "stored" or not context.vault.shared or context.vault.has_seen(lowest.name):
         return
     if lowest.shadowed:
         shown = printable(lowest.name)

@@ -22,19 +22,19 @@ class KeySource(Protocol):
     """Where long-term keys are stored: a vault."""
 
     def access_key(
-        self, name: str, identify: Callable[[AccessKey], str] | None = None
+        self, name: str, ask_account: Callable[[AccessKey], str] | None = None
     ) -> AccessKey:
         """Decrypt a key; raises ItemNotFoundError, LockedError and the vault's other errors.
 
-        `identify` asks AWS for the account of a key; None in a run that makes no calls.
+        `ask_account` asks AWS for the account of a key; None in a run that makes no calls.
         """
         ...
 
-    def wants_account(self, name: str, key_id: str) -> bool:
+    def needs_account(self, name: str, key_id: str) -> bool:
         """Tell whether a key's account is to be learned from AWS: its id does not tell it."""
         ...
 
-    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+    def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Remember the account of a key, as AWS told it."""
         ...
 

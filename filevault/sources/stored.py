@@ -61,7 +61,7 @@ class StoredProvider:
         name, key = self._step.profile, self.key
         if key is None or self._identify is None:
             return
-        if not self._keys.wants_account(name, key.access_key_id):
+        if not self._keys.needs_account(name, key.access_key_id):
             return
         try:
             account = told or self._identify(key)
@@ -69,7 +69,7 @@ class StoredProvider:
             raise
         except FilevaultError:
             return
-        self._keys.learn_account([name], key.access_key_id, account)
+        self._keys.record_account([name], key.access_key_id, account)
 
 
 class Learning:

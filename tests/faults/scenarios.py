@@ -19,7 +19,7 @@ from filevault.sessions.cache import MinimumLife
 from filevault.sessions.lock_wait import LockWait
 from filevault.system.files import Folder
 from filevault.vault.item import parse
-from filevault.vault.store import Store
+from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.faults.harness import Call, Command, Outcome, Snapshot, survey
 from tests.launch import CHEAP
@@ -277,11 +277,11 @@ class Stage:
             return None
         with root:
             if not vault_json.exists(root):
-                assert not Store(root, ".fv").names(), "items without a vault"
+                assert not ItemStore(root, ".fv").names(), "items without a vault"
                 return None
             backend = open_backend("file", root, self._source(), CHEAP)
             backend.unlock()
-            store = Store(root, backend.suffix)
+            store = ItemStore(root, backend.suffix)
             return {
                 name: parse(backend.decrypt("credentials", name, store.read(name)), name).key
                 for name in store.names()

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             "the keys of a pass vault are held by gpg-agent, not by filevault",
             hint="set default-cache-ttl and max-cache-ttl in gpg-agent.conf",
         )
-    vault.keeping()  # before anybody is asked for anything
+    vault.require_state()  # before anybody is asked for anything
     vault.unlock()
     _tell_weakness(context)
     vault.session_key()
