@@ -6,7 +6,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES
 from filevault.errors import FilevaultError, ItemNotFoundError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
@@ -114,7 +113,7 @@ def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
     if not choice.prefix or os.path.lexists(choice.root):
         return None
     with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(choice.store) as top:
-        store = ItemStore(top, SUFFIXES[choice.backend], literal=True)
+        store = ItemStore(top, choice.backend.suffix, literal=True)
         for name in names:
             if store.has(name):
                 return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"

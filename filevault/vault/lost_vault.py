@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES
+from filevault.backends import DEFAULT
+from filevault.backends.protocols import Family
 from filevault.errors import NoVaultError, PinError, StorageError, VaultChoiceError
 from filevault.system.files import Folder
 from filevault.system.printable import printable, shell_word
-from filevault.vault.choose import marker_name
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 
@@ -32,10 +32,11 @@ def raise_missing(choice: VaultChoice, state_home: str) -> None:
     """
     shown = printable(choice.root)
     if is_lost(choice, state_home):
-        if choice.backend == "file" and os.path.exists(f"{choice.root}/{marker_name('file')}"):
+        sealed = choice.backend.family is Family.SEALED
+        if sealed and os.path.exists(f"{choice.root}/{choice.backend.marker}"):
             return
         raise PinError(
-            f"the vault at {shown!r} has lost its marker {marker_name(choice.backend)}",
+            f"the vault at {shown!r} has lost its marker {choice.backend.marker}",
             hint="restore it from a copy or from the repository's history; for a new vault, move "
             "everything away and run filevault init",
         )
@@ -50,7 +51,7 @@ def raise_missing(choice: VaultChoice, state_home: str) -> None:
 def no_vault(choice: VaultChoice) -> NoVaultError:
     """Return the error for a vault that does not exist; it says what named the folder."""
     shown = printable(choice.root)
-    kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
+    kind = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
     if not choice.named:
         return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
     origin = printable(choice.origin)
@@ -70,7 +71,7 @@ def has_items(choice: VaultChoice) -> bool:
     """Tell whether there are item files below the root."""
     try:
         with Folder.open(choice.store) as folder:
-            return bool(ItemStore(folder, SUFFIXES[choice.backend], choice.prefix).names())
+            return bool(ItemStore(folder, choice.backend.suffix, choice.prefix).names())
     except FileNotFoundError:
         return False
 

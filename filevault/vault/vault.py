@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import Family, ItemHeader
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
     NewerFormatError,
     StorageError,
     TamperedError,
+    UsageError,
 )
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
@@ -31,7 +32,7 @@ from filevault.vault.session_key import load_session_key, reseal_session_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend, RecipientsBackend
     from filevault.credentials import AccessKey
     from filevault.system.files import Folder
     from filevault.vault.account_check import AccountCheck, AskAccount
@@ -50,9 +51,9 @@ class Vault:
     Args:
         store: the folder of the store; writers lock it.
         prefix: the folders below it that lead to the items.
-        backend: encrypts and decrypts items.
-        shared: whether other tools write the store as well. Then names may be unencoded, an
-            item's name is not authenticated, and the account of each key is recorded.
+        backend: encrypts and decrypts items. Other tools write a store for recipients as well:
+            there names may be unencoded, an item's name is not authenticated, and the account of
+            each key is recorded.
         state: the state directory, None if it cannot be written.
         state_id: 32 hex digits that name it.
         trust: the vault's `trust.json`.
@@ -68,10 +69,9 @@ class Vault:
     def __init__(
         self,
         store: Folder,
-        backend: Backend,
+        backend: OpenBackend,
         *,
         prefix: Sequence[str] = (),
-        shared: bool = False,
         state: Folder | None,
         state_id: str,
         trust: Trust,
@@ -83,9 +83,9 @@ class Vault:
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
         session_keys: SessionKeyCache | None = None,
     ) -> None:
+        shared = backend.family is Family.RECIPIENTS
         self.folder = store
         self.backend = backend
-        self.shared = shared
         self.state = state
         self.state_id = state_id
         self.trust = trust
@@ -124,6 +124,18 @@ class Vault:
 
         return AccountCheck(self.trust, self.memory)
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether items are authenticated; else other tools write the store as well."""
+        return self.backend.family is Family.SEALED
+
+    @property
+    def recipients_backend(self) -> RecipientsBackend:
+        """The backend of a vault for recipients. Raises UsageError for another vault."""
+        if self.backend.family is Family.SEALED:
+            raise UsageError(f"the vault is a {self.backend.name} vault, which has no recipients")
+        return self.backend
+
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; decrypt nothing."""
         return self.lookup.keys(self.items.names())
@@ -134,12 +146,14 @@ class Vault:
         That is (time, `iam` or `add`) from the item's header, not authenticated, or without a
         header from what was last seen of it. Nothing is decrypted.
         """
-        heads = dict(self.items.heads(self.backend.head_size))
+        backend = self.backend
+        size = backend.head_size if backend.family is Family.SEALED else 0
+        heads = dict(self.items.heads(size))
         names = self.lookup.keys(list(heads))
         return {name: self._created(name, heads.get(name, b"")) for name in names}
 
     def _created(self, name: str, head: bytes) -> tuple[str, str | None] | None:
-        if self.backend.head_size:
+        if self.backend.family is Family.SEALED:
             return self.backend.created(head)
         seen = self.trust.seen(self.path_name(name))
         return (seen.created, seen.created_from) if seen and seen.created else None
@@ -162,7 +176,7 @@ class Vault:
 
     def _sealed_name(self, name: str) -> str:
         """Return the name that is authenticated with an item's content."""
-        return name if self.shared else self.path_name(name)
+        return self.path_name(name) if self.is_sealed else name
 
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is not decrypted."""
@@ -195,7 +209,7 @@ class Vault:
         """Return the digest and the plaintext of an item. Raises as `plaintext`."""
         files = self.read_files(name)
         plaintext = self.decrypt(files)
-        if self.shared:
+        if not self.is_sealed:
             self.rollbacks.check(name, self.path_name(name), None, files.digest)
         else:
             seen = self.check_rollback(name, files.data)
@@ -224,11 +238,11 @@ class Vault:
             message = (
                 f"item {printable(name)!r} says inside that it is {printable(item.path_name)!r}"
             )
-            if not self.shared or self._strict:
+            if self.is_sealed or self._strict:
                 # In a `file` vault the name in the header was right, so the text is damaged.
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
-        if self.shared:
+        if not self.is_sealed:
             self.accounts.check(name, self.path_name(name), item, digest, ask_account)
 
     def access_key(self, name: str, ask_account: AskAccount | None = None) -> AccessKey:
@@ -237,13 +251,13 @@ class Vault:
 
     def needs_account(self, name: str, key_id: str) -> bool:
         """Tell whether the account of a trusted key is unknown, so that AWS should be asked."""
-        if not self.shared or self.state is None:
+        if self.is_sealed or self.state is None:
             return False
         return self.accounts.is_missing(self.path_name(name), key_id)
 
     def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Record the AWS account of a trusted key, as AWS reported it."""
-        if self.shared:
+        if not self.is_sealed:
             self.accounts.record([self.path_name(name) for name in names], key_id, account)
 
     def unlock(self) -> None:
@@ -253,7 +267,10 @@ class Vault:
     @property
     def is_open(self) -> bool:
         """Whether an item was decrypted in this run, so that no secret is asked for again."""
-        return self._has_opened or getattr(self.backend, "opened_slot", None) is not None
+        backend = self.backend
+        return self._has_opened or (
+            backend.family is Family.SEALED and backend.opened_slot is not None
+        )
 
     def check_recipients(self) -> None:
         """Fail early: raise PinError if the pin forbids writing, before prompting."""
@@ -304,13 +321,13 @@ class Vault:
             StorageError: if it cannot be stored.
         """
         path_name = self.path_name(name)
-        generation = None if self.shared else self._next_generation(name)
+        generation = self._next_generation(name) if self.is_sealed else None
         header_time = created or format_time(self._clock())
         header = ItemHeader(
             _KIND, self._sealed_name(name), generation or 0, header_time, created_from
         )
         data = self.backend.encrypt(header, text)
-        if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
+        if self.is_sealed and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
         pair = self.lookup.replaced_by(name)
         replaced = [printable(self.entry_path(each)) for each in pair]
@@ -321,7 +338,7 @@ class Vault:
                 f"{printable(self.entry_path(name))} has the key of {printable(name)!r} from now on"
             )
         seen = SeenItem(generation, sha256_hex(data), created, created_from)
-        if self.shared:
+        if not self.is_sealed:
             from filevault.vault.item import parse
 
             item = parse(text, "the new item")
@@ -354,10 +371,14 @@ class Vault:
         try:
             data = self.items.read(name)
             self.backend.decrypt(_KIND, self._sealed_name(name), data)
-            header = self.backend.peek(data)
+            header = self._header(data)
         except IntegrityError:
             return -1
         return header.generation if header is not None else -1
+
+    def _header(self, data: bytes) -> ItemHeader | None:
+        """Return an item's header, not authenticated; None if its backend has none."""
+        return self.backend.peek(data) if self.backend.family is Family.SEALED else None
 
     def remove(self, name: str, *, subject: str) -> None:
         """Delete an item and commit that; call inside `transaction`.
@@ -386,7 +407,7 @@ class Vault:
         digest = generation = None
         with contextlib.suppress(IntegrityError, NewerFormatError):
             files = self.read_files(name)
-            header = None if self.shared else self.backend.peek(files.data)
+            header = self._header(files.data)
             digest, generation = files.digest, header.generation if header else None
         return self.memory.before_removal(
             self.path_name(name), digest, generation, int(self._clock())
@@ -441,7 +462,9 @@ class Vault:
         None, after a warning, for one that is older than what was seen before, or was removed
         here. Raises RollbackError for it under `--strict`.
         """
-        header = cast("ItemHeader", self.backend.peek(data))
+        header = self._header(data)
+        if header is None:
+            return None
         digest = sha256_hex(data)
         path_name = self.path_name(name)
         if not self.rollbacks.check(name, path_name, header.generation, digest):

@@ -10,7 +10,7 @@ import pytest
 from filevault.errors import DamagedError, NewerFormatError, PinError
 from filevault.system.files import Folder
 from filevault.vault.pin import Pin
-from filevault.vault.pin_check import check_pin
+from filevault.vault.pin_policy import check_pin
 from filevault.vault.seen_items import MAX_REMOVED, SeenItem
 from filevault.vault.trust import Trust
 

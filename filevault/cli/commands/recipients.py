@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.backends.file import keyslots
+from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits, remember_present
 from filevault.cli.wiring import existing
 from filevault.errors import (
@@ -21,9 +23,7 @@ from filevault.errors import (
 )
 from filevault.git import subjects
 from filevault.system.printable import printable, shell_word
-from filevault.unlock.prompt import confirm
 from filevault.vault.acceptance import accept, needs_acceptance
-from filevault.vault.choose import marker_name
 from filevault.vault.pin import difference
 from filevault.vault.recipients.change import ChangePlanner, RecipientsChange, check_recipient_sets
 from filevault.vault.recipients.files import RecipientsFiles
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
-    from filevault.backends import RecipientsBackend
+    from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.vault.pin import Pin
     from filevault.vault.vault import Vault
@@ -77,9 +77,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise UsageError(
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
-        if existing(context).backend == "file":
+        backend = existing(context).backend
+        if backend.family is Family.SEALED:
             raise UsageError(
-                "a file vault has keyslots instead of recipients",
+                f"{backend.title} has keyslots instead of recipients",
                 hint="filevault recipients list shows them",
             )
         return _change(args, context)
@@ -107,9 +108,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _change(args: argparse.Namespace, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
     vault, choice = context.vault, context.choice
-    file = marker_name(choice.backend)
-    files = RecipientsFiles(vault, choice.backend, file)
-    recipients = ChangePlanner(vault, choice.backend, choice.prefix, file)
+    file = choice.backend.marker
+    files = RecipientsFiles(vault, file)
+    recipients = ChangePlanner(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(context)
     check_commits(context, [file, *(vault.path(name) for name in vault.items.names())])
@@ -127,9 +128,8 @@ def _change(args: argparse.Namespace, context: Context) -> int:
             context.reporter.result("They are recipients already.")
             return 0
         work.check_openable(changing)
-        if not adding and not args.force and not _may_shut_out(context, recipients, wanted):
-            context.reporter.say("nothing was changed")
-            return 0
+        if not adding and not args.force:
+            _confirm_shutting_out(context, recipients, wanted)
         written = files.write(wanted, unfinished)
         if wanted.replaced:
             former = printable(wanted.replaced)
@@ -138,7 +138,7 @@ def _change(args: argparse.Namespace, context: Context) -> int:
             )
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.paths_after(wanted)
-        kind, folder = subjects.RECIPIENT_TERMS[choice.backend], "/".join(choice.prefix)
+        kind, folder = choice.backend.recipient_term, "/".join(choice.prefix)
         names = _told(wanted, [place for place, _ in wanted.recipients] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
@@ -210,14 +210,23 @@ class _Run:
             raise self.uncommitted
 
 
-def _may_shut_out(context: Context, recipients: ChangePlanner, wanted: RecipientsChange) -> bool:
-    """Ask, if nobody here could open something any more. Raises NobodyToAskError."""
+def _confirm_shutting_out(
+    context: Context, recipients: ChangePlanner, wanted: RecipientsChange
+) -> None:
+    """Ask if no key that is here could open something any more.
+
+    Raises DeclinedError, or NobodyToAskError if there is no terminal.
+    """
     place = recipients.locked_out(wanted)
     if place is None:
-        return True
+        return
     what = f"no key that is here would open what {printable(place)!r} governs any more"
-    context.must_ask(what, "--force removes them all the same; see that somebody else has a key")
-    return confirm(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
+    require_terminal(
+        context.prompter,
+        what,
+        "--force removes them all the same; check first that another key can open it",
+    )
+    confirm_or_decline(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
 
 
 def _told(wanted: RecipientsChange, places: Iterable[str]) -> list[str]:
@@ -241,7 +250,7 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     if pin.vault:
         context.reporter.result(f"id: {pin.vault}")
     context.reporter.result(f"pin: {pin.digest} ({state})")
-    if pin.vault:
+    if context.choice.backend.has_keyslots:
         _print_slots(context, vault)
     _print_recipients(context, pin)
     unfinished = vault.trust.pending_reencryption
@@ -257,11 +266,11 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
 def _again(context: Context, vault: Vault, pin: Pin) -> str:
     """Return the command that encrypts anew what has not its recipients."""
     place = pin.root_path(context.choice.prefix)
-    governing = cast("RecipientsBackend", vault.backend).governing()
+    governing = vault.recipients_backend.governing()
     usable = [
         each
         for file in governing
-        if file.place == place
+        if file.path == place
         for each in file.recipients
         if each not in file.unresolved
     ]
@@ -307,8 +316,8 @@ def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]
 
     What others have changed where no key that is here opens anything is theirs to encrypt anew.
     """
-    backend = cast("RecipientsBackend", vault.backend)
-    usable = {file.place: file.recipients for file in backend.governing() if not file.unresolved}
+    backend = vault.recipients_backend
+    usable = {file.path: file.recipients for file in backend.governing() if not file.unresolved}
     noted = {place: set(gone) for place, gone in vault.trust.pending_reencryption.items()}
     for place, gone in changed_paths(known, pin).items():
         if place in noted or (place in usable and _may_open(backend, usable[place])):
@@ -355,7 +364,7 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
         )
-    if vault.shared and known != pin:
+    if not vault.is_sealed and known != pin:
         check_recipient_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
@@ -375,7 +384,7 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         _print_recipients(context, pin)
         context.reporter.result("Accepted the vault that is there now.")
     unfinished: dict[str, tuple[str, ...]] = {}
-    if vault.shared and known is not None and known.backend == pin.backend:
+    if not vault.is_sealed and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
         vault.trust.end_recipients_change(
             unfinished
@@ -398,7 +407,7 @@ def _accept_items(context: Context, vault: Vault) -> None:
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
         known = vault.has_seen(name) or vault.trust.removed(vault.path_name(name))
-        ours = not vault.shared or known or context.aws_config.profile(name)
+        ours = vault.is_sealed or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):
                 _tell_accepted(context, name, *accept(vault, name))

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, UsageError
 from filevault.system.printable import printable
@@ -18,7 +18,6 @@ from filevault.vault.recipients.reencrypt import Reencryption
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.vault.vault import Vault
 
 
@@ -42,15 +41,13 @@ class ChangePlanner:
 
     Args:
         vault: the vault.
-        backend: `pass` or `age`.
         prefix: the folders from the store to the vault's root.
         file: the name of a recipients file.
     """
 
-    def __init__(self, vault: Vault, backend: str, prefix: Sequence[str], file: str) -> None:
+    def __init__(self, vault: Vault, prefix: Sequence[str], file: str) -> None:
         self._vault = vault
-        self._backend = cast("RecipientsBackend", vault.backend)
-        self._backend_name = backend
+        self._backend = vault.recipients_backend
         self._prefix = prefix
         self._own = "/".join((*prefix, file))
 
@@ -61,7 +58,7 @@ class ChangePlanner:
         UsageError or BackendError for a recipient that cannot be encrypted to.
         """
         given = set(self._backend.resolve(names))
-        before = pin_of(self._backend_name, self._backend)
+        before = pin_of(self._backend)
         root = self._root(before)
         wanted = {}
         for file in self._backend.governing():
@@ -70,10 +67,10 @@ class ChangePlanner:
                 meant = given.intersection(self._backend.candidates(each))
                 if meant:
                     new = (new - {each}) | meant
-            if file.place == root:
+            if file.path == root:
                 new |= given
             if new != set(file.recipients):
-                wanted[file.place] = tuple(sorted(new))
+                wanted[file.path] = tuple(sorted(new))
         return self._change(before, root, wanted)
 
     def plan_removing(self, names: Sequence[str]) -> RecipientsChange:
@@ -83,7 +80,7 @@ class ChangePlanner:
         UsageError for a name that is no recipient, unless its removal is pending, and if no
         recipient would be left at the root.
         """
-        before = pin_of(self._backend_name, self._backend)
+        before = pin_of(self._backend)
         root = self._root(before)
         known = {each for _, recipients in before.recipients for each in recipients}
         pending = self._vault.trust.pending_reencryption
@@ -151,7 +148,7 @@ class ChangePlanner:
         """Tell whether a removal may be pending although nothing can be recorded."""
         if self._vault.state is not None:
             return False
-        paths = [file.place for file in self._backend.governing()]
+        paths = [file.path for file in self._backend.governing()]
         return any(True for _ in Reencryption(self._vault, (), paths).outdated())
 
     def _meant(self, name: str, known: set[str]) -> Sequence[str]:
@@ -199,7 +196,7 @@ class ChangePlanner:
                         f"in the place of the id: {' or '.join(keys)}"
                     )
                 raise BackendError(
-                    f"{printable(name)} of {printable(file.place)!r} cannot be encrypted to, so "
+                    f"{printable(name)} of {printable(file.path)!r} cannot be encrypted to, so "
                     "nothing could be re-encrypted",
                     hint=hint,
                 )
@@ -218,12 +215,12 @@ def check_recipient_sets(vault: Vault) -> None:
 
     No program is started. Raises BackendError if nothing could be encrypted to them.
     """
-    backend = cast("RecipientsBackend", vault.backend)
+    backend = vault.recipients_backend
     for file in backend.governing():
         try:
             backend.try_set(file.recipients, programs=False)
         except BackendError as error:
-            path = printable(file.place)
+            path = printable(file.path)
             raise BackendError(
                 f"the recipients of {path!r} do not go together: {error.message}",
                 hint=f"take the recipients of one kind out of {path!r}, and commit that",

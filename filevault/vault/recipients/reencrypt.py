@@ -6,16 +6,15 @@ nothing is done twice. Each item is replaced atomically.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.errors import BackendError, FilevaultError, LockedError, NotARecipientError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.vault.pin import Pin
     from filevault.vault.vault import Vault
 
@@ -47,7 +46,7 @@ class Reencryption:
         self, vault: Vault, paths: Collection[str], only_certain: Collection[str] = ()
     ) -> None:
         self._vault = vault
-        self._backend = cast("RecipientsBackend", vault.backend)
+        self._backend = vault.recipients_backend
         self._paths = paths
         self._only_certain = only_certain
 
@@ -144,7 +143,7 @@ class Reencryption:
     def _governed(self, paths: Collection[str]) -> Iterator[tuple[str, str]]:
         for name in self._vault.items.names():
             try:
-                path = self._backend.governs(name).place
+                path = self._backend.governs(name).path
             except FilevaultError:
                 continue  # its recipients file cannot be used, so it is not one of these
             if path in paths:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.file import master_key, rekey, vault_json
+from filevault.backends.file import FILE, master_key, rekey, vault_json
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -47,7 +47,7 @@ def is_pending(vault: Vault) -> bool:
 
 
 def _pin(vault: vault_json.Marker) -> Pin:
-    return Pin("file", vault.vault, vault.commit)
+    return Pin(FILE.name, vault.vault, vault.commit)
 
 
 def begin(

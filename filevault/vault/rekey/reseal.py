@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import opened_backend
-from filevault.backends.file import vault_json
+from filevault.backends.file import unlocked_backend, vault_json
 from filevault.backends.file.master_key import changed_meanwhile
 from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError
@@ -21,7 +20,7 @@ from filevault.vault.session_key import read_session_key, reseal_session_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from filevault.backends import FileBackend, ItemHeader
+    from filevault.backends.protocols import ItemHeader, SealedBackend
     from filevault.vault.survey import SurveyedItem
     from filevault.vault.vault import Vault
 
@@ -58,14 +57,14 @@ class Resealer:
         self._items = ItemStore(vault.folder, vault.backend.suffix)
         self._present = present
         self._clock = clock
-        self._backends: dict[str, FileBackend] = {
-            key: opened_backend(
+        self._backends: dict[str, SealedBackend] = {
+            key: unlocked_backend(
                 vault_json.Marker(present.vault, key, key_schedule.commitment(each, present.vault)),
                 each,
             )
             for key, each in former.items()
         }
-        self._backends[present.master] = opened_backend(present, master)
+        self._backends[present.master] = unlocked_backend(present, master)
 
     def has_key(self, item: SurveyedItem) -> bool:
         """Tell whether the master key of an item is known."""
@@ -77,7 +76,7 @@ class Resealer:
         backend = self._backends[item.master_id]
         text = backend.decrypt(item.item_kind, self._vault.path_name(item.name), data)
         header = backend.peek(data)
-        if header is None or sha256_hex(data) != item.digest:
+        if sha256_hex(data) != item.digest:
             raise changed_meanwhile()
         return data, header, text
 
