@@ -18,6 +18,7 @@ from filevault.cli import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import GlobalOptions
 from filevault.issued.environment import FORMATS
+from tests import promises
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -357,37 +358,33 @@ def test_no_table_is_cut_in_two(page: Path) -> None:
     assert not re.findall(r"^\|.*\n\n(?=\|.*\n(?!\|[ :|-]+\n))", text, re.MULTILINE)
 
 
-def _tests_named() -> list[tuple[str, str]]:
-    return sorted(
-        {
-            (path, name)
-            for page in PAGES
-            for path, name in re.findall(
-                r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")
-            )
-        }
-    )
+def test_the_table_of_promises_is_that_of_its_source() -> None:
+    """`python -m tests.promises` writes it; it fails where a test is not there."""
+    assert promises.PAGE.read_text(encoding="utf-8") == promises.render()
 
 
-def test_the_threat_model_names_tests() -> None:
-    assert len(_tests_named()) > 15
+@pytest.mark.parametrize("group", promises.groups(), ids=lambda group: group.title)
+def test_a_group_of_promises_is_linked_where_it_is_stated(group: promises.Group) -> None:
+    name, _hash, anchor = group.page.partition("#")
+    sections = re.split(r"^(?=#+ )", _page(name), flags=re.MULTILINE)
+    section = next(each for each in sections if _slug(each.partition("\n")[0]) == anchor)
+    assert f"promises.md#{_slug(group.title)})" in section
+    assert all(sentence.endswith(".") and tests for sentence, *tests in group.rows)
 
 
-def test_every_promise_names_a_test_that_proves_it() -> None:
+def test_every_promise_of_the_security_policy_has_its_tests() -> None:
     section = _sections(_page("SECURITY.md"), "##")["What is promised"]
-    promises = re.split(r"^\d+\. ", section.partition("A breach of")[0], flags=re.MULTILINE)[1:]
-    assert len(promises) == 5
-    known = set(_tests_named())
-    for promise in promises:
-        named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", promise))
-        assert named, promise
-        assert named <= known
+    stated = re.split(r"^\d+\. ", section.partition("A breach of")[0], flags=re.MULTILINE)[1:]
+    known = {_slug(group.title) for group in promises.groups()}
+    links = [re.findall(r"promises\.md#([\w-]+)\)", promise) for promise in stated]
+    assert len(links) == 5
+    assert all(len(link) == 1 and link[0] in known for link in links)
 
 
-@pytest.mark.parametrize(("path", "name"), _tests_named())
-def test_a_test_that_a_page_names_exists(path: str, name: str) -> None:
-    tree = ast.parse(_page(path))
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_names_of_tests_stand_in_their_table_alone(page: Path) -> None:
+    if page != promises.PAGE:
+        assert re.findall(r"\btest_\w+\.py::|::test_\w+", page.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
