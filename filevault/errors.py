@@ -1,45 +1,47 @@
-"""Every error that filevault raises on purpose, with its exit status.
+"""Errors of filevault, each class with its exit status.
 
-FilevaultError                  1   anything of ours not listed below
+FilevaultError                  1   anything not listed below
+├─ DeclinedError                0   the user answered no, and nothing was changed
 ├─ UsageError                   2   options that do not go together
-├─ ConfigError                  3   the AWS config, config.toml, which vault
+├─ ConfigError                  3   the AWS config, config.toml, the choice of the vault
 │  ├─ ConfigSyntaxError         3   a file that cannot be parsed, with its line
 │  ├─ ProfileNotFoundError      3   neither a config section nor an item
 │  ├─ NoSourceError             3   a role without source_profile or stored key
 │  ├─ ProfileLoopError          3   source_profile or include_profile in a circle
 │  ├─ VaultChoiceError          3   two markers, a marker of another backend, no marker
-│  └─ NewerFormatError          3   made by a newer filevault
+│  └─ NewerFormatError          3   written by a newer filevault
 ├─ NotFoundError                4
-│  ├─ NoVaultError              4   no vault here yet
+│  ├─ NoVaultError              4   the vault does not exist
 │  ├─ ItemNotFoundError         4   no stored key of that name
 │  └─ NoCredentialsError        4   a profile without key or source
+├─ BusyError                    5   another process is doing the same
 ├─ LockedError                  5
 │  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
-│  ├─ NotARecipientError        5   encrypted to others than the keys that are here
+│  ├─ NotARecipientError        5   encrypted to other keys than the available ones
 │  └─ NobodyToAskError          5   no terminal and no source
 ├─ IntegrityError               6
-│  ├─ DamagedError              6   bytes that are not what was written
-│  │  └─ NoKeyError             6   whole, and without an AWS key
-│  ├─ UnsupportedItemError      6   whole, and of a form that is not read here
-│  ├─ TamperedError             6   whole, but not where or what it should be
-│  └─ RollbackError             6   older than what this machine saw (under --strict)
+│  ├─ DamagedError              6   the bytes are not those that were written
+│  │  └─ NoKeyError             6   intact, and without an AWS key
+│  ├─ UnsupportedItemError      6   intact, and in a form that is not supported
+│  ├─ TamperedError             6   intact, but moved, renamed or exchanged
+│  └─ RollbackError             6   older than the last version seen (under --strict)
 ├─ BackendError                 7
 │  ├─ StorageError              7   the file system refused
 │  │  ├─ NoLocksError           7   the file system has no such lock
-│  │  └─ UnsyncedError          7   in place, but a power cut may undo it
-│  └─ ProgramError              7   a program missing, failing or too slow
+│  │  └─ UnsyncedError          7   written, but a power failure may undo it
+│  └─ ProgramError              7   a program is missing, failed or was too slow
 ├─ ProviderError                8
 │  ├─ AwsError                  8   AWS refused, with operation and code
 │  │  ├─ ClockError             8   the clock of this machine is wrong
 │  │  ├─ WrongRegionError       8   signed for a region that is not the endpoint's
 │  │  ├─ WrongCodeError         8   AWS refused the token code
-│  │  └─ TooLongError           8   AWS lets no session live that long
+│  │  └─ TooLongError           8   AWS allows no session of that duration
 │  └─ MfaError                  8   no token code, or one that cannot be right
 ├─ NetworkError                 9   AWS could not be reached
-│  └─ NotAwsError               9   something else answered in its place
-├─ PinError                    10   vault identity is not the one pinned here
-│  └─ UnknownRepositoryError   10   a git repository that this machine was not told to use
-├─ NotCommittedError           11   saved, but git has no commit of it
+│  └─ NotAwsError               9   something else answered instead of AWS
+├─ PinError                    10   the vault's identity differs from the pinned one
+│  └─ UnknownRepositoryError   10   a git repository that was not accepted on this machine
+├─ NotCommittedError           11   saved, but not committed to git
 │  └─ NotPushedError           11   committed, but not pushed
 ├─ PartlyDoneError             12   some of several things are done
 ├─ NotExecutableError         126   exec: the command cannot be run
@@ -49,12 +51,14 @@ FilevaultError                  1   anything of ours not listed below
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class FilevaultError(Exception):
-    """A failure that a person can understand.
+    """Base of all errors that filevault raises on purpose.
 
-    The message is one lower-case sentence without a full stop and never holds a secret; the
-    hint says what to do next, `remedy` where none is given.
+    The message is one lower-case sentence without a full stop and never contains a secret. The
+    hint says what to do next; its default is `remedy`.
     """
 
     exit_status = 1
@@ -64,6 +68,24 @@ class FilevaultError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint or self.remedy
+
+    def add_context(self, more: str = "", *, hint: str | None = None) -> Self:
+        """Return a copy of this error that says more; errors are never changed in place.
+
+        Args:
+            more: added to the message, after a semicolon.
+            hint: replaces the hint.
+        """
+        message = f"{self.message}; {more}" if more else self.message
+        composed = type(self).__new__(type(self), message)
+        composed.__dict__.update(self.__dict__, message=message, hint=hint or self.hint)
+        return composed
+
+
+class DeclinedError(FilevaultError):
+    """The user answered no to a question, so nothing was changed."""
+
+    exit_status = 0
 
 
 class UsageError(FilevaultError):
@@ -95,11 +117,11 @@ class ProfileLoopError(ConfigError):
 
 
 class VaultChoiceError(ConfigError):
-    """It is not clear which vault is meant, or the place is none."""
+    """It is not clear which vault is meant, or the folder is no vault."""
 
 
 class NewerFormatError(ConfigError):
-    """The file was made by a newer filevault."""
+    """The file was written by a newer filevault."""
 
 
 class NotFoundError(FilevaultError):
@@ -109,7 +131,7 @@ class NotFoundError(FilevaultError):
 
 
 class NoVaultError(NotFoundError):
-    """There is no vault yet."""
+    """The vault does not exist."""
 
 
 class ItemNotFoundError(NotFoundError):
@@ -120,22 +142,28 @@ class NoCredentialsError(NotFoundError):
     """The profile has neither a stored key nor a source of credentials."""
 
 
+class BusyError(FilevaultError):
+    """Another process is doing what was asked for, and it must not be done twice at a time."""
+
+    exit_status = 5
+
+
 class LockedError(FilevaultError):
-    """The vault cannot be opened with what is at hand."""
+    """The vault cannot be opened with the available secrets."""
 
     exit_status = 5
 
 
 class WrongPassphraseError(LockedError):
-    """A passphrase or key was given, and it opens no slot."""
+    """The given passphrase or key opens no slot."""
 
 
 class NotARecipientError(LockedError):
-    """Nothing that is here opens it, and no passphrase would change that."""
+    """No available key opens it, whatever the passphrase."""
 
 
 class NobodyToAskError(LockedError):
-    """A question would have to be asked, and there is no terminal."""
+    """A question must be asked, and there is no terminal."""
 
 
 class IntegrityError(FilevaultError):
@@ -145,27 +173,27 @@ class IntegrityError(FilevaultError):
 
 
 class DamagedError(IntegrityError):
-    """The bytes are not what was once written."""
+    """The bytes are not those that were written."""
 
     remedy: str | None = "restore it from a copy or from the history of the repository"
 
 
 class NoKeyError(DamagedError):
-    """The text says nothing of an AWS key; in a shared store it may be another tool's."""
+    """The text contains no AWS key; in a shared store it may belong to another tool."""
 
     remedy = None  # nothing is broken
 
 
 class UnsupportedItemError(IntegrityError):
-    """The bytes are whole, and of a form that is not read here."""
+    """The bytes are intact, and in a form that is not supported."""
 
 
 class TamperedError(IntegrityError):
-    """The bytes are whole, but do not belong where they are."""
+    """The bytes are intact, but are not those of this item of this vault."""
 
 
 class RollbackError(IntegrityError):
-    """The item is older than the one this machine saw last (refused under `--strict`)."""
+    """The item is older than the version that this machine saw last (under `--strict`)."""
 
 
 class BackendError(FilevaultError):
@@ -175,15 +203,15 @@ class BackendError(FilevaultError):
 
 
 class StorageError(BackendError):
-    """The file system refused: full, read-only, no permission, a link where none may be."""
+    """The file system refused: full, read-only, no permission, a forbidden link."""
 
 
 class NoLocksError(StorageError):
-    """The file system cannot lock this; another place may have to serve."""
+    """The file system cannot lock this file or folder."""
 
 
 class UnsyncedError(StorageError):
-    """The change is in place, but the file system would not promise that it lasts."""
+    """The change is written, but fsync failed: a power failure may undo it."""
 
 
 class ProgramError(BackendError):
@@ -220,32 +248,32 @@ class WrongCodeError(AwsError):
 
 
 class TooLongError(AwsError):
-    """AWS lets no session live as long as was asked for."""
+    """AWS allows no session of the requested duration."""
 
 
 class MfaError(ProviderError):
-    """There is no token code, or it has not the form of one."""
+    """There is no token code, or its form is wrong."""
 
 
 class NetworkError(FilevaultError):
-    """AWS could not be reached; `key_ids` are those that an unusable answer names."""
+    """AWS could not be reached; `key_ids` are those in an answer that cannot be used."""
 
     exit_status = 9
     key_ids: tuple[str, ...] = ()
 
 
 class NotAwsError(NetworkError):
-    """Something else answered in AWS's place, or its certificate is not accepted."""
+    """Something else answered instead of AWS, or its certificate is not accepted."""
 
 
 class PinError(FilevaultError):
-    """The vault is not the one that this machine, or `--pin`, knows."""
+    """The vault's identity differs from the one pinned on this machine or by `--pin`."""
 
     exit_status = 10
 
 
 class UnknownRepositoryError(PinError):
-    """The git repository is not one that this machine was told to use, or it has changed."""
+    """The git repository was not accepted on this machine, or has changed since."""
 
 
 class NotCommittedError(FilevaultError):
@@ -255,28 +283,28 @@ class NotCommittedError(FilevaultError):
 
 
 class NotPushedError(NotCommittedError):
-    """The change is committed, but the other repository did not get it."""
+    """The change is committed, but could not be pushed."""
 
 
 class PartlyDoneError(FilevaultError):
-    """Some of several things are done; giving the command again does the rest."""
+    """Some of several things are done; running the command again does the rest."""
 
     exit_status = 12
 
 
 class NotExecutableError(FilevaultError):
-    """The command that `exec` was given is there, but cannot be run."""
+    """The command given to `exec` exists, but cannot be run."""
 
     exit_status = 126
 
 
 class CommandNotFoundError(FilevaultError):
-    """The command that `exec` was given is not there."""
+    """The command given to `exec` does not exist."""
 
     exit_status = 127
 
 
 class InterruptedByUserError(FilevaultError):
-    """The person pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
     exit_status = 130

@@ -1,52 +1,80 @@
-"""AWS regions and partitions: the form of a region's name, and which partition it belongs to.
+"""The table of AWS partitions: their regions, their console and sign-in hosts, IAM's regions.
 
-Partitions, their regions and their home regions are those of botocore's `partitions.json`;
-`tests/unit/test_regions.py` compares the two.
+Names, regions and home regions are those of botocore's `partitions.json`, IAM's regions those of
+its endpoint rules for `iam`, sign-in hosts those of its rules for `signin`. The console's hosts in
+the iso partitions follow their sign-in hosts. Tests compare the table with botocore.
 """
 
 from __future__ import annotations
 
 from filevault.errors import ConfigError
 from filevault.system.printable import printable
+from filevault.system.record import Record
 
 FALLBACK_REGION = "us-east-1"
-"""The region for calls to STS where neither a region nor an ARN says otherwise."""
+"""The region for calls to STS where neither a region nor an ARN determines one."""
 
-# What the regions of a partition begin with, and the region for callers that name none.
-_PARTITIONS = {
-    "aws-cn": ("cn-", "cn-northwest-1"),
-    "aws-us-gov": ("us-gov-", "us-gov-west-1"),
-    "aws-eusc": ("eusc-", "eusc-de-east-1"),
-    "aws-iso": ("us-iso-", "us-iso-east-1"),
-    "aws-iso-b": ("us-isob-", "us-isob-east-1"),
-    "aws-iso-e": ("eu-isoe-", "eu-isoe-west-1"),
-    "aws-iso-f": ("us-isof-", "us-isof-south-1"),
-}
-_LONGEST = 63  # it becomes a label of host names (RFC 1035 §2.3.4)
+_MAX_LENGTH = 63  # a region becomes a label of host names (RFC 1035 §2.3.4)
 
 
-def partition_of(region: str) -> str:
-    """Return the name of a region's partition as ARNs have it; an unknown region is in `aws`."""
+class Partition(Record):
+    """A partition of AWS.
+
+    `name` is as in ARNs. `prefix` is what the names of its regions begin with. `home` is the
+    region for callers that name none, `iam` the region that requests to IAM are signed for.
+    `web_domain` is the common domain of console and sign-in.
+    """
+
+    name: str
+    prefix: str
+    home: str
+    iam: str
+    web_domain: str
+
+    @property
+    def console_domain(self) -> str:
+        """The console's host, without a region."""
+        return f"console.{self.web_domain}"
+
+    @property
+    def signin_domain(self) -> str:
+        """The host of the sign-in service, without a region."""
+        return f"signin.{self.web_domain}"
+
+
+_AWS = Partition("aws", "", FALLBACK_REGION, "us-east-1", "aws.amazon.com")
+PARTITIONS = (
+    Partition("aws-cn", "cn-", "cn-northwest-1", "cn-north-1", "amazonaws.cn"),
+    Partition("aws-us-gov", "us-gov-", "us-gov-west-1", "us-gov-west-1", "amazonaws-us-gov.com"),
+    Partition("aws-eusc", "eusc-", "eusc-de-east-1", "eusc-de-east-1", "amazonaws-eusc.eu"),
+    Partition("aws-iso", "us-iso-", "us-iso-east-1", "us-iso-east-1", "c2shome.ic.gov"),
+    Partition("aws-iso-b", "us-isob-", "us-isob-east-1", "us-isob-east-1", "sc2shome.sgov.gov"),
+    Partition("aws-iso-e", "eu-isoe-", "eu-isoe-west-1", "eu-isoe-west-1", "csphome.adc-e.uk"),
+    Partition("aws-iso-f", "us-isof-", "us-isof-south-1", "us-isof-south-1", "csphome.hci.ic.gov"),
+    _AWS,  # last: its empty prefix matches every region
+)
+
+
+def partition_of(region: str) -> Partition:
+    """Return the partition of a region; an unknown region is in `aws`."""
     region = region.removeprefix("fips-").removesuffix("-fips")
-    for name, (prefix, _home) in _PARTITIONS.items():
-        if region.startswith(prefix) or region == f"{name}-global":
-            return name
-    return "aws"
+    for partition in PARTITIONS:
+        if region.startswith(partition.prefix) or region == f"{partition.name}-global":
+            return partition
+    return _AWS
 
 
-def home_region(partition: str) -> str | None:
-    """Return the region that serves callers that name none, None for an unknown partition."""
-    if partition == "aws":
-        return FALLBACK_REGION
-    return _PARTITIONS[partition][1] if partition in _PARTITIONS else None
+def partition_named(name: str) -> Partition | None:
+    """Return the partition that ARNs call `name`, None if it is unknown."""
+    return next((each for each in PARTITIONS if each.name == name), None)
 
 
 def is_region(text: str) -> bool:
-    """Tell whether a text has the form of a region's name."""
-    # Every run asks this, and compiling a regular expression costs more than the answer.
+    """Return whether a text has the form of a region's name."""
+    # Every run calls this, and compiling a regular expression costs more than the check.
     words = text.split("-")
     return (
-        len(text) <= _LONGEST
+        len(text) <= _MAX_LENGTH
         and text.isascii()
         and not text.isdigit()
         and text == text.lower()
@@ -55,12 +83,12 @@ def is_region(text: str) -> bool:
 
 
 def check_region(region: str, where: str, hint: str | None = None) -> None:
-    """Refuse a text that cannot be a region's name; raises ConfigError.
+    """Raise ConfigError unless a text has the form of a region's name.
 
     Args:
         region: the text.
-        where: the setting and its place, for the message.
-        hint: a more specific hint than the one about letters in upper case.
+        where: the setting that it comes from, for the message.
+        hint: a more specific hint than the one about upper case.
     """
     if is_region(region):
         return

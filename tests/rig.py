@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filevault.config.aws_config import AwsConfig
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import Overrides
+from filevault.config.profile import resolve
 from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
+from filevault.mfa.flag import FlagCode
+from filevault.mfa.protocol import TokenCodeSource
+from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.wiring import build
@@ -93,6 +97,26 @@ class Made(NamedTuple):
     role: str | None = None
 
 
+class Person(TokenCodeSource):
+    """Types a code, once."""
+
+    def __init__(self, ask: Callable[[str, str], str]) -> None:
+        self._ask = ask
+
+    def serves(self, request: MfaRequest) -> bool:
+        """Serve where no program is to run."""
+        assert request.process is None
+        return True
+
+    def code(self, request: MfaRequest, profile: str) -> str:
+        """Ask."""
+        return self._ask(request.serial, profile)
+
+    def origin(self, profile: str) -> str:  # noqa: ARG002
+        """Name it."""
+        return "the answer"
+
+
 class Rig:
     """Everything between a profile's name and its credentials, against one fake."""
 
@@ -119,6 +143,10 @@ class Rig:
         self.aws.clock.advance(30)
         user = next(each for each in self.users.values() if serial in each.devices)
         return user.totp(serial)
+
+    def token_code(self, given: str | None = None) -> TokenCode:
+        """Return what gives the code of the option, else asks."""
+        return TokenCode(None if given is None else FlagCode(given), lambda: (Person(self.ask),))
 
     def session_key(self) -> bytes:
         """Hand the session key out, and count."""
@@ -159,7 +187,7 @@ class Rig:
     ) -> Credentials:
         """Get a profile's credentials as one run of the program would."""
         planned = self.plan(name, options, overrides)
-        token_code = TokenCode(code, _no_process, self.ask, lambda _: False)
+        token_code = self.token_code(code)
         with self.cache() as cache:
             provider = build(
                 planned,
@@ -203,10 +231,6 @@ class Rig:
     def files(self) -> list[Path]:
         """Return every session file."""
         return sorted((self.folder / "state").glob("sessions/*/*.fvs"))
-
-
-def _no_process(command: str) -> str:
-    raise AssertionError(f"{command} must not run")
 
 
 def gst(seconds: int, mfa: str | None = None, signer: str | int = "key") -> Made:

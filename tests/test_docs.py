@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from filevault import errors
-from filevault.cli import ALIASES, COMMANDS, usage
+from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import GlobalOptions
 from filevault.issued.environment import FORMATS

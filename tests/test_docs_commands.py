@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import Call, usage
+from filevault.cli import Call
+from filevault.cli.command import usage
 from filevault.cli.parser import find_command
 from filevault.errors import UsageError
 from tests.test_docs import PAGES

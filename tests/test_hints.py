@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from filevault.aws.errors import KEY, name_key
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from filevault.errors import AwsError
 from tests.machine import ROOT
 

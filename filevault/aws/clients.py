@@ -16,6 +16,7 @@ from filevault.aws.exchange import Received, check_levels, exchange
 from filevault.aws.proxy import check_proxy
 from filevault.aws.timestamp import read_timestamp
 from filevault.errors import ConfigError
+from filevault.partitions import partition_named
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -32,17 +33,6 @@ _DEADLINE = 120.0
 _SHORT_DEADLINE = 30.0
 _POST_DEADLINE = 30.0
 _LONGEST_BODY = 64 << 10
-# botocore's endpoint rules of IAM, `signingRegion` of each partition.
-_IAM_REGIONS = {
-    "aws": "us-east-1",
-    "aws-cn": "cn-north-1",
-    "aws-eusc": "eusc-de-east-1",
-    "aws-iso": "us-iso-east-1",
-    "aws-iso-b": "us-isob-east-1",
-    "aws-iso-e": "eu-isoe-west-1",
-    "aws-iso-f": "us-isof-south-1",
-    "aws-us-gov": "us-gov-west-1",
-}
 
 
 class Clients:
@@ -223,10 +213,11 @@ class Clients:
         from botocore.exceptions import UnknownRegionError
 
         try:
-            partition = self._session.get_partition_for_region(endpoint.region)
+            name = self._session.get_partition_for_region(endpoint.region)
         except UnknownRegionError:
             return endpoint.region
-        return _IAM_REGIONS.get(partition, endpoint.region)
+        partition = partition_named(name)
+        return endpoint.region if partition is None else partition.iam
 
     def _new_session(self) -> Any:  # noqa: ANN401
         import botocore.session

@@ -83,7 +83,7 @@ class Endpoint(Record):
         return {
             "endpoint": self.url,
             "global_version_1": self.global_version_1,
-            "partition": partition_of(self.region),
+            "partition": partition_of(self.region).name,
             "use_fips": self.fips,
         }
 

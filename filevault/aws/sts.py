@@ -76,7 +76,7 @@ def assume_role(
     if request.external_id is not None:
         parameters["ExternalId"] = request.external_id
     if request.tags:
-        parameters["Tags"] = [{"Key": key, "Record": value} for key, value in request.tags]
+        parameters["Tags"] = [{"Key": key, "Value": value} for key, value in request.tags]
     if request.transitive_tags:
         parameters["TransitiveTagKeys"] = list(request.transitive_tags)
     if request.source_identity is not None:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from filevault.aws.clients import Clients
     from filevault.credentials import Credentials
+    from filevault.mfa.request import MfaRequest
     from filevault.mfa.token_code import TokenCode
-    from filevault.plan.steps import AssumeRole, MfaRequest
+    from filevault.plan.steps import AssumeRole
     from filevault.sources.protocols import CredentialProvider
 
 _ALWAYS_ALLOWED = 3600

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from filevault.cli import streams
+from filevault.cli.command import ALIASES, COMMANDS, command_at, module_of, parser_of, usage
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
+from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import FilevaultError, UsageError
-from filevault.system.printable import printable
 from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from filevault.cli.command import Command, Split
-
-COMMANDS = {
-    "init": "make a vault",
-    "add": "store a long-term access key",
-    "list": "show profiles, stored keys and cached sessions",
-    "exec": "run a command with credentials",
-    "export": "print credentials",
-    "login": "sign in to the AWS console",
-    "rotate": "replace stored keys by new ones",
-    "remove": "delete a stored key and the sessions made from it",
-    "clear": "delete cached sessions",
-    "unlock": "open the vault for some hours",
-    "lock": "forget what opens it",
-    "status": "show what is open, and until when",
-    "agent": "hold keys where the kernel does not",
-    "recipients": "show and change who can open the vault, accept a changed one",
-    "slot": "show, add and remove the keyslots of a file vault",
-    "passphrase": "change the passphrase of a file vault",
-    "rekey": "give a file vault another master key, and seal every item anew",
-    "git": "run git in the vault's own repository",
-    "help": "show the help of a command",
-    "version": "show the version",
-}
-ALIASES = {"ls": "list", "rm": "remove"}
+    from filevault.cli.command import Split
 
 _FORGETS = frozenset({"rekey"})  # which ends what is held
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
@@ -52,18 +28,19 @@ _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command,
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
+    reporter = Reporter(debug=debug)
     failed_exec = False
     streams.prepare()
     try:
         index = find_command(argv)
         if index is None:
-            return _no_command(argv)
+            return _no_command(argv, reporter)
         failed_exec = is_exec(argv, index)
         call = Call(argv, index)
         failed_exec = failed_exec and not call.prints_json()
         namespace = call.parse()
         settings = Settings.capture(global_options(namespace))
-        debug = settings.debug
+        reporter = Reporter(debug=settings.debug)
         needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
             call.module, "needs_stdout", _always
         )
@@ -71,7 +48,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             streams.require()
         else:
             streams.tolerate_closed()
-        context = Context(settings, runtime)
+        context = Context(settings, runtime, reporter)
         try:
             status = call.module.run(namespace, context)
         finally:
@@ -82,29 +59,19 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         streams.finish()
         return status
     except FilevaultError as error:
-        streams.report(error)
-        streams.report_loss()
-        if debug:
-            _trace(error)
+        reporter.error(error)
+        reporter.lost_results()
+        reporter.trace(error)
         ours = failed_exec and error.exit_status not in _AS_THEY_ARE
         return _EXEC_FAILED if ours else error.exit_status
     except KeyboardInterrupt:
-        print("filevault: interrupted", file=sys.stderr)
+        reporter.say("interrupted")
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of stdout has had enough
         return _EXEC_FAILED if failed_exec else 1
     except Exception as error:  # noqa: BLE001 - the one place that catches a bug
-        print(
-            f"filevault: error: unexpected {type(error).__name__}, which is a bug in filevault",
-            file=sys.stderr,
-        )
-        print(
-            "filevault: hint: run it again with --debug and report what it prints; it holds no "
-            "secret",
-            file=sys.stderr,
-        )
-        if debug:
-            _trace(error)
+        reporter.bug(error)
+        reporter.trace(error)
         return _EXEC_FAILED if failed_exec else 1
 
 
@@ -120,7 +87,7 @@ class Call:
 
     def __init__(self, argv: Sequence[str], index: int) -> None:
         self.name = command_at(argv, index)
-        self.module = _module(self.name)
+        self.module = module_of(self.name)
         self._parser = parser_of(self.name)
         self._words = [*argv[:index], *argv[index + 1 :]]
         self._program: list[str] | None = None
@@ -148,16 +115,6 @@ class Call:
         return namespace
 
 
-def command_at(argv: Sequence[str], index: int) -> str:
-    """Return the name of the command that a word names. Raises UsageError if it names none."""
-    name = ALIASES.get(argv[index], argv[index])
-    if name not in COMMANDS:
-        from filevault.cli.unknown import unknown_command
-
-        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
-    return name
-
-
 def is_exec(argv: Sequence[str], index: int) -> bool:
     """Tell whether a command line means `exec`, even one with an unknown option before it."""
     misread = index > 0 and argv[index] not in COMMANDS and argv[index] not in ALIASES
@@ -165,53 +122,14 @@ def is_exec(argv: Sequence[str], index: int) -> bool:
     return [*argv[index + misread : index + misread + 1]] == ["exec"]
 
 
-def parser_of(name: str) -> Parser:
-    """Return the parser of a command."""
-    module = _module(ALIASES.get(name, name))
-    parser = Parser(f"filevault {ALIASES.get(name, name)}", module.DESCRIPTION)
-    module.configure(parser)
-    add_global_options(parser)
-    return parser
-
-
-def _module(name: str) -> Command:
-    module: Command = __import__(f"filevault.cli.commands.{name}", fromlist=["run"])
-    return module
-
-
-def _trace(error: BaseException) -> None:
-    """Print where an error came from: places and types, never messages or values."""
-    import traceback
-
-    seen: BaseException | None = error
-    while seen is not None:
-        print(f"filevault: debug: {type(seen).__module__}.{type(seen).__name__}", file=sys.stderr)
-        for frame in traceback.extract_tb(seen.__traceback__):
-            place = f"{printable(frame.filename)}:{frame.lineno} in {frame.name}"
-            print(f"filevault: debug:   {place}", file=sys.stderr)
-        seen = seen.__cause__
-
-
-def _no_command(argv: Sequence[str]) -> int:
+def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
     before = argv[: argv.index("--")] if "--" in argv else argv
     if "--help" in before or "-h" in before:
-        print(usage(), end="", flush=True)
+        reporter.write(usage())
+        streams.flush()
         return 0
     # The parser of the global options knows best what is wrong with the words that are there.
     parser = Parser("filevault", "")
     add_global_options(parser)
     parser.parse_words(before)
     raise UsageError("no command is given", hint="filevault --help")
-
-
-def usage() -> str:
-    """Return the text of `filevault --help`."""
-    width = max(map(len, COMMANDS)) + 2
-    commands = "".join(f"  {name:{width}}{text}\n" for name, text in COMMANDS.items())
-    return (
-        "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
-        "The AWS credential vault for machines without a desktop.\n\n"
-        f"commands:\n{commands}\n"
-        "filevault COMMAND --help tells the options of one command and the global options.\n"
-        "filevault --version tells the version.\n"
-    )

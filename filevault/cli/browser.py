@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProgramError
@@ -51,7 +50,7 @@ def find(context: Context) -> list[Browser]:
         try:
             words = tuple(programs.split(command, "BROWSER"))
         except ProgramError as error:
-            context.warn(error.message)
+            context.reporter.warn(error.message)
             continue
         if programs.find(words[0], get("PATH")) is not None:
             found.append(Browser(words, "the browser of BROWSER"))
@@ -70,8 +69,10 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
     from filevault.server.one_time_link import TIMEOUT, OneTimeLink
     from filevault.system import programs
 
-    if sys.stderr.isatty():
-        context.say(f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead")
+    if context.reporter.messages_on_terminal:
+        context.reporter.say(
+            f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead"
+        )
     with OneTimeLink(link) as handover:
         for browser in browsers:
             try:
@@ -81,14 +82,14 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
                     origin=browser.origin,
                 )
             except ProgramError as error:
-                context.warn(error.message)
+                context.reporter.warn(error.message)
                 continue
             if handover.serve(_failed(status)):
                 return True
             if not status():
-                context.warn(f"no browser came for the link within {TIMEOUT:.0f} seconds")
+                context.reporter.warn(f"no browser came for the link within {TIMEOUT:.0f} seconds")
                 return False
-            context.warn(f"{browser.origin} failed with status {status()}")
+            context.reporter.warn(f"{browser.origin} failed with status {status()}")
     return False
 
 

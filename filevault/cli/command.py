@@ -1,18 +1,40 @@
-"""What the module of a command looks like, for the type checker alone.
-
-Commands are imported by name, one in each run, so that nothing else would tell whether they fit.
-"""
+"""The commands: their names, the modules that hold them, and their parsers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
+
+from filevault.cli.parser import Parser, add_global_options
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
-    from filevault.cli.parser import Parser
+
+COMMANDS = {
+    "init": "make a vault",
+    "add": "store a long-term access key",
+    "list": "show profiles, stored keys and cached sessions",
+    "exec": "run a command with credentials",
+    "export": "print credentials",
+    "login": "sign in to the AWS console",
+    "rotate": "replace stored keys by new ones",
+    "remove": "delete a stored key and the sessions made from it",
+    "clear": "delete cached sessions",
+    "unlock": "open the vault for some hours",
+    "lock": "forget what opens it",
+    "status": "show what is open, and until when",
+    "agent": "hold keys where the kernel does not",
+    "recipients": "show and change who can open the vault, accept a changed one",
+    "slot": "show, add and remove the keyslots of a file vault",
+    "passphrase": "change the passphrase of a file vault",
+    "rekey": "give a file vault another master key, and seal every item anew",
+    "git": "run git in the vault's own repository",
+    "help": "show the help of a command",
+    "version": "show the version",
+}
+ALIASES = {"ls": "list", "rm": "remove"}
 
 
 class Command(Protocol):
@@ -42,3 +64,41 @@ class Split(Protocol):
     ) -> tuple[list[str], list[str]]:
         """Return our words and those of the program; `before` words stood before our name."""
         ...
+
+
+def command_at(argv: Sequence[str], index: int) -> str:
+    """Return the name of the command that a word names. Raises UsageError if it names none."""
+    name = ALIASES.get(argv[index], argv[index])
+    if name not in COMMANDS:
+        from filevault.cli.unknown import unknown_command
+
+        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
+    return name
+
+
+def parser_of(name: str) -> Parser:
+    """Return the parser of a command."""
+    module = module_of(ALIASES.get(name, name))
+    parser = Parser(f"filevault {ALIASES.get(name, name)}", module.DESCRIPTION)
+    module.configure(parser)
+    add_global_options(parser)
+    return parser
+
+
+def module_of(name: str) -> Command:
+    """Import the module of a command and return it."""
+    module: Command = __import__(f"filevault.cli.commands.{name}", fromlist=["run"])
+    return module
+
+
+def usage() -> str:
+    """Return the text of `filevault --help`."""
+    width = max(map(len, COMMANDS)) + 2
+    commands = "".join(f"  {name:{width}}{text}\n" for name, text in COMMANDS.items())
+    return (
+        "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
+        "The AWS credential vault for machines without a desktop.\n\n"
+        f"commands:\n{commands}\n"
+        "filevault COMMAND --help tells the options of one command and the global options.\n"
+        "filevault --version tells the version.\n"
+    )

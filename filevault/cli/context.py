@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.backends import Backend, FileBackend, RecipientsBackend
+    from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
-    from filevault.git import Git
+    from filevault.git.program import Git
     from filevault.sessions import SessionCache
     from filevault.unlock.prompt import Prompter
 
@@ -58,9 +59,10 @@ class Runtime(Record):
 class Context:
     """One run of one command."""
 
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+    def __init__(self, settings: Settings, runtime: Runtime, reporter: Reporter) -> None:
         self.settings = settings
         self.runtime = runtime
+        self.reporter = reporter
         self._prompter: Prompter | None = None
         self._config: AwsConfig | None = None
         self._choice: VaultChoice | None = None
@@ -72,7 +74,6 @@ class Context:
         self._keys: VaultKeys | None = None
         self._fresh = False
         self._memory: tuple[Trust, bool] | None = None
-        self._warned: set[str] = set()
         self._folders: list[Folder] = []
 
     def close(self) -> None:
@@ -83,32 +84,6 @@ class Context:
     def _keep(self, folder: Folder) -> Folder:
         self._folders.append(folder)
         return folder
-
-    # What is said: results on stdout, everything else on stderr.
-    def say(self, text: str) -> None:
-        """Tell something on stderr."""
-        print(f"filevault: {text}", file=sys.stderr)
-
-    def warn(self, text: str) -> None:
-        """Warn on stderr, once for each text."""
-        if text not in self._warned:
-            self._warned.add(text)
-            print(f"filevault: warning: {text}", file=sys.stderr)
-
-    def notice(self, text: str) -> None:
-        """Tell something that matters to a person only: on a terminal, or with `--debug`."""
-        if self.settings.debug or sys.stderr.isatty():
-            self.warn(text)
-
-    def advise(self, text: str) -> None:
-        """Tell a person what they could do, as `notice`, where nothing is wrong."""
-        if self.settings.debug or sys.stderr.isatty():
-            print(f"filevault: hint: {text}", file=sys.stderr)
-
-    def debug(self, text: str) -> None:
-        """Tell something with `--debug` only."""
-        if self.settings.debug:
-            print(f"filevault: debug: {text}", file=sys.stderr)
 
     @property
     def prompter(self) -> Prompter:
@@ -180,7 +155,7 @@ class Context:
     def _open(self, *, pinning: bool) -> Vault:
         choice = self.choice
         must_exist(choice, self.settings.state_home)
-        store = self._keep(Folder.open(choice.store, self.warn))
+        store = self._keep(Folder.open(choice.store, self.reporter.warn))
         self._memory = None
         trust, writable = self.memory
         state = trust.state
@@ -196,8 +171,8 @@ class Context:
             trust=trust,
             strict=self.settings.strict,
             clock=self.runtime.clock,
-            warn=self.warn,
-            notice=self.notice,
+            warn=self.reporter.warn,
+            notice=self.reporter.notice,
             guard=(lambda: self._guard(trust, writable=writable)) if shared else own.confirm,
             commit=lambda paths, subject: self._commit(store, paths, subject),
             held=self.keys,
@@ -251,7 +226,7 @@ class Context:
             self._remember_identity(trust)
         except FilevaultError as error:
             # Reading needs neither; before anything is written both are tried again.
-            self.notice(f"the vault's identity is not remembered: {error.message}")
+            self.reporter.notice(f"the vault's identity is not remembered: {error.message}")
 
     def _remember_identity(self, trust: Trust) -> None:
         """Take the identity that the vault has for the right one, and say so."""
@@ -262,8 +237,10 @@ class Context:
         trust.set_pin(pin)
         for place, recipients in pin.recipients:
             names = ", ".join(printable(each) for each in recipients)
-            self.say(f"recipients of {printable(place)}, trusted from now on: {names}")
-        self.notice(f"the vault at {printable(self.choice.root)} is known here from now on")
+            self.reporter.say(f"recipients of {printable(place)}, trusted from now on: {names}")
+        self.reporter.notice(
+            f"the vault at {printable(self.choice.root)} is known here from now on"
+        )
 
     def _guard(self, trust: Trust, *, writable: bool) -> None:
         """Let nothing be encrypted to recipients that this machine does not know."""
@@ -303,9 +280,9 @@ class Context:
 
     def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
         """Commit what was written, where the store has a repository of its own."""
-        from filevault import git
+        from filevault.git.commit import commit_files
 
-        git.commit(store, paths, subject, self.git())
+        commit_files(store, paths, subject, self.git())
 
     def git(self) -> Git:
         """Return how git is run on the vault's store."""
@@ -318,7 +295,7 @@ class Context:
         """What this machine remembers of the vault, and whether more can be remembered."""
         if self._memory is None:
             choice = self.choice
-            state, writable = open_state(self.settings, choice, self.notice)
+            state, writable = open_state(self.settings, choice, self.reporter.notice)
             self._folders += [state] if state is not None else []
             self._memory = Trust(state), writable
         return self._memory
@@ -351,7 +328,7 @@ class Context:
         if vault.state is None:
             return None
         return SessionCache(
-            vault.state, vault.state_id, vault.session_key, self.runtime.clock, self.notice
+            vault.state, vault.state_id, vault.session_key, self.runtime.clock, self.reporter.notice
         )
 
     def kept_sessions(self) -> SessionCache | None:
@@ -363,9 +340,11 @@ class Context:
             state = self._keep(Folder.open(path))
         except (FileNotFoundError, StorageError) as error:
             if isinstance(error, StorageError):
-                self.warn(f"{error.message}: sessions that are kept there stay")
+                self.reporter.warn(f"{error.message}: sessions that are kept there stay")
             return None
-        return SessionCache(state, self.choice.state_id, _no_key, self.runtime.clock, self.notice)
+        return SessionCache(
+            state, self.choice.state_id, _no_key, self.runtime.clock, self.reporter.notice
+        )
 
     def remember_slot(self) -> None:
         """Note which keyslot opened the vault, to try it first next time."""

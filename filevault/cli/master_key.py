@@ -64,7 +64,7 @@ def hold(context: Context, *opens: str) -> Holder:
         last_slot=vault.trust.last_slot,
         only_slot=context.settings.options.slot,
     )
-    context.debug(f"keyslot {holder.slot.id} opened the vault")
+    context.reporter.debug(f"keyslot {holder.slot.id} opened the vault")
     return holder
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.cli import streams
 from filevault.errors import UsageError
 from filevault.system.files import Folder
 from filevault.system.printable import printable
@@ -47,8 +46,8 @@ def show_generated(passphrase: str, context: Context) -> None:
 
     Raises StorageError where it cannot be shown.
     """
-    streams.deliver(f"passphrase: {passphrase}")
-    context.say(
+    context.reporter.result_once(f"passphrase: {passphrase}")
+    context.reporter.say(
         f"write the passphrase down now: it is shown this once. {GENERATED_WORDS} words drawn "
         f"out of 512 are {GENERATED_BITS} bits: nobody guesses them"
     )

@@ -6,12 +6,10 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault import errors
-from filevault.cli import variables
 from filevault.cli.wiring import require_vault
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import read_overrides
+from filevault.config.profile import resolve
 from filevault.issued.environment import IssuedCredentials
-from filevault.mfa.token_code import TokenCode
-from filevault.partitions import check_region
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.steps import StoredKey, stored_key
@@ -24,13 +22,13 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.config.export_command import ExportCommand
+    from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
     from filevault.credentials import Credentials
+    from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sources.protocols import CredentialProvider
 
-_MFA_TIMEOUT = 120.0
-_ENDPOINT = "AWS_ENDPOINT_URL"
 _Answer = TypeVar("_Answer")
 
 
@@ -51,7 +49,7 @@ def profile_name(given: str | None, context: Context) -> str:
 def advise(context: Context, text: str) -> None:
     """Tell what a beginner should know, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
     if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
-        context.say(text)
+        context.reporter.say(text)
 
 
 def with_profile(
@@ -87,7 +85,7 @@ def with_profile(
         _warn(profile, context)
         _refuse_planted(profile, context)
         for told in absent_config(context):
-            context.notice(told)
+            context.reporter.notice(told)
         return use(profile)
     except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
         error.hint = hint_at_top(context.choice, missing) or error.hint
@@ -170,7 +168,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     context.remember_slot()
     account, doubts = of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
-        context.warn(warning)
+        context.reporter.warn(warning)
     return IssuedCredentials(
         made.profile, credentials, made.region, made.endpoint_url, account, made.child
     )
@@ -190,7 +188,7 @@ def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
 def tell_unused(code: TokenCode, context: Context) -> None:
     """Warn of a token code on the command line that no call needed."""
     if code.unused:
-        context.warn(
+        context.reporter.warn(
             "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
             "--refresh obtains a new session"
         )
@@ -208,7 +206,7 @@ def provider(
     if min_ttl is None:
         min_ttl = settings.duration("AWS_MIN_TTL")
     if isinstance(made.step, StoredKey) and (args.duration is not None or args.mfa_token):
-        context.warn(
+        context.reporter.warn(
             "the long-term key itself is handed out: --duration and --mfa-token do nothing"
         )
     return build(
@@ -217,8 +215,8 @@ def provider(
         cache(args, context),
         code,
         context.runtime.clock,
-        LockWait(context.say, lambda: context.prompter.present, context.runtime.sleep),
-        context.warn,
+        LockWait(context.reporter.say, lambda: context.prompter.present, context.runtime.sleep),
+        context.reporter.warn,
         refresh=args.refresh,
         min_ttl=min_ttl,
         cache_roles=settings.cache_roles,
@@ -228,7 +226,7 @@ def provider(
 
 def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:
     """Return the lines of `--explain`."""
-    from filevault.plan.explain import explain, kept_until
+    from filevault.plan.explain import explain, kept_until, variable_lines
 
     sessions = cache(args, context)
     shown = explain(
@@ -238,7 +236,8 @@ def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Seque
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )
-    return [*shown, *variables.lines(args, context.settings, overrides_of(args, context))]
+    options = {name for name, value in vars(args).items() if value not in (None, "")}
+    return [*shown, *variable_lines(context.settings, options)]
 
 
 def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
@@ -247,36 +246,8 @@ def cache(args: argparse.Namespace, context: Context) -> SessionCache | None:
 
 
 def overrides_of(args: argparse.Namespace, context: Context) -> Overrides:
-    """Return the settings that options and variables override. Raises ConfigError."""
-    get = context.settings.get
-    urls = {
-        name.removeprefix(_ENDPOINT).removeprefix("_").lower(): url
-        for name, url in context.settings.environ.items()
-        if url and (name == _ENDPOINT or name.startswith(f"{_ENDPOINT}_"))
-    }
-    region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
-    if region:
-        where = "AWS_REGION" if get("AWS_REGION") else "AWS_DEFAULT_REGION"
-        check_region(region, "--region" if args.region else where)
-    pod = variables.is_pod(context.settings)
-    return Overrides(
-        region=region,
-        mfa_serial=get("AWS_MFA_SERIAL"),
-        sts_regional_endpoints=get("AWS_STS_REGIONAL_ENDPOINTS"),
-        use_fips_endpoint=context.settings.flag("AWS_USE_FIPS_ENDPOINT"),
-        use_dualstack_endpoint=context.settings.flag("AWS_USE_DUALSTACK_ENDPOINT"),
-        endpoint_urls=urls,
-        ignore_configured_endpoints=bool(
-            context.settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-        ),
-        ca_bundle=get("AWS_CA_BUNDLE"),
-        account_id_endpoint_mode=get("AWS_ACCOUNT_ID_ENDPOINT_MODE"),
-        role_arn=None if pod else get("AWS_ROLE_ARN"),
-        role_session_name=None if pod else get("AWS_ROLE_SESSION_NAME"),
-        session_tags=get("AWS_SESSION_TAGS"),
-        transitive_session_tags=get("AWS_TRANSITIVE_TAGS"),
-        source_identity=get("AWS_SOURCE_IDENTITY"),
-    )
+    """Return the settings that options and variables override. Raises ConfigError, UsageError."""
+    return read_overrides(context.settings, args.region)
 
 
 def _warn(profile: Profile, context: Context) -> None:
@@ -284,11 +255,11 @@ def _warn(profile: Profile, context: Context) -> None:
     each: Profile | None = profile
     while each is not None:
         for text in each.warnings:
-            context.warn(text)
+            context.reporter.warn(text)
         if each.shadowed and each.source in ("stored", "profile"):
             stored = each.source == "stored"
             has, used = ("a stored key", "the stored key") if stored else ("source_profile",) * 2
-            context.warn(
+            context.reporter.warn(
                 f"profile {printable(each.name)!r} has {has} and also "
                 f"{' and '.join(each.shadowed)}: {used} is used"
             )
@@ -316,96 +287,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
 
 
 def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
-    """Return what answers where a call carries MFA: option, program, or person."""
-    given = _code_from_stdin() if args.mfa_token == "-" else args.mfa_token  # noqa: S105
-    question = _Question(context)
-    return TokenCode(given, _MfaProcess(context).run, question.ask, question.again)
+    """Return what gives the token codes of a run; `--mfa-token -` reads stdin now."""
+    from filevault.mfa import token_code
 
-
-def _code_from_stdin() -> str:
-    """Read one line byte by byte: what follows it belongs to the command."""
-    line = b""
-    while not line.endswith(b"\n") and len(line) < 64:
-        byte = os.read(0, 1)
-        if not byte:
-            break
-        line += byte
-    return line.decode("ascii", "replace").strip()
-
-
-class _MfaProcess:
-    """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def run(self, command: str) -> str:
-        """Return what it printed. Raises MfaError, ProgramError."""
-        from filevault.system import programs
-
-        result = programs.run(
-            ("/bin/sh", "-c", command),
-            self._context.settings.program_environment(),
-            origin="mfa_process",
-            timeout=_MFA_TIMEOUT,
-            terminal=True,
-        )
-        if result.status != 0:
-            reason = f": {result.complaint}" if result.complaint else ""
-            raise errors.MfaError(f"mfa_process failed with status {result.status}{reason}")
-        return result.output.decode("utf-8", "replace")
-
-
-class _Question:
-    """Asks for a code: on the terminal, or of a YubiKey."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def ask(self, serial: str, profile: str) -> str:
-        """Return a code for a device. Raises NobodyToAskError, MfaError, ProgramError."""
-        how = self._context.settings.prompt
-        if how == "ykman":
-            return self._ykman(serial)
-        if how == "none" or not self._context.prompter.present:
-            why = "--prompt none is set" if how == "none" else "there is no terminal"
-            raise errors.NobodyToAskError(
-                f"profile {printable(profile)!r} needs a code of {printable(serial)}, and {why}",
-                hint="give it with --mfa-token - on stdin, set mfa_process in the AWS config, or "
-                "run it once on a terminal: the session is kept",
-            )
-        answer = self._context.prompter.line(
-            f"MFA code of {printable(serial)} for {printable(profile)}: "
-        )
-        if not answer:
-            raise errors.MfaError("no MFA code was given")
-        return answer
-
-    def again(self, wrong: str) -> bool:
-        """Say what was wrong with a typed code; tell whether a code can be typed again."""
-        if self._context.settings.prompt in ("ykman", "none"):
-            return False
-        self._context.prompter.say(wrong)
-        return True
-
-    def _ykman(self, serial: str) -> str:
-        from filevault.system import programs
-
-        settings = self._context.settings
-        argv = ["ykman"]
-        device = settings.get("YKMAN_OATH_DEVICE_SERIAL")
-        if device:
-            argv += ["--device", device]
-        name = settings.get("YKMAN_OATH_CREDENTIAL_NAME") or serial
-        argv += ["oath", "accounts", "code", "--single", name]
-        result = programs.run(
-            argv,
-            settings.program_environment(),
-            origin="ykman",
-            timeout=_MFA_TIMEOUT,
-            terminal=True,
-        )
-        if result.status != 0:
-            reason = f": {result.complaint}" if result.complaint else ""
-            raise errors.MfaError(f"ykman failed with status {result.status}{reason}")
-        return result.output.decode("ascii", "replace")
+    return token_code.token_code(args.mfa_token, context.settings, lambda: context.prompter)

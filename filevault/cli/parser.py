@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from filevault import __version__
+from filevault.cli import streams
 from filevault.config.settings import GlobalOptions
 from filevault.errors import UsageError
 from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
 from filevault.system.times import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # Our messages are English and part of the contract; argparse's own shall not be a translation
 # among them. That it also looks for no catalogues saves a millisecond on each start.
 setattr(argparse, "_", str)  # noqa: B010 - mypy knows no such attribute
-
-_GLOBAL_WITH_VALUE = (
-    "--vault",
-    "--backend",
-    "--prefix",
-    "--pass-prefix",
-    "--pass-dir",
-    "--identity",
-    "--passphrase-fd",
-    "--passphrase-file",
-    "--key-file",
-    "--pin",
-    "--slot",
-    "--prompt",
-)
-
 
 _VERSION = ("-v", "--version")
 _MAY_BE_EMPTY = ("prefix", "label")  # '' is the top of a store, or no label
@@ -218,7 +203,7 @@ class Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Exit after --help and --version, once stdout has taken what was printed."""
-        sys.stdout.flush()
+        streams.flush()
         super().exit(status, message)
 
 
@@ -236,86 +221,84 @@ def duration(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+class _GlobalOption(Record):
+    """An option of every command: a flag, or with `metavar` one that takes a value."""
+
+    names: tuple[str, ...]
+    help: str
+    metavar: str | None = None
+    type: Callable[[str], object] = str
+    repeatable: bool = False
+
+    def declare(self, group: argparse._ArgumentGroup) -> None:
+        """Add it to a group of a parser."""
+        if self.metavar is None:
+            group.add_argument(*self.names, action="store_true", help=self.help)
+            return
+        group.add_argument(
+            *self.names,
+            action="append" if self.repeatable else _Once,
+            metavar=self.metavar,
+            type=self.type,
+            help=self.help,
+        )
+
+
+_GLOBAL_OPTIONS = (
+    _GlobalOption(("--vault",), "the folder of the vault (FILEVAULT_DIR)", "DIR"),
+    _GlobalOption(
+        ("--backend",), "the vault's backend: file, pass or age (FILEVAULT_BACKEND)", "NAME"
+    ),
+    _GlobalOption(
+        ("--prefix", "--pass-prefix"),
+        "folder of the items in a pass or passage store, '' for its top (FILEVAULT_PREFIX; "
+        "default aws)",
+        "NAME",
+    ),
+    _GlobalOption(("--pass-dir",), "the pass or passage store (PASSWORD_STORE_DIR, ...)", "DIR"),
+    _GlobalOption(
+        ("--identity",),
+        "age: file of identities; repeatable (FILEVAULT_AGE_IDENTITY, ...)",
+        "F",
+        repeatable=True,
+    ),
+    _GlobalOption(
+        ("--passphrase-fd",),
+        "read the passphrase from a descriptor (FILEVAULT_PASSPHRASE_FD)",
+        "N",
+        _descriptor,
+    ),
+    _GlobalOption(
+        ("--passphrase-file",),
+        "read the passphrase from a file (FILEVAULT_PASSPHRASE, _FILE, _COMMAND)",
+        "F",
+    ),
+    _GlobalOption(("--key-file",), "unlock with a key file (FILEVAULT_KEY, _FILE, ...)", "F"),
+    _GlobalOption(
+        ("--strict",),
+        "refuse what is otherwise a warning: rollbacks, an unseen vault (FILEVAULT_STRICT)",
+    ),
+    _GlobalOption(
+        ("--pin",), "compare the vault with this pin, not the local one (FILEVAULT_PIN)", "HEX"
+    ),
+    _GlobalOption(("--slot",), "try this keyslot only", "ID"),
+    _GlobalOption(("--allow-weak-kdf",), "accept keyslots below the minimum cost of a passphrase"),
+    _GlobalOption(
+        ("--allow-http",),
+        "accept plain http endpoints that are not on this machine (FILEVAULT_ALLOW_HTTP)",
+    ),
+    _GlobalOption(
+        ("--prompt",), "get MFA codes from terminal, ykman or none (FILEVAULT_PROMPT)", "HOW"
+    ),
+    _GlobalOption(("--debug",), "print more messages on stderr, never a secret"),
+)
+
+
 def add_global_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command takes."""
+    """Add the options that every command takes."""
     group = parser.add_argument_group("global options")
-    group.add_argument(
-        "--vault", action=_Once, metavar="DIR", help="the vault's folder (FILEVAULT_DIR)"
-    )
-    group.add_argument(
-        "--backend",
-        action=_Once,
-        metavar="NAME",
-        help="kind of vault: file, pass, age (FILEVAULT_BACKEND)",
-    )
-    group.add_argument(
-        "--prefix",
-        "--pass-prefix",
-        action=_Once,
-        metavar="NAME",
-        help="folder of the items in a pass or passage store, '' for its top (FILEVAULT_PREFIX; "
-        "aws)",
-    )
-    group.add_argument(
-        "--pass-dir",
-        action=_Once,
-        metavar="DIR",
-        help="the pass or passage store (PASSWORD_STORE_DIR, ...)",
-    )
-    group.add_argument(
-        "--identity",
-        action="append",
-        metavar="F",
-        help="age: file of identities; repeatable (FILEVAULT_AGE_IDENTITY, ...)",
-    )
-    group.add_argument(
-        "--passphrase-fd",
-        action=_Once,
-        metavar="N",
-        type=_descriptor,
-        help="read the passphrase from a descriptor (FILEVAULT_PASSPHRASE_FD)",
-    )
-    group.add_argument(
-        "--passphrase-file",
-        action=_Once,
-        metavar="F",
-        help="read the passphrase from a file (FILEVAULT_PASSPHRASE, _FILE, _COMMAND)",
-    )
-    group.add_argument(
-        "--key-file",
-        action=_Once,
-        metavar="F",
-        help="unlock with a key file (FILEVAULT_KEY, _FILE, ...)",
-    )
-    group.add_argument(
-        "--strict",
-        action="store_true",
-        help="refuse what is otherwise a warning: rollbacks, an unseen vault (FILEVAULT_STRICT)",
-    )
-    group.add_argument(
-        "--pin",
-        action=_Once,
-        metavar="HEX",
-        help="the vault's identity, instead of the local pin (FILEVAULT_PIN)",
-    )
-    group.add_argument("--slot", action=_Once, metavar="ID", help="try this keyslot only")
-    group.add_argument(
-        "--allow-weak-kdf",
-        action="store_true",
-        help="accept keyslots below the least cost of a passphrase",
-    )
-    group.add_argument(
-        "--allow-http",
-        action="store_true",
-        help="accept plain http endpoints that are not on this machine (FILEVAULT_ALLOW_HTTP)",
-    )
-    group.add_argument(
-        "--prompt",
-        action=_Once,
-        metavar="HOW",
-        help="ask for MFA codes by terminal, ykman or none (FILEVAULT_PROMPT)",
-    )
-    group.add_argument("--debug", action="store_true", help="tell more on stderr, never a secret")
+    for option in _GLOBAL_OPTIONS:
+        option.declare(group)
     group.add_argument(*_VERSION, action="version", version=f"filevault {__version__}")
 
 
@@ -366,6 +349,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
 
 def find_command(argv: Sequence[str]) -> int | None:
     """Return the index of the command's name, None if there is none before the first `--`."""
+    with_value = {name for each in _GLOBAL_OPTIONS if each.metavar for name in each.names}
     index = 0
     while index < len(argv):
         word = argv[index]
@@ -373,7 +357,7 @@ def find_command(argv: Sequence[str]) -> int | None:
             return None
         if not word.startswith("-") or word == "-":
             return index
-        index += 2 if word in _GLOBAL_WITH_VALUE else 1
+        index += 2 if word in with_value else 1
     return None
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault import git
 from filevault.cli.repositories import check_commits
 from filevault.errors import NotPushedError, UsageError
+from filevault.git.commit import repositories_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
-    from filevault.git import Repository
+    from filevault.git.repository import Repository
     from filevault.vault import Vault
 
 
@@ -63,8 +63,8 @@ class Publisher:
     def push(self, vault: Vault, names: Sequence[str]) -> None:
         """Push what was committed of items. Raises NotPushedError."""
         runner = self._context.git()
-        for repository in git.repositories_of(vault.folder, map(vault.path, names), runner):
-            runner.known.require(repository)
+        for repository in repositories_of(vault.folder, map(vault.path, names), runner):
+            runner.trusted.require(repository)
             try:
                 repository.push()
             except NotPushedError as error:
@@ -76,7 +76,7 @@ class Publisher:
         """Tell a person what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
-            self._context.advise(
+            self._context.reporter.hint(
                 "other clones of the vault hand out the old key until they have the new one: "
                 f"{first}filevault git pull there"
             )

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from filevault.backends import SUFFIXES
 from filevault.backends.gpg.options import VARIABLE_TTY, name_terminal
 from filevault.errors import FilevaultError, StorageError
-from filevault.git import Git, Known, adopt, check
+from filevault.git.adoption import find_all
+from filevault.git.commit import require_commits
 from filevault.git.fingerprint import FOLDER_PART
+from filevault.git.program import Git
+from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.prompt import confirm
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from filevault.cli.context import Context
-    from filevault.git import Repository
+    from filevault.git.repository import Repository
     from filevault.vault.trust import Trust
 
 _SECTION = "repositories"
@@ -31,7 +34,7 @@ class TrustMemory:
         self._writable = writable
 
     @property
-    def asks(self) -> bool:
+    def is_older(self) -> bool:
         """Whether a filevault that remembered no repositories has pinned the vault here."""
         known = self._trust.pin is not None
         return known and self._writable and self._trust.section(_SECTION) is None
@@ -45,9 +48,9 @@ class TrustMemory:
                 hint="FILEVAULT_GIT=adopt uses the one that is there",
             )
 
-    def digests(self, place: str) -> Mapping[str, str] | None:
+    def digests(self, path: str) -> Mapping[str, str] | None:
         """Return the digests of a repository by part, None if it is not used."""
-        entry: Any = (self._trust.section(_SECTION) or {}).get(place)
+        entry: Any = (self._trust.section(_SECTION) or {}).get(path)
         return entry if entry and isinstance(entry, dict) else None
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
@@ -82,13 +85,13 @@ def git_of(context: Context, trust: Trust | None = None) -> Git:
         environment,
         SUFFIXES[context.choice.backend],
         context.choice.prefix,
-        known=Known(
+        trusted=TrustedRepositories(
             TrustMemory(memory, writable=writable),
             everything=context.settings.adopts_repositories,
             ask=ask if context.prompter.present else None,
         ),
         sleep=context.runtime.sleep,
-        note=context.warn,
+        warn=context.reporter.warn,
     )
 
 
@@ -104,17 +107,18 @@ def remember_present(context: Context, trust: Trust) -> None:
     try:
         trust.update_section(_SECTION, {})
         with Folder.open(context.choice.store) as store:
-            found = adopt(store, git)
+            found = find_all(store, git)
         for each in found:
             path = printable(each.repository.path)
-            context.notice(f"the git repository at {path} is used from now on")
+            context.reporter.notice(f"the git repository at {path} is used from now on")
             for line in each.lines:
                 if not line.startswith(f"{FOLDER_PART} = "):
-                    context.say(f"git repository at {path}, trusted from now on: {line}")
+                    context.reporter.say(f"git repository at {path}, trusted from now on: {line}")
         if found:
-            git.known.remember_shown({each.repository.place: each.parts for each in found})
+            shown = {each.repository.relative_path: each.parts for each in found}
+            git.trusted.add_shown(shown)
     except (FilevaultError, FileNotFoundError) as error:
-        context.notice(f"no git repository is used: {error}")
+        context.reporter.notice(f"no git repository is used: {error}")
 
 
 def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
@@ -122,7 +126,7 @@ def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
 
     Raises UnknownRepositoryError, or BackendError where a commit would not last.
     """
-    return check(context.vault.folder, paths, context.git())
+    return require_commits(context.vault.folder, paths, context.git())
 
 
 def first_use(context: Context) -> None:
@@ -131,4 +135,4 @@ def first_use(context: Context) -> None:
         try:
             _ = context.vault
         except FilevaultError as error:
-            context.notice(error.message)
+            context.reporter.notice(error.message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.push import Publisher
-    from filevault.config.profile import Overrides, Profile
+    from filevault.config.overrides import Overrides
+    from filevault.config.profile import Profile
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
     from filevault.plan.planner import Plan
@@ -147,7 +147,7 @@ class Rotations:
         if later is None or outcome.result not in ("failed", "partly") or outcome.orphan:
             return outcome
         if outcome.error is not None:
-            self._context.notice(f"{printable(outcome.profile)}: {outcome.error.message}")
+            self._context.reporter.notice(f"{printable(outcome.profile)}: {outcome.error.message}")
         return Outcome(outcome.profile, "same", outcome.item, outcome.items, same_as=later)
 
     def _outcome(self, name: str, target: Target, leader: str) -> Outcome:
@@ -234,8 +234,8 @@ class Rotations:
                 None,
                 self._token_code,
                 runtime.clock,
-                LockWait(context.say, lambda: context.prompter.present, runtime.sleep),
-                context.warn,
+                LockWait(context.reporter.say, lambda: context.prompter.present, runtime.sleep),
+                context.reporter.warn,
                 allow_http=allow_http,
                 share=share,
             )
@@ -256,10 +256,8 @@ class _Watch:
     """Shows the progress to a person, and nothing to a log."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self._on = sys.stderr.isatty()
+        self._reporter = context.reporter
         self._profile = ""
-        self._counting = False
 
     def begin(self, profile: str) -> None:
         """Hear of which profile the steps are."""
@@ -267,22 +265,15 @@ class _Watch:
 
     def end(self) -> None:
         """Finish the line of a countdown."""
-        if self._counting:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-            self._counting = False
+        self._reporter.end_countdown()
 
     def step(self, text: str) -> None:
         """Show what is done now."""
-        self.end()
-        if self._on or self._context.settings.debug:
-            self._context.say(f"{self._profile}: {text}")
+        self._reporter.step(f"{self._profile}: {text}")
 
     def waiting(self, what: str, left: float) -> None:
         """Count down on one line."""
-        if self._on:
-            self._counting = True
-            line = f"\rfilevault: {self._profile}: waiting for {what}, at most {ceil(left)}s more"
-            print(f"{line}\x1b[K", end="", file=sys.stderr, flush=True)
+        self._reporter.countdown(f"{self._profile}: waiting for {what}, at most {ceil(left)}s more")
 
 
 def _was_refused(outcome: Outcome) -> bool:

@@ -13,16 +13,11 @@ import io
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filevault.errors import StorageError
 from filevault.system.files import storage_error
-from filevault.system.printable import printable
 
-if TYPE_CHECKING:
-    from filevault.errors import FilevaultError
-
-_LONGEST = 1400  # characters of a message
 # Not /dev/null: a passphrase that is shown once would be lost there.
 _NO_STREAM = "run it with a terminal, a file or a pipe as stdout"
 
@@ -156,6 +151,11 @@ def tolerate_closed() -> None:
         sys.stdout.failure = None
 
 
+def flush() -> None:
+    """Write what is buffered for stdout. Raises StorageError or BrokenPipeError."""
+    sys.stdout.flush()
+
+
 def finish() -> None:
     """Write everything that a command printed; call it when the command has done its work.
 
@@ -204,21 +204,3 @@ def discard() -> None:
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)
-
-
-def report(error: FilevaultError) -> None:
-    """Say on stderr what failed and, where there is something to do, what."""
-    # A name out of a file can be as long as the file.
-    print(f"filevault: error: {printable(error.message, _LONGEST)}", file=sys.stderr)
-    if error.hint:
-        print(f"filevault: hint: {printable(error.hint, _LONGEST)}", file=sys.stderr)
-
-
-def report_loss() -> None:
-    """Warn on stderr if stdout failed too, in a command that failed for another reason."""
-    try:
-        sys.stdout.flush()
-    except StorageError as error:
-        print(f"filevault: warning: {error.message}", file=sys.stderr)
-    except BrokenPipeError:
-        pass

@@ -29,7 +29,9 @@ def record(context: Context) -> None:
         return
     free = all(value is None for value in noted.values()) and not _is_another_there(context)
     if free and _note(wanted, context) and _leads_back(context):
-        context.say(f"commands use this vault from now on: noted in {printable(config.path)}")
+        context.reporter.say(
+            f"commands use this vault from now on: noted in {printable(config.path)}"
+        )
     else:
         _say_how(context)
 
@@ -73,11 +75,11 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
             settings.config_path,
             lambda old: old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + text,
             home=settings.home_if_known,
-            warn=context.warn,
+            warn=context.reporter.warn,
             trusted=settings.trusted_configs,
         )
     except (ConfigError, StorageError) as error:
-        context.warn(error.message)
+        context.reporter.warn(error.message)
         return False
     return True
 
@@ -99,7 +101,7 @@ def tell_identity(context: Context) -> None:
     words = [shell_word(os.path.abspath(context.settings.expand(path))) for path in paths]
     options = " ".join(f"--identity {word}" for word in words)
     export = f", or export FILEVAULT_AGE_IDENTITY_FILE={words[0]}" if len(words) == 1 else ""
-    context.say(
+    context.reporter.say(
         f"which identity opens the vault is not noted: give {options} to each command{export}"
     )
 
@@ -116,4 +118,4 @@ def _say_how(context: Context) -> None:
     }
     options = " ".join(f"--{key} {shell_word(value)}" for key, value in named.items())
     exports = " ".join(f"{variables[key]}={shell_word(value)}" for key, value in named.items())
-    context.say(f"to use it: filevault {options} ..., or export {exports}")
+    context.reporter.say(f"to use it: filevault {options} ..., or export {exports}")

@@ -29,11 +29,11 @@ def choose_vault(context: Context) -> VaultChoice:
     settings = context.settings
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
-        context.warn(
+        context.reporter.warn(
             f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored: {BACKENDS}"
         )
     choice = choose(settings)
-    context.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
+    context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
     if not choice.exists:
         _tell_unread(context)
     return choice
@@ -46,7 +46,7 @@ def _tell_unread(context: Context) -> None:
     for name in sorted(context.settings.environ):
         instead = aws_vault.variable(name)
         if instead is not None:
-            context.notice(f"{printable(name)} is not read: {instead}")
+            context.reporter.notice(f"{printable(name)} is not read: {instead}")
 
 
 def require_vault(context: Context) -> None:
@@ -73,7 +73,7 @@ def tell_other_stores(context: Context) -> None:
     choice = context.choice
     for name, path in other_stores(context.settings, choice.store, choice.prefix, choice.backend):
         origin = "" if choice.origin == name else f", by {printable(choice.origin)}"
-        context.warn(
+        context.reporter.warn(
             f"{name} names {printable(path)!r}, but this is written to "
             f"{printable(choice.root)!r}{origin}"
         )
@@ -124,7 +124,7 @@ def open_chosen(
             passphrase=unlocker if named else None,
             terminal=context.prompter.present,
             trusted=lambda: context.pinned(trust),
-            warn=context.warn,
+            warn=context.reporter.warn,
             asked=lambda: questions.append(None),
         )
         return backend, lambda: bool(questions)
@@ -143,7 +143,7 @@ def open_chosen(
         passage=choice.passage,
         person=prompter,
         trusted=lambda: context.pinned(trust),
-        warn=context.warn,
+        warn=context.reporter.warn,
     )
     return backend, unlocker.asked
 

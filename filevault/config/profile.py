@@ -5,7 +5,6 @@ Pure: config and overrides go in, a `Profile` comes out. Who has a stored key is
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from filevault.config.aws_variables import ChildSettings
@@ -24,44 +23,11 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from filevault.config.aws_config import AwsConfig
     from filevault.config.export_command import ExportCommand
-
-
-class Overrides(Record):
-    """Settings from options and environment, which beat the config; empty is not given.
-
-    `endpoint_urls` has the general one under "", those of services under their names in a
-    `[services]` section, such as `sts`.
-    """
-
-    region: str | None = None
-    mfa_serial: str | None = None
-    sts_regional_endpoints: str | None = None
-    use_fips_endpoint: bool | None = None
-    use_dualstack_endpoint: bool | None = None
-    endpoint_urls: Mapping[str, str] = MappingProxyType({})
-    ignore_configured_endpoints: bool = False
-    # These five are the target's alone, never its sources'.
-    role_arn: str | None = None
-    role_session_name: str | None = None
-    session_tags: str | None = None
-    transitive_session_tags: str | None = None
-    source_identity: str | None = None
-    ca_bundle: str | None = None
-    account_id_endpoint_mode: str | None = None
-
-    def for_sources(self) -> Overrides:
-        """Return what applies to the profiles behind the target as well."""
-        return self._replace(
-            role_arn=None,
-            role_session_name=None,
-            session_tags=None,
-            transitive_session_tags=None,
-            source_identity=None,
-        )
+    from filevault.config.overrides import Overrides
 
 
 class Profile(Record):
@@ -147,7 +113,7 @@ def resolve(
         check_chain([each.name for each, _stored in links], name, asker.key)
     profile: Profile | None = None
     for settings, stored in reversed(links[1:]):
-        profile = _decide(settings, stored, profile, overrides.for_sources(), follows)
+        profile = _decide(settings, stored, profile, overrides.for_parents(), follows)
     return _decide(*links[0], profile, overrides, follows)
 
 

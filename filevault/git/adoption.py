@@ -1,4 +1,4 @@
-"""Finding every repository of a store, and taking them into use."""
+"""Find every repository of a store, and what git would run because of each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import StorageError, UnknownRepositoryError
 from filevault.git.folder import RefusedError
-from filevault.git.known import ADOPT
 from filevault.git.repository import Repository
+from filevault.git.trusted_repositories import ADOPT
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
@@ -22,29 +22,30 @@ if TYPE_CHECKING:
 _DEPTH_LIMIT = 64
 
 
-class Found(Record):
-    """A repository, what it could run, and a line for each of that which is not remembered."""
+class FoundRepository(Record):
+    """A repository, its fingerprint, and a line for each part that is not trusted yet."""
 
     repository: Repository
     parts: Mapping[str, Part]
     lines: Sequence[str]
 
 
-def adopt(store: Folder, git: Git) -> list[Found]:
-    """Return every repository of a store, each with what of it is not remembered as it is.
+def find_all(store: Folder, git: Git) -> list[FoundRepository]:
+    """Return every repository of a store; nothing is trusted yet.
 
-    Nothing is remembered yet: `Known.remember_shown` does that. Raises UnknownRepositoryError if
-    one cannot be used at all.
+    `TrustedRepositories.add_shown` does that. Raises UnknownRepositoryError if one of them cannot
+    be used at all.
     """
     found = []
-    for place in _with_git(store, ()):
-        repository = _at(store, place, git)
+    for parts in _with_git(store, ()):
+        repository = _at(store, parts, git)
         if repository is not None:
             try:
-                parts = repository.parts()
+                fingerprint = repository.fingerprint()
             except RefusedError as refusal:
                 raise _refused(repository.path, str(refusal)) from refusal
-            found.append(Found(repository, parts, git.known.changes(repository, parts)))
+            lines = git.trusted.changes(repository, fingerprint)
+            found.append(FoundRepository(repository, fingerprint, lines))
     return found
 
 
@@ -54,37 +55,35 @@ def all_below(
     """Return a repository and all below it: git goes into submodules by itself.
 
     Raises:
-        UnknownRepositoryError: if one is not used and that is `required`.
+        UnknownRepositoryError: if one is not trusted and `required` is true.
         StorageError: if folders are nested too deep to look through.
     """
-    below = () if repository.place == "." else tuple(repository.place.split("/"))
+    below = () if repository.relative_path == "." else tuple(repository.relative_path.split("/"))
     found = [repository]
     if required:
-        git.known.require(repository)
+        git.trusted.require(repository)
     for parts in _with_git(store, below):
         if parts == below:
             continue
         inner = _at(store, parts, git)
         if inner is not None:
             if required:
-                git.known.require(inner)
+                git.trusted.require(inner)
             found.append(inner)
     return found
 
 
 def _at(store: Folder, parts: Sequence[str], git: Git) -> Repository | None:
-    """Return the repository whose top is at a place. Raises UnknownRepositoryError."""
-    said: list[str] = []
-    note, git.note = git.note, said.append
+    """Return the repository whose top is a folder. Raises UnknownRepositoryError."""
+    path = "/".join((store.path, *parts))
     try:
-        found = Repository.find(store, parts, git)
+        found = Repository.locate(store, parts, git)
+    except RefusedError as refusal:
+        raise _refused(path, str(refusal)) from refusal
     except StorageError as error:
-        raise _refused("/".join((store.path, *parts)), error.message) from error
-    finally:
-        git.note = note
-    if said:
-        raise _refused("/".join((store.path, *parts)), said[0])
-    return found if found is not None and found.place == ("/".join(parts) or ".") else None
+        raise _refused(path, error.message) from error
+    is_top = found is not None and found.relative_path == ("/".join(parts) or ".")
+    return found if is_top else None
 
 
 def _refused(path: str, reason: str) -> UnknownRepositoryError:
@@ -95,7 +94,7 @@ def _refused(path: str, reason: str) -> UnknownRepositoryError:
 
 
 def _with_git(store: Folder, below: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the folders from one downward that have a `.git` of any kind, no link followed."""
+    """Yield the folders from one downward that contain a `.git` of any type; follow no link."""
     try:
         with contextlib.ExitStack() as opened:
             folder = store

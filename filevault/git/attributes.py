@@ -1,7 +1,7 @@
-"""What keeps git from changing our files on their way into a commit and out again.
+"""The attributes that keep git from changing item files at a commit or a checkout.
 
-Filters, line ends, encodings and merges by line make other bytes of them, and any clone can ask
-for that in a `.gitattributes`. The repository's own `info` folder comes with no clone, and wins.
+Filters, line ends, encodings and merges by line would change their bytes, and a `.gitattributes`
+in a clone can switch them on. The repository's `info` folder is not cloned and takes precedence.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _FILE_LIMIT = 1 << 20
 _BINARY = "-text -diff -ident -filter -working-tree-encoding merge=binary"
-# In a store that is shared with other tools, how files are shown stays theirs: pass itself sets
-# `diff=gpg`. A merge by line would put conflict markers into an item.
+# In a store shared with other tools `diff` stays theirs: pass itself sets `diff=gpg`. A merge by
+# line would put conflict markers into an item.
 _SHARED = "-text -ident -filter -working-tree-encoding merge=binary"
 # A list of recipients is text, and merges as one.
 _AS_STORED = "-text -ident -filter -working-tree-encoding"
@@ -28,7 +28,7 @@ _LEFTOVERS = ".fv-*.tmp"
 
 
 def write_info(info: Folder, suffix: str, folders: Sequence[str]) -> None:
-    """Add our lines to a repository's `info` folder where they are missing.
+    """Add the lines that are missing to `attributes` and `exclude` in the `info` folder.
 
     Args:
         info: the folder.

@@ -1,9 +1,9 @@
-"""What a repository's configuration file says, read without running git.
+"""The settings in a repository's configuration file that could matter, read without git.
 
 A setting counts unless it is known to be harmless: git has dozens that name programs, paths or
-further files, and each version brings more. Harmless settings are recognised only in a file of
+further files, and each version adds some. Harmless settings are recognised only in a file of
 the plain form that git itself writes. Of any other file every byte counts, so that no text can
-mean one thing here and another to git (syntax: `git-config(1)`, "Syntax").
+mean one thing here and another to git (`git-config(1)`, "Syntax").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LINE = r"^[ \t]*(?:\[.*\])?[ \t]*%s[ \t]*=(.*)$"  # of a file whose form is not
 _ESCAPES = {"t": "\t", "n": "\n", "b": "\b", '"': '"', "\\": "\\"}
 _MARKS = frozenset('"\\#;')  # with one of these a value may mean something else to git
 
-# These name no program and no path, whatever their value is.
+# These never name a program or a path.
 _HARMLESS = frozenset(
     {
         ("core", "repositoryformatversion"),
@@ -50,15 +50,15 @@ _HARMLESS_OF_ONE = frozenset(
         ("remote", "tagopt"),
     }
 )
-# A push to a local path runs that repository's hooks, so only an address of a network is harmless;
-# `file://` is none, and any other word before `://` or `::` names a program.
+# A push to a local path runs that repository's hooks, so only a network address is harmless;
+# `file://` is not, and any other word before `://` or `::` names a program.
 _NETWORK = re.compile(
     r"(?:https?|ssh|git)://[A-Za-z0-9].*|(?:[A-Za-z0-9_][\w.+-]*@)?[A-Za-z0-9][\w.-]*:(?!:|//).*",
     re.ASCII,
 )
 
 WHOLE = ""
-"""The name under which all of a file counts."""
+"""The key under which a whole file counts."""
 
 
 class Setting(Record):
@@ -98,9 +98,9 @@ def plain_settings(data: bytes) -> list[Setting] | None:
 
 
 def counted(data: bytes) -> dict[str, str]:
-    """Return what counts in a configuration file: values by key, several joined by line ends.
+    """Return the settings that count: key to values joined by line ends.
 
-    All of the file is under the key `WHOLE` if its form is not plain.
+    If the form of the file is not plain, the whole file is under the key `WHOLE`.
     """
     settings = plain_settings(data)
     if settings is None:
@@ -130,7 +130,7 @@ def _is_harmless(setting: Setting, remotes: set[str | None]) -> bool:
     if pair in (("remote", "url"), ("remote", "pushurl")):
         return _NETWORK.fullmatch(value) is not None
     if pair in (("branch", "remote"), ("branch", "pushremote")):
-        # Without a remote of that name, git takes the word for a path.
+        # Without a remote of that name, git reads the word as a path.
         return value in remotes
     return pair in _HARMLESS_OF_ONE
 
@@ -141,12 +141,12 @@ def hook_folders(data: bytes) -> list[str]:
 
 
 def included(data: bytes) -> list[str]:
-    """Return the paths of all files that a file includes, under whatever condition."""
+    """Return the paths of all files that a file includes, conditionally or not."""
     return _values(data, ("include", "includeif"), "path")
 
 
 def _values(data: bytes, sections: tuple[str, ...], name: str) -> list[str]:
-    """Return the values of a setting; in a file that is not plain, of that name anywhere."""
+    """Return the values of a setting; in a file that is not plain, of every line so named."""
     settings = plain_settings(data)
     if settings is None:
         line = re.compile(_LINE % name, re.IGNORECASE | re.MULTILINE)
@@ -161,7 +161,7 @@ def _values(data: bytes, sections: tuple[str, ...], name: str) -> list[str]:
 
 
 def unquoted(text: str) -> str:
-    """Return what a value means to git: quotes, escapes and comments taken out."""
+    """Return a value as git reads it: without quotes, escapes and comments."""
     result, inside, letters = "", False, iter(text)
     for letter in letters:
         if letter == "\\":

@@ -1,4 +1,4 @@
-"""Which of git's variables it gets: all but those that lead it, or what it runs, elsewhere.
+"""The environment that git gets: without variables that redirect it or what it runs.
 
 The names are those of `git(1)`, "Environment variables", `git rev-parse --local-env-vars`, and of
 git's own scripts.
@@ -32,7 +32,7 @@ DROPPED = frozenset(
         "GIT_REPLACE_REF_BASE",
         "GIT_SHALLOW_FILE",
         "GIT_WORK_TREE",
-        # Other settings, or attributes from elsewhere.
+        # Other settings or attributes.
         "GIT_ATTR_SOURCE",
         "GIT_CONFIG",
         "GIT_CONFIG_COUNT",
@@ -51,21 +51,21 @@ DROPPED = frozenset(
         "GIT_NOGLOB_PATHSPECS",
     }
 )
-"""The variables that git does not get, with those that begin with one of `DROPPED_PREFIXES`."""
+"""The variables dropped from git's environment, besides those with `DROPPED_PREFIXES`."""
 DROPPED_PREFIXES = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 _FILES = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"})
 _COMMANDS = frozenset(
     {"GIT_ASKPASS", "GIT_PROXY_COMMAND", "GIT_SSH", "GIT_SSH_COMMAND", "SSH_ASKPASS"}
 )
 DROPPED_IF_RELATIVE = _FILES | _COMMANDS
-"""The variables that git does not get where they name a file or program by a relative path."""
+"""The variables dropped if they name a file or program by a relative path."""
 
 
 def for_git(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that git and its hooks get.
 
-    git works inside the store, so a relative path would be looked for there: relative entries of
-    PATH are left out, and so is a variable that names a file or program by a relative path.
+    git runs inside the store, so relative paths would lead there: relative entries of PATH are
+    dropped, and so are variables that name a file or program by a relative path.
     """
     kept = {name: value for name, value in environment.items() if _is_kept(name, value)}
     if "PATH" in kept:

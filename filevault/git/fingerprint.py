@@ -1,6 +1,6 @@
-"""What a repository could make git run, as digests: hooks, configuration, and where they lie.
+"""The fingerprint of a repository: digests of hooks, configuration and links git could use.
 
-Nothing is run to find out, so this is safe for a repository that somebody planted.
+Nothing is run to compute it, so it is safe for a repository that an attacker planted.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ _FILES_LIMIT = 2000
 _BYTES_LIMIT = 32 << 20
 _INCLUDE_DEPTH = 10  # as git's own
 _SAMPLE = ".sample"  # git's templates put these beside the hooks and never run them
-# Remotes as old versions of git keep them: each file may name a path to push to.
+# Remotes in the form of old versions of git: each file may name a path to push to.
 _REMOTE_FOLDERS = ("remotes", "branches")
 _TODO = "rebase-merge/git-rebase-todo"
 # Each may name a merge strategy, whose program git looks for below the work tree if it has a `/`.
 _STRATEGY = "rebase-merge/strategy"
 _SEQUENCER = "sequencer/opts"
 _STRATEGIES = frozenset({"octopus", "ort", "ours", "recursive", "resolve", "subtree"})
-# Folders of a git folder in which links are looked for elsewhere.
-_ON_THEIR_OWN = ("hooks", "modules", "worktrees")
+# Folders of a git folder whose links other methods add.
+_SEPARATE = ("hooks", "modules", "worktrees")
 FOLDER_PART = "git folder"
-"""The part that every repository has; a plain one has no other."""
+"""The part that every repository has; a plain repository has no other."""
 _WORDS = re.compile(r"[^\s\"'=;|&()<>!`$,:]+")
 
 
 class Part(Record):
-    """Something that counts: the digest of its content, and its content as shown to a person."""
+    """One part of a fingerprint: the digest of its content, and the content to show to a person."""
 
     digest: str
     shown: str
 
 
 def fingerprint(own: str, common: str, top: str, home: str) -> dict[str, Part]:
-    """Return everything of a repository that can name a program, or lead to one or elsewhere.
+    """Return the parts of a repository that can name a program or lead outside, by name.
 
     Args:
         own: its git folder.
         common: the git folder that it shares with other work trees, mostly `own`.
         top: its work tree.
-        home: what `~/` stands for.
+        home: the folder for `~/`.
 
     Raises:
-        RefusedError: if that is more than 2000 files or 32 MiB, or cannot be read.
+        RefusedError: if there are more than 2000 files or 32 MiB, or one cannot be read.
     """
     try:
-        return _Survey(own, common, top, home).take()
+        return _Collector(own, common, top, home).collect()
     except OSError as error:
         path, reason = printable(str(error.filename)), (error.strerror or "unknown reason").lower()
         raise RefusedError(f"{path!r} cannot be read: {reason}") from error
 
 
-class _Survey:
+class _Collector:
     def __init__(self, own: str, common: str, top: str, home: str) -> None:
         self._own = own
         self._common = common
@@ -75,7 +75,7 @@ class _Survey:
         self._seen: set[str] = set()
         self._hook_folders: list[str] = []
 
-    def take(self) -> dict[str, Part]:
+    def collect(self) -> dict[str, Part]:
         self._put(FOLDER_PART, os.fsencode(self._own), self._own)
         if self._common != self._own:
             self._put("commondir", os.fsencode(self._common), self._common)
@@ -94,7 +94,7 @@ class _Survey:
         return self._parts
 
     def _git_folders_below(self, top: str) -> None:
-        """Take in the git folders below a folder; that of a submodule may hold further ones."""
+        """Add the git folders below a folder; a submodule's may contain others."""
         for here, folders, files in os.walk(top):
             folders.sort()
             for name in sorted((*folders, *files)):
@@ -115,17 +115,17 @@ class _Survey:
         self._links(folder, prefix)
 
     def _links(self, top: str, prefix: str) -> None:
-        """Take in the links in a git folder: git writes through them, wherever they lead.
+        """Add the links in a git folder: git writes through them, wherever they lead.
 
         Through one, a commit could add a line to any file of the user, or go to another
-        repository. What lies in the folders of single objects git only reads.
+        repository. The folders of loose objects are left out: git only reads them.
         """
         for here, folders, files in os.walk(top):
             for name in sorted((*folders, *files)):
                 if here != top or name != "hooks":
                     self._link(f"{here}/{name}", prefix)
             if here == top:
-                folders[:] = [name for name in folders if name not in _ON_THEIR_OWN]
+                folders[:] = [name for name in folders if name not in _SEPARATE]
             elif here == f"{top}/objects":
                 folders[:] = [name for name in folders if name in ("info", "pack")]
 
@@ -156,7 +156,7 @@ class _Survey:
         return data
 
     def _config(self, path: str, prefix: str, depth: int) -> None:
-        """Take in a configuration file and what it includes."""
+        """Add a configuration file and the files it includes."""
         data = self._read(path)
         if data is None or path in self._seen:
             return
@@ -179,9 +179,9 @@ class _Survey:
         return self._home + path[1:] if path.startswith("~/") else os.path.expanduser(path)
 
     def _named_files(self, value: str) -> None:
-        """Take in the files of the work tree and the git folder that a value names.
+        """Add the files of the work tree and the git folder that a value names.
 
-        Whoever can write there can change such a program without changing the setting.
+        Such a program can be changed without changing the setting.
         """
         for word in _WORDS.findall(value):
             if "/" not in word:
@@ -193,7 +193,7 @@ class _Survey:
                     self._put(f"file {path}", data, _summary(data))
 
     def _hooks(self, folder: str, prefix: str) -> None:
-        """Take in the files of a folder; of one that holds the work tree only those at its top."""
+        """Add the files of a folder; if it contains the work tree, only those at its top."""
         real = os.path.realpath(folder)
         flat = f"{self._top}/".startswith(f"{real}/")
         for path in _files_below(real, flat=flat):
@@ -211,7 +211,7 @@ class _Survey:
             self._put(f"{prefix}{name}", mark + data, shown)
 
     def _exec_lines(self) -> None:
-        """Take in the commands that a rebase in progress would run."""
+        """Add the commands that a rebase in progress would run."""
         data = self._read(f"{self._own}/{_TODO}")
         lines = [
             line.strip()
@@ -223,7 +223,7 @@ class _Survey:
             self._put("commands of the rebase", text, text.decode("utf-8", "replace"))
 
     def _strategies(self) -> None:
-        """Take in the merge strategy of an operation in progress, if it is none of git's own."""
+        """Add the merge strategy of an operation in progress, unless it is built into git."""
         data = self._read(f"{self._own}/{_STRATEGY}")
         if data is not None and data.decode("utf-8", "replace").strip() not in _STRATEGIES:
             self._put("strategy of the rebase", data, data.decode("utf-8", "replace"))

@@ -1,7 +1,7 @@
-"""Which folder is a repository: found by us, never discovered by git.
+"""Find the git folder of a repository without git's own discovery.
 
-git asked from inside a store would take the user's surrounding repository, or a folder of the
-store that merely looks like a repository and brings configuration, which is to say programs.
+From inside a store git would also discover a repository that surrounds it, or a folder of the
+store that looks like a bare repository, with configuration that names programs.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _LINK_LIMIT = 4096
 
 
 class RefusedError(Exception):
-    """A `.git` that is there and not used; the text says why."""
+    """A `.git` that exists and must not be used; the text says why."""
 
 
 def real_path(store: Folder) -> str:
-    """Return the store's path without links, as git must get it."""
+    """Return the store's path without links, for git. Raises StorageError if it was moved."""
     path = os.path.realpath(store.path)
     try:
         same = os.path.samestat(os.stat(path), os.fstat(store.fd))
@@ -33,9 +33,9 @@ def real_path(store: Folder) -> str:
 
 
 def own_git_folder(folder: Folder, path: str) -> str | None:
-    """Return the git folder of a folder that is the top of a repository, None if it is none.
+    """Return the git folder of a repository's top folder, None if it is not one.
 
-    Raises RefusedError.
+    Raises RefusedError, StorageError.
     """
     try:
         info = os.stat(".git", dir_fd=folder.fd, follow_symlinks=False)
@@ -58,10 +58,10 @@ def _check_owner(info: os.stat_result) -> None:
 
 
 def _linked(text: bytes, path: str) -> str:
-    """Return where the `.git` file of a submodule or linked work tree leads.
+    """Return the folder that the `.git` file of a submodule or linked work tree names.
 
-    git lets no path with a part `.git` into a work tree, so neither this file nor a folder
-    inside a `.git` can have come with a clone; any other target might have.
+    git checks out no path with a component `.git`, so neither this file nor a folder inside a
+    `.git` can come from a clone; any other target could.
     """
     word, _, target = os.fsdecode(text).partition(" ")
     if word != "gitdir:" or len(text) > _LINK_LIMIT or "\0" in target:
@@ -83,7 +83,7 @@ def _linked(text: bytes, path: str) -> str:
 
 
 def common_folder(own: str) -> str:
-    """Return what a git folder shares with its linked work trees; mostly itself."""
+    """Return the git folder shared with linked work trees, mostly the folder itself."""
     try:
         with Folder.open(own) as folder:
             shared = folder.read("commondir", _LINK_LIMIT)

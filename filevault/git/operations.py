@@ -1,6 +1,6 @@
-"""What git is in the middle of, as its own files tell it; nothing is run.
+"""The git operation in progress, such as a merge or a rebase, read from git's files.
 
-The names are those that `git status` goes by (`wt-status.c`).
+The file names are those that `git status` checks (`wt-status.c`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _UNDER_WAY = (
     ("BISECT_LOG", "a bisection"),
 )
 _HEAD_LIMIT = 4096
-_NO_FILE = "refs/heads/.invalid"  # what stands in HEAD where references are in a reftable
+_NO_FILE = "refs/heads/.invalid"  # the content of HEAD if references are in a reftable
 
 
-def operation(own: str) -> str | None:
-    """Return what has begun and not ended in a git folder, with its article; None if nothing."""
+def operation_in_progress(own: str) -> str | None:
+    """Return the operation in progress in a git folder, with its article; None if there is none."""
     for name, called in _UNDER_WAY:
         if os.path.lexists(f"{own}/{name}"):
             return called
     return None
 
 
-def detached(own: str) -> bool | None:
-    """Tell whether no branch is checked out; None where git itself has to be asked."""
+def is_detached(own: str) -> bool | None:
+    """Tell whether HEAD is detached; None if only git itself can tell."""
     try:
         fd = os.open(f"{own}/HEAD", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:

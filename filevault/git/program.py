@@ -1,4 +1,4 @@
-"""How git is run here: which flags, which environment, and again while another git is at it."""
+"""Run git with fixed flags and a clean environment; retry while another git holds its lock."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filevault.git.known import Known
+    from filevault.git.trusted_repositories import TrustedRepositories
 
 # Before the verb, always.
 _FLAGS = ("-c", "safe.bareRepository=explicit", "-c", "core.fsmonitor=false")
-_QUIET = ("-c", "advice.addIgnoredFile=false")  # a hint of ours takes the place of git's advice
-_TIMEOUT = 120.0  # hooks of the user's may be slow
+_QUIET = ("-c", "advice.addIgnoredFile=false")  # filevault gives its own hint
+_TIMEOUT = 120.0  # seconds; the user's hooks may be slow
 _ATTEMPTS = 6
 _FIRST_PAUSE = 0.1
 FINISH = "`filevault git status` shows what is left to commit"
 
 
 class Git:
-    """How git is run here, and what of the vault it gets to see.
+    """Runs git for one store.
 
     Args:
-        environment: for git and its hooks, without secrets; what would lead git elsewhere is
-            dropped from it.
+        environment: for git and its hooks, without secrets; variables that redirect git are
+            dropped.
         suffix: of the item files.
         prefix: folders between the store's top and the items.
-        known: tells which repositories are used.
+        trusted: the repositories that may be used.
         sleep: takes seconds.
-        note: is told why a repository is not used.
+        warn: called with the reason why a repository is not used.
         umask: for the files that git writes.
     """
 
-    __slots__ = ("_environment", "_sleep", "_umask", "home", "known", "note", "prefix", "suffix")
+    __slots__ = ("_environment", "_sleep", "_umask", "home", "prefix", "suffix", "trusted", "warn")
 
     def __init__(
         self,
@@ -45,27 +45,27 @@ class Git:
         suffix: str,
         prefix: Sequence[str] = (),
         *,
-        known: Known,
+        trusted: TrustedRepositories,
         sleep: Callable[[float], None],
-        note: Callable[[str], None],
+        warn: Callable[[str], None],
         umask: int = 0o077,
     ) -> None:
         kept = for_git(environment)
         self._environment = kept
-        self.known = known
+        self.trusted = trusted
         self._sleep = sleep
         self._umask = umask
         self.home = kept.get("HOME", "")
         self.suffix = suffix
         self.prefix = tuple(prefix)
-        self.note = note
+        self.warn = warn
 
     def run(self, folder: str, arguments: Sequence[str]) -> programs.Result:
-        """Run git unattended, again while another git holds a lock, and return what it left.
+        """Run git unattended and return its result; retry while another git holds a lock.
 
-        Raises ProgramError if it is missing or does not end.
+        Raises ProgramError if it is missing or takes more than 120 seconds.
         """
-        # Other programs' messages are read only to find the lock and to name the reason.
+        # Messages are parsed only to detect a lock and to quote the reason: in English.
         environment = {**self._environment, "LC_ALL": "C.UTF-8"}
         environment.pop("LANGUAGE", None)
         pause = _FIRST_PAUSE
@@ -121,7 +121,7 @@ def not_committed(result: programs.Result) -> NotCommittedError:
 
 
 def reason_of(result: programs.Result) -> str:
-    """Return why git failed, in its own words where it has any."""
+    """Return why git failed, in its own words if it printed any."""
     said = _said(result)
     reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
     return (

@@ -1,4 +1,4 @@
-"""A git repository of the store's own, and commits to it."""
+"""A git repository inside the store: find it, commit to it, push it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from filevault.errors import (
 from filevault.git.attributes import write_info
 from filevault.git.fingerprint import fingerprint
 from filevault.git.folder import RefusedError, common_folder, own_git_folder, real_path
-from filevault.git.operations import detached, operation
+from filevault.git.operations import is_detached, operation_in_progress
 from filevault.git.program import FINISH, not_committed, reason_of
 from filevault.system.files import Folder, storage_error
 from filevault.system.printable import printable
@@ -32,13 +32,13 @@ _PUSH = (
     "`filevault git push` shows why; `filevault git pull` first if the other side has more, "
     "`filevault git push -u REMOTE BRANCH` once if git does not know where to push"
 )
-# Two keyslots that took the place of one are two; git would see one that was renamed twice, and
-# stop a merge. `ort`, its strategy since 2.34, hears of it from 2.50 on; there both are the same.
+# Where two machines each replaced the same keyslot, git would see one file renamed twice and stop
+# the merge. The strategy `ort` knows this setting from git 2.50 on; `recursive` always has.
 _NO_RENAMES = ("-c", "merge.renames=false", "-c", "pull.twohead=recursive")
 
 
 class Repository:
-    """A repository of the store's own, at its top or below."""
+    """A repository inside the store, at its top or below."""
 
     __slots__ = ("_below", "_folder", "_found", "_git", "path")
 
@@ -51,17 +51,30 @@ class Repository:
 
     @classmethod
     def find(cls, store: Folder, parts: Sequence[str], git: Git) -> Repository | None:
-        """Return the repository that holds an item, None if there is none to commit to.
+        """Return the repository that contains an item, as `locate`; warn of one that is refused.
+
+        Raises StorageError for a link among the folders.
+        """
+        try:
+            return cls.locate(store, parts, git)
+        except RefusedError as refusal:
+            git.warn(f"nothing is committed: {refusal}")
+            return None
+
+    @classmethod
+    def locate(cls, store: Folder, parts: Sequence[str], git: Git) -> Repository | None:
+        """Return the repository that contains an item, None if there is none.
 
         It is the nearest folder, from the item's upward to the store's top and never above,
-        with a `.git` of its own. If that one is not to be trusted, no other is taken instead.
+        with a `.git` of its own. If that one is refused, no other is used instead.
 
         Args:
             store: the store's top.
             parts: folder names between it and the item; they need not exist any more.
-            git: how git is run; its `note` is told about a `.git` that is not trusted.
+            git: runs git in it.
 
         Raises:
+            RefusedError: if its `.git` must not be used.
             StorageError: for a link among the folders.
         """
         real = real_path(store)
@@ -78,21 +91,20 @@ class Repository:
                 try:
                     own = own_git_folder(folders[depth], path)
                 except RefusedError as refusal:
-                    git.note(
-                        f"nothing is committed: {printable(path + '/.git')!r} is not used as a "
-                        f"git repository, because {refusal}"
-                    )
-                    return None
+                    raise RefusedError(
+                        f"{printable(path + '/.git')!r} is not used as a git repository, because "
+                        f"{refusal}"
+                    ) from refusal
                 if own is not None:
                     return cls(path, below, own, git)
         return None
 
     @property
-    def place(self) -> str:
-        """Where it lies below the store's top; `.` is the top itself."""
+    def relative_path(self) -> str:
+        """Its path relative to the store's top; `.` is the top itself."""
         return "/".join(self._below) or "."
 
-    def parts(self) -> dict[str, Part]:
+    def fingerprint(self) -> dict[str, Part]:
         """Return what git could run because of it; nothing is run. Raises RefusedError."""
         try:
             common = common_folder(self._folder)
@@ -102,28 +114,28 @@ class Repository:
 
     def hindrance(self) -> str | None:
         """Return why a commit made now may be lost, None if it goes to the end of a branch."""
-        under_way = operation(self._folder)
-        if under_way is not None:
-            return f"{under_way} is in progress in {printable(self.path)!r}"
-        is_detached = detached(self._folder)
-        if is_detached is None:  # HEAD is not kept in that file
+        operation = operation_in_progress(self._folder)
+        if operation is not None:
+            return f"{operation} is in progress in {printable(self.path)!r}"
+        detached = is_detached(self._folder)
+        if detached is None:
             branch = self._git.run(self.path, [*self._pinned(), "symbolic-ref", "--quiet", "HEAD"])
-            is_detached = branch.status != 0
-        if is_detached:
+            detached = branch.status != 0
+        if detached:
             return f"no branch is checked out in {printable(self.path)!r} (detached HEAD)"
         return None
 
     def has_remote(self) -> bool:
-        """Tell whether another repository is named to push to."""
+        """Tell whether a remote repository is configured."""
         return any(name.startswith("remote.") for name in self._settings())
 
     def push(self, *, only_try: bool = False) -> None:
-        """Push the branch that is checked out to where git is set up to push it.
+        """Push the branch that is checked out, as git is configured to.
 
-        With `only_try` the other side is asked whether it would take it, and gets nothing.
+        With `only_try` this is a dry run: the remote is asked, and nothing is sent.
 
         Raises:
-            NotPushedError: if it cannot be pushed, naming what git said.
+            NotPushedError: if it cannot be pushed; the message quotes git.
         """
         words = ["push", "--quiet", *(["--dry-run"] if only_try else [])]
         try:
@@ -135,21 +147,21 @@ class Repository:
             raise NotPushedError(f"git cannot push: {reason_of(result)}", hint=_PUSH)
 
     def commit(self, paths: Sequence[str], subject: str) -> None:
-        """Commit what became of some files, and nothing else that may be staged.
+        """Commit the changes of some files, and nothing else that may be staged.
 
         Args:
             paths: relative to the store's top; files that are gone are committed as deleted.
             subject: the commit's one line.
 
         Raises:
-            NotCommittedError: if git cannot, naming what it said.
+            NotCommittedError: if git cannot; the message quotes git.
         """
         inner = [path.split("/")[len(self._below) :] for path in paths]
         files = ["/".join(parts) for parts in inner]
         present = {name: os.path.lexists(f"{self.path}/{name}") for name in files}
         kept = [name for name in files if present[name]]
         gone = [name for name in files if not present[name]]
-        with saved():
+        with failing_after_save():
             self.init_attributes()
             raw = self._without_filters()
             if kept:
@@ -162,30 +174,30 @@ class Repository:
                 self._commit(subject, *raw, pathspecs=_literal(changed))
 
     def commit_all(self, subject: str) -> None:
-        """Commit all that lies in the work tree, unless it is committed already.
+        """Commit all files of the work tree, unless they are committed already.
 
         Raises NotCommittedError.
         """
-        with saved():
+        with failing_after_save():
             self.init_attributes()
             self._run("add", "--all", "--", ".")
             if self._changed(pathspecs=["."]):
                 self._commit(subject)
 
     def has_commits(self) -> bool:
-        """Tell whether anything was ever committed on the branch that is checked out."""
+        """Tell whether the branch that is checked out has a commit."""
         head = ("rev-parse", "--verify", "--quiet", "HEAD")
         return self._git.run(self.path, [*self._pinned(), *head]).status == 0
 
     def is_clean(self) -> bool:
-        """Tell whether all that lies in the work tree is committed. Raises NotCommittedError."""
+        """Tell whether all files of the work tree are committed. Raises NotCommittedError."""
         words = ("status", "--porcelain=v1", "--ignore-submodules=all")
         return not self._run("--no-optional-locks", *self._without_filters(), *words)
 
     def init_attributes(self) -> None:
-        """Tell git to keep our files as they are, whatever a `.gitattributes` says.
+        """Make git keep the item files unchanged, whatever a `.gitattributes` says.
 
-        Done before every commit too: the lines are this clone's alone. Raises StorageError.
+        Done before every commit too: the lines are local to this clone. Raises StorageError.
         """
         shared = common_folder(self._folder)
         try:
@@ -195,22 +207,22 @@ class Repository:
             raise storage_error(error, "open", shared) from error
 
     def run_attached(self, arguments: Sequence[str]) -> int:
-        """Run a git command of the user's in this repository and return its exit status."""
-        with contextlib.suppress(StorageError):  # to read must work where nothing can be written
+        """Run the user's git command in this repository and return its exit status."""
+        with contextlib.suppress(StorageError):  # reading must work on a read-only file system
             self.init_attributes()
         try:
             hooks = self._own_hooks()
         except NotCommittedError:
-            hooks = ()  # git cannot read its configuration, and is about to say so itself
+            hooks = ()  # git cannot read its configuration, and will say so itself
         renames = _NO_RENAMES if self._git.suffix == ".fv" else ()
         flags = (*self._pinned(), *renames, *self._pull_strategy(), *hooks)
         return self._git.attach(self.path, [*flags, *arguments])
 
     def _pull_strategy(self) -> tuple[str, ...]:
-        """Return the flag that lets `git pull` merge branches that diverged.
+        """Return the flag that makes `git pull` merge branches that diverged.
 
-        git asks its user to choose first. Items are files that merge without a conflict, and a
-        rebase would leave HEAD detached where there is one.
+        Without a setting git refuses. Items merge without a conflict as a rule, and a rebase that
+        meets one leaves HEAD detached.
         """
         with contextlib.suppress(NotCommittedError):
             if not {"pull.rebase", "pull.ff"} & self._settings().keys():
@@ -221,10 +233,10 @@ class Repository:
         return (f"--git-dir={self._folder}", f"--work-tree={self.path}")
 
     def _own_hooks(self) -> tuple[str, ...]:
-        """Return the flag that keeps hooks from being taken out of the work tree.
+        """Return the flag that keeps git from running hooks in the work tree.
 
-        A relative `core.hooksPath` in the user's global configuration would run what any clone
-        brings, and not at a commit only; in the repository's own it was set for this one.
+        A relative `core.hooksPath` in the user's global configuration would run files that come
+        with a clone; in the repository's own configuration it was set for this repository.
         """
         scope, path = self._settings().get("core.hookspath", ("local", ""))
         if path.startswith("~/"):
@@ -239,8 +251,8 @@ class Repository:
     def _without_filters(self) -> tuple[str, ...]:
         """Return the flags that switch every filter off.
 
-        To look after its index git passes other files through the filters that a
-        `.gitattributes` names, git-lfs for one; nobody asked us for that.
+        To refresh its index git passes other files through the filters that a `.gitattributes`
+        names, such as git-lfs.
         """
         return tuple(
             word
@@ -250,7 +262,7 @@ class Repository:
         )
 
     def _settings(self) -> dict[str, tuple[str, str]]:
-        """Return scope and value of the settings that concern us, the last of each."""
+        """Return scope and value of the settings that matter here, the last of each."""
         if self._found is not None:
             return self._found
         names = (
@@ -283,8 +295,8 @@ class Repository:
         return [os.fsdecode(entry[3:]) for entry in output.split(b"\0") if entry]
 
     def _commit(self, subject: str, *flags: str, pathspecs: Sequence[str] = ()) -> None:
-        # As pass does: its own setting asks for a signature, else git's decides. The program that
-        # signs is one that this machine was told to trust.
+        # As pass does: its own setting asks for a signature, else git's decides. The fingerprint
+        # covers the program that signs.
         _, signing = self._settings().get("pass.signcommits", ("", ""))
         sign = ("-S",) if signing.lower() in ("true", "yes", "on", "1") else ()
         commit = ("commit", "--quiet", *sign, "-m", printable(subject))
@@ -293,13 +305,13 @@ class Repository:
 
 
 def _literal(paths: Iterable[str]) -> list[str]:
-    """An item's name may look like a pattern to git."""
+    """Return pathspecs that git takes literally: an item's name may look like a pattern."""
     return [f":(top,literal){path}" for path in paths]
 
 
 @contextlib.contextmanager
-def saved() -> Iterator[None]:
-    """Turn what fails in here, after the files were written, into NotCommittedError."""
+def failing_after_save() -> Iterator[None]:
+    """Convert failures inside, which come after files were saved, to NotCommittedError."""
     try:
         yield
     except (ProgramError, StorageError, UnknownRepositoryError) as error:

@@ -1,4 +1,4 @@
-"""The subjects of our commits: pass's, which people and other tools look for in a history."""
+"""The subjects of commits: those of pass, which people and tools search a history for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-KINDS = {"pass": "GPG id", "age": "age recipients"}
-"""What the recipients of a kind of store are called."""
+RECIPIENT_TERMS = {"pass": "GPG id", "age": "age recipients"}
+"""The name of a recipient in pass's subjects, by backend."""
 CURRENT_CONTENTS = "Add current contents of password store."
 
 
@@ -20,12 +20,12 @@ def added(path: str) -> str:
 
 
 def replaced(path: str) -> str:
-    """Return the subject for an item whose key was made anew by us, as by a rotation."""
+    """Return pass's subject for a generated password, here a rotated key."""
     return f"Replace generated password for {printable(path)}."
 
 
 def edited(path: str) -> str:
-    """Return pass's subject for an item that was changed by hand, here by a rotation cut short."""
+    """Return pass's subject for an edited item, here by an interrupted rotation."""
     return f"Edit password for {printable(path)} using filevault."
 
 
@@ -34,14 +34,14 @@ def removed(path: str) -> str:
     return f"Remove {printable(path)} from store."
 
 
-def recipients_set(kind: str, recipients: Iterable[str], folder: str) -> str:
-    """Return the subject for a written recipients file; `kind` is `GPG id` in a pass store."""
-    return f"Set {kind} to {_listed(recipients, folder)}."
+def recipients_set(term: str, recipients: Iterable[str], folder: str) -> str:
+    """Return the subject for a written recipients file; `term` is one of `RECIPIENT_TERMS`."""
+    return f"Set {term} to {_listed(recipients, folder)}."
 
 
-def reencrypted(kind: str, recipients: Iterable[str], folder: str) -> str:
-    """Return the subject for items that were encrypted anew to other recipients."""
-    return f"Reencrypt password store using new {kind} {_listed(recipients, folder)}."
+def reencrypted(term: str, recipients: Iterable[str], folder: str) -> str:
+    """Return the subject for items that were re-encrypted to other recipients."""
+    return f"Reencrypt password store using new {term} {_listed(recipients, folder)}."
 
 
 def _listed(recipients: Iterable[str], folder: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a token code comes from: the command line, the profile's program, or a person."""
+"""Choose the way to a token code, and call AWS with the code."""
 
 from __future__ import annotations
 
@@ -6,58 +6,52 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.errors import MfaError, WrongCodeError
-from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from filevault.aws.sts import TokenCodeFor
-    from filevault.plan.steps import MfaRequest
+    from filevault.config.settings import Settings
+    from filevault.mfa.flag import FlagCode
+    from filevault.mfa.protocol import TokenCodeSource
+    from filevault.mfa.request import MfaRequest
+    from filevault.unlock.prompt import Prompter
 
 _CODE = re.compile(r"[0-9]{6}\Z", re.ASCII)
 _ATTEMPTS = 3
 _Answer = TypeVar("_Answer")
 
 
-class _MalformedError(MfaError):
-    """The code has not the form of one."""
+class _MalformedCodeError(MfaError):
+    """The text is not six digits."""
 
 
 _REASONS = {
-    _MalformedError: "That is no code of six digits. Try again.",
+    _MalformedCodeError: "That is no code of six digits. Try again.",
     WrongCodeError: "AWS refused that code: mistyped, too old, or used before. Try the next one.",
 }
 
 
 class TokenCode:
-    """Answers requests for token codes, each with a code of its own: AWS takes a code once.
+    """Calls AWS with token codes, a new one for each call: AWS takes each code once.
 
     Args:
-        given: the code of `--mfa-token`, which beats every other way, and serves once.
-        run_process: runs a profile's `mfa_process` and returns what it printed.
-        ask: asks a person; gets the serial of the device and the profile.
-        again: tells a person what was wrong with the code, and whether `ask` may be tried again.
+        flag: the code of `--mfa-token`, which goes before every other way.
+        others: returns the other ways in their order; called when a code is needed.
     """
 
-    __slots__ = ("_again", "_ask", "_given", "_run_process", "_used")
+    __slots__ = ("_flag", "_others")
 
     def __init__(
-        self,
-        given: str | None,
-        run_process: Callable[[str], str],
-        ask: Callable[[str, str], str],
-        again: Callable[[str], bool],
+        self, flag: FlagCode | None, others: Callable[[], Sequence[TokenCodeSource]]
     ) -> None:
-        self._given = given
-        self._run_process = run_process
-        self._ask = ask
-        self._again = again
-        self._used = False
+        self._flag = flag
+        self._others = others
 
     @property
     def unused(self) -> bool:
-        """Whether a code was given that no call has carried."""
-        return self._given is not None and not self._used
+        """Whether `--mfa-token` gave a code that no call has carried."""
+        return self._flag is not None and not self._flag.used
 
     def present(
         self,
@@ -65,45 +59,66 @@ class TokenCode:
         profile: str,
         call: Callable[[TokenCodeFor | None], _Answer],
     ) -> _Answer:
-        """Call with a fresh code, or with None where no device is asked for.
+        """Make a call with a new code, or with None where `request` is None.
 
-        A person who mistypes a code is asked again, twice; a code from elsewhere is never
-        replaced by another. Raises MfaError for a code that cannot be one and for a second use
-        of the given one, and what `call` raises.
+        A person who mistypes a code is asked again, twice; any other way is tried once. Raises
+        MfaError for a code that is not one and for a second use of `--mfa-token`, and what `call`
+        raises.
         """
         if request is None:
             return call(None)
         from filevault.aws.sts import TokenCodeFor
 
-        typed = self._given is None and request.process is None
-        left = _ATTEMPTS if typed else 1
+        source = self._source(request)
+        left = _ATTEMPTS
         while True:
             left -= 1
             try:
-                return call(TokenCodeFor(request.serial, self._code(request, profile)))
-            except (_MalformedError, WrongCodeError) as error:
-                if not (left and self._again(_REASONS[type(error)])):
+                code = _checked(source.code(request, profile), source.origin(profile))
+                return call(TokenCodeFor(request.serial, code))
+            except (_MalformedCodeError, WrongCodeError) as error:
+                if not (left and source.retry(_REASONS[type(error)])):
                     raise
 
-    def _code(self, request: MfaRequest, profile: str) -> str:
-        shown = printable(profile)
-        if self._given is not None:
-            if self._used:
-                raise MfaError(
-                    f"profile {shown!r} needs a second token code, and the one of --mfa-token has "
-                    "been used",
-                    hint="AWS takes each code once: leave --mfa-token out and answer the prompts",
-                )
-            self._used = True
-            return _checked(self._given, "the code of --mfa-token")
-        if request.process is not None:
-            printed = self._run_process(request.process)
-            return _checked(printed, f"what mfa_process of profile {shown!r} printed")
-        return _checked(self._ask(request.serial, profile), "the answer")
+    def _source(self, request: MfaRequest) -> TokenCodeSource:
+        if self._flag is not None:
+            return self._flag
+        return next(source for source in self._others() if source.serves(request))
 
 
-def _checked(code: str, what: str) -> str:
+def _checked(code: str, origin: str) -> str:
     code = code.strip()
     if not _CODE.match(code):
-        raise _MalformedError(f"{what} is not a token code of six digits")
+        raise _MalformedCodeError(f"{origin} is not a token code of six digits")
     return code
+
+
+def token_code(
+    option: str | None, settings: Settings, prompter: Callable[[], Prompter]
+) -> TokenCode:
+    """Return what gives the token codes of a run.
+
+    Args:
+        option: `--mfa-token`; `-` reads stdin now.
+        settings: they may choose a way.
+        prompter: the person at the terminal; called when a code is to be typed.
+    """
+    flag = None
+    if option is not None:
+        from filevault.mfa.flag import flag_code
+
+        flag = flag_code(option)
+    return TokenCode(flag, lambda: _other_sources(settings, prompter()))
+
+
+def _other_sources(settings: Settings, prompter: Prompter) -> tuple[TokenCodeSource, ...]:
+    """Return the ways to a code after `--mfa-token`, in their order: the first that serves."""
+    from filevault.mfa.process import MfaProcess
+    from filevault.mfa.terminal import TerminalCode
+    from filevault.mfa.ykman import Ykman
+
+    return (
+        MfaProcess(settings.program_environment()),
+        Ykman(settings),
+        TerminalCode(settings, prompter),
+    )

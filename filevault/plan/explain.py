@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import redact_url
+from filevault.config.overrides import URL, pod_variables, used_variables
 from filevault.plan.steps import (
     AssumeRole,
     FederationToken,
@@ -19,9 +20,10 @@ from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from filevault.aws.endpoint import Endpoint
+    from filevault.config.settings import Settings
     from filevault.plan.planner import Plan
     from filevault.plan.steps import Call, Step
     from filevault.sessions import SessionCache
@@ -84,6 +86,28 @@ def explain(
     lines.append("because:")
     lines.extend(f"  - {reason}" for reason in plan.reasons)
     return lines
+
+
+def variable_lines(settings: Settings, options: Container[str]) -> list[str]:
+    """Return the lines that name each value of a plan that came from a variable.
+
+    `options` are the options that were given, which go before variables.
+    """
+    lines = []
+    for used in used_variables(settings, options):
+        value = printable(used.value)
+        if used.variable.type == URL:
+            value = redact_url(used.value)
+        elif used.name == "AWS_CONFIG_FILE":
+            value = printable(settings.aws_config_path)
+        of = f" of {printable(used.service)}" if used.service else ""
+        meaning = used.variable.meaning or used.variable.setting
+        lines.append(f"  - {printable(used.name)}: {meaning}{of} {value}")
+    pod = pod_variables(settings)
+    if pod:
+        names = ", ".join(pod)
+        lines.append(f"  - ignored, because together they are the identity of a pod: {names}")
+    return ["from variables:", *lines] if lines else []
 
 
 def _tree(step: Step) -> list[str]:

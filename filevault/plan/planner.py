@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.config.aws_variables import ChildSettings
+from filevault.mfa.request import MfaRequest
 from filevault.plan import account, limits
 from filevault.plan.limits import Duration
 from filevault.plan.profile_chain import chain_of, check_source, sts_endpoint
 from filevault.plan.steps import (
     AssumeRole,
     FederationToken,
-    MfaRequest,
     SessionToken,
     Source,
     Step,

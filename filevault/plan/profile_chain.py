@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.aws.endpoint import Endpoint
 from filevault.config.credential_source import SETTINGS
 from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
-from filevault.partitions import FALLBACK_REGION, home_region
+from filevault.partitions import FALLBACK_REGION, partition_named
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def _home(chain: Sequence[Profile]) -> str:
     arns = [each.role_arn for each in chain] + [each.mfa_serial for each in chain]
     for arn in arns:
         parts = (arn or "").split(":")
-        home = home_region(parts[1]) if parts[0] == "arn" and len(parts) > 1 else None
-        if home is not None:
-            return home
+        partition = partition_named(parts[1]) if parts[0] == "arn" and len(parts) > 1 else None
+        if partition is not None:
+            return partition.home
     return FALLBACK_REGION
 
 

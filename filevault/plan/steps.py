@@ -9,18 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import Endpoint
+from filevault.mfa.request import MfaRequest
 from filevault.sessions import SessionName, request_hash
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-
-class MfaRequest(Record):
-    """A token code that a call has to carry; `process` is the profile's `mfa_process`."""
-
-    serial: str
-    process: str | None = None
 
 
 class StoredKey(Record):

@@ -12,7 +12,7 @@ from filevault.rotation.quota import is_unused, listed
 from filevault.rotation.rollback import amend
 from filevault.system.printable import printable, shell_word
 from filevault.vault.item import check_access_key
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ def explain_failure(
                 f"that nobody needs: {retry} --delete-orphan KEYID"
             )
         with contextlib.suppress(FilevaultError):
-            items.set_rotation(leader, Rotation())
+            items.set_rotation(leader, RotationFields())
         return None
     found = None
     with contextlib.suppress(FilevaultError):
@@ -144,7 +144,7 @@ def explain_failure(
             return each.access_key_id
     if refused:
         with contextlib.suppress(FilevaultError):
-            items.set_rotation(leader, Rotation())
+            items.set_rotation(leader, RotationFields())
         return None
     named = _named(error, items, known)
     if named is not None:

@@ -17,7 +17,7 @@ from filevault.errors import (
 from filevault.rotation.stored_item import Stored, read_stored
 from filevault.system.printable import printable, shell_word
 from filevault.vault.item import compose
-from filevault.vault.rotation_fields import Rotation, with_rotation
+from filevault.vault.rotation_fields import RotationFields, with_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -100,7 +100,7 @@ class Items:
         self._texts[name] = digest, text
         for access_key_id in stored.ids():
             self._holders[access_key_id] = (*self._holders.get(access_key_id, ()), name)
-        if stored.rotation != Rotation():
+        if stored.rotation != RotationFields():
             self._rotating.add(name)
         self._unreadable.pop(name, None)
         self._keep_parsed(stored)
@@ -163,7 +163,7 @@ class Items:
 
         Raises ProviderError if two items say different things of the same key.
         """
-        under_way = [each for each in self.related(name) if each.rotation != Rotation()]
+        under_way = [each for each in self.related(name) if each.rotation != RotationFields()]
         if len(under_way) > 1:
             first, second = (printable(each.name) for each in under_way[:2])
             add = f"filevault add {shell_word(under_way[0].name)} --force --discard"
@@ -278,7 +278,7 @@ class Items:
         """Whether nobody without the vault's secret can have written an item."""
         return not self._vault.shared
 
-    def set_rotation(self, name: str, rotation: Rotation) -> None:
+    def set_rotation(self, name: str, rotation: RotationFields) -> None:
         """Rewrite an item with other rotation fields, if they are other ones."""
         stored = self.stored(name)
         if stored.rotation == rotation:
@@ -290,7 +290,7 @@ class Items:
         self,
         name: str,
         key: AccessKey,
-        rotation: Rotation,
+        rotation: RotationFields,
         *,
         created: str | None,
         created_from: str | None,

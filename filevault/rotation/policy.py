@@ -9,7 +9,7 @@ from filevault.system.times import parse_time
 if TYPE_CHECKING:
     from filevault.rotation.outcome import Outcome, RotationOptions
     from filevault.rotation.stored_item import Stored
-    from filevault.vault.rotation_fields import Rotation
+    from filevault.vault.rotation_fields import RotationFields
 
 DAY = 86400
 FRESH = 7 * DAY
@@ -31,7 +31,7 @@ def is_deferred(stored: Stored) -> bool:
     return stored.rotation.previous is not None and stored.rotation.started is None
 
 
-def promised(rotation: Rotation, wish: RotationOptions) -> Rotation:
+def promised(rotation: RotationFields, wish: RotationOptions) -> RotationFields:
     """Return a rotation with what is promised of the old key.
 
     What was promised when it was begun holds, whatever later runs are asked for; only a grace of 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.rotation.access import Access
     from filevault.rotation.stored_item import Stored
-    from filevault.vault.rotation_fields import Rotation
+    from filevault.vault.rotation_fields import RotationFields
 
 _NEAR = 900
 """Seconds by which our clock and AWS's may differ, for a signature to be taken, and the call."""
@@ -32,7 +32,9 @@ def listed(access: Access, key: AccessKey) -> tuple[ListedKey, ...] | None:
         raise
 
 
-def is_orphan_of(rotation: Rotation, other: ListedKey, access: Access, key: AccessKey) -> bool:
+def is_orphan_of(
+    rotation: RotationFields, other: ListedKey, access: Access, key: AccessKey
+) -> bool:
     """Tell whether a key was made by a rotation whose note of it is all that is left.
 
     It must not be one of those that were there before, and have come into being when the

@@ -17,7 +17,7 @@ from filevault.rotation.quota import last_used_text, listed
 from filevault.rotation.retry import is_unknown_key
 from filevault.rotation.rollback import GONE, amend, check_gone
 from filevault.system.printable import printable
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,7 @@ def go_back(
             items.set_key(
                 each.name,
                 previous,
-                unproven if each.name == leader else Rotation(),
+                unproven if each.name == leader else RotationFields(),
                 created=rotation.previous_created,
                 created_from=rotation.previous_created_from,
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import AwsError, FilevaultError, ProviderError
 from filevault.rotation.retry import is_unknown_key
 from filevault.system.printable import printable
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class Undo:
                 self._retry + (f" --delete-orphan {access_key_id}" if orphan else ""),
             )
             return False
-        left = Rotation()
+        left = RotationFields()
         if not existed:
             # Then AWS has made none, or another one than the answer said.
             self.orphan = self._stranger(old, rotation.known_keys)
@@ -111,7 +111,7 @@ class Undo:
             self._items.set_rotation(self._leader, left)
         return True
 
-    def _refuse_known(self, new: AccessKey, old: AccessKey, rotation: Rotation) -> None:
+    def _refuse_known(self, new: AccessKey, old: AccessKey, rotation: RotationFields) -> None:
         """Raise ProviderError for a key that is not, or not for sure, this rotation's alone."""
         items, access_key_id = self._items, new.access_key_id
         if access_key_id == old.access_key_id or items.knows(
@@ -158,7 +158,7 @@ class Undo:
         return False
 
 
-def warn_of_force(error: FilevaultError, rotation: Rotation) -> None:
+def warn_of_force(error: FilevaultError, rotation: RotationFields) -> None:
     """Let a hint to store another key say that the item holds a second one, which that drops."""
     other = rotation.next or rotation.previous
     if other is not None and error.hint is not None and "--force" in error.hint:

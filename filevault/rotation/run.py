@@ -46,7 +46,7 @@ from filevault.rotation.rollback import Undo, amend, warn_of_force
 from filevault.rotation.signals import signals_blocked
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -261,7 +261,7 @@ class Machine:
         self, old: AccessKey, known: tuple[str, ...] | None, identity: Identity
     ) -> tuple[AccessKey, int | None]:
         """Make a key and store it at once, so that its secret is never in memory alone for long."""
-        begun = promised(Rotation(format_time(self._clock()), known), self._wish)
+        begun = promised(RotationFields(format_time(self._clock()), known), self._wish)
         self._items.set_rotation(self._leader, begun)
         self._progress.step("making a new key")
         with signals_blocked() as unblock:
@@ -353,7 +353,7 @@ class Machine:
             self._items.set_key(
                 other.name,
                 new,
-                Rotation(),
+                RotationFields(),
                 created=stored.item.created,
                 created_from=stored.item.created_from,
             )
@@ -375,7 +375,7 @@ class Machine:
         self._progress.step("deleting the old key")
         self._retire(keys.delete, previous)
         self._note(old_state="deleted")
-        self._items.set_rotation(self._leader, Rotation())
+        self._items.set_rotation(self._leader, RotationFields())
 
     def _connect_or_go_back(self, new: AccessKey, previous: AccessKey) -> None:
         try:

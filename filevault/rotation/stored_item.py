@@ -8,7 +8,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_time
 from filevault.vault.item import parse
-from filevault.vault.rotation_fields import Rotation, read_rotation
+from filevault.vault.rotation_fields import RotationFields, read_rotation
 
 if TYPE_CHECKING:
     from filevault.credentials import AccessKey
@@ -22,7 +22,7 @@ class Stored(Record):
     digest: str
     text: bytes
     item: LongTermItem
-    rotation: Rotation
+    rotation: RotationFields
 
     def __repr__(self) -> str:
         return f"Stored(name={self.name!r}, key={self.item.key!r}, ...)"

@@ -16,6 +16,7 @@ from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, UnsupportedItemError
 from filevault.system.record import Record
 from filevault.system.strict_json import MAX_FOREIGN_DEPTH, is_too_deep
+from filevault.vault.item_lines import ROTATION_FIELDS
 
 _SECRET = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
 _AWS_SECRET = r"[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - what AWS has always issued
@@ -42,10 +43,7 @@ _ABOUT_THE_KEY = (
 # Names that mean something in a line of an item: to us, or to browserpass.
 _TAKEN = (
     *("aws_access_key_id", "mfa_serial", "created", "created_from", "filevault", "json"),
-    *("rotation_started", "rotation_known_keys"),
-    *("next_aws_access_key_id", "next_aws_secret_access_key"),
-    *("previous_aws_access_key_id", "previous_aws_secret_access_key"),
-    *("previous_created", "previous_created_from", "previous_deactivated", "previous_grace"),
+    *ROTATION_FIELDS,
     *("secret", "pass", "password", "otpauth"),
 )
 _REPLACE = "`filevault add --force --discard` replaces it with a new key"

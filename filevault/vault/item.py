@@ -13,19 +13,14 @@ from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secre
 from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.system.record import Record
 from filevault.vault.foreign_formats import ForeignItem, names_secret, read_foreign, refuse_gopass
-from filevault.vault.item_lines import KEY_ID, SECRET_KEY, field_of, line_end_of, lines_of, time_of
-
-ROTATION_FIELDS = (
-    "rotation_started",
-    "rotation_known_keys",
-    "next_aws_access_key_id",
-    "next_aws_secret_access_key",
-    "previous_aws_access_key_id",
-    "previous_aws_secret_access_key",
-    "previous_created",
-    "previous_created_from",
-    "previous_deactivated",
-    "previous_grace",
+from filevault.vault.item_lines import (
+    KEY_ID,
+    ROTATION_FIELDS,
+    SECRET_KEY,
+    field_of,
+    line_end_of,
+    lines_of,
+    time_of,
 )
 
 _OURS = frozenset({"filevault", "aws_access_key_id", *ROTATION_FIELDS})

@@ -9,6 +9,19 @@ from filevault.system.times import parse_time
 SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
 # IAM's own pattern for an access key id: 16 to 128 word characters.
 KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+ROTATION_FIELDS = (
+    "rotation_started",
+    "rotation_known_keys",
+    "next_aws_access_key_id",
+    "next_aws_secret_access_key",
+    "previous_aws_access_key_id",
+    "previous_aws_secret_access_key",
+    "previous_created",
+    "previous_created_from",
+    "previous_deactivated",
+    "previous_grace",
+)
+"""The names of the rotation fields, in the order in which they are written."""
 _LINE_END = rb"\r?\n\Z"
 
 

@@ -8,8 +8,16 @@ from filevault.credentials import AccessKey
 from filevault.errors import DamagedError
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.item import ROTATION_FIELDS, is_swapped, parse
-from filevault.vault.item_lines import KEY_ID, SECRET_KEY, field_of, line_end_of, lines_of, time_of
+from filevault.vault.item import is_swapped, parse
+from filevault.vault.item_lines import (
+    KEY_ID,
+    ROTATION_FIELDS,
+    SECRET_KEY,
+    field_of,
+    line_end_of,
+    lines_of,
+    time_of,
+)
 
 _STARTED, _KNOWN, *_KEYS, _CREATED, _ORIGIN, _DEACTIVATED, _GRACE = ROTATION_FIELDS
 _BEGINNINGS = (b"\nrotation_", b"\nnext_", b"\nprevious_")  # of every field
@@ -18,7 +26,7 @@ _KEPT = "kept"
 _SECONDS = r"[0-9]{1,10}\Z"
 
 
-class Rotation(Record):
+class RotationFields(Record):
     """What an item says of a rotation that is under way, or of the key that came before.
 
     `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
@@ -41,10 +49,11 @@ class Rotation(Record):
     kept: bool = False
 
     def __repr__(self) -> str:
-        return f"Rotation(started={self.started!r}, next={self.next!r}, previous={self.previous!r})"
+        shown = f"started={self.started!r}, next={self.next!r}, previous={self.previous!r}"
+        return f"RotationFields({shown})"
 
 
-def read_rotation(text: bytes, what: str) -> Rotation:
+def read_rotation(text: bytes, what: str) -> RotationFields:
     """Return the rotation fields of an item that `parse` has accepted.
 
     Fields whose key is the item's own, because somebody moved it to line 1 by hand, say nothing
@@ -55,10 +64,10 @@ def read_rotation(text: bytes, what: str) -> Rotation:
             promise that cannot be read, and for fields that contradict each other or line 1.
     """
     if not any(beginning in text for beginning in _BEGINNINGS):
-        return Rotation()
+        return RotationFields()
     fields = {pair[0]: pair[1] for pair in map(field_of, lines_of(text)[1:]) if pair}
     known = fields.get(_KNOWN)
-    found = Rotation(
+    found = RotationFields(
         fields.get(_STARTED),
         None if known is None else tuple(known.split()),
         _both_halves(fields, _KEYS[0], _KEYS[1], what),
@@ -82,7 +91,7 @@ def read_rotation(text: bytes, what: str) -> Rotation:
             hint="take the lines of the wrong one out with the tool that wrote it, or store the "
             "right one: `filevault add --force --discard` drops the other",
         )
-    return Rotation()
+    return RotationFields()
 
 
 def _promise(text: str | None, what: str) -> tuple[int | None, bool]:
@@ -108,7 +117,7 @@ def _both_halves(
     return key
 
 
-def with_rotation(text: bytes, rotation: Rotation) -> bytes:
+def with_rotation(text: bytes, rotation: RotationFields) -> bytes:
     """Return an item's text with other rotation fields; every other byte stays.
 
     The text must be of the form that `compose` makes. The fields stand above the key id, so that

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import DamagedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.vault.item_lines import field_of, lines_of
+from filevault.vault.item_lines import ROTATION_FIELDS, field_of, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,8 +98,6 @@ def join(pair: Pair, key_id: bytes, secret: bytes) -> bytes:
 
 def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, bytes]:
     """Return the value in the first line, and the lines below."""
-    from filevault.vault.item import ROTATION_FIELDS
-
     line, _, rest = text.partition(b"\n")
     value = line.strip()
     # No rotation is ever noted in a half. Whoever can write the store, and so cannot read the

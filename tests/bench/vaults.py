@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filevault.backends import ItemHeader
 from filevault.cli.context import Context, Runtime
+from filevault.cli.reporter import Reporter
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
@@ -99,7 +100,7 @@ class Bench:
         )
 
     def _fill(self, env: dict[str, str], items: int, sessions: int) -> None:
-        context = Context(Settings.capture(GlobalOptions(), dict(env)), Runtime())
+        context = Context(Settings.capture(GlobalOptions(), dict(env)), Runtime(), Reporter())
         vault = context.vault
         secret = AccessKey(self._user.access_key_id, self._user.secret_access_key)
         created = format_time(time.time())

@@ -8,8 +8,7 @@ import subprocess
 import pytest
 
 import filevault
-from filevault.cli import ALIASES, COMMANDS
-from filevault.cli.command import Command, Split
+from filevault.cli.command import ALIASES, COMMANDS, Command, Split
 from filevault.cli.commands import (
     add,
     agent,

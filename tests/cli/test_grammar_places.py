@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from filevault.cli import ALIASES, COMMANDS, Call, parser_of
+from filevault.cli import Call
+from filevault.cli.command import ALIASES, COMMANDS, parser_of
 from filevault.cli.parser import Parser, add_global_options, find_command
 from filevault.errors import UsageError
 

@@ -60,7 +60,7 @@ OURS_COLD = frozenset(
         "filevault.aws.clients",
         "filevault.aws.sts",
         "filevault.cli.commands.add",
-        "filevault.cli.commands.init",
+        "filevault.cli.new_file_vault",
         "filevault.system.programs",
         "filevault.unlock.prompt",
         "filevault.vault.item",

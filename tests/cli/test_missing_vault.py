@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from tests.faults.inside import Ended, Inside
 from tests.machine import PASSPHRASE
 from tests.stores import LINES

@@ -132,7 +132,7 @@ def test_stopped_at_the_prompt_the_echo_is_back_and_continued_it_is_off_again(
 
 RACE = """
 import os, signal, sys, threading, time
-from filevault.unlock.unlocker import prompt
+from filevault.unlock import prompt
 number = int(sys.argv[1])
 signal.pthread_sigmask(signal.SIG_BLOCK, [number])
 def elsewhere():

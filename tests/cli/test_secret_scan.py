@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from tests.agents import short_folder
 from tests.backends.ages import pair
 from tests.cli.keepers import ANN, JON, Keyrings

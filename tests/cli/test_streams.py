@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from filevault import cli
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from filevault.system import hardening
 from tests import launch
 from tests.faults.harness import Snapshot

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import ALIASES, COMMANDS, aws_vault, parser_of
+from filevault.cli import aws_vault
+from filevault.cli.command import ALIASES, COMMANDS, parser_of
 from tests.faults.inside import Ended, Inside
 
 HINT = "filevault: hint: "

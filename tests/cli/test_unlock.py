@@ -10,7 +10,7 @@ import pytest
 
 from filevault.backends import Secret, open_backend
 from filevault.backends.sealing import envelope, key_schedule
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
 from tests import launch

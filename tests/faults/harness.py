@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import os
+import pkgutil
 import signal
 import sys
 import tempfile
@@ -25,8 +26,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
+import filevault
 from filevault import cli
 from filevault.backends.sealing import xaes
+from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
@@ -37,13 +40,6 @@ _BY_NAME = ("unlink", "remove", "mkdir", "rmdir", "chmod", "truncate", "utime")
 _BY_TARGET = ("rename", "replace", "link", "symlink")
 _BY_DESCRIPTOR = ("write", "writev", "pwrite", "fsync", "fdatasync", "fchmod", "ftruncate", "close")
 _SYNCING = ("fsync", "fdatasync")
-# Loaded once, not by each child: what commands import when they come to need it.
-_LATE = (
-    *("filevault.backends." + name for name in ("age", "gpg", "passphrase", "unlocking")),
-    *("filevault.cli." + name for name in cli.COMMANDS),
-    *("filevault.cli." + name for name in ("initshared", "opening", "reencrypt")),
-    *("filevault.git.repository", "filevault.vault.rekey", "argon2.low_level"),
-)
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
 
@@ -196,9 +192,11 @@ class Running:
 
 @functools.cache
 def _warm_up() -> None:
-    """Load and set up here what each child would have to otherwise, for half of its time."""
-    for name in _LATE:
-        importlib.import_module(name)
+    """Import every module here, also those that commands import late: else each child would."""
+    for module in pkgutil.walk_packages(filevault.__path__, "filevault."):
+        if module.name != "filevault.__main__":
+            importlib.import_module(module.name)
+    importlib.import_module("argon2.low_level")
     xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 
@@ -246,7 +244,7 @@ def _add_command(name: str, action: Callable[[Context], int]) -> None:
     module.configure = lambda _parser: None
     module.run = lambda _args, context: action(context)
     sys.modules[module.__name__] = module
-    cli.COMMANDS[name] = name
+    COMMANDS[name] = name
 
 
 class _Interposer:

@@ -92,7 +92,7 @@ def _keep_session(context: Context) -> int:
     """Obtain a session as the providers do: look, lock, look again, keep."""
     sessions = context.sessions()
     assert sessions is not None
-    with sessions.lock(_OWN_NAME, LockWait(context.warn, lambda: True, time.sleep)):
+    with sessions.lock(_OWN_NAME, LockWait(context.reporter.warn, lambda: True, time.sleep)):
         found = sessions.find(_OWN_NAME, MinimumLife())
         if found is None:
             sessions.store(_OWN_NAME, SESSION)

@@ -161,7 +161,7 @@ def _own_session(context: Context) -> int:
     sessions = context.sessions()
     assert sessions is not None
     name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
-    with sessions.lock(name, LockWait(context.warn, lambda: True, time.sleep)):
+    with sessions.lock(name, LockWait(context.reporter.warn, lambda: True, time.sleep)):
         sessions.store(name, SESSION)
     return 0
 

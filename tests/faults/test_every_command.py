@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import COMMANDS
+from filevault.cli.command import COMMANDS
 from tests.agents import AgentProcess, short_folder
 from tests.faults import everywhere, scenarios, test_keys, test_shared_stores
 from tests.faults.everywhere import CASES, READING, WRITING, Case

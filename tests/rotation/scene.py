@@ -11,7 +11,7 @@ from filevault.backends import FileBackend, ItemHeader, Secret, open_backend
 from filevault.cli.context import Runtime
 from filevault.system.files import Folder
 from filevault.vault.item import LongTermItem, parse
-from filevault.vault.rotation_fields import Rotation, read_rotation
+from filevault.vault.rotation_fields import RotationFields, read_rotation
 from tests import botocoredata
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client
@@ -140,7 +140,7 @@ class Scene:
         """Read an item."""
         return parse(self.text(name), name)
 
-    def rotation(self, name: str) -> Rotation:
+    def rotation(self, name: str) -> RotationFields:
         """Read an item's rotation fields."""
         return read_rotation(self.text(name), name)
 
@@ -167,5 +167,5 @@ class Scene:
         """Require that the user has one key, another than at first, and the item has it."""
         assert self.keys(user) == {self.item(name).key.access_key_id: "Active"}
         assert self.item(name).key.access_key_id != user.access_key_id
-        assert self.rotation(name) == Rotation()
+        assert self.rotation(name) == RotationFields()
         assert self.works(name)

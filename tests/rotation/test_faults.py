@@ -7,7 +7,7 @@ import pytest
 
 from filevault.cli.commands import rotate  # noqa: F401
 from filevault.rotation.retry import TIMEOUT
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 from tests.fakes.faults import drop, error, server_error, throttle
 from tests.faults.harness import run_with_fault
 from tests.rotation.scene import Scene
@@ -61,7 +61,7 @@ def test_a_key_that_never_works_is_taken_back(scene: Scene) -> None:
     assert "the new key was deleted again, the old one is untouched" in ended.err
     assert TIMEOUT - 30 < sum(scene.slept) <= TIMEOUT  # the calls take some of it
     assert scene.keys(user) == {user.access_key_id: "Active"}
-    assert (scene.works("jon"), scene.rotation("jon")) == (True, Rotation())
+    assert (scene.works("jon"), scene.rotation("jon")) == (True, RotationFields())
     scene.aws.delay_new_keys()
     scene.rotate("jon")
     scene.check_rotated(user, "jon")
@@ -207,7 +207,7 @@ def test_a_new_key_of_somebody_else_is_taken_back(scene: Scene) -> None:
     ended = scene.rotate("jon", status=8)
     assert "belongs to arn:aws:iam::123456789012:user/eve" in ended.err
     assert scene.keys(user) == {user.access_key_id: "Active"}
-    assert scene.rotation("jon") == Rotation()
+    assert scene.rotation("jon") == RotationFields()
 
 
 def test_a_stored_next_key_serves_where_somebody_deleted_the_old_one(scene: Scene) -> None:

@@ -19,7 +19,7 @@ from filevault.system.digest import sha256_hex
 from filevault.vault import Vault, item
 from filevault.vault.item import LongTermItem, compose
 from filevault.vault.lookup import ItemFiles
-from filevault.vault.rotation_fields import Rotation, with_rotation
+from filevault.vault.rotation_fields import RotationFields, with_rotation
 from tests.fakes import Fault, User, hostile
 from tests.fakes.faults import error, rewrite
 from tests.fakes.identities import new_key_id, new_secret
@@ -41,7 +41,7 @@ class Two:
         self.ann: User = scene.user("ann")
         key = scene.aws.add_access_key(self.ann)
         self.previous = AccessKey(key.access_key_id, key.secret_access_key)
-        waiting = Rotation(previous=self.previous, deactivated=scene.now(), grace=DAY)
+        waiting = RotationFields(previous=self.previous, deactivated=scene.now(), grace=DAY)
         scene.store("ann", with_rotation(scene.text("ann"), waiting))
         self.names = ("jon", "bob", "ann")
         self.before = {name: scene.item(name).key for name in self.names}
@@ -155,7 +155,7 @@ def test_a_new_key_that_was_there_before_is_not_gone_on_with(scene: Scene) -> No
     other = scene.aws.add_access_key(user)
     known = (user.access_key_id, other.access_key_id)
     next_key = AccessKey(other.access_key_id, other.secret_access_key)
-    text = with_rotation(scene.text("jon"), Rotation(scene.now(), known, next_key))
+    text = with_rotation(scene.text("jon"), RotationFields(scene.now(), known, next_key))
     scene.store("jon", text)
     ended = scene.rotate("jon", status=8)
     assert "was there before it" in ended.err

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 from tests.fakes.faults import stall
 from tests.machine import TIMEOUT, Answer
 from tests.rotation.scene import Scene
@@ -145,4 +145,4 @@ def test_a_state_directory_that_cannot_be_written_stops_it(scene: Scene) -> None
     result = scene.machine.run("rotate", "jon", env={"XDG_STATE_HOME": str(blocked)})
     assert result.status == 7
     assert "XDG_STATE_HOME" in result.err
-    assert (scene.rotation("jon"), list(user.keys)) == (Rotation(), [user.access_key_id])
+    assert (scene.rotation("jon"), list(user.keys)) == (RotationFields(), [user.access_key_id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.rotation import retry
-from filevault.vault.rotation_fields import Rotation, with_rotation
+from filevault.vault.rotation_fields import RotationFields, with_rotation
 from tests.fakes.faults import drop, error, server_error
 from tests.rotation.scene import Scene
 
@@ -69,7 +69,7 @@ def test_an_item_without_a_promise_goes_by_what_each_run_asks_for(scene: Scene) 
     user = scene.user()
     scene.rotate("jon", "--grace", "30d")
     old = scene.rotation("jon")
-    only = Rotation(previous=old.previous, deactivated=old.deactivated)
+    only = RotationFields(previous=old.previous, deactivated=old.deactivated)
     scene.store("jon", with_rotation(scene.text("jon"), only))
     assert scene.report("jon", "--grace", "1d")[0]["result"] == "waiting"
     assert scene.report("jon")[0]["result"] == "finished"
@@ -162,7 +162,7 @@ def test_no_hint_throws_the_other_key_away_unsaid(scene: Scene) -> None:
 
 def test_a_dry_run_tells_of_a_run_that_was_cut_off(scene: Scene) -> None:
     user = scene.user()
-    scene.store("jon", with_rotation(scene.text("jon"), Rotation(scene.now(), ())))
+    scene.store("jon", with_rotation(scene.text("jon"), RotationFields(scene.now(), ())))
     ended = scene.rotate("jon", "--dry-run")
     assert "an earlier run was cut off: AWS would be asked" in ended.out
     found = scene.report("jon", "--dry-run")[0]

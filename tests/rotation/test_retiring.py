@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filevault.vault.rotation_fields import Rotation, with_rotation
+from filevault.vault.rotation_fields import RotationFields, with_rotation
 from tests.rotation.scene import Scene
 
 DAY = 86400
@@ -55,7 +55,9 @@ def test_a_key_of_another_user_is_not_taken_for_gone(scene: Scene) -> None:
     scene.aws.directory.keys[jon.access_key_id].status = "Active"
     key = f"{bob.access_key_id}\n{bob.secret_access_key}\n".encode()
     scene.run("add", "jon", "--stdin", "--no-config", "--force", stdin=key)
-    scene.store("jon", with_rotation(scene.text("jon"), Rotation(scene.now(), previous=previous)))
+    scene.store(
+        "jon", with_rotation(scene.text("jon"), RotationFields(scene.now(), previous=previous))
+    )
     ended = scene.rotate("jon", status=None)
     assert ended.status != 0
     assert "it belongs to" in ended.err
@@ -70,7 +72,9 @@ def test_a_new_key_that_aws_lost_gives_way_to_the_old_one_that_works(scene: Scen
     new = scene.item("jon").key
     assert previous is not None
     scene.aws.directory.keys[user.access_key_id].status = "Active"
-    scene.store("jon", with_rotation(scene.text("jon"), Rotation(scene.now(), previous=previous)))
+    scene.store(
+        "jon", with_rotation(scene.text("jon"), RotationFields(scene.now(), previous=previous))
+    )
     scene.aws.directory.delete_access_key(user.keys[new.access_key_id])
     ended = scene.rotate("jon", status=None)
     assert ended.status != 0

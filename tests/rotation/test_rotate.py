@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 from tests.fakes import User
 from tests.fakes.clients import client_of
 from tests.fakes.faults import error
@@ -191,14 +191,14 @@ def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: Scene
     ended = scene.rotate("jon", status=8)
     assert "AccessKeysPerUser" in ended.err
     assert "iam:ListAccessKeys" in ended.err
-    assert scene.rotation("jon") == Rotation()
+    assert scene.rotation("jon") == RotationFields()
 
 
 def test_a_missing_right_to_make_keys_is_named_and_nothing_is_left(scene: Scene) -> None:
     user = scene.user(denied=["iam:CreateAccessKey"])
     ended = scene.rotate("jon", status=8)
     assert "allow iam:CreateAccessKey" in ended.err
-    assert scene.rotation("jon") == Rotation()
+    assert scene.rotation("jon") == RotationFields()
     assert scene.item("jon").key.access_key_id == user.access_key_id
 
 

@@ -7,7 +7,11 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from filevault import git as ours
+from filevault.git.adoption import find_all
+from filevault.git.commit import commit_files
+from filevault.git.program import Git
+from filevault.git.repository import Repository
+from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
 from tests.conftest import tool
 
@@ -15,7 +19,7 @@ from tests.conftest import tool
 class Remembered:
     """What a machine remembers of repositories, in memory."""
 
-    asks = False
+    is_older = False
 
     def __init__(self) -> None:
         self.places: dict[str, Mapping[str, str]] = {}
@@ -66,14 +70,14 @@ class GitStore:
         (self.path / below).mkdir(parents=True, exist_ok=True)
         self.git("init", "--quiet", at=self.path / below)
 
-    def runner(self, **more: str) -> ours.Git:
-        return ours.Git(
+    def runner(self, **more: str) -> Git:
+        return Git(
             {**self.environment, **more},
             self.suffix,
             self.prefix,
-            known=ours.Known(self.memory, everything=self.everything),
+            trusted=TrustedRepositories(self.memory, everything=self.everything),
             sleep=self.pauses.append,
-            note=self.notes.append,
+            warn=self.notes.append,
         )
 
     def write(self, name: str, data: bytes) -> str:
@@ -84,7 +88,7 @@ class GitStore:
 
     def commit(self, *names: str, subject: str = "a change", **more: str) -> None:
         with Folder.open(str(self.path)) as store:
-            ours.commit(store, names, subject, self.runner(**more))
+            commit_files(store, names, subject, self.runner(**more))
 
     def save(self, name: str, data: bytes) -> None:
         """Write a file and commit it as a vault does."""
@@ -95,12 +99,12 @@ class GitStore:
         self.everything = False
         with Folder.open(str(self.path)) as store:
             runner = self.runner()
-            found = ours.adopt(store, runner)
-            runner.known.remember_shown({each.repository.place: each.parts for each in found})
+            found = find_all(store, runner)
+            runner.trusted.add_shown({each.repository.relative_path: each.parts for each in found})
 
     def find(self, *parts: str) -> str | None:
         with Folder.open(str(self.path)) as store:
-            found = ours.Repository.find(store, parts, self.runner())
+            found = Repository.find(store, parts, self.runner())
         return None if found is None else found.path
 
     def history(self, at: Path | None = None) -> list[str]:

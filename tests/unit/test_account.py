@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from filevault.config.aws_config import AwsConfig
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import Overrides
+from filevault.config.profile import resolve
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.plan.account import of_credentials

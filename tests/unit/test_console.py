@@ -8,8 +8,9 @@ import botocore.session
 import pytest
 from botocore.endpoint_provider import EndpointProvider
 
-from filevault.aws.console import PARTITIONS, console_of
+from filevault.aws.console import console_of
 from filevault.errors import ConfigError, UsageError
+from filevault.partitions import PARTITIONS, Partition
 
 TOKEN = "a/token+with=everything&in it"
 
@@ -96,10 +97,9 @@ def test_sign_in_hosts_are_those_of_botocores_rules_in_every_region_that_it_know
 
 
 @pytest.mark.parametrize("partition", PARTITIONS, ids=lambda each: each.name)
-def test_without_region_the_role_tells_the_partition(partition: object) -> None:
-    name, home, signin, domain = (
-        getattr(partition, field) for field in ("name", "home", "signin", "console")
-    )
+def test_without_region_the_role_tells_the_partition(partition: Partition) -> None:
+    name, home = partition.name, partition.home
+    signin, domain = partition.signin_domain, partition.console_domain
     for region, arn in (
         (None, f"arn:{name}:sts::123456789012:assumed-role/admin/me"),
         (f"{name}-global", None),

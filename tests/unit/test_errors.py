@@ -9,7 +9,7 @@ _LINE = re.compile(
     r"^(?P<depth>[│ ]*(?:[├└]─ )?)(?P<name>[A-Za-z]+Error)\s+(?P<status>\d+)(?:\s|$)"
 )
 # The contract of the command line, from which scripts tell failures apart.
-STATUSES = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 126, 127, 130}
+STATUSES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 126, 127, 130}
 
 
 def classes() -> dict[str, type[FilevaultError]]:
@@ -72,3 +72,19 @@ def test_what_is_damaged_says_where_to_get_it_from() -> None:
 def test_an_aws_error_names_operation_and_code() -> None:
     error = errors.AwsError("refused", operation="AssumeRole", code="AccessDenied", hint="ask")
     assert (error.operation, error.code, error.hint) == ("AssumeRole", "AccessDenied", "ask")
+
+
+def test_more_context_makes_another_error_of_the_same_class_with_all_it_carries() -> None:
+    class Refusal(errors.AwsError):
+        def __init__(self, message: str, key: str) -> None:
+            super().__init__(message, operation="CreateUser", code="Denied", hint="ask")
+            self.key = key
+
+    first = Refusal("refused", "AKIA")
+    second = first.add_context("the key stays")
+    third = second.add_context(hint="ask again")
+    assert type(second) is type(third) is Refusal
+    assert (str(second), second.message, second.hint) == (*["refused; the key stays"] * 2, "ask")
+    assert (str(third), third.hint) == ("refused; the key stays", "ask again")
+    assert (third.operation, third.code, third.key) == ("CreateUser", "Denied", "AKIA")
+    assert (str(first), first.message, first.hint) == ("refused", "refused", "ask")

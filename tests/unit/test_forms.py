@@ -14,7 +14,8 @@ from filevault.errors import DamagedError, NewerFormatError, UnsupportedItemErro
 from filevault.system.strict_json import is_too_deep
 from filevault.vault import foreign_formats
 from filevault.vault.foreign_formats import is_aws_vault_session, read_foreign
-from filevault.vault.item import ROTATION_FIELDS, compose, parse
+from filevault.vault.item import compose, parse
+from filevault.vault.item_lines import ROTATION_FIELDS
 
 ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

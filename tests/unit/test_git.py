@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from filevault import git as ours
 from filevault.errors import NotCommittedError
 from filevault.git import subjects
+from filevault.git.commit import commit_files
 from filevault.system.files import Folder
 from filevault.system.locks import locked
 from tests.unit.git_stores import GitStore
@@ -103,7 +103,7 @@ def test_the_store_may_be_reached_by_a_link(store: GitStore, tmp_path: Path) -> 
     link.symlink_to(store.path)
     store.write("a.fv", b"one")
     with Folder.open(str(link)) as folder:
-        ours.commit(folder, ["a.fv"], "through a link", store.runner())
+        commit_files(folder, ["a.fv"], "through a link", store.runner())
     assert store.history() == ["through a link"]
 
 
@@ -179,7 +179,7 @@ def test_commits_of_parallel_writers_under_the_lock_are_all_there(store: GitStor
     def write(number: int) -> None:
         with Folder.open(str(store.path)) as folder, locked(folder):
             folder.write(f"item-{number}.fv", b"x" * number)
-            ours.commit(folder, [f"item-{number}.fv"], f"item {number}", store.runner())
+            commit_files(folder, [f"item-{number}.fv"], f"item {number}", store.runner())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(16)))

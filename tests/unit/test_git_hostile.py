@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault import git as ours
+from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
@@ -146,7 +146,7 @@ def test_the_users_own_status_and_log_run_nothing_either(
     store.save(f"aws/new{suffix}", ITEM)
     with Folder.open(str(store.path)) as folder:
         for arguments in (["log", "--format=%s", "-1"], ["commit", "--allow-empty", "-m", "mine"]):
-            assert ours.passthrough(folder, arguments, store.runner()) == 0
+            assert passthrough(folder, arguments, store.runner()) == 0
     assert trap.sprung() == ""
     assert "save aws/new" in capfd.readouterr().out
 

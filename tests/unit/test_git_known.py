@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from filevault import git as ours
 from filevault.errors import NotCommittedError, StorageError, UnknownRepositoryError
+from filevault.git.adoption import find_all
+from filevault.git.commit import repositories_of, require_commits
+from filevault.git.passthrough import passthrough
+from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 from tests.unit.test_git_hostile import Trap
@@ -218,10 +221,10 @@ def refuses(store: GitStore) -> UnknownRepositoryError:
     assert "filevault git adopt" in (caught.value.hint or "")
     with Folder.open(str(store.path)) as folder:
         with pytest.raises(UnknownRepositoryError) as refused:
-            ours.check(folder, ["a.fv"], store.runner())
+            require_commits(folder, ["a.fv"], store.runner())
         for words in (["status"], ["init"], ["config", "x.y", "z"]):
             with pytest.raises(UnknownRepositoryError):
-                ours.passthrough(folder, words, store.runner())
+                passthrough(folder, words, store.runner())
     assert refused.value.exit_status == 10
     return refused.value
 
@@ -239,8 +242,8 @@ def test_what_changes_in_a_repository_makes_it_unknown(
     assert (store.path / "a.fv").read_bytes() == b"two"
     store.adopt()
     with Folder.open(str(store.path)) as folder:
-        for repository in ours.repositories_of(folder, ["a.fv"], store.runner()):
-            store.runner().known.require(repository)
+        for repository in repositories_of(folder, ["a.fv"], store.runner()):
+            store.runner().trusted.require(repository)
 
 
 def test_a_commit_would_write_through_a_link(store: GitStore) -> None:
@@ -263,8 +266,8 @@ def test_a_strategy_of_gits_own_does_not_count(store: GitStore) -> None:
     (store.path / ".git/sequencer").mkdir()
     (store.path / ".git/sequencer/opts").write_text("[options]\n\tstrategy = recursive\n")
     with Folder.open(str(store.path)) as folder:
-        (repository,) = ours.repositories_of(folder, ["a.fv"], store.runner())
-        assert store.runner().known.is_known(repository)
+        (repository,) = repositories_of(folder, ["a.fv"], store.runner())
+        assert store.runner().trusted.contains(repository)
 
 
 def test_what_was_shown_is_remembered_not_what_is_there_by_then(
@@ -273,9 +276,9 @@ def test_what_was_shown_is_remembered_not_what_is_there_by_then(
     """Somebody who watches the folder has all the time that a person takes to read and answer."""
     with Folder.open(str(store.path)) as folder:
         runner = store.runner()
-        found = ours.adopt(folder, runner)
+        found = find_all(folder, runner)
         _script(store.path / ".git/hooks/pre-commit", trap)
-        runner.known.remember_shown({each.repository.place: each.parts for each in found})
+        runner.trusted.add_shown({each.repository.relative_path: each.parts for each in found})
     refuses(store)
     assert trap.sprung() == ""
 
@@ -354,14 +357,14 @@ def test_a_nested_repository_keeps_git_from_the_one_around_it(
     with Folder.open(str(store.path)) as folder:
         for words in (["status"], ["add", "--all"], ["init"]):
             with pytest.raises(UnknownRepositoryError, match="store/sub"):
-                ours.passthrough(folder, words, store.runner())
+                passthrough(folder, words, store.runner())
     assert trap.sprung() == ""
     # Nor does a new repository around it, whose first commit has everything.
     fresh = GitStore(tmp_path / "fresh")
     fresh.everything = False
     shutil.copytree(inner, fresh.path / "sub")
     with Folder.open(str(fresh.path)) as folder:
-        ours.passthrough(folder, ["init", "--quiet"], fresh.runner())
+        passthrough(folder, ["init", "--quiet"], fresh.runner())
     fresh.save("a.fv", b"x")
     assert trap.sprung() == ""
     store.git("-c", "core.fsmonitor=false", "status", "--short")  # the trap is one
@@ -400,12 +403,12 @@ def test_what_filevault_git_changes_stays_known(store: GitStore, tmp_path: Path)
             ["remote", "add", "usb", str(tmp_path / "usb")],
             ["init", "--quiet"],
         ):
-            assert ours.passthrough(folder, words, store.runner()) == 0
+            assert passthrough(folder, words, store.runner()) == 0
             store.save("b.fv", os.urandom(8))
         # Another command is no word for what somebody changes meanwhile.
         _config(store, "[gpg]\n\tprogram = run\n")
         with pytest.raises(UnknownRepositoryError):
-            ours.passthrough(folder, ["status"], store.runner())
+            passthrough(folder, ["status"], store.runner())
 
 
 def test_init_tells_the_machine_to_use_what_it_made(tmp_path: Path) -> None:
@@ -413,7 +416,7 @@ def test_init_tells_the_machine_to_use_what_it_made(tmp_path: Path) -> None:
     store.everything = False
     store.write("a.fv", b"one")
     with Folder.open(str(store.path)) as folder:
-        assert ours.passthrough(folder, ["init", "--quiet"], store.runner()) == 0
+        assert passthrough(folder, ["init", "--quiet"], store.runner()) == 0
     store.save("a.fv", b"two")
     assert store.history() == ["save a.fv", "Add current contents of password store."]
 
@@ -426,10 +429,10 @@ def test_an_init_that_is_killed_before_it_is_remembered_is_made_up_for(
     store.write("a.fv", b"one")
     with Folder.open(str(store.path)) as folder:
         with monkeypatch.context() as patch:
-            patch.setattr(ours.Known, "remember", lambda *_: (_ for _ in ()).throw(MemoryError))
+            patch.setattr(TrustedRepositories, "add", lambda *_: (_ for _ in ()).throw(MemoryError))
             with pytest.raises(MemoryError):
-                ours.passthrough(folder, ["init", "--quiet"], store.runner())
-        assert ours.passthrough(folder, ["init", "--quiet"], store.runner()) == 0
+                passthrough(folder, ["init", "--quiet"], store.runner())
+        assert passthrough(folder, ["init", "--quiet"], store.runner()) == 0
     assert store.history() == ["Add current contents of password store."]
 
 
@@ -439,7 +442,7 @@ def test_an_init_that_fails_lets_no_other_repository_in(
     shutil.rmtree(store.path / ".git")
     store.memory.places.clear()
     with Folder.open(str(store.path)) as folder:
-        assert ours.passthrough(folder, ["init", "--no-such"], store.runner()) == 129
+        assert passthrough(folder, ["init", "--no-such"], store.runner()) == 129
     shutil.copytree(template.path / ".git", store.path / ".git")
     assert "was not told" in refuses(store).message
 
@@ -455,7 +458,7 @@ def test_where_nothing_can_be_remembered_no_repository_is_made(
 
     monkeypatch.setattr(store.memory, "check", refuse)
     with Folder.open(str(store.path)) as folder, pytest.raises(StorageError):
-        ours.passthrough(folder, ["init", "--quiet"], store.runner())
+        passthrough(folder, ["init", "--quiet"], store.runner())
     assert not (store.path / ".git").exists()
 
 

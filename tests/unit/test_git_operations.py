@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from filevault import git as ours
 from filevault.errors import BackendError, NotCommittedError, NotPushedError
+from filevault.git.commit import commit_files, require_commits
 from filevault.git.environment import for_git
-from filevault.git.operations import detached
+from filevault.git.operations import is_detached
+from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
@@ -69,13 +70,13 @@ def test_a_commit_that_may_get_lost_is_told_and_refused_where_that_loses_a_key(
         (store.path / ".git/REVERT_HEAD").write_text(store.git("rev-parse", "HEAD"))
     with Folder.open(str(store.path)) as folder:
         with pytest.raises(BackendError, match=f"{said}.*so that a commit may get lost") as caught:
-            ours.check(folder, ["b.fv"], store.runner())
+            require_commits(folder, ["b.fv"], store.runner())
         assert "filevault git switch" in (caught.value.hint or "")
         assert caught.value.exit_status == 7
         store.write("b.fv", b"new")
         # In some of these git takes no commit of one file.
         with contextlib.suppress(NotCommittedError):
-            ours.commit(folder, ["b.fv"], "saved", store.runner())
+            commit_files(folder, ["b.fv"], "saved", store.runner())
     assert [note for note in store.notes if said in note and "may get lost" in note]
 
 
@@ -91,13 +92,13 @@ def test_a_branch_is_told_from_the_file_of_head(
     tmp_path: Path, head: str, *, found: bool | None
 ) -> None:
     (tmp_path / "HEAD").write_text(head)
-    assert detached(str(tmp_path)) is found
-    assert detached(str(tmp_path / "none")) is None
+    assert is_detached(str(tmp_path)) is found
+    assert is_detached(str(tmp_path / "none")) is None
 
 
 def test_on_a_branch_nothing_is_said(store: GitStore) -> None:
     with Folder.open(str(store.path)) as folder:
-        (found,) = ours.check(folder, ["b.fv", "a.fv"], store.runner())
+        (found,) = require_commits(folder, ["b.fv", "a.fv"], store.runner())
     assert found.path == str(store.path)
     assert store.notes == []
 
@@ -182,17 +183,17 @@ def test_a_pull_of_branches_that_diverged_merges(store: GitStore, tmp_path: Path
     store.save("b.fv", b"two")
     with Folder.open(str(store.path)) as folder:
         words = ["pull", "--quiet", "--no-edit", str(other), "main"]
-        assert ours.passthrough(folder, words, store.runner()) == 0
+        assert passthrough(folder, words, store.runner()) == 0
         assert (store.path / "c.fv").exists()
         store.git("config", "pull.ff", "only")  # the user's choice goes first
         store.git("reset", "--quiet", "--hard", "HEAD~1")
-        assert ours.passthrough(folder, words, store.runner()) != 0
+        assert passthrough(folder, words, store.runner()) != 0
 
 
 def test_a_push_goes_where_git_is_set_up_to_push(store: GitStore, tmp_path: Path) -> None:
     store.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
     with Folder.open(str(store.path)) as folder:
-        (found,) = ours.check(folder, ["a.fv"], store.runner())
+        (found,) = require_commits(folder, ["a.fv"], store.runner())
     assert not found.has_remote()
     with pytest.raises(NotPushedError, match="git cannot push: fatal: ") as caught:
         found.push()
@@ -201,7 +202,7 @@ def test_a_push_goes_where_git_is_set_up_to_push(store: GitStore, tmp_path: Path
     store.git("push", "--quiet", "-u", "origin", "main")
     store.save("a.fv", os.urandom(8))
     with Folder.open(str(store.path)) as folder:
-        (found,) = ours.check(folder, ["a.fv"], store.runner())
+        (found,) = require_commits(folder, ["a.fv"], store.runner())
     assert found.has_remote()
     found.push(only_try=True)
     assert store.history(at=tmp_path / "bare")[0] == "ours"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from filevault import git as ours
 from filevault.errors import NotCommittedError, NotFoundError
+from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from tests.unit.git_stores import GitStore
 
@@ -19,7 +19,7 @@ def store(tmp_path: Path) -> GitStore:
 
 def passed(store: GitStore, *arguments: str, **more: str) -> int:
     with Folder.open(str(store.path)) as folder:
-        return ours.passthrough(folder, arguments, store.runner(**more))
+        return passthrough(folder, arguments, store.runner(**more))
 
 
 def test_init_commits_what_the_store_holds(store: GitStore) -> None:
@@ -129,12 +129,15 @@ def test_a_broken_configuration_can_still_be_repaired(store: GitStore) -> None:
 def test_git_has_our_input_and_output(store: GitStore) -> None:
     store.init()
     script = (
-        "import sys\nfrom filevault import git\nfrom filevault.system.files import Folder\n"
+        "import sys\nfrom filevault.git.passthrough import passthrough\n"
+        "from filevault.git.program import Git\n"
+        "from filevault.git.trusted_repositories import TrustedRepositories\n"
+        "from filevault.system.files import Folder\n"
         "from tests.unit.git_stores import Remembered\n"
-        "known = git.Known(Remembered(), everything=True)\n"
-        f"ours = git.Git({store.environment!r}, '.fv', known=known, sleep=print, note=print)\n"
+        "trusted = TrustedRepositories(Remembered(), everything=True)\n"
+        f"git = Git({store.environment!r}, '.fv', trusted=trusted, sleep=print, warn=print)\n"
         f"with Folder.open({str(store.path)!r}) as store:\n"
-        "    sys.exit(git.passthrough(store, sys.argv[1:], ours))\n"
+        "    sys.exit(passthrough(store, sys.argv[1:], git))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "hash-object", "--stdin"],

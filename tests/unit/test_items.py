@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey
 from filevault.errors import DamagedError, NewerFormatError, UsageError
-from filevault.vault.item import ROTATION_FIELDS, check_access_key, compose, parse
-from filevault.vault.rotation_fields import Rotation, read_rotation, with_rotation
+from filevault.vault.item import check_access_key, compose, parse
+from filevault.vault.item_lines import ROTATION_FIELDS
+from filevault.vault.rotation_fields import RotationFields, read_rotation, with_rotation
 
 CREATED = "2026-11-23T21:45:13Z"
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -173,15 +174,15 @@ def test_a_serial_with_a_line_end_cannot_smuggle_in_a_field() -> None:
 NEXT = AccessKey("AKIANEXTNEXTNEXTNEXT", "next/" * 8)
 PREVIOUS = AccessKey("AKIAPREVPREVPREVPREV", "prev/" * 8)
 ROTATIONS = [
-    Rotation(),
-    Rotation("2026-11-24T03:00:00Z"),
-    Rotation("2026-11-24T03:00:00Z", ()),
-    Rotation("2026-11-24T03:00:00Z", ("AKIAONE", "AKIATWO"), next=NEXT),
-    Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), previous=PREVIOUS),
-    Rotation(previous=PREVIOUS),
-    Rotation(previous=PREVIOUS, deactivated="2026-11-24T03:00:09Z"),
-    Rotation("2026-11-24T03:00:00Z", ("AKIAONE",), next=NEXT, grace=86400),
-    Rotation(
+    RotationFields(),
+    RotationFields("2026-11-24T03:00:00Z"),
+    RotationFields("2026-11-24T03:00:00Z", ()),
+    RotationFields("2026-11-24T03:00:00Z", ("AKIAONE", "AKIATWO"), next=NEXT),
+    RotationFields("2026-11-24T03:00:00Z", ("AKIAONE",), previous=PREVIOUS),
+    RotationFields(previous=PREVIOUS),
+    RotationFields(previous=PREVIOUS, deactivated="2026-11-24T03:00:09Z"),
+    RotationFields("2026-11-24T03:00:00Z", ("AKIAONE",), next=NEXT, grace=86400),
+    RotationFields(
         previous=PREVIOUS,
         previous_created=CREATED,
         previous_created_from="iam",
@@ -201,7 +202,7 @@ SURROUNDINGS = [
 @pytest.mark.parametrize("rotation", ROTATIONS)
 @pytest.mark.parametrize(("above", "below"), SURROUNDINGS)
 def test_rotation_fields_come_and_go_and_nothing_else_moves(
-    rotation: Rotation, above: bytes, below: bytes
+    rotation: RotationFields, above: bytes, below: bytes
 ) -> None:
     text = b"A" * 40 + b"\n" + above + b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE" + below
     marked = with_rotation(text, rotation)
@@ -210,7 +211,7 @@ def test_rotation_fields_come_and_go_and_nothing_else_moves(
     assert with_rotation(marked, rotation) == marked
     for other in ROTATIONS:
         assert read_rotation(with_rotation(marked, other), "it") == other
-    assert with_rotation(marked, Rotation()) == text
+    assert with_rotation(marked, RotationFields()) == text
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_half_a_key_in_the_rotation_fields_is_damage(line: bytes) -> None:
 
 @pytest.mark.parametrize("promise", ["", "for ever", "-1", "1d", "9" * 11])
 def test_a_promise_that_cannot_be_read_is_damage_and_not_no_promise(promise: str) -> None:
-    text = with_rotation(composed(), Rotation(previous=PREVIOUS))
+    text = with_rotation(composed(), RotationFields(previous=PREVIOUS))
     with pytest.raises(DamagedError, match="neither 'kept' nor a number of seconds"):
         read_rotation(text + f"previous_grace: {promise}\n".encode(), "it")
 
@@ -241,8 +242,8 @@ OWN = AccessKey("AKIAIOSFODNN7EXAMPLE", "A" * 40)
 def test_a_rotation_to_or_from_the_key_of_line_1_is_none(kind: str) -> None:
     """Somebody has moved it there by hand; to finish would be to delete the only key."""
     text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
-    rotation = Rotation("2026-11-24T03:00:00Z", ("AKIAONE",))._replace(**{kind: OWN})
-    assert read_rotation(with_rotation(text, rotation), "it") == Rotation()
+    rotation = RotationFields("2026-11-24T03:00:00Z", ("AKIAONE",))._replace(**{kind: OWN})
+    assert read_rotation(with_rotation(text, rotation), "it") == RotationFields()
     other = OWN._replace(secret_access_key="B" * 40)
     with pytest.raises(DamagedError, match="two secrets for the key AKIAIOSFODNN7EXAMPLE"):
         read_rotation(with_rotation(text, rotation._replace(**{kind: other})), "it")
@@ -251,10 +252,10 @@ def test_a_rotation_to_or_from_the_key_of_line_1_is_none(kind: str) -> None:
 def test_a_next_key_beside_a_previous_one_is_damage() -> None:
     text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
     with pytest.raises(DamagedError, match="a next key and a previous one"):
-        read_rotation(with_rotation(text, Rotation("t", (), NEXT, PREVIOUS)), "it")
+        read_rotation(with_rotation(text, RotationFields("t", (), NEXT, PREVIOUS)), "it")
 
 
 def test_no_secret_of_a_rotation_shows_in_its_text_form() -> None:
-    shown = repr(Rotation("t", (), NEXT, PREVIOUS))
+    shown = repr(RotationFields("t", (), NEXT, PREVIOUS))
     assert NEXT.secret_access_key not in shown
     assert PREVIOUS.secret_access_key not in shown

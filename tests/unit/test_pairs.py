@@ -8,7 +8,8 @@ import pytest
 
 from filevault.errors import DamagedError
 from filevault.system.files import Folder
-from filevault.vault.item import ROTATION_FIELDS, parse
+from filevault.vault.item import parse
+from filevault.vault.item_lines import ROTATION_FIELDS
 from filevault.vault.lookup import Entries
 from filevault.vault.split_entries import Pair, find, fold, join
 from filevault.vault.store import Store

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from filevault.aws.endpoint import Endpoint
 from filevault.config.aws_config import AwsConfig
-from filevault.config.profile import Overrides, resolve
+from filevault.config.overrides import Overrides
+from filevault.config.profile import resolve
 from filevault.errors import (
     ConfigError,
     FilevaultError,
@@ -18,12 +19,12 @@ from filevault.errors import (
     NoSourceError,
     UsageError,
 )
+from filevault.mfa.request import MfaRequest
 from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.steps import (
     AssumeRole,
     FederationToken,
-    MfaRequest,
     SessionToken,
     StoredKey,
     calls,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from filevault.config.aws_config import AwsConfig
 from filevault.config.inheritance import MAX_CHAIN
-from filevault.config.profile import Overrides, Profile, resolve
+from filevault.config.overrides import Overrides
+from filevault.config.profile import Profile, resolve
 from filevault.errors import ConfigError, FilevaultError, ProfileLoopError, ProfileNotFoundError
 
 ROLE = "arn:aws:iam::123456789012:role/r"

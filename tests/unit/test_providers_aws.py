@@ -28,8 +28,10 @@ from filevault.errors import (
     ProviderError,
     WrongCodeError,
 )
+from filevault.mfa.flag import FlagCode
+from filevault.mfa.protocol import TokenCodeSource
+from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
-from filevault.plan.steps import MfaRequest
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 
 ARN = "arn:aws:iam::123456789012:role/admin"
@@ -639,6 +641,31 @@ S = MfaRequest("arn:aws:iam::123456789012:mfa/u")
 P = MfaRequest("arn:aws:iam::123456789012:mfa/u", "oathtool x")
 
 
+class Way(TokenCodeSource):
+    """A way to a code, and a record of how often it was taken."""
+
+    def __init__(self, sources: Sources, answer: str, *, program: bool) -> None:
+        self._sources = sources
+        self._answer = answer
+        self._program = program
+
+    def serves(self, request: MfaRequest) -> bool:
+        return (request.process is not None) == self._program
+
+    def code(self, request: MfaRequest, profile: str) -> str:
+        self._sources.taken.append(request.process or f"{profile} {request.serial}")
+        return self._answer
+
+    def origin(self, profile: str) -> str:
+        return f"the code for {profile}"
+
+    def retry(self, reason: str) -> bool:
+        if self._program:
+            return super().retry(reason)
+        self._sources.said.append(reason)
+        return self._sources.patient
+
+
 class Sources:
     """Ways to a code, and a record of which were taken."""
 
@@ -647,24 +674,11 @@ class Sources:
     ) -> None:
         self.taken: list[str] = []
         self.said: list[str] = []
-        self._patient = patient
-        self._printed = printed
-        self._answer = answer
+        self.patient = patient
+        self._ways = (Way(self, printed, program=True), Way(self, answer, program=False))
 
     def token_code(self, given: str | None = None) -> TokenCode:
-        return TokenCode(given, self._run, self._ask, self._say)
-
-    def _run(self, command: str) -> str:
-        self.taken.append(command)
-        return self._printed
-
-    def _say(self, wrong: str) -> bool:
-        self.said.append(wrong)
-        return self._patient
-
-    def _ask(self, serial: str, profile: str) -> str:
-        self.taken.append(f"{profile} {serial}")
-        return self._answer
+        return TokenCode(None if given is None else FlagCode(given), lambda: self._ways)
 
 
 def same(mfa: sts.TokenCodeFor | None) -> sts.TokenCodeFor | None:

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from filevault.config.profile import Overrides
+from filevault.config.overrides import Overrides
 from filevault.errors import ConfigError, ItemNotFoundError, MfaError
-from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import PlanOptions
 from filevault.plan.wiring import build
 from tests.fakes import FakeAws
@@ -257,7 +256,7 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
             planned,
             rig.keys,
             cache,
-            TokenCode(None, str, rig.ask, bool),
+            rig.token_code(),
             rig.aws.clock,
             PATIENT,
             rig.warnings.append,
@@ -462,7 +461,7 @@ with Folder.make(sys.argv[1]) as state:
     cache = SessionCache(state, "ab" * 16, lambda: bytes(32), lambda: 1000.0, print)
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
-    token_code = TokenCode(None, None, None, None)
+    token_code = TokenCode(None, tuple)
     found = build(planned, Keys(), cache, token_code, lambda: 1000.0, None, None).retrieve()
     assert found == kept
 print(*sorted(sys.modules))

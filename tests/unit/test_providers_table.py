@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.config.profile import Overrides
+from filevault.config.overrides import Overrides
 from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
 from tests.rig import REGION, Made, Rig, gst, role, role_arn

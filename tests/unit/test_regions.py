@@ -10,7 +10,7 @@ import botocore
 import pytest
 
 from filevault.errors import ConfigError
-from filevault.partitions import check_region, home_region, is_region, partition_of
+from filevault.partitions import check_region, is_region, partition_named, partition_of
 
 DATA = Path(botocore.__file__).parent / "data" / "partitions.json"
 PARTITIONS: list[dict[str, Any]] = json.loads(DATA.read_text())["partitions"]
@@ -21,15 +21,16 @@ def test_every_region_of_botocore_is_in_its_partition(partition: dict[str, Any])
     name = partition["id"]
     for region in partition["regions"]:
         assert is_region(region)
-        assert partition_of(region) == name
-        assert partition_of(f"fips-{region}") == partition_of(f"{region}-fips") == name
-    assert partition_of(f"{name}-global") == name
-    assert home_region(name) == partition["outputs"]["implicitGlobalRegion"]
+        assert partition_of(region).name == name
+        assert partition_of(f"fips-{region}").name == partition_of(f"{region}-fips").name == name
+    found = partition_of(f"{name}-global")
+    assert (found.name, found.home) == (name, partition["outputs"]["implicitGlobalRegion"])
+    assert partition_named(name) == found
 
 
-def test_an_unknown_partition_has_no_home() -> None:
-    assert home_region("aws-moon") is None
-    assert partition_of("moon-1") == "aws"
+def test_an_unknown_partition_is_none_and_an_unknown_region_is_in_aws() -> None:
+    assert partition_named("aws-moon") is None
+    assert partition_of("moon-1").name == "aws"
 
 
 @pytest.mark.parametrize("text", ["", "A", "eu west", "eu-west-1 # x", "-a", "a-", "1", "ж", "a\n"])

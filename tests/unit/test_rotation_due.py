@@ -10,14 +10,14 @@ from filevault.rotation.policy import FRESH, is_deferred, is_due, left_alone
 from filevault.rotation.stored_item import Stored
 from filevault.system.times import format_time
 from filevault.vault.item import LongTermItem
-from filevault.vault.rotation_fields import Rotation
+from filevault.vault.rotation_fields import RotationFields
 
 NOW = 1_795_470_313
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")
 DAY = 86400
 
 
-def stored(age: int | None, rotation: Rotation = Rotation(previous=KEY)) -> Stored:  # noqa: B008
+def stored(age: int | None, rotation: RotationFields = RotationFields(previous=KEY)) -> Stored:  # noqa: B008
     created = None if age is None else format_time(NOW - age)
     return Stored("jon", "", b"", LongTermItem(KEY, created=created), rotation)
 
@@ -61,6 +61,6 @@ def test_an_old_key_that_stays(age: int | None, wish: RotationOptions, answer: s
 
 def test_only_the_deletion_is_deferred_without_a_start() -> None:
     assert is_deferred(stored(0))
-    assert not is_deferred(stored(0, Rotation("t", previous=KEY)))
-    assert not is_deferred(stored(0, Rotation("t", next=KEY)))
-    assert not is_deferred(stored(0, Rotation()))
+    assert not is_deferred(stored(0, RotationFields("t", previous=KEY)))
+    assert not is_deferred(stored(0, RotationFields("t", next=KEY)))
+    assert not is_deferred(stored(0, RotationFields()))

@@ -12,12 +12,12 @@ from botocore.config import Config
 
 from filevault.aws import endpoint as endpoint_module
 from filevault.aws.endpoint import Endpoint
-from filevault.config.profile import Overrides
+from filevault.config.overrides import Overrides
 from filevault.credentials import Credentials
+from filevault.mfa.request import MfaRequest
 from filevault.plan.planner import PlanOptions
 from filevault.plan.steps import (
     AssumeRole,
-    MfaRequest,
     SessionToken,
     StoredKey,
     session_hash,

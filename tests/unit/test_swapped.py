@@ -10,7 +10,7 @@ import pytest
 from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secret
 from filevault.errors import DamagedError, FilevaultError, UsageError
 from filevault.vault.item import check_access_key, compose, parse
-from filevault.vault.rotation_fields import Rotation, read_rotation, with_rotation
+from filevault.vault.rotation_fields import RotationFields, read_rotation, with_rotation
 from filevault.vault.split_entries import Pair, join
 
 ID = "AKIAIOSFODNN7EXAMPLE"
@@ -24,7 +24,7 @@ def parsed(text: str | bytes) -> Callable[[], object]:
 
 def _rotating(field: str) -> Callable[[], object]:
     whole = compose("jon", AccessKey(ID, "s" * 40), created=None, created_from=None)
-    text = with_rotation(whole, Rotation()._replace(**{field: AccessKey(SECRET, ID)}))
+    text = with_rotation(whole, RotationFields()._replace(**{field: AccessKey(SECRET, ID)}))
     return lambda: read_rotation(text, "item 'jon'")
 
 

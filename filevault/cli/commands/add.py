@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.backends import SUFFIXES
 from filevault.cli import new_key, sdk_profile
-from filevault.cli.commands import init
+from filevault.cli.new_file_vault import make
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
@@ -124,11 +124,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         except errors.NotCommittedError as error:
             uncommitted = error  # the key is stored: the rest is done, too
     context.remember_slot()
-    print(f"Stored the key of profile {printable(args.profile)}.")
+    context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
     sessions = context.kept_sessions()
     dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
     if dropped:
-        print(f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key.")
+        context.reporter.result(
+            f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
+        )
     _add_sections(args, context, sections)
     if uncommitted is not None:
         raise uncommitted
@@ -188,7 +190,7 @@ def _check_profile(args: argparse.Namespace, context: Context) -> None:
         )
     warning = sdk_profile.warning(args.sdk_profile) if args.sdk_profile else None
     if warning is not None:
-        context.warn(warning)
+        context.reporter.warn(warning)
 
 
 def _vault(args: argparse.Namespace, context: Context) -> Vault:
@@ -220,8 +222,8 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                 raise
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = init.make(args, context)
-    context.say(f"made a vault at {printable(made.root)}")
+    made = make(args, context)
+    context.reporter.say(f"made a vault at {printable(made.root)}")
     return context.vault
 
 
@@ -235,7 +237,7 @@ def _check_writable(args: argparse.Namespace, context: Context) -> None:
     try:
         check_writable(context.settings.aws_config_path, home)
     except errors.StorageError as error:
-        context.warn(f"{error.message}; the key is stored all the same")
+        context.reporter.warn(f"{error.message}; the key is stored all the same")
 
 
 def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
@@ -328,14 +330,16 @@ def _add_sections(
     own = _own_settings(args)
     if own and not args.no_config and args.profile not in [name for name, _ in sections]:
         lines = ", ".join(f"{key} = {printable(value)}" for key, value in own.items())
-        context.warn(
+        context.reporter.warn(
             f"profile {printable(args.profile)!r} is in the AWS config already and stays as it "
             f"is: check that it has {lines}"
         )
     for name, values in sections:
         _append(context, name, values)
     if args.sdk_profile:
-        context.say(f"AWS_PROFILE={shell_word(args.sdk_profile)} uses it: {sdk_profile.SAFEGUARD}")
+        context.reporter.say(
+            f"AWS_PROFILE={shell_word(args.sdk_profile)} uses it: {sdk_profile.SAFEGUARD}"
+        )
 
 
 def _append(context: Context, name: str, values: dict[str, str]) -> None:
@@ -347,13 +351,13 @@ def _append(context: Context, name: str, values: dict[str, str]) -> None:
             name,
             values,
             home=settings.home_if_known,
-            warn=context.warn,
+            warn=context.reporter.warn,
             trusted=settings.trusted_configs,
         )
     except (errors.StorageError, errors.ConfigError) as error:
-        context.warn(f"the AWS config was not changed: {error.message}")
-        context.say(f"add these lines to {printable(path)} yourself:")
+        context.reporter.warn(f"the AWS config was not changed: {error.message}")
+        context.reporter.say(f"add these lines to {printable(path)} yourself:")
         for line in profile_section(name, values).splitlines():
-            context.say(f"    {line}")
+            context.reporter.say(f"    {line}")
     else:
-        context.say(f"added profile {printable(name)} to {printable(path)}")
+        context.reporter.say(f"added profile {printable(name)} to {printable(path)}")

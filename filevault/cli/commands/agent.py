@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from typing import TYPE_CHECKING
 
-from filevault.cli.commands.exec import find_program, replace
 from filevault.cli.parser import split_command
-from filevault.errors import BackendError, ProgramError, StorageError, UsageError
+from filevault.cli.replace_process import find_program, replace_process
+from filevault.cli.start_agent import (
+    NO_FOLDER_HINT,
+    START_TIMEOUT,
+    agent_argv,
+    refuse_in_job,
+    start_agent,
+)
+from filevault.errors import BackendError, StorageError, UsageError
 from filevault.keycache import JOB, agent_of_job, folders
 from filevault.keycache.client import AgentClient
 from filevault.system import programs
@@ -18,7 +23,7 @@ from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.parser import Parser
@@ -28,11 +33,6 @@ DESCRIPTION = """Hold keys in the memory of a process, as ssh-agent does.
 
 It is needed only where the kernel's keyring is refused, as in most containers; unlock starts it
 there by itself. With a command, an agent for that command alone is started, which dies with it."""
-
-_START = 10.0  # seconds; a busy machine takes its time to start an interpreter
-_QUICKER = 2.0  # seconds from another agent's lock to its first answer
-_PAUSE = 0.02
-_PLACE = "set XDG_RUNTIME_DIR to a folder of yours that can be written"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,62 +72,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _for_command(args.command, context)
     client = AgentClient(folders(context.settings.get, context.runtime.root))
     if client.running():
-        print("An agent is running already.")
+        context.reporter.result("An agent is running already.")
         return 0
     trouble = client.last_error()
     if trouble is not None:
         raise trouble
-    ours = start(context, client.running)
-    print("The agent is running." if ours else "An agent is running already.")
+    ours = start_agent(context, client.running)
+    context.reporter.result("The agent is running." if ours else "An agent is running already.")
     return 0
-
-
-def start(context: Context, answers: Callable[[], bool]) -> bool:
-    """Start an agent that outlives this process; returns when it answers.
-
-    Another process may do the same at this moment, and its agent serves as well: then this
-    returns False once `answers` says that it is there.
-
-    Raises BackendError if none can be started, and in a job, whose agent never comes back: a new
-    one in its place would outlive the job.
-    """
-    _refuse_in_job(context)
-    try:
-        programs.start(
-            _argv(context),
-            context.settings.program_environment(),
-            origin="the agent",
-            timeout=_START,
-        )
-    except ProgramError as error:
-        deadline = time.monotonic() + _QUICKER
-        while not answers():
-            if time.monotonic() > deadline:
-                raise _with_way_out(error, context) from error
-            time.sleep(_PAUSE)
-        return False
-    return True
-
-
-def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
-    """Return the error of an agent that did not start, with a hint if it has no place to be."""
-    places = [os.path.dirname(each) for each in folders(context.settings.get, context.runtime.root)]
-    usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
-    said = error.message.replace("filevault: error: ", "")
-    return ProgramError(said, hint=error.hint if usable else _PLACE)
-
-
-def _refuse_in_job(context: Context) -> None:
-    job = agent_of_job(context.settings.get)
-    if job is not None:
-        raise BackendError(
-            f"the agent of this job has ended: {JOB} names {printable(job)!r}",
-            hint=f"start the job again with filevault agent -- CMD, or unset {JOB}",
-        )
-
-
-def _argv(context: Context) -> list[str]:
-    return [*context.runtime.program, "agent", "--foreground"]
 
 
 def _for_command(command: Sequence[str], context: Context) -> int:
@@ -148,18 +100,17 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     place = {JOB: folder}
     try:
         programs.start(
-            [*_argv(context), "--parent", str(os.getpid())],
+            [*agent_argv(context), "--parent", str(os.getpid())],
             {**settings.program_environment(), **place},
             origin="the agent",
-            timeout=_START,
+            timeout=START_TIMEOUT,
             leaves=True,
         )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return replace(path, command, {**environment, **place})
+    context.reporter.flush()
+    return replace_process(path, command, {**environment, **place})
 
 
 def _temporary(folder: str | None) -> str:
@@ -171,7 +122,7 @@ def _serve(context: Context, parent: int | None) -> int:
     from filevault.keycache.job import enter
 
     if parent is None:
-        _refuse_in_job(context)
+        refuse_in_job(context)
     else:
         job = agent_of_job(context.settings.get)
         if job is None:
@@ -180,7 +131,7 @@ def _serve(context: Context, parent: int | None) -> int:
     agent = _listen(context)
 
     def ready() -> None:
-        print("The agent is running.", flush=True)
+        context.reporter.result("The agent is running.", flush=True)
 
     serve(agent, ready)
     return 0
@@ -202,5 +153,5 @@ def _listen(context: Context) -> Agent:
             raise BackendError(f"an agent is running already in {printable(folder)!r}")
         return agent
     if refused is None:
-        raise StorageError("there is no folder for the agent's socket", hint=_PLACE)
-    raise StorageError(refused.message, hint=_PLACE) from refused
+        raise StorageError("there is no folder for the agent's socket", hint=NO_FOLDER_HINT)
+    raise StorageError(refused.message, hint=NO_FOLDER_HINT) from refused

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     count = sessions.clear(args.profile) if sessions is not None else 0
     if not count and args.profile is not None:
         _check_known(args.profile, context)
-    print(f"Cleared {count} session{'' if count == 1 else 's'}.")
+    context.reporter.result(f"Cleared {count} session{'' if count == 1 else 's'}.")
     return 0
 
 

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import signal
-import stat
-import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli import obtain
 from filevault.cli.parser import add_session_options, split_command
+from filevault.cli.replace_process import find_program, replace_process
 from filevault.issued.environment import child_environment
-from filevault.system.hardening import restore
 from filevault.system.printable import printable, shell_word
 from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.parser import Parser
@@ -28,8 +23,6 @@ DESCRIPTION = """Run a command with the credentials of a profile; without a comm
 
 filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
 has status 125; 126 and 127 mean that the command cannot be run or is not there."""
-
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +48,7 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Replace this process by the command; returns only without one to run."""
     if args.json:
-        from filevault.cli.commands.export import print_credentials
+        from filevault.cli.print_credentials import print_credentials
 
         if args.command:
             raise errors.UsageError("--json prints credentials and runs no command")
@@ -72,7 +65,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise errors.ProfileNotFoundError(error.message, hint=hint) from error
     if args.explain:
         for line in obtain.explanation(args, context, made):
-            print(line)
+            context.reporter.result(line)
         return 0
     sdk_profile = _sdk_profile(args, context, name)
     program = args.command or [_shell(context)]
@@ -82,11 +75,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.hold_session_key()
     child = child_environment(environ, given)
     close_descriptors(context.settings)
-    if not args.command and sys.stdout.isatty():
+    if not args.command and context.reporter.results_on_terminal:
         obtain.advise(context, f"starting {printable(program[0], 200)}; exit leaves it")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return replace(path, program, child)
+    context.reporter.flush()
+    return replace_process(path, program, child)
 
 
 def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str | None:
@@ -101,13 +93,13 @@ def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str |
 
     found = sdk_profile.reading(context, name)
     if args.no_session or args.duration is not None:
-        context.warn(
+        context.reporter.warn(
             "AWS_VAULT_PROFILE_ENV is set: --no-session and --duration do nothing for the "
             f"command, which asks through profile {printable(found)!r}"
         )
     warning = sdk_profile.locked_out(settings.secret_names, settings.options._asdict())
     if warning is not None:
-        context.warn(warning)
+        context.reporter.warn(warning)
     return found
 
 
@@ -134,62 +126,3 @@ def _shell(context: Context) -> str:
             hint="leave it with exit, or name the command to run",
         )
     return context.settings.get("SHELL") or "/bin/sh"
-
-
-def find_program(command: str, path: str | None) -> str:
-    """Look a command up as execvp(3) does, before anybody is asked for anything.
-
-    Raises NotExecutableError or CommandNotFoundError.
-    """
-    shown = printable(command, 200)
-    if not command:
-        raise errors.CommandNotFoundError("the command is empty")
-    if "/" in command:
-        candidates = [command]
-    else:
-        folders = (_DEFAULT_PATH if path is None else path).split(os.pathsep)
-        candidates = [os.path.join(folder or ".", command) for folder in folders]
-    refused = None
-    for candidate in candidates:
-        try:
-            info = os.stat(candidate)
-        except OSError:
-            continue
-        if stat.S_ISREG(info.st_mode) and os.access(candidate, os.X_OK):
-            return candidate
-        refused = candidate
-    if refused is not None:
-        raise errors.NotExecutableError(f"{shown!r} cannot be executed: no permission")
-    raise errors.CommandNotFoundError(f"there is no command {shown!r}")
-
-
-def replace(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Replace this process by a program, which gets back what was set for us alone.
-
-    Raises CommandNotFoundError or NotExecutableError.
-    """
-    # Python ignores these two, and a command would inherit that (signal(7)).
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    restore()
-    shown = printable(command[0], 200)
-    try:
-        _execute(path, command, environment)
-    except FileNotFoundError as error:
-        # The file is there, so what is missing is the interpreter in its first line.
-        raise errors.CommandNotFoundError(
-            f"{shown!r} cannot be executed: its interpreter is missing"
-        ) from error
-    except OSError as error:
-        reason = (error.strerror or "unknown reason").lower()
-        raise errors.NotExecutableError(f"{shown!r} cannot be executed: {reason}") from error
-
-
-def _execute(path: str, command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    try:
-        os.execve(path, list(command), dict(environment))  # noqa: S606
-    except OSError as error:
-        if error.errno != errno.ENOEXEC:
-            raise
-    # A script without a first line: execvp(3) hands it to the shell.
-    os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environment))  # noqa: S606

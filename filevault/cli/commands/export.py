@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from filevault.cli import obtain
 from filevault.cli.parser import add_session_options
-from filevault.issued.environment import FORMATS, export
-from filevault.system.printable import printable
+from filevault.cli.print_credentials import print_credentials
+from filevault.issued.environment import FORMATS
 
 if TYPE_CHECKING:
     import argparse
@@ -31,21 +29,3 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Print the credentials, or the plan."""
     return print_credentials(args, context, args.format)
-
-
-def print_credentials(args: argparse.Namespace, context: Context, form: str) -> int:
-    """Print in a format; `exec --json` comes here too."""
-    made = obtain.make_plan(args, context, obtain.profile_name(args.profile, context))
-    if args.explain:
-        for line in obtain.explanation(args, context, made):
-            print(line)
-        return 0
-    given = obtain.obtain_credentials(args, context, made)
-    text = export(given, form)
-    if form == "ini" and given.settings.service_endpoints:
-        context.warn(
-            "an ini section cannot hold the addresses of single services, so these are left out: "
-            + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
-        )
-    sys.stdout.write(text)
-    return 0

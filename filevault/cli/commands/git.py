@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault import git
 from filevault.cli.repositories import first_use
 from filevault.errors import NotFoundError, UsageError
+from filevault.git.adoption import find_all
+from filevault.git.commit import commit_store_if_empty
+from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.prompt import confirm
@@ -57,14 +59,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if args.command[1:]:
                 raise UsageError("git adopt takes no further words")
             return _adopt(context, store)
-        return git.passthrough(store, args.command, context.git())
+        return passthrough(store, args.command, context.git())
 
 
 def _adopt(context: Context, store: Folder) -> int:
     """Show what git would run because of the store's repositories, and use them from now on."""
     runner = context.git()
-    runner.known.check_memory()
-    found = git.adopt(store, runner)
+    runner.trusted.require_memory()
+    found = find_all(store, runner)
     if not found:
         raise NotFoundError(
             f"the store {printable(store.path)!r} has no git repository of its own",
@@ -72,21 +74,26 @@ def _adopt(context: Context, store: Folder) -> int:
         )
     for each in found:
         if not each.lines:
-            print(f"The git repository at {printable(each.repository.path)} is used already.")
+            context.reporter.result(
+                f"The git repository at {printable(each.repository.path)} is used already."
+            )
             continue
-        print(f"The git repository at {printable(each.repository.path)}:")
+        context.reporter.result(f"The git repository at {printable(each.repository.path)}:")
         for line in each.lines:
-            print(f"  {line}")
+            context.reporter.result(f"  {line}")
     if any(each.lines for each in found):
         if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
-            context.say("nothing was changed")
+            context.reporter.say("nothing was changed")
             return 0
-        runner.known.remember_shown({each.repository.place: each.parts for each in found})
-        print("It is used from now on.")
+        shown = {each.repository.relative_path: each.parts for each in found}
+        runner.trusted.add_shown(shown)
+        context.reporter.result("It is used from now on.")
     for each in found:
-        runner.known.require(each.repository)  # there was time to change it since it was shown
+        runner.trusted.require(each.repository)  # there was time to change it since it was shown
         each.repository.init_attributes()
-    git.commit_present(store, runner)
+    commit_store_if_empty(store, runner)
     if not all(each.repository.is_clean() for each in found):
-        context.say("`filevault git status` shows what was stored meanwhile and is to be committed")
+        context.reporter.say(
+            "`filevault git status` shows what was stored meanwhile and is to be committed"
+        )
     return 0

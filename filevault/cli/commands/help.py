@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault import cli
+from filevault.cli.command import command_at, parser_of, usage
 
 if TYPE_CHECKING:
     import argparse
@@ -19,10 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("of", nargs="?", metavar="COMMAND", help="default: list the commands")
 
 
-def run(args: argparse.Namespace, _context: Context) -> int:
+def run(args: argparse.Namespace, context: Context) -> int:
     """Print the help. Raises UsageError for a command that does not exist."""
     if args.of is None:
-        print(cli.usage(), end="")
+        context.reporter.write(usage())
     else:
-        print(cli.parser_of(cli.command_at([args.of], 0)).format_help(), end="")
+        context.reporter.write(parser_of(command_at([args.of], 0)).format_help())
     return 0

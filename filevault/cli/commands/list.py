@@ -53,22 +53,22 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Print the table, the JSON, or the names asked for."""
     if args.profiles and not args.json:
         for name in context.aws_config.profile_names():
-            print(printable(name))
+            context.reporter.result(printable(name))
         return 0
     vault = _vault(context)
     if args.credentials and not args.json:
         for name in vault.names() if vault is not None else []:
-            print(printable(name))
+            context.reporter.result(printable(name))
         return 0
     rows = _rows(args, context, vault)
     if args.json:
-        _print_json(rows, context.runtime.clock())
+        _print_json(rows, context)
     elif args.sessions:
         for row in rows:
             for label in _labels(row.sessions, context.runtime.clock()):
-                print(f"{printable(row.profile)}\t{label}")
+                context.reporter.result(f"{printable(row.profile)}\t{label}")
     else:
-        _print_table(rows, context.runtime.clock())
+        _print_table(rows, context)
         _warn_of_age(rows, context)
     return 0
 
@@ -80,11 +80,11 @@ def _vault(context: Context) -> Vault | None:
         if context.choice.named:
             raise  # the name may be misspelt
         if context.choice.explicit or not context.aws_config.profile_names():
-            context.warn(error.message)
-            context.say(f"hint: {error.hint}")
+            context.reporter.warn(error.message)
+            context.reporter.say(f"hint: {error.hint}")
         else:
-            context.notice(error.message)
-            context.advise(error.hint or "")
+            context.reporter.notice(error.message)
+            context.reporter.hint(error.hint or "")
         return None
 
 
@@ -93,7 +93,7 @@ def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> li
     from filevault.cli.obtain import absent_config
 
     for told in absent_config(context):
-        context.warn(told)
+        context.reporter.warn(told)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
     now = context.runtime.clock()
@@ -154,13 +154,14 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
     names = ", ".join(printable(row.profile) for row in old[:_NAMED])
     more = f" and {len(old) - _NAMED} more" if len(old) > _NAMED else ""
     days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
-    context.warn(
+    context.reporter.warn(
         f"{len(old)} key{'s' if len(old) > 1 else ''} of {days} or more: {names}{more}; "
         f"filevault rotate --all --older-than {days} replaces what is that old"
     )
 
 
-def _print_table(rows: list[_Row], now: float) -> None:
+def _print_table(rows: list[_Row], context: Context) -> None:
+    now = context.runtime.clock()
     table = [
         ("Profile", "Credentials", "Age", "Sessions"),
         ("=======", "===========", "===", "========"),
@@ -175,12 +176,11 @@ def _print_table(rows: list[_Row], now: float) -> None:
         table.append((shown_profile, key, _age(row, now), sessions))
     width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
     for profile, key, age, sessions in table:
-        print(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
+        context.reporter.result(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
 
 
-def _print_json(rows: list[_Row], now: float) -> None:
-    import json
-
+def _print_json(rows: list[_Row], context: Context) -> None:
+    now = context.runtime.clock()
     objects = [
         {
             "profile": row.profile,
@@ -200,4 +200,4 @@ def _print_json(rows: list[_Row], now: float) -> None:
         }
         for row in rows
     ]
-    print(json.dumps(objects, indent=2))
+    context.reporter.json(objects)

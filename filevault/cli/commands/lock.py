@@ -31,16 +31,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
     if args.all:
         count = context.key_cache.lock()
-        print(f"Locked; {_keys(count)} forgotten.")
+        context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
         choice = context.choice
         count = context.key_cache.lock(choice.state_id)
         if not count:
             # A key may be left of a vault that is gone; without one, the name may be mistyped.
             must_exist(choice, context.settings.state_home)
-        print(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
+        context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
     if args.all or context.choice.backend == "pass":
-        context.say("gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them")
+        context.reporter.say(
+            "gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them"
+        )
     return 0
 
 

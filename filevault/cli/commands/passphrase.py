@@ -67,10 +67,12 @@ def run(args: argparse.Namespace, context: Context) -> int:
     new, twins = changed.result
     with contextlib.suppress(StorageError):
         vault.trust.set_last_slot(new)
-    print(f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}.")
+    context.reporter.result(
+        f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}."
+    )
     for twin in twins:
         named = f" ({printable(twin.label)!r})" if twin.label else ""
-        context.say(f"the old passphrase opened keyslot {twin.id}{named}, too: it is gone")
-    context.say(f"that takes nothing back: {NOT_REVOKED}")
+        context.reporter.say(f"the old passphrase opened keyslot {twin.id}{named}, too: it is gone")
+    context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from filevault.backends.file import keyslots
-from filevault.cli.commands.slot import described
-from filevault.cli.repositories import remember_present
+from filevault.cli.keyslot_text import keyslot_text
+from filevault.cli.repositories import check_commits, remember_present
 from filevault.cli.wiring import existing
 from filevault.errors import (
     FilevaultError,
@@ -14,19 +14,24 @@ from filevault.errors import (
     ItemNotFoundError,
     LockedError,
     NewerFormatError,
+    NotCommittedError,
     PartlyDoneError,
     StorageError,
     UsageError,
 )
+from filevault.git import subjects
 from filevault.system.printable import printable, shell_word
+from filevault.unlock.prompt import confirm
 from filevault.vault.acceptance import accept, needs_acceptance
+from filevault.vault.choose import marker_name
 from filevault.vault.pin import difference
-from filevault.vault.recipients.change import check_sets
-from filevault.vault.recipients.reencrypt import Reencryption, changed_places
+from filevault.vault.recipients.change import Change, Recipients, check_sets
+from filevault.vault.recipients.files import RecipientsFiles
+from filevault.vault.recipients.reencrypt import Due, Reencryption, changed_places
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from filevault.backends import RecipientsBackend
     from filevault.cli.context import Context
@@ -77,9 +82,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 "a file vault has keyslots instead of recipients",
                 hint="filevault recipients list shows them",
             )
-        from filevault.cli.change_recipients import change
-
-        return change(args, context)
+        return _change(args, context)
     vault = context.open_unpinned()
     pin = context.pin()
     if args.action == "list":
@@ -93,9 +96,135 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
     if args.names:
         for name in args.names:
-            _accept_item(vault, name)
+            _accept_item(context, vault, name)
         return 0
     return _accept_all(context, vault, pin)
+
+
+# add and remove
+
+
+def _change(args: argparse.Namespace, context: Context) -> int:
+    """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
+    vault, choice = context.vault, context.choice
+    file = marker_name(choice.backend)
+    files = RecipientsFiles(vault, choice.backend, file)
+    recipients = Recipients(vault, choice.backend, choice.prefix, file)
+    adding = args.action == "add"
+    run = _Run(context)
+    check_commits(context, [file, *(vault.path(name) for name in vault.store.names())])
+    with vault.locked():
+        files.complete()
+        vault.check_recipients()
+        wanted = recipients.adding(args.names) if adding else recipients.removing(args.names)
+        resumed = bool(vault.trust.unfinished)
+        unfinished, provable = recipients.unfinished(wanted), recipients.provable(wanted)
+        work = Reencryption(vault, unfinished, provable)
+        changing = {place for place, _ in wanted.wanted} | {wanted.former} - {""}
+        if not changing and not resumed and not any(True for _ in work.due()):
+            context.reporter.result("They are recipients already.")
+            return 0
+        work.check_openable(changing)
+        if not adding and not args.force and not _may_shut_out(context, recipients, wanted):
+            context.reporter.say("nothing was changed")
+            return 0
+        written = files.write(wanted, unfinished)
+        if wanted.former:
+            former = printable(wanted.former)
+            context.reporter.say(
+                f"{former} governs other entries, too, and stays; {written[-1]} is made"
+            )
+        if resumed:  # what the interrupted run wrote may not be committed
+            written = files.files(wanted)
+        kind, folder = subjects.RECIPIENT_TERMS[choice.backend], "/".join(choice.prefix)
+        names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
+        if written:
+            run.commit(written, subjects.recipients_set(kind, names, folder))
+        paths = work.run(
+            lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.resisted
+        )
+        if resumed:
+            paths = work.paths()
+        if paths:
+            run.commit(paths, subjects.reencrypted(kind, names, folder))
+        left = {item.place: unfinished.get(item.place, ()) for item in run.failed}
+        files.finish(unfinished if run.uncommitted else left)
+    context.reporter.result(f"pin: {wanted.after.digest}")
+    if not adding:
+        context.reporter.warn(
+            "who was removed still has what they could read: rotate the keys of the vault"
+        )
+    run.end(len(vault.store.names()), wanted.kept)
+    return 0
+
+
+class _Run:
+    """What did not go as it should while recipients are changed, to be told at the end."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.failed: list[Due] = []
+        self.uncommitted: NotCommittedError | None = None
+        self._told: FilevaultError | None = None
+
+    def resisted(self, item: Due, error: FilevaultError) -> None:
+        """Hear of an item that could not be encrypted anew."""
+        if error is not self._told:  # what is locked is so for all that follow
+            self._context.reporter.warn(f"{printable(item.name)}: {error.message}")
+        self._told = error if isinstance(error, LockedError) else None
+        self.failed.append(item)
+
+    def commit(self, paths: Sequence[str], subject: str) -> None:
+        """Commit; what is written is written, so that a refusal does not keep the rest back."""
+        try:
+            self._context.commit(paths, subject)
+        except NotCommittedError as error:
+            self.uncommitted = self.uncommitted or error
+
+    def end(self, items: int, kept: Sequence[str]) -> None:
+        """Raise what is to be told."""
+        if kept:
+            places = ", ".join(repr(printable(place)) for place in kept)
+            only = (
+                f"{places} would have no recipient left, so it stays as it is, with the items "
+                "that it governs"
+            )
+            self._context.reporter.warn(only)
+        besides = f"; besides, {self.uncommitted.message}" if self.uncommitted else ""
+        if self.failed:
+            raise PartlyDoneError(
+                f"{len(self.failed)} of {items} items are still as they were: "
+                + ", ".join(printable(item.name) for item in self.failed[:5])
+                + besides,
+                hint="give the command again when what hinders it is out of the way",
+            )
+        if kept:
+            raise PartlyDoneError(
+                f"removed, but not from {places}{besides}",
+                hint="who opens what lies there can add another recipient first, with --prefix "
+                "for that folder; or delete the folder",
+            )
+        if self.uncommitted:
+            raise self.uncommitted
+
+
+def _may_shut_out(context: Context, recipients: Recipients, wanted: Change) -> bool:
+    """Ask, if nobody here could open something any more. Raises NobodyToAskError."""
+    place = recipients.shut_out(wanted)
+    if place is None:
+        return True
+    what = f"no key that is here would open what {printable(place)!r} governs any more"
+    context.must_ask(what, "--force removes them all the same; see that somebody else has a key")
+    return confirm(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
+
+
+def _told(wanted: Change, places: Iterable[str]) -> list[str]:
+    """Return whom the items of some places are encrypted to, for the history."""
+    after = dict(wanted.after.recipients)
+    return sorted({each for place in places for each in after.get(place, ())})
+
+
+# list
 
 
 def _list(context: Context, vault: Vault, pin: Pin) -> int:
@@ -105,18 +234,18 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         state = "known here" if known == pin else "NOT the one that is known here"
         if _rekey_interrupted(vault, pin):
             state = "a rekey was interrupted here: filevault rekey finishes it"
-    print(f"vault: {printable(context.choice.root)}")
-    print(f"backend: {pin.backend}")
+    context.reporter.result(f"vault: {printable(context.choice.root)}")
+    context.reporter.result(f"backend: {pin.backend}")
     if pin.vault:
-        print(f"id: {pin.vault}")
-    print(f"pin: {pin.digest} ({state})")
+        context.reporter.result(f"id: {pin.vault}")
+    context.reporter.result(f"pin: {pin.digest} ({state})")
     if pin.vault:
         _print_slots(context, vault)
-    _print_recipients(pin)
+    _print_recipients(context, pin)
     unfinished = vault.trust.unfinished
     if known == pin and unfinished:
         places = ", ".join(map(printable, unfinished))
-        context.say(
+        context.reporter.say(
             f"items that {places} governs may be encrypted to others than their recipients: repeat "
             f"the last change, or {_again(context, vault, pin)}"
         )
@@ -143,29 +272,32 @@ def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
     return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
 
 
-def _print_recipients(pin: Pin) -> None:
+def _print_recipients(context: Context, pin: Pin) -> None:
     for place, recipients in pin.recipients:
         for recipient in recipients:
-            print(f"recipient: {printable(recipient)} ({printable(place)})")
+            context.reporter.result(f"recipient: {printable(recipient)} ({printable(place)})")
 
 
 def _print_slots(context: Context, vault: Vault) -> None:
     for slot in keyslots.listing(vault.folder):
-        print(f"slot: {slot.id} ({described(slot, context, vault)})")
+        context.reporter.result(f"slot: {slot.id} ({keyslot_text(slot, context, vault)})")
 
 
-def _accept_item(vault: Vault, name: str) -> None:
+# accept
+
+
+def _accept_item(context: Context, vault: Vault, name: str) -> None:
     if not vault.has(name):
         raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    _tell_accepted(name, *accept(vault, name))
+    _tell_accepted(context, name, *accept(vault, name))
 
 
-def _tell_accepted(name: str, before: str | None, now: str | None) -> None:
+def _tell_accepted(context: Context, name: str, before: str | None, now: str | None) -> None:
     account = ""
     if now is not None and now != before:
         known = f", {printable(before)} before" if before is not None else ""
         account = f" (AWS account {printable(now)}{known})"
-    print(f"Accepted the key of profile {printable(name)} as it is now{account}.")
+    context.reporter.result(f"Accepted the key of profile {printable(name)} as it is now{account}.")
 
 
 def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
@@ -205,12 +337,12 @@ def _tell_unfinished(
     for names, how in told:
         if names:
             shown = ", ".join(map(printable, names[:5])) + (", ..." if names[5:] else "")
-            context.warn(
+            context.reporter.warn(
                 f"{len(names)} item{'s are' if names[1:] else ' is'} {how} to others than the "
                 f"recipients now: {shown}"
             )
     if due:
-        context.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+        context.reporter.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
 
 
 def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
@@ -225,19 +357,21 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         check_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
-        _print_recipients(pin)
-        print(f"Accepted {what}.")
+        _print_recipients(context, pin)
+        context.reporter.result(f"Accepted {what}.")
     elif known == pin:
-        print(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
+        context.reporter.result(f"{what[:1].upper()}{what[1:]} is the one that is known here.")
     elif known.backend == pin.backend and not pin.vault:
         for change in difference(known, pin):
-            print(change)
-        print("Accepted the recipients as they are now.")
+            context.reporter.result(change)
+        context.reporter.result("Accepted the recipients as they are now.")
     else:
-        print(f"was: {printable(known.vault or known.backend)} (pin {known.digest})")
-        print(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
-        _print_recipients(pin)
-        print("Accepted the vault that is there now.")
+        context.reporter.result(
+            f"was: {printable(known.vault or known.backend)} (pin {known.digest})"
+        )
+        context.reporter.result(f"is:  {pin.vault or pin.backend} (pin {pin.digest})")
+        _print_recipients(context, pin)
+        context.reporter.result("Accepted the vault that is there now.")
     unfinished: dict[str, tuple[str, ...]] = {}
     if vault.shared and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
@@ -263,9 +397,9 @@ def _accept_items(context: Context, vault: Vault) -> None:
         ours = not vault.shared or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):
-                _tell_accepted(name, *accept(vault, name))
+                _tell_accepted(context, name, *accept(vault, name))
         except FilevaultError as error:
-            print(f"Not accepted: {error.message}.")
+            context.reporter.result(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
                 way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
                 error.hint = f"{error.hint}; {way}" if error.hint else way

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import Secret
-from filevault.backends.file import keyslot_changes, keyslots, master_key
+from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.file.vault_json import FOLDER
-from filevault.cli.commands.slot import described as slot_described
+from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import change, hold, refuse_shared
-from filevault.cli.rekey_report import described, report
 from filevault.cli.repositories import check_commits
 from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
 from filevault.system.printable import printable, shell_word
@@ -96,13 +95,13 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
     own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
     _confirm_losses(args, context, _lost(context, holders))
     if vault.state is None:
-        context.warn(
+        context.reporter.warn(
             "nothing can be remembered on this machine: if this is interrupted, "
             "filevault rekey --finish does the rest"
         )
 
     def announce(pin: Pin) -> None:
-        print(f"pin: {pin.digest}", flush=True)
+        context.reporter.result(f"pin: {pin.digest}", flush=True)
 
     left: list[Unreadable] = []
 
@@ -136,7 +135,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    report(context, changed.result, whole=not left)
+    _report(context, changed.result, whole=not left)
     changed.check()
     if left:
         raise _left_over(context, left)
@@ -146,7 +145,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
 def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
-        context.warn(f"{each.reason}; it stays as it is")
+        context.reporter.warn(f"{each.reason}; it stays as it is")
     name = left[0].name
     way = f"filevault remove {shell_word(name)} deletes it"
     if name.startswith("mfa/"):  # a TOTP seed is no profile
@@ -206,9 +205,9 @@ def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
 
 def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
     for slot in lost:
-        context.say(
+        context.reporter.say(
             f"this would open nothing any more: keyslot {slot.id} "
-            f"({slot_described(slot, context, context.vault)})"
+            f"({keyslot_text(slot, context, context.vault)})"
         )
     if not lost or args.drop_slots:
         return
@@ -246,10 +245,10 @@ def _resume(context: Context, holder: Holder) -> None:
         every = survey(vault).entries
         return rekey.contents(vault, holder.vault, holder.master, {}, every, clock)
 
-    context.say("a rekey was interrupted here: doing the rest of it")
+    context.reporter.say("a rekey was interrupted here: doing the rest of it")
     _lock(context)
     changed = change(context, "Give the vault a new key.", act, _paths(context))
-    report(context, changed.result)
+    _report(context, changed.result)
     changed.check()
 
 
@@ -264,7 +263,7 @@ def _finish(context: Context, holder: Holder) -> int:
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
         older = ", older than what this machine saw last" if content.older else ""
-        context.say(f"sealed under a former key: {described(content)}{older}")
+        context.reporter.say(f"sealed under a former key: {_described(content)}{older}")
     names = {entry.name for entry in chosen}
     left = list(unreadable)
     for entry in foreign:
@@ -272,7 +271,9 @@ def _finish(context: Context, holder: Holder) -> int:
             reason = f"item {printable(entry.name)!r} cannot be opened"
             left.append(Unreadable(entry.name, reason))
     if chosen:
-        context.say("whoever knew the former key can have written these: take what you know")
+        context.reporter.say(
+            "whoever knew the former key can have written these: take what you know"
+        )
         context.must_ask(
             f"{len(chosen)} item{'' if len(chosen) == 1 else 's'} would be taken over",
             "run it on a terminal",
@@ -290,9 +291,9 @@ def _finish(context: Context, holder: Holder) -> int:
 
     changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
     if chosen:
-        report(context, shown, whole=not left)
+        _report(context, shown, whole=not left)
     elif not left:
-        print("There is nothing to finish.")
+        context.reporter.result("There is nothing to finish.")
     changed.check()
     if left:
         raise _left_over(context, left)
@@ -324,10 +325,10 @@ def _lock(context: Context) -> None:
     try:
         count = context.key_cache.lock(context.choice.state_id)
     except BackendError as error:
-        context.warn(f"the former key is still held: {error.message}")
+        context.reporter.warn(f"the former key is still held: {error.message}")
     else:
         if count:
-            context.say("the vault is locked again: what was held is of its former key")
+            context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
 def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
@@ -337,10 +338,10 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
         names = [f"item:{entry.name}" for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
-        context.warn(f"sessions that nothing finds again are left: {error.message}")
+        context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
         return
     if count:
-        print(
+        context.reporter.result(
             f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are sealed "
             "anew: the next use makes others, and asks for an MFA code where one is needed."
         )
@@ -349,3 +350,45 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
 def _paths(context: Context) -> list[str]:
     vault = context.vault
     return [vault.path(entry.name) for entry in survey(vault).entries]
+
+
+# The report
+
+
+def _described(content: Content) -> str:
+    """Return what is to be said of an item."""
+    what = content.key_id or "a TOTP seed"
+    return f"{printable(content.name)}  {printable(what)}, made {content.created}"
+
+
+def _report(context: Context, exposed: Sequence[Content], *, whole: bool = True) -> None:
+    """Tell that the vault has a new key, and what the former one opened.
+
+    `whole` says that every item is sealed under it.
+    """
+    every = "every item is" if whole else "every item that could be opened is"
+    context.reporter.result(f"The vault has a new key, and {every} sealed under it.")
+    if exposed:
+        context.reporter.result("Whoever knew the former key could read:")
+    for content in exposed:
+        context.reporter.result(f"  {_described(content)}")
+    if exposed:
+        context.reporter.say(
+            "copies and the history keep what they held: make new keys at AWS for those above, "
+            "if somebody must not have them"
+        )
+    if context.settings.pin is not None:
+        context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
+    _tell_weak(context)
+
+
+def _tell_weak(context: Context) -> None:
+    """Name the keyslots that got the low costs of those whose place they take."""
+    vault = context.vault
+    present = vault_json.read(vault.folder).master
+    own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
+    for slot in keyslots.weaker(own, context.kdf_policy.default):
+        context.reporter.say(
+            f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "
+            "passphrase makes a new one, if you like for the same passphrase"
+        )

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             )
             question = f"Delete the key of profile {shown}{_entries(vault, args.profile)}?"
             if not confirm(context.prompter, question):
-                context.say("nothing was deleted")
+                context.reporter.say("nothing was deleted")
                 return 0
         with vault.transaction():
             subject = f"Remove {vault.entry(args.profile)} from store."
@@ -63,10 +63,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 vault.remove(args.profile, subject=subject)
             except NotCommittedError as error:
                 uncommitted = error  # the key is gone: its sessions go, too
-        print(f"Deleted the key of profile {shown}{entries}.")
+        context.reporter.result(f"Deleted the key of profile {shown}{entries}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:
-        print(f"Deleted {count} session{'' if count == 1 else 's'}.")
+        context.reporter.result(f"Deleted {count} session{'' if count == 1 else 's'}.")
     if uncommitted is not None:
         raise uncommitted
     return 0

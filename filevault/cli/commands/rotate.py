@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.cli import streams
 from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
 from filevault.cli.repositories import check_commits
@@ -93,7 +91,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.rotation.items import Items
 
         publisher = Publisher(context, pushing=args.push)
-        items = Items(vault, context.warn, publisher.push if args.push else None)
+        items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
         rotations = Rotations(args, context, items, publisher)
         # What cannot be resolved shall not be learnt after the vault was opened.
         first = rotations.target(names[0]) if args.profiles and len(names) == 1 else None
@@ -116,7 +114,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     ended = [outcome for outcome in outcomes if not isinstance(outcome, str)]  # not a dry run's
     if any(outcome.done or outcome.result == "partly" for outcome in ended):
         publisher.tell_clones()
-    return _report(args, outcomes)
+    return _report(args, context, outcomes)
 
 
 def _kept(args: argparse.Namespace, outcome: Outcome) -> Outcome | str:
@@ -134,7 +132,7 @@ def _ours(names: list[str], items: Items, context: Context) -> list[str]:
     if not others:
         return names
     shown = ", ".join(repr(printable(name)) for name in others)
-    context.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
+    context.reporter.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
     return [name for name in names if not items.is_others(name)]
 
 
@@ -179,12 +177,12 @@ def _alone(context: Context) -> Iterator[None]:
         yield
 
 
-def _report(args: argparse.Namespace, outcomes: list[Outcome | str]) -> int:
+def _report(args: argparse.Namespace, context: Context, outcomes: list[Outcome | str]) -> int:
     """Print what came of it, errors on stderr, and return the exit status.
 
     Raises the error where there is just one profile.
     """
-    _show(args, outcomes, told=args.dry_run or sys.stderr.isatty())
+    _show(args, context, outcomes, told=args.dry_run or context.reporter.messages_on_terminal)
     whole = [outcome for outcome in outcomes if not isinstance(outcome, str)]
     failed = [outcome for outcome in whole if outcome.error is not None]
     if not failed:
@@ -192,7 +190,7 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome | str]) -> int:
     some = any(outcome.done or outcome.result == "partly" for outcome in whole)
     if len(outcomes) == 1:
         raise _single(failed[0])
-    _report_errors(failed)
+    _report_errors(context, failed)
     statuses = [outcome.error.exit_status for outcome in failed if outcome.error is not None]
     if all(
         isinstance(outcome.error, errors.NotCommittedError) and outcome.done for outcome in failed
@@ -201,41 +199,43 @@ def _report(args: argparse.Namespace, outcomes: list[Outcome | str]) -> int:
     return errors.PartlyDoneError.exit_status if some else statuses[0]
 
 
-def _show(args: argparse.Namespace, outcomes: list[Outcome | str], *, told: bool) -> None:
+def _show(
+    args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], *, told: bool
+) -> None:
     """Print the results; as text only where they are to be `told`."""
     if not (args.json or told):
         return
     texts = (each if isinstance(each, str) else _text(args, each) for each in outcomes)
     if not args.json:
         for text in texts:
-            print(text)
+            context.reporter.result(text)
         return
     import textwrap
 
     # What json.dumps makes of a list, one at a time.
-    print("[", end="")
+    context.reporter.write("[")
     for number, text in enumerate(texts):
-        print("," if number else "", textwrap.indent(text, "  "), sep="\n", end="")
-    print("\n]" if outcomes else "]")
+        context.reporter.write(f"{',' if number else ''}\n{textwrap.indent(text, '  ')}")
+    context.reporter.result("\n]" if outcomes else "]")
 
 
-def _report_errors(outcomes: list[Outcome]) -> None:
+def _report_errors(context: Context, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.error is not None:
             said = f"{printable(outcome.profile)}: {outcome.error.message}"
-            streams.report(errors.FilevaultError(said, hint=outcome.error.hint))
+            context.reporter.error(errors.FilevaultError(said, hint=outcome.error.hint))
 
 
 def _tell_the_rest(
     args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], count: int
 ) -> None:
     """Say after Ctrl-C what is done, and who does the rest."""
-    _show(args, outcomes, told=True)
-    _report_errors([each for each in outcomes if not isinstance(each, str)])
+    _show(args, context, outcomes, told=True)
+    _report_errors(context, [each for each in outcomes if not isinstance(each, str)])
     rest = ""
     if count > 1:
         rest = f", which does the rest too: {len(outcomes)} of {count} profiles are dealt with"
-    context.say(f"what was begun is finished by the next filevault rotate{rest}")
+    context.reporter.say(f"what was begun is finished by the next filevault rotate{rest}")
 
 
 def _single(outcome: Outcome) -> errors.FilevaultError:

@@ -7,8 +7,9 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import Secret, new_keyfile_text
-from filevault.backends.file import keyslot_changes, keyslots, vault_json
+from filevault.backends.file import keyslot_changes, keyslots
 from filevault.cli import new_secret
+from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
@@ -17,11 +18,9 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     import argparse
 
-    from filevault.backends.file.keyslots import Slot
     from filevault.backends.kdf import KdfParameters
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
-    from filevault.vault import Vault
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 
@@ -85,25 +84,10 @@ def _check_options(args: argparse.Namespace) -> None:
         args.type = keyslots.KEYFILE
 
 
-def described(slot: Slot, context: Context, vault: Vault) -> str:
-    """Return what is to be said of a slot besides its id; nothing of it is authenticated."""
-    what = f"{slot.type}, made {slot.created}"
-    if slot.parameters is not None:
-        costs = slot.parameters
-        what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
-        if keyslots.weaker([slot], context.kdf_policy.default):
-            what += ", weaker than new ones"
-    if slot.master != vault_json.read(vault.folder).master:
-        what += ", of a former master key"
-    if slot.id == vault.trust.last_slot:
-        what += ", opened the vault here last"
-    return what + (f", {printable(slot.label)!r}" if slot.label else "")
-
-
 def _list(context: Context) -> int:
     vault = context.vault
     for slot in keyslots.listing(vault.folder):
-        print(f"{slot.id}  {described(slot, context, vault)}")
+        context.reporter.result(f"{slot.id}  {keyslot_text(slot, context, vault)}")
     return 0
 
 
@@ -144,9 +128,9 @@ def _add(args: argparse.Namespace, context: Context) -> int:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
-    print(f"Added keyslot {changed.result}.")
+    context.reporter.result(f"Added keyslot {changed.result}.")
     if path is not None:
-        print(f"key file: {printable(path)}")
+        context.reporter.result(f"key file: {printable(path)}")
     changed.check()
     return 0
 
@@ -160,12 +144,14 @@ def _remove(given: str, context: Context) -> int:
         "Remove a keyslot.",
         lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
     )
-    print(f"Removed keyslot {slot}.")
+    context.reporter.result(f"Removed keyslot {slot}.")
     if changed.result is not None:
         old, new = changed.result
         with contextlib.suppress(StorageError):
             context.vault.trust.set_last_slot(new)
-        context.say(f"yours is written anew, and opens as before: it was {old}, and is {new}")
-    context.say(f"that takes nothing back: {NOT_REVOKED}")
+        context.reporter.say(
+            f"yours is written anew, and opens as before: it was {old}, and is {new}"
+        )
+    context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0

@@ -33,15 +33,15 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     if not held:
         # A key may be left of a vault that is gone; without one, the name may be mistyped.
         must_exist(choice, context.settings.state_home)
-    print(f"vault: {printable(choice.root)} ({choice.backend})")
+    context.reporter.result(f"vault: {printable(choice.root)} ({choice.backend})")
     marks = _marks(context) if held else ()
     for status in held:
         what = "sessions" if status.kind == SESSION else "long-term keys"
         state = "unlocked" if status.mark in marks else "locked; a former key is held"
         until = format_time(round(context.runtime.clock() + status.seconds))
-        print(f"{what}: {state} until {until} ({status.place})")
+        context.reporter.result(f"{what}: {state} until {until} ({status.place})")
     if not held:
-        print("locked")
+        context.reporter.result("locked")
     return 0
 
 

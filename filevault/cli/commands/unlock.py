@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.commands.agent import start
 from filevault.cli.parser import duration
+from filevault.cli.start_agent import start_agent
 from filevault.errors import BackendError, UsageError
 from filevault.keycache import IDENTITIES, LIMIT
 from filevault.system.times import format_time
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
         mark = context.pin().commit or IDENTITIES
         _hold(context, lambda: context.keys.hold_vault_key(key, mark, seconds))
-        context.warn(
+        context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
         )
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
-    print(f"Unlocked for {what} until {until} ({place}).")
+    context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
     if not args.vault_key and context.choice.backend != "pass":
-        context.advise(
+        context.reporter.hint(
             "the first session of the day, and each of a profile without MFA, is made with a "
             "long-term key: for that you are asked once more, or give unlock --vault-key"
         )
@@ -101,7 +101,7 @@ def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
             taken = put()
             return taken is not None
 
-        if start(context, answers):
+        if start_agent(context, answers):
             taken = put()
     if taken is None:
         raise BackendError(
@@ -115,7 +115,7 @@ def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
 def _forget_vault_key(context: Context) -> None:
     try:
         if context.keys.forget_vault_key():
-            context.say("what opened the long-term keys was held, and is forgotten")
+            context.reporter.say("what opened the long-term keys was held, and is forgotten")
     except BackendError as error:
         _warn_of_former(context, error)
 
@@ -123,7 +123,7 @@ def _forget_vault_key(context: Context) -> None:
 def _warn_of_former(context: Context, error: FilevaultError) -> None:
     """Say what an earlier unlock may have left: this one has done what it was to do."""
     hint = f" ({error.hint})" if error.hint else ""
-    context.warn(f"a key that was held before may be held still: {error.message}{hint}")
+    context.reporter.warn(f"a key that was held before may be held still: {error.message}{hint}")
 
 
 def _tell_weakness(context: Context) -> None:
@@ -136,7 +136,7 @@ def _tell_weakness(context: Context) -> None:
         return
     found = [slot for slot in keyslots.listing(vault.folder) if slot.id == opened]
     if keyslots.weaker(found, context.kdf_policy.default):
-        context.say(
+        context.reporter.say(
             f"{keyslots.described(opened)} is weaker than new ones are: filevault passphrase "
             "makes it anew, with the same passphrase if you like"
         )

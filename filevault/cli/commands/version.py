@@ -18,7 +18,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
     """Declare nothing: there are the global options only."""
 
 
-def run(_args: argparse.Namespace, _context: Context) -> int:
+def run(_args: argparse.Namespace, context: Context) -> int:
     """Print the version."""
-    print(f"filevault {__version__}")
+    context.reporter.result(f"filevault {__version__}")
     return 0

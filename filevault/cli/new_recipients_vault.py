@@ -1,4 +1,4 @@
-"""`filevault init` for `pass` and `age`: adopt the store that is there, or make one."""
+"""Make a `pass` or `age` vault, or adopt the store that is there."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import own_recipients
-from filevault.cli.commands.init import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.new_secret import (
     check_strength,
     generate_passphrase,
     lies_in,
     show_generated,
 )
+from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
 from filevault.cli.repositories import remember_present
 from filevault.errors import NotCommittedError, UsageError
-from filevault.git import commit, subjects
+from filevault.git import subjects
+from filevault.git.commit import commit_files
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
@@ -67,7 +68,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         made, written, chosen = _make(args, context)
         context.reconsider()
     elif args.generate or args.no_passphrase:
-        context.say("the store has recipients already, so no identity is made")
+        context.reporter.say("the store has recipients already, so no identity is made")
     _warn_of_identity(context)
     vault = context.open_unpinned()
     pin = context.pin()
@@ -82,7 +83,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
     uncommitted = _commit(context, vault, written, chosen) if written else None
     for place, names in pin.recipients:
         for name in names:
-            print(f"recipient: {printable(name)} ({printable(place)})")
+            context.reporter.result(f"recipient: {printable(name)} ({printable(place)})")
     identity = made.path if made is not None else None
     return NewVault(context.choice.root, pin.digest, None, identity, uncommitted)
 
@@ -92,12 +93,12 @@ def _commit(
 ) -> NotCommittedError | None:
     """Commit a new recipients file; return what git said against it."""
     choice = context.choice
-    subject = subjects.recipients_set(subjects.KINDS[choice.backend], names, "")
+    subject = subjects.recipients_set(subjects.RECIPIENT_TERMS[choice.backend], names, "")
     try:
         with writers_lock(
             vault.folder, context.settings.state_home, context.settings.home_if_known
         ):
-            commit(vault.folder, written, subject, context.git())
+            commit_files(vault.folder, written, subject, context.git())
     except NotCommittedError as error:
         return error  # the vault is made: the rest is done, too
     return None
@@ -109,7 +110,7 @@ def _warn_of_identity(context: Context) -> None:
     paths = _identities(context).files() if choice.backend == "age" else []
     for path in paths:
         if os.path.exists(path) and lies_in(path, choice.store):
-            context.warn(
+            context.reporter.warn(
                 f"the identities in {printable(path)!r} lie inside the store, and whoever gets a "
                 "copy of it gets them: move them elsewhere and name them with --identity"
             )
@@ -194,7 +195,7 @@ def _make(
 def _made_store(path: str, context: Context) -> Iterator[Folder]:
     """Open a store, making it; one that was made and stays empty goes again."""
     new = not os.path.lexists(path)
-    with Folder.make(path, context.settings.home_if_known, context.warn) as store:
+    with Folder.make(path, context.settings.home_if_known, context.reporter.warn) as store:
         try:
             yield store
         except BaseException:
@@ -234,7 +235,7 @@ def _has_own(args: argparse.Namespace, context: Context) -> bool:
     path = _identities(context).place
     if args.generate or not os.path.lexists(path):
         return False
-    context.say(f"no identity is made: the one in {printable(path)} is used")
+    context.reporter.say(f"no identity is made: the one in {printable(path)} is used")
     return True
 
 

@@ -1,8 +1,8 @@
-"""Which repositories this machine was told to use (`docs/format.md` §9).
+"""The repositories that this machine trusts: no hook of a clone runs before it is adopted.
 
-A `.git` may have been put into the vault's folder by whoever can write there, and its hooks and
-configuration name programs. So a repository is used only if it is remembered, and only as long
-as nothing that git would run because of it has changed.
+Anyone who can write the vault's folder can put a `.git` there, and its hooks and configuration
+name programs. So a repository is used only if it was adopted, and only while nothing that git
+would run because of it has changed (`docs/format.md` §9).
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ ADOPT = "filevault git adopt shows what it would run, and uses it from then on"
 _SHOWN = 2000  # characters of one value
 
 
-class Memory(Protocol):
-    """Where it is remembered which repositories are used."""
+class RepositoryMemory(Protocol):
+    """Protocol of the memory of trusted repositories; `path` is relative to the store."""
 
     @property
-    def asks(self) -> bool:
-        """Whether the vault was used here before anything of that kind was remembered."""
+    def is_older(self) -> bool:
+        """Whether the vault was used here before repositories were remembered at all."""
         ...
 
     def check(self) -> None:
         """Raise StorageError if nothing can be remembered."""
         ...
 
-    def digests(self, place: str) -> Mapping[str, str] | None:
-        """Return the digests by part of the repository at a place; None or none: not used."""
+    def digests(self, path: str) -> Mapping[str, str] | None:
+        """Return the digests by part of a trusted repository; None or none if it is not."""
         ...
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
-        """Remember digests by place and part. Raises StorageError if that is not possible."""
+        """Remember digests by path and part. Raises StorageError if that is not possible."""
         ...
 
 
-class Known:
-    """Tells the repositories that are used from those that are not.
+class TrustedRepositories:
+    """The repositories that may be used.
 
     Args:
         memory: what this machine remembers.
-        everything: take every repository as it is, as `FILEVAULT_GIT=adopt` says.
-        ask: called with a repository and what it could run; returns whether to use it. None if
+        everything: trust every repository as it is, as `FILEVAULT_GIT=adopt` says.
+        ask: called with a repository and what it could run; returns whether to trust it. None if
             there is no terminal to ask on.
     """
 
     def __init__(
         self,
-        memory: Memory,
+        memory: RepositoryMemory,
         *,
         everything: bool = False,
         ask: Callable[[Repository, Sequence[str]], bool] | None = None,
@@ -69,26 +69,26 @@ class Known:
         self._ask = ask
 
     def require(self, repository: Repository) -> None:
-        """Return if a repository is used.
+        """Return if a repository is trusted.
 
-        One that was used here before there was this memory is asked about, once.
+        One that was used before repositories were remembered is asked about, once.
 
         Raises:
-            UnknownRepositoryError: if not; the message says why.
+            UnknownRepositoryError: if it is not; the message says why.
         """
         if self._everything:
             return
         try:
-            parts = repository.parts()
+            parts = repository.fingerprint()
         except RefusedError as refusal:
             raise self._unknown(repository, str(refusal)) from refusal
-        digests = self._memory.digests(repository.place) or None
+        digests = self._memory.digests(repository.relative_path) or None
         if digests == _digests(parts):
             return
-        if digests is None and self._memory.asks and self._ask is not None:
-            used = self._ask(repository, changes(parts, None))
-            self._memory.remember({repository.place: _digests(parts)} if used else {})
-            if used:
+        if digests is None and self._memory.is_older and self._ask is not None:
+            trusted = self._ask(repository, changes(parts, None))
+            self._memory.remember({repository.relative_path: _digests(parts)} if trusted else {})
+            if trusted:
                 return
         if digests is None:
             raise self._unknown(repository, "this machine was not told to use it")
@@ -106,47 +106,48 @@ class Known:
             f"the git repository at {path!r} is not used: {reason}", hint=hint
         )
 
-    def is_known(self, repository: Repository) -> bool:
-        """Tell whether a repository is used; nothing is asked."""
+    def contains(self, repository: Repository) -> bool:
+        """Tell whether a repository is trusted as it is now; never ask."""
         try:
-            return self._memory.digests(repository.place) == _digests(repository.parts())
+            digests = self._memory.digests(repository.relative_path)
+            return digests == _digests(repository.fingerprint())
         except RefusedError:
             return False
 
     def changes(self, repository: Repository, parts: Mapping[str, Part]) -> list[str]:
-        """Return a line for each part of a repository that is not remembered as it is."""
-        return changes(parts, self._memory.digests(repository.place))
+        """Return a line for each part of a repository that is not trusted as it is."""
+        return changes(parts, self._memory.digests(repository.relative_path))
 
-    def check_memory(self) -> None:
-        """Raise StorageError if a repository could not be remembered, and has to be."""
+    def require_memory(self) -> None:
+        """Fail early: raise StorageError if a repository could not be remembered, but must be."""
         if not self._everything:
             self._memory.check()
 
     def expect(self, own: str | None) -> None:
-        """Use the repository that is about to be made at the store's top, if it is a plain one.
+        """Trust the repository that is about to be created at the store's top, if it is plain.
 
-        So a run that is killed before `remember` is made up for by the next one. `own` is its git
-        folder, None if none was made. Raises StorageError.
+        If the run is killed before `add`, the next run trusts it all the same. `own` is its git
+        folder, None to take the trust back. Raises StorageError.
         """
         digests = {} if own is None else {FOLDER_PART: sha256_hex(os.fsencode(own))}
         if not self._everything:
             self._memory.remember({".": digests})
 
-    def remember(self, repositories: Sequence[Repository]) -> None:
-        """Use these repositories from now on. Raises UnknownRepositoryError, StorageError."""
+    def add(self, repositories: Sequence[Repository]) -> None:
+        """Trust repositories as they are now. Raises UnknownRepositoryError, StorageError."""
         try:
-            parts = {each.place: each.parts() for each in repositories}
+            parts = {each.relative_path: each.fingerprint() for each in repositories}
         except RefusedError as refusal:
             raise self._unknown(repositories[0], str(refusal)) from refusal
-        self.remember_shown(parts)
+        self.add_shown(parts)
 
-    def remember_shown(self, parts: Mapping[str, Mapping[str, Part]]) -> None:
-        """Use repositories from now on, by place, as they were when `parts` was taken.
+    def add_shown(self, parts: Mapping[str, Mapping[str, Part]]) -> None:
+        """Trust repositories as they were when a person saw `parts`, by path.
 
-        A person has seen that: what was changed since then is not used. Raises StorageError.
+        One that was changed since then is not trusted. Raises StorageError.
         """
         try:
-            self._memory.remember({place: _digests(each) for place, each in parts.items()})
+            self._memory.remember({path: _digests(each) for path, each in parts.items()})
         except StorageError:
             if not self._everything:
                 raise
@@ -157,7 +158,7 @@ def _digests(parts: Mapping[str, Part]) -> dict[str, str]:
 
 
 def changes(parts: Mapping[str, Part], digests: Mapping[str, str] | None) -> list[str]:
-    """Return a line for each part that is new, other than remembered, or gone."""
+    """Return a line for each part that is new, changed or gone."""
     lines = []
     for name, part in sorted(parts.items()):
         shown = printable(part.shown, _SHOWN)

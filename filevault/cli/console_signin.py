@@ -1,0 +1,191 @@
+"""Sign in to the AWS console, with a profile or with the credentials of the environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault import errors
+from filevault.aws.console import Console, console_of
+from filevault.cli import obtain
+from filevault.plan.steps import AssumeRole, FederationToken
+from filevault.system.printable import printable
+from filevault.system.times import format_duration
+
+if TYPE_CHECKING:
+    import argparse
+
+    from filevault.aws.clients import Clients
+    from filevault.aws.signin import SigninToken
+    from filevault.cli.context import Context
+    from filevault.credentials import Credentials
+    from filevault.plan.planner import Plan
+    from filevault.plan.steps import Step
+
+_FOR_PROFILES = ("explain", "mfa_token", "no_session", "refresh", "min_ttl", "no_cache")
+_ENVIRONMENT = "the credentials of the environment"
+
+
+def sign_in_with_profile(
+    args: argparse.Namespace, context: Context, made: Plan
+) -> tuple[Console, SigninToken]:
+    """Sign in with a profile; renew a cached session, once, that AWS no longer accepts."""
+    from filevault.plan.cached import renewed
+
+    # A wrong region or path must be reported before any question.
+    console_for(context, made.region, None).destination(args.path)
+    code = obtain.token_code(args, context)
+    provider = obtain.provider(args, context, made, code)
+    credentials = obtain.retrieve(provider, made)
+    if not isinstance(made.step, FederationToken):
+        obtain.tell_unused(code, context)
+    context.remember_slot()
+    clients = _clients(context, made.profile)
+    subject = f"profile {printable(made.profile)!r}"
+    duration = _session_duration(args, context, made.step)
+    console = console_for(context, made.region, credentials.arn)
+    try:
+        signed = _signed(context, clients, console, credentials, duration, subject)
+    except errors.AwsError:
+        others = renewed(provider, credentials)
+        if others is None:
+            raise
+        signed = _signed(context, clients, console, others, duration, subject)
+    return console, signed
+
+
+def sign_in_with_environment(
+    args: argparse.Namespace, context: Context
+) -> tuple[Console, SigninToken]:
+    """Sign in with the credentials of the environment.
+
+    Temporary credentials of a role or a federated user sign in as they are; with a long-term key
+    GetFederationToken is called. Raises UsageError for options that are for profiles only.
+    """
+    from filevault.aws import sts
+    from filevault.aws.endpoint import Endpoint
+    from filevault.partitions import FALLBACK_REGION
+
+    for name in _FOR_PROFILES:
+        if getattr(args, name):
+            raise errors.UsageError(
+                f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
+                hint="name a profile: filevault login PROFILE",
+            )
+    context.settings.take_given()
+    get, flag = context.settings.get, context.settings.flag
+    options = obtain.plan_options(args, context, console=True)
+    region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
+    console_for(context, region, None).destination(args.path)
+    url = get("AWS_ENDPOINT_URL_STS") or get("AWS_ENDPOINT_URL")
+    if flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        url = None
+    endpoint = Endpoint(
+        region or FALLBACK_REGION,
+        url,
+        use_fips=bool(flag("AWS_USE_FIPS_ENDPOINT")),
+        use_dualstack=bool(flag("AWS_USE_DUALSTACK_ENDPOINT")),
+    )
+    clients = _clients(context, None)
+    credentials = _given(context)
+    duration = None
+    if credentials.session_token is None:
+        from filevault.calls.get_federation_token import federated
+        from filevault.plan.planner import federation_seconds
+
+        credentials = federated(
+            clients,
+            endpoint,
+            credentials,
+            duration=federation_seconds(options),
+            subject=_ENVIRONMENT,
+        )
+        arn = credentials.arn or ""
+    else:
+        identity = sts.get_caller_identity(clients, endpoint, credentials, subject=_ENVIRONMENT)
+        arn = identity.arn
+        kind = arn.split(":")[-1].partition("/")[0]
+        if kind not in ("assumed-role", "federated-user"):
+            raise errors.ProviderError(
+                f"{_ENVIRONMENT} are a session of {printable(arn, 200)!r}, and AWS lets no user's "
+                "session sign in",
+                hint="name a profile: filevault login PROFILE",
+            )
+        if kind == "assumed-role":
+            duration = _capped(options.duration)
+    console = console_for(context, region, arn)
+    signed = _signed(context, clients, console, credentials, duration, _ENVIRONMENT)
+    return console, signed
+
+
+def _signed(
+    context: Context,
+    clients: Clients,
+    console: Console,
+    credentials: Credentials,
+    duration: int | None,
+    subject: str,
+) -> SigninToken:
+    from filevault.aws.signin import get_signin_token
+
+    signed = get_signin_token(
+        clients, console.federation_url, credentials, duration=duration, subject=subject
+    )
+    if duration is not None and signed.duration is None:
+        context.reporter.warn(
+            f"AWS grants no console session of {format_duration(duration)} here: it lasts as long "
+            "as the credentials"
+        )
+    return signed
+
+
+def _session_duration(args: argparse.Namespace, context: Context, step: Step) -> int | None:
+    """Return the seconds that the console session lasts, None for as long as the credentials.
+
+    AWS accepts a duration for a role only, and only if it was not assumed from another role.
+    """
+    if not isinstance(step, AssumeRole) or isinstance(step.source, AssumeRole):
+        return None
+    return _capped(obtain.plan_options(args, context).duration)
+
+
+def _capped(seconds: int | None) -> int | None:
+    from filevault.aws.signin import LONGEST
+
+    return None if seconds is None else min(seconds, LONGEST)
+
+
+def console_for(context: Context, region: str | None, arn: str | None) -> Console:
+    """Return the console of a region, and of the partition of an ARN. Raises ConfigError."""
+    settings = context.settings
+    url = settings.get("AWS_ENDPOINT_URL_SIGNIN")
+    if settings.flag("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        url = None
+    if url is not None:
+        from filevault.aws.endpoint import check_url
+        from filevault.aws.signin import SETTING
+
+        check_url(url, allow_http=settings.allow_http, setting=SETTING)
+    return console_of(region, arn, url)
+
+
+def _clients(context: Context, profile: str | None) -> Clients:
+    from filevault.aws.clients import Clients
+
+    return Clients(profile=profile, allow_http=context.settings.allow_http)
+
+
+def environment_has_key(context: Context) -> bool:
+    """Tell whether the environment has an access key."""
+    return context.settings.get("AWS_ACCESS_KEY_ID") is not None
+
+
+def _given(context: Context) -> Credentials:
+    from filevault.credentials import Credentials
+
+    get = context.settings.get
+    secret = get("AWS_SECRET_ACCESS_KEY")
+    if secret is None:
+        raise errors.UsageError("AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not")
+    given = Credentials(get("AWS_ACCESS_KEY_ID") or "", secret, get("AWS_SESSION_TOKEN"))
+    given.check_printable()
+    return given

@@ -1,0 +1,65 @@
+"""What `init` checks before it makes a vault of any backend, and what it returns."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from filevault.errors import PinError, StorageError, VaultChoiceError
+from filevault.system.printable import printable
+from filevault.system.record import Record
+from filevault.vault.choose import has_items, marker_name, pinned
+
+if TYPE_CHECKING:
+    from filevault.cli.context import Context
+    from filevault.errors import NotCommittedError
+    from filevault.vault.choose import VaultChoice
+
+
+class NewVault(Record):
+    """What making a vault led to; `uncommitted` says why git has no commit of it."""
+
+    root: str
+    pin: str
+    key_file: str | None = None
+    identity: str | None = None
+    uncommitted: NotCommittedError | None = None
+
+
+def exists_already(choice: VaultChoice) -> VaultChoiceError:
+    """Return the error for a place that a vault has taken."""
+    return VaultChoiceError(
+        f"there is a vault at {printable(choice.root)!r} already",
+        hint="filevault list shows what it holds; for a second one give --vault DIR",
+    )
+
+
+def refuse_lost(context: Context) -> None:
+    """Raise PinError for a vault that lost its marker, unless nothing at all is left of it."""
+    choice, state_home = context.choice, context.settings.state_home
+    empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
+    if has_items(choice) or (pinned(choice, state_home) and not empty):
+        file = marker_name(choice.backend)
+        if os.path.exists(f"{choice.store}/{file}"):
+            raise exists_already(choice)  # since we looked for it first
+        raise PinError(
+            f"the vault at {printable(choice.root)!r} has lost its marker {file}",
+            hint=f"restore {file.split('/')[0]} from a copy or from the repository's history; for "
+            "a new vault, move everything away first",
+        )
+
+
+def move_memory_aside(context: Context) -> None:
+    """What is remembered of a vault that is gone is kept, but not for the new one."""
+    choice, state_home = context.choice, context.settings.state_home
+    shown = printable(choice.root)
+    if pinned(choice, state_home):
+        old = f"{state_home}/{choice.state_id}"
+        aside = f"{old}.{int(context.runtime.clock())}"
+        try:
+            os.rename(old, aside)
+        except OSError as error:
+            raise StorageError(f"cannot move {printable(old)!r} aside: {error.strerror}") from error
+        context.reporter.say(
+            f"a vault was at {shown} before; what was remembered of it is now at {printable(aside)}"
+        )

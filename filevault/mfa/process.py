@@ -1,0 +1,36 @@
+"""The token code that a profile's `mfa_process` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.mfa.program import printed_code
+from filevault.mfa.protocol import TokenCodeSource
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filevault.mfa.request import MfaRequest
+
+
+class MfaProcess(TokenCodeSource):
+    """Runs `mfa_process`, which AWS Vault defines to be a shell command."""
+
+    __slots__ = ("_environment",)
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def serves(self, request: MfaRequest) -> bool:
+        """Return whether the profile has an `mfa_process`."""
+        return request.process is not None
+
+    def code(self, request: MfaRequest, profile: str) -> str:  # noqa: ARG002
+        """Return what the command printed. Raises MfaError, ProgramError."""
+        command = request.process or ""
+        return printed_code(("/bin/sh", "-c", command), self._environment, "mfa_process")
+
+    def origin(self, profile: str) -> str:
+        """Return what error messages call the code."""
+        return f"what mfa_process of profile {printable(profile)!r} printed"
