@@ -242,15 +242,17 @@ def test_what_default_hands_down_is_told() -> None:
 
 def test_what_names_a_session_is_told() -> None:
     from filevault.aws.endpoint import Endpoint
-    from filevault.plan import steps
+    from filevault.calls.assume_role import AssumeRole
+    from filevault.calls.get_session_token import SessionToken
+    from filevault.sources.stored import StoredKey
 
     section = _sections(_page("docs/format.md"), "##")["7. Sessions and the session key"]
     told = re.findall(r"`(\w+)`", section.partition("The names are")[2].partition("; what")[0])
     endpoint = Endpoint("eu-west-1")
-    session = steps.SessionToken("p", steps.StoredKey("p"), 900, endpoint)
-    role = steps.AssumeRole("p", session, "arn", 900, endpoint)
-    assert set(told[:8]) == set(steps._request(session, ""))
-    assert set(told) == set(steps._request(role, ""))
+    session = SessionToken("p", StoredKey("p"), 900, endpoint)
+    role = AssumeRole("p", session, "arn", 900, endpoint)
+    assert set(told[:8]) == set(session.request_identity(""))
+    assert set(told) == set(role.request_identity(""))
 
 
 def _error_classes() -> dict[str, int]:

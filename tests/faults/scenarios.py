@@ -15,8 +15,8 @@ from filevault.backends.protocols import Secret
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
-from filevault.sessions.cache import MinimumLife
 from filevault.sessions.lock_wait import LockWait
+from filevault.sessions.minimum_life import MinimumLife
 from filevault.system.files import Folder
 from filevault.vault.choose import has_marker
 from filevault.vault.item import parse

@@ -1,4 +1,4 @@
-"""Where credentials come from: each provider asks its source, and knows nothing beyond it."""
+"""The protocol of what stores long-term keys: a vault."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from filevault.credentials import AccessKey, Credentials
-
-
-class CredentialProvider(Protocol):
-    """One step of a plan, wired to its source."""
-
-    def retrieve(self) -> Credentials:
-        """Return credentials that are valid now; raises FilevaultError."""
-        ...
+    from filevault.credentials import AccessKey
 
 
 class KeySource(Protocol):
-    """Where long-term keys are stored: a vault."""
+    """Where long-term keys are stored."""
 
     def access_key(
         self, name: str, identify: Callable[[AccessKey], str] | None = None
@@ -31,11 +23,11 @@ class KeySource(Protocol):
         ...
 
     def wants_account(self, name: str, key_id: str) -> bool:
-        """Tell whether a key's account is to be learned from AWS: its id does not tell it."""
+        """Return whether AWS must be asked for the account of a key, as its id does not tell it."""
         ...
 
     def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
-        """Remember the account of a key, as AWS told it."""
+        """Remember the account of a key, as AWS returned it."""
         ...
 
     def item_digest(self, name: str) -> str:
