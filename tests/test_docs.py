@@ -398,6 +398,16 @@ def test_files_of_the_tree_that_pages_name_exist(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_the_names_in_code_that_the_glossary_has_exist() -> None:
+    named = re.findall(r"In code `(\w+)`", _page("docs/contributing/glossary.md"))
+    files = [*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]
+    defined = {
+        name for path in files for name in re.findall(r"class (\w+)", path.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    assert set(named) <= defined
+
+
 def test_every_dependency_has_its_reason() -> None:
     settings = tomllib.loads(_page("pyproject.toml"))
     project = settings["project"]
