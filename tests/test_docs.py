@@ -16,7 +16,7 @@ import pytest
 from filevault import errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
-from filevault.config.settings import GlobalOptions
+from filevault.config.settings import SETTINGS, SWITCH, GlobalOptions
 from filevault.issued.export_formats import FORMATS
 from tests import promises
 
@@ -179,6 +179,18 @@ def test_every_variable_that_the_program_reads_is_told_and_no_other() -> None:
     ignored |= {name for name in told if name.startswith("AWS_ENDPOINT_URL_")}
     gits = {name for name in told if name.startswith("GIT_")} | {"SSH_ASKPASS"}
     assert told - botocores - ignored - gits == (_names_in_code() | SECRETS) - ignored
+
+
+def test_settings_are_told_with_their_precedence() -> None:
+    """The table's rows: option, variable, key of config.toml, AWS Vault's variable."""
+    rows = {row[0].strip("`"): row[1] for row in _rows(_page("docs/reference/environment.md"))}
+    config = _page("docs/reference/config.md")
+    for setting in SETTINGS:
+        assert f"`--{setting.option.replace('_', '-')}`" in rows[setting.variable]
+        assert ("switch" in rows[setting.variable]) == (setting.type == SWITCH)
+        assert setting.config_key is None or f"`{setting.config_key}`" in config
+        if setting.aws_vault is not None:
+            assert "config.toml" in rows[setting.aws_vault] or "nothing" in rows[setting.aws_vault]
 
 
 def test_which_variables_git_does_not_get_is_told_completely() -> None:

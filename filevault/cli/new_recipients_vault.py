@@ -17,11 +17,11 @@ from filevault.cli.repositories import remember_present
 from filevault.errors import NotCommittedError, UsageError
 from filevault.git import subjects
 from filevault.git.commit import commit_files
+from filevault.system.config_files import check_writable
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.system.user_files import check_writable
 from filevault.unlock.unlocker import Identities, new_passphrase
 from filevault.vault.choose import has_recipients
 from filevault.vault.recipients.change import check_sets

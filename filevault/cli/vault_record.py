@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from filevault.backends.protocols import Family
 from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
+from filevault.system.config_files import edit_config
 from filevault.system.printable import printable, shell_word
-from filevault.system.user_files import edit_config
 from filevault.vault.choose import at_default, choose, lost
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ class Trust:
             return {}
         try:
             # Somebody else's word on what we have seen is none.
-            data = self._state.read(_FILE, _LIMIT, ours=True)
+            data = self._state.read(_FILE, _LIMIT, own=True)
         except FileNotFoundError:
             return {}
         what = printable(self._state.join(_FILE))

@@ -15,9 +15,9 @@ import pytest
 
 from filevault.errors import NoLocksError, StorageError, UnsyncedError
 from filevault.system import locks
+from filevault.system.config_files import check_writable, edit_config
 from filevault.system.files import Folder
 from filevault.system.locks import locked, writers_lock
-from filevault.system.user_files import check_writable, edit_config
 from filevault.vault.seen import Seen
 from filevault.vault.trust import Trust
 

@@ -13,9 +13,9 @@ from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_trouble
+from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.system.user_files import check_writable
 from filevault.unlock.unlocker import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
