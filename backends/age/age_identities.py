@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from filevault.backends.age.age_file import AgeFile
-    from filevault.backends.age.identities import Key, Locked, Opened, PluginKey
+    from filevault.backends.age.identities import AgeKey, Locked, ParsedIdentities, PluginIdentity
     from filevault.backends.age.plugins import Plugins
     from filevault.backends.protocols import IdentitySource, SecretSource
 
@@ -81,8 +81,8 @@ class AgeIdentities:
         self._plugins = plugins
         self._available = available
         self._loaded = False
-        self._keys: list[Key] = []
-        self._plugin_keys: list[PluginKey] = []
+        self._keys: list[AgeKey] = []
+        self._plugin_keys: list[PluginIdentity] = []
         self._locked: list[Locked] = []
         self._opened: set[str] = set()
         self._problems: list[FilevaultError] = []
@@ -160,8 +160,8 @@ class AgeIdentities:
             DamagedError: if one does, and header or content is not what was encrypted.
         """
         self.load()
-        keys: Sequence[Key] = list(self._keys)
-        plugin_keys: Sequence[PluginKey] = list(self._plugin_keys)
+        keys: Sequence[AgeKey] = list(self._keys)
+        plugin_keys: Sequence[PluginIdentity] = list(self._plugin_keys)
         refusals: list[FilevaultError] = []
         while True:
             plaintext = _decrypt(file, [key.identity for key in keys], what)
@@ -176,13 +176,13 @@ class AgeIdentities:
             self._open(fitting)
             keys, plugin_keys = self._keys[known:], self._plugin_keys[known_plugins:]
 
-    def _add(self, opened: Opened) -> None:
+    def _add(self, opened: ParsedIdentities) -> None:
         self._keys += opened.keys
         self._plugin_keys += opened.plugins
         self._locked += opened.locked
         self._problems += opened.problems
 
-    def _note(self, item: Locked, found: Opened) -> None:
+    def _note(self, item: Locked, found: ParsedIdentities) -> None:
         """Remember a file that holds nothing but identities which have a line."""
         digest = _digest(item)
         if digest is not None and not (found.plugins or found.locked or found.problems):
@@ -232,7 +232,7 @@ class AgeIdentities:
 
     def _run_plugins(
         self,
-        keys: Sequence[PluginKey],
+        keys: Sequence[PluginIdentity],
         file: AgeFile,
         what: str,
         refusals: list[FilevaultError],

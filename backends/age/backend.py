@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filevault.backends import kdf
 from filevault.backends.age import AGE, age_file, recipients_file
 from filevault.backends.age.age_identities import AgeIdentities
-from filevault.backends.age.governing import Governing
+from filevault.backends.age.governing import GoverningFiles
 from filevault.backends.age.library import library, said
 from filevault.backends.age.plugins import Plugins
 from filevault.backends.age.plugins import refusal as plugin_refusal
@@ -48,7 +48,7 @@ class AgeBackend:
 
     def __init__(
         self,
-        governing: Governing,
+        governing: GoverningFiles,
         keyring: AgeIdentities,
         plugins: Plugins,
         folders_of: Callable[[str], Sequence[str]],
@@ -74,7 +74,7 @@ class AgeBackend:
         )
         plugins = Plugins(environment, parts.person)
         keyring = AgeIdentities(identities, passphrase, plugins, available_memory)
-        governing = Governing(
+        governing = GoverningFiles(
             parts.store,
             parts.prefix,
             environment=environment,

@@ -29,7 +29,7 @@ _LIST_VARIABLE = "PASSAGE_RECIPIENTS"
 _MAX_DEPTH = 64
 
 
-class Governing:
+class GoverningFiles:
     """The recipients files of a store, each read once.
 
     Args:
@@ -151,7 +151,7 @@ class Governing:
             name = f"unusable, sha256:{sha256_hex(data)}"
         except BackendError:
             name = "unreadable"
-        return RecipientsFile(_place(parts), (name,), (name,))
+        return RecipientsFile(_path(parts), (name,), (name,))
 
     def _read(self, parts: tuple[str, ...]) -> RecipientsFile | BackendError | None:
         """Return a folder's own file, None if it has none, an error if that is unusable."""
@@ -159,11 +159,11 @@ class Governing:
             found: RecipientsFile | BackendError | None
             try:
                 data = self._bytes(parts)
-                what = printable(repr(_place(parts)))
+                what = printable(repr(_path(parts)))
                 found = (
                     None
                     if data is None
-                    else _named(_place(parts), recipients_file.parse(data, what, self._warn))
+                    else _named(_path(parts), recipients_file.parse(data, what, self._warn))
                 )
             except BackendError as error:
                 found = error
@@ -218,7 +218,7 @@ class Governing:
                     self._walk(inner, (*parts, entry.name), found)
 
 
-def _place(parts: tuple[str, ...]) -> str:
+def _path(parts: tuple[str, ...]) -> str:
     return "/".join([*parts, FILE])
 
 

@@ -30,7 +30,7 @@ _PLUGIN = "AGE-PLUGIN-"
 _MAX_IDENTITIES = 1000
 
 
-class Key(Record):
+class AgeKey(Record):
     """An identity that is ready for use, with the recipient that it opens files of."""
 
     identity: Any
@@ -38,10 +38,10 @@ class Key(Record):
     origin: str
 
     def __repr__(self) -> str:
-        return f"Key({self.recipient!r}, origin={self.origin!r}, ...)"
+        return f"AgeKey({self.recipient!r}, origin={self.origin!r}, ...)"
 
 
-class PluginKey(Record):
+class PluginIdentity(Record):
     """An identity that only a plugin can use."""
 
     identity: Any
@@ -49,7 +49,7 @@ class PluginKey(Record):
     origin: str
 
     def __repr__(self) -> str:
-        return f"PluginKey({self.plugin!r}, origin={self.origin!r}, ...)"
+        return f"PluginIdentity({self.plugin!r}, origin={self.origin!r}, ...)"
 
 
 class LockedSshKey(Record):
@@ -68,13 +68,13 @@ class LockedSshKey(Record):
             return any(stanza.type == ssh_keys.RSA for stanza in stanzas)
         return self.public.fits(stanzas)
 
-    def open(self, passphrase: bytes) -> Opened | None:
+    def open(self, passphrase: bytes) -> ParsedIdentities | None:
         """Return what it holds, None if the passphrase is wrong; raises as `ssh_keys.unlock`."""
         what = printable(self.origin)
         key = ssh_keys.unlock(self.data, passphrase, what)
         if key is None:
             return None
-        return Opened((Key(key.identity, key.public.line, self.origin),))
+        return ParsedIdentities((AgeKey(key.identity, key.public.line, self.origin),))
 
 
 class LockedFile(Record):
@@ -92,7 +92,7 @@ class LockedFile(Record):
         """Tell whether it is worth asking for its passphrase: it does not say."""
         return bool(stanzas)
 
-    def open(self, passphrase: bytes) -> Opened | None:
+    def open(self, passphrase: bytes) -> ParsedIdentities | None:
         """Return what it holds, None if the passphrase is wrong; raises as `decrypt`."""
         data = self.decrypt(passphrase)
         return None if data is None else parse_plain(data, self.origin)
@@ -126,16 +126,18 @@ class LockedFile(Record):
 Locked = LockedSshKey | LockedFile
 
 
-class Opened(Record):
+class ParsedIdentities(Record):
     """What texts hold: ready, only for plugins, locked, and what is wrong with the rest."""
 
-    keys: tuple[Key, ...] = ()
-    plugins: tuple[PluginKey, ...] = ()
+    keys: tuple[AgeKey, ...] = ()
+    plugins: tuple[PluginIdentity, ...] = ()
     locked: tuple[Locked, ...] = ()
     problems: tuple[FilevaultError, ...] = ()
 
 
-def parse(text: IdentityText, available: Callable[[], int] = kdf.available_memory) -> Opened:
+def parse(
+    text: IdentityText, available: Callable[[], int] = kdf.available_memory
+) -> ParsedIdentities:
     """Take an identity text apart; what is wrong with it is in `problems`.
 
     `available` tells the KiB of memory that this process may count on. Raises ProgramError if
@@ -145,29 +147,29 @@ def parse(text: IdentityText, available: Callable[[], int] = kdf.available_memor
     try:
         if age_file.is_age(text.data):
             file = age_file.parse_protected(text.data, what, available)
-            return Opened(locked=(LockedFile(file, text.origin),))
+            return ParsedIdentities(locked=(LockedFile(file, text.origin),))
         if ssh_keys.is_private(text.data):
             return _ssh(text)
     except FilevaultError as error:
-        return Opened(problems=(error,))
+        return ParsedIdentities(problems=(error,))
     return parse_plain(text.data, text.origin)
 
 
-def _ssh(text: IdentityText) -> Opened:
+def _ssh(text: IdentityText) -> ParsedIdentities:
     what = printable(text.origin)
     if ssh_keys.is_protected(text.data, what):
         public = ssh_keys.visible_public(text.data)
-        return Opened(locked=(LockedSshKey(text.data, public, text.origin),))
+        return ParsedIdentities(locked=(LockedSshKey(text.data, public, text.origin),))
     key = ssh_keys.unlock(text.data, None, what)
     if key is None:
         raise LockedError(f"{what} is no private key that age can use")
-    return Opened((Key(key.identity, key.public.line, text.origin),))
+    return ParsedIdentities((AgeKey(key.identity, key.public.line, text.origin),))
 
 
-def parse_plain(data: bytes, origin: str) -> Opened:
+def parse_plain(data: bytes, origin: str) -> ParsedIdentities:
     """Read identities in lines; what is wrong with a line never quotes it."""
-    keys: list[Key] = []
-    plugins: list[PluginKey] = []
+    keys: list[AgeKey] = []
+    plugins: list[PluginIdentity] = []
     problems: list[FilevaultError] = []
     what = printable(origin)
     for number, raw in enumerate(data.split(b"\n"), 1):
@@ -182,7 +184,7 @@ def parse_plain(data: bytes, origin: str) -> Opened:
         except LockedError as error:
             problems.append(LockedError(f"line {number} of {what} {error}", hint=error.hint))
             continue
-        if isinstance(found, Key):
+        if isinstance(found, AgeKey):
             keys.append(found)
         else:
             plugins.append(found)
@@ -192,17 +194,17 @@ def parse_plain(data: bytes, origin: str) -> Opened:
                 f"{what} holds no identity", hint="age-keygen makes one, and filevault init"
             )
         )
-    return Opened(tuple(keys), tuple(plugins), (), tuple(problems))
+    return ParsedIdentities(tuple(keys), tuple(plugins), (), tuple(problems))
 
 
-def _line(line: bytes, origin: str) -> Key | PluginKey:
+def _line(line: bytes, origin: str) -> AgeKey | PluginIdentity:
     """Return the identity in a line; raises LockedError that goes on after the line's number."""
     age = library()
     text = line.decode("ascii", "replace")
     try:
         if text.startswith(_X25519):
             identity = age.x25519.Identity.from_str(text)
-            return Key(identity, str(identity.to_public()), origin)
+            return AgeKey(identity, str(identity.to_public()), origin)
         if text.startswith(_POST_QUANTUM):
             raise LockedError(
                 "is a post-quantum identity, which pyrage, the age library that filevault uses, "
@@ -212,7 +214,7 @@ def _line(line: bytes, origin: str) -> Key | PluginKey:
             )
         if text.startswith(_PLUGIN):
             identity = age.plugin.Identity.from_str(text)
-            return PluginKey(identity, identity.plugin(), origin)
+            return PluginIdentity(identity, identity.plugin(), origin)
     except age.IdentityError:
         raise LockedError(
             "is an identity that was changed or cut short", hint="copy the line as a whole"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from filevault.backends import kdf
 from filevault.backends.definition import SecretRequest
 from filevault.backends.file import FILE, keyslots, vault_json
-from filevault.backends.file.unlock import Opened, Unlocking, useful_secrets
+from filevault.backends.file.unlock import Unlocking, UnlockResult, useful_secrets
 from filevault.backends.protocols import Family
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.errors import (
@@ -107,9 +107,9 @@ class FileBackend:
         return backend
 
     @classmethod
-    def opened(cls, vault: Marker, opened: Opened) -> FileBackend:
+    def opened(cls, vault: Marker, opened: UnlockResult) -> FileBackend:
         """Return the backend of a vault whose master key is at hand."""
-        backend = cls(vault, _Nobody(), None)
+        backend = cls(vault, _NoSource(), None)
         backend._adopt(opened)
         return backend
 
@@ -121,12 +121,12 @@ class FileBackend:
     @property
     def commitment(self) -> str:
         """The commitment to the master key, 64 hex digits, verified when unlocked."""
-        return self._marker.commit
+        return self._marker.commitment
 
     @property
     def master_id(self) -> str:
         """The key id of items, 16 hex digits."""
-        return self._marker.master
+        return self._marker.master_id
 
     @property
     def opened_slot(self) -> str | None:
@@ -152,7 +152,7 @@ class FileBackend:
         self._master = master
         return True
 
-    def _adopt(self, opened: Opened) -> None:
+    def _adopt(self, opened: UnlockResult) -> None:
         self._master = opened.master
         self._opened_slot = opened.slot
 
@@ -209,7 +209,7 @@ class FileBackend:
         return envelope.parse(data, what).header
 
 
-class _Nobody:
+class _NoSource:
     """The source of a vault that is open."""
 
     def secret(self) -> Secret:
@@ -273,7 +273,7 @@ def create(
             with contextlib.suppress(FileNotFoundError, StorageError):
                 inner.remove(vault_json.FILE)
             raise
-    return FileBackend.opened(written, Opened(master, names[0]))
+    return FileBackend.opened(written, UnlockResult(master, names[0]))
 
 
 def _slot_secrets(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.protocols import Secret
     from filevault.system.files import Folder
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 _LEAST_DIGITS = 4
 
 
-def own_slots(root: Folder, holder: Holder) -> list[Slot]:
+def own_slots(root: Folder, holder: UnwrappedKey) -> list[Slot]:
     """Return the slots of the vault's present master key, as their files say."""
     vault = holder.vault
     return [
         slot
         for slot in keyslots.listing(root)
-        if (slot.vault, slot.master) == (vault.vault, vault.master)
+        if (slot.vault, slot.master_id) == (vault.vault, vault.master_id)
     ]
 
 
@@ -69,7 +69,7 @@ def passphrase_secret(
 
 def add(
     root: Folder,
-    holder: Holder,
+    holder: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters | None,
     *,
@@ -138,7 +138,7 @@ def find(root: Folder, given: str) -> str:
 
 
 def _keeper(
-    root: Folder, holder: Holder, slot: str, own: list[Slot], policy: KdfPolicy
+    root: Folder, holder: UnwrappedKey, slot: str, own: list[Slot], policy: KdfPolicy
 ) -> Slot | None:
     """Return a slot besides one that the secret which opened the vault is known to open."""
     if holder.slot.id != slot:
@@ -148,7 +148,7 @@ def _keeper(
     return next(iter(slots_with_same_secret(root, holder, policy)), None)
 
 
-def slots_with_same_secret(root: Folder, holder: Holder, policy: KdfPolicy) -> list[Slot]:
+def slots_with_same_secret(root: Folder, holder: UnwrappedKey, policy: KdfPolicy) -> list[Slot]:
     """Return the slots besides the opened one that the secret which opened the vault opens."""
     others = [slot for slot in own_slots(root, holder) if slot.id != holder.slot.id]
     return [
@@ -158,7 +158,7 @@ def slots_with_same_secret(root: Folder, holder: Holder, policy: KdfPolicy) -> l
     ]
 
 
-def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bool:
+def opens(root: Folder, holder: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
     """Tell whether a secret opens one of the slots; False where they cannot be read."""
     try:
         own = own_slots(root, holder)
@@ -167,7 +167,9 @@ def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bo
     return any(list(master_key.try_unwrap([slot], secret, policy)) for slot in own)
 
 
-def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[str, str] | None:
+def remove(
+    root: Folder, holder: UnwrappedKey, slot: str, policy: KdfPolicy
+) -> tuple[str, str] | None:
     """Delete a slot, unless it is the last way in that is known to work.
 
     That a slot looks well says little: anybody who can write the vault's folder can make one. So
@@ -247,7 +249,7 @@ def _delete(folder: Folder, slot: str) -> None:
 
 def change_passphrase(
     root: Folder,
-    holder: Holder,
+    holder: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters,
     *,

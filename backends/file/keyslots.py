@@ -65,7 +65,7 @@ class Slot(Record):
 
     id: str
     vault: str
-    master: str
+    master_id: str
     type: str
     label: str
     created: str

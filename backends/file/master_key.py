@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 
-class Holder(Record):
+class UnwrappedKey(Record):
     """A secret that opens a vault, with the slot that it opened and the master key in it."""
 
     vault: Marker
@@ -33,7 +33,7 @@ class Holder(Record):
     master: bytes
 
     def __repr__(self) -> str:
-        return f"Holder(slot={self.slot.id!r}, ...)"
+        return f"UnwrappedKey(slot={self.slot.id!r}, ...)"
 
 
 class _Recorder:
@@ -52,7 +52,7 @@ class _Recorder:
         self._source.on_rejected(secret)
 
 
-def hold(
+def unwrap(
     root: Folder,
     source: SecretSource,
     policy: KdfPolicy,
@@ -60,7 +60,7 @@ def hold(
     last_slot: str | None = None,
     only_slot: str | None = None,
     available: Callable[[], int] = kdf.available_memory,
-) -> Holder:
+) -> UnwrappedKey:
     """Ask a source, and return what its secret opens.
 
     Args as `filevault.backends.open_backend`. Raises as `Unlocking.open`.
@@ -70,11 +70,11 @@ def hold(
     opened = Unlocking(root, vault, policy, last_slot, only_slot, available).open(recorder)
     for slot in keyslots.listing(root):
         if slot.id == opened.slot and recorder.last is not None:
-            return Holder(vault, recorder.last, slot, opened.master)
+            return UnwrappedKey(vault, recorder.last, slot, opened.master)
     raise changed_meanwhile()
 
 
-def confirm(root: Folder, holder: Holder) -> None:
+def confirm(root: Folder, holder: UnwrappedKey) -> None:
     """Raise StorageError if the vault is another than when it was opened; call under the lock."""
     if vault_json.read(root) != holder.vault:
         raise changed_meanwhile()
@@ -113,5 +113,5 @@ def try_unwrap(
             master = keyslots.unwrap(slot, value, what)
         except FilevaultError:
             continue
-        if master is not None and key_schedule.item_key_id(master, slot.vault) == slot.master:
+        if master is not None and key_schedule.item_key_id(master, slot.vault) == slot.master_id:
             yield slot, master

@@ -21,26 +21,26 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfPolicy
     from filevault.system.files import Folder
 
 
-class NewKey(Record):
+class NewMasterKey(Record):
     """A new master key, with what vault.json will say of it."""
 
     vault: Marker
     master: bytes
 
     def __repr__(self) -> str:
-        return f"NewKey(vault={self.vault!r}, ...)"
+        return f"NewMasterKey(vault={self.vault!r}, ...)"
 
 
-def new_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewKey:
+def new_master_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewMasterKey:
     """Make a new master key for a vault; nothing is written."""
     master = key_schedule.new_master(random)
-    return NewKey(_described(vault_id, master), master)
+    return NewMasterKey(_described(vault_id, master), master)
 
 
 def _described(vault_id: str, master: bytes) -> Marker:
@@ -72,8 +72,8 @@ class Prepared(Record):
 
 def prepare(
     root: Folder,
-    holders: Sequence[Holder],
-    made: NewKey,
+    holders: Sequence[UnwrappedKey],
+    made: NewMasterKey,
     *,
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
@@ -86,7 +86,7 @@ def prepare(
     old = holders[0]
     new, master = made.vault, made.master
     vault_id = new.vault
-    before = retired_keys.exists(root, old.vault.master)
+    before = retired_keys.exists(root, old.vault.master_id)
     written: list[str] = []
     try:
         with keyslot_changes.slot_folder(root) as folder:
@@ -106,7 +106,7 @@ def prepare(
                 )
         name = retired_keys.write(root, new, master, old.master, clock=clock, random=random)
     except BaseException:
-        undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master, before))
+        undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master_id, before))
         raise
     return Prepared(old.vault, new, master, tuple(written), name, before)
 
@@ -126,7 +126,7 @@ def switch(root: Folder, prepared: Prepared) -> None:
         raise
 
 
-def make_last(root: Folder, vault: Marker) -> None:
+def rewrite_marker(root: Folder, vault: Marker) -> None:
     """Write vault.json once more: before, a power cut could have brought the old one back."""
     with root.child(vault_json.FOLDER) as inner:
         vault_json.write(inner, vault)
@@ -168,7 +168,7 @@ def retire(
     Args as `retired_keys.write`; `former` are master keys by their ids. Raises StorageError.
     """
     reached = retired_keys.masters(root, vault, master)
-    for key_id in sorted(former.keys() - reached.keys() - {vault.master}):
+    for key_id in sorted(former.keys() - reached.keys() - {vault.master_id}):
         retired_keys.write(root, vault, master, former[key_id], clock=clock, random=random)
 
 
@@ -183,7 +183,7 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
     count = 0
     with keyslot_changes.slot_folder(root) as folder:
         for slot in keyslots.listing(root):
-            if slot.vault == vault.vault and slot.master in reached:
+            if slot.vault == vault.vault and slot.master_id in reached:
                 with contextlib.suppress(FileNotFoundError):
                     folder.remove(slot.id + keyslots.SUFFIX)
                     count += 1
@@ -191,7 +191,7 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
 
 
 def remove_abandoned_slots(
-    root: Folder, holder: Holder, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
+    root: Folder, holder: UnwrappedKey, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
 ) -> None:
     """Delete the keyslots of a master key that was prepared here and never counted.
 
@@ -211,10 +211,11 @@ def remove_abandoned_slots(
     strange = [
         slot
         for slot in keyslots.listing(root)
-        if slot.vault == holder.vault.vault and slot.master not in (holder.vault.master, *reached)
+        if slot.vault == holder.vault.vault
+        and slot.master_id not in (holder.vault.master_id, *reached)
     ]
     abandoned = {
-        slot.master
+        slot.master_id
         for slot, master in master_key.try_unwrap(strange, holder.secret, policy)
         if is_ours(_described(slot.vault, master))
     }
@@ -222,6 +223,6 @@ def remove_abandoned_slots(
         return
     with keyslot_changes.slot_folder(root) as folder:
         for slot in strange:
-            if slot.master in abandoned:
+            if slot.master_id in abandoned:
                 with contextlib.suppress(FileNotFoundError):
                     folder.remove(slot.id + keyslots.SUFFIX)

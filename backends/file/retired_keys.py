@@ -52,8 +52,8 @@ def write(
     now = clock()
     header = ItemHeader(KIND, name, int(now), format_time(now))
     key = key_schedule.item_key(master, vault.vault)
-    data = envelope.seal(key, vault.vault, vault.master, header, old, random)
-    if unseal(data, name, vault.vault, vault.master, master) != old:
+    data = envelope.seal(key, vault.vault, vault.master_id, header, old, random)
+    if unseal(data, name, vault.vault, vault.master_id, master) != old:
         raise StorageError("the retired key does not open again; nothing was changed")
     with root.child(vault_json.FOLDER) as inner, inner.make_child(FOLDER) as folder:
         folder.write(name, data, keep=name)
@@ -108,12 +108,12 @@ def masters(
     """
     found = dict(others or {})
     files = _files(root)
-    known = {**found, vault.master: master}
+    known = {**found, vault.master_id: master}
     while known:
         opened: dict[str, bytes] = {}
         for name, data in files.items():
             for key_id, key in known.items():
-                if name in found or name in opened or name == vault.master:
+                if name in found or name in opened or name == vault.master_id:
                     continue
                 try:
                     opened[name] = unseal(data, name, vault.vault, key_id, key)

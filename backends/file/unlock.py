@@ -50,7 +50,7 @@ def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
     """
     types: set[str] = set()
     with contextlib.suppress(FilevaultError, FileNotFoundError):
-        present = vault_json.read(root).master
+        present = vault_json.read(root).master_id
         found = keyslots.listing(root)
         with root.child(vault_json.FOLDER) as inner, inner.child(keyslots.FOLDER) as folder:
             names = [each.name for each in folder.entries() if each.name.endswith(keyslots.SUFFIX)]
@@ -58,20 +58,20 @@ def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
             types = {
                 slot.type
                 for slot in found
-                if slot.master == present and only_slot in (None, slot.id)
+                if slot.master_id == present and only_slot in (None, slot.id)
             }
     kinds = tuple(kind for kind in ("passphrase", "keyfile") if keyslots.TYPES[kind] in types)
     return kinds or ("passphrase", "keyfile")
 
 
-class Opened(Record):
+class UnlockResult(Record):
     """The master key, and the id of the slot that held it; None where no slot was needed."""
 
     master: bytes
     slot: str | None
 
     def __repr__(self) -> str:
-        return f"Opened(slot={self.slot!r}, ...)"
+        return f"UnlockResult(slot={self.slot!r}, ...)"
 
 
 class Unlocking:
@@ -104,7 +104,7 @@ class Unlocking:
         self._only_slot = only_slot
         self._available = available_memory
 
-    def open(self, source: SecretSource) -> Opened:
+    def open(self, source: SecretSource) -> UnlockResult:
         """Ask the source until one of its secrets opens a slot, or it gives up.
 
         It is not asked where no slot could be opened by any secret. What it gave is overwritten.
@@ -140,7 +140,7 @@ class Unlocking:
             except FilevaultError as error:
                 problems.append(error)
                 continue
-            if slot.master != self._vault.master:
+            if slot.master_id != self._vault.master_id:
                 strangers += 1
             elif slot.vault != self._vault.vault:
                 problems.append(TamperedError(f"{what} belongs to another vault"))
@@ -200,7 +200,7 @@ class Unlocking:
         found: list[Slot],
         unreadable: list[FilevaultError],
         source: SecretSource,
-    ) -> Opened | None:
+    ) -> UnlockResult | None:
         """Try a secret on the slots of its type; None if the source wants to give another."""
         fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
         if not fitting:
@@ -221,7 +221,7 @@ class Unlocking:
             else:
                 if master is not None:
                     self._verify(master, what)
-                    return Opened(master, slot.id)
+                    return UnlockResult(master, slot.id)
         if broken is not None:
             raise broken  # the secret is right, so the source has nothing better to give
         if len(untried) == len(fitting):
@@ -263,8 +263,8 @@ class Unlocking:
     def _verify(self, master: bytes, what: str) -> None:
         vault = self._vault
         if (
-            key_schedule.item_key_id(master, vault.vault) != vault.master
-            or key_schedule.commitment(master, vault.vault) != vault.commit
+            key_schedule.item_key_id(master, vault.vault) != vault.master_id
+            or key_schedule.commitment(master, vault.vault) != vault.commitment
         ):
             raise TamperedError(
                 f"{what} holds another master key than vault.json commits to",

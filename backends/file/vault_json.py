@@ -23,8 +23,8 @@ class Marker(Record):
     """The vault's id, the key id of its items and the commitment to its master key, as hex."""
 
     vault: str
-    master: str
-    commit: str
+    master_id: str
+    commitment: str
 
 
 def read(root: Folder) -> Marker:
@@ -64,7 +64,13 @@ def parse(data: bytes, what: str) -> Marker:
 
 def build(marker: Marker) -> bytes:
     """Return the bytes of vault.json."""
-    return strict_json.dumps({"format": format_header.FORMAT, **marker._asdict()}) + b"\n"
+    values = {
+        "format": format_header.FORMAT,
+        "vault": marker.vault,
+        "master": marker.master_id,
+        "commit": marker.commitment,
+    }
+    return strict_json.dumps(values) + b"\n"
 
 
 def write(folder: Folder, marker: Marker) -> None:

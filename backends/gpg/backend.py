@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.definition import VaultParts
     from filevault.backends.gpg.keys import Recipient
-    from filevault.backends.gpg.recipients import Governor, GpgRecipients
+    from filevault.backends.gpg.recipients import GpgRecipients, ResolvedFile
     from filevault.backends.gpg.status import Reply
     from filevault.backends.protocols import ItemHeader, RecipientsFile, Secret, SecretSource
 
@@ -316,7 +316,7 @@ class GpgBackend:
             )
         return here
 
-    def _governor(self, name: str) -> Governor:
+    def _governor(self, name: str) -> ResolvedFile:
         governor = self._read().nearest([*self._prefix, *self._folders_of(name)])
         if governor is None:
             raise _no_recipients(self._store.path)

@@ -28,7 +28,7 @@ VARIABLE = "PASSWORD_STORE_KEY"
 OVERRIDE = f"env:{VARIABLE}"
 
 
-class Governor(Record):
+class ResolvedFile(Record):
     """A recipients file with what its ids are resolved to."""
 
     file: RecipientsFile
@@ -38,9 +38,9 @@ class Governor(Record):
 class GpgRecipients(Record):
     """What was read. `depth` is the number of folders from the store to the vault's root."""
 
-    root: Governor | None
-    below: dict[str, Governor]
-    override: Governor | None
+    root: ResolvedFile | None
+    below: dict[str, ResolvedFile]
+    override: ResolvedFile | None
     notices: tuple[str, ...]
     depth: int
 
@@ -49,7 +49,7 @@ class GpgRecipients(Record):
         everything = (self.root, *self.below.values(), self.override)
         return tuple(governor.file for governor in everything if governor is not None)
 
-    def nearest(self, folders: Sequence[str]) -> Governor | None:
+    def nearest(self, folders: Sequence[str]) -> ResolvedFile | None:
         """Return what governs a folder, given from the store, at or below the root."""
         if self.override is not None:
             return self.override
@@ -74,19 +74,19 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> Gp
     keys = signing_keys(gpg.environment)
     notices: list[str] = []
 
-    def governor(place: str, ids: GpgIds) -> Governor:
+    def governor(place: str, ids: GpgIds) -> ResolvedFile:
         notices.extend(ids.notices)
         recipients = keyring.resolve(ids.ids)
         names = tuple(recipient.name for recipient in recipients)
         unresolved = tuple(r.name for r in recipients if r.problem is not None)
-        return Governor(RecipientsFile(place, names, unresolved), recipients)
+        return ResolvedFile(RecipientsFile(place, names, unresolved), recipients)
 
-    def verified(file: GpgIdFile) -> Governor:
+    def verified(file: GpgIdFile) -> ResolvedFile:
         if keys:
             check_signature(gpg, file.data, file.signature, keys, file.place)
         return governor(file.place, gpg_id.parse(file.data, file.place))
 
-    def verified_or_not(file: GpgIdFile) -> Governor:
+    def verified_or_not(file: GpgIdFile) -> ResolvedFile:
         """Let a file that cannot be used hinder nobody but what it governs."""
         try:
             return verified(file)
@@ -96,7 +96,7 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> Gp
             name = f"unusable, sha256:{sha256_hex(file.data)}"
             problem = f"is no list of keys: {error.message}"
             unusable = Recipient(name, frozenset(), problem)
-            return Governor(RecipientsFile(file.place, (name,), (name,)), (unusable,))
+            return ResolvedFile(RecipientsFile(file.place, (name,), (name,)), (unusable,))
 
     above = gpg_id.read_above(store, prefix)
     below = gpg_id.read_below(store, prefix)
