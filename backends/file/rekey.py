@@ -1,8 +1,8 @@
-"""Giving a vault another master key, in steps that each leave a vault that opens.
+"""Replacing a vault's master key, in steps that each leave a vault that can be unlocked.
 
-First the new keyslots and the retired old key, which nobody looks at yet; then vault.json, from
-which on the new key counts; then, by the caller, the items; last the old keyslots go
-(`docs/format.md` §5).
+First the new keyslots and the retired old key are written, which nothing refers to yet; then
+vault.json, which puts the new key into effect; then the caller re-encrypts the items; the old
+keyslots are deleted last (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class NewMasterKey(Record):
-    """A new master key, with what vault.json will say of it."""
+    """A new master key, with the vault.json that it will have."""
 
     vault: Marker
     master: bytes
@@ -44,7 +44,7 @@ def new_master_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -
 
 
 def _described(vault_id: str, master: bytes) -> Marker:
-    """Return what vault.json says of a master key."""
+    """Return the content of vault.json for a master key."""
     return vault_json.Marker(
         vault_id,
         key_schedule.item_key_id(master, vault_id),
@@ -53,10 +53,11 @@ def _described(vault_id: str, master: bytes) -> Marker:
 
 
 class Prepared(Record):
-    """A new master key that waits for its turn, with what vault.json will say of it.
+    """A new master key that is not in effect yet, with the vault.json that it will have.
 
-    `before` is what vault.json says until then; `slots` are the ids of the keyslots that hold the
-    new key, in the order of the holders.
+    `before` is the present content of vault.json; `slots` are the ids of the new key's keyslots,
+    in the order of the secrets. `retired` is the name of the retired key's file, and
+    `retired_before` tells whether that file existed before.
     """
 
     before: Marker
@@ -78,10 +79,10 @@ def prepare(
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
 ) -> Prepared:
-    """Write a keyslot of a new master key for each holder's secret, and retire the old key.
+    """Write a keyslot of a new master key for each secret, and retire the old key.
 
-    A new slot has the costs and the label of the one that its secret opened. Whatever fails,
-    what was written is taken away again. Raises StorageError.
+    A new keyslot has the costs and the label of the one that its secret unwraps. After any error
+    the files that were written are deleted. Raises StorageError.
     """
     old = holders[0]
     new, master = made.vault, made.master
@@ -112,10 +113,10 @@ def prepare(
 
 
 def switch(root: Folder, prepared: Prepared) -> None:
-    """Let the new key count.
+    """Put the new key into effect.
 
-    Raises StorageError: if it cannot, all is as before; UnsyncedError if only a power cut could
-    undo it.
+    Raises StorageError if that fails, and restores the former state; UnsyncedError if the key is
+    in effect, but a power cut could undo it.
     """
     try:
         with root.child(vault_json.FOLDER) as inner:
@@ -127,7 +128,7 @@ def switch(root: Folder, prepared: Prepared) -> None:
 
 
 def rewrite_marker(root: Folder, vault: Marker) -> None:
-    """Write vault.json once more: before, a power cut could have brought the old one back."""
+    """Write vault.json again, durably: before, a power cut could have restored the old one."""
     with root.child(vault_json.FOLDER) as inner:
         vault_json.write(inner, vault)
 
@@ -140,14 +141,14 @@ def _present(root: Folder) -> Marker | None:
 
 
 def undo(root: Folder, prepared: Prepared) -> None:
-    """Take away what was prepared and never counted, as far as that can be done."""
+    """Delete the files of a new key that is not in effect, as far as possible."""
     gone = (FileNotFoundError, StorageError)
     with contextlib.suppress(*gone), keyslot_changes.slot_folder(root) as folder:
         for name in prepared.slots:
             with contextlib.suppress(*gone):
                 folder.remove(name + keyslots.SUFFIX)
     if prepared.retired_before:
-        return  # it was there from an earlier try, and is of no use to anybody
+        return  # an earlier attempt left it; it is harmless
     with contextlib.suppress(*gone), root.child(vault_json.FOLDER) as inner:
         with inner.child(retired_keys.FOLDER) as folder:
             folder.remove(prepared.retired)
@@ -163,7 +164,7 @@ def retire(
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
 ) -> None:
-    """Seal under the present key each former one that it does not lead to yet.
+    """Seal under the present key each former one that it does not give access to yet.
 
     Args as `retired_keys.write`; `former` are master keys by their ids. Raises StorageError.
     """
@@ -173,11 +174,11 @@ def retire(
 
 
 def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
-    """Delete this vault's keyslots of retired master keys; return how many there were.
+    """Delete this vault's keyslots of retired master keys; return their number.
 
-    Only those of keys that the present one leads to. Two machines may each have given the vault
-    a key: a slot of the one that was not kept may be all that there is of it, and the machine
-    that made it may still bring items under it. Raises StorageError.
+    Only those of keys that the present one gives access to: two machines may each have replaced
+    the key, and a keyslot may be the only copy of the key that was not kept, under which its
+    machine may still store items. Raises StorageError.
     """
     reached = retired_keys.masters(root, vault, master)
     count = 0
@@ -193,17 +194,16 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
 def remove_abandoned_slots(
     root: Folder, holder: UnwrappedKey, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
 ) -> None:
-    """Delete the keyslots of a master key that was prepared here and never counted.
+    """Delete the keyslots of a master key that was prepared here and never put into effect.
 
-    A kill between the first new slot and vault.json leaves them. Others than the holder's secret
-    may have such slots, too: the secret tells which key it was.
+    A kill between the first new keyslot and vault.json leaves them. Other secrets may have such
+    keyslots, too: the secret at hand tells which key they belong to.
 
     Args:
         root: the vault's folder.
-        holder: who opened it.
-        policy: what a passphrase may cost.
-        is_ours: tells whether this machine was about to give the vault a key, by what vault.json
-            would have said of it.
+        holder: the present master key, with the secret that unwraps it.
+        policy: bounds of a passphrase's costs.
+        is_ours: tells whether this machine prepared a key, by its content of vault.json.
 
     Raises StorageError.
     """

@@ -1,4 +1,4 @@
-"""`.filevault/vault.json`: what makes a folder a `file` vault (`docs/format.md` §5)."""
+"""`.filevault/vault.json`, the marker of a `file` vault (`docs/format.md` §5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read(root: Folder) -> Marker:
     Raises:
         NoVaultError: if there is none.
         NewerFormatError: if a newer filevault made it.
-        DamagedError: if it is anything else than what filevault writes.
+        DamagedError: if filevault did not write it.
         StorageError: if it cannot be read, or is a link.
     """
     try:
@@ -74,5 +74,5 @@ def build(marker: Marker) -> bytes:
 
 
 def write(folder: Folder, marker: Marker) -> None:
-    """Write the marker into an open `.filevault`; from then on there is a vault."""
+    """Write the marker into an open `.filevault`, which makes the folder a vault."""
     folder.write(FILE, build(marker), keep=FILE)

@@ -255,7 +255,7 @@ def test_weaker_slots_are_those_with_less_memory_or_less_work() -> None:
 
 def test_a_vault_that_got_other_keys_meanwhile_is_left_alone(root: Folder, tmp_path: Path) -> None:
     holder = hold(root)
-    other = holder.vault._replace(master="0" * 16)
+    other = holder.vault._replace(master_id="0" * 16)
     (tmp_path / ".filevault/vault.json").write_bytes(vault_json.build(other))
     before = slot_files(tmp_path)
     for change in (
