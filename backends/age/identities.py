@@ -1,8 +1,8 @@
-"""Identities: what opens age files. Their texts, taken apart without asking anybody.
+"""Parse identity texts: the secret keys that decrypt age files.
 
-A text holds age identities in lines, or is one OpenSSH private key, or an age file that a
-passphrase opens and that holds identities in lines. What is unusable in it is kept as a problem:
-it is told only if nothing else opens.
+A text is a list of age identities in lines, an OpenSSH private key, or a protected identity file:
+an age file, encrypted with a passphrase, that has identities in lines. Nothing is asked. Unusable
+parts are kept as problems, which are reported only if nothing else decrypts a file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_IDENTITIES = 1000
 
 
 class AgeKey(Record):
-    """An identity that is ready for use, with the recipient that it opens files of."""
+    """An identity that is ready for use, with its recipient."""
 
     identity: Any
     recipient: str
@@ -53,7 +53,7 @@ class PluginIdentity(Record):
 
 
 class LockedSshKey(Record):
-    """A private key with a passphrase. `public` is None where the file does not show it."""
+    """An ssh private key with a passphrase. `public` is None if the file does not show it."""
 
     data: bytes
     public: PublicKey | None
@@ -63,13 +63,13 @@ class LockedSshKey(Record):
         return f"LockedSshKey(origin={self.origin!r}, ...)"
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether it is worth asking for its passphrase."""
+        """Tell whether it could decrypt a file with these stanzas."""
         if self.public is None:
             return any(stanza.type == ssh_keys.RSA for stanza in stanzas)
         return self.public.fits(stanzas)
 
     def open(self, passphrase: bytes) -> ParsedIdentities | None:
-        """Return what it holds, None if the passphrase is wrong; raises as `ssh_keys.unlock`."""
+        """Return the key, None if the passphrase is wrong. Raises as `ssh_keys.unlock`."""
         what = printable(self.origin)
         key = ssh_keys.unlock(self.data, passphrase, what)
         if key is None:
@@ -78,30 +78,30 @@ class LockedSshKey(Record):
 
 
 class LockedFile(Record):
-    """An age file with identities in it, its costs within bounds."""
+    """A protected identity file, its costs within bounds."""
 
     file: AgeFile
     origin: str
 
     @property
     def digest(self) -> str:
-        """What the file is known by, once it was opened."""
+        """SHA-256 of the file as hex, which identifies it once it was decrypted."""
         return sha256_hex(self.file.data)
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether it is worth asking for its passphrase: it does not say."""
+        """Return True: its recipients are unknown until it is decrypted."""
         return bool(stanzas)
 
     def open(self, passphrase: bytes) -> ParsedIdentities | None:
-        """Return what it holds, None if the passphrase is wrong; raises as `decrypt`."""
+        """Return its identities, None if the passphrase is wrong. Raises as `decrypt`."""
         data = self.decrypt(passphrase)
         return None if data is None else parse_plain(data, self.origin)
 
     def decrypt(self, passphrase: bytes) -> bytes | None:
         """Return its text, None if the passphrase is wrong.
 
-        Raises DamagedError for a file that the right passphrase does not open, LockedError for a
-        passphrase that is no text or a cost that the library refuses.
+        Raises DamagedError if the passphrase is right and the file damaged, LockedError for a
+        passphrase that is not UTF-8 and for a cost that the library refuses.
         """
         age = library()
         what = printable(self.origin)
@@ -118,7 +118,7 @@ class LockedFile(Record):
             if reason.startswith("Excessive work"):
                 raise LockedError(
                     f"{what} asks for more work than this machine does in a reasonable time",
-                    hint="encrypt it anew with a cheaper one: age -d FILE | age -p > NEW",
+                    hint="encrypt it again with a cheaper one: age -d FILE | age -p > NEW",
                 ) from error
             raise DamagedError(f"{what} is damaged: {reason}") from error
 
@@ -127,7 +127,7 @@ Locked = LockedSshKey | LockedFile
 
 
 class ParsedIdentities(Record):
-    """What texts hold: ready, only for plugins, locked, and what is wrong with the rest."""
+    """The content of a text: ready keys, plugins' identities, locked ones, and errors."""
 
     keys: tuple[AgeKey, ...] = ()
     plugins: tuple[PluginIdentity, ...] = ()
@@ -138,9 +138,9 @@ class ParsedIdentities(Record):
 def parse(
     text: IdentityText, available: Callable[[], int] = kdf.available_memory
 ) -> ParsedIdentities:
-    """Take an identity text apart; what is wrong with it is in `problems`.
+    """Parse an identity text; errors in it are returned as `problems`.
 
-    `available` tells the KiB of memory that this process may count on. Raises ProgramError if
+    `available` returns the KiB of memory that this process may count on. Raises ProgramError if
     pyrage is not installed.
     """
     what = printable(text.origin)
@@ -167,7 +167,7 @@ def _ssh(text: IdentityText) -> ParsedIdentities:
 
 
 def parse_plain(data: bytes, origin: str) -> ParsedIdentities:
-    """Read identities in lines; what is wrong with a line never quotes it."""
+    """Parse identities in lines; an error names the line's number and never quotes it."""
     keys: list[AgeKey] = []
     plugins: list[PluginIdentity] = []
     problems: list[FilevaultError] = []
@@ -198,7 +198,7 @@ def parse_plain(data: bytes, origin: str) -> ParsedIdentities:
 
 
 def _line(line: bytes, origin: str) -> AgeKey | PluginIdentity:
-    """Return the identity in a line; raises LockedError that goes on after the line's number."""
+    """Return the identity in a line. Raises LockedError whose message follows the number."""
     age = library()
     text = line.decode("ascii", "replace")
     try:

@@ -41,7 +41,7 @@ _TRIES = 3
 
 
 class Unlocker:
-    """The one source of what opens a vault; see `filevault.backends.SecretSource`.
+    """The one source of what opens a vault; see `filevault.backends.protocols.SecretSource`.
 
     Args:
         settings: which sources are named.
@@ -210,7 +210,7 @@ class LaterPrompter:
 
 
 class Identities:
-    """Where age identities come from; see `filevault.backends.IdentitySource`.
+    """Where age identities come from; see `filevault.backends.protocols.IdentitySource`.
 
     Args:
         settings: which sources are named.
