@@ -273,7 +273,7 @@ class Identities:
         held = self._held()
         if held is None:
             return self._named()
-        unlocked = [IdentityText(held, "the key cache", held=True)]
+        unlocked = [IdentityText(held, "the key cache", cached=True)]
         try:
             return unlocked + self._named()
         except LockedError:
