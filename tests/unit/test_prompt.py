@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from filevault.errors import NobodyToAskError
-from filevault.unlock.prompt import Nobody, confirm
+from filevault.unlock.prompt import NoTerminal, confirm
 
 
 class Person:
@@ -39,7 +39,7 @@ def test_anything_else_is_no(answer: str) -> None:
 
 
 def test_nobody_answers_nothing() -> None:
-    nobody = Nobody()
+    nobody = NoTerminal()
     assert not nobody.present
     nobody.say("into the void")
     with pytest.raises(NobodyToAskError, match="'Name'"):
