@@ -1,7 +1,7 @@
 """Check of the proxy that botocore takes from the environment, before it is used.
 
-Messages contain only the name of the variable: its value may contain a password, in an unknown
-place if it is malformed.
+Messages contain only the name of the variable: its value may contain a password, at an unknown
+position if it is malformed.
 """
 
 from __future__ import annotations

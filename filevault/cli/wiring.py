@@ -116,7 +116,7 @@ def open_chosen(
         from filevault.unlock.identities import NamedIdentities
 
         return NamedIdentities(
-            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
+            settings, passage=choice.passage, cached=lambda: context.keys.vault_key(IDENTITIES_MARK)
         )
 
     parts = VaultParts(

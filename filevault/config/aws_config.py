@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIMIT = 4 << 20  # bytes of a config file
 
 _SPECIAL = frozenset(" \t\"'\\")  # what shlex does not leave as it is
-_KINDS = ("profile", "sso-session", "services")
+_TYPES = ("profile", "sso-session", "services")
 
 # A plain section: header and keys begin at the left margin, keys are plain words, and an empty
 # value is followed only by indented `key = value` lines. _read_blocks parses all others. A line
@@ -55,7 +55,7 @@ class Section(Record):
 
     _secret = ("values", "nested")  # the AWS CLI accepts keys in this file
 
-    kind: str
+    section_type: str
     name: str
     values: Mapping[str, str]
     nested: Mapping[str, Mapping[str, str]]
@@ -143,14 +143,14 @@ def _nested(value: str, path: str, line: int) -> dict[str, str]:
 
 
 def _meaning(header: str) -> tuple[str, str] | None:
-    """Return kind and name of a section as botocore does, None if AWS does not define it."""
+    """Return type and name of a section as botocore does, None if AWS does not define it."""
     first, _space, rest = header.partition(" ")
-    if first in _KINDS and rest and _SPECIAL.isdisjoint(rest):
+    if first in _TYPES and rest and _SPECIAL.isdisjoint(rest):
         return first, rest
-    for kind in _KINDS:
-        if header.startswith(kind):
+    for section_type in _TYPES:
+        if header.startswith(section_type):
             words = _words(header)
-            return (kind, words[1]) if len(words) == 2 else None
+            return (section_type, words[1]) if len(words) == 2 else None
     return ("profile", "default") if header == "default" else None
 
 
@@ -253,20 +253,20 @@ class AwsConfig:
                     return header
         return None
 
-    def _names(self, kind: str) -> dict[str, str]:
+    def _names(self, section_type: str) -> dict[str, str]:
         if self._index is None:
-            self._index = {kind: {} for kind in _KINDS}
+            self._index = {section_type: {} for section_type in _TYPES}
             for header in self._blocks:
                 meaning = _meaning(header)
                 if meaning is None:
                     self._unread.append(header)
                 else:
                     self._index[meaning[0]][meaning[1]] = header
-        return self._index[kind]
+        return self._index[section_type]
 
-    def _find(self, kind: str, name: str) -> Section | None:
-        header = self._names(kind).get(name)
-        return None if header is None else self._section(header, kind, name)
+    def _find(self, section_type: str, name: str) -> Section | None:
+        header = self._names(section_type).get(name)
+        return None if header is None else self._section(header, section_type, name)
 
     def _line(self, position: int) -> int:
         """Return the line number of a position; calls in ascending order read the text once."""
@@ -275,7 +275,7 @@ class AwsConfig:
         self._counted = (position, number)
         return number
 
-    def _section(self, header: str, kind: str, name: str) -> Section:
+    def _section(self, header: str, section_type: str, name: str) -> Section:
         section = self._sections.get(header)
         if section is None:
             block = self._blocks[header]
@@ -292,7 +292,7 @@ class AwsConfig:
                 else:
                     values[key] = value
             lines = {key: line for key, (line, _value) in options.items()}
-            section = Section(kind, name, values, nested, self.path, block.line, lines)
+            section = Section(section_type, name, values, nested, self.path, block.line, lines)
             self._sections[header] = section
         return section
 

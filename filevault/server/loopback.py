@@ -25,7 +25,7 @@ _SEND_TIMEOUT = 5.0  # seconds
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Request(Record):
+class LoopbackRequest(Record):
     """The first line of a request with the right Host header."""
 
     method: bytes
@@ -61,10 +61,12 @@ class LoopbackServer:
         self._selector.close()
         self._listener.close()
 
-    def serve(self, timeout: float, answer: Callable[[Request], bytes | None]) -> Iterator[bytes]:
-        """Wait up to `timeout` seconds for connections or requests, and answer the latter.
+    def serve(
+        self, timeout: float, respond: Callable[[LoopbackRequest], bytes | None]
+    ) -> Iterator[bytes]:
+        """Wait up to `timeout` seconds for connections and requests, and answer requests.
 
-        `answer` returns the response, None for 404. Each response except 404 is yielded after it
+        `respond` returns the response, None for 404. Each response except 404 is yielded after it
         was sent completely; the connection is closed then.
         """
         for key, _ in self._selector.select(timeout):
@@ -77,7 +79,7 @@ class LoopbackServer:
                 request = self._parse(head)
                 # The process that sent the request may have got the connection from another one.
                 allowed = request is not None and _is_own(key.fileobj)
-                response = answer(request) if request is not None and allowed else None
+                response = respond(request) if request is not None and allowed else None
                 if self._send(key.fileobj, response or NOT_FOUND) and response is not None:
                     yield response
 
@@ -108,13 +110,13 @@ class LoopbackServer:
         self._heads[connection] = head
         return head if b"\r\n\r\n" in head else None
 
-    def _parse(self, head: bytes) -> Request | None:
+    def _parse(self, head: bytes) -> LoopbackRequest | None:
         lines = head.partition(b"\r\n\r\n")[0].split(b"\r\n")
         words = lines[0].split(b" ")
         hosts = [line[5:].strip() for line in lines[1:] if line[:5].lower() == b"host:"]
         if len(words) != 3 or hosts != [self.host.encode("ascii")]:
             return None
-        return Request(words[0], words[1])
+        return LoopbackRequest(words[0], words[1])
 
     def _send(self, connection: socket.socket, response: bytes) -> bool:
         """Send a response and close the connection; return whether it was sent completely."""

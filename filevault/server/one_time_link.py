@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Self
 
-from filevault.server.loopback import LoopbackServer, Request
+from filevault.server.loopback import LoopbackRequest, LoopbackServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ class OneTimeLink:
     def __exit__(self, *error: object) -> None:
         self._server.__exit__(*error)
 
-    def _answer(self, request: Request) -> bytes | None:
+    def _answer(self, request: LoopbackRequest) -> bytes | None:
         return _redirection(self._link) if request.is_get(self._path) else None
 
 

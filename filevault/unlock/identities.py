@@ -22,7 +22,7 @@ class NamedIdentities:
     Args:
         settings: name the sources.
         passage: whether the store is passage's own, whose identities are then the default.
-        held: returns the identities in the key cache, None if there are none.
+        cached: returns the identities in the key cache, None if there are none.
 
     `place` names the source in messages: a path, or what provides the identities. The class is a
     `NamedIdentitySource` of the backends.
@@ -33,10 +33,10 @@ class NamedIdentities:
         settings: Settings,
         *,
         passage: bool,
-        held: Callable[[], bytes | None] = lambda: None,
+        cached: Callable[[], bytes | None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._held = held
+        self._cached = cached
         self._default = settings.passage_identities if passage else settings.default_identities
         self.place = self._default
 
@@ -77,10 +77,10 @@ class NamedIdentities:
         """
         from filevault.backends.protocols import IdentityText
 
-        held = self._held()
-        if held is None:
+        cached = self._cached()
+        if cached is None:
             return self._named()
-        unlocked = [IdentityText(held, "the key cache", held=True)]
+        unlocked = [IdentityText(cached, "the key cache", held=True)]
         try:
             return unlocked + self._named()
         except LockedError:
@@ -103,14 +103,14 @@ class NamedIdentities:
                     hint="give one with --identity F, FILEVAULT_AGE_IDENTITY, its _FILE, _FD or "
                     "_COMMAND forms, or PASSAGE_IDENTITIES_FILE",
                 )
-        by_place = {
+        by_origin = {
             self._path(source) if source.kind == "file" else source.origin: source
             for source in named
         }
-        self.place = " or ".join(by_place)
-        several = len(by_place) > 1
+        self.place = " or ".join(by_origin)
+        several = len(by_origin) > 1
         texts = []
-        for place, source in by_place.items():
+        for path, source in by_origin.items():
             secret = secret_sources.read(source, settings)
-            texts.append(IdentityText(secret.value, place if several else secret.origin))
+            texts.append(IdentityText(secret.value, path if several else secret.origin))
         return texts

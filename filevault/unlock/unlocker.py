@@ -42,7 +42,7 @@ class Unlocker:
     Args:
         settings: name the sources.
         prompter: asks the user.
-        place: returns the vault's name for questions and hints.
+        vault: returns the vault's name for questions and hints.
         kinds: the kinds of secret that can open such a vault: passphrase, or passphrase and
             keyfile.
         target: what a secret is tried on, for messages.
@@ -54,7 +54,7 @@ class Unlocker:
         self,
         settings: Settings,
         prompter: Prompter,
-        place: Callable[[], str],
+        vault: Callable[[], str],
         kinds: tuple[str, ...] = ("passphrase", "keyfile"),
         target: str = "keyslot of this vault",
         sessions: Callable[[], bool] = lambda: False,
@@ -66,7 +66,7 @@ class Unlocker:
         self._sessions = sessions
         self._settings = settings
         self._prompter = prompter
-        self._place = place
+        self._vault = vault
         self._tries = 0
 
     def asked(self) -> bool:
@@ -103,7 +103,7 @@ class Unlocker:
         if not self._prompter.present:
             raise self._no_terminal(useful)
         self._tries += 1
-        answer = self._prompter.hidden(f"Passphrase for {printable(self._place())}: ")
+        answer = self._prompter.hidden(f"Passphrase for {printable(self._vault())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
@@ -128,5 +128,5 @@ class Unlocker:
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise WrongPassphraseError(
             f"the {what} from {printable(secret.origin)} opens no {self._target}",
-            hint=f"check that it is the {what} for {printable(self._place())}",
+            hint=f"check that it is the {what} for {printable(self._vault())}",
         )
