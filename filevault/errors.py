@@ -18,7 +18,7 @@ FilevaultError                  1   anything not listed below
 ├─ LockedError                  5
 │  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
 │  ├─ NotARecipientError        5   encrypted to other keys than the available ones
-│  └─ NobodyToAskError          5   no terminal and no source
+│  └─ NoTerminalError           5   no terminal and no source
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   the bytes are not those that were written
 │  │  └─ NoKeyError             6   intact, and without an AWS key
@@ -162,7 +162,7 @@ class NotARecipientError(LockedError):
     """No available key opens it, whatever the passphrase."""
 
 
-class NobodyToAskError(LockedError):
+class NoTerminalError(LockedError):
     """A question must be asked, and there is no terminal."""
 
 

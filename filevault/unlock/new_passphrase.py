@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import LockedError, NobodyToAskError
+from filevault.errors import LockedError, NoTerminalError
 from filevault.system.secret_buffer import overwrite
 from filevault.unlock import secret_sources
 from filevault.unlock.secret_sources import check_text
@@ -22,7 +22,7 @@ def new_passphrase(
     """Return a new passphrase: from FILEVAULT_NEW_PASSPHRASE*, else from the terminal, twice.
 
     With `ordinary`, as for `init`, `--passphrase-*` and `FILEVAULT_PASSPHRASE*` are sources, too.
-    `instead` names the options of the command that make one unnecessary. Raises NobodyToAskError
+    `instead` names the options of the command that make one unnecessary. Raises NoTerminalError
     without a source and a terminal, LockedError if the answers are empty or differ three times.
     """
     source = secret_sources.new_passphrase(settings)
@@ -34,7 +34,7 @@ def new_passphrase(
     if provided is not None:
         return _kept(provided.content)
     if not prompter.present:
-        raise NobodyToAskError(
+        raise NoTerminalError(
             "there is no terminal to ask for a new passphrase, and no source of one is given",
             hint="set FILEVAULT_NEW_PASSPHRASE or its _FILE, _FD, _COMMAND forms, or give "
             f"{'--passphrase-file, ' if ordinary else ''}{instead}",

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from filevault.errors import NobodyToAskError
+from filevault.errors import NoTerminalError
 from filevault.system.secret_buffer import SecretBuffer
 from filevault.system.terminal import open_terminal
 
@@ -45,7 +45,7 @@ class Prompter(Protocol):
 
 
 class NoTerminal:
-    """A prompter without a terminal: every question raises NobodyToAskError."""
+    """A prompter without a terminal: every question raises NoTerminalError."""
 
     present = False
 
@@ -53,12 +53,12 @@ class NoTerminal:
         """Do nothing."""
 
     def line(self, question: str) -> str:
-        """Raise NobodyToAskError."""
-        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+        """Raise NoTerminalError."""
+        raise NoTerminalError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
 
     def hidden(self, question: str) -> bytes:
-        """Raise NobodyToAskError."""
-        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+        """Raise NoTerminalError."""
+        raise NoTerminalError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
 
 
 class Terminal:
@@ -92,7 +92,7 @@ class Terminal:
             try:
                 return self._hidden(fd, question)
             except termios.error as error:
-                raise NobodyToAskError(
+                raise NoTerminalError(
                     f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
                 ) from error
 
@@ -126,16 +126,16 @@ class Terminal:
 
 @contextlib.contextmanager
 def _open() -> Iterator[int]:
-    """Open the terminal. Raises NobodyToAskError if it fails, now or in the block."""
+    """Open the terminal. Raises NoTerminalError if it fails, now or in the block."""
     try:
         fd = open_terminal()
     except OSError as error:
-        raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+        raise NoTerminalError("cannot ask anything: there is no terminal any more") from error
     try:
         yield fd
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise NobodyToAskError(f"cannot ask anything: the terminal failed: {reason}") from error
+        raise NoTerminalError(f"cannot ask anything: the terminal failed: {reason}") from error
     finally:
         os.close(fd)
 
@@ -184,7 +184,7 @@ def _read_line(fd: int) -> bytearray:
                 if not answer.read(fd):
                     break
                 if answer.overfull:
-                    raise NobodyToAskError("the answer is too long")
+                    raise NoTerminalError("the answer is too long")
         return answer.take()
     finally:
         answer.clear()
@@ -236,14 +236,14 @@ def to_clipboard(text: str) -> None:
     """Copy ASCII text to the clipboard of the terminal, also over ssh.
 
     Uses OSC 52 of xterm's control sequences, which terminals without it ignore. Raises
-    NobodyToAskError without a terminal.
+    NoTerminalError without a terminal.
     """
     import base64
 
     try:
         fd = open_terminal()
     except OSError as error:
-        raise NobodyToAskError(
+        raise NoTerminalError(
             "cannot copy anything: there is no terminal", hint="--stdout prints instead"
         ) from error
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends.protocols import Secret
-from filevault.errors import LockedError, NobodyToAskError, WrongPassphraseError
+from filevault.errors import LockedError, NoTerminalError, WrongPassphraseError
 from filevault.system.printable import printable
 from filevault.unlock import secret_sources
 from filevault.unlock.secret_sources import check_text
@@ -84,7 +84,7 @@ class Unlocker:
 
         Raises:
             UsageError: if two sources have the same precedence.
-            NobodyToAskError: if there is neither a source nor a terminal.
+            NoTerminalError: if there is neither a source nor a terminal.
             LockedError: if the source cannot be read or its content is unusable, or only a key
                 file opens the vault and none is given.
         """
@@ -108,12 +108,12 @@ class Unlocker:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
 
-    def _no_terminal(self, useful: tuple[str, ...]) -> NobodyToAskError:
+    def _no_terminal(self, useful: tuple[str, ...]) -> NoTerminalError:
         what, more = "the vault is locked", ""
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
             more = "filevault unlock --vault-key holds what opens them, too; or "
-        return NobodyToAskError(
+        return NoTerminalError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
             hint=more + _WAYS[useful],
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.errors import NobodyToAskError
+from filevault.errors import NoTerminalError
 from filevault.unlock.prompt import NoTerminal, confirm
 
 
@@ -42,7 +42,7 @@ def test_nobody_answers_nothing() -> None:
     nobody = NoTerminal()
     assert not nobody.present
     nobody.say("into the void")
-    with pytest.raises(NobodyToAskError, match="'Name'"):
+    with pytest.raises(NoTerminalError, match="'Name'"):
         nobody.line("Name: ")
-    with pytest.raises(NobodyToAskError, match="'Passphrase'"):
+    with pytest.raises(NoTerminalError, match="'Passphrase'"):
         nobody.hidden("Passphrase: ")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from filevault.config.settings import GlobalOptions, Settings
-from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
+from filevault.errors import LockedError, NoTerminalError, UsageError, WrongPassphraseError
 from filevault.system import secret_files
 from filevault.unlock import secret_sources
 from filevault.unlock.new_passphrase import has_new_passphrase, new_passphrase
@@ -281,7 +281,7 @@ def test_a_credential_of_the_system_is_used_only_where_nothing_else_is_named(
 
 
 def test_without_any_source_the_hint_names_every_way() -> None:
-    with pytest.raises(NobodyToAskError) as caught:
+    with pytest.raises(NoTerminalError) as caught:
         given()
     for way in ("--passphrase-file", "--key-file", "FILEVAULT_PASSPHRASE", "terminal"):
         assert way in (caught.value.hint or "")
@@ -326,7 +326,7 @@ def test_a_new_passphrase_comes_from_its_own_source_first() -> None:
     assert new_passphrase(settings(both), NoTerminal(), ordinary=True) == b"new one"
     del both["FILEVAULT_NEW_PASSPHRASE"]
     assert new_passphrase(settings(both), NoTerminal(), ordinary=True) == b"old one"
-    with pytest.raises(NobodyToAskError):
+    with pytest.raises(NoTerminalError):
         new_passphrase(settings(both), NoTerminal(), ordinary=False)
 
 

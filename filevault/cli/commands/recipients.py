@@ -215,7 +215,7 @@ def _confirm_shutting_out(
 ) -> None:
     """Ask if no key that is here could open something any more.
 
-    Raises DeclinedError, or NobodyToAskError if there is no terminal.
+    Raises DeclinedError, or NoTerminalError if there is no terminal.
     """
     place = recipients.locked_out(wanted)
     if place is None:
