@@ -151,7 +151,7 @@ class Clients:
 
         The request is made once, and redirections are not followed. The body is empty unless the
         status is 200. `deadline` limits the whole exchange, in seconds. `setting` is the origin of
-        the URL, for messages. Raises ConfigError for an unsafe URL, OddAnswerError for a long
+        the URL, for messages. Raises ConfigError for an unsafe URL, InvalidAnswerError for a long
         body, and botocore's own errors.
         """
         from urllib.parse import urlencode
