@@ -18,7 +18,7 @@ class TokenCodeSource(Protocol):
     def code(self, request: MfaRequest, profile: str) -> str:
         """Return a code; white space around it is removed by the caller.
 
-        Raises MfaError, NobodyToAskError, ProgramError.
+        Raises MfaError, NoTerminalError, ProgramError.
         """
         ...
 

@@ -16,7 +16,7 @@ from filevault.plan.limits import serial_trouble
 from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.unlock.unlocker import has_new_passphrase
+from filevault.unlock.new_passphrase import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
 
