@@ -16,7 +16,7 @@ from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.unlock.new_passphrase import new_passphrase
 from filevault.vault.choose import has_marker
-from filevault.vault.identity import pin_of
+from filevault.vault.pin import pin_of
 from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
