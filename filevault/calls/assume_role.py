@@ -160,8 +160,9 @@ class AssumeRoleProvider(CallProvider):
             return self._assume(key, key.retrieve(), mfa)
         except (LockedError, MfaError) as error:
             hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
-            refused.hint = f"{refused.hint}; {hint}" if refused.hint else hint
-            raise refused from error
+            raise refused.add_context(
+                hint=f"{refused.hint}; {hint}" if refused.hint else hint
+            ) from error
 
     def _assume(
         self, signer: CredentialProvider, credentials: Credentials, device: MfaRequest | None

@@ -146,9 +146,9 @@ def _session_duration(args: argparse.Namespace, context: Context, step: Step) ->
 
 
 def _capped(seconds: int | None) -> int | None:
-    from filevault.aws.signin import LONGEST
+    from filevault.aws.signin import MAX_DURATION
 
-    return None if seconds is None else min(seconds, LONGEST)
+    return None if seconds is None else min(seconds, MAX_DURATION)
 
 
 def console_for(context: Context, region: str | None, arn: str | None) -> Console:

@@ -9,7 +9,7 @@ from filevault import errors
 from filevault.cli.wiring import require_vault
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
-from filevault.issued.environment import IssuedCredentials
+from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable, shell_word
@@ -180,8 +180,7 @@ def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
     except errors.AwsError as error:
         from filevault.aws.errors import name_key
 
-        name_key(error, made.step.source.profile)
-        raise
+        raise name_key(error, made.step.source.profile) from error
 
 
 def tell_unused(code: TokenCode, context: Context) -> None:
@@ -274,7 +273,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
     profile that has another source, waits for a word.
     """
     lowest = profile.chain[0]
-    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+    if lowest.source != "stored" or context.vault.is_sealed or context.vault.seen(lowest.name):
         return
     if lowest.shadowed:
         shown = printable(lowest.name)

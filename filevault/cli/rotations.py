@@ -112,13 +112,13 @@ class Rotations:
                 self._publisher.prepare(related)
             outcome = self._outcome(name, target, leader)
             if outcome.error is not None:
-                name_key(outcome.error, item)
+                outcome = outcome._replace(error=name_key(outcome.error, item))
         except errors.InterruptedByUserError:
             raise
         except errors.FilevaultError as error:
-            name_key(error, item)
-            error.__traceback__ = None  # it keeps everything that the calls have had in hand
-            return Outcome(name, "failed", item, related, error=error)
+            named = name_key(error, item)
+            named.__traceback__ = None  # it keeps everything that the calls have had in hand
+            return Outcome(name, "failed", item, related, error=named)
         if outcome.result not in ("failed", "partly"):
             self._handled.update(dict.fromkeys(related, name))
         return outcome

@@ -40,12 +40,11 @@ class Held(Record):
     and which goes on while the machine sleeps.
     """
 
+    _secret = ("key",)
+
     key: bytes
     mark: str
     deadline: int
-
-    def __repr__(self) -> str:
-        return f"Held(deadline={self.deadline!r}, ...)"
 
 
 class Status(Record):

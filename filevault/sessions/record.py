@@ -7,7 +7,7 @@ determined it and until when it lives, and is authenticated along with the conte
 
 from __future__ import annotations
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.backends.sealing.key_schedule import session_key_id
 from filevault.credentials import Credentials

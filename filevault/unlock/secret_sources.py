@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from filevault.backends import Secret
+from filevault.backends.protocols import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -47,13 +47,12 @@ class Source(Record):
     what messages call it.
     """
 
+    _secret = ("content",)
+
     opens: str
     kind: str
     content: str
     origin: str
-
-    def __repr__(self) -> str:
-        return f"Source({self.origin!r}, ...)"
 
 
 def identity_files(settings: Settings) -> list[Source]:

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing.key_schedule import new_session_key
 from filevault.errors import (
     BackendError,
@@ -28,7 +28,7 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend
     from filevault.system.files import Folder
     from filevault.vault.session_key_cache import SessionKeyCache
 
@@ -41,7 +41,7 @@ _LOCK = ".lock"
 def load_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     clock: Callable[[], float],
     held: SessionKeyCache | None = None,
     *,
@@ -90,7 +90,7 @@ def load_session_key(
 def reseal_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     key: bytes | None,
     clock: Callable[[], float],
     held: SessionKeyCache | None = None,
@@ -131,7 +131,7 @@ def session_key_mark(state: Folder, suffix: str) -> str | None:
         return None
 
 
-def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:
+def read_session_key(state: Folder, state_id: str, backend: OpenBackend) -> bytes | None:
     """Return the session key, None where there is none that this backend opens.
 
     Raises LockedError, NewerFormatError, StorageError.
@@ -143,7 +143,7 @@ def _read(
     state: Folder,
     name: str,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     held: SessionKeyCache | None = None,
     *,
     replace: bool = False,
