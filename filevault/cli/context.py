@@ -14,12 +14,12 @@ from filevault.cli.wiring import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
     FilevaultError,
     LockedError,
-    NobodyToAskError,
     StorageError,
     TamperedError,
     UsageError,
 )
-from filevault.keycache import KeyCache, VaultKeys, open_cache
+from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -367,12 +367,7 @@ class Context:
         """Hold the session key if a person was asked for what opened the vault in this run."""
         if self._vault is not None and self._vault.is_open:
             with contextlib.suppress(FilevaultError):
-                self.keys.hold_if_asked(self._vault.session_key)
-
-    def must_ask(self, question: str, hint: str) -> None:
-        """Raise NobodyToAskError with a hint of its own if nobody can answer."""
-        if not self.prompter.present:
-            raise NobodyToAskError(f"{question}, and there is no terminal to ask", hint=hint)
+                self.keys.cache_if_asked(self._vault.session_key)
 
 
 def _no_key() -> bytes:

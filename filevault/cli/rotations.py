@@ -113,7 +113,7 @@ class Rotations:
             outcome = self._outcome(name, target, leader)
             if outcome.error is not None:
                 outcome = outcome._replace(error=name_key(outcome.error, item))
-        except errors.InterruptedByUserError:
+        except (errors.InterruptedByUserError, errors.DeclinedError):
             raise
         except errors.FilevaultError as error:
             named = name_key(error, item)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import backend_names
 from filevault.backends.definition import VaultParts
 from filevault.errors import FilevaultError
-from filevault.keycache import IDENTITIES
+from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
@@ -100,7 +100,7 @@ def open_chosen(
             request.place,
             request.kinds,
             request.target,
-            sessions=lambda: context.keys.holds_session_key(session_key_mark(context)),
+            sessions=lambda: context.keys.has_session_key(session_key_mark(context)),
             useful=request.useful,
         )
         unlockers.append(made)
@@ -120,7 +120,7 @@ def open_chosen(
         secrets=unlocker,
         named_secrets=named,
         identities=lambda: Identities(
-            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES)
+            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
         ),
         cached_key=context.keys.vault_key,
         pinned_recipients=lambda: context.pinned(trust),

@@ -155,7 +155,7 @@ def locked_at_the_end(machine: Machine) -> Iterator[None]:
     try:
         yield
     finally:
-        KernelKeyring().lock(state)
+        KernelKeyring().forget(state)
 
 
 @pytest.fixture(params=["pass", "age"])

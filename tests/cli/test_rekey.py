@@ -168,7 +168,7 @@ def test_keyslots_of_others_are_lost_only_after_a_yes(vault: Machine) -> None:
     assert re.search(r"keyslot [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
     assert "--drop-slots" in refused.err
     no = vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "n")])
-    assert (no.status, "nothing was changed" in no.err) == (5, True)
+    assert (no.status, "nothing was changed" in no.err) == (0, True)
     assert sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir()) == before
     vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "y")])
     assert [slot["type"] for slot in slots(vault.vault)] == ["argon2id"]
@@ -567,7 +567,7 @@ def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: 
     assert unattended.status == 5
     assert "late  AKIALATELATELATELATE" in unattended.err
     no = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "n")])
-    assert no.status == 5
+    assert (no.status, "nothing was changed" in no.err) == (0, True)
     done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
     assert done.status == 0, done
     assert "late  AKIALATELATELATELATE" in done.out

@@ -244,7 +244,7 @@ def test_the_configured_time_is_the_time(desk: Desk) -> None:
     config.write_text('cache_ttl = "20m"\n')
     desk.unlock()
     (state,) = desk.states
-    (status,) = desk.cache.status(state)
+    (status,) = desk.cache.entries(state)
     assert 19 * MINUTE < status.seconds <= 20 * MINUTE
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
@@ -15,7 +16,6 @@ from filevault.plan.limits import serial_trouble
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
 from filevault.system.user_files import check_writable
-from filevault.unlock.prompt import confirm
 from filevault.unlock.unlocker import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
@@ -218,8 +218,7 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                     missing.message, hint="filevault init, or add --init to make it now"
                 ) from missing
             question = f"There is no vault at {printable(context.choice.root)}. Make one?"
-            if not confirm(context.prompter, question):
-                raise
+            confirm_or_decline(context.prompter, question)
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
     made = make(args, context, create)
@@ -248,11 +247,12 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
             vault.unlock()
         return b""
     if not args.force:
-        context.must_ask(
-            f"the key that is stored for {shown!r} would be replaced", "--force replaces unasked"
+        require_terminal(
+            context.prompter,
+            f"the key that is stored for {shown!r} would be replaced",
+            "--force replaces it without asking",
         )
-        if not confirm(context.prompter, f"Replace the key that is stored for {shown}?"):
-            raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
+        confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
         text = vault.text(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
@@ -290,8 +290,7 @@ def _discard(
             raise error
         raise lost from error
     context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
-    if not confirm(context.prompter, "Discard it?"):
-        raise error
+    confirm_or_decline(context.prompter, "Discard it?")
 
 
 def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
@@ -299,8 +298,10 @@ def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
         return new_key.from_environment(context.settings.environ)
     if args.stdin:
         return new_key.from_stdin()
-    context.must_ask(
-        "the key has to be typed in", "--env takes it from the environment, --stdin from a pipe"
+    require_terminal(
+        context.prompter,
+        "the key has to be typed in",
+        "--env takes it from the environment, --stdin from a pipe",
     )
     return new_key.from_terminal(context.prompter)
 

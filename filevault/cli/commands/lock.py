@@ -31,11 +31,11 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
     if args.all:
-        count = context.key_cache.lock()
+        count = context.key_cache.forget()
         context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
         choice = context.choice
-        count = context.key_cache.lock(choice.state_id)
+        count = context.key_cache.forget(choice.state_id)
         if not count:
             # A key may be left of a vault that is gone; without one, the name may be mistyped.
             must_exist(choice, context.settings.state_home)

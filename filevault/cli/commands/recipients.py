@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslots
 from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits, remember_present
 from filevault.cli.wiring import existing
 from filevault.errors import (
@@ -22,7 +23,6 @@ from filevault.errors import (
 )
 from filevault.git import subjects
 from filevault.system.printable import printable, shell_word
-from filevault.unlock.prompt import confirm
 from filevault.vault.acceptance import accept, needs_acceptance
 from filevault.vault.pin import difference
 from filevault.vault.recipients.change import Change, Recipients, check_sets
@@ -126,9 +126,8 @@ def _change(args: argparse.Namespace, context: Context) -> int:
             context.reporter.result("They are recipients already.")
             return 0
         work.check_openable(changing)
-        if not adding and not args.force and not _may_shut_out(context, recipients, wanted):
-            context.reporter.say("nothing was changed")
-            return 0
+        if not adding and not args.force:
+            _confirm_shutting_out(context, recipients, wanted)
         written = files.write(wanted, unfinished)
         if wanted.former:
             former = printable(wanted.former)
@@ -209,14 +208,21 @@ class _Run:
             raise self.uncommitted
 
 
-def _may_shut_out(context: Context, recipients: Recipients, wanted: Change) -> bool:
-    """Ask, if nobody here could open something any more. Raises NobodyToAskError."""
+def _confirm_shutting_out(context: Context, recipients: Recipients, wanted: Change) -> None:
+    """Ask if no key that is here could open something any more.
+
+    Raises DeclinedError, or NobodyToAskError if there is no terminal.
+    """
     place = recipients.shut_out(wanted)
     if place is None:
-        return True
+        return
     what = f"no key that is here would open what {printable(place)!r} governs any more"
-    context.must_ask(what, "--force removes them all the same; see that somebody else has a key")
-    return confirm(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
+    require_terminal(
+        context.prompter,
+        what,
+        "--force removes them all the same; check first that another key can open it",
+    )
+    confirm_or_decline(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
 
 
 def _told(wanted: Change, places: Iterable[str]) -> list[str]:

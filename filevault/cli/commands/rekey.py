@@ -9,11 +9,11 @@ from filevault.backends.file.vault_json import FOLDER
 from filevault.backends.protocols import Secret
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import change, hold, refuse_without_keyslots
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits
-from filevault.errors import BackendError, LockedError, PartlyDoneError, StorageError, UsageError
+from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
-from filevault.unlock.prompt import confirm
 from filevault.vault import rekey
 from filevault.vault.survey import Unreadable, survey
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if begun:
         _resume(context, holder)
     if args.finish:
-        return _finish(context, holder)
+        return _finish(context, holder, resumed=bool(begun))
     return _check_left(context, holder)
 
 
@@ -211,13 +211,13 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
         )
     if not lost or args.drop_slots:
         return
-    context.must_ask(
+    require_terminal(
+        context.prompter,
         f"{len(lost)} keyslot{'' if len(lost) == 1 else 's'} would be lost",
         "--drop-slots loses them; what is given besides, with --key-file or FILEVAULT_PASSPHRASE, "
         "is kept",
     )
-    if not confirm(context.prompter, "Go on without them?"):
-        raise LockedError("nothing was changed")
+    confirm_or_decline(context.prompter, "Go on without them?")
 
 
 # What is left to do
@@ -252,8 +252,8 @@ def _resume(context: Context, holder: Holder) -> None:
     changed.check()
 
 
-def _finish(context: Context, holder: Holder) -> int:
-    """Seal anew what lies under a former key, after a yes."""
+def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
+    """Seal what lies under a former key under the present one, after a yes."""
     vault, clock = context.vault, context.runtime.clock
     former = rekey.former_keys(vault, holder, context.kdf_policy)
     foreign, unreadable = _foreign(context, holder)
@@ -274,12 +274,13 @@ def _finish(context: Context, holder: Holder) -> int:
         context.reporter.say(
             "whoever knew the former key can have written these: take what you know"
         )
-        context.must_ask(
+        require_terminal(
+            context.prompter,
             f"{len(chosen)} item{'' if len(chosen) == 1 else 's'} would be taken over",
             "run it on a terminal",
         )
-        if not confirm(context.prompter, "Take them over?"):
-            raise LockedError("nothing was changed")
+        outcome = "nothing else was changed" if resumed else "nothing was changed"
+        confirm_or_decline(context.prompter, "Take them over?", outcome=outcome)
 
     def act() -> int:
         master_key.confirm(vault.folder, holder)
@@ -323,7 +324,7 @@ def _foreign(context: Context, holder: Holder) -> tuple[list[Entry], tuple[Unrea
 def _lock(context: Context) -> None:
     """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
     try:
-        count = context.key_cache.lock(context.choice.state_id)
+        count = context.key_cache.forget(context.choice.state_id)
     except BackendError as error:
         context.reporter.warn(f"the former key is still held: {error.message}")
     else:

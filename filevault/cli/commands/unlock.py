@@ -8,7 +8,7 @@ from filevault.backends.protocols import Family
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
 from filevault.errors import BackendError, UsageError
-from filevault.keycache import IDENTITIES, LIMIT
+from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.errors import FilevaultError
-    from filevault.keycache import Taken
+    from filevault.keycache.cache import StoredKey
 
 DESCRIPTION = """Open the vault once, so that nobody is asked for its passphrase for some hours.
 
@@ -64,14 +64,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     vault.unlock()
     _tell_weakness(context)
     vault.session_key()
-    place = _hold(context, lambda: context.keys.hold_session_key(seconds))
+    place = _hold(context, lambda: context.keys.cache_session_key(seconds))
     if args.vault_key:
         key = vault.backend.vault_key()
-        if key is None or len(key) > LIMIT:
+        if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
-        mark = context.pin().commit or IDENTITIES
-        _hold(context, lambda: context.keys.hold_vault_key(key, mark, seconds))
+        mark = context.pin().commit or IDENTITIES_MARK
+        _hold(context, lambda: context.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
+def _hold(context: Context, put: Callable[[], StoredKey | None]) -> str:
     """Hold a key, starting an agent if there is no other place."""
     taken = put()
     if taken is None and "agent" in context.runtime.places:
@@ -109,9 +109,9 @@ def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
         raise BackendError(
             "the key is held nowhere: the kernel keyring refuses it, and so does the agent"
         )
-    if taken.former is not None:
-        _warn_of_former(context, taken.former)
-    return taken.place
+    if taken.error is not None:
+        _warn_of_former(context, taken.error)
+    return taken.store
 
 
 def _forget_vault_key(context: Context) -> None:
