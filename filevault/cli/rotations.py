@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli import obtain
-from filevault.plan.shared_sessions import Shared, SharedSessions
+from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.outcome import Outcome, RotationOptions
 from filevault.rotation.rollback import amend
 from filevault.system.printable import printable, shell_word
@@ -220,7 +220,7 @@ class Rotations:
         key_id = self._items.stored(made.step.source.profile).key.access_key_id
 
         def share(step: Step, source: CredentialProvider) -> CredentialProvider:
-            return Shared(self._sessions, step, key_id, source)
+            return SharedSessionProvider(self._sessions, step, key_id, source)
 
         provider = None
         if not made.step.is_long_term:

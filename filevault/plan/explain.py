@@ -1,4 +1,4 @@
-"""A plan as text for `--explain`: nothing is called, nothing is decrypted."""
+"""The text of `--explain`: nothing is called, nothing is decrypted."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def explain(
     keeps: bool = True,
     cache_roles: bool = True,
 ) -> list[str]:
-    """Return the lines that show a plan: its tree, its calls in order, and why.
+    """Return the lines that show a plan: its tree, its calls in order, and the reasons.
 
     Args:
         plan: what would be done.
         now: Unix seconds.
         until: what `kept_until` returned.
         keeps: whether sessions are kept at all.
-        cache_roles: whether those of roles are.
+        cache_roles: whether sessions of roles are kept.
     """
     lines = [f"profile {printable(plan.profile)}"]
     lines.append(f"region {'none' if plan.region is None else printable(plan.region)}")

@@ -1,4 +1,6 @@
-"""What STS accepts: refused here in the config's own words, before any call and any token code.
+"""The limits of STS, checked before any call and before a token code is spent.
+
+Messages name the setting.
 
 Limits are those of the STS API reference and of the IAM guide on temporary credentials.
 """
@@ -34,9 +36,9 @@ _EXTERNAL_ID = r"[\w+=,.@:/-]{2,1224}\Z"
 
 
 class Duration(Record):
-    """A duration in seconds and what asked for it, None where it is the default.
+    """A duration in seconds; `origin` is what asked for it, None for the default.
 
-    `option` says that it was the command line.
+    `option` is True if it was the command line.
     """
 
     seconds: int
@@ -59,13 +61,13 @@ def check_serial(profile: Profile) -> None:
     serial = profile.mfa_serial
     if serial is None:
         return
-    found = serial_trouble(serial)
+    found = serial_fault(serial)
     if found is not None:
         reason, hint = found
         raise _refusal(profile, "mfa_serial", serial, reason, hint)
 
 
-def serial_trouble(serial: str) -> tuple[str, str | None] | None:
+def serial_fault(serial: str) -> tuple[str, str | None] | None:
     """Return why an MFA serial cannot be used, with a hint; None for one that can be.
 
     A serial is the ARN of a virtual device or the number of a hardware token. STS takes codes

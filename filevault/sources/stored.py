@@ -46,7 +46,7 @@ class StoredKey(Source):
     @property
     def description(self) -> str:
         """What `--explain` writes where no call is made."""
-        return "the stored long-term key itself is handed out"
+        return "the stored long-term key itself is issued"
 
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return SHA-256 of the item's file: a rewritten item merely misses the cache."""

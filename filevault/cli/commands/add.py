@@ -12,7 +12,7 @@ from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
-from filevault.plan.limits import serial_trouble
+from filevault.plan.limits import serial_fault
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
 from filevault.system.user_files import check_writable
@@ -151,7 +151,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--discard goes with --force")
     if args.region:
         check_region(args.region, "--region")
-    trouble = serial_trouble(args.mfa_serial) if args.mfa_serial else None
+    trouble = serial_fault(args.mfa_serial) if args.mfa_serial else None
     if trouble is not None:
         raise errors.UsageError(
             f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]
