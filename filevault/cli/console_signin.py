@@ -68,7 +68,7 @@ def sign_in_with_environment(
                 f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
                 hint="name a profile: filevault login PROFILE",
             )
-    context.settings.take_given()
+    context.settings.restore_outer_settings()
     get, flag = context.settings.get, context.settings.flag
     options = obtain.plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
