@@ -10,6 +10,7 @@ from filevault.cli import obtain
 from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.outcome import Outcome, RotationOptions
 from filevault.rotation.rollback import amend
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
@@ -164,7 +165,7 @@ class Rotations:
 
         def drop(item: str) -> None:
             if sessions is not None:
-                sessions.drop_source(f"item:{item}")
+                sessions.drop_source(item_reference(item))
 
         self._watch.begin(name)
         machine = Machine(

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from filevault.sources.source import SourceDependencies
 
 
+def item_reference(name: str) -> str:
+    """Return how session files name an item of the vault as their credential source."""
+    return f"item:{name}"
+
+
 class StoredKey(Source):
     """The long-term key stored under a profile's name."""
 
@@ -31,7 +36,7 @@ class StoredKey(Source):
     @property
     def reference(self) -> str:
         """`item:` and the name of the item."""
-        return f"item:{self.profile}"
+        return item_reference(self.profile)
 
     @property
     def title(self) -> str:
