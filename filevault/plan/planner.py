@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from filevault.calls.assume_role import AssumeRole
 from filevault.calls.get_session_token import SessionToken
 from filevault.config.aws_variables import ChildSettings
-from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import MfaRequest
 from filevault.plan import account, limits
 from filevault.plan.limits import Duration
 from filevault.plan.sts_endpoint import sts_endpoint
