@@ -215,8 +215,8 @@ def not_found(config: AwsConfig, name: str, referrer: Setting | None) -> Profile
     """Return the error for a profile that does not exist; `referrer` names it."""
     shown = printable(name)
     if referrer is None:
-        place = printable(config.path)
-        message = f"profile {shown!r} has neither a section in {place!r} nor a stored key"
+        path = printable(config.path)
+        message = f"profile {shown!r} has neither a section in {path!r} nor a stored key"
     else:
         lacks = (
             "no section there"

@@ -123,8 +123,8 @@ def _call(call: Call, number: int) -> str:
 
 
 def _where(endpoint: Endpoint) -> str:
-    kinds = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
-    chosen = ", ".join(kind for kind, wanted in kinds.items() if wanted)
+    variants = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
+    chosen = ", ".join(name for name, wanted in variants.items() if wanted)
     where = printable(endpoint.region) if endpoint.url is None else redact_url(endpoint.url)
     return f"{where} ({chosen})" if chosen else where
 

@@ -77,16 +77,16 @@ def serial_fault(serial: str) -> tuple[str, str | None] | None:
     if not re.match(_SERIAL, serial, re.ASCII):
         return "neither an ARN nor a serial number", comment_hint(serial)
     arn = re.match(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:([^/]*)", serial)
-    kind = "mfa" if arn is None else arn[1]
-    if kind == "u2f":
+    arn_type = "mfa" if arn is None else arn[1]
+    if arn_type == "u2f":
         return (
             "a FIDO security key: these sign in to the console, but calls to AWS take codes only",
             "register a virtual MFA device beside it, and name that one",
         )
-    article = "an" if kind[:1] == "a" else "a"
-    if kind in ("user", "role", "group", "root", "assumed-role"):
+    article = "an" if arn_type[:1] == "a" else "a"
+    if arn_type in ("user", "role", "group", "root", "assumed-role"):
         return (
-            f"the ARN of {article} {kind}, not of an MFA device",
+            f"the ARN of {article} {arn_type}, not of an MFA device",
             (
                 "the IAM console shows the device's ARN, arn:aws:iam::ACCOUNT:mfa/NAME, under the "
                 "user's security credentials"

@@ -126,10 +126,10 @@ class SessionCache:
         """
         from filevault.system.locks import key_lock
 
-        with ExitStack() as held:
+        with ExitStack() as stack:
             try:
-                locks = held.enter_context(self._state.make_child(_LOCKS))
-                held.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", wait.begin()))
+                locks = stack.enter_context(self._state.make_child(_LOCKS))
+                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", wait.begin()))
             except StorageError as error:
                 self._complain(error)
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from filevault.errors import LockedError
+from filevault.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +54,10 @@ class LockWait:
                 self._told = True
                 self._tell("waiting for another filevault that is obtaining this session")
             if waited >= TIMEOUT and not self._attended():
-                raise LockedError(
+                raise BusyError(
                     "another filevault has been obtaining this session for a minute",
                     hint="it may be asking a person for an MFA code: answer there, or end it; "
-                    "--no-cache waits for nobody",
+                    "--no-cache does not wait",
                 )
             self._sleep(_PAUSE)
 

@@ -90,10 +90,10 @@ class StoredKeyProvider(CredentialProvider):
             return None
         return None if found == refused else found
 
-    def learn_account(self, told: str | None) -> None:
-        """Remember the key's account where the key's id does not tell it.
+    def learn_account(self, account: str | None) -> None:
+        """Remember the key's account where the key's id does not contain it.
 
-        If the answer of the call does not tell it either, AWS is asked once; if that fails, a
+        If the answer of the call does not have it either, AWS is asked once; if that fails, a
         later run asks again.
         """
         name, key, keys = self._step.profile, self._key, self._dependencies.keys
@@ -101,7 +101,7 @@ class StoredKeyProvider(CredentialProvider):
         if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return
         try:
-            account = told or identify(key)
+            account = account or identify(key)
         except InterruptedByUserError:
             raise
         except FilevaultError:
