@@ -10,7 +10,7 @@ from filevault.cli.wiring import require_vault
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
 from filevault.issued.issued_credentials import IssuedCredentials
-from filevault.plan.account import of_credentials
+from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable, shell_word
 from filevault.vault.lookup import hint_at_top
@@ -169,7 +169,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     if made.step.takes_token_code:
         tell_unused(code, context)
     context.remember_slot()
-    account, doubts = of_credentials(made, credentials)
+    account, doubts = account_of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
         context.reporter.warn(warning)
     return IssuedCredentials(
