@@ -11,11 +11,10 @@ from filevault.system.record import Record
 class AccessKey(Record):
     """A long-term IAM access key."""
 
+    _secret = ("secret_access_key",)
+
     access_key_id: str
     secret_access_key: str
-
-    def __repr__(self) -> str:
-        return f"AccessKey(access_key_id={self.access_key_id!r}, ...)"
 
 
 class Credentials(Record):
@@ -24,15 +23,14 @@ class Credentials(Record):
     `expiration` is in Unix seconds, None for a long-term key.
     """
 
+    _secret = ("secret_access_key", "session_token")
+
     access_key_id: str
     secret_access_key: str
     session_token: str | None = None
     expiration: int | None = None
     account_id: str | None = None
     arn: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id!r}, ..., expiration={self.expiration!r})"
 
     def check_printable(self) -> None:
         """Refuse anything outside printable ASCII, which no AWS credential holds.

@@ -30,11 +30,10 @@ _MAX_TOKEN = 32 << 10
 class SigninToken(Record):
     """A token that signs in once; `duration` is the granted one in seconds, or None."""
 
+    _secret = ("token",)
+
     token: str
     duration: int | None
-
-    def __repr__(self) -> str:
-        return f"SigninToken(..., duration={self.duration!r})"
 
 
 def get_signin_token(

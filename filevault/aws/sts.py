@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 class TokenCodeFor(Record):
     """An MFA device and one of its codes, which AWS accepts once."""
 
+    _secret = ("code",)
+
     serial: str
     code: str
-
-    def __repr__(self) -> str:
-        return f"TokenCodeFor(serial={self.serial!r}, ...)"
 
 
 class RoleRequest(Record):

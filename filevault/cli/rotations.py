@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from filevault.cli import obtain
 from filevault.plan.planner import PlanOptions, plan
 from filevault.plan.shared_sessions import Shared, SharedSessions
-from filevault.plan.steps import AssumeRole, StoredKey
 from filevault.rotation.batch import Target
 from filevault.rotation.outcome import RotationOptions
 from filevault.system.printable import printable, shell_word
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     from filevault.config.profile import Profile
     from filevault.credentials import AccessKey, Credentials
     from filevault.mfa.token_code import TokenCode
-    from filevault.plan.steps import SessionToken
     from filevault.rotation.items import Items
     from filevault.rotation.keys import UserKeys
     from filevault.rotation.outcome import Outcome
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider, Step
 
 
 class ProfileRotator:
@@ -130,12 +128,11 @@ class ProfileRotator:
     def _user_keys(self, target: Target) -> UserKeys:
         from filevault.rotation.keys import UserKeys
 
-        step = target.plan.step
         return UserKeys(
             target.name,
             target.profile,
             lambda: self._session(target),
-            role=step.role_arn if isinstance(step, AssumeRole) else None,
+            role=target.plan.step.assumed_role,
             user_command=target.user_command,
             allow_http=self._context.settings.allow_http,
         )
@@ -145,31 +142,26 @@ class ProfileRotator:
 
         It is not cached, since it would be one of a key that is about to be deleted.
         """
-        from filevault.plan.wiring import build
-        from filevault.sessions.lock_wait import LockWait
+        from filevault.plan.wiring import Dependencies, build
+        from filevault.sources.source import SourceDependencies
 
-        if isinstance(target.plan.step, StoredKey):
+        if target.plan.step.is_long_term:
             return None
         context, code = self._context, self._token_code
         assert code is not None  # noqa: S101 - for mypy
         key_id = self._items.stored(target.item).key.access_key_id
 
-        def share(step: SessionToken, source: CredentialProvider) -> CredentialProvider:
+        def share(step: Step, source: CredentialProvider) -> CredentialProvider:
             return Shared(self._sessions, step, key_id, source)
 
-        sleep = context.runtime.sleep
-        provider = build(
-            target.plan,
-            context.vault,
-            None,
+        dependencies = Dependencies(
+            SourceDependencies(context.vault),
             code,
             context.runtime.clock,
-            LockWait(context.reporter.say, lambda: context.prompter.present, sleep),
             context.reporter.warn,
-            allow_http=context.settings.allow_http,
-            share=share,
+            context.settings.allow_http,
         )
-        return provider.retrieve()
+        return build(target.plan, dependencies, None, share).retrieve()
 
 
 class _Progress:

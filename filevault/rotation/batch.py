@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from filevault.aws.errors import name_key
-from filevault.errors import ConfigError, FilevaultError, InterruptedByUserError, ProviderError
-from filevault.plan.steps import stored_key
+from filevault.errors import (
+    ConfigError,
+    DeclinedError,
+    FilevaultError,
+    InterruptedByUserError,
+    ProviderError,
+)
 from filevault.rotation.outcome import Outcome
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -35,14 +40,12 @@ class Target(Record):
     @property
     def item(self) -> str:
         """The item with the stored key that the plan begins with."""
-        return stored_key(self.plan.step).profile
+        return self.plan.step.source.profile
 
     @property
     def user_command(self) -> str:
         """The command that rotates the key with the user's own credentials."""
-        profile = self.profile
-        while profile.source == "profile" and profile.source_profile is not None:
-            profile = profile.source_profile
+        profile = self.profile.chain[0]
         option = "" if profile.role_arn is None else "-n "
         return f"filevault rotate {option}{shell_word(profile.name)}"
 
@@ -126,7 +129,7 @@ class Batch:
             if same_as is not None:
                 return Outcome(target.name, "same", primary, related, same_as=same_as)
             outcome = self._rotator.rotate(target, primary, related)
-        except InterruptedByUserError:
+        except (InterruptedByUserError, DeclinedError):
             raise
         except FilevaultError as error:
             # The traceback would keep the variables of all calls.

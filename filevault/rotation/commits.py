@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 class Commits:
@@ -60,7 +60,7 @@ class Commits:
         self._written = {}
         if names:
             with self._vault.transaction():
-                self._vault.commit(names, subject(self._vault.entry(names[0])))
+                self._vault.commit(names, subject(self._vault.entry_path(names[0])))
         return names
 
     def _send(self, names: Sequence[str]) -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.credentials import AccessKey
-    from filevault.vault import Vault
     from filevault.vault.rotation_fields import RotationFields
+    from filevault.vault.vault import Vault
 
 
 _PARSED = 64
@@ -66,16 +66,16 @@ class Items:
 
         Warn once of items that cannot be decrypted. Raises LockedError if that is the whole vault.
         """
-        if not self._vault.shared:
+        if self._vault.is_sealed:
             self._vault.unlock()
         failures: list[FilevaultError] = []
         names = self._vault.names()
-        with self._vault.last_seen.gathering():
+        with self._vault.memory.batch():
             for name in names:
                 error = self._try_read(name)
                 if error is None or self.belongs_to_others(name):
                     continue
-                if isinstance(error, LockedError) and not self._vault.shared:
+                if isinstance(error, LockedError) and self._vault.is_sealed:
                     raise error
                 failures.append(error)
         if failures:
@@ -132,7 +132,7 @@ class Items:
         return None
 
     def _read(self, name: str) -> StoredItem:
-        digest, text = self._vault.opened(name)
+        digest, text = self._vault.open_item(name)
         stored = read_stored_item(name, digest, text)
         self._forget(name)
         self._texts[name] = digest, text
@@ -266,7 +266,7 @@ class Items:
         failed = self._unreadable.get(name)
         return (
             failed is not None
-            and self._vault.shared
+            and not self._vault.is_sealed
             and isinstance(failed[1], NotARecipientError | NoKeyError)
         )
 
@@ -277,7 +277,7 @@ class Items:
     @property
     def are_authentic(self) -> bool:
         """Whether items can only be written with the vault's secret."""
-        return not self._vault.shared
+        return self._vault.is_sealed
 
     def check_not_current(self, access_key_id: str, primary: str) -> None:
         """Raise StorageError if a key is now the current one of an item, or the primary changed.
@@ -299,7 +299,7 @@ class Items:
     def remember_account(self, key: AccessKey, account: str) -> None:
         """Remember the AWS account that AWS reported for a key."""
         names = [each.name for each in self.with_current_key(key)]
-        self._vault.learn_account(names, key.access_key_id, account)
+        self._vault.record_account(names, key.access_key_id, account)
 
     def set_fields(self, name: str, fields: RotationFields) -> None:
         """Rewrite an item with other rotation fields; do nothing if they are the same.

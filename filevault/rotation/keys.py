@@ -10,7 +10,7 @@ from filevault.aws.iam import AccessKeys
 from filevault.aws.sts import get_caller_identity
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, ConfigError, FilevaultError, ProviderError
-from filevault.plan.profile_chain import chain_of, sts_endpoint
+from filevault.plan.sts_endpoint import sts_endpoint
 from filevault.rotation.retry import is_unknown_key
 from filevault.rotation.signals import are_signals_blocked
 from filevault.system.printable import printable
@@ -55,7 +55,7 @@ class UserKeys:
         self._clients = Clients(profile=name, allow_http=allow_http)
         # For calls that signals or other writers wait for, or that are repeated anyway.
         self._short_clients = Clients.short_timeouts(profile=name, allow_http=allow_http)
-        self._sts = sts_endpoint(profile, chain_of(profile))
+        self._sts = sts_endpoint(profile, profile.chain)
         self._iam = self._sts._replace(url=profile.iam_endpoint_url)
         self._obtain_session = obtain_session
         self._role = role

@@ -19,14 +19,13 @@ if TYPE_CHECKING:
 class StoredItem(Record):
     """A decrypted item; `digest` is that of the file that `text` was read from."""
 
+    _secret = ("text",)
+
     name: str
     digest: str
     text: bytes
     item: LongTermItem
     fields: RotationFields
-
-    def __repr__(self) -> str:
-        return f"StoredItem(name={self.name!r}, key={self.item.key!r}, ...)"
 
     @property
     def key(self) -> AccessKey:

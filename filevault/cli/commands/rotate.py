@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Rotate one key after the other and report."""
     _check_options(args)
     vault = context.vault
-    with vault.last_seen.gathering() if args.dry_run else _rotation_lock(context):
+    with vault.memory.batch() if args.dry_run else _rotation_lock(context):
         publisher = Publisher(context, pushing=args.push)
         items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
         rotator = ProfileRotator(args, context, items, publisher)
