@@ -28,8 +28,8 @@ def json_text(outcome: Outcome, indent: str = "") -> str:
             values[moment] = format_time(values[moment])
     texts = {name: "null" if value is None else dumps(value) for name, value in values.items()}
     if outcome.items:
-        listed = f",\n{inner}  ".join(map(dumps, outcome.items))
-        texts["items"] = f"[\n{inner}  {listed}\n{inner}]"
+        listed = dumps(outcome.items, separators=(f",\n{inner}  ", ": "))
+        texts["items"] = f"[\n{inner}  {listed[1:-1]}\n{inner}]"
     texts["error"] = "null" if error is None else dumps(error.message)
     texts["hint"] = "null" if error is None else dumps(error.hint)
     members = f",\n{inner}".join([f'"{name}": {text}' for name, text in texts.items()])
