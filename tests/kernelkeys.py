@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from filevault.keycache import SESSION, KeyCache
+from filevault.keycache.cache import KeyCache
+from filevault.keycache.cached_key import SESSION
 from filevault.keycache.kernel import KernelKeyring
 from filevault.system.times import boottime
 
@@ -20,7 +21,7 @@ def _refused() -> bool:
     try:
         return keys.put(state, SESSION, b"probe", "00", 5) is None
     finally:
-        keys.lock(state)
+        keys.forget(state)
 
 
 needs_kernel_keyring = pytest.mark.skipif(

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import pytest
+
+from filevault.backends import BACKENDS
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_DOCSTRING = 12
@@ -207,9 +209,47 @@ def test_only_the_composition_root_opens_a_backend() -> None:
         module.path
         for module in MODULES
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Name) and node.id == "open_backend"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "opener"
     }
     assert callers == {"filevault/cli/wiring.py"}
+
+
+BACKEND_WORDS = {
+    word for backend in BACKENDS.values() for word in (backend.name, backend.suffix, backend.marker)
+}
+"""By these a backend could be told from another: that is for its record and its family."""
+
+
+def test_nothing_outside_the_backends_compares_with_one_of_them() -> None:
+    found = [
+        f"{module.path}:{node.lineno} {ast.unparse(node)}"
+        for module in MODULES
+        if not module.path.startswith("backends/")
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Compare | ast.Dict | ast.Subscript)
+        and BACKEND_WORDS & set(_texts(node))
+    ]
+    # Where a secret comes from, and not a backend.
+    assert [each for each in found if "source.kind == 'file'" not in each] == []
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    for each in ast.iter_child_nodes(node):
+        for inner in (each, *(each.elts if isinstance(each, ast.Tuple | ast.Set) else ())):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield inner.value
+
+
+def test_nothing_is_cast_to_a_type() -> None:
+    found = [
+        f"{module.path}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "cast"
+    ]
+    assert found == []
 
 
 def test_backends_are_imported_by_their_installed_name() -> None:
@@ -250,6 +290,47 @@ def test_nothing_is_left_for_later_in_comments() -> None:
     assert not found
 
 
+# Fields that contain a secret wherever a record has them.
+SECRET_FIELDS = {
+    *("secret_access_key", "session_token", "passphrase", "password", "token", "code"),
+    *("content", "output", "private_key", "rest", "key: bytes", "text: bytes", "value: bytes"),
+}
+
+
+def test_every_record_hides_its_secrets() -> None:
+    """`repr` of a record may reach a traceback."""
+    shown = []
+    for module in MODULES:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.ClassDef) or "Record" not in map(ast.unparse, node.bases):
+                continue
+            fields = {ast.unparse(each.target) for each in node.body if _is_field(each)}
+            hidden = {
+                constant.value
+                for each in node.body
+                if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "_secret"
+                for constant in ast.walk(each.value)
+                if isinstance(constant, ast.Constant)
+            }
+            assert hidden <= fields, f"{module.path} {node.name}"
+            if any(
+                isinstance(each, ast.FunctionDef) and each.name == "__repr__" for each in node.body
+            ):
+                continue
+            shown += [
+                f"{module.path} {node.name}.{field}"
+                for each in filter(_is_field, node.body)
+                for field in [ast.unparse(each.target)]
+                if field in SECRET_FIELDS or ast.unparse(each).partition(" =")[0] in SECRET_FIELDS
+                if field not in hidden
+            ]
+    assert not shown
+
+
+def _is_field(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
+    return isinstance(node, ast.AnnAssign)
+
+
 # The home directory must not come into being by a folder that is made below it, so whoever makes
 # one says where the home is: function to the number of arguments that include it.
 NAMES_HOME = {"make": 2, "make_folders": 2, "edit_config": 4, "append_profile": 4}
@@ -269,4 +350,4 @@ def test_who_makes_folders_says_where_the_home_is() -> None:
             if name in NAMES_HOME and not named and len(node.args) < NAMES_HOME[name]:
                 silent.append(f"{module.path} {name}")
     # That is the state directory, which is there already.
-    assert silent == ["filevault/vault/__init__.py writers_lock"]
+    assert silent == ["filevault/vault/vault.py writers_lock"]

@@ -8,38 +8,19 @@ file in the vault merely names.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from filevault.backends.age.library import library, said
 from filevault.errors import FilevaultError, InterruptedByUserError, LockedError, ProgramError
-from filevault.system import programs
 from filevault.system.printable import printable
+from filevault.system.search_path import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from filevault.backends.protocols import Person
+
 _LONGEST = 200
-
-
-class Person(Protocol):
-    """Who a plugin may talk to, e.g. `filevault.unlock.prompt.Prompter`."""
-
-    @property
-    def present(self) -> bool:
-        """Whether there is anybody."""
-        ...
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-        ...
-
-    def line(self, question: str) -> str:
-        """Ask with echo."""
-        ...
-
-    def hidden(self, question: str) -> bytes | bytearray:
-        """Ask without echo."""
-        ...
 
 
 class Dialogue:
@@ -120,7 +101,7 @@ class Plugins:
                 f"{program} is not run: PATH has an empty or relative entry",
                 hint="take it out of PATH: it would run programs from whatever folder you are in",
             )
-        if programs.find(f"age-plugin-{plugin}", self._path) is None:
+        if find_program(f"age-plugin-{plugin}", self._path) is None:
             return ProgramError(
                 f"the age plugin {program} is not on the PATH", hint=f"install {program}"
             )

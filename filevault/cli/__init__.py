@@ -10,7 +10,7 @@ from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
-from filevault.errors import FilevaultError, UsageError
+from filevault.errors import DeclinedError, FilevaultError, UsageError
 from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         context = Context(settings, runtime, reporter)
         try:
             status = call.module.run(namespace, context)
+        except DeclinedError as declined:
+            reporter.say(declined.message)
+            status = 0
         finally:
             if call.name not in _FORGETS:
                 context.hold_session_key()

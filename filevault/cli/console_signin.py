@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.aws.console import Console, console_of
 from filevault.cli import obtain
-from filevault.plan.steps import AssumeRole, FederationToken
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Step
+    from filevault.sources.source import Step
 
 _FOR_PROFILES = ("explain", "mfa_token", "no_session", "refresh", "min_ttl", "no_cache")
 _ENVIRONMENT = "the credentials of the environment"
@@ -29,14 +28,12 @@ def sign_in_with_profile(
     args: argparse.Namespace, context: Context, made: Plan
 ) -> tuple[Console, SigninToken]:
     """Sign in with a profile; renew a cached session, once, that AWS no longer accepts."""
-    from filevault.plan.cached import renewed
-
     # A wrong region or path must be reported before any question.
     console_for(context, made.region, None).destination(args.path)
     code = obtain.token_code(args, context)
     provider = obtain.provider(args, context, made, code)
     credentials = obtain.retrieve(provider, made)
-    if not isinstance(made.step, FederationToken):
+    if made.step.takes_token_code:
         obtain.tell_unused(code, context)
     context.remember_slot()
     clients = _clients(context, made.profile)
@@ -46,7 +43,7 @@ def sign_in_with_profile(
     try:
         signed = _signed(context, clients, console, credentials, duration, subject)
     except errors.AwsError:
-        others = renewed(provider, credentials)
+        others = provider.renew(credentials)
         if others is None:
             raise
         signed = _signed(context, clients, console, others, duration, subject)
@@ -71,7 +68,7 @@ def sign_in_with_environment(
                 f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
                 hint="name a profile: filevault login PROFILE",
             )
-    context.settings.take_given()
+    context.settings.restore_outer_settings()
     get, flag = context.settings.get, context.settings.flag
     options = obtain.plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
@@ -143,15 +140,15 @@ def _session_duration(args: argparse.Namespace, context: Context, step: Step) ->
 
     AWS accepts a duration for a role only, and only if it was not assumed from another role.
     """
-    if not isinstance(step, AssumeRole) or isinstance(step.source, AssumeRole):
+    if step.assumed_role is None or (step.parent and step.parent.assumed_role is not None):
         return None
     return _capped(obtain.plan_options(args, context).duration)
 
 
 def _capped(seconds: int | None) -> int | None:
-    from filevault.aws.signin import LONGEST
+    from filevault.aws.signin import MAX_DURATION
 
-    return None if seconds is None else min(seconds, LONGEST)
+    return None if seconds is None else min(seconds, MAX_DURATION)
 
 
 def console_for(context: Context, region: str | None, arn: str | None) -> Console:

@@ -9,12 +9,12 @@ from filevault import errors
 from filevault.cli.wiring import require_vault
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
-from filevault.issued.environment import IssuedCredentials
+from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
-from filevault.plan.steps import StoredKey, stored_key
 from filevault.system.printable import printable, shell_word
-from filevault.vault.choose import hint_at_top, no_vault
+from filevault.vault.lookup import hint_at_top
+from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider
 
 _Answer = TypeVar("_Answer")
 
@@ -163,7 +163,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     """Carry the plan out, or find its session in the cache."""
     code = token_code(args, context)
     credentials = retrieve(provider(args, context, made, code), made)
-    if not isinstance(made.step, StoredKey):
+    if made.step.takes_token_code:
         tell_unused(code, context)
     context.remember_slot()
     account, doubts = of_credentials(made, credentials)
@@ -181,8 +181,7 @@ def retrieve(provider: CredentialProvider, made: Plan) -> Credentials:
     except errors.AwsError as error:
         from filevault.aws.errors import name_key
 
-        name_key(error, stored_key(made.step).profile)
-        raise
+        raise name_key(error, made.step.source.profile) from error
 
 
 def tell_unused(code: TokenCode, context: Context) -> None:
@@ -198,41 +197,45 @@ def provider(
     args: argparse.Namespace, context: Context, made: Plan, code: TokenCode
 ) -> CredentialProvider:
     """Return what carries the plan out when it is asked; it looks into the cache first."""
-    from filevault.plan.wiring import build
+    from filevault.plan.wiring import Dependencies, build
+    from filevault.sessions.cached_provider import Caching
     from filevault.sessions.lock_wait import LockWait
+    from filevault.sources.source import SourceDependencies
 
     settings = context.settings
     min_ttl = args.min_ttl
     if min_ttl is None:
         min_ttl = settings.duration("AWS_MIN_TTL")
-    if isinstance(made.step, StoredKey) and (args.duration is not None or args.mfa_token):
+    if made.step.is_long_term and (args.duration is not None or args.mfa_token):
         context.reporter.warn(
             "the long-term key itself is handed out: --duration and --mfa-token do nothing"
         )
-    return build(
-        made,
-        context.vault,
-        cache(args, context),
+    dependencies = Dependencies(
+        SourceDependencies(context.vault),
         code,
         context.runtime.clock,
-        LockWait(context.reporter.say, lambda: context.prompter.present, context.runtime.sleep),
         context.reporter.warn,
-        refresh=args.refresh,
-        min_ttl=min_ttl,
-        cache_roles=settings.cache_roles,
-        allow_http=settings.allow_http,
+        settings.allow_http,
     )
+    sessions = cache(args, context)
+    if sessions is None:
+        return build(made, dependencies, None)
+    wait = LockWait(context.reporter.say, lambda: context.prompter.present, context.runtime.sleep)
+    caching = Caching(sessions, wait, args.refresh, min_ttl, settings.cache_roles)
+    return build(made, dependencies, caching)
 
 
 def explanation(args: argparse.Namespace, context: Context, made: Plan) -> Sequence[str]:
     """Return the lines of `--explain`."""
     from filevault.plan.explain import explain, kept_until, variable_lines
+    from filevault.sources.source import SourceDependencies
 
     sessions = cache(args, context)
+    found = None if args.refresh else sessions
     shown = explain(
         made,
         context.runtime.clock(),
-        until=kept_until(made, context.vault, None if args.refresh else sessions),
+        until=kept_until(made, SourceDependencies(context.vault), found),
         keeps=sessions is not None,
         cache_roles=context.settings.cache_roles,
     )
@@ -252,8 +255,7 @@ def overrides_of(args: argparse.Namespace, context: Context) -> Overrides:
 
 def _warn(profile: Profile, context: Context) -> None:
     """Warn of lines in the sections of a chain that have no effect."""
-    each: Profile | None = profile
-    while each is not None:
+    for each in reversed(profile.chain):
         for text in each.warnings:
             context.reporter.warn(text)
         if each.shadowed and each.source in ("stored", "profile"):
@@ -263,7 +265,6 @@ def _warn(profile: Profile, context: Context) -> None:
                 f"profile {printable(each.name)!r} has {has} and also "
                 f"{' and '.join(each.shadowed)}: {used} is used"
             )
-        each = each.source_profile
 
 
 def _refuse_planted(profile: Profile, context: Context) -> None:
@@ -272,10 +273,8 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
     A stored key goes before every other source, so one that this machine has never seen, for a
     profile that has another source, waits for a word.
     """
-    lowest = profile
-    while lowest.source_profile is not None:
-        lowest = lowest.source_profile
-    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+    lowest = profile.chain[0]
+    if lowest.source != "stored" or context.vault.is_sealed or context.vault.has_seen(lowest.name):
         return
     if lowest.shadowed:
         shown = printable(lowest.name)

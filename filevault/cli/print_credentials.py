@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli import obtain
-from filevault.issued.environment import export
+from filevault.issued.export_formats import export
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:

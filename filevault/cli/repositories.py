@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends import SUFFIXES
 from filevault.backends.gpg.options import VARIABLE_TTY, name_terminal
-from filevault.errors import FilevaultError, StorageError
+from filevault.errors import (
+    DeclinedError,
+    FilevaultError,
+    StorageError,
+    UnknownRepositoryError,
+)
 from filevault.git.adoption import find_all
 from filevault.git.commit import require_commits
 from filevault.git.fingerprint import FOLDER_PART
@@ -59,10 +63,11 @@ class TrustMemory:
         self._trust.update_section(_SECTION, repositories)
 
 
-def git_of(context: Context, trust: Trust | None = None) -> Git:
+def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | None = None) -> Git:
     """Return how git is run on the vault's store.
 
     `trust` is what is remembered of the vault, if it is not the one that the context has.
+    `answers` gets what a person answers who is asked about a repository.
     """
     environment = context.settings.program_environment()
     if context.prompter.present:
@@ -79,11 +84,14 @@ def git_of(context: Context, trust: Trust | None = None) -> Git:
         )
         for line in lines:
             context.prompter.say(f"  {line}")
-        return confirm(context.prompter, "Use it from now on?")
+        used = confirm(context.prompter, "Use it from now on?")
+        if answers is not None:
+            answers.append(used)
+        return used
 
     return Git(
         environment,
-        SUFFIXES[context.choice.backend],
+        context.choice.backend,
         context.choice.prefix,
         trusted=TrustedRepositories(
             TrustMemory(memory, writable=writable),
@@ -124,9 +132,16 @@ def remember_present(context: Context, trust: Trust) -> None:
 def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
     """Return the repositories of files that are about to change, before anything does.
 
-    Raises UnknownRepositoryError, or BackendError where a commit would not last.
+    Raises UnknownRepositoryError, DeclinedError if a person was asked and does not want one of
+    them used, or BackendError where a commit would not last.
     """
-    return require_commits(context.vault.folder, paths, context.git())
+    answers: list[bool] = []
+    try:
+        return require_commits(context.vault.folder, paths, git_of(context, answers=answers))
+    except UnknownRepositoryError as error:
+        if False in answers:
+            raise DeclinedError("nothing was changed") from error
+        raise
 
 
 def first_use(context: Context) -> None:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, ProgramError
-from filevault.keycache import JOB, agent_of_job, folders
+from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
 from filevault.system import programs
 from filevault.system.printable import printable
 
@@ -51,7 +51,9 @@ def start_agent(context: Context, answers: Callable[[], bool]) -> bool:
 
 def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
     """Return the error of an agent that did not start, with a hint if it has no place to be."""
-    places = [os.path.dirname(each) for each in folders(context.settings.get, context.runtime.root)]
+    places = [
+        os.path.dirname(each) for each in agent_folders(context.settings.get, context.runtime.root)
+    ]
     usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
     said = error.message.replace("filevault: error: ", "")
     return ProgramError(said, hint=error.hint if usable else NO_FOLDER_HINT)
@@ -59,11 +61,11 @@ def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
 
 def refuse_in_job(context: Context) -> None:
     """Raise BackendError in a job with an agent of its own: a new one would outlive the job."""
-    job = agent_of_job(context.settings.get)
+    job = job_agent_folder(context.settings.get)
     if job is not None:
         raise BackendError(
-            f"the agent of this job has ended: {JOB} names {printable(job)!r}",
-            hint=f"start the job again with filevault agent -- CMD, or unset {JOB}",
+            f"the agent of this job has ended: {JOB_VARIABLE} names {printable(job)!r}",
+            hint=f"start the job again with filevault agent -- CMD, or unset {JOB_VARIABLE}",
         )
 
 

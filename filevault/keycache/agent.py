@@ -1,8 +1,8 @@
-"""The agent: a process that holds keys in its memory where the kernel refuses to.
+"""The agent: a process that keeps keys in its memory if the kernel keyring cannot be used.
 
-It answers one request per connection, logs nothing, and forgets everything on SIGUSR1, at its
-end, and each key at its deadline. Who connects may be hostile only in so far as the same user
-is: the socket lies in a folder that nobody else can open.
+It answers one request per connection, logs nothing, forgets each key at its deadline, and all of
+them on SIGUSR1 and at its end. Only processes of the same user can connect: the socket lies in a
+folder that no other user can open.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError, StorageError
-from filevault.keycache import SOCKET
+from filevault.keycache.agent_folders import SOCKET_NAME
+from filevault.keycache.agent_keys import AgentKeys
 from filevault.keycache.job import LOCK
-from filevault.keycache.locked_memory import Keys
 from filevault.keycache.protocol import (
     LINE,
     answer_line,
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_LIMIT = 2.0  # seconds for one request
+_TIMEOUT = 2.0  # seconds for one request
 _CONNECTIONS = 200
-_AT_ONCE = 32  # connections that are taken before signals and deadlines get their turn
+_AT_ONCE = 32  # connections accepted before signals and deadlines are looked at again
 _LONGEST = 107  # bytes of a socket's path (unix(7): 108 with the NUL)
 _QUEUE = 1024
-_LOOK = 10.0  # seconds between two looks whether the socket is still ours
+_CHECK_INTERVAL = 10.0  # seconds between two checks that the socket is still this agent's
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -57,12 +57,12 @@ class Agent:
     """A listening agent, made by `listen`.
 
     Args:
-        folder: where its socket lies.
+        folder: of its socket.
         listener: that socket.
-        keys: what it holds.
+        keys: the keys in its memory.
     """
 
-    def __init__(self, folder: Folder, listener: socket.socket, keys: Keys) -> None:
+    def __init__(self, folder: Folder, listener: socket.socket, keys: AgentKeys) -> None:
         self._folder = folder
         self._listener = listener
         self._keys = keys
@@ -74,21 +74,21 @@ class Agent:
         self._poll.register(self._signals, select.POLLIN)
 
     def take_signals(self) -> None:
-        """From now on SIGUSR1 lets it forget everything, and what ends a process ends `serve`."""
+        """Handle signals: SIGUSR1 forgets all keys; those that end a process end `serve`."""
         for number in (signal.SIGUSR1, *_ENDING):
             signal.signal(number, _nothing)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
 
     def serve(self) -> None:
-        """Answer until a signal says end, or the socket is no longer there to be asked at.
+        """Answer until a signal ends it, or no client can reach its socket any more.
 
-        That is so, too, where the client would not ask: in a folder that others can open.
+        That includes a folder that other users can open: clients refuse it.
         """
         looked = time.monotonic()
         while True:
             for fd, _event in self._poll.poll(self._pause() * 1000):
                 if fd == self._signals:
-                    self._keys.lock()  # all of these signals mean at least that
+                    self._keys.forget()  # every handled signal does that
                     if not set(os.read(fd, LINE)).isdisjoint(_ENDING):
                         return
                 elif fd == self._listener.fileno():
@@ -98,31 +98,31 @@ class Agent:
             self._keys.expire()
             now = time.monotonic()
             for connection in list(self._connections.values()):
-                if now - connection.since > _LIMIT:
+                if now - connection.since > _TIMEOUT:
                     self._drop(connection)
-            if now - looked > _LOOK:
+            if now - looked > _CHECK_INTERVAL:
                 looked = now
                 if not is_private(self._folder) or _identity(self._folder) != self._identity:
                     return
 
     def close(self) -> None:
-        """Forget everything and take the socket away, if it is still ours."""
-        self._keys.lock()
+        """Forget all keys and delete the socket, if it is still this agent's."""
+        self._keys.forget()
         for connection in list(self._connections.values()):
             self._drop(connection)
         self._listener.close()
         if _identity(self._folder) == self._identity:
             with contextlib.suppress(OSError):
-                os.unlink(SOCKET, dir_fd=self._folder.fd)
+                os.unlink(SOCKET_NAME, dir_fd=self._folder.fd)
 
     def _pause(self) -> float:
-        until = [_LOOK]
+        until = [_CHECK_INTERVAL]
         expiry = self._keys.expire()
         if expiry is not None:
             until.append(expiry)
         if self._connections:
             oldest = min(connection.since for connection in self._connections.values())
-            until.append(oldest + _LIMIT - time.monotonic())
+            until.append(oldest + _TIMEOUT - time.monotonic())
         return max(0.0, min(until)) + 0.001
 
     def _accept(self) -> None:
@@ -131,7 +131,7 @@ class Agent:
                 connection, _address = self._listener.accept()
             except BlockingIOError:
                 return
-            except OSError:  # of this connection, or no descriptor left
+            except OSError:  # the connection failed, or no descriptor is left
                 self._drop_oldest()
                 return
             try:
@@ -147,7 +147,7 @@ class Agent:
             made = _Connection(connection, time.monotonic())
             self._connections[connection.fileno()] = made
             self._poll.register(connection, select.POLLIN)
-            self._read(made)  # it has said what it wants, as a rule
+            self._read(made)  # mostly the request has arrived already
 
     def _read(self, connection: _Connection) -> None:
         try:
@@ -165,7 +165,7 @@ class Agent:
 
     def _reply(self, connection: _Connection) -> None:
         with contextlib.suppress(DamagedError, OSError):
-            # A line fits into the socket's buffer: who does not read it blocks nobody.
+            # A line fits into the socket's buffer: a client that does not read cannot block.
             connection.socket.send(
                 answer_line(self._keys.answer(parse_request(bytes(connection.line))))
             )
@@ -183,13 +183,12 @@ class Agent:
 
 
 def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
-    """Open an agent's socket in a folder, which is made if it is missing.
+    """Open an agent's socket in a folder, which is created if it is missing.
 
-    Returns None if an agent is listening there already. What a dead one left is replaced.
-
-    Raises StorageError where the folder, or what lies in it, is not fit.
+    Returns None if an agent is listening there already. The socket of a dead one is replaced.
+    Raises StorageError if the folder cannot be used.
     """
-    socket_path = f"{path}/{SOCKET}"
+    socket_path = f"{path}/{SOCKET_NAME}"
     if len(os.fsencode(socket_path)) > _LONGEST:
         raise StorageError(
             f"the path {printable(socket_path)!r} is too long for a socket",
@@ -203,21 +202,21 @@ def listen(path: str, boottime: Callable[[], float]) -> Agent | None:
         raise storage_error(error, "create", path) from error
     folder = open_folder(path)
     try:
-        if not _hold_lock(folder):
+        if not _lock(folder):
             folder.close()
             return None
         listener = _bind(folder)
     except OSError as error:
-        raise storage_error(error, "listen at", folder.join(SOCKET)) from error
-    return Agent(folder, listener, Keys(boottime))
+        raise storage_error(error, "listen at", folder.join(SOCKET_NAME)) from error
+    return Agent(folder, listener, AgentKeys(boottime))
 
 
 def run(agent: Agent, ready: Callable[[], None]) -> None:
-    """Serve until the end: this process is an agent now, and nothing else.
+    """Serve until the end of this process, which is only an agent from now on.
 
     Args:
         agent: a listening one.
-        ready: called when it answers, before standard input, output and error are let go.
+        ready: called when it answers, before the standard descriptors are closed.
     """
     import gc
 
@@ -232,7 +231,7 @@ def run(agent: Agent, ready: Callable[[], None]) -> None:
 
 
 def _detach() -> None:
-    """Let go of the standard descriptors and the working directory."""
+    """Close the standard descriptors and leave the working directory."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -241,11 +240,11 @@ def _detach() -> None:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """Handle a signal by being woken from waiting."""
+    """Handle a signal: the wake-up descriptor does the work."""
 
 
-def _hold_lock(folder: Folder) -> bool:
-    """Take the lock of the one agent, to be held until this process ends."""
+def _lock(folder: Folder) -> bool:
+    """Take the lock of a folder's agent until this process ends; tell whether it was free."""
     import fcntl
 
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -260,11 +259,11 @@ def _hold_lock(folder: Folder) -> bool:
 
 def _bind(folder: Folder) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(SOCKET, dir_fd=folder.fd)  # a link too: itself, not what it leads to
+        os.unlink(SOCKET_NAME, dir_fd=folder.fd)  # a link too: itself, not what it leads to
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
-        listener.bind(folder.join(SOCKET))
+        listener.bind(folder.join(SOCKET_NAME))
     except BaseException:
         listener.close()
         raise
@@ -277,7 +276,7 @@ def _bind(folder: Folder) -> socket.socket:
 
 def _identity(folder: Folder) -> tuple[int, int] | None:
     try:
-        info = os.stat(folder.join(SOCKET), follow_symlinks=False)
+        info = os.stat(folder.join(SOCKET_NAME), follow_symlinks=False)
     except OSError:
         return None
     return (info.st_dev, info.st_ino) if stat.S_ISSOCK(info.st_mode) else None

@@ -1,4 +1,4 @@
-"""The agent as a key cache, seen from a command: it is asked, and never waited for long."""
+"""The client of the agents: a key store that never waits long for an answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, FilevaultError
-from filevault.keycache import SESSION, SOCKET, Held
+from filevault.keycache.agent_folders import SOCKET_NAME
+from filevault.keycache.cached_key import SESSION, CachedKey
 from filevault.keycache.key_store import merge_errors
 from filevault.keycache.protocol import (
     LINE,
@@ -27,64 +28,66 @@ from filevault.system.printable import printable, shell_word
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_TIMEOUT = 0.7  # seconds for all that fails in one run: a person is waiting
-_LEAST = 0.05  # seconds for each agent that is told to lock, however little is left
+    from filevault.keycache.cached_key import KeyType
+
+_TIMEOUT = 0.7  # seconds for all failures of one run together: a person is waiting
+_MIN_TIMEOUT = 0.05  # seconds for each request, however little is left
 _PAUSE = 0.005
 
 
 class AgentClient:
     """The agents of this user; see `filevault.keycache.key_store.KeyStore`.
 
-    One that did not answer is not asked for keys again: a run waits for it once.
+    An agent that did not answer is not asked for keys again in the run.
 
     Args:
-        folders: where a socket may lie, in the order in which they are looked at.
-        also: folders of further agents, which are told to lock and asked for nothing.
+        folders: where a socket may lie, in the order in which they are tried.
+        forget_only: folders of further agents, which are only told to forget keys.
     """
 
     name = "agent"
 
-    def __init__(self, folders: Sequence[str], also: Sequence[str] = ()) -> None:
+    def __init__(self, folders: Sequence[str], forget_only: Sequence[str] = ()) -> None:
         self._folders = folders
-        self._also = also
+        self._forget_only = forget_only
         self._failed: dict[str, FilevaultError] = {}
-        self._patience = _TIMEOUT
+        self._time_left = _TIMEOUT
         self._took: str | None = None
 
-    def get(self, state_id: str, kind: str) -> Held | None:
-        """Return what the first agent that has it holds."""
-        answer = self._first(Request("get", state_id, kind))
-        return None if answer is None else Held(answer.key, answer.mark, answer.deadline)
+    def get(self, state_id: str, key_type: KeyType) -> CachedKey | None:
+        """Return the key from the first agent that has it."""
+        answer = self._first(Request("get", state_id, key_type))
+        return None if answer is None else CachedKey(answer.key, answer.mark, answer.deadline)
 
-    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
-        """Return mark and deadline of what the first agent that has it holds."""
-        answer = self._first(Request("status", state_id, kind))
+    def status(self, state_id: str, key_type: KeyType) -> tuple[str, int] | None:
+        """Return mark and deadline from the first agent that has the key."""
+        answer = self._first(Request("status", state_id, key_type))
         return None if answer is None else (answer.mark, answer.deadline)
 
-    def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:  # noqa: ARG002
+    def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:  # noqa: ARG002
         """Give a key to the first agent that takes it."""
-        request = Request("put", state_id, kind, held.key, held.mark, held.deadline)
+        request = Request("put", state_id, key_type, cached.key, cached.mark, cached.deadline)
         for folder, answer in self._answers(request):
             if answer.ok:
                 self._took = folder
                 return True
         return False
 
-    def lock(self, state_id: str | None, kind: str | None = None) -> int:
-        """Let every agent forget; one kind of key is only forgotten where it would be found.
+    def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
+        """Have every agent forget; one type of key only in the folders that `get` asks.
 
-        Raises BackendError, after all were asked, for each that is there and does not say so, and
-        for each folder that has something in the place of a socket that cannot be asked.
+        Raises BackendError, after all were asked, for each agent that does not confirm, and for
+        each folder whose socket cannot be used.
         """
-        folders = (*self._folders, *(self._also if kind is None else ()))
-        return self._lock(folders, Request("lock", state_id or "", kind or ""))
+        folders = (*self._folders, *(self._forget_only if key_type is None else ()))
+        return self._forget(folders, Request("lock", state_id or "", key_type or ""))
 
-    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
-        """Let all agents forget a kind of key but the one that took the last."""
-        others = [folder for folder in self._folders if not took or folder != self._took]
-        return self._lock(others, Request("lock", state_id, kind))
+    def forget_older(self, state_id: str, key_type: KeyType, *, took_last: bool) -> int:
+        """Have all agents forget a type of key but the one that took the last."""
+        others = [folder for folder in self._folders if not took_last or folder != self._took]
+        return self._forget(others, Request("lock", state_id, key_type))
 
-    def _lock(self, folders: Iterable[str], request: Request) -> int:
+    def _forget(self, folders: Iterable[str], request: Request) -> int:
         count = 0
         failed = []
         for folder in folders:
@@ -100,15 +103,15 @@ class AgentClient:
         return count
 
     def running(self) -> bool:
-        """Tell whether an agent is there that can be asked."""
+        """Tell whether an agent answers."""
         return any(True for _ in self._answers(Request("status", "0" * 32, SESSION)))
 
     def last_error(self) -> FilevaultError | None:
-        """Return why an agent that is there did not answer in this run."""
+        """Return why an agent that exists did not answer in this run."""
         return next(iter(self._failed.values()), None)
 
     def _first(self, request: Request) -> Answer | None:
-        """Return the first answer that is yes."""
+        """Return the first answer that is ok."""
         for _folder, answer in self._answers(request):
             if answer.ok:
                 return answer
@@ -126,30 +129,30 @@ class AgentClient:
     def _ask(self, path: str, request: Request) -> Answer | None:
         began = time.monotonic()
         try:
-            return _ask(path, request, max(self._patience, _LEAST))
+            return _ask(path, request, max(self._time_left, _MIN_TIMEOUT))
         except FilevaultError as error:
-            self._patience -= time.monotonic() - began
+            self._time_left -= time.monotonic() - began
             self._failed[path] = error
             raise
 
 
 def _socket_in(path: str) -> str | None:
-    """Return the socket in a folder, None where there is none of ours.
+    """Return the path of the socket in a folder, None if this user has none there.
 
-    Raises BackendError for anything in its place that is not ours, in a folder that is ours.
+    Raises BackendError for any other file of that name in a folder of this user.
     """
-    name = f"{path}/{SOCKET}"
-    if _is_somebody_elses(path):
+    name = f"{path}/{SOCKET_NAME}"
+    if _belongs_to_another_user(path):
         return None
     try:
         os.lstat(name)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        pass  # it cannot be seen from here, and may be there
+        pass  # it may exist
     try:
         with open_folder(path) as folder:
-            info = os.stat(SOCKET, dir_fd=folder.fd, follow_symlinks=False)
+            info = os.stat(SOCKET_NAME, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -163,18 +166,18 @@ def _socket_in(path: str) -> str | None:
     return name
 
 
-def _is_somebody_elses(path: str) -> bool:
-    """Tell whether what lies at a path was put there by another user, with no socket of ours in it.
+def _belongs_to_another_user(path: str) -> bool:
+    """Tell whether another user made what is at a path, and no socket of this user is in it.
 
-    Whoever does that in a folder for all, as `/tmp` is, must not keep us from anything: no key ever
-    went there. A socket that belongs to us only an agent of ours can have made.
+    In a folder for all, such as `/tmp`, another user must not be able to cause an error: no key
+    was ever sent there. Only an agent of this user can have made a socket of this user.
     """
     try:
         if os.lstat(path).st_uid == os.geteuid():
             return False
     except PermissionError:
-        # A FUSE mount shows itself to nobody but its owner. Where the folder around it is what
-        # cannot be looked into, there may be an agent.
+        # A FUSE mount is visible to its owner only. But if the folder around it cannot be looked
+        # into, there may be an agent.
         return os.access(os.path.dirname(path), os.X_OK, effective_ids=True)
     except OSError:
         return False
@@ -183,7 +186,7 @@ def _is_somebody_elses(path: str) -> bool:
     except OSError:
         return True
     try:
-        info = os.stat(SOCKET, dir_fd=folder, follow_symlinks=False)
+        info = os.stat(SOCKET_NAME, dir_fd=folder, follow_symlinks=False)
     except OSError:
         return True
     finally:
@@ -191,15 +194,13 @@ def _is_somebody_elses(path: str) -> bool:
     return not stat.S_ISSOCK(info.st_mode) or info.st_uid != os.geteuid()
 
 
-def _ask(path: str, request: Request, patience: float) -> Answer | None:
-    """Ask one agent one thing; None if nobody listens: one that is dead has forgotten everything.
+def _ask(path: str, request: Request, timeout: float) -> Answer | None:
+    """Send one request; None if no process listens: a dead agent has forgotten all keys.
 
-    Between the check of its folder and this the path may have come to lead elsewhere: what counts
-    is who listens there.
-
-    Raises BackendError if it does not answer in time, is not ours or talks nonsense.
+    The path may lead elsewhere since its folder was checked, so the peer's user id is checked.
+    Raises BackendError if the answer is late or invalid, or the peer is another user.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     pid = 0
     try:
@@ -229,7 +230,7 @@ def _ask(path: str, request: Request, patience: float) -> Answer | None:
 
 
 def _connect(connection: _socket.socket, path: str, deadline: float) -> bool:
-    """Connect; False if nobody listens there. A listener whose queue is full is tried again."""
+    """Connect; False if no process listens. Retry while the listener's queue is full."""
     while True:
         connection.settimeout(max(0.001, deadline - time.monotonic()))
         try:

@@ -1,4 +1,4 @@
-"""The agent of one job: no child of the job's, and gone with it, whatever state it is in."""
+"""The agent of one job: not a child of the job, and killed when the job ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError
-from filevault.keycache import SOCKET
+from filevault.keycache.agent_folders import SOCKET_NAME
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -20,17 +20,17 @@ LOCK = "agent.lock"
 
 
 def enter(job: int, folder: str) -> None:
-    """Return in a new process that ends with the job, and is nobody's child but its guard's.
+    """Return in a new process that ends with the job and is a child of its guard only.
 
-    This process ends: what the job's command is, it may wait for all of its children. The guard
-    holds no key. It kills the agent when the job has ended, even one that was stopped, and takes
-    the folder away; the kernel kills the agent if the guard is gone.
+    The calling process ends, because the job's command may wait for all of its children. The
+    guard has no key. It kills the agent when the job has ended, even a stopped agent, and deletes
+    the folder; the kernel kills the agent if the guard ends.
 
     Args:
-        job: the process, which must be the parent of this one.
-        folder: where the agent will listen, which was made for it alone.
+        job: the process id, which must be the parent of this process.
+        folder: where the agent will listen, made for it alone.
 
-    Raises BackendError where the kernel cannot tell when a process ends, or it has ended.
+    Raises BackendError if the kernel has no pidfd, or the job has ended.
     """
     try:
         watched = os.pidfd_open(job)
@@ -57,7 +57,7 @@ def _guard(job: int, agent: int, folder: str) -> NoReturn:
     """Wait until the job or the agent ends, and clean up."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for fd in (0, 1, 2):
-        os.dup2(null, fd)  # the job waits until nobody has them any more
+        os.dup2(null, fd)  # the job waits until they are closed
     with contextlib.suppress(BaseException):
         for number in _ENDING:
             signal.signal(number, _stop)
@@ -67,7 +67,7 @@ def _guard(job: int, agent: int, folder: str) -> NoReturn:
         poller.poll()
     for number in _ENDING:
         signal.signal(number, signal.SIG_IGN)
-    os.kill(agent, signal.SIGKILL)  # our child: until it is waited for, nobody else has its id
+    os.kill(agent, signal.SIGKILL)  # a child: its id is not reused before waitpid
     os.waitpid(agent, 0)
     remove_folder(folder)
     os._exit(0)
@@ -78,8 +78,8 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def remove_folder(folder: str) -> None:
-    """Delete the folder of a job's agent that has ended, unless there is more in it."""
-    for name in (SOCKET, LOCK):
+    """Delete the folder of a job's agent that has ended, unless it contains other files."""
+    for name in (SOCKET_NAME, LOCK):
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}/{name}")
     with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def remove_folder(folder: str) -> None:
 
 
 def _die_with(parent: int) -> bool:
-    """Have the kernel kill this process when its parent ends; tell whether that is still there."""
+    """Have the kernel kill this process when its parent ends; False if that has ended already."""
     with contextlib.suppress(ImportError, OSError):
         from filevault.system.libc import function
 

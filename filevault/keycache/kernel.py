@@ -1,10 +1,10 @@
 """The Linux kernel's keyring as a key cache, by raw system calls.
 
-Keys lie in the user keyring, which all processes of a user reach. Its trap (keyrings(7),
-"Possession"): a process in a session keyring of its own, as ssh, sudo and cron give it, does not
-possess what lies there, and a key as it is made lets only possessors read it. So a key is made
-in our process keyring, which is always possessed, gets its permissions and its time limit
-there, and is linked into the user keyring last.
+Keys lie in the user keyring, which all processes of a user can reach. A process with a session
+keyring of its own, as ssh, sudo and cron create it, does not possess them (keyrings(7),
+"Possession"), and a new key can be read by possessors only. So a key is created in the process
+keyring, which is always possessed, gets its permissions and its timeout there, and is linked
+into the user keyring last.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError
-from filevault.keycache import KINDS, SESSION, Held
+from filevault.keycache.cached_key import KEY_TYPES, SESSION, CachedKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from filevault.keycache.cached_key import KeyType
+
 _NAMES = "filevault:"
 _FORMAT = b"filevault-cache-1"
 _BUFFER = 4096
-_MOST_KEYS = 1 << 20  # bytes of ids in a keyring
+_MOST_KEYS = 1 << 20  # bytes of key ids in a keyring
 
 # add_key and keyctl in the kernel's syscall tables, by machine, for programs of 64 and 32 bits: a
 # 32-bit Python runs on 64-bit kernels, too, with the numbers of the machine that it was made for.
@@ -49,7 +51,7 @@ _NUMBERS_32 = {
     "armv7l": _ARM,
     "armv8l": _ARM,
 }
-# The key is not there any more; it is not there, or there are no keyrings (EPERM: a sandbox).
+# A key that has gone; no key, or no keyrings at all (EPERM: a sandbox).
 _GONE = (errno.ENOKEY, errno.EKEYEXPIRED, errno.EKEYREVOKED)
 _NO_KEY = (*_GONE, errno.ENOSYS, errno.EPERM)
 # linux/keyctl.h
@@ -57,7 +59,7 @@ _PROCESS_KEYRING = -2
 _USER_KEYRING = -4
 _SETPERM, _DESCRIBE, _LINK, _UNLINK, _SEARCH, _READ = 5, 6, 8, 9, 10, 11
 _SET_TIMEOUT, _INVALIDATE = 15, 21
-# The possessor may do everything; the same user may see, read and find; nobody else anything.
+# The possessor has all rights; the same user may view, read and search; others have none.
 _PERMISSIONS = 0x3F0B0000
 
 
@@ -69,24 +71,29 @@ class KernelKeyring:
     def __init__(self) -> None:
         self._function: Callable[..., int] | None = None
 
-    def get(self, state_id: str, kind: str) -> Held | None:
-        """Return what is held, None if there is nothing or the kernel refuses."""
+    def get(self, state_id: str, key_type: KeyType) -> CachedKey | None:
+        """Return a key, None if there is none or the kernel refuses."""
         try:
-            payload = self._read(self._find(state_id, kind))
+            payload = self._read(self._find(state_id, key_type))
         except OSError:
             return None
         return _parse(payload)
 
-    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
-        """Return mark and deadline of what is held, None as `get`."""
-        held = self.get(state_id, kind)
-        return None if held is None else (held.mark, held.deadline)
+    def status(self, state_id: str, key_type: KeyType) -> tuple[str, int] | None:
+        """Return mark and deadline of a key, None as `get`."""
+        cached = self.get(state_id, key_type)
+        return None if cached is None else (cached.mark, cached.deadline)
 
-    def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:
-        """Hold a key; tell whether the kernel took it."""
+    def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
+        """Cache a key; tell whether the kernel took it."""
         try:
             key = self._call(
-                0, b"user", _name(state_id, kind), _payload(held), _size(held), _PROCESS_KEYRING
+                0,
+                b"user",
+                _name(state_id, key_type),
+                _payload(cached),
+                _size(cached),
+                _PROCESS_KEYRING,
             )
             try:
                 self._keyctl(_SET_TIMEOUT, key, min(seconds, 0xFFFFFFFF))
@@ -100,17 +107,17 @@ class KernelKeyring:
             return False
         return True
 
-    def lock(self, state_id: str | None, kind: str | None = None) -> int:
-        """Forget the keys of a vault, or one kind of them; all of ours with None. Return how many.
+    def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
+        """Forget the keys of a vault, or one type of them; all with None. Return how many.
 
-        Raises BackendError for one that is there and does not go.
+        Raises BackendError, after trying all, for a key that cannot be deleted.
         """
         from filevault.keycache.key_store import merge_errors
 
         count = 0
         failed: list[BackendError] = []
-        kinds = KINDS if kind is None else (kind,)
-        for key in self._all(failed) if state_id is None else self._of(state_id, kinds, failed):
+        key_types = KEY_TYPES if key_type is None else (key_type,)
+        for key in self._all(failed) if state_id is None else self._of(state_id, key_types, failed):
             try:
                 self._keyctl(_INVALIDATE, key)
             except OSError as error:
@@ -123,17 +130,19 @@ class KernelKeyring:
             raise merge_errors(failed)
         return count
 
-    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
-        """Forget a kind of key if another place took the last one; here there is but one of it."""
-        return 0 if took else self.lock(state_id, kind)
+    def forget_older(self, state_id: str, key_type: KeyType, *, took_last: bool) -> int:
+        """Forget a type of key if another store took the last: there is only one of it here."""
+        return 0 if took_last else self.forget(state_id, key_type)
 
     def last_error(self) -> None:
-        """Return None: a kernel that refuses is no trouble, there is the agent."""
+        """Return None: if the kernel refuses, the agent is used."""
 
-    def _of(self, state_id: str, kinds: Sequence[str], failed: list[BackendError]) -> Iterator[int]:
-        for kind in kinds:
+    def _of(
+        self, state_id: str, key_types: Sequence[KeyType], failed: list[BackendError]
+    ) -> Iterator[int]:
+        for key_type in key_types:
             try:
-                key = self._find(state_id, kind)
+                key = self._find(state_id, key_type)
             except OSError as error:
                 if error.errno not in _NO_KEY:
                     failed.append(_failure(error, "find a key"))
@@ -149,15 +158,15 @@ class KernelKeyring:
             return
         for at in range(0, len(ids), 4):
             key = int.from_bytes(ids[at : at + 4], sys.byteorder, signed=True)
-            # A key that we may not even look at is none of ours: those the user may see.
+            # A key that cannot be described is not one of filevault's: the user may view those.
             with contextlib.suppress(OSError):
                 # keyctl(2): type, user, group, permissions and description, with semicolons
                 words = self._read(key, _DESCRIBE).rstrip(b"\0").split(b";", 4)
                 if len(words) == 5 and words[0] == b"user" and words[4].startswith(_NAMES.encode()):
                     yield key
 
-    def _find(self, state_id: str, kind: str) -> int:
-        return self._keyctl(_SEARCH, _USER_KEYRING, b"user", _name(state_id, kind))
+    def _find(self, state_id: str, key_type: KeyType) -> int:
+        return self._keyctl(_SEARCH, _USER_KEYRING, b"user", _name(state_id, key_type))
 
     def _read(self, key: int, operation: int = _READ) -> bytes:
         from filevault.system.libc import writable
@@ -189,7 +198,7 @@ class KernelKeyring:
 
 
 def _numbers() -> tuple[int, int]:
-    """Return the numbers of add_key and keyctl; raises OSError on a machine that is not known."""
+    """Return the numbers of add_key and keyctl. Raises OSError on an unknown machine."""
     known = _NUMBERS_64 if sys.maxsize > 1 << 32 else _NUMBERS_32
     numbers = known.get(os.uname().machine)
     if numbers is None or sys.platform != "linux":
@@ -202,24 +211,24 @@ def _failure(error: OSError, what: str, hint: str | None = None) -> BackendError
     return BackendError(f"the kernel keyring does not {what}: {reason}", hint=hint)
 
 
-def _name(state_id: str, kind: str) -> bytes:
-    return (_NAMES + state_id + ("" if kind == SESSION else f":{kind}")).encode()
+def _name(state_id: str, key_type: KeyType) -> bytes:
+    return (_NAMES + state_id + ("" if key_type == SESSION else f":{key_type}")).encode()
 
 
-def _payload(held: Held) -> bytes:
-    return b"%b %d %b\n%b" % (_FORMAT, held.deadline, held.mark.encode(), held.key)
+def _payload(cached: CachedKey) -> bytes:
+    return b"%b %d %b\n%b" % (_FORMAT, cached.deadline, cached.mark.encode(), cached.key)
 
 
-def _size(held: Held) -> int:
-    return len(_payload(held))
+def _size(cached: CachedKey) -> int:
+    return len(_payload(cached))
 
 
-def _parse(payload: bytes) -> Held | None:
+def _parse(payload: bytes) -> CachedKey | None:
     head, _, key = payload.partition(b"\n")
     words = head.split(b" ")
     if len(words) != 3 or words[0] != _FORMAT or not words[1].isdigit() or len(words[1]) > 15:
         return None
     try:
-        return Held(key, words[2].decode("ascii"), int(words[1])) if key else None
+        return CachedKey(key, words[2].decode("ascii"), int(words[1])) if key else None
     except UnicodeDecodeError:
         return None

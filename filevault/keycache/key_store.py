@@ -1,4 +1,4 @@
-"""What a place where keys can be held must be able to do."""
+"""Protocol of a store for cached keys."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.errors import FilevaultError
-    from filevault.keycache import Held
+    from filevault.keycache.cached_key import CachedKey, KeyType
 
 
 class KeyStore(Protocol):
-    """Where keys can be held."""
+    """A store for cached keys: the kernel keyring, or the agents of the user."""
 
     name: str
-    """What messages call it."""
+    """The name for messages."""
 
-    def get(self, state_id: str, kind: str) -> Held | None:
-        """Return what is held, None if there is nothing or the place does not answer."""
+    def get(self, state_id: str, key_type: KeyType) -> CachedKey | None:
+        """Return a key, None if there is none or the store does not answer."""
         ...
 
-    def status(self, state_id: str, kind: str) -> tuple[str, int] | None:
-        """Return mark and deadline of what is held, None as `get`."""
+    def status(self, state_id: str, key_type: KeyType) -> tuple[str, int] | None:
+        """Return mark and deadline of a key, None as `get`."""
         ...
 
-    def put(self, state_id: str, kind: str, held: Held, seconds: int) -> bool:
-        """Hold a key, for `seconds` from now; tell whether the place took it."""
+    def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
+        """Cache a key for `seconds`; tell whether the store took it."""
         ...
 
-    def lock(self, state_id: str | None, kind: str | None = None) -> int:
-        """Forget the keys of a vault, or one kind of them; all with None. Return how many.
+    def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
+        """Forget the keys of a vault, or one type of them; all with None. Return how many.
 
-        Raises BackendError if it cannot be known that they are gone; as many as can be are.
+        Raises BackendError, after trying all, if a key may be left.
         """
         ...
 
-    def keep_last(self, state_id: str, kind: str, *, took: bool) -> int:
-        """Forget a kind of key but for the one that was put last, if this place took it.
+    def forget_older(self, state_id: str, key_type: KeyType, *, took_last: bool) -> int:
+        """Forget all keys of a type but the last one, which this store took if `took_last`.
 
-        Returns and raises as `lock`.
+        Returns and raises as `forget`.
         """
         ...
 
     def last_error(self) -> FilevaultError | None:
-        """Return why the place did not answer in this run, if it should have."""
+        """Return why the store did not answer in this run, None if it did or does not exist."""
         ...
 
 
 def merge_errors(errors: Sequence[FilevaultError]) -> BackendError:
-    """Return what went wrong in several places as one error."""
+    """Return the errors of several stores as one error."""
     hints = dict.fromkeys(error.hint for error in errors if error.hint)
     return BackendError("; ".join(error.message for error in errors), hint="; ".join(hints) or None)

@@ -1,7 +1,6 @@
-"""The session key: one small item in the state directory, wrapped by the vault's backend.
+"""The session key: one small item in the state directory, encrypted by the vault's backend.
 
-It opens temporary credentials only; whoever holds it cannot read a long-term key
-(`docs/format.md` §7).
+It opens temporary credentials only, never a long-term key (`docs/format.md` §7).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing.key_schedule import new_session_key
 from filevault.errors import (
     BackendError,
@@ -28,7 +27,7 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend
     from filevault.system.files import Folder
     from filevault.vault.session_key_cache import SessionKeyCache
 
@@ -41,33 +40,40 @@ _LOCK = ".lock"
 def load_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     clock: Callable[[], float],
-    held: SessionKeyCache | None = None,
+    cache: SessionKeyCache | None = None,
     *,
     replace: bool = False,
 ) -> bytes:
-    """Return the 32 bytes of the session key, making a new one where there is none.
+    """Return the 32 bytes of the session key; create one if there is none.
 
-    One that is held is taken before anybody is asked for a passphrase.
-    One that the vault as it is now cannot open is renamed aside and replaced: sessions are
-    temporary. Being locked out never replaces it; `replace` says that an item was opened in this
-    run, so that a session key for others alone is of no use any more.
+    A cached key is used first, without asking for a passphrase. A key that this vault cannot
+    decrypt is renamed and replaced: sessions are temporary. A locked vault never replaces it.
+
+    Args:
+        state: the state directory.
+        state_id: 32 hex digits that name it.
+        backend: of the vault.
+        clock: Unix seconds.
+        cache: may have the key, and is told of it.
+        replace: an item was decrypted in this run, so a session key encrypted to others only is
+            of no use and is replaced.
 
     Raises:
         LockedError: if the vault cannot be opened.
         NewerFormatError: if a newer filevault wrote it.
-        StorageError: if there is none, and a new one cannot be made or stored.
+        StorageError: if there is none, and a new one cannot be created or stored.
     """
     name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend, held, replace=replace)
+    key = _read(state, name, state_id, backend, cache, replace=replace)
     if key is not None:
         return key
     from filevault.system.locks import locked
 
     with locked(state, _LOCK):
-        # Another process may have made it.
-        key = _read(state, name, state_id, backend, held, replace=replace)
+        # Another process may have created it.
+        key = _read(state, name, state_id, backend, cache, replace=replace)
         if key is not None:
             return key
         key = new_session_key()
@@ -82,31 +88,31 @@ def load_session_key(
         with contextlib.suppress(OSError):
             os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
         state.write(name, sealed)
-        if held is not None:
-            held.opened(sha256_hex(sealed), key)
+        if cache is not None:
+            cache.on_unwrapped(sha256_hex(sealed), key)
     return key
 
 
 def reseal_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     key: bytes | None,
     clock: Callable[[], float],
-    held: SessionKeyCache | None = None,
+    cache: SessionKeyCache | None = None,
 ) -> None:
-    """Write the session key anew, for recipients that have changed.
+    """Encrypt the session key again, to recipients that have changed.
 
-    Args as `load_session_key`; `key` is what the caller has of it already. One that cannot be
-    opened here is left as it is; one that can be encrypted to nobody here is deleted. Raises
-    StorageError.
+    Args as `load_session_key`; `key` is the key if the caller has it already. A file that cannot
+    be decrypted here is left as it is; if the key cannot be encrypted, the file is deleted.
+    Raises StorageError.
     """
     from filevault.system.locks import locked
 
     name = _KIND + backend.suffix
     with locked(state, _LOCK):
         try:
-            key = key or _read(state, name, state_id, backend, held)
+            key = key or _read(state, name, state_id, backend, cache)
         except (LockedError, StorageError):
             return
         if key is not None and state.is_file(name):
@@ -119,20 +125,20 @@ def reseal_session_key(
                 state.remove(name)
             else:
                 state.write(name, sealed)
-                if held is not None and mark is not None:
-                    held.on_rewrapped(mark, sha256_hex(sealed))
+                if cache is not None and mark is not None:
+                    cache.on_rewrapped(mark, sha256_hex(sealed))
 
 
 def session_key_mark(state: Folder, suffix: str) -> str | None:
-    """Return the digest of the session key's file, None without one; raises StorageError."""
+    """Return the digest of the session key's file, None without one. Raises StorageError."""
     try:
         return sha256_hex(state.read(_KIND + suffix, _LIMIT))
     except FileNotFoundError:
         return None
 
 
-def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:
-    """Return the session key, None where there is none that this backend opens.
+def read_session_key(state: Folder, state_id: str, backend: OpenBackend) -> bytes | None:
+    """Return the session key, None if there is none that this backend can decrypt.
 
     Raises LockedError, NewerFormatError, StorageError.
     """
@@ -143,8 +149,8 @@ def _read(
     state: Folder,
     name: str,
     state_id: str,
-    backend: Backend,
-    held: SessionKeyCache | None = None,
+    backend: OpenBackend,
+    cache: SessionKeyCache | None = None,
     *,
     replace: bool = False,
 ) -> bytes | None:
@@ -153,7 +159,7 @@ def _read(
     except FileNotFoundError:
         return None
     mark = sha256_hex(data)
-    key = None if held is None else held.session_key(mark)
+    key = None if cache is None else cache.session_key(mark)
     if key is not None:
         return key
     try:
@@ -166,8 +172,8 @@ def _read(
         if replace:
             return None
         raise StorageError(error.message, hint=error.hint) from error
-    if key is not None and held is not None:
-        held.opened(mark, key)
+    if key is not None and cache is not None:
+        cache.on_unwrapped(mark, key)
     return key
 
 

@@ -1,4 +1,4 @@
-"""What a vault asks for keys that were unlocked before."""
+"""Protocol of the cache that may have the session key in memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Protocol
 
 
 class SessionKeyCache(Protocol):
-    """Where the session key may be held; `mark` is the digest of the file that it lies in."""
+    """A cache for the session key; `mark` is the digest of the session key's file."""
 
     def session_key(self, mark: str) -> bytes | None:
-        """Return the session key of the file with this digest, if it is held."""
+        """Return the session key of the file with this digest, if it is cached."""
         ...
 
-    def opened(self, mark: str, key: bytes) -> None:
-        """Hear that the vault was opened for it."""
+    def on_unwrapped(self, mark: str, key: bytes) -> None:
+        """Called after the session key was decrypted or created, so that it can be cached."""
         ...
 
     def on_rewrapped(self, mark: str, new: str) -> None:
-        """Hear that the file with this digest was sealed anew, with the same key in it."""
+        """Called after the file was written with the same key; `new` is its digest now."""
         ...

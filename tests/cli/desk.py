@@ -9,7 +9,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filevault.keycache import SESSION, VAULT, KeyCache
+from filevault.keycache.cache import KeyCache
+from filevault.keycache.cached_key import SESSION, VAULT
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import peer
@@ -106,7 +107,7 @@ class Desk:
 
     def held(self) -> list[str]:
         """Return which kinds of keys lie there, whether they fit or not."""
-        return [status.kind for state in self.states for status in self.cache.status(state)]
+        return [status.key_type for state in self.states for status in self.cache.entries(state)]
 
     def found(self) -> list[bytes]:
         """Return the keys themselves."""
@@ -126,7 +127,7 @@ class Desk:
     def leave(self) -> None:
         """Forget every key and end every agent."""
         for state in self.states:
-            KernelKeyring().lock(state)
+            KernelKeyring().forget(state)
         for pid in self.agents():
             with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGTERM)

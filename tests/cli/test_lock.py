@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.keycache import SESSION, VAULT
+from filevault.keycache.cached_key import SESSION, VAULT
 from filevault.keycache.client import AgentClient
 from tests.agents import short_folder
 from tests.cli.desk import Desk

@@ -403,4 +403,4 @@ def test_an_entry_at_the_stores_top_is_found_with_an_empty_prefix(
     assert KEY_ID in machine.ok("export", "work", "-n", env={"FILEVAULT_PREFIX": ""}).out
     answers = [Answer("Replace", "n")]
     kept = machine.on_terminal("add", "work", "--prefix", "", "--no-config", answers=answers)
-    assert kept.status == 5
+    assert (kept.status, "nothing was changed" in kept.err) == (0, True)

@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import BackendError, StorageError
-from filevault.keycache import JOB, LIMIT, SESSION, VAULT, KeyCache, folders, open_cache
 from filevault.keycache.agent import listen
+from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders
+from filevault.keycache.agent_keys import AgentKeys
+from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.client import AgentClient
-from filevault.keycache.locked_memory import Keys
 from filevault.keycache.protocol import LINE, Request
 from filevault.system.times import boottime
 from tests.agents import AgentProcess, short_folder
@@ -51,18 +53,18 @@ def test_a_key_comes_back_as_it_was_put(agent: AgentProcess, folder: Path) -> No
     keys = cache(folder)
     assert keys.get(STATE, SESSION, MARK) is None
     assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
-    assert keys.put(STATE, VAULT, b"v" * LIMIT, MARK, 60) == "agent"
+    assert keys.put(STATE, VAULT, b"v" * MAX_KEY_SIZE, MARK, 60) == "agent"
     assert keys.get(STATE, SESSION, MARK) == KEY
-    assert keys.get(STATE, VAULT, MARK) == b"v" * LIMIT
+    assert keys.get(STATE, VAULT, MARK) == b"v" * MAX_KEY_SIZE
     assert keys.get(OTHER, SESSION, MARK) is None
     assert keys.get(STATE, SESSION, "4567") is None  # it belongs to something else
-    kinds = {status.kind: status.seconds for status in keys.status(STATE)}
+    kinds = {status.key_type: status.seconds for status in keys.entries(STATE)}
     assert set(kinds) == {SESSION, VAULT}
     assert all(0 < seconds <= 60 for seconds in kinds.values())
 
 
 def test_a_key_that_is_too_long_is_not_held(agent: AgentProcess, folder: Path) -> None:
-    assert cache(folder).put(STATE, VAULT, b"v" * (LIMIT + 1), MARK, 60) is None
+    assert cache(folder).put(STATE, VAULT, b"v" * (MAX_KEY_SIZE + 1), MARK, 60) is None
 
 
 def test_locking_forgets_one_vault_or_all(agent: AgentProcess, folder: Path) -> None:
@@ -70,11 +72,11 @@ def test_locking_forgets_one_vault_or_all(agent: AgentProcess, folder: Path) -> 
     for state in (STATE, OTHER):
         keys.put(state, SESSION, KEY, MARK, 60)
         keys.put(state, VAULT, KEY, MARK, 60)
-    assert keys.lock(STATE) == 2
-    assert keys.status(STATE) == []
+    assert keys.forget(STATE) == 2
+    assert keys.entries(STATE) == []
     assert keys.get(OTHER, SESSION, MARK) == KEY
-    assert keys.lock() == 2
-    assert keys.status(OTHER) == []
+    assert keys.forget() == 2
+    assert keys.entries(OTHER) == []
 
 
 def test_a_key_is_gone_at_its_deadline_which_nothing_moves(folder: Path, tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_what_a_killed_agent_left_is_no_obstacle(folder: Path) -> None:
         killed.process.wait()
         assert killed.socket.exists()
         assert keys.get(STATE, SESSION, MARK) is None
-        assert keys.lock() == 0  # dead, it holds nothing
+        assert keys.forget() == 0  # dead, it holds nothing
     with AgentProcess(folder):
         assert keys.get(STATE, SESSION, MARK) is None
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
@@ -253,12 +255,12 @@ def test_an_agent_that_hangs_costs_less_than_a_second(agent: AgentProcess, folde
         assert keys.get(STATE, SESSION, MARK) is None
         assert time.monotonic() - began < 1  # the promise; it gives up after 0.7 s
         with pytest.raises(BackendError, match="does not answer") as error:
-            keys.lock()
+            keys.forget()
         assert str(agent.process.pid) in (error.value.hint or "")
     finally:
         agent.process.send_signal(signal.SIGCONT)
     # What it was told meanwhile it does then: it was told to forget.
-    wait_for(lambda: keys.status(STATE) == [])
+    wait_for(lambda: keys.entries(STATE) == [])
 
 
 def fill_queue(agent: AgentProcess, opened: contextlib.ExitStack) -> None:
@@ -314,7 +316,7 @@ def test_a_link_in_the_sockets_place_leads_nowhere(agent: AgentProcess, folder: 
     assert keys.get(STATE, SESSION, MARK) is None
     assert keys.put(STATE, VAULT, KEY, MARK, 60) is None
     with pytest.raises(BackendError, match="not the socket"):  # the agent holds the key still
-        keys.lock()
+        keys.forget()
 
 
 def test_a_new_agent_replaces_a_link_and_not_what_it_leads_to(folder: Path) -> None:
@@ -346,7 +348,7 @@ def test_a_folder_that_others_can_open_is_refused_by_both(
     folder.chmod(0o711)
     assert keys.get(STATE, SESSION, MARK) is None
     with pytest.raises(BackendError, match="others can open it"):
-        keys.lock()
+        keys.forget()
     with pytest.raises(StorageError, match="others can open it"):
         listen(str(folder), boottime)
 
@@ -358,7 +360,7 @@ def test_a_folder_that_another_user_made_is_refused_by_both(folder: Path) -> Non
     with pytest.raises(StorageError, match=f"belongs to user {NOBODY}"):
         listen(str(folder), boottime)
     assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
-    assert cache(folder).lock() == 0  # there is none
+    assert cache(folder).forget() == 0  # there is none
 
 
 def plant(folder: Path, what: str, agents: Path) -> None:
@@ -400,7 +402,7 @@ def test_what_another_user_puts_in_an_agents_place_keeps_nobody_from_locking(
         thread.start()
         keys = cache(folder, mine)
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
-        return keys.lock(STATE), keys.lock()
+        return keys.forget(STATE), keys.forget()
 
     assert as_user(NOBODY, action) == str((1, 0))
 
@@ -408,7 +410,7 @@ def test_what_another_user_puts_in_an_agents_place_keeps_nobody_from_locking(
 @needs_root
 def test_a_folder_that_may_not_be_looked_into_is_called_that(folder: Path) -> None:
     folder.parent.chmod(0o700)
-    for action in (lambda: listen(str(folder), boottime), cache(folder).lock):
+    for action in (lambda: listen(str(folder), boottime), cache(folder).forget):
         said = as_user(NOBODY, action)
         assert "permission denied" in said
         assert "link" not in said.splitlines()[-1]
@@ -422,7 +424,7 @@ def test_locking_fails_where_the_folder_of_an_agent_went_to_another_user(
     keys.put(STATE, SESSION, KEY, MARK, 60)
     os.chown(folder, NOBODY, NOBODY)
     with pytest.raises(BackendError, match=f"belongs to user {NOBODY}"):
-        keys.lock()
+        keys.forget()
 
 
 def test_locking_goes_on_behind_what_fails_and_tells_all_of_it(
@@ -434,11 +436,11 @@ def test_locking_goes_on_behind_what_fails_and_tells_all_of_it(
         keys = cache(first, folder, last)
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
         with pytest.raises(BackendError) as error:
-            keys.lock()
+            keys.forget()
         for each in (first, last):
             assert str(each) in error.value.message
             assert str(each) in (error.value.hint or "")
-    assert cache(folder).status(STATE) == []
+    assert cache(folder).entries(STATE) == []
 
 
 def test_nonsense_in_an_agents_place_does_not_keep_another_from_locking(
@@ -458,9 +460,9 @@ def test_nonsense_in_an_agents_place_does_not_keep_another_from_locking(
         cache(folder).put(STATE, SESSION, KEY, MARK, 60)
         thread.start()
         with pytest.raises(BackendError, match="answer"):
-            cache(first, folder).lock()
+            cache(first, folder).forget()
         thread.join()
-    assert cache(folder).status(STATE) == []
+    assert cache(folder).entries(STATE) == []
 
 
 @pytest.mark.parametrize("change", ["socket", "mode", pytest.param("owner", marks=needs_root)])
@@ -468,7 +470,7 @@ def test_the_agent_ends_when_it_can_no_longer_be_asked(
     folder: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Nobody could tell it to forget any more."""
-    monkeypatch.setattr("filevault.keycache.agent._LOOK", 0.05)
+    monkeypatch.setattr("filevault.keycache.agent._CHECK_INTERVAL", 0.05)
     made = listen(str(folder), boottime)
     assert made is not None
     if change == "socket":
@@ -499,8 +501,8 @@ def test_what_an_ordinary_user_holds_is_locked_in_memory_as_far_as_allowed(limit
 
     def action() -> object:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-        keys = Keys(boottime)
-        key = b"v" * LIMIT
+        keys = AgentKeys(boottime)
+        key = b"v" * MAX_KEY_SIZE
         deadline = int(boottime() * 1000) + 60_000
         for number in range(65):
             request = Request("put", f"{number:032x}", VAULT, key, MARK, deadline)
@@ -508,7 +510,7 @@ def test_what_an_ordinary_user_holds_is_locked_in_memory_as_far_as_allowed(limit
         found = [keys.answer(Request("get", f"{n:032x}", VAULT)).key == key for n in range(64)]
         status = Path("/proc/self/status").read_text()
         locked = int(status.partition("VmLck:")[2].split()[0])
-        assert keys.lock() == 64
+        assert keys.forget() == 64
         assert keys.answer(Request("put", STATE, VAULT, key, MARK, deadline)).ok
         return all(found), locked << 10
 
@@ -520,7 +522,7 @@ def test_what_an_ordinary_user_holds_is_locked_in_memory_as_far_as_allowed(limit
 
 def test_the_last_resort_is_the_same_folder_whatever_tmpdir_says() -> None:
     found = {
-        tuple(folders(env.get))
+        tuple(agent_folders(env.get))
         for env in ({}, {"TMPDIR": "/var/tmp"}, {"TMPDIR": "/tmp/job-1"}, {"TMPDIR": "nowhere"})
     }
     assert len(found) == 1
@@ -531,13 +533,13 @@ def test_a_job_asks_its_own_agent_and_locks_every_one(agent: AgentProcess, folde
     with short_folder() as runtime, AgentProcess(runtime / "filevault"):
         outside = {"XDG_RUNTIME_DIR": str(runtime)}
         of_user = open_cache(("agent",), outside.get, boottime)
-        of_job = open_cache(("agent",), {**outside, JOB: str(folder)}.get, boottime)
+        of_job = open_cache(("agent",), {**outside, JOB_VARIABLE: str(folder)}.get, boottime)
         of_user.put(STATE, VAULT, KEY, MARK, 60)
         assert of_job.get(STATE, VAULT, MARK) is None
-        assert of_job.status(STATE) == []
+        assert of_job.entries(STATE) == []
         of_job.put(STATE, SESSION, KEY, MARK, 60)
         assert of_user.get(STATE, SESSION, MARK) is None
-        assert of_job.lock(STATE) == 2
+        assert of_job.forget(STATE) == 2
         assert of_user.get(STATE, VAULT, MARK) is None
 
 
@@ -547,7 +549,7 @@ def test_agents_that_hang_cost_a_run_less_than_a_second_altogether(folder: Path)
         for each in (runtime, other):
             running = opened.enter_context(AgentProcess(each / "filevault"))
             running.process.send_signal(signal.SIGSTOP)
-        env = {"XDG_RUNTIME_DIR": str(runtime), JOB: str(other / "filevault")}
+        env = {"XDG_RUNTIME_DIR": str(runtime), JOB_VARIABLE: str(other / "filevault")}
         for keys in (
             cache(runtime / "filevault", other / "filevault"),
             open_cache(("agent",), env.get, boottime),
@@ -556,9 +558,9 @@ def test_agents_that_hang_cost_a_run_less_than_a_second_altogether(folder: Path)
             for state in (STATE, OTHER):
                 assert keys.get(state, SESSION, MARK) is None
                 assert keys.put(state, SESSION, KEY, MARK, 60) is None
-                assert keys.status(state) == []
+                assert keys.entries(state) == []
             with pytest.raises(BackendError, match="does not answer.*does not answer"):
-                keys.lock(STATE)
+                keys.forget(STATE)
             assert time.monotonic() - began < 1.0  # the promise; 0.7 s, and a moment for each
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from filevault.errors import BackendError
-from filevault.keycache import LIMIT, SESSION, VAULT, KeyCache
+from filevault.keycache.cache import KeyCache
+from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.kernel import KernelKeyring, _numbers
 from filevault.system.libc import function
 from filevault.system.times import boottime
@@ -37,25 +38,25 @@ def cache() -> KeyCache:
 def state() -> Iterator[str]:
     state = secrets.token_hex(16)
     yield state
-    KernelKeyring().lock(state)
+    KernelKeyring().forget(state)
 
 
 def test_a_key_comes_back_as_it_was_put(state: str) -> None:
     keys = cache()
     assert keys.get(state, SESSION, MARK) is None
     assert keys.put(state, SESSION, KEY, MARK, 60) == "kernel keyring"
-    assert keys.put(state, VAULT, b"v" * LIMIT, MARK, 60) == "kernel keyring"
+    assert keys.put(state, VAULT, b"v" * MAX_KEY_SIZE, MARK, 60) == "kernel keyring"
     assert keys.get(state, SESSION, MARK) == KEY
-    assert keys.get(state, VAULT, MARK) == b"v" * LIMIT
+    assert keys.get(state, VAULT, MARK) == b"v" * MAX_KEY_SIZE
     assert keys.get(state, SESSION, "4567") is None
     assert keys.put(state, SESSION, KEY[::-1], MARK, 60) == "kernel keyring"
     assert keys.get(state, SESSION, MARK) == KEY[::-1]
-    kinds = {status.kind: status.seconds for status in keys.status(state)}
+    kinds = {status.key_type: status.seconds for status in keys.entries(state)}
     assert set(kinds) == {SESSION, VAULT}
     assert all(0 < seconds <= 60 for seconds in kinds.values())
-    assert keys.lock(state) == 2
+    assert keys.forget(state) == 2
     assert keys.get(state, SESSION, MARK) is None
-    assert keys.status(state) == []
+    assert keys.entries(state) == []
 
 
 def test_the_kernel_itself_drops_it_in_time(state: str) -> None:
@@ -78,7 +79,8 @@ def test_a_key_past_its_deadline_is_none_even_if_the_kernel_still_has_it(state: 
 def in_process(action: str, state: str, *prefix: str) -> str:
     """Put or get the key in a process of its own; tell what came of it."""
     script = (
-        "import sys; from filevault.keycache import *; "
+        "import sys; from filevault.keycache.cache import *; "
+        "from filevault.keycache.cached_key import *; "
         "from filevault.keycache.kernel import KernelKeyring; "
         "from filevault.system.libc import function; from filevault.system.times import boottime; "
         "keys = KeyCache([KernelKeyring()], boottime); state = sys.argv[1]; "
@@ -93,7 +95,7 @@ def in_process(action: str, state: str, *prefix: str) -> str:
 
 PUT = "keys.put(state, SESSION, bytes(range(32)), '0123', 60)"
 GET = "keys.get(state, SESSION, '0123') == bytes(range(32))"
-LOCK = "keys.lock(state)"
+LOCK = "keys.forget(state)"
 # What pam_keyinit does for ssh, sudo and cron, and `keyctl session -`.
 FRESH = "function('syscall')(NUMBER, 1, 0), "
 
@@ -161,10 +163,10 @@ def test_locking_all_forgets_every_vault_and_nothing_else() -> None:
         for each in states:
             keys.put(each, SESSION, KEY, MARK, 60)
             keys.put(each, VAULT, KEY, MARK, 60)
-        count = keys.lock()
+        count = keys.forget()
         left = [keys.get(each, SESSION, MARK) for each in states]
         still = function("syscall")(keyctl, SEARCH, -4, b"user", b"somebody:else") == other
-        return count, left, still, keys.lock()
+        return count, left, still, keys.forget()
 
     assert as_user(OWN_UID, action) == "(6, [None, None, None], True, 0)"
 
@@ -183,7 +185,7 @@ def test_locking_goes_on_behind_a_key_that_stays(*, every: bool) -> None:
             key = function("syscall")(keyctl, SEARCH, -4, b"user", f"filevault:{each}".encode())
             function("syscall")(keyctl, SETPERM, key, 0x01010000)  # to be seen, and nothing else
         try:
-            keys.lock(None if every else states[0])
+            keys.forget(None if every else states[0])
         except BackendError as error:
             return str(error), [keys.get(each, VAULT, MARK) is None for each in states]
         finally:
@@ -225,7 +227,7 @@ def test_a_foreign_payload_is_no_key(state: str) -> None:
         name = f"filevault:{state}".encode()
         function("syscall")(add, b"user", name, payload, len(payload), -4)
         assert KernelKeyring().get(state, SESSION) is None
-        KernelKeyring().lock(state)
+        KernelKeyring().forget(state)
 
 
 def test_a_machine_that_we_do_not_know_has_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +237,7 @@ def test_a_machine_that_we_do_not_know_has_no_keyring(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "uname", lambda: other)
     assert cache().put("ab" * 16, SESSION, KEY, MARK, 60) is None
     assert cache().get("ab" * 16, SESSION, MARK) is None
-    assert cache().lock("ab" * 16) == 0
+    assert cache().forget("ab" * 16) == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from filevault.keycache import JOB, SESSION, KeyCache, agent_of_job, folders, open_cache
+from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
+from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.cached_key import SESSION
 from filevault.keycache.client import AgentClient
 from filevault.system.times import boottime
 from tests.agents import AgentProcess, short_folder
@@ -31,26 +33,26 @@ KEY = bytes(range(32))
 def test_a_login_and_cron_look_into_the_same_folder(
     variables: Mapping[str, str], found: list[str]
 ) -> None:
-    assert folders(variables.get) == [*found, f"/tmp/filevault-{UID}"]
+    assert agent_folders(variables.get) == [*found, f"/tmp/filevault-{UID}"]
 
 
 @needs_root
 def test_the_runtime_folder_of_the_user_before_su_is_left_alone(tmp_path: Path) -> None:
     os.chown(tmp_path, NOBODY, NOBODY)
-    found = folders({"XDG_RUNTIME_DIR": str(tmp_path)}.get)
+    found = agent_folders({"XDG_RUNTIME_DIR": str(tmp_path)}.get)
     assert found == [f"/run/user/{UID}/filevault", f"/tmp/filevault-{UID}"]
 
 
 def test_a_job_looks_nowhere_but_at_its_own_agent() -> None:
-    variables = {JOB: "/tmp/job", "XDG_RUNTIME_DIR": "/run/mine"}
-    assert folders(variables.get) == ["/tmp/job"]
-    assert agent_of_job({JOB: "relative"}.get) is None
-    assert agent_of_job(lambda _name: None) is None
+    variables = {JOB_VARIABLE: "/tmp/job", "XDG_RUNTIME_DIR": "/run/mine"}
+    assert agent_folders(variables.get) == ["/tmp/job"]
+    assert job_agent_folder({JOB_VARIABLE: "relative"}.get) is None
+    assert job_agent_folder(lambda _name: None) is None
 
 
 def test_a_job_puts_nothing_into_the_kernels_keyring() -> None:
     with short_folder() as folder, AgentProcess(folder / "filevault"):
-        variables = {JOB: str(folder / "filevault")}
+        variables = {JOB_VARIABLE: str(folder / "filevault")}
         keys = open_cache(("kernel", "agent"), variables.get, boottime)
         assert keys.put(STATE, SESSION, KEY, "00", 60) == "agent"
 
@@ -61,9 +63,9 @@ def test_a_key_moves_to_another_mark_and_keeps_its_time() -> None:
         keys.put(STATE, SESSION, KEY, "00", 600)
         keys.move(STATE, SESSION, "11", "22")  # that is not what is held
         assert keys.get(STATE, SESSION, "00") == KEY
-        (before,) = keys.status(STATE)
+        (before,) = keys.entries(STATE)
         keys.move(STATE, SESSION, "00", "11")
-        (after,) = keys.status(STATE)
+        (after,) = keys.entries(STATE)
         assert (before.mark, after.mark) == ("00", "11")
         assert after.seconds <= before.seconds
         assert keys.get(STATE, SESSION, "11") == KEY

@@ -6,17 +6,16 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.backends import SUFFIXES
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
+from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_trouble
+from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.system.user_files import check_writable
-from filevault.unlock.prompt import confirm
 from filevault.unlock.unlocker import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Store a long-term access key under the name of a profile.
 
@@ -102,7 +101,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     now = context.runtime.clock()
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
-    subject = f"Add given password for {vault.entry(args.profile)} to store."
+    subject = f"Add given password for {vault.entry_path(args.profile)} to store."
     uncommitted: errors.NotCommittedError | None = None
     with vault.transaction():
         if _digest(vault, args.profile) != before:
@@ -167,8 +166,8 @@ def _check_vault(args: argparse.Namespace, context: Context) -> None:
     """Raise for a vault that does not exist and is not made here either."""
     if context.choice.exists or args.init:
         return
-    settings, is_file = context.settings, context.choice.backend == "file"
-    if is_file and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
+    settings, makes = context.settings, context.choice.backend.creator is not None
+    if makes and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
         return
     require_vault(context)
 
@@ -197,13 +196,14 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
     try:
         return context.vault
     except errors.NoVaultError as missing:
-        kind, root = context.choice.backend, context.choice.root
-        if kind != "file":
+        backend, root = context.choice.backend, context.choice.root
+        create = backend.creator
+        if create is None:
             if args.init:
                 raise errors.UsageError(
                     f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
-                    f"{kind}",
-                    hint=f"filevault init --backend {kind}",
+                    f"{backend.name}",
+                    hint=f"filevault init --backend {backend.name}",
                 ) from missing
             raise
         if os.path.isdir(root) and os.listdir(root):
@@ -218,11 +218,10 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                     missing.message, hint="filevault init, or add --init to make it now"
                 ) from missing
             question = f"There is no vault at {printable(context.choice.root)}. Make one?"
-            if not confirm(context.prompter, question):
-                raise
+            confirm_or_decline(context.prompter, question)
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = make(args, context)
+    made = make(args, context, create)
     context.reporter.say(f"made a vault at {printable(made.root)}")
     return context.vault
 
@@ -231,7 +230,7 @@ def _check_writable(args: argparse.Namespace, context: Context) -> None:
     """Nobody shall type a secret that cannot be stored then."""
     choice = context.choice
     home = context.settings.home_if_known
-    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}", home)
+    check_writable(f"{choice.root}/{encode_name(args.profile, choice.backend.suffix)}", home)
     if args.no_config:
         return
     try:
@@ -244,20 +243,21 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
     """Return the text to rewrite, empty for a new item or one that is to be discarded."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
-        if not vault.shared:  # to write to a pass or age vault takes no secret
+        if vault.is_sealed:  # to write to a pass or age vault takes no secret
             vault.unlock()
         return b""
     if not args.force:
-        context.must_ask(
-            f"the key that is stored for {shown!r} would be replaced", "--force replaces unasked"
+        require_terminal(
+            context.prompter,
+            f"the key that is stored for {shown!r} would be replaced",
+            "--force replaces it without asking",
         )
-        if not confirm(context.prompter, f"Replace the key that is stored for {shown}?"):
-            raise errors.LockedError("nothing was replaced", hint="--force replaces unasked")
+        confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
-        text = vault.text(args.profile)
+        text = vault.plaintext(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
         locked = isinstance(error, errors.LockedError)
-        if locked and not vault.shared:  # nothing could be written either
+        if locked and vault.is_sealed:  # nothing could be written either
             raise
         way = "--force --discard replaces it with the new key alone"
         lost: errors.FilevaultError
@@ -290,8 +290,7 @@ def _discard(
             raise error
         raise lost from error
     context.prompter.say(f"{error.message[:1].upper()}{error.message[1:]}.")
-    if not confirm(context.prompter, "Discard it?"):
-        raise error
+    confirm_or_decline(context.prompter, "Discard it?")
 
 
 def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
@@ -299,8 +298,10 @@ def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
         return new_key.from_environment(context.settings.environ)
     if args.stdin:
         return new_key.from_stdin()
-    context.must_ask(
-        "the key has to be typed in", "--env takes it from the environment, --stdin from a pipe"
+    require_terminal(
+        context.prompter,
+        "the key has to be typed in",
+        "--env takes it from the environment, --stdin from a pipe",
     )
     return new_key.from_terminal(context.prompter)
 

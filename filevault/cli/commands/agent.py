@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.cli.parser import split_command
-from filevault.cli.replace_process import find_program, replace_process
+from filevault.cli.replace_process import find_command, replace_process
 from filevault.cli.start_agent import (
     NO_FOLDER_HINT,
     START_TIMEOUT,
@@ -15,7 +15,7 @@ from filevault.cli.start_agent import (
     start_agent,
 )
 from filevault.errors import BackendError, StorageError, UsageError
-from filevault.keycache import JOB, agent_of_job, folders
+from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
 from filevault.keycache.client import AgentClient
 from filevault.system import programs
 from filevault.system.files import storage_error
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         return _serve(context, args.parent)
     if args.command:
         return _for_command(args.command, context)
-    client = AgentClient(folders(context.settings.get, context.runtime.root))
+    client = AgentClient(agent_folders(context.settings.get, context.runtime.root))
     if client.running():
         context.reporter.result("An agent is running already.")
         return 0
@@ -89,7 +89,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
 
     settings = context.settings
     environment = settings.whole_environment()
-    path = find_program(command[0], environment.get("PATH"))
+    path = find_command(command[0], environment.get("PATH"))
     temporary = _temporary(settings.get("TMPDIR"))
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
@@ -97,7 +97,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
         refused = storage_error(error, "create a folder in", temporary)
         refused.hint = "set TMPDIR to a folder of yours that can be written"
         raise refused from error
-    place = {JOB: folder}
+    place = {JOB_VARIABLE: folder}
     try:
         programs.start(
             [*agent_argv(context), "--parent", str(os.getpid())],
@@ -124,9 +124,11 @@ def _serve(context: Context, parent: int | None) -> int:
     if parent is None:
         refuse_in_job(context)
     else:
-        job = agent_of_job(context.settings.get)
+        job = job_agent_folder(context.settings.get)
         if job is None:
-            raise UsageError(f"--parent is for the agent of a job, whose folder {JOB} names")
+            raise UsageError(
+                f"--parent is for the agent of a job, whose folder {JOB_VARIABLE} names"
+            )
         enter(parent, job)
     agent = _listen(context)
 
@@ -141,7 +143,7 @@ def _listen(context: Context) -> Agent:
     from filevault.keycache.agent import listen
 
     refused: StorageError | None = None
-    for folder in folders(context.settings.get, context.runtime.root):
+    for folder in agent_folders(context.settings.get, context.runtime.root):
         if not os.path.isdir(os.path.dirname(folder)):
             continue
         try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli import obtain
 from filevault.cli.parser import add_session_options, split_command
-from filevault.cli.replace_process import find_program, replace_process
-from filevault.issued.environment import child_environment
+from filevault.cli.replace_process import find_command, replace_process
+from filevault.issued.child_environment import child_environment
 from filevault.system.printable import printable, shell_word
 from filevault.unlock.secret_sources import close_descriptors
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     sdk_profile = _sdk_profile(args, context, name)
     program = args.command or [_shell(context)]
     environ = context.settings.environ
-    path = find_program(program[0], environ.get("PATH"))
+    path = find_command(program[0], environ.get("PATH"))
     given = obtain.obtain_credentials(args, context, made)._replace(sdk_profile=sdk_profile)
     context.hold_session_key()
     child = child_environment(environ, given)
@@ -109,7 +109,7 @@ def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
         return None
     if not args.command:
         try:
-            find_program(args.profile, context.settings.environ.get("PATH"))
+            find_command(args.profile, context.settings.environ.get("PATH"))
         except errors.FilevaultError:
             return None
     words = [] if context.settings.get("AWS_PROFILE") else ["PROFILE"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.questions import confirm_or_decline
 from filevault.cli.repositories import first_use
 from filevault.errors import NotFoundError, UsageError
 from filevault.git.adoption import find_all
@@ -11,7 +12,6 @@ from filevault.git.commit import commit_store_if_empty
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.prompt import confirm
 from filevault.vault.choose import must_exist
 
 if TYPE_CHECKING:
@@ -82,9 +82,8 @@ def _adopt(context: Context, store: Folder) -> int:
         for line in each.lines:
             context.reporter.result(f"  {line}")
     if any(each.lines for each in found):
-        if context.prompter.present and not confirm(context.prompter, "Use it from now on?"):
-            context.reporter.say("nothing was changed")
-            return 0
+        if context.prompter.present:
+            confirm_or_decline(context.prompter, "Use it from now on?")
         shown = {each.repository.relative_path: each.parts for each in found}
         runner.trusted.add_shown(shown)
         context.reporter.result("It is used from now on.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends import BACKENDS
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
 
@@ -30,19 +31,18 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
     if args.all:
-        count = context.key_cache.lock()
+        count = context.key_cache.forget()
         context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
         choice = context.choice
-        count = context.key_cache.lock(choice.state_id)
+        count = context.key_cache.forget(choice.state_id)
         if not count:
             # A key may be left of a vault that is gone; without one, the name may be mistyped.
             must_exist(choice, context.settings.state_home)
         context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
-    if args.all or context.choice.backend == "pass":
-        context.reporter.say(
-            "gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them"
-        )
+    for backend in BACKENDS.values() if args.all else (context.choice.backend,):
+        if backend.agent is not None:
+            context.reporter.say(backend.agent.forget_hint)
     return 0
 
 

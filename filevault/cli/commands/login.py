@@ -13,7 +13,6 @@ from filevault.cli.console_signin import (
     sign_in_with_profile,
 )
 from filevault.cli.parser import add_session_options
-from filevault.plan.steps import AssumeRole, FederationToken
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.explain:
             _explain(args, context, made)
             return 0
-        if args.mfa_token and isinstance(made.step, FederationToken):
+        if args.mfa_token and not made.step.takes_token_code:
             context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
         console, signed = sign_in_with_profile(args, context, made)
     link = console.link(signed.token, console.destination(args.path))
@@ -84,7 +83,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _explain(args: argparse.Namespace, context: Context, made: Plan) -> None:
-    arn = made.step.role_arn if isinstance(made.step, AssumeRole) else None
+    arn = made.step.assumed_role
     console = console_for(context, made.region, arn)
     for line in obtain.explanation(args, context, made):
         context.reporter.result(line)

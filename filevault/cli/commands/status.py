@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.cli.wiring import session_key_mark
 from filevault.errors import FilevaultError
-from filevault.keycache import IDENTITIES, SESSION
+from filevault.keycache.cached_key import IDENTITIES_MARK, SESSION
 from filevault.system.printable import printable
 from filevault.system.times import format_time
 from filevault.vault.choose import must_exist
@@ -29,17 +30,17 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 def run(_args: argparse.Namespace, context: Context) -> int:
     """Print the vault and one line for each key that is held."""
     choice = context.choice
-    held = context.key_cache.status(choice.state_id)
+    held = context.key_cache.entries(choice.state_id)
     if not held:
         # A key may be left of a vault that is gone; without one, the name may be mistyped.
         must_exist(choice, context.settings.state_home)
-    context.reporter.result(f"vault: {printable(choice.root)} ({choice.backend})")
+    context.reporter.result(f"vault: {printable(choice.root)} ({choice.backend.name})")
     marks = _marks(context) if held else ()
     for status in held:
-        what = "sessions" if status.kind == SESSION else "long-term keys"
+        what = "sessions" if status.key_type == SESSION else "long-term keys"
         state = "unlocked" if status.mark in marks else "locked; a former key is held"
         until = format_time(round(context.runtime.clock() + status.seconds))
-        context.reporter.result(f"{what}: {state} until {until} ({status.place})")
+        context.reporter.result(f"{what}: {state} until {until} ({status.store})")
     if not held:
         context.reporter.result("locked")
     return 0
@@ -48,9 +49,9 @@ def run(_args: argparse.Namespace, context: Context) -> int:
 def _marks(context: Context) -> set[str | None]:
     """Return what keys belong to that open the vault as it is now."""
     choice = context.choice
-    marks: set[str | None] = {IDENTITIES} if choice.backend == "age" else set()
+    marks: set[str | None] = {IDENTITIES_MARK} if choice.backend.has_identities else set()
     marks.add(session_key_mark(context))
-    if choice.backend == "file":
+    if choice.backend.family is Family.SEALED:
         with contextlib.suppress(FilevaultError):
             context.open_unpinned()
             marks.add(context.pin().commit)

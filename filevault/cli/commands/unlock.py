@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
 from filevault.errors import BackendError, UsageError
-from filevault.keycache import IDENTITIES, LIMIT
+from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.errors import FilevaultError
-    from filevault.keycache import Taken
+    from filevault.keycache.cache import StoredKey
 
 DESCRIPTION = """Open the vault once, so that nobody is asked for its passphrase for some hours.
 
@@ -53,23 +54,24 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
     context.use_fresh_keys()
     vault = context.vault
-    if args.vault_key and context.choice.backend == "pass":
+    backend = context.choice.backend
+    if args.vault_key and backend.agent is not None:
         raise UsageError(
-            "the keys of a pass vault are held by gpg-agent, not by filevault",
-            hint="set default-cache-ttl and max-cache-ttl in gpg-agent.conf",
+            f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
+            hint=backend.agent.lifetime_hint,
         )
-    vault.keeping()  # before anybody is asked for anything
+    vault.require_state()  # before anybody is asked for anything
     vault.unlock()
     _tell_weakness(context)
     vault.session_key()
-    place = _hold(context, lambda: context.keys.hold_session_key(seconds))
+    place = _hold(context, lambda: context.keys.cache_session_key(seconds))
     if args.vault_key:
         key = vault.backend.vault_key()
-        if key is None or len(key) > LIMIT:
+        if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
-        mark = context.pin().commit or IDENTITIES
-        _hold(context, lambda: context.keys.hold_vault_key(key, mark, seconds))
+        mark = context.pin().commit or IDENTITIES_MARK
+        _hold(context, lambda: context.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
     context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
-    if not args.vault_key and context.choice.backend != "pass":
+    if not args.vault_key and backend.agent is None:
         context.reporter.hint(
             "the first session of the day, and each of a profile without MFA, is made with a "
             "long-term key: for that you are asked once more, or give unlock --vault-key"
@@ -88,7 +90,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
+def _hold(context: Context, put: Callable[[], StoredKey | None]) -> str:
     """Hold a key, starting an agent if there is no other place."""
     taken = put()
     if taken is None and "agent" in context.runtime.places:
@@ -107,9 +109,9 @@ def _hold(context: Context, put: Callable[[], Taken | None]) -> str:
         raise BackendError(
             "the key is held nowhere: the kernel keyring refuses it, and so does the agent"
         )
-    if taken.former is not None:
-        _warn_of_former(context, taken.former)
-    return taken.place
+    if taken.error is not None:
+        _warn_of_former(context, taken.error)
+    return taken.store
 
 
 def _forget_vault_key(context: Context) -> None:
@@ -131,7 +133,8 @@ def _tell_weakness(context: Context) -> None:
     from filevault.backends.file import keyslots
 
     vault = context.vault
-    opened = getattr(vault.backend, "opened_slot", None)
+    backend = vault.backend
+    opened = backend.opened_slot if backend.family is Family.SEALED else None
     if opened is None:
         return
     found = [slot for slot in keyslots.listing(vault.folder) if slot.id == opened]

@@ -1,0 +1,33 @@
+"""A key in the cache: its type, its mark, its deadline."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from filevault.system.record import Record
+
+KeyType = Literal["session", "vault"]
+SESSION: KeyType = "session"
+"""The session key: opens cached sessions, never a long-term key."""
+VAULT: KeyType = "vault"
+"""The key that opens the vault itself: cached only on request."""
+KEY_TYPES: tuple[KeyType, ...] = (SESSION, VAULT)
+IDENTITIES_MARK = "a6e1"
+"""The mark of age identities: they belong to a person, not to one vault."""
+MAX_KEY_SIZE = 2048
+"""The longest key in bytes: in base64 it still fits into a line of the agent's protocol."""
+
+
+class CachedKey(Record):
+    """A key in the cache.
+
+    `mark` names in hex digits what the key belongs to: a key with another mark than the one asked
+    for does not count. `deadline` is in milliseconds of CLOCK_BOOTTIME, which cannot be set back
+    and goes on while the machine sleeps.
+    """
+
+    _secret = ("key",)
+
+    key: bytes
+    mark: str
+    deadline: int

@@ -1,0 +1,147 @@
+"""A person who answers no ends a command with status 0, and the vault stays as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import tool
+from tests.machine import ROOT, Answer, Machine
+
+KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+
+
+def nothing(_machine: Machine) -> None:
+    """Leave the machine without a vault."""
+
+
+def a_key(machine: Machine) -> None:
+    machine.with_vault().add("jon", *KEY, "--no-config")
+
+
+def a_damaged_key(machine: Machine) -> None:
+    a_key(machine)
+    item = machine.vault / "jon.fv"
+    item.write_bytes(item.read_bytes()[:-1] + b"?")
+
+
+def two_slots(machine: Machine) -> None:
+    a_key(machine)
+    machine.ok("slot", "add", "--new-key-file", str(machine.home / "ci.key"))
+
+
+def an_item_of_the_former_key(machine: Machine) -> None:
+    a_key(machine)
+    item = machine.vault / "jon.fv"
+    data = item.read_bytes()
+    machine.ok("rekey")
+    item.write_bytes(data)
+
+
+def two_recipients(machine: Machine) -> None:
+    tool("age")
+    machine.env["FILEVAULT_BACKEND"] = "age"
+    machine.ok("init", "--no-passphrase")
+    identity = machine.home / ".config/filevault/identities"
+    own = identity.read_text().partition("public key: ")[2].split()[0]
+    other = (
+        subprocess.run([tool("age-keygen")], capture_output=True, text=True, check=True)
+        .stdout.partition("public key: ")[2]
+        .split()[0]
+    )
+    machine.add("jon", *KEY, "--no-config")
+    machine.ok("recipients", "add", other)
+    machine.env["OWN"] = own
+
+
+def a_strange_repository(machine: Machine) -> None:
+    a_key(machine)
+    config = {"core.fsmonitor": "true", "user.name": "Jon", "user.email": "jon@example.com"}
+    for words in (["init", "-q"], *(["config", *pair] for pair in config.items())):
+        subprocess.run([tool("git"), *words], cwd=machine.vault, check=True)
+
+
+def a_repository_from_before(machine: Machine) -> None:
+    """What a filevault left that did not remember repositories yet."""
+    a_strange_repository(machine)
+    (path,) = machine.state.glob("*/trust.json")
+    content = json.loads(path.read_bytes())
+    content.pop("repositories", None)
+    path.write_text(json.dumps(content))
+
+
+class Question(NamedTuple):
+    """A command that asks; the answers to the questions before the last are `yes`."""
+
+    argv: tuple[str, ...]
+    questions: tuple[str, ...]
+    prepare: Callable[[Machine], None]
+
+
+DISCARD = ("Replace the key", "Discard it?")
+QUESTIONS = (
+    Question(("add", "jon"), ("Make one?",), nothing),
+    Question(("add", "jon"), ("Replace the key",), a_key),
+    Question(("add", "jon"), DISCARD, a_damaged_key),
+    Question(("remove", "jon"), ("Delete the key",), a_key),
+    Question(("rekey",), ("Go on without them?",), two_slots),
+    Question(("rekey", "--finish"), ("Take them over?",), an_item_of_the_former_key),
+    Question(("recipients", "remove", "$OWN"), ("all the same?",), two_recipients),
+    Question(("git", "adopt"), ("Use it from now on?",), a_strange_repository),
+    Question(("rekey",), ("Use it from now on?",), a_repository_from_before),
+)
+
+
+@pytest.mark.parametrize("row", QUESTIONS, ids=lambda row: " ".join((*row.argv, row.questions[-1])))
+@pytest.mark.parametrize("answer", ["n", "\x04"])
+def test_a_no_is_no_error(machine: Machine, row: Question, answer: str) -> None:
+    row.prepare(machine)
+    before = contents(machine.vault)
+    argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
+    answers = [*(Answer(each, "y") for each in row.questions[:-1])]
+    ended = machine.on_terminal(*argv, answers=[*answers, Answer(row.questions[-1], answer)])
+    assert ended.status == 0, ended
+    assert ended.err.splitlines()[-1:] == ["filevault: nothing was changed"], ended
+    assert "error" not in ended.err
+    assert "locked" not in ended.err
+    assert contents(machine.vault) == before
+
+
+@pytest.mark.parametrize("row", QUESTIONS, ids=lambda row: " ".join((*row.argv, row.questions[-1])))
+def test_a_question_that_nobody_can_answer_has_a_status_of_its_own(
+    machine: Machine, row: Question
+) -> None:
+    """Making a vault and using a repository are only offered where there is a person."""
+    row.prepare(machine)
+    before = contents(machine.vault)
+    argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
+    ended = machine.run(*argv)
+    expected = {nothing: 4, a_strange_repository: 0, a_repository_from_before: 10}
+    assert ended.status == expected.get(row.prepare, 5), ended
+    if row.prepare is not a_strange_repository:
+        assert contents(machine.vault) == before
+
+
+def test_the_table_has_every_question() -> None:
+    """Each call that asks, wherever it stands in the command line, has its row above."""
+    texts = [path.read_text() for path in (ROOT / "filevault/cli").rglob("*.py")]
+    asking = sum(
+        len(re.findall(r"(?<![.\w])(?<!def )confirm(_or_decline)?\(", text)) for text in texts
+    )
+    # `questions.py` itself calls what it is made of.
+    assert asking - 1 == len(QUESTIONS)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the bytes of every file below a folder, git's own aside."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.parts
+    }
