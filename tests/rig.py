@@ -66,7 +66,7 @@ class Keys:
     def access_key(
         self,
         name: str,
-        identify: Callable[[AccessKey], str] | None = None,  # noqa: ARG002
+        ask_account: Callable[[AccessKey], str] | None = None,  # noqa: ARG002
     ) -> AccessKey:
         """Open a key."""
         self.opened.append(name)
@@ -74,11 +74,11 @@ class Keys:
             raise ItemNotFoundError(f"no item {name!r}")
         return self._keys[name]
 
-    def wants_account(self, name: str, key_id: str) -> bool:  # noqa: ARG002
+    def needs_account(self, name: str, key_id: str) -> bool:  # noqa: ARG002
         """Say that every id tells its account."""
         return False
 
-    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+    def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Remember nothing."""
 
     def item_digest(self, name: str) -> str:

@@ -24,11 +24,13 @@ from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import boottime
-from filevault.vault import Vault
-from filevault.vault.choose import VaultChoice, must_exist, open_state
+from filevault.vault.choose import VaultChoice, must_exist
 from filevault.vault.identity import pin_of
 from filevault.vault.pin import Pin
-from filevault.vault.trust import Trust, check_pin, check_recipients
+from filevault.vault.pin_policy import check_pin, check_recipients
+from filevault.vault.state_directory import open_state_directory
+from filevault.vault.trust import Trust
+from filevault.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -180,7 +182,7 @@ class Context:
             notice=self.reporter.notice,
             guard=guard,
             commit=lambda paths, subject: self._commit(store, paths, subject),
-            held=self.keys,
+            session_keys=self.keys,
         )
         self._opened = backend
         if pinning:
@@ -264,7 +266,7 @@ class Context:
         try:
             check_recipients(trust, self.pin(), given=given)
         except TamperedError as error:
-            if not trust.writing:
+            if not trust.pending_files:
                 raise
             raise TamperedError(
                 error.message,
@@ -281,7 +283,7 @@ class Context:
         if given is not None:
             actual = self.pin()
             pin = actual if actual.digest == given else None
-        place = pin.root_place(self.choice.prefix) if pin is not None else None
+        place = pin.root_path(self.choice.prefix) if pin is not None else None
         return dict(pin.recipients)[place] if pin is not None and place is not None else ()
 
     def _commit(self, store: Folder, paths: Sequence[str], subject: str) -> None:
@@ -301,7 +303,7 @@ class Context:
         """What this machine remembers of the vault, and whether more can be remembered."""
         if self._memory is None:
             choice = self.choice
-            state, writable = open_state(self.settings, choice, self.reporter.notice)
+            state, writable = open_state_directory(self.settings, choice, self.reporter.notice)
             self._folders += [state] if state is not None else []
             self._memory = Trust(state), writable
         return self._memory

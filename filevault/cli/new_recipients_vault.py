@@ -24,7 +24,7 @@ from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 from filevault.unlock.unlocker import Identities, new_passphrase
 from filevault.vault.choose import has_recipients
-from filevault.vault.recipients.change import check_sets
+from filevault.vault.recipients.change import check_recipient_sets
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
 _IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
@@ -74,7 +74,7 @@ def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
         # Adopting is no way around the pin.
         _ = context.vault
         vault.check_recipients()
-    check_sets(vault)
+    check_recipient_sets(vault)
     if vault.trust.pin is None:
         remember_present(context, vault.trust)
     vault.trust.set_pin(pin)

@@ -13,7 +13,8 @@ from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable, shell_word
-from filevault.vault.choose import hint_at_top, no_vault
+from filevault.vault.lookup import hint_at_top
+from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -273,7 +274,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
     profile that has another source, waits for a word.
     """
     lowest = profile.chain[0]
-    if lowest.source != "stored" or context.vault.is_sealed or context.vault.seen(lowest.name):
+    if lowest.source != "stored" or context.vault.is_sealed or context.vault.has_seen(lowest.name):
         return
     if lowest.shadowed:
         shown = printable(lowest.name)

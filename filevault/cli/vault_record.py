@@ -10,7 +10,8 @@ from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
 from filevault.system.config_files import edit_config
 from filevault.system.printable import printable, shell_word
-from filevault.vault.choose import at_default, choose, lost
+from filevault.vault.choose import at_default, choose
+from filevault.vault.lost_vault import is_lost
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
@@ -59,7 +60,8 @@ def _is_another_there(context: Context) -> bool:
     if settings.home_if_known is None:  # what is there by default cannot be told
         return True
     return any(
-        (other.exists or lost(other, settings.state_home)) and other.store != context.choice.store
+        (other.exists or is_lost(other, settings.state_home))
+        and other.store != context.choice.store
         for other in at_default(settings)
     )
 

@@ -14,19 +14,19 @@ class KeySource(Protocol):
     """Where long-term keys are stored."""
 
     def access_key(
-        self, name: str, identify: Callable[[AccessKey], str] | None = None
+        self, name: str, ask_account: Callable[[AccessKey], str] | None = None
     ) -> AccessKey:
         """Decrypt a key; raises ItemNotFoundError, LockedError and the vault's other errors.
 
-        `identify` asks AWS for the account of a key; None in a run that makes no calls.
+        `ask_account` asks AWS for the account of a key; None in a run that makes no calls.
         """
         ...
 
-    def wants_account(self, name: str, key_id: str) -> bool:
+    def needs_account(self, name: str, key_id: str) -> bool:
         """Return whether AWS must be asked for the account of a key, as its id does not tell it."""
         ...
 
-    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+    def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Remember the account of a key, as AWS returned it."""
         ...
 

@@ -93,7 +93,7 @@ class StoredKeyProvider(CredentialProvider):
         """
         name, key, keys = self._step.profile, self._key, self._dependencies.keys
         identify = self._dependencies.identify
-        if key is None or identify is None or not keys.wants_account(name, key.access_key_id):
+        if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return
         try:
             account = told or identify(key)
@@ -101,4 +101,4 @@ class StoredKeyProvider(CredentialProvider):
             raise
         except FilevaultError:
             return
-        keys.learn_account([name], key.access_key_id, account)
+        keys.record_account([name], key.access_key_id, account)

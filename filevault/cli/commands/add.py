@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Store a long-term access key under the name of a profile.
 
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     now = context.runtime.clock()
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
-    subject = f"Add given password for {vault.entry(args.profile)} to store."
+    subject = f"Add given password for {vault.entry_path(args.profile)} to store."
     uncommitted: errors.NotCommittedError | None = None
     with vault.transaction():
         if _digest(vault, args.profile) != before:
@@ -254,7 +254,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         )
         confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
-        text = vault.text(args.profile)
+        text = vault.plaintext(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
         locked = isinstance(error, errors.LockedError)
         if locked and vault.is_sealed:  # nothing could be written either

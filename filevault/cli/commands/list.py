@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.sessions import Listed
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
 
@@ -101,7 +101,7 @@ def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> li
     for session in cache.listing() if cache is not None else []:
         if session.expiration > now:
             sessions.setdefault(session.owner, []).append(session)
-    stored = vault.ages() if vault is not None else {}
+    stored = vault.created_times() if vault is not None else {}
     configured = set(profiles)
     names = [
         *profiles,

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     _check_options(args)
     vault = context.vault
     names = vault.names() if args.all else list(dict.fromkeys(args.profiles))
-    with vault.last_seen.gathering() if args.dry_run else _alone(context):
+    with vault.memory.batch() if args.dry_run else _alone(context):
         from filevault.rotation.items import Items
 
         publisher = Publisher(context, pushing=args.push)

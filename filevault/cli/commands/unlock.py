@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
             hint=backend.agent.lifetime_hint,
         )
-    vault.keeping()  # before anybody is asked for anything
+    vault.require_state()  # before anybody is asked for anything
     vault.unlock()
     _tell_weakness(context)
     vault.session_key()
