@@ -13,8 +13,8 @@ from filevault.errors import (
     DamagedError,
     FilevaultError,
     LockedError,
-    NobodyToAskError,
     NotARecipientError,
+    NoTerminalError,
     ProgramError,
     TamperedError,
     WrongPassphraseError,
@@ -198,7 +198,7 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
     if _TIMEOUT in codes:
         return LockedError(f"the question for the passphrase of {what} was not answered in time")
     if NO_PINENTRY in codes or codes & _NO_TERMINAL:
-        return NobodyToAskError(
+        return NoTerminalError(
             f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",
             hint=NO_TERMINAL_HINT,
         )

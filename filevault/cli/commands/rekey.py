@@ -12,6 +12,7 @@ from filevault.cli.master_key import change, hold, refuse_without_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
 from filevault.vault.rekey import change_key
@@ -342,7 +343,7 @@ def _drop_sessions(context: Context, chosen: Sequence[SurveyedItem]) -> None:
     """Delete the sessions made from items that get another file: nothing finds them again."""
     try:
         sessions = context.kept_sessions()
-        names = [f"item:{entry.name}" for entry in chosen]
+        names = [item_reference(entry.name) for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
         context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")

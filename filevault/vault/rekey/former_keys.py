@@ -49,7 +49,7 @@ def items_before_rekey(vault: Vault, former: Mapping[str, bytes]) -> list[Survey
     old = {
         master_id
         for master_id, master in former.items()
-        if key_schedule.commitment(master, pin.vault) == pin.commit
+        if key_schedule.commitment(master, pin.vault) == pin.commitment
     }
     found = []
     older = vault.trust.rekey_older_items
