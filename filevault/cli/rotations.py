@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli import obtain
-from filevault.plan.shared_sessions import Shared, SharedSessions
+from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.outcome import Outcome, RotationOptions
 from filevault.rotation.rollback import amend
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
@@ -164,7 +165,7 @@ class Rotations:
 
         def drop(item: str) -> None:
             if sessions is not None:
-                sessions.drop_source(f"item:{item}")
+                sessions.drop_source(item_reference(item))
 
         self._watch.begin(name)
         machine = Machine(
@@ -220,7 +221,7 @@ class Rotations:
         key_id = self._items.stored(made.step.source.profile).key.access_key_id
 
         def share(step: Step, source: CredentialProvider) -> CredentialProvider:
-            return Shared(self._sessions, step, key_id, source)
+            return SharedSessionProvider(self._sessions, step, key_id, source)
 
         provider = None
         if not made.step.is_long_term:
