@@ -17,7 +17,7 @@ from filevault.vault.lookup import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from filevault.cli.context import Context
     from filevault.config.export_command import ExportCommand
@@ -57,17 +57,18 @@ def with_profile(
     name: str,
     use: Callable[[Profile], _Answer],
     overrides: Overrides | None = None,
+    stored: Container[str] = (),
 ) -> _Answer:
     """Decide every setting of a profile and return what `use` makes of it; nothing is called.
 
     Warns of, or refuses, a key that hides another source. `overrides` are those of
-    `overrides_of`, for a caller that goes through many profiles.
+    `overrides_of`, and `stored` names of items, for a caller that goes through many profiles.
     """
     require_vault(context)
     missing: list[str] = []
 
     def has_item(name: str) -> bool:
-        found = context.has_item(name)
+        found = name in stored or context.has_item(name)
         if not found:
             missing.append(name)
         return found

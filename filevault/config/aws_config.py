@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 LIMIT = 4 << 20  # bytes of a config file
+_COUNTED = 4096
+_SECTIONS_KEPT = 256  # of those taken apart: there may be as many profiles as keys
 
 _SPECIAL = frozenset(" \t\"'\\")  # what shlex does not leave as it is
 _TYPES = ("profile", "sso-session", "services")
@@ -168,9 +170,9 @@ class AwsConfig:
 
     __slots__ = (
         "_blocks",
-        "_counted",
         "_defaults",
         "_index",
+        "_line_counts",
         "_sections",
         "_text",
         "_unread",
@@ -185,7 +187,7 @@ class AwsConfig:
         self._index: dict[str, dict[str, str]] | None = None
         self._unread: list[str] = []  # headers that AWS does not define, known with the index
         self._sections: dict[str, Section] = {}
-        self._counted = (0, 1)
+        self._line_counts = [1]  # the numbers of the lines at each _COUNTED characters
         self._scan()
 
     @classmethod
@@ -269,11 +271,12 @@ class AwsConfig:
         return None if header is None else self._section(header, section_type, name)
 
     def _line(self, position: int) -> int:
-        """Return the line number of a position; calls in ascending order read the text once."""
-        before, number = self._counted if self._counted[0] <= position else (0, 1)
-        number += self._text.count("\n", before, position)
-        self._counted = (position, number)
-        return number
+        """Return the number of the line at a position, in any order; line ends are counted once."""
+        counts, text, step = self._line_counts, self._text, position // _COUNTED
+        while len(counts) <= step:
+            start = (len(counts) - 1) * _COUNTED
+            counts.append(counts[-1] + text.count("\n", start, start + _COUNTED))
+        return counts[step] + text.count("\n", step * _COUNTED, position)
 
     def _section(self, header: str, section_type: str, name: str) -> Section:
         section = self._sections.get(header)
@@ -293,6 +296,8 @@ class AwsConfig:
                     values[key] = value
             lines = {key: line for key, (line, _value) in options.items()}
             section = Section(section_type, name, values, nested, self.path, block.line, lines)
+            if len(self._sections) >= _SECTIONS_KEPT:
+                self._sections.clear()
             self._sections[header] = section
         return section
 

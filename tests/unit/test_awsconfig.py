@@ -171,8 +171,8 @@ def test_lines_are_counted_from_one() -> None:
 
 
 def test_lines_are_right_whatever_the_order_of_asking() -> None:
-    config = parse("".join(f"[profile p{i}]\nregion = r\n\n" for i in range(50)))
-    for number in (7, 3, 49, 0, 20):
+    config = parse("".join(f"[profile p{i}]\nregion = r\n\n" for i in range(1000)))
+    for number in (7, 3, 999, 0, 400):
         section = config.profile(f"p{number}")
         assert section is not None
         assert section.line == 3 * number + 1

@@ -8,7 +8,7 @@ import pytest
 
 from filevault.aws.sts import TokenCodeFor
 from filevault.config.settings import GlobalOptions, Settings
-from filevault.errors import MfaError, NobodyToAskError
+from filevault.errors import MfaError, NoTerminalError
 from filevault.mfa.token_code import MfaRequest, token_code
 
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
@@ -108,7 +108,7 @@ def test_what_a_program_prints_is_asked_for_once(environ: dict[str, str], tmp_pa
 
 
 def test_without_a_way_the_reason_is_told(environ: dict[str, str]) -> None:
-    with pytest.raises(NobodyToAskError, match="there is no terminal"):
+    with pytest.raises(NoTerminalError, match="there is no terminal"):
         code(environ, Terminal(present=False))
-    with pytest.raises(NobodyToAskError, match="--prompt none is set"):
+    with pytest.raises(NoTerminalError, match="--prompt none is set"):
         code(environ, Terminal(), prompt="none")
