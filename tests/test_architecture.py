@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from filevault.backends import BACKENDS
+
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_DOCSTRING = 12
 HEAVY = {
@@ -207,9 +209,47 @@ def test_only_the_composition_root_opens_a_backend() -> None:
         module.path
         for module in MODULES
         for node in ast.walk(module.tree)
-        if isinstance(node, ast.Name) and node.id == "open_backend"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "opener"
     }
     assert callers == {"filevault/cli/wiring.py"}
+
+
+BACKEND_WORDS = {
+    word for backend in BACKENDS.values() for word in (backend.name, backend.suffix, backend.marker)
+}
+"""By these a backend could be told from another: that is for its record and its family."""
+
+
+def test_nothing_outside_the_backends_compares_with_one_of_them() -> None:
+    found = [
+        f"{module.path}:{node.lineno} {ast.unparse(node)}"
+        for module in MODULES
+        if not module.path.startswith("backends/")
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Compare | ast.Dict | ast.Subscript)
+        and BACKEND_WORDS & set(_texts(node))
+    ]
+    # Where a secret comes from, and not a backend.
+    assert [each for each in found if "source.kind == 'file'" not in each] == []
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    for each in ast.iter_child_nodes(node):
+        for inner in (each, *(each.elts if isinstance(each, ast.Tuple | ast.Set) else ())):
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield inner.value
+
+
+def test_nothing_is_cast_to_a_type() -> None:
+    found = [
+        f"{module.path}:{node.lineno}"
+        for module in MODULES
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "cast"
+    ]
+    assert found == []
 
 
 def test_backends_are_imported_by_their_installed_name() -> None:

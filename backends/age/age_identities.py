@@ -24,10 +24,10 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from filevault.backends import SecretSource
     from filevault.backends.age.age_file import AgeFile
-    from filevault.backends.age.identities import IdentitySource, Key, Locked, Opened, PluginKey
+    from filevault.backends.age.identities import Key, Locked, Opened, PluginKey
     from filevault.backends.age.plugins import Plugins
+    from filevault.backends.protocols import IdentitySource, SecretSource
 
 _OPENED = (
     b"# of "  # a comment to age; then the digest of a file that all its identities are here of

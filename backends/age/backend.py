@@ -6,16 +6,18 @@ a file: whoever can write to the vault can put another valid item in the place o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from filevault.backends import kdf
-from filevault.backends.age import age_file, recipients_file
+from filevault.backends.age import AGE, age_file, recipients_file
 from filevault.backends.age.age_identities import AgeIdentities
 from filevault.backends.age.governing import Governing
 from filevault.backends.age.library import library, said
 from filevault.backends.age.plugins import Plugins
 from filevault.backends.age.plugins import refusal as plugin_refusal
 from filevault.backends.age.recipients_file import AgeRecipients
+from filevault.backends.definition import SecretRequest
+from filevault.backends.protocols import Family
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -26,12 +28,10 @@ from filevault.errors import (
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from filevault.backends import ItemHeader, RecipientsFile, SecretSource
-    from filevault.backends.age.identities import IdentitySource
-    from filevault.backends.age.plugins import Person
-    from filevault.system.files import Folder
+    from filevault.backends.definition import VaultParts
+    from filevault.backends.protocols import ItemHeader, RecipientsFile
 
 _SESSION_KEY = "session-key"
 _GREASE = "-grease"
@@ -40,10 +40,11 @@ _GREASE = "-grease"
 class AgeBackend:
     """An age vault; made by `open`."""
 
-    __slots__ = ("_folders_of", "_governing", "_keyring", "_plugins", "_trusted")
+    __slots__ = ("_folders_of", "_governing", "_keyring", "_pinned", "_plugins")
 
-    suffix = ".age"
-    head_size = 0
+    name = AGE.name
+    suffix = AGE.suffix
+    family: Literal[Family.RECIPIENTS] = Family.RECIPIENTS
 
     def __init__(
         self,
@@ -51,56 +52,37 @@ class AgeBackend:
         keyring: AgeIdentities,
         plugins: Plugins,
         folders_of: Callable[[str], Sequence[str]],
-        trusted: Callable[[], Sequence[str]],
+        pinned: Callable[[], Sequence[str]],
     ) -> None:
         self._governing = governing
         self._keyring = keyring
         self._plugins = plugins
         self._folders_of = folders_of
-        self._trusted = trusted
+        self._pinned = pinned
 
     @classmethod
     def open(
-        cls,
-        store: Folder,
-        prefix: tuple[str, ...],
-        *,
-        environment: Mapping[str, str],
-        folders_of: Callable[[str], Sequence[str]],
-        identities: IdentitySource,
-        passphrase: SecretSource,
-        passage: bool,
-        person: Person | None = None,
-        trusted: Callable[[], Sequence[str]] = tuple,
-        warn: Callable[[str], None] = lambda _text: None,
-        available_memory: Callable[[], int] = kdf.available_memory,
+        cls, parts: VaultParts, available_memory: Callable[[], int] = kdf.available_memory
     ) -> AgeBackend:
-        """Open a vault; nothing is read and nobody is asked yet.
+        """Open a vault; nothing is read and nothing asked yet.
 
-        Args:
-            store: the store's folder, which must stay open as long as the backend is used.
-            prefix: the folders from the store to the root.
-            environment: where PATH and passage's overrides are looked up.
-            folders_of: tells the folders between root and file of an item's name.
-            identities: asked once, when an item must be opened.
-            passphrase: asked for what has a passphrase, only when nothing else opens.
-            passage: whether the store is passage's own.
-            person: whom plugins may ask; None declines all that they ask.
-            trusted: returns those recipients of the root that are pinned.
-            warn: told of recipients that age ignores.
-            available_memory: tells the KiB that this process may count on.
+        `available_memory` returns the KiB that this process may count on.
         """
-        plugins = Plugins(environment, person)
+        identities, environment = parts.identities(), parts.environment()
+        passphrase = parts.secrets(
+            SecretRequest(("passphrase",), "age identity of yours", lambda: identities.place)
+        )
+        plugins = Plugins(environment, parts.person)
         keyring = AgeIdentities(identities, passphrase, plugins, available_memory)
         governing = Governing(
-            store,
-            prefix,
+            parts.store,
+            parts.prefix,
             environment=environment,
-            passage=passage,
+            passage=parts.other_tools,
             own=lambda: _recipients_of(keyring),
-            warn=warn,
+            warn=parts.warn,
         )
-        return cls(governing, keyring, plugins, folders_of, trusted)
+        return cls(governing, keyring, plugins, parts.folders_of, parts.pinned_recipients)
 
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, as `RecipientsBackend` says.
@@ -122,7 +104,7 @@ class AgeBackend:
         return tuple(recipients_file.checked(each, usable=usable) for each in ids)
 
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
-        """Return `.age-recipients`, see `filevault.backends.RecipientsBackend`."""
+        """Return `.age-recipients`, see `filevault.backends.protocols.RecipientsBackend`."""
         return {recipients_file.FILE: recipients_file.build(wanted, old)}
 
     def own_recipients(self) -> tuple[str, ...]:
@@ -168,14 +150,6 @@ class AgeBackend:
         """
         what = _item(kind, name)
         return self._keyring.decrypt(age_file.parse_item(data, what), what)
-
-    def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
-        """Return None: an age file says nothing about itself."""
-        return None
-
-    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
-        """Return None: an age file says nothing about itself."""
-        return None
 
     def differs(self, name: str, data: bytes) -> bool | None:
         """Tell whether an item is encrypted to others than what governs it.
@@ -223,7 +197,7 @@ class AgeBackend:
         return None if any(name in keyring.plugin_names for name in plugins) else False
 
     def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
-        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        """Try recipients together, see `filevault.backends.protocols.RecipientsBackend`."""
         tried = [
             each
             for each in recipients
@@ -250,11 +224,11 @@ class AgeBackend:
             return tuple(sorted(own))
         if keyring.plugin_names:
             # A plugin does not tell whose recipient it is; nobody is taken at a file's word.
-            pinned = tuple(filter(recipients_file.can_encrypt_to, self._trusted()))
+            pinned = tuple(filter(recipients_file.can_encrypt_to, self._pinned()))
             if pinned:
                 return pinned
         raise NotARecipientError(
-            f"none of the recipients in {printable(root.place)!r} is an identity here",
+            f"none of the recipients in {printable(root.path)!r} is an identity here",
             hint="without one nothing in this vault can be opened, and no session is kept",
         )
 
@@ -306,7 +280,7 @@ def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
     for recipient in file.unresolved:
         raise BackendError(
             f"{what} cannot be encrypted to {printable(recipient, 100)!r} of "
-            f"{printable(file.place)!r}: {recipients_file.why_not(recipient)}",
+            f"{printable(file.path)!r}: {recipients_file.why_not(recipient)}",
             hint="filevault recipients remove takes it out, for everybody",
         )
     return file.recipients

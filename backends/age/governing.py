@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import RecipientsFile
 from filevault.backends.age import recipients_file
 from filevault.backends.age.recipients_file import FILE, AgeRecipients
+from filevault.backends.protocols import RecipientsFile
 from filevault.errors import BackendError, NoVaultError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import read_all, storage_error
@@ -89,11 +89,11 @@ class Governing:
             nearest = self._of_own_identities()
         for file in (override, nearest):
             if file is not None:
-                found[file.place] = file
+                found[file.path] = file
         for parts in self._below():
             file = self._file_or_placeholder(parts)
             if file is not None:
-                found.setdefault(file.place, file)
+                found.setdefault(file.path, file)
         return tuple(found[place] for place in sorted(found, key=os.fsencode))
 
     def of(self, folders: Sequence[str]) -> RecipientsFile:

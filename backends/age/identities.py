@@ -7,7 +7,7 @@ it is told only if nothing else opens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from filevault.backends import kdf
 from filevault.backends.age import age_file, ssh_keys
@@ -22,36 +22,12 @@ if TYPE_CHECKING:
 
     from filevault.backends.age.age_file import AgeFile, Stanza
     from filevault.backends.age.ssh_keys import PublicKey
+    from filevault.backends.protocols import IdentityText
 
 _X25519 = "AGE-SECRET-KEY-1"
 _POST_QUANTUM = "AGE-SECRET-KEY-PQ-1"
 _PLUGIN = "AGE-PLUGIN-"
 _MAX_IDENTITIES = 1000
-
-
-class IdentityText(Record):
-    """The bytes of an identity file, or of a variable that holds one, and where they are from.
-
-    `held` tells that `AgeIdentities.lines` gave them.
-    """
-
-    data: bytes
-    origin: str
-    held: bool = False
-
-    def __repr__(self) -> str:
-        return f"IdentityText(origin={self.origin!r}, ...)"
-
-
-class IdentitySource(Protocol):
-    """Where identities come from, asked once, when an item must be opened."""
-
-    def texts(self) -> list[IdentityText]:
-        """Return the texts in the order of trying; raises LockedError where there is none.
-
-        Owner and mode of files are checked here.
-        """
-        ...
 
 
 class Key(Record):

@@ -8,7 +8,7 @@ file in the vault merely names.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from filevault.backends.age.library import library, said
 from filevault.errors import FilevaultError, InterruptedByUserError, LockedError, ProgramError
@@ -18,28 +18,9 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from filevault.backends.protocols import Person
+
 _LONGEST = 200
-
-
-class Person(Protocol):
-    """Who a plugin may talk to, e.g. `filevault.unlock.prompt.Prompter`."""
-
-    @property
-    def present(self) -> bool:
-        """Whether there is anybody."""
-        ...
-
-    def say(self, text: str) -> None:
-        """Show one line."""
-        ...
-
-    def line(self, question: str) -> str:
-        """Ask with echo."""
-        ...
-
-    def hidden(self, question: str) -> bytes | bytearray:
-        """Ask without echo."""
-        ...
 
 
 class Dialogue:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from filevault.backends.age import AGE
 from filevault.backends.age.library import library
 from filevault.backends.age.ssh_keys import public_key
 from filevault.errors import BackendError, UsageError
@@ -20,7 +21,7 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FILE = ".age-recipients"
+FILE = AGE.marker
 MAX_FILE = 1 << 20
 MAX_LINE = 8 << 10
 _MAX_COMMENT = 64 << 10

@@ -1,1 +1,71 @@
 """The `file` backend: items under a master key that passphrases and key files unwrap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.backends.definition import Backend
+from filevault.backends.protocols import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.backends.definition import VaultParts
+    from filevault.backends.file.vault_json import Marker
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.protocols import SealedBackend
+    from filevault.system.files import Folder
+
+
+def _open(parts: VaultParts) -> SealedBackend:
+    """Open a vault, as `FileBackend.open` does."""
+    from filevault.backends.file.backend import FileBackend
+
+    return FileBackend.open(parts)
+
+
+def _create(
+    root: Folder,
+    *,
+    passphrase: bytes | None,
+    keyfile_text: bytes | None,
+    policy: KdfPolicy,
+    parameters: KdfParameters | None,
+    clock: Callable[[], float],
+) -> SealedBackend:
+    """Make a vault, as `filevault.backends.file.backend.create` does."""
+    from filevault.backends.file import backend
+
+    return backend.create(
+        root,
+        passphrase=passphrase,
+        keyfile_text=keyfile_text,
+        policy=policy,
+        parameters=parameters,
+        clock=clock,
+    )
+
+
+def unlocked_backend(marker: Marker, master: bytes) -> SealedBackend:
+    """Return the unlocked backend of a vault from its master key.
+
+    Args:
+        marker: what its vault.json says, or said when this was its key.
+        master: the master key.
+    """
+    from filevault.backends.file.backend import FileBackend
+    from filevault.backends.file.unlock import Opened
+
+    return FileBackend.opened(marker, Opened(master, None))
+
+
+FILE = Backend(
+    name="file",
+    suffix=".fv",
+    marker=".filevault/vault.json",
+    family=Family.SEALED,
+    opener=_open,
+    aliases=("passphrase",),
+    creator=_create,
+    has_keyslots=True,
+)

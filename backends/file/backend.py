@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from filevault.backends import SUFFIXES, kdf
-from filevault.backends.file import keyslots, vault_json
-from filevault.backends.file.unlock import Opened, Unlocking
+from filevault.backends import kdf
+from filevault.backends.definition import SecretRequest
+from filevault.backends.file import FILE, keyslots, vault_json
+from filevault.backends.file.unlock import Opened, Unlocking, useful_secrets
+from filevault.backends.protocols import Family
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.errors import (
     FilevaultError,
@@ -29,13 +31,14 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import ItemHeader, Secret, SecretSource
+    from filevault.backends.definition import VaultParts
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.protocols import ItemHeader, Secret, SecretSource
     from filevault.system.files import Folder
 
 
-class PassphraseBackend:
+class FileBackend:
     """A `file` vault."""
 
     __slots__ = (
@@ -49,7 +52,9 @@ class PassphraseBackend:
         "_unlocking",
     )
 
-    suffix = SUFFIXES["file"]
+    name = FILE.name
+    suffix = FILE.suffix
+    family: Literal[Family.SEALED] = Family.SEALED
     head_size = envelope.HEAD_SIZE
 
     def __init__(
@@ -71,27 +76,38 @@ class PassphraseBackend:
     @classmethod
     def open(
         cls,
-        root: Folder,
-        source: SecretSource,
-        policy: KdfPolicy,
-        *,
-        last_slot: str | None = None,
-        only_slot: str | None = None,
-        held: Callable[[str], bytes | None] = lambda _commit: None,
+        parts: VaultParts,
         available_memory: Callable[[], int] = kdf.available_memory,
-    ) -> PassphraseBackend:
-        """Open an existing vault, as `filevault.backends.open_backend` says.
+    ) -> FileBackend:
+        """Open an existing vault. Only vault.json is read.
 
-        `available_memory` tells the KiB that this process may count on.
+        `available_memory` returns the KiB that this process may count on.
+
+        Raises:
+            NoVaultError: if the folder has no marker.
+            DamagedError: if the marker is damaged.
+            NewerFormatError: if a newer filevault wrote it.
+            StorageError: if it cannot be read.
         """
+        root, only_slot = parts.store, parts.only_slot
         vault = vault_json.read(root)
-        unlocking = Unlocking(root, vault, policy, last_slot, only_slot, available_memory)
-        backend = cls(vault, source, unlocking, held)
+        source = parts.secrets(
+            SecretRequest(
+                ("passphrase", "keyfile"),
+                "keyslot of this vault",
+                lambda: parts.root,
+                lambda: useful_secrets(root, only_slot),
+            )
+        )
+        unlocking = Unlocking(
+            root, vault, parts.kdf_policy, parts.last_slot, only_slot, available_memory
+        )
+        backend = cls(vault, source, unlocking, parts.cached_key)
         backend._root = root
         return backend
 
     @classmethod
-    def opened(cls, vault: Marker, opened: Opened) -> PassphraseBackend:
+    def opened(cls, vault: Marker, opened: Opened) -> FileBackend:
         """Return the backend of a vault whose master key is at hand."""
         backend = cls(vault, _Nobody(), None)
         backend._adopt(opened)
@@ -103,7 +119,7 @@ class PassphraseBackend:
         return self._marker.vault
 
     @property
-    def commit(self) -> str:
+    def commitment(self) -> str:
         """The commitment to the master key, 64 hex digits, verified when unlocked."""
         return self._marker.commit
 
@@ -130,8 +146,8 @@ class PassphraseBackend:
         return self._master
 
     def _adopt_held(self) -> bool:
-        master = self._held(self.commit)
-        if master is None or key_schedule.commitment(master, self.vault_id) != self.commit:
+        master = self._held(self.commitment)
+        if master is None or key_schedule.commitment(master, self.vault_id) != self.commitment:
             return False
         self._master = master
         return True
@@ -185,7 +201,7 @@ class PassphraseBackend:
         """Return when an item says that its key was made, not authenticated."""
         return envelope.created(head)
 
-    def peek(self, data: bytes, what: str = "the item") -> ItemHeader | None:
+    def peek(self, data: bytes, what: str = "the item") -> ItemHeader:
         """Return what an item says of itself, not authenticated."""
         last = self._last
         if last is not None and last[0] is data:
@@ -206,16 +222,16 @@ class _Nobody:
 def create(
     root: Folder,
     *,
-    passphrase: bytes | None,
-    keyfile_text: bytes | None,
+    passphrase: bytes | None = None,
+    keyfile_text: bytes | None = None,
     policy: KdfPolicy,
     parameters: KdfParameters | None = None,
     label: str = "",
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
     available_memory: Callable[[], int] = kdf.available_memory,
-) -> PassphraseBackend:
-    """Make a vault, as `filevault.backends.create_vault` says.
+) -> FileBackend:
+    """Make a vault, as `filevault.backends.definition.Creator` says. `label` is published.
 
     vault.json is written last, after every slot has been read back and opened. Slots that a
     crashed run left stay: they name a master key that is not this one's, and are skipped.
@@ -257,7 +273,7 @@ def create(
             with contextlib.suppress(FileNotFoundError, StorageError):
                 inner.remove(vault_json.FILE)
             raise
-    return PassphraseBackend.opened(written, Opened(master, names[0]))
+    return FileBackend.opened(written, Opened(master, names[0]))
 
 
 def _slot_secrets(

@@ -25,10 +25,10 @@ from filevault.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from filevault.backends import Secret
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.master_key import Holder
     from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.protocols import Secret
     from filevault.system.files import Folder
 
 _LEAST_DIGITS = 4

@@ -17,10 +17,10 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from filevault.backends import Secret, SecretSource
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfPolicy
+    from filevault.backends.protocols import Secret, SecretSource
     from filevault.system.files import Folder
 
 

@@ -7,6 +7,7 @@ from opening the vault.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends import kdf
@@ -26,16 +27,41 @@ from filevault.system.secret_buffer import overwrite
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import Secret, SecretSource
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfPolicy
+    from filevault.backends.protocols import Secret, SecretSource
     from filevault.system.files import Folder
     from filevault.system.secret_buffer import SecretBytes
 
 MAX_SLOTS = 16
 _MAX_READ = 64  # slots of former master keys, and strays, may lie beside the sixteen
 _OPENED_BY = {keyslots.PASSPHRASE: "a passphrase", keyslots.KEYFILE: "a key file"}
+
+
+def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
+    """Return the kinds of secret that unlock a vault: passphrase, keyfile or both.
+
+    Both if a keyslot cannot be read: unlocking the vault then reports the reason.
+
+    Args:
+        root: the vault's folder.
+        only_slot: the id of the one keyslot that may be used, None for all.
+    """
+    types: set[str] = set()
+    with contextlib.suppress(FilevaultError, FileNotFoundError):
+        present = vault_json.read(root).master
+        found = keyslots.listing(root)
+        with root.child(vault_json.FOLDER) as inner, inner.child(keyslots.FOLDER) as folder:
+            names = [each.name for each in folder.entries() if each.name.endswith(keyslots.SUFFIX)]
+        if len(found) == len(names):
+            types = {
+                slot.type
+                for slot in found
+                if slot.master == present and only_slot in (None, slot.id)
+            }
+    kinds = tuple(kind for kind in ("passphrase", "keyfile") if keyslots.TYPES[kind] in types)
+    return kinds or ("passphrase", "keyfile")
 
 
 class Opened(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.file import FILE as BACKEND
 from filevault.backends.sealing import format_header
 from filevault.errors import DamagedError, NoVaultError
 from filevault.system import strict_json
@@ -14,8 +15,7 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from filevault.system.files import Folder
 
-FOLDER = ".filevault"
-FILE = "vault.json"
+FOLDER, FILE = BACKEND.marker.split("/")
 _FIELDS: dict[str, type] = {"format": str, "vault": str, "master": str, "commit": str}
 
 
@@ -25,19 +25,6 @@ class Marker(Record):
     vault: str
     master: str
     commit: str
-
-
-def exists(root: Folder) -> bool:
-    """Tell whether a folder is a `file` vault, whatever state its marker is in.
-
-    Raises StorageError for a marker that is a link.
-    """
-    try:
-        with root.child(FOLDER) as folder:
-            folder.refuse_link(FILE)
-            return folder.is_file(FILE)
-    except FileNotFoundError:
-        return False
 
 
 def read(root: Folder) -> Marker:

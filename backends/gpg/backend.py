@@ -8,12 +8,14 @@ a look-up or a changed file slips in (`docs/format.md` §9).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from filevault.backends.gpg import gpg_id, keys, openpgp, recipients, status
+from filevault.backends.definition import SecretRequest
+from filevault.backends.gpg import PASS, gpg_id, keys, openpgp, recipients, status
 from filevault.backends.gpg.keys import GpgKeys
 from filevault.backends.gpg.process import Gpg
 from filevault.backends.gpg.signature import check_signature, signing_keys
+from filevault.backends.protocols import Family
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -24,13 +26,13 @@ from filevault.errors import (
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from filevault.backends import ItemHeader, RecipientsFile, Secret, SecretSource
+    from filevault.backends.definition import VaultParts
     from filevault.backends.gpg.keys import Recipient
     from filevault.backends.gpg.recipients import Governor, GpgRecipients
     from filevault.backends.gpg.status import Reply
-    from filevault.system.files import Folder
+    from filevault.backends.protocols import ItemHeader, RecipientsFile, Secret, SecretSource
 
 _LONGEST_SOCKET = 107  # sun_path, with its NUL
 _SOCKET = "/S.gpg-agent"
@@ -40,85 +42,49 @@ class GpgBackend:
     """A `pass` store, or a folder of one. Nothing is read or run before it is needed."""
 
     __slots__ = (
-        "_asked",
         "_folders_of",
         "_gpg",
         "_keyring",
+        "_on_asked",
         "_passphrase",
+        "_pinned",
         "_prefix",
         "_recipients",
         "_secret",
         "_store",
-        "_trusted",
         "_warn",
     )
 
-    suffix = ".gpg"
-    head_size = 0
+    name = PASS.name
+    suffix = PASS.suffix
+    family: Literal[Family.RECIPIENTS] = Family.RECIPIENTS
 
-    def __init__(
-        self,
-        store: Folder,
-        prefix: tuple[str, ...],
-        gpg: Gpg,
-        folders_of: Callable[[str], Sequence[str]],
-        passphrase: SecretSource | None,
-        trusted: Callable[[], Sequence[str]],
-        warn: Callable[[str], None],
-        asked: Callable[[], None],
-    ) -> None:
-        self._store = store
-        self._prefix = prefix
+    def __init__(self, parts: VaultParts, gpg: Gpg, passphrase: SecretSource | None) -> None:
+        self._store = parts.store
+        self._prefix = parts.prefix
         self._gpg = gpg
-        self._folders_of = folders_of
+        self._folders_of = parts.folders_of
         self._passphrase = passphrase
-        self._trusted = trusted
-        self._warn = warn
-        self._asked = asked
+        self._pinned = parts.pinned_recipients
+        self._warn = parts.warn
+        self._on_asked = parts.on_asked
         self._secret: Secret | None = None
         self._keyring = GpgKeys(gpg)
         self._recipients: GpgRecipients | None = None
 
     @classmethod
-    def open(
-        cls,
-        store: Folder,
-        prefix: tuple[str, ...],
-        *,
-        environment: Mapping[str, str],
-        folders_of: Callable[[str], Sequence[str]],
-        passphrase: SecretSource | None,
-        terminal: bool,
-        trusted: Callable[[], Sequence[str]] = tuple,
-        warn: Callable[[str], None] = lambda _text: None,
-        asked: Callable[[], None] = lambda: None,
-        timeout: float = 60,
-    ) -> GpgBackend:
-        """Open a store, whether it has a `.gpg-id` or not.
+    def open(cls, parts: VaultParts, timeout: float = 60) -> GpgBackend:
+        """Open a store, with or without a `.gpg-id`; nothing is read yet.
 
-        Args:
-            store: the store's folder, which must stay open as long as the backend is used.
-            prefix: the folders from the store to the vault's root.
-            environment: gpg's, without secrets, and the source of `PASSWORD_STORE_*`.
-            folders_of: returns the folders from the root to an item of a name.
-            passphrase: a source that somebody named; None leaves the question to gpg-agent.
-            terminal: whether there is one on which the agent may ask.
-            trusted: returns those recipients of the root that are pinned.
-            warn: told where `pass` would read a recipients file otherwise.
-            asked: told when gpg-agent asks a person.
-            timeout: seconds that gpg may take, people included.
+        gpg-agent asks for passphrases, unless a source of them is named. `timeout` is how many
+        seconds gpg may take, including the user's answers.
         """
+        terminal = parts.person is not None and parts.person.present
+        request = SecretRequest(("passphrase",), "gpg key of yours", lambda: parts.root)
+        passphrase = parts.named_secrets(request)
         ask = terminal and passphrase is None
-        gpg = Gpg(environment, terminal=terminal, ask=ask, timeout=timeout)
-        return cls(store, prefix, gpg, folders_of, passphrase, trusted, warn, asked)
-
-    def created(self, head: bytes) -> tuple[str, str | None] | None:  # noqa: ARG002
-        """Return None: an encrypted item says nothing of itself."""
-        return None
-
-    def peek(self, data: bytes, what: str = "") -> ItemHeader | None:  # noqa: ARG002
-        """Return None: an encrypted item says nothing of itself."""
-        return None
+        gpg = Gpg(parts.environment(), terminal=terminal, ask=ask, timeout=timeout)
+        return cls(parts, gpg, passphrase)
 
     def unlock(self) -> None:
         """Do nothing: gpg-agent unlocks a key when a message needs it."""
@@ -127,7 +93,7 @@ class GpgBackend:
         """Return None: gpg-agent holds keys by itself."""
 
     def governing(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned, see `filevault.backends.RecipientsBackend`.
+        """Return what is pinned, see `filevault.backends.protocols.RecipientsBackend`.
 
         Raises:
             BackendError: for a `.gpg-id` that cannot be used or, with PASSWORD_STORE_SIGNING_KEY,
@@ -175,7 +141,7 @@ class GpgBackend:
         return self._encrypted(recipients, plaintext, what)
 
     def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
-        """Try recipients together, see `filevault.backends.RecipientsBackend`."""
+        """Try recipients together, see `filevault.backends.protocols.RecipientsBackend`."""
         if programs:
             what = "an item"
             found = self._keyring.resolve(recipients)
@@ -236,10 +202,14 @@ class GpgBackend:
         found = self._keyring.resolve([recipient])
         return tuple(fingerprint for each in found for fingerprint in each.candidates)
 
+    def own_recipients(self) -> tuple[str, ...]:
+        """Return none: gpg-agent keeps the keys."""
+        return ()
+
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
         """Return `.gpg-id` and, with PASSWORD_STORE_SIGNING_KEY, its signature.
 
-        See `filevault.backends.RecipientsBackend`. Raises as `sign`.
+        See `filevault.backends.protocols.RecipientsBackend`. Raises as `sign`.
         """
 
         def names_of(entry: str) -> list[str]:
@@ -277,7 +247,7 @@ class GpgBackend:
         """
         reply = attempt(self._secret.value if self._secret else None)
         if reply.count("PINENTRY_LAUNCHED"):
-            self._asked()
+            self._on_asked()
         if self._passphrase is None:
             return reply
         while status.wants_passphrase(reply) or status.rejects_passphrase(reply):
@@ -339,10 +309,10 @@ class GpgBackend:
             raise _no_recipients(self._store.path)
         here = self._keyring.secret([r for r in governor.recipients if r.problem is None])
         if here is None:
-            here = self._keyring.resolve(self._trusted())
+            here = self._keyring.resolve(self._pinned())
         if not here:
             raise NotARecipientError(
-                f"no secret key of the recipients in {printable(governor.file.place)!r} is here"
+                f"no secret key of the recipients in {printable(governor.file.path)!r} is here"
             )
         return here
 

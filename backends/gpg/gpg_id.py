@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.gpg import PASS
 from filevault.errors import BackendError
 from filevault.system.merge_conflicts import LINES_HINT, is_conflict
 from filevault.system.printable import printable
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from filevault.system.files import Folder
 
-FILE = ".gpg-id"
-SIGNATURE = ".gpg-id.sig"
+FILE = PASS.marker
+SIGNATURE = f"{FILE}.sig"
 _MAX_FILE = 64 << 10
 _MAX_DEPTH = 64
 _BLANKS = " \t"  # what the shell's `read` trims

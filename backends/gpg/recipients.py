@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import RecipientsFile
 from filevault.backends.gpg import gpg_id
 from filevault.backends.gpg.keys import Recipient
 from filevault.backends.gpg.signature import check_signature, signing_keys
+from filevault.backends.protocols import RecipientsFile
 from filevault.errors import BackendError, ProgramError, TamperedError
 from filevault.system.digest import sha256_hex
 from filevault.system.record import Record

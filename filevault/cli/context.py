@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.backends.kdf import STANDARD, KdfPolicy
+from filevault.backends.protocols import Family
 from filevault.cli.wiring import choose_vault, open_chosen, tell_other_stores
 from filevault.errors import (
     FilevaultError,
     LockedError,
     StorageError,
     TamperedError,
+    UsageError,
 )
 from filevault.keycache.cache import KeyCache, open_cache
 from filevault.keycache.vault_keys import VaultKeys
@@ -30,7 +33,7 @@ from filevault.vault.trust import Trust, check_pin, check_recipients
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from filevault.backends import Backend, FileBackend, RecipientsBackend
+    from filevault.backends.protocols import OpenBackend, RecipientsBackend, SealedBackend
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
@@ -67,8 +70,8 @@ class Context:
         self._config: AwsConfig | None = None
         self._choice: VaultChoice | None = None
         self._vault: Vault | None = None
-        self._made: FileBackend | None = None
-        self._opened: Backend | None = None
+        self._made: SealedBackend | None = None
+        self._opened: OpenBackend | None = None
         self._asked: Callable[[], bool] = lambda: False
         self._key_cache: KeyCache | None = None
         self._keys: VaultKeys | None = None
@@ -145,7 +148,7 @@ class Context:
         self._memory = None
         self._opened = None
 
-    def adopt(self, backend: FileBackend) -> None:
+    def adopt(self, backend: SealedBackend) -> None:
         """Use the vault that was just made, whose backend is unlocked already."""
         self._choice = None
         self._vault = None
@@ -160,12 +163,14 @@ class Context:
         trust, writable = self.memory
         state = trust.state
         backend = self._backend(choice, store, trust)
-        shared, own = choice.backend != "file", cast("FileBackend", backend)
+        if backend.family is Family.SEALED:
+            guard = backend.confirm
+        else:
+            guard = functools.partial(self._guard, backend, trust, writable=writable)
         vault = Vault(
             store,
             backend,
             prefix=choice.prefix,
-            shared=shared,
             state=state if writable else None,
             state_id=choice.state_id,
             trust=trust,
@@ -173,7 +178,7 @@ class Context:
             clock=self.runtime.clock,
             warn=self.reporter.warn,
             notice=self.reporter.notice,
-            guard=(lambda: self._guard(trust, writable=writable)) if shared else own.confirm,
+            guard=guard,
             commit=lambda paths, subject: self._commit(store, paths, subject),
             held=self.keys,
         )
@@ -214,12 +219,13 @@ class Context:
         backend = self._opened
         if backend is None:
             backend = self._opened = self.vault.backend
-        return pin_of(self.choice.backend, backend)
+        return pin_of(backend)
 
     def _check_identity(self, choice: VaultChoice, trust: Trust) -> None:
         given, strict = self.settings.pin, self.settings.strict
         # What a reader of a shared store compares does not need its recipients resolved.
-        seen = self.pin() if choice.backend == "file" else Pin(choice.backend)
+        sealed = choice.backend.family is Family.SEALED
+        seen = self.pin() if sealed else Pin(choice.backend.name)
         if not check_pin(trust, seen, given=given, strict=strict):
             return
         try:
@@ -242,7 +248,7 @@ class Context:
             f"the vault at {printable(self.choice.root)} is known here from now on"
         )
 
-    def _guard(self, trust: Trust, *, writable: bool) -> None:
+    def _guard(self, backend: RecipientsBackend, trust: Trust, *, writable: bool) -> None:
         """Let nothing be encrypted to recipients that this machine does not know."""
         tell_other_stores(self)
         given = self.settings.pin
@@ -253,7 +259,7 @@ class Context:
                 hint="give the pin that filevault recipients list shows: FILEVAULT_PIN",
             )
         # Under the lock, what was read before may be out of date.
-        cast("RecipientsBackend", self._opened).forget()
+        backend.forget()
         trust.reload()
         try:
             check_recipients(trust, self.pin(), given=given)
@@ -306,9 +312,12 @@ class Context:
 
     def shared_backend(self, store: Folder) -> RecipientsBackend:
         """Return the backend of a `pass` or `age` store that is about to be made."""
-        return cast("RecipientsBackend", self._backend(self.choice, store, Trust(None)))
+        backend = self._backend(self.choice, store, Trust(None))
+        if backend.family is Family.SEALED:
+            raise UsageError(f"{self.choice.backend.title} has no recipients")
+        return backend
 
-    def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> Backend:
+    def _backend(self, choice: VaultChoice, store: Folder, trust: Trust) -> OpenBackend:
         if self._made is not None:
             return self._made
         backend, self._asked = open_chosen(self, choice, store, trust)
@@ -349,10 +358,10 @@ class Context:
     def remember_slot(self) -> None:
         """Note which keyslot opened the vault, to try it first next time."""
         if self._vault is not None:
-            slot = getattr(self._vault.backend, "opened_slot", None)
-            if slot is not None:
+            backend = self._vault.backend
+            if backend.family is Family.SEALED and backend.opened_slot is not None:
                 with contextlib.suppress(FilevaultError):
-                    self._vault.trust.set_last_slot(slot)
+                    self._vault.trust.set_last_slot(backend.opened_slot)
 
     def hold_session_key(self) -> None:
         """Hold the session key if a person was asked for what opened the vault in this run."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from filevault.backends.file import master_key
+from filevault.backends.file.unlock import useful_secrets
 from filevault.backends.file.vault_json import FOLDER
-from filevault.cli.wiring import existing, useful_secrets
+from filevault.cli.wiring import existing
 from filevault.errors import NotCommittedError, UsageError
 from filevault.unlock.unlocker import Unlocker
 
@@ -23,23 +24,15 @@ NOT_REVOKED = (
 )
 _T = TypeVar("_T")
 
-_ARTICLES = {"pass": "a pass", "age": "an age"}
-_INSTEAD = {
-    "pass": "filevault recipients says who can open it; gpg --change-passphrase KEY changes the "
-    "passphrase of a gpg key",
-    "age": "filevault recipients says who can open it; age-keygen makes another identity, and "
-    "age -p protects its file by a new passphrase",
-}
 
-
-def refuse_shared(context: Context, what: str) -> None:
-    """Raise UsageError for a vault that is encrypted to recipients.
+def refuse_without_keyslots(context: Context, what: str) -> None:
+    """Raise UsageError for a vault without keyslots.
 
     `what` is what it has not got. Raises as `must_exist` if there is no vault.
     """
-    kind = existing(context).backend
-    if kind in _INSTEAD:
-        raise UsageError(f"{_ARTICLES[kind]} vault has no {what}", hint=_INSTEAD[kind])
+    backend = existing(context).backend
+    if not backend.has_keyslots:
+        raise UsageError(f"{backend.title} has no {what}", hint=backend.keys_hint)
 
 
 def hold(context: Context, *opens: str) -> Holder:

@@ -6,8 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import create_vault, new_keyfile_text
-from filevault.backends.file import vault_json
+from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import new_secret
 from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
@@ -16,18 +15,21 @@ from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.unlock.unlocker import new_passphrase
-from filevault.vault.pin import Pin
+from filevault.vault.choose import has_marker
+from filevault.vault.identity import pin_of
 from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
     import argparse
 
-    from filevault.backends import FileBackend
+    from filevault.backends.definition import Creator
+    from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.pin import Pin
 
 
-def make(args: argparse.Namespace, context: Context) -> NewVault:
+def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVault:
     """Make the vault that the settings point to.
 
     Raises:
@@ -37,8 +39,8 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
         LockedError: if no new passphrase can be had.
         StorageError: if something cannot be written.
     """
-    _check_options(args)
     choice = context.choice
+    _check_options(args, choice)
     if choice.exists:
         raise exists_already(choice)
     refuse_lost(context)
@@ -56,7 +58,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     if generated is not None:
         # Shown before there is a vault: one whose passphrase nobody saw would be lost.
         new_secret.show_generated(generated, context)
-    key_text = new_keyfile_text() if args.new_key_file else None
+    key_text = keyslots.new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
         new_secret.write_key_file(key_file, key_text, context)
     try:
@@ -66,10 +68,11 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
             Folder.make(choice.root, home, context.reporter.warn) as root,
             writers_lock(root, settings.state_home, home),
         ):
-            if vault_json.exists(root):  # another init was quicker, and what is remembered is its
+            # Another init was quicker, and what is remembered is its.
+            if has_marker(root, choice.backend):
                 raise exists_already(choice)
             move_memory_aside(context)
-            backend = create_vault(
+            backend = create(
                 root,
                 passphrase=passphrase,
                 keyfile_text=key_text,
@@ -78,7 +81,7 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
                 clock=context.runtime.clock,
             )
     except BaseException as error:
-        made = os.path.exists(f"{choice.root}/.filevault/vault.json")
+        made = os.path.exists(f"{choice.root}/{choice.backend.marker}")
         if key_file is not None and (not made or isinstance(error, VaultChoiceError)):
             with contextlib.suppress(OSError):
                 os.unlink(key_file)
@@ -88,9 +91,10 @@ def make(args: argparse.Namespace, context: Context) -> NewVault:
     return NewVault(choice.root, pin.digest, key_file)
 
 
-def _check_options(args: argparse.Namespace) -> None:
+def _check_options(args: argparse.Namespace, choice: VaultChoice) -> None:
     if args.recipient:
-        raise UsageError("a file vault has keyslots, not recipients", hint="leave --recipient out")
+        title = choice.backend.title
+        raise UsageError(f"{title} has keyslots, not recipients", hint="leave --recipient out")
     if args.no_passphrase and not args.new_key_file:
         raise UsageError(
             "--no-passphrase needs --new-key-file: a vault must be opened by something",
@@ -110,8 +114,8 @@ def _parameters(args: argparse.Namespace, context: Context) -> KdfParameters | N
     )
 
 
-def _pin(context: Context, choice: VaultChoice, backend: FileBackend) -> Pin:
-    pin = Pin(choice.backend, backend.vault_id, backend.commit)
+def _pin(context: Context, choice: VaultChoice, backend: SealedBackend) -> Pin:
+    pin = pin_of(backend)
     try:
         settings = context.settings
         path = f"{settings.state_home}/{choice.state_id}"

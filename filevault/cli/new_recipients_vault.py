@@ -6,7 +6,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import own_recipients
 from filevault.cli.new_secret import (
     check_strength,
     generate_passphrase,
@@ -24,14 +23,14 @@ from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 from filevault.system.user_files import check_writable
 from filevault.unlock.unlocker import Identities, new_passphrase
-from filevault.vault.choose import has_recipients, marker_name
+from filevault.vault.choose import has_recipients
 from filevault.vault.recipients.change import check_sets
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import RecipientsBackend
+    from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.vault import Vault
 
@@ -93,7 +92,7 @@ def _commit(
 ) -> NotCommittedError | None:
     """Commit a new recipients file; return what git said against it."""
     choice = context.choice
-    subject = subjects.recipients_set(subjects.RECIPIENT_TERMS[choice.backend], names, "")
+    subject = subjects.recipients_set(choice.backend.recipient_term, names, "")
     try:
         with writers_lock(
             vault.folder, context.settings.state_home, context.settings.home_if_known
@@ -107,7 +106,7 @@ def _commit(
 def _warn_of_identity(context: Context) -> None:
     """What opens an age store must not be synced and committed with it."""
     choice = context.choice
-    paths = _identities(context).files() if choice.backend == "age" else []
+    paths = _identities(context).files() if choice.backend.has_identities else []
     for path in paths:
         if os.path.exists(path) and lies_in(path, choice.store):
             context.reporter.warn(
@@ -122,8 +121,11 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
         if getattr(args, name) is not None:
             raise UsageError(f"{_option(name)} is for a file vault")
     given = [_option(name) for name in _IDENTITY_ONLY if getattr(args, name)]
-    if given and choice.backend == "pass":
-        raise UsageError(f"{given[0]} is about a passphrase, and a pass vault has gpg keys instead")
+    backend = choice.backend
+    if given and not backend.has_identities:
+        raise UsageError(
+            f"{given[0]} is about a passphrase, and {backend.title} has {backend.keys_name} instead"
+        )
     if args.generate and args.no_passphrase:
         raise UsageError("--no-passphrase and --generate contradict each other")
     if choice.exists:
@@ -133,10 +135,10 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
                 hint="filevault recipients add changes them",
             )
         return
-    if choice.backend == "pass" and not args.recipient:
+    if not backend.has_identities and not args.recipient:
         raise UsageError(
-            "a pass vault is encrypted to gpg keys, and none is given",
-            hint="filevault init --backend pass --recipient YOU@EXAMPLE",
+            f"{backend.title} is encrypted to {backend.keys_name}, and none is given",
+            hint=f"filevault init --backend {backend.name} --recipient YOU@EXAMPLE",
         )
     if given and (args.recipient or _identities(context).named()):
         which = "--recipient" if args.recipient else "an identity"
@@ -160,7 +162,7 @@ def _make(
     """
     choice, settings = context.choice, context.settings
     refuse_lost(context)
-    file = marker_name(choice.backend)
+    file = choice.backend.marker
     check_writable(f"{choice.store}/{file}", settings.home_if_known)
     with _made_store(choice.store, context) as store:
         backend = context.shared_backend(store)
@@ -217,7 +219,7 @@ def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence
 
 def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
     """Return whom the identities that are named open files of; may ask for a passphrase."""
-    own = own_recipients(backend)
+    own = backend.own_recipients()
     try:
         return backend.resolve(own)
     except UsageError as error:

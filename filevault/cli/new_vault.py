@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import PinError, StorageError, VaultChoiceError
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.choose import has_items, marker_name, pinned
+from filevault.vault.choose import has_items, pinned
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
@@ -39,7 +39,7 @@ def refuse_lost(context: Context) -> None:
     choice, state_home = context.choice, context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (pinned(choice, state_home) and not empty):
-        file = marker_name(choice.backend)
+        file = choice.backend.marker
         if os.path.exists(f"{choice.store}/{file}"):
             raise exists_already(choice)  # since we looked for it first
         raise PinError(

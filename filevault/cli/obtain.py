@@ -275,7 +275,7 @@ def _refuse_planted(profile: Profile, context: Context) -> None:
     lowest = profile
     while lowest.source_profile is not None:
         lowest = lowest.source_profile
-    if lowest.source != "stored" or not context.vault.shared or context.vault.seen(lowest.name):
+    if lowest.source != "stored" or context.vault.is_sealed or context.vault.seen(lowest.name):
         return
     if lowest.shadowed:
         shown = printable(lowest.name)

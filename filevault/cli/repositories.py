@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends import SUFFIXES
 from filevault.backends.gpg.options import VARIABLE_TTY, name_terminal
 from filevault.errors import (
     DeclinedError,
@@ -92,7 +91,7 @@ def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | N
 
     return Git(
         environment,
-        SUFFIXES[context.choice.backend],
+        context.choice.backend,
         context.choice.prefix,
         trusted=TrustedRepositories(
             TrustMemory(memory, writable=writable),

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
+from filevault.backends.protocols import Family
 from filevault.config.export_command import ExportCommand, parse
 from filevault.config.inheritance import profile_header
 from filevault.config.settings import GlobalOptions, Settings
@@ -44,7 +45,7 @@ def same_vault(command: ExportCommand, context: Context) -> bool:
 
 
 def _identity(choice: VaultChoice) -> tuple[str, str]:
-    return choice.backend, choice.real_root
+    return choice.backend.name, choice.real_root
 
 
 def warning(name: str) -> str | None:
@@ -66,11 +67,11 @@ def command(context: Context, profile: str) -> str:
     chosen = context.choice
     if _identity(chosen) == _default(context):
         return ExportCommand(profile).written(_program(context))
-    shared = chosen.backend != "file"
+    shared = chosen.backend.family is Family.RECIPIENTS
     return ExportCommand(
         profile,
         chosen.store,
-        chosen.backend if shared else None,
+        chosen.backend.name if shared else None,
         "/".join(chosen.prefix) if shared else None,
     ).written(_program(context))
 

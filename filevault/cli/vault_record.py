@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
 from filevault.system.printable import printable, shell_word
@@ -40,7 +41,7 @@ def _wanted(context: Context) -> dict[str, str]:
     """Return the keys of config.toml that lead to the vault; none if no option chose it."""
     settings, choice = context.settings, context.choice
     options = settings.options
-    if choice.backend == "file":
+    if choice.backend.family is Family.SEALED:
         if options.vault is None:
             return {}
         known = settings.home_if_known is not None
@@ -49,7 +50,7 @@ def _wanted(context: Context) -> dict[str, str]:
     if (options.backend, options.vault, options.pass_dir, options.prefix) == (None,) * 4:
         return {}
     prefix = "/".join(choice.prefix)
-    return {"backend": choice.backend, "vault": choice.store, "prefix": prefix}
+    return {"backend": choice.backend.name, "vault": choice.store, "prefix": prefix}
 
 
 def _is_another_there(context: Context) -> bool:
@@ -96,7 +97,7 @@ def _leads_back(context: Context) -> bool:
 def tell_identity(context: Context) -> None:
     """Say how commands find identities that options named: nothing notes them."""
     paths = context.settings.options.identity
-    if not paths or context.choice.backend != "age":
+    if not paths or not context.choice.backend.has_identities:
         return
     words = [shell_word(os.path.abspath(context.settings.expand(path))) for path in paths]
     options = " ".join(f"--identity {word}" for word in words)
@@ -109,8 +110,8 @@ def tell_identity(context: Context) -> None:
 def _say_how(context: Context) -> None:
     choice = context.choice
     named = {"vault": choice.store}
-    if choice.backend != "file":
-        named |= {"backend": choice.backend, "prefix": "/".join(choice.prefix)}
+    if choice.backend.family is Family.RECIPIENTS:
+        named |= {"backend": choice.backend.name, "prefix": "/".join(choice.prefix)}
     variables = {
         "vault": "FILEVAULT_DIR",
         "backend": "FILEVAULT_BACKEND",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES, open_age, open_backend, open_gpg
-from filevault.config.config_toml import BACKENDS
+from filevault.backends import backend_names
+from filevault.backends.definition import VaultParts
 from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.system.files import Folder
@@ -18,7 +18,8 @@ from filevault.vault.names import encode_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import Backend
+    from filevault.backends.definition import SecretRequest
+    from filevault.backends.protocols import OpenBackend
     from filevault.cli.context import Context
     from filevault.vault.choose import VaultChoice
     from filevault.vault.trust import Trust
@@ -29,8 +30,9 @@ def choose_vault(context: Context) -> VaultChoice:
     settings = context.settings
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
+        value = printable(ignored, 40)
         context.reporter.warn(
-            f"AWS_VAULT_BACKEND={printable(ignored, 40)} is not known here; ignored: {BACKENDS}"
+            f"AWS_VAULT_BACKEND={value} is not known here; ignored: {backend_names()}"
         )
     choice = choose(settings)
     context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
@@ -81,98 +83,59 @@ def tell_other_stores(context: Context) -> None:
 
 def open_chosen(
     context: Context, choice: VaultChoice, store: Folder, trust: Trust
-) -> tuple[Backend, Callable[[], bool]]:
-    """Return a vault's backend, and what tells whether a person was asked to open it.
+) -> tuple[OpenBackend, Callable[[], bool]]:
+    """Return a vault's backend, and a function that tells whether the user was asked to open it.
 
-    Nobody is asked for anything yet. Raises what the openers of `filevault.backends` raise.
+    Nothing is asked yet. Raises what the opener of the backend raises.
     """
-    settings = context.settings
+    settings, suffix = context.settings, choice.backend.suffix
     prompter = LaterPrompter(lambda: context.prompter)
+    unlockers: list[Unlocker] = []
+    questions: list[None] = []
 
-    def sessions() -> bool:
-        return context.keys.has_session_key(session_key_mark(context))
-
-    if choice.backend == "file":
-        unlocker = Unlocker(
+    def unlocker(request: SecretRequest) -> Unlocker:
+        made = Unlocker(
             settings,
             prompter,
-            lambda: choice.root,
-            sessions=sessions,
-            useful=lambda: useful_secrets(store, settings.options.slot),
+            request.place,
+            request.kinds,
+            request.target,
+            sessions=lambda: context.keys.has_session_key(session_key_mark(context)),
+            useful=request.useful,
         )
-        backend: Backend = open_backend(
-            choice.backend,
-            store,
-            unlocker,
-            context.kdf_policy,
-            last_slot=trust.last_slot,
-            only_slot=settings.options.slot,
-            held=context.keys.vault_key,
-        )
-        return backend, unlocker.asked
-    environment = settings.program_environment()
-    if choice.backend == "pass":
-        place = (lambda: choice.root, ("passphrase",), "gpg key of yours")
-        unlocker = Unlocker(settings, prompter, *place)
-        named = unlocker.named()
-        questions: list[None] = []
-        backend = open_gpg(
-            store,
-            choice.prefix,
-            environment=environment,
-            folders_of=lambda name: encode_name(name, ".gpg").split("/")[:-1],
-            passphrase=unlocker if named else None,
-            terminal=context.prompter.present,
-            trusted=lambda: context.pinned(trust),
-            warn=context.reporter.warn,
-            asked=lambda: questions.append(None),
-        )
-        return backend, lambda: bool(questions)
-    identities = Identities(
-        settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
-    )
-    place = (lambda: identities.place, ("passphrase",), "age identity of yours")
-    unlocker = Unlocker(settings, prompter, *place, sessions=sessions)
-    backend = open_age(
-        store,
-        choice.prefix,
-        environment=environment,
-        folders_of=lambda name: encode_name(name, ".age").split("/")[:-1],
-        identities=identities,
-        passphrase=unlocker,
-        passage=choice.passage,
+        unlockers.append(made)
+        return made
+
+    def named(request: SecretRequest) -> Unlocker | None:
+        made = unlocker(request)
+        return made if made.named() else None
+
+    parts = VaultParts(
+        store=store,
+        root=choice.root,
+        prefix=choice.prefix,
+        other_tools=choice.passage,
+        environment=settings.program_environment,
+        folders_of=lambda name: encode_name(name, suffix).split("/")[:-1],
+        secrets=unlocker,
+        named_secrets=named,
+        identities=lambda: Identities(
+            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
+        ),
+        cached_key=context.keys.vault_key,
+        pinned_recipients=lambda: context.pinned(trust),
         person=prompter,
-        trusted=lambda: context.pinned(trust),
         warn=context.reporter.warn,
+        on_asked=lambda: questions.append(None),
+        kdf_policy=context.kdf_policy,
+        last_slot=trust.last_slot,
+        only_slot=settings.options.slot,
     )
-    return backend, unlocker.asked
 
+    def asked() -> bool:
+        return bool(questions) or any(each.asked() for each in unlockers)
 
-def useful_secrets(store: Folder, only_slot: str | None) -> tuple[str, ...]:
-    """Return the kinds of secret that open a `file` vault: passphrase, keyfile or both.
-
-    Both where a keyslot cannot be read: opening the vault tells what is wrong.
-
-    Args:
-        store: the vault's folder.
-        only_slot: the id of the one keyslot that may be used, None for all.
-    """
-    from filevault.backends.file import keyslots, vault_json
-
-    types: set[str] = set()
-    with contextlib.suppress(FilevaultError, FileNotFoundError):
-        present = vault_json.read(store).master
-        found = keyslots.listing(store)
-        with store.child(vault_json.FOLDER) as inner, inner.child(keyslots.FOLDER) as folder:
-            names = [each.name for each in folder.entries() if each.name.endswith(keyslots.SUFFIX)]
-        if len(found) == len(names):
-            types = {
-                slot.type
-                for slot in found
-                if slot.master == present and only_slot in (None, slot.id)
-            }
-    kinds = tuple(kind for kind in ("passphrase", "keyfile") if keyslots.TYPES[kind] in types)
-    return kinds or ("passphrase", "keyfile")
+    return choice.backend.opener(parts), asked
 
 
 def session_key_mark(context: Context) -> str | None:
@@ -181,5 +144,5 @@ def session_key_mark(context: Context) -> str | None:
 
     folder = f"{context.settings.state_home}/{context.choice.state_id}"
     with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
-        return session_key.session_key_mark(state, SUFFIXES[context.choice.backend])
+        return session_key.session_key_mark(state, context.choice.backend.suffix)
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends import backend_names, find_backend
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -11,16 +12,6 @@ from filevault.system.user_files import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-BACKEND_NAMES = {
-    "file": "file",
-    "passphrase": "file",
-    "pass": "pass",
-    "gpg": "pass",
-    "age": "age",
-    "passage": "age",
-}
-BACKENDS = "the backends are file, pass and age"
 
 
 class ConfigFile(Record):
@@ -93,12 +84,13 @@ def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = F
             raise ConfigError(f"{shown!r}: {key} must be {_TYPE_WORDS[known[key]]}")
     backend = content.get("backend")
     if backend is not None:
-        if backend not in BACKEND_NAMES:
+        found = find_backend(backend)
+        if found is None:
             raise ConfigError(
                 f"{shown!r} names no backend: {printable(backend, 80)!r}",
-                hint=BACKENDS,
+                hint=backend_names(),
             )
-        content["backend"] = BACKEND_NAMES[backend]
+        content["backend"] = found.name
     for key in ("vault", "trust_writers_of"):
         named = content.get(key)
         if named is not None and (not named.startswith(("/", "~/")) or "\0" in named):

@@ -11,8 +11,9 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends import backend_names, find_backend
 from filevault.config.aws_variables import MARKER, given, is_credential
-from filevault.config.config_toml import BACKEND_NAMES, BACKENDS, ConfigFile, load
+from filevault.config.config_toml import ConfigFile, load
 from filevault.errors import ConfigError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -229,12 +230,13 @@ class Settings:
             (self.get("FILEVAULT_BACKEND"), "FILEVAULT_BACKEND"),
         ):
             if value:
-                if value not in BACKEND_NAMES:
+                backend = find_backend(value)
+                if backend is None:
                     raise UsageError(
                         f"{origin} names no backend: {printable(value)!r}",
-                        hint=BACKENDS,
+                        hint=backend_names(),
                     )
-                return Choice(BACKEND_NAMES[value], origin, explicit=True)
+                return Choice(backend.name, origin, explicit=True)
         return None
 
     @property
@@ -243,8 +245,9 @@ class Settings:
         value = self.get("AWS_VAULT_BACKEND")
         if value is None:
             return None, None
-        if value in BACKEND_NAMES:
-            return Choice(BACKEND_NAMES[value], "AWS_VAULT_BACKEND", explicit=False), None
+        backend = find_backend(value)
+        if backend is not None:
+            return Choice(backend.name, "AWS_VAULT_BACKEND", explicit=False), None
         return None, value
 
     def prefix(self, store: str) -> str | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.errors import StorageError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filevault.backends.definition import Backend
     from filevault.system.files import Folder
 
 _FILE_LIMIT = 1 << 20
@@ -27,27 +29,28 @@ _AS_STORED = "-text -ident -filter -working-tree-encoding"
 _LEFTOVERS = ".fv-*.tmp"
 
 
-def write_info(info: Folder, suffix: str, folders: Sequence[str]) -> None:
+def write_info(info: Folder, backend: Backend, folders: Sequence[str]) -> None:
     """Add the lines that are missing to `attributes` and `exclude` in the `info` folder.
 
     Args:
         info: the folder.
-        suffix: of the item files.
+        backend: of the vault.
         folders: names of those between the repository's top and the items.
 
     Raises:
         StorageError: if it cannot be written.
     """
-    _ensure(info, "attributes", _attributes(suffix, folders))
+    _ensure(info, "attributes", _attributes(backend, folders))
     _ensure(info, "exclude", (_LEFTOVERS,))
 
 
-def _attributes(suffix: str, folders: Sequence[str]) -> tuple[str, ...]:
-    if suffix == ".fv":
-        return (f"*.fv {_BINARY}", f".filevault/** {_BINARY}")
-    recipients = ".gpg-id" if suffix == ".gpg" else ".age-recipients"
-    items = _pattern(folders, f"*{suffix}")
-    return (f"{items} {_SHARED}", f"{recipients} {_AS_STORED}")
+def _attributes(backend: Backend, folders: Sequence[str]) -> tuple[str, ...]:
+    if backend.family is Family.SEALED:
+        folder, inside, _name = backend.marker.partition("/")
+        marker = f"{folder}/**" if inside else folder
+        return (f"*{backend.suffix} {_BINARY}", f"{marker} {_BINARY}")
+    items = _pattern(folders, f"*{backend.suffix}")
+    return (f"{items} {_SHARED}", f"{backend.marker} {_AS_STORED}")
 
 
 def _pattern(folders: Sequence[str], name: str) -> str:

@@ -12,6 +12,7 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from filevault.backends.definition import Backend
     from filevault.git.trusted_repositories import TrustedRepositories
 
 # Before the verb, always.
@@ -29,7 +30,7 @@ class Git:
     Args:
         environment: for git and its hooks, without secrets; variables that redirect git are
             dropped.
-        suffix: of the item files.
+        backend: of the vault.
         prefix: folders between the store's top and the items.
         trusted: the repositories that may be used.
         sleep: takes seconds.
@@ -37,12 +38,12 @@ class Git:
         umask: for the files that git writes.
     """
 
-    __slots__ = ("_environment", "_sleep", "_umask", "home", "prefix", "suffix", "trusted", "warn")
+    __slots__ = ("_environment", "_sleep", "_umask", "backend", "home", "prefix", "trusted", "warn")
 
     def __init__(
         self,
         environment: Mapping[str, str],
-        suffix: str,
+        backend: Backend,
         prefix: Sequence[str] = (),
         *,
         trusted: TrustedRepositories,
@@ -56,7 +57,7 @@ class Git:
         self._sleep = sleep
         self._umask = umask
         self.home = kept.get("HOME", "")
-        self.suffix = suffix
+        self.backend = backend
         self.prefix = tuple(prefix)
         self.warn = warn
 

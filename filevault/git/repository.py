@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.errors import (
     FilevaultError,
     NotCommittedError,
@@ -202,7 +203,7 @@ class Repository:
         shared = common_folder(self._folder)
         try:
             with Folder.open(shared) as folder, folder.make_child("info") as info:
-                write_info(info, self._git.suffix, self._git.prefix[len(self._below) :])
+                write_info(info, self._git.backend, self._git.prefix[len(self._below) :])
         except FileNotFoundError as error:
             raise storage_error(error, "open", shared) from error
 
@@ -214,7 +215,7 @@ class Repository:
             hooks = self._own_hooks()
         except NotCommittedError:
             hooks = ()  # git cannot read its configuration, and will say so itself
-        renames = _NO_RENAMES if self._git.suffix == ".fv" else ()
+        renames = _NO_RENAMES if self._git.backend.family is Family.SEALED else ()
         flags = (*self._pinned(), *renames, *self._pull_strategy(), *hooks)
         return self._git.attach(self.path, [*flags, *arguments])
 

@@ -9,8 +9,6 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RECIPIENT_TERMS = {"pass": "GPG id", "age": "age recipients"}
-"""The name of a recipient in pass's subjects, by backend."""
 CURRENT_CONTENTS = "Add current contents of password store."
 
 
@@ -35,7 +33,7 @@ def removed(path: str) -> str:
 
 
 def recipients_set(term: str, recipients: Iterable[str], folder: str) -> str:
-    """Return the subject for a written recipients file; `term` is one of `RECIPIENT_TERMS`."""
+    """Return the subject for a written recipients file; `term` is a recipient's name."""
     return f"Set {term} to {_listed(recipients, folder)}."
 
 

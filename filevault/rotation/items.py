@@ -62,7 +62,7 @@ class Items:
         Those that cannot be opened are passed over with one warning. Raises LockedError if the
         vault cannot be opened at all.
         """
-        if not self._vault.shared:
+        if self._vault.is_sealed:
             self._vault.unlock()
         closed: list[FilevaultError] = []
         with self._vault.last_seen.gathering():
@@ -70,7 +70,7 @@ class Items:
                 error = self._try(name)
                 if error is None or self.is_others(name):
                     continue
-                if isinstance(error, LockedError) and not self._vault.shared:
+                if isinstance(error, LockedError) and self._vault.is_sealed:
                     raise error
                 closed.append(error)
         if closed:
@@ -257,7 +257,7 @@ class Items:
         failed = self._unreadable.get(name)
         return (
             failed is not None
-            and self._vault.shared
+            and not self._vault.is_sealed
             and isinstance(failed[1], NotARecipientError | NoKeyError)
         )
 
@@ -276,7 +276,7 @@ class Items:
     @property
     def are_authentic(self) -> bool:
         """Whether nobody without the vault's secret can have written an item."""
-        return not self._vault.shared
+        return self._vault.is_sealed
 
     def set_rotation(self, name: str, rotation: RotationFields) -> None:
         """Rewrite an item with other rotation fields, if they are other ones."""

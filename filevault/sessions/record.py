@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.backends.sealing.key_schedule import session_key_id
 from filevault.credentials import Credentials

@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from filevault.backends import Secret
+from filevault.backends.protocols import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record

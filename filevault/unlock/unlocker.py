@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import Secret
+from filevault.backends.protocols import Secret
 from filevault.errors import LockedError, NobodyToAskError, WrongPassphraseError
 from filevault.system.printable import printable
 from filevault.system.secret_buffer import overwrite
@@ -21,7 +21,7 @@ from filevault.unlock.secret_sources import check_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends.age.identities import IdentityText
+    from filevault.backends.protocols import IdentityText
     from filevault.config.settings import Settings
     from filevault.system.secret_buffer import SecretBytes
     from filevault.unlock.prompt import Prompter
@@ -268,7 +268,7 @@ class Identities:
 
         Raises LockedError if there is none, or it cannot be read.
         """
-        from filevault.backends.age.identities import IdentityText
+        from filevault.backends.protocols import IdentityText
 
         held = self._held()
         if held is None:
@@ -280,7 +280,7 @@ class Identities:
             return unlocked
 
     def _named(self) -> list[IdentityText]:
-        from filevault.backends.age.identities import IdentityText
+        from filevault.backends.protocols import IdentityText
 
         settings = self._settings
         named = self._explicit()

@@ -8,15 +8,16 @@ in a shared store another account's key, put in its place is noticed.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import Family, ItemHeader
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
     NewerFormatError,
     StorageError,
     TamperedError,
+    UsageError,
 )
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
@@ -31,7 +32,7 @@ from filevault.vault.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend, RecipientsBackend
     from filevault.credentials import AccessKey
     from filevault.system.files import Folder
     from filevault.vault.accounts import Identify
@@ -48,9 +49,9 @@ class Vault:
     Args:
         store: the folder of the store, which is locked.
         prefix: the folders below it that lead to the items.
-        backend: how they are encrypted.
-        shared: whether other tools write the store, too. Then names may be unencoded, nothing
-            authenticates which item is which, and the account of each key is remembered.
+        backend: how they are encrypted. Other tools write a store for recipients, too: there
+            names may be unencoded, nothing authenticates which item is which, and the account
+            of each key is remembered.
         state: the state directory, None where it cannot be written.
         state_id: 32 hex digits that name it.
         trust: what this machine remembers.
@@ -66,10 +67,9 @@ class Vault:
     def __init__(
         self,
         store: Folder,
-        backend: Backend,
+        backend: OpenBackend,
         *,
         prefix: Sequence[str] = (),
-        shared: bool = False,
         state: Folder | None,
         state_id: str,
         trust: Trust,
@@ -81,9 +81,9 @@ class Vault:
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
         held: SessionKeyCache | None = None,
     ) -> None:
+        shared = backend.family is Family.RECIPIENTS
         self.folder = store
         self.backend = backend
-        self.shared = shared
         self.state = state
         self.state_id = state_id
         self.trust = trust
@@ -99,6 +99,18 @@ class Vault:
         self._commit = commit
         self._held = held
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether items are authenticated; else other tools write the store, too."""
+        return self.backend.family is Family.SEALED
+
+    @property
+    def recipients_backend(self) -> RecipientsBackend:
+        """The backend of a vault for recipients. Raises UsageError for another vault."""
+        if self.backend.family is Family.SEALED:
+            raise UsageError(f"the vault is a {self.backend.name} vault, which has no recipients")
+        return self.backend
+
     def names(self) -> list[str]:
         """Return the names of the stored keys, sorted; nothing is decrypted."""
         return self.entries.keys(self.store.names())
@@ -109,12 +121,14 @@ class Vault:
         That is (time, `iam` or `add`) as the item's header says, not authenticated, or where
         there is none what was last seen of it. Nothing is decrypted.
         """
-        heads = dict(self.store.heads(self.backend.head_size))
+        backend = self.backend
+        size = backend.head_size if backend.family is Family.SEALED else 0
+        heads = dict(self.store.heads(size))
         names = self.entries.keys(list(heads))
         return {name: self._made(name, heads.get(name, b"")) for name in names}
 
     def _made(self, name: str, head: bytes) -> tuple[str, str | None] | None:
-        if self.backend.head_size:
+        if self.backend.family is Family.SEALED:
             return self.backend.created(head)
         seen = self.trust.seen(self.path_name(name))
         return (seen.created, seen.created_from) if seen and seen.created else None
@@ -137,7 +151,7 @@ class Vault:
 
     def _sealed_name(self, name: str) -> str:
         """Return what an item is called where its name is authenticated with it."""
-        return name if self.shared else self.path_name(name)
+        return self.path_name(name) if self.is_sealed else name
 
     def item_digest(self, name: str) -> str:
         """Return SHA-256 of an item's file as hex; it is read, never decrypted."""
@@ -170,7 +184,7 @@ class Vault:
         """Return the digest of an item's file and what is in it. Raises as `text` does."""
         files = self.read(name)
         plaintext = self.decrypt(files)
-        if self.shared:
+        if not self.is_sealed:
             self.last_seen.check_age(name, self.path_name(name), None, files.digest)
         else:
             seen = self.judge(name, files.data)
@@ -199,11 +213,11 @@ class Vault:
             message = (
                 f"item {printable(name)!r} says inside that it is {printable(item.path_name)!r}"
             )
-            if not self.shared or self._strict:
+            if self.is_sealed or self._strict:
                 # The header's name was right: in a `file` vault they can only differ by damage.
                 raise TamperedError(message)
             self._warn(f"{message}; was it renamed with another tool?")
-        if self.shared:
+        if not self.is_sealed:
             self.last_seen.check_account(name, self.path_name(name), item, digest, identify)
 
     def access_key(self, name: str, identify: Identify | None = None) -> AccessKey:
@@ -212,13 +226,13 @@ class Vault:
 
     def wants_account(self, name: str, key_id: str) -> bool:
         """Tell whether a key's account is to be learned from AWS: its id does not tell it."""
-        if not self.shared or self.state is None:
+        if self.is_sealed or self.state is None:
             return False
         return self.last_seen.wants_account(self.path_name(name), key_id)
 
     def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Remember the AWS account of a key that is trusted, as AWS told it."""
-        if self.shared:
+        if not self.is_sealed:
             paths = [self.path_name(name) for name in names]
             self.last_seen.learn_account(paths, key_id, account)
 
@@ -229,7 +243,10 @@ class Vault:
     @property
     def is_open(self) -> bool:
         """Whether something of the vault was decrypted in this run: no question would follow."""
-        return self._has_opened or getattr(self.backend, "opened_slot", None) is not None
+        backend = self.backend
+        return self._has_opened or (
+            backend.family is Family.SEALED and backend.opened_slot is not None
+        )
 
     def check_recipients(self) -> None:
         """Raise PinError now if nothing may be written, before anybody is asked for a secret."""
@@ -270,11 +287,11 @@ class Vault:
         can be written without a key to read them. Raises NotCommittedError if git refused.
         """
         path_name = self.path_name(name)
-        generation = None if self.shared else self._next_generation(name)
+        generation = self._next_generation(name) if self.is_sealed else None
         made = created or format_time(self._clock())  # each header has a time
         header = ItemHeader(_KIND, self._sealed_name(name), generation or 0, made, created_from)
         data = self.backend.encrypt(header, text)
-        if not self.shared and self.backend.decrypt(_KIND, path_name, data) != text:
+        if self.is_sealed and self.backend.decrypt(_KIND, path_name, data) != text:
             raise StorageError("the encrypted item does not open again; nothing was changed")
         pair = self.entries.replaced_by(name)
         replaced = [printable(self.entry(each)) for each in pair]
@@ -285,7 +302,7 @@ class Vault:
                 f"{printable(self.entry(name))} has the key of {printable(name)!r} from now on"
             )
         seen = Seen(generation, sha256_hex(data), created, created_from)
-        if self.shared:
+        if not self.is_sealed:
             from filevault.vault.item import parse
 
             item = parse(text, "the new item")
@@ -318,10 +335,14 @@ class Vault:
         try:
             data = self.store.read(name)
             self.backend.decrypt(_KIND, self._sealed_name(name), data)
-            header = self.backend.peek(data)
+            header = self._header(data)
         except IntegrityError:
             return -1
         return header.generation if header is not None else -1
+
+    def _header(self, data: bytes) -> ItemHeader | None:
+        """Return an item's header, not authenticated; None if its backend has none."""
+        return self.backend.peek(data) if self.backend.family is Family.SEALED else None
 
     def remove(self, name: str, *, subject: str) -> None:
         """Delete an item and commit that; call inside `transaction`.
@@ -350,7 +371,7 @@ class Vault:
         digest = generation = None
         with contextlib.suppress(IntegrityError, NewerFormatError):
             files = self.read(name)
-            header = None if self.shared else self.backend.peek(files.data)
+            header = self._header(files.data)
             digest, generation = files.digest, header.generation if header else None
         return self.last_seen.last_state(
             self.path_name(name), digest, generation, int(self._clock())
@@ -405,7 +426,9 @@ class Vault:
         None for one that is older than what was seen before, or was removed here: that is told
         of, or refused with RollbackError under `--strict`.
         """
-        header = cast("ItemHeader", self.backend.peek(data))
+        header = self._header(data)
+        if header is None:
+            return None
         digest = sha256_hex(data)
         path_name = self.path_name(name)
         if not self.last_seen.check_age(name, path_name, header.generation, digest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.credentials import account_of
 from filevault.system.printable import printable
 from filevault.vault.accounts import is_same
@@ -25,11 +26,10 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
     digest = files.digest
     plaintext = vault.decrypt(files)
     path_name = vault.path_name(name)
-    if not vault.shared:
+    if vault.backend.family is Family.SEALED:
         header = vault.backend.peek(files.data)
-        if header is not None:
-            seen = Seen(header.generation, digest, header.created, header.created_from)
-            vault.trust.replace_seen(path_name, seen)
+        seen = Seen(header.generation, digest, header.created, header.created_from)
+        vault.trust.replace_seen(path_name, seen)
         return None, None
     item = parse(plaintext, f"item {printable(name)!r}")
     before = vault.trust.seen(path_name) or vault.trust.removed(path_name)
@@ -49,9 +49,8 @@ def needs_acceptance(vault: Vault, name: str) -> bool:
     """
     files = vault.read(name)
     path_name = vault.path_name(name)
-    if vault.shared:
+    if vault.backend.family is Family.RECIPIENTS:
         seen = vault.trust.seen(path_name)
         return seen is None or seen.sha256 != files.digest
     header = vault.backend.peek(files.data, f"item {printable(name)!r}")
-    generation = header.generation if header is not None else None
-    return vault.last_seen.suspicion(path_name, generation, files.digest) is not None
+    return vault.last_seen.suspicion(path_name, header.generation, files.digest) is not None

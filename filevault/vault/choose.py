@@ -10,8 +10,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES
-from filevault.backends.file import vault_json
+from filevault.backends import BACKENDS, DEFAULT
+from filevault.backends.protocols import Family
 from filevault.errors import (
     FilevaultError,
     NoVaultError,
@@ -26,9 +26,9 @@ from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 from filevault.vault.defaults import (
     default_store,
-    fallback_kind,
+    fallback_backend,
     option_store,
-    passage_stores,
+    tool_stores,
 )
 from filevault.vault.defaults import prefix as named_prefix
 from filevault.vault.store import Store
@@ -37,9 +37,9 @@ from filevault.vault.trust import Trust
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from filevault.backends.definition import Backend
     from filevault.config.settings import Settings
 
-_MARKERS = {"pass": ".gpg-id", "age": ".age-recipients"}
 _DEFAULT_PREFIX = "aws"
 
 
@@ -53,7 +53,7 @@ class VaultChoice(Record):
 
     store: str
     prefix: tuple[str, ...]
-    backend: str
+    backend: Backend
     origin: str
     explicit: bool
     exists: bool
@@ -77,10 +77,10 @@ class VaultChoice(Record):
 
 
 class _Named(Record):
-    """A store and the kind of vault that settings ask for; see `VaultChoice` for the rest."""
+    """A store and the backend that settings ask for; see `VaultChoice` for the rest."""
 
     store: str
-    kind: str | None  # None: its marker tells
+    backend: Backend | None  # None: its marker tells
     origin: str
     explicit: bool = False
     named: bool = False
@@ -94,10 +94,10 @@ def choose(settings: Settings) -> VaultChoice:
         UsageError, ConfigError: for settings that mean nothing, or options that contradict.
     """
     choice = _choose(settings)
-    if choice.backend == "file" and settings.options.prefix:
+    if choice.backend.family is Family.SEALED and settings.options.prefix:
         raise UsageError(
             f"--prefix is for pass and passage stores, and {printable(choice.root)!r} is the "
-            "folder of a file vault",
+            f"folder of {choice.backend.title}",
             hint="leave --prefix out, or name the store with --vault or --pass-dir",
         )
     return choice
@@ -106,39 +106,44 @@ def choose(settings: Settings) -> VaultChoice:
 def _choose(settings: Settings) -> VaultChoice:
     wanted = _wanted(settings)
     wanted = wanted._replace(store=os.path.abspath(wanted.store))
-    backend = wanted.kind
-    found = {kind: _complete(settings, wanted, kind) for kind in SUFFIXES}
+    backend = wanted.backend
+    found = {each.name: _complete(settings, wanted, each) for each in BACKENDS.values()}
     there = [choice for choice in found.values() if choice.exists]
     shown = printable(wanted.store)
     if len(there) > 1 and (backend is None or there[0].root == there[1].root):
-        kinds = " and ".join(choice.backend for choice in there)
+        kinds = " and ".join(choice.backend.name for choice in there)
         raise VaultChoiceError(
             f"{shown!r} has the markers of two kinds of store: {kinds}",
             hint="keep each store in a folder of its own",
         )
     if backend is None:
-        return there[0] if there else found["file"]
-    if there and not found[backend].exists:
+        return there[0] if there else found[DEFAULT.name]
+    if there and not found[backend.name].exists:
         asked = settings.backend
         raise VaultChoiceError(
-            f"{shown!r} is a vault of the kind {there[0].backend}, and "
-            f"{printable(asked.origin if asked else wanted.origin)} asks for {backend}",
+            f"{shown!r} is a vault of the kind {there[0].backend.name}, and "
+            f"{printable(asked.origin if asked else wanted.origin)} asks for {backend.name}",
             hint="leave --backend out, or choose another folder with --vault",
         )
-    return found[backend]
+    return found[backend.name]
 
 
-def _complete(settings: Settings, wanted: _Named, backend: str) -> VaultChoice:
+def _complete(settings: Settings, wanted: _Named, backend: Backend) -> VaultChoice:
     """Return what a store would be as a vault of a kind, and whether it is one."""
-    real = os.path.realpath(wanted.store)
-    passage = backend == "age" and (
-        (wanted.origin == "--pass-dir" and wanted.kind == "age")
-        or real in map(os.path.realpath, passage_stores(settings))
+    tool = backend.tool
+    passage = (
+        tool is not None
+        and not tool.exclusive
+        and (
+            (wanted.origin == "--pass-dir" and wanted.backend is backend)
+            or os.path.realpath(wanted.store)
+            in map(os.path.realpath, tool_stores(settings, backend))
+        )
     )
     prefix = ""
-    if backend != "file":
+    if backend.family is Family.RECIPIENTS:
         chosen = named_prefix(settings, wanted.store, backend)
-        usual = _DEFAULT_PREFIX if backend == "pass" or passage else ""
+        usual = _DEFAULT_PREFIX if passage or (tool is not None and tool.exclusive) else ""
         prefix = usual if chosen is None else chosen
     choice = VaultChoice(
         wanted.store,
@@ -177,9 +182,9 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
         )
         raise
     with store:
-        if choice.backend == "file":
-            return vault_json.exists(store)
-        if has_recipients(store, choice.prefix, _MARKERS[choice.backend]):
+        if choice.backend.family is Family.SEALED:
+            return has_marker(store, choice.backend)
+        if has_recipients(store, choice.prefix, choice.backend.marker):
             return True
     if not choice.passage:
         return False
@@ -189,6 +194,23 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
     if settings.home_if_known is None and settings.get("PASSAGE_IDENTITIES_FILE") is None:
         return False
     return os.path.exists(settings.passage_identities)
+
+
+def has_marker(root: Folder, backend: Backend) -> bool:
+    """Tell whether a folder has the marker of a sealed vault, in whatever state it is.
+
+    Raises StorageError for a marker that is a link.
+    """
+    *folders, name = backend.marker.split("/")
+    with contextlib.ExitStack() as stack:
+        folder = root
+        for part in folders:
+            try:
+                folder = stack.enter_context(folder.child(part))
+            except FileNotFoundError:
+                return False
+        folder.refuse_link(name)
+        return folder.is_file(name)
 
 
 def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
@@ -219,67 +241,73 @@ def _holds(folder: Folder, name: str) -> bool:
 def _wanted(settings: Settings) -> _Named:
     """Return the store and the kind that are asked for: the first of the documented order."""
     asked = settings.backend
-    kind = asked.value if asked is not None else None
+    backend = BACKENDS[asked.value] if asked is not None else None
     option = option_store(settings)
     if option is not None and option[1] == "--pass-dir":
-        return _pass_dir(settings, option[0], kind)
+        return _pass_dir(settings, option[0], backend)
     if option is not None:
-        return _Named(option[0], kind, option[1], explicit=True, named=True)
+        return _Named(option[0], backend, option[1], explicit=True, named=True)
     variable = settings.vault
     if variable is not None:
-        return _Named(variable.value, kind, variable.origin, explicit=True, named=True)
+        return _Named(variable.value, backend, variable.origin, explicit=True, named=True)
     config = settings.config
+    in_config = BACKENDS[config.backend] if config.backend is not None else None
     noted = None
     if config.vault:
         noted = _Named(
-            settings.expand(config.vault), config.backend, config.path, explicit=True, named=True
+            settings.expand(config.vault), in_config, config.path, explicit=True, named=True
         )
-    if asked is not None:
-        if noted is not None and asked.value == (config.backend or _kind_there(settings, noted)):
-            return noted._replace(kind=kind)
-        return _usual(settings, asked.value, asked.origin, explicit=True)
+    if asked is not None and backend is not None:
+        if noted is not None and backend is (in_config or _backend_there(settings, noted)):
+            return noted._replace(backend=backend)
+        return _usual(settings, backend, asked.origin, explicit=True)
     if noted is not None:
         return noted
-    if config.backend:
-        return _usual(settings, config.backend, config.path)
+    if in_config is not None:
+        return _usual(settings, in_config, config.path)
     if any(choice.exists for choice in at_default(settings)):
         return _Named(settings.default_vault, None, "default")
     old = settings.aws_vault_backend[0]
     if old is not None:
-        return _usual(settings, old.value, old.origin)
-    return _Named(settings.default_vault, "file", "default")
+        return _usual(settings, BACKENDS[old.value], old.origin)
+    return _Named(settings.default_vault, DEFAULT, "default")
 
 
-def _pass_dir(settings: Settings, store: str, kind: str | None) -> _Named:
+def _pass_dir(settings: Settings, store: str, backend: Backend | None) -> _Named:
     """Return what `--pass-dir` names: a pass or a passage store, as asked or as its marker says."""
-    named = _Named(store, kind, "--pass-dir", explicit=True, named=True)
-    if kind is not None:
+    named = _Named(store, backend, "--pass-dir", explicit=True, named=True)
+    if backend is not None:
         return named
     place = named._replace(store=os.path.abspath(store))
-    there = [kind for kind in _MARKERS if _complete(settings, place, kind).exists]
+    with_tool = [each for each in BACKENDS.values() if each.tool is not None]
+    there = [each for each in with_tool if _complete(settings, place, each).exists]
     if len(there) > 1:
         return named  # which is then refused
-    return named._replace(kind=there[0] if there else fallback_kind(settings))
+    return named._replace(backend=there[0] if there else fallback_backend(settings))
 
 
-def _usual(settings: Settings, kind: str, origin: str, *, explicit: bool = False) -> _Named:
-    """Return the usual store of a kind."""
-    store, variable = default_store(settings, kind)
+def _usual(settings: Settings, backend: Backend, origin: str, *, explicit: bool = False) -> _Named:
+    """Return the usual store of a backend."""
+    store, variable = default_store(settings, backend)
     named = variable is not None
-    return _Named(store, kind, variable or origin, explicit=explicit or named, named=named)
+    return _Named(store, backend, variable or origin, explicit=explicit or named, named=named)
 
 
-def _kind_there(settings: Settings, noted: _Named) -> str:
-    """Return the kind of the vault that config.toml names without it; file if there is none."""
+def _backend_there(settings: Settings, noted: _Named) -> Backend:
+    """Return the backend of the vault that config.toml names without it, else the default."""
     place = noted._replace(store=os.path.abspath(noted.store))
-    there = [kind for kind in SUFFIXES if _complete(settings, place, kind).exists]
-    return there[0] if there else "file"
+    every = BACKENDS.values()
+    return next((each for each in every if _complete(settings, place, each).exists), DEFAULT)
 
 
 def at_default(settings: Settings) -> list[VaultChoice]:
     """Return what is, or would be, where a vault is looked for if nothing names one."""
     place = _Named(os.path.abspath(settings.default_vault), None, "default")
-    return [_complete(settings, place, kind) for kind in ("file", "age")]
+    return [
+        _complete(settings, place, each)
+        for each in BACKENDS.values()
+        if each.tool is None or not each.tool.exclusive
+    ]
 
 
 def must_exist(choice: VaultChoice, state_home: str) -> None:
@@ -295,10 +323,11 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
         return
     shown = printable(choice.root)
     if lost(choice, state_home):
-        if choice.backend == "file" and os.path.exists(f"{choice.root}/{marker_name('file')}"):
+        sealed = choice.backend.family is Family.SEALED
+        if sealed and os.path.exists(f"{choice.root}/{choice.backend.marker}"):
             return  # another process has made it since we looked
         raise PinError(
-            f"the vault at {shown!r} has lost its marker {marker_name(choice.backend)}",
+            f"the vault at {shown!r} has lost its marker {choice.backend.marker}",
             hint="restore it from a copy or from the repository's history; for a new vault, move "
             "everything away and run filevault init",
         )
@@ -313,7 +342,7 @@ def must_exist(choice: VaultChoice, state_home: str) -> None:
 def no_vault(choice: VaultChoice) -> NoVaultError:
     """Return the error for a vault that is not there; it says what named the place."""
     shown = printable(choice.root)
-    kind = "" if choice.backend == "file" else f" --backend {choice.backend}"
+    kind = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
     if not choice.named:
         return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
     origin = printable(choice.origin)
@@ -322,11 +351,6 @@ def no_vault(choice: VaultChoice) -> NoVaultError:
         f"there is no vault at {printable(choice.store)!r}, which {origin} names",
         hint=f"check {origin}, or make a vault there: filevault {option}init{kind}",
     )
-
-
-def marker_name(backend: str) -> str:
-    """Return the path below the store of what marks a vault of a kind."""
-    return _MARKERS.get(backend, ".filevault/vault.json")
 
 
 def lost(choice: VaultChoice, state_home: str) -> bool:
@@ -338,7 +362,7 @@ def has_items(choice: VaultChoice) -> bool:
     """Tell whether item files lie at the root."""
     try:
         with Folder.open(choice.store) as folder:
-            return bool(Store(folder, SUFFIXES[choice.backend], choice.prefix).names())
+            return bool(Store(folder, choice.backend.suffix, choice.prefix).names())
     except FileNotFoundError:
         return False
 
@@ -348,7 +372,7 @@ def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
     if not choice.prefix or os.path.lexists(choice.root):
         return None
     with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(choice.store) as top:
-        store = Store(top, SUFFIXES[choice.backend], literal=True)
+        store = Store(top, choice.backend.suffix, literal=True)
         for name in names:
             if store.has(name):
                 return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.backends import BACKENDS
 from filevault.errors import UsageError, VaultChoiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from filevault.backends.definition import Backend, OtherTool
     from filevault.config.settings import Settings
 
 _AWS_VAULT_DIR = "AWS_VAULT_PASS_PASSWORD_STORE_DIR"
 _AWS_VAULT_PREFIX = "AWS_VAULT_PASS_PREFIX"
-_OWN_VARIABLES = {"pass": "PASSWORD_STORE_DIR", "age": "PASSAGE_DIR"}
 
 
 def option_store(settings: Settings) -> tuple[str, str] | None:
@@ -34,44 +35,43 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
             "--vault and --pass-dir name different stores", hint="give one of them only"
         )
     asked = settings.backend
-    if asked is not None and asked.value == "file":
+    if asked is not None and BACKENDS[asked.value].tool is None:
         wrong = UsageError if asked.origin == "--backend" else VaultChoiceError
         raise wrong(
-            f"--pass-dir names a pass or passage store, and {asked.origin} asks for file",
+            f"--pass-dir names a pass or passage store, and {asked.origin} asks for {asked.value}",
             hint="--vault DIR names the folder of a file vault",
         )
     return store, "--pass-dir"
 
 
-def fallback_kind(settings: Settings) -> str:
-    """Return the kind of store that `--pass-dir` means where no marker and no option tells."""
-    old = settings.aws_vault_backend[0]
-    for kind in (settings.config.backend, old.value if old is not None else None):
-        if kind in _OWN_VARIABLES:
-            return kind
-    return "pass"
+def fallback_backend(settings: Settings) -> Backend:
+    """Return the backend that `--pass-dir` means where no marker and no option tells."""
+    noted = settings.config.backend
+    if noted is not None and BACKENDS[noted].tool is not None:
+        return BACKENDS[noted]
+    return aws_vault_backend(settings)
 
 
-def default_store(settings: Settings, backend: str) -> tuple[str, str | None]:
+def default_store(settings: Settings, backend: Backend) -> tuple[str, str | None]:
     """Return the store of a kind of vault that no option names, and the variable that names it."""
     for name, store in variable_stores(settings, backend):
         return store, name
-    if backend == "pass":
-        return f"{settings.home}/.password-store", None
-    if backend == "age":
-        usual = usual_passage_store(settings)
-        if usual is not None and os.path.isdir(usual):
-            return usual, None
+    tool = backend.tool
+    if tool is not None and tool.exclusive:
+        return f"{settings.home}/{tool.store}", None
+    usual = None if tool is None else _usual_store(settings, tool)
+    if usual is not None and os.path.isdir(usual):
+        return usual, None
     return settings.default_vault, None
 
 
-def variable_stores(settings: Settings, backend: str) -> Iterator[tuple[str, str]]:
+def variable_stores(settings: Settings, backend: Backend) -> Iterator[tuple[str, str]]:
     """Yield the stores that other tools' variables name for a kind of vault, the first one wins.
 
     AWS Vault's variable counts for the kind that `AWS_VAULT_BACKEND` names, else for `pass`.
     """
-    names = [_OWN_VARIABLES[backend]] if backend in _OWN_VARIABLES else []
-    if backend == aws_vault_kind(settings):
+    names = [] if backend.tool is None else [backend.tool.variable]
+    if backend is aws_vault_backend(settings):
         names.insert(0, _AWS_VAULT_DIR)
     for name in names:
         value = settings.get(name)
@@ -79,25 +79,27 @@ def variable_stores(settings: Settings, backend: str) -> Iterator[tuple[str, str
             yield name, settings.expand(value)
 
 
-def aws_vault_kind(settings: Settings) -> str:
-    """Return the kind of vault that AWS Vault's variables about pass are for."""
+def aws_vault_backend(settings: Settings) -> Backend:
+    """Return the backend that AWS Vault's variables about pass are for."""
     old = settings.aws_vault_backend[0]
-    return "age" if old is not None and old.value == "age" else "pass"
+    if old is not None and BACKENDS[old.value].tool is not None:
+        return BACKENDS[old.value]
+    return next(each for each in BACKENDS.values() if each.tool is not None)
 
 
-def prefix(settings: Settings, store: str, backend: str) -> str | None:
+def prefix(settings: Settings, store: str, backend: Backend) -> str | None:
     """Return the folder of a shared store that holds the items; empty means the store's top.
 
     None if nothing names one. `AWS_VAULT_PASS_PREFIX` counts for AWS Vault's kind only.
     """
     named = settings.prefix(store)
-    if named is None and backend == aws_vault_kind(settings):
+    if named is None and backend is aws_vault_backend(settings):
         return settings.environ.get(_AWS_VAULT_PREFIX)
     return named
 
 
 def other_stores(
-    settings: Settings, store: str, prefix: Sequence[str], backend: str
+    settings: Settings, store: str, prefix: Sequence[str], backend: Backend
 ) -> Iterator[tuple[str, str]]:
     """Yield the variables that name another store, or folder of it, than the one used.
 
@@ -107,23 +109,23 @@ def other_stores(
         if not _same(other, store):
             yield name, other
     value = settings.environ.get(_AWS_VAULT_PREFIX)
-    if value is not None and backend == aws_vault_kind(settings):
+    if value is not None and backend is aws_vault_backend(settings):
         parts = [part for part in value.split("/") if part]
         if parts != list(prefix):
             yield _AWS_VAULT_PREFIX, "/".join((store, *parts))
 
 
-def passage_stores(settings: Settings) -> list[str]:
-    """Return where passage keeps its store, whether there is one or not."""
-    named = [store for _, store in variable_stores(settings, "age")]
-    usual = usual_passage_store(settings)
+def tool_stores(settings: Settings, backend: Backend) -> list[str]:
+    """Return where the tool of a backend keeps its store, whether there is one or not."""
+    named = [store for _, store in variable_stores(settings, backend)]
+    usual = None if backend.tool is None else _usual_store(settings, backend.tool)
     return named if usual is None else [*named, usual]
 
 
-def usual_passage_store(settings: Settings) -> str | None:
-    """Return where passage keeps its store if nothing names another, None without a home."""
+def _usual_store(settings: Settings, tool: OtherTool) -> str | None:
+    """Return where a tool keeps its store if nothing names another, None without a home."""
     home = settings.home_if_known
-    return None if home is None else f"{home}/.passage/store"
+    return None if home is None else f"{home}/{tool.store}"
 
 
 def _same(one: str, other: str) -> bool:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.vault.pin import Pin
 
 if TYPE_CHECKING:
-    from filevault.backends import Backend, FileBackend, RecipientsBackend
+    from filevault.backends.protocols import OpenBackend
 
 
-def pin_of(kind: str, backend: Backend) -> Pin:
+def pin_of(backend: OpenBackend) -> Pin:
     """Return the identity of a vault: its ids, or all recipients that govern it.
 
     Raises what reading the recipients files raises.
     """
-    if kind == "file":
-        file = cast("FileBackend", backend)
-        return Pin(kind, file.vault_id, file.commit)
-    shared = cast("RecipientsBackend", backend)
-    return Pin(kind, recipients=tuple((each.place, each.recipients) for each in shared.governing()))
+    if backend.family is Family.SEALED:
+        return Pin(backend.name, backend.vault_id, backend.commitment)
+    files = backend.governing()
+    return Pin(backend.name, recipients=tuple((each.path, each.recipients) for each in files))

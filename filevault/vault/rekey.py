@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import opened_backend
+from filevault.backends.file import (
+    FILE,
+    master_key,
+    rekey,
+    retired_keys,
+    unlocked_backend,
+    vault_json,
+)
 from filevault.backends.file import keyslots as slotfiles
-from filevault.backends.file import master_key, rekey, retired_keys, vault_json
 from filevault.backends.sealing import key_schedule
 from filevault.errors import (
     FilevaultError,
@@ -35,9 +41,9 @@ from filevault.vault.survey import Entry, Survey, Unreadable, survey
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from filevault.backends import FileBackend, ItemHeader
     from filevault.backends.file.master_key import Holder
     from filevault.backends.kdf import KdfPolicy
+    from filevault.backends.protocols import ItemHeader, SealedBackend
     from filevault.vault import Vault
 
 
@@ -64,7 +70,7 @@ def unfinished(vault: Vault) -> bool:
 
 
 def _pin(vault: vault_json.Marker) -> Pin:
-    return Pin("file", vault.vault, vault.commit)
+    return Pin(FILE.name, vault.vault, vault.commit)
 
 
 class Resealing:
@@ -90,14 +96,14 @@ class Resealing:
         self._store = Store(vault.folder, vault.backend.suffix)
         self._present = present
         self._clock = clock
-        self._backends: dict[str, FileBackend] = {
-            key: opened_backend(
+        self._backends: dict[str, SealedBackend] = {
+            key: unlocked_backend(
                 vault_json.Marker(present.vault, key, key_schedule.commitment(each, present.vault)),
                 each,
             )
             for key, each in former.items()
         }
-        self._backends[present.master] = opened_backend(present, master)
+        self._backends[present.master] = unlocked_backend(present, master)
 
     def opens(self, entry: Entry) -> bool:
         """Tell whether the key of an item is at hand."""
@@ -109,7 +115,7 @@ class Resealing:
         backend = self._backends[entry.key]
         text = backend.decrypt(entry.kind, self._vault.path_name(entry.name), data)
         header = backend.peek(data)
-        if header is None or sha256_hex(data) != entry.digest:
+        if sha256_hex(data) != entry.digest:
             raise master_key.changed_meanwhile()
         return data, header, text
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing.key_schedule import new_session_key
 from filevault.errors import (
     BackendError,
@@ -27,7 +27,7 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend
     from filevault.system.files import Folder
     from filevault.vault.session_key_cache import SessionKeyCache
 
@@ -40,7 +40,7 @@ _LOCK = ".lock"
 def load_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     clock: Callable[[], float],
     cache: SessionKeyCache | None = None,
     *,
@@ -96,7 +96,7 @@ def load_session_key(
 def reseal_session_key(
     state: Folder,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     key: bytes | None,
     clock: Callable[[], float],
     cache: SessionKeyCache | None = None,
@@ -137,7 +137,7 @@ def session_key_mark(state: Folder, suffix: str) -> str | None:
         return None
 
 
-def read_session_key(state: Folder, state_id: str, backend: Backend) -> bytes | None:
+def read_session_key(state: Folder, state_id: str, backend: OpenBackend) -> bytes | None:
     """Return the session key, None if there is none that this backend can decrypt.
 
     Raises LockedError, NewerFormatError, StorageError.
@@ -149,7 +149,7 @@ def _read(
     state: Folder,
     name: str,
     state_id: str,
-    backend: Backend,
+    backend: OpenBackend,
     cache: SessionKeyCache | None = None,
     *,
     replace: bool = False,

@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from filevault.backends.age.backend import AgeBackend
-from filevault.backends.age.identities import IdentityText
 from filevault.backends.age.library import library
+from filevault.backends.protocols import IdentityText
 from filevault.errors import LockedError
 from filevault.system.files import Folder
-from tests.backends.vaults import Source
+from tests.backends.vaults import Source, parts
 from tests.conftest import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 pyrage = library()
 PLENTY = 1 << 40
@@ -34,6 +34,8 @@ _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 class Identities:
     """Gives texts and counts how often it was asked."""
+
+    place = "identities"
 
     def __init__(self, *texts: bytes | str | IdentityText) -> None:
         self.asked = 0
@@ -51,35 +53,10 @@ class Identities:
         return self._texts
 
 
-class Person:
-    """Somebody at a terminal who answers every question the same."""
-
-    present = True
-
-    def __init__(self, answer: str) -> None:
-        self.answer = answer
-        self.heard: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.heard.append(text)
-
-    def line(self, question: str) -> str:
-        self.heard.append(question)
-        return self.answer
-
-    def hidden(self, question: str) -> bytes:
-        self.heard.append(question)
-        return self.answer.encode()
-
-
 def pair() -> tuple[str, str]:
     """Return a new x25519 identity and its recipient."""
     identity = pyrage.x25519.Identity.generate()
     return str(identity), str(identity.to_public())
-
-
-def folders_of(name: str) -> Sequence[str]:
-    return name.split("/")[:-1]
 
 
 def open_store(
@@ -93,16 +70,16 @@ def open_store(
     **more: Any,
 ) -> AgeBackend:
     """Open an age vault; its store stays open until the process ends."""
-    return AgeBackend.open(
+    given = parts(
         Folder.open(str(store)),
-        prefix,
-        environment=dict(os.environ) if environment is None else environment,
-        folders_of=folders_of,
-        identities=identities or Identities(*texts),
-        passphrase=source or Source(),
-        passage=passage,
+        source or Source(),
+        prefix=prefix,
+        environment=lambda: dict(os.environ) if environment is None else environment,
+        identities=lambda: identities or Identities(*texts),
+        other_tools=passage,
         **more,
     )
+    return AgeBackend.open(given)
 
 
 def make_store(path: Path, *recipients: str) -> Path:

@@ -19,12 +19,13 @@ import pytest
 
 from filevault.backends.gpg.backend import GpgBackend
 from filevault.system.files import Folder
+from tests.backends.vaults import Person, Source, parts
 from tests.conftest import tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from filevault.backends import SecretSource
+    from filevault.backends.protocols import SecretSource
 
 PASSPHRASE = "pässwörd with blanks".encode()
 TEXT = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
@@ -132,18 +133,18 @@ class Scene:
     ) -> GpgBackend:
         folder = Folder.open(str(self.store))
         self._folders.append(folder)
-        return GpgBackend.open(
+        given = parts(
             folder,
-            prefix,
-            environment={**self.environment, **variables},
-            folders_of=lambda name: name.split("/")[:-1],
-            passphrase=passphrase,
-            terminal=terminal,
-            trusted=lambda: trusted,
+            Source(),
+            prefix=prefix,
+            environment=lambda: {**self.environment, **variables},
+            named_secrets=lambda _request: passphrase,
+            person=Person("") if terminal else None,
+            pinned_recipients=lambda: trusted,
             warn=self.notes.append,
-            timeout=timeout,
-            asked=asked,
+            on_asked=asked,
         )
+        return GpgBackend.open(given, timeout=timeout)
 
     def run_pass(
         self, *arguments: str, data: bytes = b"", **variables: str

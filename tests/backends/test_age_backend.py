@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends import ItemHeader
 from filevault.backends.age import age_file
-from filevault.backends.age.identities import IdentityText
+from filevault.backends.protocols import IdentityText, ItemHeader
 from filevault.errors import (
     BackendError,
     DamagedError,
@@ -28,7 +27,6 @@ from filevault.system.installation import install_hint
 from tests.backends.ages import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
-    Person,
     age,
     bech32,
     install_plugin,
@@ -41,13 +39,13 @@ from tests.backends.ages import (
 )
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
 from tests.backends.contract import HEADER, TEXT, shared
-from tests.backends.vaults import PASSPHRASE, Source
+from tests.backends.vaults import PASSPHRASE, Person, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends import Backend
     from filevault.backends.age.backend import AgeBackend
+    from filevault.backends.protocols import OpenBackend
 
 ALICE, ALICE_TO = pair()
 BOB, BOB_TO = pair()
@@ -70,7 +68,9 @@ def stranger(tmp_path: Path) -> AgeBackend:
 
 @shared  # type: ignore[no-redef]
 @given(where=st.integers(min_value=0), bit=st.integers(0, 7))
-def test_flipped_bit_never_gives_another_plaintext(backend: Backend, where: int, bit: int) -> None:
+def test_flipped_bit_never_gives_another_plaintext(
+    backend: OpenBackend, where: int, bit: int
+) -> None:
     data = bytearray(backend.encrypt(HEADER, TEXT))
     data[where % len(data)] ^= 1 << bit
     with pytest.raises(FilevaultError) as caught:
@@ -78,7 +78,7 @@ def test_flipped_bit_never_gives_another_plaintext(backend: Backend, where: int,
     assert caught.value.exit_status in (5, 6)
 
 
-def test_suffix_is_the_one_of_the_table(backend: Backend) -> None:  # type: ignore[no-redef]
+def test_suffix_is_the_one_of_the_table(backend: OpenBackend) -> None:  # type: ignore[no-redef]
     assert backend.suffix == ".age"
 
 
@@ -256,7 +256,7 @@ def test_session_key_goes_to_whom_is_pinned_where_a_plugin_does_not_tell(
     with pytest.raises(NotARecipientError):
         open_store(store, PLUGIN_IDENTITY).encrypt(SESSION_KEY, TEXT)
     assert not runs.exists()  # nobody has accepted that recipient
-    pinned = open_store(store, PLUGIN_IDENTITY, trusted=lambda: (PLUGIN_RECIPIENT,))
+    pinned = open_store(store, PLUGIN_IDENTITY, pinned_recipients=lambda: (PLUGIN_RECIPIENT,))
     assert stanzas(pinned.encrypt(SESSION_KEY, TEXT)) == ["toy"]
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, Secret
 from filevault.backends.age import identities
-from filevault.backends.age.identities import IdentityText, LockedFile, LockedSshKey
+from filevault.backends.age.identities import LockedFile, LockedSshKey
+from filevault.backends.protocols import IdentityText, ItemHeader, Secret
 from filevault.errors import LockedError, WrongPassphraseError
 from tests.backends.ages import (
     PLENTY,
@@ -187,7 +187,8 @@ def test_missing_bcrypt_is_named_with_what_to_install() -> None:
 import sys
 sys.modules["bcrypt"] = None
 from filevault.backends.age import identities
-(locked,) = identities.parse(identities.IdentityText(sys.stdin.buffer.read(), "key")).locked
+from filevault.backends.protocols import IdentityText
+(locked,) = identities.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
 try:
     locked.open(b"open sesame")
 except Exception as error:

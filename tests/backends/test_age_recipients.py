@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from filevault.backends import RecipientsFile
 from filevault.backends.age import recipients_file
+from filevault.backends.protocols import RecipientsFile
 from filevault.errors import BackendError, NoVaultError, StorageError, UsageError
 from tests.backends.ages import (
     PLUGIN_RECIPIENT,
@@ -246,14 +246,14 @@ def test_pinned_are_the_files_that_govern_the_root_and_those_below_it(tmp_path: 
     store = make_store(tmp_path / "store", ALICE_TO)
     for folder in ("aws/b", "aws/a/deep", "other", "aws/.git", "aws/.hidden"):
         make_store(store / folder, BOB_TO)
-    places = [file.place for file in open_store(store, prefix=("aws",)).governing()]
+    places = [file.path for file in open_store(store, prefix=("aws",)).governing()]
     assert places == [
         ".age-recipients",
         "aws/a/deep/.age-recipients",
         "aws/b/.age-recipients",
     ]
     (store / "aws" / ".age-recipients").write_text(BOB_TO)
-    places = [file.place for file in open_store(store, prefix=("aws",)).governing()]
+    places = [file.path for file in open_store(store, prefix=("aws",)).governing()]
     assert places[0] == "aws/.age-recipients"
     assert ".age-recipients" not in places
 
@@ -287,7 +287,7 @@ def test_unusable_file_below_the_root_stops_only_what_it_governs(tmp_path: Path)
     backend = open_store(store)
     good, bad = backend.governing()
     assert good.recipients == (ALICE_TO,)
-    assert bad.place == "bad/.age-recipients"
+    assert bad.path == "bad/.age-recipients"
     assert bad.unresolved == bad.recipients
     assert backend.governs("x").recipients == (ALICE_TO,)
     with pytest.raises(BackendError, match="line 1 of 'bad/.age-recipients'"):

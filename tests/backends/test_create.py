@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from filevault.backends import ItemHeader, create_vault, new_keyfile_text
-from filevault.backends.file import keyslots, vault_json
+from filevault.backends.file import FILE, keyslots
+from filevault.backends.file.backend import create
 from filevault.backends.kdf import DEFAULT, STANDARD, KdfParameters
+from filevault.backends.protocols import ItemHeader
 from filevault.errors import (
     LockedError,
     NewerFormatError,
@@ -17,6 +18,7 @@ from filevault.errors import (
     VaultChoiceError,
 )
 from filevault.system.files import Folder
+from filevault.vault.choose import has_marker
 from tests.backends.vaults import (
     CHEAP,
     PASSPHRASE,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = ItemHeader("credentials", "jonsmith", 1, WHEN, "add")
-KEY = new_keyfile_text()
+KEY = keyslots.new_keyfile_text()
 
 
 def test_new_vault_is_open_and_opens_again(tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_new_vault_consists_of_the_documented_files(tmp_path: Path) -> None:
         "format": "filevault/1",
         "vault": made.vault_id,
         "master": made.master_id,
-        "commit": made.commit,
+        "commit": made.commitment,
     }
     assert made.opened_slot in {file.stem for file in slot_files(tmp_path)}
 
@@ -83,7 +85,7 @@ def test_slots_carry_label_time_and_costs(tmp_path: Path) -> None:
 
 def test_costs_default_to_the_policys(tmp_path: Path) -> None:
     with Folder.make(str(tmp_path)) as root:
-        create_vault(root, passphrase=PASSPHRASE, policy=STANDARD, clock=lambda: TIME)
+        create(root, passphrase=PASSPHRASE, policy=STANDARD, clock=lambda: TIME)
     (file,) = slot_files(tmp_path)
     assert keyslots.parse(file.read_bytes(), file.name, "it").parameters == DEFAULT
 
@@ -92,7 +94,7 @@ def test_two_vaults_share_no_id(tmp_path: Path) -> None:
     first, second = make(tmp_path / "1"), make(tmp_path / "2")
     assert first.vault_id != second.vault_id
     assert first.master_id != second.master_id
-    assert first.commit != second.commit
+    assert first.commitment != second.commitment
 
 
 def test_existing_vault_is_never_replaced(tmp_path: Path) -> None:
@@ -136,7 +138,7 @@ def test_what_cannot_make_a_vault_writes_nothing(
     arguments: dict[str, Any], kind: type[Exception], tmp_path: Path
 ) -> None:
     with Folder.make(str(tmp_path)) as root, pytest.raises(kind):
-        create_vault(root, policy=STANDARD, clock=lambda: TIME, **arguments)
+        create(root, policy=STANDARD, clock=lambda: TIME, **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -173,7 +175,7 @@ def interrupted(
             patch.setattr(os, name, failing(getattr(os, name)))
         try:
             with Folder.make(str(path)) as root:
-                create_vault(
+                create(
                     root, passphrase=PASSPHRASE, keyfile_text=KEY, policy=CHEAP, clock=lambda: TIME
                 )
         except (DeadError, StorageError):
@@ -198,7 +200,7 @@ def test_failure_at_any_call_leaves_no_vault_or_a_whole_one(
         _, finished = interrupted(monkeypatch, path, last, fail)
         path.mkdir(exist_ok=True)
         with Folder.open(str(path)) as root:
-            exists = vault_json.exists(root)
+            exists = has_marker(root, FILE)
         if finished:
             assert exists
         if exists:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, RecipientsFile
+from filevault.backends.protocols import Family, ItemHeader, RecipientsFile
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -74,7 +74,7 @@ def test_governing_files_are_those_of_the_root_and_below(scene: Scene) -> None:
         RecipientsFile("aws/team/.gpg-id", (bob,)),
     )
     assert backend.governs("prod") == RecipientsFile(".gpg-id", both)
-    assert backend.governs("team/prod").place == "aws/team/.gpg-id"
+    assert backend.governs("team/prod").path == "aws/team/.gpg-id"
 
 
 def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: Scene) -> None:
@@ -82,9 +82,9 @@ def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: Scene) -
     scene.write_ids("alice", folder="team")
     bob = scene.keys["bob"]
     backend = scene.backend(PASSWORD_STORE_KEY=f"{bob} jbob@example.com")
-    places = [file.place for file in backend.governing()]
+    places = [file.path for file in backend.governing()]
     assert places == [".gpg-id", "team/.gpg-id", "env:PASSWORD_STORE_KEY"]
-    assert backend.governs("team/x").place == "env:PASSWORD_STORE_KEY"
+    assert backend.governs("team/x").path == "env:PASSWORD_STORE_KEY"
     assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob", "jbob"}
 
 
@@ -391,7 +391,7 @@ def test_store_may_be_reached_through_a_link(scene: Scene, tmp_path: Path) -> No
     scene.write_ids("alice", folder="aws")
     (tmp_path / "dotfiles").symlink_to(scene.store)
     scene.store = tmp_path / "dotfiles"
-    assert scene.backend(("aws",)).governs("prod").place == "aws/.gpg-id"
+    assert scene.backend(("aws",)).governs("prod").path == "aws/.gpg-id"
 
 
 def test_missing_gpg_says_what_to_install(scene: Scene, tmp_path: Path) -> None:
@@ -449,7 +449,6 @@ def test_options_that_cannot_serve_are_refused(scene: Scene, options: str, messa
 
 def test_listing_needs_no_look_into_items(scene: Scene) -> None:
     backend = scene.backend()
-    assert (backend.created(b"anything"), backend.peek(b"anything")) == (None, None)
-    assert (backend.suffix, backend.head_size) == (".gpg", 0)
+    assert (backend.suffix, backend.family) == (".gpg", Family.RECIPIENTS)
     backend.unlock()
     assert not (scene.home.path / "S.gpg-agent").exists()

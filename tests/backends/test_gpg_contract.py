@@ -12,18 +12,18 @@ from tests.backends.contract import *  # noqa: F403 - the contract's tests run h
 from tests.backends.contract import HEADER, TEXT, shared
 
 if TYPE_CHECKING:
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend
     from tests.backends.gpghomes import Scene
 
 
 @pytest.fixture
-def backend(scene: Scene) -> Backend:
+def backend(scene: Scene) -> OpenBackend:
     scene.write_ids("alice", "bob")
     return scene.backend()
 
 
 @pytest.fixture
-def stranger(scene: Scene) -> Backend:
+def stranger(scene: Scene) -> OpenBackend:
     scene.write_ids("jbob")
     backend = scene.backend()
     backend.governing()
@@ -33,7 +33,9 @@ def stranger(scene: Scene) -> Backend:
 
 @shared  # type: ignore[no-redef]
 @given(where=st.integers(min_value=0), bit=st.integers(0, 7))
-def test_flipped_bit_never_gives_another_plaintext(backend: Backend, where: int, bit: int) -> None:
+def test_flipped_bit_never_gives_another_plaintext(
+    backend: OpenBackend, where: int, bit: int
+) -> None:
     """A message names its recipients outside what is authenticated, and some bits mean nothing."""
     data = bytearray(backend.encrypt(HEADER, TEXT))
     data[where % len(data)] ^= 1 << bit
@@ -42,7 +44,7 @@ def test_flipped_bit_never_gives_another_plaintext(backend: Backend, where: int,
 
 
 def test_item_of_another_vault_is_refused(  # type: ignore[no-redef]
-    backend: Backend, stranger: Backend, scene: Scene
+    backend: OpenBackend, stranger: OpenBackend, scene: Scene
 ) -> None:
     data = stranger.encrypt(HEADER, TEXT)
     scene.home.forget_secret("J. Bob <jbob@example.com>")
@@ -50,5 +52,5 @@ def test_item_of_another_vault_is_refused(  # type: ignore[no-redef]
         backend.decrypt("credentials", "work/prod", data)
 
 
-def test_suffix_is_the_one_of_the_table(backend: Backend) -> None:  # type: ignore[no-redef]
+def test_suffix_is_the_one_of_the_table(backend: OpenBackend) -> None:  # type: ignore[no-redef]
     assert backend.suffix == ".gpg"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, Secret
+from filevault.backends.protocols import ItemHeader, Secret
 from filevault.errors import (
     FilevaultError,
     LockedError,
@@ -284,16 +284,16 @@ def test_agent_that_cannot_start_is_explained(scene: Scene) -> None:
 
 READ_ONLY = """
 import sys
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.gpg.backend import GpgBackend
 from filevault.errors import ProgramError
 from filevault.system.files import Folder
+from tests.backends.vaults import Source, parts
 
 home, store, data, path = sys.argv[1:]
-backend = GpgBackend.open(
-    Folder.open(store), (), environment={"PATH": path, "GNUPGHOME": home, "HOME": home},
-    folders_of=lambda name: (), passphrase=None, terminal=False,
-)
+environment = {"PATH": path, "GNUPGHOME": home, "HOME": home}
+given = parts(Folder.open(store), Source(), environment=lambda: environment)
+backend = GpgBackend.open(given._replace(named_secrets=lambda request: None))
 try:
     backend.decrypt("credentials", "prod", open(data, "rb").read())
 except ProgramError as error:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from filevault.backends import ItemHeader
     from filevault.backends.file.master_key import Holder
+    from filevault.backends.protocols import ItemHeader
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_what_a_killed_try_left_is_taken_away_and_no_slot_of_anybody_else(
 def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(
     root: Folder, tmp_path: Path
 ) -> None:
-    from filevault.backends import ItemHeader as Header
+    from filevault.backends.protocols import ItemHeader as Header
 
     header: ItemHeader = Header("credentials", "work", 1, "2026-11-23T21:45:13Z", "add")
     data = reopen(tmp_path, Source(PASSPHRASE)).encrypt(header, b"x")

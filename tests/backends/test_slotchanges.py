@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import kdf, new_keyfile_text
+from filevault.backends import kdf
 from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.kdf import KdfParameters
 from filevault.errors import (
@@ -75,7 +75,7 @@ def test_an_added_slot_opens_the_vault_and_the_old_one_does_still(
 
 
 def test_an_added_key_file_opens_the_vault(root: Folder, tmp_path: Path) -> None:
-    text = new_keyfile_text()
+    text = keyslots.new_keyfile_text()
     secret = keyslots.keyfile_bytes(text, "it")
     keyslot_changes.add(root, hold(root), secret, None, label="", created=WHEN)
     reopen(tmp_path, Source(keyfile(text))).unlock()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import ItemHeader, Secret, kdf
+from filevault.backends import kdf
 from filevault.backends.file import keyslots, master_key, vault_json
 from filevault.backends.kdf import STANDARD, KdfParameters
+from filevault.backends.protocols import ItemHeader, Secret
 from filevault.backends.sealing import key_schedule
 from filevault.errors import (
     BackendError,

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.backends import Secret
 from filevault.backends.file import retired_keys, vault_json
 from filevault.backends.file.unlock import Unlocking
 from filevault.backends.kdf import STANDARD
+from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope
 from filevault.errors import (
     DamagedError,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from filevault.backends import Secret
+from filevault.backends.definition import VaultParts
 from filevault.backends.file import keyslots, vault_json
-from filevault.backends.file.backend import PassphraseBackend, create
+from filevault.backends.file.backend import FileBackend, create
 from filevault.backends.kdf import KdfParameters, KdfPolicy
-from filevault.errors import WrongPassphraseError
+from filevault.backends.protocols import Secret
+from filevault.errors import LockedError, WrongPassphraseError
 from filevault.system.files import Folder
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends.file.vault_json import Marker
+    from filevault.backends.protocols import IdentityText, SecretSource
 
 CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
 PASSPHRASE = b"correct horse battery staple"
@@ -46,6 +48,36 @@ class Source:
             raise WrongPassphraseError(f"the {secret.kind} from {secret.origin} is wrong")
 
 
+class Person:
+    """Somebody at a terminal who answers every question the same."""
+
+    present = True
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.heard: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.heard.append(text)
+
+    def line(self, question: str) -> str:
+        self.heard.append(question)
+        return self.answer
+
+    def hidden(self, question: str) -> bytes:
+        self.heard.append(question)
+        return self.answer.encode()
+
+
+class NoIdentities:
+    """A source of age identities that has none."""
+
+    place = "nowhere"
+
+    def texts(self) -> list[IdentityText]:
+        raise LockedError("there is no identity")
+
+
 def keyfile(text: bytes) -> Secret:
     return Secret("keyfile", text, "the test")
 
@@ -56,7 +88,7 @@ def make(
     keyfile_text: bytes | None = None,
     parameters: KdfParameters | None = None,
     label: str = "",
-) -> PassphraseBackend:
+) -> FileBackend:
     with Folder.make(str(path)) as root:
         return create(
             root,
@@ -69,6 +101,33 @@ def make(
         )
 
 
+def parts(store: Folder, source: SecretSource, **more: Any) -> VaultParts:
+    """Return what an opener is given: `more` are the fields that matter to a test."""
+    given = VaultParts(
+        store=store,
+        root=store.path,
+        prefix=(),
+        other_tools=False,
+        environment=dict,
+        folders_of=lambda name: name.split("/")[:-1],
+        secrets=lambda _request: source,
+        named_secrets=lambda _request: source,
+        identities=NoIdentities,
+        cached_key=lambda _mark: None,
+        pinned_recipients=tuple,
+        person=None,
+        warn=lambda _text: None,
+        on_asked=lambda: None,
+        kdf_policy=CHEAP,
+    )
+    return given._replace(**more)
+
+
+def opened(root: Folder, source: SecretSource, **more: Any) -> FileBackend:
+    """Open a vault in a folder that is open; `more` as in `parts`."""
+    return FileBackend.open(parts(root, source, **more), available_memory=lambda: PLENTY)
+
+
 def reopen(
     path: Path,
     source: Source,
@@ -76,16 +135,12 @@ def reopen(
     last_slot: str | None = None,
     only_slot: str | None = None,
     available: Callable[[], int] = lambda: PLENTY,
-) -> PassphraseBackend:
+) -> FileBackend:
     """Open a vault; its root stays open until the process ends."""
-    return PassphraseBackend.open(
-        Folder.open(str(path)),
-        source,
-        policy,
-        last_slot=last_slot,
-        only_slot=only_slot,
-        available_memory=available,
+    given = parts(
+        Folder.open(str(path)), source, kdf_policy=policy, last_slot=last_slot, only_slot=only_slot
     )
+    return FileBackend.open(given, available_memory=available)
 
 
 def slot_folder(path: Path) -> Path:

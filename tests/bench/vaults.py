@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.cli.context import Context, Runtime
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import GlobalOptions, Settings

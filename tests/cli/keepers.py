@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filevault.backends import SUFFIXES, ItemHeader
+from filevault.backends import BACKENDS
+from filevault.backends.protocols import ItemHeader
 from tests.backends import vaults
 from tests.conftest import tool
 from tests.faults.inside import Inside
@@ -16,7 +17,7 @@ from tests.stores import KEY_ID, SECRET, GpgHome, Tools, commit_identity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filevault.backends import Backend
+    from filevault.backends.protocols import OpenBackend
 
 KINDS = ("file", "pass", "age")
 JON = "jon@example.com"
@@ -64,7 +65,7 @@ class Keeper:
 
     def __init__(self, kind: str, home: Path, keyrings: Keyrings) -> None:
         self.kind = kind
-        self.suffix = SUFFIXES[kind]
+        self.suffix = BACKENDS[kind].suffix
         self.machine = machine = Machine(home)
         self.tools = Tools(machine)
         self.missing: Mapping[str, str | None]
@@ -140,7 +141,7 @@ class Keeper:
         self.tools.run(*argv, "-o", str(path), str(clear))
         clear.unlink()
 
-    def _backend(self) -> Backend:
+    def _backend(self) -> OpenBackend:
         return vaults.reopen(self.root, vaults.Source(PASSPHRASE.encode()))
 
     def snapshot(self) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from filevault.backends.file.backend import PassphraseBackend
+from filevault.backends.file.backend import FileBackend
 from filevault.cli import main
 from filevault.keycache.kernel import KernelKeyring
 from tests import launch
@@ -231,12 +231,10 @@ class Record:
         self.decrypted: list[str] = []
         self.opened: list[str] = []
         self.became: list[tuple[list[str], dict[str, str]]] = []
-        decrypt = PassphraseBackend.decrypt
+        decrypt = FileBackend.decrypt
         real_open = os.open
 
-        def recording_decrypt(
-            backend: PassphraseBackend, kind: str, name: str, data: bytes
-        ) -> bytes:
+        def recording_decrypt(backend: FileBackend, kind: str, name: str, data: bytes) -> bytes:
             self.decrypted.append(kind)
             return decrypt(backend, kind, name, data)
 
@@ -248,7 +246,7 @@ class Record:
             self.became.append((argv, env))
             raise SystemExit(0)
 
-        monkeypatch.setattr(PassphraseBackend, "decrypt", recording_decrypt)
+        monkeypatch.setattr(FileBackend, "decrypt", recording_decrypt)
         monkeypatch.setattr(os, "open", recording_open)
         monkeypatch.setattr(os, "execve", become)
         for name, value in machine.environment().items():

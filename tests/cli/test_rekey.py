@@ -142,15 +142,14 @@ def test_sessions_that_cannot_be_deleted_do_not_stop_it(vault: Machine) -> None:
 def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> None:
     vault.ok("list")
     state = next(vault.state.iterdir())
-    from filevault.backends import open_backend
     from filevault.system.files import Folder
     from filevault.vault.session_key import load_session_key, read_session_key
+    from tests.backends.vaults import opened
     from tests.faults.scenarios import Source
-    from tests.launch import CHEAP
 
     def session_key(*, make: bool) -> bytes | None:
         with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
-            backend = open_backend("file", root, Source(), CHEAP)
+            backend = opened(root, Source())
             if make:
                 return load_session_key(folder, state.name, backend, lambda: 2e9)
             return read_session_key(folder, state.name, backend)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from filevault.backends import Secret, open_backend
+from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
-from tests import launch
 from tests.agents import short_folder
+from tests.backends.vaults import opened
 from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
 from tests.cli.scene import REGION
 from tests.fakes import FakeAws, User
@@ -279,7 +279,7 @@ def test_what_is_held_opens_sessions_and_no_key(desk: Desk, jon: User) -> None:
 def open_with(desk: Desk, key: bytes) -> str:
     """Return the item of jon as whoever has a key in hand can read it."""
     with Folder.open(str(desk.machine.vault)) as store:
-        backend = open_backend("file", store, Nobody(), launch.CHEAP, held=lambda _commit: key)
+        backend = opened(store, Nobody(), cached_key=lambda _mark: key)
         data = (desk.machine.vault / "jon.fv").read_bytes()
         try:
             return backend.decrypt("credentials", "jon", data).decode()

@@ -10,19 +10,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from filevault.backends import Secret, open_backend
-from filevault.backends.file import keyslots, vault_json
+from filevault.backends.file import FILE, keyslots
+from filevault.backends.protocols import Secret
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
 from filevault.sessions.cache import MinimumLife
 from filevault.sessions.lock_wait import LockWait
 from filevault.system.files import Folder
+from filevault.vault.choose import has_marker
 from filevault.vault.item import parse
 from filevault.vault.store import Store
 from filevault.vault.trust import Trust
+from tests.backends.vaults import opened
 from tests.faults.harness import Call, Command, Outcome, Snapshot, survey
-from tests.launch import CHEAP
 from tests.machine import PASSPHRASE, Machine
 
 ONE = AccessKey("AKIAONEONEONEONEONE1", "one0" * 10)
@@ -276,10 +277,10 @@ class Stage:
         except FileNotFoundError:
             return None
         with root:
-            if not vault_json.exists(root):
+            if not has_marker(root, FILE):
                 assert not Store(root, ".fv").names(), "items without a vault"
                 return None
-            backend = open_backend("file", root, self._source(), CHEAP)
+            backend = opened(root, self._source())
             backend.unlock()
             store = Store(root, backend.suffix)
             return {

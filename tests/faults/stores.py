@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filevault.backends import FileBackend, open_backend
 from filevault.backends.age.library import library
+from filevault.backends.protocols import SealedBackend
 from filevault.credentials import AccessKey
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.trust import Trust
+from tests.backends.vaults import opened
 from tests.conftest import tool
 from tests.faults.harness import Command, Snapshot, survey
 from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, Source, adding
-from tests.launch import CHEAP
 from tests.machine import PASSPHRASE, Machine
 from tests.stores import GpgHome
 
@@ -46,7 +46,7 @@ class Store:
         self.identities = machine.home / ".config/filevault/identities"
         self.words: tuple[str, ...] = ()
         self._opened: dict[bytes, AccessKey] = {}
-        self._backend: FileBackend | None = None
+        self._backend: SealedBackend | None = None
         machine.env["FILEVAULT_BACKEND"] = kind
         machine.freeze(NOW)
         self.root = machine.vault
@@ -103,7 +103,7 @@ class Store:
         if self.kind == "file":
             if self._backend is None:
                 root = Folder.open(str(self.root))
-                self._backend = open_backend("file", root, Source(), CHEAP)
+                self._backend = opened(root, Source())
                 self._backend.unlock()
             return self._backend.decrypt("credentials", name, data)
         argv = [tool("age"), "-d", "-i", str(self.identities), str(path)]

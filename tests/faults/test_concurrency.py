@@ -14,7 +14,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from filevault.backends import open_backend
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey
 from filevault.sessions import SessionName
@@ -23,9 +22,9 @@ from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.store import Store
 from filevault.vault.trust import Trust
+from tests.backends.vaults import opened
 from tests.faults.harness import Command, Fault, Outcome, Running, survey
 from tests.faults.scenarios import ONE, SESSION, Source, adding, check_quiet
-from tests.launch import CHEAP
 from tests.machine import PASSPHRASE, Machine
 
 WRITERS = 8
@@ -51,7 +50,7 @@ def together(machine: Machine, commands: Iterable[Command]) -> list[Outcome]:
 def stored(machine: Machine) -> dict[str, AccessKey]:
     """Open every item; fails for one that does not open."""
     with Folder.open(str(machine.vault)) as root:
-        backend = open_backend("file", root, Source(), CHEAP)
+        backend = opened(root, Source())
         backend.unlock()
         store = Store(root, backend.suffix)
         return {

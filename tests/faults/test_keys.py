@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from filevault.backends import Secret
 from filevault.backends.file import keyslots, master_key, retired_keys, vault_json
+from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.cli.commands import rekey, slot
 from filevault.cli.context import Context

@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from filevault.backends import FileBackend, ItemHeader, Secret, open_backend
+from filevault.backends.protocols import ItemHeader, SealedBackend, Secret
 from filevault.cli.context import Runtime
 from filevault.system.files import Folder
 from filevault.vault.item import LongTermItem, parse
 from filevault.vault.rotation_fields import RotationFields, read_rotation
 from tests import botocoredata
+from tests.backends.vaults import opened
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client
 from tests.faults.inside import Ended, Inside
@@ -118,10 +119,10 @@ class Scene:
         return format_time(self.aws.clock())
 
     @functools.cached_property
-    def _backend(self) -> FileBackend:
+    def _backend(self) -> SealedBackend:
         """The vault's backend, opened once: each one keeps a descriptor."""
         root = Folder.open(str(self.machine.vault))
-        backend = open_backend("file", root, _Known(), CHEAP)
+        backend = opened(root, _Known())
         backend.unlock()
         return backend
 

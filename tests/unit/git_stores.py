@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from filevault.backends import BACKENDS
 from filevault.git.adoption import find_all
 from filevault.git.commit import commit_files
 from filevault.git.program import Git
@@ -73,7 +74,7 @@ class GitStore:
     def runner(self, **more: str) -> Git:
         return Git(
             {**self.environment, **more},
-            self.suffix,
+            next(each for each in BACKENDS.values() if each.suffix == self.suffix),
             self.prefix,
             trusted=TrustedRepositories(self.memory, everything=self.everything),
             sleep=self.pauses.append,

@@ -129,13 +129,14 @@ def test_a_broken_configuration_can_still_be_repaired(store: GitStore) -> None:
 def test_git_has_our_input_and_output(store: GitStore) -> None:
     store.init()
     script = (
-        "import sys\nfrom filevault.git.passthrough import passthrough\n"
+        "import sys\nfrom filevault.backends.file import FILE\n"
+        "from filevault.git.passthrough import passthrough\n"
         "from filevault.git.program import Git\n"
         "from filevault.git.trusted_repositories import TrustedRepositories\n"
         "from filevault.system.files import Folder\n"
         "from tests.unit.git_stores import Remembered\n"
         "trusted = TrustedRepositories(Remembered(), everything=True)\n"
-        f"git = Git({store.environment!r}, '.fv', trusted=trusted, sleep=print, warn=print)\n"
+        f"git = Git({store.environment!r}, FILE, trusted=trusted, sleep=print, warn=print)\n"
         f"with Folder.open({str(store.path)!r}) as store:\n"
         "    sys.exit(passthrough(store, sys.argv[1:], git))\n"
     )

@@ -171,7 +171,7 @@ def run(case: Case, world: Path) -> tuple[str, str, list[str]] | type[FilevaultE
         return type(error)
     others = other_stores(given, choice.store, choice.prefix, choice.backend)
     names = [name for name, _ in others]
-    return os.path.relpath(choice.store, world), choice.backend, names
+    return os.path.relpath(choice.store, world), choice.backend.name, names
 
 
 def check(case: Case, world: Path) -> None:

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
 from filevault.backends.file import backend
 from filevault.backends.kdf import STANDARD
+from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.system.files import Folder
 from tests.vectors.envelopes import envelopes

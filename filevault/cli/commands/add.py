@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.backends import SUFFIXES
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
 from filevault.cli.questions import confirm_or_decline, require_terminal
@@ -167,8 +166,8 @@ def _check_vault(args: argparse.Namespace, context: Context) -> None:
     """Raise for a vault that does not exist and is not made here either."""
     if context.choice.exists or args.init:
         return
-    settings, is_file = context.settings, context.choice.backend == "file"
-    if is_file and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
+    settings, makes = context.settings, context.choice.backend.creator is not None
+    if makes and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
         return
     require_vault(context)
 
@@ -197,13 +196,14 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
     try:
         return context.vault
     except errors.NoVaultError as missing:
-        kind, root = context.choice.backend, context.choice.root
-        if kind != "file":
+        backend, root = context.choice.backend, context.choice.root
+        create = backend.creator
+        if create is None:
             if args.init:
                 raise errors.UsageError(
                     f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
-                    f"{kind}",
-                    hint=f"filevault init --backend {kind}",
+                    f"{backend.name}",
+                    hint=f"filevault init --backend {backend.name}",
                 ) from missing
             raise
         if os.path.isdir(root) and os.listdir(root):
@@ -221,7 +221,7 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
             confirm_or_decline(context.prompter, question)
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = make(args, context)
+    made = make(args, context, create)
     context.reporter.say(f"made a vault at {printable(made.root)}")
     return context.vault
 
@@ -230,7 +230,7 @@ def _check_writable(args: argparse.Namespace, context: Context) -> None:
     """Nobody shall type a secret that cannot be stored then."""
     choice = context.choice
     home = context.settings.home_if_known
-    check_writable(f"{choice.root}/{encode_name(args.profile, SUFFIXES[choice.backend])}", home)
+    check_writable(f"{choice.root}/{encode_name(args.profile, choice.backend.suffix)}", home)
     if args.no_config:
         return
     try:
@@ -243,7 +243,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
     """Return the text to rewrite, empty for a new item or one that is to be discarded."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
-        if not vault.shared:  # to write to a pass or age vault takes no secret
+        if vault.is_sealed:  # to write to a pass or age vault takes no secret
             vault.unlock()
         return b""
     if not args.force:
@@ -257,7 +257,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         text = vault.text(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
         locked = isinstance(error, errors.LockedError)
-        if locked and not vault.shared:  # nothing could be written either
+        if locked and vault.is_sealed:  # nothing could be written either
             raise
         way = "--force --discard replaces it with the new key alone"
         lost: errors.FilevaultError

@@ -46,12 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Make the vault, print where it is and its pin."""
     tell_other_stores(context)
-    if context.choice.backend != "file":
+    create = context.choice.backend.creator
+    if create is None:
         from filevault.cli.new_recipients_vault import adopt_or_make
 
         made = adopt_or_make(args, context)
     else:
-        made = make(args, context)
+        made = make(args, context, create)
     context.reporter.result(f"vault: {printable(made.root)}")
     context.reporter.result(f"pin: {made.pin}")
     if made.key_file is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends import BACKENDS
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
 
@@ -39,10 +40,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
             # A key may be left of a vault that is gone; without one, the name may be mistyped.
             must_exist(choice, context.settings.state_home)
         context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
-    if args.all or context.choice.backend == "pass":
-        context.reporter.say(
-            "gpg-agent keeps its own keys: gpgconf --reload gpg-agent lets it forget them"
-        )
+    for backend in BACKENDS.values() if args.all else (context.choice.backend,):
+        if backend.agent is not None:
+            context.reporter.say(backend.agent.forget_hint)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.file.unlock import secret_bytes
 from filevault.cli import new_secret
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
+from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
 from filevault.errors import LockedError, StorageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -42,7 +42,7 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
-    refuse_shared(context, "passphrase of its own")
+    refuse_without_keyslots(context, "passphrase of its own")
     vault = context.vault
     holder = hold(context)
     if holder.slot.type != keyslots.PASSPHRASE:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.backends.file import keyslots
+from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits, remember_present
@@ -23,7 +24,6 @@ from filevault.errors import (
 from filevault.git import subjects
 from filevault.system.printable import printable, shell_word
 from filevault.vault.acceptance import accept, needs_acceptance
-from filevault.vault.choose import marker_name
 from filevault.vault.pin import difference
 from filevault.vault.recipients.change import Change, Recipients, check_sets
 from filevault.vault.recipients.files import RecipientsFiles
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
-    from filevault.backends import RecipientsBackend
+    from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.vault import Vault
     from filevault.vault.pin import Pin
@@ -77,9 +77,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise UsageError(
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
-        if existing(context).backend == "file":
+        backend = existing(context).backend
+        if backend.family is Family.SEALED:
             raise UsageError(
-                "a file vault has keyslots instead of recipients",
+                f"{backend.title} has keyslots instead of recipients",
                 hint="filevault recipients list shows them",
             )
         return _change(args, context)
@@ -107,9 +108,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _change(args: argparse.Namespace, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
     vault, choice = context.vault, context.choice
-    file = marker_name(choice.backend)
-    files = RecipientsFiles(vault, choice.backend, file)
-    recipients = Recipients(vault, choice.backend, choice.prefix, file)
+    file = choice.backend.marker
+    files = RecipientsFiles(vault, file)
+    recipients = Recipients(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(context)
     check_commits(context, [file, *(vault.path(name) for name in vault.store.names())])
@@ -135,7 +136,7 @@ def _change(args: argparse.Namespace, context: Context) -> int:
             )
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.files(wanted)
-        kind, folder = subjects.RECIPIENT_TERMS[choice.backend], "/".join(choice.prefix)
+        kind, folder = choice.backend.recipient_term, "/".join(choice.prefix)
         names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
@@ -245,7 +246,7 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
     if pin.vault:
         context.reporter.result(f"id: {pin.vault}")
     context.reporter.result(f"pin: {pin.digest} ({state})")
-    if pin.vault:
+    if context.choice.backend.has_keyslots:
         _print_slots(context, vault)
     _print_recipients(context, pin)
     unfinished = vault.trust.unfinished
@@ -261,11 +262,11 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
 def _again(context: Context, vault: Vault, pin: Pin) -> str:
     """Return the command that encrypts anew what has not its recipients."""
     place = pin.root_place(context.choice.prefix)
-    governing = cast("RecipientsBackend", vault.backend).governing()
+    governing = vault.recipients_backend.governing()
     usable = [
         each
         for file in governing
-        if file.place == place
+        if file.path == place
         for each in file.recipients
         if each not in file.unresolved
     ]
@@ -311,8 +312,8 @@ def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]
 
     What others have changed where no key that is here opens anything is theirs to encrypt anew.
     """
-    backend = cast("RecipientsBackend", vault.backend)
-    usable = {file.place: file.recipients for file in backend.governing() if not file.unresolved}
+    backend = vault.recipients_backend
+    usable = {file.path: file.recipients for file in backend.governing() if not file.unresolved}
     noted = {place: set(gone) for place, gone in vault.trust.unfinished.items()}
     for place, gone in changed_places(known, pin).items():
         if place in noted or (place in usable and _may_open(backend, usable[place])):
@@ -359,7 +360,7 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
         )
-    if vault.shared and known != pin:
+    if not vault.is_sealed and known != pin:
         check_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
@@ -379,7 +380,7 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
         _print_recipients(context, pin)
         context.reporter.result("Accepted the vault that is there now.")
     unfinished: dict[str, tuple[str, ...]] = {}
-    if vault.shared and known is not None and known.backend == pin.backend:
+    if not vault.is_sealed and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
         vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
     elif vault.trust.pending not in (None, pin.digest):
@@ -400,7 +401,7 @@ def _accept_items(context: Context, vault: Vault) -> None:
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
         known = vault.seen(name) or vault.trust.removed(vault.path_name(name))
-        ours = not vault.shared or known or context.aws_config.profile(name)
+        ours = vault.is_sealed or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):
                 _tell_accepted(context, name, *accept(vault, name))

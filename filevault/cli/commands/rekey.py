@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends import Secret
 from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.file.vault_json import FOLDER
+from filevault.backends.protocols import Secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import change, hold, refuse_shared
+from filevault.cli.master_key import change, hold, refuse_without_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Finish what was begun, or begin."""
-    refuse_shared(context, "master key")
+    refuse_without_keyslots(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
     _check_memory(context)

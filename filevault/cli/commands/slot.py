@@ -6,11 +6,11 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends import Secret, new_keyfile_text
 from filevault.backends.file import keyslot_changes, keyslots
+from filevault.backends.protocols import Secret
 from filevault.cli import new_secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_shared
+from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -57,7 +57,7 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, add or remove."""
-    refuse_shared(context, "keyslots")
+    refuse_without_keyslots(context, "keyslots")
     _check_options(args)
     if args.action == "list":
         return _list(context)
@@ -117,7 +117,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
         passphrase = new_secret.obtain_passphrase(args, context, "--new-key-file F")
         changed = write(*keyslot_changes.passphrase_secret(passphrase, context.kdf_policy))
     else:
-        text = new_keyfile_text()
+        text = keyslots.new_keyfile_text()
         new_secret.write_key_file(path, text, context)
         try:
             changed = write(keyslots.keyfile_bytes(text, "the new key file"), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.cli.wiring import session_key_mark
 from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK, SESSION
@@ -33,7 +34,7 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     if not held:
         # A key may be left of a vault that is gone; without one, the name may be mistyped.
         must_exist(choice, context.settings.state_home)
-    context.reporter.result(f"vault: {printable(choice.root)} ({choice.backend})")
+    context.reporter.result(f"vault: {printable(choice.root)} ({choice.backend.name})")
     marks = _marks(context) if held else ()
     for status in held:
         what = "sessions" if status.key_type == SESSION else "long-term keys"
@@ -48,9 +49,9 @@ def run(_args: argparse.Namespace, context: Context) -> int:
 def _marks(context: Context) -> set[str | None]:
     """Return what keys belong to that open the vault as it is now."""
     choice = context.choice
-    marks: set[str | None] = {IDENTITIES_MARK} if choice.backend == "age" else set()
+    marks: set[str | None] = {IDENTITIES_MARK} if choice.backend.has_identities else set()
     marks.add(session_key_mark(context))
-    if choice.backend == "file":
+    if choice.backend.family is Family.SEALED:
         with contextlib.suppress(FilevaultError):
             context.open_unpinned()
             marks.add(context.pin().commit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
 from filevault.errors import BackendError, UsageError
@@ -53,10 +54,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
     context.use_fresh_keys()
     vault = context.vault
-    if args.vault_key and context.choice.backend == "pass":
+    backend = context.choice.backend
+    if args.vault_key and backend.agent is not None:
         raise UsageError(
-            "the keys of a pass vault are held by gpg-agent, not by filevault",
-            hint="set default-cache-ttl and max-cache-ttl in gpg-agent.conf",
+            f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
+            hint=backend.agent.lifetime_hint,
         )
     vault.keeping()  # before anybody is asked for anything
     vault.unlock()
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
     context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
-    if not args.vault_key and context.choice.backend != "pass":
+    if not args.vault_key and backend.agent is None:
         context.reporter.hint(
             "the first session of the day, and each of a profile without MFA, is made with a "
             "long-term key: for that you are asked once more, or give unlock --vault-key"
@@ -131,7 +133,8 @@ def _tell_weakness(context: Context) -> None:
     from filevault.backends.file import keyslots
 
     vault = context.vault
-    opened = getattr(vault.backend, "opened_slot", None)
+    backend = vault.backend
+    opened = backend.opened_slot if backend.family is Family.SEALED else None
     if opened is None:
         return
     found = [slot for slot in keyslots.listing(vault.folder) if slot.id == opened]

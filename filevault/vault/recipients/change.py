@@ -6,7 +6,7 @@ Its files are written by `filevault.vault.recipients.files`, its items encrypted
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, UsageError
 from filevault.system.printable import printable
@@ -18,7 +18,6 @@ from filevault.vault.recipients.reencrypt import Reencryption
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.vault import Vault
 
 
@@ -42,15 +41,13 @@ class Recipients:
 
     Args:
         vault: the vault.
-        kind: `pass` or `age`.
         prefix: the folders from the store to the vault's root.
         file: the name of a recipients file.
     """
 
-    def __init__(self, vault: Vault, kind: str, prefix: Sequence[str], file: str) -> None:
+    def __init__(self, vault: Vault, prefix: Sequence[str], file: str) -> None:
         self._vault = vault
-        self._backend = cast("RecipientsBackend", vault.backend)
-        self._kind = kind
+        self._backend = vault.recipients_backend
         self._prefix = prefix
         self._own = "/".join((*prefix, file))
 
@@ -61,7 +58,7 @@ class Recipients:
         vault it stands. Raises UsageError or BackendError for one that cannot be encrypted to.
         """
         given = set(self._backend.resolve(names))
-        before = pin_of(self._kind, self._backend)
+        before = pin_of(self._backend)
         root = self._root(before)
         wanted = {}
         for file in self._backend.governing():
@@ -70,10 +67,10 @@ class Recipients:
                 meant = given.intersection(self._backend.candidates(each))
                 if meant:
                     new = (new - {each}) | meant
-            if file.place == root:
+            if file.path == root:
                 new |= given
             if new != set(file.recipients):
-                wanted[file.place] = tuple(sorted(new))
+                wanted[file.path] = tuple(sorted(new))
         return self._change(before, root, wanted)
 
     def removing(self, names: Sequence[str]) -> Change:
@@ -83,7 +80,7 @@ class Recipients:
         for one that stands nowhere, unless its removal was not finished, and where nobody would
         be left at the root.
         """
-        before = pin_of(self._kind, self._backend)
+        before = pin_of(self._backend)
         root = self._root(before)
         known = {each for _, recipients in before.recipients for each in recipients}
         noted = {each for gone in self._vault.trust.unfinished.values() for each in gone}
@@ -149,7 +146,7 @@ class Recipients:
         """Tell whether a removal may have been left unfinished where nothing is remembered."""
         if self._vault.state is not None:
             return False
-        places = [file.place for file in self._backend.governing()]
+        places = [file.path for file in self._backend.governing()]
         return any(True for _ in Reencryption(self._vault, (), places).due())
 
     def _meant(self, name: str, known: set[str]) -> Sequence[str]:
@@ -195,7 +192,7 @@ class Recipients:
                         f"in the place of the id: {' or '.join(keys)}"
                     )
                 raise BackendError(
-                    f"{printable(name)} of {printable(file.place)!r} cannot be encrypted to, so "
+                    f"{printable(name)} of {printable(file.path)!r} cannot be encrypted to, so "
                     "nothing could be encrypted anew",
                     hint=hint,
                 )
@@ -214,12 +211,12 @@ def check_sets(vault: Vault) -> None:
 
     No program is started for that. Raises BackendError if nothing could be encrypted to them.
     """
-    backend = cast("RecipientsBackend", vault.backend)
+    backend = vault.recipients_backend
     for file in backend.governing():
         try:
             backend.try_set(file.recipients, programs=False)
         except BackendError as error:
-            place = printable(file.place)
+            place = printable(file.path)
             raise BackendError(
                 f"the recipients of {place!r} do not go together: {error.message}",
                 hint=f"take the recipients of one kind out of {place!r}, and commit that",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from filevault.errors import PinError, StorageError
 from filevault.system.digest import sha256_hex
@@ -14,7 +14,6 @@ from filevault.vault.pin import difference
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.system.files import Folder
     from filevault.vault import Vault
     from filevault.vault.recipients.change import Change
@@ -27,14 +26,12 @@ class RecipientsFiles:
 
     Args:
         vault: the vault.
-        kind: `pass` or `age`.
         file: the name of a recipients file.
     """
 
-    def __init__(self, vault: Vault, kind: str, file: str) -> None:
+    def __init__(self, vault: Vault, file: str) -> None:
         self._vault = vault
-        self._backend = cast("RecipientsBackend", vault.backend)
-        self._kind = kind
+        self._backend = vault.recipients_backend
         self._file = file
 
     def complete(self) -> None:
@@ -90,7 +87,7 @@ class RecipientsFiles:
         for path, data in files.items():
             self._put(path, data)
         self._backend.forget()
-        actual = pin_of(self._kind, self._backend)
+        actual = pin_of(self._backend)
         if actual != change.after:
             changes = "; ".join(difference(change.after, actual)[:4])
             raise PinError(

@@ -6,16 +6,15 @@ and nothing is done twice. Each item is replaced atomically.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from filevault.backends import ItemHeader
+from filevault.backends.protocols import ItemHeader
 from filevault.errors import BackendError, FilevaultError, LockedError, NotARecipientError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from filevault.backends import RecipientsBackend
     from filevault.vault import Vault
     from filevault.vault.pin import Pin
 
@@ -46,7 +45,7 @@ class Reencryption:
         self, vault: Vault, places: Collection[str], provable: Collection[str] = ()
     ) -> None:
         self._vault = vault
-        self._backend = cast("RecipientsBackend", vault.backend)
+        self._backend = vault.recipients_backend
         self._places = places
         self._provable = provable
 
@@ -140,7 +139,7 @@ class Reencryption:
     def _governed(self, places: Collection[str]) -> Iterator[tuple[str, str]]:
         for name in self._vault.store.names():
             try:
-                place = self._backend.governs(name).place
+                place = self._backend.governs(name).path
             except FilevaultError:
                 continue  # under a recipients file that cannot be used, which is none of these
             if place in places:

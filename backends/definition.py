@@ -1,0 +1,156 @@
+"""Definition of a backend: one record for the registry, and what its opener is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from filevault.backends.kdf import STANDARD, KdfPolicy
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from filevault.backends.kdf import KdfParameters
+    from filevault.backends.protocols import (
+        Family,
+        NamedIdentitySource,
+        OpenBackend,
+        Person,
+        SealedBackend,
+        SecretSource,
+    )
+    from filevault.system.files import Folder
+
+
+class SecretRequest(Record):
+    """Which secrets an opener can use, and how questions and messages call their target.
+
+    `kinds` are `passphrase` and `keyfile`; `target` is what a rejected secret failed to open;
+    `place` returns what the question names. `useful` returns which of the kinds can unlock the
+    vault as it is; it is called before a question.
+    """
+
+    kinds: tuple[str, ...]
+    target: str
+    place: Callable[[], str]
+    useful: Callable[[], tuple[str, ...]] | None = None
+
+
+class VaultParts(Record):
+    """What an opener is given. Nothing is read or asked before the backend needs it.
+
+    `root` is the path of the folder that has the items, `prefix` the folders that lead to it
+    from the store. `folders_of` returns the folders from the root to an item. `secrets` returns
+    a source of secrets, `named_secrets` one only if an option, a variable or the system names
+    it. `cached_key` returns what `vault_key` returned earlier, by the commitment or another
+    mark. `pinned_recipients` returns the root's recipients that are pinned.
+    """
+
+    store: Folder
+    root: str
+    prefix: tuple[str, ...]
+    other_tools: bool
+    """Whether the store is another tool's own, whose usual files and variables count."""
+    environment: Callable[[], Mapping[str, str]]
+    folders_of: Callable[[str], Sequence[str]]
+    secrets: Callable[[SecretRequest], SecretSource]
+    named_secrets: Callable[[SecretRequest], SecretSource | None]
+    identities: Callable[[], NamedIdentitySource]
+    cached_key: Callable[[str], bytes | None]
+    pinned_recipients: Callable[[], Sequence[str]]
+    person: Person | None
+    warn: Callable[[str], None]
+    on_asked: Callable[[], None]
+    """Called when a program of the backend asks the user."""
+    kdf_policy: KdfPolicy = STANDARD
+    last_slot: str | None = None
+    """The keyslot that unlocked the vault last time, tried first."""
+    only_slot: str | None = None
+    """The one keyslot to try (`--slot`)."""
+
+
+class Creator(Protocol):
+    """Makes a sealed vault in an existing folder and returns its backend, unlocked."""
+
+    def __call__(
+        self,
+        root: Folder,
+        *,
+        passphrase: bytes | None,
+        keyfile_text: bytes | None,
+        policy: KdfPolicy,
+        parameters: KdfParameters | None,
+        clock: Callable[[], float],
+    ) -> SealedBackend:
+        """Make the vault; the caller holds the lock on `root`.
+
+        A crash at any instant leaves no vault or a complete one.
+
+        Args:
+            root: an existing folder.
+            passphrase: unlocks the vault.
+            keyfile_text: the text of a key file that unlocks the vault.
+            policy: bounds of a passphrase's costs, and the costs if `parameters` gives none.
+            parameters: the passphrase's costs.
+            clock: returns Unix seconds.
+
+        Raises:
+            VaultChoiceError: if there is a vault already.
+            UsageError: for costs out of bounds, and for neither passphrase nor key file.
+            LockedError: for an invalid passphrase or key file.
+            StorageError: if it cannot be written.
+        """
+        ...
+
+
+class OtherTool(Record):
+    """Another program that keeps stores of a backend's format.
+
+    `variable` names its store, `store` is the usual one, relative to HOME. If it is `exclusive`,
+    each store of the format is in its layout; else only those that lie where it keeps them.
+    """
+
+    variable: str
+    store: str
+    exclusive: bool
+
+
+class KeyAgent(Record):
+    """A program that keeps a backend's unlocked keys, so that filevault does not."""
+
+    name: str
+    forget_hint: str
+    lifetime_hint: str
+
+
+class Backend(Record):
+    """One way of encrypting a vault, as the registry lists it.
+
+    `marker` is the path, relative to the store, of the file that makes a folder such a vault;
+    a recipients file at the prefix, or between it and the store, counts too. `aliases` are
+    other names that options take. `keys_hint` is said where a command needs keyslots.
+    """
+
+    name: str
+    suffix: str
+    marker: str
+    family: Family
+    opener: Callable[[VaultParts], OpenBackend]
+    aliases: tuple[str, ...] = ()
+    creator: Creator | None = None
+    """None: `init` writes a recipients file instead."""
+    has_keyslots: bool = False
+    has_identities: bool = False
+    """Whether identity files open it, and `init` makes one."""
+    keys_name: str = ""
+    """What opens a vault for recipients, for messages."""
+    recipient_term: str = ""
+    """What a recipient is called in the subject of a commit."""
+    keys_hint: str = ""
+    tool: OtherTool | None = None
+    agent: KeyAgent | None = None
+
+    @property
+    def title(self) -> str:
+        """The vault with its article, for messages, e.g. `an age vault`."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name} vault"
