@@ -11,11 +11,10 @@ from filevault.system.record import Record
 class AccessKey(Record):
     """A long-term IAM access key."""
 
+    _secret = ("secret_access_key",)
+
     access_key_id: str
     secret_access_key: str
-
-    def __repr__(self) -> str:
-        return f"AccessKey(access_key_id={self.access_key_id!r}, ...)"
 
 
 class Credentials(Record):
@@ -24,15 +23,14 @@ class Credentials(Record):
     `expiration` is in Unix seconds, None for a long-term key.
     """
 
+    _secret = ("secret_access_key", "session_token")
+
     access_key_id: str
     secret_access_key: str
     session_token: str | None = None
     expiration: int | None = None
     account_id: str | None = None
     arn: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Credentials({self.access_key_id!r}, ..., expiration={self.expiration!r})"
 
     def check_printable(self) -> None:
         """Refuse anything outside printable ASCII, which no AWS credential holds.
@@ -47,20 +45,26 @@ class Credentials(Record):
                 )
 
 
-# What AWS issues begins with one of these and has 20 characters; 16 and 21 are documented too.
-_LOOKS_LIKE_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"
+KEY_ID = r"[A-Za-z0-9_]{16,128}"
+"""Pattern of an access key id as IAM's API documents it."""
+_ISSUED_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"  # as AWS makes them
 # AWS's secrets are 40 characters of base 64. Some other providers' ids are 40 hex digits.
-_LOOKS_LIKE_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105
+_ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - a pattern
+
+
+def is_key_id(text: str) -> bool:
+    """Return whether a text can be an access key id."""
+    return re.match(rf"{KEY_ID}\Z", text) is not None
 
 
 def looks_like_key_id(text: str) -> bool:
-    """Tell whether a text is what AWS issues as the id of an access key."""
-    return re.match(_LOOKS_LIKE_KEY_ID, text) is not None
+    """Return whether a text has the form of the access key ids that AWS issues."""
+    return re.match(_ISSUED_KEY_ID, text) is not None
 
 
 def looks_like_secret(text: str) -> bool:
-    """Tell whether a text is what AWS issues as a secret access key."""
-    return re.match(_LOOKS_LIKE_SECRET, text.strip()) is not None
+    """Return whether a text has the form of the secret access keys that AWS issues."""
+    return re.match(_ISSUED_SECRET, text.strip()) is not None
 
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6

@@ -261,6 +261,12 @@ class NetworkError(FilevaultError):
     exit_status = 9
     key_ids: tuple[str, ...] = ()
 
+    def with_key_ids(self, key_ids: tuple[str, ...]) -> Self:
+        """Return a copy with the access key ids of an answer that cannot be used."""
+        composed = self.add_context()
+        composed.key_ids = key_ids
+        return composed
+
 
 class NotAwsError(NetworkError):
     """Something else answered instead of AWS, or its certificate is not accepted."""

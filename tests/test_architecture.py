@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import pytest
 
@@ -288,6 +288,47 @@ def test_nothing_is_left_for_later_in_comments() -> None:
         if marks.search(line)
     ]
     assert not found
+
+
+# Fields that contain a secret wherever a record has them.
+SECRET_FIELDS = {
+    *("secret_access_key", "session_token", "passphrase", "password", "token", "code"),
+    *("content", "output", "private_key", "rest", "key: bytes", "text: bytes", "value: bytes"),
+}
+
+
+def test_every_record_hides_its_secrets() -> None:
+    """`repr` of a record may reach a traceback."""
+    shown = []
+    for module in MODULES:
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.ClassDef) or "Record" not in map(ast.unparse, node.bases):
+                continue
+            fields = {ast.unparse(each.target) for each in node.body if _is_field(each)}
+            hidden = {
+                constant.value
+                for each in node.body
+                if isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "_secret"
+                for constant in ast.walk(each.value)
+                if isinstance(constant, ast.Constant)
+            }
+            assert hidden <= fields, f"{module.path} {node.name}"
+            if any(
+                isinstance(each, ast.FunctionDef) and each.name == "__repr__" for each in node.body
+            ):
+                continue
+            shown += [
+                f"{module.path} {node.name}.{field}"
+                for each in filter(_is_field, node.body)
+                for field in [ast.unparse(each.target)]
+                if field in SECRET_FIELDS or ast.unparse(each).partition(" =")[0] in SECRET_FIELDS
+                if field not in hidden
+            ]
+    assert not shown
+
+
+def _is_field(node: ast.stmt) -> TypeGuard[ast.AnnAssign]:
+    return isinstance(node, ast.AnnAssign)
 
 
 # The home directory must not come into being by a folder that is made below it, so whoever makes

@@ -17,7 +17,7 @@ from filevault import errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import GlobalOptions
-from filevault.issued.environment import FORMATS
+from filevault.issued.export_formats import FORMATS
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"

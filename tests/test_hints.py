@@ -85,5 +85,4 @@ def test_no_message_names_a_profile_that_is_known_as_profile() -> None:
 @pytest.mark.parametrize(("name", "word"), [("work", "work"), ("my key", "'my key'")])
 def test_a_refusal_names_the_key_that_signs(name: str, word: str) -> None:
     error = AwsError("no", hint=f"store it again: filevault add {KEY} --force")
-    name_key(error, name)
-    assert error.hint == f"store it again: filevault add {word} --force"
+    assert name_key(error, name).hint == f"store it again: filevault add {word} --force"

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.backends.age.library import library, said
 from filevault.errors import FilevaultError, InterruptedByUserError, LockedError, ProgramError
-from filevault.system import programs
 from filevault.system.printable import printable
+from filevault.system.search_path import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ class Plugins:
                 f"{program} is not run: PATH has an empty or relative entry",
                 hint="take it out of PATH: it would run programs from whatever folder you are in",
             )
-        if programs.find(f"age-plugin-{plugin}", self._path) is None:
+        if find_program(f"age-plugin-{plugin}", self._path) is None:
             return ProgramError(
                 f"the age plugin {program} is not on the PATH", hint=f"install {program}"
             )

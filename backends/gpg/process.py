@@ -17,6 +17,7 @@ from filevault.backends.gpg.status import Reply
 from filevault.errors import LockedError, ProgramError, StorageError
 from filevault.system import programs
 from filevault.system.printable import printable
+from filevault.system.search_path import find_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,7 @@ class Gpg:
     def program(self) -> str:
         """The absolute path: gpg2 where it exists, as pass does, else gpg. Raises ProgramError."""
         for name in ("gpg2", "gpg"):
-            path = programs.find(name, self.environment.get("PATH"))
+            path = find_program(name, self.environment.get("PATH"))
             if path is not None:
                 return path
         raise ProgramError(

@@ -1,11 +1,12 @@
-"""One call through botocore: whatever comes of it is an answer or an error of filevault's."""
+"""One call to AWS through botocore: it returns an answer or raises one of filevault's errors."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
-from filevault.aws.errors import not_awss, translated
+from filevault.aws.attempt import Attempt
+from filevault.aws.botocore_errors import not_from_aws, translated
 from filevault.aws.exchange import Received
 from filevault.errors import NetworkError
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
-    from filevault.aws.errors import Attempt
     from filevault.credentials import Credentials
 
 _PARSERS_RAISE = (
@@ -33,32 +33,48 @@ def call(
     service: str,
     endpoint: Endpoint,
     credentials: Credentials,
+    operation: str,
     parameters: Mapping[str, object],
-    attempt: Attempt,
     *,
-    once: bool,
+    subject: str,
+    token_code: str | None = None,
+    once: bool = False,
 ) -> Any:  # noqa: ANN401
-    """Make the call that `attempt` names and return botocore's answer, a dictionary.
+    """Make one call and return botocore's answer, a dictionary.
 
-    `once` is as in `Clients.open`. Raises AwsError, NetworkError and ConfigError; a NetworkError
-    names the access key ids of an answer that cannot be used.
+    Args:
+        clients: makes the client.
+        service: botocore's name of the service, `sts` or `iam`.
+        endpoint: where the call goes.
+        credentials: sign the call.
+        operation: AWS's name of the call.
+        parameters: the call's parameters.
+        subject: the profile that the call is for, in messages.
+        token_code: the MFA code among the parameters; the call is then made once.
+        once: never repeat the call where it may have taken effect, as in `Clients.open`.
+
+    Raises AwsError, ConfigError and NetworkError; the latter has the access key ids of an answer
+    that cannot be used.
     """
     received = Received()
+    secrets = (credentials.secret_access_key, credentials.session_token)
+    attempt = Attempt(operation, subject, secrets, token_code)
     try:
         with translated(attempt):
-            client = clients.open(service, endpoint, credentials, once=once, received=received)
+            client = clients.open(
+                service, endpoint, credentials, once=once or attempt.once, received=received
+            )
             try:
-                return getattr(client, _method(attempt.operation))(**parameters)
+                return getattr(client, _method(operation))(**parameters)
             except _PARSERS_RAISE as error:
                 if isinstance(error, _botocore_error()):
                     raise
-                # botocore's parsers trust an answer of status 200 to be what the model says.
-                raise not_awss(attempt.operation, attempt.subject) from error
+                # botocore's parsers assume that an answer with status 200 fits the model.
+                raise not_from_aws(operation, subject) from error
             finally:
                 client.close()
     except NetworkError as error:
-        error.key_ids = received.access_key_ids()
-        raise
+        raise error.with_key_ids(received.access_key_ids()) from error.__cause__
 
 
 def _botocore_error() -> type[Exception]:
@@ -68,5 +84,5 @@ def _botocore_error() -> type[Exception]:
 
 
 def _method(operation: str) -> str:
-    """Return what botocore calls an operation: `GetSessionToken` is `get_session_token`."""
+    """Return botocore's name of an operation: `GetSessionToken` is `get_session_token`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()

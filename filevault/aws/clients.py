@@ -32,7 +32,7 @@ _SHORT_READ_TIMEOUT = 15.0
 _DEADLINE = 120.0
 _SHORT_DEADLINE = 30.0
 _POST_DEADLINE = 30.0
-_LONGEST_BODY = 64 << 10
+_MAX_BODY = 64 << 10
 
 
 class Clients:
@@ -186,7 +186,7 @@ class Clients:
                 request.prepare(),
                 Received(),
                 seconds=_POST_DEADLINE if deadline is None else deadline,
-                longest=_LONGEST_BODY,
+                max_body=_MAX_BODY,
                 wanted=lambda status: status == 200,
             )
         finally:

@@ -1,7 +1,7 @@
-"""One HTTP exchange within bounds: bytes, time for the whole of it, and levels of its answer.
+"""One HTTP exchange within limits: total time, bytes of the answer, levels of its XML.
 
-Time limits of sockets begin again with each byte, and botocore reads an answer whole, however
-long it is. So a thread reads, counts, and is left behind when time is up.
+Socket time-outs begin again with each byte, and botocore reads answers of any length. So a thread
+reads and counts; it is abandoned when the time is up.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from filevault.credentials import KEY_ID
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-LONGEST = 256 << 10
-"""The most bytes of an answer of STS or IAM; theirs have a few KiB."""
+MAX_BODY = 256 << 10
+"""Limit of the bytes of an answer; those of STS and IAM have a few KiB."""
 
 _CHUNK = 16 << 10
-_DEEPEST = 32  # theirs have five
-_KEY_ID = rb"<AccessKeyId>\s*([A-Za-z0-9_]{16,128})\s*<"
-_MOST_IDS = 4
+_MAX_DEPTH = 32  # those of STS and IAM have five levels
+_MAX_IDS = 4
 
 
 class OddAnswerError(Exception):
@@ -26,9 +27,9 @@ class OddAnswerError(Exception):
 
 
 class Received:
-    """What has arrived of the body of an answer so far.
+    """The body of an answer as far as it has arrived.
 
-    It may hold secrets: `access_key_ids` is all that may be shown of it.
+    It may contain secrets: only `access_key_ids` may be shown.
     """
 
     __slots__ = ("body",)
@@ -40,13 +41,14 @@ class Received:
         return f"Received({len(self.body)} bytes)"
 
     def access_key_ids(self) -> tuple[str, ...]:
-        """Return the access key ids that the text names, a few at most."""
-        found = dict.fromkeys(re.findall(_KEY_ID, bytes(self.body)))
-        return tuple(each.decode("ascii") for each in found)[:_MOST_IDS]
+        """Return the access key ids in the body, at most four."""
+        pattern = rf"<AccessKeyId>\s*({KEY_ID})\s*<".encode()
+        found = dict.fromkeys(re.findall(pattern, bytes(self.body)))
+        return tuple(each.decode("ascii") for each in found)[:_MAX_IDS]
 
 
 class _Whole:
-    """A body that was read already, as botocore asks for it."""
+    """A body in memory, with the interface that botocore expects."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -61,20 +63,20 @@ def exchange(
     received: Received,
     *,
     seconds: float,
-    longest: int = LONGEST,
+    max_body: int = MAX_BODY,
     wanted: Callable[[int], bool] = lambda _status: True,
 ) -> Any:  # noqa: ANN401
     """Send a prepared request and return botocore's response with the body in memory.
 
     Args:
         http: botocore's HTTP session.
-        request: what it sends.
+        request: the request.
         received: gets the body as it arrives.
-        seconds: for connection, request and answer together.
-        longest: the most bytes of a body.
-        wanted: tells from the status whether the body is read; else it is empty.
+        seconds: limit for connection, request and answer together.
+        max_body: limit of the body's bytes.
+        wanted: returns for a status whether the body is read; otherwise it is empty.
 
-    Raises OddAnswerError for a body that is longer, and botocore's errors of the network.
+    Raises OddAnswerError for a longer body, and botocore's network errors.
     """
     import signal
     import threading
@@ -86,11 +88,11 @@ def exchange(
     found: list[Any] = []
 
     def carry() -> None:
-        # Signals go to the main thread, which may have them wait.
+        # Signals are the main thread's, which may have blocked them.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            found.append(_answer(http, request, received, longest, wanted))
-        except BaseException as error:  # noqa: BLE001 - it is raised in the caller's thread
+            found.append(_answer(http, request, received, max_body, wanted))
+        except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             found.append(error)
 
     thread = threading.Thread(target=carry, name="exchange", daemon=True)
@@ -107,7 +109,7 @@ def _answer(
     http: Any,  # noqa: ANN401
     request: Any,  # noqa: ANN401
     received: Received,
-    longest: int,
+    max_body: int,
     wanted: Callable[[int], bool],
 ) -> Any:  # noqa: ANN401
     from botocore.awsrequest import AWSResponse
@@ -117,13 +119,13 @@ def _answer(
     answer = http.send(request)
     body = received.body
     if wanted(answer.status_code):
-        # read1 returns what has arrived. Neither is urllib3's own reader of chunks, which takes
+        # read1 returns what has arrived. Neither uses urllib3's reader of chunks, which reads
         # lines of any length into memory.
         read = getattr(answer.raw, "read1", answer.raw.read)
         try:
             while chunk := read(_CHUNK, decode_content=False):
                 body += chunk
-                if len(body) > longest:
+                if len(body) > max_body:
                     answer.raw.close()
                     raise OddAnswerError("too long")
         except exceptions.ReadTimeoutError as error:
@@ -134,9 +136,9 @@ def _answer(
 
 
 def check_levels(body: bytes) -> None:
-    """Raise OddAnswerError for XML that is nested deeply or declares entities.
+    """Raise OddAnswerError for XML that is deeply nested or declares a document type.
 
-    botocore goes down one call for each level. What is no XML at all is left to it.
+    botocore's parser recurses once for each level. Other texts are left to botocore.
     """
     from xml.parsers import expat
 
@@ -145,7 +147,7 @@ def check_levels(body: bytes) -> None:
     def begin(_name: str, _attributes: object) -> None:
         nonlocal depth
         depth += 1
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise OddAnswerError("too many levels")
 
     def end(_name: str) -> None:
@@ -155,7 +157,7 @@ def check_levels(body: bytes) -> None:
     def refuse(*_: object) -> None:
         raise OddAnswerError("a document type")
 
-    # As botocore does, whatever encoding the text declares: it would be parsed in another way.
+    # Like botocore, ignore the encoding that the text declares.
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = begin
     parser.EndElementHandler = end

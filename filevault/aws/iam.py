@@ -1,13 +1,12 @@
-"""The calls to IAM that list, make, deactivate and delete the access keys of one user."""
+"""Calls to IAM that list, create, deactivate and delete the access keys of one user."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from filevault.aws.botocore_errors import not_from_aws
 from filevault.aws.call import call
-from filevault.aws.errors import Attempt, not_awss
-from filevault.credentials import AccessKey
+from filevault.credentials import AccessKey, is_key_id
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.errors import NotAwsError
 
-# IAM's own pattern of an id, and the most keys on one page of a list.
-_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
-_MOST_KEYS = 100
-_LONGEST_NAME = 128
+_MAX_KEYS = 100  # on one page of ListAccessKeys
+_MAX_NAME = 128
 
 
 class ListedKey(Record):
@@ -31,10 +28,10 @@ class ListedKey(Record):
 
 
 class MadeKey(Record):
-    """A new access key as the answer has it, which nothing vouches for.
+    """A new access key as the answer to CreateAccessKey has it, unchecked.
 
-    `created` is in Unix seconds, None where the answer has no time that could be read;
-    `user_name` is empty where it does not say whose the key is.
+    `created` is in Unix seconds, None if the answer has no valid time; `user_name` is empty if
+    the answer has none.
     """
 
     key: AccessKey
@@ -43,7 +40,7 @@ class MadeKey(Record):
 
 
 class LastUse(Record):
-    """When a key was last used, in Unix seconds and with which service; None for never."""
+    """The last use of a key: Unix seconds and the service, both None if it was never used."""
 
     at: int | None
     service: str | None
@@ -54,10 +51,10 @@ class AccessKeys:
 
     Args:
         clients: makes clients.
-        endpoint: that of IAM.
-        credentials: who signs.
-        user_name: whose keys; None means those of the user who signs.
-        subject: how messages call the one it is for, e.g. `profile 'work'`.
+        endpoint: of IAM.
+        credentials: sign the calls.
+        user_name: the user who owns the keys, None for the one whose credentials sign.
+        subject: the profile in messages, e.g. `profile 'work'`.
 
     Every method raises AwsError, NetworkError and ConfigError.
     """
@@ -79,7 +76,7 @@ class AccessKeys:
         self._subject = subject
 
     def listed(self) -> tuple[ListedKey, ...]:
-        """Return all keys of the user; there are two at most, so one page holds them."""
+        """Return all keys of the user; IAM allows two, so they fit on one page."""
         operation = "ListAccessKeys"
         response = self._call(operation, {})
         try:
@@ -87,57 +84,55 @@ class AccessKeys:
                 ListedKey(each["AccessKeyId"], each["Status"] == "Active", each.get("CreateDate"))
                 for each in response["AccessKeyMetadata"]
             )
-            # The ids are noted in an item, where a line end would begin another field.
-            usable = all(re.match(_KEY_ID, each.access_key_id) for each in found)
+            # The ids are written to an item, where a line end would begin another field.
+            usable = all(is_key_id(each.access_key_id) for each in found)
         except (LookupError, TypeError, AttributeError) as error:
-            raise not_awss(operation, self._subject) from error
-        if not usable or len(found) > _MOST_KEYS or response.get("IsTruncated"):
-            raise not_awss(operation, self._subject)
+            raise not_from_aws(operation, self._subject) from error
+        if not usable or len(found) > _MAX_KEYS or response.get("IsTruncated"):
+            raise not_from_aws(operation, self._subject)
         return found
 
     def create(self) -> MadeKey:
-        """Make a key. The request is never repeated where it may have had its effect.
+        """Create a key. The call is never repeated where it may have taken effect.
 
-        What the answer says of the key is for the caller to check.
+        The caller checks the answer.
         """
         operation = "CreateAccessKey"
         response = self._call(operation, {}, once=True)
         made = response.get("AccessKey")
         if not isinstance(made, dict):
-            raise not_awss(operation, self._subject)
+            raise not_from_aws(operation, self._subject)
         return MadeKey(
             AccessKey(str(made.get("AccessKeyId", "")), str(made.get("SecretAccessKey", ""))),
             made.get("CreateDate"),
             str(made.get("UserName", "")),
         )
 
-    def not_awss(self, operation: str, why: str) -> NotAwsError:
-        """Return the error for an answer that says what AWS never does; `why` is shown."""
-        error = not_awss(operation, self._subject)
-        error.message = f"{error.message}: {why}"
-        return error
+    def not_from_aws(self, operation: str, why: str) -> NotAwsError:
+        """Return the error for an answer that AWS cannot have sent; `why` is in the message."""
+        return not_from_aws(operation, self._subject, why)
 
     def deactivate(self, access_key_id: str) -> None:
-        """Let a key open nothing any more; it can be made active again."""
+        """Set a key Inactive; this can be reversed."""
         self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Inactive"})
 
     def activate(self, access_key_id: str) -> None:
-        """Make an inactive key active again."""
+        """Set an inactive key Active."""
         self._call("UpdateAccessKey", {"AccessKeyId": access_key_id, "Status": "Active"})
 
     def delete(self, access_key_id: str) -> None:
-        """Delete a key for good."""
+        """Delete a key; this cannot be reversed."""
         self._call("DeleteAccessKey", {"AccessKeyId": access_key_id})
 
     def last_use(self, access_key_id: str) -> LastUse:
-        """Return when a key was last used, as far as IAM has noticed yet."""
+        """Return the last use of a key; IAM records a use with some delay."""
         operation = "GetAccessKeyLastUsed"
         response = self._call(operation, {"AccessKeyId": access_key_id}, by_name=False)
         found = response.get("AccessKeyLastUsed")
         if not isinstance(found, dict):
-            raise not_awss(operation, self._subject)
+            raise not_from_aws(operation, self._subject)
         at = found.get("LastUsedDate")
-        service = str(found.get("ServiceName", ""))[:_LONGEST_NAME]
+        service = str(found.get("ServiceName", ""))[:_MAX_NAME]
         return LastUse(at, None if at is None else service)
 
     def _call(
@@ -150,9 +145,13 @@ class AccessKeys:
     ) -> Any:  # noqa: ANN401
         if by_name and self._user_name is not None:
             parameters["UserName"] = self._user_name
-        credentials = self._credentials
-        secrets = (credentials.secret_access_key, credentials.session_token)
-        attempt = Attempt(operation, self._subject, secrets, None)
         return call(
-            self._clients, "iam", self._endpoint, credentials, parameters, attempt, once=once
+            self._clients,
+            "iam",
+            self._endpoint,
+            self._credentials,
+            operation,
+            parameters,
+            subject=self._subject,
+            once=once,
         )

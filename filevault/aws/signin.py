@@ -1,8 +1,8 @@
-"""The exchange of temporary credentials for a token that signs in to the console.
+"""The call that exchanges temporary credentials for a sign-in token of the console.
 
-The sign-in service is no API of botocore's: it takes a form and answers JSON. The credentials
-travel in the body, never in an address, and nothing that the service says is ever shown, since
-it could say them.
+The sign-in service is no API of botocore's: it takes a form and answers JSON. The credentials are
+sent in the body, never in a URL, and no message contains any part of an answer, which could
+contain them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault.aws.errors import Attempt, not_awss, translated
+from filevault.aws.attempt import Attempt
+from filevault.aws.botocore_errors import not_from_aws, translated
 from filevault.errors import AwsError, NetworkError
 from filevault.system.record import Record
 
@@ -20,20 +21,19 @@ if TYPE_CHECKING:
 
 OPERATION = "getSigninToken"
 SETTING = "AWS_ENDPOINT_URL_SIGNIN"
-LONGEST = 43200
-"""The most seconds that a console session can be asked for."""
+MAX_DURATION = 43200
+"""The longest console session that can be requested, in seconds."""
 
-_LONGEST_TOKEN = 32 << 10
+_MAX_TOKEN = 32 << 10
 
 
 class SigninToken(Record):
-    """What signs in, once; `duration` is what was asked for and granted, in seconds, or None."""
+    """A token that signs in once; `duration` is the granted one in seconds, or None."""
+
+    _secret = ("token",)
 
     token: str
     duration: int | None
-
-    def __repr__(self) -> str:
-        return f"SigninToken(..., duration={self.duration!r})"
 
 
 def get_signin_token(
@@ -47,17 +47,17 @@ def get_signin_token(
     """Exchange temporary credentials for a sign-in token.
 
     Args:
-        clients: who carries it.
+        clients: sends the request.
         url: the federation endpoint.
         credentials: of a role or a federated user; those of GetSessionToken are refused.
-        duration: seconds that the console session shall last, None for as long as they live.
-        subject: how messages call the one it is for.
+        duration: of the console session in seconds, None for the lifetime of the credentials.
+        subject: the profile in messages.
 
-    A duration that AWS does not grant (it grants none to a role that was assumed from a role's
-    session) is left out the second time, as the answer's `duration` then says.
+    If AWS refuses a duration, as it does for a role that was assumed from a role's session, a
+    second request omits it, and the returned `duration` is None.
 
-    Raises AwsError if the credentials are refused, NetworkError for whatever else fails and
-    ConfigError for an unsafe address; none of them holds anything of request or answer.
+    Raises AwsError if the credentials are refused, ConfigError for an unsafe URL, NetworkError
+    for any other failure; no message contains any part of request or answer.
     """
     try:
         return SigninToken(_ask(clients, url, credentials, duration, subject), duration)
@@ -81,7 +81,7 @@ def _ask(
     if duration is not None:
         form["SessionDuration"] = str(duration)
     secrets = [credentials.secret_access_key, credentials.session_token or ""]
-    secrets += [quote_plus(secret) for secret in secrets]  # as they stand in the form
+    secrets += [quote_plus(secret) for secret in secrets]  # as encoded in the form
     with translated(Attempt(OPERATION, subject, secrets, None)):
         status, body = clients.post(url, form, setting=SETTING)
     if status == 200:
@@ -93,14 +93,14 @@ def _token(body: bytes, subject: str) -> str:
     try:
         token = json.loads(body)["SigninToken"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise not_awss(OPERATION, subject) from None
+        raise not_from_aws(OPERATION, subject) from None
     if not (
         isinstance(token, str)
-        and 0 < len(token) <= _LONGEST_TOKEN
+        and 0 < len(token) <= _MAX_TOKEN
         and token.isascii()
         and token.isprintable()
     ):
-        raise not_awss(OPERATION, subject)
+        raise not_from_aws(OPERATION, subject)
     return token
 
 
@@ -124,4 +124,4 @@ def _failure(status: int, subject: str) -> AwsError | NetworkError:
             "redirection, which is never followed with credentials",
             hint="a proxy or a captive portal may have answered; check AWS_ENDPOINT_URL_SIGNIN",
         )
-    return not_awss(OPERATION, subject)
+    return not_from_aws(OPERATION, subject)

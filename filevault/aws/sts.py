@@ -1,30 +1,27 @@
-"""The calls to STS: those that obtain credentials, and the one that says whose they are."""
+"""Calls to STS: three that obtain credentials, and GetCallerIdentity."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
 
+from filevault.aws.botocore_errors import no_credentials, not_from_aws
 from filevault.aws.call import call
-from filevault.aws.errors import Attempt, not_awss, unexpected
-from filevault.credentials import Credentials, looks_like_key_id, looks_like_secret
+from filevault.credentials import Credentials, is_key_id, looks_like_key_id, looks_like_secret
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
 
 
 class TokenCodeFor(Record):
-    """An MFA device and a code of it, which works once."""
+    """An MFA device and one of its codes, which AWS accepts once."""
+
+    _secret = ("code",)
 
     serial: str
     code: str
-
-    def __repr__(self) -> str:
-        return f"TokenCodeFor(serial={self.serial!r}, ...)"
 
 
 class RoleRequest(Record):
@@ -48,13 +45,24 @@ def get_session_token(
     mfa: TokenCodeFor | None,
     subject: str,
 ) -> Credentials:
-    """Obtain a session of the user whose long-term key signs; `duration` is in seconds.
+    """Call GetSessionToken with a user's long-term key and return the session.
 
-    `subject` is how messages call the one it is for. Raises AwsError, NetworkError, ConfigError.
+    `duration` is in seconds, `subject` names the profile in messages. Raises AwsError,
+    NetworkError, ConfigError.
     """
     parameters: dict[str, object] = {"DurationSeconds": duration, **_mfa(mfa)}
-    response = _call(clients, endpoint, credentials, "GetSessionToken", parameters, mfa, subject)
-    return _credentials(response, "GetSessionToken", subject)
+    operation = "GetSessionToken"
+    response = call(
+        clients,
+        "sts",
+        endpoint,
+        credentials,
+        operation,
+        parameters,
+        subject=subject,
+        token_code=None if mfa is None else mfa.code,
+    )
+    return _credentials(response, operation, subject)
 
 
 def assume_role(
@@ -66,7 +74,7 @@ def assume_role(
     mfa: TokenCodeFor | None,
     subject: str,
 ) -> Credentials:
-    """Obtain a session of a role. Raises AwsError, NetworkError, ConfigError."""
+    """Call AssumeRole and return the session. Raises AwsError, NetworkError, ConfigError."""
     parameters: dict[str, object] = {
         "RoleArn": request.role_arn,
         "RoleSessionName": request.session_name,
@@ -81,19 +89,29 @@ def assume_role(
         parameters["TransitiveTagKeys"] = list(request.transitive_tags)
     if request.source_identity is not None:
         parameters["SourceIdentity"] = request.source_identity
-    response = _call(clients, endpoint, credentials, "AssumeRole", parameters, mfa, subject)
-    return _credentials(response, "AssumeRole", subject)
+    operation = "AssumeRole"
+    response = call(
+        clients,
+        "sts",
+        endpoint,
+        credentials,
+        operation,
+        parameters,
+        subject=subject,
+        token_code=None if mfa is None else mfa.code,
+    )
+    return _credentials(response, operation, subject)
 
 
 class Identity(Record):
-    """Whose credentials signed: `arn` is that of a user, a role's session, or the account."""
+    """The identity behind credentials; `arn` is of a user, a role's session, or the account."""
 
     account: str
     arn: str
 
     @property
     def user_name(self) -> str | None:
-        """The name of the IAM user, None for the account itself and for sessions of roles."""
+        """The name of the IAM user, None for the root user and for sessions of roles."""
         kind, _, name = self.arn.rpartition(":")[2].partition("/")
         return name.rpartition("/")[2] if kind == "user" and name else None
 
@@ -101,15 +119,15 @@ class Identity(Record):
 def get_caller_identity(
     clients: Clients, endpoint: Endpoint, credentials: Credentials, *, subject: str
 ) -> Identity:
-    """Ask whose credentials these are; no policy can forbid that.
+    """Call GetCallerIdentity, which no policy can deny, and return the identity.
 
     Raises AwsError, NetworkError, ConfigError.
     """
     operation = "GetCallerIdentity"
-    response = _call(clients, endpoint, credentials, operation, {}, None, subject)
+    response = call(clients, "sts", endpoint, credentials, operation, {}, subject=subject)
     account, arn = response.get("Account"), response.get("Arn")
-    if not (_is_plain(account, _LONGEST_ACCOUNT) and _is_plain(arn, _LONGEST_ARN)):
-        raise not_awss(operation, subject)
+    if not (_is_plain(account, _MAX_ACCOUNT) and _is_plain(arn, _MAX_ARN)):
+        raise not_from_aws(operation, subject)
     return Identity(account, arn)
 
 
@@ -122,9 +140,9 @@ def get_federation_token(
     duration: int,
     subject: str,
 ) -> Credentials:
-    """Obtain a session of a federated user that may do what the user may whose key signs.
+    """Call GetFederationToken and return a session with the permissions of the signing user.
 
-    AWS grants what both the user's policies and the session's allow, so the session's allows all.
+    AWS grants what both the user's and the session's policies allow, so the session's allows all.
     `name` has 2 to 32 characters, `duration` is in seconds. Raises AwsError, NetworkError,
     ConfigError.
     """
@@ -134,15 +152,14 @@ def get_federation_token(
         "Policy": _ALLOW_ALL,
     }
     operation = "GetFederationToken"
-    response = _call(clients, endpoint, credentials, operation, parameters, None, subject)
+    response = call(clients, "sts", endpoint, credentials, operation, parameters, subject=subject)
     return _credentials(response, operation, subject)
 
 
 _ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
-_LONGEST_ACCOUNT = 64  # AWS's have 12 digits; servers that are not AWS have names
-_LONGEST_ARN = 2048
-_LONGEST_TOKEN = 16 << 10
-_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
+_MAX_ACCOUNT = 64  # AWS's have 12 digits; servers that are not AWS have names
+_MAX_ARN = 2048
+_MAX_TOKEN = 16 << 10
 _SECRET = r"[!-~]{16,256}\Z"  # noqa: S105 - a pattern
 
 
@@ -150,26 +167,12 @@ def _mfa(mfa: TokenCodeFor | None) -> dict[str, object]:
     return {} if mfa is None else {"SerialNumber": mfa.serial, "TokenCode": mfa.code}
 
 
-def _call(
-    clients: Clients,
-    endpoint: Endpoint,
-    credentials: Credentials,
-    operation: str,
-    parameters: Mapping[str, object],
-    mfa: TokenCodeFor | None,
-    subject: str,
-) -> Any:  # noqa: ANN401
-    secrets = (credentials.secret_access_key, credentials.session_token)
-    attempt = Attempt(operation, subject, secrets, None if mfa is None else mfa.code)
-    return call(clients, "sts", endpoint, credentials, parameters, attempt, once=attempt.once)
-
-
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401
     try:
         found = response["Credentials"]
         whose = response.get("AssumedRoleUser") or response.get("FederatedUser") or {}
         arn = whose.get("Arn")
-        arn = arn if _is_plain(arn, _LONGEST_ARN) else None
+        arn = arn if _is_plain(arn, _MAX_ARN) else None
         credentials = Credentials(
             access_key_id=found["AccessKeyId"],
             secret_access_key=found["SecretAccessKey"],
@@ -179,22 +182,22 @@ def _credentials(response: Any, operation: str, subject: str) -> Credentials:  #
             arn=arn,
         )
         usable = (
-            re.match(_KEY_ID, credentials.access_key_id)
+            is_key_id(credentials.access_key_id)
             and re.match(_SECRET, credentials.secret_access_key)
-            and _is_plain(credentials.session_token, _LONGEST_TOKEN)
+            and _is_plain(credentials.session_token, _MAX_TOKEN)
             and credentials.expiration is not None
             and not looks_like_secret(credentials.access_key_id)
             and not looks_like_key_id(credentials.secret_access_key)
         )
     except (LookupError, AttributeError, TypeError) as error:
-        raise unexpected(operation, subject) from error
+        raise no_credentials(operation, subject) from error
     if not usable:
-        raise unexpected(operation, subject)
+        raise no_credentials(operation, subject)
     return credentials
 
 
 def _is_plain(text: object, longest: int) -> bool:
-    """Tell whether something is printable ASCII text without spaces, and not empty."""
+    """Return whether a value is printable ASCII text without spaces, and not empty."""
     return isinstance(text, str) and re.match(rf"[!-~]{{1,{longest}}}\Z", text) is not None
 
 

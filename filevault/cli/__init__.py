@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from filevault.cli.command import Split
 
-_FORGETS = frozenset({"rekey"})  # which ends what is held
 _EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
 _INTERRUPTED = 130
 _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command, and Ctrl-C
@@ -55,9 +54,6 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             reporter.say(declined.message)
             status = 0
         finally:
-            if call.name not in _FORGETS:
-                context.hold_session_key()
-            context.close()
             close_descriptors(settings)
         streams.finish()
         return status

@@ -38,6 +38,7 @@ def find(context: Context) -> list[Browser]:
     """
     from filevault.server.peer_uid import tells_peers
     from filevault.system import programs
+    from filevault.system.search_path import find_program
 
     if not tells_peers():  # the link is given to processes of this user only
         return []
@@ -52,10 +53,10 @@ def find(context: Context) -> list[Browser]:
         except ProgramError as error:
             context.reporter.warn(error.message)
             continue
-        if programs.find(words[0], get("PATH")) is not None:
+        if find_program(words[0], get("PATH")) is not None:
             found.append(Browser(words, "the browser of BROWSER"))
     displayed = any(get(name) for name in _DISPLAYS)
-    if displayed and programs.find(_OPENER, get("PATH")) is not None:
+    if displayed and find_program(_OPENER, get("PATH")) is not None:
         found.append(Browser((_OPENER,), _OPENER))
     return found
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.vault.choose import VaultChoice
 
 LEAST_CHARACTERS = 12
 GENERATED_WORDS = 10
@@ -85,12 +86,12 @@ def lies_in(path: str, folder: str) -> bool:
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
 
 
-def key_file_path(name: str | None, context: Context) -> str | None:
-    """Return where a new key file shall lie; raises UsageError for a place in the vault."""
+def key_file_path(name: str | None, choice: VaultChoice, context: Context) -> str | None:
+    """Return the absolute path of a new key file. Raises UsageError for a path in the vault."""
     if not name:
         return None
     path = os.path.abspath(context.settings.expand(name))
-    if lies_in(path, context.choice.root):
+    if lies_in(path, choice.root):
         raise UsageError(
             f"{printable(path)!r} lies in the vault, which is what others may get to see",
             hint="keep the key file somewhere else",

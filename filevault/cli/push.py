@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.repositories import check_commits
 from filevault.errors import NotPushedError, UsageError
 from filevault.git.commit import repositories_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filevault.cli.context import Context
+    from filevault.cli.reporter import Reporter
+    from filevault.cli.wiring import OpenVault
     from filevault.git.repository import Repository
     from filevault.vault import Vault
 
@@ -23,8 +23,9 @@ class Publisher:
         pushing: whether commits are pushed.
     """
 
-    def __init__(self, context: Context, *, pushing: bool) -> None:
-        self._context = context
+    def __init__(self, opened: OpenVault, reporter: Reporter, *, pushing: bool) -> None:
+        self._opened = opened
+        self._reporter = reporter
         self._pushing = pushing
         self._tried: set[str] = set()
         self._with_remote = False
@@ -37,8 +38,8 @@ class Publisher:
             UsageError: if it is to be pushed, and there is no repository.
             NotPushedError: if git could not push now.
         """
-        vault = self._context.vault
-        repositories = check_commits(self._context, [vault.path(name) for name in names])
+        vault = self._opened.vault
+        repositories = self._opened.require_commits([vault.path(name) for name in names])
         if self._pushing and not repositories:
             raise UsageError(
                 "--push needs a git repository, and the vault has none of its own",
@@ -62,7 +63,7 @@ class Publisher:
 
     def push(self, vault: Vault, names: Sequence[str]) -> None:
         """Push what was committed of items. Raises NotPushedError."""
-        runner = self._context.git()
+        runner = self._opened.git()
         for repository in repositories_of(vault.folder, map(vault.path, names), runner):
             runner.trusted.require(repository)
             try:
@@ -76,7 +77,7 @@ class Publisher:
         """Tell a person what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
-            self._context.reporter.hint(
+            self._reporter.hint(
                 "other clones of the vault hand out the old key until they have the new one: "
                 f"{first}filevault git pull there"
             )

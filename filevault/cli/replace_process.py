@@ -5,20 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault import errors
 from filevault.system.hardening import restore
 from filevault.system.printable import printable
+from filevault.system.search_path import candidates, is_executable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 
-
-def find_program(command: str, path: str | None) -> str:
+def find_command(command: str, path: str | None) -> str:
     """Return the path of a command, searched in `path` as execvp(3) does.
 
     Raises CommandNotFoundError (127) if it is not there, NotExecutableError (126) if it is and
@@ -27,21 +25,12 @@ def find_program(command: str, path: str | None) -> str:
     shown = printable(command, 200)
     if not command:
         raise errors.CommandNotFoundError("the command is empty")
-    if "/" in command:
-        candidates = [command]
-    else:
-        folders = (_DEFAULT_PATH if path is None else path).split(os.pathsep)
-        candidates = [os.path.join(folder or ".", command) for folder in folders]
-    refused = None
-    for candidate in candidates:
-        try:
-            info = os.stat(candidate)
-        except OSError:
-            continue
-        if stat.S_ISREG(info.st_mode) and os.access(candidate, os.X_OK):
+    refused = False
+    for candidate in candidates(command, path, relative=True):
+        if is_executable(candidate):
             return candidate
-        refused = candidate
-    if refused is not None:
+        refused = refused or os.path.exists(candidate)
+    if refused:
         raise errors.NotExecutableError(f"{shown!r} cannot be executed: no permission")
     raise errors.CommandNotFoundError(f"there is no command {shown!r}")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli import obtain
+from filevault.cli.profiles import Profiles
+from filevault.config.overrides import read_overrides
 from filevault.plan.shared_sessions import Shared, SharedSessions
 from filevault.plan.steps import StoredKey, stored_key
 from filevault.rotation.outcome import Outcome, RotationOptions
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.push import Publisher
-    from filevault.config.overrides import Overrides
+    from filevault.cli.wiring import OpenVault
     from filevault.config.profile import Profile
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
@@ -47,9 +49,15 @@ class Rotations:
     """What the rotations of one run share: items, options, the one who is asked for codes."""
 
     def __init__(
-        self, args: argparse.Namespace, context: Context, items: Items, publisher: Publisher
+        self,
+        args: argparse.Namespace,
+        opened: OpenVault,
+        context: Context,
+        items: Items,
+        publisher: Publisher,
     ) -> None:
         self._args = args
+        self._opened = opened
         self._context = context
         self._items = items
         self._publisher = publisher
@@ -58,7 +66,7 @@ class Rotations:
         self._watch = _Watch(context)
         self._token_code: TokenCode | None = None
         self._sessions = SharedSessions()
-        self._overrides: Overrides | None = None
+        self._profiles: Profiles | None = None
         self._wish = RotationOptions(args.keep_old, args.grace, args.older_than, args.delete_orphan)
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
@@ -67,19 +75,20 @@ class Rotations:
         With `as_user`, or `--no-session`, a role of the section that belongs to the stored key
         itself is left out: the user signs.
         """
-        from filevault.plan.planner import PlanOptions, plan
+        from filevault.plan.planner import PlanOptions
 
         options = PlanOptions(no_session=self._args.no_session, for_iam=True)
 
-        def decide(profile: Profile) -> Target:
-            role = profile.role_arn if profile.source == "stored" else None
-            if role is not None and (as_user or options.no_session):
-                profile, role = profile._replace(role_arn=None), None
-            return Target(profile, plan(profile, options), role)
-
-        if self._overrides is None:
-            self._overrides = obtain.overrides_of(self._args, self._context)
-        return obtain.with_profile(self._args, self._context, name, decide, self._overrides)
+        if self._profiles is None:
+            overrides = read_overrides(self._context.settings, self._args.region)
+            self._profiles = Profiles(
+                self._context, self._opened.choice, self._opened.vault, overrides
+            )
+        profile = self._profiles.resolve(name)
+        role = profile.role_arn if profile.source == "stored" else None
+        if role is not None and (as_user or options.no_session):
+            profile, role = profile._replace(role_arn=None), None
+        return Target(profile, self._profiles.plan(profile, options), role)
 
     def rotate(self, name: str, target: Target | None) -> Outcome:
         """Rotate the key of one profile; what fails is in the outcome."""
@@ -114,13 +123,13 @@ class Rotations:
                 self._publisher.prepare(related)
             outcome = self._outcome(name, target, leader)
             if outcome.error is not None:
-                name_key(outcome.error, item)
+                outcome = outcome._replace(error=name_key(outcome.error, item))
         except (errors.InterruptedByUserError, errors.DeclinedError):
             raise
         except errors.FilevaultError as error:
-            name_key(error, item)
-            error.__traceback__ = None  # it keeps everything that the calls have had in hand
-            return Outcome(name, "failed", item, related, error=error)
+            named = name_key(error, item)
+            named.__traceback__ = None  # it keeps everything that the calls have had in hand
+            return Outcome(name, "failed", item, related, error=named)
         if outcome.result not in ("failed", "partly"):
             self._handled.update(dict.fromkeys(related, name))
         return outcome
@@ -140,7 +149,7 @@ class Rotations:
     def tell_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""
         if self._token_code is not None:
-            obtain.tell_unused(self._token_code, self._context)
+            obtain.warn_of_unused_code(self._token_code, self._context)
 
     def _settled(self, outcome: Outcome) -> Outcome:
         later = self._dealt_with_by(outcome.items)
@@ -161,8 +170,8 @@ class Rotations:
         from filevault.rotation.retry import Patience
         from filevault.rotation.run import Machine
 
-        context, runtime = self._context, self._context.runtime
-        sessions = context.kept_sessions()
+        runtime = self._context.runtime
+        sessions = self._opened.sessions_to_delete()
 
         def drop(item: str) -> None:
             if sessions is not None:
@@ -230,7 +239,7 @@ class Rotations:
             # No session is kept: it would be one of a key that is about to go.
             provider = build(
                 made,
-                context.vault,
+                self._opened.vault,
                 None,
                 self._token_code,
                 runtime.clock,

@@ -53,6 +53,8 @@ class Section(Record):
     those inside a block as written. `line` is the header's, `lines` has each key's, from 1.
     """
 
+    _secret = ("values", "nested")  # the AWS CLI accepts keys in this file
+
     kind: str
     name: str
     values: Mapping[str, str]
@@ -61,18 +63,13 @@ class Section(Record):
     line: int
     lines: Mapping[str, int]
 
-    def __repr__(self) -> str:
-        # Values may be secrets: the AWS CLI accepts keys in this file.
-        return f"Section({self.kind!r}, {self.name!r}, {self.path!r}, line {self.line})"
-
 
 class _Block(Record):
+    _secret = ("options",)
+
     header: str
     line: int
     options: dict[str, tuple[int, str]]
-
-    def __repr__(self) -> str:
-        return f"_Block({self.header!r}, line {self.line})"
 
 
 def _refuse(path: str, line: int, what: str) -> NoReturn:

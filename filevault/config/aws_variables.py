@@ -1,7 +1,7 @@
 """The AWS variables that a command's environment is about: one table, for every verb.
 
 Each row says what becomes of a variable that filevault inherits, and which part of
-`IssuedCredentials` the command gets in it. `filevault.issued.environment` builds the child's
+`IssuedCredentials` the command gets in it. `filevault.issued` builds the child's
 environment and the exports from it, `filevault.config.settings` the environment of helper
 programs. What each variable would make an SDK do is in docs/reference/environment.md.
 """

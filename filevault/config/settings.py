@@ -66,12 +66,11 @@ class Choice(Record):
 class SecretVariable(Record):
     """One variable that is or names a secret: `kind` is value, fd, file or command."""
 
+    _secret = ("content",)
+
     name: str
     kind: str
     content: str
-
-    def __repr__(self) -> str:
-        return f"SecretVariable(name={self.name!r}, kind={self.kind!r}, ...)"
 
 
 class Settings:

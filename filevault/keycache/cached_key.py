@@ -26,9 +26,8 @@ class CachedKey(Record):
     and goes on while the machine sleeps.
     """
 
+    _secret = ("key",)
+
     key: bytes
     mark: str
     deadline: int
-
-    def __repr__(self) -> str:
-        return f"CachedKey(deadline={self.deadline!r}, ...)"

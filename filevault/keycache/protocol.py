@@ -39,15 +39,14 @@ class Request(Record):
     forget the keys of all; `key_type` is empty to forget all types. The rest is for `put` only.
     """
 
+    _secret = ("key",)
+
     op: str
     state: str
     key_type: str = ""
     key: bytes = b""
     mark: str = ""
     deadline: int = 0
-
-    def __repr__(self) -> str:
-        return f"Request(op={self.op!r}, ...)"
 
 
 class Answer(Record):
@@ -56,14 +55,13 @@ class Answer(Record):
     `get` returns key, mark and deadline, `status` the latter two, `lock` how many were forgotten.
     """
 
+    _secret = ("key",)
+
     ok: bool
     key: bytes = b""
     mark: str = ""
     deadline: int = 0
     count: int = 0
-
-    def __repr__(self) -> str:
-        return f"Answer(ok={self.ok!r}, ...)"
 
 
 def request_line(request: Request) -> bytes:

@@ -57,16 +57,16 @@ def refuse_known(
     try:
         check_access_key(made.key._replace(secret_access_key=_SOUND))
     except UsageError:
-        raise keys.not_awss(_OPERATION, "what it names is not an access key id") from None
+        raise keys.not_from_aws(_OPERATION, "what it names is not an access key id") from None
     ids = [old.access_key_id, *(known or ())]
     if items.knows(new_id) or new_id.lower() in [each.lower() for each in ids]:
-        raise keys.not_awss(
+        raise keys.not_from_aws(
             _OPERATION, f"it names the key {printable(new_id)}, which was there before"
         )
     # Emulators of AWS have ids that say nothing of the account.
     account = account_of(new_id)
     if account_of(old.access_key_id) == identity.account and account != identity.account:
-        raise keys.not_awss(
+        raise keys.not_from_aws(
             _OPERATION, f"it names the key {printable(new_id)}, which is of another account"
         )
 
@@ -79,9 +79,11 @@ def check_made(
     try:
         check_access_key(made.key)
     except UsageError:
-        raise keys.not_awss(_OPERATION, "it holds no secret access key") from None
+        raise keys.not_from_aws(_OPERATION, "it holds no secret access key") from None
     if items.has_secret(made.key.secret_access_key):
-        raise keys.not_awss(_OPERATION, "its secret access key is one that the vault holds already")
+        raise keys.not_from_aws(
+            _OPERATION, "its secret access key is one that the vault holds already"
+        )
     if made.user_name.lower() not in ("", (identity.user_name or "").lower()):
         raise ProviderError("AWS made the key for another user")
 

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 class Stored(Record):
     """An opened item; `digest` is that of the file that `text` was read from."""
 
+    _secret = ("text",)
+
     name: str
     digest: str
     text: bytes
     item: LongTermItem
     rotation: RotationFields
-
-    def __repr__(self) -> str:
-        return f"Stored(name={self.name!r}, key={self.item.key!r}, ...)"
 
     @property
     def key(self) -> AccessKey:

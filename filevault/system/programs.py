@@ -1,76 +1,52 @@
-"""The one way filevault runs a helper program.
+"""Helper programs: run one, attach one to the terminal, start one in the background.
 
-Absolute path, no shell unless AWS Vault's own extensions need one, an environment without
-secrets, no inherited descriptors, and a time limit: a helper never hangs us and never sees more
-than it was asked about.
+Each has an absolute path, a given environment without secrets, no inherited descriptors and, if
+filevault waits for it, a time limit. No shell is involved unless the caller names one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProgramError
 from filevault.system.printable import printable
 from filevault.system.record import Record
+from filevault.system.search_path import find_program
+from filevault.system.terminal import open_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from subprocess import Popen
 
-_DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 _OUTPUT_LIMIT = 1 << 20
 _COMPLAINT_LINES = 20
 _COMPLAINT_LENGTH = 5000  # a path may be 4096 bytes long
 _COMPLAINT_LIMIT = 4 * _COMPLAINT_LINES * _COMPLAINT_LENGTH  # bytes of UTF-8
 _CHUNK = 64 << 10
-_GRACE = 2.0  # seconds between the request to end and the kill
-_LOOK = 0.1  # seconds between two looks whether a program has ended
+_GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_POLL_INTERVAL = 0.1  # seconds between two checks whether a program has ended
 
 
 class Result(Record):
-    """What a program left: `output` may be a secret, so it is never shown.
+    """The result of a program; `output`, its stdout, may be a secret.
 
-    `complaint` is the last line of what it said on stderr, `complaints` the last 20.
+    `complaint` is the last line of its stderr, `complaints` are the last 20.
     """
+
+    _secret = ("output", "complaint", "complaints")
 
     status: int
     output: bytes
     complaint: str
     complaints: tuple[str, ...] = ()
 
-    def __repr__(self) -> str:
-        return f"Result(status={self.status}, ...)"
-
-
-def find(program: str, path: str | None) -> str | None:
-    """Return a program's absolute path, None if there is none.
-
-    Empty and relative entries of PATH are ignored: the working directory is not ours to trust.
-    """
-    if "/" in program:
-        return program if program.startswith("/") and _executable(program) else None
-    for folder in (path if path is not None else _DEFAULT_PATH).split(os.pathsep):
-        if folder.startswith("/"):
-            candidate = os.path.join(folder, program)
-            if _executable(candidate):
-                return candidate
-    return None
-
-
-def _executable(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK)
-    except OSError:
-        return False
-
 
 def split(command: str, origin: str) -> list[str]:
-    """Split a command line as a POSIX shell would, running none of it.
+    """Split a command line into words as a POSIX shell does, without expanding anything.
 
-    Raises ProgramError if it cannot be split or is empty; the command itself is not shown.
+    Raises ProgramError if it is empty or cannot be split; the message does not contain it.
     """
     import shlex
 
@@ -95,43 +71,41 @@ def run(
     stdin: bytes | None = None,
     into: bytearray | None = None,
 ) -> Result:
-    """Run a program and return its status, output and last line of complaint.
+    """Run a program to its end and return its status, stdout and last lines of stderr.
 
     Args:
         argv: program and arguments; a bare name is looked up on the environment's PATH.
-        environment: all that the program gets to see.
+        environment: the program's environment.
         origin: what messages call it, e.g. `"FILEVAULT_PASSPHRASE_COMMAND"`.
-        timeout: seconds after which it is asked to end, and then killed.
-        terminal: let it talk to the person: stdin and stderr are then the terminal device.
-        folder: its working directory; ours if left out.
-        umask: its umask; ours if left out.
-        stdin: what it reads there, without a terminal; nothing if None.
-        into: where its output goes, instead of into the result: there it can be overwritten.
+        timeout: seconds after which it gets SIGTERM and, 2 seconds later, SIGKILL.
+        terminal: make the terminal its stdin and stderr, if there is one.
+        folder: its working directory; by default that of this process.
+        umask: its umask; by default that of this process.
+        stdin: its input, if it has no terminal; by default empty.
+        into: gets its stdout instead of the result, so that the caller can overwrite it.
 
     Raises:
         ProgramError: if it is missing, cannot be started, prints more than 1 MiB or takes too
-            long. A status that is not 0 is returned, not raised.
+            long. A status other than 0 is returned, not raised.
     """
     import subprocess
 
-    path = _program(argv[0], environment, origin)
-    tty = _open_terminal() if terminal else None
     output = bytearray() if into is None else into
-    nothing = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    tty = _open_terminal() if terminal else None
+    piped = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     try:
-        with subprocess.Popen(
-            [path, *argv[1:]],
-            executable=path,
-            env=dict(environment),
-            stdin=nothing if tty is None else tty,
+        with _popen(
+            argv,
+            environment,
+            origin,
+            stdin=piped if tty is None else tty,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if tty is None else tty,
-            close_fds=True,
-            cwd=folder,
+            folder=folder,
             umask=umask,
         ) as process:
             try:
-                complaint = _converse(process, stdin or b"", output, timeout, origin)
+                complaint = _communicate(process, stdin or b"", output, timeout, origin)
             except subprocess.TimeoutExpired as error:
                 _end(process)
                 raise ProgramError(
@@ -140,8 +114,6 @@ def run(
             except BaseException:
                 _end(process)
                 raise
-    except OSError as error:
-        raise _cannot_start(error, origin) from error
     finally:
         if tty is not None:
             os.close(tty)
@@ -151,14 +123,14 @@ def run(
     return Result(process.returncode, kept, printable(said[-1], 200), lines if said[-1] else ())
 
 
-def _converse(
+def _communicate(
     process: Popen[bytes], stdin: bytes, output: bytearray, timeout: float, origin: str
 ) -> bytes:
-    """Feed a program and read what it prints, no more than we would keep, until it ends.
+    """Write to a program's stdin and read its output within limits, until it ends.
 
-    A child that it leaves behind, and that still holds its streams, is not waited for. Its stdout
-    goes into `output`, its stderr is returned. Raises TimeoutExpired, and ProgramError as soon as
-    it has printed too much.
+    Its stdout is added to `output`, its stderr is returned. A child that it leaves behind with
+    the streams open is not waited for. Raises TimeoutExpired, and ProgramError as soon as stdout
+    is too long.
     """
     import selectors
     import subprocess
@@ -177,9 +149,9 @@ def _converse(
         while streams.get_map():
             if time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired(process.args, timeout)
-            gone = process.poll() is not None  # then all of its output is in the pipes
-            patience = 0.0 if gone else min(_LOOK, max(0.0, deadline - time.monotonic()))
-            events = streams.select(patience)
+            gone = process.poll() is not None  # then the pipes contain all of its output
+            wait = 0.0 if gone else min(_POLL_INTERVAL, max(0.0, deadline - time.monotonic()))
+            events = streams.select(wait)
             if gone and not any(mask & selectors.EVENT_READ for _, mask in events):
                 break
             for key, _ in events:
@@ -196,7 +168,7 @@ def _converse(
                 except BlockingIOError:
                     continue
                 except BrokenPipeError:
-                    ended = True  # it does not want to hear the rest
+                    ended = True  # the program closed its stdin
                 if ended:
                     streams.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
@@ -215,39 +187,25 @@ def attach(
     folder: str | None = None,
     umask: int = -1,
 ) -> int:
-    """Run a program in our place at the terminal and return its status, as a shell shows it.
+    """Run a program in the foreground and return its status as a shell shows it.
 
-    It has our stdin, stdout and stderr and no other descriptor, takes as long as it takes, and
-    Ctrl-C is its own affair. Arguments as in `run`.
+    It has the stdin, stdout and stderr of this process, no other descriptor and no time limit;
+    Ctrl-C is left to it. Arguments as in `run`.
 
     Raises:
         ProgramError: if it is missing or cannot be started.
     """
-    import subprocess
-
-    path = _program(argv[0], environment, origin)
-    with _leaving_interrupts():
-        try:
-            process = subprocess.Popen(
-                [path, *argv[1:]],
-                executable=path,
-                env=dict(environment),
-                close_fds=True,
-                cwd=folder,
-                umask=umask,
-            )
-        except OSError as error:
-            raise _cannot_start(error, origin) from error
-        status = process.wait()
+    with _ignored_interrupts():
+        status = _popen(argv, environment, origin, folder=folder, umask=umask).wait()
     return status if status >= 0 else 128 - status
 
 
 @contextlib.contextmanager
-def _leaving_interrupts() -> Iterator[None]:
-    """Let Ctrl-C pass by: the terminal sends it to the program too.
+def _ignored_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C to the program: the terminal sends SIGINT to both.
 
-    By a handler, because a program inherits signals that are ignored; those that we ignore
-    already it shall.
+    By a handler that does nothing, because programs inherit SIG_IGN, which is kept where it is
+    set already.
     """
     import signal
 
@@ -270,10 +228,10 @@ def start(
     timeout: float,
     leaves: bool = False,
 ) -> None:
-    """Start a program that goes on when we have ended; return when it closes its stdout.
+    """Start a daemon; return when it closes its stdout, which says that it is ready.
 
-    It has no terminal, no descriptor of ours and `/` as its folder. Arguments as in `run`;
-    `leaves` says that what goes on is no child of ours, and the one that was ends.
+    It has no terminal, no descriptor of this process and `/` as its working directory. Arguments
+    as in `run`; with `leaves` the program forks the daemon and ends itself.
 
     Raises:
         ProgramError: if it is missing, cannot be started, ends at once or is not ready in time.
@@ -282,21 +240,16 @@ def start(
     import subprocess
     import time
 
-    path = _program(argv[0], environment, origin)
-    try:
-        process = subprocess.Popen(
-            [path, *argv[1:]],
-            executable=path,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            close_fds=True,
-            cwd="/",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise _cannot_start(error, origin) from error
+    process = _popen(
+        argv,
+        environment,
+        origin,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        folder="/",
+        new_session=True,
+    )
     if not leaves:
         _started.append(process)
     if process.stdout is None or process.stderr is None:  # for the type checker
@@ -316,7 +269,7 @@ def start(
                 break
             said += part
         if not said:
-            os.set_blocking(process.stderr.fileno(), False)  # a child of it may hold it open
+            os.set_blocking(process.stderr.fileno(), False)  # a child of it may have it open
             complaint = (process.stderr.read(_CHUNK) or b"").decode("utf-8", "replace").strip()
             reason = f": {printable(complaint.splitlines()[0], 300)}" if complaint else ""
             raise ProgramError(f"{origin} ended at once{reason}")
@@ -325,55 +278,73 @@ def start(
 
 
 _started: list[Popen[bytes]] = []
-"""What goes on without us: Python would complain of a child that nobody waits for."""
+"""Daemons that outlive this process: a collected Popen would warn that they were not waited for."""
 
 
 def launch(
     argv: Sequence[str], environment: Mapping[str, str], *, origin: str
 ) -> Callable[[], int | None]:
-    """Start a program that may outlive us, in a session of its own and without a stream of ours.
+    """Start a program that may outlive this process, in a new session, without any stream.
 
-    Returns what tells its status, None while it runs. Arguments as in `run`.
+    Returns a function that returns its status, None while it runs. Arguments as in `run`.
 
     Raises:
         ProgramError: if it is missing or cannot be started.
     """
     import subprocess
 
-    path = _program(argv[0], environment, origin)
+    return _popen(
+        argv,
+        environment,
+        origin,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        new_session=True,
+    ).poll
+
+
+def _popen(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    origin: str,
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    folder: str | None = None,
+    umask: int = -1,
+    new_session: bool = False,
+) -> Popen[bytes]:
+    """Start a program; streams that are None are those of this process. Raises ProgramError."""
+    import subprocess
+
+    path = find_program(argv[0], environment.get("PATH"))
+    if path is None:
+        raise ProgramError(
+            f"{origin}: there is no program {printable(argv[0], 200)!r}",
+            hint="install it, or give its absolute path",
+        )
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [path, *argv[1:]],
             executable=path,
             env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             close_fds=True,
-            start_new_session=True,
+            cwd=folder,
+            umask=umask,
+            start_new_session=new_session,
         )
     except OSError as error:
-        raise _cannot_start(error, origin) from error
-    return process.poll
-
-
-def _program(name: str, environment: Mapping[str, str], origin: str) -> str:
-    path = find(name, environment.get("PATH"))
-    if path is None:
-        raise ProgramError(
-            f"{origin}: there is no program {printable(name, 200)!r}",
-            hint="install it, or give its absolute path",
-        )
-    return path
-
-
-def _cannot_start(error: OSError, origin: str) -> ProgramError:
-    reason = (error.strerror or "unknown reason").lower()
-    return ProgramError(f"{origin} cannot be started: {reason}")
+        reason = (error.strerror or "unknown reason").lower()
+        raise ProgramError(f"{origin} cannot be started: {reason}") from error
 
 
 def _end(process: Popen[bytes]) -> None:
-    """Let a program clean up behind itself (git its lock files), but not for long."""
+    """End a program with SIGTERM, so that it can clean up (git its lock files), then SIGKILL."""
     import subprocess
 
     process.terminate()
@@ -385,6 +356,6 @@ def _end(process: Popen[bytes]) -> None:
 
 def _open_terminal() -> int | None:
     try:
-        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        return open_terminal()
     except OSError:
         return None

@@ -1,8 +1,8 @@
-"""Immutable values with named fields.
+"""Record, the base class of immutable values with named fields, whose secrets `repr` hides.
 
 `typing.NamedTuple` compiles code for each class: 60 to 120 µs, times the forty classes that a
 cached `exec` defines. A Record costs 5 µs to define, and type checkers see it as the frozen
-dataclass it resembles (PEP 681). The underscored names are NamedTuple's.
+dataclass it resembles (PEP 681). `_fields`, `_asdict` and `_replace` are NamedTuple's names.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 @dataclass_transform(frozen_default=True)
 class Record:
-    """A record: annotated class attributes are its fields, assigned ones their defaults."""
+    """An immutable value: annotated class attributes are its fields, assigned ones the defaults.
 
+    `_secret` names the fields that `repr` shows as `...`.
+    """
+
+    _secret: ClassVar[tuple[str, ...]] = ()
     _fields: ClassVar[tuple[str, ...]] = ()
     _names: ClassVar[frozenset[str]] = frozenset()
 
@@ -23,15 +27,15 @@ class Record:
 
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
         fields = self._fields
-        if not named and len(args) == len(fields):  # as most are made
+        if not named and len(args) == len(fields):  # the most common call
             self.__dict__.update(zip(fields, args, strict=True))
             return
-        if not args and named.keys() == self._names:  # as the large ones are made
+        if not args and named.keys() == self._names:  # common for large records
             self.__dict__.update(named)
             return
         values = dict(zip(fields, args, strict=False))
         if len(args) > len(fields) or not values.keys().isdisjoint(named):
-            raise TypeError(f"{type(self).__name__} was given too many values")
+            raise TypeError(f"{type(self).__name__} got too many values")
         values.update(named)
         for field in fields:
             if field not in values:
@@ -58,11 +62,14 @@ class Record:
         return hash((type(self), *(self.__dict__[field] for field in self._fields)))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{field}={self.__dict__[field]!r}" for field in self._fields)
+        shown = ", ".join(
+            f"{field}={'...' if field in self._secret else repr(self.__dict__[field])}"
+            for field in self._fields
+        )
         return f"{type(self).__name__}({shown})"
 
     def _asdict(self) -> dict[str, Any]:
-        """Return the fields in order with their values."""
+        """Return the fields with their values, in order."""
         return {field: self.__dict__[field] for field in self._fields}
 
     def _replace(self, **changes: Any) -> Self:  # noqa: ANN401

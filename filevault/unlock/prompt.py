@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from filevault.errors import NobodyToAskError
 from filevault.system.secret_buffer import SecretBuffer
+from filevault.system.terminal import open_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,7 @@ class Terminal:
 def _opened() -> Iterator[int]:
     """Open the terminal. Raises NobodyToAskError if it is gone, or goes meanwhile."""
     try:
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = open_terminal()
     except OSError as error:
         raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
     try:
@@ -227,7 +228,7 @@ def _waking() -> Iterator[Callable[[int], None]]:
 def terminal() -> Prompter:
     """Return the controlling terminal, or Nobody where there is none."""
     try:
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = open_terminal()
     except OSError:
         return Nobody()
     os.close(fd)
@@ -243,7 +244,7 @@ def to_clipboard(text: str) -> None:
     import base64
 
     try:
-        fd = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        fd = open_terminal()
     except OSError as error:
         raise NobodyToAskError(
             "cannot copy anything: there is no terminal", hint="--stdout prints instead"

@@ -47,13 +47,12 @@ class Source(Record):
     what messages call it.
     """
 
+    _secret = ("content",)
+
     opens: str
     kind: str
     content: str
     origin: str
-
-    def __repr__(self) -> str:
-        return f"Source({self.origin!r}, ...)"
 
 
 def identity_files(settings: Settings) -> list[Source]:

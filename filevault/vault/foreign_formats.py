@@ -56,13 +56,12 @@ class ForeignItem(Record):
     `temporary` tells that these are credentials of a session.
     """
 
+    _secret = ("rest",)
+
     key: AccessKey
     mfa_serial: str | None
     rest: bytes
     temporary: bool
-
-    def __repr__(self) -> str:
-        return f"ForeignItem(key={self.key!r}, ...)"
 
 
 def refuse_gopass(text: bytes, what: str) -> None:

@@ -37,9 +37,6 @@ class LongTermItem(Record):
     created_from: str | None = None
     path_name: str | None = None
 
-    def __repr__(self) -> str:
-        return f"LongTermItem(key={self.key!r}, created={self.created!r}, ...)"
-
 
 def check_access_key(key: AccessKey) -> None:
     """Refuse what cannot be an IAM access key, before it is stored.

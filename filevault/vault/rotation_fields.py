@@ -48,10 +48,6 @@ class RotationFields(Record):
     grace: int | None = None
     kept: bool = False
 
-    def __repr__(self) -> str:
-        shown = f"started={self.started!r}, next={self.next!r}, previous={self.previous!r}"
-        return f"RotationFields({shown})"
-
 
 def read_rotation(text: bytes, what: str) -> RotationFields:
     """Return the rotation fields of an item that `parse` has accepted.

@@ -16,7 +16,7 @@ import pytest
 from filevault.aws import clients, sts
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
-from filevault.aws.exchange import LONGEST, OddAnswerError, check_levels
+from filevault.aws.exchange import MAX_BODY, OddAnswerError, check_levels
 from filevault.aws.iam import AccessKeys
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
@@ -218,7 +218,7 @@ def _check_flood(aws: FakeAws, kind: str, operation: str) -> None:
     finally:
         tracemalloc.stop()
     if kind in ("body", "headers"):
-        assert flood.sent < LONGEST + _BUFFERS
+        assert flood.sent < MAX_BODY + _BUFFERS
 
 
 @pytest.mark.parametrize("kind", FLOODS)

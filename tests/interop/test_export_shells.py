@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from filevault.credentials import Credentials
-from filevault.issued.environment import IssuedCredentials, export, variables
+from filevault.issued.export_formats import export
+from filevault.issued.issued_credentials import IssuedCredentials
 from tests.conftest import tool
 
 POSIX = {
@@ -48,7 +49,7 @@ quickly = settings(
 @example(handout=ZSH_WOULD_EXPAND)
 def test_env_sets_the_values_in_the_shell(shell: str, handout: IssuedCredentials) -> None:
     tool(shell)
-    wanted = variables(handout)
+    wanted = handout.variables()
     done = subprocess.run(
         [*POSIX[shell], EVALUATE, shell, export(handout, "env"), *wanted],
         env={"PATH": "/usr/bin:/bin"},
@@ -75,7 +76,7 @@ def test_export_env_reaches_the_programs_that_the_shell_starts(
     )
     assert done.stderr == b""
     seen = dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if entry)
-    wanted = variables(handout)
+    wanted = handout.variables()
     assert {name: seen.get(name) for name in wanted} == wanted
 
 
@@ -85,7 +86,7 @@ def test_fish_sets_and_exports_the_values(tmp_path: Path, handout: IssuedCredent
     tool("fish")
     script = tmp_path / "script.fish"
     script.write_text(export(handout, "fish"))
-    wanted = variables(handout)
+    wanted = handout.variables()
     done = subprocess.run(
         ["fish", "--no-config", "-c", FISH, str(script), *wanted],
         env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
@@ -116,4 +117,4 @@ def test_a_set_minus_a_of_usual_values_needs_no_quotes(form: str, tmp_path: Path
         check=True,
     )
     seen = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if entry)
-    assert variables(usual).items() <= seen.items()
+    assert usual.variables().items() <= seen.items()

@@ -16,13 +16,9 @@ from filevault.config.aws_variables import MARKER, VARIABLES, ChildSettings, giv
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
-from filevault.issued.environment import (
-    FORMATS,
-    IssuedCredentials,
-    child_environment,
-    export,
-    variables,
-)
+from filevault.issued.child_environment import child_environment
+from filevault.issued.export_formats import FORMATS, export
+from filevault.issued.issued_credentials import IssuedCredentials
 
 NEVER_INHERITED = [
     "AWS_ACCESS_KEY",
@@ -123,7 +119,7 @@ GIVEN = [
 @pytest.mark.parametrize("name", NEVER_INHERITED)
 def test_another_identity_is_not_inherited(name: str) -> None:
     assert child_environment({name: "another"}, BARE).get(name) != "another"
-    assert variables(FULL).get(name) == child_environment({name: "another"}, FULL).get(name)
+    assert FULL.variables().get(name) == child_environment({name: "another"}, FULL).get(name)
 
 
 @pytest.mark.parametrize("name", REMOVED_WHERE_EMPTY)
@@ -147,7 +143,7 @@ def test_the_lists_cover_the_programs_table() -> None:
 
 def test_a_full_handout_sets_exactly_these() -> None:
     wanted = {name: value for name, value, _ini, _json in GIVEN}
-    assert variables(FULL) == wanted
+    assert FULL.variables() == wanted
     child = child_environment({}, FULL)
     assert child.pop(MARKER)
     assert child == {"AWS_VAULT": "work", **wanted}
@@ -320,7 +316,7 @@ def test_no_setting_can_break_out_of_its_line(form: str, bad: str) -> None:
 @pytest.mark.parametrize("service", ["s3 x", "s3=x", "S3", "s-3", "", "é"])
 def test_a_name_that_no_service_has_makes_no_variable(service: str) -> None:
     handout = BARE._replace(settings=ChildSettings(((service, "http://h"),)))
-    assert variables(handout) == variables(BARE)
+    assert handout.variables() == BARE.variables()
 
 
 def test_json_and_process_are_the_same() -> None:

@@ -9,13 +9,9 @@ from hypothesis import strategies as st
 
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
-from filevault.issued.environment import (
-    FORMATS,
-    IssuedCredentials,
-    child_environment,
-    export,
-    variables,
-)
+from filevault.issued.child_environment import child_environment
+from filevault.issued.export_formats import FORMATS, export
+from filevault.issued.issued_credentials import IssuedCredentials
 
 EXPIRY = 1795470313
 KEY = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -40,14 +36,14 @@ handouts = st.builds(
 
 
 def test_a_long_term_key_has_neither_token_nor_expiry() -> None:
-    assert variables(IssuedCredentials("work", KEY)) == {
+    assert IssuedCredentials("work", KEY).variables() == {
         "AWS_ACCESS_KEY_ID": KEY.access_key_id,
         "AWS_SECRET_ACCESS_KEY": KEY.secret_access_key,
     }
 
 
 def test_a_session_has_everything_in_the_order_in_which_it_is_printed() -> None:
-    found = variables(IssuedCredentials("work", SESSION, "eu-west-1", "http://127.0.0.1:1"))
+    found = IssuedCredentials("work", SESSION, "eu-west-1", "http://127.0.0.1:1").variables()
     assert list(found.items()) == [
         ("AWS_ACCESS_KEY_ID", SESSION.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", SESSION.secret_access_key),
@@ -86,7 +82,7 @@ def test_no_format_prints_a_value_that_could_break_out(form: str, bad: str, plac
 @given(handouts)
 def test_env_reads_back_as_a_posix_shell_splits_it(handout: IssuedCredentials) -> None:
     words = shlex.split(export(handout, "env"))
-    assert dict(word.split("=", 1) for word in words) == variables(handout)
+    assert dict(word.split("=", 1) for word in words) == handout.variables()
     prefixed = export(handout, "export-env").splitlines()
     assert prefixed == [f"export {line}" for line in export(handout, "env").splitlines()]
 
@@ -106,7 +102,7 @@ def test_env_file_is_read_as_docker_reads_it(handout: IssuedCredentials) -> None
         assert name == name.strip()
         assert " " not in name
         found[name] = value
-    assert found == variables(handout)
+    assert found == handout.variables()
 
 
 @given(handouts)
@@ -121,7 +117,7 @@ def test_powershell_reads_back_by_its_rule_for_single_quotes(handout: IssuedCred
         inner = quoted[1:-1]
         assert "'" not in inner.replace("''", "")
         found[name.removeprefix("$Env:")] = inner.replace("''", "'")
-    assert found == variables(handout)
+    assert found == handout.variables()
 
 
 @given(handouts)

@@ -6,7 +6,9 @@ import pytest
 from botocore import exceptions
 from botocore.parsers import ResponseParserError
 
-from filevault.aws.errors import Attempt, is_passing, may_have_taken_effect, translated
+from filevault.aws.attempt import Attempt
+from filevault.aws.botocore_errors import translated
+from filevault.aws.errors import is_passing, may_have_taken_effect
 from filevault.errors import ClockError, FilevaultError, NotAwsError
 from filevault.rotation.retry import is_unknown_key, may_pass
 

@@ -10,6 +10,7 @@ import pytest
 
 from filevault.errors import ProgramError
 from filevault.system import programs
+from filevault.system.search_path import find_program
 
 PATH = {"PATH": "/usr/bin:/bin"}
 
@@ -134,11 +135,11 @@ def test_the_working_directory_is_never_searched(in_folder: Path) -> None:
     planted = in_folder / "planted"
     planted.write_text("#!/bin/sh\n")
     planted.chmod(0o755)
-    assert programs.find("planted", f":.:{in_folder.name}") is None
-    assert programs.find("planted", str(in_folder)) == str(planted)
+    assert find_program("planted", f":.:{in_folder.name}") is None
+    assert find_program("planted", str(in_folder)) == str(planted)
     planted.chmod(0o644)
-    assert programs.find("planted", str(in_folder)) is None
-    assert programs.find("planted", None) is None
+    assert find_program("planted", str(in_folder)) is None
+    assert find_program("planted", None) is None
 
 
 @pytest.mark.parametrize(

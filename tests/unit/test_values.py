@@ -20,6 +20,17 @@ def test_fields_come_by_place_by_name_and_by_default() -> None:
     assert repr(Point(1)) == "Point(x=1, y=2)"
 
 
+def test_secret_fields_are_hidden() -> None:
+    class Login(Record):
+        _secret = ("password",)
+
+        user: str
+        password: str
+
+    assert repr([Login("jon", "hunter2")]) == "[Login(user='jon', password=...)]"
+    assert Login._fields == ("user", "password")
+
+
 def test_values_compare_and_hash_by_content_and_type() -> None:
     class Other(Record):
         x: int

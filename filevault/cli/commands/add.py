@@ -9,7 +9,7 @@ from filevault import errors
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.wiring import require_vault
+from filevault.cli.wiring import choose_vault, open_vault, require_named_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_trouble
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault import Vault
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Store a long-term access key under the name of a profile.
 
@@ -89,11 +91,31 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
     _check_options(args)
-    _check_vault(args, context)
+    choice = choose_vault(context)
+    _check_vault(args, choice, context)
     _check_profile(args, context)
-    sections = _sections(args, context)
-    _check_writable(args, context)
-    vault = _vault(args, context)
+    sections = _sections(args, choice, context)
+    _check_writable(args, choice, context)
+    with _open_or_make(args, choice, context) as opened:
+        uncommitted = _store(args, context, opened.vault)
+        opened.remember_slot()
+        context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
+        sessions = opened.sessions_to_delete()
+        dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
+    if dropped:
+        context.reporter.result(
+            f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
+        )
+    _add_sections(args, context, sections)
+    if uncommitted is not None:
+        raise uncommitted
+    return 0
+
+
+def _store(
+    args: argparse.Namespace, context: Context, vault: Vault
+) -> errors.NotCommittedError | None:
+    """Ask for the key and store it; return the error if git has no commit of it."""
     vault.check_recipients()
     before = _digest(vault, args.profile)
     old = _old_text(args, context, vault)
@@ -102,12 +124,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
     subject = f"Add given password for {vault.entry(args.profile)} to store."
-    uncommitted: errors.NotCommittedError | None = None
     with vault.transaction():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
-                f"the key of {printable(args.profile)!r} was changed by somebody else meanwhile; "
-                "nothing was replaced",
+                f"the key of {printable(args.profile)!r} was changed by another process "
+                "meanwhile; nothing was replaced",
                 hint="run the command again",
             )
         text = compose(
@@ -121,19 +142,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         try:
             vault.write(args.profile, text, created=created, created_from=origin, subject=subject)
         except errors.NotCommittedError as error:
-            uncommitted = error  # the key is stored: the rest is done, too
-    context.remember_slot()
-    context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
-    sessions = context.kept_sessions()
-    dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
-    if dropped:
-        context.reporter.result(
-            f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
-        )
-    _add_sections(args, context, sections)
-    if uncommitted is not None:
-        raise uncommitted
-    return 0
+            return error  # the key is stored: the rest is done, too
+    return None
 
 
 def _digest(vault: Vault, name: str) -> str | None:
@@ -162,14 +172,14 @@ def _check_options(args: argparse.Namespace) -> None:
         )
 
 
-def _check_vault(args: argparse.Namespace, context: Context) -> None:
+def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
     """Raise for a vault that does not exist and is not made here either."""
-    if context.choice.exists or args.init:
+    if choice.exists or args.init:
         return
-    settings, makes = context.settings, context.choice.backend.creator is not None
+    settings, makes = context.settings, choice.backend.creator is not None
     if makes and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
         return
-    require_vault(context)
+    require_named_vault(choice, context)
 
 
 def _check_profile(args: argparse.Namespace, context: Context) -> None:
@@ -192,11 +202,12 @@ def _check_profile(args: argparse.Namespace, context: Context) -> None:
         context.reporter.warn(warning)
 
 
-def _vault(args: argparse.Namespace, context: Context) -> Vault:
+def _open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> OpenVault:
+    """Open the vault; if there is none, make one where that is asked for."""
     try:
-        return context.vault
+        return open_vault(choice, context)
     except errors.NoVaultError as missing:
-        backend, root = context.choice.backend, context.choice.root
+        backend, root = choice.backend, choice.root
         create = backend.creator
         if create is None:
             if args.init:
@@ -217,18 +228,17 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                 raise errors.NoVaultError(
                     missing.message, hint="filevault init, or add --init to make it now"
                 ) from missing
-            question = f"There is no vault at {printable(context.choice.root)}. Make one?"
+            question = f"There is no vault at {printable(choice.root)}. Make one?"
             confirm_or_decline(context.prompter, question)
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = make(args, context, create)
+    made = make(args, choice, context, create)
     context.reporter.say(f"made a vault at {printable(made.root)}")
-    return context.vault
+    return open_vault(choose_vault(context), context, backend=made.backend)
 
 
-def _check_writable(args: argparse.Namespace, context: Context) -> None:
-    """Nobody shall type a secret that cannot be stored then."""
-    choice = context.choice
+def _check_writable(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
+    """Fail early: raise StorageError if the key could not be stored, before prompting."""
     home = context.settings.home_if_known
     check_writable(f"{choice.root}/{encode_name(args.profile, choice.backend.suffix)}", home)
     if args.no_config:
@@ -306,14 +316,16 @@ def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
     return new_key.from_terminal(context.prompter)
 
 
-def _sections(args: argparse.Namespace, context: Context) -> list[tuple[str, dict[str, str]]]:
+def _sections(
+    args: argparse.Namespace, choice: VaultChoice, context: Context
+) -> list[tuple[str, dict[str, str]]]:
     """Return the sections to add; raises ConfigError for what cannot stand in the AWS config."""
     sections: list[tuple[str, dict[str, str]]] = []
     section = context.aws_config.profile(args.profile)
     if not args.no_config and section is None:
         sections.append((args.profile, _own_settings(args)))
     if args.sdk_profile:
-        values = sdk_profile.section(context, args.profile, args.region)
+        values = sdk_profile.section(context, choice, args.profile, args.region)
         sections.append((args.sdk_profile, values))
     for name, values in [*sections, (args.sdk_profile or "default", _own_settings(args))]:
         profile_section(name, values)

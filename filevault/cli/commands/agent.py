@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.cli.parser import split_command
-from filevault.cli.replace_process import find_program, replace_process
+from filevault.cli.replace_process import find_command, replace_process
 from filevault.cli.start_agent import (
     NO_FOLDER_HINT,
     START_TIMEOUT,
@@ -89,7 +89,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
 
     settings = context.settings
     environment = settings.whole_environment()
-    path = find_program(command[0], environment.get("PATH"))
+    path = find_command(command[0], environment.get("PATH"))
     temporary = _temporary(settings.get("TMPDIR"))
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.parser import add_session_options
 from filevault.cli.print_credentials import print_credentials
-from filevault.issued.environment import FORMATS
+from filevault.issued.export_formats import FORMATS
 
 if TYPE_CHECKING:
     import argparse

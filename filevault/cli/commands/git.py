@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.questions import confirm_or_decline
-from filevault.cli.repositories import first_use
-from filevault.errors import NotFoundError, UsageError
+from filevault.cli.repositories import git_of
+from filevault.cli.wiring import existing_vault, local_memory, open_vault
+from filevault.errors import FilevaultError, NotFoundError, UsageError
 from filevault.git.adoption import find_all
 from filevault.git.commit import commit_store_if_empty
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.vault.choose import must_exist
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.parser import Parser
+    from filevault.git.program import Git
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Run git in the vault's own repository.
 
@@ -51,20 +53,30 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Run git and return its exit status, or take a repository into use."""
-    choice = context.choice
-    must_exist(choice, context.settings.state_home)
-    first_use(context)
-    with Folder.open(choice.store) as store:
+    choice = existing_vault(context)
+    with local_memory(choice, context) as (trust, writable), Folder.open(choice.store) as store:
+        if trust.pin is None and context.settings.pin is None:
+            _pin_first_use(choice, context)
+            trust.reload()
+        git = git_of(choice, context, trust, writable=writable)
         if args.command[:1] == ["adopt"]:
             if args.command[1:]:
                 raise UsageError("git adopt takes no further words")
-            return _adopt(context, store)
-        return passthrough(store, args.command, context.git())
+            return _adopt(context, store, git)
+        return passthrough(store, args.command, git)
 
 
-def _adopt(context: Context, store: Folder) -> int:
+def _pin_first_use(choice: VaultChoice, context: Context) -> None:
+    """Pin the vault, with the repositories that are there; print why it is not possible."""
+    try:
+        with open_vault(choice, context):
+            pass
+    except FilevaultError as error:
+        context.reporter.notice(error.message)
+
+
+def _adopt(context: Context, store: Folder, runner: Git) -> int:
     """Show what git would run because of the store's repositories, and use them from now on."""
-    runner = context.git()
     runner.trusted.require_memory()
     found = find_all(store, runner)
     if not found:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.cli.profiles import absent_config
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import NoVaultError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.sessions import Listed
-    from filevault.vault import Vault
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
 
@@ -55,12 +59,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for name in context.aws_config.profile_names():
             context.reporter.result(printable(name))
         return 0
-    vault = _vault(context)
-    if args.credentials and not args.json:
-        for name in vault.names() if vault is not None else []:
-            context.reporter.result(printable(name))
-        return 0
-    rows = _rows(args, context, vault)
+    opened = _open(choose_vault(context), context)
+    with opened or contextlib.nullcontext():
+        if args.credentials and not args.json:
+            for name in opened.vault.names() if opened is not None else []:
+                context.reporter.result(printable(name))
+            return 0
+        rows = _rows(args, context, opened)
     if args.json:
         _print_json(rows, context)
     elif args.sessions:
@@ -73,13 +78,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _vault(context: Context) -> Vault | None:
+def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
+    """Open the vault; if there is none, print that unless its path was named."""
     try:
-        return context.vault
+        return open_vault(choice, context)
     except NoVaultError as error:
-        if context.choice.named:
-            raise  # the name may be misspelt
-        if context.choice.explicit or not context.aws_config.profile_names():
+        if choice.named:
+            raise  # the path may be misspelt
+        if choice.explicit or not context.aws_config.profile_names():
             context.reporter.warn(error.message)
             context.reporter.say(f"hint: {error.hint}")
         else:
@@ -88,20 +94,18 @@ def _vault(context: Context) -> Vault | None:
         return None
 
 
-def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> list[_Row]:
+def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
     """Config profiles in file order, then stored keys without a section, then lone sessions."""
-    from filevault.cli.obtain import absent_config
-
     for told in absent_config(context):
         context.reporter.warn(told)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
     now = context.runtime.clock()
-    cache = context.sessions() if vault is not None else None
+    cache = opened.sessions() if opened is not None else None
     for session in cache.listing() if cache is not None else []:
         if session.expiration > now:
             sessions.setdefault(session.owner, []).append(session)
-    stored = vault.ages() if vault is not None else {}
+    stored = opened.vault.ages() if opened is not None else {}
     configured = set(profiles)
     names = [
         *profiles,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
+from filevault.cli.wiring import choose_vault
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
 
@@ -30,17 +31,17 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
+    choice = choose_vault(context)
     if args.all:
         count = context.key_cache.forget()
         context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
-        choice = context.choice
         count = context.key_cache.forget(choice.state_id)
         if not count:
-            # A key may be left of a vault that is gone; without one, the name may be mistyped.
+            # A key may be cached for a vault that was deleted; if not, the path may be mistyped.
             must_exist(choice, context.settings.state_home)
         context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
-    for backend in BACKENDS.values() if args.all else (context.choice.backend,):
+    for backend in BACKENDS.values() if args.all else (choice.backend,):
         if backend.agent is not None:
             context.reporter.say(backend.agent.forget_hint)
     return 0

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.file.unlock import secret_bytes
 from filevault.cli import new_secret
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
+from filevault.cli.master_key import (
+    NOT_REVOKED,
+    change,
+    unwrap_master_key,
+    vault_with_keyslots,
+)
+from filevault.cli.wiring import open_vault
 from filevault.errors import LockedError, StorageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.file.keyslots import Slot
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
@@ -42,9 +49,14 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
-    refuse_without_keyslots(context, "passphrase of its own")
-    vault = context.vault
-    holder = hold(context)
+    choice = vault_with_keyslots(context, "passphrase of its own")
+    with open_vault(choice, context) as opened:
+        return _change(args, opened, context)
+
+
+def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
+    holder = unwrap_master_key(opened, context)
     if holder.slot.type != keyslots.PASSPHRASE:
         raise LockedError(
             "the vault was opened with a key file, so it is not known which passphrase to change",
@@ -63,7 +75,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
         return new, twins
 
-    changed = change(context, "Change the passphrase.", act)
+    changed = change(opened, "Change the passphrase.", act)
     new, twins = changed.result
     with contextlib.suppress(StorageError):
         vault.trust.set_last_slot(new)

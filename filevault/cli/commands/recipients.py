@@ -8,8 +8,8 @@ from filevault.backends.file import keyslots
 from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.repositories import check_commits, remember_present
-from filevault.cli.wiring import existing
+from filevault.cli.repositories import trust_present_repositories
+from filevault.cli.wiring import choose_vault, existing_vault, open_vault
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault import Vault
     from filevault.vault.pin import Pin
 
@@ -77,43 +78,44 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise UsageError(
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
-        backend = existing(context).backend
-        if backend.family is Family.SEALED:
+        choice = existing_vault(context)
+        if choice.backend.family is Family.SEALED:
             raise UsageError(
-                f"{backend.title} has keyslots instead of recipients",
+                f"{choice.backend.title} has keyslots instead of recipients",
                 hint="filevault recipients list shows them",
             )
-        return _change(args, context)
-    vault = context.open_unpinned()
-    pin = context.pin()
-    if args.action == "list":
+        with open_vault(choice, context) as opened:
+            return _change(args, opened, context)
+    with open_vault(choose_vault(context), context, checks_pin=False) as opened:
+        pin = opened.pin()
+        if args.action == "list":
+            if args.names:
+                raise UsageError("recipients list takes no further words")
+            return _list(opened, context, pin)
+        if opened.vault.state is None:
+            raise StorageError(
+                "what is accepted could not be remembered: the state directory cannot be written",
+                hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
+            )
         if args.names:
-            raise UsageError("recipients list takes no further words")
-        return _list(context, vault, pin)
-    if vault.state is None:
-        raise StorageError(
-            "what is accepted could not be remembered: the state directory cannot be written",
-            hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
-        )
-    if args.names:
-        for name in args.names:
-            _accept_item(context, vault, name)
-        return 0
-    return _accept_all(context, vault, pin)
+            for name in args.names:
+                _accept_item(context, opened.vault, name)
+            return 0
+        return _accept_all(opened, context, pin)
 
 
 # add and remove
 
 
-def _change(args: argparse.Namespace, context: Context) -> int:
+def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
-    vault, choice = context.vault, context.choice
+    vault, choice = opened.vault, opened.choice
     file = choice.backend.marker
     files = RecipientsFiles(vault, file)
     recipients = Recipients(vault, choice.prefix, file)
     adding = args.action == "add"
-    run = _Run(context)
-    check_commits(context, [file, *(vault.path(name) for name in vault.store.names())])
+    run = _Run(opened, context)
+    opened.require_commits([file, *(vault.path(name) for name in vault.store.names())])
     with vault.locked():
         files.complete()
         vault.check_recipients()
@@ -161,7 +163,8 @@ def _change(args: argparse.Namespace, context: Context) -> int:
 class _Run:
     """What did not go as it should while recipients are changed, to be told at the end."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, opened: OpenVault, context: Context) -> None:
+        self._opened = opened
         self._context = context
         self.failed: list[Due] = []
         self.uncommitted: NotCommittedError | None = None
@@ -177,7 +180,7 @@ class _Run:
     def commit(self, paths: Sequence[str], subject: str) -> None:
         """Commit; what is written is written, so that a refusal does not keep the rest back."""
         try:
-            self._context.commit(paths, subject)
+            self._opened.commit(paths, subject)
         except NotCommittedError as error:
             self.uncommitted = self.uncommitted or error
 
@@ -234,19 +237,20 @@ def _told(wanted: Change, places: Iterable[str]) -> list[str]:
 # list
 
 
-def _list(context: Context, vault: Vault, pin: Pin) -> int:
+def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
+    vault = opened.vault
     known = vault.trust.pin
     state = "not yet known here"
     if known is not None:
         state = "known here" if known == pin else "NOT the one that is known here"
         if _rekey_interrupted(vault, pin):
             state = "a rekey was interrupted here: filevault rekey finishes it"
-    context.reporter.result(f"vault: {printable(context.choice.root)}")
+    context.reporter.result(f"vault: {printable(opened.choice.root)}")
     context.reporter.result(f"backend: {pin.backend}")
     if pin.vault:
         context.reporter.result(f"id: {pin.vault}")
     context.reporter.result(f"pin: {pin.digest} ({state})")
-    if context.choice.backend.has_keyslots:
+    if opened.choice.backend.has_keyslots:
         _print_slots(context, vault)
     _print_recipients(context, pin)
     unfinished = vault.trust.unfinished
@@ -254,15 +258,15 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         places = ", ".join(map(printable, unfinished))
         context.reporter.say(
             f"items that {places} governs may be encrypted to others than their recipients: repeat "
-            f"the last change, or {_again(context, vault, pin)}"
+            f"the last change, or {_again(opened, pin)}"
         )
     return 0
 
 
-def _again(context: Context, vault: Vault, pin: Pin) -> str:
-    """Return the command that encrypts anew what has not its recipients."""
-    place = pin.root_place(context.choice.prefix)
-    governing = vault.recipients_backend.governing()
+def _again(opened: OpenVault, pin: Pin) -> str:
+    """Return the command that re-encrypts items whose recipients differ."""
+    place = pin.root_place(opened.choice.prefix)
+    governing = opened.vault.recipients_backend.governing()
     usable = [
         each
         for file in governing
@@ -329,9 +333,13 @@ def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
 
 
 def _tell_unfinished(
-    context: Context, vault: Vault, pin: Pin, unfinished: dict[str, tuple[str, ...]]
+    opened: OpenVault,
+    context: Context,
+    pin: Pin,
+    unfinished: dict[str, tuple[str, ...]],
 ) -> None:
-    """Tell which items are to be encrypted anew; forget the places where none is."""
+    """Print which items are to be re-encrypted; forget the recipients files without any."""
+    vault = opened.vault
     due = list(Reencryption(vault, unfinished).due())
     places = {item.place for item in due}
     vault.trust.set_unfinished(
@@ -349,10 +357,11 @@ def _tell_unfinished(
                 f"recipients now: {shown}"
             )
     if due:
-        context.reporter.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+        context.reporter.say(f"{_again(opened, pin)} encrypts what needs it anew")
 
 
-def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
+def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
+    vault = opened.vault
     known = vault.trust.pin
     if _rekey_interrupted(vault, pin):
         # What is pinned still tells which items were in the vault before.
@@ -386,10 +395,10 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     elif vault.trust.pending not in (None, pin.digest):
         vault.trust.set_unfinished({})
     if known is None:
-        remember_present(context, vault.trust)
+        trust_present_repositories(opened.choice, context, vault.trust)
     vault.trust.set_pin(pin)
     if unfinished:
-        _tell_unfinished(context, vault, pin, unfinished)
+        _tell_unfinished(opened, context, pin, unfinished)
     with vault.trust.gathering():
         _accept_items(context, vault)
     return 0

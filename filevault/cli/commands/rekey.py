@@ -8,9 +8,9 @@ from filevault.backends.file import keyslot_changes, keyslots, master_key, vault
 from filevault.backends.file.vault_json import FOLDER
 from filevault.backends.protocols import Secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import change, hold, refuse_without_keyslots
+from filevault.cli.master_key import change, unwrap_master_key, vault_with_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.repositories import check_commits
+from filevault.cli.wiring import open_vault
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.master_key import Holder
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault.pin import Pin
     from filevault.vault.rekey import Content
     from filevault.vault.survey import Entry
@@ -58,25 +59,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Finish what was begun, or begin."""
-    refuse_without_keyslots(context, "master key")
+    choice = vault_with_keyslots(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
-    _check_memory(context)
-    check_commits(context, [f"{FOLDER}/vault.json", *_paths(context)])
-    begun = rekey.unfinished(context.vault)
+    # The cached keys are those of the former master key.
+    with open_vault(choice, context, caches_session_key=False) as opened:
+        return _rekey(args, opened, context)
+
+
+def _rekey(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    _check_memory(opened, context)
+    opened.require_commits([f"{FOLDER}/vault.json", *_paths(opened)])
+    begun = rekey.unfinished(opened.vault)
     if not begun and not args.finish:
-        return _begin(args, context)
-    holder = hold(context)
+        return _begin(args, opened, context)
+    holder = unwrap_master_key(opened, context)
     if begun:
-        _resume(context, holder)
+        _resume(opened, context, holder)
     if args.finish:
-        return _finish(context, holder, resumed=bool(begun))
-    return _check_left(context, holder)
+        return _finish(opened, context, holder, resumed=bool(begun))
+    return _check_left(opened, context, holder)
 
 
-def _check_memory(context: Context) -> None:
+def _check_memory(opened: OpenVault, context: Context) -> None:
     """Refuse to change a key that this machine has pinned and could not pin again."""
-    vault = context.vault
+    vault = opened.vault
     if vault.state is None and vault.trust.pin is not None and context.settings.pin is None:
         raise StorageError(
             "the vault's new key could not be remembered, and this machine would refuse it: the "
@@ -89,11 +96,11 @@ def _check_memory(context: Context) -> None:
 # A new key
 
 
-def _begin(args: argparse.Namespace, context: Context) -> int:
-    vault, clock = context.vault, context.runtime.clock
-    holders = _holders(args, context)
+def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault, clock = opened.vault, context.runtime.clock
+    holders = _holders(args, opened, context)
     own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
-    _confirm_losses(args, context, _lost(context, holders))
+    _confirm_losses(args, opened, context, _lost(opened, context, holders))
     if vault.state is None:
         context.reporter.warn(
             "nothing can be remembered on this machine: if this is interrupted, "
@@ -121,7 +128,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
         )
         made, chosen = begun.made, begun.chosen
         left.extend(begun.left)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         rekey.complete(
             vault,
             made.vault,
@@ -133,23 +140,23 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
         )
         return exposed
 
-    _lock(context)
-    changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result, whole=not left)
+    _lock(opened, context)
+    changed = change(opened, "Give the vault a new key.", act, _paths(opened))
+    _report(opened, context, changed.result, whole=not left)
     changed.check()
     if left:
-        raise _left_over(context, left)
+        raise _left_over(opened, context, left)
     return 0
 
 
-def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
+def _left_over(opened: OpenVault, context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
         context.reporter.warn(f"{each.reason}; it stays as it is")
     name = left[0].name
     way = f"filevault remove {shell_word(name)} deletes it"
     if name.startswith("mfa/"):  # a TOTP seed is no profile
-        way = f"delete {printable(context.vault.path(name))} in the vault's folder"
+        way = f"delete {printable(opened.vault.path(name))} in the vault's folder"
     return PartlyDoneError(
         f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
         f"vault: {', '.join(printable(each.name) for each in left[:5])}"
@@ -159,22 +166,24 @@ def _left_over(context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
     )
 
 
-def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
+def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[Holder]:
     """Open the vault with everything that is given, or with what a person types."""
     given = [
         kind
         for kind in ("passphrase", "keyfile")
         if secret_sources.explicit(context.settings, kind) is not None
     ]
-    holders = [hold(context, kind) for kind in given] or [hold(context)]
+    holders = [unwrap_master_key(opened, context, kind) for kind in given] or [
+        unwrap_master_key(opened, context)
+    ]
     if context.prompter.present and not args.drop_slots:
-        _ask_for_more(context, holders)
+        _ask_for_more(opened, context, holders)
     return holders
 
 
-def _ask_for_more(context: Context, holders: list[Holder]) -> None:
+def _ask_for_more(opened: OpenVault, context: Context, holders: list[Holder]) -> None:
     """Let a person type the passphrases of other slots, too."""
-    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(context, holders)):
+    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, holders)):
         answer = context.prompter.hidden(
             "Another passphrase that is to open the vault from now on, too (none: Enter): "
         )
@@ -183,17 +192,17 @@ def _ask_for_more(context: Context, holders: list[Holder]) -> None:
         secret = Secret(
             "passphrase", secret_sources.check_text(answer, "the passphrase"), "terminal"
         )
-        opened = master_key.try_unwrap(_lost(context, holders), secret, context.kdf_policy)
-        found = next(iter(opened), None)
+        lost = _lost(opened, context, holders)
+        found = next(iter(master_key.try_unwrap(lost, secret, context.kdf_policy)), None)
         if found is None:
             context.prompter.say("That passphrase opens nothing here.")
             continue
         holders.append(holders[0]._replace(secret=secret, slot=found[0]))
 
 
-def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
+def _lost(opened: OpenVault, context: Context, holders: Sequence[Holder]) -> list[Slot]:
     """Return the keyslots that no given secret opens."""
-    left = keyslot_changes.own_slots(context.vault.folder, holders[0])
+    left = keyslot_changes.own_slots(opened.vault.folder, holders[0])
     for holder in holders:
         left = [slot for slot in left if slot.id != holder.slot.id]
         same = {
@@ -203,11 +212,13 @@ def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
     return left
 
 
-def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
+def _confirm_losses(
+    args: argparse.Namespace, opened: OpenVault, context: Context, lost: Sequence[Slot]
+) -> None:
     for slot in lost:
         context.reporter.say(
             f"this would open nothing any more: keyslot {slot.id} "
-            f"({keyslot_text(slot, context, context.vault)})"
+            f"({keyslot_text(slot, context, opened.vault)})"
         )
     if not lost or args.drop_slots:
         return
@@ -223,16 +234,16 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
 # What is left to do
 
 
-def _resume(context: Context, holder: Holder) -> None:
+def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
     """Do the rest of what this machine began."""
-    vault, clock = context.vault, context.runtime.clock
+    vault, clock = opened.vault, context.runtime.clock
 
     def act() -> list[Content]:
         master_key.confirm(vault.folder, holder)
         rekey.sync(vault, holder)
         former = rekey.former_keys(vault, holder, context.kdf_policy)
         chosen = rekey.known_before(vault, former)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         rekey.complete(
             vault,
             holder.vault,
@@ -246,17 +257,17 @@ def _resume(context: Context, holder: Holder) -> None:
         return rekey.contents(vault, holder.vault, holder.master, {}, every, clock)
 
     context.reporter.say("a rekey was interrupted here: doing the rest of it")
-    _lock(context)
-    changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result)
+    _lock(opened, context)
+    changed = change(opened, "Give the vault a new key.", act, _paths(opened))
+    _report(opened, context, changed.result)
     changed.check()
 
 
-def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
+def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: bool) -> int:
     """Seal what lies under a former key under the present one, after a yes."""
-    vault, clock = context.vault, context.runtime.clock
+    vault, clock = opened.vault, context.runtime.clock
     former = rekey.former_keys(vault, holder, context.kdf_policy)
-    foreign, unreadable = _foreign(context, holder)
+    foreign, unreadable = _foreign(opened, holder)
     known = [entry for entry in foreign if entry.key in former]
     shown = rekey.contents(vault, holder.vault, holder.master, former, known, clock)
     by_name = {entry.name: entry for entry in known}
@@ -284,25 +295,25 @@ def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
 
     def act() -> int:
         master_key.confirm(vault.folder, holder)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         rekey.complete(
             vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
         )
         return len(chosen)
 
-    changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
+    changed = change(opened, "Seal items under the vault's new key.", act, _paths(opened))
     if chosen:
-        _report(context, shown, whole=not left)
+        _report(opened, context, shown, whole=not left)
     elif not left:
         context.reporter.result("There is nothing to finish.")
     changed.check()
     if left:
-        raise _left_over(context, left)
+        raise _left_over(opened, context, left)
     return 0
 
 
-def _check_left(context: Context, holder: Holder) -> int:
-    foreign, unreadable = _foreign(context, holder)
+def _check_left(opened: OpenVault, context: Context, holder: Holder) -> int:
+    foreign, unreadable = _foreign(opened, holder)
     if foreign:
         raise PartlyDoneError(
             f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
@@ -310,21 +321,21 @@ def _check_left(context: Context, holder: Holder) -> int:
             hint="filevault rekey --finish lists them and asks",
         )
     if unreadable:
-        raise _left_over(context, unreadable)
+        raise _left_over(opened, context, unreadable)
     return 0
 
 
-def _foreign(context: Context, holder: Holder) -> tuple[list[Entry], tuple[Unreadable, ...]]:
+def _foreign(opened: OpenVault, holder: Holder) -> tuple[list[Entry], tuple[Unreadable, ...]]:
     """Return the items that lie under another key than the present one, and what is no item."""
     present: Marker = holder.vault
-    found = survey(context.vault)
+    found = survey(opened.vault)
     return [entry for entry in found.entries if entry.key != present.master], found.unreadable
 
 
-def _lock(context: Context) -> None:
+def _lock(opened: OpenVault, context: Context) -> None:
     """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
     try:
-        count = context.key_cache.forget(context.choice.state_id)
+        count = context.key_cache.forget(opened.choice.state_id)
     except BackendError as error:
         context.reporter.warn(f"the former key is still held: {error.message}")
     else:
@@ -332,10 +343,10 @@ def _lock(context: Context) -> None:
             context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
-def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
+def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[Entry]) -> None:
     """Delete the sessions made from items that get another file: nothing finds them again."""
     try:
-        sessions = context.kept_sessions()
+        sessions = opened.sessions_to_delete()
         names = [f"item:{entry.name}" for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
@@ -348,8 +359,8 @@ def _drop_sessions(context: Context, chosen: Sequence[Entry]) -> None:
         )
 
 
-def _paths(context: Context) -> list[str]:
-    vault = context.vault
+def _paths(opened: OpenVault) -> list[str]:
+    vault = opened.vault
     return [vault.path(entry.name) for entry in survey(vault).entries]
 
 
@@ -362,7 +373,9 @@ def _described(content: Content) -> str:
     return f"{printable(content.name)}  {printable(what)}, made {content.created}"
 
 
-def _report(context: Context, exposed: Sequence[Content], *, whole: bool = True) -> None:
+def _report(
+    opened: OpenVault, context: Context, exposed: Sequence[Content], *, whole: bool = True
+) -> None:
     """Tell that the vault has a new key, and what the former one opened.
 
     `whole` says that every item is sealed under it.
@@ -380,12 +393,12 @@ def _report(context: Context, exposed: Sequence[Content], *, whole: bool = True)
         )
     if context.settings.pin is not None:
         context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
-    _tell_weak(context)
+    _tell_weak(opened, context)
 
 
-def _tell_weak(context: Context) -> None:
+def _tell_weak(opened: OpenVault, context: Context) -> None:
     """Name the keyslots that got the low costs of those whose place they take."""
-    vault = context.vault
+    vault = opened.vault
     present = vault_json.read(vault.folder).master
     own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
     for slot in keyslots.weaker(own, context.kdf_policy.default):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.questions import confirm_or_decline, require_terminal
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import ItemNotFoundError, NotCommittedError
 from filevault.system.printable import printable
 from filevault.vault.choose import hint_at_top
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.
@@ -37,15 +39,20 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Ask, delete, and print what went."""
-    vault, shown = context.vault, printable(args.profile)
+    with open_vault(choose_vault(context), context) as opened:
+        return _remove(args, opened, context)
+
+
+def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault, shown = opened.vault, printable(args.profile)
     uncommitted: NotCommittedError | None = None
-    sessions = context.kept_sessions()
+    sessions = opened.sessions_to_delete()
     source = f"item:{args.profile}"
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
                 f"the vault holds no key for {shown!r}",
-                hint=hint_at_top(context.choice, [args.profile])
+                hint=hint_at_top(opened.choice, [args.profile])
                 or "filevault list shows what it holds",
             )
         if not args.force:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
-from filevault.cli.repositories import check_commits
 from filevault.cli.rotations import Rotations
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.rotation.report import json_text, line
 from filevault.system.printable import printable
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.rotation.items import Items
     from filevault.rotation.outcome import Outcome
+    from filevault.vault import Vault
 
 _KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
@@ -85,21 +87,27 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Rotate one key after the other and report."""
     _check_options(args)
-    vault = context.vault
+    choice = choose_vault(context)
+    with open_vault(choice, context) as opened:
+        return _rotate(args, opened, context)
+
+
+def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
     names = vault.names() if args.all else list(dict.fromkeys(args.profiles))
-    with vault.last_seen.gathering() if args.dry_run else _alone(context):
+    with vault.last_seen.gathering() if args.dry_run else _alone(vault):
         from filevault.rotation.items import Items
 
-        publisher = Publisher(context, pushing=args.push)
+        publisher = Publisher(opened, context.reporter, pushing=args.push)
         items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
-        rotations = Rotations(args, context, items, publisher)
+        rotations = Rotations(args, opened, context, items, publisher)
         # What cannot be resolved shall not be learnt after the vault was opened.
         first = rotations.target(names[0]) if args.profiles and len(names) == 1 else None
         if not args.dry_run:
             vault.check_recipients()
-            check_commits(context, ["/".join((*context.choice.prefix, "any"))])
+            opened.require_commits(["/".join((*opened.choice.prefix, "any"))])
         items.load()
-        context.remember_slot()
+        opened.remember_slot()
         if args.all:
             names = _ours(names, items, context)
         outcomes: list[Outcome | str] = []
@@ -158,7 +166,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _alone(context: Context) -> Iterator[None]:
+def _alone(vault: Vault) -> Iterator[None]:
     """Let no second rotation of the vault begin. Raises LockedError if one is under way."""
     from filevault.system.locks import key_lock
 
@@ -167,7 +175,7 @@ def _alone(context: Context) -> Iterator[None]:
             "another rotation of this vault is under way", hint="wait for it to end"
         )
 
-    state = context.vault.state
+    state = vault.state
     if state is None:
         raise errors.StorageError(
             "the state directory cannot be written, so a second rotation could not be kept away",

@@ -10,7 +10,13 @@ from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.protocols import Secret
 from filevault.cli import new_secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
+from filevault.cli.master_key import (
+    NOT_REVOKED,
+    change,
+    unwrap_master_key,
+    vault_with_keyslots,
+)
+from filevault.cli.wiring import open_vault
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from filevault.backends.kdf import KdfParameters
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
+    from filevault.cli.wiring import OpenVault
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 
@@ -57,11 +64,14 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, add or remove."""
-    refuse_without_keyslots(context, "keyslots")
+    choice = vault_with_keyslots(context, "keyslots")
     _check_options(args)
-    if args.action == "list":
-        return _list(context)
-    return _add(args, context) if args.action == "add" else _remove(args.id, context)
+    with open_vault(choice, context) as opened:
+        if args.action == "list":
+            return _list(opened, context)
+        if args.action == "add":
+            return _add(args, opened, context)
+        return _remove(args.id, opened, context)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -84,19 +94,19 @@ def _check_options(args: argparse.Namespace) -> None:
         args.type = keyslots.KEYFILE
 
 
-def _list(context: Context) -> int:
-    vault = context.vault
+def _list(opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
     for slot in keyslots.listing(vault.folder):
         context.reporter.result(f"{slot.id}  {keyslot_text(slot, context, vault)}")
     return 0
 
 
-def _add(args: argparse.Namespace, context: Context) -> int:
+def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     keyslots.check_label(args.label)
-    path = new_secret.key_file_path(args.new_key_file, context)
-    holder = hold(context)
+    path = new_secret.key_file_path(args.new_key_file, opened.choice, context)
+    holder = unwrap_master_key(opened, context)
 
-    folder = context.vault.folder
+    folder = opened.vault.folder
 
     made: list[str] = []
 
@@ -111,7 +121,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
             )
             return made[0]
 
-        return change(context, "Add a keyslot.", act)
+        return change(opened, "Add a keyslot.", act)
 
     if path is None:
         passphrase = new_secret.obtain_passphrase(args, context, "--new-key-file F")
@@ -135,12 +145,12 @@ def _add(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _remove(given: str, context: Context) -> int:
-    folder = context.vault.folder
+def _remove(given: str, opened: OpenVault, context: Context) -> int:
+    folder = opened.vault.folder
     slot = keyslot_changes.find(folder, given)
-    holder = hold(context)
+    holder = unwrap_master_key(opened, context)
     changed = change(
-        context,
+        opened,
         "Remove a keyslot.",
         lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
     )
@@ -148,7 +158,7 @@ def _remove(given: str, context: Context) -> int:
     if changed.result is not None:
         old, new = changed.result
         with contextlib.suppress(StorageError):
-            context.vault.trust.set_last_slot(new)
+            opened.vault.trust.set_last_slot(new)
         context.reporter.say(
             f"yours is written anew, and opens as before: it was {old}, and is {new}"
         )

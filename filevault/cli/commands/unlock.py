@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.protocols import Family
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import BackendError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE
 from filevault.system.times import format_time
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.errors import FilevaultError
     from filevault.keycache.cache import StoredKey
 
@@ -52,9 +54,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         raise UsageError(
             "nothing is to be held: the time is 0", hint="give another with --ttl, e.g. --ttl 8h"
         )
-    context.use_fresh_keys()
-    vault = context.vault
-    backend = context.choice.backend
+    with open_vault(choose_vault(context), context, uses_cached_keys=False) as opened:
+        return _unlock(args, opened, context, seconds)
+
+
+def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, seconds: int) -> int:
+    vault = opened.vault
+    backend = opened.choice.backend
     if args.vault_key and backend.agent is not None:
         raise UsageError(
             f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
@@ -62,23 +68,23 @@ def run(args: argparse.Namespace, context: Context) -> int:
         )
     vault.keeping()  # before anybody is asked for anything
     vault.unlock()
-    _tell_weakness(context)
+    _tell_weakness(opened, context)
     vault.session_key()
-    place = _hold(context, lambda: context.keys.cache_session_key(seconds))
+    place = _hold(context, lambda: opened.keys.cache_session_key(seconds))
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
-        mark = context.pin().commit or IDENTITIES_MARK
-        _hold(context, lambda: context.keys.cache_vault_key(key, mark, seconds))
+        mark = opened.pin().commit or IDENTITIES_MARK
+        _hold(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
         )
     else:
-        _forget_vault_key(context)
-    context.remember_slot()
+        _forget_vault_key(opened, context)
+    opened.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
     context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
@@ -114,9 +120,9 @@ def _hold(context: Context, put: Callable[[], StoredKey | None]) -> str:
     return taken.store
 
 
-def _forget_vault_key(context: Context) -> None:
+def _forget_vault_key(opened: OpenVault, context: Context) -> None:
     try:
-        if context.keys.forget_vault_key():
+        if opened.keys.forget_vault_key():
             context.reporter.say("what opened the long-term keys was held, and is forgotten")
     except BackendError as error:
         _warn_of_former(context, error)
@@ -128,18 +134,18 @@ def _warn_of_former(context: Context, error: FilevaultError) -> None:
     context.reporter.warn(f"a key that was held before may be held still: {error.message}{hint}")
 
 
-def _tell_weakness(context: Context) -> None:
+def _tell_weakness(opened: OpenVault, context: Context) -> None:
     """Say so if the keyslot that opened the vault costs less to guess at than a new one would."""
     from filevault.backends.file import keyslots
 
-    vault = context.vault
+    vault = opened.vault
     backend = vault.backend
-    opened = backend.opened_slot if backend.family is Family.SEALED else None
-    if opened is None:
+    slot_id = backend.opened_slot if backend.family is Family.SEALED else None
+    if slot_id is None:
         return
-    found = [slot for slot in keyslots.listing(vault.folder) if slot.id == opened]
+    found = [slot for slot in keyslots.listing(vault.folder) if slot.id == slot_id]
     if keyslots.weaker(found, context.kdf_policy.default):
         context.reporter.say(
-            f"{keyslots.described(opened)} is weaker than new ones are: filevault passphrase "
+            f"{keyslots.described(slot_id)} is weaker than new ones are: filevault passphrase "
             "makes it anew, with the same passphrase if you like"
         )

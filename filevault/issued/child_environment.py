@@ -1,0 +1,48 @@
+"""The environment of a command that gets issued credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.config.aws_variables import MARKER, is_removed, is_setting, marked
+from filevault.issued.issued_credentials import check_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filevault.issued.issued_credentials import IssuedCredentials
+
+_REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
+
+
+def child_environment(parent: Mapping[str, str], issued: IssuedCredentials) -> dict[str, str]:
+    """Return the environment of a command: the parent's, cleaned, with the issued credentials.
+
+    Variables of other credentials, such as a stale AWS_PROFILE, are removed. `parent` contains
+    neither sources of secrets nor settings of an outer filevault: `filevault.config.settings`
+    has removed both. Raises FilevaultError for a value with forbidden characters.
+    """
+    child = {name: value for name, value in parent.items() if not is_removed(name, value)}
+    child["AWS_VAULT"] = issued.profile
+    found = issued.unchecked_variables()
+    for name, value in found.items():
+        if parent.get(name) != value:  # the user's own value passes as it is
+            check_value(name, value)
+    child.update(found)
+    if issued.sdk_profile is not None:
+        # An SDK that cannot read the profile, as from a locked vault, must fail: the JavaScript
+        # SDK would fall back to the machine's role.
+        child["AWS_EC2_METADATA_DISABLED"] = "true"
+    settings = {
+        name: value
+        for name, value in found.items()
+        if is_setting(name) and not _is_inherited(parent.get(name), name, value)
+    }
+    if settings:
+        child[MARKER] = marked(settings)
+    return child
+
+
+def _is_inherited(inherited: str | None, name: str, value: str) -> bool:
+    """Return whether a setting comes from the user's variable, which only `--region` overrides."""
+    return bool(inherited) and (inherited == value or name not in _REGIONS)
