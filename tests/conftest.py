@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests import signal_defaults
 from tests.fakes.fixtures import aws
 from tests.machine import Machine
 
 __all__ = ["aws"]
+
+signal_defaults.restore()
 
 
 def pytest_collection_finish() -> None:

@@ -18,9 +18,11 @@ from filevault.mfa.protocol import TokenCodeSource
 from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import Plan, PlanOptions, plan
-from filevault.plan.wiring import build
+from filevault.plan.wiring import Dependencies, build
 from filevault.sessions import SessionCache
+from filevault.sessions.cached_provider import Caching
 from filevault.sessions.lock_wait import LockWait
+from filevault.sources.source import SourceDependencies
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
 from tests.fakes import FakeAws, User
@@ -64,7 +66,7 @@ class Keys:
     def access_key(
         self,
         name: str,
-        identify: Callable[[AccessKey], str] | None = None,  # noqa: ARG002
+        ask_account: Callable[[AccessKey], str] | None = None,  # noqa: ARG002
     ) -> AccessKey:
         """Open a key."""
         self.opened.append(name)
@@ -72,11 +74,11 @@ class Keys:
             raise ItemNotFoundError(f"no item {name!r}")
         return self._keys[name]
 
-    def wants_account(self, name: str, key_id: str) -> bool:  # noqa: ARG002
+    def needs_account(self, name: str, key_id: str) -> bool:  # noqa: ARG002
         """Say that every id tells its account."""
         return False
 
-    def learn_account(self, names: Sequence[str], key_id: str, account: str) -> None:
+    def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:
         """Remember nothing."""
 
     def item_digest(self, name: str) -> str:
@@ -183,23 +185,22 @@ class Rig:
         *,
         code: str | None = None,
         caching: bool = True,
-        **wiring: Any,
+        **how: Any,
     ) -> Credentials:
         """Get a profile's credentials as one run of the program would."""
         planned = self.plan(name, options, overrides)
-        token_code = self.token_code(code)
         with self.cache() as cache:
-            provider = build(
-                planned,
-                self.keys,
-                cache if caching else None,
-                token_code,
-                self.aws.clock,
-                PATIENT,
-                self.warnings.append,
-                **wiring,
-            )
-            return provider.retrieve()
+            used = Caching(cache, PATIENT, **how) if caching else None
+            return build(planned, self.dependencies(code), used).retrieve()
+
+    def dependencies(self, code: str | None = None) -> Dependencies:
+        """Return what the providers of one run share."""
+        return Dependencies(
+            SourceDependencies(self.keys),
+            self.token_code(code),
+            self.aws.clock,
+            self.warnings.append,
+        )
 
     def made(self) -> list[Made]:
         """Return the calls since the last time, and forget them."""

@@ -16,8 +16,9 @@ import pytest
 from filevault import errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
-from filevault.config.settings import GlobalOptions
+from filevault.config.settings import SETTINGS, SWITCH, GlobalOptions
 from filevault.issued.export_formats import FORMATS
+from tests import promises
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -180,6 +181,18 @@ def test_every_variable_that_the_program_reads_is_told_and_no_other() -> None:
     assert told - botocores - ignored - gits == (_names_in_code() | SECRETS) - ignored
 
 
+def test_settings_are_told_with_their_precedence() -> None:
+    """The table's rows: option, variable, key of config.toml, AWS Vault's variable."""
+    rows = {row[0].strip("`"): row[1] for row in _rows(_page("docs/reference/environment.md"))}
+    config = _page("docs/reference/config.md")
+    for setting in SETTINGS:
+        assert f"`--{setting.option.replace('_', '-')}`" in rows[setting.variable]
+        assert ("switch" in rows[setting.variable]) == (setting.type == SWITCH)
+        assert setting.config_key is None or f"`{setting.config_key}`" in config
+        if setting.aws_vault is not None:
+            assert "config.toml" in rows[setting.aws_vault] or "nothing" in rows[setting.aws_vault]
+
+
 def test_which_variables_git_does_not_get_is_told_completely() -> None:
     from filevault.git import environment as of_git
 
@@ -241,15 +254,17 @@ def test_what_default_hands_down_is_told() -> None:
 
 def test_what_names_a_session_is_told() -> None:
     from filevault.aws.endpoint import Endpoint
-    from filevault.plan import steps
+    from filevault.calls.assume_role import AssumeRole
+    from filevault.calls.get_session_token import SessionToken
+    from filevault.sources.stored import StoredKey
 
     section = _sections(_page("docs/format.md"), "##")["7. Sessions and the session key"]
     told = re.findall(r"`(\w+)`", section.partition("The names are")[2].partition("; what")[0])
     endpoint = Endpoint("eu-west-1")
-    session = steps.SessionToken("p", steps.StoredKey("p"), 900, endpoint)
-    role = steps.AssumeRole("p", session, "arn", 900, endpoint)
-    assert set(told[:8]) == set(steps._request(session, ""))
-    assert set(told) == set(steps._request(role, ""))
+    session = SessionToken("p", StoredKey("p"), 900, endpoint)
+    role = AssumeRole("p", session, "arn", 900, endpoint)
+    assert set(told[:8]) == set(session.request_identity(""))
+    assert set(told) == set(role.request_identity(""))
 
 
 def _error_classes() -> dict[str, int]:
@@ -357,37 +372,33 @@ def test_no_table_is_cut_in_two(page: Path) -> None:
     assert not re.findall(r"^\|.*\n\n(?=\|.*\n(?!\|[ :|-]+\n))", text, re.MULTILINE)
 
 
-def _tests_named() -> list[tuple[str, str]]:
-    return sorted(
-        {
-            (path, name)
-            for page in PAGES
-            for path, name in re.findall(
-                r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8")
-            )
-        }
-    )
+def test_the_table_of_promises_is_that_of_its_source() -> None:
+    """`python -m tests.promises` writes it; it fails where a test is not there."""
+    assert promises.PAGE.read_text(encoding="utf-8") == promises.render()
 
 
-def test_the_threat_model_names_tests() -> None:
-    assert len(_tests_named()) > 15
+@pytest.mark.parametrize("group", promises.groups(), ids=lambda group: group.title)
+def test_a_group_of_promises_is_linked_where_it_is_stated(group: promises.Group) -> None:
+    name, _hash, anchor = group.page.partition("#")
+    sections = re.split(r"^(?=#+ )", _page(name), flags=re.MULTILINE)
+    section = next(each for each in sections if _slug(each.partition("\n")[0]) == anchor)
+    assert f"promises.md#{_slug(group.title)})" in section
+    assert all(sentence.endswith(".") and tests for sentence, *tests in group.rows)
 
 
-def test_every_promise_names_a_test_that_proves_it() -> None:
+def test_every_promise_of_the_security_policy_has_its_tests() -> None:
     section = _sections(_page("SECURITY.md"), "##")["What is promised"]
-    promises = re.split(r"^\d+\. ", section.partition("A breach of")[0], flags=re.MULTILINE)[1:]
-    assert len(promises) == 5
-    known = set(_tests_named())
-    for promise in promises:
-        named = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", promise))
-        assert named, promise
-        assert named <= known
+    stated = re.split(r"^\d+\. ", section.partition("A breach of")[0], flags=re.MULTILINE)[1:]
+    known = {_slug(group.title) for group in promises.groups()}
+    links = [re.findall(r"promises\.md#([\w-]+)\)", promise) for promise in stated]
+    assert len(links) == 5
+    assert all(len(link) == 1 and link[0] in known for link in links)
 
 
-@pytest.mark.parametrize(("path", "name"), _tests_named())
-def test_a_test_that_a_page_names_exists(path: str, name: str) -> None:
-    tree = ast.parse(_page(path))
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_names_of_tests_stand_in_their_table_alone(page: Path) -> None:
+    if page != promises.PAGE:
+        assert re.findall(r"\btest_\w+\.py::|::test_\w+", page.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -397,6 +408,16 @@ def test_files_of_the_tree_that_pages_name_exist(page: Path) -> None:
         page.read_text(encoding="utf-8"),
     )
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_names_in_code_that_the_glossary_has_exist() -> None:
+    named = re.findall(r"In code `(\w+)`", _page("docs/contributing/glossary.md"))
+    files = [*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")]
+    defined = {
+        name for path in files for name in re.findall(r"class (\w+)", path.read_text("utf-8"))
+    }
+    assert len(named) > 5
+    assert set(named) <= defined
 
 
 def test_every_dependency_has_its_reason() -> None:
@@ -417,9 +438,8 @@ def test_every_dependency_has_its_reason() -> None:
     assert all(reason.endswith(".") for reason in told.values())
 
 
-def test_pages_speak_of_no_layer_that_is_gone() -> None:
-    layers = tomllib.loads(_page("pyproject.toml"))["tool"]["importlinter"]["contracts"][0]
-    wanted = {name.strip() for line in layers["layers"] for name in re.split("[|:]", line)}
+def test_the_table_of_layers_is_the_one_that_is_checked() -> None:
+    contracts = tomllib.loads(_page("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    _main, *layers = (re.findall(r"\w+", line) for line in contracts[0]["layers"])
     section = _sections(_page("docs/explanation/architecture.md"), "##")["Layers"]
-    told = {name for row in _rows(section)[1:] for name in re.findall(r"`(\w+)`", row[1])}
-    assert told == wanted - {"__main__"}
+    assert [re.findall(r"`(\w+)`", row[1]) for row in _rows(section)[1:]] == layers

@@ -38,7 +38,6 @@ SESSION_KINDS = frozenset({"session", "sso-token", "sso-client"})
 """Kinds of session files: their header says what they were made from."""
 
 _ORIGINS = frozenset({"iam", "add"})
-_SOURCES = ("item:", "sso:", "web:", "process:")
 _FIELDS: dict[str, type] = {
     "format": str,
     "vault": str,
@@ -192,7 +191,7 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
         raise DamagedError(f"{what} is damaged: its 'created_from' is none")
     if (source is not None) != (kind in SESSION_KINDS):
         raise DamagedError(f"{what} is damaged: only session files have a 'source', and each has")
-    if source is not None and not str(source).startswith(_SOURCES):
+    if source is not None and not _is_reference(str(source)):
         raise DamagedError(f"{what} is damaged: its 'source' is none")
     header = ItemHeader(
         str(kind),
@@ -203,3 +202,9 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
         None if source is None else str(source),
     )
     return header, vault, key
+
+
+def _is_reference(source: str) -> bool:
+    """Return whether a text names a credential source: a lower-case word, a colon and a name."""
+    word, colon, _name = source.partition(":")
+    return bool(colon) and word.isascii() and word.isalpha() and word.islower()

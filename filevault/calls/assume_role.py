@@ -1,113 +1,177 @@
-"""A role's session: AssumeRole, signed by whatever comes before it."""
+"""Call: AssumeRole, signed with a long-term key or a session."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws import sts
-from filevault.aws.errors import is_denied
-from filevault.calls.lifetime import held_to
+from filevault.calls.call import Call, CallProvider, signed_by
 from filevault.errors import AwsError, LockedError, MfaError, TooLongError
-from filevault.plan.cached import is_kept, renewed
-from filevault.sources.stored import signed_by
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterable, Iterator
 
-    from filevault.aws.clients import Clients
+    from filevault.aws.endpoint import Endpoint
+    from filevault.aws.sts import RoleRequest, TokenCodeFor
+    from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
     from filevault.mfa.request import MfaRequest
-    from filevault.mfa.token_code import TokenCode
-    from filevault.plan.steps import AssumeRole
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider, Step
 
 _ALWAYS_ALLOWED = 3600
 """No role can be set to a maximum below this (IAM API reference, MaxSessionDuration)."""
 
-_NO_LONGER_TAKEN = frozenset(
+_NO_LONGER_ACCEPTED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"}
 )
 
 
-class AssumeRoleProvider:
-    """Calls AssumeRole each time it is asked.
+class AssumeRole(Call):
+    """AssumeRole for `profile`; a `session_name` of None is generated for each call.
 
-    Without a name of its own the session is called after the moment, which CloudTrail shows. A
-    kept session that AWS takes no longer to sign with is renewed, once. Where AWS denies the role
-    to a kept session with MFA, a policy may ask for a fresh code (`aws:MultiFactorAuthAge`): the
-    call is made with the stored key and a code of its own, once. A duration over the
-    role's maximum, which only AWS knows, becomes an hour, unless the call carried a token code:
-    that one is spent.
+    `fresh_mfa` is the device for a new code, if AWS refuses the MFA of the parent's session as
+    too old.
     """
 
-    __slots__ = (
-        "_clients",
-        "_clock",
-        "_key",
-        "_source",
-        "_step",
-        "_subject",
-        "_token_code",
-        "_warn",
-    )
+    profile: str
+    parent: Step
+    role_arn: str
+    duration: int
+    endpoint: Endpoint
+    mfa: MfaRequest | None = None
+    external_id: str | None = None
+    session_name: str | None = None
+    tags: tuple[tuple[str, str], ...] = ()
+    transitive_tags: tuple[str, ...] = ()
+    source_identity: str | None = None
+    fresh_mfa: MfaRequest | None = None
+
+    @property
+    def operation(self) -> str:
+        """The first part of the session file's name."""
+        return "assume-role"
+
+    @property
+    def assumed_role(self) -> str:
+        """The ARN of the role."""
+        return self.role_arn
+
+    @property
+    def carried_mfa(self) -> str | None:
+        """The serial of the device of the first call: the sessions after it carry its MFA on."""
+        return self.parent.carried_mfa if self.mfa is None else self.mfa.serial
+
+    @property
+    def takes_token_code(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def title(self) -> str:
+        """What `--explain` calls the step in its tree."""
+        return f"role {printable(self.role_arn)}"
+
+    @property
+    def description(self) -> str:
+        """What `--explain` calls the call."""
+        return f"AssumeRole {printable(self.role_arn)}"
+
+    def request_identity(self, parent: str) -> dict[str, object]:
+        """Return everything that determines the answer, except a generated session name."""
+        return {
+            **super().request_identity(parent),
+            "role_arn": self.role_arn,
+            "external_id": self.external_id,
+            "session_name": self.session_name,
+            "tags": [list(tag) for tag in self.tags],
+            "transitive_tags": list(self.transitive_tags),
+            "source_identity": self.source_identity,
+        }
+
+    def equivalents(self, lives: Iterable[int]) -> Iterator[AssumeRole]:
+        """Return other calls whose kept session serves as well to assume the next role.
+
+        These are the same call with any duration, and that with the stored key and a token code
+        instead of a session with MFA.
+        """
+        for seconds in lives:
+            same = self._replace(duration=seconds)
+            yield same
+            if self.fresh_mfa is not None:
+                yield same._replace(parent=self.source, mfa=self.fresh_mfa)
+
+    def provider(
+        self, parent: CredentialProvider, dependencies: CallDependencies
+    ) -> AssumeRoleProvider:
+        """Return what calls AssumeRole."""
+        return AssumeRoleProvider(self, parent, dependencies)
+
+
+class AssumeRoleProvider(CallProvider):
+    """Calls AssumeRole each time that it is asked.
+
+    - A session without a configured name is called after the moment, which CloudTrail shows.
+    - A cached session of the parent that AWS no longer accepts is renewed, once.
+    - Where AWS denies the role to a cached session with MFA, a policy may ask for a fresh code
+      (`aws:MultiFactorAuthAge`): the call is made with the stored key and a new code, once.
+    - A duration over the role's maximum, which only AWS knows, becomes an hour, unless the call
+      carried a token code: that one is spent.
+    """
+
+    __slots__ = ("_step",)
 
     def __init__(
-        self,
-        step: AssumeRole,
-        source: CredentialProvider,
-        key: CredentialProvider,
-        clients: Clients,
-        token_code: TokenCode,
-        clock: Callable[[], float],
-        subject: str,
-        warn: Callable[[str], None],
+        self, step: AssumeRole, parent: CredentialProvider, dependencies: CallDependencies
     ) -> None:
+        super().__init__(parent, dependencies)
         self._step = step
-        self._source = source
-        self._key = key
-        self._clients = clients
-        self._token_code = token_code
-        self._clock = clock
-        self._subject = subject
-        self._warn = warn
 
     def retrieve(self) -> Credentials:
-        """Ask the source, then for a token code where one is needed, then call."""
-        credentials = self._source.retrieve()
-        mfa = self._step.mfa
+        """Get the parent's credentials, then a token code where one is needed, then call."""
+        made = self._made()
+        self._parent.learn_account(None)  # a role may belong to another account
+        return made
+
+    def _made(self) -> Credentials:
+        from filevault.aws.errors import is_denied
+
+        step, parent = self._step, self._parent
+        credentials = parent.retrieve()
         try:
-            return self._assume(self._source, credentials, mfa)
+            return self._assume(parent, credentials, step.mfa)
         except AwsError as error:
-            if self._step.fresh_mfa is not None and is_denied(error) and is_kept(self._source):
-                return self._with_fresh_code(self._step.fresh_mfa, error)
-            if error.code not in _NO_LONGER_TAKEN:
+            if step.fresh_mfa is not None and is_denied(error) and parent.from_cache:
+                return self._with_fresh_code(step.fresh_mfa, error)
+            if error.code not in _NO_LONGER_ACCEPTED:
                 raise
-            others = renewed(self._source, credentials)
-            if others is None:
+            renewed = parent.renew(credentials)
+            if renewed is None:
                 raise
-        return self._assume(self._source, others, mfa)
+        return self._assume(parent, renewed, step.mfa)
 
     def _with_fresh_code(self, mfa: MfaRequest, refused: AwsError) -> Credentials:
-        self._warn(
+        self._run.warn(
             f"AWS denies the role of profile {printable(self._step.profile)!r} to the cached "
             "session: a policy may ask for a fresh MFA code, so one is presented"
         )
+        key = self._run.source_provider()
         try:
-            return self._assume(self._key, self._key.retrieve(), mfa)
+            return self._assume(key, key.retrieve(), mfa)
         except (LockedError, MfaError) as error:
             hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
             refused.hint = f"{refused.hint}; {hint}" if refused.hint else hint
             raise refused from error
 
     def _assume(
-        self, source: CredentialProvider, credentials: Credentials, device: MfaRequest | None
+        self, signer: CredentialProvider, credentials: Credentials, device: MfaRequest | None
     ) -> Credentials:
+        from filevault.aws.sts import RoleRequest
+
         step = self._step
-        request = sts.RoleRequest(
+        request = RoleRequest(
             role_arn=step.role_arn,
-            session_name=step.session_name or f"filevault-{int(self._clock() * 1_000_000_000)}",
+            session_name=step.session_name or f"filevault-{int(self._run.clock() * 1_000_000_000)}",
             duration=step.duration,
             external_id=step.external_id,
             tags=step.tags,
@@ -115,16 +179,16 @@ class AssumeRoleProvider:
             source_identity=step.source_identity,
         )
 
-        def call(mfa: sts.TokenCodeFor | None) -> Credentials:
-            return signed_by(source, credentials, lambda signer: self._call(signer, request, mfa))
+        def call(mfa: TokenCodeFor | None) -> Credentials:
+            return signed_by(signer, credentials, lambda key: self._call(key, request, mfa))
 
         try:
-            return self._token_code.present(device, step.profile, call)
+            return self._run.token_code.present(device, step.profile, call)
         except TooLongError:
             if device is not None or request.duration <= _ALWAYS_ALLOWED:
                 raise
         shorter = self._call(credentials, request._replace(duration=_ALWAYS_ALLOWED), None)
-        self._warn(
+        self._run.warn(
             f"AWS grants the role of profile {printable(step.profile)!r} no session of "
             f"{format_duration(request.duration)}: this one lives "
             f"{format_duration(_ALWAYS_ALLOWED)}"
@@ -132,14 +196,16 @@ class AssumeRoleProvider:
         return shorter
 
     def _call(
-        self, credentials: Credentials, request: sts.RoleRequest, mfa: sts.TokenCodeFor | None
+        self, credentials: Credentials, request: RoleRequest, mfa: TokenCodeFor | None
     ) -> Credentials:
+        from filevault.aws import sts
+
         made = sts.assume_role(
-            self._clients,
+            self._run.clients,
             self._step.endpoint,
             credentials,
             request,
             mfa=mfa,
-            subject=self._subject,
+            subject=self._run.subject,
         )
-        return held_to(made, request.duration, self._clock(), self._subject)
+        return self._granted(made, request.duration)

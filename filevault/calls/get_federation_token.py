@@ -1,62 +1,93 @@
-"""A federated user's session, which signs in to the console where a user's own cannot."""
+"""Call: GetFederationToken, which signs in to the console where a user's session cannot."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from filevault.aws import sts
-from filevault.calls.lifetime import held_to
+from filevault.calls.call import Call, CallProvider, signed_by
 from filevault.errors import AwsError
-from filevault.sources.stored import signed_by
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
+    from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
-    from filevault.plan.steps import FederationToken
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider, Source
 
 _USER = r"arn:[a-z0-9-]+:iam::\d{12}:(?:(root)|user/(?:.*/)?([\w+=,.@-]{1,64}))\Z"
 _LONGEST_NAME = 32
 
 
-class FederationTokenProvider:
-    """Calls GetFederationToken each time it is asked, in the name of the user.
+class FederationToken(Call):
+    """GetFederationToken for `profile`, in the name of the user whose key signs."""
+
+    profile: str
+    parent: Source
+    duration: int
+    endpoint: Endpoint
+    mfa: None = None  # the call takes no code
+
+    @property
+    def owner(self) -> str:
+        """The profile whose key signs."""
+        return self.parent.owner
+
+    @property
+    def operation(self) -> str:
+        """The first part of the session file's name."""
+        return "get-federation-token"
+
+    @property
+    def tells_account(self) -> bool:
+        """True: a federated user belongs to the account of the user."""
+        return True
+
+    @property
+    def title(self) -> str:
+        """What `--explain` calls the step in its tree."""
+        return "federated user"
+
+    @property
+    def description(self) -> str:
+        """What `--explain` calls the call."""
+        return "GetCallerIdentity for the user's name and GetFederationToken"
+
+    def provider(
+        self, parent: CredentialProvider, dependencies: CallDependencies
+    ) -> FederationTokenProvider:
+        """Return what calls GetFederationToken."""
+        return FederationTokenProvider(self, parent, dependencies)
+
+
+class FederationTokenProvider(CallProvider):
+    """Calls GetFederationToken each time that it is asked.
 
     The name comes from GetCallerIdentity, which needs no permission, so that CloudTrail shows
     who signed in.
     """
 
-    __slots__ = ("_clients", "_clock", "_source", "_step", "_subject")
+    __slots__ = ("_step",)
 
     def __init__(
-        self,
-        step: FederationToken,
-        source: CredentialProvider,
-        clients: Clients,
-        clock: Callable[[], float],
-        subject: str,
+        self, step: FederationToken, parent: CredentialProvider, dependencies: CallDependencies
     ) -> None:
+        super().__init__(parent, dependencies)
         self._step = step
-        self._source = source
-        self._clients = clients
-        self._clock = clock
-        self._subject = subject
 
     def retrieve(self) -> Credentials:
-        """Open the key, ask whose it is, then call."""
-        return signed_by(self._source, self._source.retrieve(), self._call)
+        """Get the key, ask for the name of its user, then call."""
+        made = signed_by(self._parent, self._parent.retrieve(), self._call)
+        self._parent.learn_account(made.account_id)
+        return made
 
     def _call(self, key: Credentials) -> Credentials:
-        step = self._step
+        step, run = self._step, self._run
         made = federated(
-            self._clients, step.endpoint, key, duration=step.duration, subject=self._subject
+            run.clients, step.endpoint, key, duration=step.duration, subject=run.subject
         )
-        return held_to(made, step.duration, self._clock(), self._subject)
+        return self._granted(made, step.duration)
 
 
 def federated(
@@ -66,6 +97,8 @@ def federated(
 
     Raises AwsError, NetworkError, ConfigError.
     """
+    from filevault.aws import sts
+
     identity = sts.get_caller_identity(clients, endpoint, key, subject=subject)
     name = federated_name(identity.arn)
     return sts.get_federation_token(

@@ -1,62 +1,113 @@
-"""A user's session: GetSessionToken, signed with the long-term key."""
+"""Call: GetSessionToken, a session of the IAM user whose long-term key signs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws import sts
-from filevault.calls.lifetime import held_to
-from filevault.sources.stored import signed_by
+from filevault.calls.call import Call, CallProvider, signed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from filevault.aws.clients import Clients
+    from filevault.aws.endpoint import Endpoint
+    from filevault.aws.sts import TokenCodeFor
+    from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
-    from filevault.mfa.token_code import TokenCode
-    from filevault.plan.steps import SessionToken
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.mfa.request import MfaRequest
+    from filevault.sources.source import CredentialProvider, Source
 
 
-class SessionTokenProvider:
-    """Calls GetSessionToken each time it is asked."""
+class SessionToken(Call):
+    """GetSessionToken for `profile`; durations are in seconds.
 
-    __slots__ = ("_clients", "_clock", "_source", "_step", "_subject", "_token_code")
+    `exact` says that the person asked for this duration and gets this very session, so that a
+    session of another duration does not serve.
+    """
+
+    profile: str
+    parent: Source
+    duration: int
+    endpoint: Endpoint
+    mfa: MfaRequest | None = None
+    exact: bool = False
+
+    @property
+    def owner(self) -> str:
+        """The profile whose key signs."""
+        return self.parent.owner
+
+    @property
+    def operation(self) -> str:
+        """The first part of the session file's name."""
+        return "get-session-token"
+
+    @property
+    def is_user_session(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def carried_mfa(self) -> str | None:
+        """The serial of the MFA device of the call."""
+        return None if self.mfa is None else self.mfa.serial
+
+    @property
+    def takes_token_code(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def title(self) -> str:
+        """What `--explain` calls the step in its tree."""
+        return "session token"
+
+    @property
+    def description(self) -> str:
+        """What `--explain` calls the call."""
+        return "GetSessionToken"
+
+    def request_identity(self, parent: str) -> dict[str, object]:
+        """Return everything that determines the answer; the duration only where it is exact."""
+        duration = self.duration if self.exact else None
+        return {**super().request_identity(parent), "duration": duration}
+
+    def provider(
+        self, parent: CredentialProvider, dependencies: CallDependencies
+    ) -> SessionTokenProvider:
+        """Return what calls GetSessionToken."""
+        return SessionTokenProvider(self, parent, dependencies)
+
+
+class SessionTokenProvider(CallProvider):
+    """Calls GetSessionToken each time that it is asked."""
+
+    __slots__ = ("_step",)
 
     def __init__(
-        self,
-        step: SessionToken,
-        source: CredentialProvider,
-        clients: Clients,
-        token_code: TokenCode,
-        clock: Callable[[], float],
-        subject: str,
+        self, step: SessionToken, parent: CredentialProvider, dependencies: CallDependencies
     ) -> None:
+        super().__init__(parent, dependencies)
         self._step = step
-        self._source = source
-        self._clients = clients
-        self._token_code = token_code
-        self._clock = clock
-        self._subject = subject
 
     def retrieve(self) -> Credentials:
-        """Open the key, then ask for a token code where one is needed, then call."""
-        step = self._step
-        key = self._source.retrieve()
+        """Get the key, then a token code where one is needed, then call."""
+        key = self._parent.retrieve()
 
-        def call(mfa: sts.TokenCodeFor | None) -> Credentials:
-            return signed_by(self._source, key, lambda signer: self._call(signer, mfa))
+        def call(mfa: TokenCodeFor | None) -> Credentials:
+            return signed_by(self._parent, key, lambda signer: self._call(signer, mfa))
 
-        return self._token_code.present(step.mfa, step.profile, call)
+        made = self._run.token_code.present(self._step.mfa, self._step.profile, call)
+        self._parent.learn_account(None)
+        return made
 
-    def _call(self, key: Credentials, mfa: sts.TokenCodeFor | None) -> Credentials:
+    def _call(self, key: Credentials, mfa: TokenCodeFor | None) -> Credentials:
+        from filevault.aws import sts
+
         step = self._step
         made = sts.get_session_token(
-            self._clients,
+            self._run.clients,
             step.endpoint,
             key,
             duration=step.duration,
             mfa=mfa,
-            subject=self._subject,
+            subject=self._run.subject,
         )
-        return held_to(made, step.duration, self._clock(), self._subject)
+        return self._granted(made, step.duration)

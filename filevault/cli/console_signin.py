@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.aws.console import Console, console_of
 from filevault.cli.obtain import plan_options, retrieve, warn_of_unused_code
-from filevault.plan.steps import AssumeRole, FederationToken
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from filevault.cli.obtain import Obtainer
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Step
+    from filevault.sources.source import Step
 
 _FOR_PROFILES = ("explain", "mfa_token", "no_session", "refresh", "min_ttl", "no_cache")
 _ENVIRONMENT = "the credentials of the environment"
@@ -30,14 +29,12 @@ def sign_in_with_profile(
     args: argparse.Namespace, context: Context, obtainer: Obtainer, plan: Plan
 ) -> tuple[Console, SigninToken]:
     """Sign in with a profile; renew a cached session, once, that AWS no longer accepts."""
-    from filevault.plan.cached import renewed
-
     # A wrong region or path must be reported before any question.
     console_for(context, plan.region, None).destination(args.path)
     code = obtainer.token_code()
     provider = obtainer.provider(plan, code)
     credentials = retrieve(provider, plan)
-    if not isinstance(plan.step, FederationToken):
+    if plan.step.takes_token_code:
         warn_of_unused_code(code, context)
     obtainer.remember_slot()
     clients = _clients(context, plan.profile)
@@ -47,7 +44,7 @@ def sign_in_with_profile(
     try:
         signed = _signed(context, clients, console, credentials, duration, subject)
     except errors.AwsError:
-        others = renewed(provider, credentials)
+        others = provider.renew(credentials)
         if others is None:
             raise
         signed = _signed(context, clients, console, others, duration, subject)
@@ -72,7 +69,7 @@ def sign_in_with_environment(
                 f"--{name.replace('_', '-')} is for profiles, and {_ENVIRONMENT} would sign in",
                 hint="name a profile: filevault login PROFILE",
             )
-    context.settings.take_given()
+    context.settings.restore_outer_settings()
     get, flag = context.settings.get, context.settings.flag
     options = plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
@@ -144,7 +141,7 @@ def _session_duration(args: argparse.Namespace, context: Context, step: Step) ->
 
     AWS accepts a duration for a role only, and only if it was not assumed from another role.
     """
-    if not isinstance(step, AssumeRole) or isinstance(step.source, AssumeRole):
+    if step.assumed_role is None or (step.parent and step.parent.assumed_role is not None):
         return None
     return _capped(plan_options(args, context).duration)
 

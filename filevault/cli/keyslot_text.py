@@ -10,7 +10,7 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from filevault.backends.file.keyslots import Slot
     from filevault.cli.context import Context
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 def keyslot_text(slot: Slot, context: Context, vault: Vault) -> str:

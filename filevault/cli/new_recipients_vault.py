@@ -18,14 +18,14 @@ from filevault.cli.wiring import choose_vault, open_recipients_backend, open_vau
 from filevault.errors import NotCommittedError, UsageError
 from filevault.git import subjects
 from filevault.git.commit import commit_files
+from filevault.system.config_files import check_writable
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.system.user_files import check_writable
 from filevault.unlock.unlocker import Identities, new_passphrase
 from filevault.vault.choose import has_recipients
-from filevault.vault.recipients.change import check_sets
+from filevault.vault.recipients.change import check_recipient_sets
 
 if TYPE_CHECKING:
     import argparse
@@ -76,7 +76,7 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
             # Adopting must not bypass the pin.
             with open_vault(choice, context) as checked:
                 checked.vault.check_recipients()
-        check_sets(vault)
+        check_recipient_sets(vault)
         if vault.trust.pin is None:
             trust_present_repositories(choice, context, vault.trust)
         vault.trust.set_pin(pin)

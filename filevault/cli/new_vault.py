@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import PinError, StorageError, VaultChoiceError
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.choose import has_items, pinned
+from filevault.vault.lost_vault import has_items, is_remembered
 
 if TYPE_CHECKING:
     from filevault.backends.protocols import SealedBackend
@@ -44,7 +44,7 @@ def refuse_lost(choice: VaultChoice, context: Context) -> None:
     """Raise PinError for a vault that lost its marker, unless nothing at all is left of it."""
     state_home = context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
-    if has_items(choice) or (pinned(choice, state_home) and not empty):
+    if has_items(choice) or (is_remembered(choice, state_home) and not empty):
         file = choice.backend.marker
         if os.path.exists(f"{choice.store}/{file}"):
             raise exists_already(choice)  # since we looked for it first
@@ -59,7 +59,7 @@ def move_memory_aside(choice: VaultChoice, context: Context) -> None:
     """What is remembered of a vault that is gone is kept, but not for the new one."""
     state_home = context.settings.state_home
     shown = printable(choice.root)
-    if pinned(choice, state_home):
+    if is_remembered(choice, state_home):
         old = f"{state_home}/{choice.state_id}"
         aside = f"{old}.{int(context.runtime.clock())}"
         try:

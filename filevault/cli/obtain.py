@@ -10,8 +10,7 @@ from filevault.config.overrides import read_overrides
 from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import of_credentials
 from filevault.plan.planner import Plan, PlanOptions
-from filevault.plan.steps import StoredKey, stored_key
-from filevault.vault.choose import no_vault
+from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
-    from filevault.sources.protocols import CredentialProvider
-    from filevault.vault import Vault
+    from filevault.sources.source import CredentialProvider
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.vault import Vault
 
 
 def say_unless_disabled(context: Context, text: str) -> None:
@@ -69,12 +68,17 @@ class Obtainer:
     def explanation(self, plan: Plan) -> Sequence[str]:
         """Return the lines of `--explain`."""
         from filevault.plan.explain import explain, kept_until, variable_lines
+        from filevault.sources.source import SourceDependencies
 
         context, sessions = self._context, self._sessions()
         lines = explain(
             plan,
             context.runtime.clock(),
-            until=kept_until(plan, self._vault(), None if self._args.refresh else sessions),
+            until=kept_until(
+                plan,
+                SourceDependencies(self._vault()),
+                None if self._args.refresh else sessions,
+            ),
             keeps=sessions is not None,
             cache_roles=context.settings.cache_roles,
         )
@@ -86,7 +90,7 @@ class Obtainer:
         context = self._context
         code = self.token_code()
         credentials = retrieve(self.provider(plan, code), plan)
-        if not isinstance(plan.step, StoredKey):
+        if plan.step.takes_token_code:
             warn_of_unused_code(code, context)
         self.remember_slot()
         account, doubts = of_credentials(plan, credentials)
@@ -102,30 +106,34 @@ class Obtainer:
 
     def provider(self, plan: Plan, code: TokenCode) -> CredentialProvider:
         """Return the provider that carries a plan out; it looks into the session cache first."""
-        from filevault.plan.wiring import build
+        from filevault.plan.wiring import Dependencies, build
+        from filevault.sessions.cached_provider import Caching
         from filevault.sessions.lock_wait import LockWait
+        from filevault.sources.source import SourceDependencies
 
         args, context, settings = self._args, self._context, self._context.settings
         min_ttl = args.min_ttl
         if min_ttl is None:
             min_ttl = settings.duration("AWS_MIN_TTL")
-        if isinstance(plan.step, StoredKey) and (args.duration is not None or args.mfa_token):
+        if plan.step.is_long_term and (args.duration is not None or args.mfa_token):
             context.reporter.warn(
                 "the long-term key itself is handed out: --duration and --mfa-token do nothing"
             )
-        return build(
-            plan,
-            self._vault(),
-            self._sessions(),
+        dependencies = Dependencies(
+            SourceDependencies(self._vault()),
             code,
             context.runtime.clock,
-            LockWait(context.reporter.say, lambda: context.prompter.present, context.runtime.sleep),
             context.reporter.warn,
-            refresh=args.refresh,
-            min_ttl=min_ttl,
-            cache_roles=settings.cache_roles,
-            allow_http=settings.allow_http,
+            settings.allow_http,
         )
+        sessions = self._sessions()
+        if sessions is None:
+            return build(plan, dependencies, None)
+        wait = LockWait(
+            context.reporter.say, lambda: context.prompter.present, context.runtime.sleep
+        )
+        caching = Caching(sessions, wait, args.refresh, min_ttl, settings.cache_roles)
+        return build(plan, dependencies, caching)
 
     def remember_slot(self) -> None:
         """Remember which keyslot opened the vault."""
@@ -167,7 +175,7 @@ def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
     except errors.AwsError as error:
         from filevault.aws.errors import name_key
 
-        raise name_key(error, stored_key(plan.step).profile) from error
+        raise name_key(error, plan.step.source.profile) from error
 
 
 def token_code(args: argparse.Namespace, context: Context) -> TokenCode:

@@ -9,7 +9,8 @@ from filevault import errors
 from filevault.config.profile import resolve
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable
-from filevault.vault.choose import hint_at_top, no_vault
+from filevault.vault.lookup import hint_at_top
+from filevault.vault.lost_vault import no_vault
 from filevault.vault.planted_key import refuse_planted_key
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from filevault.config.export_command import ExportCommand
     from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
-    from filevault.vault import Vault
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.vault import Vault
 
 
 def profile_name(given: str | None, context: Context) -> str:
@@ -143,8 +144,7 @@ def absent_config(context: Context) -> list[str]:
 
 def _warn(profile: Profile, context: Context) -> None:
     """Warn of lines in the sections of a chain that have no effect."""
-    each: Profile | None = profile
-    while each is not None:
+    for each in reversed(profile.chain):
         for text in each.warnings:
             context.reporter.warn(text)
         if each.shadowed and each.source in ("stored", "profile"):
@@ -154,4 +154,3 @@ def _warn(profile: Profile, context: Context) -> None:
                 f"profile {printable(each.name)!r} has {has} and also "
                 f"{' and '.join(each.shadowed)}: {used} is used"
             )
-        each = each.source_profile

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from filevault.cli.reporter import Reporter
     from filevault.cli.wiring import OpenVault
     from filevault.git.repository import Repository
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 class Publisher:

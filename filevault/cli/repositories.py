@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.git.repository import Repository
-    from filevault.vault import Vault
     from filevault.vault.choose import VaultChoice
     from filevault.vault.trust import Trust
+    from filevault.vault.vault import Vault
 
 _SECTION = "repositories"
 

@@ -10,7 +10,6 @@ from filevault.cli import obtain
 from filevault.cli.profiles import Profiles
 from filevault.config.overrides import read_overrides
 from filevault.plan.shared_sessions import Shared, SharedSessions
-from filevault.plan.steps import StoredKey, stored_key
 from filevault.rotation.outcome import Outcome, RotationOptions
 from filevault.rotation.rollback import amend
 from filevault.system.printable import printable, shell_word
@@ -27,10 +26,9 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import SessionToken
     from filevault.rotation.access import Access
     from filevault.rotation.items import Items
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider, Step
 
 
 class Target(Record):
@@ -110,7 +108,7 @@ class Rotations:
     def _attempt(self, name: str, target: Target) -> Outcome:
         from filevault.aws.errors import name_key
 
-        item = stored_key(target.plan.step).profile
+        item = target.plan.step.source.profile
         related: tuple[str, ...] = ()
         try:
             self._items.get(item, self._identify(name, target))
@@ -205,11 +203,11 @@ class Rotations:
             from filevault.aws.clients import Clients
             from filevault.aws.sts import get_caller_identity
             from filevault.credentials import Credentials
-            from filevault.plan.profile_chain import chain_of, sts_endpoint
+            from filevault.plan.sts_endpoint import sts_endpoint
 
             return get_caller_identity(
                 Clients(profile=name, allow_http=allow_http),
-                sts_endpoint(target.profile, chain_of(target.profile)),
+                sts_endpoint(target.profile, target.profile.chain),
                 Credentials(key.access_key_id, key.secret_access_key),
                 subject=f"profile {printable(name)!r}",
             ).account
@@ -218,44 +216,40 @@ class Rotations:
 
     def _access(self, name: str, target: Target) -> Access:
         from filevault.aws.clients import Clients
-        from filevault.plan.profile_chain import chain_of, sts_endpoint
-        from filevault.plan.steps import AssumeRole
-        from filevault.plan.wiring import build
+        from filevault.plan.sts_endpoint import sts_endpoint
+        from filevault.plan.wiring import Dependencies, build
         from filevault.rotation.access import Access
-        from filevault.sessions.lock_wait import LockWait
+        from filevault.sources.source import SourceDependencies
 
         context, runtime = self._context, self._context.runtime
         profile, made = target.profile, target.plan
         allow_http = context.settings.allow_http
         if self._token_code is None:
             self._token_code = obtain.token_code(self._args, context)
-        key_id = self._items.stored(stored_key(made.step).profile).key.access_key_id
+        key_id = self._items.stored(made.step.source.profile).key.access_key_id
 
-        def share(step: SessionToken, source: CredentialProvider) -> CredentialProvider:
+        def share(step: Step, source: CredentialProvider) -> CredentialProvider:
             return Shared(self._sessions, step, key_id, source)
 
         provider = None
-        if not isinstance(made.step, StoredKey):
+        if not made.step.is_long_term:
             # No session is kept: it would be one of a key that is about to go.
-            provider = build(
-                made,
-                self._opened.vault,
-                None,
+            dependencies = Dependencies(
+                SourceDependencies(self._opened.vault),
                 self._token_code,
                 runtime.clock,
-                LockWait(context.reporter.say, lambda: context.prompter.present, runtime.sleep),
                 context.reporter.warn,
-                allow_http=allow_http,
-                share=share,
+                allow_http,
             )
-        sts = sts_endpoint(profile, chain_of(profile))
+            provider = build(made, dependencies, None, share)
+        sts = sts_endpoint(profile, profile.chain)
         return Access(
             Clients(profile=name, allow_http=allow_http),
             Clients.short_timeouts(profile=name, allow_http=allow_http),
             sts,
             sts._replace(url=profile.iam_endpoint_url),
             provider,
-            role=made.step.role_arn if isinstance(made.step, AssumeRole) else None,
+            role=made.step.assumed_role,
             profile=name,
             direct=_direct(profile),
         )
@@ -319,7 +313,6 @@ def _with_way_out(outcome: Outcome, target: Target) -> Outcome:
 
 def _direct(profile: Profile) -> str:
     """Return the command that rotates the key with the user's own credentials."""
-    while profile.source == "profile" and profile.source_profile is not None:
-        profile = profile.source_profile
+    profile = profile.chain[0]
     option = "" if profile.role_arn is None else "-n "
     return f"filevault rotate {option}{shell_word(profile.name)}"

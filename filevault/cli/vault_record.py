@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from filevault.backends.protocols import Family
 from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
+from filevault.system.config_files import edit_config
 from filevault.system.printable import printable, shell_word
-from filevault.system.user_files import edit_config
-from filevault.vault.choose import at_default, choose, lost
+from filevault.vault.choose import at_default, choose
+from filevault.vault.lost_vault import is_lost
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
@@ -60,7 +61,7 @@ def _is_another_there(choice: VaultChoice, context: Context) -> bool:
     if settings.home_if_known is None:  # what is there by default cannot be told
         return True
     return any(
-        (other.exists or lost(other, settings.state_home)) and other.store != choice.store
+        (other.exists or is_lost(other, settings.state_home)) and other.store != choice.store
         for other in at_default(settings)
     )
 

@@ -14,13 +14,14 @@ from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
 from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
-from filevault.vault import Vault
-from filevault.vault.choose import choose, must_exist, open_state
+from filevault.vault.choose import choose, must_exist
 from filevault.vault.identity import pin_of
 from filevault.vault.names import encode_name
 from filevault.vault.pin import Pin
 from filevault.vault.pin_policy import PinPolicy
+from filevault.vault.state_directory import open_state_directory
 from filevault.vault.trust import Trust
+from filevault.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -263,7 +264,7 @@ def open_vault(
             notice=reporter.notice,
             guard=_write_guard(choice, context, opened, policy),
             commit=commit,
-            held=keys,
+            session_keys=keys,
         )
         if checks_pin:
             # A reader of a vault for recipients does not need them resolved.
@@ -303,7 +304,7 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
 @contextlib.contextmanager
 def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
     """Open what this machine remembers of a vault; tell whether more can be remembered."""
-    state, writable = open_state(context.settings, choice, context.reporter.notice)
+    state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
     with state or contextlib.nullcontext():
         yield Trust(state), writable
 

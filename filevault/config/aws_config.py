@@ -10,9 +10,9 @@ import re
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault.errors import ConfigSyntaxError, StorageError
+from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.system.user_files import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

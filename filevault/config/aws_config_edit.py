@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from filevault.config.aws_config import LIMIT, AwsConfig
 from filevault.errors import ConfigError
+from filevault.system.config_files import edit_config
 from filevault.system.printable import printable
-from filevault.system.user_files import edit_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -1,9 +1,8 @@
-"""The AWS variables that a command's environment is about: one table, for every verb.
+"""The table of AWS variables that commands inherit, lose or get.
 
-Each row says what becomes of a variable that filevault inherits, and which part of
-`IssuedCredentials` the command gets in it. `filevault.issued` builds the child's
-environment and the exports from it, `filevault.config.settings` the environment of helper
-programs. What each variable would make an SDK do is in docs/reference/environment.md.
+`filevault.issued` builds the environment of commands and the exports from it,
+`filevault.config.settings` the environment of helper programs. The effect of each variable on
+SDKs is in docs/reference/environment.md.
 """
 
 from __future__ import annotations
@@ -16,24 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CREDENTIAL = "credential"
-"""Is a credential, or gives one: no program that filevault starts inherits it."""
+"""A credential or a source of one: no program that filevault starts inherits it."""
 IDENTITY = "identity"
-"""Makes an SDK use another identity, or belongs to other credentials: no command inherits it."""
+"""Selects another identity, or belongs to other credentials: no command inherits it."""
 SETTING = "setting"
-"""Overrides a setting of the profile: inherited, unless empty or set by another filevault."""
+"""Overrides a setting of the profile: inherited unless empty or set by an outer filevault."""
 
 MARKER = "FILEVAULT_SET"
-"""Names the settings that `exec` put into the environment, with their values."""
+"""The variable that lists the settings that `exec` put into the environment."""
 
-_LONGEST_MARKER = 32 << 10  # characters
-_MOST_MARKED = 512
+_MAX_MARKER = 32 << 10  # characters
+_MAX_MARKED = 512
 
 
 class Variable(Record):
-    """One variable, or with `*` at the end all that begin so.
+    """A variable or, with `*` at the end of its name, all variables that begin so.
 
-    `inherited` is CREDENTIAL, IDENTITY or SETTING; `carries` the field of a handout that goes
-    into it, None for one that is only removed; `ini` the key of that field in an ini file.
+    `inherited` is CREDENTIAL, IDENTITY or SETTING. `carries` is the value that commands get in it,
+    a key of `IssuedCredentials.fields`; None if it is only removed. `ini` is the key of that value
+    in an ini file.
     """
 
     name: str
@@ -95,7 +95,7 @@ _FAMILIES = tuple((each.name[:-1], each) for each in VARIABLES if each.name.ends
 
 
 def find(name: str) -> Variable | None:
-    """Return the row of a variable, None for one that filevault leaves alone."""
+    """Return the row of a variable, None if the table has none."""
     if not name.startswith("AWS_"):
         return None
     found = _EXACT.get(name)
@@ -107,21 +107,21 @@ def find(name: str) -> Variable | None:
 
 
 def is_credential(name: str) -> bool:
-    """Tell whether a variable is a credential or gives one."""
+    """Return whether a variable is a credential or a source of one."""
     found = find(name)
     return found is not None and found.inherited == CREDENTIAL
 
 
 def is_setting(name: str) -> bool:
-    """Tell whether a variable overrides a setting of the profile."""
+    """Return whether a variable overrides a setting of the profile."""
     found = find(name)
     return found is not None and found.inherited == SETTING
 
 
 def is_removed(name: str, value: str) -> bool:
-    """Tell whether a command does not inherit a variable.
+    """Return whether a variable is removed from a command's environment.
 
-    An empty setting is removed because for some SDKs empty is not the same as unset.
+    Empty settings are removed because some SDKs distinguish empty from unset.
     """
     found = find(name)
     if found is None:
@@ -130,9 +130,9 @@ def is_removed(name: str, value: str) -> bool:
 
 
 class ChildSettings(Record):
-    """Settings of a profile, besides its region, that an SDK would read from its section.
+    """The settings of a profile, besides its region, that SDKs read from its section.
 
-    `service_endpoints` has (service, URL) with services as the `[services]` section names them.
+    `service_endpoints` contains (service, URL), with the names of the `[services]` section.
     """
 
     service_endpoints: tuple[tuple[str, str], ...] = ()
@@ -144,22 +144,22 @@ class ChildSettings(Record):
     ca_bundle: str | None = None
 
 
-def marked(values: Mapping[str, str]) -> str:
-    """Return the marker's text for variables that filevault sets."""
+def marker_text(values: Mapping[str, str]) -> str:
+    """Return the value of the MARKER variable for settings that filevault sets."""
     return " ".join(f"{name}={_escaped(value)}" for name, value in values.items())
 
 
-def given(environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that another filevault set and that were not changed since.
+def unchanged_settings(environ: Mapping[str, str]) -> list[str]:
+    """Return the settings that an outer filevault set and that were not changed since.
 
-    The marker comes from outside. It can name settings only, and one whose value is not the
-    remembered one is the user's; a text that `marked` would not write names nothing.
+    MARKER is input from outside: it can name settings only, and a text that `marker_text` would
+    not write names none.
     """
     text = environ.get(MARKER, "")
-    if not text or len(text) > _LONGEST_MARKER:
+    if not text or len(text) > _MAX_MARKER:
         return []
     names = []
-    for word in text.split(" ", _MOST_MARKED):
+    for word in text.split(" ", _MAX_MARKED):
         name, separator, value = word.partition("=")
         if not separator or not is_setting(name) or " " in value:
             return []

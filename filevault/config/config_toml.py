@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import backend_names, find_backend
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
+from filevault.system.config_files import read_config
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.system.user_files import read_config
 
 if TYPE_CHECKING:
     from collections.abc import Collection

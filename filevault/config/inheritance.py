@@ -187,11 +187,11 @@ def comment_hint(value: str) -> str | None:
     return None
 
 
-def check_chain(names: Sequence[str], following: str, key: str) -> None:
-    """Refuse a profile that comes again, and too many of them, before one more is followed.
+def refuse_loop(names: Sequence[str], following: str, key: str) -> None:
+    """Refuse a loop of profiles, and too many in a row, before one more is followed.
 
     Raises:
-        ProfileLoopError: with the circle.
+        ProfileLoopError: with the loop.
         ConfigError: beyond MAX_CHAIN profiles.
     """
     if following in names:
@@ -262,7 +262,7 @@ def _included(config: AwsConfig, section: Section | None) -> list[Section]:
         setting = _find([section], "include_profile")
         if setting is None:
             break
-        check_chain([each.name for each in sections], setting.value, setting.key)
+        refuse_loop([each.name for each in sections], setting.value, setting.key)
         section = config.profile(setting.value)
         if section is None:
             raise not_found(config, setting.value, setting)

@@ -12,10 +12,10 @@ from filevault.config.credential_source import credential_source
 from filevault.config.inheritance import (
     Inheritance,
     Setting,
-    check_chain,
     comment_hint,
     not_found,
     profile_header,
+    refuse_loop,
     single_line,
 )
 from filevault.errors import ConfigError
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Profile(Record):
     """A profile with every setting decided.
 
-    `source` is `stored`, a key of `credentialsources.SETTINGS`, or `none`; `source_where` is the
+    `source` is `stored`, a key of `credential_source.SETTINGS`, or `none`; `source_where` is the
     setting that says so, with file and line, for `none` that of the role. `shadowed` are the
     settings that name sources which are not used. `sts_endpoint_url` and `iam_endpoint_url` are
     the effective ones; `endpoint_url` is the general one. `account_id` is what `aws_account_id`
@@ -76,6 +76,14 @@ class Profile(Record):
     account_id: str | None
     child: ChildSettings
 
+    @property
+    def chain(self) -> list[Profile]:
+        """The profiles that lead to this one: where the credentials begin first, this one last."""
+        chain = [self]
+        while chain[0].source == "profile" and chain[0].source_profile is not None:
+            chain.insert(0, chain[0].source_profile)
+        return chain
+
 
 def resolve(
     config: AwsConfig,
@@ -110,7 +118,7 @@ def resolve(
         if asker is None or asker.value == name:
             break
         name = asker.value
-        check_chain([each.name for each, _stored in links], name, asker.key)
+        refuse_loop([each.name for each, _stored in links], name, asker.key)
     profile: Profile | None = None
     for settings, stored in reversed(links[1:]):
         profile = _decide(settings, stored, profile, overrides.for_parents(), follows)

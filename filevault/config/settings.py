@@ -1,8 +1,8 @@
-"""Every variable, option and folder that filevault reads: the only place that sees the environment.
+"""The settings of one run, from options, environment and config.toml: one table with precedence.
 
-Precedence is: command-line option, `FILEVAULT_*`, config.toml, `AWS_VAULT_*`, default.
-Variables that hold or name a secret leave the process environment as soon as they are read, so
-that no helper program and no child inherits them.
+Only this module reads the process environment. It removes the variables that contain or name a
+secret, so that no helper program and no command inherits them. Variables that override a profile
+are in `filevault.config.overrides`, those that a command gets in `filevault.config.aws_variables`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import backend_names, find_backend
-from filevault.config.aws_variables import MARKER, given, is_credential
+from filevault.config.aws_variables import MARKER, is_credential, unchanged_settings
 from filevault.config.config_toml import ConfigFile, load
 from filevault.errors import ConfigError, UsageError
+from filevault.system.config_files import TRUST_VARIABLE
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_duration
-from filevault.system.user_files import TRUST_VARIABLE, home_of_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -33,6 +33,60 @@ _SECRET_PREFIXES = (
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _PROMPTS = ("terminal", "ykman", "none")
+
+TEXT = "text"
+PATH = "path"
+SWITCH = "switch"
+
+
+class Setting(Record):
+    """A setting that can be given in several places, here in the order of precedence.
+
+    `option` is the global option without hyphens, which is also the field of `GlobalOptions`.
+    `variable` is a `FILEVAULT_*` variable, `config_key` a key of config.toml, `aws_vault` a
+    variable of AWS Vault's. `type` is TEXT, PATH or SWITCH.
+    """
+
+    type: str
+    meaning: str
+    option: str
+    variable: str
+    config_key: str | None = None
+    aws_vault: str | None = None
+
+
+SETTINGS = (
+    Setting(PATH, "the vault's folder", "vault", "FILEVAULT_DIR", "vault"),
+    Setting(
+        TEXT,
+        "the backend: file, pass or age",
+        "backend",
+        "FILEVAULT_BACKEND",
+        "backend",
+        "AWS_VAULT_BACKEND",
+    ),
+    Setting(
+        PATH,
+        "the folder of the items in a pass or passage store",
+        "prefix",
+        "FILEVAULT_PREFIX",
+        "prefix",
+        "AWS_VAULT_PASS_PREFIX",
+    ),
+    Setting(TEXT, "the vault's identity, instead of the pinned one", "pin", "FILEVAULT_PIN"),
+    Setting(SWITCH, "refuse what is otherwise a warning", "strict", "FILEVAULT_STRICT", "strict"),
+    Setting(
+        TEXT,
+        "the source of MFA codes: terminal, ykman or none",
+        "prompt",
+        "FILEVAULT_PROMPT",
+        "prompt",
+        "AWS_VAULT_PROMPT",
+    ),
+    Setting(SWITCH, "accept plain http beyond loopback", "allow_http", "FILEVAULT_ALLOW_HTTP"),
+    Setting(SWITCH, "print more on stderr", "debug", "FILEVAULT_DEBUG"),
+)
+_BY_NAME = {setting.option: setting for setting in SETTINGS}
 
 
 class GlobalOptions(Record):
@@ -56,7 +110,7 @@ class GlobalOptions(Record):
 
 
 class Choice(Record):
-    """A value with where it came from; `explicit` if an option or `FILEVAULT_*` said so."""
+    """A value with its origin; `explicit` if an option or a `FILEVAULT_*` variable gave it."""
 
     value: str
     origin: str
@@ -64,34 +118,34 @@ class Choice(Record):
 
 
 class SecretVariable(Record):
-    """One variable that is or names a secret: `kind` is value, fd, file or command."""
+    """A variable that contains or names a secret: `transport` is value, fd, file or command."""
 
     _secret = ("content",)
 
     name: str
-    kind: str
+    transport: str
     content: str
 
 
 class Settings:
     """The settings of one run.
 
-    `environ` is the caller's environment without any variable that holds or names a secret, and
-    without what another filevault set in it.
+    `environ` is the environment of this process without the variables that contain or name a
+    secret, and without the settings of an outer filevault.
     """
 
-    __slots__ = ("_config", "_given", "_home", "_process", "_secrets", "environ", "options")
+    __slots__ = ("_config", "_home", "_outer", "_process", "_secrets", "environ", "options")
 
     def __init__(
         self,
         environ: Mapping[str, str],
         options: GlobalOptions = GlobalOptions(),  # noqa: B008 - immutable
         secrets: Mapping[str, str] | None = None,
-        given: Mapping[str, str] | None = None,
+        outer: Mapping[str, str] | None = None,
     ) -> None:
         self.options = options
         self._secrets = secrets or {}
-        self._given = given or {}
+        self._outer = outer or {}
         self._process: MutableMapping[str, str] | None = None
         self.environ = environ
         self._config: ConfigFile | None = None
@@ -103,55 +157,54 @@ class Settings:
         options: GlobalOptions,
         environ: MutableMapping[str, str] = os.environ,
     ) -> Settings:
-        """Read the process environment and take secret sources and AWS credentials out of it.
+        """Read the process environment; remove secret sources and AWS credentials from it.
 
-        What `exec` set for this command goes too: it overrides no other profile's settings.
+        The settings that an outer filevault set are removed, too: they belong to its profile.
         """
         secrets = {name: environ.pop(name) for name in list(environ) if _is_secret(name)}
         # botocore would read them in this process.
-        outer = {name: environ.pop(name) for name in given(environ)}
+        outer = {name: environ.pop(name) for name in unchanged_settings(environ)}
         if MARKER in environ:
             outer[MARKER] = environ.pop(MARKER)
         settings = cls(dict(environ), options, secrets, outer)
         settings._process = environ
-        # A library that starts a program by itself, as pyrage does for age plugins, hands on
-        # what the process has.
+        # Programs that a library starts, as pyrage does for age plugins, inherit the environment
+        # of the process.
         for name in list(environ):
-            # botocore, in this process, takes an empty AWS_CA_BUNDLE for a file that is missing.
+            # botocore treats an empty AWS_CA_BUNDLE as a missing file.
             empty = name.startswith("AWS_") and not environ[name]
             if empty or is_credential(name):
                 del environ[name]
         return settings
 
-    def take_given(self) -> None:
-        """Count what another filevault set, for the credentials that it set with it."""
-        self.environ = {**self.environ, **self._given}
+    def restore_outer_settings(self) -> None:
+        """Restore the settings of an outer filevault, which belong to the credentials it set."""
+        self.environ = {**self.environ, **self._outer}
         if self._process is not None:
-            self._process.update(self._given)
+            self._process.update(self._outer)
 
     def get(self, name: str) -> str | None:
-        """Return a variable's value; one that is set but empty counts as absent."""
+        """Return a variable's value, None if it is unset or empty."""
         return self.environ.get(name) or None
 
     # Folders
 
     @property
     def home(self) -> str:
-        """The user's home directory: `$HOME`, else what the password database says.
+        """The user's home directory: `$HOME`, else that of the password database.
 
-        Without a slash at its end, except for `/` itself. Raises ConfigError if neither names an
-        absolute path.
+        Without a slash at its end, except for `/`. Raises ConfigError if neither is absolute.
         """
         if self._home is None:
             home = self.get("HOME")
             if home is None or not home.startswith("/"):
-                home = home_of_user()
+                home = _home_of_user()
             self._home = home.rstrip("/") or "/"
         return self._home
 
     @property
     def home_if_known(self) -> str | None:
-        """The same, None where nothing names a home directory."""
+        """The same, None if there is no home directory."""
         with contextlib.suppress(ConfigError):
             return self.home
         return None
@@ -166,7 +219,7 @@ class Settings:
 
     @property
     def config_path(self) -> str:
-        """Where config.toml would lie."""
+        """The path of config.toml."""
         return self._xdg("XDG_CONFIG_HOME", ".config") + "/filevault/config.toml"
 
     @property
@@ -197,7 +250,7 @@ class Settings:
 
     @property
     def config(self) -> ConfigFile:
-        """What config.toml says. Raises as `configfile.load`."""
+        """The content of config.toml. Raises as `config_toml.load`."""
         if self._config is None:
             given = self.options.strict or self.flag("FILEVAULT_STRICT") is not None
             self._config = load(self.config_path, self._trusted(), strictness_given=given)
@@ -205,7 +258,7 @@ class Settings:
 
     @property
     def trusted_configs(self) -> list[str]:
-        """The configuration files that are read whoever can write them, by absolute path."""
+        """Absolute paths of the configuration files that others may own or write."""
         named = self.config.trust_writers_of
         return [*self._trusted(), *([os.path.abspath(self.expand(named))] if named else [])]
 
@@ -217,30 +270,58 @@ class Settings:
 
     @property
     def vault(self) -> Choice | None:
-        """`FILEVAULT_DIR`; `--vault` and `--pass-dir` are `filevault.vault.defaults`' matter."""
+        """`FILEVAULT_DIR`; `filevault.vault.defaults` handles `--vault` and `--pass-dir`."""
         value = self.get("FILEVAULT_DIR")
         return Choice(self.expand(value), "FILEVAULT_DIR", explicit=True) if value else None
 
     @property
     def backend(self) -> Choice | None:
-        """`--backend` or `FILEVAULT_BACKEND`, by its canonical name."""
-        for value, origin in (
-            (self.options.backend, "--backend"),
-            (self.get("FILEVAULT_BACKEND"), "FILEVAULT_BACKEND"),
-        ):
-            if value:
-                backend = find_backend(value)
-                if backend is None:
-                    raise UsageError(
-                        f"{origin} names no backend: {printable(value)!r}",
-                        hint=backend_names(),
-                    )
-                return Choice(backend.name, origin, explicit=True)
-        return None
+        """`--backend` or `FILEVAULT_BACKEND`, by its canonical name. Raises UsageError."""
+        choice = self._explicit("backend")
+        if choice is None:
+            return None
+        backend = find_backend(choice.value)
+        if backend is None:
+            raise UsageError(
+                f"{choice.origin} names no backend: {printable(choice.value)!r}",
+                hint=backend_names(),
+            )
+        return choice._replace(value=backend.name)
+
+    def _explicit(self, option: str) -> Choice | None:
+        """Return the value of a setting that an option or a `FILEVAULT_*` variable gives."""
+        given = getattr(self.options, option)
+        if given:
+            return Choice(given, f"--{option}", explicit=True)
+        variable = _BY_NAME[option].variable
+        value = self.get(variable)
+        return Choice(value, variable, explicit=True) if value else None
+
+    def _choice(self, option: str) -> Choice | None:
+        """Return the value of a setting with the highest precedence."""
+        choice = self._explicit(option)
+        if choice is not None:
+            return choice
+        setting = _BY_NAME[option]
+        configured = getattr(self.config, setting.config_key) if setting.config_key else None
+        if configured:
+            return Choice(configured, self.config.path, explicit=False)
+        value = self.get(setting.aws_vault) if setting.aws_vault else None
+        return Choice(value, setting.aws_vault or "", explicit=False) if value else None
+
+    def _switch(self, option: str) -> bool:
+        """Return a switch of the table, off by default. Raises UsageError."""
+        setting = _BY_NAME[option]
+        if getattr(self.options, option):
+            return True
+        value = self.flag(setting.variable)
+        if value is None and setting.config_key is not None:
+            value = getattr(self.config, setting.config_key)
+        return bool(value)
 
     @property
     def aws_vault_backend(self) -> tuple[Choice | None, str | None]:
-        """`AWS_VAULT_BACKEND` as (choice, ignored value): a value that we lack is no error."""
+        """`AWS_VAULT_BACKEND` as (choice, unknown value), since an unknown backend is no error."""
         value = self.get("AWS_VAULT_BACKEND")
         if value is None:
             return None, None
@@ -250,9 +331,9 @@ class Settings:
         return None, value
 
     def prefix(self, store: str) -> str | None:
-        """Return the folder that holds the items of a shared store; empty means the store's top.
+        """Return the folder of the items in a shared store, "" for the store's top.
 
-        The prefix in config.toml belongs to the store that config.toml names, if it names one.
+        The prefix in config.toml is for the store that config.toml names, if it names one.
         """
         config = self.config
         if config.vault and os.path.abspath(self.expand(config.vault)) != store:
@@ -268,19 +349,19 @@ class Settings:
 
     @property
     def passage_identities(self) -> str:
-        """Where passage keeps its identities."""
+        """The path of passage's identities."""
         value = self.get("PASSAGE_IDENTITIES_FILE")
         return self.expand(value) if value else f"{self.home}/.passage/identities"
 
     @property
     def default_identities(self) -> str:
-        """The identities that are read where no other source is named and no store is passage's."""
+        """The path of the identities of a store that is not passage's, unless one is named."""
         value = self.get("PASSAGE_IDENTITIES_FILE")
         return self.expand(value) if value else self.own_identities
 
     @property
     def own_identities(self) -> str:
-        """Where `init` keeps the identity of an age vault that is not passage's."""
+        """The path where `init` writes the identity of an age vault that is not passage's."""
         return self._xdg("XDG_CONFIG_HOME", ".config") + "/filevault/identities"
 
     # Switches
@@ -288,12 +369,7 @@ class Settings:
     @property
     def strict(self) -> bool:
         """Refuse what is otherwise a warning: name mismatches, rollbacks, an unpinned vault."""
-        if self.options.strict:
-            return True
-        value = self.flag("FILEVAULT_STRICT")
-        if value is None:
-            value = self.config.strict
-        return bool(value)
+        return self._switch("strict")
 
     @property
     def adopts_repositories(self) -> bool:
@@ -308,16 +384,16 @@ class Settings:
 
     @property
     def debug(self) -> bool:
-        """Show more on stderr; never a secret."""
-        return self.options.debug or bool(self.flag("FILEVAULT_DEBUG"))
+        """Print more on stderr; never a secret."""
+        return self._switch("debug")
 
     @property
     def pin(self) -> str | None:
         """`--pin` or `FILEVAULT_PIN`: 64 hex digits that replace the local pin."""
-        value = self.options.pin or self.get("FILEVAULT_PIN")
-        if value is None:
+        choice = self._explicit("pin")
+        if choice is None:
             return None
-        value = value.strip().lower()
+        value = choice.value.strip().lower()
         if len(value) != 64 or not all(c in "0123456789abcdef" for c in value):
             raise UsageError(
                 "the pin is not 64 hex digits", hint="filevault recipients list shows it"
@@ -327,39 +403,33 @@ class Settings:
     @property
     def allow_http(self) -> bool:
         """`--allow-http` or `FILEVAULT_ALLOW_HTTP`: plain http endpoints beyond loopback."""
-        return self.options.allow_http or bool(self.flag("FILEVAULT_ALLOW_HTTP"))
+        return self._switch("allow_http")
 
     @property
     def prompt(self) -> str | None:
-        """How an MFA code is asked for: terminal, ykman or none; None leaves it to us."""
-        for value, origin in (
-            (self.options.prompt, "--prompt"),
-            (self.get("FILEVAULT_PROMPT"), "FILEVAULT_PROMPT"),
-            (self.config.prompt, self.config.path),
-            (self.get("AWS_VAULT_PROMPT"), "AWS_VAULT_PROMPT"),
-        ):
-            if value:
-                if value in _PROMPTS:
-                    return value
-                if origin == "AWS_VAULT_PROMPT":
-                    return None  # a prompt program of AWS Vault's that is no use without a desktop
-                wrong = ConfigError if origin == self.config.path else UsageError
-                raise wrong(
-                    f"{printable(origin)} names no way of asking: {printable(value)!r}",
-                    hint="choose terminal, ykman or none",
-                )
-        return None
+        """The source of MFA codes: terminal, ykman or none; None by default."""
+        choice = self._choice("prompt")
+        if choice is None or choice.value in _PROMPTS:
+            return None if choice is None else choice.value
+        if choice.origin == "AWS_VAULT_PROMPT":
+            return None  # a prompt program of AWS Vault's that needs a desktop
+        wrong = ConfigError if choice.origin == self.config.path else UsageError
+        raise wrong(
+            f"{printable(choice.origin)} names no way of asking: {printable(choice.value)!r}",
+            hint="choose terminal, ykman or none",
+        )
 
     @property
     def cache_roles(self) -> bool:
-        """Whether sessions of roles are kept; config.toml's `cache_roles`, default yes."""
+        """Whether sessions of roles are cached: `cache_roles` in config.toml, by default true."""
         value = self.config.cache_roles
         return True if value is None else value
 
     def flag(self, name: str) -> bool | None:
-        """Return a switch variable: 1/t/true or 0/f/false, None where absent.
+        """Return the value of a switch variable, None if it is unset or empty.
 
-        Raises UsageError for anything else, because a guess could turn a safeguard off.
+        Raises UsageError for a value other than 1, t, true, 0, f and false: a guess could turn a
+        safeguard off.
         """
         value = self.get(name)
         if value is None:
@@ -371,7 +441,7 @@ class Settings:
         raise UsageError(f"{name} is neither true nor false: {printable(value)!r}")
 
     def duration(self, name: str) -> int | None:
-        """Return a duration variable in seconds, None where absent. Raises UsageError."""
+        """Return the value of a duration variable in seconds, None if unset. Raises UsageError."""
         value = self.get(name)
         if value is None:
             return None
@@ -380,12 +450,12 @@ class Settings:
         except ValueError as error:
             raise UsageError(f"{name} is {error}: {printable(value)!r}") from error
 
-    # Secrets' sources
+    # Sources of secrets
 
     def secret_variables(self, prefix: str) -> list[SecretVariable]:
-        """Return the variables set among `PREFIX`, `PREFIX_FD`, `PREFIX_FILE`, `PREFIX_COMMAND`."""
+        """Return which of `PREFIX`, `PREFIX_FD`, `PREFIX_FILE` and `PREFIX_COMMAND` are set."""
         found = []
-        for suffix, kind in (
+        for suffix, transport in (
             ("", "value"),
             ("_FD", "fd"),
             ("_FILE", "file"),
@@ -393,16 +463,16 @@ class Settings:
         ):
             content = self._secrets.get(prefix + suffix)
             if content is not None:
-                found.append(SecretVariable(prefix + suffix, kind, content))
+                found.append(SecretVariable(prefix + suffix, transport, content))
         return found
 
     @property
     def secret_names(self) -> list[str]:
-        """The names of the variables that were taken out because they hold or name a secret."""
+        """The names of the removed variables, which contain or name a secret."""
         return sorted(self._secrets)
 
     def system_credentials(self, name: str) -> list[str]:
-        """Return where systemd or a container would have put a credential, likeliest first.
+        """Return the paths at which systemd or a container runtime provides a credential.
 
         `name` is written with a hyphen as systemd does (`systemd.exec(5)`,
         `$CREDENTIALS_DIRECTORY`); containers use an underscore under `/run/secrets`.
@@ -415,13 +485,30 @@ class Settings:
         return paths
 
     def whole_environment(self) -> dict[str, str]:
-        """Return the environment that we were started with, for what only passes through us."""
-        return {**self.environ, **self._secrets, **self._given}
+        """Return the environment that this process was started with."""
+        return {**self.environ, **self._secrets, **self._outer}
 
     def program_environment(self) -> dict[str, str]:
-        """Return the environment for helper programs: no secret source, no AWS credential."""
+        """Return the environment for helper programs: no secret sources, no AWS credentials."""
         return {name: value for name, value in self.environ.items() if not is_credential(name)}
 
 
 def _is_secret(name: str) -> bool:
     return name.startswith(_SECRET_PREFIXES)
+
+
+def _home_of_user() -> str:
+    """Return this user's home directory in the password database.
+
+    Raises ConfigError if there is none, or no absolute path.
+    """
+    import pwd
+
+    with contextlib.suppress(KeyError):  # a container's user that has no entry
+        home = pwd.getpwuid(os.geteuid()).pw_dir
+        if home.startswith("/"):
+            return home
+    raise ConfigError(
+        "HOME is no absolute path, and the password database knows none for this user",
+        hint="set HOME, or FILEVAULT_DIR, AWS_CONFIG_FILE, XDG_CONFIG_HOME and XDG_STATE_HOME",
+    )

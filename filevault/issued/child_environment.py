@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.config.aws_variables import MARKER, is_removed, is_setting, marked
+from filevault.config.aws_variables import MARKER, is_removed, is_setting, marker_text
 from filevault.issued.issued_credentials import check_value
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def child_environment(parent: Mapping[str, str], issued: IssuedCredentials) -> d
         if is_setting(name) and not _is_inherited(parent.get(name), name, value)
     }
     if settings:
-        child[MARKER] = marked(settings)
+        child[MARKER] = marker_text(settings)
     return child
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.credentials import account_of
-from filevault.plan.steps import AssumeRole
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from filevault.config.profile import Profile
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Step
+    from filevault.sources.source import Step
 
 
 def configured(step: Step, profiles: Sequence[Profile]) -> tuple[str | None, tuple[str, ...]]:
@@ -28,8 +27,8 @@ def configured(step: Step, profiles: Sequence[Profile]) -> tuple[str | None, tup
         step: the outermost step of the plan.
         profiles: the chain, the one with the stored key first, the one asked for last.
     """
-    if isinstance(step, AssumeRole):
-        role = _of_arn(step.role_arn)
+    if step.assumed_role is not None:
+        role = _of_arn(step.assumed_role)
         claims = [each for each in profiles if each.name == step.profile]
         return role, _conflicts(claims, role, "its role is in account")
     found = next((each.account_id for each in profiles if each.account_id), None)
@@ -43,7 +42,7 @@ def of_credentials(plan: Plan, credentials: Credentials) -> tuple[str | None, tu
     The account in a key id counts only where AWS itself made the key.
     """
     certain = credentials.account_id
-    if isinstance(plan.step, AssumeRole):
+    if plan.step.assumed_role is not None:
         return plan.account_id or certain, ()
     if certain is None and plan.at_aws:
         certain = account_of(credentials.access_key_id)

@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.aws.endpoint import redact_url
+from filevault.calls.call import calls_of
 from filevault.config.overrides import URL, pod_variables, used_variables
-from filevault.plan.steps import (
-    AssumeRole,
-    FederationToken,
-    SessionToken,
-    StoredKey,
-    calls,
-    session_name,
-    source_names,
-    stored_key,
-)
+from filevault.plan.wiring import is_kept
+from filevault.sessions.session_hash import equivalent_names, session_name
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_time
 
@@ -23,32 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container
 
     from filevault.aws.endpoint import Endpoint
+    from filevault.calls.call import Call
     from filevault.config.settings import Settings
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Call, Step
     from filevault.sessions import SessionCache
-    from filevault.sources.protocols import KeySource
+    from filevault.sources.source import SourceDependencies, Step
 
 
 def kept_until(
-    plan: Plan, keys: KeySource, cache: SessionCache | None
-) -> Callable[[Call], int | None]:
-    """Return what tells until when a call's session is kept, as its file's name has it.
+    plan: Plan, dependencies: SourceDependencies, cache: SessionCache | None
+) -> Callable[[Step], int | None]:
+    """Return a function from a step to the expiry of its kept session, by its file's name.
 
-    The item is read, never decrypted, and no session is opened.
+    Unix seconds; None where no session is kept. Nothing is decrypted.
     """
 
-    def until(call: Call) -> int | None:
+    def until(step: Step) -> int | None:
         if cache is None:
             return None
-        digest = keys.item_digest(stored_key(call).profile)
-        name = session_name(call, digest)
+        identity = step.source.identity(dependencies)
+        name = session_name(step, identity)
         found = cache.expiration(name)
-        if found is None and call is not plan.step:
-            others = (
-                cache.expiration(other) for other in source_names(call, digest, cache.lives(name))
-            )
-            return next((each for each in others if each is not None), None)
+        if found is None and step is not plan.step:
+            others = equivalent_names(step, identity, cache.lives(name))
+            expirations = (cache.expiration(other) for other in others)
+            return next((each for each in expirations if each is not None), None)
         return found
 
     return until
@@ -58,7 +50,7 @@ def explain(
     plan: Plan,
     now: float,
     *,
-    until: Callable[[Call], int | None],
+    until: Callable[[Step], int | None],
     keeps: bool = True,
     cache_roles: bool = True,
 ) -> list[str]:
@@ -67,21 +59,21 @@ def explain(
     Args:
         plan: what would be done.
         now: Unix seconds.
-        until: tells until when the session of a call is kept, None where it is not.
+        until: what `kept_until` returned.
         keeps: whether sessions are kept at all.
         cache_roles: whether those of roles are.
     """
     lines = [f"profile {printable(plan.profile)}"]
     lines.append(f"region {'none' if plan.region is None else printable(plan.region)}")
     lines.extend(_tree(plan.step))
-    made = calls(plan.step)
+    made = calls_of(plan.step)
     if not made:
-        lines.append("no calls: the stored long-term key itself is handed out")
+        lines.append(f"no calls: {plan.step.description}")
     else:
         lines.append("calls, in order:")
     for number, call in enumerate(made, start=1):
         lines.append(f"  {number}. {_call(call, number)}")
-        kept = keeps and (cache_roles or isinstance(call, SessionToken))
+        kept = keeps and is_kept(call, cache_roles=cache_roles)
         lines.append(f"     {_keeping(until(call) if kept else None, now, kept)}")
     lines.append("because:")
     lines.extend(f"  - {reason}" for reason in plan.reasons)
@@ -113,36 +105,21 @@ def variable_lines(settings: Settings, options: Container[str]) -> list[str]:
 def _tree(step: Step) -> list[str]:
     lines = []
     depth = 0
-    while True:
+    each: Step | None = step
+    while each is not None:
         indent = "   " * (depth - 1) + "└─ " if depth else ""
-        lines.append(f"  {indent}{_title(step)}")
-        if isinstance(step, StoredKey):
-            return lines
-        step = step.source
+        lines.append(f"  {indent}{printable(each.profile)}: {each.title}")
+        each = each.parent
         depth += 1
-
-
-def _title(step: Step) -> str:
-    name = printable(step.profile)
-    if isinstance(step, AssumeRole):
-        return f"{name}: role {printable(step.role_arn)}"
-    if isinstance(step, SessionToken):
-        return f"{name}: session token"
-    if isinstance(step, FederationToken):
-        return f"{name}: federated user"
-    return f"{name}: stored key"
+    return lines
 
 
 def _call(call: Call, number: int) -> str:
-    what = "GetSessionToken"
-    if isinstance(call, AssumeRole):
-        what = f"AssumeRole {printable(call.role_arn)}"
-    elif isinstance(call, FederationToken):
-        what = "GetCallerIdentity for the user's name and GetFederationToken"
     mfa = "no MFA" if call.mfa is None else f"MFA {printable(call.mfa.serial)}"
-    signer = "the stored key" if number == 1 else f"the session of call {number - 1}"
+    signer = call.source.signer if number == 1 else f"the session of call {number - 1}"
     where = _where(call.endpoint)
-    return f"{what}, {format_duration(call.duration)}, {mfa}, signed by {signer}, in {where}"
+    duration = format_duration(call.duration)
+    return f"{call.description}, {duration}, {mfa}, signed by {signer}, in {where}"
 
 
 def _where(endpoint: Endpoint) -> str:

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.calls.assume_role import AssumeRole
+from filevault.calls.get_session_token import SessionToken
 from filevault.config.aws_variables import ChildSettings
 from filevault.mfa.request import MfaRequest
 from filevault.plan import account, limits
 from filevault.plan.limits import Duration
-from filevault.plan.profile_chain import chain_of, check_source, sts_endpoint
-from filevault.plan.steps import (
-    AssumeRole,
-    FederationToken,
-    SessionToken,
-    Source,
-    Step,
-    StoredKey,
-    calls,
-)
+from filevault.plan.sts_endpoint import sts_endpoint
+from filevault.sources import source_of
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import format_duration
 
 if TYPE_CHECKING:
     from filevault.aws.endpoint import Endpoint
+    from filevault.calls.get_federation_token import FederationToken
     from filevault.config.profile import Profile
+    from filevault.sources.source import Source, Step
 
 _ROLE = 3600
 _SESSION = 3600
@@ -84,20 +80,21 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
             that STS would refuse.
         UsageError: for a `--duration` that STS would refuse.
     """
-    chain = chain_of(profile)
-    check_source(chain[0])
+    chain = profile.chain
+    source = source_of(chain[0])
+    if source is None:
+        from filevault.plan.missing_source import missing_source
+
+        raise missing_source(chain[0])
     planner = _Planner(options, chain)
-    key = StoredKey(chain[0].name)
-    step: Step
     for each in chain:
         if each.shadowed:
-            used = "its stored key" if each.source == "stored" else "source_profile"
-            signs = "signs" if each.source == "stored" else "is followed"
-            planner.say(each, f"{used} {signs} and goes before {', '.join(each.shadowed)}")
-    if options.console and all(each.role_arn is None for each in chain):
-        step = planner.federation(profile, key)
+            planner.say(each, f"{_used(each)} before {', '.join(each.shadowed)}")
+    step: Step
+    if options.console and source.is_long_term and all(each.role_arn is None for each in chain):
+        step = planner.federation(profile, source)
     else:
-        step = planner.chain(chain, key)
+        step = planner.steps(chain, source)
     account_id, conflict = account.configured(step, chain)
     return Plan(
         step,
@@ -112,8 +109,17 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
     )
 
 
+def _used(profile: Profile) -> str:
+    """Return which of several sources of a profile is used, for a reason."""
+    if profile.source == "stored":
+        return "its stored key signs and goes"
+    if profile.source == "profile":
+        return "source_profile is followed and goes"
+    return f"{profile.source_where} is used and goes"
+
+
 def federation_seconds(options: PlanOptions) -> int:
-    """Return how long a federated user's session shall live, in seconds.
+    """Return the duration of a federated user's session, in seconds.
 
     Raises UsageError or ConfigError for what STS would refuse.
     """
@@ -145,13 +151,13 @@ class _Planner:
         if sentence not in self.reasons:
             self.reasons.append(sentence)
 
-    def chain(self, profiles: list[Profile], key: StoredKey) -> Source:
-        """Go from the stored key through the profiles that follow each other, outermost last."""
-        step: Source = key
+    def steps(self, profiles: list[Profile], source: Source) -> Step:
+        """Go from the source through the profiles that follow each other, the target last."""
+        step: Step = source
         for index, each in enumerate(profiles):
             above = profiles[index + 1 :]
-            if isinstance(step, StoredKey):
-                step = self.session(each, above, step)
+            if step.is_long_term:
+                step = self.session(each, above, source)
             if each.role_arn is not None:
                 self._tell_without()
                 step = self.role(each, each.role_arn, step)
@@ -163,9 +169,7 @@ class _Planner:
             self.say(profile, reason)
         self._without.clear()
 
-    def session(
-        self, profile: Profile, above: list[Profile], key: StoredKey
-    ) -> StoredKey | SessionToken:
+    def session(self, profile: Profile, above: list[Profile], key: Source) -> Step:
         """Put GetSessionToken before what the stored key is used for, or say why not."""
         reason = self._no_session(profile, above)
         if reason is not None:
@@ -186,15 +190,17 @@ class _Planner:
             self.say(profile, f"{duration.origin} sets the session's duration")
         return SessionToken(
             profile=profile.name,
-            source=key,
+            parent=key,
             duration=duration.checked("GetSessionToken", limits.LONGEST_SESSION_TOKEN),
             endpoint=self._endpoint(profile),
             mfa=mfa,
             exact=outermost and self._options.duration is not None,
         )
 
-    def federation(self, profile: Profile, key: StoredKey) -> FederationToken:
-        """Make the stored key of a user fit for the console."""
+    def federation(self, profile: Profile, key: Source) -> FederationToken:
+        """Plan a federated user, who can sign in to the console where the key's user cannot."""
+        from filevault.calls.get_federation_token import FederationToken
+
         self.say(
             profile, "a user's session cannot sign in, so a federated user stands for the user"
         )
@@ -209,22 +215,22 @@ class _Planner:
             )
         return FederationToken(
             profile=profile.name,
-            source=key,
+            parent=key,
             duration=federation_seconds(self._options),
             endpoint=self._endpoint(profile),
         )
 
-    def role(self, profile: Profile, role_arn: str, source: Source) -> AssumeRole:
-        """Assume a profile's role."""
+    def role(self, profile: Profile, role_arn: str, parent: Step) -> AssumeRole:
+        """Plan to assume a profile's role."""
         limits.check_role(profile)
         return AssumeRole(
             profile=profile.name,
-            source=source,
+            parent=parent,
             role_arn=role_arn,
-            duration=self._capped(profile, source),
+            duration=self._capped_if_chained(profile, parent),
             endpoint=self._endpoint(profile),
-            mfa=self._role_mfa(profile, source),
-            fresh_mfa=self._fresh_mfa(profile, source),
+            mfa=self._role_mfa(profile, parent),
+            fresh_mfa=self._fresh_mfa(profile, parent),
             external_id=profile.external_id,
             session_name=profile.role_session_name,
             tags=profile.session_tags,
@@ -293,9 +299,10 @@ class _Planner:
             )
         return Duration(_ROLE)
 
-    def _capped(self, profile: Profile, source: Source) -> int:
+    def _capped_if_chained(self, profile: Profile, parent: Step) -> int:
+        """Return a role's duration; AWS grants a chained role no more than an hour."""
         duration = self._role_duration(profile)
-        if not isinstance(source, StoredKey) and duration.seconds > limits.LONGEST_CHAINED_ROLE:
+        if not parent.is_long_term and duration.seconds > limits.LONGEST_CHAINED_ROLE:
             self.say(
                 profile,
                 f"{duration.origin} asks for {format_duration(duration.seconds)}, but a role that "
@@ -306,11 +313,11 @@ class _Planner:
             self.say(profile, f"{duration.origin} sets the role's duration")
         return duration.checked("AssumeRole", limits.LONGEST_ROLE)
 
-    def _role_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
+    def _role_mfa(self, profile: Profile, parent: Step) -> MfaRequest | None:
         if profile.mfa_serial is None:
             return None
-        if not isinstance(source, StoredKey):
-            if profile.mfa_serial == _carried(source):
+        if not parent.is_long_term:
+            if profile.mfa_serial == parent.carried_mfa:
                 self.say(profile, "no second token code: the first session carries the MFA")
             else:
                 self.say(profile, "no MFA: a role's session cannot present a device")
@@ -319,9 +326,9 @@ class _Planner:
         self.say(profile, "the role is assumed with MFA")
         return _mfa(profile)
 
-    def _fresh_mfa(self, profile: Profile, source: Source) -> MfaRequest | None:
-        """Return the device for a code of the role's own, should AWS refuse the session's MFA."""
-        if isinstance(source, SessionToken) and profile.mfa_serial == _carried(source):
+    def _fresh_mfa(self, profile: Profile, parent: Step) -> MfaRequest | None:
+        """Return the device for a new code, if AWS refuses the MFA of the user's session."""
+        if parent.is_user_session and profile.mfa_serial == parent.carried_mfa:
             return _mfa(profile)
         return None
 
@@ -345,13 +352,6 @@ def _device(profile: Profile, above: list[Profile]) -> Profile:
 
 def _asked(seconds: int) -> Duration:
     return Duration(seconds, "--duration (AWS_VAULT_DURATION)", option=True)
-
-
-def _carried(source: Source) -> str | None:
-    """Return the serial of the MFA device that the session at the bottom carries."""
-    found = calls(source)
-    mfa = found[0].mfa if found else None
-    return None if mfa is None else mfa.serial
 
 
 def _mfa(profile: Profile) -> MfaRequest | None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.errors import ProviderError
+from filevault.sources.source import CredentialProvider
 
 if TYPE_CHECKING:
     from filevault.credentials import Credentials
-    from filevault.plan.steps import SessionToken
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import Step
 
 
 class SharedSessions:
@@ -18,11 +18,9 @@ class SharedSessions:
     __slots__ = ("_found",)
 
     def __init__(self) -> None:
-        self._found: dict[tuple[SessionToken, str], Credentials | ProviderError] = {}
+        self._found: dict[tuple[Step, str], Credentials | ProviderError] = {}
 
-    def retrieve(
-        self, step: SessionToken, access_key_id: str, provider: CredentialProvider
-    ) -> Credentials:
+    def retrieve(self, step: Step, access_key_id: str, provider: CredentialProvider) -> Credentials:
         """Return the session that a key has obtained in a step, or obtain it now.
 
         What refused it the first time is raised again: the code is spent.
@@ -40,7 +38,7 @@ class SharedSessions:
         return found
 
 
-class Shared:
+class Shared(CredentialProvider):
     """Any provider of a user's session, asked once for several plans.
 
     Args:
@@ -55,7 +53,7 @@ class Shared:
     def __init__(
         self,
         sessions: SharedSessions,
-        step: SessionToken,
+        step: Step,
         access_key_id: str,
         provider: CredentialProvider,
     ) -> None:

@@ -1,22 +1,15 @@
-"""A plan becomes nested providers, each step wrapped in the session cache."""
+"""Turn a plan into nested credential providers, each step wrapped in the session cache."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.aws.endpoint import check_url
-from filevault.plan.cached import Cached
-from filevault.plan.steps import (
-    FederationToken,
-    SessionToken,
-    StoredKey,
-    calls,
-    session_name,
-    source_names,
-    stored_key,
-)
-from filevault.sessions import AS_SOURCE, MinimumLife
+from filevault.calls.call import Call, CallDependencies, calls_of
+from filevault.sessions import AS_PARENT, MinimumLife
+from filevault.sessions.cached_provider import CachedProvider
+from filevault.sessions.session_hash import equivalent_names, session_name
 from filevault.system.printable import printable
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,57 +18,64 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.mfa.token_code import TokenCode
     from filevault.plan.planner import Plan
-    from filevault.plan.steps import Call, Step
-    from filevault.sessions import SessionCache, SessionName
-    from filevault.sessions.lock_wait import LockWait
-    from filevault.sources.protocols import CredentialProvider, KeySource
+    from filevault.sessions import SessionName
+    from filevault.sessions.cached_provider import Caching
+    from filevault.sources.source import CredentialProvider, SourceDependencies, Step
 
-    Share = Callable[[SessionToken, CredentialProvider], CredentialProvider]
+    Share = Callable[[Step, CredentialProvider], CredentialProvider]
+
+
+class Dependencies(Record):
+    """What the providers of a run share.
+
+    Args:
+        sources: what credential sources need.
+        token_code: gives the token codes of calls with MFA.
+        clock: Unix seconds.
+        warn: prints a warning where AWS grants less than was asked for.
+        allow_http: let endpoint URLs be plain http beyond the loopback interface.
+    """
+
+    sources: SourceDependencies
+    token_code: TokenCode
+    clock: Callable[[], float]
+    warn: Callable[[str], None]
+    allow_http: bool = False
 
 
 def build(
     plan: Plan,
-    keys: KeySource,
-    cache: SessionCache | None,
-    token_code: TokenCode,
-    clock: Callable[[], float],
-    waiting: LockWait,
-    warn: Callable[[str], None],
-    *,
-    refresh: bool = False,
-    min_ttl: int | None = None,
-    cache_roles: bool = True,
-    allow_http: bool = False,
+    dependencies: Dependencies,
+    caching: Caching | None,
     share: Share | None = None,
 ) -> CredentialProvider:
-    """Wire a plan.
+    """Return the provider of a plan's credentials; nothing is called yet.
 
     Args:
         plan: what to do.
-        keys: where the long-term key is; its item is read for the cache's sake, but decrypted
-            only when a call is made with it.
-        cache: None keeps nothing and finds nothing.
-        token_code: answers where a call carries MFA.
-        clock: Unix seconds.
-        waiting: how long to wait for another process that obtains the same session.
-        warn: told where AWS grants less than was asked for.
-        refresh: pass over kept sessions, all along the chain; new ones are kept.
-        min_ttl: seconds that what is handed out must live on, None for the rule.
-        cache_roles: keep sessions of roles too.
-        allow_http: let endpoint URLs be plain http beyond the loopback interface.
-        share: lets the user's session serve several plans of a run.
+        dependencies: what the providers share.
+        caching: None keeps no session and finds none.
+        share: wraps the provider of the user's session, so that it serves several plans of a run.
 
     Raises:
         ConfigError: for an unsafe endpoint.
         ItemNotFoundError: if the stored key is gone.
     """
-    for call in calls(plan.step):
+    for call in calls_of(plan.step):
         if call.endpoint.url is not None:
-            check_url(call.endpoint.url, allow_http=allow_http)
-    wiring = _Wiring(
-        plan, keys, cache, token_code, clock, waiting, warn, refresh, cache_roles, allow_http, share
-    )
-    return wiring.provider(plan.step, MinimumLife(min_ttl))
+            from filevault.aws.endpoint import check_url
+
+            check_url(call.endpoint.url, allow_http=dependencies.allow_http)
+    identity = ""
+    if caching is not None and plan.step.operation is not None:
+        identity = plan.step.source.identity(dependencies.sources)
+    wiring = _Wiring(plan, dependencies, caching, share, identity)
+    return wiring.provider(plan.step, MinimumLife(None if caching is None else caching.min_ttl))
+
+
+def is_kept(step: Step, *, cache_roles: bool) -> bool:
+    """Return whether the session of a step is kept, where sessions are kept at all."""
+    return step.operation is not None and (cache_roles or step.is_user_session)
 
 
 class _Wiring:
@@ -84,115 +84,88 @@ class _Wiring:
     def __init__(
         self,
         plan: Plan,
-        keys: KeySource,
-        cache: SessionCache | None,
-        token_code: TokenCode,
-        clock: Callable[[], float],
-        waiting: LockWait,
-        warn: Callable[[str], None],
-        refresh: bool,
-        cache_roles: bool,
-        allow_http: bool,
+        dependencies: Dependencies,
+        caching: Caching | None,
         share: Share | None,
+        source_identity: str,
     ) -> None:
         self._plan = plan
-        self._warn = warn
-        self._keys = keys
-        self._cache = cache
-        self._token_code = token_code
-        self._clock = clock
-        self._waiting = waiting
-        self._refresh = refresh
-        self._cache_roles = cache_roles
-        self._allow_http = allow_http
+        self._dependencies = dependencies
+        self._caching = caching
         self._share = share
+        self._source_identity = source_identity
         self._clients: Clients | None = None
-        self._digest = ""
-        if cache is not None and not isinstance(plan.step, StoredKey):
-            self._digest = keys.item_digest(stored_key(plan.step).profile)
 
-    def provider(self, step: Step, minimum: MinimumLife) -> CredentialProvider:
-        """Return the provider of a step, its sources included."""
-        if isinstance(step, StoredKey):
-            from filevault.sources.stored import StoredProvider
+    def provider(
+        self, step: Step, minimum: MinimumLife, signs: Call | None = None
+    ) -> CredentialProvider:
+        """Return the provider of a step, its parents included.
 
-            return StoredProvider(step, self._keys)
-        if self._cache is None or not (self._cache_roles or isinstance(step, SessionToken)):
-            return self._calling(step)
-        cache, name = self._cache, session_name(step, self._digest)
+        `minimum` is the life that a kept session must have left, `signs` the call that the
+        credentials sign, None if they are issued.
+        """
+        caching, identity = self._caching, self._source_identity
+        if caching is None or not is_kept(step, cache_roles=caching.cache_roles):
+            return self._uncached(step, signs)
+        name = session_name(step, identity)
 
-        def others() -> Iterable[SessionName]:
-            return source_names(step, self._digest, cache.lives(name))
+        def equivalents() -> Iterable[SessionName]:
+            return equivalent_names(step, identity, caching.cache.lives(name))
 
-        return Cached(
-            lambda: self._calling(step),
-            cache,
+        return CachedProvider(
+            lambda: self._uncached(step, signs),
+            caching,
             name,
             minimum,
-            self._waiting,
-            refresh=self._refresh,
-            others=tuple if step is self._plan.step else others,
+            tuple if signs is None else equivalents,
         )
 
-    def _calling(self, step: Call) -> CredentialProvider:
-        if not isinstance(step.source, StoredKey):
-            return self._call(step, self.provider(step.source, AS_SOURCE))
-        from filevault.sources.stored import Learning, StoredProvider
+    def _uncached(self, step: Step, signs: Call | None) -> CredentialProvider:
+        if not isinstance(step, Call):
+            return self._source(step, signs)
+        parent = self.provider(step.parent, AS_PARENT, signs=step)
+        dependencies = CallDependencies(
+            clients=self._opened(),
+            token_code=self._dependencies.token_code,
+            clock=self._dependencies.clock,
+            warn=self._dependencies.warn,
+            subject=self._subject(step),
+            source_provider=lambda: self._source(step, step),
+        )
+        made = step.provider(parent, dependencies)
+        return made if self._share is None or not step.is_user_session else self._share(step, made)
 
-        stored = StoredProvider(step.source, self._keys, lambda key: self._account(step, key))
-        call = self._call(step, stored)
-        return Learning(call, stored, tells=isinstance(step, FederationToken))
+    def _source(self, step: Step, signs: Call | None) -> CredentialProvider:
+        """Return the provider of the source of a step, whose credentials sign a call."""
+        dependencies = self._dependencies.sources
+        if signs is not None:
+            dependencies = dependencies._replace(identify=lambda key: self._account(signs, key))
+        return step.source.provider(dependencies)
 
-    def _account(self, step: Call, key: AccessKey) -> str:
+    def _account(self, call: Call, key: AccessKey) -> str:
         """Ask AWS, at the endpoint of a call, for the account of the key that signs it."""
         from filevault.aws.sts import get_caller_identity
         from filevault.credentials import Credentials
 
         signing = Credentials(key.access_key_id, key.secret_access_key)
-        subject = self._subject(step)
-        found = get_caller_identity(self._opened(), step.endpoint, signing, subject=subject)
+        subject = self._subject(call)
+        found = get_caller_identity(self._opened(), call.endpoint, signing, subject=subject)
         return found.account
 
     def _opened(self) -> Clients:
         if self._clients is None:
             from filevault.aws.clients import Clients
 
-            self._clients = Clients(profile=self._plan.profile, allow_http=self._allow_http)
-        return self._clients
-
-    def _call(self, step: Call, source: CredentialProvider) -> CredentialProvider:
-        clients = self._opened()
-        subject = self._subject(step)
-        if isinstance(step, SessionToken):
-            from filevault.calls.get_session_token import SessionTokenProvider
-
-            made = SessionTokenProvider(
-                step, source, clients, self._token_code, self._clock, subject
+            self._clients = Clients(
+                profile=self._plan.profile, allow_http=self._dependencies.allow_http
             )
-            return made if self._share is None else self._share(step, made)
-        if isinstance(step, FederationToken):
-            from filevault.calls.get_federation_token import FederationTokenProvider
-
-            return FederationTokenProvider(step, source, clients, self._clock, subject)
-        from filevault.calls.assume_role import AssumeRoleProvider
-        from filevault.sources.stored import StoredProvider
-
-        return AssumeRoleProvider(
-            step,
-            source,
-            StoredProvider(stored_key(step), self._keys, lambda key: self._account(step, key)),
-            clients,
-            self._token_code,
-            self._clock,
-            subject,
-            self._warn,
-        )
+        return self._clients
 
     def _subject(self, step: Call) -> str:
         """Return whom a call is for, and which one of the chain it is, for messages about it."""
-        made = len(calls(self._plan.step))
+        made = len(calls_of(self._plan.step))
         subject = f"profile {printable(step.profile)!r}"
         if made == 1:
             return subject
-        number = len(calls(step))
+        number = len(calls_of(step))
         return f"{subject} (call {number} of {made} for {printable(self._plan.profile)!r})"

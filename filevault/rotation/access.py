@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from filevault.aws.sts import Identity
     from filevault.credentials import AccessKey
     from filevault.rotation.retry import Patience
-    from filevault.sources.protocols import CredentialProvider
+    from filevault.sources.source import CredentialProvider
 
 
 class Access:

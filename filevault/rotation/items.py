@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from filevault.credentials import AccessKey
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 _PARSED = 64
@@ -65,7 +65,7 @@ class Items:
         if self._vault.is_sealed:
             self._vault.unlock()
         closed: list[FilevaultError] = []
-        with self._vault.last_seen.gathering():
+        with self._vault.memory.batch():
             for name in self._vault.names():
                 error = self._try(name)
                 if error is None or self.is_others(name):
@@ -94,7 +94,7 @@ class Items:
         return None
 
     def _read(self, name: str) -> Stored:
-        digest, text = self._vault.opened(name)
+        digest, text = self._vault.open_item(name)
         stored = read_stored(name, digest, text)
         self._forget(name)
         self._texts[name] = digest, text
@@ -134,7 +134,7 @@ class Items:
     def learn(self, key: AccessKey, account: str) -> None:
         """Remember the AWS account that AWS told for a key."""
         names = [each.name for each in self.holding(key)]
-        self._vault.learn_account(names, key.access_key_id, account)
+        self._vault.record_account(names, key.access_key_id, account)
 
     def stored(self, name: str) -> Stored:
         """Return an item as it was last read or written."""
@@ -348,7 +348,7 @@ class Items:
         self._written = []
         if names:
             with self._vault.transaction():
-                self._vault.commit(names, subject(self._vault.entry(names[0])))
+                self._vault.commit(names, subject(self._vault.entry_path(names[0])))
         return names
 
     def _send(self, names: Sequence[str]) -> None:

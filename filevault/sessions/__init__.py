@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from filevault.sessions.cache import AS_SOURCE, Listed, MinimumLife, SessionCache
-from filevault.sessions.record import SessionName, request_hash
+from filevault.sessions.cache import Listed, SessionCache
+from filevault.sessions.minimum_life import AS_PARENT, MinimumLife
+from filevault.sessions.record import SessionName
 
 __all__ = [
-    "AS_SOURCE",
+    "AS_PARENT",
     "Listed",
     "MinimumLife",
     "SessionCache",
     "SessionName",
-    "request_hash",
 ]

@@ -28,14 +28,11 @@ if TYPE_CHECKING:
 
     from filevault.credentials import Credentials
     from filevault.sessions.lock_wait import LockWait
+    from filevault.sessions.minimum_life import MinimumLife
     from filevault.sessions.record import SessionName
     from filevault.system.files import Folder
 
 _LOCKS = "locks"
-_SHORT_LIFE = 30 * 60
-_HANDED_OUT = 15 * 60
-_HANDED_OUT_SHORT = 5 * 60
-_AS_SOURCE = 60
 
 
 class Listed(Record):
@@ -44,35 +41,6 @@ class Listed(Record):
     owner: str
     operation: str
     expiration: int
-
-
-class MinimumLife(Record):
-    """How long a session must live on to be used.
-
-    `seconds` None means the rule for what is handed out: 15 minutes, below which boto3 comes
-    back for every call, or 5 where the whole life is under 30.
-    """
-
-    seconds: int | None = None
-
-    @property
-    def least(self) -> int:
-        """The fewest seconds left with which any session could serve."""
-        return _HANDED_OUT_SHORT if self.seconds is None else self.seconds
-
-    def met(self, left: float, whole: int) -> bool:
-        """Tell whether a session serves that has `left` of its `whole` life in seconds.
-
-        A minimum at or above the whole life means that each use renews.
-        """
-        needed = self.seconds
-        if needed is None:
-            needed = _HANDED_OUT_SHORT if whole < _SHORT_LIFE else _HANDED_OUT
-        return left >= needed and needed < whole
-
-
-AS_SOURCE = MinimumLife(_AS_SOURCE)
-"""The minimum of a session that only serves to obtain another one."""
 
 
 class SessionCache:

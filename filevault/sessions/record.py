@@ -7,21 +7,14 @@ determined it and until when it lives, and is authenticated along with the conte
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
-
 from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.backends.sealing.key_schedule import session_key_id
 from filevault.credentials import Credentials
 from filevault.errors import DamagedError
 from filevault.system import strict_json
-from filevault.system.digest import sha256_hex
 from filevault.system.record import Record
 from filevault.system.times import format_time, parse_time
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FOLDER = "sessions"
 SUFFIX = ".fvs"
@@ -31,13 +24,15 @@ OPERATIONS = (
     "assume-role",
     "assume-role-with-web-identity",
     "get-federation-token",
+    "get-scoped-credentials",
     "sso-role",
+    "login",
     "process",
 )
-"""What a session can have come from; the first part of its file's name."""
+"""What a session can have been obtained by; the first part of its file's name."""
 
 _WHAT = "a session"
-_HASH_LENGTH = 32
+HASH_LENGTH = 32
 _HEX = frozenset("0123456789abcdef")
 _BODY: dict[str, type] = {
     "Version": int,
@@ -78,12 +73,6 @@ class Kept(Record):
     whole_life: int
 
 
-def request_hash(request: Mapping[str, object]) -> str:
-    """Return the 32 hex digits that name a request: SHA-256 over its canonical JSON."""
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256_hex(text.encode("ascii"))[:_HASH_LENGTH]
-
-
 def file_name(name: SessionName, expiration: int) -> str:
     """Return the name of the file of a session that lives until then."""
     compact = format_time(expiration).replace("-", "").replace(":", "")
@@ -96,7 +85,7 @@ def parse_name(entry: str) -> FileName | None:
     operation, _, digest = head.rpartition("-")
     if not entry.endswith(SUFFIX) or operation not in OPERATIONS:
         return None
-    if len(digest) != _HASH_LENGTH or not _HEX.issuperset(digest):
+    if len(digest) != HASH_LENGTH or not _HEX.issuperset(digest):
         return None
     spread = f"{text[:4]}-{text[4:6]}-{text[6:11]}:{text[11:13]}:{text[13:]}"
     try:

@@ -1,46 +1,79 @@
-"""The stored long-term key, decrypted only when something has to be signed with it."""
+"""Credential source: the long-term key stored in the vault under the profile's name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.credentials import Credentials
-from filevault.errors import AwsError, FilevaultError, InterruptedByUserError
+from filevault.errors import FilevaultError, InterruptedByUserError
+from filevault.sources.source import CredentialProvider, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from filevault.credentials import AccessKey
-    from filevault.plan.steps import StoredKey
-    from filevault.sources.protocols import CredentialProvider, KeySource
-
-_UNKNOWN = frozenset({"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"})
+    from filevault.config.profile import Profile
+    from filevault.credentials import AccessKey, Credentials
+    from filevault.sources.source import SourceDependencies
 
 
-class StoredProvider:
-    """Hands out the key itself, which has no expiry.
+class StoredKey(Source):
+    """The long-term key stored under a profile's name."""
 
-    `identify` asks AWS whose account a key is of; None where no call is made with the key.
-    """
+    profile: str
 
-    __slots__ = ("_identify", "_keys", "_step", "key")
+    @classmethod
+    def of(cls, profile: Profile) -> StoredKey:
+        """Return the key that is stored under the profile's name."""
+        return cls(profile.name)
 
-    def __init__(
-        self,
-        step: StoredKey,
-        keys: KeySource,
-        identify: Callable[[AccessKey], str] | None = None,
-    ) -> None:
+    @property
+    def is_long_term(self) -> bool:
+        """True: it is the key of an IAM user."""
+        return True
+
+    @property
+    def reference(self) -> str:
+        """`item:` and the name of the item."""
+        return f"item:{self.profile}"
+
+    @property
+    def title(self) -> str:
+        """What `--explain` calls the step in its tree."""
+        return "stored key"
+
+    @property
+    def signer(self) -> str:
+        """What `--explain` calls the key where it signs a call."""
+        return "the stored key"
+
+    @property
+    def description(self) -> str:
+        """What `--explain` writes where no call is made."""
+        return "the stored long-term key itself is handed out"
+
+    def identity(self, dependencies: SourceDependencies) -> str:
+        """Return SHA-256 of the item's file: a rewritten item merely misses the cache."""
+        return dependencies.keys.item_digest(self.profile)
+
+    def provider(self, dependencies: SourceDependencies) -> StoredKeyProvider:
+        """Return what decrypts the key."""
+        return StoredKeyProvider(self, dependencies)
+
+
+class StoredKeyProvider(CredentialProvider):
+    """Returns the key, which has no expiry; it is decrypted when it is asked for."""
+
+    __slots__ = ("_dependencies", "_key", "_step")
+
+    def __init__(self, step: StoredKey, dependencies: SourceDependencies) -> None:
         self._step = step
-        self._keys = keys
-        self._identify = identify
-        self.key: AccessKey | None = None
-        """The key that was handed out last."""
+        self._dependencies = dependencies
+        self._key: AccessKey | None = None  # the key that was returned last
 
     def retrieve(self) -> Credentials:
         """Decrypt the key. Raises what `KeySource.access_key` raises."""
-        self.key = self._keys.access_key(self._step.profile, self._identify)
-        return Credentials(self.key.access_key_id, self.key.secret_access_key)
+        from filevault.credentials import Credentials
+
+        keys, identify = self._dependencies.keys, self._dependencies.identify
+        self._key = key = keys.access_key(self._step.profile, identify)
+        return Credentials(key.access_key_id, key.secret_access_key)
 
     def replacement(self, refused: Credentials) -> Credentials | None:
         """Return the key that is stored now, None if it is the refused one or cannot be read."""
@@ -53,62 +86,19 @@ class StoredProvider:
         return None if found == refused else found
 
     def learn_account(self, told: str | None) -> None:
-        """Remember the key's account after a call with it, where the key's id does not tell it.
+        """Remember the key's account where the key's id does not tell it.
 
-        `told` is what the answer said of it, None if nothing: then AWS is asked once. If that
-        fails, a later run asks again.
+        If the answer of the call does not tell it either, AWS is asked once; if that fails, a
+        later run asks again.
         """
-        name, key = self._step.profile, self.key
-        if key is None or self._identify is None:
-            return
-        if not self._keys.wants_account(name, key.access_key_id):
+        name, key, keys = self._step.profile, self._key, self._dependencies.keys
+        identify = self._dependencies.identify
+        if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return
         try:
-            account = told or self._identify(key)
+            account = told or identify(key)
         except InterruptedByUserError:
             raise
         except FilevaultError:
             return
-        self._keys.learn_account([name], key.access_key_id, account)
-
-
-class Learning:
-    """Wrap the first call of a chain: what AWS tells of the stored key is remembered.
-
-    `tells` says that the account of the answer is the key's, as that of a federated user is; a
-    role may be of another account.
-    """
-
-    __slots__ = ("_inner", "_source", "_tells")
-
-    def __init__(self, inner: CredentialProvider, source: StoredProvider, *, tells: bool) -> None:
-        self._inner = inner
-        self._source = source
-        self._tells = tells
-
-    def retrieve(self) -> Credentials:
-        """Make the call. Raises what it raises."""
-        credentials = self._inner.retrieve()
-        self._source.learn_account(credentials.account_id if self._tells else None)
-        return credentials
-
-
-def signed_by(
-    source: CredentialProvider,
-    credentials: Credentials,
-    call: Callable[[Credentials], Credentials],
-) -> Credentials:
-    """Make a call with the credentials of a source, a second time if a rotation came between.
-
-    A stored key that AWS does not know may have been replaced since it was read. AWS refuses
-    such a call before it looks at a token code, so the same code serves. Raises what `call` does.
-    """
-    try:
-        return call(credentials)
-    except AwsError as error:
-        if error.code not in _UNKNOWN or not isinstance(source, StoredProvider):
-            raise
-        found = source.replacement(credentials)
-        if found is None:
-            raise
-    return call(found)
+        keys.record_account([name], key.access_key_id, account)

@@ -1,4 +1,4 @@
-"""SHA-256, the one hash that names, pins and cache keys are made of."""
+"""SHA-256, the hash of names, pins and cache keys."""
 
 from __future__ import annotations
 

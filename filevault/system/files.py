@@ -1,7 +1,8 @@
-"""Files that survive: private folders, atomic writes, locks, reads that follow nothing.
+"""Folder: an open directory whose files are read, written, listed and deleted.
 
-Every access below a root goes through a directory descriptor with O_NOFOLLOW, so that neither a
-planted link nor a folder swapped meanwhile leads anywhere else (`docs/format.md` §2).
+Every access below a root uses a directory descriptor and O_NOFOLLOW, so that neither a planted
+link nor an exchanged folder leads anywhere else (`docs/format.md` §2). Writing itself is in
+`filevault.system.atomic_write`.
 """
 
 from __future__ import annotations
@@ -22,18 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-_TEMPORARY = (".fv-", ".tmp")
-_TEMPORARY_AGE = 3600
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS)  # FAT, and some of FUSE's
-_CHUNK = 16 << 10  # read(2) gets a buffer of the size asked for, and ours are small files
+_CHUNK = 16 << 10  # read(2) allocates a buffer of this size, and most files are small
 _LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
 
 def storage_error(error: OSError, action: str, path: str) -> StorageError:
-    """Turn an OSError into one line that names the file and, where there is one, the way out."""
+    """Return an OSError as one line that names the file, with a hint if there is one."""
     hints = {
         errno.ENOSPC: "free some space and run the command again; what was stored is untouched",
         errno.EDQUOT: "free some space and run the command again; what was stored is untouched",
@@ -49,7 +46,7 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
 
 
 def read_all(fd: int, limit: int) -> bytes:
-    """Read to the end; a file longer than `limit` gives `limit` + 1 bytes."""
+    """Read a descriptor to its end; if there are more than `limit` bytes, return `limit` + 1."""
     parts = []
     left = limit + 1
     while left > 0:
@@ -64,8 +61,8 @@ def read_all(fd: int, limit: int) -> bytes:
 class Folder:
     """An open directory. Use as a context manager, or call `close`.
 
-    `warn` is told if a file that replaces another one cannot grant what that one did. The folders
-    that are opened through this one inherit it.
+    `warn` is called with a message if a file cannot get the permissions of the one that it
+    replaces; folders that are opened through this one inherit it.
     """
 
     __slots__ = ("fd", "path", "warn")
@@ -77,7 +74,7 @@ class Folder:
 
     @classmethod
     def open(cls, path: str, warn: Callable[[str], None] | None = None) -> Folder:
-        """Open a root, which may be a link.
+        """Open a root folder, which may be a link.
 
         Raises:
             FileNotFoundError: if it does not exist.
@@ -95,14 +92,14 @@ class Folder:
     def make(
         cls, path: str, home: str | None = None, warn: Callable[[str], None] | None = None
     ) -> Folder:
-        """Open a root, creating it and missing parents with mode 0700.
+        """Open a root folder; create it and its missing parents with mode 0700.
 
-        `home` is the user's home directory, which is never created. Raises StorageError.
+        `home` is the home directory, which is never created. Raises StorageError.
         """
         try:
             make_folders(path, home)
             return cls.open(path, warn)
-        except OSError as error:  # also for a link that leads nowhere
+        except OSError as error:  # also for a dangling link
             raise storage_error(error, "create", path) from error
 
     def __enter__(self) -> Self:
@@ -110,14 +107,14 @@ class Folder:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         self.close()
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -140,7 +137,7 @@ class Folder:
         return Folder(fd, self.join(name), self.warn)
 
     def make_child(self, name: str) -> Folder:
-        """Open a folder inside this one, creating it with mode 0700 where it is missing."""
+        """Open a folder inside this one; create it with mode 0700 if it is missing."""
         try:
             return self.child(name)
         except FileNotFoundError:
@@ -149,11 +146,11 @@ class Folder:
             with contextlib.suppress(FileExistsError):
                 make_private(name, self.fd)
             return self.child(name)
-        except OSError as error:  # also where somebody deleted it at once, empty as it is
+        except OSError as error:  # also if another process deleted it in between
             raise storage_error(error, "create", self.join(name)) from error
 
     def _refusal(self, error: OSError, action: str, name: str) -> StorageError:
-        """A link shows as ELOOP, or as ENOTDIR where a directory was asked for: name it."""
+        """Return the error for a failed open; ELOOP and ENOTDIR mean a link."""
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             with contextlib.suppress(OSError):
                 if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
@@ -163,11 +160,11 @@ class Folder:
                     )
         return storage_error(error, action, self.join(name))
 
-    def read(self, name: str, limit: int, *, ours: bool = False) -> bytes:
-        """Return the bytes of a regular file; longer than `limit` returns `limit` + 1 bytes.
+    def read(self, name: str, limit: int, *, own: bool = False) -> bytes:
+        """Return the bytes of a regular file, `limit` + 1 bytes if it has more than `limit`.
 
         Raises:
-            FileNotFoundError: if it does not exist or, with `ours`, is another user's.
+            FileNotFoundError: if it does not exist or, with `own`, belongs to another user.
             StorageError: if it is a link, no regular file, or cannot be read.
         """
         try:
@@ -178,7 +175,7 @@ class Folder:
             raise self._refusal(error, "read", name) from error
         try:
             info = os.fstat(fd)
-            if ours and not permissions.is_ours(info, self.fd):
+            if own and not permissions.is_own(info, self.fd):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
@@ -191,9 +188,9 @@ class Folder:
             os.close(fd)
 
     def head(self, name: str, size: int) -> bytes:
-        """Return the first bytes of what a directory entry said is a regular file.
+        """Return the first bytes of a regular file, b"" after any error.
 
-        For listings of thousands: anything that goes wrong gives no bytes.
+        For listings of thousands of files.
         """
         try:
             fd = os.open(name, _READ, dir_fd=self.fd)
@@ -207,15 +204,15 @@ class Folder:
             os.close(fd)
 
     def refuse_link(self, name: str) -> None:
-        """Raise StorageError, which names it, if an entry is a link."""
+        """Raise StorageError if an entry is a link."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
                 raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
     def refuse_other(self, name: str) -> None:
-        """Raise StorageError, which names it, for a link, pipe, socket or device.
+        """Raise StorageError if an entry is a link, pipe, socket or device.
 
-        A file written would take its place; of a folder rename(2) says so itself.
+        Writing a file would replace it; for a folder rename(2) fails.
         """
         self.refuse_link(name)
         with contextlib.suppress(FileNotFoundError):
@@ -224,7 +221,7 @@ class Folder:
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
 
     def is_file(self, name: str) -> bool:
-        """Tell whether a regular file (no link) of that name exists."""
+        """Return whether a regular file (not a link) of that name exists."""
         try:
             return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
         except OSError:
@@ -247,26 +244,26 @@ class Folder:
         keep: str | Permissions | None = None,
         sweep: bool = True,
     ) -> None:
-        """Replace a file atomically: the old bytes or the new ones, at every instant.
+        """Replace a file atomically: at every instant it has the old bytes or the new ones.
 
-        Temporary file in the same folder, fsync, rename, fsync of the folder. The new file gets
-        group, ACL and mode of the file `keep` in this folder if there is one, or those that
-        `keep` is, else `mode`. `sweep` calls `sweep`.
+        Args:
+            name: the file.
+            data: its new bytes.
+            mode: of the new file, unless `keep` applies.
+            keep: a file in this folder whose group, ACL and mode the new file gets, if it exists,
+                or these permissions themselves.
+            sweep: delete the temporary files that a crash left.
 
-        Raises UnsyncedError if only the last step failed: the new bytes are in place; StorageError
-        for anything else: the old bytes stand.
+        Raises:
+            UnsyncedError: if the new bytes are written, but a power failure may undo that.
+            StorageError: for any other failure; the old bytes stay.
         """
-        temporary = _temporary_name()
+        from filevault.system.atomic_write import replace_file
+        from filevault.system.temporary_files import sweep_temporary_files
+
         before = permissions.read(keep, self.fd) if isinstance(keep, str) else keep
         try:
-            fd = os.open(temporary, _NEW, permissions.PRIVATE, dir_fd=self.fd)
-            try:
-                kept = self._fill(fd, data, mode, before)
-                os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary, dir_fd=self.fd)
-                raise
+            kept = replace_file(self.fd, name, data, mode, before)
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
         if not kept and self.warn is not None:
@@ -274,84 +271,33 @@ class Folder:
                 f"{printable(self.join(name))!r} is readable for its owner alone now (mode 0600): "
                 "group and ACL of the file it replaces cannot be set"
             )
-        self._make_last(name, "written")
+        self._sync(name, "written")
         if sweep:
-            self.sweep()
-
-    def _fill(
-        self,
-        fd: int,
-        data: bytes,
-        mode: int = permissions.PRIVATE,
-        before: Permissions | None = None,
-        *,
-        follow: bool = True,
-    ) -> bool:
-        """Grant, write, sync and close a new file; tell whether it grants what it should."""
-        kept = True
-        try:
-            if before is not None:
-                kept = permissions.keep(fd, before)
-            else:
-                os.fchmod(fd, mode)
-            if follow:
-                permissions.follow_folder(fd, self.fd, before)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        return kept
+            sweep_temporary_files(self.fd)
 
     def create(self, name: str, data: bytes, *, follow: bool = True) -> None:
-        """Write a new file, 0600, never over an existing one: all of it is there, or nothing.
+        """Write a new file with mode 0600 completely, or nothing; never replace an existing one.
 
-        With `follow` a file of root's goes to the folder's owner. Raises FileExistsError if there
-        is one, StorageError if it cannot be written.
+        With `follow`, a file of root gets the folder's owner. Raises FileExistsError if the file
+        exists, StorageError if it cannot be written.
         """
-        temporary = _temporary_name()
-        made: list[str] = []
+        from filevault.system.atomic_write import create_file
+        from filevault.system.temporary_files import sweep_temporary_files
+
         try:
-            try:
-                fd = os.open(temporary, _NEW, 0o600, dir_fd=self.fd)
-                made.append(temporary)
-                self._fill(fd, data, follow=follow)
-                self._link(temporary, name, data, made, follow=follow)
-                os.unlink(temporary, dir_fd=self.fd)
-                sync_folder(self.fd)
-            except BaseException:
-                for each in made:
-                    with contextlib.suppress(OSError):
-                        os.unlink(each, dir_fd=self.fd)
-                raise
+            create_file(self.fd, name, data, follow=follow)
         except FileExistsError:
             raise
         except OSError as error:
             raise storage_error(error, "write", self.join(name)) from error
-        self.sweep()
-
-    def _link(
-        self, temporary: str, name: str, data: bytes, made: list[str], *, follow: bool
-    ) -> None:
-        """Give a file a second name, which nothing may have, and add it to `made`."""
-        try:
-            os.link(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
-            made.append(name)
-            return
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-        fd = os.open(name, _NEW, 0o600, dir_fd=self.fd)  # here a kill can leave a part of it
-        made.append(name)
-        self._fill(fd, data, follow=follow)
+        sweep_temporary_files(self.fd)
 
     def remove(self, name: str) -> None:
-        """Delete a file and make that last.
+        """Delete a file durably (fsync the directory).
 
         Raises:
             FileNotFoundError: if it does not exist.
-            UnsyncedError: if it is deleted, but may come back after a power cut.
+            UnsyncedError: if it is deleted, but a power failure may undo that.
             StorageError: if it cannot be deleted.
         """
         try:
@@ -360,9 +306,10 @@ class Folder:
             raise
         except OSError as error:
             raise storage_error(error, "delete", self.join(name)) from error
-        self._make_last(name, "deleted")
+        self._sync(name, "deleted")
 
-    def _make_last(self, name: str, done: str) -> None:
+    def _sync(self, name: str, done: str) -> None:
+        """Make the last change of a file durable. Raises UnsyncedError."""
         try:
             sync_folder(self.fd)
         except OSError as error:
@@ -374,7 +321,7 @@ class Folder:
             ) from error
 
     def remove_folder(self, name: str) -> bool:
-        """Delete an empty folder; tell whether it was empty and is gone."""
+        """Delete a folder if it is empty; return whether it was deleted."""
         try:
             os.rmdir(name, dir_fd=self.fd)
         except OSError:
@@ -384,19 +331,7 @@ class Folder:
         return True
 
     def sweep(self) -> None:
-        """Delete temporary files of ours that a crash left more than an hour ago; never fails.
+        """Delete the temporary files that a crash left; see `sweep_temporary_files`."""
+        from filevault.system.temporary_files import sweep_temporary_files
 
-        Call it after an entry came or went: the folder's own time is then what the file system
-        takes for now. Our clock could be another one, and take a running writer's file away.
-        """
-        with contextlib.suppress(OSError), os.scandir(self.fd) as entries:
-            old = os.fstat(self.fd).st_mtime - _TEMPORARY_AGE
-            for entry in entries:
-                if entry.name.startswith(_TEMPORARY[0]) and entry.name.endswith(_TEMPORARY[1]):
-                    info = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(info.st_mode) and info.st_mtime < old:
-                        os.unlink(entry.name, dir_fd=self.fd)
-
-
-def _temporary_name() -> str:
-    return f"{_TEMPORARY[0]}{os.urandom(8).hex()}{_TEMPORARY[1]}"
+        sweep_temporary_files(self.fd)

@@ -1,8 +1,8 @@
-"""What makes this process harder to look into, before it holds anything.
+"""Hardening of this process before it handles secrets: core files, ptrace, umask, descriptors.
 
-No core file, no look into its memory by another process of the user (`prctl(2)`,
-PR_SET_DUMPABLE), no file of ours for anybody else. It is no boundary: the same user can do all
-that we can. What was set for us alone is put back for the command that takes our place.
+No core file, no access to its memory by other processes of the user (`prctl(2)`,
+PR_SET_DUMPABLE), no permissions for other users on new files. This is no security boundary: the
+same user can do all that filevault can. `restore` undoes it for a command that `exec` runs.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _UMASK = 0o077
 _PR_SET_DUMPABLE = 4  # linux/prctl.h
 
 _before: list[tuple[int, tuple[int, int]]] = []
-"""The umask and the limits of core files that we were started with, while ours are in force."""
+"""The umask and core file limits that the process was started with, while it is hardened."""
 
 
 def harden() -> None:
-    """Harden this process, as far as the system lets us."""
+    """Harden this process, as far as the system permits."""
     _occupy_closed_descriptors()
     import resource
 
@@ -33,11 +33,11 @@ def harden() -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Open /dev/null in place of each standard descriptor that was closed at the start.
+    """Open /dev/null for each standard descriptor that was closed at the start.
 
-    Otherwise the next file that is opened, one of a vault for example, gets its number and what
-    is meant for a terminal. A program that is executed finds them closed again. Call it before
-    any library can open a file that stays open.
+    Otherwise the next file that is opened, one of a vault for example, would get that number and
+    what is written to it. An executed program finds them closed again. Call this before any
+    library can open a file that stays open.
     """
     for number in (0, 1, 2):
         try:
@@ -47,10 +47,7 @@ def _occupy_closed_descriptors() -> None:
 
 
 def restore() -> None:
-    """Put umask and limit back, right before another program takes our place.
-
-    That the process cannot be looked into ends by itself then (execve(2)).
-    """
+    """Restore umask and core file limits, right before execve(2), which resets dumpability."""
     if _before:
         umask, limits = _before.pop()
         os.umask(umask)

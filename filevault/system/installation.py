@@ -1,4 +1,4 @@
-"""The Python environment that runs filevault, and the command that installs a package into it."""
+"""The command that installs a Python package into the environment that runs filevault."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import sys
 
 
 def install_hint(package: str) -> str:
-    """Return what a person has to do to install a missing package.
+    """Return the command that installs an optional package, or what to do instead.
 
-    package: a name on the package index, of a library that filevault can do without.
-
-    The environment is told by what its installer leaves in it: pipx keeps `pipx_metadata.json`
-    in the prefix, `venv` makes the prefix differ from the base prefix, and a distribution that
-    manages its own Python marks it with EXTERNALLY-MANAGED (PEP 668).
+    `package` is its name on the package index. The environment is detected by what its installer
+    leaves in it: pipx keeps `pipx_metadata.json` in the prefix, `venv` makes the prefix differ
+    from the base prefix, and a distribution marks its Python with EXTERNALLY-MANAGED (PEP 668).
     """
     import importlib.util
     import shlex
@@ -32,7 +30,7 @@ def install_hint(package: str) -> str:
 
 
 def _managed_marker() -> str:
-    """Return where PEP 668 puts the file by which a system claims a Python for itself."""
+    """Return the path of the file that marks a Python as the system's (PEP 668)."""
     import sysconfig
 
     return os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")

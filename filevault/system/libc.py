@@ -1,7 +1,6 @@
-"""Calls into the C library that Python's own modules do not offer.
+"""Calls of C library functions that Python's own modules lack.
 
-`ctypes` would cost each start two milliseconds for types that nobody needs here; this takes what
-ctypes itself is made of.
+`ctypes` would cost each start 2 ms; this uses the module that ctypes itself is made of.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ class _Function(_ctypes.CFuncPtr):
 def function(name: str) -> Callable[..., int]:
     """Return a function of the C library that takes up to seven words and returns a long.
 
-    Arguments are integers and bytes, which are passed as their address. What is returned raises
-    OSError for -1; this raises it where there is no such function.
+    Its arguments are integers and bytes, which are passed as their address; it raises OSError
+    instead of returning -1. Raises OSError if there is no such function.
     """
-    # Typeshed tells neither of these two: they are how ctypes.CDLL itself finds a function.
+    # ctypes.CDLL finds functions with these two, which typeshed lacks.
     private: Any = _ctypes
     made: Any = _Function(private.dlsym(private.dlopen(None, 0), name))
     made.argtypes = (_Pointer,) * _ARGUMENTS
@@ -56,7 +55,7 @@ def function(name: str) -> Callable[..., int]:
 
 
 def writable(buffer: bytearray | mmap, offset: int = 0) -> object:
-    """Return a buffer, from an offset on, in the form in which a function gets its address."""
+    """Return an argument that passes the address of a buffer, or of an offset in it."""
     size = len(buffer) - offset
     array: Any = type("_Buffer", (_ctypes.Array,), {"_type_": _Char, "_length_": size})
     return array.from_buffer(buffer, offset)

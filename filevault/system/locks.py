@@ -1,4 +1,4 @@
-"""Locks between processes: on a folder, on a file that stays, and by name."""
+"""Locks between processes: of a folder, of a permanent file, and by name."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @contextlib.contextmanager
 def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
-    """Hold `flock` on a directory itself: writers wait for each other, readers never.
+    """Lock a directory with flock(2): writers wait for each other, readers never.
 
-    Nothing is created for it. With a `name`, an empty file in the folder is locked instead,
-    which works on NFS too; it stays, because deleting it could let two in.
+    Nothing is created. With a `name`, an empty file in the folder is locked instead, which works
+    on NFS too; it is never deleted, because then two processes could have the lock.
 
     Raises:
-        NoLocksError: if the file system cannot lock that.
-        StorageError: if another writer holds it for a minute, or there can be no such file.
+        NoLocksError: if the file system has no such lock.
+        StorageError: if another process has the lock for a minute, or the file cannot be opened.
     """
     path = folder.path if name is None else folder.join(name)
     try:
@@ -42,7 +42,7 @@ def locked(folder: Folder, name: str | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # what was to be done is done
+            with contextlib.suppress(OSError):  # the work is done
                 fcntl.flock(fd, fcntl.LOCK_UN)
     finally:
         if name is not None:
@@ -55,12 +55,12 @@ def _open(folder: Folder, name: str) -> int:
         try:
             fd = os.open(name, _FILE, dir_fd=folder.fd)
         except FileNotFoundError:
-            # Only a file that is surely new is changed and given away: the folder's owner could
-            # have put another one of root's in its place.
+            # Only a file that is certainly new gets another owner: the folder's owner could have
+            # replaced it by another file of root.
             with contextlib.suppress(FileExistsError):
                 fd = os.open(name, _FILE | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder.fd)
                 with contextlib.suppress(OSError):
-                    os.fchmod(fd, 0o600)  # an unusual umask would keep the next one out
+                    os.fchmod(fd, 0o600)  # an unusual umask would make it unusable
                 permissions.follow_folder(fd, folder.fd, None)
     return fd
 
@@ -86,27 +86,28 @@ def _wait(fd: int, path: str) -> None:
 
 @contextlib.contextmanager
 def writers_lock(root: Folder, elsewhere: str | None, home: str | None = None) -> Iterator[None]:
-    """Hold the lock of a vault's writers: the root's own or, without one, `elsewhere`/lock.
+    """Lock a vault for writing: its root folder or, if that fails, the file `elsewhere`/lock.
 
-    NFS locks no directory. `home` is the home directory, which is not made. Raises StorageError
-    where neither can be had.
+    NFS cannot lock directories. `home` is the home directory, which is never created. Raises
+    StorageError if neither can be locked.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         try:
-            held.enter_context(locked(root))
+            stack.enter_context(locked(root))
         except NoLocksError:
             if elsewhere is None:
                 raise
-            held.enter_context(locked(held.enter_context(Folder.make(elsewhere, home)), "lock"))
+            folder = stack.enter_context(Folder.make(elsewhere, home))
+            stack.enter_context(locked(folder, "lock"))
         yield
 
 
 @contextlib.contextmanager
 def key_lock(folder: Folder, name: str, pause: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the exclusive lock of a name in a folder: a file that exists only while it is wanted.
+    """Take an exclusive lock by name: a file in a folder that exists only while it is in use.
 
-    `pause` is called each time it is found taken, and gives up by raising; without it, this
-    waits as long as it takes. Raises StorageError where there can be no lock.
+    `pause` is called each time the lock is found taken, and raises to give up; without it, this
+    waits without limit. Raises StorageError if the file cannot be created or locked.
     """
     while True:
         try:
@@ -126,7 +127,7 @@ def key_lock(folder: Folder, name: str, pause: Callable[[], None] | None = None)
             if isinstance(error, OSError):
                 raise storage_error(error, "lock", folder.join(name)) from error
             raise
-        _close_empty(fd)  # its holder deleted it while we waited: begin again
+        _close_empty(fd)  # it was deleted meanwhile: begin again
     try:
         yield
     finally:
@@ -147,5 +148,5 @@ def _lock(fd: int, pause: Callable[[], None] | None) -> None:
 
 
 def _close_empty(fd: int) -> None:
-    with contextlib.suppress(OSError):  # nothing was written, so nothing can be lost
+    with contextlib.suppress(OSError):  # nothing was written, so nothing is lost
         os.close(fd)

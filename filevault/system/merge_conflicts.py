@@ -1,4 +1,4 @@
-"""Files that git could not merge, and left with both versions and its marks between them."""
+"""Merge conflicts: files in which git wrote two versions with its markers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ LINES_HINT = (
     "edit it: keep the lines that you know to be right, take the marks out, then git add and git "
     "commit"
 )
-"""What to do about the marks in a file of lines, such as recipients."""
+"""Hint for a file of lines, such as recipients."""
 
 
 def is_conflict(data: bytes) -> bool:
-    """Tell whether a file holds the marks of a merge conflict, all three kinds."""
+    """Return whether a file contains all three markers of a merge conflict."""
     return b"<<<<<<<" in data and all(
         re.search(mark, data, re.MULTILINE) for mark in (_OURS, _BETWEEN, _THEIRS)
     )
 
 
 def refuse_conflict(data: bytes, what: str, path: str) -> None:
-    """Raise DamagedError for a file that holds the marks of a merge conflict.
+    """Raise DamagedError for a file that contains a merge conflict.
 
-    `what` is how messages call it, `path` where it lies, absolute.
+    `what` names it in messages, `path` is its absolute path.
     """
     if not is_conflict(data):
         return

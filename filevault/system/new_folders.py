@@ -1,4 +1,4 @@
-"""Folders that filevault makes: private, synced, and never the home directory itself."""
+"""Creation of folders: private, synced, and never the home directory itself."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def sync_folder(fd: int) -> None:
-    """Make the entries of a folder survive a power cut. Raises OSError."""
+    """Sync the entries of a folder to the disk. Raises OSError."""
     try:
         os.fsync(fd)
     except OSError as error:
-        # Some network and FUSE file systems cannot sync a directory; the rename is done.
+        # Some network and FUSE file systems cannot sync a directory.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
 
 
 def make_private(name: str, dir_fd: int) -> None:
-    """Make a folder with mode 0700, even where the umask takes our own bits away.
+    """Create a folder with mode 0700, whatever the umask.
 
-    Made by root it belongs to the owner of the folder it lies in. Raises OSError.
+    If root creates it, it gets the owner of its parent. Raises OSError.
     """
     umask = os.umask(0o077)
     try:
@@ -37,10 +37,10 @@ def make_private(name: str, dir_fd: int) -> None:
 
 
 def make_folders(path: str, home: str | None) -> None:
-    """Make a folder and its missing parents, 0700 each.
+    """Create a folder and its missing parents, with mode 0700 each.
 
-    `home` is the user's home directory, which is never made: every other user of the same HOME
-    would be locked out of it. Raises OSError, or StorageError where it is missing.
+    `home` is the home directory, which is never created: other users with the same HOME would
+    have no access to it. Raises OSError, or StorageError if the home directory is missing.
     """
     path = path.rstrip("/") or "/"
     if os.path.isdir(path):
@@ -59,10 +59,7 @@ def make_folders(path: str, home: str | None) -> None:
 
 
 def refuse_home(path: str, home: str | None) -> None:
-    """Raise StorageError if making a missing folder means to make the home directory.
-
-    That is so for the home itself and for every folder that it would lie in.
-    """
+    """Raise StorageError if a missing folder is the home directory or one of its parents."""
     if home is None:
         return
     real_home = os.path.realpath(home)

@@ -1,7 +1,7 @@
-"""Owner, group, ACL and mode of the files that are written: what is kept, what follows the folder.
+"""Owner, group, ACL and mode of written files: kept from the old file or taken from the folder.
 
-Everything is set by descriptor, on a file that nothing has a name for yet but its writer. At each
-step the file grants at most what it grants in the end (`docs/format.md` §2).
+Everything is set by descriptor, on a temporary file that no other process opens. At no time does
+the file grant more than it grants in the end (`docs/format.md` §2).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Permissions(Record):
-    """What a file grants. `acl` is its POSIX ACL as the kernel stores it, b"" if it has none.
+    """The permissions of a file; `acl` is its POSIX ACL as the kernel stores it.
 
-    `acl` is None if it could not be read.
+    `acl` is b"" if there is none, and None if it could not be read.
     """
 
     uid: int
@@ -37,12 +37,12 @@ class Permissions(Record):
 
     @property
     def private(self) -> bool:
-        """Whether nobody but the owner has any access; the ACL's mask is the group's mode bits."""
+        """Whether only the owner has access; the group's mode bits are the ACL's mask."""
         return not self.mode & 0o077
 
 
 def read(name: str, dir_fd: int) -> Permissions | None:
-    """Return what a regular file grants, as its replacement may; None if there is no such file."""
+    """Return the permissions of a regular file for its replacement, None if there is none."""
     try:
         info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except OSError:
@@ -75,10 +75,10 @@ def _without_other_write(acl: bytes) -> bytes:
 
 
 def keep(fd: int, before: Permissions) -> bool:
-    """Give a new file the group, then the ACL, then the mode of the file that it replaces.
+    """Set the group, then the ACL, then the mode of a new file to those of the old one.
 
-    Returns False if group or ACL cannot be set and somebody loses access by that: the file has
-    the mode 0600 then. Raises OSError if not even the mode can be set.
+    Returns False if group or ACL cannot be set and another user loses access: the file then has
+    mode 0600. Raises OSError if not even the mode can be set.
     """
     try:
         if os.fstat(fd).st_gid != before.gid:
@@ -99,7 +99,7 @@ def keep(fd: int, before: Permissions) -> bool:
 
 
 def _remove_inherited_acl(fd: int) -> None:
-    """Remove what the folder's default ACL gave a new file: its mode would bring that to life."""
+    """Remove the ACL that the folder's default ACL gave a new file, before its mode is set."""
     try:
         os.removexattr(fd, _ACL)
     except OSError as error:
@@ -108,10 +108,10 @@ def _remove_inherited_acl(fd: int) -> None:
 
 
 def follow_folder(fd: int, folder_fd: int, before: Permissions | None) -> None:
-    """Give a new file to the owner of its folder if this process is root's, as far as it may.
+    """Set the owner of a file that root writes to the owner of its folder, as far as possible.
 
-    In a folder of root's a replaced file keeps its owner. A file that replaces none takes the
-    folder's group, too, and takes it from every setgid folder.
+    In a folder of root, a replaced file keeps its owner. A file that replaces none gets the
+    folder's group, too, which any user's file gets in a setgid folder.
     """
     folder = os.fstat(folder_fd)
     root = os.geteuid() == 0
@@ -127,17 +127,17 @@ def follow_folder(fd: int, folder_fd: int, before: Permissions | None) -> None:
                 os.fchown(fd, user, group)
 
 
-def is_ours(info: os.stat_result, folder_fd: int) -> bool:
-    """Tell whether a file belongs to this user; to root also if it is the folder's owner's.
+def is_own(info: os.stat_result, folder_fd: int) -> bool:
+    """Return whether a file belongs to this user or, for root, to the owner of the folder.
 
-    Root writes for that owner: see `follow_folder`.
+    Root writes files for that owner: see `follow_folder`.
     """
     user = os.geteuid()
     return info.st_uid == user or (user == 0 and info.st_uid == os.fstat(folder_fd).st_uid)
 
 
 def give_folder(name: str, dir_fd: int) -> None:
-    """Give a folder that root just made to owner and group of the one it lies in, if it may."""
+    """Give a folder that root has just created the owner and group of its parent, if possible."""
     if os.geteuid() != 0:
         return
     with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def give_folder(name: str, dir_fd: int) -> None:
             return
         fd = os.open(name, _FOLDER, dir_fd=dir_fd)
         try:
-            # The parent's owner may have put another folder of root's in its place.
+            # The parent's owner may have replaced it by another folder of root.
             if os.fstat(fd).st_uid == 0 and not os.listdir(fd):
                 os.fchown(fd, parent.st_uid, parent.st_gid)
         finally:

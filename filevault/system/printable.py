@@ -1,7 +1,7 @@
-"""The one filter for text from outside: nothing raw reaches a terminal.
+"""The filter for text from outside, so that nothing raw reaches a terminal.
 
-Names, file contents and AWS's answers may hold escape sequences, newlines or direction
-marks that make a terminal or a reader see something else than what is there.
+Names, file contents and AWS's answers may contain escape sequences, line ends or direction marks
+that make a terminal or a reader see something else than the text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def shell_word(text: str) -> str:
-    """Return text as one word of a command that a hint suggests: printable, quoted if need be."""
+    """Return text as one word of a shell command for a hint: printable, quoted if necessary."""
     shown = printable(text)
     if re.fullmatch(r"[A-Za-z0-9_/:=.,@+%-]+", shown):
         return shown

@@ -1,7 +1,7 @@
-"""Secrets in memory that can be overwritten once they have served.
+"""Secrets in memory that can be overwritten after use.
 
-Python copies what it likes, and nothing here can promise that no copy is left: less of them lie
-in memory, and for a shorter time. Texts and `bytes` cannot be overwritten at all.
+Python may copy any value, so this does not guarantee that no copy is left; it reduces their number
+and lifetime. `str` and `bytes` cannot be overwritten at all.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ _LF = 10
 
 
 def overwrite(secret: SecretBytes) -> None:
-    """Fill a secret with zeros, if it can be changed."""
+    """Fill a secret with zeros if it is a bytearray."""
     if isinstance(secret, bytearray):
         secret[:] = bytes(len(secret))
 
 
 class SecretBuffer:
-    """Memory into which a secret is read bit by bit, and which never moves while it grows.
+    """Memory into which a secret is read piece by piece, without reallocation.
 
     Args:
-        limit: the most bytes that are expected; one more is read, to tell that there are.
+        limit: bytes that the secret may have; one more is read to detect a longer one.
     """
 
     __slots__ = ("_length", "_memory")
@@ -36,28 +36,28 @@ class SecretBuffer:
 
     @property
     def overfull(self) -> bool:
-        """Whether there is more than was expected."""
+        """Whether there are more bytes than the limit."""
         return self._length == len(self._memory)
 
     def read(self, fd: int) -> int:
-        """Read what a descriptor has, as far as there is room; return how much, 0 at its end."""
+        """Read from a descriptor and return the number of bytes, 0 at its end or without space."""
         with memoryview(self._memory) as whole, whole[self._length :] as rest:
             count = os.readv(fd, [rest])
         self._length += count
         return count
 
     def ends_with_line(self) -> bool:
-        """Tell whether the last byte is a line end."""
+        """Return whether the last byte is a line end."""
         return self._length > 0 and self._memory[self._length - 1] == _LF
 
     def take(self) -> bytearray:
-        """Return what was read, and leave nothing of it here."""
+        """Return the secret and clear this buffer."""
         with memoryview(self._memory) as whole, whole[: self._length] as part:
             taken = bytearray(part)
         self.clear()
         return taken
 
     def clear(self) -> None:
-        """Overwrite what was read."""
+        """Overwrite the secret."""
         self._memory[: self._length] = bytes(self._length)
         self._length = 0

@@ -1,8 +1,7 @@
-"""The JSON of every file of ours: one object, depth 1, strings and integers only.
+"""Strict JSON of filevault's own files: one flat object of strings and integers.
 
-`docs/format.md` states the rules. A reader that accepts more than a writer writes invites two
-programs to read the same bytes differently, so duplicate keys, floats, booleans, nesting and
-lone surrogates are all refused.
+`docs/format.md` states the rules. So that no two programs read the same bytes differently,
+duplicate keys, floats, booleans, nesting and lone surrogates are refused.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_INTEGER = 2**53 - 1
 MAX_FOREIGN_DEPTH = 32
-"""Levels of the JSON that others write; a parser, or a writer, fails at about a thousand."""
+"""Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
 
@@ -74,9 +73,9 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
     """Parse one flat object that has exactly the given fields.
 
     Args:
-        data: the bytes as stored, at most a few KiB (the caller bounds them).
-        fields: name to `str` or `int`; nothing may be missing or more.
-        what: how messages call the thing, e.g. `"the header of item 'work'"`.
+        data: the bytes as stored, at most a few KiB (the caller limits them).
+        fields: each required field with its type, `str` or `int`; others are refused.
+        what: names the object in messages, e.g. `"the header of item 'work'"`.
 
     Raises:
         DamagedError: for anything else.
@@ -87,12 +86,12 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
             _check_text(key)
             if key not in fields:
                 raise _RefusedError("an unknown field")
-        for key, kind in fields.items():
+        for key, field_type in fields.items():
             if key not in value:
                 raise _RefusedError(f"no field {key!r}")
-            if type(value[key]) is not kind:
+            if type(value[key]) is not field_type:
                 raise _RefusedError(f"a field {key!r} of the wrong type")
-            if kind is str:
+            if field_type is str:
                 _check_text(value[key])
     except _RefusedError as error:
         raise DamagedError(f"{what} is damaged: it has {error}") from error
@@ -100,10 +99,10 @@ def loads(data: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 
 
 def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
-    """Parse an object of strings, integers, lists and objects down to `depth`; unknown keys stay.
+    """Parse an object of strings, integers, lists and objects with at most `depth` levels.
 
-    Only `trust.json` is read so, by every command, with a thousand items in it. Raises
-    DamagedError.
+    Unknown keys are kept. Used for `trust.json`, which every command reads and which may contain
+    thousands of items. Raises DamagedError.
     """
     try:
         value = _load(data, int)
@@ -116,9 +115,9 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
 
 
 def is_too_deep(text: str, limit: int = MAX_FOREIGN_DEPTH) -> bool:
-    """Tell whether the JSON value that a text begins with has more levels than `limit`.
+    """Return whether the JSON value at the beginning of a text has more levels than `limit`.
 
-    For others' JSON, before it is parsed. What follows the value does not count.
+    For JSON of other programs, before it is parsed. Text after the value does not count.
     """
     if text.count("[") + text.count("{") <= limit:
         return False
@@ -140,13 +139,13 @@ def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:
     if depth == 0:
         raise _RefusedError("too many levels")
     for member in value.values() if isinstance(value, dict) else value:
-        kind = type(member)
-        if kind is dict or kind is list:
+        member_type = type(member)
+        if member_type is dict or member_type is list:
             _check_depth(member, depth - 1)
-        elif kind is int:
+        elif member_type is int:
             if not 0 <= member <= MAX_INTEGER:
                 raise _RefusedError("an integer out of range")
-        elif kind is not str:
+        elif member_type is not str:
             raise _RefusedError("a value that is neither text nor integer")
 
 

@@ -1,4 +1,4 @@
-"""Times and durations as text: one form out, a few forms in."""
+"""Times and durations as text: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _WHOLE = r"(?:\d{1,9}[wdhms])+\Z|\d{1,9}\Z"
 
 
 def boottime() -> float:
-    """Return the seconds since the machine was started, its sleep included.
+    """Return the seconds since the machine was started, suspension included.
 
-    Nobody can set this clock (clock_gettime(2)): what is to end in eight hours does.
+    Unlike the wall clock, this one cannot be set (CLOCK_BOOTTIME of clock_gettime(2)).
     """
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def format_time(seconds: float) -> str:
-    """Return Unix seconds as `YYYY-MM-DDTHH:MM:SSZ`, the only form that every SDK reads."""
+    """Return Unix seconds as `YYYY-MM-DDTHH:MM:SSZ`, the only form that every SDK accepts."""
     days, rest = divmod(int(seconds), _DAY)
     # Days to civil date, proleptic Gregorian calendar with years that begin in March.
     days += 719468
@@ -39,7 +39,7 @@ def format_time(seconds: float) -> str:
     return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{second:02d}Z"
 
 
-@functools.lru_cache(maxsize=16)  # a time stands in several places of an item
+@functools.lru_cache(maxsize=16)  # an item contains the same time several times
 def parse_time(text: str) -> int:
     """Return the Unix seconds of `YYYY-MM-DDTHH:MM:SSZ`.
 

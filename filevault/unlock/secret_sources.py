@@ -16,7 +16,7 @@ from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.secret_buffer import SecretBuffer
-from filevault.system.user_files import read_secret
+from filevault.system.secret_files import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,7 @@ def new_passphrase(settings: Settings) -> Source | None:
 def variables_of(settings: Settings, prefix: str, opens: str) -> list[Source]:
     """Return the sources among the variables of a prefix."""
     return [
-        Source(opens, variable.kind, variable.content, variable.name)
+        Source(opens, variable.transport, variable.content, variable.name)
         for variable in settings.secret_variables(prefix)
     ]
 

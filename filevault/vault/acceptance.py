@@ -1,4 +1,4 @@
-"""Taking an item as it is now for the right one, whatever this machine saw before."""
+"""Accept an item as it is now, whatever this machine saw of it before."""
 
 from __future__ import annotations
 
@@ -7,50 +7,54 @@ from typing import TYPE_CHECKING
 from filevault.backends.protocols import Family
 from filevault.credentials import account_of
 from filevault.system.printable import printable
-from filevault.vault.accounts import is_same
+from filevault.vault.account_check import is_same_key, seen_with_account
 from filevault.vault.item import parse
-from filevault.vault.last_seen import seen_of
-from filevault.vault.seen import Seen
+from filevault.vault.seen_items import SeenItem
 
 if TYPE_CHECKING:
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
-    """Accept an item.
+    """Accept an item: record it as it is now.
 
-    It is opened first: what is remembered of it must be authentic. Returns in a shared store the
-    AWS account that was known, None for none, and the one it is now. Raises as `Vault.text`.
+    It is decrypted first, so that what is recorded is authentic. Returns, in a shared store, the
+    AWS account that was known and the one that it has now, each None if unknown. Raises as
+    `Vault.plaintext`.
     """
-    files = vault.read(name)
+    files = vault.read_files(name)
     digest = files.digest
     plaintext = vault.decrypt(files)
     path_name = vault.path_name(name)
     if vault.backend.family is Family.SEALED:
         header = vault.backend.peek(files.data)
-        seen = Seen(header.generation, digest, header.created, header.created_from)
+        seen = SeenItem(header.generation, digest, header.created, header.created_from)
         vault.trust.replace_seen(path_name, seen)
         return None, None
     item = parse(plaintext, f"item {printable(name)!r}")
     before = vault.trust.seen(path_name) or vault.trust.removed(path_name)
     account = account_of(item.key.access_key_id)
     known = before.account if before is not None else None
-    if account is None and before is not None and is_same(before, item.key.access_key_id, digest):
+    if (
+        account is None
+        and before is not None
+        and is_same_key(before, item.key.access_key_id, digest)
+    ):
         account = known
-    vault.trust.replace_seen(path_name, seen_of(item, digest, account))
+    vault.trust.replace_seen(path_name, seen_with_account(item, digest, account))
     return known, account
 
 
 def needs_acceptance(vault: Vault, name: str) -> bool:
-    """Tell whether an item is not the one that this machine saw last, or was never seen.
+    """Tell whether an item differs from the one that this machine saw last, or was never seen.
 
-    In a `file` vault only an older one, another of the same age, or a removed one that is back.
-    Raises as `Vault.read`, and IntegrityError for what is no item of a `file` vault.
+    In a `file` vault only an older item, another of the same generation, or a removed one that is
+    back needs acceptance. Raises as `Vault.read_files`, and IntegrityError for a damaged item.
     """
-    files = vault.read(name)
+    files = vault.read_files(name)
     path_name = vault.path_name(name)
     if vault.backend.family is Family.RECIPIENTS:
         seen = vault.trust.seen(path_name)
         return seen is None or seen.sha256 != files.digest
     header = vault.backend.peek(files.data, f"item {printable(name)!r}")
-    return vault.last_seen.suspicion(path_name, header.generation, files.digest) is not None
+    return vault.rollbacks.suspicion(path_name, header.generation, files.digest) is not None

@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS, DEFAULT
 from filevault.backends.protocols import Family
-from filevault.errors import (
-    FilevaultError,
-    NoVaultError,
-    PinError,
-    StorageError,
-    UsageError,
-    VaultChoiceError,
-)
+from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.defaults import (
     default_store,
@@ -31,11 +24,9 @@ from filevault.vault.defaults import (
     tool_stores,
 )
 from filevault.vault.defaults import prefix as named_prefix
-from filevault.vault.store import Store
-from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
     from filevault.backends.definition import Backend
     from filevault.config.settings import Settings
@@ -311,145 +302,8 @@ def at_default(settings: Settings) -> list[VaultChoice]:
 
 
 def must_exist(choice: VaultChoice, state_home: str) -> None:
-    """Raise unless the vault is there.
+    """Raise unless the vault exists. Raises as `filevault.vault.lost_vault.raise_missing`."""
+    if not choice.exists:
+        from filevault.vault.lost_vault import raise_missing
 
-    Raises:
-        PinError: if there was one: its marker is gone while items or a pin are left. Creating a
-            new vault over that would hide the loss.
-        VaultChoiceError: if the folder was named, and holds something else.
-        NoVaultError: if there is simply none yet.
-    """
-    if choice.exists:
-        return
-    shown = printable(choice.root)
-    if lost(choice, state_home):
-        sealed = choice.backend.family is Family.SEALED
-        if sealed and os.path.exists(f"{choice.root}/{choice.backend.marker}"):
-            return  # another process has made it since we looked
-        raise PinError(
-            f"the vault at {shown!r} has lost its marker {choice.backend.marker}",
-            hint="restore it from a copy or from the repository's history; for a new vault, move "
-            "everything away and run filevault init",
-        )
-    if choice.explicit and os.path.isdir(choice.root) and os.listdir(choice.root):
-        raise VaultChoiceError(
-            f"{shown!r}, chosen by {printable(choice.origin)}, is not a vault",
-            hint="check the path, or make a vault there: filevault init",
-        )
-    raise no_vault(choice)
-
-
-def no_vault(choice: VaultChoice) -> NoVaultError:
-    """Return the error for a vault that is not there; it says what named the place."""
-    shown = printable(choice.root)
-    kind = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
-    if not choice.named:
-        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
-    origin = printable(choice.origin)
-    option = f"{origin} {shell_word(choice.store)} " if choice.origin.startswith("--") else ""
-    return NoVaultError(
-        f"there is no vault at {printable(choice.store)!r}, which {origin} names",
-        hint=f"check {origin}, or make a vault there: filevault {option}init{kind}",
-    )
-
-
-def lost(choice: VaultChoice, state_home: str) -> bool:
-    """Tell whether items are there without a marker, or a pin of a vault that is gone."""
-    return has_items(choice) or pinned(choice, state_home)
-
-
-def has_items(choice: VaultChoice) -> bool:
-    """Tell whether item files lie at the root."""
-    try:
-        with Folder.open(choice.store) as folder:
-            return bool(Store(folder, choice.backend.suffix, choice.prefix).names())
-    except FileNotFoundError:
-        return False
-
-
-def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
-    """Return what to do if our folder is missing and one of the names is at the store's top."""
-    if not choice.prefix or os.path.lexists(choice.root):
-        return None
-    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(choice.store) as top:
-        store = Store(top, choice.backend.suffix, literal=True)
-        for name in names:
-            if store.has(name):
-                return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"
-    return None
-
-
-def pinned(choice: VaultChoice, state_home: str) -> bool:
-    """Tell whether this machine remembers a vault at the root.
-
-    A state directory that cannot be reached remembers nothing.
-    """
-    try:
-        state = Folder.open(f"{state_home}/{choice.state_id}")
-    except (FileNotFoundError, StorageError):
-        return False
-    with state:
-        return Trust(state).pin is not None
-
-
-def open_state(
-    settings: Settings, choice: VaultChoice, notice: Callable[[str], None]
-) -> tuple[Folder | None, bool]:
-    """Open a vault's state directory; tell whether it can be written.
-
-    Args:
-        settings: which say where state directories lie.
-        choice: the vault.
-        notice: hears why nothing can be kept.
-    """
-    home = settings.state_home
-    path = f"{home}/{choice.state_id}"
-    shown = printable(path)
-    try:
-        folder = Folder.make(path, settings.home_if_known)
-    except (StorageError, FileNotFoundError) as error:
-        notice(
-            f"no session is kept and nothing is remembered: {error}; HOME or XDG_STATE_HOME "
-            "can name a folder for that"
-        )
-        return None, False
-    if not _is_theirs(os.fstat(folder.fd).st_uid, choice):
-        folder.close()
-        notice(f"no session is kept: {shown} belongs to another user")
-        return None, False
-    if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
-        notice(f"no session is kept and nothing is remembered: {shown} is read-only")
-        return folder, False
-    return folder, _is_private(home, notice) and _is_private(path, notice)
-
-
-def _is_theirs(owner: int, choice: VaultChoice) -> bool:
-    """Tell whether the owner of a state directory may say what was seen, and seal sessions.
-
-    Root works for the owner of a vault, who gets what it writes, and for nobody else.
-    """
-    if owner == os.geteuid():
-        return True
-    if os.geteuid() != 0:
-        return False
-    try:
-        return os.stat(choice.store).st_uid == owner
-    except OSError:
-        return True  # there is no vault
-
-
-def _is_private(path: str, notice: Callable[[str], None]) -> bool:
-    """See to it that nobody else can write a state directory; tell whether that is so."""
-    try:
-        with Folder.open(path) as folder:
-            info = os.fstat(folder.fd)
-            if not info.st_mode & 0o022:
-                return True
-            if info.st_uid == os.geteuid():
-                os.fchmod(folder.fd, 0o700)
-                notice(f"others could write {printable(path)}; its mode is 0700 now")
-                return True
-    except (OSError, StorageError):
-        pass
-    notice(f"no session is kept: others can write {printable(path)}")
-    return False
+        raise_missing(choice, state_home)

@@ -1,55 +1,60 @@
-"""Which entries of a store hold whose key: one item each or, where others write, a pair of them."""
+"""Look up the files of a profile's key: one item or, in a shared store, a pair of entries."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
-from filevault.errors import ItemNotFoundError
+from filevault.errors import FilevaultError, ItemNotFoundError
 from filevault.system.digest import sha256_hex
+from filevault.system.files import Folder
+from filevault.system.printable import printable
 from filevault.system.record import Record
+from filevault.vault.item_store import ItemStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from filevault.vault.choose import VaultChoice
     from filevault.vault.split_entries import Pair
-    from filevault.vault.store import Store
 
-_TOTP = "mfa/"  # reserved for seeds, which are no profiles
+_TOTP = "mfa/"  # reserved for TOTP seeds
 
 
 class ItemFiles(Record):
-    """The files that hold a key, each with its name: that of the item, or those of a pair."""
+    """The files that contain a key, with the name of each: one of an item, two of a pair."""
 
     files: tuple[tuple[str, bytes], ...]
 
     @property
     def data(self) -> bytes:
-        """The file of an item that is no pair, as no item of a `file` vault is."""
+        """The file of an item that is not a pair; in a `file` vault every item is one file."""
         return self.files[0][1]
 
     @property
     def digest(self) -> str:
-        """SHA-256 as hex: of the file, or of both, each after its length in eight bytes."""
+        """SHA-256 as hex: of the file, or of both files, each preceded by its length in 8 bytes."""
         if len(self.files) == 1:
             return sha256_hex(self.data)
         parts = (len(data).to_bytes(8, "big") + data for _, data in self.files)
         return sha256_hex(b"".join(parts))
 
 
-class Entries:
-    """The keys among the items of a store.
+class ItemLookup:
+    """Finds keys among the items of a store.
 
     Args:
         store: the items.
-        shared: whether other tools write it, too.
+        shared: whether other tools write the store as well; only then are there pairs.
     """
 
-    def __init__(self, store: Store, *, shared: bool) -> None:
+    def __init__(self, store: ItemStore, *, shared: bool) -> None:
         self._store = store
         self._shared = shared
 
     def keys(self, names: Sequence[str]) -> list[str]:
-        """Return those of the sorted names of items that are keys, a pair being one."""
+        """Return the names that are keys, of the sorted names of items; a pair is one key."""
         names = [name for name in names if not name.startswith(_TOTP)]
         if not self._shared:
             return names
@@ -59,13 +64,13 @@ class Entries:
         return split_entries.fold([name for name in names if not is_aws_vault_session(name)])
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; nothing is read."""
+        """Tell whether a key is stored for a profile; no file is read."""
         if name.startswith(_TOTP):
             return False
         return self._store.has(name) or self.pair(name) is not None
 
     def pair(self, name: str) -> Pair | None:
-        """Return the two entries below a name that hold a key, which counts without an item."""
+        """Return the pair of entries below a name; only if there is no item of the name."""
         if not self._shared or f"{name}/".startswith(_TOTP):
             return None
         from filevault.vault import split_entries
@@ -73,7 +78,7 @@ class Entries:
         return split_entries.find(self._store.below(name))
 
     def read(self, name: str) -> ItemFiles:
-        """Return what an item lies in. Raises ItemNotFoundError, DamagedError, StorageError."""
+        """Return the files of an item. Raises ItemNotFoundError, DamagedError, StorageError."""
         try:
             return ItemFiles(((name, self._store.read(name)),))
         except ItemNotFoundError:
@@ -83,21 +88,33 @@ class Entries:
             return ItemFiles(tuple((half, self._store.read(half)) for half in pair.names))
 
     def all_of(self, name: str) -> tuple[str, ...]:
-        """Return the names of all files that hold a profile's key, the one that counts last."""
+        """Return the names of all files that contain a profile's key, the one that counts last."""
         pair = self.pair(name)
         own = (name,) if pair is None or self._store.has(name) else ()
         return own if pair is None else (*pair.names, *own)
 
     def replaced_by(self, name: str) -> tuple[str, ...]:
-        """Return the names of the two files that hold a key until an item of its name does."""
+        """Return the names of the pair that an item of this name would replace."""
         pair = None if self._store.has(name) else self.pair(name)
         return () if pair is None else pair.names
 
     def owner(self, file: str) -> str:
-        """Return the profile whose key a file holds, or holds one half of."""
+        """Return the profile whose key, or half of whose key, a file contains."""
         from filevault.vault import split_entries
 
-        if not split_entries.is_half(file):  # the folder is not read for each of its files
+        if not split_entries.is_half(file):  # avoids a listing of the folder for each of its files
             return file
         name = file.rpartition("/")[0]
         return name if name and file in self.replaced_by(name) else file
+
+
+def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
+    """Return a hint if the prefix folder is missing and one of the names is at the store's top."""
+    if not choice.prefix or os.path.lexists(choice.root):
+        return None
+    with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(choice.store) as top:
+        store = ItemStore(top, choice.backend.suffix, literal=True)
+        for name in names:
+            if store.has(name):
+                return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"
+    return None

@@ -1,4 +1,4 @@
-"""The identity of a vault, as it is pinned and compared (`docs/format.md` §9)."""
+"""The pin: the identity of a vault as it is stored and compared (`docs/format.md` §9)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Pin(Record):
     """The identity of a vault: ids of a `file` vault, recipients of the others.
 
-    `recipients` has, for each recipients file by its path in the store and for each override by
-    `env:NAME`, the sorted fingerprints or recipients.
+    `recipients` are pairs of a path and its sorted fingerprints or recipients. A path is that of
+    a recipients file relative to the store, or `env:NAME` for a variable that overrides the files.
     """
 
     backend: str
@@ -26,49 +26,52 @@ class Pin(Record):
 
     @property
     def digest(self) -> str:
-        """What `FILEVAULT_PIN` holds: SHA-256 over fixed lines, as 64 hex digits."""
+        """The value of `FILEVAULT_PIN`: SHA-256 over fixed lines, as 64 hex digits."""
         lines = ["filevault-pin-1", self.backend]
         if self.vault:
             lines += [self.vault, self.commit]
-        for place, recipients in sorted(self.recipients, key=_order):
-            lines += [f"{place}\t{recipient}" for recipient in sorted(recipients)]
+        for path, recipients in sorted(self.recipients, key=_order):
+            lines += [f"{path}\t{recipient}" for recipient in sorted(recipients)]
         return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
 
-    def root_place(self, prefix: Sequence[str]) -> str | None:
-        """Return the place that governs items right below the root: an override goes first."""
+    def root_path(self, prefix: Sequence[str]) -> str | None:
+        """Return the path that governs items right below the root; an override takes precedence.
+
+        `prefix` are the folders from the store to the root.
+        """
         root = "/".join((*prefix, ""))
-        for place, _ in sorted(self.recipients, key=_order, reverse=True):
-            folder = place[: place.rfind("/") + 1]
-            if place.startswith("env:") or root.startswith(folder):
-                return place
+        for path, _ in sorted(self.recipients, key=_order, reverse=True):
+            folder = path[: path.rfind("/") + 1]
+            if path.startswith("env:") or root.startswith(folder):
+                return path
         return None
 
-    def replacing(self, place: str, recipients: Sequence[str], former: str = "") -> Pin:
-        """Return the identity after a place got these recipients, in the stead of `former`."""
-        places = dict(self.recipients)
-        places.pop(former, None)
-        places[place] = tuple(sorted(recipients))
-        return self._replace(recipients=tuple(sorted(places.items())))
+    def with_recipients(self, path: str, recipients: Sequence[str], replaced: str = "") -> Pin:
+        """Return the pin with other recipients for a path, and without the path `replaced`."""
+        by_path = dict(self.recipients)
+        by_path.pop(replaced, None)
+        by_path[path] = tuple(sorted(recipients))
+        return self._replace(recipients=tuple(sorted(by_path.items())))
 
 
 def _order(entry: tuple[str, tuple[str, ...]]) -> tuple[bool, bytes]:
-    """Files by path, then overrides."""
+    """Return a sort key: files by path, then overrides."""
     return entry[0].startswith("env:"), entry[0].encode("utf-8", "surrogateescape")
 
 
 def difference(before: Pin, after: Pin) -> list[str]:
-    """Return what changed from one set of recipients to another, a phrase for each change."""
+    """Return the changes of recipients between two pins, a phrase for each."""
     old, new = dict(before.recipients), dict(after.recipients)
     changes = []
-    for place in sorted(old.keys() | new.keys()):
-        shown = printable(place)
-        if place not in new:
+    for path in sorted(old.keys() | new.keys()):
+        shown = printable(path)
+        if path not in new:
             changes.append(f"{shown} is gone")
             continue
-        if place not in old:
+        if path not in old:
             changes.append(f"{shown} is new")
-        added = sorted(set(new[place]) - set(old.get(place, ())))
-        removed = sorted(set(old.get(place, ())) - set(new[place]))
+        added = sorted(set(new[path]) - set(old.get(path, ())))
+        removed = sorted(set(old.get(path, ())) - set(new[path]))
         changes += [f"{shown} added {printable(each)}" for each in added]
         changes += [f"{shown} removed {printable(each)}" for each in removed]
     return changes

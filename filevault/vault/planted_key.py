@@ -13,7 +13,7 @@ from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
     from filevault.config.profile import Profile
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
 def refuse_planted_key(vault: Vault | None, profile: Profile) -> None:
@@ -21,11 +21,10 @@ def refuse_planted_key(vault: Vault | None, profile: Profile) -> None:
 
     The key is the one at the end of the profile's chain. `vault` is None if there is none.
     """
-    while profile.source_profile is not None:
-        profile = profile.source_profile
+    profile = profile.chain[0]
     if vault is None or vault.is_sealed or profile.source != "stored" or not profile.shadowed:
         return
-    if not vault.seen(profile.name):
+    if not vault.has_seen(profile.name):
         raise PinError(
             f"a key for {printable(profile.name)!r} has appeared in the store, and the AWS config "
             "has another source for that profile",

@@ -1,4 +1,4 @@
-"""What lies in a `file` vault under the names of items: items, and files that are none."""
+"""List the items of a `file` vault, and the files that have an item's name but are damaged."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from filevault.errors import IntegrityError, NewerFormatError
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.store import Store
+from filevault.vault.item_store import ItemStore
 
 if TYPE_CHECKING:
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 _TOTP = "mfa/"
 
 
-class Entry(Record):
-    """An item file: `key` is the id of the key that sealed it, `digest` its SHA-256 as hex."""
+class SurveyedItem(Record):
+    """An item file: `master_id` is the id of its master key, `digest` its SHA-256 as hex."""
 
     name: str
-    kind: str
-    key: str
+    item_kind: str
+    master_id: str
     digest: str
 
 
-class Unreadable(Record):
-    """A file with the name of an item that cannot be opened, and why, as a message."""
+class UnreadableItem(Record):
+    """A file with an item's name that cannot be opened; `reason` is a message."""
 
     name: str
     reason: str
 
 
 class Survey(Record):
-    """The files with names of items, sorted: those that have the form of one, and all others."""
+    """All files with names of items, sorted: those with the form of an item, and the others."""
 
-    entries: tuple[Entry, ...]
-    unreadable: tuple[Unreadable, ...]
+    items: tuple[SurveyedItem, ...]
+    unreadable: tuple[UnreadableItem, ...]
 
 
 def survey(vault: Vault) -> Survey:
-    """Return all items, TOTP seeds too; nothing is opened.
+    """Return all items, TOTP seeds too; nothing is decrypted.
 
-    One that is damaged is no reason to stop: anybody who can write the vault's folder can put
-    such a file in. Raises StorageError for one that the file system does not let be read.
+    A damaged file is no error: any process that can write the vault's folder can create one.
+    Raises StorageError for a file that cannot be read.
     """
-    store = Store(vault.folder, vault.backend.suffix)
+    store = ItemStore(vault.folder, vault.backend.suffix)
     found, unreadable = [], []
     for name in store.names():
         try:
             data = store.read(name)
             parsed = envelope.parse(data, f"item {printable(name)!r}")
         except (IntegrityError, NewerFormatError) as error:
-            unreadable.append(Unreadable(name, error.message))
+            unreadable.append(UnreadableItem(name, error.message))
             continue
-        kind = "totp" if name.startswith(_TOTP) else "credentials"
-        found.append(Entry(name, kind, parsed.key, sha256_hex(data)))
+        item_kind = "totp" if name.startswith(_TOTP) else "credentials"
+        found.append(SurveyedItem(name, item_kind, parsed.key, sha256_hex(data)))
     return Survey(tuple(found), tuple(unreadable))

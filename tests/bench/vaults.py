@@ -18,8 +18,8 @@ from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
 from filevault.system.times import format_time
-from filevault.vault import Vault
 from filevault.vault.item import compose
+from filevault.vault.vault import Vault
 from tests.fakes import FakeAws
 
 BIN = Path(sys.executable).parent

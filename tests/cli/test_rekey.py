@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from filevault.errors import StorageError
-from filevault.vault.rekey import Resealing
+from filevault.vault.rekey.reseal import Resealer
 from tests.cli.scene import Scene, read_only
 from tests.conftest import tool
 from tests.faults.inside import Inside
@@ -787,7 +787,7 @@ def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
         raise StorageError("the disk is full")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Resealing, "seal", cut_off)
+        patch.setattr(Resealer, "seal", cut_off)
         assert inside.run("rekey").status == 12
     assert inside.run("rekey").status == 0
     assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}

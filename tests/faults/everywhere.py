@@ -79,7 +79,7 @@ def _is_pinned(store: Store) -> None:
     trust = store.trust()
     assert trust is not None
     assert trust.pin is not None
-    assert trust.pending is None
+    assert trust.pending_pin is None
 
 
 def _ann_reads_all(store: Store) -> None:

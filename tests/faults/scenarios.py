@@ -15,12 +15,12 @@ from filevault.backends.protocols import Secret
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
-from filevault.sessions.cache import MinimumLife
 from filevault.sessions.lock_wait import LockWait
+from filevault.sessions.minimum_life import MinimumLife
 from filevault.system.files import Folder
 from filevault.vault.choose import has_marker
 from filevault.vault.item import parse
-from filevault.vault.store import Store
+from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.backends.vaults import opened
 from tests.faults.harness import Call, Command, Outcome, Snapshot, survey, vault_of
@@ -283,11 +283,11 @@ class Stage:
             return None
         with root:
             if not has_marker(root, FILE):
-                assert not Store(root, ".fv").names(), "items without a vault"
+                assert not ItemStore(root, ".fv").names(), "items without a vault"
                 return None
             backend = opened(root, self._source())
             backend.unlock()
-            store = Store(root, backend.suffix)
+            store = ItemStore(root, backend.suffix)
             return {
                 name: parse(backend.decrypt("credentials", name, store.read(name)), name).key
                 for name in store.names()

@@ -20,7 +20,7 @@ from filevault.sessions import SessionName
 from filevault.sessions.lock_wait import LockWait
 from filevault.system.files import Folder
 from filevault.vault.item import parse
-from filevault.vault.store import Store
+from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.backends.vaults import opened
 from tests.faults.harness import Command, Fault, Outcome, Running, survey, vault_of
@@ -52,7 +52,7 @@ def stored(machine: Machine) -> dict[str, AccessKey]:
     with Folder.open(str(machine.vault)) as root:
         backend = opened(root, Source())
         backend.unlock()
-        store = Store(root, backend.suffix)
+        store = ItemStore(root, backend.suffix)
         return {
             name: parse(backend.decrypt("credentials", name, store.read(name)), name).key
             for name in store.names()

@@ -19,7 +19,7 @@ from filevault.cli.context import Context
 from filevault.errors import NotFoundError, WrongPassphraseError
 from filevault.system.files import Folder
 from filevault.vault.item import parse
-from filevault.vault.store import Store
+from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.conftest import tool
 from tests.faults.harness import (
@@ -191,7 +191,7 @@ class Stage:
             holder = self.holder(root)
             masters = retired_keys.masters(root, holder.vault, holder.master)
             masters[holder.vault.master] = holder.master
-            store, found = Store(root, ".fv"), {}
+            store, found = ItemStore(root, ".fv"), {}
             for name in store.names():
                 parsed = envelope.parse(store.read(name), name)
                 key = key_schedule.item_key(masters[parsed.key], holder.vault.vault)
@@ -202,14 +202,14 @@ class Stage:
         """Require that everything lies under the one key, and no other has a slot."""
         with Folder.open(str(self.machine.vault)) as root:
             master = vault_json.read(root).master
-            store = Store(root, ".fv")
+            store = ItemStore(root, ".fv")
             under = {envelope.parse(store.read(name), name).key for name in store.names()}
             if self.case.settles:
                 assert {found.master for found in keyslots.listing(root)} == {master}
                 assert under == {master}
         (state,) = self.machine.state.glob("*/trust.json")
         with Folder.open(str(state.parent)) as folder:
-            assert Trust(folder).pending is None
+            assert Trust(folder).pending_pin is None
 
     def check_files(self, *, leftovers: bool) -> None:
         """Require that nothing is torn, foreign, open to others, or holds a secret."""

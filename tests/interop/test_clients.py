@@ -25,7 +25,7 @@ from tests.machine import Machine
 __all__ = ["javascript"]
 
 BIN = Path(sys.executable).parent
-PAGE = Path(__file__).parents[2] / "docs/how-to/systemd-and-containers.md"
+PAGE = Path(__file__).parents[2] / "docs/how-to/services.md"
 IDENTITY = """
 const { STSClient, GetCallerIdentityCommand } = require("@aws-sdk/client-sts");
 const client = new STSClient({});

@@ -13,7 +13,7 @@ from tests.conftest import tool
 from tests.machine import Machine
 
 DOCS = Path(__file__).parents[2] / "docs/how-to"
-PAGE = (DOCS / "systemd.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "services.md").read_text(encoding="utf-8")
 ROTATION = (DOCS / "rotate-from-cron.md").read_text(encoding="utf-8")
 KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 

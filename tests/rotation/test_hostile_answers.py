@@ -16,10 +16,11 @@ from filevault.cli.commands import rotate  # noqa: F401 - loaded once
 from filevault.credentials import AccessKey
 from filevault.rotation import stored_item
 from filevault.system.digest import sha256_hex
-from filevault.vault import Vault, item
+from filevault.vault import item
 from filevault.vault.item import LongTermItem, compose
 from filevault.vault.lookup import ItemFiles
 from filevault.vault.rotation_fields import RotationFields, with_rotation
+from filevault.vault.vault import Vault
 from tests.fakes import Fault, User, hostile
 from tests.fakes.faults import error, rewrite
 from tests.fakes.identities import new_key_id, new_secret

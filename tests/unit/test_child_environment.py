@@ -12,7 +12,13 @@ import shlex
 import pytest
 
 from filevault.config import aws_variables
-from filevault.config.aws_variables import MARKER, VARIABLES, ChildSettings, given, marked
+from filevault.config.aws_variables import (
+    MARKER,
+    VARIABLES,
+    ChildSettings,
+    marker_text,
+    unchanged_settings,
+)
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
@@ -226,7 +232,7 @@ def test_the_marker_itself_goes_no_further() -> None:
 
 def test_values_survive_the_marker() -> None:
     values = {"AWS_CA_BUNDLE": "/a b%20c/100%25 ca.pem", "AWS_ENDPOINT_URL": "http://x/?a=b%2520c"}
-    assert given({MARKER: marked(values), **values}) == list(values)
+    assert unchanged_settings({MARKER: marker_text(values), **values}) == list(values)
 
 
 @pytest.mark.parametrize(

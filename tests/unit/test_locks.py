@@ -15,10 +15,10 @@ import pytest
 
 from filevault.errors import NoLocksError, StorageError, UnsyncedError
 from filevault.system import locks
+from filevault.system.config_files import check_writable, edit_config
 from filevault.system.files import Folder
 from filevault.system.locks import locked, writers_lock
-from filevault.system.user_files import check_writable, edit_config
-from filevault.vault.seen import Seen
+from filevault.vault.seen_items import SeenItem
 from filevault.vault.trust import Trust
 
 HOLDER = """
@@ -96,8 +96,8 @@ def test_where_no_directory_can_be_locked_what_is_remembered_still_is(
     with Folder.open(str(tmp_path)) as state:
         with pytest.raises(NoLocksError), locked(state):
             pass
-        Trust(state).set_seen("a", Seen(1, "ab" * 32))
-        assert Trust(state).seen("a") == Seen(1, "ab" * 32)
+        Trust(state).record_seen("a", SeenItem(1, "ab" * 32))
+        assert Trust(state).seen("a") == SeenItem(1, "ab" * 32)
 
 
 def test_where_the_root_cannot_be_locked_its_writers_lock_a_file_elsewhere(

@@ -10,9 +10,9 @@ from filevault.errors import DamagedError
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_lines import ROTATION_FIELDS
-from filevault.vault.lookup import Entries
+from filevault.vault.item_store import ItemStore
+from filevault.vault.lookup import ItemLookup
 from filevault.vault.split_entries import Pair, find, fold, join
-from filevault.vault.store import Store
 
 ID = "AKIAQNZGKIQY56JQ7WML"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -89,12 +89,12 @@ def test_a_half_that_holds_something_else_is_named(key_id: str, secret: str, wor
     assert SECRET not in caught.value.message + (caught.value.hint or "")
 
 
-def entries(root: Folder, *paths: str) -> Entries:
+def entries(root: Folder, *paths: str) -> ItemLookup:
     for path in paths:
         place = Path(root.path, path)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.encode())
-    return Entries(Store(root, ".gpg", literal=True), shared=True)
+    return ItemLookup(ItemStore(root, ".gpg", literal=True), shared=True)
 
 
 def test_a_pair_is_found_below_encoded_and_literal_folders_alike(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.aws.endpoint import Endpoint
+from filevault.calls.assume_role import AssumeRole
+from filevault.calls.call import calls_of
+from filevault.calls.get_federation_token import FederationToken
+from filevault.calls.get_session_token import SessionToken
 from filevault.config.aws_config import AwsConfig
 from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
@@ -22,15 +26,8 @@ from filevault.errors import (
 from filevault.mfa.request import MfaRequest
 from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
-from filevault.plan.steps import (
-    AssumeRole,
-    FederationToken,
-    SessionToken,
-    StoredKey,
-    calls,
-    session_hash,
-    session_name,
-)
+from filevault.sessions.session_hash import session_hash, session_name
+from filevault.sources.stored import StoredKey
 
 S = "arn:aws:iam::123456789012:mfa/u"
 ROLE = "arn:aws:iam::123456789012:role/r"
@@ -90,7 +87,7 @@ source_identity = someone
 """
     assert planned(config, "r").step == AssumeRole(
         profile="r",
-        source=SessionToken(
+        parent=SessionToken(
             "u", StoredKey("u"), 28800, Endpoint("us-east-1"), MfaRequest(S, "oathtool x")
         ),
         role_arn=ROLE,
@@ -108,7 +105,7 @@ source_identity = someone
 
 def test_a_session_that_is_handed_out_is_exact_only_where_a_duration_was_asked_for() -> None:
     def first(name: str, options: PlanOptions) -> SessionToken:
-        step = calls(planned(USER_AND_ROLE, name, options).step)[0]
+        step = calls_of(planned(USER_AND_ROLE, name, options).step)[0]
         assert isinstance(step, SessionToken)
         return step
 
@@ -147,10 +144,10 @@ def test_a_role_chain_may_be_very_long() -> None:
         for number in range(1, 60)
     )
     step = planned(config, "p59", stored=("p0",)).step
-    assert [getattr(call, "role_arn", None) for call in calls(step)] == [
+    assert [getattr(call, "role_arn", None) for call in calls_of(step)] == [
         f"{ROLE}{number}" for number in range(1, 60)
     ]
-    assert len(session_hash(calls(step)[-1], "00" * 32)) == 32
+    assert len(session_hash(calls_of(step)[-1], "00" * 32)) == 32
 
 
 @pytest.mark.parametrize(
@@ -186,11 +183,11 @@ def test_durations_that_sts_would_refuse_are_refused_with_who_asked(
 
 def test_the_bounds_of_durations_themselves_are_taken() -> None:
     for seconds in (900, 129600):
-        assert calls(planned(USER_AND_ROLE, "u", PlanOptions(duration=seconds)).step)[
+        assert calls_of(planned(USER_AND_ROLE, "u", PlanOptions(duration=seconds)).step)[
             0
         ].duration == (seconds)
     for seconds in (900, 43200):
-        assert calls(planned(USER_AND_ROLE, "r", PlanOptions(duration=seconds)).step)[
+        assert calls_of(planned(USER_AND_ROLE, "r", PlanOptions(duration=seconds)).step)[
             -1
         ].duration == (seconds)
 
@@ -325,7 +322,7 @@ def test_which_key_signs_and_why_is_told_for_every_other_source() -> None:
     )
     made = planned(config, "default", stored=("default", "base"))
     assert isinstance(made.step, AssumeRole)
-    assert made.step.source == StoredKey("default")
+    assert made.step.parent == StoredKey("default")
     assert made.reasons[0] == (
         "default: its stored key signs and goes before source_profile, login_session"
     )
@@ -351,7 +348,7 @@ mfa_serial = {S}
 
 def test_the_session_of_a_source_is_made_with_the_device_of_the_role() -> None:
     made = planned(GUIDE, "r")
-    first, second = calls(made.step)
+    first, second = calls_of(made.step)
     assert first == SessionToken("u", StoredKey("u"), 28800, WEST, MfaRequest(S))
     assert isinstance(second, AssumeRole)
     assert (second.mfa, second.fresh_mfa) == (None, MfaRequest(S))
@@ -359,13 +356,13 @@ def test_the_session_of_a_source_is_made_with_the_device_of_the_role() -> None:
         "u: a session with MFA comes first, with the device of r: one code serves every role",
         "r: no second token code: the first session carries the MFA",
     )
-    assert calls(planned(USER_AND_ROLE, "r").step)[0] == first
+    assert calls_of(planned(USER_AND_ROLE, "r").step)[0] == first
 
 
 def test_an_empty_serial_switches_off_the_one_of_default() -> None:
     default = f"[default]\nmfa_serial = {S}\n"
     on = planned(default + GUIDE.replace(f"mfa_serial = {S}\n", ""), "r")
-    assert [call.mfa is not None for call in calls(on.step)] == [True, False]
+    assert [call.mfa is not None for call in calls_of(on.step)] == [True, False]
     off = planned(default + GUIDE.replace(f"mfa_serial = {S}", "mfa_serial ="), "r")
     assert off.step == AssumeRole("r", StoredKey("u"), ROLE, 3600, WEST)
     assert off.reasons[0] == "u: no session: r has no mfa_serial, so it would spare none"
@@ -383,7 +380,7 @@ def test_an_empty_serial_switches_off_the_one_of_default() -> None:
 def test_without_region_sts_is_asked_in_the_partition_of_the_role(arn: str, region: str) -> None:
     config = f"[profile u]\n[profile r]\nsource_profile = u\nrole_arn = {arn}\nmfa_serial = {S}\n"
     made = planned(config, "r")
-    assert {call.endpoint.region for call in calls(made.step)} == {region}
+    assert {call.endpoint.region for call in calls_of(made.step)} == {region}
     assert f"r: no region is set, so STS is asked in {region}" in made.reasons
     assert made.region is None
 
@@ -391,7 +388,7 @@ def test_without_region_sts_is_asked_in_the_partition_of_the_role(arn: str, regi
 def test_a_user_without_region_is_asked_in_the_partition_of_the_device() -> None:
     serial = S.replace("aws", "aws-cn")
     made = planned(f"[profile u]\nmfa_serial = {serial}\n", "u")
-    assert calls(made.step)[0].endpoint.region == "cn-northwest-1"
+    assert calls_of(made.step)[0].endpoint.region == "cn-northwest-1"
 
 
 def test_the_cap_on_chained_roles_is_told() -> None:
@@ -561,7 +558,7 @@ def test_iam_is_never_called_with_a_session_without_mfa(
     )
     made = planned(config, name, options, stored=("u", "plain"))
     found = [
-        (type(call).__name__, call.mfa.serial if call.mfa else None) for call in calls(made.step)
+        (type(call).__name__, call.mfa.serial if call.mfa else None) for call in calls_of(made.step)
     ]
     assert found == expected
     told = any("IAM takes none that was made without MFA" in reason for reason in made.reasons)

@@ -16,6 +16,7 @@ from filevault.config.overrides import Overrides
 from filevault.errors import ConfigError, ItemNotFoundError, MfaError
 from filevault.plan.planner import PlanOptions
 from filevault.plan.wiring import build
+from filevault.sessions.cached_provider import Caching
 from tests.fakes import FakeAws
 from tests.rig import PATIENT, Rig, gst, role, role_arn
 
@@ -254,12 +255,8 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
     with rig.cache() as cache, pytest.raises(ItemNotFoundError):
         build(
             planned,
-            rig.keys,
-            cache,
-            rig.token_code(),
-            rig.aws.clock,
-            PATIENT,
-            rig.warnings.append,
+            rig.dependencies(),
+            Caching(cache, PATIENT),
         )
 
 
@@ -445,11 +442,15 @@ import sys
 from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
 from filevault.system.files import Folder
-from filevault.plan.wiring import build
+from filevault.plan.wiring import Dependencies, build
 from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import PlanOptions, Plan, plan
-from filevault.plan.steps import AssumeRole, StoredKey, session_name
+from filevault.calls.assume_role import AssumeRole
 from filevault.sessions import SessionCache
+from filevault.sessions.cached_provider import Caching
+from filevault.sessions.session_hash import session_name
+from filevault.sources.source import SourceDependencies
+from filevault.sources.stored import StoredKey
 
 class Keys:
     def access_key(self, name, identify=None): raise AssertionError("decrypted")
@@ -462,7 +463,8 @@ with Folder.make(sys.argv[1]) as state:
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
     token_code = TokenCode(None, tuple)
-    found = build(planned, Keys(), cache, token_code, lambda: 1000.0, None, None).retrieve()
+    dependencies = Dependencies(SourceDependencies(Keys()), token_code, lambda: 1000.0, None)
+    found = build(planned, dependencies, Caching(cache, None)).retrieve()
     assert found == kept
 print(*sorted(sys.modules))
 """
@@ -491,7 +493,7 @@ def test_a_hit_imports_nothing_heavy(tmp_path: Path) -> None:
         "filevault.aws.clients",
         "filevault.aws.errors",
         "filevault.aws.sts",
-        "filevault.calls.assume_role",
-        "filevault.sources.stored",
+        "filevault.calls.get_federation_token",
+        "filevault.calls.granted_life",
     }
     assert loaded & heavy == set()

@@ -12,17 +12,15 @@ from botocore.config import Config
 
 from filevault.aws import endpoint as endpoint_module
 from filevault.aws.endpoint import Endpoint
+from filevault.calls.assume_role import AssumeRole
+from filevault.calls.get_session_token import SessionToken
 from filevault.config.overrides import Overrides
 from filevault.credentials import Credentials
 from filevault.mfa.request import MfaRequest
 from filevault.plan.planner import PlanOptions
-from filevault.plan.steps import (
-    AssumeRole,
-    SessionToken,
-    StoredKey,
-    session_hash,
-)
 from filevault.sessions import SessionName
+from filevault.sessions.session_hash import session_hash
+from filevault.sources.stored import StoredKey
 from tests.fakes import FakeAws
 from tests.rig import Rig, gst, role, role_arn
 
@@ -80,9 +78,9 @@ TOKENS: list[tuple[str, dict[str, Any], bool]] = [
 ]
 ROLES: list[tuple[str, dict[str, Any], bool]] = [
     ("the profile that asks", {"profile": "alias"}, HIT),
-    ("the key instead of the session", {"source": StoredKey("u")}, MISS),
-    ("a session of another region", {"source": TOKEN._replace(endpoint=Endpoint("a"))}, HIT),
-    ("a session without MFA", {"source": TOKEN._replace(mfa=None)}, MISS),
+    ("the key instead of the session", {"parent": StoredKey("u")}, MISS),
+    ("a session of another region", {"parent": TOKEN._replace(endpoint=Endpoint("a"))}, HIT),
+    ("a session without MFA", {"parent": TOKEN._replace(mfa=None)}, MISS),
     ("another role", {"role_arn": role_arn("other")}, MISS),
     ("another duration", {"duration": 900}, MISS),
     ("MFA", {"mfa": MfaRequest(S)}, MISS),
@@ -122,7 +120,7 @@ def fields(value: Any) -> set[str]:
 
 def test_the_table_has_every_field() -> None:
     assert {key for _, change, _ in ENDPOINTS for key in change} == fields(WEST)
-    assert {key for _, change, _ in TOKENS for key in change} | {"source", "endpoint"} == fields(
+    assert {key for _, change, _ in TOKENS for key in change} | {"parent", "endpoint"} == fields(
         TOKEN
     )
     assert {key for _, change, _ in ROLES for key in change} | {"endpoint"} == fields(ROLE)

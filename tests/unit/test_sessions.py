@@ -16,14 +16,14 @@ from filevault.backends.sealing import envelope
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, LockedError, StorageError
 from filevault.sessions import (
-    AS_SOURCE,
+    AS_PARENT,
     Listed,
     MinimumLife,
     SessionCache,
     SessionName,
     record,
-    request_hash,
 )
+from filevault.sessions.session_hash import request_hash
 from filevault.system.files import Folder
 from filevault.system.times import format_time
 from tests.rig import PATIENT
@@ -203,8 +203,8 @@ def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: World) -> None:
         (1800, HANDED_OUT, 900, 899),  # 30 minutes are not under 30
         (1740, HANDED_OUT, 300, 299),  # 5 minutes of less
         (900, HANDED_OUT, 300, 299),
-        (3600, AS_SOURCE, 60, 59),
-        (900, AS_SOURCE, 60, 59),
+        (3600, AS_PARENT, 60, 59),
+        (900, AS_PARENT, 60, 59),
         (3600, MinimumLife(3000), 3000, 2999),
         (3600, MinimumLife(0), 0, -1),
     ],

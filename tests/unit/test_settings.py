@@ -59,7 +59,7 @@ def test_a_secret_variable_does_not_show_itself(tmp_path: Path) -> None:
     (found,) = settings({"FILEVAULT_KEY_FILE": "/key"}, home=tmp_path).secret_variables(
         "FILEVAULT_KEY"
     )
-    assert (found.name, found.kind, found.content) == ("FILEVAULT_KEY_FILE", "file", "/key")
+    assert (found.name, found.transport, found.content) == ("FILEVAULT_KEY_FILE", "file", "/key")
     assert "/key" not in repr(found)
 
 

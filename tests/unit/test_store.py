@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
 from filevault.system.files import Folder
+from filevault.vault.item_store import ItemStore
 from filevault.vault.names import encode_name
-from filevault.vault.store import Store
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 
 
 @pytest.fixture
-def store(root: Folder) -> Store:
-    return Store(root, ".fv")
+def store(root: Folder) -> ItemStore:
+    return ItemStore(root, ".fv")
 
 
 def put(root: Folder, path: str, data: bytes = b"x") -> Path:
@@ -47,7 +47,7 @@ def test_a_store_is_a_mapping_of_names(
     tmp_path_factory: pytest.TempPathFactory, items: dict[str, bytes]
 ) -> None:
     with Folder.make(str(tmp_path_factory.mktemp("store"))) as root:
-        store = Store(root, ".fv")
+        store = ItemStore(root, ".fv")
         kept = {}
         for name, data in items.items():
             try:
@@ -88,14 +88,14 @@ def test_a_store_is_a_mapping_of_names(
         "a.fv.gpg",
     ],
 )
-def test_what_is_no_item_is_not_listed(root: Folder, store: Store, path: str) -> None:
+def test_what_is_no_item_is_not_listed(root: Folder, store: ItemStore, path: str) -> None:
     store.write("real", b"1")
     put(root, path)
     assert store.names() == ["real"]
     assert store.heads(10) == [("real", b"1")]
 
 
-def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: Store) -> None:
+def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: ItemStore) -> None:
     store.write("real", b"1")
     os.symlink("real.fv", f"{root.path}/link.fv")
     os.symlink(".", f"{root.path}/circle")
@@ -114,7 +114,7 @@ def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: Stor
                 action(name)
 
 
-def test_a_missing_item_is_named_with_the_way_out(store: Store) -> None:
+def test_a_missing_item_is_named_with_the_way_out(store: ItemStore) -> None:
     for action in (store.read, store.remove):
         with pytest.raises(ItemNotFoundError, match="the vault holds no key for 'a/b'"):
             action("a/b")
@@ -124,7 +124,7 @@ def test_a_missing_item_is_named_with_the_way_out(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "/", "a//b", "/a", "a/", "a\0b", "\ud800", "u\u0308"])
-def test_names_that_have_no_path_reach_no_file(store: Store, name: str) -> None:
+def test_names_that_have_no_path_reach_no_file(store: ItemStore, name: str) -> None:
     for action in (store.has, store.read, store.remove):
         with pytest.raises(UsageError):
             action(name)
@@ -134,7 +134,7 @@ def test_names_that_have_no_path_reach_no_file(store: Store, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", ".", "./x", ".git/config", "-x"])
 def test_no_name_leads_out_or_to_hidden_places(
-    root: Folder, store: Store, tmp_path: Path, name: str
+    root: Folder, store: ItemStore, tmp_path: Path, name: str
 ) -> None:
     store.write(name, b"1")
     assert os.listdir(tmp_path) == ["root"]
@@ -142,7 +142,7 @@ def test_no_name_leads_out_or_to_hidden_places(
     assert store.names() == [name]
 
 
-def test_the_longest_names_are_kept(store: Store) -> None:
+def test_the_longest_names_are_kept(store: ItemStore) -> None:
     name = "/".join(["x" * 250] * 10)
     store.write(name, b"1")
     assert store.read(name) == b"1"
@@ -150,7 +150,7 @@ def test_the_longest_names_are_kept(store: Store) -> None:
         store.write("x" * 253, b"1")
 
 
-def test_a_file_of_more_than_a_mebibyte_is_damaged(root: Folder, store: Store) -> None:
+def test_a_file_of_more_than_a_mebibyte_is_damaged(root: Folder, store: ItemStore) -> None:
     path = put(root, "a.fv", bytes(1 << 20))
     assert len(store.read("a")) == 1 << 20
     path.write_bytes(bytes((1 << 20) + 1))
@@ -158,7 +158,7 @@ def test_a_file_of_more_than_a_mebibyte_is_damaged(root: Folder, store: Store) -
         store.read("a")
 
 
-def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: Store) -> None:
+def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: ItemStore) -> None:
     for name in ("a/b/c/one", "a/b/two"):
         store.write(name, b"1")
     store.remove("a/b/c/one")
@@ -168,7 +168,7 @@ def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: S
     assert os.listdir(f"{root.path}/a") == ["notes"]
 
 
-def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: Store) -> None:
+def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: ItemStore) -> None:
     path = Path(root.path)
     for _ in range(80):
         path /= "d"
@@ -178,7 +178,7 @@ def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: Store)
     assert store.names() == ["a"]
 
 
-def test_no_descriptor_is_left_open(root: Folder, store: Store) -> None:
+def test_no_descriptor_is_left_open(root: Folder, store: ItemStore) -> None:
     store.write("a/b/c", b"1")
     before = os.listdir("/proc/self/fd")
     store.names()
@@ -193,14 +193,14 @@ def test_no_descriptor_is_left_open(root: Folder, store: Store) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_an_item_is_written_where_its_name_says(root: Folder, store: Store) -> None:
+def test_an_item_is_written_where_its_name_says(root: Folder, store: ItemStore) -> None:
     for name in ("jonsmith", "team/jon:smith", ".hidden", "100%"):
         store.write(name, name.encode())
         assert Path(root.path, encode_name(name, ".fv")).read_bytes() == name.encode()
 
 
 def test_a_plainly_named_item_in_a_folder_of_a_literal_name_is_listed(root: Folder) -> None:
-    store = Store(root, ".gpg", literal=True)
+    store = ItemStore(root, ".gpg", literal=True)
     put(root, "a:b/work.gpg", b"1")
     assert store.names() == ["a:b/work"]
     put(root, "a%3Ab/work.gpg", b"2")

@@ -10,12 +10,13 @@ import pytest
 from filevault.errors import DamagedError, NewerFormatError, PinError
 from filevault.system.files import Folder
 from filevault.vault.pin import Pin
-from filevault.vault.seen import MAX_REMOVED, Seen
-from filevault.vault.trust import Trust, check_pin
+from filevault.vault.pin_policy import check_pin
+from filevault.vault.seen_items import MAX_REMOVED, SeenItem
+from filevault.vault.trust import Trust
 
 PIN = Pin("file", "ab" * 16, "cd" * 32)
 GENERATION = 1795470313
-SEEN = Seen(GENERATION, "ef" * 32, "2026-11-23T21:45:13Z", "add")
+SEEN = SeenItem(GENERATION, "ef" * 32, "2026-11-23T21:45:13Z", "add")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def test_what_is_remembered_is_there_for_the_next_process(state: Folder) -> None
     assert (trust.pin, trust.last_slot, trust.seen("jon")) == (None, None, None)
     trust.set_pin(PIN)
     trust.set_last_slot("0123456789abcdef")
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     again = Trust(state)
     assert (again.pin, again.last_slot, again.seen("jon")) == (PIN, "0123456789abcdef", SEEN)
     assert again.remembers_items()
@@ -50,7 +51,7 @@ def test_the_pins_digest_is_over_fixed_lines() -> None:
 def test_another_vault_starts_without_memory_of_items(state: Folder) -> None:
     trust = Trust(state)
     trust.set_pin(PIN)
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     trust.set_last_slot("0123456789abcdef")
     trust.set_pin(PIN._replace(commit="00" * 32))
     assert trust.seen("jon") == SEEN
@@ -60,15 +61,15 @@ def test_another_vault_starts_without_memory_of_items(state: Folder) -> None:
 
 def test_two_processes_lose_nothing_of_each_other(state: Folder) -> None:
     one, other = Trust(state), Trust(state)
-    one.set_seen("a", SEEN)
-    other.set_seen("b", SEEN)
+    one.record_seen("a", SEEN)
+    other.record_seen("b", SEEN)
     assert Trust(state).seen("a") == Trust(state).seen("b") == SEEN
 
 
 def test_many_at_once_lose_nothing(state: Folder) -> None:
     def remember(number: int) -> None:
         with Folder.open(state.path) as folder:
-            Trust(folder).set_seen(f"item-{number}", SEEN)
+            Trust(folder).record_seen(f"item-{number}", SEEN)
 
     threads = [threading.Thread(target=remember, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -89,32 +90,32 @@ def test_a_key_of_a_newer_minor_version_is_kept(state: Folder) -> None:
 def test_nothing_is_written_that_is_known_already(state: Folder) -> None:
     trust = Trust(state)
     trust.set_pin(PIN)
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     before = Path(state.path, "trust.json").stat()
     trust.set_pin(PIN)
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     after = Path(state.path, "trust.json").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_what_was_removed_on_purpose_leaves_a_tombstone(state: Folder) -> None:
     trust = Trust(state)
-    trust.set_seen("jon", SEEN)
-    trust.bury("jon", SEEN)
+    trust.record_seen("jon", SEEN)
+    trust.record_removed("jon", SEEN)
     again = Trust(state)
     assert (again.seen("jon"), again.removed("jon")) == (None, SEEN)
-    again.set_seen("jon", SEEN)
+    again.record_seen("jon", SEEN)
     assert (again.seen("jon"), again.removed("jon")) == (None, SEEN), "it was put back"
     newer = SEEN._replace(generation=GENERATION + 1, sha256="cd" * 32)
-    again.set_seen("jon", newer)
+    again.record_seen("jon", newer)
     assert (again.seen("jon"), again.removed("jon")) == (newer, None), "it was made again"
 
 
 def test_tombstones_are_bounded_and_the_oldest_go(state: Folder) -> None:
     trust = Trust(state)
-    with trust.gathering():
+    with trust.batch():
         for number in range(MAX_REMOVED + 10):
-            trust.bury(f"item-{number}", SEEN)
+            trust.record_removed(f"item-{number}", SEEN)
     again = Trust(state)
     assert again.removed("item-9") is None
     assert again.removed("item-10") == again.removed(f"item-{MAX_REMOVED + 9}") == SEEN
@@ -123,9 +124,9 @@ def test_tombstones_are_bounded_and_the_oldest_go(state: Folder) -> None:
 @pytest.mark.parametrize("later", [0, -1, -(10**6)])
 def test_only_what_is_stored_or_accepted_lowers_what_was_seen(state: Folder, later: int) -> None:
     trust = Trust(state)
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     other = SEEN._replace(generation=GENERATION + later, sha256="cd" * 32)
-    trust.set_seen("jon", other)
+    trust.record_seen("jon", other)
     assert Trust(state).seen("jon") == SEEN
     trust.replace_seen("jon", other)
     assert Trust(state).seen("jon") == other
@@ -134,8 +135,8 @@ def test_only_what_is_stored_or_accepted_lowers_what_was_seen(state: Folder, lat
 def test_a_reader_that_is_late_does_not_lower_what_another_process_saw(state: Folder) -> None:
     late, other = Trust(state), Trust(state)
     newer = SEEN._replace(generation=GENERATION + 5, sha256="cd" * 32)
-    other.set_seen("jon", newer)
-    late.set_seen("jon", SEEN)
+    other.record_seen("jon", newer)
+    late.record_seen("jon", SEEN)
     assert Trust(state).seen("jon") == newer
 
 
@@ -149,9 +150,9 @@ def test_a_walk_writes_once(state: Folder, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(Folder, "write", counting)
     trust = Trust(state)
-    with trust.gathering():
+    with trust.batch():
         for number in range(50):
-            trust.set_seen(f"item-{number}", SEEN)
+            trust.record_seen(f"item-{number}", SEEN)
             assert trust.seen(f"item-{number}") == SEEN
     assert written == ["trust.json"]
     assert Trust(state).seen("item-49") == SEEN
@@ -160,7 +161,7 @@ def test_a_walk_writes_once(state: Folder, monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_a_state_directory_nothing_is_remembered() -> None:
     trust = Trust(None)
     trust.set_pin(PIN)
-    trust.set_seen("jon", SEEN)
+    trust.record_seen("jon", SEEN)
     assert (trust.pin, trust.seen("jon")) == (None, None)
 
 
@@ -246,8 +247,8 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     trust.set_pin(PIN)
     trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN}, {"older": "ab" * 32})
     again = Trust(state)
-    assert again.resealing == {"older": ("ab" * 32,)}
-    assert (again.pending, again.pin) == (new.digest, PIN)
+    assert again.rekey_older_items == {"older": ("ab" * 32,)}
+    assert (again.pending_pin, again.pin) == (new.digest, PIN)
     assert again.seen("jon") == again.seen("old/x") == SEEN
     for pin in (PIN, new):
         assert check_pin(again, pin, given=None, strict=True) is False
@@ -258,8 +259,8 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     later = SEEN._replace(generation=SEEN.generation + 1 if SEEN.generation else 1)
     again.end_rekey(new, {"jon": later}, "0123456789abcdef")
     ended = Trust(state)
-    assert (ended.pending, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
-    assert ended.resealing == {}
+    assert (ended.pending_pin, ended.pin, ended.last_slot) == (None, new, "0123456789abcdef")
+    assert ended.rekey_older_items == {}
     assert (ended.seen("jon"), ended.seen("old/x")) == (later, SEEN)
     with pytest.raises(PinError):
         check_pin(Trust(state), PIN, given=None, strict=False)
@@ -267,17 +268,22 @@ def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
 
 def test_a_change_of_recipients_is_remembered_until_it_is_finished(state: Folder) -> None:
     pin = Pin("age", recipients=((".age-recipients", ("age1a",)),))
-    after = pin.replacing(".age-recipients", ["age1b"])
+    after = pin.with_recipients(".age-recipients", ["age1b"])
     trust = Trust(state)
     trust.set_pin(pin)
-    trust.begin_change(after, {".age-recipients": ["age1a"]}, {".age-recipients": ["00", "YQ=="]})
+    trust.begin_recipients_change(
+        after, {".age-recipients": ["age1a"]}, {".age-recipients": ["00", "YQ=="]}
+    )
     again = Trust(state)
-    assert (again.pin, again.pending) == (pin, after.digest)
-    assert again.unfinished == {".age-recipients": ("age1a",)}
-    assert again.writing == {".age-recipients": ("00", "YQ==")}
+    assert (again.pin, again.pending_pin) == (pin, after.digest)
+    assert again.pending_reencryption == {".age-recipients": ("age1a",)}
+    assert again.pending_files == {".age-recipients": ("00", "YQ==")}
     trust.set_pin(after)
-    assert (trust.writing, trust.unfinished) == ({}, {".age-recipients": ("age1a",)})
-    trust.set_unfinished({})
+    assert (trust.pending_files, trust.pending_reencryption) == (
+        {},
+        {".age-recipients": ("age1a",)},
+    )
+    trust.end_recipients_change({})
     assert content(state).keys() == {"format", "backend", "recipients"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
-from filevault.system import user_files
+from filevault.system import secret_files
 from filevault.unlock import secret_sources
 from filevault.unlock.prompt import Nobody
 from filevault.unlock.secret_sources import close_descriptors
@@ -182,7 +182,7 @@ def test_a_descriptor_for_results_is_no_source(number: int) -> None:
 def test_a_pipe_that_nobody_writes_to_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_files, "_WRITER_TIMEOUT", 0.2)
+    monkeypatch.setattr(secret_files, "_WRITER_TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(LockedError, match=r"nothing came out of for 0\.2 seconds"):
         given(passphrase_file=str(tmp_path / "pipe"))
@@ -191,7 +191,7 @@ def test_a_pipe_that_nobody_writes_to_is_given_up(
 def test_a_pipe_that_is_not_closed_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_files, "_PIPE_TIMEOUT", 0.2)
+    monkeypatch.setattr(secret_files, "_PIPE_TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")
     both = os.open(tmp_path / "pipe", os.O_RDWR)
     try:
@@ -225,7 +225,7 @@ def test_a_descriptor_that_is_not_closed_is_given_up(monkeypatch: pytest.MonkeyP
 def test_the_writer_of_a_pipe_may_take_its_time(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(user_files, "_WRITER_TIMEOUT", 0.4 if "exec" in script else 5.0)
+    monkeypatch.setattr(secret_files, "_WRITER_TIMEOUT", 0.4 if "exec" in script else 5.0)
     path = str(tmp_path / "pipe")
     os.mkfifo(path)
     with subprocess.Popen(["/bin/sh", "-c", script, path]):

@@ -13,9 +13,9 @@ from filevault.cli.wiring import choose_vault, open_vault, require_named_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_trouble
+from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.system.user_files import check_writable
 from filevault.unlock.unlocker import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
-    from filevault.vault import Vault
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Store a long-term access key under the name of a profile.
 
@@ -123,7 +123,7 @@ def _store(
     now = context.runtime.clock()
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
-    subject = f"Add given password for {vault.entry(args.profile)} to store."
+    subject = f"Add given password for {vault.entry_path(args.profile)} to store."
     with vault.transaction():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
@@ -264,7 +264,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         )
         confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
-        text = vault.text(args.profile)
+        text = vault.plaintext(args.profile)
     except (errors.IntegrityError, errors.LockedError) as error:
         locked = isinstance(error, errors.LockedError)
         if locked and vault.is_sealed:  # nothing could be written either

@@ -105,7 +105,7 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     for session in cache.listing() if cache is not None else []:
         if session.expiration > now:
             sessions.setdefault(session.owner, []).append(session)
-    stored = opened.vault.ages() if opened is not None else {}
+    stored = opened.vault.created_times() if opened is not None else {}
     configured = set(profiles)
     names = [
         *profiles,

@@ -16,7 +16,6 @@ from filevault.cli.obtain import Obtainer, say_unless_disabled
 from filevault.cli.parser import add_session_options
 from filevault.cli.profiles import profile_name
 from filevault.cli.wiring import choose_vault, open_vault_if_any
-from filevault.plan.steps import AssumeRole, FederationToken
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             if args.explain:
                 _explain(args, context, obtainer, plan)
                 return 0
-            if args.mfa_token and isinstance(plan.step, FederationToken):
+            if args.mfa_token and not plan.step.takes_token_code:
                 context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
             console, signed = sign_in_with_profile(args, context, obtainer, plan)
     link = console.link(signed.token, console.destination(args.path))
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _explain(args: argparse.Namespace, context: Context, obtainer: Obtainer, made: Plan) -> None:
-    arn = made.step.role_arn if isinstance(made.step, AssumeRole) else None
+    arn = made.step.assumed_role
     console = console_for(context, made.region, arn)
     for line in obtainer.explanation(made):
         context.reporter.result(line)

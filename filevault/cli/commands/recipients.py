@@ -25,9 +25,9 @@ from filevault.git import subjects
 from filevault.system.printable import printable, shell_word
 from filevault.vault.acceptance import accept, needs_acceptance
 from filevault.vault.pin import difference
-from filevault.vault.recipients.change import Change, Recipients, check_sets
+from filevault.vault.recipients.change import ChangePlanner, RecipientsChange, check_recipient_sets
 from filevault.vault.recipients.files import RecipientsFiles
-from filevault.vault.recipients.reencrypt import Due, Reencryption, changed_places
+from filevault.vault.recipients.reencrypt import OutdatedItem, Reencryption, changed_paths
 
 if TYPE_CHECKING:
     import argparse
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
-    from filevault.vault import Vault
     from filevault.vault.pin import Pin
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Show who can open the vault, change that, or accept a vault that changed.
 
@@ -112,51 +112,53 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     vault, choice = opened.vault, opened.choice
     file = choice.backend.marker
     files = RecipientsFiles(vault, file)
-    recipients = Recipients(vault, choice.prefix, file)
+    recipients = ChangePlanner(vault, choice.prefix, file)
     adding = args.action == "add"
     run = _Run(opened, context)
-    opened.require_commits([file, *(vault.path(name) for name in vault.store.names())])
+    opened.require_commits([file, *(vault.path(name) for name in vault.items.names())])
     with vault.locked():
-        files.complete()
+        files.resume()
         vault.check_recipients()
-        wanted = recipients.adding(args.names) if adding else recipients.removing(args.names)
-        resumed = bool(vault.trust.unfinished)
-        unfinished, provable = recipients.unfinished(wanted), recipients.provable(wanted)
+        wanted = (
+            recipients.plan_adding(args.names) if adding else recipients.plan_removing(args.names)
+        )
+        resumed = bool(vault.trust.pending_reencryption)
+        unfinished, provable = recipients.reencryption(wanted), recipients.only_certain(wanted)
         work = Reencryption(vault, unfinished, provable)
-        changing = {place for place, _ in wanted.wanted} | {wanted.former} - {""}
-        if not changing and not resumed and not any(True for _ in work.due()):
+        changing = {place for place, _ in wanted.recipients} | {wanted.replaced} - {""}
+        if not changing and not resumed and not any(True for _ in work.outdated()):
             context.reporter.result("They are recipients already.")
             return 0
         work.check_openable(changing)
         if not adding and not args.force:
             _confirm_shutting_out(context, recipients, wanted)
         written = files.write(wanted, unfinished)
-        if wanted.former:
-            former = printable(wanted.former)
+        if wanted.replaced:
+            former = printable(wanted.replaced)
             context.reporter.say(
                 f"{former} governs other entries, too, and stays; {written[-1]} is made"
             )
         if resumed:  # what the interrupted run wrote may not be committed
-            written = files.files(wanted)
+            written = files.paths_after(wanted)
         kind, folder = choice.backend.recipient_term, "/".join(choice.prefix)
-        names = _told(wanted, [place for place, _ in wanted.wanted] or unfinished or provable)
+        names = _told(wanted, [place for place, _ in wanted.recipients] or unfinished or provable)
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
         paths = work.run(
             lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.resisted
         )
         if resumed:
-            paths = work.paths()
+            paths = work.item_paths()
         if paths:
             run.commit(paths, subjects.reencrypted(kind, names, folder))
-        left = {item.place: unfinished.get(item.place, ()) for item in run.failed}
+        left = {item.path: unfinished.get(item.path, ()) for item in run.failed}
         files.finish(unfinished if run.uncommitted else left)
     context.reporter.result(f"pin: {wanted.after.digest}")
     if not adding:
         context.reporter.warn(
             "who was removed still has what they could read: rotate the keys of the vault"
         )
-    run.end(len(vault.store.names()), wanted.kept)
+    run.end(len(vault.items.names()), wanted.unchanged)
     return 0
 
 
@@ -166,11 +168,11 @@ class _Run:
     def __init__(self, opened: OpenVault, context: Context) -> None:
         self._opened = opened
         self._context = context
-        self.failed: list[Due] = []
+        self.failed: list[OutdatedItem] = []
         self.uncommitted: NotCommittedError | None = None
         self._told: FilevaultError | None = None
 
-    def resisted(self, item: Due, error: FilevaultError) -> None:
+    def resisted(self, item: OutdatedItem, error: FilevaultError) -> None:
         """Hear of an item that could not be encrypted anew."""
         if error is not self._told:  # what is locked is so for all that follow
             self._context.reporter.warn(f"{printable(item.name)}: {error.message}")
@@ -211,12 +213,14 @@ class _Run:
             raise self.uncommitted
 
 
-def _confirm_shutting_out(context: Context, recipients: Recipients, wanted: Change) -> None:
+def _confirm_shutting_out(
+    context: Context, recipients: ChangePlanner, wanted: RecipientsChange
+) -> None:
     """Ask if no key that is here could open something any more.
 
     Raises DeclinedError, or NobodyToAskError if there is no terminal.
     """
-    place = recipients.shut_out(wanted)
+    place = recipients.locked_out(wanted)
     if place is None:
         return
     what = f"no key that is here would open what {printable(place)!r} governs any more"
@@ -228,7 +232,7 @@ def _confirm_shutting_out(context: Context, recipients: Recipients, wanted: Chan
     confirm_or_decline(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
 
 
-def _told(wanted: Change, places: Iterable[str]) -> list[str]:
+def _told(wanted: RecipientsChange, places: Iterable[str]) -> list[str]:
     """Return whom the items of some places are encrypted to, for the history."""
     after = dict(wanted.after.recipients)
     return sorted({each for place in places for each in after.get(place, ())})
@@ -253,7 +257,7 @@ def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
     if opened.choice.backend.has_keyslots:
         _print_slots(context, vault)
     _print_recipients(context, pin)
-    unfinished = vault.trust.unfinished
+    unfinished = vault.trust.pending_reencryption
     if known == pin and unfinished:
         places = ", ".join(map(printable, unfinished))
         context.reporter.say(
@@ -265,7 +269,7 @@ def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
 
 def _again(opened: OpenVault, pin: Pin) -> str:
     """Return the command that re-encrypts items whose recipients differ."""
-    place = pin.root_place(opened.choice.prefix)
+    place = pin.root_path(opened.choice.prefix)
     governing = opened.vault.recipients_backend.governing()
     usable = [
         each
@@ -280,7 +284,7 @@ def _again(opened: OpenVault, pin: Pin) -> str:
 def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
     """Tell whether a rekey of this machine made the vault what it is, and has more to do."""
     known = vault.trust.pin
-    return bool(pin.vault) and known not in (None, pin) and vault.trust.pending == pin.digest
+    return bool(pin.vault) and known not in (None, pin) and vault.trust.pending_pin == pin.digest
 
 
 def _print_recipients(context: Context, pin: Pin) -> None:
@@ -318,8 +322,8 @@ def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]
     """
     backend = vault.recipients_backend
     usable = {file.path: file.recipients for file in backend.governing() if not file.unresolved}
-    noted = {place: set(gone) for place, gone in vault.trust.unfinished.items()}
-    for place, gone in changed_places(known, pin).items():
+    noted = {place: set(gone) for place, gone in vault.trust.pending_reencryption.items()}
+    for place, gone in changed_paths(known, pin).items():
         if place in noted or (place in usable and _may_open(backend, usable[place])):
             noted.setdefault(place, set()).update(gone)
     return {place: tuple(sorted(gone)) for place, gone in noted.items() if place in usable}
@@ -340,14 +344,14 @@ def _tell_unfinished(
 ) -> None:
     """Print which items are to be re-encrypted; forget the recipients files without any."""
     vault = opened.vault
-    due = list(Reencryption(vault, unfinished).due())
-    places = {item.place for item in due}
-    vault.trust.set_unfinished(
+    due = list(Reencryption(vault, unfinished).outdated())
+    places = {item.path for item in due}
+    vault.trust.end_recipients_change(
         {place: unfinished[place] for place in unfinished if place in places}
     )
     told = (
-        ([item.name for item in due if item.surely], "encrypted"),
-        ([item.name for item in due if not item.surely], "perhaps encrypted"),
+        ([item.name for item in due if item.certain], "encrypted"),
+        ([item.name for item in due if not item.certain], "perhaps encrypted"),
     )
     for names, how in told:
         if names:
@@ -370,7 +374,7 @@ def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
             hint="filevault rekey does the rest of it",
         )
     if not vault.is_sealed and known != pin:
-        check_sets(vault)
+        check_recipient_sets(vault)
     what = f"the vault {pin.vault}" if pin.vault else f"the {pin.backend} vault"
     if known is None:
         _print_recipients(context, pin)
@@ -391,15 +395,17 @@ def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
     unfinished: dict[str, tuple[str, ...]] = {}
     if not vault.is_sealed and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
-        vault.trust.set_unfinished(unfinished)  # first: a pin that is known needs no second look
-    elif vault.trust.pending not in (None, pin.digest):
-        vault.trust.set_unfinished({})
+        vault.trust.end_recipients_change(
+            unfinished
+        )  # first: a pin that is known needs no second look
+    elif vault.trust.pending_pin not in (None, pin.digest):
+        vault.trust.end_recipients_change({})
     if known is None:
         trust_present_repositories(opened.choice, context, vault.trust)
     vault.trust.set_pin(pin)
     if unfinished:
         _tell_unfinished(opened, context, pin, unfinished)
-    with vault.trust.gathering():
+    with vault.trust.batch():
         _accept_items(context, vault)
     return 0
 
@@ -409,7 +415,7 @@ def _accept_items(context: Context, vault: Vault) -> None:
     refused: FilevaultError | None = None
     for name in vault.names():
         # An entry of a shared store that no profile and no earlier use speaks of is not ours.
-        known = vault.seen(name) or vault.trust.removed(vault.path_name(name))
+        known = vault.has_seen(name) or vault.trust.removed(vault.path_name(name))
         ours = vault.is_sealed or known or context.aws_config.profile(name)
         try:
             if ours and needs_acceptance(vault, name):

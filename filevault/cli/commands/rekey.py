@@ -14,8 +14,10 @@ from filevault.cli.wiring import open_vault
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
-from filevault.vault import rekey
-from filevault.vault.survey import Unreadable, survey
+from filevault.vault.rekey import change_key
+from filevault.vault.rekey.former_keys import former_keys, items_before_rekey
+from filevault.vault.rekey.reseal import item_contents
+from filevault.vault.survey import UnreadableItem, survey
 
 if TYPE_CHECKING:
     import argparse
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
     from filevault.vault.pin import Pin
-    from filevault.vault.rekey import Content
-    from filevault.vault.survey import Entry
+    from filevault.vault.rekey.reseal import ItemContent
+    from filevault.vault.survey import SurveyedItem
 
 DESCRIPTION = """Give a file vault another master key, and seal every item anew.
 
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _rekey(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     _check_memory(opened, context)
     opened.require_commits([f"{FOLDER}/vault.json", *_paths(opened)])
-    begun = rekey.unfinished(opened.vault)
+    begun = change_key.is_pending(opened.vault)
     if not begun and not args.finish:
         return _begin(args, opened, context)
     holder = unwrap_master_key(opened, context)
@@ -110,15 +112,15 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
     def announce(pin: Pin) -> None:
         context.reporter.result(f"pin: {pin.digest}", flush=True)
 
-    left: list[Unreadable] = []
+    left: list[UnreadableItem] = []
 
-    def act() -> list[Content]:
+    def act() -> list[ItemContent]:
         if {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])} != own:
             raise master_key.changed_meanwhile()
         old, master = holders[0].vault, holders[0].master
         present = survey(vault)
-        exposed = rekey.contents(vault, old, master, {}, present.entries, clock)
-        begun = rekey.begin(
+        exposed = item_contents(vault, old, master, {}, present.items, clock)
+        begun = change_key.begin(
             vault,
             holders,
             present,
@@ -126,10 +128,10 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
             clock=clock,
             announce=announce,
         )
-        made, chosen = begun.made, begun.chosen
-        left.extend(begun.left)
+        made, chosen = begun.prepared, begun.items
+        left.extend(begun.unreadable)
         _drop_sessions(opened, context, chosen)
-        rekey.complete(
+        change_key.complete(
             vault,
             made.vault,
             made.master,
@@ -149,7 +151,9 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
     return 0
 
 
-def _left_over(opened: OpenVault, context: Context, left: Sequence[Unreadable]) -> PartlyDoneError:
+def _left_over(
+    opened: OpenVault, context: Context, left: Sequence[UnreadableItem]
+) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
         context.reporter.warn(f"{each.reason}; it stays as it is")
@@ -238,13 +242,13 @@ def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
     """Do the rest of what this machine began."""
     vault, clock = opened.vault, context.runtime.clock
 
-    def act() -> list[Content]:
+    def act() -> list[ItemContent]:
         master_key.confirm(vault.folder, holder)
-        rekey.sync(vault, holder)
-        former = rekey.former_keys(vault, holder, context.kdf_policy)
-        chosen = rekey.known_before(vault, former)
+        change_key.sync(vault, holder)
+        former = former_keys(vault, holder, context.kdf_policy)
+        chosen = items_before_rekey(vault, former)
         _drop_sessions(opened, context, chosen)
-        rekey.complete(
+        change_key.complete(
             vault,
             holder.vault,
             holder.master,
@@ -253,8 +257,8 @@ def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
             slot=holder.slot.id,
             clock=clock,
         )
-        every = survey(vault).entries
-        return rekey.contents(vault, holder.vault, holder.master, {}, every, clock)
+        every = survey(vault).items
+        return item_contents(vault, holder.vault, holder.master, {}, every, clock)
 
     context.reporter.say("a rekey was interrupted here: doing the rest of it")
     _lock(opened, context)
@@ -266,10 +270,10 @@ def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
 def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: bool) -> int:
     """Seal what lies under a former key under the present one, after a yes."""
     vault, clock = opened.vault, context.runtime.clock
-    former = rekey.former_keys(vault, holder, context.kdf_policy)
+    former = former_keys(vault, holder, context.kdf_policy)
     foreign, unreadable = _foreign(opened, holder)
-    known = [entry for entry in foreign if entry.key in former]
-    shown = rekey.contents(vault, holder.vault, holder.master, former, known, clock)
+    known = [entry for entry in foreign if entry.master_id in former]
+    shown = item_contents(vault, holder.vault, holder.master, former, known, clock)
     by_name = {entry.name: entry for entry in known}
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
@@ -280,7 +284,7 @@ def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: boo
     for entry in foreign:
         if entry.name not in names:
             reason = f"item {printable(entry.name)!r} cannot be opened"
-            left.append(Unreadable(entry.name, reason))
+            left.append(UnreadableItem(entry.name, reason))
     if chosen:
         context.reporter.say(
             "whoever knew the former key can have written these: take what you know"
@@ -296,7 +300,7 @@ def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: boo
     def act() -> int:
         master_key.confirm(vault.folder, holder)
         _drop_sessions(opened, context, chosen)
-        rekey.complete(
+        change_key.complete(
             vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
         )
         return len(chosen)
@@ -325,11 +329,13 @@ def _check_left(opened: OpenVault, context: Context, holder: Holder) -> int:
     return 0
 
 
-def _foreign(opened: OpenVault, holder: Holder) -> tuple[list[Entry], tuple[Unreadable, ...]]:
+def _foreign(
+    opened: OpenVault, holder: Holder
+) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
     """Return the items that lie under another key than the present one, and what is no item."""
     present: Marker = holder.vault
     found = survey(opened.vault)
-    return [entry for entry in found.entries if entry.key != present.master], found.unreadable
+    return [entry for entry in found.items if entry.master_id != present.master], found.unreadable
 
 
 def _lock(opened: OpenVault, context: Context) -> None:
@@ -343,7 +349,7 @@ def _lock(opened: OpenVault, context: Context) -> None:
             context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
-def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[Entry]) -> None:
+def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[SurveyedItem]) -> None:
     """Delete the sessions made from items that get another file: nothing finds them again."""
     try:
         sessions = opened.sessions_to_delete()
@@ -361,20 +367,20 @@ def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[Entry])
 
 def _paths(opened: OpenVault) -> list[str]:
     vault = opened.vault
-    return [vault.path(entry.name) for entry in survey(vault).entries]
+    return [vault.path(entry.name) for entry in survey(vault).items]
 
 
 # The report
 
 
-def _described(content: Content) -> str:
+def _described(content: ItemContent) -> str:
     """Return what is to be said of an item."""
     what = content.key_id or "a TOTP seed"
     return f"{printable(content.name)}  {printable(what)}, made {content.created}"
 
 
 def _report(
-    opened: OpenVault, context: Context, exposed: Sequence[Content], *, whole: bool = True
+    opened: OpenVault, context: Context, exposed: Sequence[ItemContent], *, whole: bool = True
 ) -> None:
     """Tell that the vault has a new key, and what the former one opened.
 

@@ -8,14 +8,14 @@ from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import ItemNotFoundError, NotCommittedError
 from filevault.system.printable import printable
-from filevault.vault.choose import hint_at_top
+from filevault.vault.lookup import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.
 
@@ -64,7 +64,7 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
             question = f"Delete the key of profile {shown}{_entries(vault, args.profile)}?"
             confirm_or_decline(context.prompter, question)
         with vault.transaction():
-            subject = f"Remove {vault.entry(args.profile)} from store."
+            subject = f"Remove {vault.entry_path(args.profile)} from store."
             entries = _entries(vault, args.profile)
             try:
                 vault.remove(args.profile, subject=subject)
@@ -81,5 +81,5 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
 
 def _entries(vault: Vault, name: str) -> str:
     """Name the entries that hold a key, where they are several: all of them go."""
-    places = vault.places(name)
+    places = vault.entry_paths(name)
     return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""

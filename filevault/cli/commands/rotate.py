@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from filevault.cli.wiring import OpenVault
     from filevault.rotation.items import Items
     from filevault.rotation.outcome import Outcome
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 _KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     vault = opened.vault
     names = vault.names() if args.all else list(dict.fromkeys(args.profiles))
-    with vault.last_seen.gathering() if args.dry_run else _alone(vault):
+    with vault.memory.batch() if args.dry_run else _alone(vault):
         from filevault.rotation.items import Items
 
         publisher = Publisher(opened, context.reporter, pushing=args.push)

@@ -66,7 +66,7 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
             f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
             hint=backend.agent.lifetime_hint,
         )
-    vault.keeping()  # before anybody is asked for anything
+    vault.require_state()  # before anybody is asked for anything
     vault.unlock()
     _tell_weakness(opened, context)
     vault.session_key()

@@ -1,7 +1,7 @@
-"""Changing whom a `pass` or `age` vault is encrypted to: what a change comes to.
+"""Plan a change of the recipients of a `pass` or `age` vault.
 
-Its files are written by `filevault.vault.recipients.files`, its items encrypted anew by
-`filevault.vault.recipients.reencrypt`.
+`filevault.vault.recipients.files` writes the files of a change, and
+`filevault.vault.recipients.reencrypt` re-encrypts the items.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from filevault.vault.recipients.reencrypt import Reencryption
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from filevault.vault import Vault
+    from filevault.vault.vault import Vault
 
 
-class Change(Record):
-    """What is to be done.
+class RecipientsChange(Record):
+    """The files to write and the vault's pin before and after.
 
-    `wanted` has the recipients of each file that is written, by its place; `former` is the place
-    that governed the root before a new file does. `before` and `after` are the vault's identity.
-    `kept` are places that stay as they are, because nobody would be left.
+    `recipients` are pairs of the path of a file to write and its recipients. `replaced` is the
+    path that governed the root until now if a new file will, else empty. `unchanged` are paths
+    that stay as they are, because no recipient would be left.
     """
 
-    wanted: tuple[tuple[str, tuple[str, ...]], ...]
-    former: str
+    recipients: tuple[tuple[str, tuple[str, ...]], ...]
+    replaced: str
     before: Pin
     after: Pin
-    kept: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
 
 
-class Recipients:
-    """The recipients of an open vault, whose lock the caller holds.
+class ChangePlanner:
+    """Plans changes of the recipients of an open vault, whose lock the caller holds.
 
     Args:
         vault: the vault.
@@ -51,11 +51,11 @@ class Recipients:
         self._prefix = prefix
         self._own = "/".join((*prefix, file))
 
-    def adding(self, names: Sequence[str]) -> Change:
-        """Return how recipients are added to those of the root.
+    def plan_adding(self, names: Sequence[str]) -> RecipientsChange:
+        """Return the change that adds recipients to those of the root.
 
-        One of the keys that an ambiguous id fits takes the place of that id, wherever in the
-        vault it stands. Raises UsageError or BackendError for one that cannot be encrypted to.
+        A key that matches an ambiguous id replaces that id in every file of the vault. Raises
+        UsageError or BackendError for a recipient that cannot be encrypted to.
         """
         given = set(self._backend.resolve(names))
         before = pin_of(self._backend)
@@ -73,81 +73,83 @@ class Recipients:
                 wanted[file.path] = tuple(sorted(new))
         return self._change(before, root, wanted)
 
-    def removing(self, names: Sequence[str]) -> Change:
-        """Return how recipients are removed, wherever in the vault they stand.
+    def plan_removing(self, names: Sequence[str]) -> RecipientsChange:
+        """Return the change that removes recipients from every file of the vault.
 
-        A folder below the root that would be left with nobody stays as it is. Raises UsageError
-        for one that stands nowhere, unless its removal was not finished, and where nobody would
-        be left at the root.
+        A folder below the root that would have no recipient left stays as it is. Raises
+        UsageError for a name that is no recipient, unless its removal is pending, and if no
+        recipient would be left at the root.
         """
         before = pin_of(self._backend)
         root = self._root(before)
         known = {each for _, recipients in before.recipients for each in recipients}
-        noted = {each for gone in self._vault.trust.unfinished.values() for each in gone}
-        given = {each for name in names for each in self._meant(name, known | noted)}
-        wanted, kept = {}, []
-        for place, recipients in before.recipients:
+        pending = self._vault.trust.pending_reencryption
+        removed = {each for gone in pending.values() for each in gone}
+        given = {each for name in names for each in self._meant(name, known | removed)}
+        wanted, unchanged = {}, []
+        for path, recipients in before.recipients:
             left = tuple(one for one in recipients if one not in given)
-            if not left and place == root:
-                raise _last_recipient(place)
+            if not left and path == root:
+                raise _last_recipient(path)
             if not left:
-                kept.append(place)
+                unchanged.append(path)
             elif left != recipients:
-                wanted[place] = left
+                wanted[path] = left
         absent = given - known
-        if not absent <= noted and not self._may_be_resumed():
-            name = min(absent - noted)
+        if not absent <= removed and not self._may_be_resumed():
+            name = min(absent - removed)
             raise UsageError(
                 f"{printable(name)} is no recipient of this vault",
                 hint="filevault recipients list shows who is; where a removal was interrupted, "
                 "nothing of it is left to do",
             )
-        if kept and not wanted and not absent:
-            raise _last_recipient(kept[0])
-        return self._change(before, root, wanted)._replace(kept=tuple(kept))
+        if unchanged and not wanted and not absent:
+            raise _last_recipient(unchanged[0])
+        return self._change(before, root, wanted)._replace(unchanged=tuple(unchanged))
 
-    def unfinished(self, change: Change) -> dict[str, tuple[str, ...]]:
-        """Return the places whose items are to be encrypted anew, with who is taken out of each.
+    def reencryption(self, change: RecipientsChange) -> dict[str, tuple[str, ...]]:
+        """Return the paths whose items are to be re-encrypted, with the recipients removed.
 
         Those of a change, and those that an earlier one has left.
         """
         before, after = dict(change.before.recipients), dict(change.after.recipients)
-        noted = self._vault.trust.unfinished
-        found = {place: gone for place, gone in noted.items() if place in after}
-        for place, wanted in change.wanted:
-            former = before.get(place) or before.get(change.former, ())
-            gone = {*found.get(place, ()), *former}.difference(wanted)
-            found[place] = tuple(sorted(gone))
+        pending = self._vault.trust.pending_reencryption
+        found = {path: gone for path, gone in pending.items() if path in after}
+        for path, recipients in change.recipients:
+            former = before.get(path) or before.get(change.replaced, ())
+            gone = {*found.get(path, ()), *former}.difference(recipients)
+            found[path] = tuple(sorted(gone))
         return found
 
-    def provable(self, change: Change) -> tuple[str, ...]:
-        """Return the places whose items are encrypted anew if they differ beyond doubt.
+    def only_certain(self, change: RecipientsChange) -> tuple[str, ...]:
+        """Return the paths whose items are re-encrypted only if they certainly differ.
 
-        The root's; every one where nothing can be remembered, and the items alone tell.
+        The root's path; without a state directory, where nothing is recorded, all paths.
         """
         if self._vault.state is None:
-            return tuple(place for place, _ in change.after.recipients)
-        place = change.after.root_place(self._prefix)
-        return () if place is None else (place,)
+            return tuple(path for path, _ in change.after.recipients)
+        path = change.after.root_path(self._prefix)
+        return () if path is None else (path,)
 
-    def shut_out(self, change: Change) -> str | None:
-        """Return a place whose items a key that is here opens, and none after a change.
+    def locked_out(self, change: RecipientsChange) -> str | None:
+        """Return a path whose items can be decrypted here now, but not after a change.
 
-        Raises LockedError if a passphrase would be needed to tell, and is not to be had.
+        Raises LockedError if a passphrase is needed to tell and cannot be had.
         """
         before = dict(change.before.recipients)
-        for place, wanted in change.wanted:
-            former = before.get(place) or before.get(change.former, ())
-            if self._backend.opens(wanted) is False and self._backend.opens(former) is not False:
-                return place
+        for path, recipients in change.recipients:
+            former = before.get(path) or before.get(change.replaced, ())
+            opens = self._backend.opens
+            if opens(recipients) is False and opens(former) is not False:
+                return path
         return None
 
     def _may_be_resumed(self) -> bool:
-        """Tell whether a removal may have been left unfinished where nothing is remembered."""
+        """Tell whether a removal may be pending although nothing can be recorded."""
         if self._vault.state is not None:
             return False
-        places = [file.path for file in self._backend.governing()]
-        return any(True for _ in Reencryption(self._vault, (), places).due())
+        paths = [file.path for file in self._backend.governing()]
+        return any(True for _ in Reencryption(self._vault, (), paths).outdated())
 
     def _meant(self, name: str, known: set[str]) -> Sequence[str]:
         if name in known:
@@ -155,28 +157,30 @@ class Recipients:
         return self._backend.resolve([name], usable=False)
 
     def _root(self, pin: Pin) -> str:
-        place = pin.root_place(self._prefix)
-        if place is None or place.startswith("env:"):
-            name = "nothing" if place is None else place[4:]
+        path = pin.root_path(self._prefix)
+        if path is None or path.startswith("env:"):
+            name = "nothing" if path is None else path[4:]
             raise UsageError(
                 f"{name} decides who the recipients are", hint="unset it, or change it there"
             )
-        return place
+        return path
 
-    def _change(self, before: Pin, root: str, wanted: Mapping[str, tuple[str, ...]]) -> Change:
-        former = ""
-        places = dict(wanted)
-        # A file above our folder governs entries that are not ours: one of our own is made.
-        if root in places and root != self._own:
-            former = root
-            places[self._own] = places.pop(root)
-        self._check_usable(places)
-        for recipients in places.values():
+    def _change(
+        self, before: Pin, root: str, wanted: Mapping[str, tuple[str, ...]]
+    ) -> RecipientsChange:
+        replaced = ""
+        by_path = dict(wanted)
+        # A file above the root also governs other tools' entries: the root gets a file of its own.
+        if root in by_path and root != self._own:
+            replaced = root
+            by_path[self._own] = by_path.pop(root)
+        self._check_usable(by_path)
+        for recipients in by_path.values():
             self._backend.try_set(recipients)
         after = before
-        for place, recipients in places.items():
-            after = after.replacing(place, recipients, former if place == self._own else "")
-        return Change(tuple(sorted(places.items())), former, before, after)
+        for path, recipients in by_path.items():
+            after = after.with_recipients(path, recipients, replaced if path == self._own else "")
+        return RecipientsChange(tuple(sorted(by_path.items())), replaced, before, after)
 
     def _check_usable(self, wanted: Mapping[str, Sequence[str]]) -> None:
         stay = {each for recipients in wanted.values() for each in recipients}
@@ -193,31 +197,31 @@ class Recipients:
                     )
                 raise BackendError(
                     f"{printable(name)} of {printable(file.path)!r} cannot be encrypted to, so "
-                    "nothing could be encrypted anew",
+                    "nothing could be re-encrypted",
                     hint=hint,
                 )
 
 
-def _last_recipient(place: str) -> UsageError:
+def _last_recipient(path: str) -> UsageError:
     return UsageError(
-        f"the last recipient of {printable(place)!r} cannot be removed: nobody could open what it "
+        f"the last recipient of {printable(path)!r} cannot be removed: nobody could open what it "
         "governs",
         hint="another one must be added first",
     )
 
 
-def check_sets(vault: Vault) -> None:
-    """Try the recipients of each file of a vault together, before they are trusted.
+def check_recipient_sets(vault: Vault) -> None:
+    """Check before they are trusted that the recipients of each file can be used together.
 
-    No program is started for that. Raises BackendError if nothing could be encrypted to them.
+    No program is started. Raises BackendError if nothing could be encrypted to them.
     """
     backend = vault.recipients_backend
     for file in backend.governing():
         try:
             backend.try_set(file.recipients, programs=False)
         except BackendError as error:
-            place = printable(file.path)
+            path = printable(file.path)
             raise BackendError(
-                f"the recipients of {place!r} do not go together: {error.message}",
-                hint=f"take the recipients of one kind out of {place!r}, and commit that",
+                f"the recipients of {path!r} do not go together: {error.message}",
+                hint=f"take the recipients of one kind out of {path!r}, and commit that",
             ) from error

@@ -1,4 +1,4 @@
-"""Writing recipients files: noted first, pinned at last, so that they change as a whole."""
+"""Write recipients files: recorded before, pinned after, so that they change as a whole."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from filevault.system.files import Folder
-    from filevault.vault import Vault
-    from filevault.vault.recipients.change import Change
+    from filevault.vault.recipients.change import RecipientsChange
+    from filevault.vault.vault import Vault
 
 _LIMIT = 1 << 20
 
@@ -34,22 +34,21 @@ class RecipientsFiles:
         self._backend = vault.recipients_backend
         self._file = file
 
-    def complete(self) -> None:
-        """Write what is left to write of a change that was cut off between two of its files.
+    def resume(self) -> None:
+        """Write the remaining files of a change that was interrupted between two of its files.
 
-        A signature without its file, say, which no other command takes for good. Nothing is
-        written but what this machine has noted, and only if the other files are still as it left
-        them.
+        A signature without its file, for example, is invalid for every other command. Only files
+        that this machine recorded are written, and only if the others are unchanged since.
         """
         trust = self._vault.trust
         trust.reload()
         begun, left = False, {}
-        for path, noted in trust.writing.items():
+        for path, recorded in trust.pending_files.items():
             try:
-                before, text = noted
+                before, text = recorded
                 data = binascii.a2b_base64(text)
             except ValueError:
-                return  # nothing that we have noted
+                return  # not a record of filevault
             found = sha256_hex(self._read(path))
             if found == sha256_hex(data):
                 begun = True
@@ -61,27 +60,31 @@ class RecipientsFiles:
             for path, data in left.items():
                 self._put(path, data)
 
-    def write(self, change: Change, unfinished: Mapping[str, Sequence[str]]) -> list[str]:
+    def write(
+        self, change: RecipientsChange, reencryption: Mapping[str, Sequence[str]]
+    ) -> list[str]:
         """Write the recipients files and pin them; return their paths in the store.
 
-        `unfinished` are the places whose items are encrypted anew after that, with who was taken
-        out of each.
+        Args:
+            change: with the recipients of each file.
+            reencryption: the paths whose items are to be re-encrypted then, with the recipients
+                removed from each.
 
         Raises:
-            LockedError: if a signature is wanted that cannot be made.
-            PinError: if recipients files changed under our hands.
+            LockedError: if a signature is required that cannot be made.
+            PinError: if another process changed recipients files meanwhile.
             StorageError: if they cannot be written.
         """
         files = {
-            f"{_folder(place)}{name}": data
-            for place, wanted in change.wanted
-            for name, data in self._backend.recipients_files(wanted, self._read(place)).items()
+            f"{_folder(path)}{name}": data
+            for path, recipients in change.recipients
+            for name, data in self._backend.recipients_files(recipients, self._read(path)).items()
         }
         trust = self._vault.trust
-        with self._noting():
-            trust.begin_change(
+        with self._recording():
+            trust.begin_recipients_change(
                 change.after,
-                unfinished,
+                reencryption,
                 {path: (sha256_hex(self._read(path)), _text(data)) for path, data in files.items()},
             )
         for path, data in files.items():
@@ -94,27 +97,27 @@ class RecipientsFiles:
                 f"somebody else changed the recipients meanwhile: {changes}",
                 hint="if that is meant, filevault recipients accept",
             )
-        with self._noting():
+        with self._recording():
             trust.set_pin(actual)
         return list(files)
 
-    def files(self, change: Change) -> list[str]:
-        """Return the paths of all recipients files that there are after a change.
+    def paths_after(self, change: RecipientsChange) -> list[str]:
+        """Return the paths of all recipients files after a change, each with its signature's.
 
-        With those of signatures, there or not; and nothing that lies outside of the store.
+        A signature may not exist. Overrides by variables are left out.
         """
-        places = [place for place, _ in change.after.recipients]
-        files = [place for place in places if place.rpartition("/")[2] == self._file]
-        return [path for place in files for path in (place, f"{place}.sig")]
+        paths = [path for path, _ in change.after.recipients]
+        files = [path for path in paths if path.rpartition("/")[2] == self._file]
+        return [path for file in files for path in (file, f"{file}.sig")]
 
     def finish(self, left: Mapping[str, Sequence[str]]) -> None:
-        """Note whose items are left to be encrypted anew, if any; the rest is done."""
-        with self._noting():
-            self._vault.trust.set_unfinished(left)
+        """Record the end of a change; `left` are the paths with items still to re-encrypt."""
+        with self._recording():
+            self._vault.trust.end_recipients_change(left)
 
     @contextlib.contextmanager
-    def _noting(self) -> Iterator[None]:
-        """Let a pin that was given stand in where nothing can be remembered."""
+    def _recording(self) -> Iterator[None]:
+        """Ignore failures to record without a state directory: a given pin is used then."""
         try:
             yield
         except StorageError:
@@ -145,8 +148,8 @@ class RecipientsFiles:
             opened.write(file, data, keep=file)
 
 
-def _folder(place: str) -> str:
-    return place[: place.rfind("/") + 1]
+def _folder(path: str) -> str:
+    return path[: path.rfind("/") + 1]
 
 
 def _text(data: bytes) -> str:

@@ -1,7 +1,7 @@
-"""Encrypting those items of a `pass` or `age` vault anew that have not their recipients.
+"""Re-encrypt items whose recipients differ from the file that governs them.
 
-What is to be done is seen in the items as they are, so that a run that was cut off is gone on with
-and nothing is done twice. Each item is replaced atomically.
+The work to do is determined from the items themselves, so an interrupted run can be resumed and
+nothing is done twice. Each item is replaced atomically.
 """
 
 from __future__ import annotations
@@ -15,92 +15,96 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from filevault.vault import Vault
     from filevault.vault.pin import Pin
+    from filevault.vault.vault import Vault
 
 _KIND = "credentials"
 
 
-class Due(Record):
-    """An item that is to be encrypted anew: for sure, or because nothing tells that it is not.
+class OutdatedItem(Record):
+    """An item to re-encrypt: its recipients differ or, unless `certain`, cannot be compared.
 
-    `place` is that of the recipients which govern it.
+    `path` is that of the recipients file that governs it, or `env:NAME`.
     """
 
     name: str
-    place: str
-    surely: bool
+    path: str
+    certain: bool
 
 
 class Reencryption:
-    """What is to be encrypted anew in an open vault, whose lock the caller holds.
+    """Re-encrypts items of an open vault, whose lock the caller holds.
 
     Args:
         vault: the vault.
-        places: those of which an item is due unless it is known to be encrypted rightly.
-        provable: those of which an item is due only if it is known not to be.
+        paths: of recipients files; their items are outdated unless the recipients are equal.
+        only_certain: of recipients files; their items are outdated only if the recipients are
+            known to differ.
     """
 
     def __init__(
-        self, vault: Vault, places: Collection[str], provable: Collection[str] = ()
+        self, vault: Vault, paths: Collection[str], only_certain: Collection[str] = ()
     ) -> None:
         self._vault = vault
         self._backend = vault.recipients_backend
-        self._places = places
-        self._provable = provable
+        self._paths = paths
+        self._only_certain = only_certain
 
-    def due(self, changing: Collection[str] = ()) -> Iterator[Due]:
-        """Yield the items that are due; of places that are about to change, every one."""
-        for name, place in self._governed({*self._places, *self._provable, *changing}):
-            if place in changing:
-                yield Due(name, place, surely=True)
+    def outdated(self, changing: Collection[str] = ()) -> Iterator[OutdatedItem]:
+        """Yield the outdated items; of files that are about to change, all items."""
+        for name, path in self._governed({*self._paths, *self._only_certain, *changing}):
+            if path in changing:
+                yield OutdatedItem(name, path, certain=True)
                 continue
             differs = self._differs(name)
-            if differs or (differs is None and place in self._places):
-                yield Due(name, place, surely=differs is True)
+            if differs or (differs is None and path in self._paths):
+                yield OutdatedItem(name, path, certain=differs is True)
 
     def check_openable(self, changing: Collection[str]) -> None:
-        """Open one item that is due, before anything is changed.
+        """Fail early: decrypt one outdated item, before anything is changed.
 
-        Raises LockedError or BackendError if there are such and none can be opened.
+        Raises LockedError or BackendError if there are outdated items and none can be decrypted.
         """
         hindrance: FilevaultError | None = None
-        for item in self.due(changing):
+        for item in self.outdated(changing):
             try:
-                self._open(item.name, self._vault.store.read(item.name))
+                self._open(item.name, self._vault.items.read(item.name))
                 return
             except NotARecipientError as error:
-                if item.surely:
+                if item.certain:
                     hindrance = hindrance or error
             except LockedError:
-                raise  # every further item would ask again
+                raise  # all other items would ask again
             except BackendError as error:
                 hindrance = hindrance or error
             except FilevaultError:
-                continue  # damaged, which hinders no other: it is named when its turn comes
+                continue  # damaged: reported by `run`
         if hindrance is not None:
             raise hindrance
 
     def run(
-        self, done: Callable[[str], None], failed: Callable[[Due, FilevaultError], None]
+        self, done: Callable[[str], None], failed: Callable[[OutdatedItem, FilevaultError], None]
     ) -> list[str]:
-        """Encrypt anew what is due; return the paths of what was.
+        """Re-encrypt the outdated items; return the paths of those that were.
 
-        `done` hears each name, `failed` an item and the reason. What cannot be unlocked ends it:
-        the rest fails for the same reason, without a question for each.
+        Once a secret cannot be had, all further items fail with the same error, without prompts.
+
+        Args:
+            done: called with the name of each re-encrypted item.
+            failed: called with each other item and the error.
         """
         paths = []
         locked: LockedError | None = None
-        for item in list(self.due()):
+        for item in list(self.outdated()):
             try:
                 if locked is not None:
                     raise locked
-                if self._encrypt_anew(item.name):
+                if self._reencrypt(item.name):
                     paths.append(self._vault.path(item.name))
                     done(item.name)
             except NotARecipientError as error:
-                # Others may have encrypted it anew already; where nothing tells, it is theirs.
-                if item.surely:
+                # If it cannot be compared, another user may have re-encrypted it already.
+                if item.certain:
                     failed(item, error)
             except LockedError as error:
                 locked = error
@@ -113,76 +117,76 @@ class Reencryption:
     def _open(self, name: str, data: bytes) -> bytes:
         return self._backend.decrypt(_KIND, name, data)
 
-    def _encrypt_anew(self, name: str) -> bool:
-        """Encrypt a file anew unless its recipients are the right ones; tell whether it did.
+    def _reencrypt(self, name: str) -> bool:
+        """Re-encrypt a file unless its recipients are right; tell whether it was re-encrypted.
 
-        What was seen of the key in it stays so, if nobody has changed it since.
+        The record of the item is updated if the item is still the recorded one.
         """
-        vault, store = self._vault, self._vault.store
-        data = store.read(name)
+        vault, items = self._vault, self._vault.items
+        data = items.read(name)
         if self._backend.differs(name, data) is False:
             return False
         new = self._backend.encrypt(ItemHeader(_KIND, name, 0, ""), self._open(name, data))
-        owner = vault.entries.owner(name)
+        owner = vault.lookup.owner(name)
         before = vault.item_digest(owner)
-        store.write(name, new)
+        items.write(name, new)
         seen = vault.trust.seen(vault.path_name(owner))
         if seen is not None and seen.sha256 == before:
             after = seen._replace(sha256=vault.item_digest(owner))
-            vault.last_seen.remember(vault.path_name(owner), after)
+            vault.memory.record_seen(vault.path_name(owner), after)
         return True
 
-    def paths(self) -> list[str]:
-        """Return the paths of all items of the places."""
-        return [self._vault.path(name) for name, _ in self._governed(self._places)]
+    def item_paths(self) -> list[str]:
+        """Return the paths of all items that the recipients files `paths` govern."""
+        return [self._vault.path(name) for name, _ in self._governed(self._paths)]
 
-    def _governed(self, places: Collection[str]) -> Iterator[tuple[str, str]]:
-        for name in self._vault.store.names():
+    def _governed(self, paths: Collection[str]) -> Iterator[tuple[str, str]]:
+        for name in self._vault.items.names():
             try:
-                place = self._backend.governs(name).path
+                path = self._backend.governs(name).path
             except FilevaultError:
-                continue  # under a recipients file that cannot be used, which is none of these
-            if place in places:
-                yield name, place
+                continue  # its recipients file cannot be used, so it is not one of these
+            if path in paths:
+                yield name, path
 
     def _differs(self, name: str) -> bool | None:
         try:
-            return self._backend.differs(name, self._vault.store.read(name))
+            return self._backend.differs(name, self._vault.items.read(name))
         except FilevaultError:
-            return None  # nothing can be told; what is wrong shows when it is opened
+            return None  # the error shows when it is decrypted
 
 
-def changed_places(before: Pin, after: Pin) -> dict[str, tuple[str, ...]]:
-    """Return the places of `after` that govern other items or have others as recipients.
+def changed_paths(before: Pin, after: Pin) -> dict[str, tuple[str, ...]]:
+    """Return the paths of `after` that govern other items, or have other recipients, than before.
 
-    Each with who was taken out.
+    Each with the recipients removed from it.
     """
     old, new = dict(before.recipients), dict(after.recipients)
     found: dict[str, set[str]] = {}
-    for place in old.keys() | new.keys():
-        if place in new and old.get(place) == new[place]:
+    for path in old.keys() | new.keys():
+        if path in new and old.get(path) == new[path]:
             continue
-        was = old.get(place) or old.get(_above(place, old) or "", ())
-        for governing in _governing_now(place, new):
+        was = old.get(path) or old.get(_above(path, old) or "", ())
+        for governing in _governing_now(path, new):
             found.setdefault(governing, set()).update(set(was) - set(new[governing]))
-    return {place: tuple(sorted(found[place])) for place in sorted(found)}
+    return {path: tuple(sorted(found[path])) for path in sorted(found)}
 
 
-def _governing_now(place: str, places: Collection[str]) -> Sequence[str]:
-    """Return what governs, now, the items that a place governs or did govern."""
-    if place in places:
-        return [place]
-    above = None if place.startswith("env:") else _above(place, places)
-    return list(places) if above is None else [above]
+def _governing_now(path: str, paths: Collection[str]) -> Sequence[str]:
+    """Return the paths that now govern the items that a path governs or governed."""
+    if path in paths:
+        return [path]
+    above = None if path.startswith("env:") else _above(path, paths)
+    return list(paths) if above is None else [above]
 
 
-def _above(place: str, places: Collection[str]) -> str | None:
-    """Return the nearest of the places in the folders above one."""
+def _above(path: str, paths: Collection[str]) -> str | None:
+    """Return the nearest of the paths in the folders above a path."""
     fitting = [
-        each for each in places if not each.startswith("env:") and place.startswith(_folder(each))
+        each for each in paths if not each.startswith("env:") and path.startswith(_folder(each))
     ]
     return max(fitting, key=lambda each: len(_folder(each)), default=None)
 
 
-def _folder(place: str) -> str:
-    return place[: place.rfind("/") + 1]
+def _folder(path: str) -> str:
+    return path[: path.rfind("/") + 1]

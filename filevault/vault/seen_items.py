@@ -1,7 +1,7 @@
-"""What this machine last saw of each item, as `trust.json` keeps it (`docs/format.md` §4, §9).
+"""The items in `trust.json`: what this machine last saw of each (`docs/format.md` §4, §9).
 
-The memory only moves forward: an older item, or a removed one that is back, changes nothing in
-it. `replace` alone lowers it, for what a person stores or accepts.
+Records only move forward: an older item, or a removed one that is back, changes nothing. Only
+`replace` lowers a generation, for an item that a person stores or accepts.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MAX_REMOVED = 1000
-"""How many removed items are remembered; the oldest are dropped first."""
+"""The number of removed items that are recorded; the oldest are dropped first."""
 
 _ITEMS = "items"
 _REMOVED = "removed"
 
 
-class Seen(Record):
-    """An item as it was seen.
+class SeenItem(Record):
+    """The state of an item when it was last seen.
 
     `generation` is None in a shared store. There `key_id` is the id of the access key, and
-    `account` its AWS account: as the id tells it, or as AWS told while that id was trusted.
+    `account` its AWS account: encoded in the id, or reported by AWS while that id was trusted.
     """
 
     generation: int | None
@@ -35,60 +35,60 @@ class Seen(Record):
     key_id: str | None = None
 
     def outdates(self, generation: int | None, sha256: str) -> bool:
-        """Tell whether an item is older than this one, or another of the same generation."""
+        """Tell whether an item is older, or another one of the same generation."""
         if self.generation is None or generation is None or sha256 == self.sha256:
             return False
         return generation <= self.generation
 
 
 def is_valid(content: Mapping[str, Any]) -> bool:
-    """Tell whether the parts of `trust.json` that are read here have their form."""
+    """Tell whether the parts of `trust.json` that are read here are well-formed."""
     return all(
         isinstance(entries, dict) and all(isinstance(each, dict) for each in entries.values())
         for entries in (content.get(key, {}) for key in (_ITEMS, _REMOVED))
     )
 
 
-def present(content: Mapping[str, Any], path_name: str) -> Seen | None:
+def seen_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
     """Return what was last seen of an item, by its encoded name."""
     return _parsed(content.get(_ITEMS, {}).get(path_name))
 
 
-def removed(content: Mapping[str, Any], path_name: str) -> Seen | None:
+def removed_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
     """Return the last state of an item that this machine removed, None if it did not."""
     return _parsed(content.get(_REMOVED, {}).get(path_name))
 
 
-def is_put_back(tombstone: Seen, generation: int | None, sha256: str) -> bool:
-    """Tell whether an item of a removed one's name is an earlier state of that one.
+def is_put_back(tombstone: SeenItem, generation: int | None, sha256: str) -> bool:
+    """Tell whether an item with the name of a removed one is an earlier state of it.
 
-    In a shared store nothing tells an earlier state from a later one, so any item is.
+    In a shared store earlier and later states cannot be distinguished, so any item counts.
     """
     if generation is None or sha256 == tombstone.sha256:
         return True
     return tombstone.generation is not None and generation <= tombstone.generation
 
 
-def note(content: dict[str, Any], path_name: str, seen: Seen) -> None:
-    """Remember an item, unless something later is remembered already."""
-    tombstone = removed(content, path_name)
+def record(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
+    """Record an item, unless a later state is recorded."""
+    tombstone = removed_item(content, path_name)
     if tombstone is not None and is_put_back(tombstone, seen.generation, seen.sha256):
         return
-    known = present(content, path_name)
+    known = seen_item(content, path_name)
     if known is None or not known.outdates(seen.generation, seen.sha256):
         replace(content, path_name, seen)
 
 
-def replace(content: dict[str, Any], path_name: str, seen: Seen) -> None:
-    """Remember an item, whatever was remembered of it."""
+def replace(content: dict[str, Any], path_name: str, seen: SeenItem) -> None:
+    """Record an item, whatever was recorded of it."""
     content.get(_REMOVED, {}).pop(path_name, None)
     item = content.setdefault(_ITEMS, {}).setdefault(path_name, {})
     _write(item, seen)
 
 
-def bury(content: dict[str, Any], path_name: str, last: Seen) -> None:
-    """Remember that an item was removed; `last` is what it was."""
-    before = removed(content, path_name)
+def record_removed(content: dict[str, Any], path_name: str, last: SeenItem) -> None:
+    """Record that an item was removed; `last` is its last state."""
+    before = removed_item(content, path_name)
     if before is not None and before.outdates(last.generation, last.sha256):
         last = before
     content.get(_ITEMS, {}).pop(path_name, None)
@@ -105,18 +105,20 @@ def forget_all(content: dict[str, Any]) -> None:
         content.pop(key, None)
 
 
-def _parsed(entry: Mapping[str, Any] | None) -> Seen | None:
+def _parsed(entry: Mapping[str, Any] | None) -> SeenItem | None:
     if entry is None:
         return None
     generation, digest = entry.get("generation"), entry.get("sha256")
     if type(digest) is not str or type(generation) not in (int, type(None)):
         return None
     texts = (entry.get(key) for key in ("created", "created_from", "account", "key_id"))
-    return Seen(generation, digest, *(text if isinstance(text, str) else None for text in texts))
+    return SeenItem(
+        generation, digest, *(text if isinstance(text, str) else None for text in texts)
+    )
 
 
-def _write(entry: dict[str, Any], seen: Seen) -> None:
+def _write(entry: dict[str, Any], seen: SeenItem) -> None:
     for key, value in seen._asdict().items():
-        entry.pop(key, None)  # an account that is not known any more must not stay
+        entry.pop(key, None)  # an account that is no longer known
         if value is not None:
             entry[key] = value

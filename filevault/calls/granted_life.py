@@ -1,4 +1,4 @@
-"""How long a session lives, held against what was asked for: an answer may claim anything."""
+"""Check the life that an answer of AWS claims for a session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SKEW = 900
 """Seconds by which two clocks may differ for AWS to take a signature at all (IAM User Guide)."""
 
 
-def held_to(made: Credentials, duration: int, now: float, subject: str) -> Credentials:
+def checked_life(made: Credentials, duration: int, now: float, subject: str) -> Credentials:
     """Return a session that claims no longer life than was asked for.
 
     Args:

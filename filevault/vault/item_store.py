@@ -1,4 +1,4 @@
-"""One file for each item below a root: list, read, write, remove."""
+"""The item files of a vault, one for each item: list, read, write, remove."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
 
 
-class Store:
+class ItemStore:
     """The item files of a vault.
 
     A file is an item only if it is regular, has the suffix, lies under no hidden folder, and its
-    path is the one its name is encoded to. Everything else (editor backups, `.git`, notes) is
-    not seen and never touched.
+    path is the encoding of its name. All other files (editor backups, `.git`, notes) are ignored
+    and never changed.
 
     Args:
-        store: the folder that is opened, locked and committed in.
+        store: the folder of the store.
         suffix: of the item files.
         prefix: the folders below `store` that lead to the items.
-        literal: read a name that other tools wrote unencoded, too, and rewrite it in place.
+        literal: also accept the unencoded paths of other tools, and rewrite such files in place.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Store:
             return []
 
     def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[tuple[str, Folder, str]]:
-        """Yield each item's name with the folder, open for the moment, and file it lies in."""
+        """Yield each item's name, its folder, open until the next step, and its file's name."""
         for entry in folder.entries():
             if entry.name.startswith("."):
                 continue
@@ -74,9 +74,9 @@ class Store:
     def _walk_into(
         self, folder: Folder, name: str, prefix: str, depth: int
     ) -> Iterator[tuple[str, Folder, str]]:
-        """Go on below; a folder that was deleted meanwhile, or is not ours to read, has no items.
+        """Walk a folder; one that was deleted meanwhile or cannot be opened has no items.
 
-        Such a folder (`lost+found`, say) must not keep the others from being listed.
+        Such a folder (`lost+found`, for example) must not stop the listing.
         """
         try:
             inner = folder.child(name)
@@ -89,7 +89,7 @@ class Store:
         name = decode_path(prefix + file, self._suffix)
         if name is not None or not self._literal:
             return name
-        # Written by another tool, unencoded; an encoded file of the same name goes before it.
+        # Unencoded, by another tool; an encoded file of the same name takes precedence.
         name = (prefix + file)[: -len(self._suffix)]
         try:
             encoded = encode_name(name, self._suffix)
@@ -118,15 +118,15 @@ class Store:
             yield folder
 
     def below(self, name: str) -> list[str]:
-        """Return the names of the items in the folder of a name; those deeper are left out."""
+        """Return the names of the items in the folder of a name, without deeper ones."""
         encoded = encode_name(f"{name}/x", self._suffix).split("/")[:-1]
         literal = name.split("/")
-        places = [encoded]
+        folders = [encoded]
         if self._literal and literal != encoded and not any(p[:1] in ("", ".") for p in literal):
-            places.append(literal)
+            folders.append(literal)
         found = set()
-        for parts in places:
-            # As in a listing, what cannot be opened has no items.
+        for parts in folders:
+            # As in a listing, a folder that cannot be opened has no items.
             with contextlib.suppress(FileNotFoundError, StorageError), self._folder(parts) as there:
                 prefix = "/".join((*parts, ""))
                 found |= {name for name, _, _ in self._walk(there, prefix, _DEPTH_LIMIT)}
@@ -155,17 +155,17 @@ class Store:
             return False
 
     def has(self, name: str) -> bool:
-        """Tell whether an item exists; a look into a directory, nothing is read.
+        """Tell whether an item exists; no file is read.
 
-        Raises StorageError for a link in its place.
+        Raises StorageError if its path is a link.
         """
         return self._is_file(self._parts(name))
 
     def read(self, name: str) -> bytes:
         """Return an item's file.
 
-        Raises ItemNotFoundError, StorageError, or DamagedError for more than 1 MiB and for the
-        marks of a merge conflict.
+        Raises ItemNotFoundError, StorageError, and DamagedError for more than 1 MiB or the marks
+        of a merge conflict.
         """
         *folders, file = self._parts(name)
         try:
@@ -183,13 +183,13 @@ class Store:
         return data
 
     def write(self, name: str, data: bytes, *, like: str | None = None) -> None:
-        """Write an item's file atomically.
+        """Write an item's file atomically; sweep temporary files that a crash left beside it.
 
         It keeps the permissions of the file that it replaces, or of the item `like`.
         """
         before = None if like is None else self._permissions(like)
         *folders, file = self._parts(name)
-        # To sweep a folder is to read it: for each of its files that would be quadratic.
+        # Sweeping lists the folder, so it is done once a run and folder.
         sweep = "/".join(folders) not in self._swept
         with self._folder(folders, create=True) as folder:
             folder.refuse_other(file)
@@ -205,7 +205,7 @@ class Store:
             return None
 
     def remove(self, name: str) -> None:
-        """Delete an item's file, and the folders below the store that this leaves empty.
+        """Delete an item's file, and the folders below the store that become empty.
 
         Raises ItemNotFoundError or StorageError.
         """

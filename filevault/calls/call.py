@@ -1,0 +1,132 @@
+"""Base classes of the calls to AWS STS that return temporary credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import AwsError
+from filevault.sources.source import CredentialProvider, Step
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from filevault.aws.clients import Clients
+    from filevault.aws.endpoint import Endpoint
+    from filevault.credentials import Credentials
+    from filevault.mfa.request import MfaRequest
+    from filevault.mfa.token_code import TokenCode
+    from filevault.sources.source import Source
+
+_UNKNOWN_KEY = frozenset(
+    {"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
+
+
+class CallDependencies(Record):
+    """What the provider of a call needs.
+
+    `clock` gives Unix seconds; `warn` prints a warning; `subject` is how messages call the one it
+    is for; `source_provider` returns the provider of the credential source that the plan begins
+    with.
+    """
+
+    clients: Clients
+    token_code: TokenCode
+    clock: Callable[[], float]
+    warn: Callable[[str], None]
+    subject: str
+    source_provider: Callable[[], CredentialProvider]
+
+
+class Call(Step):
+    """A step that calls AWS, signed with the credentials of its parent."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def parent(self) -> Step:
+            """The step whose credentials sign the call."""
+            ...
+
+        @property
+        def duration(self) -> int:
+            """How long the session lives, in seconds."""
+            ...
+
+        @property
+        def endpoint(self) -> Endpoint:
+            """Where the call goes."""
+            ...
+
+        @property
+        def mfa(self) -> MfaRequest | None:
+            """The token code that the call carries."""
+            ...
+
+    @property
+    def source(self) -> Source:
+        """The credential source that the plan begins with."""
+        return self.parent.source
+
+    @property
+    def tells_account(self) -> bool:
+        """Whether the account in the answer is that of the credentials that sign the call."""
+        return False
+
+    def request_identity(self, parent: str) -> dict[str, object]:
+        """Return everything that determines the answer of the call."""
+        return {
+            **super().request_identity(parent),
+            **self.endpoint.identity,
+            "mfa_serial": self.mfa.serial if self.mfa else None,
+            "duration": self.duration,
+        }
+
+    def provider(
+        self, parent: CredentialProvider, dependencies: CallDependencies
+    ) -> CredentialProvider:
+        """Return what makes the call each time that it is asked."""
+        raise NotImplementedError
+
+
+def calls_of(step: Step) -> tuple[Call, ...]:
+    """Return the calls up to a step, in the order in which they are made."""
+    return (*calls_of(step.parent), step) if isinstance(step, Call) else ()
+
+
+class CallProvider(CredentialProvider):
+    """Base of what makes a call."""
+
+    __slots__ = ("_parent", "_run")
+
+    def __init__(self, parent: CredentialProvider, dependencies: CallDependencies) -> None:
+        self._parent = parent
+        self._run = dependencies
+
+    def _granted(self, made: Credentials, duration: int) -> Credentials:
+        """Return a session as AWS granted it. Raises AwsError for one that is over already."""
+        from filevault.calls.granted_life import checked_life
+
+        return checked_life(made, duration, self._run.clock(), self._run.subject)
+
+
+def signed_by(
+    parent: CredentialProvider,
+    credentials: Credentials,
+    call: Callable[[Credentials], Credentials],
+) -> Credentials:
+    """Make a call with credentials, a second time if the stored key was replaced since.
+
+    A stored key that AWS does not know may have been replaced since it was read. AWS refuses
+    such a call before it looks at a token code, so the same code serves. Raises what `call` does.
+    """
+    try:
+        return call(credentials)
+    except AwsError as error:
+        if error.code not in _UNKNOWN_KEY:
+            raise
+        replacement = parent.replacement(credentials)
+        if replacement is None:
+            raise
+    return call(replacement)

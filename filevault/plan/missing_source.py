@@ -1,0 +1,56 @@
+"""Why a profile has no credential source that filevault can use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.config.credential_source import SETTINGS
+from filevault.config.export_command import parse
+from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
+from filevault.system.printable import printable, shell_word
+
+if TYPE_CHECKING:
+    from filevault.config.profile import Profile
+    from filevault.errors import FilevaultError
+
+
+def missing_source(profile: Profile) -> FilevaultError:
+    """Return the error for a profile whose source is not built in, or that has none.
+
+    It is a ConfigError for a source that is not built in and for keys in the AWS config, a
+    NoSourceError for a role with nothing to assume it with, a NoCredentialsError for a profile
+    that names no source at all.
+    """
+    shown = printable(profile.name)
+    add = f"filevault add {shell_word(profile.name)}"
+    if profile.source == "config-keys":
+        return ConfigError(
+            f"profile {shown!r} has its access key in the AWS config, where filevault does not "
+            f"read it: {profile.source_where}",
+            hint=f"{add} stores it; then take it out of the file",
+        )
+    command = parse(profile.credential_process or "") if profile.source == "process" else None
+    if command is not None and command.profile != profile.name:
+        words = " ".join(shell_word(word) for word in command.options())
+        return ConfigError(
+            f"profile {shown!r} is for SDKs: its credential_process runs filevault for profile "
+            f"{printable(command.profile)!r}",
+            hint=f"name that profile: filevault {words and words + ' '}exec "
+            f"{shell_word(command.profile)}",
+        )
+    if profile.source in SETTINGS and command is None:
+        return ConfigError(
+            f"profile {shown!r} takes its credentials from {profile.source_where}, which this "
+            "version of filevault cannot do",
+            hint=f"store a key for it: {add}",
+        )
+    if profile.source_where is not None and command is None:
+        return NoSourceError(
+            f"profile {shown!r} has {profile.source_where}, but neither a source_profile nor a "
+            "stored key to assume the role with",
+            hint=f"add source_profile = NAME below it, or store a key for it: {add}",
+        )
+    return NoCredentialsError(
+        f"profile {shown!r} has neither a stored key nor a source of credentials",
+        hint=f"{add} stores a key for it (`~/.aws/credentials` is never a source)",
+    )

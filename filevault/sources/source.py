@@ -1,0 +1,184 @@
+"""Base classes of the steps of a plan, of credential sources and of credential providers.
+
+A step is pure data. Its provider obtains the credentials; each provider knows the one of its
+parent, the step before it, and nothing beyond.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from filevault.config.profile import Profile
+    from filevault.credentials import AccessKey, Credentials
+    from filevault.sources.key_source import KeySource
+
+
+class CredentialProvider:
+    """Obtains the credentials of one step."""
+
+    __slots__ = ()
+
+    @property
+    def from_cache(self) -> bool:
+        """Whether the credentials that were returned last are a session of an earlier run."""
+        return False
+
+    def retrieve(self) -> Credentials:
+        """Return credentials that are valid now; raises FilevaultError."""
+        raise NotImplementedError
+
+    def renew(self, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+        """Return new credentials in place of cached ones that AWS refused, None if there are none.
+
+        To be called once: what this returns was obtained by this run.
+        """
+        return None
+
+    def replacement(self, refused: Credentials) -> Credentials | None:  # noqa: ARG002
+        """Return the key that is stored now if it is another than the refused one, else None."""
+        return None
+
+    def learn_account(self, told: str | None) -> None:
+        """Called after the first call that these credentials signed.
+
+        `told` is the account of the credentials if the answer of the call has it.
+        """
+
+
+class Step(Record):
+    """One step of a plan; `profile` is the profile whose step it is.
+
+    Everything that determines the credentials is a field, so that an edited profile misses the
+    cache (`docs/format.md` §7).
+    """
+
+    profile: str
+
+    if TYPE_CHECKING:
+
+        @property
+        def parent(self) -> Step | None:
+            """The step before this one, None for a credential source."""
+            ...
+
+    @property
+    def source(self) -> Source:
+        """The credential source that the plan begins with."""
+        raise NotImplementedError
+
+    @property
+    def owner(self) -> str:
+        """The profile under which the session is kept, so that aliases share it."""
+        return self.profile
+
+    @property
+    def operation(self) -> str | None:
+        """The first part of the session file's name, None for what is never kept."""
+        return None
+
+    @property
+    def is_long_term(self) -> bool:
+        """Whether the credentials are an IAM user's long-term key.
+
+        Only such a key signs GetSessionToken and GetFederationToken, and presents an MFA device.
+        A role that is assumed with anything else is a chained role.
+        """
+        return False
+
+    @property
+    def is_user_session(self) -> bool:
+        """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
+        return False
+
+    @property
+    def assumed_role(self) -> str | None:
+        """The ARN of the role whose credentials these are, None for another identity."""
+        return None
+
+    @property
+    def carried_mfa(self) -> str | None:
+        """The serial of the MFA device that the session carries, None without MFA."""
+        return None
+
+    @property
+    def takes_token_code(self) -> bool:
+        """Whether a call of the plan could carry a token code."""
+        return False
+
+    @property
+    def title(self) -> str:
+        """What `--explain` calls the step in its tree."""
+        raise NotImplementedError
+
+    @property
+    def description(self) -> str:
+        """What `--explain` writes about what is done."""
+        raise NotImplementedError
+
+    def request_identity(self, parent: str) -> dict[str, object]:
+        """Return everything that determines a session, by the names in `docs/format.md` §7.
+
+        `parent` is the hash of the parent's session, or the identity of the credential source.
+        """
+        return {"operation": self.operation, "source": parent}
+
+    def equivalents(self, lives: Iterable[int]) -> Iterable[Step]:  # noqa: ARG002
+        """Return other steps whose kept session serves as well to obtain another session.
+
+        `lives` are the whole lives of the sessions that the owner has of this operation, in
+        seconds.
+        """
+        return ()
+
+
+class SourceDependencies(Record):
+    """What the providers of credential sources need.
+
+    `identify` asks AWS whose account a key belongs to; None where no call is made with it.
+    """
+
+    keys: KeySource
+    identify: Callable[[AccessKey], str] | None = None
+
+
+class Source(Step):
+    """A credential source: where a profile's credentials begin."""
+
+    parent = None
+
+    @classmethod
+    def of(cls, profile: Profile) -> Source:
+        """Return the source that a profile names. Raises ConfigError."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> Source:
+        """This source."""
+        return self
+
+    @property
+    def reference(self) -> str:
+        """What the session files made from it name as their source: a word, a colon, a name."""
+        raise NotImplementedError
+
+    @property
+    def signer(self) -> str:
+        """What `--explain` calls the credentials where they sign a call."""
+        raise NotImplementedError
+
+    def identity(self, dependencies: SourceDependencies) -> str:
+        """Return hex digits that change whenever the credentials may be others.
+
+        They go into the hash of the source's session, if it has an `operation`, and of each session
+        that is made from it. Nothing is decrypted.
+        """
+        raise NotImplementedError
+
+    def provider(self, dependencies: SourceDependencies) -> CredentialProvider:
+        """Return what obtains the credentials."""
+        raise NotImplementedError

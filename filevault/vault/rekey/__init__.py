@@ -1,0 +1,1 @@
+"""Give a `file` vault another master key (`docs/format.md` §5)."""
