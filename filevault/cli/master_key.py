@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from filevault.vault.choose import VaultChoice
 
 NOT_REVOKED = (
-    "copies of the vault, and the history of its repository, keep the old keyslot; whoever knows "
-    "its secret can open them, and with the key in them all that is stored later. To end that: "
-    "filevault rekey, and new keys at AWS"
+    "copies of the vault, and the history of its repository, keep the old keyslot; anyone who "
+    "knows its secret can open them, and with the key in them all that is stored later. To end "
+    "that: filevault rekey, and new keys at AWS"
 )
 _T = TypeVar("_T")
 

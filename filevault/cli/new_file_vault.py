@@ -57,7 +57,7 @@ def make(
         new_secret.check_strength(passphrase, allow_weak=args.allow_weak)
     key_file = new_secret.key_file_path(args.new_key_file, choice, context)
     if generated is not None:
-        # Shown before there is a vault: one whose passphrase nobody saw would be lost.
+        # Printed before the vault is made: without its passphrase it would be lost.
         new_secret.show_generated(generated, context)
     key_text = keyslots.new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
@@ -69,7 +69,7 @@ def make(
             Folder.make(choice.root, home, context.reporter.warn) as root,
             writers_lock(root, settings.state_home, home),
         ):
-            # Another init was quicker, and what is remembered is its.
+            # Another init was quicker: the state directory belongs to its vault.
             if has_marker(root, choice.backend):
                 raise exists_already(choice)
             move_memory_aside(choice, context)

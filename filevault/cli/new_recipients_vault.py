@@ -57,7 +57,7 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
         UsageError: for recipients given for a store that has its own, none given for a new
             `pass` store, or options that do not go with it.
         PinError: if there was a vault, and its items or its pin are still there.
-        VaultChoiceError: if somebody else has made one meanwhile.
+        VaultChoiceError: if another process has made one meanwhile.
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
     _check_options(args, choice, context)
@@ -91,7 +91,7 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
 def _commit(
     opened: OpenVault, context: Context, written: Sequence[str], names: Sequence[str]
 ) -> NotCommittedError | None:
-    """Commit a new recipients file; return what git said against it."""
+    """Commit a new recipients file; return the error if git did not."""
     choice, vault = opened.choice, opened.vault
     subject = subjects.recipients_set(choice.backend.recipient_term, names, "")
     try:
@@ -100,18 +100,18 @@ def _commit(
         ):
             commit_files(vault.folder, written, subject, opened.git())
     except NotCommittedError as error:
-        return error  # the vault is made: the rest is done, too
+        return error  # the vault is made: the rest follows
     return None
 
 
 def _warn_of_identity(choice: VaultChoice, context: Context) -> None:
-    """What opens an age store must not be synced and committed with it."""
+    """Warn of identities inside the store: they would be synced and committed with it."""
     paths = _identities(choice, context).files() if choice.backend.has_identities else []
     for path in paths:
         if os.path.exists(path) and lies_in(path, choice.store):
             context.reporter.warn(
-                f"the identities in {printable(path)!r} lie inside the store, and whoever gets a "
-                "copy of it gets them: move them elsewhere and name them with --identity"
+                f"the identities in {printable(path)!r} lie inside the store, and anyone with a "
+                "copy of it has them: move them elsewhere and name them with --identity"
             )
 
 
@@ -194,7 +194,7 @@ def _make(
 
 @contextlib.contextmanager
 def _made_store(path: str, context: Context) -> Iterator[Folder]:
-    """Open a store, making it; one that was made and stays empty goes again."""
+    """Open a store, making it if need be; remove it again on failure if it is empty."""
     new = not os.path.lexists(path)
     with Folder.make(path, context.settings.home_if_known, context.reporter.warn) as store:
         try:
@@ -229,7 +229,7 @@ def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
 
 
 def _has_own(args: argparse.Namespace, choice: VaultChoice, context: Context) -> bool:
-    """Tell whether the user's identity is there already, and is to be used; then say so.
+    """Tell whether the user's identity exists and is to be used; then print that.
 
     An earlier `init` made it, perhaps one that was killed before it made the vault.
     """

@@ -1,4 +1,4 @@
-"""What `init` checks before it makes a vault of any backend, and what it returns."""
+"""The checks of `init` before it makes a vault of any backend, and its result."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NewVault(Record):
 
 
 def exists_already(choice: VaultChoice) -> VaultChoiceError:
-    """Return the error for a place that a vault has taken."""
+    """Return the error for a folder that is a vault already."""
     return VaultChoiceError(
         f"there is a vault at {printable(choice.root)!r} already",
         hint="filevault list shows what it holds; for a second one give --vault DIR",
@@ -56,7 +56,7 @@ def refuse_lost(choice: VaultChoice, context: Context) -> None:
 
 
 def move_memory_aside(choice: VaultChoice, context: Context) -> None:
-    """What is remembered of a vault that is gone is kept, but not for the new one."""
+    """Rename the state directory of a vault that was deleted, so that the new one gets its own."""
     state_home = context.settings.state_home
     shown = printable(choice.root)
     if is_remembered(choice, state_home):

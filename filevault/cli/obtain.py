@@ -117,7 +117,7 @@ class Obtainer:
             min_ttl = settings.duration("AWS_MIN_TTL")
         if plan.step.is_long_term and (args.duration is not None or args.mfa_token):
             context.reporter.warn(
-                "the long-term key itself is handed out: --duration and --mfa-token do nothing"
+                "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
             SourceDependencies(self._vault()),

@@ -49,7 +49,7 @@ def _identity(choice: VaultChoice) -> tuple[str, str]:
 
 
 def warning(name: str) -> str | None:
-    """Return what to say before a profile is written that not every SDK can read."""
+    """Return a warning for the name of a new profile that not every SDK can read, else None."""
     if re.match(_READABLE, name):
         return None
     return (
@@ -83,7 +83,7 @@ def _default(context: Context) -> tuple[str, str] | None:
 
 
 def _program(context: Context) -> Sequence[str]:
-    """Return how this very program is started from anywhere."""
+    """Return the command line that starts this program from any folder."""
     started = os.path.abspath(sys.argv[0])
     if os.path.basename(started) == "filevault" and os.access(started, os.X_OK):
         return (started,)
@@ -165,7 +165,7 @@ def _reads_chain(context: Context, choice: VaultChoice, profile: str) -> bool:
 
 
 def locked_out(secrets: Sequence[str], options: Mapping[str, object]) -> str | None:
-    """Return what to say where the command's SDK cannot open the vault as this run does.
+    """Return a warning if the command's SDK cannot unlock the vault as this run does, else None.
 
     `secrets` are the variables that were taken out, `options` the global ones.
     """

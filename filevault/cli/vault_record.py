@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def record(choice: VaultChoice, context: Context) -> None:
-    """Make the new vault the one that commands use, or say how to.
+    """Make the new vault the one that commands use, or print how to.
 
-    Noted is only what options chose, and only where nothing else is noted or there by default.
-    Of a shared store that is everything that leads to it: where it lies by default may change.
+    Only what options chose is recorded, and only if nothing else is recorded or exists by
+    default. Of a store of another tool everything that leads to it is recorded: its default path
+    may change.
     """
     wanted = _wanted(choice, context)
     config = context.settings.config
@@ -56,9 +57,9 @@ def _wanted(choice: VaultChoice, context: Context) -> dict[str, str]:
 
 
 def _is_another_there(choice: VaultChoice, context: Context) -> bool:
-    """Tell whether another vault is, or was, where one is looked for by default."""
+    """Tell whether another vault exists, or existed, at a default path."""
     settings = context.settings
-    if settings.home_if_known is None:  # what is there by default cannot be told
+    if settings.home_if_known is None:  # the default paths are unknown
         return True
     return any(
         (other.exists or is_lost(other, settings.state_home)) and other.store != choice.store
@@ -67,8 +68,8 @@ def _is_another_there(choice: VaultChoice, context: Context) -> bool:
 
 
 def _note(wanted: dict[str, str], context: Context) -> bool:
-    """Add keys to config.toml; tell whether that was done."""
-    # What TOML would have to escape is nothing to write into somebody's configuration.
+    """Add keys to config.toml; return whether that was possible."""
+    # Values that TOML would have to escape are not written into a user's configuration.
     if not all(value.isprintable() and "'" not in value for value in wanted.values()):
         return False
     text = "".join(f"{key} = '{value}'\n" for key, value in wanted.items()).encode()
@@ -88,7 +89,7 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
 
 
 def _leads_back(choice: VaultChoice, context: Context) -> bool:
-    """Tell whether commands without options find the vault: a variable may say otherwise."""
+    """Tell whether commands without options find the vault; a variable may choose another."""
     try:
         found = choose(Settings(context.settings.environ))
     except FilevaultError:
@@ -96,8 +97,8 @@ def _leads_back(choice: VaultChoice, context: Context) -> bool:
     return (found.root, found.backend) == (choice.root, choice.backend)
 
 
-def tell_identity(choice: VaultChoice, context: Context) -> None:
-    """Say how commands find identities that options named: nothing notes them."""
+def say_how_to_name_identities(choice: VaultChoice, context: Context) -> None:
+    """Print how commands find identities that options named: these are not recorded."""
     paths = context.settings.options.identity
     if not paths or not choice.backend.has_identities:
         return

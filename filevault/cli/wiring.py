@@ -292,12 +292,10 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
     Raises as `open_vault`, and as `require_named_vault`.
     """
     require_named_vault(choice, context)
-    try:
+    opened = None
+    with contextlib.suppress(NoVaultError):
         opened = open_vault(choice, context)
-    except NoVaultError:
-        yield None
-        return
-    with opened:
+    with opened or contextlib.nullcontext():
         yield opened
 
 
@@ -317,11 +315,14 @@ def sessions_to_delete(choice: VaultChoice, context: Context) -> Iterator[Sessio
     """
     from filevault.sessions import SessionCache
 
+    state = None
     try:
         state = Folder.open(f"{context.settings.state_home}/{choice.state_id}")
-    except (FileNotFoundError, StorageError) as error:
-        if isinstance(error, StorageError):
-            context.reporter.warn(f"{error.message}: sessions that are kept there stay")
+    except FileNotFoundError:
+        pass
+    except StorageError as error:
+        context.reporter.warn(f"{error.message}: sessions that are kept there stay")
+    if state is None:
         yield None
         return
     with state:

@@ -75,16 +75,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-weak", action="store_true", help="with --init: accept a short passphrase"
     )
-    parser.add_argument("--force", action="store_true", help="replace a stored key unasked")
+    parser.add_argument("--force", action="store_true", help="replace a stored key without asking")
     parser.add_argument(
         "--discard",
         action="store_true",
-        help="with --force: replace even an item that cannot be opened",
+        help="with --force: replace even an item that cannot be decrypted",
     )
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
@@ -150,7 +150,7 @@ def _digest(vault: Vault, name: str) -> str | None:
     try:
         return vault.item_digest(name) if vault.has(name) else None
     except errors.DamagedError:
-        return "too large to be an item"  # which may be wished away, as every damaged one
+        return "too large to be an item"  # which may be discarded, as every damaged one
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -173,7 +173,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
-    """Raise for a vault that does not exist and is not made here either."""
+    """Raise for a named vault that does not exist and will not be made either."""
     if choice.exists or args.init:
         return
     settings, makes = context.settings, choice.backend.creator is not None
@@ -212,15 +212,15 @@ def _open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
         if create is None:
             if args.init:
                 raise errors.UsageError(
-                    f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
+                    f"--init makes a file vault, and {printable(root)!r} would be of the backend "
                     f"{backend.name}",
                     hint=f"filevault init --backend {backend.name}",
                 ) from missing
             raise
         if os.path.isdir(root) and os.listdir(root):
             raise errors.NoVaultError(
-                f"there is no vault at {printable(root)!r}, but something else",
-                hint="filevault init makes one beside it, if that is meant",
+                f"there is no vault at {printable(root)!r}, but other files",
+                hint="to make one beside them: filevault init",
             ) from missing
         unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
         if not unattended:
@@ -250,7 +250,7 @@ def _check_writable(args: argparse.Namespace, choice: VaultChoice, context: Cont
 
 
 def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
-    """Return the text to rewrite, empty for a new item or one that is to be discarded."""
+    """Return the text to rewrite, empty for a new item or a discarded one."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
         if vault.is_sealed:  # to write to a pass or age vault takes no secret
@@ -292,7 +292,7 @@ def _discard(
     error: errors.FilevaultError,
     lost: errors.FilevaultError,
 ) -> None:
-    """Raise unless an item of which nothing could be kept may go: `lost` where nobody says so."""
+    """Ask whether an unreadable item may be discarded; raise `lost` if that cannot be asked."""
     if args.discard:
         return
     if args.force or not context.prompter.present:

@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 

@@ -28,31 +28,31 @@ DESCRIPTION = """Run git in the vault's own repository.
 `filevault git init` makes one at the store's top; from then on each change is committed. Nothing
 is pulled or pushed unless you say so.
 
-`filevault git adopt` uses the repositories that lie in the store from now on. It shows what git
-would run because of them: hooks, and settings that may name programs. A repository that this
-machine was not told to use, or whose hooks or settings have changed, is not used before that."""
+`filevault git adopt` trusts the repositories in the store from now on. It shows first what git
+would run because of them: hooks, and settings that may name programs. A repository that is not
+trusted on this machine, or whose hooks or settings have changed, is not used."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: the words are git's."""
+    """Declare no options: all words go to git."""
     parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
 
 
 def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str], list[str]]:
-    """Leave every word after `git` to git, but for a lone --help; `before` stand before it."""
-    ours, theirs = list(argv[:before]), list(argv[before:])
-    if theirs in (["--help"], ["-h"]):
-        return [*ours, *theirs], []
-    return ours, theirs
+    """Pass every word after `git` to git, except a lone --help; `before` stand before it."""
+    options, words = list(argv[:before]), list(argv[before:])
+    if words in (["--help"], ["-h"]):
+        return [*options, *words], []
+    return options, words
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: stdout is that of git."""
+    """Return False: git prints, not filevault."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Run git and return its exit status, or take a repository into use."""
+    """Run git and return its exit status, or trust the repositories in the store."""
     choice = existing_vault(context)
     with local_memory(choice, context) as (trust, writable), Folder.open(choice.store) as store:
         if trust.pin is None and context.settings.pin is None:
@@ -76,7 +76,7 @@ def _pin_first_use(choice: VaultChoice, context: Context) -> None:
 
 
 def _adopt(context: Context, store: Folder, runner: Git) -> int:
-    """Show what git would run because of the store's repositories, and use them from now on."""
+    """Show what git would run because of the store's repositories, and trust them."""
     runner.trusted.require_memory()
     found = find_all(store, runner)
     if not found:
@@ -100,7 +100,7 @@ def _adopt(context: Context, store: Folder, runner: Git) -> int:
         runner.trusted.add_shown(shown)
         context.reporter.result("It is used from now on.")
     for each in found:
-        runner.trusted.require(each.repository)  # there was time to change it since it was shown
+        runner.trusted.require(each.repository)  # it may have changed since it was shown
         each.repository.init_attributes()
     commit_store_if_empty(store, runner)
     if not all(each.repository.is_clean() for each in found):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
-from filevault.cli.vault_record import record, tell_identity
+from filevault.cli.vault_record import record, say_how_to_name_identities
 from filevault.cli.wiring import choose_vault, warn_of_other_stores
 from filevault.system.printable import printable
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         context.reporter.result(f"identity: {printable(made.identity)}")
     choice = choose_vault(context)
     record(choice, context)
-    tell_identity(choice, context)
+    say_how_to_name_identities(choice, context)
     if made.uncommitted is not None:
         raise made.uncommitted
     return 0

@@ -95,9 +95,9 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
 
 
 def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
-    """Config profiles in file order, then stored keys without a section, then lone sessions."""
-    for told in absent_config(context):
-        context.reporter.warn(told)
+    """Return profiles in file order, then keys without a section, then sessions without either."""
+    for sentence in absent_config(context):
+        context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
     now = context.runtime.clock()
@@ -127,7 +127,7 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
 
 
 def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """When a key was made and who says so."""
+    """Return when a key was created, and whether IAM or `add` says so."""
     try:
         return (parse_time(said[0]), said[1]) if said is not None else (None, None)
     except ValueError:
@@ -176,7 +176,7 @@ def _print_table(rows: list[_Row], context: Context) -> None:
         key = name if row.has_key else "-"
         sessions = ", ".join(_labels(row.sessions, now)) or "-"
         if not row.in_config and not row.has_key:
-            shown_profile = name  # nobody else says whose sessions these are
+            shown_profile = name  # no other column names the profile
         table.append((shown_profile, key, _age(row, now), sessions))
     width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
     for profile, key, age, sessions in table:

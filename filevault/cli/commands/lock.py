@@ -1,4 +1,4 @@
-"""`filevault lock`: forget what unlocks the vault."""
+"""`filevault lock`: forget the cached keys of the vault."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
 
-DESCRIPTION = """Forget the keys that are held for this vault, so that the next command asks again.
+DESCRIPTION = """Forget the cached keys of this vault: the next command asks for its passphrase.
 
-What gpg-agent and ssh-agent hold is theirs, and stays."""
+The keys in gpg-agent and ssh-agent stay."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""`filevault login`: a link that signs in to the AWS console, and its way to a browser."""
+"""`filevault login`: open a link that signs in to the AWS console."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Sign in to the AWS console with the credentials of a profile.
 
-Opens a browser where there is one, else prints the link. Whoever has the link is signed
-in, without a password, for as long as AWS accepts it: fifteen minutes. Without PROFILE and
+Opens a browser if there is one, else prints the link. Anyone who has the link is signed in,
+without a password, for as long as AWS accepts it: fifteen minutes. Without PROFILE and
 AWS_PROFILE the credentials of the environment are used, as inside exec."""
 
 
@@ -97,7 +97,7 @@ def _explain(args: argparse.Namespace, context: Context, obtainer: Obtainer, mad
     context.reporter.result(f"to {printable(console.destination(args.path))}")
 
 
-# The link's way to a browser
+# Opening, copying or printing the link
 
 
 def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout: bool) -> None:
@@ -114,7 +114,7 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
     if browsers and browser.open_link(link, browsers, context):
         return
     if context.reporter.results_on_terminal:
-        say_unless_disabled(context, f"whoever has this link can sign in; it is good for {_life()}")
+        say_unless_disabled(context, f"anyone with this link can sign in; it is good for {_life()}")
     context.reporter.result(link)
 
 

@@ -1,4 +1,4 @@
-"""`filevault rekey`: another master key, where somebody knows the present one who must not."""
+"""`filevault rekey`: replace the master key of a file vault, because a wrong person knows it."""
 
 from __future__ import annotations
 
@@ -32,35 +32,35 @@ if TYPE_CHECKING:
     from filevault.vault.rekey.reseal import ItemContent
     from filevault.vault.survey import SurveyedItem
 
-DESCRIPTION = """Give a file vault another master key, and seal every item anew.
+DESCRIPTION = """Give a file vault a new master key, and re-encrypt every item.
 
-Whoever knew a passphrase or a key file of the vault knows its master key, too. After this they
-can open nothing that is stored from now on. What they could read before they may have kept: the
-keys concerned are listed, so that new ones can be made at AWS.
+Anyone who knew a passphrase or a key file of the vault also knows its master key. After this they
+cannot open anything that is stored from now on. They may have kept what they could read before:
+the keys concerned are listed, so that they can be replaced at AWS.
 
-A passphrase that the wrong person knows is changed before: filevault passphrase, then this.
+If the wrong person knows a passphrase, change it first: filevault passphrase, then this.
 
-Keyslots are made for what is given in this run: the passphrase or key file that opens the vault,
+Keyslots are made for the secrets of this run: the passphrase or key file that opens the vault,
 both if both are given. All others are lost, after a question; --drop-slots answers it.
 
-An interrupted rekey is finished by running it again. --finish also takes care of items that
-another machine sealed under the former key meanwhile: it lists them and asks."""
+To finish an interrupted rekey, run it again. --finish also re-encrypts items that another machine
+encrypted with the former key meanwhile: it lists them and asks."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--finish", action="store_true", help="seal anew what another machine sealed meanwhile"
+        "--finish", action="store_true", help="re-encrypt what another machine encrypted meanwhile"
     )
     parser.add_argument(
         "--drop-slots",
         action="store_true",
-        help="lose the keyslots whose passphrase or key file is not given, without a question",
+        help="drop the keyslots whose passphrase or key file is not given, without asking",
     )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Finish what was begun, or begin."""
+    """Resume an interrupted rekey, or begin one."""
     choice = vault_with_keyslots(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
@@ -84,7 +84,7 @@ def _rekey(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
 
 
 def _check_memory(opened: OpenVault, context: Context) -> None:
-    """Refuse to change a key that this machine has pinned and could not pin again."""
+    """Fail early: raise StorageError if the new key could not be pinned on this machine."""
     vault = opened.vault
     if vault.state is None and vault.trust.pin is not None and context.settings.pin is None:
         raise StorageError(
@@ -171,7 +171,7 @@ def _left_over(
 
 
 def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[Holder]:
-    """Open the vault with everything that is given, or with what a person types."""
+    """Unwrap the master key with every given secret, or with one that is typed."""
     given = [
         kind
         for kind in ("passphrase", "keyfile")
@@ -186,7 +186,7 @@ def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> l
 
 
 def _ask_for_more(opened: OpenVault, context: Context, holders: list[Holder]) -> None:
-    """Let a person type the passphrases of other slots, too."""
+    """Ask for the passphrases of other keyslots."""
     while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, holders)):
         answer = context.prompter.hidden(
             "Another passphrase that is to open the vault from now on, too (none: Enter): "
@@ -235,11 +235,11 @@ def _confirm_losses(
     confirm_or_decline(context.prompter, "Go on without them?")
 
 
-# What is left to do
+# Resuming and finishing
 
 
 def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
-    """Do the rest of what this machine began."""
+    """Resume a rekey that was interrupted on this machine."""
     vault, clock = opened.vault, context.runtime.clock
 
     def act() -> list[ItemContent]:
@@ -268,7 +268,7 @@ def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
 
 
 def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: bool) -> int:
-    """Seal what lies under a former key under the present one, after a yes."""
+    """Re-encrypt items of a former key under the present one, after a question."""
     vault, clock = opened.vault, context.runtime.clock
     former = former_keys(vault, holder, context.kdf_policy)
     foreign, unreadable = _foreign(opened, holder)
@@ -332,25 +332,25 @@ def _check_left(opened: OpenVault, context: Context, holder: Holder) -> int:
 def _foreign(
     opened: OpenVault, holder: Holder
 ) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
-    """Return the items that lie under another key than the present one, and what is no item."""
+    """Return the items under another key than the present one, and the files that are no items."""
     present: Marker = holder.vault
     found = survey(opened.vault)
     return [entry for entry in found.items if entry.master_id != present.master], found.unreadable
 
 
 def _lock(opened: OpenVault, context: Context) -> None:
-    """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
+    """Forget the cached keys of the former master key; first, so that no crash leaves them."""
     try:
         count = context.key_cache.forget(opened.choice.state_id)
     except BackendError as error:
-        context.reporter.warn(f"the former key is still held: {error.message}")
+        context.reporter.warn(f"the former key may still be cached: {error.message}")
     else:
         if count:
             context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
 def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[SurveyedItem]) -> None:
-    """Delete the sessions made from items that get another file: nothing finds them again."""
+    """Delete the sessions made from items that get new files: nothing would find them."""
     try:
         sessions = opened.sessions_to_delete()
         names = [f"item:{entry.name}" for entry in chosen]
@@ -374,7 +374,7 @@ def _paths(opened: OpenVault) -> list[str]:
 
 
 def _described(content: ItemContent) -> str:
-    """Return what is to be said of an item."""
+    """Return the line about an item."""
     what = content.key_id or "a TOTP seed"
     return f"{printable(content.name)}  {printable(what)}, made {content.created}"
 
@@ -382,7 +382,7 @@ def _described(content: ItemContent) -> str:
 def _report(
     opened: OpenVault, context: Context, exposed: Sequence[ItemContent], *, whole: bool = True
 ) -> None:
-    """Tell that the vault has a new key, and what the former one opened.
+    """Print that the vault has a new key, and which items the former one opened.
 
     `whole` says that every item is sealed under it.
     """
@@ -403,7 +403,7 @@ def _report(
 
 
 def _tell_weak(opened: OpenVault, context: Context) -> None:
-    """Name the keyslots that got the low costs of those whose place they take."""
+    """Name the keyslots that inherited a low cost."""
     vault = opened.vault
     present = vault_json.read(vault.folder).master
     own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]

@@ -33,12 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Ask, delete, and print what went."""
+    """Ask, delete, and print what was deleted."""
     with open_vault(choose_vault(context), context) as opened:
         return _remove(args, opened, context)
 
@@ -69,7 +69,7 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
             try:
                 vault.remove(args.profile, subject=subject)
             except NotCommittedError as error:
-                uncommitted = error  # the key is gone: its sessions go, too
+                uncommitted = error  # the key is deleted: its sessions follow
         context.reporter.result(f"Deleted the key of profile {shown}{entries}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:
@@ -80,6 +80,6 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
 
 
 def _entries(vault: Vault, name: str) -> str:
-    """Name the entries that hold a key, where they are several: all of them go."""
+    """Return the entries that contain a key, if there are several: all are deleted."""
     places = vault.entry_paths(name)
     return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""

@@ -1,4 +1,4 @@
-"""`filevault slot`: the keyslots of a `file` vault, each opened by one passphrase or key file."""
+"""`filevault slot`: show, add and remove the keyslots of a `file` vault."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ list         show the keyslots; nothing is unlocked
 add          make one more, for another passphrase or for a new key file
 remove ID    delete one; another one must be opened for that
 
-Removing a keyslot takes nothing back: whoever knew its secret can open every copy of the vault
-made until then, and with that all that is stored later. filevault rekey ends the latter."""
+Removing a keyslot revokes nothing: anyone who knew its secret can open every earlier copy of the
+vault, and with the master key in it everything that is stored later. filevault rekey ends the
+latter."""
 
 _ACTIONS = ("list", "add", "remove")
 
@@ -46,11 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument("id", nargs="?", metavar="ID", help="remove: the keyslot's id")
     parser.add_argument(
-        "--type", choices=(keyslots.PASSPHRASE, keyslots.KEYFILE), help="add: what shall open it"
+        "--type",
+        choices=(keyslots.PASSPHRASE, keyslots.KEYFILE),
+        help="add: the secret that opens it",
     )
-    parser.add_argument(
-        "--label", default="", metavar="TEXT", help="add: a name, visible to all who see the vault"
-    )
+    parser.add_argument("--label", default="", metavar="TEXT", help="add: a name, not encrypted")
     parser.add_argument(
         "--new-key-file", metavar="F", help="add: write a key file that opens it, for a machine"
     )
@@ -58,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more is printed than what was done."""
+    """Tell whether more than a confirmation is printed."""
     return bool(args.action == "list" or args.generate)
 
 
@@ -132,7 +133,7 @@ def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
         try:
             changed = write(keyslots.keyfile_bytes(text, "the new key file"), None)
         except BaseException:
-            # What interrupts git comes when the slot is made, and this file all that opens it.
+            # If git was interrupted, the slot exists, and only this file opens it.
             secret = Secret("keyfile", text, path)
             if not made and not keyslot_changes.opens(folder, holder, secret, context.kdf_policy):
                 with contextlib.suppress(OSError):
