@@ -14,7 +14,7 @@ from filevault.unlock.unlocker import Unlocker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
     from filevault.vault.choose import VaultChoice
@@ -39,7 +39,7 @@ def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     return choice
 
 
-def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> Holder:
+def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> UnwrappedKey:
     """Unwrap a vault's master key with a secret that is given or asked for.
 
     `kinds` are the kinds of secret to use, by default any. The key cache is not used: a cached
@@ -48,7 +48,7 @@ def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> Holde
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = opened.vault
-    holder = master_key.hold(
+    holder = master_key.unwrap(
         vault.folder,
         Unlocker(
             context.settings,

@@ -8,9 +8,8 @@ from filevault import errors
 from filevault.cli.profiles import Profiles
 from filevault.config.overrides import read_overrides
 from filevault.issued.issued_credentials import IssuedCredentials
-from filevault.plan.account import of_credentials
+from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions
-from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -93,7 +92,7 @@ class Obtainer:
         if plan.step.takes_token_code:
             warn_of_unused_code(code, context)
         self.remember_slot()
-        account, doubts = of_credentials(plan, credentials)
+        account, doubts = account_of_credentials(plan, credentials)
         for warning in (*plan.warnings, *doubts):
             context.reporter.warn(warning)
         return IssuedCredentials(
@@ -148,6 +147,8 @@ class Obtainer:
 
     def _vault(self) -> Vault:
         if self._opened is None:
+            from filevault.vault.lost_vault import no_vault
+
             raise no_vault(self._choice)
         return self._opened.vault
 

@@ -10,10 +10,11 @@ from filevault.config.profile import resolve
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable
 from filevault.vault.lookup import hint_at_top
-from filevault.vault.lost_vault import no_vault
 from filevault.vault.planted_key import refuse_planted_key
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from filevault.cli.context import Context
     from filevault.config.export_command import ExportCommand
     from filevault.config.overrides import Overrides
@@ -41,14 +42,18 @@ class StoredNames:
 
     Args:
         vault: None if there is no vault; then no profile has one.
+        loaded: names of items that were loaded already, which need no look into the store.
     """
 
-    def __init__(self, vault: Vault | None) -> None:
+    def __init__(self, vault: Vault | None, loaded: Container[str] = ()) -> None:
         self._vault = vault
+        self._loaded = loaded
         self.missing: list[str] = []
 
     def has(self, name: str) -> bool:
         """Tell whether a key is stored for a profile; nothing is decrypted."""
+        if name in self._loaded:
+            return True
         try:
             found = self._vault is not None and self._vault.has(name)
         except errors.UsageError:
@@ -66,16 +71,22 @@ class Profiles:
         choice: the vault that was looked for.
         vault: the same, open; None if it does not exist.
         overrides: settings of options and variables that replace those of every profile.
+        loaded: as in `StoredNames`.
     """
 
     def __init__(
-        self, context: Context, choice: VaultChoice, vault: Vault | None, overrides: Overrides
+        self,
+        context: Context,
+        choice: VaultChoice,
+        vault: Vault | None,
+        overrides: Overrides,
+        loaded: Container[str] = (),
     ) -> None:
         self._context = context
         self._choice = choice
         self._vault = vault
         self._overrides = overrides
-        self._stored = StoredNames(vault)
+        self._stored = StoredNames(vault, loaded)
 
     def resolve(self, name: str) -> Profile:
         """Decide every setting of a profile; warn of lines that have no effect.
@@ -105,6 +116,8 @@ class Profiles:
             return plan(profile, options)
         except (errors.NoCredentialsError, errors.NoSourceError) as error:
             if not self._choice.exists:
+                from filevault.vault.lost_vault import no_vault
+
                 is_config = isinstance(error, errors.ConfigError)
                 kind = errors.NoSourceError if is_config else errors.NoVaultError
                 raise kind(
@@ -128,6 +141,8 @@ class Profiles:
         if absent:
             hint = "check AWS_CONFIG_FILE"
         if not self._choice.exists:
+            from filevault.vault.lost_vault import no_vault
+
             absent.append(no_vault(self._choice).message)
         if absent:
             return type(error)(f"{error.message}: {'; '.join(absent)}", hint=hint)

@@ -195,8 +195,11 @@ def deliver(text: str) -> None:
             hint="nothing was changed; run it with a stdout that can be written"
         ) from error
     except OSError as error:
-        raise storage_error(error, "write to", "stdout").add_context(
-            hint="nothing was changed; run it with a stdout that is read"
+        raise storage_error(
+            error,
+            "write to",
+            "stdout",
+            hint="nothing was changed; run it with a stdout that is read",
         ) from error
 
 

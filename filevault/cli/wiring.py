@@ -13,11 +13,11 @@ from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
+from filevault.unlock.lazy_prompter import LazyPrompter
+from filevault.unlock.unlocker import Unlocker
 from filevault.vault.choose import choose, must_exist
-from filevault.vault.identity import pin_of
 from filevault.vault.names import encode_name
-from filevault.vault.pin import Pin
+from filevault.vault.pin import Pin, pin_of
 from filevault.vault.pin_policy import PinPolicy
 from filevault.vault.state_directory import open_state_directory
 from filevault.vault.trust import Trust
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
+    from filevault.unlock.identities import NamedIdentities
     from filevault.vault.choose import VaultChoice
 
 
@@ -394,7 +395,7 @@ def _open_backend(
     Nothing is asked yet. Raises what the opener of the backend raises.
     """
     settings, suffix = context.settings, choice.backend.suffix
-    prompter = LaterPrompter(lambda: context.prompter)
+    prompter = LazyPrompter(lambda: context.prompter)
     unlockers: list[Unlocker] = []
     questions: list[None] = []
 
@@ -415,6 +416,13 @@ def _open_backend(
         made = unlocker(request)
         return made if made.named() else None
 
+    def identities() -> NamedIdentities:
+        from filevault.unlock.identities import NamedIdentities
+
+        return NamedIdentities(
+            settings, passage=choice.passage, cached=lambda: keys.vault_key(IDENTITIES_MARK)
+        )
+
     parts = VaultParts(
         store=store,
         root=choice.root,
@@ -424,9 +432,7 @@ def _open_backend(
         folders_of=lambda name: encode_name(name, suffix).split("/")[:-1],
         secrets=unlocker,
         named_secrets=named,
-        identities=lambda: Identities(
-            settings, passage=choice.passage, held=lambda: keys.vault_key(IDENTITIES_MARK)
-        ),
+        identities=identities,
         cached_key=keys.vault_key,
         pinned_recipients=pinned_recipients,
         person=prompter,

@@ -95,8 +95,11 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        raise storage_error(error, "create a folder in", temporary).add_context(
-            hint="set TMPDIR to a folder of yours that can be written"
+        raise storage_error(
+            error,
+            "create a folder in",
+            temporary,
+            hint="set TMPDIR to a folder of yours that can be written",
         ) from error
     job = {JOB_VARIABLE: folder}
     try:

@@ -12,6 +12,7 @@ from filevault.cli.master_key import change, unwrap_master_key, vault_with_keysl
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import open_vault
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
 from filevault.vault.rekey import change_key
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
@@ -135,7 +136,7 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
             vault,
             made.vault,
             made.master,
-            {old.master: master},
+            {old.master_id: master},
             chosen,
             slot=made.slots[0],
             clock=clock,
@@ -170,7 +171,7 @@ def _left_over(
     )
 
 
-def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[Holder]:
+def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[UnwrappedKey]:
     """Unwrap the master key with every given secret, or with one that is typed."""
     given = [
         kind
@@ -185,7 +186,7 @@ def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> l
     return holders
 
 
-def _ask_for_more(opened: OpenVault, context: Context, holders: list[Holder]) -> None:
+def _ask_for_more(opened: OpenVault, context: Context, holders: list[UnwrappedKey]) -> None:
     """Ask for the passphrases of other keyslots."""
     while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, holders)):
         answer = context.prompter.hidden(
@@ -204,7 +205,7 @@ def _ask_for_more(opened: OpenVault, context: Context, holders: list[Holder]) ->
         holders.append(holders[0]._replace(secret=secret, slot=found[0]))
 
 
-def _lost(opened: OpenVault, context: Context, holders: Sequence[Holder]) -> list[Slot]:
+def _lost(opened: OpenVault, context: Context, holders: Sequence[UnwrappedKey]) -> list[Slot]:
     """Return the keyslots that no given secret opens."""
     left = keyslot_changes.own_slots(opened.vault.folder, holders[0])
     for holder in holders:
@@ -238,7 +239,7 @@ def _confirm_losses(
 # Resuming and finishing
 
 
-def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
+def _resume(opened: OpenVault, context: Context, holder: UnwrappedKey) -> None:
     """Resume a rekey that was interrupted on this machine."""
     vault, clock = opened.vault, context.runtime.clock
 
@@ -267,7 +268,7 @@ def _resume(opened: OpenVault, context: Context, holder: Holder) -> None:
     changed.check()
 
 
-def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: bool) -> int:
+def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resumed: bool) -> int:
     """Re-encrypt items of a former key under the present one, after a question."""
     vault, clock = opened.vault, context.runtime.clock
     former = former_keys(vault, holder, context.kdf_policy)
@@ -316,7 +317,7 @@ def _finish(opened: OpenVault, context: Context, holder: Holder, *, resumed: boo
     return 0
 
 
-def _check_left(opened: OpenVault, context: Context, holder: Holder) -> int:
+def _check_left(opened: OpenVault, context: Context, holder: UnwrappedKey) -> int:
     foreign, unreadable = _foreign(opened, holder)
     if foreign:
         raise PartlyDoneError(
@@ -330,12 +331,14 @@ def _check_left(opened: OpenVault, context: Context, holder: Holder) -> int:
 
 
 def _foreign(
-    opened: OpenVault, holder: Holder
+    opened: OpenVault, holder: UnwrappedKey
 ) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
     """Return the items under another key than the present one, and the files that are no items."""
     present: Marker = holder.vault
     found = survey(opened.vault)
-    return [entry for entry in found.items if entry.master_id != present.master], found.unreadable
+    return [
+        entry for entry in found.items if entry.master_id != present.master_id
+    ], found.unreadable
 
 
 def _lock(opened: OpenVault, context: Context) -> None:
@@ -353,7 +356,7 @@ def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[Surveye
     """Delete the sessions made from items that get new files: nothing would find them."""
     try:
         sessions = opened.sessions_to_delete()
-        names = [f"item:{entry.name}" for entry in chosen]
+        names = [item_reference(entry.name) for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
         context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
@@ -405,8 +408,8 @@ def _report(
 def _tell_weak(opened: OpenVault, context: Context) -> None:
     """Name the keyslots that inherited a low cost."""
     vault = opened.vault
-    present = vault_json.read(vault.folder).master
-    own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
+    present = vault_json.read(vault.folder).master_id
+    own = [slot for slot in keyslots.listing(vault.folder) if slot.master_id == present]
     for slot in keyslots.weaker(own, context.kdf_policy.default):
         context.reporter.say(
             f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "

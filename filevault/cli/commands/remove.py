@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import ItemNotFoundError, NotCommittedError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
 from filevault.vault.lookup import hint_at_top
 
@@ -47,7 +48,7 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     vault, shown = opened.vault, printable(args.profile)
     uncommitted: NotCommittedError | None = None
     sessions = opened.sessions_to_delete()
-    source = f"item:{args.profile}"
+    source = item_reference(args.profile)
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(

@@ -56,5 +56,5 @@ def _marks(choice: VaultChoice, context: Context) -> set[str | None]:
             contextlib.suppress(FilevaultError),
             open_vault(choice, context, checks_pin=False) as opened,
         ):
-            marks.add(opened.pin().commit)
+            marks.add(opened.pin().commitment)
     return marks

@@ -76,7 +76,7 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is cached: {why}")
-        mark = opened.pin().commit or IDENTITIES_MARK
+        mark = opened.pin().commitment or IDENTITIES_MARK
         _cache(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
