@@ -25,8 +25,7 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import boottime
 from filevault.vault.choose import VaultChoice, must_exist
-from filevault.vault.identity import pin_of
-from filevault.vault.pin import Pin
+from filevault.vault.pin import Pin, pin_of
 from filevault.vault.pin_policy import check_pin, check_recipients
 from filevault.vault.state_directory import open_state_directory
 from filevault.vault.trust import Trust

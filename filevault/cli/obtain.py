@@ -10,11 +10,10 @@ from filevault.cli.wiring import require_vault
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
 from filevault.issued.issued_credentials import IssuedCredentials
-from filevault.plan.account import of_credentials
+from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable, shell_word
 from filevault.vault.lookup import hint_at_top
-from filevault.vault.lost_vault import no_vault
 
 if TYPE_CHECKING:
     import argparse
@@ -114,6 +113,8 @@ def _tell_what_is_absent(error: errors.FilevaultError, context: Context) -> None
     if absent:
         error.hint = "check AWS_CONFIG_FILE"
     if not context.choice.exists:
+        from filevault.vault.lost_vault import no_vault
+
         absent.append(no_vault(context.choice).message)
     if absent:
         error.message = f"{error.message}: {'; '.join(absent)}"
@@ -136,6 +137,8 @@ def _plan(profile: Profile, options: PlanOptions, context: Context) -> Plan:
     except (errors.NoCredentialsError, errors.NoSourceError) as error:
         if context.choice.exists:
             raise
+        from filevault.vault.lost_vault import no_vault
+
         kind = (
             errors.NoSourceError if isinstance(error, errors.ConfigError) else errors.NoVaultError
         )
@@ -167,7 +170,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     if made.step.takes_token_code:
         tell_unused(code, context)
     context.remember_slot()
-    account, doubts = of_credentials(made, credentials)
+    account, doubts = account_of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
         context.reporter.warn(warning)
     return IssuedCredentials(

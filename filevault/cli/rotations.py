@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from filevault.cli import obtain
 from filevault.plan.planner import PlanOptions, plan
-from filevault.plan.shared_sessions import Shared, SharedSessions
+from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.batch import Target
 from filevault.rotation.outcome import RotationOptions
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class ProfileRotator:
 
         def drop_sessions(item: str) -> None:
             if sessions is not None:
-                sessions.drop_source(f"item:{item}")
+                sessions.drop_source(item_reference(item))
 
         job = Job(
             self._items,
@@ -152,7 +153,7 @@ class ProfileRotator:
         key_id = self._items.stored(target.item).key.access_key_id
 
         def share(step: Step, source: CredentialProvider) -> CredentialProvider:
-            return Shared(self._sessions, step, key_id, source)
+            return SharedSessionProvider(self._sessions, step, key_id, source)
 
         dependencies = Dependencies(
             SourceDependencies(context.vault),

@@ -211,7 +211,7 @@ class Trust:
             content.pop("writing", None)
             content["backend"] = pin.backend
             if pin.vault:
-                content.update(vault=pin.vault, commit=pin.commit)
+                content.update(vault=pin.vault, commit=pin.commitment)
             else:
                 content["recipients"] = {path: list(each) for path, each in pin.recipients}
 
@@ -245,7 +245,7 @@ class Trust:
         def change(content: dict[str, Any]) -> None:
             for key in ("pending", "resealing"):
                 content.pop(key, None)
-            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commit)
+            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commitment)
             content["last_slot"] = slot
             for path_name, each in seen.items():
                 seen_items.record(content, path_name, each)

@@ -122,7 +122,7 @@ def test_sso_sessions_and_services_are_found_by_name() -> None:
     services = config.services("loc")
     assert session is not None
     assert session.values == {"sso_region": "r"}
-    assert (session.kind, session.name, session.line) == ("sso-session", "my-sso", 1)
+    assert (session.section_type, session.name, session.line) == ("sso-session", "my-sso", 1)
     assert services is not None
     assert services.nested == {"sts": {"endpoint_url": "http://s"}}
     assert config.sso_session("other") is None

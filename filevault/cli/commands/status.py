@@ -54,5 +54,5 @@ def _marks(context: Context) -> set[str | None]:
     if choice.backend.family is Family.SEALED:
         with contextlib.suppress(FilevaultError):
             context.open_unpinned()
-            marks.add(context.pin().commit)
+            marks.add(context.pin().commitment)
     return marks

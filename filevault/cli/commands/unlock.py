@@ -70,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
             raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
-        mark = context.pin().commit or IDENTITIES_MARK
+        mark = context.pin().commitment or IDENTITIES_MARK
         _hold(context, lambda: context.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import BackendError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.identity import pin_of
-from filevault.vault.pin import Pin
+from filevault.vault.pin import Pin, pin_of
 from filevault.vault.recipients.reencrypt import Reencryption
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import PinError, StorageError
 from filevault.system.digest import sha256_hex
-from filevault.vault.identity import pin_of
-from filevault.vault.pin import difference
+from filevault.vault.pin import difference, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
