@@ -1,4 +1,4 @@
-"""Pushing the commits of a rotation, and telling of the clones that do not have them."""
+"""Push the commits of a rotation, and name what other clones have to do."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Sees to it, for the rotations of one run, that a commit will last and can be pushed.
+    """Check before a rotation that it can be committed and pushed, and push its commits.
 
     Args:
+        context: the run of the command.
         pushing: whether commits are pushed.
     """
 
@@ -27,15 +28,15 @@ class Publisher:
         self._opened = opened
         self._reporter = reporter
         self._pushing = pushing
-        self._tried: set[str] = set()
+        self._checked: set[str] = set()
         self._with_remote = False
 
     def prepare(self, names: Sequence[str]) -> None:
-        """Check where items are committed to, before anything is made.
+        """Check the repositories of items, before a key is created.
 
         Raises:
-            UnknownRepositoryError, BackendError: if a commit would not be made, or not last.
-            UsageError: if it is to be pushed, and there is no repository.
+            UnknownRepositoryError, BackendError: if a commit would fail.
+            UsageError: if commits are to be pushed, and there is no repository.
             NotPushedError: if git could not push now.
         """
         vault = self._opened.vault
@@ -46,11 +47,10 @@ class Publisher:
                 hint="filevault git init makes one",
             )
         for repository in repositories:
-            self._look_at(repository)
+            if repository.path not in self._checked:
+                self._check(repository)
 
-    def _look_at(self, repository: Repository) -> None:
-        if repository.path in self._tried:
-            return
+    def _check(self, repository: Repository) -> None:
         self._with_remote |= repository.has_remote()
         if self._pushing:
             try:
@@ -59,10 +59,10 @@ class Publisher:
                 raise NotPushedError(
                     f"nothing was changed, because {error.message}", hint=error.hint
                 ) from error
-        self._tried.add(repository.path)
+        self._checked.add(repository.path)
 
     def push(self, vault: Vault, names: Sequence[str]) -> None:
-        """Push what was committed of items. Raises NotPushedError."""
+        """Push the commits of items. Raises NotPushedError."""
         runner = self._opened.git()
         for repository in repositories_of(vault.folder, map(vault.path, names), runner):
             runner.trusted.require(repository)
@@ -74,7 +74,7 @@ class Publisher:
                 ) from error
 
     def tell_clones(self) -> None:
-        """Tell a person what the other clones of the vault need after a rotation."""
+        """Hint at what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
             self._reporter.hint(
