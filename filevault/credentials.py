@@ -1,4 +1,4 @@
-"""Access keys and temporary credentials as values that never show their secrets."""
+"""Access keys and credentials as values, and the patterns of their ids and secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AccessKey(Record):
 
 
 class Credentials(Record):
-    """What a provider hands out: temporary, or long-term where `session_token` is None.
+    """Credentials of a provider: temporary, or long-term if `session_token` is None.
 
     `expiration` is in Unix seconds, None for a long-term key.
     """
@@ -33,9 +33,9 @@ class Credentials(Record):
     arn: str | None = None
 
     def check_printable(self) -> None:
-        """Refuse anything outside printable ASCII, which no AWS credential holds.
+        """Raise FilevaultError unless all parts are printable ASCII, as AWS's are.
 
-        A newline or an escape sequence here would end up in an environment file or a shell.
+        A line end or an escape sequence would get into an environment file or a shell.
         """
         for value in (self.access_key_id, self.secret_access_key, self.session_token or ""):
             if not (value.isascii() and value.isprintable() and " " not in value):
@@ -71,10 +71,10 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6
 
 
 def account_of(access_key_id: str) -> str | None:
-    """Return the AWS account that an access key id belongs to, None where it does not say.
+    """Return the AWS account that an access key id belongs to, None if it does not contain it.
 
-    Keys made since 2019 carry it: after the four letters, base 32; of its first 48 bits the
-    account number is the 40 behind the first. Keys of before begin their fifth letter with I or J.
+    Ids made since 2019 contain it in base 32 after the four letters: 40 bits after the first one.
+    In older ids the fifth letter is I or J.
     """
     digits = access_key_id[4:]
     if len(digits) != 16 or digits[0] in "IJ" or not set(digits) <= set(_BASE32):

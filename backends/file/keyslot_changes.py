@@ -1,7 +1,7 @@
 """Adding and removing keyslots (`docs/format.md` §5).
 
-The caller holds the vault's lock and the master key. None of this takes anything back: copies of
-the vault, and the history of a repository, keep every slot that ever was.
+The caller holds the vault's lock and has unwrapped the master key. Nothing here revokes access:
+copies of the vault, and the history of a repository, keep every keyslot there ever was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.protocols import Secret
     from filevault.system.files import Folder
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 _LEAST_DIGITS = 4
 
 
-def own_slots(root: Folder, holder: Holder) -> list[Slot]:
-    """Return the slots of the vault's present master key, as their files say."""
+def own_slots(root: Folder, holder: UnwrappedKey) -> list[Slot]:
+    """Return the keyslots that name the vault's present master key; not authenticated."""
     vault = holder.vault
     return [
         slot
         for slot in keyslots.listing(root)
-        if (slot.vault, slot.master) == (vault.vault, vault.master)
+        if (slot.vault, slot.master_id) == (vault.vault, vault.master_id)
     ]
 
 
 @contextlib.contextmanager
 def slot_folder(root: Folder) -> Iterator[Folder]:
-    """Open the folder of the slots."""
+    """Open the folder of the keyslots, making it if it is missing."""
     with root.child(vault_json.FOLDER) as inner, inner.make_child(keyslots.FOLDER) as folder:
         yield folder
 
@@ -56,9 +56,9 @@ def passphrase_secret(
     policy: KdfPolicy,
     available: Callable[[], int] = kdf.available_memory,
 ) -> tuple[bytes, KdfParameters]:
-    """Return what a new passphrase's slot is derived from, and its costs, those of the policy.
+    """Return the secret of a new passphrase's keyslot, and its costs, those of the policy.
 
-    Raises LockedError for what no passphrase can be, UsageError for costs out of bounds here.
+    Raises LockedError for an invalid passphrase, UsageError for costs out of bounds here.
     """
     try:
         kdf.check_bounds(policy.default, policy, available, "the new keyslot")
@@ -69,7 +69,7 @@ def passphrase_secret(
 
 def add(
     root: Folder,
-    holder: Holder,
+    holder: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters | None,
     *,
@@ -77,19 +77,19 @@ def add(
     created: str,
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
-    """Write one more slot, read it back, open it, and return its id.
+    """Write another keyslot, read it back, unwrap it, and return its id.
 
     Args:
         root: the vault's folder.
-        holder: who opened it.
+        holder: the master key.
         secret: as `passphrase_secret` or `keyslots.keyfile_bytes` returns it.
-        parameters: of a passphrase's slot; None for a key file's.
+        parameters: of a passphrase's keyslot; None for a key file's.
         label: for people, published with the vault.
         created: the time now, as text.
-        random: where salt and nonce come from.
+        random: returns random bytes, for salt and nonce.
 
     Raises:
-        UsageError: for a label that is none, and where there are as many slots as may be.
+        UsageError: for an invalid label, and if the vault has as many keyslots as it may.
         StorageError: if it cannot be written, or the vault was changed meanwhile.
     """
     keyslots.check_label(label)
@@ -113,10 +113,10 @@ def add(
 
 
 def find(root: Folder, given: str) -> str:
-    """Return the id of the slot that is meant by an id or its beginning.
+    """Return the id of the keyslot with an id or its beginning.
 
-    A file that is no proper slot is found, too: it must be possible to remove it. Raises
-    NotFoundError for none, UsageError where it could be several.
+    Invalid keyslot files are found, too, so that they can be removed. Raises NotFoundError if
+    there is none, UsageError if several fit.
     """
     with slot_folder(root) as folder:
         ids = [
@@ -138,9 +138,9 @@ def find(root: Folder, given: str) -> str:
 
 
 def _keeper(
-    root: Folder, holder: Holder, slot: str, own: list[Slot], policy: KdfPolicy
+    root: Folder, holder: UnwrappedKey, slot: str, own: list[Slot], policy: KdfPolicy
 ) -> Slot | None:
-    """Return a slot besides one that the secret which opened the vault is known to open."""
+    """Return a keyslot other than one, known to be unwrapped by the secret at hand."""
     if holder.slot.id != slot:
         if holder.slot.id not in {each.id for each in own}:
             raise master_key.changed_meanwhile()
@@ -148,8 +148,8 @@ def _keeper(
     return next(iter(slots_with_same_secret(root, holder, policy)), None)
 
 
-def slots_with_same_secret(root: Folder, holder: Holder, policy: KdfPolicy) -> list[Slot]:
-    """Return the slots besides the opened one that the secret which opened the vault opens."""
+def slots_with_same_secret(root: Folder, holder: UnwrappedKey, policy: KdfPolicy) -> list[Slot]:
+    """Return the other keyslots that the secret at hand unwraps."""
     others = [slot for slot in own_slots(root, holder) if slot.id != holder.slot.id]
     return [
         slot
@@ -158,8 +158,8 @@ def slots_with_same_secret(root: Folder, holder: Holder, policy: KdfPolicy) -> l
     ]
 
 
-def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bool:
-    """Tell whether a secret opens one of the slots; False where they cannot be read."""
+def opens(root: Folder, holder: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
+    """Tell whether a secret unwraps one of the keyslots; False if they cannot be read."""
     try:
         own = own_slots(root, holder)
     except FilevaultError:
@@ -167,21 +167,23 @@ def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bo
     return any(list(master_key.try_unwrap([slot], secret, policy)) for slot in own)
 
 
-def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[str, str] | None:
-    """Delete a slot, unless it is the last way in that is known to work.
+def remove(
+    root: Folder, holder: UnwrappedKey, slot: str, policy: KdfPolicy
+) -> tuple[str, str] | None:
+    """Delete a keyslot, unless it is the last one that is known to work.
 
-    That a slot looks well says little: anybody who can write the vault's folder can make one. So
-    whoever removes one must have opened another. That other one is written anew, for the same
-    secret: if another machine deletes it at the same time, as this one does the other's, the two
-    changes merge into a vault that has both, not into one that has none.
+    A valid form proves little: anyone who can write the vault's folder can make a keyslot. So the
+    secret at hand must unwrap another one, the kept one. That is written again for the same
+    secret, under another name: if two machines each delete the other's keyslot at the same time,
+    their changes merge into a vault that has both, not into one that has none.
 
-    Returns the ids that the holder's slot had and has now; None if the deleted file was none of
-    the present key's slots, so that nobody's way in was changed.
+    Returns the former and the present id of the kept keyslot; None if the deleted file was no
+    keyslot of the present key, so that the kept one did not change.
 
     Raises:
-        UsageError: if it is the last one, or the only one that the holder opens.
-        NotFoundError: if it is gone already.
-        PartlyDoneError: if it is deleted and the holder's own lies there twice.
+        UsageError: if it is the last one, or the only one that the secret at hand unwraps.
+        NotFoundError: if it does not exist any more.
+        PartlyDoneError: if it is deleted and the kept one exists twice.
         StorageError: if it cannot be deleted, or the vault was changed meanwhile.
     """
     master_key.confirm(root, holder)
@@ -218,8 +220,8 @@ def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[
         except UnsyncedError:
             raise
         except BaseException as error:
-            # Deleted by somebody else, it may have been with the holder's own: then `anew` is
-            # all that is left of that.
+            # If another process deleted it, that may have deleted the kept one, too: then
+            # `anew` is its only copy.
             unneeded = slot if not isinstance(error, NotFoundError) else keeper.id
             if folder.is_file(unneeded + keyslots.SUFFIX):
                 with contextlib.suppress(FileNotFoundError, StorageError):
@@ -247,7 +249,7 @@ def _delete(folder: Folder, slot: str) -> None:
 
 def change_passphrase(
     root: Folder,
-    holder: Holder,
+    holder: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters,
     *,
@@ -255,14 +257,14 @@ def change_passphrase(
     also: Iterable[Slot] = (),
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
-    """Put a slot for a new passphrase in the place of the one that was opened; return its id.
+    """Replace the unwrapped keyslot by one for a new passphrase; return the new one's id.
 
-    The new one is written, synced and opened before the old one goes. Its label stays. `also`
-    are other slots of the old passphrase, which go with it.
+    The new one is written, synced and unwrapped before the old one is deleted. It keeps the
+    label. `also` are other keyslots of the old passphrase, which are deleted, too.
 
     Raises:
-        PartlyDoneError: if an old slot could not be deleted.
-        StorageError: if the new one cannot be written: then nothing has changed.
+        PartlyDoneError: if an old keyslot could not be deleted.
+        StorageError: if the new one cannot be written: then nothing was changed.
     """
     old = holder.slot
     master_key.confirm(root, holder)
@@ -280,7 +282,7 @@ def change_passphrase(
         )
         for slot in (old, *also):
             try:
-                with contextlib.suppress(FileNotFoundError):  # somebody else changed it, too
+                with contextlib.suppress(FileNotFoundError):  # another process deleted it
                     folder.remove(slot.id + keyslots.SUFFIX)
             except UnsyncedError:
                 raise

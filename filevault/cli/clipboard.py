@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import NobodyToAskError, ProgramError
+from filevault.errors import NoTerminalError, ProgramError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def check(context: Context) -> None:
     tmux ignores what programs send to it unless its option `set-clipboard` is `on` (tmux(1); the
     default is `external`); GNU screen always does. Neither says so to the program.
 
-    Raises NobodyToAskError without a terminal, ProgramError in tmux or screen.
+    Raises NoTerminalError without a terminal, ProgramError in tmux or screen.
     """
     if not context.prompter.present:
-        raise NobodyToAskError("cannot copy the link: there is no terminal", hint=_INSTEAD)
+        raise NoTerminalError("cannot copy the link: there is no terminal", hint=_INSTEAD)
     get = context.settings.get
     if get("TMUX"):
         setting = _of_tmux(context)

@@ -14,7 +14,7 @@ from filevault.unlock.unlocker import Unlocker
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.cli.context import Context
 
 NOT_REVOKED = (
@@ -35,7 +35,7 @@ def refuse_without_keyslots(context: Context, what: str) -> None:
         raise UsageError(f"{backend.title} has no {what}", hint=backend.keys_hint)
 
 
-def hold(context: Context, *opens: str) -> Holder:
+def hold(context: Context, *opens: str) -> UnwrappedKey:
     """Open the vault with what is given or asked for, and return its master key.
 
     `opens` are the kinds of secret to use, by default any. The cache of keys is not asked: it
@@ -44,7 +44,7 @@ def hold(context: Context, *opens: str) -> Holder:
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = context.vault
-    holder = master_key.hold(
+    holder = master_key.unwrap(
         vault.folder,
         Unlocker(
             context.settings,

@@ -14,7 +14,7 @@ from filevault.cli.repositories import remember_present
 from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
-from filevault.unlock.unlocker import new_passphrase
+from filevault.unlock.new_passphrase import new_passphrase
 from filevault.vault.choose import has_marker
 from filevault.vault.pin import pin_of
 from filevault.vault.trust import Trust

@@ -22,7 +22,8 @@ from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.unlock.unlocker import Identities, new_passphrase
+from filevault.unlock.identities import NamedIdentities
+from filevault.unlock.new_passphrase import new_passphrase
 from filevault.vault.choose import has_recipients
 from filevault.vault.recipients.change import check_recipient_sets
 
@@ -148,8 +149,8 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _identities(context: Context) -> Identities:
-    return Identities(context.settings, passage=context.choice.passage)
+def _identities(context: Context) -> NamedIdentities:
+    return NamedIdentities(context.settings, passage=context.choice.passage)
 
 
 def _make(

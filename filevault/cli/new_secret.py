@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import UsageError
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.unlocker import new_passphrase
+from filevault.unlock.new_passphrase import new_passphrase
 
 if TYPE_CHECKING:
     import argparse

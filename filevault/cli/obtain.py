@@ -10,14 +10,14 @@ from filevault.cli.wiring import require_vault
 from filevault.config.overrides import read_overrides
 from filevault.config.profile import resolve
 from filevault.issued.issued_credentials import IssuedCredentials
-from filevault.plan.account import of_credentials
+from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable, shell_word
 from filevault.vault.lookup import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from filevault.cli.context import Context
     from filevault.config.export_command import ExportCommand
@@ -57,17 +57,18 @@ def with_profile(
     name: str,
     use: Callable[[Profile], _Answer],
     overrides: Overrides | None = None,
+    stored: Container[str] = (),
 ) -> _Answer:
     """Decide every setting of a profile and return what `use` makes of it; nothing is called.
 
     Warns of, or refuses, a key that hides another source. `overrides` are those of
-    `overrides_of`, for a caller that goes through many profiles.
+    `overrides_of`, and `stored` names of items, for a caller that goes through many profiles.
     """
     require_vault(context)
     missing: list[str] = []
 
     def has_item(name: str) -> bool:
-        found = context.has_item(name)
+        found = name in stored or context.has_item(name)
         if not found:
             missing.append(name)
         return found
@@ -169,7 +170,7 @@ def obtain_credentials(args: argparse.Namespace, context: Context, made: Plan) -
     if made.step.takes_token_code:
         tell_unused(code, context)
     context.remember_slot()
-    account, doubts = of_credentials(made, credentials)
+    account, doubts = account_of_credentials(made, credentials)
     for warning in (*made.warnings, *doubts):
         context.reporter.warn(warning)
     return IssuedCredentials(

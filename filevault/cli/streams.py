@@ -75,9 +75,8 @@ class _Output(io.TextIOWrapper):
         if failure.errno == errno.EBADF:
             why = "it is closed" if self.closed_at_start else "it is not open for writing"
             raise StorageError(f"cannot write to 'stdout': {why}", hint=_NO_STREAM) from failure
-        error = storage_error(failure, "write to", "stdout")
-        error.hint = None  # the hints are about the vault
-        raise error from failure
+        # Without the hint, which is about the vault.
+        raise StorageError(storage_error(failure, "write to", "stdout").message) from failure
 
     def probe(self) -> None:
         """Try to write nothing: that fails where stdout is closed, read-only or /dev/full."""
@@ -164,8 +163,9 @@ def finish() -> None:
     try:
         sys.stdout.flush()
     except StorageError as error:
-        error.hint = "only the output is lost: what the command was to change is changed"
-        raise
+        raise error.add_context(
+            hint="only the output is lost: what the command was to change is changed"
+        ) from error
 
 
 def deliver(text: str) -> None:
@@ -191,12 +191,16 @@ def deliver(text: str) -> None:
         if stat.S_ISREG(info.st_mode):
             os.fsync(1)
     except StorageError as error:
-        error.hint = "nothing was changed; run it with a stdout that can be written"
-        raise
+        raise error.add_context(
+            hint="nothing was changed; run it with a stdout that can be written"
+        ) from error
     except OSError as error:
-        failed = storage_error(error, "write to", "stdout")
-        failed.hint = "nothing was changed; run it with a stdout that is read"
-        raise failed from error
+        raise storage_error(
+            error,
+            "write to",
+            "stdout",
+            hint="nothing was changed; run it with a stdout that is read",
+        ) from error
 
 
 def discard() -> None:

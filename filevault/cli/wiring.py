@@ -11,7 +11,8 @@ from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
+from filevault.unlock.lazy_prompter import LazyPrompter
+from filevault.unlock.unlocker import Unlocker
 from filevault.vault.choose import choose, must_exist
 from filevault.vault.names import encode_name
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from filevault.backends.definition import SecretRequest
     from filevault.backends.protocols import OpenBackend
     from filevault.cli.context import Context
+    from filevault.unlock.identities import NamedIdentities
     from filevault.vault.choose import VaultChoice
     from filevault.vault.trust import Trust
 
@@ -89,7 +91,7 @@ def open_chosen(
     Nothing is asked yet. Raises what the opener of the backend raises.
     """
     settings, suffix = context.settings, choice.backend.suffix
-    prompter = LaterPrompter(lambda: context.prompter)
+    prompter = LazyPrompter(lambda: context.prompter)
     unlockers: list[Unlocker] = []
     questions: list[None] = []
 
@@ -110,6 +112,13 @@ def open_chosen(
         made = unlocker(request)
         return made if made.named() else None
 
+    def identities() -> NamedIdentities:
+        from filevault.unlock.identities import NamedIdentities
+
+        return NamedIdentities(
+            settings, passage=choice.passage, cached=lambda: context.keys.vault_key(IDENTITIES_MARK)
+        )
+
     parts = VaultParts(
         store=store,
         root=choice.root,
@@ -119,9 +128,7 @@ def open_chosen(
         folders_of=lambda name: encode_name(name, suffix).split("/")[:-1],
         secrets=unlocker,
         named_secrets=named,
-        identities=lambda: Identities(
-            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
-        ),
+        identities=identities,
         cached_key=context.keys.vault_key,
         pinned_recipients=lambda: context.pinned(trust),
         person=prompter,

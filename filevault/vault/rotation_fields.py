@@ -50,6 +50,10 @@ class RotationFields(Record):
     kept: bool = False
 
 
+NO_FIELDS = RotationFields()
+"""The fields of an item without a rotation."""
+
+
 def read_rotation(text: bytes, what: str) -> RotationFields:
     """Return the rotation fields of an item that `parse` has accepted.
 
@@ -61,7 +65,7 @@ def read_rotation(text: bytes, what: str) -> RotationFields:
             contradict each other or line 1.
     """
     if not any(beginning in text for beginning in _BEGINNINGS):
-        return RotationFields()
+        return NO_FIELDS
     fields = {pair[0]: pair[1] for pair in map(field_of, lines_of(text)[1:]) if pair}
     known = fields.get(_KNOWN)
     found = RotationFields(

@@ -141,7 +141,7 @@ def test_nearest_file_upward_governs(tmp_path: Path, prefix: tuple[str, ...], pl
     with Folder.open(str(tmp_path)) as store:
         found = gpg_id.read_above(store, prefix)
     assert found is not None
-    assert found.place == place
+    assert found.path == place
 
 
 def test_no_file_above_the_store_governs_it(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_every_file_below_the_root_is_found_and_no_other(tmp_path: Path) -> None
     place_ids(tmp_path, "", "aws", "aws/b", "aws/a/x", "web", "aws/.git", "aws/.extensions/y")
     with Folder.open(str(tmp_path)) as store:
         below = gpg_id.read_below(store, ("aws",))
-        assert [file.place for file in below] == ["aws/a/x/.gpg-id", "aws/b/.gpg-id"]
+        assert [file.path for file in below] == ["aws/a/x/.gpg-id", "aws/b/.gpg-id"]
         assert [file.data for file in below] == [b"aws/a/x\n", b"aws/b\n"]
         assert gpg_id.read_below(store, ("missing",)) == []
 

@@ -164,11 +164,11 @@ class Stage:
         self.check_settled()
         self.start.restore()
 
-    def holder(self, root: Folder) -> master_key.Holder:
+    def holder(self, root: Folder) -> master_key.UnwrappedKey:
         """Open the vault with the old passphrase, else with the new one."""
         for text in BOTH:
             try:
-                return master_key.hold(root, Known(text), CHEAP)
+                return master_key.unwrap(root, Known(text), CHEAP)
             except WrongPassphraseError:
                 continue
         raise AssertionError("nothing opens the vault")
@@ -178,7 +178,7 @@ class Stage:
         with Folder.open(str(self.machine.vault)) as root:
             holder = self.holder(root)
             masters = retired_keys.masters(root, holder.vault, holder.master)
-            masters[holder.vault.master] = holder.master
+            masters[holder.vault.master_id] = holder.master
             store, found = ItemStore(root, ".fv"), {}
             for name in store.names():
                 parsed = envelope.parse(store.read(name), name)
@@ -189,11 +189,11 @@ class Stage:
     def check_settled(self) -> None:
         """Require that everything lies under the one key, and no other has a slot."""
         with Folder.open(str(self.machine.vault)) as root:
-            master = vault_json.read(root).master
+            master = vault_json.read(root).master_id
             store = ItemStore(root, ".fv")
             under = {envelope.parse(store.read(name), name).key for name in store.names()}
             if self.case.settles:
-                assert {found.master for found in keyslots.listing(root)} == {master}
+                assert {found.master_id for found in keyslots.listing(root)} == {master}
                 assert under == {master}
         (state,) = self.machine.state.glob("*/trust.json")
         with Folder.open(str(state.parent)) as folder:

@@ -12,11 +12,12 @@ from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.wiring import require_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
-from filevault.plan.limits import serial_trouble
+from filevault.plan.limits import serial_fault
+from filevault.sources.stored import item_reference
 from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.unlock.unlocker import has_new_passphrase
+from filevault.unlock.new_passphrase import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
 
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     context.remember_slot()
     context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
     sessions = context.kept_sessions()
-    dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
+    dropped = sessions.drop_source(item_reference(args.profile)) if sessions is not None else 0
     if dropped:
         context.reporter.result(
             f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
@@ -151,7 +152,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--discard goes with --force")
     if args.region:
         check_region(args.region, "--region")
-    trouble = serial_trouble(args.mfa_serial) if args.mfa_serial else None
+    trouble = serial_fault(args.mfa_serial) if args.mfa_serial else None
     if trouble is not None:
         raise errors.UsageError(
             f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]

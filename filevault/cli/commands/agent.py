@@ -94,9 +94,12 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        refused = storage_error(error, "create a folder in", temporary)
-        refused.hint = "set TMPDIR to a folder of yours that can be written"
-        raise refused from error
+        raise storage_error(
+            error,
+            "create a folder in",
+            temporary,
+            hint="set TMPDIR to a folder of yours that can be written",
+        ) from error
     place = {JOB_VARIABLE: folder}
     try:
         programs.start(

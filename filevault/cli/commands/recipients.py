@@ -215,7 +215,7 @@ def _confirm_shutting_out(
 ) -> None:
     """Ask if no key that is here could open something any more.
 
-    Raises DeclinedError, or NobodyToAskError if there is no terminal.
+    Raises DeclinedError, or NoTerminalError if there is no terminal.
     """
     place = recipients.locked_out(wanted)
     if place is None:
@@ -415,7 +415,9 @@ def _accept_items(context: Context, vault: Vault) -> None:
             context.reporter.result(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
                 way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
-                error.hint = f"{error.hint}; {way}" if error.hint else way
+                refused = refused or error.add_context(
+                    hint=f"{error.hint}; {way}" if error.hint else way
+                )
             refused = refused or error
     if refused is not None:
         raise refused

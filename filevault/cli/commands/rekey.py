@@ -12,6 +12,7 @@ from filevault.cli.master_key import change, hold, refuse_without_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import check_commits
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
 from filevault.vault.rekey import change_key
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
     from filevault.vault.pin import Pin
@@ -128,7 +129,7 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
             vault,
             made.vault,
             made.master,
-            {old.master: master},
+            {old.master_id: master},
             chosen,
             slot=made.slots[0],
             clock=clock,
@@ -161,7 +162,7 @@ def _left_over(context: Context, left: Sequence[UnreadableItem]) -> PartlyDoneEr
     )
 
 
-def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
+def _holders(args: argparse.Namespace, context: Context) -> list[UnwrappedKey]:
     """Open the vault with everything that is given, or with what a person types."""
     given = [
         kind
@@ -174,7 +175,7 @@ def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
     return holders
 
 
-def _ask_for_more(context: Context, holders: list[Holder]) -> None:
+def _ask_for_more(context: Context, holders: list[UnwrappedKey]) -> None:
     """Let a person type the passphrases of other slots, too."""
     while any(slot.type == keyslots.PASSPHRASE for slot in _lost(context, holders)):
         answer = context.prompter.hidden(
@@ -193,7 +194,7 @@ def _ask_for_more(context: Context, holders: list[Holder]) -> None:
         holders.append(holders[0]._replace(secret=secret, slot=found[0]))
 
 
-def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
+def _lost(context: Context, holders: Sequence[UnwrappedKey]) -> list[Slot]:
     """Return the keyslots that no given secret opens."""
     left = keyslot_changes.own_slots(context.vault.folder, holders[0])
     for holder in holders:
@@ -225,7 +226,7 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
 # What is left to do
 
 
-def _resume(context: Context, holder: Holder) -> None:
+def _resume(context: Context, holder: UnwrappedKey) -> None:
     """Do the rest of what this machine began."""
     vault, clock = context.vault, context.runtime.clock
 
@@ -254,7 +255,7 @@ def _resume(context: Context, holder: Holder) -> None:
     changed.check()
 
 
-def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
+def _finish(context: Context, holder: UnwrappedKey, *, resumed: bool) -> int:
     """Seal what lies under a former key under the present one, after a yes."""
     vault, clock = context.vault, context.runtime.clock
     former = former_keys(vault, holder, context.kdf_policy)
@@ -303,7 +304,7 @@ def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
     return 0
 
 
-def _check_left(context: Context, holder: Holder) -> int:
+def _check_left(context: Context, holder: UnwrappedKey) -> int:
     foreign, unreadable = _foreign(context, holder)
     if foreign:
         raise PartlyDoneError(
@@ -317,12 +318,14 @@ def _check_left(context: Context, holder: Holder) -> int:
 
 
 def _foreign(
-    context: Context, holder: Holder
+    context: Context, holder: UnwrappedKey
 ) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
     """Return the items that lie under another key than the present one, and what is no item."""
     present: Marker = holder.vault
     found = survey(context.vault)
-    return [entry for entry in found.items if entry.master_id != present.master], found.unreadable
+    return [
+        entry for entry in found.items if entry.master_id != present.master_id
+    ], found.unreadable
 
 
 def _lock(context: Context) -> None:
@@ -340,7 +343,7 @@ def _drop_sessions(context: Context, chosen: Sequence[SurveyedItem]) -> None:
     """Delete the sessions made from items that get another file: nothing finds them again."""
     try:
         sessions = context.kept_sessions()
-        names = [f"item:{entry.name}" for entry in chosen]
+        names = [item_reference(entry.name) for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
         context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
@@ -390,8 +393,8 @@ def _report(context: Context, exposed: Sequence[ItemContent], *, whole: bool = T
 def _tell_weak(context: Context) -> None:
     """Name the keyslots that got the low costs of those whose place they take."""
     vault = context.vault
-    present = vault_json.read(vault.folder).master
-    own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
+    present = vault_json.read(vault.folder).master_id
+    own = [slot for slot in keyslots.listing(vault.folder) if slot.master_id == present]
     for slot in keyslots.weaker(own, context.kdf_policy.default):
         context.reporter.say(
             f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "

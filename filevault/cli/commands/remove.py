@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.errors import ItemNotFoundError, NotCommittedError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
 from filevault.vault.lookup import hint_at_top
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     vault, shown = context.vault, printable(args.profile)
     uncommitted: NotCommittedError | None = None
     sessions = context.kept_sessions()
-    source = f"item:{args.profile}"
+    source = item_reference(args.profile)
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
