@@ -146,7 +146,7 @@ class _Findings:
             return None
         if len(set(self.ids)) > 1 or len(set(self.secrets)) > 1:
             raise DamagedError(
-                f"{what} holds several keys, and which one is meant is not said",
+                f"{what} contains several keys, and it is not clear which one is meant",
                 hint=f"keep one key in an item; {_REPLACE}",
             )
         temporary = self.token or self.ids[0].startswith("ASIA")
@@ -220,7 +220,7 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
 def _refuse_deep(text: str, what: str) -> None:
     if is_too_deep(text):
         raise UnsupportedItemError(
-            f"{what} holds JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
+            f"{what} contains JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
             hint=f"keep the key in lines, without what is nested; {_REPLACE}",
         )
 
@@ -243,7 +243,7 @@ def _take_aws_vault(wrapper: dict[str, Any], found: _Findings, what: str) -> str
         ) from error
     if is_aws_vault_session(name) or not isinstance(data, dict) or "AccessKeyID" not in data:
         raise DamagedError(
-            f"{what} is a session that AWS Vault keeps for itself, no key",
+            f"{what} is a session of AWS Vault, not a key",
             hint="AWS Vault makes a new one when it needs it",
         )
     outer = {name: value for name, value in wrapper.items() if name not in _WRAPPER}

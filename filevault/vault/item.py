@@ -89,7 +89,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
     if foreign is not None:
         if foreign.temporary:
             raise DamagedError(
-                f"{what} holds the temporary credentials of a session, no long-term key",
+                f"{what} contains the temporary credentials of a session, no long-term key",
                 hint="store the key that they were made from",
             )
         _refuse_swapped(foreign.key, what)
@@ -137,7 +137,7 @@ def _refuse_swapped(key: AccessKey, what: str) -> None:
     """Raise DamagedError if id and secret are swapped: an id is printed, a secret must not be."""
     if is_swapped(key):
         raise DamagedError(
-            f"{what} has its secret access key and its access key id in each other's place",
+            f"{what} has its secret access key and its access key id swapped",
             hint="correct it with the tool that wrote it, or store the key again with "
             "`filevault add --force`",
         )

@@ -1,7 +1,7 @@
-"""Refuse a stored key that someone else may have planted in a shared store.
+"""Refuse a stored key that another user may have planted in a shared store.
 
-A stored key goes before every other source of a profile, so whoever can write the store could
-move a profile to a key of theirs.
+A stored key takes precedence over every other source of a profile, so an attacker who can write the
+store could move a profile to a key of another account.
 """
 
 from __future__ import annotations
