@@ -9,11 +9,13 @@ or both with a blank between; nowhere by default) and
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import sys
 import time
+from typing import NoReturn
 
 if __name__ == "__main__":
     gc.disable()  # as the real start does
@@ -50,6 +52,18 @@ def runtime(orders: dict[str, str]) -> Runtime:
     )
 
 
-if __name__ == "__main__":
+def start(argv: list[str], orders: dict[str, str]) -> NoReturn:
+    """Do what `filevault.__main__` does, with this runtime."""
     harden()
-    sys.exit(main(sys.argv[1:], runtime(json.loads(os.environ.pop("LAUNCH", "{}")))))
+    try:
+        status = main(argv, runtime(orders))
+    except SystemExit as ending:  # --help and --version, by argparse
+        status = ending.code if isinstance(ending.code, int) else 0
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:], json.loads(os.environ.pop("LAUNCH", "{}")))

@@ -15,10 +15,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tests import prefork
 
 ROOT = Path(__file__).resolve().parent.parent
 LAUNCHER = str(ROOT / "tests" / "launch.py")
+PROGRAM = (sys.executable, LAUNCHER)
 PASSPHRASE = "correct horse battery staple"
 TIMEOUT = 60.0
 # A launcher's first words that put the terminal of `Machine.on_terminal` on stderr, too.
@@ -56,7 +59,8 @@ class Machine:
     """One user's home with vault, state and AWS config.
 
     `launcher` is the argv prefix that starts filevault; by default the real program with a cheap
-    KDF and a clock that `advance` moves. `places` says where it holds keys, by default nowhere,
+    KDF and a clock that `advance` moves, in a copy of a process that has its imports unless
+    `fresh` asks for a new interpreter. `places` says where it holds keys, by default nowhere,
     and `root` in which folder its agents find `/run` and `/tmp`.
     """
 
@@ -68,7 +72,8 @@ class Machine:
         self.kdf = kdf
         self.places = ""
         self.root = ""
-        self.launcher: Sequence[str] = (sys.executable, LAUNCHER)
+        self.launcher: Sequence[str] = PROGRAM
+        self.fresh = False
         self.env: dict[str, str] = {
             "HOME": str(home),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
@@ -124,31 +129,50 @@ class Machine:
     ) -> Result:
         """Run filevault without a terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        done = subprocess.run(
-            [*self.launcher, *argv],
-            env=self.environment(env),
-            input=data,
-            stdin=subprocess.DEVNULL if data is None else None,
-            capture_output=True,
-            start_new_session=True,
+        with self._start(
+            argv,
+            env,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
             pass_fds=pass_fds,
             cwd=cwd or self.home,
-            timeout=timeout,
-        )
-        return Result(done.returncode, _text(done.stdout), _text(done.stderr))
+        ) as process:
+            try:
+                out, err = process.communicate(data, timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        return Result(process.returncode, _text(out), _text(err))
 
     def popen(
         self, *argv: str, env: Mapping[str, str | None] | None = None
     ) -> subprocess.Popen[bytes]:
         """Start filevault without a terminal and do not wait."""
+        return self._start(argv, env, stdin=subprocess.DEVNULL, cwd=self.home)
+
+    def _start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str | None] | None,
+        *,
+        terminal: int | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start filevault in a session of its own, with a terminal that controls it or none."""
+        environment = self.environment(env)
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
+        if self.launcher == PROGRAM and not self.fresh and prefork.suits(argv, environment):
+            return prefork.Prefork(argv, terminal=terminal, **options)
+        if terminal is None:
+            return subprocess.Popen([*self.launcher, *argv], start_new_session=True, **options)
+
+        def take_terminal() -> None:
+            os.setsid()
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
         return subprocess.Popen(
             [*self.launcher, *argv],
-            env=self.environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            cwd=self.home,
+            preexec_fn=take_terminal,  # noqa: PLW1509 - two calls that take no lock
+            **options,
         )
 
     def ok(self, *argv: str, **options: object) -> Result:
@@ -170,18 +194,11 @@ class Machine:
         Each answer is typed when its question appears; a question that never comes fails.
         """
         master, slave = pty.openpty()
-
-        def take_terminal() -> None:
-            os.setsid()
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-
-        with subprocess.Popen(
-            [*self.launcher, *argv],
-            env=self.environment(env),
+        with self._start(
+            argv,
+            env,
+            terminal=slave,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            preexec_fn=take_terminal,  # noqa: PLW1509 - two calls that take no lock
             pass_fds=(slave,),
             cwd=self.home,
         ) as process:

@@ -7,10 +7,8 @@ system calls and terminal are the kernel's own.
 from __future__ import annotations
 
 import ctypes
-import importlib
 import io
 import os
-import pkgutil
 import struct
 import subprocess
 import sys
@@ -19,7 +17,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import filevault
 from filevault.cli import main
 from filevault.keycache.kernel import _numbers
 from filevault.system.libc import function
@@ -50,14 +47,6 @@ class Ended(NamedTuple):
     status: int
     out: str
     err: str
-
-
-def load_everything() -> None:
-    """Import what a run needs: another user may not be able to read checkout and interpreter."""
-    "aws.example".encode("idna")
-    for found in pkgutil.walk_packages(filevault.__path__, "filevault."):
-        if not found.name.endswith("__main__"):
-            importlib.import_module(found.name)
 
 
 def run(

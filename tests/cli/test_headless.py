@@ -23,6 +23,7 @@ from tests.faults.inside import Inside
 from tests.kernelkeys import needs_kernel_keyring
 from tests.machine import PASSPHRASE, Answer, Machine
 from tests.others import NOBODY, needs_root
+from tests.preload import import_everything
 from tests.stores import KEY_ID, SECRET
 
 __all__ = ["place", "program"]
@@ -276,7 +277,7 @@ def check(row: str, column: str, expected: Cell, ended: Ended) -> str:
 def test_each_command_works_or_says_the_way_out(
     row: Row, folder: Path, aws: FakeAws, program: tuple[str, ...]
 ) -> None:
-    headless.load_everything()
+    import_everything()
     botocoredata.keep()
     stage = Stage(folder, aws, row.uid)
     env = row.env(stage)

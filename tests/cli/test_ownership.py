@@ -23,6 +23,7 @@ from tests.fakes import FakeAws
 from tests.faults.inside import Inside
 from tests.machine import PASSPHRASE, Machine
 from tests.others import needs_root
+from tests.preload import import_everything
 from tests.stores import KEY_ID, SECRET
 
 pytestmark = needs_root
@@ -215,7 +216,7 @@ def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings
 
 def test_a_service_that_reads_a_vault_of_roots_is_never_locked_out(aws: FakeAws) -> None:
     """The systemd page: group and mode are set once, and root goes on writing."""
-    headless.load_everything()
+    import_everything()
     botocoredata.keep()
     with tempfile.TemporaryDirectory(prefix="filevault-") as name:
         os.chmod(name, 0o755)

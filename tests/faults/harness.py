@@ -11,11 +11,9 @@ import errno
 import fcntl
 import functools
 import gc
-import importlib
 import io
 import json
 import os
-import pkgutil
 import signal
 import sys
 import tempfile
@@ -26,13 +24,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import parse_qs
 
-import filevault
 from filevault import cli
 from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from tests import botocoredata, launch
 from tests.machine import Machine
+from tests.preload import import_everything
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 TIMEOUT = 30  # seconds until a child that hangs is killed with SIGALRM
@@ -192,11 +190,8 @@ class Running:
 
 @functools.cache
 def _warm_up() -> None:
-    """Import every module here, also those that commands import late: else each child would."""
-    for module in pkgutil.walk_packages(filevault.__path__, "filevault."):
-        if module.name != "filevault.__main__":
-            importlib.import_module(module.name)
-    importlib.import_module("argon2.low_level")
+    """Load and set up here what each child would have to otherwise, for half of its time."""
+    import_everything()
     xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 
