@@ -167,7 +167,7 @@ def _holders(args: argparse.Namespace, context: Context) -> list[UnwrappedKey]:
     given = [
         kind
         for kind in ("passphrase", "keyfile")
-        if secret_sources.explicit(context.settings, kind) is not None
+        if secret_sources.named_source(context.settings, kind) is not None
     ]
     holders = [hold(context, kind) for kind in given] or [hold(context)]
     if context.prompter.present and not args.drop_slots:
