@@ -176,7 +176,7 @@ def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> l
     given = [
         kind
         for kind in ("passphrase", "keyfile")
-        if secret_sources.explicit(context.settings, kind) is not None
+        if secret_sources.named_source(context.settings, kind) is not None
     ]
     holders = [unwrap_master_key(opened, context, kind) for kind in given] or [
         unwrap_master_key(opened, context)
