@@ -80,7 +80,7 @@ class NamedIdentities:
         cached = self._cached()
         if cached is None:
             return self._named()
-        unlocked = [IdentityText(cached, "the key cache", held=True)]
+        unlocked = [IdentityText(cached, "the key cache", cached=True)]
         try:
             return unlocked + self._named()
         except LockedError:
