@@ -232,7 +232,7 @@ def test_nothing_outside_the_backends_compares_with_one_of_them() -> None:
         and BACKEND_WORDS & set(_texts(node))
     ]
     # Where a secret comes from, and not a backend.
-    assert [each for each in found if "source.kind == 'file'" not in each] == []
+    assert [each for each in found if "source.transport == 'file'" not in each] == []
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
