@@ -88,7 +88,7 @@ def parse_item(data: bytes, what: str) -> AgeFile:
     if any(stanza.type == "scrypt" for stanza in file.stanzas):
         raise TamperedError(
             f"{what} is encrypted with a passphrase, which no item of an age vault is",
-            hint="somebody else made it: delete it, or decrypt it by hand with age -d",
+            hint="filevault did not write it: delete it, or decrypt it by hand with age -d",
         )
     return file
 

@@ -97,7 +97,7 @@ class AgeIdentities:
             return
         for text in self._source.texts():
             self._origins.append(text.origin)
-            if text.held:
+            if text.cached:
                 notes = [line for line in text.data.split(b"\n") if line.startswith(_OPENED)]
                 self._opened |= {note[len(_OPENED) :].decode("ascii", "replace") for note in notes}
             self._add(identities.parse(text, self._available))

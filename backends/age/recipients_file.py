@@ -145,7 +145,7 @@ def why_not(recipient: str) -> str:
         return PQ_REASON
     if recipient.startswith("ssh-"):
         return "pyrage, the age library that filevault uses, does not accept this ssh key"
-    return "it cannot be told what to encrypt to"
+    return "its recipient is unknown"
 
 
 def do_not_mix(complaint: str) -> bool:

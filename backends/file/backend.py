@@ -42,7 +42,7 @@ class FileBackend:
     """A `file` vault; made by `open`, `opened` or `create`."""
 
     __slots__ = (
-        "_held",
+        "_cached_key",
         "_last",
         "_marker",
         "_master",
@@ -62,12 +62,12 @@ class FileBackend:
         vault: Marker,
         source: SecretSource,
         unlocking: Unlocking | None,
-        held: Callable[[str], bytes | None] = lambda _commit: None,
+        cached_key: Callable[[str], bytes | None] = lambda _commitment: None,
     ) -> None:
         self._marker = vault
         self._source = source
         self._unlocking = unlocking
-        self._held = held
+        self._cached_key = cached_key
         self._root: Folder | None = None
         self._master = b""
         self._opened_slot: str | None = None
@@ -136,7 +136,7 @@ class FileBackend:
     def unlock(self) -> None:
         """Unlock the vault now, once. Raises as `Unlocking.open`."""
         if self._unlocking is not None:
-            if not self._adopt_held():
+            if not self._adopt_cached():
                 self._adopt(self._unlocking.open(self._source))
             self._unlocking = None
 
@@ -145,8 +145,8 @@ class FileBackend:
         self.unlock()
         return self._master
 
-    def _adopt_held(self) -> bool:
-        master = self._held(self.commitment)
+    def _adopt_cached(self) -> bool:
+        master = self._cached_key(self.commitment)
         if master is None or key_schedule.commitment(master, self.vault_id) != self.commitment:
             return False
         self._master = master

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _LEAST_DIGITS = 4
 
 
-def own_slots(root: Folder, holder: UnwrappedKey) -> list[Slot]:
+def own_slots(root: Folder, unwrapped: UnwrappedKey) -> list[Slot]:
     """Return the keyslots that name the vault's present master key; not authenticated."""
-    vault = holder.vault
+    vault = unwrapped.vault
     return [
         slot
         for slot in keyslots.listing(root)
@@ -69,7 +69,7 @@ def passphrase_secret(
 
 def add(
     root: Folder,
-    holder: UnwrappedKey,
+    unwrapped: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters | None,
     *,
@@ -81,7 +81,7 @@ def add(
 
     Args:
         root: the vault's folder.
-        holder: the master key.
+        unwrapped: the master key.
         secret: as `passphrase_secret` or `keyslots.keyfile_bytes` returns it.
         parameters: of a passphrase's keyslot; None for a key file's.
         label: for people, published with the vault.
@@ -93,8 +93,8 @@ def add(
         StorageError: if it cannot be written, or the vault was changed meanwhile.
     """
     keyslots.check_label(label)
-    master_key.confirm(root, holder)
-    if len(own_slots(root, holder)) >= MAX_SLOTS:
+    master_key.confirm(root, unwrapped)
+    if len(own_slots(root, unwrapped)) >= MAX_SLOTS:
         raise UsageError(
             f"the vault has {MAX_SLOTS} keyslots, as many as may be",
             hint="filevault slot list shows them, filevault slot remove ID makes room",
@@ -102,8 +102,8 @@ def add(
     with slot_folder(root) as folder:
         return keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
+            unwrapped.master,
+            unwrapped.vault.vault,
             secret,
             parameters=parameters,
             label=label,
@@ -137,38 +137,38 @@ def find(root: Folder, given: str) -> str:
     return found[0]
 
 
-def _keeper(
-    root: Folder, holder: UnwrappedKey, slot: str, own: list[Slot], policy: KdfPolicy
+def _kept_slot(
+    root: Folder, unwrapped: UnwrappedKey, slot: str, own: list[Slot], policy: KdfPolicy
 ) -> Slot | None:
     """Return a keyslot other than one, known to be unwrapped by the secret at hand."""
-    if holder.slot.id != slot:
-        if holder.slot.id not in {each.id for each in own}:
+    if unwrapped.slot.id != slot:
+        if unwrapped.slot.id not in {each.id for each in own}:
             raise master_key.changed_meanwhile()
-        return holder.slot
-    return next(iter(slots_with_same_secret(root, holder, policy)), None)
+        return unwrapped.slot
+    return next(iter(slots_with_same_secret(root, unwrapped, policy)), None)
 
 
-def slots_with_same_secret(root: Folder, holder: UnwrappedKey, policy: KdfPolicy) -> list[Slot]:
+def slots_with_same_secret(root: Folder, unwrapped: UnwrappedKey, policy: KdfPolicy) -> list[Slot]:
     """Return the other keyslots that the secret at hand unwraps."""
-    others = [slot for slot in own_slots(root, holder) if slot.id != holder.slot.id]
+    others = [slot for slot in own_slots(root, unwrapped) if slot.id != unwrapped.slot.id]
     return [
         slot
-        for slot, master in master_key.try_unwrap(others, holder.secret, policy)
-        if master == holder.master
+        for slot, master in master_key.try_unwrap(others, unwrapped.secret, policy)
+        if master == unwrapped.master
     ]
 
 
-def opens(root: Folder, holder: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
+def opens(root: Folder, unwrapped: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
     """Tell whether a secret unwraps one of the keyslots; False if they cannot be read."""
     try:
-        own = own_slots(root, holder)
+        own = own_slots(root, unwrapped)
     except FilevaultError:
         return False
     return any(list(master_key.try_unwrap([slot], secret, policy)) for slot in own)
 
 
 def remove(
-    root: Folder, holder: UnwrappedKey, slot: str, policy: KdfPolicy
+    root: Folder, unwrapped: UnwrappedKey, slot: str, policy: KdfPolicy
 ) -> tuple[str, str] | None:
     """Delete a keyslot, unless it is the last one that is known to work.
 
@@ -186,16 +186,16 @@ def remove(
         PartlyDoneError: if it is deleted and the kept one exists twice.
         StorageError: if it cannot be deleted, or the vault was changed meanwhile.
     """
-    master_key.confirm(root, holder)
+    master_key.confirm(root, unwrapped)
     what = keyslots.described(slot)
-    own = own_slots(root, holder)
+    own = own_slots(root, unwrapped)
     if not [other for other in own if other.id != slot]:
         raise UsageError(
-            f"{what} is the last one: without it nobody could open the vault",
+            f"{what} is the last one: without it the vault could not be opened",
             hint="filevault slot add makes another one first",
         )
-    keeper = _keeper(root, holder, slot, own, policy)
-    if keeper is None:
+    kept = _kept_slot(root, unwrapped, slot, own, policy)
+    if kept is None:
         raise UsageError(
             f"{what} is the one that what was given opens; another one must be known to work",
             hint="open the vault with what is to stay, for example --key-file F; filevault "
@@ -205,15 +205,15 @@ def remove(
         if slot not in {each.id for each in own}:
             _delete(folder, slot)
             return None
-        anew = keyslots.write(
+        copy = keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
-            secret_bytes(holder.secret),
-            parameters=keeper.parameters,
-            label=keeper.label,
-            created=keeper.created,
-            replaces=keeper.id,
+            unwrapped.master,
+            unwrapped.vault.vault,
+            secret_bytes(unwrapped.secret),
+            parameters=kept.parameters,
+            label=kept.label,
+            created=kept.created,
+            replaces=kept.id,
         )
         try:
             _delete(folder, slot)
@@ -221,23 +221,23 @@ def remove(
             raise
         except BaseException as error:
             # If another process deleted it, that may have deleted the kept one, too: then
-            # `anew` is its only copy.
-            unneeded = slot if not isinstance(error, NotFoundError) else keeper.id
+            # the copy is its only copy.
+            unneeded = slot if not isinstance(error, NotFoundError) else kept.id
             if folder.is_file(unneeded + keyslots.SUFFIX):
                 with contextlib.suppress(FileNotFoundError, StorageError):
-                    folder.remove(anew + keyslots.SUFFIX)
+                    folder.remove(copy + keyslots.SUFFIX)
             raise
         try:
             with contextlib.suppress(FileNotFoundError):
-                folder.remove(keeper.id + keyslots.SUFFIX)
+                folder.remove(kept.id + keyslots.SUFFIX)
         except UnsyncedError:
             raise
         except StorageError as error:
             raise PartlyDoneError(
                 f"{what} is deleted, and yours lies there twice: {error.message}",
-                hint=f"filevault slot remove {keeper.id}",
+                hint=f"filevault slot remove {kept.id}",
             ) from error
-    return keeper.id, anew
+    return kept.id, copy
 
 
 def _delete(folder: Folder, slot: str) -> None:
@@ -249,7 +249,7 @@ def _delete(folder: Folder, slot: str) -> None:
 
 def change_passphrase(
     root: Folder,
-    holder: UnwrappedKey,
+    unwrapped: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters,
     *,
@@ -266,13 +266,13 @@ def change_passphrase(
         PartlyDoneError: if an old keyslot could not be deleted.
         StorageError: if the new one cannot be written: then nothing was changed.
     """
-    old = holder.slot
-    master_key.confirm(root, holder)
+    old = unwrapped.slot
+    master_key.confirm(root, unwrapped)
     with slot_folder(root) as folder:
         new = keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
+            unwrapped.master,
+            unwrapped.vault.vault,
             secret,
             parameters=parameters,
             label=old.label,

@@ -74,12 +74,12 @@ def unwrap(
     raise changed_meanwhile()
 
 
-def confirm(root: Folder, holder: UnwrappedKey) -> None:
+def confirm(root: Folder, unwrapped: UnwrappedKey) -> None:
     """Raise StorageError if vault.json differs from when the key was unwrapped.
 
     Call it under the lock.
     """
-    if vault_json.read(root) != holder.vault:
+    if vault_json.read(root) != unwrapped.vault:
         raise changed_meanwhile()
 
 

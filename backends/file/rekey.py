@@ -73,7 +73,7 @@ class Prepared(Record):
 
 def prepare(
     root: Folder,
-    holders: Sequence[UnwrappedKey],
+    unwrapped_keys: Sequence[UnwrappedKey],
     made: NewMasterKey,
     *,
     clock: Callable[[], float],
@@ -84,24 +84,24 @@ def prepare(
     A new keyslot has the costs and the label of the one that its secret unwraps. After any error
     the files that were written are deleted. Raises StorageError.
     """
-    old = holders[0]
+    old = unwrapped_keys[0]
     new, master = made.vault, made.master
     vault_id = new.vault
     before = retired_keys.exists(root, old.vault.master_id)
     written: list[str] = []
     try:
         with keyslot_changes.slot_folder(root) as folder:
-            for holder in holders:
+            for unwrapped in unwrapped_keys:
                 written.append(
                     keyslots.write(
                         folder,
                         master,
                         vault_id,
-                        secret_bytes(holder.secret),
-                        parameters=holder.slot.parameters,
-                        label=holder.slot.label,
+                        secret_bytes(unwrapped.secret),
+                        parameters=unwrapped.slot.parameters,
+                        label=unwrapped.slot.label,
                         created=format_time(clock()),
-                        replaces=holder.slot.id,
+                        replaces=unwrapped.slot.id,
                         random=random,
                     )
                 )
@@ -192,7 +192,7 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
 
 
 def remove_abandoned_slots(
-    root: Folder, holder: UnwrappedKey, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
+    root: Folder, unwrapped: UnwrappedKey, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
 ) -> None:
     """Delete the keyslots of a master key that was prepared here and never put into effect.
 
@@ -201,22 +201,22 @@ def remove_abandoned_slots(
 
     Args:
         root: the vault's folder.
-        holder: the present master key, with the secret that unwraps it.
+        unwrapped: the present master key, with the secret that unwraps it.
         policy: bounds of a passphrase's costs.
         is_ours: tells whether this machine prepared a key, by its content of vault.json.
 
     Raises StorageError.
     """
-    reached = retired_keys.masters(root, holder.vault, holder.master)
+    reached = retired_keys.masters(root, unwrapped.vault, unwrapped.master)
     strange = [
         slot
         for slot in keyslots.listing(root)
-        if slot.vault == holder.vault.vault
-        and slot.master_id not in (holder.vault.master_id, *reached)
+        if slot.vault == unwrapped.vault.vault
+        and slot.master_id not in (unwrapped.vault.master_id, *reached)
     ]
     abandoned = {
         slot.master_id
-        for slot, master in master_key.try_unwrap(strange, holder.secret, policy)
+        for slot, master in master_key.try_unwrap(strange, unwrapped.secret, policy)
         if is_ours(_described(slot.vault, master))
     }
     if not abandoned:

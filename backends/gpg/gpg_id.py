@@ -79,7 +79,7 @@ def parse(data: bytes, path: str) -> GpgIds:
         ids.append(entry)
     if not ids:
         raise BackendError(
-            f"{shown!r} names nobody to encrypt to", hint="it needs one gpg key id in each line"
+            f"{shown!r} lists no gpg key", hint="it needs one gpg key id in each line"
         )
     return GpgIds(tuple(dict.fromkeys(ids)), tuple(notices))
 
@@ -95,7 +95,7 @@ def parse_variable(text: str, name: str) -> GpgIds:
     for entry in ids:
         _check(entry, name)
     if not ids:
-        raise BackendError(f"{name} names nobody to encrypt to")
+        raise BackendError(f"{name} lists no gpg key")
     return GpgIds(tuple(dict.fromkeys(ids)))
 
 
@@ -122,7 +122,7 @@ def build(
             )
         _check(entry, FILE)
     if not ids:
-        raise BackendError(f"{FILE} would name nobody to encrypt to")
+        raise BackendError(f"{FILE} would list no gpg key")
     left = list(dict.fromkeys(ids))
     kept = []
     for line in old.decode("utf-8").splitlines() if names_of is not None else ():

@@ -58,7 +58,7 @@ def check_signature(
         ProgramError: if gpg cannot be run.
     """
     shown = printable(path)
-    hint = f"see who changed it; filevault encrypts to nobody while {VARIABLE} is set and it is not"
+    hint = f"see who changed it; while {VARIABLE} is set, only a file with a good signature is used"
     if signature is None:
         raise TamperedError(f"{shown!r} is not signed: there is no {shown}.sig", hint=hint)
     try:

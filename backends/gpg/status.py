@@ -196,7 +196,7 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
     if NO_PASSPHRASE in codes:
         return LockedError(f"gpg-agent did not get the passphrase of {what}")
     if _TIMEOUT in codes:
-        return LockedError(f"nobody answered the question for the passphrase of {what}")
+        return LockedError(f"the question for the passphrase of {what} was not answered in time")
     if NO_PINENTRY in codes or codes & _NO_TERMINAL:
         return NoTerminalError(
             f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",

@@ -194,7 +194,7 @@ def test_terminal_is_named_to_pinentry_where_nobody_has(scene: Scene, locked: by
     ("answer", "kind", "message"),
     [
         ("echo ERR 83886179 cancelled", LockedError, "was cancelled"),
-        ("echo ERR 83886142 timeout", LockedError, "nobody answered the question"),
+        ("echo ERR 83886142 timeout", LockedError, "was not answered in time"),
         ("echo ERR 83918950 no tty", NoTerminalError, "has no way to ask for it"),
         ("echo D wrong; echo OK", WrongPassphraseError, "wrong passphrase for the gpg key of item"),
     ],

@@ -58,8 +58,8 @@ def test_comment_after_a_fingerprint_is_no_trap() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "'.gpg-id' names nobody to encrypt to"),
-        (b"\n  \n# bob@x\n", "'.gpg-id' names nobody to encrypt to"),
+        (b"", "'.gpg-id' lists no gpg key"),
+        (b"\n  \n# bob@x\n", "'.gpg-id' lists no gpg key"),
         (b"alice@x\n  --output=/etc/passwd\n", ".gpg-id has the line '--output=/etc/passwd'"),
         (b"-o\n", ".gpg-id has the line '-o', which is an option and no key id"),
         (b"a\x1b[31m\n", r".gpg-id has control characters in"),

@@ -313,7 +313,7 @@ def test_slots_of_a_former_master_key_are_skipped_without_derivation(
     assert [cost.memory_kib for cost in tried] == [128]
 
 
-@pytest.mark.parametrize("field", ["commit", "master"])
+@pytest.mark.parametrize("field", ["commitment", "master_id"])
 def test_master_key_that_vault_json_does_not_commit_to_is_refused(
     field: str, tmp_path: Path
 ) -> None:
@@ -322,7 +322,7 @@ def test_master_key_that_vault_json_does_not_commit_to_is_refused(
     with Folder.open(str(tmp_path / ".filevault")) as folder:
         vault_json.write(folder, changed)
     data = add_slot(tmp_path, vault, master, PASSPHRASE).read_bytes()
-    if field == "master":  # a slot that claims the id, but holds another key
+    if field == "master_id":  # a slot that claims the id, but holds another key
         slot_files(tmp_path)[0].unlink()
         line = edit_line(data, master=changed.master_id)
         put_slot(tmp_path, line)
