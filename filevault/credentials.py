@@ -47,6 +47,10 @@ class Credentials(Record):
 
 KEY_ID = r"[A-Za-z0-9_]{16,128}"
 """Pattern of an access key id as IAM's API documents it."""
+SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}"  # noqa: S105 - a pattern
+"""Pattern of a secret access key that can be stored."""
+AWS_KEY_ID = r"(?:AKIA|ASIA)[A-Z0-9]{12,124}"
+"""Pattern of an access key id of AWS itself, long-term or temporary."""
 _ISSUED_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"  # as AWS makes them
 # AWS's secrets are 40 characters of base 64. Some other providers' ids are 40 hex digits.
 _ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - a pattern
@@ -55,6 +59,11 @@ _ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa:
 def is_key_id(text: str) -> bool:
     """Return whether a text can be an access key id."""
     return re.match(rf"{KEY_ID}\Z", text) is not None
+
+
+def is_secret_key(text: str) -> bool:
+    """Return whether a text can be a secret access key that is stored."""
+    return re.match(rf"{SECRET_KEY}\Z", text) is not None
 
 
 def looks_like_key_id(text: str) -> bool:

@@ -290,6 +290,19 @@ def test_nothing_is_left_for_later_in_comments() -> None:
     assert not found
 
 
+def test_errors_are_composed_and_never_changed() -> None:
+    found = [
+        f"{module.path}:{target.lineno}"
+        for module in MODULES
+        if module.path != "filevault/errors.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Assign | ast.AugAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Attribute) and target.attr in ("message", "hint")
+    ]
+    assert not found
+
+
 # Fields that contain a secret wherever a record has them.
 SECRET_FIELDS = {
     *("secret_access_key", "session_token", "passphrase", "password", "token", "code"),

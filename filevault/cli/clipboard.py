@@ -1,4 +1,4 @@
-"""The clipboard of the terminal: what lies between this process and it, and may keep it from us."""
+"""Check whether the terminal's clipboard can be reached through tmux or screen."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INSTEAD = "--stdout prints the link"
 
 
 def check(context: Context) -> None:
-    """Raise an error where it is known that nothing can be put on the clipboard.
+    """Raise an error if it is known that the clipboard cannot be set.
 
     tmux ignores what programs send to it unless its option `set-clipboard` is `on` (tmux(1); the
     default is `external`); GNU screen always does. Neither says so to the program.
@@ -40,7 +40,7 @@ def check(context: Context) -> None:
 
 
 def caution(context: Context) -> str:
-    """Return what to add to the message of success where tmux or screen may run elsewhere."""
+    """Return a hint for the message of success, in case tmux or screen runs on another host."""
     term = context.settings.get("TERM") or ""
     if context.settings.get("TMUX") or not term.startswith(("tmux", "screen")):
         return ""
@@ -48,7 +48,7 @@ def caution(context: Context) -> str:
 
 
 def _of_tmux(context: Context) -> str | None:
-    """Return the value of set-clipboard, None if tmux does not tell."""
+    """Return the value of set-clipboard, None if tmux does not answer."""
     from filevault.system import programs
 
     try:

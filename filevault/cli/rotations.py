@@ -6,7 +6,9 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from filevault.cli import obtain
-from filevault.plan.planner import PlanOptions, plan
+from filevault.cli.profiles import Profiles
+from filevault.config.overrides import read_overrides
+from filevault.plan.planner import PlanOptions
 from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.batch import Target
 from filevault.rotation.outcome import RotationOptions
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.push import Publisher
     from filevault.cli.reporter import Reporter
-    from filevault.config.overrides import Overrides
-    from filevault.config.profile import Profile
+    from filevault.cli.wiring import OpenVault
     from filevault.credentials import AccessKey, Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.rotation.items import Items
@@ -35,22 +36,29 @@ class ProfileRotator:
 
     Args:
         args: the options of `rotate`.
-        context: the run of the command.
+        opened: the vault.
+        context: the run's dependencies.
         items: the vault's items; they may be loaded later.
         publisher: checks repositories before anything is created.
     """
 
     def __init__(
-        self, args: argparse.Namespace, context: Context, items: Items, publisher: Publisher
+        self,
+        args: argparse.Namespace,
+        opened: OpenVault,
+        context: Context,
+        items: Items,
+        publisher: Publisher,
     ) -> None:
         self._args = args
+        self._opened = opened
         self._context = context
         self._items = items
         self._publisher = publisher
         self._progress = _Progress(context.reporter)
         self._token_code: TokenCode | None = None
         self._sessions = SharedSessions()
-        self._overrides: Overrides | None = None
+        self._profiles: Profiles | None = None
         self._options = RotationOptions(
             args.keep_old, args.grace, args.older_than, args.delete_orphan
         )
@@ -63,17 +71,17 @@ class ProfileRotator:
         """
         options = PlanOptions(no_session=self._args.no_session, for_iam=True)
 
-        def decide(profile: Profile) -> Target:
-            role = profile.role_arn if profile.source == "stored" else None
-            if role is not None and (as_user or options.no_session):
-                profile, role = profile._replace(role_arn=None), None
-            return Target(name, profile, plan(profile, options), role)
-
-        if self._overrides is None:
-            self._overrides = obtain.overrides_of(self._args, self._context)
-        return obtain.with_profile(
-            self._args, self._context, name, decide, self._overrides, self._items
-        )
+        if self._profiles is None:
+            overrides = read_overrides(self._context.settings, self._args.region)
+            opened = self._opened
+            self._profiles = Profiles(
+                self._context, opened.choice, opened.vault, overrides, self._items
+            )
+        profile = self._profiles.resolve(name)
+        role = profile.role_arn if profile.source == "stored" else None
+        if role is not None and (as_user or options.no_session):
+            profile, role = profile._replace(role_arn=None), None
+        return Target(name, profile, self._profiles.plan(profile, options), role)
 
     def account_of(self, target: Target, key: AccessKey) -> str:
         """Ask AWS for the account of a key. Raises AwsError, NetworkError, ConfigError."""
@@ -94,7 +102,7 @@ class ProfileRotator:
         if self._token_code is None:
             self._token_code = obtain.token_code(self._args, self._context)
         runtime = self._context.runtime
-        sessions = self._context.kept_sessions()
+        sessions = self._opened.sessions_to_delete()
 
         def drop_sessions(item: str) -> None:
             if sessions is not None:
@@ -124,7 +132,7 @@ class ProfileRotator:
     def tell_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""
         if self._token_code is not None:
-            obtain.tell_unused(self._token_code, self._context)
+            obtain.warn_of_unused_code(self._token_code, self._context)
 
     def _user_keys(self, target: Target) -> UserKeys:
         from filevault.rotation.keys import UserKeys
@@ -156,7 +164,7 @@ class ProfileRotator:
             return SharedSessionProvider(self._sessions, step, key_id, source)
 
         dependencies = Dependencies(
-            SourceDependencies(context.vault),
+            SourceDependencies(self._opened.vault),
             code,
             context.runtime.clock,
             context.reporter.warn,

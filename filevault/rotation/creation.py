@@ -111,8 +111,8 @@ def explain_failure(
         hint = None
         if isinstance(error, AwsError) and error.code == "LimitExceeded":
             hint = (
-                "allow iam:ListAccessKeys to be told which keys there are, or delete the one "
-                f"that nobody needs: {job.command} --delete-orphan KEYID"
+                "allow iam:ListAccessKeys, so that the keys can be named, or delete the one "
+                f"that is not needed: {job.command} --delete-orphan KEYID"
             )
         return CreationFailure(error.add_context(hint=hint))
     found, orphan = _find_orphan(job, known)
@@ -130,7 +130,7 @@ def explain_failure(
     if named is not None:
         composed = error.add_context(
             f"the answer names the key {named}, and whether AWS has made it is not known",
-            hint=f"look at {named} in IAM; if nobody needs it: {job.command} "
+            hint=f"look at {named} in IAM; if it is not needed: {job.command} "
             f"--delete-orphan {named}",
         )
     elif not found:

@@ -48,7 +48,7 @@ def quota_error(job: Job, other: ListedKey, owners: Sequence[str]) -> ProviderEr
         f"{shown} is {'active' if other.active else 'inactive'}{created} and "
         f"{job.keys.last_use_text(other.access_key_id, job.stored.key)}"
     )
-    hint = f"if nobody needs it: {job.command} --delete-orphan {shown}"
+    hint = f"if it is not needed: {job.command} --delete-orphan {shown}"
     if is_orphan_of(job, other):
         return ProviderError(
             f"the rotation that was begun at {printable(job.stored.fields.started)} was cut off "

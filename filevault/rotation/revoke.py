@@ -77,8 +77,8 @@ def check_still_inactive(job: Job, previous: AccessKey) -> None:
         raise ProviderError(
             f"the old key {printable(previous.access_key_id)} was made active again, and "
             f"{job.keys.last_use_text(previous.access_key_id, job.stored.key)}; it is left alone",
-            hint="let whoever uses it take the new key, then make the old one inactive: the "
-            "next run deletes it",
+            hint="give the new key to the programs that use the old one, then make that inactive: "
+            "the next run deletes it",
         )
 
 

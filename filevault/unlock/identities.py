@@ -64,7 +64,7 @@ class NamedIdentities:
         options = secret_sources.identity_files(self._settings)
         if options:
             return options
-        source = secret_sources.explicit(self._settings, "identity")
+        source = secret_sources.named_source(self._settings, "identity")
         return [source] if source is not None else []
 
     def _path(self, source: secret_sources.NamedSource) -> str:
@@ -92,7 +92,7 @@ class NamedIdentities:
         settings = self._settings
         named = self._explicit()
         if not named:
-            found = secret_sources.provided(settings, "identity")
+            found = secret_sources.provided_secret(settings, "identity")
             if found is not None:
                 self.place = found.origin
                 return [IdentityText(found.value, found.origin)]
@@ -111,6 +111,6 @@ class NamedIdentities:
         several = len(by_origin) > 1
         texts = []
         for path, source in by_origin.items():
-            secret = secret_sources.read(source, settings)
+            secret = secret_sources.read_source(source, settings)
             texts.append(IdentityText(secret.value, path if several else secret.origin))
         return texts

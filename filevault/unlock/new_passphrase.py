@@ -25,12 +25,12 @@ def new_passphrase(
     `instead` names the options of the command that make one unnecessary. Raises NoTerminalError
     without a source and a terminal, LockedError if the answers are empty or differ three times.
     """
-    source = secret_sources.new_passphrase(settings)
+    source = secret_sources.new_passphrase_source(settings)
     if source is None and ordinary:
-        source = secret_sources.explicit(settings, "passphrase")
+        source = secret_sources.named_source(settings, "passphrase")
     if source is not None:
-        return _kept(secret_sources.read(source, settings).content)
-    provided = secret_sources.provided(settings, "passphrase") if ordinary else None
+        return _kept(secret_sources.read_source(source, settings).content)
+    provided = secret_sources.provided_secret(settings, "passphrase") if ordinary else None
     if provided is not None:
         return _kept(provided.content)
     if not prompter.present:
@@ -62,6 +62,6 @@ def _kept(secret: SecretBytes) -> bytes:
 
 def has_new_passphrase(settings: Settings, *, ordinary: bool) -> bool:
     """Return whether a source of a new passphrase is named, so that the user is not asked."""
-    return secret_sources.new_passphrase(settings) is not None or (
-        ordinary and secret_sources.explicit(settings, "passphrase") is not None
+    return secret_sources.new_passphrase_source(settings) is not None or (
+        ordinary and secret_sources.named_source(settings, "passphrase") is not None
     )

@@ -59,7 +59,7 @@ def identity_files(settings: Settings) -> list[NamedSource]:
     return [source for source in _options(settings) if source.kind == "identity"]
 
 
-def explicit(settings: Settings, *kinds: str) -> NamedSource | None:
+def named_source(settings: Settings, *kinds: str) -> NamedSource | None:
     """Return the source of these kinds that an option names, else the one of a variable.
 
     `identity_files` returns the identities that options name. Raises UsageError for two sources
@@ -72,7 +72,7 @@ def explicit(settings: Settings, *kinds: str) -> NamedSource | None:
     return _only_one(options, "options") or _only_one(variables, "variables")
 
 
-def new_passphrase(settings: Settings) -> NamedSource | None:
+def new_passphrase_source(settings: Settings) -> NamedSource | None:
     """Return the named source of a new passphrase, or None. Raises UsageError for two."""
     return _only_one(variables_of(settings, "FILEVAULT_NEW_PASSPHRASE", "passphrase"), "variables")
 
@@ -118,7 +118,7 @@ def is_provided(settings: Settings, *kinds: str) -> bool:
     return any(os.path.lexists(path) for path in paths)
 
 
-def provided(settings: Settings, *kinds: str) -> Secret | None:
+def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
     """Return the secret that systemd or a container runtime provides, in the order of the kinds.
 
     They are in `$CREDENTIALS_DIRECTORY` or `/run/secrets`. Raises LockedError for a credential
@@ -151,7 +151,7 @@ def close_descriptors(settings: Settings) -> None:
                 _close(_descriptor(source))
 
 
-def read(source: NamedSource, settings: Settings) -> Secret:
+def read_source(source: NamedSource, settings: Settings) -> Secret:
     """Return the secret from a source, without one final line end unless it is a variable's value.
 
     Raises LockedError if the source cannot be read or its content is unusable, UsageError for a

@@ -75,7 +75,7 @@ class Unlocker:
 
     def named(self) -> bool:
         """Return whether an option, a variable or the system names a source."""
-        return secret_sources.explicit(
+        return secret_sources.named_source(
             self._settings, *self._kinds
         ) is not None or secret_sources.is_provided(self._settings, *self._kinds)
 
@@ -88,11 +88,11 @@ class Unlocker:
             LockedError: if the source cannot be read or its content is unusable, or only a key
                 file opens the vault and none is given.
         """
-        source = secret_sources.explicit(self._settings, *self._kinds)
+        source = secret_sources.named_source(self._settings, *self._kinds)
         if source is not None:
-            return secret_sources.read(source, self._settings)
+            return secret_sources.read_source(source, self._settings)
         # A key before a passphrase, because trying it takes no time.
-        provided = secret_sources.provided(self._settings, *reversed(self._kinds))
+        provided = secret_sources.provided_secret(self._settings, *reversed(self._kinds))
         if provided is not None:
             return provided
         useful = self._kinds if self._useful is None else self._useful()

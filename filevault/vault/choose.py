@@ -113,7 +113,7 @@ def _choose(settings: Settings) -> VaultChoice:
     if there and not found[backend.name].exists:
         asked = settings.backend
         raise VaultChoiceError(
-            f"{shown!r} is a vault of the kind {there[0].backend.name}, and "
+            f"{shown!r} is a {there[0].backend.name} vault, and "
             f"{printable(asked.origin if asked else request.origin)} asks for {backend.name}",
             hint="leave --backend out, or choose another folder with --vault",
         )

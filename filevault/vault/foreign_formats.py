@@ -12,16 +12,14 @@ import json
 import re
 from typing import Any
 
-from filevault.credentials import AccessKey
+from filevault.credentials import AWS_KEY_ID, AccessKey, is_key_id, is_secret_key
 from filevault.errors import DamagedError, UnsupportedItemError
 from filevault.system.record import Record
 from filevault.system.strict_json import MAX_FOREIGN_DEPTH, is_too_deep
 from filevault.vault.item_lines import ROTATION_FIELDS
 
-_SECRET = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
 _AWS_SECRET = r"[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - what AWS has always issued
-_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
-_AWS_KEY_ID = r"(?:AKIA|ASIA)[A-Z0-9]{12,124}\Z"
+_AWS_KEY_ID = rf"{AWS_KEY_ID}\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 # Names without the prefix aws_, in lower case, without blanks, hyphens and underscores.
@@ -127,11 +125,9 @@ class _Findings:
 
     def take(self, part: str, value: str) -> bool:
         """Collect a labelled value; tell whether it is part of the key, to be dropped with it."""
-        if (part == "id" and re.match(_KEY_ID, value)) or (
-            part == "user" and re.match(_AWS_KEY_ID, value)
-        ):
+        if (part == "id" and is_key_id(value)) or (part == "user" and re.match(_AWS_KEY_ID, value)):
             self.ids.append(value)
-        elif part == "secret" and re.match(_SECRET, value):
+        elif part == "secret" and is_secret_key(value):
             self.secrets.append(value)
         elif part == "token":
             self.token = self.token or bool(value)
@@ -146,7 +142,7 @@ class _Findings:
             return None
         if len(set(self.ids)) > 1 or len(set(self.secrets)) > 1:
             raise DamagedError(
-                f"{what} holds several keys, and which one is meant is not said",
+                f"{what} contains several keys, and it is not clear which one is meant",
                 hint=f"keep one key in an item; {_REPLACE}",
             )
         temporary = self.token or self.ids[0].startswith("ASIA")
@@ -166,7 +162,7 @@ def _read_lines(text: bytes, what: str) -> ForeignItem | None:
     first = lines[0].decode("utf-8", "replace").strip()
     if re.match(_AWS_KEY_ID, first):
         found.ids.append(first)
-    elif re.match(_SECRET, first) and (
+    elif is_secret_key(first) and (
         # Next to a labelled secret, line 1 may be another one, such as a console password.
         not found.secrets or first in found.secrets or re.match(_AWS_SECRET, first)
     ):
@@ -220,7 +216,7 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
 def _refuse_deep(text: str, what: str) -> None:
     if is_too_deep(text):
         raise UnsupportedItemError(
-            f"{what} holds JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
+            f"{what} contains JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
             hint=f"keep the key in lines, without what is nested; {_REPLACE}",
         )
 
@@ -243,7 +239,7 @@ def _take_aws_vault(wrapper: dict[str, Any], found: _Findings, what: str) -> str
         ) from error
     if is_aws_vault_session(name) or not isinstance(data, dict) or "AccessKeyID" not in data:
         raise DamagedError(
-            f"{what} is a session that AWS Vault keeps for itself, no key",
+            f"{what} is a session of AWS Vault, not a key",
             hint="AWS Vault makes a new one when it needs it",
         )
     outer = {name: value for name, value in wrapper.items() if name not in _WRAPPER}

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import re
 
-from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secret
+from filevault.credentials import (
+    AWS_KEY_ID,
+    AccessKey,
+    is_key_id,
+    is_secret_key,
+    looks_like_key_id,
+    looks_like_secret,
+)
 from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.system.record import Record
 from filevault.vault.foreign_formats import ForeignItem, names_secret, read_foreign, refuse_gopass
 from filevault.vault.item_lines import (
-    KEY_ID,
     ROTATION_FIELDS,
-    SECRET_KEY,
     field_of,
     line_end_of,
     lines_of,
@@ -24,7 +29,6 @@ from filevault.vault.item_lines import (
 )
 
 _OURS = frozenset({"filevault", "aws_access_key_id", *ROTATION_FIELDS})
-_AWS_KEY_ID = rb"(?:AKIA|ASIA)[A-Z0-9]{12}"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
@@ -55,7 +59,7 @@ def check_access_key(key: AccessKey) -> None:
             "that is no secret access key: it looks like an access key id",
             hint="are id and secret swapped? the secret has 40 characters",
         )
-    if not re.match(KEY_ID, key.access_key_id):
+    if not is_key_id(key.access_key_id):
         raise UsageError(
             "that is no access key id: 16 to 128 letters and digits are needed, "
             f"these are {len(key.access_key_id)} characters",
@@ -66,7 +70,7 @@ def check_access_key(key: AccessKey) -> None:
             "that is the key id of a temporary session, which expires by itself",
             hint="store the long-term key (AKIA...) that it was made from",
         )
-    if not re.match(SECRET_KEY, key.secret_access_key):
+    if not is_secret_key(key.secret_access_key):
         raise UsageError(
             "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed"
         )
@@ -89,7 +93,7 @@ def parse(text: bytes, what: str) -> LongTermItem:
     if foreign is not None:
         if foreign.temporary:
             raise DamagedError(
-                f"{what} holds the temporary credentials of a session, no long-term key",
+                f"{what} contains the temporary credentials of a session, no long-term key",
                 hint="store the key that they were made from",
             )
         _refuse_swapped(foreign.key, what)
@@ -137,7 +141,7 @@ def _refuse_swapped(key: AccessKey, what: str) -> None:
     """Raise DamagedError if id and secret are swapped: an id is printed, a secret must not be."""
     if is_swapped(key):
         raise DamagedError(
-            f"{what} has its secret access key and its access key id in each other's place",
+            f"{what} has its secret access key and its access key id swapped",
             hint="correct it with the tool that wrote it, or store the key again with "
             "`filevault add --force`",
         )
@@ -158,7 +162,7 @@ def _foreign(text: bytes, what: str) -> ForeignItem | None:
     if "filevault" in names:
         return None
     secret = lines[0].decode("utf-8", "replace").strip() if lines else ""
-    ours = "aws_access_key_id" in names and re.match(SECRET_KEY, secret)
+    ours = "aws_access_key_id" in names and is_secret_key(secret)
     return None if ours and not names_secret(lines) else read_foreign(text, what)
 
 
@@ -191,7 +195,7 @@ def _has_traces_of_a_key(text: bytes) -> bool:
         not text.strip()
         or not _OURS.isdisjoint(_names(lines))
         or names_secret(lines)
-        or re.search(_AWS_KEY_ID, text) is not None
+        or re.search(AWS_KEY_ID.encode(), text) is not None
     )
 
 

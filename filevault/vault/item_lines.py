@@ -6,9 +6,6 @@ import re
 
 from filevault.system.times import parse_time
 
-SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
-# IAM's own pattern for an access key id: 16 to 128 word characters.
-KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
 ROTATION_FIELDS = (
     "rotation_started",
     "rotation_known_keys",

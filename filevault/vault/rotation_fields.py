@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 
-from filevault.credentials import AccessKey
+from filevault.credentials import AccessKey, is_key_id, is_secret_key
 from filevault.errors import DamagedError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.item import is_swapped, parse
 from filevault.vault.item_lines import (
-    KEY_ID,
     ROTATION_FIELDS,
-    SECRET_KEY,
     field_of,
     line_end_of,
     lines_of,
@@ -112,7 +110,7 @@ def _both_halves(
     if id_name not in fields and secret_name not in fields:
         return None
     key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
-    sound = re.match(KEY_ID, key.access_key_id) and re.match(SECRET_KEY, key.secret_access_key)
+    sound = is_key_id(key.access_key_id) and is_secret_key(key.secret_access_key)
     if not sound or is_swapped(key):
         raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
     return key

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from filevault.credentials import KEY_ID, SECRET_KEY
 from filevault.errors import DamagedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 # In lower case, with `_` for `-` and without `aws_` in front; docs/format.md has the same table.
 _IDS = ("access_id", "access_key", "access_key_id")
 _SECRETS = ("access_token", "secret_key", "secret_access_key")
-# The same patterns as in filevault.vault.foreign_formats, for bytes.
-_KEY_ID = rb"[A-Za-z0-9_]{16,128}\Z"
-_SECRET = rb"[A-Za-z0-9/+=]{16,128}\Z"
+# For bytes: entries are joined before any other format is parsed.
+_KEY_ID = rf"{KEY_ID}\Z".encode()
+_SECRET = rf"{SECRET_KEY}\Z".encode()
 
 
 class Pair(Record):

@@ -181,10 +181,6 @@ class Trust:
         """The digests of older items that a pending rekey re-encrypts all the same."""
         return {name: tuple(each) for name, each in self._content.get("resealing", {}).items()}
 
-    def remembers_items(self) -> bool:
-        """Tell whether an item was ever seen."""
-        return bool(self._content.get("items"))
-
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Apply a change to the file as it is now, under a lock, and write it."""
         if self._state is None:

@@ -22,7 +22,16 @@ from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.conftest import tool
-from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
+from tests.faults.harness import (
+    Call,
+    Command,
+    Fault,
+    Outcome,
+    Snapshot,
+    run_with_fault,
+    survey,
+    vault_of,
+)
 from tests.faults.scenarios import (
     KEEP,
     KEEP_ELSEWHERE,
@@ -65,10 +74,11 @@ class Yes:
 
 def _remove_other(context: Context) -> int:
     """Remove the keyslot with the label `other`."""
-    for found in keyslots.listing(context.vault.folder):
-        if found.label == "other":
-            return slot._remove(found.id, context)
-    raise NotFoundError("it is gone")
+    with vault_of(context) as vault:
+        for found in keyslots.listing(vault.vault.folder):
+            if found.label == "other":
+                return slot._remove(found.id, vault, context)
+        raise NotFoundError("it is gone")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -78,16 +88,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _set_aside(context: Context) -> int:
-    folder = Path(context.vault.folder.path)
-    _copy(folder / f"{LATE}.fv", folder.parent / "late")
-    return 0
+    with vault_of(context) as vault:
+        folder = Path(vault.vault.folder.path)
+        _copy(folder / f"{LATE}.fv", folder.parent / "late")
+        return 0
 
 
 def _put_back(context: Context) -> int:
-    folder = Path(context.vault.folder.path)
-    _copy(folder.parent / "late", folder / f"{LATE}.fv")
-    os.unlink(folder.parent / "late")
-    return 0
+    with vault_of(context) as vault:
+        folder = Path(vault.vault.folder.path)
+        _copy(folder.parent / "late", folder / f"{LATE}.fv")
+        os.unlink(folder.parent / "late")
+        return 0
 
 
 def _finish(context: Context) -> int:

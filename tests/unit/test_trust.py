@@ -38,7 +38,7 @@ def test_what_is_remembered_is_there_for_the_next_process(state: Folder) -> None
     trust.record_seen("jon", SEEN)
     again = Trust(state)
     assert (again.pin, again.last_slot, again.seen("jon")) == (PIN, "0123456789abcdef", SEEN)
-    assert again.remembers_items()
+    assert content(state)["items"]
 
 
 def test_the_pins_digest_is_over_fixed_lines() -> None:
@@ -56,7 +56,7 @@ def test_another_vault_starts_without_memory_of_items(state: Folder) -> None:
     trust.set_pin(PIN._replace(commitment="00" * 32))
     assert trust.seen("jon") == SEEN
     trust.set_pin(PIN._replace(vault="00" * 16))
-    assert (trust.seen("jon"), trust.last_slot, trust.remembers_items()) == (None, None, False)
+    assert (trust.seen("jon"), trust.last_slot, content(state).get("items")) == (None, None, None)
 
 
 def test_two_processes_lose_nothing_of_each_other(state: Folder) -> None:

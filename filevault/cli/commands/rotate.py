@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
-from filevault.cli.repositories import check_commits
 from filevault.cli.rotations import ProfileRotator
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.rotation.batch import Batch
 from filevault.rotation.items import Items
 from filevault.rotation.report import exit_status, json_text, line, single_error
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.rotation.outcome import Outcome
+    from filevault.vault.vault import Vault
 
 _KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
@@ -86,19 +88,24 @@ def needs_stdout(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, context: Context) -> int:
     """Rotate one key after the other and report."""
     _check_options(args)
-    vault = context.vault
-    with vault.memory.batch() if args.dry_run else _rotation_lock(context):
-        publisher = Publisher(context, pushing=args.push)
+    with open_vault(choose_vault(context), context) as opened:
+        return _rotate(args, opened, context)
+
+
+def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
+    with vault.memory.batch() if args.dry_run else _rotation_lock(vault):
+        publisher = Publisher(opened, context.reporter, pushing=args.push)
         items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
-        rotator = ProfileRotator(args, context, items, publisher)
+        rotator = ProfileRotator(args, opened, context, items, publisher)
         names = list(dict.fromkeys(args.profiles))
         # Report a profile that cannot be resolved before asking for a secret.
         target = rotator.target(names[0]) if len(names) == 1 else None
         if not args.dry_run:
             vault.check_recipients()
-            check_commits(context, ["/".join((*context.choice.prefix, "any"))])
+            opened.require_commits(["/".join((*opened.choice.prefix, "any"))])
         stored = items.load()
-        context.remember_slot()
+        opened.remember_slot()
         if args.all:
             names = _without_others(stored, items, context)
         batch = Batch(
@@ -167,7 +174,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _rotation_lock(context: Context) -> Iterator[None]:
+def _rotation_lock(vault: Vault) -> Iterator[None]:
     """Hold the rotation lock of the vault; raise BusyError if another rotation is running."""
     from filevault.system.locks import key_lock
 
@@ -176,7 +183,7 @@ def _rotation_lock(context: Context) -> Iterator[None]:
             "another rotation of this vault is under way", hint="wait for it to end"
         )
 
-    state = context.vault.state
+    state = vault.state
     if state is None:
         raise errors.StorageError(
             "the state directory cannot be written, so a second rotation could not be kept away",

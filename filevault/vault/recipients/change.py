@@ -203,9 +203,9 @@ class ChangePlanner:
 
 def _last_recipient(path: str) -> UsageError:
     return UsageError(
-        f"the last recipient of {printable(path)!r} cannot be removed: nobody could open what it "
-        "governs",
-        hint="another one must be added first",
+        f"the last recipient of {printable(path)!r} cannot be removed: no key could open the "
+        "items that it governs",
+        hint="add another one first: filevault recipients add",
     )
 
 
@@ -221,6 +221,6 @@ def check_recipient_sets(vault: Vault) -> None:
         except BackendError as error:
             path = printable(file.path)
             raise BackendError(
-                f"the recipients of {path!r} do not go together: {error.message}",
-                hint=f"take the recipients of one kind out of {path!r}, and commit that",
+                f"the recipients of {path!r} cannot be used together: {error.message}",
+                hint=f"take the recipients of one type out of {path!r}, and commit that",
             ) from error

@@ -71,7 +71,7 @@ class RecipientsFiles:
 
         Raises:
             LockedError: if a signature is required that cannot be made.
-            PinError: if another process changed recipients files meanwhile.
+            PinError: if another process changed recipients files at the same time.
             StorageError: if they cannot be written.
         """
         files = {
@@ -93,7 +93,7 @@ class RecipientsFiles:
         if actual != change.after:
             changes = "; ".join(difference(change.after, actual)[:4])
             raise PinError(
-                f"somebody else changed the recipients meanwhile: {changes}",
+                f"the recipients were changed by another process at the same time: {changes}",
                 hint="if that is meant, filevault recipients accept",
             )
         with self._recording():
