@@ -58,7 +58,8 @@ test-debian13:
 	@tests/debian13.sh $(PYTEST_ARGS)
 
 torture: $(VENV) tools $(if $(filter 0,$(shell id -u)),test-debian13)
-	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m torture --timeout 3600
+	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "torture and not timed" --timeout 3600
+	FILEVAULT_TORTURE=1 $(BIN)/python -m pytest -q -m timed
 
 check: $(VENV)
 	$(BIN)/ruff check .

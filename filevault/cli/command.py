@@ -75,7 +75,9 @@ def command_at(argv: Sequence[str], index: int) -> str:
     if name not in COMMANDS:
         from filevault.cli.unknown import unknown_command
 
-        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
+        raise unknown_command(
+            argv, index, [*COMMANDS, *ALIASES], lambda each: parser_of(each).options()
+        )
     return name
 
 

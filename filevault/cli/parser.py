@@ -116,7 +116,13 @@ class Parser(argparse.ArgumentParser):
         from filevault.cli.unknown import unknown_option
 
         lacking = program if after_positional else None
-        return unknown_option(word, self, f"{self.prog} --help", lacking)
+        return unknown_option(
+            word,
+            self.options(),
+            prog=self.prog,
+            listing=f"{self.prog} --help",
+            program=lacking,
+        )
 
     def _misplaced(self, word: str, program: Sequence[str]) -> UsageError:
         """Return the error for `exec aws --version`, which means the program's version."""

@@ -10,7 +10,6 @@ from filevault.config.profile import resolve
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.system.printable import printable
 from filevault.vault.lookup import hint_at_top
-from filevault.vault.planted_key import refuse_planted_key
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -105,7 +104,10 @@ class Profiles:
         except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
             raise self._naming_what_is_absent(error) from error
         _warn(profile, context)
-        refuse_planted_key(self._vault, profile)
+        if profile.chain[0].shadowed:  # a planted key would hide another source
+            from filevault.vault.planted_key import refuse_planted_key
+
+            refuse_planted_key(self._vault, profile)
         for sentence in absent_config(context):
             context.reporter.notice(sentence)
         return profile

@@ -56,7 +56,7 @@ class NamedIdentities:
         """Return the paths that identities are read from, none if they come from elsewhere."""
         named = self._explicit()
         if named:
-            return [self._path(source) for source in named if source.kind == "file"]
+            return [self._path(source) for source in named if source.transport == "file"]
         return [] if secret_sources.is_provided(self._settings, "identity") else [self._default]
 
     def _explicit(self) -> list[secret_sources.NamedSource]:
@@ -104,7 +104,7 @@ class NamedIdentities:
                     "_COMMAND forms, or PASSAGE_IDENTITIES_FILE",
                 )
         by_origin = {
-            self._path(source) if source.kind == "file" else source.origin: source
+            self._path(source) if source.transport == "file" else source.origin: source
             for source in named
         }
         self.place = " or ".join(by_origin)

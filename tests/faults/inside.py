@@ -22,7 +22,7 @@ _LARGE = 64 << 20
 
 
 class Ended(NamedTuple):
-    """How a run ended."""
+    """How a run ended; `seconds` are of processor time."""
 
     status: int
     out: str
@@ -46,13 +46,13 @@ class Inside:
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         closing = _descriptors() if self._tidy else contextlib.nullcontext()
         with _environment(self.env), closing, _no_sync(), _reading(stdin):
-            start = time.perf_counter()
+            start = time.process_time()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     status = main(argv, runtime or launch.runtime({}))
                 except SystemExit as end:  # the parser's --help and usage errors
                     status = end.code if isinstance(end.code, int) else 1
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
         return Ended(status, _text(out), _text(err), seconds)
 
 

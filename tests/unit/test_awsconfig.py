@@ -15,6 +15,7 @@ import pytest
 from filevault.config.aws_config import LIMIT, AwsConfig
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
+from tests.work import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -283,9 +284,9 @@ def test_files_that_others_can_write_or_that_are_too_long_are_refused(tmp_path: 
 def _fastest(action: Callable[[], object]) -> float:
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         action()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
@@ -312,10 +313,8 @@ def test_time_stays_linear_on_hostile_text() -> None:
         "".join(f"[{i}]\nx y = 1\n" for i in range(10_000)),
         "".join(f"[{i}]\nk{i} = 1\n[x{i}]\nx y = 1\nk{i} = 1\n" for i in range(3000)),
     ):
-        start = time.perf_counter()
-        with contextlib.suppress(ConfigSyntaxError):
+        with at_most(2), contextlib.suppress(ConfigSyntaxError):
             parse(text)
-        assert time.perf_counter() - start < 2
 
 
 def test_reading_imports_nothing_heavy() -> None:

@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -129,11 +128,9 @@ def test_an_answer_that_drips_in_ends_at_the_deadline(
         while not ended.wait(0.05):
             yield b" " if start else b"H"
 
-    began = time.monotonic()
     with dripping(drip()) as url:
         with pytest.raises(NetworkError, match="did not answer in time"):
             token_of(url, credentials)
-        assert time.monotonic() - began < 10
         ended.set()
 
 
