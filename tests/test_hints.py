@@ -24,7 +24,7 @@ SAFE = {
     "KEY",  # becomes a word in name_key
     "command",  # words already
     "days",  # digits and a letter
-    "keeper.id",  # hex digits
+    "kept.id",  # hex digits
     "backend.name",
     "kind",  # of a vault: an option and the name of a backend
     "option",
