@@ -1,7 +1,7 @@
 """Argon2id and the bounds on what it may cost, checked before anything is derived.
 
-The costs stand in a file that whoever writes the synced vault can change: without bounds one
-slot could ask for terabytes or years (`docs/format.md` §5).
+The costs are read from files that anyone who can write the synced vault can change: without
+bounds a keyslot could demand terabytes or years (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNLIMITED = 1 << 62
 
 
 class KdfParameters(Record):
-    """What Argon2id costs: memory in KiB, passes over it, lanes computed in parallel."""
+    """Costs of Argon2id: memory in KiB, passes over it, lanes computed in parallel."""
 
     memory_kib: int
     iterations: int
@@ -40,7 +40,7 @@ class KdfParameters(Record):
 
     @property
     def cost(self) -> int:
-        """KiB written, the measure by which slots are ordered and bounded."""
+        """KiB written: the measure by which keyslots are ordered and bounded."""
         return self.memory_kib * self.iterations
 
 
@@ -49,7 +49,7 @@ DEFAULT = KdfParameters(65536, 3, 4)
 
 
 class KdfPolicy(Record):
-    """Which costs new slots get, and how cheap a slot may be."""
+    """The costs of new keyslots, and the least memory that a keyslot may demand, in KiB."""
 
     default: KdfParameters = DEFAULT
     # The smallest memory among the settings that OWASP's Password Storage Cheat Sheet names
@@ -67,9 +67,9 @@ STANDARD = KdfPolicy()
 def available_memory(system: str = "/") -> int:
     """Return the KiB of memory that this process may count on.
 
-    That is the least of what the kernel says is available (MemAvailable) and of the limits of
-    the process's control group and its ancestors, versions 2 and 1. Where none of it can be
-    read, the physical memory; 0 if even that is unknown.
+    That is the least of the kernel's MemAvailable and of the limits of the process's control
+    group and its ancestors, versions 2 and 1. If none of these can be read, the physical memory;
+    0 if even that is unknown.
 
     Args:
         system: the folder that stands for `/`.
@@ -106,10 +106,10 @@ def _mem_available(system: str) -> int:
 
 
 def _group_limits(system: str) -> list[int]:
-    """Return the limits in bytes of every group from ours up to the root of its hierarchy.
+    """Return the limits, in bytes, of this process's groups up to the root of the hierarchy.
 
-    In a container the path may name a group outside of what is mounted: the files that do not
-    exist say nothing, and the root's, which is the container's own group, counts.
+    In a container the path may name a group that is not mounted: files that do not exist are
+    skipped, and the root, which is the container's own group, counts.
     """
     limits = []
     for line in _text(f"{system}/proc/self/cgroup").splitlines():
@@ -141,13 +141,13 @@ def check_bounds(
     """Refuse parameters before anything is derived.
 
     Args:
-        parameters: what a slot asks for, or a person for a new one.
-        policy: how cheap it may be.
-        available: the KiB of memory there are, asked only for more than 64 MiB.
-        what: how the message calls the slot, already printable.
+        parameters: those of a keyslot, or of options for a new one.
+        policy: the least memory that is allowed.
+        available: returns the KiB of available memory; called only for more than 64 MiB.
+        what: the keyslot's name in messages, already printable.
 
     Raises:
-        TamperedError: beyond what any filevault writes.
+        TamperedError: beyond what filevault ever writes.
         LockedError: too weak for the policy, or more memory than this machine can spare.
     """
     memory, iterations, lanes = parameters.memory_kib, parameters.iterations, parameters.lanes
@@ -180,11 +180,11 @@ def check_bounds(
 
 
 def passphrase_bytes(value: _Bytes, what: str) -> _Bytes | bytes:
-    """Return a passphrase as it is derived from: UTF-8 in Unicode's form NFC.
+    """Return a passphrase in the form that keys are derived from: UTF-8, normalised to NFC.
 
-    The same word typed on two systems can be two sequences of bytes; NFC makes them one. What is
-    plain ASCII is returned as it is, and no copy is made of it.
-    Raises LockedError, which calls it `what`, for what no passphrase can be.
+    The same word typed on two systems can be two sequences of bytes; NFC makes them one. Plain
+    ASCII is returned as it is, without a copy. Raises LockedError, which calls it `what`, for an
+    invalid passphrase.
     """
     if not value:
         raise LockedError(f"{what} is empty")
@@ -205,9 +205,9 @@ def passphrase_bytes(value: _Bytes, what: str) -> _Bytes | bytes:
 def derive(passphrase: SecretBytes, salt: bytes, parameters: KdfParameters) -> bytes:
     """Return the 64 bytes of Argon2id, version 1.3, without secret and associated data.
 
-    Raises BackendError where the memory is not to be had.
+    Raises BackendError if there is not enough memory.
     """
-    # argon2-cffi calls the same, with a copy of the passphrase that it gives back as it is.
+    # argon2-cffi calls the same function, but leaves a copy of the passphrase in memory.
     from _argon2_cffi_bindings import ffi, lib
 
     derived = ffi.new("uint8_t[]", KEK_SIZE)

@@ -77,12 +77,12 @@ class SecretSource(Protocol):
 class IdentityText(Record):
     """The bytes of an identity file, or of a variable that has one, and their origin.
 
-    `held` is true for the output of `RecipientsBackend.vault_key`.
+    `cached` is true for the output of `RecipientsBackend.vault_key`.
     """
 
     data: bytes
     origin: str
-    held: bool = False
+    cached: bool = False
 
     def __repr__(self) -> str:
         return f"IdentityText(origin={self.origin!r}, ...)"

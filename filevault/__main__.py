@@ -1,9 +1,9 @@
 """Where the program starts: the console script and `python -P -m filevault`."""
 
-# With -m alone the working directory is searched first, and whoever can write there could put a
-# module of their own in the way. Python itself imports some before this runs (types, for one), so
-# that only -P shuts them out; dropping the folder here makes it less. Nothing is imported before
-# that but what is part of the interpreter. No `from __future__` either: that is a module, too.
+# With -m, Python searches the working directory first, so anyone who can write there could plant a
+# module. Python imports some modules before this runs (types, for one): only -P protects against
+# those, and removing the folder here against the rest. Until then only built-in modules are
+# imported, and no `from __future__`, which is a module as well.
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
@@ -11,7 +11,7 @@ if __name__ == "__main__" and not sys.flags.safe_path:
 
 import gc
 
-# The process lives for milliseconds; looking for garbage while it imports costs it two of them.
+# The process lives for milliseconds; garbage collection during imports costs two of them.
 gc.disable()
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def entry() -> "NoReturn":
     """Run the command line and end the process.
 
-    It ends without Python's clean-up, which frees object by object what the kernel takes back at
-    once: 3 ms of each run. Files are closed and synced where they are written.
+    Python's clean-up is skipped: it frees each object, which takes 3 ms, and the kernel frees the
+    whole process at once. Files are closed and synced where they are written.
     """
     import contextlib
     import os

@@ -1,4 +1,4 @@
-"""Access keys and temporary credentials as values that never show their secrets."""
+"""Access keys and credentials as values, and the patterns of their ids and secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AccessKey(Record):
 
 
 class Credentials(Record):
-    """What a provider hands out: temporary, or long-term where `session_token` is None.
+    """Credentials of a provider: temporary, or long-term if `session_token` is None.
 
     `expiration` is in Unix seconds, None for a long-term key.
     """
@@ -33,9 +33,9 @@ class Credentials(Record):
     arn: str | None = None
 
     def check_printable(self) -> None:
-        """Refuse anything outside printable ASCII, which no AWS credential holds.
+        """Raise FilevaultError unless all parts are printable ASCII, as AWS's are.
 
-        A newline or an escape sequence here would end up in an environment file or a shell.
+        A line end or an escape sequence would get into an environment file or a shell.
         """
         for value in (self.access_key_id, self.secret_access_key, self.session_token or ""):
             if not (value.isascii() and value.isprintable() and " " not in value):
@@ -47,6 +47,10 @@ class Credentials(Record):
 
 KEY_ID = r"[A-Za-z0-9_]{16,128}"
 """Pattern of an access key id as IAM's API documents it."""
+SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}"  # noqa: S105 - a pattern
+"""Pattern of a secret access key that can be stored."""
+AWS_KEY_ID = r"(?:AKIA|ASIA)[A-Z0-9]{12,124}"
+"""Pattern of an access key id of AWS itself, long-term or temporary."""
 _ISSUED_KEY_ID = r"\s*(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,28}\s*\Z"  # as AWS makes them
 # AWS's secrets are 40 characters of base 64. Some other providers' ids are 40 hex digits.
 _ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - a pattern
@@ -55,6 +59,11 @@ _ISSUED_SECRET = r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9/+]{40}\Z"  # noqa:
 def is_key_id(text: str) -> bool:
     """Return whether a text can be an access key id."""
     return re.match(rf"{KEY_ID}\Z", text) is not None
+
+
+def is_secret_key(text: str) -> bool:
+    """Return whether a text can be a secret access key that is stored."""
+    return re.match(rf"{SECRET_KEY}\Z", text) is not None
 
 
 def looks_like_key_id(text: str) -> bool:
@@ -71,10 +80,10 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6
 
 
 def account_of(access_key_id: str) -> str | None:
-    """Return the AWS account that an access key id belongs to, None where it does not say.
+    """Return the AWS account that an access key id belongs to, None if it does not contain it.
 
-    Keys made since 2019 carry it: after the four letters, base 32; of its first 48 bits the
-    account number is the 40 behind the first. Keys of before begin their fifth letter with I or J.
+    Ids made since 2019 contain it in base 32 after the four letters: 40 bits after the first one.
+    In older ids the fifth letter is I or J.
     """
     digits = access_key_id[4:]
     if len(digits) != 16 or digits[0] in "IJ" or not set(digits) <= set(_BASE32):

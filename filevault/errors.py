@@ -18,7 +18,7 @@ FilevaultError                  1   anything not listed below
 ├─ LockedError                  5
 │  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
 │  ├─ NotARecipientError        5   encrypted to other keys than the available ones
-│  └─ NobodyToAskError          5   no terminal and no source
+│  └─ NoTerminalError           5   no terminal and no source
 ├─ IntegrityError               6
 │  ├─ DamagedError              6   the bytes are not those that were written
 │  │  └─ NoKeyError             6   intact, and without an AWS key
@@ -58,16 +58,16 @@ class FilevaultError(Exception):
     """Base of all errors that filevault raises on purpose.
 
     The message is one lower-case sentence without a full stop and never contains a secret. The
-    hint says what to do next; its default is `remedy`.
+    hint says what to do next; its default is `default_hint`.
     """
 
     exit_status = 1
-    remedy: str | None = None
+    default_hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint or self.remedy
+        self.hint = hint or self.default_hint
 
     def add_context(self, more: str = "", *, hint: str | None = None) -> Self:
         """Return a copy of this error that says more; errors are never changed in place.
@@ -162,7 +162,7 @@ class NotARecipientError(LockedError):
     """No available key opens it, whatever the passphrase."""
 
 
-class NobodyToAskError(LockedError):
+class NoTerminalError(LockedError):
     """A question must be asked, and there is no terminal."""
 
 
@@ -175,13 +175,13 @@ class IntegrityError(FilevaultError):
 class DamagedError(IntegrityError):
     """The bytes are not those that were written."""
 
-    remedy: str | None = "restore it from a copy or from the history of the repository"
+    default_hint: str | None = "restore it from a copy or from the history of the repository"
 
 
 class NoKeyError(DamagedError):
     """The text contains no AWS key; in a shared store it may belong to another tool."""
 
-    remedy = None  # nothing is broken
+    default_hint = None  # nothing is broken
 
 
 class UnsupportedItemError(IntegrityError):

@@ -15,8 +15,7 @@ from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
 from filevault.mfa.flag import FlagCode
 from filevault.mfa.protocol import TokenCodeSource
-from filevault.mfa.request import MfaRequest
-from filevault.mfa.token_code import TokenCode
+from filevault.mfa.token_code import MfaRequest, TokenCode
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.wiring import Dependencies, build
 from filevault.sessions import SessionCache

@@ -232,7 +232,7 @@ def test_nothing_outside_the_backends_compares_with_one_of_them() -> None:
         and BACKEND_WORDS & set(_texts(node))
     ]
     # Where a secret comes from, and not a backend.
-    assert [each for each in found if "source.kind == 'file'" not in each] == []
+    assert [each for each in found if "source.transport == 'file'" not in each] == []
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
@@ -286,6 +286,19 @@ def test_nothing_is_left_for_later_in_comments() -> None:
         for path in places
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if marks.search(line)
+    ]
+    assert not found
+
+
+def test_errors_are_composed_and_never_changed() -> None:
+    found = [
+        f"{module.path}:{target.lineno}"
+        for module in MODULES
+        if module.path != "filevault/errors.py"
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Assign | ast.AugAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Attribute) and target.attr in ("message", "hint")
     ]
     assert not found
 

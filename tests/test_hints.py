@@ -25,7 +25,8 @@ SAFE = {
     "command",  # words already
     "days",  # digits and a letter
     "keeper.id",  # hex digits
-    "kind",  # the name of a backend
+    "backend.name",
+    "kind",  # of a vault: an option and the name of a backend
     "option",
     "rest",
     "slot.id",  # hex digits
@@ -72,7 +73,8 @@ def test_every_suggested_header_is_written_as_the_config_reads_it() -> None:
 
 def test_no_message_names_a_profile_that_is_known_as_profile() -> None:
     """`login` and `exec` may: there the profile is what is missing, or the usage line."""
-    allowed = {"cli/commands/login.py", "cli/commands/exec.py", "cli/__init__.py"}
+    allowed = {"cli/commands/exec.py", "cli/commands/login.py", "cli/console_signin.py"}
+    allowed |= {"cli/__init__.py"}
     found = []
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):

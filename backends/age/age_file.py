@@ -1,8 +1,8 @@
-"""The outside of an age file: armor, header and what it may cost (age-encryption.org/v1).
+"""Parse the armor and the header of an age file, and bound its costs (age-encryption.org/v1).
 
-Files come from a synced folder that others may write. This reads armor and header strictly and
-cheaply, so that the library is handed only files whose header is small and whole: it is
-quadratic in the number of stanzas and spends whatever work a scrypt stanza asks for.
+Files come from a synced folder that others may write. Armor and header are parsed strictly and
+cheaply, so that the library gets only files with a small and complete header: its time is
+quadratic in the number of stanzas, and it does as much work as a scrypt stanza demands.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _SALT_SIZE = 16
 _WRAPPED_KEY_SIZE = 32
 _MAC_SIZE = 32
 _UNKNOWN_MEMORY_KIB = 65536
-_CHEAPER = "encrypt the file anew on the machine that made it, e.g. age -d FILE | age -p > NEW"
+_CHEAPER = "encrypt the file again on the machine that made it, e.g. age -d FILE | age -p > NEW"
 
 
 class Stanza(Record):
-    """One way into a file: type, arguments and the bytes of its body, nothing authenticated."""
+    """A stanza: type, arguments and the bytes of its body; not authenticated."""
 
     type: str
     args: tuple[str, ...]
@@ -61,14 +61,14 @@ def is_age(data: bytes) -> bool:
 
 
 def parse(data: bytes, what: str) -> AgeFile:
-    """Take a file apart; armor is removed, so that what was checked is what is decrypted.
+    """Parse a file and remove its armor, so that exactly the checked bytes are decrypted.
 
     Args:
-        data: the file's bytes; one more than `MAX_FILE` is enough of a longer one.
-        what: how messages call the file, already printable.
+        data: the file's bytes; `MAX_FILE` + 1 bytes suffice of a longer one.
+        what: the file's name in messages, already printable.
 
     Raises:
-        DamagedError: for anything that is not whole, or beyond the bounds of this module.
+        DamagedError: if it is incomplete, or beyond the bounds of this module.
     """
     if len(data) > MAX_FILE:
         raise _damaged(what, f"it is longer than {MAX_FILE} bytes")
@@ -80,7 +80,7 @@ def parse(data: bytes, what: str) -> AgeFile:
 
 
 def parse_item(data: bytes, what: str) -> AgeFile:
-    """Take a file of a vault apart, in which no passphrase has any business.
+    """Parse an item file, which is never encrypted with a passphrase.
 
     Raises DamagedError as `parse`, TamperedError for a file encrypted with a passphrase.
     """
@@ -88,22 +88,22 @@ def parse_item(data: bytes, what: str) -> AgeFile:
     if any(stanza.type == "scrypt" for stanza in file.stanzas):
         raise TamperedError(
             f"{what} is encrypted with a passphrase, which no item of an age vault is",
-            hint="somebody else made it: delete it, or decrypt it by hand with age -d",
+            hint="filevault did not write it: delete it, or decrypt it by hand with age -d",
         )
     return file
 
 
 def parse_protected(data: bytes, what: str, available: Callable[[], int]) -> AgeFile:
-    """Take a file apart that a passphrase opens, and refuse costs before anything is derived.
+    """Parse a file that is encrypted with a passphrase, and check its cost.
 
     Args:
         data: the file's bytes.
-        what: how messages call it, already printable.
-        available: the KiB of memory that this process may count on.
+        what: the file's name in messages, already printable.
+        available: returns the KiB of memory that this process may count on.
 
     Raises:
-        DamagedError: for a file that is not whole.
-        LockedError: if it is encrypted otherwise, or opening it costs more than is allowed.
+        DamagedError: if it is incomplete.
+        LockedError: if it is encrypted otherwise, or its cost is more than is allowed.
     """
     file = parse(data, what)
     if all(stanza.type != "scrypt" for stanza in file.stanzas):
@@ -128,7 +128,7 @@ def parse_protected(data: bytes, what: str, available: Callable[[], int]) -> Age
 def work_factor(stanza: Stanza, what: str) -> int:
     """Return the base-two logarithm of a scrypt stanza's cost, at most `MAX_WORK_FACTOR`.
 
-    Raises DamagedError for a stanza of another form, LockedError for one that costs more.
+    Raises DamagedError for an invalid stanza, LockedError for a higher cost.
     """
     if (
         len(stanza.args) != 2
@@ -148,9 +148,9 @@ def work_factor(stanza: Stanza, what: str) -> int:
 
 
 def spare_memory(available: Callable[[], int]) -> int:
-    """Return the KiB that scrypt may take: half of what there is, and of a limit set by ulimit.
+    """Return the KiB that scrypt may take: half of the available memory or of ulimit's limit.
 
-    Too little memory would not be an error in the library but abort the process.
+    With too little memory the library would abort the process instead of failing.
     """
     import resource
 
@@ -181,7 +181,7 @@ def _damaged(what: str, reason: str) -> DamagedError:
 
 
 def _stanzas(data: bytes, what: str) -> tuple[Stanza, ...]:
-    """Read the lines from the version to the MAC; every stanza ends in a short line."""
+    """Parse the lines from the version to the MAC; each stanza ends with a short line."""
     found: list[Stanza] = []
     position = len(_VERSION_LINE)
     while True:
@@ -209,7 +209,7 @@ def _stanzas(data: bytes, what: str) -> tuple[Stanza, ...]:
 
 
 def _line(data: bytes, position: int, what: str) -> tuple[bytes, int]:
-    """Return the header line at a position, and where the next one begins."""
+    """Return the header line at a position, and the position of the next one."""
     end = data.find(b"\n", position, MAX_HEADER)
     if end < 0:
         reason = (
@@ -226,7 +226,7 @@ def _mac(line: bytes) -> bytes:
 
 
 def _unpadded(text: bytes) -> bytes | None:
-    """Return what base64 without padding says, None for any but the one canonical encoding."""
+    """Decode base64 without padding; return None unless it is canonical."""
     try:
         decoded = binascii.a2b_base64(text + b"=" * (-len(text) % 4))
     except binascii.Error:
@@ -236,7 +236,7 @@ def _unpadded(text: bytes) -> bytes | None:
 
 
 def _without_armor(data: bytes, what: str) -> bytes:
-    """Return what armor holds: base64 in lines of 64, strictly; blanks only before and after."""
+    """Return the data in armor, parsed strictly; blanks are allowed before and after it."""
     start = data.index(_BEGIN)
     before, inner = data[:start], data[start:]
     body, end, after = inner.partition(_END)

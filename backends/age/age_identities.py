@@ -1,7 +1,7 @@
-"""The identities of a person at work: loaded once, asked for passphrases only when needed.
+"""The user's age identities: loaded once, and unlocked with passphrases only when needed.
 
-Ready keys are tried first, then plugins, and only then what needs a passphrase: ssh keys that a
-file names, and protected identity files, which may hold anything.
+Ready keys are tried first, then plugins, and then those that need a passphrase: ssh keys that the
+file names, and protected identity files.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from filevault.backends.age.age_file import AgeFile
-    from filevault.backends.age.identities import Key, Locked, Opened, PluginKey
+    from filevault.backends.age.identities import AgeKey, Locked, ParsedIdentities, PluginIdentity
     from filevault.backends.age.plugins import Plugins
     from filevault.backends.protocols import IdentitySource, SecretSource
 
 _OPENED = (
-    b"# of "  # a comment to age; then the digest of a file that all its identities are here of
+    b"# of "  # a comment to age, followed by the digest of a file whose identities are included
 )
 _PASSPHRASE = "passphrase"  # noqa: S105 - a kind of secret
 _POST_QUANTUM = "mlkem768x25519"
-# Beside a plugin's own words the library uses these, of header and content.
+# The library's own error texts about header and content, which it mixes with a plugin's.
 _DAMAGE = (
     "Header",
     "Last STREAM chunk",
@@ -46,13 +46,13 @@ _DAMAGE = (
 
 
 class AgeIdentities:
-    """All identities that one source gives.
+    """All identities of one source.
 
     Args:
-        source: asked once.
-        passphrase: asked for what has one.
-        plugins: runs those of plugins.
-        available: tells the KiB of memory that this process may count on.
+        source: read once.
+        passphrase: the source of passphrases, for protected files and ssh keys.
+        plugins: runs plugins.
+        available: returns the KiB of memory that this process may count on.
     """
 
     __slots__ = (
@@ -63,7 +63,7 @@ class AgeIdentities:
         "_opened",
         "_origins",
         "_passphrase",
-        "_plugin_keys",
+        "_plugin_identities",
         "_plugins",
         "_problems",
         "_source",
@@ -81,51 +81,52 @@ class AgeIdentities:
         self._plugins = plugins
         self._available = available
         self._loaded = False
-        self._keys: list[Key] = []
-        self._plugin_keys: list[PluginKey] = []
+        self._keys: list[AgeKey] = []
+        self._plugin_identities: list[PluginIdentity] = []
         self._locked: list[Locked] = []
         self._opened: set[str] = set()
         self._problems: list[FilevaultError] = []
         self._origins: list[str] = []
 
     def load(self) -> None:
-        """Read the identities, once; nobody is asked for a passphrase.
+        """Read the identities, once, without asking for a passphrase.
 
-        Raises LockedError where there is none, ProgramError if pyrage is not installed.
+        Raises LockedError if there is none, ProgramError if pyrage is not installed.
         """
         if self._loaded:
             return
         for text in self._source.texts():
             self._origins.append(text.origin)
-            if text.held:
+            if text.cached:
                 notes = [line for line in text.data.split(b"\n") if line.startswith(_OPENED)]
                 self._opened |= {note[len(_OPENED) :].decode("ascii", "replace") for note in notes}
             self._add(identities.parse(text, self._available))
-        # What is in those is here, and nobody shall be asked for it once more.
+        # The identities of those files are included already: do not ask for their passphrases.
         self._locked = [item for item in self._locked if _digest(item) not in self._opened]
         self._loaded = True
 
     def unlock(self) -> None:
-        """Have at least one identity ready for use, asking for a passphrase if need be.
+        """Make at least one identity ready for use, asking for a passphrase if necessary.
 
         Raises LockedError if there is none, and as the source of passphrases.
         """
         self.load()
-        if not self._keys and not self._plugin_keys and self._locked:
+        if not self._keys and not self._plugin_identities and self._locked:
             self._open(list(self._locked))
-        if not self._keys and not self._plugin_keys:
+        if not self._keys and not self._plugin_identities:
             raise self._hopeless("there is no usable age identity")
 
     def unlock_files(self) -> None:
-        """Open every protected identity file, so that all own recipients are known."""
+        """Decrypt every protected identity file, so that all recipients are known."""
         self.load()
         while files := [item for item in self._locked if not _shows_public(item)]:
             self._open(files)
 
     def lines(self) -> bytes | None:
-        """Return the ready identities as a file has them; ssh keys and plugins have no line.
+        """Return the ready identities in lines, as in a file; None if there is none.
 
-        With them go the digests of the protected files that they are all of.
+        ssh keys and plugins' identities are left out. The digests of protected files whose
+        identities are all included follow as comments.
         """
         native = library().x25519.Identity
         found = [key.identity for key in self._keys if isinstance(key.identity, native)]
@@ -136,7 +137,7 @@ class AgeIdentities:
 
     @property
     def recipients(self) -> frozenset[str]:
-        """The recipients that identities here open files of, as far as they are known."""
+        """The recipients of the identities, as far as they are known."""
         shown = (item.public for item in self._locked if isinstance(item, LockedSshKey))
         return frozenset(key.recipient for key in self._keys) | frozenset(
             public.line for public in shown if public is not None
@@ -144,55 +145,54 @@ class AgeIdentities:
 
     @property
     def hides_recipients(self) -> bool:
-        """Whether protected files may hold further identities."""
+        """Whether protected files may have further identities."""
         return any(not _shows_public(item) for item in self._locked)
 
     @property
     def plugin_names(self) -> tuple[str, ...]:
-        """The plugins whose identities are here: their recipients are not known."""
-        return tuple(sorted({key.plugin for key in self._plugin_keys}))
+        """The plugins of which there are identities; their recipients are unknown."""
+        return tuple(sorted({key.plugin for key in self._plugin_identities}))
 
     def decrypt(self, file: AgeFile, what: str) -> bytes:
         """Return a file's plaintext.
 
         Raises:
-            LockedError: if no identity here opens it; as the source of passphrases.
-            DamagedError: if one does, and header or content is not what was encrypted.
+            LockedError: if no identity can decrypt it; as the source of passphrases.
+            DamagedError: if one can, and header or content was changed.
         """
         self.load()
-        keys: Sequence[Key] = list(self._keys)
-        plugin_keys: Sequence[PluginKey] = list(self._plugin_keys)
+        keys: Sequence[AgeKey] = list(self._keys)
+        plugin_identities: Sequence[PluginIdentity] = list(self._plugin_identities)
         refusals: list[FilevaultError] = []
         while True:
             plaintext = _decrypt(file, [key.identity for key in keys], what)
             if plaintext is None:
-                plaintext = self._run_plugins(plugin_keys, file, what, refusals)
+                plaintext = self._run_plugins(plugin_identities, file, what, refusals)
             if plaintext is not None:
                 return plaintext
             fitting = [item for item in self._locked if item.may_open(file.stanzas)]
             if not fitting:
                 raise self._no_match(file, what, refusals)
-            known, known_plugins = len(self._keys), len(self._plugin_keys)
+            known, known_plugins = len(self._keys), len(self._plugin_identities)
             self._open(fitting)
-            keys, plugin_keys = self._keys[known:], self._plugin_keys[known_plugins:]
+            keys, plugin_identities = self._keys[known:], self._plugin_identities[known_plugins:]
 
-    def _add(self, opened: Opened) -> None:
+    def _add(self, opened: ParsedIdentities) -> None:
         self._keys += opened.keys
-        self._plugin_keys += opened.plugins
+        self._plugin_identities += opened.plugins
         self._locked += opened.locked
         self._problems += opened.problems
 
-    def _note(self, item: Locked, found: Opened) -> None:
-        """Remember a file that holds nothing but identities which have a line."""
+    def _note(self, item: Locked, found: ParsedIdentities) -> None:
+        """Remember the digest of a file if `lines` includes all of its identities."""
         digest = _digest(item)
         if digest is not None and not (found.plugins or found.locked or found.problems):
             self._opened.add(digest)
 
     def _open(self, items: Sequence[Locked]) -> None:
-        """Ask until a passphrase opens one of these, or the source gives up.
+        """Ask until a passphrase unlocks one of these, or the source gives up.
 
-        One that cannot be opened by any passphrase becomes a problem; if none is left, that is
-        all.
+        One that no passphrase can unlock becomes a problem. Return as well if none is left.
         """
         left = list(items)
         while left:
@@ -232,12 +232,12 @@ class AgeIdentities:
 
     def _run_plugins(
         self,
-        keys: Sequence[PluginKey],
+        keys: Sequence[PluginIdentity],
         file: AgeFile,
         what: str,
         refusals: list[FilevaultError],
     ) -> bytes | None:
-        """Try plugins one by one, so that the failure of one is not that of all."""
+        """Try plugins one by one, so that one failure does not affect the others."""
         age = library()
         for key in keys:
             problem = self._plugins.missing(key.plugin)
@@ -259,7 +259,7 @@ class AgeIdentities:
     def _no_match(
         self, file: AgeFile, what: str, refusals: Sequence[FilevaultError]
     ) -> LockedError:
-        """Return why nothing opens it."""
+        """Return the error for a file that no identity can decrypt."""
         if any(stanza.type == _POST_QUANTUM for stanza in file.stanzas) and not refusals:
             return LockedError(
                 f"{what} is encrypted to post-quantum recipients, which pyrage, the age library "

@@ -1,7 +1,7 @@
-"""The `age` backend: items as passage keeps them, binary age files to the nearest recipients.
+"""An opened `age` vault: items are age files, encrypted to the recipients of the nearest file.
 
-Writing needs no secret; reading needs one of the person's identities. age does not say who wrote
-a file: whoever can write to the vault can put another valid item in the place of one.
+Writing needs no secret; reading needs one of the user's identities. Nothing proves who wrote a
+file: anyone who can write to the vault can replace an item by another valid one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from filevault.backends import kdf
 from filevault.backends.age import AGE, age_file, recipients_file
 from filevault.backends.age.age_identities import AgeIdentities
-from filevault.backends.age.governing import Governing
+from filevault.backends.age.governing import GoverningFiles
 from filevault.backends.age.library import library, said
 from filevault.backends.age.plugins import Plugins
 from filevault.backends.age.plugins import refusal as plugin_refusal
@@ -48,7 +48,7 @@ class AgeBackend:
 
     def __init__(
         self,
-        governing: Governing,
+        governing: GoverningFiles,
         keyring: AgeIdentities,
         plugins: Plugins,
         folders_of: Callable[[str], Sequence[str]],
@@ -74,7 +74,7 @@ class AgeBackend:
         )
         plugins = Plugins(environment, parts.person)
         keyring = AgeIdentities(identities, passphrase, plugins, available_memory)
-        governing = Governing(
+        governing = GoverningFiles(
             parts.store,
             parts.prefix,
             environment=environment,
@@ -87,20 +87,24 @@ class AgeBackend:
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, as `RecipientsBackend` says.
 
-        In a passage store without any recipients file this opens the own identities, and may ask.
+        In a passage store without a recipients file it loads the user's identities, and may ask
+        for a passphrase.
         """
         return self._governing.all()
 
     def governs(self, name: str) -> RecipientsFile:
-        """Return what an item is encrypted to; raises NoVaultError, BackendError, LockedError."""
+        """Return the recipients file that governs an item.
+
+        Raises NoVaultError, BackendError or LockedError.
+        """
         return self._governing.of(self._folders_of(name))
 
     def forget(self) -> None:
-        """Read the recipients anew when they are needed next."""
+        """Drop the recipients files that were read, so that they are read again."""
         self._governing.forget()
 
     def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
-        """Return recipients as `.age-recipients` shall have them; raises as `checked`."""
+        """Return recipients in the form that `.age-recipients` has. Raises as `checked`."""
         return tuple(recipients_file.checked(each, usable=usable) for each in ids)
 
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
@@ -108,15 +112,15 @@ class AgeBackend:
         return {recipients_file.FILE: recipients_file.build(wanted, old)}
 
     def own_recipients(self) -> tuple[str, ...]:
-        """Return the recipients of the own identities, for a new vault; may ask."""
+        """Return the recipients of the user's identities; may ask for a passphrase."""
         return _recipients_of(self._keyring).all
 
     def unlock(self) -> None:
-        """Load the identities, once, and have one ready; raises LockedError if there is none."""
+        """Load the identities, once, and unlock one. Raises LockedError if there is none."""
         self._keyring.unlock()
 
     def vault_key(self) -> bytes | None:
-        """Return the identities in lines, None if there are only such as have no line.
+        """Return the identities in lines; None if they are all ssh keys and plugins.
 
         Raises LockedError if there is none, and as the source of passphrases.
         """
@@ -125,15 +129,15 @@ class AgeBackend:
         return self._keyring.lines()
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
-        """Return the bytes of an item file, encrypted to exactly what governs it.
+        """Return the bytes of an item file, encrypted to exactly the recipients of its file.
 
-        The session key goes to the own identities among the root's recipients.
+        The session key is encrypted to the root's recipients that are the user's identities.
 
         Raises:
-            NoVaultError: if no recipients govern it.
-            BackendError: for an item too long, a recipient that cannot be encrypted to, an
-                absent or failing plugin.
-            LockedError: for a session key if no recipient of the root is an identity here.
+            NoVaultError: if no recipients file governs it.
+            BackendError: for an item that is too long, an unusable recipient, and a missing or
+                failing plugin.
+            LockedError: for the session key, if no recipient of the root is the user's identity.
         """
         what = _item(header.kind, header.name)
         if header.kind == _SESSION_KEY:
@@ -144,22 +148,22 @@ class AgeBackend:
         """Return an item's plaintext.
 
         Raises:
-            DamagedError: for bytes that are not what was encrypted.
-            TamperedError: for a file that a passphrase opens.
-            LockedError: if no identity here opens it.
+            DamagedError: if the file was changed.
+            TamperedError: if it is encrypted with a passphrase.
+            LockedError: if none of the user's identities can decrypt it.
         """
         what = _item(kind, name)
         return self._keyring.decrypt(age_file.parse_item(data, what), what)
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item is encrypted to others than what governs it.
+        """Tell whether an item's recipients differ from the file that governs it.
 
-        Stanzas for ssh keys say whom they are for, those for X25519 only how many there are, and
-        a plugin may write any. Raises DamagedError for what is no age file, and as `governs`.
+        Stanzas for ssh keys name their recipient, those for X25519 only show their number, and a
+        plugin may write any. Raises DamagedError if it is not an age file, and as `governs`.
         """
         wanted = [recipients_file.stanza(each) for each in self.governs(name).recipients]
         stanzas = age_file.parse(data, _item("credentials", name)).stanzas
-        # pyrage adds a stanza of a random type to keep readers from relying on there being none.
+        # pyrage adds a stanza of a random type, so that readers learn to ignore unknown ones.
         found = [
             (stanza.type, *(stanza.args[:1] if stanza.type.startswith("ssh-") else ()))
             for stanza in stanzas
@@ -178,10 +182,10 @@ class AgeBackend:
         return None if (recipients_file.X25519,) in told else False
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether an identity here opens what is encrypted to these recipients.
+        """Tell whether one of the user's identities can decrypt what these recipients can.
 
-        None where only a plugin could tell. May ask for a passphrase; raises LockedError if none
-        that is given is right.
+        None if only a plugin could tell. May ask for a passphrase. Raises LockedError if none is
+        right.
         """
         keyring = self._keyring
         try:
@@ -208,11 +212,11 @@ class AgeBackend:
             self._seal(tried, b"probe", "an item", probing=True)
 
     def candidates(self, recipient: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Return nothing: an age recipient means itself."""
+        """Return none: an age recipient is never ambiguous."""
         return ()
 
     def _own(self) -> tuple[str, ...]:
-        """Return whom the session key is encrypted to."""
+        """Return the recipients of the session key."""
         keyring = self._keyring
         keyring.load()
         root = self._governing.of(())
@@ -223,7 +227,7 @@ class AgeBackend:
         if own:
             return tuple(sorted(own))
         if keyring.plugin_names:
-            # A plugin does not tell whose recipient it is; nobody is taken at a file's word.
+            # A plugin's recipients cannot be determined, and those of a file are not trusted.
             pinned = tuple(filter(recipients_file.can_encrypt_to, self._pinned()))
             if pinned:
                 return pinned
@@ -235,7 +239,7 @@ class AgeBackend:
     def _seal(
         self, recipients: Sequence[str], plaintext: bytes, what: str, *, probing: bool = False
     ) -> bytes:
-        """Return an age file; when `probing`, none if a plugin asks and nobody answers."""
+        """Return an age file; when `probing`, b"" if a plugin asks and there is no answer."""
         age = library()
         ready: list[Any] = []
         plugins: dict[str, list[Any]] = {}
@@ -256,7 +260,7 @@ class AgeBackend:
             for name, dialogue in dialogues:
                 refusal = plugin_refusal(name, dialogue, "", "recipient")
                 if dialogue.declined and probing:
-                    return b""  # that says nothing of the set
+                    return b""  # that proves nothing about the set
                 if dialogue.declined:
                     raise ProgramError(refusal.message, hint=refusal.hint) from error
             if recipients_file.do_not_mix(said(error)):
@@ -276,7 +280,7 @@ def _item(kind: str, name: str) -> str:
 
 
 def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
-    """Return a file's recipients; raises BackendError if one cannot be encrypted to."""
+    """Return a file's recipients. Raises BackendError if one is unusable."""
     for recipient in file.unresolved:
         raise BackendError(
             f"{what} cannot be encrypted to {printable(recipient, 100)!r} of "
@@ -287,7 +291,7 @@ def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
 
 
 def _recipients_of(keyring: AgeIdentities) -> AgeRecipients:
-    """Return the recipients of the own identities; those of plugins cannot be told."""
+    """Return the recipients of the user's identities; those of plugins are unknown."""
     keyring.unlock()
     keyring.unlock_files()
     found = {name: recipients_file.can_encrypt_to(name) for name in keyring.recipients}

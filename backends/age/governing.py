@@ -1,7 +1,7 @@
-"""Which recipients an item of an age vault is encrypted to.
+"""The recipients files of an age vault, and which of them governs an item.
 
-The nearest `.age-recipients` upward, inside the store. In passage's own store passage's order:
-`PASSAGE_RECIPIENTS_FILE`, `PASSAGE_RECIPIENTS`, the nearest file, else the own identities.
+It is the nearest `.age-recipients` upward, inside the store. In passage's own store the order is
+passage's: `PASSAGE_RECIPIENTS_FILE`, `PASSAGE_RECIPIENTS`, the nearest file, the user's identities.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 OWN = "identities"
-"""The place of recipients that no file names: those of the own identities."""
+"""Stands for the path of recipients without a file: those of the user's identities."""
 _FILE_VARIABLE = "PASSAGE_RECIPIENTS_FILE"
 _LIST_VARIABLE = "PASSAGE_RECIPIENTS"
 _MAX_DEPTH = 64
 
 
-class Governing:
+class GoverningFiles:
     """The recipients files of a store, each read once.
 
     Args:
@@ -37,8 +37,8 @@ class Governing:
         prefix: the folders from the store to the root.
         environment: where passage's overrides are looked up.
         passage: whether the store is passage's own.
-        own: the recipients of the own identities; may ask for a passphrase.
-        warn: told of what age ignores in a file.
+        own: returns the recipients of the user's identities; may ask for a passphrase.
+        warn: called with a warning about a line that age ignores.
     """
 
     __slots__ = (
@@ -72,15 +72,15 @@ class Governing:
         self._override: RecipientsFile | None = None
 
     def forget(self) -> None:
-        """Read everything anew when it is needed next."""
+        """Drop everything that was read, so that it is read again."""
         self._files = {}
         self._override = None
 
     def all(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned, sorted by place; raises as `of`.
+        """Return what is pinned, sorted by path. Raises as `of`.
 
-        A file below the root that age would refuse stands with the hash of its bytes, unresolved:
-        it must not keep the rest of the vault from being written.
+        An unusable file below the root is represented by the hash of its bytes, unresolved: it
+        must not prevent writes to the rest of the vault.
         """
         found = {}
         override = self._overriding()
@@ -94,16 +94,16 @@ class Governing:
             file = self._file_or_placeholder(parts)
             if file is not None:
                 found.setdefault(file.path, file)
-        return tuple(found[place] for place in sorted(found, key=os.fsencode))
+        return tuple(found[path] for path in sorted(found, key=os.fsencode))
 
     def of(self, folders: Sequence[str]) -> RecipientsFile:
-        """Return what governs a folder below the root.
+        """Return the recipients file that governs a folder below the root.
 
         Raises:
-            NoVaultError: if nothing does.
-            BackendError: if it is nothing that age accepts.
-            StorageError: if it cannot be read, or a link is in the way.
-            LockedError: if the own identities are it, and cannot be opened.
+            NoVaultError: if none does.
+            BackendError: if age would not accept it.
+            StorageError: if it cannot be read, or is reached by a link.
+            LockedError: if the user's identities take its place, and cannot be unlocked.
         """
         file = self._overriding() or self._nearest((*self._prefix, *folders))
         if file is None and self._passage:
@@ -116,7 +116,7 @@ class Governing:
         return file
 
     def _overriding(self) -> RecipientsFile | None:
-        """Return the override in force; passage's variables say nothing about other stores."""
+        """Return the override in force; passage's variables are for its own store only."""
         if not self._passage:
             return None
         path = self._environment.get(_FILE_VARIABLE, "")
@@ -151,19 +151,19 @@ class Governing:
             name = f"unusable, sha256:{sha256_hex(data)}"
         except BackendError:
             name = "unreadable"
-        return RecipientsFile(_place(parts), (name,), (name,))
+        return RecipientsFile(_path(parts), (name,), (name,))
 
     def _read(self, parts: tuple[str, ...]) -> RecipientsFile | BackendError | None:
-        """Return a folder's own file, None if it has none, an error if that is unusable."""
+        """Return a folder's own file, None if it has none, an error if it is unusable."""
         if parts not in self._files:
             found: RecipientsFile | BackendError | None
             try:
                 data = self._bytes(parts)
-                what = printable(repr(_place(parts)))
+                what = printable(repr(_path(parts)))
                 found = (
                     None
                     if data is None
-                    else _named(_place(parts), recipients_file.parse(data, what, self._warn))
+                    else _named(_path(parts), recipients_file.parse(data, what, self._warn))
                 )
             except BackendError as error:
                 found = error
@@ -171,7 +171,7 @@ class Governing:
         return self._files[parts]
 
     def _bytes(self, parts: tuple[str, ...]) -> bytes | None:
-        """Return the bytes of a folder's own file, None where file or folder is not there."""
+        """Return the bytes of a folder's own file, None if file or folder does not exist."""
         folder = self._store
         opened = []
         try:
@@ -218,16 +218,16 @@ class Governing:
                     self._walk(inner, (*parts, entry.name), found)
 
 
-def _place(parts: tuple[str, ...]) -> str:
+def _path(parts: tuple[str, ...]) -> str:
     return "/".join([*parts, FILE])
 
 
-def _named(place: str, found: AgeRecipients) -> RecipientsFile:
-    return RecipientsFile(place, found.all, found.unresolved)
+def _named(path: str, found: AgeRecipients) -> RecipientsFile:
+    return RecipientsFile(path, found.all, found.unresolved)
 
 
 def _read_outside(path: str, what: str) -> bytes:
-    """Return a recipients file that the person named, wherever it lies."""
+    """Return the bytes of a recipients file that a variable names, anywhere on the machine."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:

@@ -1,8 +1,8 @@
-"""Identities: what opens age files. Their texts, taken apart without asking anybody.
+"""Parse identity texts: the secret keys that decrypt age files.
 
-A text holds age identities in lines, or is one OpenSSH private key, or an age file that a
-passphrase opens and that holds identities in lines. What is unusable in it is kept as a problem:
-it is told only if nothing else opens.
+A text is a list of age identities in lines, an OpenSSH private key, or a protected identity file:
+an age file, encrypted with a passphrase, that has identities in lines. Nothing is asked. Unusable
+parts are kept as problems, which are reported only if nothing else decrypts a file.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _PLUGIN = "AGE-PLUGIN-"
 _MAX_IDENTITIES = 1000
 
 
-class Key(Record):
-    """An identity that is ready for use, with the recipient that it opens files of."""
+class AgeKey(Record):
+    """An identity that is ready for use, with its recipient."""
 
     identity: Any
     recipient: str
     origin: str
 
     def __repr__(self) -> str:
-        return f"Key({self.recipient!r}, origin={self.origin!r}, ...)"
+        return f"AgeKey({self.recipient!r}, origin={self.origin!r}, ...)"
 
 
-class PluginKey(Record):
+class PluginIdentity(Record):
     """An identity that only a plugin can use."""
 
     identity: Any
@@ -49,11 +49,11 @@ class PluginKey(Record):
     origin: str
 
     def __repr__(self) -> str:
-        return f"PluginKey({self.plugin!r}, origin={self.origin!r}, ...)"
+        return f"PluginIdentity({self.plugin!r}, origin={self.origin!r}, ...)"
 
 
 class LockedSshKey(Record):
-    """A private key with a passphrase. `public` is None where the file does not show it."""
+    """An ssh private key with a passphrase. `public` is None if the file does not show it."""
 
     data: bytes
     public: PublicKey | None
@@ -63,45 +63,45 @@ class LockedSshKey(Record):
         return f"LockedSshKey(origin={self.origin!r}, ...)"
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether it is worth asking for its passphrase."""
+        """Tell whether it could decrypt a file with these stanzas."""
         if self.public is None:
             return any(stanza.type == ssh_keys.RSA for stanza in stanzas)
         return self.public.fits(stanzas)
 
-    def open(self, passphrase: bytes) -> Opened | None:
-        """Return what it holds, None if the passphrase is wrong; raises as `ssh_keys.unlock`."""
+    def open(self, passphrase: bytes) -> ParsedIdentities | None:
+        """Return the key, None if the passphrase is wrong. Raises as `ssh_keys.unlock`."""
         what = printable(self.origin)
         key = ssh_keys.unlock(self.data, passphrase, what)
         if key is None:
             return None
-        return Opened((Key(key.identity, key.public.line, self.origin),))
+        return ParsedIdentities((AgeKey(key.identity, key.public.line, self.origin),))
 
 
 class LockedFile(Record):
-    """An age file with identities in it, its costs within bounds."""
+    """A protected identity file, its costs within bounds."""
 
     file: AgeFile
     origin: str
 
     @property
     def digest(self) -> str:
-        """What the file is known by, once it was opened."""
+        """SHA-256 of the file as hex, which identifies it once it was decrypted."""
         return sha256_hex(self.file.data)
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether it is worth asking for its passphrase: it does not say."""
+        """Return True: its recipients are unknown until it is decrypted."""
         return bool(stanzas)
 
-    def open(self, passphrase: bytes) -> Opened | None:
-        """Return what it holds, None if the passphrase is wrong; raises as `decrypt`."""
+    def open(self, passphrase: bytes) -> ParsedIdentities | None:
+        """Return its identities, None if the passphrase is wrong. Raises as `decrypt`."""
         data = self.decrypt(passphrase)
         return None if data is None else parse_plain(data, self.origin)
 
     def decrypt(self, passphrase: bytes) -> bytes | None:
         """Return its text, None if the passphrase is wrong.
 
-        Raises DamagedError for a file that the right passphrase does not open, LockedError for a
-        passphrase that is no text or a cost that the library refuses.
+        Raises DamagedError if the passphrase is right and the file damaged, LockedError for a
+        passphrase that is not UTF-8 and for a cost that the library refuses.
         """
         age = library()
         what = printable(self.origin)
@@ -118,7 +118,7 @@ class LockedFile(Record):
             if reason.startswith("Excessive work"):
                 raise LockedError(
                     f"{what} asks for more work than this machine does in a reasonable time",
-                    hint="encrypt it anew with a cheaper one: age -d FILE | age -p > NEW",
+                    hint="encrypt it again with a cheaper one: age -d FILE | age -p > NEW",
                 ) from error
             raise DamagedError(f"{what} is damaged: {reason}") from error
 
@@ -126,48 +126,50 @@ class LockedFile(Record):
 Locked = LockedSshKey | LockedFile
 
 
-class Opened(Record):
-    """What texts hold: ready, only for plugins, locked, and what is wrong with the rest."""
+class ParsedIdentities(Record):
+    """The content of a text: ready keys, plugins' identities, locked ones, and errors."""
 
-    keys: tuple[Key, ...] = ()
-    plugins: tuple[PluginKey, ...] = ()
+    keys: tuple[AgeKey, ...] = ()
+    plugins: tuple[PluginIdentity, ...] = ()
     locked: tuple[Locked, ...] = ()
     problems: tuple[FilevaultError, ...] = ()
 
 
-def parse(text: IdentityText, available: Callable[[], int] = kdf.available_memory) -> Opened:
-    """Take an identity text apart; what is wrong with it is in `problems`.
+def parse(
+    text: IdentityText, available: Callable[[], int] = kdf.available_memory
+) -> ParsedIdentities:
+    """Parse an identity text; errors in it are returned as `problems`.
 
-    `available` tells the KiB of memory that this process may count on. Raises ProgramError if
+    `available` returns the KiB of memory that this process may count on. Raises ProgramError if
     pyrage is not installed.
     """
     what = printable(text.origin)
     try:
         if age_file.is_age(text.data):
             file = age_file.parse_protected(text.data, what, available)
-            return Opened(locked=(LockedFile(file, text.origin),))
+            return ParsedIdentities(locked=(LockedFile(file, text.origin),))
         if ssh_keys.is_private(text.data):
             return _ssh(text)
     except FilevaultError as error:
-        return Opened(problems=(error,))
+        return ParsedIdentities(problems=(error,))
     return parse_plain(text.data, text.origin)
 
 
-def _ssh(text: IdentityText) -> Opened:
+def _ssh(text: IdentityText) -> ParsedIdentities:
     what = printable(text.origin)
     if ssh_keys.is_protected(text.data, what):
         public = ssh_keys.visible_public(text.data)
-        return Opened(locked=(LockedSshKey(text.data, public, text.origin),))
+        return ParsedIdentities(locked=(LockedSshKey(text.data, public, text.origin),))
     key = ssh_keys.unlock(text.data, None, what)
     if key is None:
         raise LockedError(f"{what} is no private key that age can use")
-    return Opened((Key(key.identity, key.public.line, text.origin),))
+    return ParsedIdentities((AgeKey(key.identity, key.public.line, text.origin),))
 
 
-def parse_plain(data: bytes, origin: str) -> Opened:
-    """Read identities in lines; what is wrong with a line never quotes it."""
-    keys: list[Key] = []
-    plugins: list[PluginKey] = []
+def parse_plain(data: bytes, origin: str) -> ParsedIdentities:
+    """Parse identities in lines; an error names the line's number and never quotes it."""
+    keys: list[AgeKey] = []
+    plugins: list[PluginIdentity] = []
     problems: list[FilevaultError] = []
     what = printable(origin)
     for number, raw in enumerate(data.split(b"\n"), 1):
@@ -182,7 +184,7 @@ def parse_plain(data: bytes, origin: str) -> Opened:
         except LockedError as error:
             problems.append(LockedError(f"line {number} of {what} {error}", hint=error.hint))
             continue
-        if isinstance(found, Key):
+        if isinstance(found, AgeKey):
             keys.append(found)
         else:
             plugins.append(found)
@@ -192,17 +194,17 @@ def parse_plain(data: bytes, origin: str) -> Opened:
                 f"{what} holds no identity", hint="age-keygen makes one, and filevault init"
             )
         )
-    return Opened(tuple(keys), tuple(plugins), (), tuple(problems))
+    return ParsedIdentities(tuple(keys), tuple(plugins), (), tuple(problems))
 
 
-def _line(line: bytes, origin: str) -> Key | PluginKey:
-    """Return the identity in a line; raises LockedError that goes on after the line's number."""
+def _line(line: bytes, origin: str) -> AgeKey | PluginIdentity:
+    """Return the identity in a line. Raises LockedError whose message follows the number."""
     age = library()
     text = line.decode("ascii", "replace")
     try:
         if text.startswith(_X25519):
             identity = age.x25519.Identity.from_str(text)
-            return Key(identity, str(identity.to_public()), origin)
+            return AgeKey(identity, str(identity.to_public()), origin)
         if text.startswith(_POST_QUANTUM):
             raise LockedError(
                 "is a post-quantum identity, which pyrage, the age library that filevault uses, "
@@ -212,7 +214,7 @@ def _line(line: bytes, origin: str) -> Key | PluginKey:
             )
         if text.startswith(_PLUGIN):
             identity = age.plugin.Identity.from_str(text)
-            return PluginKey(identity, identity.plugin(), origin)
+            return PluginIdentity(identity, identity.plugin(), origin)
     except age.IdentityError:
         raise LockedError(
             "is an identity that was changed or cut short", hint="copy the line as a whole"

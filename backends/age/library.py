@@ -1,7 +1,7 @@
-"""pyrage, the age library, behind one door: absent it is one clear error, its texts are filtered.
+"""Import pyrage, the age library, and clean its error texts.
 
-It is an extra, so nothing imports it before an age vault needs it. Only its functions on bytes
-are used: those on files and streams leave unverified plaintext behind when they fail.
+It is an optional dependency, so it is imported only when an age vault needs it. Only its functions
+on bytes are used: those on files and streams leave unverified plaintext behind when they fail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ISOLATES = dict.fromkeys((0x2068, 0x2069))
 
 
 def library() -> ModuleType:
-    """Return pyrage; raises ProgramError where it is not installed."""
+    """Return pyrage. Raises ProgramError if it is not installed."""
     try:
         return importlib.import_module("pyrage")
     except ImportError as error:
@@ -33,6 +33,6 @@ def library() -> ModuleType:
 
 
 def said(error: Exception) -> str:
-    """Return what pyrage, or a plugin through it, says is wrong, as one line safe to show."""
+    """Return the text of an error of pyrage, or of a plugin, as one printable line."""
     text = " ".join(str(error).translate(_ISOLATES).split())
     return printable(text.rstrip("."), 200)

@@ -1,9 +1,8 @@
-"""A new age identity, in age-keygen's form, protected by a passphrase if one is given.
+"""Make a new age identity in the form of age-keygen, optionally protected by a passphrase.
 
-pyrage picks the scrypt cost of a passphrase itself, from a short measurement that scatters over
-factors of four, and aborts the process where memory is short. It therefore runs in a process of
-its own with bounded memory, and its result is accepted only if it can be opened again within the
-bounds for protected identity files.
+pyrage chooses the scrypt cost itself, from a short measurement that varies by a factor of four, and
+aborts the process if memory is short. It therefore runs in a separate process with bounded memory,
+and its result is accepted only if its cost is within the bounds of protected identity files.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MIN_WORK_FACTOR = 16
-# What the age program uses comes first: the file may be opened on a smaller machine. A try that
-# asks for more than its bound ends at once.
+# The age program's own cost is tried first: the file may be opened on a smaller machine. An
+# attempt at a higher cost than its bound fails at once.
 _BOUNDS = (18,) * 10 + (19,) * 6 + (20,) * 6
 _TIMEOUT = 300.0
 _WORKING_MEMORY_KIB = 64 << 10
-# A core dump would hold the passphrase. Asking for more than the limit ends this process alone.
+# A core dump would have the passphrase in it. Exceeding the limit ends only this process.
 _PROGRAM = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
@@ -57,16 +56,16 @@ def new_identity(
     """Return the bytes of a new identity file, and its recipient.
 
     Args:
-        passphrase: protects the file, in a way that any age program opens; None leaves it plain.
-        environment: what a helper process gets to see, without secrets.
-        clock: tells the time that the file carries.
-        available_memory: tells the KiB that this process may count on.
+        passphrase: protects the file, readable for any age program; None leaves it plain.
+        environment: of the separate process, without secrets.
+        clock: returns Unix seconds, for the comment in the file.
+        available_memory: returns the KiB that this process may count on.
 
     Raises:
         ProgramError: if pyrage is not installed.
-        LockedError: for a passphrase that is none.
-        BackendError: where no acceptable cost comes about: too little memory, a machine too fast
-            or too slow for pyrage's choice.
+        LockedError: for an invalid passphrase.
+        BackendError: if no attempt has an acceptable cost: for lack of memory, or on a machine
+            too fast or too slow for pyrage's choice.
     """
     identity = library().x25519.Identity.generate()
     recipient = str(identity.to_public())
@@ -112,7 +111,7 @@ def _protect(
             stdin=passphrase + b"\x00" + text,
         )
         if done.status != 0:
-            continue  # it chose a cost beyond the limit; the next measurement may differ
+            continue  # its cost exceeds the limit; the next measurement may differ
         try:
             file = age_file.parse_protected(done.output, what, available)
         except LockedError:

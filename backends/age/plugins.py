@@ -1,8 +1,8 @@
-"""age plugins: programs named `age-plugin-NAME` that hold keys elsewhere, e.g. in hardware.
+"""Run age plugins: programs named `age-plugin-NAME` that keep keys elsewhere, e.g. in hardware.
 
 A plugin is started by the age library, from PATH and with this process's environment. It is run
-for an identity of the person's own, or for a recipient that has been accepted, never for what a
-file in the vault merely names.
+for an identity of the user and for an accepted recipient, never for one that only a file in the
+vault names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _LONGEST = 200
 
 
 class Dialogue:
-    """The callbacks that a plugin talks through; nobody there means every question is declined.
+    """Callbacks for the questions of a plugin; all are declined if there is no terminal.
 
-    The library aborts on an exception in here, so none leaves; Ctrl-C is kept for later.
+    The library aborts on an exception, so none is raised; Ctrl-C is recorded for later.
     """
 
     def __init__(self, plugin: str, person: Person | None) -> None:
@@ -36,7 +36,7 @@ class Dialogue:
         self.declined = False
 
     def display_message(self, message: str) -> None:
-        """Show what a plugin has to say, e.g. that a key must be touched."""
+        """Show a message of the plugin, e.g. that a key must be touched."""
         if self._person is not None:
             self._ask(self._person.say, message)
 
@@ -50,7 +50,7 @@ class Dialogue:
         return None if answer is None else str(answer).lower() in ("y", "yes")
 
     def request_public_string(self, message: str) -> str | None:
-        """Ask for something that is no secret."""
+        """Ask for something that is not secret."""
         if self._person is None:
             self.declined = True
             return None
@@ -79,11 +79,11 @@ class Dialogue:
 
 
 class Plugins:
-    """The plugins that can be run here.
+    """Finds and runs plugins.
 
     Args:
-        environment: where PATH is looked up; the process's own, without credentials.
-        person: whom plugins may ask.
+        environment: has the PATH; it is the process's own, without credentials.
+        person: answers the questions of plugins; None declines them.
     """
 
     __slots__ = ("_path", "_person")
@@ -93,7 +93,7 @@ class Plugins:
         self._person = person
 
     def missing(self, plugin: str) -> ProgramError | None:
-        """Return why a plugin cannot be run, None if it can."""
+        """Return the error if a plugin cannot be run, None if it can."""
         program = printable(f"age-plugin-{plugin}", 80)
         # The library would find a program in the working directory where PATH names that.
         if any(not entry.startswith("/") for entry in (self._path or "/").split(os.pathsep)):
@@ -121,7 +121,7 @@ class Plugins:
             raise ProgramError(f"age-plugin-{name} cannot be run: {said(error)}") from error
 
     def identity(self, identity: Any) -> tuple[Any, Dialogue]:  # noqa: ANN401
-        """Return what decrypts with a plugin's identity; raises ProgramError."""
+        """Return pyrage's object that decrypts with a plugin's identity. Raises ProgramError."""
         age = library()
         name = identity.plugin()
         problem = self.missing(name)
@@ -135,7 +135,7 @@ class Plugins:
 
 
 def refusal(plugin: str, dialogue: Dialogue, reason: str, origin: str) -> LockedError:
-    """Return the error of a plugin that opened nothing; raises for Ctrl-C."""
+    """Return the error of a plugin that failed. Raises InterruptedByUserError after Ctrl-C."""
     if dialogue.interrupted:
         raise InterruptedByUserError("interrupted while an age plugin was asking")
     if dialogue.declined:

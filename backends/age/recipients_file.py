@@ -1,8 +1,8 @@
-"""`.age-recipients`: the age program's grammar, and what can be encrypted to.
+"""`.age-recipients` files: parse and build them, and tell which recipients are usable.
 
-One recipient in each line; empty lines and lines that begin with `#` say nothing; no blanks
-around a recipient and no comment after one, except an ssh key's own. A line end may be CRLF, the
-last one may be missing.
+The grammar is the age program's: one recipient in each line; empty lines and lines that begin with
+`#` are ignored; no blanks around a recipient and no comment after it, except an ssh key's own. A
+line end may be CRLF, the last one may be missing.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ PQ_REASON = (
 
 
 class AgeRecipients(Record):
-    """AgeRecipients as they are compared: sorted, each once, ssh keys without their comments.
+    """Recipients in canonical form: sorted, without duplicates, ssh keys without comments.
 
-    `unresolved` are those of them that cannot be encrypted to.
+    `unresolved` are those that cannot be encrypted to.
     """
 
     all: tuple[str, ...]
@@ -46,15 +46,16 @@ class AgeRecipients(Record):
 
 
 def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
-    """Return the recipients that a file names.
+    """Return the recipients of a file.
 
     Args:
-        data: the file's bytes; one more than `MAX_FILE` is enough of a longer one.
-        what: how messages call the file, already printable.
-        warn: told of an ssh key of a type that age ignores.
+        data: the file's bytes; `MAX_FILE` + 1 bytes suffice of a longer one.
+        what: the file's name in messages, already printable.
+        warn: called with a warning about an ssh key of a type that age ignores.
 
     Raises:
-        BackendError: for what the age program refuses too; the line is named, never quoted.
+        BackendError: if the age program would refuse it; the message has the line's number and
+            never quotes it.
         ProgramError: if pyrage is not installed.
     """
     if len(data) > MAX_FILE:
@@ -97,13 +98,13 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
 
 
 def recipients(found: dict[str, bool]) -> AgeRecipients:
-    """Return recipients in order, from each with whether it can be encrypted to."""
+    """Return recipients from a table that tells of each whether it is usable."""
     names = tuple(sorted(found))
     return AgeRecipients(names, tuple(name for name in names if not found[name]))
 
 
 def parse_words(text: str, what: str) -> AgeRecipients:
-    """Return the recipients of a list with blanks between them; raises BackendError."""
+    """Return the recipients of a list separated by blanks. Raises BackendError."""
     found = {}
     for number, word in enumerate(text.split(), 1):
         normal = _normal(word)
@@ -116,9 +117,9 @@ def parse_words(text: str, what: str) -> AgeRecipients:
 
 
 def checked(text: str, *, usable: bool = True) -> str:
-    """Return a recipient that a person gave, as it is compared.
+    """Return a recipient that the user gave, in canonical form.
 
-    Raises UsageError for what is none or, if it must be `usable`, cannot be encrypted to.
+    Raises UsageError for one that is invalid or, if it must be `usable`, cannot be encrypted to.
     """
     text = text.strip()
     key = public_key(text)
@@ -139,21 +140,21 @@ def checked(text: str, *, usable: bool = True) -> str:
 
 
 def why_not(recipient: str) -> str:
-    """Say why a recipient is unresolved."""
+    """Return the reason why a recipient is unresolved."""
     if recipient.startswith(PQ_PREFIX):
         return PQ_REASON
     if recipient.startswith("ssh-"):
         return "pyrage, the age library that filevault uses, does not accept this ssh key"
-    return "it cannot be told what to encrypt to"
+    return "its recipient is unknown"
 
 
 def do_not_mix(complaint: str) -> bool:
-    """Tell whether the library refused recipients for their labels (C2SP age, "labels")."""
+    """Tell whether the library refused a set for its labels (C2SP age, "labels")."""
     return "recipient with labels" in complaint or "recipients with" in complaint
 
 
 def mixture(names: Sequence[str]) -> str:
-    """Say which of the recipients that the library does not mix are of which kind."""
+    """Return the reason why the library does not mix these recipients, with an example."""
     quantum = [name for name in names if name.startswith(_PQ_PREFIXES)]
     others = [name for name in names if name not in quantum]
     if not quantum or not others:
@@ -165,7 +166,7 @@ def mixture(names: Sequence[str]) -> str:
 
 
 def can_encrypt_to(recipient: str) -> bool:
-    """Tell whether the library takes a recipient; of a plugin's, whether it looks like one."""
+    """Tell whether the library accepts a recipient; of a plugin's, only its form is checked."""
     age = library()
     if recipient.startswith(PQ_PREFIX):
         return False
@@ -177,7 +178,7 @@ def can_encrypt_to(recipient: str) -> bool:
 
 
 def is_plugin(recipient: str) -> bool:
-    """Tell whether only a plugin encrypts to a recipient."""
+    """Tell whether a plugin is needed to encrypt to a recipient."""
     if recipient.startswith(tuple(_TAG_PREFIXES)):
         return False
     return recipient.startswith("age1") and recipient.count("1") > 1
@@ -194,7 +195,7 @@ def plugin(recipient: str) -> str | None:
 
 
 def stanza(recipient: str) -> tuple[str, ...] | None:
-    """Return type and tag of the stanza that a file has for a recipient, None if it may be any."""
+    """Return type and tag of a recipient's stanza in a file, None if they are unknown."""
     key = public_key(recipient)
     if key is not None:
         return (key.type, key.tag)
@@ -203,7 +204,7 @@ def stanza(recipient: str) -> tuple[str, ...] | None:
 
 
 def load(recipient: str) -> Any:  # noqa: ANN401 - an object of the library's
-    """Return the library's object for a recipient; raises its RecipientError."""
+    """Return the library's object for a recipient. Raises its RecipientError."""
     age = library()
     if recipient.startswith("ssh-"):
         return age.ssh.Recipient.from_str(recipient)
@@ -216,7 +217,7 @@ def load(recipient: str) -> Any:  # noqa: ANN401 - an object of the library's
 
 
 def _normal(text: str) -> str | None:
-    """Return a recipient as it is compared, None for what is none."""
+    """Return a recipient in canonical form, None for an invalid one."""
     if text.startswith("ssh-"):
         key = public_key(text)
         return key.line if key is not None else None
@@ -235,12 +236,12 @@ def _normal(text: str) -> str | None:
 def build(wanted: Sequence[str], old: bytes = b"") -> bytes:
     """Return a recipients file's bytes, always with a final newline.
 
-    Comments and the lines of recipients that stay are kept byte for byte; what is new is
-    appended, in the order given.
+    Comments and the lines of recipients that are still wanted are kept byte for byte; new
+    recipients are appended, in the order given.
 
     Args:
         wanted: recipients, as `checked` returns them.
-        old: the file as it is, which `parse` accepts.
+        old: the present file, which `parse` accepts.
 
     Raises:
         UsageError: if no recipient would be left.

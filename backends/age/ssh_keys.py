@@ -1,8 +1,8 @@
-"""OpenSSH keys as age uses them: public lines, and private keys with or without a passphrase.
+"""ssh keys for age: parse public keys, and unlock private keys.
 
-age wraps for `ssh-ed25519` and `ssh-rsa` and names a key in a file's header by four bytes of the
-SHA-256 of its public blob. A private key file shows its public blob without the passphrase, so
-nobody is asked for the passphrase of a key that cannot open a file.
+age supports `ssh-ed25519` and `ssh-rsa`, and names a key in a file's header by four bytes of the
+SHA-256 of its public blob. A private key file shows that blob without the passphrase, so that
+the passphrase is asked for only if the key can decrypt the file.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _CIPHERS = frozenset(
         *("DES-EDE3-CBC", "AES-128-CBC", "AES-256-CBC"),
     }
 )
-"""What cryptography decrypts private keys with: OpenSSH's own form, and PEM's older one."""
+"""The ciphers of private keys that cryptography supports: in OpenSSH's form, and in PEM's."""
 _USUAL_CIPHER = "aes256-ctr"  # ssh-keygen's own choice
 _DEK_INFO = re.compile(rb"^Proc-Type: 4,ENCRYPTED\r?\nDEK-Info: ([^,\s]{1,64})", re.MULTILINE)
 
 
 class PublicKey(Record):
-    """An ssh public key: its type, its bits where that is for RSA, and its blob."""
+    """An ssh public key: its type and its blob."""
 
     type: str
     blob: bytes
@@ -54,14 +54,14 @@ class PublicKey(Record):
 
     @property
     def supported(self) -> bool:
-        """Whether age encrypts to it at all."""
+        """Whether age can encrypt to it."""
         if self.type == RSA:
             return _rsa_bits(self.blob) >= MIN_RSA_BITS
         return self.type == ED25519
 
     @property
     def tag(self) -> str:
-        """What stands for it in the header of a file."""
+        """The tag that names it in the header of a file."""
         digest = sha256(self.blob)[:_TAG_SIZE]
         return binascii.b2a_base64(digest, newline=False).rstrip(b"=").decode("ascii")
 
@@ -73,7 +73,7 @@ class PublicKey(Record):
 
 
 class PrivateKey(Record):
-    """An unlocked key: what pyrage decrypts with, and its public half."""
+    """An unlocked key: pyrage's identity, and the public key."""
 
     identity: Any
     public: PublicKey
@@ -83,7 +83,7 @@ class PrivateKey(Record):
 
 
 def public_key(line: str) -> PublicKey | None:
-    """Return the key of a public key line, None if it is none; a comment may follow."""
+    """Return the key of a public key line, None for an invalid line; a comment may follow."""
     words = re.split(r"[ \t]+", line, maxsplit=2)
     if len(words) < 2:
         return None
@@ -94,7 +94,7 @@ def public_key(line: str) -> PublicKey | None:
     kind, _ = _string(blob, 0)
     if kind is None or kind != words[0].encode("ascii", "replace"):
         return None
-    # Of a type that age ignores, only the type must be right.
+    # Keys of a type that age ignores are not checked further.
     sizes = [len(part) for part in _strings(blob)]
     if words[0] == ED25519 and sizes[1:] != [32]:
         return None
@@ -104,12 +104,12 @@ def public_key(line: str) -> PublicKey | None:
 
 
 def is_private(data: bytes) -> bool:
-    """Tell whether a text is a PEM file, which a private key is."""
+    """Tell whether a text is a PEM file, as private keys are."""
     return data.startswith(b"-----BEGIN ")
 
 
 def visible_public(data: bytes) -> PublicKey | None:
-    """Return the public half that an OpenSSH private key shows, None for other formats."""
+    """Return the public key in an OpenSSH private key, None for other formats."""
     blob = _openssh_blob(data)
     position = len(_MAGIC)
     for _ in range(3):  # cipher, KDF, its options
@@ -124,7 +124,7 @@ def visible_public(data: bytes) -> PublicKey | None:
 
 
 def _openssh_blob(data: bytes) -> bytes:
-    """Return what the armor of an OpenSSH private key holds, nothing for other formats."""
+    """Return the data in the armor of an OpenSSH private key, b"" for other formats."""
     if not data.startswith(_OPENSSH):
         return b""
     inner = data.partition(b"\n")[2].partition(b"-----END")[0]
@@ -136,7 +136,7 @@ def _openssh_blob(data: bytes) -> bytes:
 
 
 def is_protected(data: bytes, what: str) -> bool:
-    """Tell whether a private key needs a passphrase; raises LockedError for one that is none."""
+    """Tell whether a private key needs a passphrase. Raises LockedError for an invalid one."""
     try:
         _load(data, None, what)
     except TypeError:
@@ -147,7 +147,7 @@ def is_protected(data: bytes, what: str) -> bool:
 def unlock(data: bytes, passphrase: bytes | None, what: str) -> PrivateKey | None:
     """Return a private key, None if the passphrase is wrong.
 
-    It is written anew in memory without a passphrase, in the one form that pyrage reads.
+    It is re-encoded in memory without a passphrase, in the only form that pyrage reads.
 
     Raises:
         LockedError: for a key that age cannot use.
@@ -182,7 +182,7 @@ def unlock(data: bytes, passphrase: bytes | None, what: str) -> PrivateKey | Non
 def _load(data: bytes, passphrase: bytes | None, what: str) -> Any:  # noqa: ANN401
     """Return cryptography's private key.
 
-    Raises TypeError where a passphrase is needed and none is given, ValueError where it is wrong.
+    Raises TypeError if a passphrase is needed and not given, ValueError if it is wrong.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
@@ -208,13 +208,13 @@ def _load(data: bytes, passphrase: bytes | None, what: str) -> Any:  # noqa: ANN
     except ValueError:
         if passphrase is not None:
             raise
-        raise _unusable(what) from None  # the library's own text may quote what it has read
+        raise _unusable(what) from None  # the library's text may quote the key
 
 
 def _refuse_cipher(data: bytes, what: str) -> None:
-    """Raise LockedError for a key under a cipher that is not read here.
+    """Raise LockedError for an unsupported cipher.
 
-    The library calls some of them a wrong passphrase.
+    The library reports some of them as a wrong passphrase.
     """
     found = re.search(_DEK_INFO, data)
     blob = _openssh_blob(data)
@@ -237,7 +237,7 @@ def _unusable(what: str) -> FilevaultError:
 
 
 def _string(data: bytes, position: int) -> tuple[bytes | None, int]:
-    """Return one length-prefixed string (RFC 4251 §5) and where it ends, None if cut short."""
+    """Return a length-prefixed string (RFC 4251 §5) and its end, None if it is truncated."""
     start = position + 4
     end = start + int.from_bytes(data[position:start], "big")
     if start > len(data) or end > len(data):
@@ -246,7 +246,7 @@ def _string(data: bytes, position: int) -> tuple[bytes | None, int]:
 
 
 def _strings(data: bytes) -> list[bytes]:
-    """Return all of the strings that a blob consists of, none if it does not."""
+    """Return the strings that a blob consists of, none if it is malformed."""
     found = []
     position = 0
     while position < len(data):

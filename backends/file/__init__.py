@@ -54,9 +54,9 @@ def unlocked_backend(marker: Marker, master: bytes) -> SealedBackend:
         master: the master key.
     """
     from filevault.backends.file.backend import FileBackend
-    from filevault.backends.file.unlock import Opened
+    from filevault.backends.file.unlock import UnlockResult
 
-    return FileBackend.opened(marker, Opened(master, None))
+    return FileBackend.opened(marker, UnlockResult(master, None))
 
 
 FILE = Backend(

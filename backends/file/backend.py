@@ -1,7 +1,7 @@
-"""The `file` backend: items under a master key that passphrases and key files unwrap.
+"""An opened `file` vault, and making a new one.
 
-Opening reads vault.json alone. Slots are read, and somebody is asked, when the first item must
-be encrypted or decrypted (`docs/format.md` §5).
+Opening reads vault.json alone. Keyslots are read, and the user is asked for a passphrase, when
+the first item must be encrypted or decrypted (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from filevault.backends import kdf
 from filevault.backends.definition import SecretRequest
 from filevault.backends.file import FILE, keyslots, vault_json
-from filevault.backends.file.unlock import Opened, Unlocking, useful_secrets
+from filevault.backends.file.unlock import Unlocking, UnlockResult, useful_secrets
 from filevault.backends.protocols import Family
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.errors import (
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 
 class FileBackend:
-    """A `file` vault."""
+    """A `file` vault; made by `open`, `opened` or `create`."""
 
     __slots__ = (
-        "_held",
+        "_cached_key",
         "_last",
         "_marker",
         "_master",
@@ -62,12 +62,12 @@ class FileBackend:
         vault: Marker,
         source: SecretSource,
         unlocking: Unlocking | None,
-        held: Callable[[str], bytes | None] = lambda _commit: None,
+        cached_key: Callable[[str], bytes | None] = lambda _commitment: None,
     ) -> None:
         self._marker = vault
         self._source = source
         self._unlocking = unlocking
-        self._held = held
+        self._cached_key = cached_key
         self._root: Folder | None = None
         self._master = b""
         self._opened_slot: str | None = None
@@ -107,9 +107,9 @@ class FileBackend:
         return backend
 
     @classmethod
-    def opened(cls, vault: Marker, opened: Opened) -> FileBackend:
-        """Return the backend of a vault whose master key is at hand."""
-        backend = cls(vault, _Nobody(), None)
+    def opened(cls, vault: Marker, opened: UnlockResult) -> FileBackend:
+        """Return the unlocked backend of a vault whose master key is known."""
+        backend = cls(vault, _NoSource(), None)
         backend._adopt(opened)
         return backend
 
@@ -121,12 +121,12 @@ class FileBackend:
     @property
     def commitment(self) -> str:
         """The commitment to the master key, 64 hex digits, verified when unlocked."""
-        return self._marker.commit
+        return self._marker.commitment
 
     @property
     def master_id(self) -> str:
         """The key id of items, 16 hex digits."""
-        return self._marker.master
+        return self._marker.master_id
 
     @property
     def opened_slot(self) -> str | None:
@@ -134,25 +134,25 @@ class FileBackend:
         return self._opened_slot
 
     def unlock(self) -> None:
-        """Open the vault now, once; raises as `Unlocking.open`."""
+        """Unlock the vault now, once. Raises as `Unlocking.open`."""
         if self._unlocking is not None:
-            if not self._adopt_held():
+            if not self._adopt_cached():
                 self._adopt(self._unlocking.open(self._source))
             self._unlocking = None
 
     def vault_key(self) -> bytes:
-        """Return the master key."""
+        """Return the master key, unlocking the vault first."""
         self.unlock()
         return self._master
 
-    def _adopt_held(self) -> bool:
-        master = self._held(self.commitment)
+    def _adopt_cached(self) -> bool:
+        master = self._cached_key(self.commitment)
         if master is None or key_schedule.commitment(master, self.vault_id) != self.commitment:
             return False
         self._master = master
         return True
 
-    def _adopt(self, opened: Opened) -> None:
+    def _adopt(self, opened: UnlockResult) -> None:
         self._master = opened.master
         self._opened_slot = opened.slot
 
@@ -168,7 +168,7 @@ class FileBackend:
     def decrypt(self, kind: str, name: str, data: bytes) -> bytes:
         """Return an item's plaintext.
 
-        What the header says is compared before anybody is asked for a passphrase.
+        The header is compared before a passphrase is asked for.
         """
         what = "the session key" if kind == "session-key" else f"item {printable(name, 200)!r}"
         parsed = envelope.parse(data, what)
@@ -176,11 +176,11 @@ class FileBackend:
             self._refuse_retired(parsed.key, what)
         envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
         self.unlock()
-        self._last = data, parsed.header  # which is asked for right afterwards
+        self._last = data, parsed.header  # callers mostly peek right afterwards
         return envelope.unseal(self._item_key, parsed, what)
 
     def _refuse_retired(self, key_id: str, what: str) -> None:
-        """Say so if an item is sealed under a key that this vault had before."""
+        """Raise TamperedError if an item is sealed under a former key of this vault."""
         from filevault.backends.file import retired_keys
 
         if self._root is not None and retired_keys.exists(self._root, key_id):
@@ -191,29 +191,29 @@ class FileBackend:
             )
 
     def confirm(self) -> None:
-        """Raise StorageError if the vault has got other keys since it was opened."""
+        """Raise StorageError if the master key was replaced since the vault was opened."""
         if self._root is not None and vault_json.read(self._root) != self._marker:
             from filevault.backends.file.master_key import changed_meanwhile
 
             raise changed_meanwhile()
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:
-        """Return when an item says that its key was made, not authenticated."""
+        """Return (time, origin) from an item's header; not authenticated."""
         return envelope.created(head)
 
     def peek(self, data: bytes, what: str = "the item") -> ItemHeader:
-        """Return what an item says of itself, not authenticated."""
+        """Return an item's header; not authenticated."""
         last = self._last
         if last is not None and last[0] is data:
             return last[1]
         return envelope.parse(data, what).header
 
 
-class _Nobody:
-    """The source of a vault that is open."""
+class _NoSource:
+    """Secret source of a vault that is unlocked already."""
 
     def secret(self) -> Secret:
-        raise LockedError("nobody was to be asked")
+        raise LockedError("the vault is unlocked already")
 
     def on_rejected(self, secret: Secret) -> None:
         raise LockedError(f"the {secret.kind} opens nothing")
@@ -231,10 +231,10 @@ def create(
     random: Callable[[int], bytes] = os.urandom,
     available_memory: Callable[[], int] = kdf.available_memory,
 ) -> FileBackend:
-    """Make a vault, as `filevault.backends.definition.Creator` says. `label` is published.
+    """Make a vault, see `filevault.backends.definition.Creator`; `label` is published.
 
-    vault.json is written last, after every slot has been read back and opened. Slots that a
-    crashed run left stay: they name a master key that is not this one's, and are skipped.
+    vault.json is written last, after every keyslot was read back and unwrapped. Keyslots that a
+    crashed run left are kept: they name another master key and are skipped.
     """
     try:
         vault_json.read(root)
@@ -269,11 +269,11 @@ def create(
         try:
             vault_json.write(inner, written)
         except BaseException:
-            # Nobody is told a generated passphrase now: this must not be a vault.
+            # A generated passphrase is not shown after an error: this must not be a vault.
             with contextlib.suppress(FileNotFoundError, StorageError):
                 inner.remove(vault_json.FILE)
             raise
-    return FileBackend.opened(written, Opened(master, names[0]))
+    return FileBackend.opened(written, UnlockResult(master, names[0]))
 
 
 def _slot_secrets(
@@ -283,7 +283,7 @@ def _slot_secrets(
     policy: KdfPolicy,
     available_memory: Callable[[], int],
 ) -> list[tuple[bytes, KdfParameters | None]]:
-    """Return what each slot is derived from, with its costs; raises before anything is written."""
+    """Return the secret and the costs of each keyslot. Raises before anything is written."""
     secrets: list[tuple[bytes, KdfParameters | None]] = []
     if passphrase is not None:
         costs = policy.default if parameters is None else parameters

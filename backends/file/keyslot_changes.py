@@ -1,7 +1,7 @@
 """Adding and removing keyslots (`docs/format.md` §5).
 
-The caller holds the vault's lock and the master key. None of this takes anything back: copies of
-the vault, and the history of a repository, keep every slot that ever was.
+The caller holds the vault's lock and has unwrapped the master key. Nothing here revokes access:
+copies of the vault, and the history of a repository, keep every keyslot there ever was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfParameters, KdfPolicy
     from filevault.backends.protocols import Secret
     from filevault.system.files import Folder
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 _LEAST_DIGITS = 4
 
 
-def own_slots(root: Folder, holder: Holder) -> list[Slot]:
-    """Return the slots of the vault's present master key, as their files say."""
-    vault = holder.vault
+def own_slots(root: Folder, unwrapped: UnwrappedKey) -> list[Slot]:
+    """Return the keyslots that name the vault's present master key; not authenticated."""
+    vault = unwrapped.vault
     return [
         slot
         for slot in keyslots.listing(root)
-        if (slot.vault, slot.master) == (vault.vault, vault.master)
+        if (slot.vault, slot.master_id) == (vault.vault, vault.master_id)
     ]
 
 
 @contextlib.contextmanager
 def slot_folder(root: Folder) -> Iterator[Folder]:
-    """Open the folder of the slots."""
+    """Open the folder of the keyslots, making it if it is missing."""
     with root.child(vault_json.FOLDER) as inner, inner.make_child(keyslots.FOLDER) as folder:
         yield folder
 
@@ -56,9 +56,9 @@ def passphrase_secret(
     policy: KdfPolicy,
     available: Callable[[], int] = kdf.available_memory,
 ) -> tuple[bytes, KdfParameters]:
-    """Return what a new passphrase's slot is derived from, and its costs, those of the policy.
+    """Return the secret of a new passphrase's keyslot, and its costs, those of the policy.
 
-    Raises LockedError for what no passphrase can be, UsageError for costs out of bounds here.
+    Raises LockedError for an invalid passphrase, UsageError for costs out of bounds here.
     """
     try:
         kdf.check_bounds(policy.default, policy, available, "the new keyslot")
@@ -69,7 +69,7 @@ def passphrase_secret(
 
 def add(
     root: Folder,
-    holder: Holder,
+    unwrapped: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters | None,
     *,
@@ -77,24 +77,24 @@ def add(
     created: str,
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
-    """Write one more slot, read it back, open it, and return its id.
+    """Write another keyslot, read it back, unwrap it, and return its id.
 
     Args:
         root: the vault's folder.
-        holder: who opened it.
+        unwrapped: the master key.
         secret: as `passphrase_secret` or `keyslots.keyfile_bytes` returns it.
-        parameters: of a passphrase's slot; None for a key file's.
+        parameters: of a passphrase's keyslot; None for a key file's.
         label: for people, published with the vault.
         created: the time now, as text.
-        random: where salt and nonce come from.
+        random: returns random bytes, for salt and nonce.
 
     Raises:
-        UsageError: for a label that is none, and where there are as many slots as may be.
+        UsageError: for an invalid label, and if the vault has as many keyslots as it may.
         StorageError: if it cannot be written, or the vault was changed meanwhile.
     """
     keyslots.check_label(label)
-    master_key.confirm(root, holder)
-    if len(own_slots(root, holder)) >= MAX_SLOTS:
+    master_key.confirm(root, unwrapped)
+    if len(own_slots(root, unwrapped)) >= MAX_SLOTS:
         raise UsageError(
             f"the vault has {MAX_SLOTS} keyslots, as many as may be",
             hint="filevault slot list shows them, filevault slot remove ID makes room",
@@ -102,8 +102,8 @@ def add(
     with slot_folder(root) as folder:
         return keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
+            unwrapped.master,
+            unwrapped.vault.vault,
             secret,
             parameters=parameters,
             label=label,
@@ -113,10 +113,10 @@ def add(
 
 
 def find(root: Folder, given: str) -> str:
-    """Return the id of the slot that is meant by an id or its beginning.
+    """Return the id of the keyslot with an id or its beginning.
 
-    A file that is no proper slot is found, too: it must be possible to remove it. Raises
-    NotFoundError for none, UsageError where it could be several.
+    Invalid keyslot files are found, too, so that they can be removed. Raises NotFoundError if
+    there is none, UsageError if several fit.
     """
     with slot_folder(root) as folder:
         ids = [
@@ -137,63 +137,65 @@ def find(root: Folder, given: str) -> str:
     return found[0]
 
 
-def _keeper(
-    root: Folder, holder: Holder, slot: str, own: list[Slot], policy: KdfPolicy
+def _kept_slot(
+    root: Folder, unwrapped: UnwrappedKey, slot: str, own: list[Slot], policy: KdfPolicy
 ) -> Slot | None:
-    """Return a slot besides one that the secret which opened the vault is known to open."""
-    if holder.slot.id != slot:
-        if holder.slot.id not in {each.id for each in own}:
+    """Return a keyslot other than one, known to be unwrapped by the secret at hand."""
+    if unwrapped.slot.id != slot:
+        if unwrapped.slot.id not in {each.id for each in own}:
             raise master_key.changed_meanwhile()
-        return holder.slot
-    return next(iter(slots_with_same_secret(root, holder, policy)), None)
+        return unwrapped.slot
+    return next(iter(slots_with_same_secret(root, unwrapped, policy)), None)
 
 
-def slots_with_same_secret(root: Folder, holder: Holder, policy: KdfPolicy) -> list[Slot]:
-    """Return the slots besides the opened one that the secret which opened the vault opens."""
-    others = [slot for slot in own_slots(root, holder) if slot.id != holder.slot.id]
+def slots_with_same_secret(root: Folder, unwrapped: UnwrappedKey, policy: KdfPolicy) -> list[Slot]:
+    """Return the other keyslots that the secret at hand unwraps."""
+    others = [slot for slot in own_slots(root, unwrapped) if slot.id != unwrapped.slot.id]
     return [
         slot
-        for slot, master in master_key.try_unwrap(others, holder.secret, policy)
-        if master == holder.master
+        for slot, master in master_key.try_unwrap(others, unwrapped.secret, policy)
+        if master == unwrapped.master
     ]
 
 
-def opens(root: Folder, holder: Holder, secret: Secret, policy: KdfPolicy) -> bool:
-    """Tell whether a secret opens one of the slots; False where they cannot be read."""
+def opens(root: Folder, unwrapped: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
+    """Tell whether a secret unwraps one of the keyslots; False if they cannot be read."""
     try:
-        own = own_slots(root, holder)
+        own = own_slots(root, unwrapped)
     except FilevaultError:
         return False
     return any(list(master_key.try_unwrap([slot], secret, policy)) for slot in own)
 
 
-def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[str, str] | None:
-    """Delete a slot, unless it is the last way in that is known to work.
+def remove(
+    root: Folder, unwrapped: UnwrappedKey, slot: str, policy: KdfPolicy
+) -> tuple[str, str] | None:
+    """Delete a keyslot, unless it is the last one that is known to work.
 
-    That a slot looks well says little: anybody who can write the vault's folder can make one. So
-    whoever removes one must have opened another. That other one is written anew, for the same
-    secret: if another machine deletes it at the same time, as this one does the other's, the two
-    changes merge into a vault that has both, not into one that has none.
+    A valid form proves little: anyone who can write the vault's folder can make a keyslot. So the
+    secret at hand must unwrap another one, the kept one. That is written again for the same
+    secret, under another name: if two machines each delete the other's keyslot at the same time,
+    their changes merge into a vault that has both, not into one that has none.
 
-    Returns the ids that the holder's slot had and has now; None if the deleted file was none of
-    the present key's slots, so that nobody's way in was changed.
+    Returns the former and the present id of the kept keyslot; None if the deleted file was no
+    keyslot of the present key, so that the kept one did not change.
 
     Raises:
-        UsageError: if it is the last one, or the only one that the holder opens.
-        NotFoundError: if it is gone already.
-        PartlyDoneError: if it is deleted and the holder's own lies there twice.
+        UsageError: if it is the last one, or the only one that the secret at hand unwraps.
+        NotFoundError: if it does not exist any more.
+        PartlyDoneError: if it is deleted and the kept one exists twice.
         StorageError: if it cannot be deleted, or the vault was changed meanwhile.
     """
-    master_key.confirm(root, holder)
+    master_key.confirm(root, unwrapped)
     what = keyslots.described(slot)
-    own = own_slots(root, holder)
+    own = own_slots(root, unwrapped)
     if not [other for other in own if other.id != slot]:
         raise UsageError(
-            f"{what} is the last one: without it nobody could open the vault",
+            f"{what} is the last one: without it the vault could not be opened",
             hint="filevault slot add makes another one first",
         )
-    keeper = _keeper(root, holder, slot, own, policy)
-    if keeper is None:
+    kept = _kept_slot(root, unwrapped, slot, own, policy)
+    if kept is None:
         raise UsageError(
             f"{what} is the one that what was given opens; another one must be known to work",
             hint="open the vault with what is to stay, for example --key-file F; filevault "
@@ -203,39 +205,39 @@ def remove(root: Folder, holder: Holder, slot: str, policy: KdfPolicy) -> tuple[
         if slot not in {each.id for each in own}:
             _delete(folder, slot)
             return None
-        anew = keyslots.write(
+        copy = keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
-            secret_bytes(holder.secret),
-            parameters=keeper.parameters,
-            label=keeper.label,
-            created=keeper.created,
-            replaces=keeper.id,
+            unwrapped.master,
+            unwrapped.vault.vault,
+            secret_bytes(unwrapped.secret),
+            parameters=kept.parameters,
+            label=kept.label,
+            created=kept.created,
+            replaces=kept.id,
         )
         try:
             _delete(folder, slot)
         except UnsyncedError:
             raise
         except BaseException as error:
-            # Deleted by somebody else, it may have been with the holder's own: then `anew` is
-            # all that is left of that.
-            unneeded = slot if not isinstance(error, NotFoundError) else keeper.id
+            # If another process deleted it, that may have deleted the kept one, too: then
+            # the copy is its only copy.
+            unneeded = slot if not isinstance(error, NotFoundError) else kept.id
             if folder.is_file(unneeded + keyslots.SUFFIX):
                 with contextlib.suppress(FileNotFoundError, StorageError):
-                    folder.remove(anew + keyslots.SUFFIX)
+                    folder.remove(copy + keyslots.SUFFIX)
             raise
         try:
             with contextlib.suppress(FileNotFoundError):
-                folder.remove(keeper.id + keyslots.SUFFIX)
+                folder.remove(kept.id + keyslots.SUFFIX)
         except UnsyncedError:
             raise
         except StorageError as error:
             raise PartlyDoneError(
                 f"{what} is deleted, and yours lies there twice: {error.message}",
-                hint=f"filevault slot remove {keeper.id}",
+                hint=f"filevault slot remove {kept.id}",
             ) from error
-    return keeper.id, anew
+    return kept.id, copy
 
 
 def _delete(folder: Folder, slot: str) -> None:
@@ -247,7 +249,7 @@ def _delete(folder: Folder, slot: str) -> None:
 
 def change_passphrase(
     root: Folder,
-    holder: Holder,
+    unwrapped: UnwrappedKey,
     secret: bytes,
     parameters: KdfParameters,
     *,
@@ -255,22 +257,22 @@ def change_passphrase(
     also: Iterable[Slot] = (),
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
-    """Put a slot for a new passphrase in the place of the one that was opened; return its id.
+    """Replace the unwrapped keyslot by one for a new passphrase; return the new one's id.
 
-    The new one is written, synced and opened before the old one goes. Its label stays. `also`
-    are other slots of the old passphrase, which go with it.
+    The new one is written, synced and unwrapped before the old one is deleted. It keeps the
+    label. `also` are other keyslots of the old passphrase, which are deleted, too.
 
     Raises:
-        PartlyDoneError: if an old slot could not be deleted.
-        StorageError: if the new one cannot be written: then nothing has changed.
+        PartlyDoneError: if an old keyslot could not be deleted.
+        StorageError: if the new one cannot be written: then nothing was changed.
     """
-    old = holder.slot
-    master_key.confirm(root, holder)
+    old = unwrapped.slot
+    master_key.confirm(root, unwrapped)
     with slot_folder(root) as folder:
         new = keyslots.write(
             folder,
-            holder.master,
-            holder.vault.vault,
+            unwrapped.master,
+            unwrapped.vault.vault,
             secret,
             parameters=parameters,
             label=old.label,
@@ -280,7 +282,7 @@ def change_passphrase(
         )
         for slot in (old, *also):
             try:
-                with contextlib.suppress(FileNotFoundError):  # somebody else changed it, too
+                with contextlib.suppress(FileNotFoundError):  # another process deleted it
                     folder.remove(slot.id + keyslots.SUFFIX)
             except UnsyncedError:
                 raise

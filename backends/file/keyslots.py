@@ -1,7 +1,7 @@
-"""Keyslots: each holds the master key, wrapped under one passphrase or one key file.
+"""Keyslots: files that have the master key, wrapped under one passphrase or one key file.
 
-One file per slot, named after its content, so that two machines can each add one and a synced
-vault still merges (`docs/format.md` §5).
+Each is a file of its own, named after its content, so that two machines can each add one and a
+synced vault still merges (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_FILE = 8192
 PASSPHRASE = "argon2id"  # noqa: S105 - a type of slot
 KEYFILE = "keyfile"
 TYPES = {"passphrase": PASSPHRASE, "keyfile": KEYFILE}
-"""Kind of a secret to the type of the slots that it is tried on."""
+"""The type of the keyslots that a secret is tried on, by the secret's kind."""
 
 MAX_LABEL = 200
 _KEYFILE_PREFIX = b"filevault-key-1:"
@@ -61,11 +61,14 @@ _COSTS: dict[str, type] = {"memory_kib": int, "iterations": int, "lanes": int}
 
 
 class Slot(Record):
-    """A parsed slot file; nothing of it is authenticated before it is unwrapped."""
+    """A parsed keyslot file; nothing of it is authenticated before it is unwrapped.
+
+    `master_id` is the key id of the master key that it has.
+    """
 
     id: str
     vault: str
-    master: str
+    master_id: str
     type: str
     label: str
     created: str
@@ -77,17 +80,17 @@ class Slot(Record):
 
     @property
     def cost(self) -> int:
-        """What trying it costs, as `KdfParameters.cost`; a key file's slot costs nothing."""
+        """The cost of trying it, as `KdfParameters.cost`; 0 for a key file's keyslot."""
         return self.parameters.cost if self.parameters else 0
 
 
 def described(slot: str) -> str:
-    """Return how messages call the slot of an id."""
+    """Return the name of a keyslot for messages."""
     return f"keyslot {printable(slot, 40)!r}"
 
 
 def check_label(label: str) -> None:
-    """Raise UsageError for a label that could not be shown, or is a text of its own."""
+    """Raise UsageError for a label that is too long or has invisible characters."""
     if len(label) > MAX_LABEL or not label.isprintable():
         raise UsageError(f"a label has up to {MAX_LABEL} characters, all of them visible")
 
@@ -98,20 +101,17 @@ def file_name(data: bytes) -> str:
 
 
 def parse(data: bytes, name: str, what: str) -> Slot:
-    """Take a slot file apart.
-
-    Costs are checked apart from this, by `kdf.check_bounds`.
+    """Parse a keyslot file. Its costs are checked later, by `kdf.check_bounds`.
 
     Raises:
         NewerFormatError: for a format above 1.
-        DamagedError: for anything that no filevault wrote, and where the name is not the one
-            that belongs to the content.
+        DamagedError: if filevault did not write it, and if the name does not match the content.
     """
     if len(data) > MAX_FILE:
         format_header.refuse_newer(data[: format_header.MAX_HEADER], what)
         raise DamagedError(f"{what} is damaged: it is longer than {MAX_FILE} bytes")
     line, wrapped = format_header.split(data, what)
-    # As in an envelope: a key in raw JSON is never found inside a text.
+    # As in an envelope: a key in raw JSON cannot occur inside a string.
     costly = b'"memory_kib":' in line
     values = format_header.parse(line, {**_COMMON, **_COSTS} if costly else _COMMON, what)
     if name != file_name(data):
@@ -155,16 +155,16 @@ def build(
     created: str,
     random: Callable[[int], bytes] = os.urandom,
 ) -> bytes:
-    """Return the bytes of a new slot file.
+    """Return the bytes of a new keyslot file.
 
     Args:
         master: the master key to wrap.
         vault: the vault's id.
         secret: a passphrase as `kdf.passphrase_bytes` returns it, or the 32 bytes of a key file.
-        parameters: of a passphrase slot; None makes a slot of the type `keyfile`.
+        parameters: of a passphrase's keyslot; None makes one of the type `keyfile`.
         label: for people, published with the vault.
         created: the time now, as text.
-        random: where salt and nonce come from.
+        random: returns random bytes, for salt and nonce.
     """
     salt = random(kdf.MIN_SALT)
     kek = _kek(secret, salt, vault, parameters)
@@ -182,7 +182,7 @@ def build(
     line = strict_json.dumps(values) + b"\n"
     nonce = random(xaes.NONCE_SIZE)
     data = line + nonce + xaes.encrypt(kek[: xaes.KEY_SIZE], nonce, master, line)
-    parse(data, file_name(data), "the new keyslot")  # nothing is written that would not be read
+    parse(data, file_name(data), "the new keyslot")  # never write what could not be read
     return data
 
 
@@ -198,12 +198,12 @@ def write(
     replaces: str | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> str:
-    """Write a new slot as `build` makes it, read it back, open it, and return its id.
+    """Write a new keyslot as `build` makes it, read it back, unwrap it, and return its id.
 
-    `replaces` is the id of the slot whose group, ACL and mode it gets.
+    `replaces` is the id of the keyslot whose group, ACL and mode it gets.
 
-    Raises StorageError if it cannot be written, or if what is read back does not open; then it
-    is taken away again.
+    Raises StorageError if it cannot be written, or cannot be unwrapped when it is read back; then
+    it is deleted.
     """
     data = build(
         master, vault, secret, parameters=parameters, label=label, created=created, random=random
@@ -221,7 +221,7 @@ def write(
         if opened != master:
             raise StorageError(f"{what} does not open after it was written")
     except BaseException:
-        # Nobody is told of it, so it must not open the vault.
+        # Its secret may never be shown, so it must not unlock the vault.
         with contextlib.suppress(FileNotFoundError, StorageError):
             folder.remove(name)
         raise
@@ -241,14 +241,14 @@ def _check(kek: bytes, vault: str, salt: bytes) -> HMAC:
 
 
 def unwrap(slot: Slot, secret: SecretBytes, what: str) -> bytes | None:
-    """Return the master key, or None if this slot is not the secret's.
+    """Return the master key, or None if the secret does not fit this keyslot.
 
-    The check value tells a wrong secret from damage, and commits to the key, which GCM alone
-    does not. The caller has checked the bounds, and compares the master key with vault.json.
+    The check value distinguishes a wrong secret from damage, and commits to the key, which GCM
+    alone does not. The caller has checked the bounds, and compares the key with vault.json.
 
     Raises:
-        DamagedError: if the secret is the slot's, and what it wraps does not open.
-        BackendError: where the memory is not to be had.
+        DamagedError: if the secret fits and the wrapped key is damaged.
+        BackendError: if there is not enough memory.
     """
     kek = _kek(secret, slot.salt, slot.vault, slot.parameters)
     # All 32 bytes of the HMAC exist only here, half of them in the file: complete the stored
@@ -279,7 +279,7 @@ def _encoded(key: bytes) -> bytes:
 
 
 def keyfile_bytes(text: bytes, what: str) -> bytes:
-    """Return the 32 bytes in a key file's text; white space around it does not count.
+    """Return the 32 bytes in a key file's text; surrounding white space is ignored.
 
     Raises LockedError, which calls it `what`, for any other text.
     """
@@ -298,9 +298,9 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
 
 
 def listing(root: Folder) -> list[Slot]:
-    """Return a vault's slots as their files say, sorted by id; unreadable ones are left out.
+    """Return a vault's keyslots, sorted by id; unreadable ones are left out.
 
-    Nothing is opened, so nothing of it is authenticated.
+    None is unwrapped, so none is authenticated.
     """
     found = []
     try:
@@ -316,9 +316,9 @@ def listing(root: Folder) -> list[Slot]:
 
 
 def weaker(found: Iterable[Slot], default: KdfParameters) -> list[Slot]:
-    """Return the slots that cost less to guess at than new ones: less memory, or less in all.
+    """Return the keyslots that are cheaper to guess than new ones: in memory or in total cost.
 
-    They stay as they are until their passphrase is changed, even to itself.
+    They are kept until their passphrase is changed, even to the same one.
     """
     return [
         slot

@@ -1,6 +1,6 @@
-"""Holding a `file` vault's master key: for those commands that change what opens the vault.
+"""Unwrapping the master key, for commands that change keyslots or replace the key.
 
-Everything else works with the item key alone; who holds the master key can make keyslots.
+Everything else needs the item key alone: with the master key, keyslots can be made.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from filevault.system.files import Folder
 
 
-class Holder(Record):
-    """A secret that opens a vault, with the slot that it opened and the master key in it."""
+class UnwrappedKey(Record):
+    """A master key, with the secret and the keyslot that it was unwrapped with."""
 
     vault: Marker
     secret: Secret
@@ -33,11 +33,11 @@ class Holder(Record):
     master: bytes
 
     def __repr__(self) -> str:
-        return f"Holder(slot={self.slot.id!r}, ...)"
+        return f"UnwrappedKey(slot={self.slot.id!r}, ...)"
 
 
 class _Recorder:
-    """Hands on what a source gives, and knows what it gave last."""
+    """Wrap a SecretSource and record the last secret it returned."""
 
     def __init__(self, source: SecretSource) -> None:
         self._source = source
@@ -45,14 +45,14 @@ class _Recorder:
 
     def secret(self) -> Secret:
         given = self._source.secret()
-        self.last = given._replace(content=given.value)  # that one is overwritten
+        self.last = given._replace(content=given.value)  # the original is overwritten
         return given
 
     def on_rejected(self, secret: Secret) -> None:
         self._source.on_rejected(secret)
 
 
-def hold(
+def unwrap(
     root: Folder,
     source: SecretSource,
     policy: KdfPolicy,
@@ -60,28 +60,31 @@ def hold(
     last_slot: str | None = None,
     only_slot: str | None = None,
     available: Callable[[], int] = kdf.available_memory,
-) -> Holder:
-    """Ask a source, and return what its secret opens.
+) -> UnwrappedKey:
+    """Ask a source for a secret, and return the master key that it unwraps.
 
-    Args as `filevault.backends.open_backend`. Raises as `Unlocking.open`.
+    Args as `Unlocking`. Raises as `Unlocking.open`.
     """
     vault = vault_json.read(root)
     recorder = _Recorder(source)
     opened = Unlocking(root, vault, policy, last_slot, only_slot, available).open(recorder)
     for slot in keyslots.listing(root):
         if slot.id == opened.slot and recorder.last is not None:
-            return Holder(vault, recorder.last, slot, opened.master)
+            return UnwrappedKey(vault, recorder.last, slot, opened.master)
     raise changed_meanwhile()
 
 
-def confirm(root: Folder, holder: Holder) -> None:
-    """Raise StorageError if the vault is another than when it was opened; call under the lock."""
-    if vault_json.read(root) != holder.vault:
+def confirm(root: Folder, unwrapped: UnwrappedKey) -> None:
+    """Raise StorageError if vault.json differs from when the key was unwrapped.
+
+    Call it under the lock.
+    """
+    if vault_json.read(root) != unwrapped.vault:
         raise changed_meanwhile()
 
 
 def changed_meanwhile() -> StorageError:
-    """Return the error for a vault that another process changed while somebody was asked."""
+    """Return the error for a vault that another process changed during a question."""
     return StorageError(
         "the vault's keys were changed by somebody else meanwhile; nothing was done",
         hint="run the command again",
@@ -94,10 +97,10 @@ def try_unwrap(
     policy: KdfPolicy,
     available: Callable[[], int] = kdf.available_memory,
 ) -> Iterator[tuple[Slot, bytes]]:
-    """Yield each slot that a secret opens, with the master key in it.
+    """Yield each keyslot that a secret unwraps, with its master key.
 
-    As in an unlock, only so many are tried at only so much cost; what is damaged, forged or out
-    of bounds is passed over. That the key is the one a slot names is verified.
+    Number and cost of the tries are bounded as for unlocking. Keyslots that are damaged, forged
+    or out of bounds are skipped. Each key is verified to be the one that its keyslot names.
     """
     value = secret_bytes(secret)
     fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
@@ -113,5 +116,5 @@ def try_unwrap(
             master = keyslots.unwrap(slot, value, what)
         except FilevaultError:
             continue
-        if master is not None and key_schedule.item_key_id(master, slot.vault) == slot.master:
+        if master is not None and key_schedule.item_key_id(master, slot.vault) == slot.master_id:
             yield slot, master

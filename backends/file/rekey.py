@@ -1,8 +1,8 @@
-"""Giving a vault another master key, in steps that each leave a vault that opens.
+"""Replacing a vault's master key, in steps that each leave a vault that can be unlocked.
 
-First the new keyslots and the retired old key, which nobody looks at yet; then vault.json, from
-which on the new key counts; then, by the caller, the items; last the old keyslots go
-(`docs/format.md` §5).
+First the new keyslots and the retired old key are written, which nothing refers to yet; then
+vault.json, which puts the new key into effect; then the caller re-encrypts the items; the old
+keyslots are deleted last (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfPolicy
     from filevault.system.files import Folder
 
 
-class NewKey(Record):
-    """A new master key, with what vault.json will say of it."""
+class NewMasterKey(Record):
+    """A new master key, with the vault.json that it will have."""
 
     vault: Marker
     master: bytes
 
     def __repr__(self) -> str:
-        return f"NewKey(vault={self.vault!r}, ...)"
+        return f"NewMasterKey(vault={self.vault!r}, ...)"
 
 
-def new_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewKey:
+def new_master_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewMasterKey:
     """Make a new master key for a vault; nothing is written."""
     master = key_schedule.new_master(random)
-    return NewKey(_described(vault_id, master), master)
+    return NewMasterKey(_described(vault_id, master), master)
 
 
 def _described(vault_id: str, master: bytes) -> Marker:
-    """Return what vault.json says of a master key."""
+    """Return the content of vault.json for a master key."""
     return vault_json.Marker(
         vault_id,
         key_schedule.item_key_id(master, vault_id),
@@ -53,10 +53,11 @@ def _described(vault_id: str, master: bytes) -> Marker:
 
 
 class Prepared(Record):
-    """A new master key that waits for its turn, with what vault.json will say of it.
+    """A new master key that is not in effect yet, with the vault.json that it will have.
 
-    `before` is what vault.json says until then; `slots` are the ids of the keyslots that hold the
-    new key, in the order of the holders.
+    `before` is the present content of vault.json; `slots` are the ids of the new key's keyslots,
+    in the order of the secrets. `retired` is the name of the retired key's file, and
+    `retired_before` tells whether that file existed before.
     """
 
     before: Marker
@@ -72,50 +73,50 @@ class Prepared(Record):
 
 def prepare(
     root: Folder,
-    holders: Sequence[Holder],
-    made: NewKey,
+    unwrapped_keys: Sequence[UnwrappedKey],
+    made: NewMasterKey,
     *,
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
 ) -> Prepared:
-    """Write a keyslot of a new master key for each holder's secret, and retire the old key.
+    """Write a keyslot of a new master key for each secret, and retire the old key.
 
-    A new slot has the costs and the label of the one that its secret opened. Whatever fails,
-    what was written is taken away again. Raises StorageError.
+    A new keyslot has the costs and the label of the one that its secret unwraps. After any error
+    the files that were written are deleted. Raises StorageError.
     """
-    old = holders[0]
+    old = unwrapped_keys[0]
     new, master = made.vault, made.master
     vault_id = new.vault
-    before = retired_keys.exists(root, old.vault.master)
+    before = retired_keys.exists(root, old.vault.master_id)
     written: list[str] = []
     try:
         with keyslot_changes.slot_folder(root) as folder:
-            for holder in holders:
+            for unwrapped in unwrapped_keys:
                 written.append(
                     keyslots.write(
                         folder,
                         master,
                         vault_id,
-                        secret_bytes(holder.secret),
-                        parameters=holder.slot.parameters,
-                        label=holder.slot.label,
+                        secret_bytes(unwrapped.secret),
+                        parameters=unwrapped.slot.parameters,
+                        label=unwrapped.slot.label,
                         created=format_time(clock()),
-                        replaces=holder.slot.id,
+                        replaces=unwrapped.slot.id,
                         random=random,
                     )
                 )
         name = retired_keys.write(root, new, master, old.master, clock=clock, random=random)
     except BaseException:
-        undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master, before))
+        undo(root, Prepared(old.vault, new, master, tuple(written), old.vault.master_id, before))
         raise
     return Prepared(old.vault, new, master, tuple(written), name, before)
 
 
 def switch(root: Folder, prepared: Prepared) -> None:
-    """Let the new key count.
+    """Put the new key into effect.
 
-    Raises StorageError: if it cannot, all is as before; UnsyncedError if only a power cut could
-    undo it.
+    Raises StorageError if that fails, and restores the former state; UnsyncedError if the key is
+    in effect, but a power cut could undo it.
     """
     try:
         with root.child(vault_json.FOLDER) as inner:
@@ -126,8 +127,8 @@ def switch(root: Folder, prepared: Prepared) -> None:
         raise
 
 
-def make_last(root: Folder, vault: Marker) -> None:
-    """Write vault.json once more: before, a power cut could have brought the old one back."""
+def rewrite_marker(root: Folder, vault: Marker) -> None:
+    """Write vault.json again, durably: before, a power cut could have restored the old one."""
     with root.child(vault_json.FOLDER) as inner:
         vault_json.write(inner, vault)
 
@@ -140,14 +141,14 @@ def _present(root: Folder) -> Marker | None:
 
 
 def undo(root: Folder, prepared: Prepared) -> None:
-    """Take away what was prepared and never counted, as far as that can be done."""
+    """Delete the files of a new key that is not in effect, as far as possible."""
     gone = (FileNotFoundError, StorageError)
     with contextlib.suppress(*gone), keyslot_changes.slot_folder(root) as folder:
         for name in prepared.slots:
             with contextlib.suppress(*gone):
                 folder.remove(name + keyslots.SUFFIX)
     if prepared.retired_before:
-        return  # it was there from an earlier try, and is of no use to anybody
+        return  # an earlier attempt left it; it is harmless
     with contextlib.suppress(*gone), root.child(vault_json.FOLDER) as inner:
         with inner.child(retired_keys.FOLDER) as folder:
             folder.remove(prepared.retired)
@@ -163,27 +164,27 @@ def retire(
     clock: Callable[[], float],
     random: Callable[[int], bytes] = os.urandom,
 ) -> None:
-    """Seal under the present key each former one that it does not lead to yet.
+    """Seal under the present key each former one that it does not give access to yet.
 
     Args as `retired_keys.write`; `former` are master keys by their ids. Raises StorageError.
     """
     reached = retired_keys.masters(root, vault, master)
-    for key_id in sorted(former.keys() - reached.keys() - {vault.master}):
+    for key_id in sorted(former.keys() - reached.keys() - {vault.master_id}):
         retired_keys.write(root, vault, master, former[key_id], clock=clock, random=random)
 
 
 def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
-    """Delete this vault's keyslots of retired master keys; return how many there were.
+    """Delete this vault's keyslots of retired master keys; return their number.
 
-    Only those of keys that the present one leads to. Two machines may each have given the vault
-    a key: a slot of the one that was not kept may be all that there is of it, and the machine
-    that made it may still bring items under it. Raises StorageError.
+    Only those of keys that the present one gives access to: two machines may each have replaced
+    the key, and a keyslot may be the only copy of the key that was not kept, under which its
+    machine may still store items. Raises StorageError.
     """
     reached = retired_keys.masters(root, vault, master)
     count = 0
     with keyslot_changes.slot_folder(root) as folder:
         for slot in keyslots.listing(root):
-            if slot.vault == vault.vault and slot.master in reached:
+            if slot.vault == vault.vault and slot.master_id in reached:
                 with contextlib.suppress(FileNotFoundError):
                     folder.remove(slot.id + keyslots.SUFFIX)
                     count += 1
@@ -191,37 +192,37 @@ def remove_stale_slots(root: Folder, vault: Marker, master: bytes) -> int:
 
 
 def remove_abandoned_slots(
-    root: Folder, holder: Holder, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
+    root: Folder, unwrapped: UnwrappedKey, policy: KdfPolicy, is_ours: Callable[[Marker], bool]
 ) -> None:
-    """Delete the keyslots of a master key that was prepared here and never counted.
+    """Delete the keyslots of a master key that was prepared here and never put into effect.
 
-    A kill between the first new slot and vault.json leaves them. Others than the holder's secret
-    may have such slots, too: the secret tells which key it was.
+    A kill between the first new keyslot and vault.json leaves them. Other secrets may have such
+    keyslots, too: the secret at hand tells which key they belong to.
 
     Args:
         root: the vault's folder.
-        holder: who opened it.
-        policy: what a passphrase may cost.
-        is_ours: tells whether this machine was about to give the vault a key, by what vault.json
-            would have said of it.
+        unwrapped: the present master key, with the secret that unwraps it.
+        policy: bounds of a passphrase's costs.
+        is_ours: tells whether this machine prepared a key, by its content of vault.json.
 
     Raises StorageError.
     """
-    reached = retired_keys.masters(root, holder.vault, holder.master)
+    reached = retired_keys.masters(root, unwrapped.vault, unwrapped.master)
     strange = [
         slot
         for slot in keyslots.listing(root)
-        if slot.vault == holder.vault.vault and slot.master not in (holder.vault.master, *reached)
+        if slot.vault == unwrapped.vault.vault
+        and slot.master_id not in (unwrapped.vault.master_id, *reached)
     ]
     abandoned = {
-        slot.master
-        for slot, master in master_key.try_unwrap(strange, holder.secret, policy)
+        slot.master_id
+        for slot, master in master_key.try_unwrap(strange, unwrapped.secret, policy)
         if is_ours(_described(slot.vault, master))
     }
     if not abandoned:
         return
     with keyslot_changes.slot_folder(root) as folder:
         for slot in strange:
-            if slot.master in abandoned:
+            if slot.master_id in abandoned:
                 with contextlib.suppress(FileNotFoundError):
                     folder.remove(slot.id + keyslots.SUFFIX)

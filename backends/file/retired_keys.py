@@ -1,7 +1,7 @@
-"""Retired master keys: what a vault was sealed with before its key was changed.
+"""Retired master keys: those that a vault had before its key was replaced.
 
-Each is an envelope under the key that took its place, so that who opens the vault can open what
-another machine sealed before it heard of the change (`docs/format.md` §5).
+Each is an envelope under its successor, so that items which another machine sealed before it
+knew of the new key can still be decrypted (`docs/format.md` §5).
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def write(
 
     Args:
         root: the vault's folder.
-        vault: what vault.json says of the new key.
+        vault: the content of vault.json for the new key.
         master: the new key.
         old: the old one.
-        clock: Unix seconds.
-        random: where the nonce comes from.
+        clock: returns Unix seconds.
+        random: returns random bytes, for the nonce.
 
     Raises StorageError if it cannot be written.
     """
@@ -52,8 +52,8 @@ def write(
     now = clock()
     header = ItemHeader(KIND, name, int(now), format_time(now))
     key = key_schedule.item_key(master, vault.vault)
-    data = envelope.seal(key, vault.vault, vault.master, header, old, random)
-    if unseal(data, name, vault.vault, vault.master, master) != old:
+    data = envelope.seal(key, vault.vault, vault.master_id, header, old, random)
+    if unseal(data, name, vault.vault, vault.master_id, master) != old:
         raise StorageError("the retired key does not open again; nothing was changed")
     with root.child(vault_json.FOLDER) as inner, inner.make_child(FOLDER) as folder:
         folder.write(name, data, keep=name)
@@ -71,7 +71,7 @@ def unseal(data: bytes, name: str, vault: str, key_id: str, master: bytes) -> by
         master: that key.
 
     Raises:
-        DamagedError: for anything that no filevault wrote.
+        DamagedError: if filevault did not write it.
         TamperedError: if it belongs elsewhere, or is another key than its name says.
         NewerFormatError: if a newer filevault wrote it.
     """
@@ -100,20 +100,20 @@ def exists(root: Folder, key_id: str) -> bool:
 def masters(
     root: Folder, vault: Marker, master: bytes, others: Mapping[str, bytes] | None = None
 ) -> dict[str, bytes]:
-    """Return every former master key that the present one leads to, by its key id.
+    """Return every former master key that the present one gives access to, by its key id.
 
-    A vault that had its key changed twice has the first one sealed under the second. `others`
-    are keys known from elsewhere: they are returned, too, and what they lead to. What does not
-    open is left out: it is missed where something is sealed under it.
+    In a vault whose key was replaced twice, the first is sealed under the second. `others` are
+    keys known from elsewhere: they are returned, too, with those that they give access to. Files
+    that cannot be unsealed are left out.
     """
     found = dict(others or {})
     files = _files(root)
-    known = {**found, vault.master: master}
+    known = {**found, vault.master_id: master}
     while known:
         opened: dict[str, bytes] = {}
         for name, data in files.items():
             for key_id, key in known.items():
-                if name in found or name in opened or name == vault.master:
+                if name in found or name in opened or name == vault.master_id:
                     continue
                 try:
                     opened[name] = unseal(data, name, vault.vault, key_id, key)

@@ -1,8 +1,8 @@
-"""Opening a `file` vault: which keyslots are tried, in which order, and what is said if none opens.
+"""Unlocking a `file` vault: which keyslots are tried, in which order, and the error if none fits.
 
-`docs/format.md` §5 has the rules. Slots come from a synced folder that others may write: each
-is bounded before it costs anything, and one that is damaged or forged never keeps a good one
-from opening the vault.
+`docs/format.md` §5 has the rules. Keyslots come from a synced folder that others may write: the
+costs of each are checked before anything is derived, and a damaged or forged one never keeps a
+good one from unlocking the vault.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
     """
     types: set[str] = set()
     with contextlib.suppress(FilevaultError, FileNotFoundError):
-        present = vault_json.read(root).master
+        present = vault_json.read(root).master_id
         found = keyslots.listing(root)
         with root.child(vault_json.FOLDER) as inner, inner.child(keyslots.FOLDER) as folder:
             names = [each.name for each in folder.entries() if each.name.endswith(keyslots.SUFFIX)]
@@ -58,32 +58,32 @@ def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
             types = {
                 slot.type
                 for slot in found
-                if slot.master == present and only_slot in (None, slot.id)
+                if slot.master_id == present and only_slot in (None, slot.id)
             }
     kinds = tuple(kind for kind in ("passphrase", "keyfile") if keyslots.TYPES[kind] in types)
     return kinds or ("passphrase", "keyfile")
 
 
-class Opened(Record):
-    """The master key, and the id of the slot that held it; None where no slot was needed."""
+class UnlockResult(Record):
+    """A master key, and the id of the keyslot that it was unwrapped from, if any."""
 
     master: bytes
     slot: str | None
 
     def __repr__(self) -> str:
-        return f"Opened(slot={self.slot!r}, ...)"
+        return f"UnlockResult(slot={self.slot!r}, ...)"
 
 
 class Unlocking:
-    """What is known before a secret is given: the vault, and how slots are chosen.
+    """Unwraps the master key: the vault, and how its keyslots are chosen.
 
     Args:
         root: the vault's folder.
         vault: its marker.
-        policy: which costs a slot may have.
-        last_slot: the slot that opened the vault last time, tried first.
-        only_slot: the one slot to read.
-        available_memory: tells the KiB that this process may count on.
+        policy: which costs a keyslot may have.
+        last_slot: the keyslot that unlocked the vault last time, tried first.
+        only_slot: the one keyslot to read.
+        available_memory: returns the KiB that this process may count on.
     """
 
     __slots__ = ("_available", "_last_slot", "_only_slot", "_policy", "_root", "_vault")
@@ -104,16 +104,16 @@ class Unlocking:
         self._only_slot = only_slot
         self._available = available_memory
 
-    def open(self, source: SecretSource) -> Opened:
-        """Ask the source until one of its secrets opens a slot, or it gives up.
+    def open(self, source: SecretSource) -> UnlockResult:
+        """Ask the source until one of its secrets unwraps a keyslot, or it gives up.
 
-        It is not asked where no slot could be opened by any secret. What it gave is overwritten.
+        It is not asked if no secret could unwrap any keyslot. Its secrets are overwritten.
 
         Raises:
-            LockedError: if no slot fits what the source gave, or may not be tried here.
-            IntegrityError: if slots are damaged or forged and no other opens.
-            NewerFormatError: if there are only a newer filevault's slots.
-            BackendError: if slots cannot be read, or there is not enough memory.
+            LockedError: if no keyslot fits the secret, or none may be tried here.
+            IntegrityError: if keyslots are damaged or forged and no other one fits.
+            NewerFormatError: if there are only keyslots of a newer filevault.
+            BackendError: if keyslots cannot be read, or there is not enough memory.
         """
         found, problems = self._read()
         while True:
@@ -126,7 +126,7 @@ class Unlocking:
                 return opened
 
     def _read(self) -> tuple[list[Slot], list[FilevaultError]]:
-        """Return this master key's slots in the order of trying, and what is wrong with others."""
+        """Return this master key's keyslots in the order of trying, and errors of others."""
         found: list[Slot] = []
         problems: list[FilevaultError] = []
         strangers = 0
@@ -140,7 +140,7 @@ class Unlocking:
             except FilevaultError as error:
                 problems.append(error)
                 continue
-            if slot.master != self._vault.master:
+            if slot.master_id != self._vault.master_id:
                 strangers += 1
             elif slot.vault != self._vault.vault:
                 problems.append(TamperedError(f"{what} belongs to another vault"))
@@ -159,7 +159,7 @@ class Unlocking:
         return found, problems
 
     def _names(self) -> list[str]:
-        """Return the names of slot files, the one that opened last time first."""
+        """Return the names of keyslot files; first the one that fitted last time."""
         try:
             with (
                 self._root.child(vault_json.FOLDER) as inner,
@@ -200,8 +200,8 @@ class Unlocking:
         found: list[Slot],
         unreadable: list[FilevaultError],
         source: SecretSource,
-    ) -> Opened | None:
-        """Try a secret on the slots of its type; None if the source wants to give another."""
+    ) -> UnlockResult | None:
+        """Try a secret on the keyslots of its type; None if the source has another one."""
         fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
         if not fitting:
             raise self._wrong_kind(secret, found, unreadable)
@@ -221,9 +221,9 @@ class Unlocking:
             else:
                 if master is not None:
                     self._verify(master, what)
-                    return Opened(master, slot.id)
+                    return UnlockResult(master, slot.id)
         if broken is not None:
-            raise broken  # the secret is right, so the source has nothing better to give
+            raise broken  # the secret is right, so another one would not help
         if len(untried) == len(fitting):
             raise untried[0]
         if len(fitting) > MAX_SLOTS:
@@ -237,7 +237,7 @@ class Unlocking:
         return None
 
     def _cost(self, slot: Slot, spent: int, what: str) -> int:
-        """Return what trying a slot costs; raises if that is not allowed."""
+        """Return the cost of trying a keyslot. Raises if that cost is not allowed."""
         if slot.parameters is None:
             return 0
         kdf.check_bounds(slot.parameters, self._policy, self._available, what)
@@ -263,8 +263,8 @@ class Unlocking:
     def _verify(self, master: bytes, what: str) -> None:
         vault = self._vault
         if (
-            key_schedule.item_key_id(master, vault.vault) != vault.master
-            or key_schedule.commitment(master, vault.vault) != vault.commit
+            key_schedule.item_key_id(master, vault.vault) != vault.master_id
+            or key_schedule.commitment(master, vault.vault) != vault.commitment
         ):
             raise TamperedError(
                 f"{what} holds another master key than vault.json commits to",
@@ -274,12 +274,12 @@ class Unlocking:
 
 
 def secret_bytes(secret: Secret) -> bytes:
-    """Return what slots are derived from; raises LockedError for what can open none."""
+    """Return the bytes that keyslots are derived from. Raises LockedError for invalid ones."""
     return bytes(_derived_from(secret))
 
 
 def _derived_from(secret: Secret) -> SecretBytes:
-    """Return the same without a copy, where that is possible."""
+    """Return the bytes that keyslots are derived from, without a copy if possible."""
     origin = printable(secret.origin)
     if keyslots.TYPES[secret.kind] == keyslots.KEYFILE:
         return keyslots.keyfile_bytes(secret.value, f"the key from {origin}")
@@ -287,7 +287,7 @@ def _derived_from(secret: Secret) -> SecretBytes:
 
 
 def _reject(source: SecretSource, secret: Secret, problems: list[FilevaultError]) -> None:
-    """Tell the source; where it gives up, say too what kept slots from being tried."""
+    """Report a secret as rejected; add the keyslots that were not tried to the error."""
     try:
         source.on_rejected(secret)
     except WrongPassphraseError as error:

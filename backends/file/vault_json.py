@@ -1,4 +1,4 @@
-"""`.filevault/vault.json`: what makes a folder a `file` vault (`docs/format.md` §5)."""
+"""`.filevault/vault.json`, the marker of a `file` vault (`docs/format.md` §5)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Marker(Record):
     """The vault's id, the key id of its items and the commitment to its master key, as hex."""
 
     vault: str
-    master: str
-    commit: str
+    master_id: str
+    commitment: str
 
 
 def read(root: Folder) -> Marker:
@@ -33,7 +33,7 @@ def read(root: Folder) -> Marker:
     Raises:
         NoVaultError: if there is none.
         NewerFormatError: if a newer filevault made it.
-        DamagedError: if it is anything else than what filevault writes.
+        DamagedError: if filevault did not write it.
         StorageError: if it cannot be read, or is a link.
     """
     try:
@@ -64,9 +64,15 @@ def parse(data: bytes, what: str) -> Marker:
 
 def build(marker: Marker) -> bytes:
     """Return the bytes of vault.json."""
-    return strict_json.dumps({"format": format_header.FORMAT, **marker._asdict()}) + b"\n"
+    values = {
+        "format": format_header.FORMAT,
+        "vault": marker.vault,
+        "master": marker.master_id,
+        "commit": marker.commitment,
+    }
+    return strict_json.dumps(values) + b"\n"
 
 
 def write(folder: Folder, marker: Marker) -> None:
-    """Write the marker into an open `.filevault`; from then on there is a vault."""
+    """Write the marker into an open `.filevault`, which makes the folder a vault."""
     folder.write(FILE, build(marker), keep=FILE)

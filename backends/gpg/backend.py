@@ -1,8 +1,8 @@
-"""The `pass` backend: items encrypted by gpg to the keys of the nearest `.gpg-id`.
+"""An opened `pass` store: items encrypted by gpg to the keys of the nearest `.gpg-id`.
 
-Anybody can encrypt to public keys, so nothing here proves who wrote an item. What is proven is
-who can read what is written: exactly the recipients that were resolved, and no one that gpg.conf,
-a look-up or a changed file slips in (`docs/format.md` §9).
+Anyone can encrypt to public keys, so nothing proves who wrote an item. Guaranteed is who can read
+a written item: exactly the resolved recipients, and none that gpg.conf, a key look-up or a changed
+file adds (`docs/format.md` §9).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.definition import VaultParts
     from filevault.backends.gpg.keys import Recipient
-    from filevault.backends.gpg.recipients import Governor, GpgRecipients
+    from filevault.backends.gpg.recipients import GpgRecipients, ResolvedFile
     from filevault.backends.gpg.status import Reply
     from filevault.backends.protocols import ItemHeader, RecipientsFile, Secret, SecretSource
 
@@ -39,7 +39,7 @@ _SOCKET = "/S.gpg-agent"
 
 
 class GpgBackend:
-    """A `pass` store, or a folder of one. Nothing is read or run before it is needed."""
+    """A `pass` store, or a folder of one; nothing is read or run before it is needed."""
 
     __slots__ = (
         "_folders_of",
@@ -87,10 +87,10 @@ class GpgBackend:
         return cls(parts, gpg, passphrase)
 
     def unlock(self) -> None:
-        """Do nothing: gpg-agent unlocks a key when a message needs it."""
+        """Do nothing: gpg-agent unlocks keys when they are needed."""
 
     def vault_key(self) -> None:
-        """Return None: gpg-agent holds keys by itself."""
+        """Return None: gpg-agent keeps the keys."""
 
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return what is pinned, see `filevault.backends.protocols.RecipientsBackend`.
@@ -103,11 +103,11 @@ class GpgBackend:
         return self._read().files()
 
     def governs(self, name: str) -> RecipientsFile:
-        """Return what an item of a name is encrypted to; raises NoVaultError where nothing is."""
+        """Return the recipients file that governs an item. Raises NoVaultError if none does."""
         return self._governor(name).file
 
     def forget(self) -> None:
-        """Read the recipients files and the keyring anew when they are needed next."""
+        """Drop the recipients files and the keys that were read, so that they are read again."""
         self._recipients = None
         self._keyring = GpgKeys(self._gpg)
 
@@ -126,8 +126,8 @@ class GpgBackend:
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return a message to exactly the recipients that govern the item.
 
-        The session key goes to those of the root's recipients whose secret key is here; raises
-        LockedError where there is none, BackendError for a recipient that cannot be encrypted to.
+        The session key is encrypted to the root's recipients whose secret key is available.
+        Raises LockedError if there is none, BackendError for a recipient that is unusable.
         """
         if header.kind == "session-key":
             recipients = self._present()
@@ -165,9 +165,9 @@ class GpgBackend:
         """Return an item's plaintext.
 
         Raises:
-            DamagedError: for what is no whole OpenPGP message.
-            TamperedError: for one that is not encrypted to public keys alone, or too long.
-            LockedError: if no secret key is here, or its passphrase is wrong or not to be had.
+            DamagedError: if it is not a complete OpenPGP message.
+            TamperedError: if it is not encrypted to public keys only, or is too long.
+            LockedError: if no secret key is available, or its passphrase is wrong or missing.
             ProgramError: if gpg cannot be run, takes too long, or has no agent.
         """
         what = "the session key" if kind == "session-key" else _item(name)
@@ -180,10 +180,10 @@ class GpgBackend:
         return status.plaintext(self._unlocked(attempt), what)
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item is encrypted to others than those that govern it.
+        """Tell whether an item's recipients differ from the file that governs it.
 
-        None where that cannot be told: a hidden recipient, a key that is not here. Raises
-        IntegrityError for what is no encrypted message.
+        None if that cannot be determined: for a hidden recipient, and a missing public key.
+        Raises IntegrityError if it is not an encrypted message.
         """
         message = openpgp.parse(data, _item(name))
         recipients = self._governor(name).recipients
@@ -192,13 +192,13 @@ class GpgBackend:
         return not keys.exact(message.key_ids, recipients)
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether a secret key that is here opens what is encrypted to these recipients."""
+        """Tell whether an available secret key can decrypt what these recipients can."""
         known = [each for each in self._keyring.resolve(recipients) if each.key_ids]
         here = self._keyring.secret(known)
         return None if here is None else bool(here)
 
     def candidates(self, recipient: str) -> tuple[str, ...]:
-        """Return the fingerprints of the keys that an ambiguous id fits."""
+        """Return the fingerprints of the keys that fit an ambiguous id."""
         found = self._keyring.resolve([recipient])
         return tuple(fingerprint for each in found for fingerprint in each.candidates)
 
@@ -221,10 +221,10 @@ class GpgBackend:
         return {**files, gpg_id.FILE: data}
 
     def sign(self, data: bytes) -> bytes | None:
-        """Return the `.gpg-id.sig` for the bytes of a `.gpg-id`, None where none is wanted.
+        """Return the `.gpg-id.sig` for the bytes of a `.gpg-id`, None if none is required.
 
-        Made by the first key of PASSWORD_STORE_SIGNING_KEY, as pass does, and verified. Raises as
-        `decrypt`.
+        It is made with the first key of PASSWORD_STORE_SIGNING_KEY, as by pass, and verified.
+        Raises as `decrypt`.
         """
         keys = signing_keys(self._gpg.environment)
         if not keys:
@@ -241,9 +241,9 @@ class GpgBackend:
         return reply.output
 
     def _unlocked(self, attempt: Callable[[bytes | None], Reply]) -> Reply:
-        """Run an operation that needs a secret key, with a passphrase only if it takes one.
+        """Run an operation that needs a secret key, with a passphrase only if it needs one.
 
-        What gpg-agent holds already is used first: a passphrase is no proof of who asks.
+        Keys that gpg-agent has unlocked already are used first.
         """
         reply = attempt(self._secret.value if self._secret else None)
         if reply.count("PINENTRY_LAUNCHED"):
@@ -255,7 +255,7 @@ class GpgBackend:
                 rejected, self._secret = self._secret, None
                 self._passphrase.on_rejected(rejected)
             if self._secret is not None:
-                return reply  # given and not rejected: something else is wrong
+                return reply  # the passphrase was not rejected: the cause is another one
             secret = self._passphrase.secret()
             if secret.kind != "passphrase":
                 raise LockedError(
@@ -267,10 +267,10 @@ class GpgBackend:
         return reply
 
     def _explained(self, reply: Reply, key_ids: Sequence[str], passphrase: bytes | None) -> Reply:
-        """Find out why no secret key was used, where gpg does not say.
+        """Add the reason why no secret key was used, if gpg does not report it.
 
-        Either it has none, or it cannot ask its agent (which raises ProgramError), or `quiet`
-        stands in gpg.conf.
+        Either there is none, or gpg cannot reach its agent (which raises ProgramError), or
+        gpg.conf has `quiet`.
         """
         if reply.status == 0 or not status.no_secret_key(reply):
             return reply
@@ -300,9 +300,9 @@ class GpgBackend:
         )
 
     def _present(self) -> tuple[Recipient, ...]:
-        """Return the root's recipients whose secret key is here.
+        """Return the root's recipients whose secret key is available.
 
-        Where that cannot be told, those that are pinned: never whom a file merely names.
+        If that cannot be determined, those that are pinned: never those that only a file names.
         """
         governor = self._read().nearest(self._prefix)
         if governor is None:
@@ -316,7 +316,7 @@ class GpgBackend:
             )
         return here
 
-    def _governor(self, name: str) -> Governor:
+    def _governor(self, name: str) -> ResolvedFile:
         governor = self._read().nearest([*self._prefix, *self._folders_of(name)])
         if governor is None:
             raise _no_recipients(self._store.path)

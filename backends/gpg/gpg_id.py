@@ -1,8 +1,8 @@
-"""`.gpg-id` files: their grammar, and which of them governs what.
+"""`.gpg-id` files: their grammar, and which of them governs a folder.
 
-The grammar is that of `pass`, read as leniently as gopass and browserpass do; where `pass` itself
-would read something else, a notice says so. Signatures are verified by the caller, over the bytes
-that are then used (`docs/format.md` §9).
+The grammar is that of `pass`, read as leniently as gopass and browserpass do; a notice reports
+where `pass` itself would read something else. Signatures are verified by the caller, over the
+same bytes that are used (`docs/format.md` §9).
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ _BLANKS = " \t"  # what the shell's `read` trims
 
 
 class GpgIds(Record):
-    """The ids of one file as written, in order, each once."""
+    """The ids of one file as written, in order, without duplicates."""
 
     ids: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    """What `pass` would read otherwise, one sentence each, for a person."""
+    """What `pass` would read differently, one sentence each, for the user."""
 
 
 class GpgIdFile(Record):
-    """A `.gpg-id` as it lies there, `place` relative to the store; it may have a signature."""
+    """The bytes of a `.gpg-id` and of its signature, if any; `path` is relative to the store."""
 
-    place: str
+    path: str
     data: bytes
     signature: bytes | None
 
 
-def parse(data: bytes, place: str) -> GpgIds:
+def parse(data: bytes, path: str) -> GpgIds:
     """Read a `.gpg-id`.
 
     Raises:
-        BackendError: for no id at all, a line that gpg could take for an option, control
-            characters, bytes that are not UTF-8.
+        BackendError: if it has no id, a line that gpg could take for an option, control
+            characters, or bytes that are not UTF-8.
     """
-    shown = printable(place)
+    shown = printable(path)
     if len(data) > _MAX_FILE:
         raise BackendError(f"{shown!r} is longer than {_MAX_FILE} bytes")
     if is_conflict(data):
@@ -79,13 +79,13 @@ def parse(data: bytes, place: str) -> GpgIds:
         ids.append(entry)
     if not ids:
         raise BackendError(
-            f"{shown!r} names nobody to encrypt to", hint="it needs one gpg key id in each line"
+            f"{shown!r} lists no gpg key", hint="it needs one gpg key id in each line"
         )
     return GpgIds(tuple(dict.fromkeys(ids)), tuple(notices))
 
 
 def _entry(line: str) -> str:
-    """Return the id of a line without its comment, empty where there is none."""
+    """Return the id of a line without its comment; empty if it has none."""
     return line.removesuffix("\r").strip(_BLANKS).partition("#")[0].rstrip(_BLANKS)
 
 
@@ -95,7 +95,7 @@ def parse_variable(text: str, name: str) -> GpgIds:
     for entry in ids:
         _check(entry, name)
     if not ids:
-        raise BackendError(f"{name} names nobody to encrypt to")
+        raise BackendError(f"{name} lists no gpg key")
     return GpgIds(tuple(dict.fromkeys(ids)))
 
 
@@ -104,15 +104,15 @@ def build(
 ) -> bytes:
     """Return the text of a `.gpg-id`: one id in each line, a newline after the last.
 
-    Comments, and the lines whose ids stay, are kept; what is new is appended.
+    Comments, and the lines whose ids are still wanted, are kept; new ids are appended.
 
     Args:
-        ids: whom to encrypt to.
-        old: the file as it is, which `parse` accepts.
-        names_of: tells what an id of the old file stands for; needed with `old`.
+        ids: the keys to encrypt to.
+        old: the present file, which `parse` accepts.
+        names_of: returns the fingerprints for an id of the old file; needed with `old`.
 
     Raises:
-        BackendError: for an id that would be read back as something else, or for none.
+        BackendError: for an id that would be read back as something else, and without ids.
     """
     for entry in ids:
         if not entry or entry != entry.strip() or "#" in entry:
@@ -122,7 +122,7 @@ def build(
             )
         _check(entry, FILE)
     if not ids:
-        raise BackendError(f"{FILE} would name nobody to encrypt to")
+        raise BackendError(f"{FILE} would list no gpg key")
     left = list(dict.fromkeys(ids))
     kept = []
     for line in old.decode("utf-8").splitlines() if names_of is not None else ():
@@ -135,14 +135,14 @@ def build(
     return "".join(f"{line}\n" for line in [*kept, *left]).encode("utf-8")
 
 
-def _check(entry: str, place: str) -> None:
+def _check(entry: str, path: str) -> None:
     if entry.startswith("-"):
         raise BackendError(
-            f"{place} has the line {printable(entry, 100)!r}, which is an option and no key id",
+            f"{path} has the line {printable(entry, 100)!r}, which is an option and no key id",
             hint="somebody may have tried to pass options to gpg: see who changed it",
         )
     if printable(entry) != entry:
-        raise BackendError(f"{place} has control characters in {printable(entry, 100)!r}")
+        raise BackendError(f"{path} has control characters in {printable(entry, 100)!r}")
 
 
 def _is_hex(entry: str) -> bool:
@@ -158,15 +158,15 @@ def read_above(store: Folder, prefix: Sequence[str]) -> GpgIdFile | None:
     found = _read(store, "")
     folder, opened = store, []
     try:
-        place = ""
+        path = ""
         for part in prefix:
             try:
                 folder = folder.child(part)
             except FileNotFoundError:
                 break
             opened.append(folder)
-            place += f"{part}/"
-            found = _read(folder, place) or found
+            path += f"{part}/"
+            found = _read(folder, path) or found
     finally:
         for folder in opened:
             folder.close()
@@ -174,10 +174,10 @@ def read_above(store: Folder, prefix: Sequence[str]) -> GpgIdFile | None:
 
 
 def read_below(store: Folder, prefix: Sequence[str]) -> list[GpgIdFile]:
-    """Return every `.gpg-id` in folders below `prefix`, sorted by place.
+    """Return every `.gpg-id` in folders below `prefix`, sorted by path.
 
-    Not below folders that begin with a dot, which hold no items, nor below links. Raises
-    StorageError as `read_above`, BackendError for a tree too deep.
+    Hidden folders, which have no items, and links are skipped. Raises StorageError as
+    `read_above`, BackendError if folders are nested too deeply.
     """
     folder, opened = store, []
     try:
@@ -192,12 +192,12 @@ def read_below(store: Folder, prefix: Sequence[str]) -> list[GpgIdFile]:
     finally:
         for folder in opened:
             folder.close()
-    return sorted(found, key=lambda file: file.place)
+    return sorted(found, key=lambda file: file.path)
 
 
-def _descend(folder: Folder, place: str, depth: int, found: list[GpgIdFile]) -> None:
+def _descend(folder: Folder, path: str, depth: int, found: list[GpgIdFile]) -> None:
     if depth > _MAX_DEPTH:
-        raise BackendError(f"{printable(place, 200)!r}: folders are nested too deeply")
+        raise BackendError(f"{printable(path, 200)!r}: folders are nested too deeply")
     for entry in folder.entries():
         if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
             continue
@@ -206,14 +206,14 @@ def _descend(folder: Folder, place: str, depth: int, found: list[GpgIdFile]) -> 
         except FileNotFoundError:
             continue  # gone meanwhile
         with inner:
-            below = f"{place}{entry.name}/"
+            below = f"{path}{entry.name}/"
             file = _read(inner, below)
             if file is not None:
                 found.append(file)
             _descend(inner, below, depth + 1, found)
 
 
-def _read(folder: Folder, place: str) -> GpgIdFile | None:
+def _read(folder: Folder, path: str) -> GpgIdFile | None:
     try:
         data = folder.read(FILE, _MAX_FILE)
     except FileNotFoundError:
@@ -222,4 +222,4 @@ def _read(folder: Folder, place: str) -> GpgIdFile | None:
         signature = folder.read(SIGNATURE, _MAX_FILE)
     except FileNotFoundError:
         signature = None
-    return GpgIdFile(f"{place}{FILE}", data, signature)
+    return GpgIdFile(f"{path}{FILE}", data, signature)

@@ -1,7 +1,7 @@
-"""Keys in gpg's keyring: which one an id of a `.gpg-id` means, and whether it can be encrypted to.
+"""Keys in gpg's keyring: resolve the ids of a `.gpg-id`, and tell which keys are usable.
 
-Ids are resolved here, offline, to full fingerprints; gpg is then given nothing else. An id that
-fits several keys is nobody's: which one gpg would take depends on trust and dates.
+Ids are resolved offline to full fingerprints, the only names that gpg is given. An ambiguous id
+is rejected: which of its keys gpg would choose depends on trust and dates.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _PROBLEMS = {"r": "is revoked", "e": "has expired", "i": "is invalid", "d": "is 
 
 
 class Subkey(Record):
-    """A key or subkey that can be encrypted to, by what it is meant for."""
+    """A key or subkey that is meant for encryption."""
 
     fingerprint: str
     key_id: str
     problem: str | None
 
 
-class Key(Record):
-    """A key of the keyring; `problem` says why it cannot be encrypted to, None if it can."""
+class GpgKey(Record):
+    """A key of the keyring; `problem` is the reason why it is unusable, None if it is usable."""
 
     fingerprint: str
     key_id: str
@@ -48,11 +48,12 @@ class Key(Record):
 
 
 class Recipient(Record):
-    """What an id is resolved to.
+    """A resolved id.
 
-    `name` is the full fingerprint, of a subkey with `!` where the id asks for that, or the id as
-    written. `key_ids` are those by which a message to it may name it. `problem` is None if it can
-    be encrypted to. `candidates` are the fingerprints of the keys that an ambiguous id fits.
+    `name` is the full fingerprint, of a subkey with `!` if the id has that, or the id as written
+    if it cannot be resolved. `key_ids` are those that a message to it may name. `problem` is the
+    reason why it is unusable, None if it is usable. `candidates` are the fingerprints of the keys
+    that fit an ambiguous id.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Recipient(Record):
 
 
 class GpgKeys:
-    """Resolved ids; each is looked up once."""
+    """The keys of gpg's keyring, by the ids that are resolved; each id is looked up once."""
 
     def __init__(self, gpg: Gpg) -> None:
         self._gpg = gpg
@@ -70,7 +71,7 @@ class GpgKeys:
         self._found: dict[str, Recipient] = {}
 
     def resolve(self, ids: Sequence[str]) -> tuple[Recipient, ...]:
-        """Resolve ids and the groups of gpg.conf, sorted by name, each once.
+        """Resolve ids and the groups of gpg.conf; sorted by name, without duplicates.
 
         Raises:
             ProgramError: if gpg cannot be run.
@@ -92,7 +93,7 @@ class GpgKeys:
         return tuple(found[name] for name in sorted(found))
 
     def _look_up(self, ids: Sequence[str]) -> None:
-        """Find all hexadecimal ids in one listing; every other id takes its own."""
+        """Look up all hexadecimal ids in one listing, every other id in its own."""
         plain = [entry for entry in ids if _HEX_ID.fullmatch(entry)]
         if plain:
             keys = _parse(self._gpg.listing("--list-keys", "--", *plain).output)
@@ -104,7 +105,7 @@ class GpgKeys:
                 self._found[entry] = _by_name(entry, keys)
 
     def secret(self, recipients: Sequence[Recipient]) -> tuple[Recipient, ...] | None:
-        """Return those whose secret key is here or on a card, None where that cannot be told."""
+        """Return those whose secret key is available or on a card; None if gpg cannot tell."""
         if not recipients:
             return ()
         names = [recipient.name.rstrip("!") for recipient in recipients]
@@ -116,7 +117,7 @@ class GpgKeys:
 
 
 def secret_key_ids(listing: Reply) -> set[str]:
-    """Return the ids of encryption keys whose secret part is here or on a card."""
+    """Return the ids of encryption keys whose secret part is available or on a card."""
     return {
         fields[4]
         for fields in _records(listing.output)
@@ -125,7 +126,7 @@ def secret_key_ids(listing: Reply) -> set[str]:
 
 
 def exact(key_ids: Iterable[str], recipients: Sequence[Recipient]) -> bool:
-    """Tell whether a message names each of the recipients and nobody else."""
+    """Tell whether a message names each of the recipients and no other key."""
     named = set(key_ids)
     allowed = frozenset[str]().union(*(recipient.key_ids for recipient in recipients))
     return named <= allowed and all(recipient.key_ids & named for recipient in recipients)
@@ -146,7 +147,7 @@ def _groups(gpg: Gpg) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _by_number(entry: str, keys: Sequence[Key]) -> Recipient:
+def _by_number(entry: str, keys: Sequence[GpgKey]) -> Recipient:
     match = _HEX_ID.fullmatch(entry)
     number = match[1].upper() if match else ""
     forced = bool(match and match[2])
@@ -174,7 +175,7 @@ def _by_number(entry: str, keys: Sequence[Key]) -> Recipient:
     return Recipient(f"{subkey.fingerprint}!", frozenset({subkey.key_id}), subkey.problem)
 
 
-def _by_name(entry: str, keys: Sequence[Key]) -> Recipient:
+def _by_name(entry: str, keys: Sequence[GpgKey]) -> Recipient:
     mailbox = _MAILBOX.fullmatch(entry)
     if mailbox:  # gpg prefers the whole address; `bob@x` is no part of `jbob@x`
         whole = [key for key in keys if mailbox[1].lower() in key.mailboxes]
@@ -182,7 +183,7 @@ def _by_name(entry: str, keys: Sequence[Key]) -> Recipient:
     return _choose(entry, keys)
 
 
-def _choose(entry: str, keys: Sequence[Key]) -> Recipient:
+def _choose(entry: str, keys: Sequence[GpgKey]) -> Recipient:
     usable = [key for key in keys if key.problem is None]
     candidates = usable or keys
     if not candidates:
@@ -205,7 +206,7 @@ def _records(listing: bytes) -> list[list[str]]:
     return found
 
 
-def _parse(listing: bytes) -> list[Key]:
+def _parse(listing: bytes) -> list[GpgKey]:
     blocks: list[list[list[str]]] = []
     for fields in _records(listing):
         if fields[0] == "pub":
@@ -216,7 +217,7 @@ def _parse(listing: bytes) -> list[Key]:
     return list(keys.values())
 
 
-def _key(block: Sequence[Sequence[str]]) -> Key:
+def _key(block: Sequence[Sequence[str]]) -> GpgKey:
     """Read one key's records (GnuPG doc/DETAILS): each `pub` or `sub` is followed by its `fpr`."""
     public = block[0]
     everything: set[str] = set()
@@ -242,7 +243,7 @@ def _key(block: Sequence[Sequence[str]]) -> Key:
         )
     if problem is not None:
         encryption = [subkey._replace(problem=problem) for subkey in encryption]
-    return Key(
+    return GpgKey(
         fingerprint,
         public[4],
         frozenset(mailboxes),

@@ -1,4 +1,4 @@
-"""Limits on a gpg that runs: time, and processor time for what a message may cost."""
+"""Limits on a running gpg: elapsed time, and processor time for a message."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Seconds for gpg alone; secret keys and their passphrases cost the agent's time. This much is for
-# looking up keys in large keyrings, too.
+# Seconds for gpg alone: secret keys and their passphrases take the agent's time. Looking up keys
+# in a large keyring is included.
 _PROCESSOR_TIME = 10
-# And this for the content of a message, once its key is found: at most a mebibyte, milliseconds of
-# work. A packet that is skipped, not written, could be decompressed for minutes. The limit of the
-# system counts in whole seconds, and its clock runs from gpg's start, so this one is watched here.
+# Seconds for the content of a message, once its key is found: at most a mebibyte, milliseconds of
+# work. A packet that is skipped, not written, could be decompressed for minutes. The system's limit
+# is in whole seconds since gpg's start, so this one is checked here.
 _CONTENT = b"[GNUPG:] BEGIN_DECRYPTION"
 _CONTENT_TIME = 0.3
 _LOOK = 0.05
 
 
 class Watch:
-    """A running gpg that is killed when its time is over."""
+    """A running gpg that is killed when its time limit is reached."""
 
     def __init__(self, process: Any, timeout: float) -> None:  # noqa: ANN401 - a Popen
         import threading
@@ -40,7 +40,7 @@ class Watch:
             self.kill()
 
     def limit_processor(self) -> None:
-        """Bound the processor time, where the system can (Linux); waiting costs none."""
+        """Limit the processor time, if the system can (Linux); waiting takes none."""
         import resource
 
         with contextlib.suppress(AttributeError, OSError, ValueError):
@@ -49,7 +49,7 @@ class Watch:
             )
 
     def limit_content(self) -> None:
-        """Kill it if it takes too long from now on, where the system tells (Linux)."""
+        """Kill gpg if it takes too much processor time from now on, if the system can (Linux)."""
         import threading
 
         before = self._used()
@@ -69,7 +69,7 @@ class Watch:
         threading.Thread(target=look, daemon=True).start()
 
     def _used(self) -> float | None:
-        """Return the processor time that it took until now, None where that is not known."""
+        """Return the seconds of processor time that gpg has taken, None if that is unknown."""
         try:
             with open(f"/proc/{self._process.pid}/stat", "rb") as file:
                 # proc(5): its name, in brackets, may hold anything; utime is the twelfth after it.
@@ -79,11 +79,11 @@ class Watch:
             return None
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill gpg."""
         self._process.kill()
 
     def end(self) -> None:
-        """Leave no process, timer or pipe behind, whatever happened."""
+        """End process, timer and pipes, in whatever state they are."""
         self._timer.cancel()
         self._ended.set()
         process = self._process
@@ -96,7 +96,7 @@ class Watch:
 
 
 class Stderr:
-    """gpg's stderr, which tells at once when gpg begins with a message's content.
+    """Wrap gpg's stderr and call `begun` as soon as gpg begins with a message's content.
 
     python-gnupg sees a status line only when the lines after it have filled its buffer.
     """
@@ -107,7 +107,7 @@ class Stderr:
         self._last = b""
 
     def read(self, size: int) -> bytes:
-        """Return what there is, b"" at the end."""
+        """Return available bytes, b"" at the end."""
         data: bytes = self._stream.read(size)
         if _CONTENT in self._last + data:
             self._begun()
@@ -115,5 +115,5 @@ class Stderr:
         return data
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._stream.close()

@@ -1,8 +1,8 @@
-"""The outside of an OpenPGP message: who it is encrypted to, and whether it is encrypted at all.
+"""The packets of an OpenPGP message: check its form, and return its recipients.
 
-gpg decrypts, but it also takes unencrypted, signed and passphrase-encrypted messages, and several
-in a row. An item is exactly one thing: session keys for public keys, then one packet of encrypted
-data with an integrity check (RFC 4880 §4, §5.1, §5.13). That is decided here, before gpg starts.
+gpg also accepts unencrypted, signed and passphrase-encrypted messages, and several in a row. An
+item has exactly one form: session keys for public keys, then one packet of encrypted data with an
+integrity check (RFC 4880 §4, §5.1, §5.13). That is checked before gpg is started.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 MAX_FILE = 1 << 20
 MAX_TEXT = MAX_FILE - (64 << 10)
-"""The longest text that is taken for an item's: what is longer would not fit into a file."""
+"""The length of the longest item: a longer one would not fit into a file."""
 
 HIDDEN = "0" * 16
 """The key id of a recipient that the writer left out (RFC 4880 §5.1)."""
 
-# More cost time without end: gpg tries a secret key for each.
+# Bounds on the time that gpg takes: it tries a secret key for each.
 _MAX_RECIPIENTS = 256
 _MAX_HIDDEN = 16
 
@@ -56,16 +56,16 @@ class _Packet(Record):
 
 
 def parse(data: bytes, what: str) -> Message:
-    """Take an item file apart, binary or armored.
+    """Parse an item file, binary or armored.
 
     Args:
         data: the whole file.
-        what: how messages call it, already printable.
+        what: the item's name in messages, already printable.
 
     Raises:
-        DamagedError: if it is no OpenPGP message, is cut short or too long.
-        TamperedError: if it is one that no item can be.
-        UnsupportedItemError: if it is of a later standard than gpg reads.
+        DamagedError: if it is not an OpenPGP message, is truncated or too long.
+        TamperedError: if its form is not that of an item.
+        UnsupportedItemError: if it follows a later standard than gpg reads.
     """
     if len(data) > MAX_FILE:
         raise DamagedError(f"{what} is damaged: it is longer than {MAX_FILE} bytes")
@@ -98,7 +98,7 @@ def parse(data: bytes, what: str) -> Message:
 
 
 def signature(data: bytes, what: str) -> bytes:
-    """Return detached signatures without armor; raises DamagedError if they are anything else."""
+    """Return detached signatures without armor. Raises DamagedError for anything else."""
     data = _without_armor(data, b"SIGNATURE", what)
     tags = {packet.tag for packet in _packets(data, what)}
     if tags != {_SIGNATURE}:
@@ -107,7 +107,7 @@ def signature(data: bytes, what: str) -> bytes:
 
 
 def _is_newer(data: bytes, packet: _Packet) -> bool:
-    """Tell whether a packet is one that only RFC 9580 has."""
+    """Tell whether only RFC 9580 has such a packet."""
     version = data[packet.start] if packet.start < packet.end else 0
     return (
         packet.tag == _PADDING
@@ -127,7 +127,7 @@ def _newer(what: str) -> UnsupportedItemError:
 
 def _reason(tag: int) -> str:
     if tag == _PASSPHRASE:
-        return "it can be opened with a passphrase that is nobody's key"
+        return "it can be opened with a passphrase"
     if tag == _UNPROTECTED:
         return "its encryption has no integrity check"
     return "it is not encrypted"
@@ -193,9 +193,9 @@ def _old_length(data: bytes, position: int, kind: int, what: str) -> tuple[int, 
 
 
 def _without_armor(data: bytes, kind: bytes, what: str) -> bytes:
-    """Return what ASCII armor holds, binary data as it is (RFC 4880 §6.2).
+    """Return the data in ASCII armor, and binary data unchanged (RFC 4880 §6.2).
 
-    The armor's checksum is not looked at: it guards against nothing that matters here.
+    The armor's checksum is ignored: the message has an integrity check of its own.
     """
     if not data.lstrip(b" \t\r\n").startswith(_ARMOR):
         return data

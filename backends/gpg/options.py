@@ -1,6 +1,6 @@
-"""The options and the terminal that gpg is given.
+"""The options and the terminal that are passed to gpg.
 
-The user's, from `PASSWORD_STORE_GPG_OPTS`, come first: of two that conflict gpg takes the last.
+The user's options, from `PASSWORD_STORE_GPG_OPTS`, are first: if two conflict, the last one wins.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# docs/format.md §9: no key of a stranger is fetched, nothing is encrypted to a key of gpg.conf.
-# Never --quiet: gpg then leaves out why a secret key could not be used.
+# docs/format.md §9: no key is fetched, and nothing is encrypted to a key of gpg.conf.
+# Never --quiet: gpg would leave out why a secret key could not be used.
 ALWAYS = (
     "--no-encrypt-to",
     "--compress-algo=none",
@@ -29,7 +29,7 @@ ALWAYS = (
     "--no-auto-check-trustdb",
     f"--max-output={MAX_FILE}",
 )
-# What gpg.conf may say that would change an item's bytes or readers.
+# They override settings of gpg.conf that would change an item's bytes or recipients.
 ENCRYPTING = (
     "--no-groups",
     "--no-armor",
@@ -44,9 +44,9 @@ _OUTPUT = re.compile(r"-[abcdefiknqstv]*o|--ou")
 
 
 def users(text: str) -> tuple[str, ...]:
-    """Split the user's options, running no shell.
+    """Split the user's options without a shell.
 
-    Raises ProgramError for what cannot be split, and for options that would give secrets away.
+    Raises ProgramError if they cannot be split, and for options that would disclose secrets.
     """
     if not text.strip():
         return ()
@@ -65,12 +65,12 @@ def users(text: str) -> tuple[str, ...]:
 
 
 def names_home(words: Sequence[str]) -> bool:
-    """Tell whether options name another home than the environment does."""
+    """Tell whether options name a home of gpg, which overrides the environment's."""
     return any(word.startswith("--home") for word in words)
 
 
 def name_terminal(environment: dict[str, str]) -> None:
-    """Set GPG_TTY, by which pinentry finds the terminal, if nobody has."""
+    """Set GPG_TTY, by which pinentry finds the terminal, unless it is set."""
     if environment.get(VARIABLE_TTY):
         return
     for fd in (0, 1, 2):

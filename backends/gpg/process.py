@@ -1,8 +1,8 @@
-"""The one place that runs gpg: program, options, time limit.
+"""Run gpg: find the program, pass options, enforce time limits.
 
-Messages go through python-gnupg, which feeds gpg by pipes and never by files; what it lacks is
-added here: a time limit, and a reading of the status lines that no user id can fake. Listings
-need none of that and go through `filevault.system.programs`.
+Messages are processed with python-gnupg, which uses pipes and no files; added to it are a time
+limit, and a parser of the status lines that no user id can deceive. Listings need neither and use
+`filevault.system.programs`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _OUT_OF_TIME = 24  # SIGXCPU, wherever there are processor limits for other proc
 
 
 class Gpg:
-    """gpg with one environment. Nothing runs before it is needed."""
+    """gpg with one environment; nothing runs before it is needed."""
 
     def __init__(
         self, environment: Mapping[str, str], *, terminal: bool, ask: bool, timeout: float = 60
     ) -> None:
-        """Remember how gpg is to be run.
+        """Set how gpg is run.
 
         Args:
-            environment: all that it gets to see.
-            terminal: whether there is one, which GPG_TTY then names.
+            environment: gpg's whole environment.
+            terminal: whether there is a terminal, which GPG_TTY then names.
             ask: whether the agent may ask for a passphrase.
             timeout: seconds after which gpg is killed.
         """
@@ -54,7 +54,7 @@ class Gpg:
 
     @property
     def program(self) -> str:
-        """The absolute path: gpg2 where it exists, as pass does, else gpg. Raises ProgramError."""
+        """The absolute path of gpg2 if it exists, as for pass, else of gpg. Raises ProgramError."""
         for name in ("gpg2", "gpg"):
             path = find_program(name, self.environment.get("PATH"))
             if path is not None:
@@ -66,15 +66,14 @@ class Gpg:
 
     @property
     def home(self) -> str:
-        """The folder of keys and of the agent's socket, as far as the environment says."""
+        """The folder of keys and of the agent's socket, according to the environment."""
         home = self.environment.get("GNUPGHOME")
         return home or os.path.join(self.environment.get("HOME") or "/", ".gnupg")
 
     def options(self) -> tuple[str, ...]:
-        """Return the user's options, then ours: of two that conflict gpg takes the last.
+        """Return the user's options, then filevault's, which win if two conflict.
 
-        Raises:
-            ProgramError: if PASSWORD_STORE_GPG_OPTS cannot be used, or there are no keys at all.
+        Raises ProgramError if PASSWORD_STORE_GPG_OPTS cannot be used, or gpg's home is missing.
         """
         if self._options is None:
             users = options.users(self.environment.get(options.VARIABLE, ""))
@@ -87,7 +86,7 @@ class Gpg:
         return self._options
 
     def listing(self, *arguments: str) -> Reply:
-        """Run a listing; its output holds both the listing and the status lines."""
+        """Run a listing; its output has both the listing and the status lines."""
         result = programs.run(
             [
                 self.program,
@@ -104,7 +103,7 @@ class Gpg:
         return Reply(result.status, result.output, result.output + b"\n" + complaints)
 
     def encrypt(self, plaintext: bytes, recipients: Sequence[str]) -> Reply:
-        """Encrypt to keys named by full fingerprint, whatever gpg thinks of their owners."""
+        """Encrypt to keys named by full fingerprint, whatever their owner trust is."""
         return self._watched(
             lambda gpg: gpg.encrypt(
                 plaintext,
@@ -116,7 +115,7 @@ class Gpg:
         )
 
     def decrypt(self, data: bytes, passphrase: bytes | None = None) -> Reply:
-        """Decrypt a message; a passphrase of None leaves the question to the agent."""
+        """Decrypt a message; without a passphrase the agent asks for it."""
         return self._watched(
             lambda gpg: gpg.decrypt(
                 data, passphrase=_text(passphrase), extra_args=self._pinentry(passphrase)
@@ -125,14 +124,14 @@ class Gpg:
         )
 
     def sign(self, data: bytes, fingerprint: str, passphrase: bytes | None = None) -> Reply:
-        """Make a detached signature; a passphrase of None leaves the question to the agent."""
+        """Make a detached signature; without a passphrase the agent asks for it."""
         return self._watched(
             lambda gpg: gpg.sign(
                 data,
                 detach=True,
                 binary=True,
                 passphrase=_text(passphrase),
-                # Not keyid: that is --default-key, which gives way to another where it is missing.
+                # Not keyid: that is --default-key, for which gpg substitutes another if missing.
                 extra_args=["--local-user", fingerprint, *self._pinentry(passphrase)],
             )
         )
@@ -140,7 +139,7 @@ class Gpg:
     def verify(self, data: bytes, signature: bytes) -> Reply:
         """Verify a detached signature over bytes in memory.
 
-        gpg wants one of the two in a file; the one that is not used further goes there.
+        gpg needs one of the two in a file: the signature, which is not used afterwards.
         """
         import tempfile
 
@@ -154,29 +153,29 @@ class Gpg:
             raise StorageError(f"there is no temporary file to verify with: {reason}") from error
 
     def _pinentry(self, passphrase: bytes | None) -> list[str]:
-        """Return the option that keeps a question from hanging where nobody can answer it.
+        """Return the option that makes a question fail at once if no one could answer it.
 
-        With a passphrase python-gnupg gives its own. The user's PASSWORD_STORE_GPG_OPTS wins.
+        With a passphrase, python-gnupg adds its own. The user's PASSWORD_STORE_GPG_OPTS wins.
         """
         return [] if passphrase is not None or self.may_ask else ["--pinentry-mode=error"]
 
     @property
     def may_ask(self) -> bool:
-        """Whether the agent may ask somebody, or the user's own options decide that."""
+        """Whether the agent may ask the user, or the user's own options decide that."""
         return self._ask or any(word.startswith("--pinentry-m") for word in self.options())
 
     def _watched(self, work: Callable[[Any], object], limit: int = MAX_FILE) -> Reply:
-        """Run one of python-gnupg's methods under the time limit, and take its result apart."""
+        """Run one of python-gnupg's methods under the limits, and return its result."""
         if self._gnupg is None:
             self._gnupg = self._start()
         self._result = self._watch = None
         self._excess, self._size, self._limit = "", 0, limit
-        trouble = ""
+        failure = ""
         try:
             work(self._gnupg)
         except (OSError, ValueError) as error:
-            # gpg may refuse a message before it has read all of it: then its answer counts.
-            trouble = type(error).__name__
+            # gpg may refuse a message before it has read all of it: then its reply counts.
+            failure = type(error).__name__
         finally:
             if self._watch is not None:
                 self._watch.end()
@@ -188,7 +187,7 @@ class Gpg:
             )
         result = self._result
         if result is None or result.returncode is None:
-            raise ProgramError(f"gpg cannot be run: {trouble or 'it left no result'}")
+            raise ProgramError(f"gpg cannot be run: {failure or 'it left no result'}")
         if result.returncode == -_OUT_OF_TIME or self._watch.slow:
             self._excess = "it takes too long to decrypt"
         if result.returncode < 0 and not self._excess:
@@ -199,7 +198,7 @@ class Gpg:
     def _start(self) -> Any:  # noqa: ANN401 - python-gnupg has no types
         import gnupg
 
-        gnupg.logger.disabled = True  # it would log arguments and answers
+        gnupg.logger.disabled = True  # it would log arguments and replies
         program = self.program
         try:
             gpg = gnupg.GPG(gpgbinary=program, options=list(self.options()), env=self.environment)
@@ -229,7 +228,7 @@ class Gpg:
         return result
 
     def _check_size(self, data: bytes) -> bool:
-        """Stop gpg once it has written too much: it would go on decompressing to the end."""
+        """Kill gpg once it has written too much: it would decompress to the end."""
         self._size += len(data)
         if self._size > self._limit and not self._excess:
             self._excess = f"decrypted, it is longer than {MAX_TEXT} bytes"
@@ -238,7 +237,7 @@ class Gpg:
 
 
 class _Result:
-    """What python-gnupg fills; the status lines are taken from stderr as a whole."""
+    """The result that python-gnupg fills; status lines are read from stderr instead."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -246,11 +245,11 @@ class _Result:
         self.returncode: int | None = None
 
     def handle_status(self, keyword: str, rest: str) -> None:
-        """Ignore it: python-gnupg splits lines where gpg does not."""
+        """Ignore the line: python-gnupg splits lines where gpg does not."""
 
 
 def _text(passphrase: bytes | None) -> str | None:
-    """Return a passphrase as python-gnupg wants it; raises LockedError for one it cannot send."""
+    """Return a passphrase as python-gnupg needs it. Raises LockedError for an unusable one."""
     if passphrase is None:
         return None
     if not passphrase or any(byte in passphrase for byte in b"\r\n\0"):

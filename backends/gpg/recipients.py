@@ -1,7 +1,7 @@
-"""Everything that says whom a `pass` store's items are encrypted to, read at one time.
+"""The recipients files of a `pass` store, all read at once.
 
-Read once, verified and resolved; which file governs an item is decided on that, so a file that is
-changed meanwhile changes nothing.
+They are read once, verified and resolved; the file that governs an item is chosen from the result,
+so that a later change of a file has no effect.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ VARIABLE = "PASSWORD_STORE_KEY"
 OVERRIDE = f"env:{VARIABLE}"
 
 
-class Governor(Record):
-    """A recipients file with what its ids are resolved to."""
+class ResolvedFile(Record):
+    """A recipients file with the recipients that its ids are resolved to."""
 
     file: RecipientsFile
     recipients: tuple[Recipient, ...]
 
 
 class GpgRecipients(Record):
-    """What was read. `depth` is the number of folders from the store to the vault's root."""
+    """The files that were read. `depth` counts the folders from the store to the root."""
 
-    root: Governor | None
-    below: dict[str, Governor]
-    override: Governor | None
+    root: ResolvedFile | None
+    below: dict[str, ResolvedFile]
+    override: ResolvedFile | None
     notices: tuple[str, ...]
     depth: int
 
     def files(self) -> tuple[RecipientsFile, ...]:
-        """Return what governs the root, then those below it by place, then the override."""
+        """Return the file that governs the root, those below it by path, and the override."""
         everything = (self.root, *self.below.values(), self.override)
         return tuple(governor.file for governor in everything if governor is not None)
 
-    def nearest(self, folders: Sequence[str]) -> Governor | None:
-        """Return what governs a folder, given from the store, at or below the root."""
+    def nearest(self, folders: Sequence[str]) -> ResolvedFile | None:
+        """Return the file that governs a folder, given from the store, at or below the root."""
         if self.override is not None:
             return self.override
         for length in range(len(folders), self.depth, -1):
@@ -61,33 +61,33 @@ class GpgRecipients(Record):
 
 
 def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> GpgRecipients:
-    """Read every recipients file that concerns a vault, and PASSWORD_STORE_KEY.
+    """Read every recipients file of a vault, and PASSWORD_STORE_KEY.
 
-    One below the root that cannot be used stands with the hash of its bytes, unresolved: it must
-    not keep the rest of the store from being written.
+    An unusable one below the root is represented by the hash of its bytes, unresolved: it must not
+    prevent writes to the rest of the store.
 
     Raises:
-        BackendError: for one that names nobody or cannot be read.
-        TamperedError: for one without the signature that PASSWORD_STORE_SIGNING_KEY demands.
+        BackendError: for one that has no recipients or cannot be read.
+        TamperedError: for one without the signature that PASSWORD_STORE_SIGNING_KEY requires.
         ProgramError: if gpg cannot be run.
     """
     keys = signing_keys(gpg.environment)
     notices: list[str] = []
 
-    def governor(place: str, ids: GpgIds) -> Governor:
+    def resolved(path: str, ids: GpgIds) -> ResolvedFile:
         notices.extend(ids.notices)
         recipients = keyring.resolve(ids.ids)
         names = tuple(recipient.name for recipient in recipients)
         unresolved = tuple(r.name for r in recipients if r.problem is not None)
-        return Governor(RecipientsFile(place, names, unresolved), recipients)
+        return ResolvedFile(RecipientsFile(path, names, unresolved), recipients)
 
-    def verified(file: GpgIdFile) -> Governor:
+    def verified(file: GpgIdFile) -> ResolvedFile:
         if keys:
-            check_signature(gpg, file.data, file.signature, keys, file.place)
-        return governor(file.place, gpg_id.parse(file.data, file.place))
+            check_signature(gpg, file.data, file.signature, keys, file.path)
+        return resolved(file.path, gpg_id.parse(file.data, file.path))
 
-    def verified_or_not(file: GpgIdFile) -> Governor:
-        """Let a file that cannot be used hinder nobody but what it governs."""
+    def verified_or_not(file: GpgIdFile) -> ResolvedFile:
+        """Return a placeholder for an unusable file, which affects only its own folder."""
         try:
             return verified(file)
         except (BackendError, TamperedError) as error:
@@ -96,15 +96,15 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> Gp
             name = f"unusable, sha256:{sha256_hex(file.data)}"
             problem = f"is no list of keys: {error.message}"
             unusable = Recipient(name, frozenset(), problem)
-            return Governor(RecipientsFile(file.place, (name,), (name,)), (unusable,))
+            return ResolvedFile(RecipientsFile(file.path, (name,), (name,)), (unusable,))
 
     above = gpg_id.read_above(store, prefix)
     below = gpg_id.read_below(store, prefix)
     override = gpg.environment.get(VARIABLE, "")
     return GpgRecipients(
         None if above is None else verified(above),
-        {file.place.removesuffix(f"/{gpg_id.FILE}"): verified_or_not(file) for file in below},
-        governor(OVERRIDE, gpg_id.parse_variable(override, VARIABLE)) if override else None,
+        {file.path.removesuffix(f"/{gpg_id.FILE}"): verified_or_not(file) for file in below},
+        resolved(OVERRIDE, gpg_id.parse_variable(override, VARIABLE)) if override else None,
         tuple(notices),
         len(prefix),
     )

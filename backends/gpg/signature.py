@@ -1,7 +1,7 @@
-"""Signed `.gpg-id` files: `PASSWORD_STORE_SIGNING_KEY`.
+"""Signatures of `.gpg-id` files: `PASSWORD_STORE_SIGNING_KEY`.
 
-Verified are the bytes that are then used, not the file a second time, and whatever is not a good
-signature by one of the named keys is none: missing, expired and revoked ones included.
+The bytes that are used are verified, not the file a second time. Only a good signature by one of
+the named keys is accepted: not a missing one, and none by an expired or revoked key.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _VERDICTS = {
 
 
 def signing_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the fingerprints whose signature is demanded, none if none is.
+    """Return the fingerprints whose signature is required; empty if none is.
 
-    Raises BackendError for anything but full fingerprints: a typo must not switch it off.
+    Raises BackendError for anything but full fingerprints: a typo must not disable the check.
     """
     text = environment.get(VARIABLE, "")
     keys = tuple(word.upper() for word in text.split())
@@ -49,16 +49,16 @@ def signing_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def check_signature(
-    gpg: Gpg, data: bytes, signature: bytes | None, keys: Sequence[str], place: str
+    gpg: Gpg, data: bytes, signature: bytes | None, keys: Sequence[str], path: str
 ) -> None:
-    """Verify a recipients file; `keys` may name signing keys or the keys they belong to.
+    """Verify a recipients file; `keys` are fingerprints of signing keys or of primary keys.
 
     Raises:
         TamperedError: if it has no good signature by any of them.
         ProgramError: if gpg cannot be run.
     """
-    shown = printable(place)
-    hint = f"see who changed it; filevault encrypts to nobody while {VARIABLE} is set and it is not"
+    shown = printable(path)
+    hint = f"see who changed it; while {VARIABLE} is set, only a file with a good signature is used"
     if signature is None:
         raise TamperedError(f"{shown!r} is not signed: there is no {shown}.sig", hint=hint)
     try:
@@ -71,7 +71,7 @@ def check_signature(
 
 
 def _good(reply: Reply, keys: Sequence[str]) -> bool:
-    """Tell whether one of the signatures is good in every respect; none may be bad."""
+    """Tell whether one of the signatures is good and fits a key, and none is bad."""
     if reply.count("BADSIG"):
         return False
     verdict = ""

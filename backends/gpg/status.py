@@ -1,7 +1,7 @@
-"""What gpg says of an operation on its status channel, and what that means for a person.
+"""gpg's reply to an operation: its status lines, and the errors that they mean.
 
-gpg's own last line, "No secret key", is the same for a wrong passphrase, a missing terminal and
-an agent that cannot start; the error codes beside it are not (GnuPG doc/DETAILS, libgpg-error).
+gpg's last line, "No secret key", is the same for a wrong passphrase, a missing terminal and an
+agent that cannot start; the error codes beside it differ (GnuPG doc/DETAILS, libgpg-error).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from filevault.errors import (
     DamagedError,
     FilevaultError,
     LockedError,
-    NobodyToAskError,
     NotARecipientError,
+    NoTerminalError,
     ProgramError,
     TamperedError,
     WrongPassphraseError,
@@ -44,13 +44,13 @@ _PREFIX = b"[GNUPG:] "
 
 
 class Reply(Record):
-    """What gpg left: exit status, output (which may be a secret), and its stderr."""
+    """A gpg run's exit status, output (which may be a secret) and stderr."""
 
     status: int
     output: bytes
     stderr: bytes
     excessive: str = ""
-    """Why gpg was stopped before it would have ended, if it was."""
+    """The reason why gpg was killed, if it was."""
 
     def __repr__(self) -> str:
         return f"Reply(status={self.status}, ...)"
@@ -58,8 +58,8 @@ class Reply(Record):
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield each status line as keyword and rest.
 
-        Only LF ends a line: gpg escapes that in names, and no other character that Python takes
-        for a line end, so a user id could fake a status otherwise.
+        Only LF ends a line: gpg escapes it in names, but not the other characters that Python
+        takes for a line end, with which a user id could fake a status.
         """
         for line in self.stderr.split(b"\n"):
             if line.startswith(_PREFIX):
@@ -67,13 +67,13 @@ class Reply(Record):
                 yield keyword, rest
 
     def count(self, keyword: str) -> int:
-        """Return how often a status was reported."""
+        """Return the number of times a status was reported."""
         return sum(1 for found, _rest in self.lines() if found == keyword)
 
-    def codes(self, *places: str) -> set[int]:
-        """Return the error codes reported for some operations, for all if none is named.
+    def codes(self, *operations: str) -> set[int]:
+        """Return the error codes of some operations, of all if none is named.
 
-        Without the part that names the component (libgpg-error: the low 16 bits).
+        Only the low 16 bits: the others name the component (libgpg-error).
         """
         found = set()
         for keyword, rest in self.lines():
@@ -81,19 +81,19 @@ class Reply(Record):
             # gpg 2.4 ends every failed run with "FAILURE gpg-exit", which gives no reason.
             if keyword not in ("ERROR", "FAILURE") or not match or match[1] == "gpg-exit":
                 continue
-            if not places or match[1] in places:
+            if not operations or match[1] in operations:
                 found.add(int(match[2]) & 0xFFFF)
         return found
 
     def complaint(self) -> str:
-        """Return gpg's last words to people, fit to be shown."""
+        """Return gpg's last line of text for users, printable."""
         lines = self._prose()
         return printable(lines[-1], 200) if lines else ""
 
     def agent_complaint(self) -> str:
-        """Return why gpg has no agent, in its own words, fit to be shown.
+        """Return gpg's text on why it has no agent, printable.
 
-        No status line has the reason. gpg 2.2 writes "agent" where gpg 2.4 writes "gpg-agent".
+        No status line has the reason. gpg 2.2 writes "agent", gpg 2.4 "gpg-agent".
         """
         for line in self._prose():
             if re.search(r"\b(failed to start|no) (gpg-)?agent\b", line):
@@ -106,7 +106,7 @@ class Reply(Record):
 
 
 def wants_passphrase(reply: Reply) -> bool:
-    """Tell whether all that was missing is a passphrase that gpg was not to ask for."""
+    """Tell whether only a passphrase was missing, for which gpg was not allowed to ask."""
     return reply.status != 0 and NO_PINENTRY in reply.codes()
 
 
@@ -116,10 +116,10 @@ def rejects_passphrase(reply: Reply) -> bool:
 
 
 def no_secret_key(reply: Reply) -> bool:
-    """Tell whether gpg tried no secret key, or does not say why none could be used.
+    """Tell whether gpg tried no secret key, or does not report why none could be used.
 
-    gpg 2.2 then reports NO_SECKEY alone, gpg 2.4 an error with the code for it as well, and both
-    do the same where the agent cannot be asked.
+    gpg 2.2 then reports NO_SECKEY only, gpg 2.4 an error code as well; both do the same if the
+    agent cannot be reached.
     """
     tried = reply.count("DECRYPTION_KEY") or reply.count("DECRYPTION_INFO")
     silent = not reply.codes() - {NO_AGENT, NO_SECRET_KEY}
@@ -127,15 +127,15 @@ def no_secret_key(reply: Reply) -> bool:
 
 
 def with_code(reply: Reply, code: int) -> Reply:
-    """Return a reply to which the reason is added that `quiet` in gpg.conf has swallowed."""
+    """Return a reply with an error code added, which `quiet` in gpg.conf suppressed."""
     return reply._replace(stderr=reply.stderr + b"\n[GNUPG:] ERROR pkdecrypt_failed %d\n" % code)
 
 
 def plaintext(reply: Reply, what: str) -> bytes:
-    """Return what was decrypted, all of it and verified, or raise.
+    """Return the complete, verified plaintext.
 
-    Partial plaintext of a damaged file is never returned. Raises DamagedError, TamperedError, or
-    what `refusal` says.
+    Raises DamagedError, TamperedError, or the error of `refusal`; never returns the partial
+    plaintext of a damaged file.
     """
     if reply.excessive:
         raise TamperedError(f"{what} is refused: {reply.excessive}")
@@ -158,7 +158,7 @@ def plaintext(reply: Reply, what: str) -> bytes:
 
 
 def _verified(reply: Reply, what: str) -> bytes:
-    """Return the plaintext of a message that was decrypted to its end."""
+    """Return the plaintext of a message that was decrypted completely."""
     if reply.count("BADMDC") or reply.count("DECRYPTION_FAILED") or not reply.count("GOODMDC"):
         raise DamagedError(f"{what} is damaged: its content is not what was encrypted")
     if (
@@ -178,10 +178,9 @@ def _recipients(reply: Reply) -> str:
 
 
 def refusal(reply: Reply, what: str) -> FilevaultError | None:
-    """Return why a secret key could not be used for something, None if that is not the matter.
+    """Return the error if a secret key could not be used, None for another failure.
 
-    The causes that a person can do something about come first: with several keys each may fail
-    in its own way.
+    Causes that the user can remove are first: with several keys, each may fail differently.
     """
     codes = reply.codes()
     if BAD_PASSPHRASE in codes:
@@ -197,9 +196,9 @@ def refusal(reply: Reply, what: str) -> FilevaultError | None:
     if NO_PASSPHRASE in codes:
         return LockedError(f"gpg-agent did not get the passphrase of {what}")
     if _TIMEOUT in codes:
-        return LockedError(f"nobody answered the question for the passphrase of {what}")
+        return LockedError(f"the question for the passphrase of {what} was not answered in time")
     if NO_PINENTRY in codes or codes & _NO_TERMINAL:
-        return NobodyToAskError(
+        return NoTerminalError(
             f"the gpg key of {what} needs its passphrase, and gpg-agent has no way to ask for it",
             hint=NO_TERMINAL_HINT,
         )

@@ -1,7 +1,7 @@
-"""The envelope: a header line in the clear, authenticated with the sealed body behind it.
+"""The envelope: a plaintext header line, authenticated with the sealed body that follows.
 
 Items of a `file` vault and all session files have this form (`docs/format.md` §4). The header
-is verified as the bytes that are stored; nothing is serialised again to be compared.
+is verified as the stored bytes; it is never serialised again for a comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_FILE = 1 << 20
 HEAD_SIZE = 1024
-"""First bytes of a file in which `created` looks."""
+"""How many of a file's first bytes `created` reads."""
 
 # A quotation mark inside a JSON text is escaped, so this cannot match inside a name.
 _CREATED = rb'"created":"([0-9TZ:-]{20})"(?:,"created_from":"(iam|add)")?'
@@ -35,7 +35,7 @@ KINDS = frozenset({"credentials", "totp", "session-key", "retired"})
 """Kinds of the items of a vault."""
 
 SESSION_KINDS = frozenset({"session", "sso-token", "sso-client"})
-"""Kinds of session files: their header says what they were made from."""
+"""Kinds of session files, whose header names their source."""
 
 _ORIGINS = frozenset({"iam", "add"})
 _FIELDS: dict[str, type] = {
@@ -69,7 +69,7 @@ def seal(
 ) -> bytes:
     """Return the bytes of a file: header line, nonce, ciphertext, tag.
 
-    Raises BackendError where header or file would be longer than a reader accepts.
+    Raises BackendError if header or file would be longer than a reader accepts.
     """
     values: dict[str, object] = {
         "format": format_header.FORMAT,
@@ -89,13 +89,13 @@ def seal(
     padded = plaintext + b"\x80" + bytes(-(len(plaintext) + 1) % _BLOCK)
     if len(line) > format_header.MAX_HEADER or len(line) + len(padded) + _OVERHEAD > MAX_FILE:
         raise BackendError(f"{what} is longer than an item may be")
-    _header(line, what)  # nothing is written that would not be read
+    _header(line, what)  # never write what could not be read
     nonce = random(xaes.NONCE_SIZE)
     return line + nonce + xaes.encrypt(key, nonce, padded, line)
 
 
 def created(head: bytes) -> tuple[str, str | None] | None:
-    """Return `created` and `created_from` as a file's first bytes have them, unverified."""
+    """Return `created` and `created_from` from a file's first bytes; not authenticated."""
     found = re.search(_CREATED, head.partition(b"\n")[0])
     if found is None:
         return None
@@ -103,15 +103,15 @@ def created(head: bytes) -> tuple[str, str | None] | None:
 
 
 def parse(data: bytes, what: str) -> Envelope:
-    """Take a file apart.
+    """Parse a file.
 
     Args:
-        data: the file's bytes; one more than `MAX_FILE` is enough of a longer one.
-        what: how messages call the file, already printable.
+        data: the file's bytes; `MAX_FILE` + 1 bytes suffice of a longer one.
+        what: the file's name in messages, already printable.
 
     Raises:
         NewerFormatError: for a format above 1.
-        DamagedError: for anything that no filevault wrote.
+        DamagedError: if filevault did not write it.
     """
     line, body = format_header.split(data, what)
     header, vault, key = _header(line, what)
@@ -124,7 +124,7 @@ def parse(data: bytes, what: str) -> Envelope:
 
 
 def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, what: str) -> None:
-    """Compare what a header says with what it must say; raises TamperedError."""
+    """Raise TamperedError unless a header has the expected values."""
     header = envelope.header
     if envelope.vault != vault:
         raise TamperedError(
@@ -150,7 +150,7 @@ def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, wh
 
 
 def unseal(key: bytes, envelope: Envelope, what: str) -> bytes:
-    """Return the plaintext; raises DamagedError for a flipped bit in header or body."""
+    """Return the plaintext. Raises DamagedError if header or body was changed."""
     nonce, sealed = envelope.body[: xaes.NONCE_SIZE], envelope.body[xaes.NONCE_SIZE :]
     try:
         padded = xaes.decrypt(key, nonce, sealed, envelope.line)
@@ -170,8 +170,8 @@ def _item(name: str) -> str:
 
 
 def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
-    # A key in raw JSON shows as `"key":`, which inside a text would carry backslashes: one scan
-    # for it says which fields to demand, and the line is parsed once.
+    # In raw JSON a key is `"key":`, which inside a string would have backslashes: one scan finds
+    # which fields to require, and the line is parsed once.
     fields = _FIELDS
     if b'"created_from":' in line:
         fields = {**fields, "created_from": str}

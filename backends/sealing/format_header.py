@@ -1,7 +1,7 @@
-"""What the files of format 1 begin with: one line of JSON that names its format.
+"""The header line of files of format 1: a line of JSON that names its format.
 
-Envelopes, keyslots and vault.json are read through here, so that "made by a newer filevault" is
-told apart from damage everywhere alike, whatever else a newer header holds.
+Envelopes, keyslots and vault.json are all read with it, so that files of a newer filevault are
+distinguished from damaged ones everywhere, whatever else a newer header has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEX = re.compile(r"[0-9a-f]*\Z", re.ASCII)
 def split(data: bytes, what: str) -> tuple[bytes, bytes]:
     """Return a file's header line with its LF, and the body.
 
-    Raises NewerFormatError, or DamagedError where there is no such line.
+    Raises NewerFormatError, or DamagedError if there is no such line.
     """
     end = data.find(b"\n", 0, MAX_HEADER) + 1
     if not end:
@@ -58,7 +58,7 @@ def parse(line: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 
 
 def refuse_newer(data: bytes, what: str) -> None:
-    """Raise NewerFormatError if a header says `filevault/N` with N above 1, in whatever JSON."""
+    """Raise NewerFormatError if a header's format is `filevault/N` with N above 1."""
     found = _BEGINNING.match(data)
     if found:
         name: object = found.group(1).decode("ascii")
@@ -78,7 +78,7 @@ def refuse_newer(data: bytes, what: str) -> None:
 
 
 def check_hex(values: Mapping[str, str | int], field: str, digits: int, what: str) -> str:
-    """Return a field of so many lower-case hex digits; raises DamagedError."""
+    """Return a field that must have `digits` lower-case hex digits. Raises DamagedError."""
     text = values[field]
     if not isinstance(text, str) or len(text) != digits or not _HEX.match(text):
         raise DamagedError(f"{what} is damaged: its {field!r} is not {digits} hex digits")

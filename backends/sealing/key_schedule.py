@@ -46,12 +46,12 @@ def item_key(master: bytes, vault: str) -> bytes:
 
 
 def item_key_id(master: bytes, vault: str) -> str:
-    """Return the header field `key` of items, also the `master` of slots and vault.json."""
+    """Return the id of a master key: `key` in items, `master` in keyslots and vault.json."""
     return _expand(master, bytes.fromhex(vault), b"filevault/1 items id", _ID_SIZE).hex()
 
 
 def commitment(master: bytes, vault: str) -> str:
-    """Return the `commit` of vault.json: it fixes the master key and tells nothing of it."""
+    """Return the commitment to a master key, `commit` in vault.json: it reveals nothing of it."""
     return _expand(master, bytes.fromhex(vault), b"filevault/1 commit", KEY_SIZE).hex()
 
 

@@ -1,7 +1,7 @@
 """XAES-256-GCM (C2SP): AES-256-GCM with a nonce of 192 bits (`docs/format.md` §6).
 
-The long nonce is why it was chosen: writers that do not know of each other draw it at random
-under one key that lives for years, which plain GCM's 96 bits do not allow.
+It was chosen for its long nonce: independent writers choose nonces at random under one key for
+years, for which the 96 bits of plain GCM are too few.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _derived(key: bytes, nonce: bytes) -> AESGCM:
 
 
 def encrypt(key: bytes, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
-    """Return ciphertext and tag; a nonce serves once."""
+    """Return ciphertext and tag; a nonce must be used only once."""
     return _derived(key, nonce).encrypt(nonce[12:], plaintext, associated_data)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.aws.endpoint import redact_url, without_urls
 from filevault.aws.errors import error_class, explain
-from filevault.aws.exchange import OddAnswerError
+from filevault.aws.exchange import InvalidAnswerError
 from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, NotAwsError
 from filevault.system.printable import printable
 
@@ -33,7 +33,7 @@ def translated(attempt: Attempt) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(error.response, attempt) from error
-    except (ResponseParserError, OddAnswerError) as error:
+    except (ResponseParserError, InvalidAnswerError) as error:
         raise not_from_aws(attempt.operation, attempt.subject) from error
     except BotoCoreError as error:
         raise _failure(error, attempt) from error

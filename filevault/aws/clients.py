@@ -1,8 +1,8 @@
-"""The one door to botocore: clients with explicit credentials, and nothing else of its chain.
+"""Clients: the factory of botocore clients with explicit credentials.
 
-botocore keeps what it is good at: regions, retries, proxies, CA bundles, all from its usual
-variables and the profile's section. It is told who signs and where to, so it never looks for
-credentials in a file, the environment or an instance.
+botocore takes regions, retries, proxies and CA bundles from its usual variables and the profile's
+section. Credentials and endpoints are given, so it never looks for credentials in files, the
+environment or instance metadata.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ class Clients:
     """Makes botocore clients.
 
     Args:
-        profile: whose section of the AWS config may hold botocore's own settings, such as
-            `ca_bundle` or `retry_mode`; a name without a section is as good as none.
-        allow_http: let tokens travel over plain http beyond the loopback interface.
+        profile: its section of the AWS config may contain settings of botocore, such as
+            `ca_bundle` or `retry_mode`; the section may be missing.
+        allow_http: permit plain http beyond the loopback interface.
         connect_timeout: seconds for each attempt to connect.
-        read_timeout: seconds of silence after which an attempt is given up.
-        persistent: repeat a call, as often as botocore's settings say, that was not answered.
-        deadline: seconds for a call with all its attempts; pauses between them may add to it.
-            None for what is usual.
+        read_timeout: seconds without data after which an attempt fails.
+        persistent: repeat a call without an answer as often as botocore's settings say.
+        deadline: seconds for a call with all its attempts, without the pauses between them; None
+            for the default.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Clients:
 
     @classmethod
     def short_timeouts(cls, *, profile: str | None, allow_http: bool) -> Self:
-        """Return one whose calls end soon, answered or not; see `__init__`."""
+        """Return clients with short time-outs and without repetitions."""
         return cls(
             profile=profile,
             allow_http=allow_http,
@@ -98,20 +98,19 @@ class Clients:
         once: bool,
         received: Received | None = None,
     ) -> Any:  # noqa: ANN401
-        """Return a botocore client for one call; nothing is sent.
+        """Return a botocore client for one call; nothing is sent yet.
 
-        `once` is for requests that must not be made twice, such as those that carry a token
-        code: they are repeated only where AWS cannot have taken them. `received` gets the body of
-        the answer as it arrives. Times in answers become Unix seconds, or None.
+        With `once`, for calls that must not be made twice, such as those with a token code, a
+        request is repeated only if AWS cannot have processed it. `received` gets the body of the
+        answer as it arrives. Times in answers become Unix seconds, or None.
 
-        Raises ConfigError for an address that would be unsafe; botocore's own errors pass, to be
-        translated with the call's.
+        Raises ConfigError for an unsafe URL, and botocore's own errors.
         """
         import botocore.config
 
         if endpoint.url is not None:
             check_url(endpoint.url, allow_http=self._allow_http)
-        # The stubs lag behind botocore's options.
+        # The stubs lack some of the options.
         new_config: Any = botocore.config.Config
         if self._session is None:
             self._session = self._new_session()
@@ -127,13 +126,13 @@ class Clients:
                 connect_timeout=self._connect_timeout,
                 read_timeout=self._read_timeout,
                 user_agent_extra=f"filevault/{__version__}",
-                # The plan has taken them into account already, and a session's name with it.
+                # The plan has considered them, and a session's hash depends on the result.
                 ignore_configured_endpoint_urls=True,
                 use_fips_endpoint=endpoint.use_fips,
                 use_dualstack_endpoint=endpoint.use_dualstack,
             ),
         )
-        self._bound(service, client, Received() if received is None else received)
+        self._limit(service, client, Received() if received is None else received)
         if not self._persistent:
             client.meta.events.register_first(f"needs-retry.{service}", _give_up_unless_throttled)
         elif once:
@@ -150,11 +149,10 @@ class Clients:
     ) -> tuple[int, bytes]:
         """POST a form with botocore's proxies and CA bundle; return status and body.
 
-        Once, and no redirection is followed. The body is empty unless the status is 200.
-        `deadline` is in seconds and for the whole, so that an answer that drips in ends too.
-        `setting` says where the address comes from. Raises ConfigError for an address that would
-        be unsafe; OddAnswerError for a long body and botocore's own errors pass, to be translated
-        with the call's.
+        The request is made once, and redirections are not followed. The body is empty unless the
+        status is 200. `deadline` limits the whole exchange, in seconds. `setting` is the origin of
+        the URL, for messages. Raises ConfigError for an unsafe URL, InvalidAnswerError for a long
+        body, and botocore's own errors.
         """
         from urllib.parse import urlencode
 
@@ -166,7 +164,7 @@ class Clients:
         check_proxy(url)
         if self._session is None:
             self._session = self._new_session()
-        # The stubs know less than botocore takes.
+        # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(
             verify=self._session.get_config_variable("ca_bundle") or True,
@@ -193,21 +191,20 @@ class Clients:
             http.close()
         return answer.status_code, answer.content
 
-    def _bound(self, service: str, client: Any, received: Received) -> None:  # noqa: ANN401
-        """Let answers be bounded, and the call end with its deadline."""
+    def _limit(self, service: str, client: Any, received: Received) -> None:  # noqa: ANN401
+        """Limit the answers of a client, and end its call at the deadline."""
         import time
 
         end = time.monotonic() + self._deadline
-        # botocore takes no HTTP session from outside, and its own one has proxies, CA bundle and
-        # time limits.
+        # botocore accepts no HTTP session, and its own one has proxies, CA bundle and time-outs.
         inside = client._endpoint
-        inside.http_session = _BoundedSession(inside.http_session, received, end, time.monotonic)
+        inside.http_session = _LimitedSession(inside.http_session, received, end, time.monotonic)
         client.meta.events.register_first(
             f"needs-retry.{service}", _give_up_after(end, time.monotonic)
         )
 
     def _region(self, service: str, endpoint: Endpoint) -> str:
-        """Return the region to sign for: IAM has one for all, which a URL of its own hides."""
+        """Return the region to sign for; for IAM with a URL, botocore does not know it."""
         if service != "iam" or endpoint.url is None:
             return endpoint.region
         from botocore.exceptions import UnknownRegionError
@@ -224,7 +221,7 @@ class Clients:
 
         session = botocore.session.Session(
             session_vars={
-                # Neither AWS_PROFILE, which need not exist, nor the credentials file.
+                # Ignore AWS_PROFILE, whose profile may be missing, and the credentials file.
                 "profile": (None, None, None, None),
                 "credentials_file": (None, None, "/dev/null", None),
                 "retry_mode": ("retry_mode", "AWS_RETRY_MODE", "standard", None),
@@ -240,7 +237,7 @@ class Clients:
 
 
 def _check_ca_bundle(path: str | None) -> None:
-    """Raise ConfigError for a bundle that cannot be read: botocore would blame the network."""
+    """Raise ConfigError for an unreadable bundle, for which botocore would blame the network."""
     if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
         state = "cannot be read as a file" if os.path.exists(path) else "is not there"
         raise ConfigError(
@@ -249,8 +246,8 @@ def _check_ca_bundle(path: str | None) -> None:
         )
 
 
-class _BoundedSession:
-    """botocore's HTTP session, whose answers are bounded; `end` is by `clock`."""
+class _LimitedSession:
+    """Wrapper of botocore's HTTP session that limits answers; `end` is a time of `clock`."""
 
     def __init__(
         self,
@@ -265,7 +262,7 @@ class _BoundedSession:
         self._clock = clock
 
     def send(self, request: Any) -> Any:  # noqa: ANN401
-        """Send a prepared request, as botocore asks for it."""
+        """Send a prepared request and return the response."""
         check_proxy(request.url)
         seconds = self._end - self._clock()
         answer = exchange(self._http, request, self._received, seconds=seconds)
@@ -277,7 +274,7 @@ class _BoundedSession:
         self._http.close()
 
 
-# The first are STS's own, the others what gateways before AWS's services answer.
+# Codes of STS, and of gateways before AWS's services.
 _THROTTLING = frozenset(
     {
         "RequestLimitExceeded",
@@ -295,11 +292,11 @@ def _give_up_unless_untouched(
     operation: Any,  # noqa: ANN401
     **_: object,
 ) -> None:
-    """Leave a retry to botocore where the request had no effect, else raise what came instead.
+    """Let botocore repeat a request that cannot have taken effect, else raise its error.
 
-    AWS takes each token code once: a request that may have arrived would be refused the second
-    time, and the person would be told that the code is wrong. CreateAccessKey would make a second
-    key, and the first one's secret would be lost.
+    AWS accepts each token code once: a repeated request would be refused with the message that
+    the code is wrong. CreateAccessKey would create a second key, and the secret of the first one
+    would be lost.
     """
     from botocore import exceptions
 
@@ -319,7 +316,7 @@ def _give_up_unless_throttled(
     operation: Any,  # noqa: ANN401
     **_: object,
 ) -> None:
-    """Leave a retry to botocore where AWS answered at once that it is asked too often."""
+    """Let botocore repeat a request that AWS throttled, else raise its error."""
     from botocore import exceptions
 
     if caught_exception is not None:
@@ -330,7 +327,7 @@ def _give_up_unless_throttled(
 
 
 def _give_up_after(end: float, clock: Callable[[], float]) -> Callable[..., None]:
-    """Return what raises, instead of a retry, how an attempt failed that used up the time."""
+    """Return a handler that raises the error of an attempt that ended after the deadline."""
     from botocore import exceptions
 
     def judge(

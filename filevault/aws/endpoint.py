@@ -1,4 +1,4 @@
-"""Where a call to STS goes: region, address and how the region is turned into one."""
+"""Endpoint: the region and URL of a call; checks and redaction of URLs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LEGACY_GLOBAL = frozenset(
     }
 )
 
-# Compiled when the first URL is met: most profiles have none, and each command would pay.
+# Compiled on first use, because most profiles have no URL.
 _URL = (
     r"(https?)://(\[[0-9a-f:.]+\]|(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?)(?::(\d{1,5}))?"
     r"(?:/[!-~]*)?\Z"
@@ -43,10 +43,10 @@ _LAST_PORT = 65535
 
 
 class Endpoint(Record):
-    """One endpoint: `url` wins over what botocore would make of `region`.
+    """The endpoint of a call: `url` or, without it, botocore's for `region`.
 
-    `sts_regional_endpoints` is `regional` or `legacy`; `use_fips` and `use_dualstack` choose
-    among the addresses of a region.
+    `sts_regional_endpoints` is `regional` or `legacy`; `use_fips` and `use_dualstack` select
+    among the endpoints of a region.
     """
 
     region: str
@@ -57,12 +57,12 @@ class Endpoint(Record):
 
     @property
     def fips(self) -> bool:
-        """Whether the call goes to a FIPS endpoint; botocore knows pseudo-regions for it, too."""
+        """Whether this is a FIPS endpoint, also by one of botocore's pseudo-regions."""
         return self.use_fips or self.region.startswith("fips-") or self.region.endswith("-fips")
 
     @property
     def global_version_1(self) -> bool:
-        """Whether STS answers from its global endpoint, with tokens of version 1.
+        """Whether this is the global endpoint of STS, which issues tokens of version 1.
 
         Such a session is not valid in regions that are disabled by default (IAM User Guide,
         "Managing AWS STS in an AWS Region"). The conditions are those of botocore's endpoint rules
@@ -75,9 +75,9 @@ class Endpoint(Record):
 
     @property
     def identity(self) -> dict[str, object]:
-        """What a session that comes from here depends on, for the name of a cached session.
+        """The part of the endpoint that a session depends on, for the hash of cached sessions.
 
-        The region is not part of it: sessions of regional endpoints are valid in every region of
+        Without the region, because sessions of regional endpoints are valid in every region of
         the partition.
         """
         return {
@@ -89,14 +89,14 @@ class Endpoint(Record):
 
 
 SETTINGS = "endpoint_url in the AWS config, or the AWS_ENDPOINT_URL variables"
-"""Where addresses come from, but for the sign-in service's."""
+"""The settings for URLs of endpoints, except the sign-in service's, for messages."""
 
 
 def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
-    """Refuse an address that would carry session tokens in the clear.
+    """Raise ConfigError for a URL that is malformed or would send credentials unencrypted.
 
-    Plain http is for the loopback interface only, unless `allow_http`. `setting` says where it
-    comes from. Raises ConfigError.
+    Plain http is allowed for the loopback interface, and elsewhere with `allow_http`. `setting` is
+    the origin of the URL, for messages.
     """
     match = re.match(_URL, url, re.IGNORECASE | re.ASCII)
     if match is None or int(match.group(3) or 0) > _LAST_PORT:
@@ -116,9 +116,9 @@ def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
 
 
 def redact_url(url: str) -> str:
-    """Return scheme, host and port: user, password, path and query may be secrets.
+    """Return scheme, host and port of a URL; its other parts may be secrets.
 
-    Of what cannot be told apart for sure, nothing but the scheme is left.
+    Return only the scheme if the URL cannot be parsed with certainty.
     """
     match = re.match(_ORIGIN, url, re.IGNORECASE | re.ASCII)
     if match is None or "@" in url[match.end() :]:
@@ -128,10 +128,10 @@ def redact_url(url: str) -> str:
 
 
 def without_urls(text: str) -> str:
-    """Return a text of others with addresses as `redact_url` shows them.
+    """Return a text from outside with its URLs redacted by `redact_url`.
 
-    What stands before an @ goes too where no scheme tells that it is an address: proxies are
-    given so. The time that it takes grows with the square of the text's length.
+    Text before an @ is redacted without a scheme, too, because proxies are written so. Takes time
+    quadratic in the text's length.
     """
     text = re.sub(
         r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://(?:\S*@)?[^\s\"'<>]*",

@@ -22,7 +22,7 @@ _MAX_DEPTH = 32  # those of STS and IAM have five levels
 _MAX_IDS = 4
 
 
-class OddAnswerError(Exception):
+class InvalidAnswerError(Exception):
     """An answer is longer or more deeply nested than AWS's are, or declares a document type."""
 
 
@@ -76,7 +76,7 @@ def exchange(
         max_body: limit of the body's bytes.
         wanted: returns for a status whether the body is read; otherwise it is empty.
 
-    Raises OddAnswerError for a longer body, and botocore's network errors.
+    Raises InvalidAnswerError for a longer body, and botocore's network errors.
     """
     import signal
     import threading
@@ -127,7 +127,7 @@ def _answer(
                 body += chunk
                 if len(body) > max_body:
                     answer.raw.close()
-                    raise OddAnswerError("too long")
+                    raise InvalidAnswerError("too long")
         except exceptions.ReadTimeoutError as error:
             raise ReadTimeoutError(endpoint_url=request.url) from error
         except (exceptions.HTTPError, OSError) as error:
@@ -136,7 +136,7 @@ def _answer(
 
 
 def check_levels(body: bytes) -> None:
-    """Raise OddAnswerError for XML that is deeply nested or declares a document type.
+    """Raise InvalidAnswerError for XML that is deeply nested or declares a document type.
 
     botocore's parser recurses once for each level. Other texts are left to botocore.
     """
@@ -148,14 +148,14 @@ def check_levels(body: bytes) -> None:
         nonlocal depth
         depth += 1
         if depth > _MAX_DEPTH:
-            raise OddAnswerError("too many levels")
+            raise InvalidAnswerError("too many levels")
 
     def end(_name: str) -> None:
         nonlocal depth
         depth -= 1
 
     def refuse(*_: object) -> None:
-        raise OddAnswerError("a document type")
+        raise InvalidAnswerError("a document type")
 
     # Like botocore, ignore the encoding that the text declares.
     parser = expat.ParserCreate("utf-8")

@@ -1,7 +1,7 @@
-"""The proxy that botocore takes from the environment: checked before anything is sent to it.
+"""Check of the proxy that botocore takes from the environment, before it is used.
 
-Only the name of the variable is ever shown. The value may hold a password, and where it is not
-well formed nobody can tell which part of it that is.
+Messages contain only the name of the variable: its value may contain a password, at an unknown
+position if it is malformed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 
 from filevault.errors import ConfigError
 
-# User and password may hold anything that does not end them in a URL (RFC 3986, section 3.2.1);
-# botocore takes http and https, and a value without a scheme for http.
+# User and password may contain anything that does not end them in a URL (RFC 3986, §3.2.1);
+# botocore accepts http and https, and assumes http for a value without a scheme.
 _PROXY = (
     r"(?:https?:)?(?://)?(?:[^\s/?#@\[\]\\]*@)?"
     r"(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]{1,255})(?::(\d{1,5}))?/?\Z"
@@ -20,9 +20,9 @@ _LAST_PORT = 65535
 
 
 def check_proxy(url: str) -> None:
-    """Raise ConfigError if the proxy for an address is none that could be used.
+    """Raise ConfigError if the value of the proxy for a URL is malformed.
 
-    Which variable counts is botocore's decision, NO_PROXY included.
+    botocore selects the variable, with NO_PROXY considered.
     """
     from botocore.utils import get_environ_proxies
 

@@ -1,4 +1,4 @@
-"""Times in AWS's answers as Unix seconds, or None; botocore's own parser raises many things."""
+"""Parser of times in AWS's answers, which never raises, unlike botocore's own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _LAST = 253402300799  # the end of the year 9999
 
 
 def read_timestamp(value: object) -> int | None:
-    """Return the Unix seconds of a time, None for anything that is no time from 1970 to 9999.
+    """Return the Unix seconds of a time, None unless it is a time from 1970 to 9999.
 
-    ISO 8601 as AWS and others write it, with or without a fraction; without a zone it is UTC.
-    Unix seconds as text or number are taken too. Never raises.
+    Accepts ISO 8601 with or without a fraction, in UTC if there is no zone, and Unix seconds as
+    text or number. Never raises.
     """
     text = str(value).strip() if isinstance(value, str | int | float) else ""
     epoch = _EPOCH.match(text)

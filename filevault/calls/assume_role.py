@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filevault.aws.sts import RoleRequest, TokenCodeFor
     from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
-    from filevault.mfa.request import MfaRequest
+    from filevault.mfa.token_code import MfaRequest
     from filevault.sources.source import CredentialProvider, Step
 
 _ALWAYS_ALLOWED = 3600
@@ -160,8 +160,9 @@ class AssumeRoleProvider(CallProvider):
             return self._assume(key, key.retrieve(), mfa)
         except (LockedError, MfaError) as error:
             hint = f"{error.message}: a policy of the role may ask for a fresh MFA code"
-            refused.hint = f"{refused.hint}; {hint}" if refused.hint else hint
-            raise refused from error
+            raise refused.add_context(
+                hint=f"{refused.hint}; {hint}" if refused.hint else hint
+            ) from error
 
     def _assume(
         self, signer: CredentialProvider, credentials: Credentials, device: MfaRequest | None

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.command import Split
 
-_FORGETS = frozenset({"rekey"})  # which ends what is held
-_EXEC_FAILED = 125  # as env(1) and docker run: ours, not the command's
+_EXEC_FAILED = 125  # as env(1) and docker run: filevault failed, not the command
 _INTERRUPTED = 130
 _AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command, and Ctrl-C
 
@@ -55,9 +54,6 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             reporter.say(declined.message)
             status = 0
         finally:
-            if call.name not in _FORGETS:
-                context.hold_session_key()
-            context.close()
             close_descriptors(settings)
         streams.finish()
         return status
@@ -131,7 +127,7 @@ def _no_command(argv: Sequence[str], reporter: Reporter) -> int:
         reporter.write(usage())
         streams.flush()
         return 0
-    # The parser of the global options knows best what is wrong with the words that are there.
+    # The parser of the global options reports the first wrong word.
     parser = Parser("filevault", "")
     add_global_options(parser)
     parser.parse_words(before)

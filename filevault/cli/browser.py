@@ -1,4 +1,4 @@
-"""Opening a link in a browser: BROWSER, else xdg-open where there is a display."""
+"""Open a link in a browser: BROWSER, else xdg-open if there is a display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PLACEHOLDER = "%s"
 
 
 class Browser(Record):
-    """A command that opens an address; `origin` is what messages call it."""
+    """A command that opens an address; `origin` names it in messages."""
 
     words: tuple[str, ...]
     origin: str
@@ -31,16 +31,16 @@ class Browser(Record):
 
 
 def find(context: Context) -> list[Browser]:
-    """Return the browsers to try, in this order; none where nobody could be shown anything.
+    """Return the browsers to try, in this order; none if no browser could show anything.
 
     BROWSER is a list of commands separated by colons, as for other programs; it counts without a
     display too: remote shells of editors set it to what opens a browser at the other end.
     """
-    from filevault.server.peer_uid import tells_peers
+    from filevault.server.peer_uid import can_tell_peers
     from filevault.system import programs
     from filevault.system.search_path import find_program
 
-    if not tells_peers():  # the link is given to processes of this user only
+    if not can_tell_peers():  # the link is given to processes of this user only
         return []
     get = context.settings.get
     found = []
@@ -62,10 +62,10 @@ def find(context: Context) -> list[Browser]:
 
 
 def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
-    """Send a browser to a link; tell whether one came for it.
+    """Open a link in the first browser that works; return whether one requested it.
 
-    The next one is tried where one fails, but none after one that runs and does not come. What
-    goes wrong is told on stderr.
+    If a browser fails, the next one is tried; if it runs and requests nothing, no other is.
+    Failures are printed as warnings.
     """
     from filevault.server.one_time_link import TIMEOUT, OneTimeLink
     from filevault.system import programs

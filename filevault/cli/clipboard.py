@@ -1,10 +1,10 @@
-"""The clipboard of the terminal: what lies between this process and it, and may keep it from us."""
+"""Check whether the terminal's clipboard can be reached through tmux or screen."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import NobodyToAskError, ProgramError
+from filevault.errors import NoTerminalError, ProgramError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ _INSTEAD = "--stdout prints the link"
 
 
 def check(context: Context) -> None:
-    """Raise an error where it is known that nothing can be put on the clipboard.
+    """Raise an error if it is known that the clipboard cannot be set.
 
     tmux ignores what programs send to it unless its option `set-clipboard` is `on` (tmux(1); the
     default is `external`); GNU screen always does. Neither says so to the program.
 
-    Raises NobodyToAskError without a terminal, ProgramError in tmux or screen.
+    Raises NoTerminalError without a terminal, ProgramError in tmux or screen.
     """
     if not context.prompter.present:
-        raise NobodyToAskError("cannot copy the link: there is no terminal", hint=_INSTEAD)
+        raise NoTerminalError("cannot copy the link: there is no terminal", hint=_INSTEAD)
     get = context.settings.get
     if get("TMUX"):
         setting = _of_tmux(context)
@@ -40,7 +40,7 @@ def check(context: Context) -> None:
 
 
 def caution(context: Context) -> str:
-    """Return what to add to the message of success where tmux or screen may run elsewhere."""
+    """Return a hint for the message of success, in case tmux or screen runs on another host."""
     term = context.settings.get("TERM") or ""
     if context.settings.get("TMUX") or not term.startswith(("tmux", "screen")):
         return ""
@@ -48,7 +48,7 @@ def caution(context: Context) -> str:
 
 
 def _of_tmux(context: Context) -> str | None:
-    """Return the value of set-clipboard, None if tmux does not tell."""
+    """Return the value of set-clipboard, None if tmux does not answer."""
     from filevault.system import programs
 
     try:

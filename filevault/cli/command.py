@@ -1,4 +1,4 @@
-"""The commands: their names, the modules that hold them, and their parsers."""
+"""The table of commands, with the modules that implement them and their parsers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ COMMANDS = {
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",
-    "unlock": "open the vault for some hours",
-    "lock": "forget what opens it",
-    "status": "show what is open, and until when",
-    "agent": "hold keys where the kernel does not",
-    "recipients": "show and change who can open the vault, accept a changed one",
+    "unlock": "unlock the vault for some hours",
+    "lock": "forget the cached keys of the vault",
+    "status": "show which keys are cached, and until when",
+    "agent": "cache keys in a process instead of the kernel",
+    "recipients": "show and change who can open the vault; accept a changed vault",
     "slot": "show, add and remove the keyslots of a file vault",
     "passphrase": "change the passphrase of a file vault",
-    "rekey": "give a file vault another master key, and seal every item anew",
+    "rekey": "give a file vault a new master key and re-encrypt every item",
     "git": "run git in the vault's own repository",
     "help": "show the help of a command",
     "version": "show the version",
@@ -38,11 +38,11 @@ ALIASES = {"ls": "list", "rm": "remove"}
 
 
 class Command(Protocol):
-    """The module of a command, `filevault.cli.NAME`.
+    """The module of a command, `filevault.cli.commands.NAME`.
 
-    Optional: `split`, see `Split`, and `needs_stdout(args) -> bool`, which tells whether what
-    the command prints is its result, and no mere confirmation of what it did. By default it is:
-    where stdout is closed, the command is refused before it does anything.
+    Optional: `split`, see `Split`, and `needs_stdout(args) -> bool`. It returns whether the
+    command prints a result, not only a confirmation; the default is true. A command that needs
+    stdout is refused before it does anything if stdout is closed.
     """
 
     DESCRIPTION: str
@@ -52,17 +52,20 @@ class Command(Protocol):
         ...
 
     def run(self, args: argparse.Namespace, context: Context, /) -> int:
-        """Do it and return the exit status."""
+        """Run the command and return the exit status."""
         ...
 
 
 class Split(Protocol):
-    """What splits the words of a command that runs another program."""
+    """Split the words of a command that runs another program."""
 
     def __call__(
         self, parser: Parser, argv: Sequence[str], before: int, /
     ) -> tuple[list[str], list[str]]:
-        """Return our words and those of the program; `before` words stood before our name."""
+        """Return the words of filevault and those of the program.
+
+        `before` words stood before the name of the command.
+        """
         ...
 
 
@@ -72,7 +75,9 @@ def command_at(argv: Sequence[str], index: int) -> str:
     if name not in COMMANDS:
         from filevault.cli.unknown import unknown_command
 
-        raise unknown_command(argv, index, [*COMMANDS, *ALIASES], parser_of)
+        raise unknown_command(
+            argv, index, [*COMMANDS, *ALIASES], lambda each: parser_of(each).options()
+        )
     return name
 
 
@@ -99,6 +104,6 @@ def usage() -> str:
         "usage: filevault [GLOBAL OPTIONS] COMMAND [OPTIONS] [PROFILE] [-- CMD...]\n\n"
         "The AWS credential vault for machines without a desktop.\n\n"
         f"commands:\n{commands}\n"
-        "filevault COMMAND --help tells the options of one command and the global options.\n"
-        "filevault --version tells the version.\n"
+        "filevault COMMAND --help lists the options of a command and the global options.\n"
+        "filevault --version prints the version.\n"
     )

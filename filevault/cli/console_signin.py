@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.aws.console import Console, console_of
-from filevault.cli import obtain
+from filevault.cli.obtain import plan_options, retrieve, warn_of_unused_code
 from filevault.system.printable import printable
 from filevault.system.times import format_duration
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from filevault.aws.clients import Clients
     from filevault.aws.signin import SigninToken
     from filevault.cli.context import Context
+    from filevault.cli.obtain import Obtainer
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
     from filevault.sources.source import Step
@@ -25,21 +26,21 @@ _ENVIRONMENT = "the credentials of the environment"
 
 
 def sign_in_with_profile(
-    args: argparse.Namespace, context: Context, made: Plan
+    args: argparse.Namespace, context: Context, obtainer: Obtainer, plan: Plan
 ) -> tuple[Console, SigninToken]:
     """Sign in with a profile; renew a cached session, once, that AWS no longer accepts."""
     # A wrong region or path must be reported before any question.
-    console_for(context, made.region, None).destination(args.path)
-    code = obtain.token_code(args, context)
-    provider = obtain.provider(args, context, made, code)
-    credentials = obtain.retrieve(provider, made)
-    if made.step.takes_token_code:
-        obtain.tell_unused(code, context)
-    context.remember_slot()
-    clients = _clients(context, made.profile)
-    subject = f"profile {printable(made.profile)!r}"
-    duration = _session_duration(args, context, made.step)
-    console = console_for(context, made.region, credentials.arn)
+    console_for(context, plan.region, None).destination(args.path)
+    code = obtainer.token_code()
+    provider = obtainer.provider(plan, code)
+    credentials = retrieve(provider, plan)
+    if plan.step.takes_token_code:
+        warn_of_unused_code(code, context)
+    obtainer.remember_slot()
+    clients = _clients(context, plan.profile)
+    subject = f"profile {printable(plan.profile)!r}"
+    duration = _session_duration(args, context, plan.step)
+    console = console_for(context, plan.region, credentials.arn)
     try:
         signed = _signed(context, clients, console, credentials, duration, subject)
     except errors.AwsError:
@@ -70,7 +71,7 @@ def sign_in_with_environment(
             )
     context.settings.restore_outer_settings()
     get, flag = context.settings.get, context.settings.flag
-    options = obtain.plan_options(args, context, console=True)
+    options = plan_options(args, context, console=True)
     region = args.region or get("AWS_REGION") or get("AWS_DEFAULT_REGION")
     console_for(context, region, None).destination(args.path)
     url = get("AWS_ENDPOINT_URL_STS") or get("AWS_ENDPOINT_URL")
@@ -142,7 +143,7 @@ def _session_duration(args: argparse.Namespace, context: Context, step: Step) ->
     """
     if step.assumed_role is None or (step.parent and step.parent.assumed_role is not None):
         return None
-    return _capped(obtain.plan_options(args, context).duration)
+    return _capped(plan_options(args, context).duration)
 
 
 def _capped(seconds: int | None) -> int | None:

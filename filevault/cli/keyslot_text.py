@@ -21,7 +21,7 @@ def keyslot_text(slot: Slot, context: Context, vault: Vault) -> str:
         what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
         if keyslots.weaker([slot], context.kdf_policy.default):
             what += ", weaker than new ones"
-    if slot.master != vault_json.read(vault.folder).master:
+    if slot.master_id != vault_json.read(vault.folder).master_id:
         what += ", of a former master key"
     if slot.id == vault.trust.last_slot:
         what += ", opened the vault here last"

@@ -10,13 +10,13 @@ from filevault.backends.file import keyslots
 from filevault.backends.kdf import KdfParameters
 from filevault.cli import new_secret
 from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
-from filevault.cli.repositories import remember_present
+from filevault.cli.repositories import trust_present_repositories
 from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
-from filevault.unlock.unlocker import new_passphrase
+from filevault.unlock.new_passphrase import new_passphrase
 from filevault.vault.choose import has_marker
-from filevault.vault.identity import pin_of
+from filevault.vault.pin import pin_of
 from filevault.vault.trust import Trust
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from filevault.vault.pin import Pin
 
 
-def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVault:
+def make(
+    args: argparse.Namespace, choice: VaultChoice, context: Context, create: Creator
+) -> NewVault:
     """Make the vault that the settings point to.
 
     Raises:
@@ -39,11 +41,10 @@ def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVaul
         LockedError: if no new passphrase can be had.
         StorageError: if something cannot be written.
     """
-    choice = context.choice
     _check_options(args, choice)
     if choice.exists:
         raise exists_already(choice)
-    refuse_lost(context)
+    refuse_lost(choice, context)
     generated = new_secret.generate_passphrase() if args.generate else None
     passphrase = generated.encode() if generated else None
     if passphrase is None and not args.no_passphrase:
@@ -54,9 +55,9 @@ def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVaul
             instead="--generate, or --new-key-file with --no-passphrase",
         )
         new_secret.check_strength(passphrase, allow_weak=args.allow_weak)
-    key_file = new_secret.key_file_path(args.new_key_file, context)
+    key_file = new_secret.key_file_path(args.new_key_file, choice, context)
     if generated is not None:
-        # Shown before there is a vault: one whose passphrase nobody saw would be lost.
+        # Printed before the vault is made: without its passphrase it would be lost.
         new_secret.show_generated(generated, context)
     key_text = keyslots.new_keyfile_text() if args.new_key_file else None
     if key_file is not None and key_text is not None:
@@ -68,10 +69,10 @@ def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVaul
             Folder.make(choice.root, home, context.reporter.warn) as root,
             writers_lock(root, settings.state_home, home),
         ):
-            # Another init was quicker, and what is remembered is its.
+            # Another init was quicker: the state directory belongs to its vault.
             if has_marker(root, choice.backend):
                 raise exists_already(choice)
-            move_memory_aside(context)
+            move_memory_aside(choice, context)
             backend = create(
                 root,
                 passphrase=passphrase,
@@ -87,8 +88,7 @@ def make(args: argparse.Namespace, context: Context, create: Creator) -> NewVaul
                 os.unlink(key_file)
         raise
     pin = _pin(context, choice, backend)
-    context.adopt(backend)
-    return NewVault(choice.root, pin.digest, key_file)
+    return NewVault(choice.root, pin.digest, key_file, backend=backend)
 
 
 def _check_options(args: argparse.Namespace, choice: VaultChoice) -> None:
@@ -121,7 +121,7 @@ def _pin(context: Context, choice: VaultChoice, backend: SealedBackend) -> Pin:
         path = f"{settings.state_home}/{choice.state_id}"
         with Folder.make(path, settings.home_if_known) as state:
             trust = Trust(state)
-            remember_present(context, trust)
+            trust_present_repositories(choice, context, trust)
             trust.set_pin(pin)
             if backend.opened_slot is not None:
                 trust.set_last_slot(backend.opened_slot)

@@ -40,7 +40,7 @@ class NewKey(Record):
 
 
 def from_terminal(prompter: Prompter) -> NewKey:
-    """Ask for key id and secret, the secret without echo; raises UsageError for what is no key."""
+    """Ask for the key id, and without echo for the secret. Raises UsageError for an invalid key."""
     key_id = prompter.line("Access key id: ").strip()
     check_access_key(AccessKey(key_id, "x" * 40))
     secret = prompter.hidden("Secret access key: ").decode("utf-8", "replace").strip()
@@ -108,7 +108,7 @@ def _is_heading(line: str) -> bool:
 
 
 def _from_csv(text: str) -> NewKey:
-    """Read what IAM's console downloads.
+    """Parse the CSV file that IAM's console offers for download.
 
     The present file has the columns `Access key ID,Secret access key`, older ones begin with
     `User name,Password`. Names are compared in lower case, as the AWS CLI does.

@@ -13,7 +13,8 @@ from filevault.cli.new_secret import (
     show_generated,
 )
 from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
-from filevault.cli.repositories import remember_present
+from filevault.cli.repositories import trust_present_repositories
+from filevault.cli.wiring import choose_vault, open_recipients_backend, open_vault
 from filevault.errors import NotCommittedError, UsageError
 from filevault.git import subjects
 from filevault.git.commit import commit_files
@@ -22,7 +23,8 @@ from filevault.system.files import Folder
 from filevault.system.locks import writers_lock
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
-from filevault.unlock.unlocker import Identities, new_passphrase
+from filevault.unlock.identities import NamedIdentities
+from filevault.unlock.new_passphrase import new_passphrase
 from filevault.vault.choose import has_recipients
 from filevault.vault.recipients.change import check_recipient_sets
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.vault.vault import Vault
+    from filevault.cli.wiring import OpenVault
+    from filevault.vault.choose import VaultChoice
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")
 _IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
@@ -48,74 +51,72 @@ class NewIdentity(Record):
     recipient: str
 
 
-def adopt_or_make(args: argparse.Namespace, context: Context) -> NewVault:
+def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> NewVault:
     """Adopt a store that has recipients, else make one, and pin who they are.
 
     Raises:
         UsageError: for recipients given for a store that has its own, none given for a new
             `pass` store, or options that do not go with it.
         PinError: if there was a vault, and its items or its pin are still there.
-        VaultChoiceError: if somebody else has made one meanwhile.
+        VaultChoiceError: if another process has made one meanwhile.
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
-    _check_options(args, context)
+    _check_options(args, choice, context)
     made: NewIdentity | None = None
     written: list[str] = []
     chosen: list[str] = []
-    if not context.choice.exists:
-        made, written, chosen = _make(args, context)
-        context.reconsider()
+    if not choice.exists:
+        made, written, chosen = _make(args, choice, context)
+        choice = choose_vault(context)
     elif args.generate or args.no_passphrase:
         context.reporter.say("the store has recipients already, so no identity is made")
-    _warn_of_identity(context)
-    vault = context.open_unpinned()
-    pin = context.pin()
-    if vault.trust.pin is not None and vault.trust.pin != pin:
-        # Adopting is no way around the pin.
-        _ = context.vault
-        vault.check_recipients()
-    check_recipient_sets(vault)
-    if vault.trust.pin is None:
-        remember_present(context, vault.trust)
-    vault.trust.set_pin(pin)
-    uncommitted = _commit(context, vault, written, chosen) if written else None
+    _warn_of_identity(choice, context)
+    with open_vault(choice, context, checks_pin=False) as opened:
+        vault, pin = opened.vault, opened.pin()
+        if vault.trust.pin is not None and vault.trust.pin != pin:
+            # Adopting must not bypass the pin.
+            with open_vault(choice, context) as checked:
+                checked.vault.check_recipients()
+        check_recipient_sets(vault)
+        if vault.trust.pin is None:
+            trust_present_repositories(choice, context, vault.trust)
+        vault.trust.set_pin(pin)
+        uncommitted = _commit(opened, context, written, chosen) if written else None
     for place, names in pin.recipients:
         for name in names:
             context.reporter.result(f"recipient: {printable(name)} ({printable(place)})")
     identity = made.path if made is not None else None
-    return NewVault(context.choice.root, pin.digest, None, identity, uncommitted)
+    return NewVault(choice.root, pin.digest, None, identity, uncommitted=uncommitted)
 
 
 def _commit(
-    context: Context, vault: Vault, written: Sequence[str], names: Sequence[str]
+    opened: OpenVault, context: Context, written: Sequence[str], names: Sequence[str]
 ) -> NotCommittedError | None:
-    """Commit a new recipients file; return what git said against it."""
-    choice = context.choice
+    """Commit a new recipients file; return the error if git did not."""
+    choice, vault = opened.choice, opened.vault
     subject = subjects.recipients_set(choice.backend.recipient_term, names, "")
     try:
         with writers_lock(
             vault.folder, context.settings.state_home, context.settings.home_if_known
         ):
-            commit_files(vault.folder, written, subject, context.git())
+            commit_files(vault.folder, written, subject, opened.git())
     except NotCommittedError as error:
-        return error  # the vault is made: the rest is done, too
+        return error  # the vault is made: the rest follows
     return None
 
 
-def _warn_of_identity(context: Context) -> None:
-    """What opens an age store must not be synced and committed with it."""
-    choice = context.choice
-    paths = _identities(context).files() if choice.backend.has_identities else []
+def _warn_of_identity(choice: VaultChoice, context: Context) -> None:
+    """Warn of identities inside the store: they would be synced and committed with it."""
+    paths = _identities(choice, context).files() if choice.backend.has_identities else []
     for path in paths:
         if os.path.exists(path) and lies_in(path, choice.store):
             context.reporter.warn(
-                f"the identities in {printable(path)!r} lie inside the store, and whoever gets a "
-                "copy of it gets them: move them elsewhere and name them with --identity"
+                f"the identities in {printable(path)!r} lie inside the store, and anyone with a "
+                "copy of it has them: move them elsewhere and name them with --identity"
             )
 
 
-def _check_options(args: argparse.Namespace, context: Context) -> None:
-    choice = context.choice
+def _check_options(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
     for name in _FILE_ONLY:
         if getattr(args, name) is not None:
             raise UsageError(f"{_option(name)} is for a file vault")
@@ -139,7 +140,7 @@ def _check_options(args: argparse.Namespace, context: Context) -> None:
             f"{backend.title} is encrypted to {backend.keys_name}, and none is given",
             hint=f"filevault init --backend {backend.name} --recipient YOU@EXAMPLE",
         )
-    if given and (args.recipient or _identities(context).named()):
+    if given and (args.recipient or _identities(choice, context).named()):
         which = "--recipient" if args.recipient else "an identity"
         raise UsageError(f"{given[0]} is for a new identity, and {which} is given instead")
 
@@ -148,28 +149,28 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _identities(context: Context) -> Identities:
-    return Identities(context.settings, passage=context.choice.passage)
+def _identities(choice: VaultChoice, context: Context) -> NamedIdentities:
+    return NamedIdentities(context.settings, passage=choice.passage)
 
 
 def _make(
-    args: argparse.Namespace, context: Context
+    args: argparse.Namespace, choice: VaultChoice, context: Context
 ) -> tuple[NewIdentity | None, list[str], list[str]]:
     """Make a store with recipients, and an identity if need be: both or none.
 
     Returns the identity, the names of the files written, and the recipients as they were given.
     """
-    choice, settings = context.choice, context.settings
-    refuse_lost(context)
+    settings = context.settings
+    refuse_lost(choice, context)
     file = choice.backend.marker
     check_writable(f"{choice.store}/{file}", settings.home_if_known)
     with _made_store(choice.store, context) as store:
-        backend = context.shared_backend(store)
+        backend = open_recipients_backend(choice, context, store)
         names, identity = args.recipient, None
-        if not names and (_identities(context).named() or _has_own(args, context)):
+        if not names and (_identities(choice, context).named() or _has_own(args, choice, context)):
             names = _own_recipients(backend)
         elif not names:
-            identity = _new_identity(args, context)
+            identity = _new_identity(args, choice, context)
             names = [identity.recipient]
         resolved = backend.resolve(names)
         backend.try_set(resolved)
@@ -182,7 +183,7 @@ def _make(
             if identity is not None:
                 undo.callback(_write_identity(identity, settings.home_if_known))
             try:
-                move_memory_aside(context)
+                move_memory_aside(choice, context)
                 written = _write_recipients(store, backend, resolved)
             except BaseException:
                 if store.is_file(file):
@@ -194,7 +195,7 @@ def _make(
 
 @contextlib.contextmanager
 def _made_store(path: str, context: Context) -> Iterator[Folder]:
-    """Open a store, making it; one that was made and stays empty goes again."""
+    """Open a store, making it if need be; remove it again on failure if it is empty."""
     new = not os.path.lexists(path)
     with Folder.make(path, context.settings.home_if_known, context.reporter.warn) as store:
         try:
@@ -228,26 +229,26 @@ def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
         ) from error
 
 
-def _has_own(args: argparse.Namespace, context: Context) -> bool:
-    """Tell whether the user's identity is there already, and is to be used; then say so.
+def _has_own(args: argparse.Namespace, choice: VaultChoice, context: Context) -> bool:
+    """Tell whether the user's identity exists and is to be used; then print that.
 
     An earlier `init` made it, perhaps one that was killed before it made the vault.
     """
-    path = _identities(context).place
+    path = _identities(choice, context).place
     if args.generate or not os.path.lexists(path):
         return False
     context.reporter.say(f"no identity is made: the one in {printable(path)} is used")
     return True
 
 
-def _new_identity(args: argparse.Namespace, context: Context) -> NewIdentity:
+def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Context) -> NewIdentity:
     """Make an identity for a file outside the vault; nothing is written yet."""
     from filevault.backends.age.new_identity import check_library, new_identity
 
     check_library()  # before anything is asked for or shown
     settings = context.settings
-    path = _identities(context).place
-    store = context.choice.store
+    path = _identities(choice, context).place
+    store = choice.store
     if lies_in(path, store):
         raise UsageError(
             f"the new identity would lie at {printable(path)!r}, inside the store "

@@ -1,4 +1,4 @@
-"""What is to open a vault from now on: a new passphrase, asked for or made, or a new key file."""
+"""New passphrases, asked for or generated, and new key files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from filevault.errors import UsageError
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.unlocker import new_passphrase
+from filevault.unlock.new_passphrase import new_passphrase
 
 if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.vault.choose import VaultChoice
 
 LEAST_CHARACTERS = 12
 GENERATED_WORDS = 10
@@ -49,12 +50,12 @@ def show_generated(passphrase: str, context: Context) -> None:
     context.reporter.result_once(f"passphrase: {passphrase}")
     context.reporter.say(
         f"write the passphrase down now: it is shown this once. {GENERATED_WORDS} words drawn "
-        f"out of 512 are {GENERATED_BITS} bits: nobody guesses them"
+        f"out of 512 are {GENERATED_BITS} bits, which cannot be guessed"
     )
 
 
 def check_strength(passphrase: bytes, *, allow_weak: bool) -> None:
-    """Raise UsageError for a passphrase that is too short for a file that others may get."""
+    """Raise UsageError for a passphrase that is too short for a file that others may copy."""
     if not allow_weak and len(passphrase.decode("utf-8")) < LEAST_CHARACTERS:
         raise UsageError(
             f"the passphrase has fewer than {LEAST_CHARACTERS} characters, and a synced vault "
@@ -81,16 +82,16 @@ def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) 
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Tell whether a path is that of a folder or of something in it, links resolved."""
+    """Tell whether a path is a folder or inside it, links resolved."""
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
 
 
-def key_file_path(name: str | None, context: Context) -> str | None:
-    """Return where a new key file shall lie; raises UsageError for a place in the vault."""
+def key_file_path(name: str | None, choice: VaultChoice, context: Context) -> str | None:
+    """Return the absolute path of a new key file. Raises UsageError for a path in the vault."""
     if not name:
         return None
     path = os.path.abspath(context.settings.expand(name))
-    if lies_in(path, context.choice.root):
+    if lies_in(path, choice.root):
         raise UsageError(
             f"{printable(path)!r} lies in the vault, which is what others may get to see",
             hint="keep the key file somewhere else",
@@ -101,7 +102,7 @@ def key_file_path(name: str | None, context: Context) -> str | None:
 def write_key_file(path: str, text: bytes, context: Context) -> None:
     """Write a key file, 0600; raises UsageError if there is a file already.
 
-    It opens the vault, so it belongs to the user who runs this, whoever has the folder.
+    It opens the vault, so its owner is the user who runs this, whoever owns the folder.
     """
     with Folder.make(os.path.dirname(path), context.settings.home_if_known) as folder:
         try:

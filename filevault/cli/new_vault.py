@@ -1,4 +1,4 @@
-"""What `init` checks before it makes a vault of any backend, and what it returns."""
+"""The checks of `init` before it makes a vault of any backend, and its result."""
 
 from __future__ import annotations
 
@@ -11,32 +11,38 @@ from filevault.system.record import Record
 from filevault.vault.lost_vault import has_items, is_remembered
 
 if TYPE_CHECKING:
+    from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
     from filevault.errors import NotCommittedError
     from filevault.vault.choose import VaultChoice
 
 
 class NewVault(Record):
-    """What making a vault led to; `uncommitted` says why git has no commit of it."""
+    """A vault that was made or adopted.
+
+    `key_file` and `identity` are files that were written, `backend` is open for a vault with
+    keyslots; `uncommitted` says why git has no commit of it.
+    """
 
     root: str
     pin: str
     key_file: str | None = None
     identity: str | None = None
+    backend: SealedBackend | None = None
     uncommitted: NotCommittedError | None = None
 
 
 def exists_already(choice: VaultChoice) -> VaultChoiceError:
-    """Return the error for a place that a vault has taken."""
+    """Return the error for a folder that is a vault already."""
     return VaultChoiceError(
         f"there is a vault at {printable(choice.root)!r} already",
         hint="filevault list shows what it holds; for a second one give --vault DIR",
     )
 
 
-def refuse_lost(context: Context) -> None:
+def refuse_lost(choice: VaultChoice, context: Context) -> None:
     """Raise PinError for a vault that lost its marker, unless nothing at all is left of it."""
-    choice, state_home = context.choice, context.settings.state_home
+    state_home = context.settings.state_home
     empty = not os.path.isdir(choice.root) or not os.listdir(choice.root)
     if has_items(choice) or (is_remembered(choice, state_home) and not empty):
         file = choice.backend.marker
@@ -49,9 +55,9 @@ def refuse_lost(context: Context) -> None:
         )
 
 
-def move_memory_aside(context: Context) -> None:
-    """What is remembered of a vault that is gone is kept, but not for the new one."""
-    choice, state_home = context.choice, context.settings.state_home
+def move_memory_aside(choice: VaultChoice, context: Context) -> None:
+    """Rename the state directory of a vault that was deleted, so that the new one gets its own."""
+    state_home = context.settings.state_home
     shown = printable(choice.root)
     if is_remembered(choice, state_home):
         old = f"{state_home}/{choice.state_id}"

@@ -16,8 +16,8 @@ from filevault.system.times import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# Our messages are English and part of the contract; argparse's own shall not be a translation
-# among them. That it also looks for no catalogues saves a millisecond on each start.
+# Messages are English and part of the interface, so argparse must not translate its own. Not
+# looking for catalogues also saves a millisecond on each start.
 setattr(argparse, "_", str)  # noqa: B010 - mypy knows no such attribute
 
 _VERSION = ("-v", "--version")
@@ -25,7 +25,7 @@ _MAY_BE_EMPTY = ("prefix", "label")  # '' is the top of a store, or no label
 
 
 class _Once(argparse.Action):
-    """Store a value; a second one that differs is an error, because one of them would be lost."""
+    """Store a value; refuse a second, different one: one of them would be lost."""
 
     def __call__(
         self,
@@ -53,7 +53,7 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours and whose options are never abbreviated."""
+    """An argument parser that raises UsageError and accepts no abbreviated options."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(
@@ -116,7 +116,13 @@ class Parser(argparse.ArgumentParser):
         from filevault.cli.unknown import unknown_option
 
         lacking = program if after_positional else None
-        return unknown_option(word, self, f"{self.prog} --help", lacking)
+        return unknown_option(
+            word,
+            self.options(),
+            prog=self.prog,
+            listing=f"{self.prog} --help",
+            program=lacking,
+        )
 
     def _misplaced(self, word: str, program: Sequence[str]) -> UsageError:
         """Return the error for `exec aws --version`, which means the program's version."""
@@ -309,13 +315,13 @@ def global_options(namespace: argparse.Namespace) -> GlobalOptions:
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
-    """Add what exec and export share."""
+    """Add the options that exec, export and login share."""
     parser.add_argument(
         "-d",
         "--duration",
         type=duration,
         metavar="TIME",
-        help="how long the credentials shall live, e.g. 30m or 8h (AWS_VAULT_DURATION)",
+        help="lifetime of the credentials, e.g. 30m or 8h (AWS_VAULT_DURATION)",
     )
     parser.add_argument(
         "-n",
@@ -340,7 +346,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         help="renew a cached session that has less left (AWS_MIN_TTL; default 15m)",
     )
     parser.add_argument(
-        "--no-cache", action="store_true", help="neither use nor keep cached sessions"
+        "--no-cache", action="store_true", help="neither use nor store cached sessions"
     )
     parser.add_argument(
         "--explain", action="store_true", help="print the plan with its reasons; call nothing"
@@ -362,7 +368,7 @@ def find_command(argv: Sequence[str]) -> int | None:
 
 
 def split_command(parser: Parser, argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split what follows `exec` into our own words and the command's.
+    """Split what follows `exec` into the words of filevault and those of the command.
 
     Everything after the first `--` is the command's. Before it the first positional is the
     profile, and everything from the next one on is the command's, so that `exec work ls -l`

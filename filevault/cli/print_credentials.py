@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli import obtain
+from filevault.cli.obtain import Obtainer
+from filevault.cli.profiles import profile_name
+from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.issued.export_formats import export
 from filevault.system.printable import printable
 
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
 
 def print_credentials(args: argparse.Namespace, context: Context, form: str) -> int:
     """Print the credentials in a format of `FORMATS`, or with `--explain` the plan."""
-    made = obtain.make_plan(args, context, obtain.profile_name(args.profile, context))
-    if args.explain:
-        for line in obtain.explanation(args, context, made):
-            context.reporter.result(line)
-        return 0
-    given = obtain.obtain_credentials(args, context, made)
+    name = profile_name(args.profile, context)
+    choice = choose_vault(context)
+    with open_vault_if_any(choice, context) as opened:
+        obtainer = Obtainer(args, context, choice, opened)
+        plan = obtainer.plan(name)
+        if args.explain:
+            for line in obtainer.explanation(plan):
+                context.reporter.result(line)
+            return 0
+        given = obtainer.credentials(plan)
     text = export(given, form)
     if form == "ini" and given.settings.service_endpoints:
         context.reporter.warn(

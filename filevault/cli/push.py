@@ -1,55 +1,56 @@
-"""Pushing the commits of a rotation, and telling of the clones that do not have them."""
+"""Push the commits of a rotation, and name what other clones have to do."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.repositories import check_commits
 from filevault.errors import NotPushedError, UsageError
 from filevault.git.commit import repositories_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from filevault.cli.context import Context
+    from filevault.cli.reporter import Reporter
+    from filevault.cli.wiring import OpenVault
     from filevault.git.repository import Repository
     from filevault.vault.vault import Vault
 
 
 class Publisher:
-    """Sees to it, for the rotations of one run, that a commit will last and can be pushed.
+    """Check before a rotation that it can be committed and pushed, and push its commits.
 
     Args:
+        context: the run of the command.
         pushing: whether commits are pushed.
     """
 
-    def __init__(self, context: Context, *, pushing: bool) -> None:
-        self._context = context
+    def __init__(self, opened: OpenVault, reporter: Reporter, *, pushing: bool) -> None:
+        self._opened = opened
+        self._reporter = reporter
         self._pushing = pushing
-        self._tried: set[str] = set()
+        self._checked: set[str] = set()
         self._with_remote = False
 
     def prepare(self, names: Sequence[str]) -> None:
-        """Check where items are committed to, before anything is made.
+        """Check the repositories of items, before a key is created.
 
         Raises:
-            UnknownRepositoryError, BackendError: if a commit would not be made, or not last.
-            UsageError: if it is to be pushed, and there is no repository.
+            UnknownRepositoryError, BackendError: if a commit would fail.
+            UsageError: if commits are to be pushed, and there is no repository.
             NotPushedError: if git could not push now.
         """
-        vault = self._context.vault
-        repositories = check_commits(self._context, [vault.path(name) for name in names])
+        vault = self._opened.vault
+        repositories = self._opened.require_commits([vault.path(name) for name in names])
         if self._pushing and not repositories:
             raise UsageError(
                 "--push needs a git repository, and the vault has none of its own",
                 hint="filevault git init makes one",
             )
         for repository in repositories:
-            self._look_at(repository)
+            if repository.path not in self._checked:
+                self._check(repository)
 
-    def _look_at(self, repository: Repository) -> None:
-        if repository.path in self._tried:
-            return
+    def _check(self, repository: Repository) -> None:
         self._with_remote |= repository.has_remote()
         if self._pushing:
             try:
@@ -58,11 +59,11 @@ class Publisher:
                 raise NotPushedError(
                     f"nothing was changed, because {error.message}", hint=error.hint
                 ) from error
-        self._tried.add(repository.path)
+        self._checked.add(repository.path)
 
     def push(self, vault: Vault, names: Sequence[str]) -> None:
-        """Push what was committed of items. Raises NotPushedError."""
-        runner = self._context.git()
+        """Push the commits of items. Raises NotPushedError."""
+        runner = self._opened.git()
         for repository in repositories_of(vault.folder, map(vault.path, names), runner):
             runner.trusted.require(repository)
             try:
@@ -73,10 +74,10 @@ class Publisher:
                 ) from error
 
     def tell_clones(self) -> None:
-        """Tell a person what the other clones of the vault need after a rotation."""
+        """Hint at what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
-            self._context.reporter.hint(
+            self._reporter.hint(
                 "other clones of the vault hand out the old key until they have the new one: "
                 f"{first}filevault git pull there"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import DeclinedError, NobodyToAskError
+from filevault.errors import DeclinedError, NoTerminalError
 from filevault.unlock.prompt import confirm
 
 if TYPE_CHECKING:
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def require_terminal(prompter: Prompter, reason: str, hint: str) -> None:
-    """Raise NobodyToAskError (status 5), with a reason and a hint, if there is no terminal."""
+    """Raise NoTerminalError (status 5), with a reason and a hint, if there is no terminal."""
     if not prompter.present:
-        raise NobodyToAskError(f"{reason}, and there is no terminal to ask", hint=hint)
+        raise NoTerminalError(f"{reason}, and there is no terminal to ask", hint=hint)
 
 
 def confirm_or_decline(

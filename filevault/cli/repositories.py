@@ -1,4 +1,4 @@
-"""The git repositories of the vault's store: which this machine uses, and how git is run."""
+"""The git repositories of a vault's store: which are trusted, and how git is run on them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from filevault.errors import (
     StorageError,
     UnknownRepositoryError,
 )
+from filevault.git import commit
 from filevault.git.adoption import find_all
-from filevault.git.commit import require_commits
 from filevault.git.fingerprint import FOLDER_PART
 from filevault.git.program import Git
 from filevault.git.trusted_repositories import TrustedRepositories
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.git.repository import Repository
+    from filevault.vault.choose import VaultChoice
     from filevault.vault.trust import Trust
+    from filevault.vault.vault import Vault
 
 _SECTION = "repositories"
 
 
 class TrustMemory:
-    """Keeps in `trust.json` which repositories are used: digests by part, by place."""
+    """Store the trusted repositories in `trust.json`: by path, the digest of each part."""
 
     def __init__(self, trust: Trust, *, writable: bool) -> None:
         self._trust = trust
@@ -39,7 +41,7 @@ class TrustMemory:
 
     @property
     def is_older(self) -> bool:
-        """Whether a filevault that remembered no repositories has pinned the vault here."""
+        """Whether a filevault that remembered no repositories pinned the vault here."""
         known = self._trust.pin is not None
         return known and self._writable and self._trust.section(_SECTION) is None
 
@@ -53,29 +55,39 @@ class TrustMemory:
             )
 
     def digests(self, path: str) -> Mapping[str, str] | None:
-        """Return the digests of a repository by part, None if it is not used."""
+        """Return the digests of a repository's parts, None if it is not trusted."""
         entry: Any = (self._trust.section(_SECTION) or {}).get(path)
         return entry if entry and isinstance(entry, dict) else None
 
     def remember(self, repositories: Mapping[str, Mapping[str, str]]) -> None:
-        """Remember digests by place and part; with none, that nothing is to be asked any more."""
+        """Add trusted repositories. Without any, only note that no question is left to ask."""
         self.check()
         self._trust.update_section(_SECTION, repositories)
 
 
-def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | None = None) -> Git:
-    """Return how git is run on the vault's store.
+def git_of(
+    choice: VaultChoice,
+    context: Context,
+    trust: Trust,
+    *,
+    writable: bool,
+    answers: list[bool] | None = None,
+) -> Git:
+    """Return how git is run on a vault's store.
 
-    `trust` is what is remembered of the vault, if it is not the one that the context has.
-    `answers` gets what a person answers who is asked about a repository.
+    Args:
+        choice: the vault.
+        context: the run's dependencies.
+        trust: what this machine remembers of the vault.
+        writable: whether more can be remembered.
+        answers: gets the answers of a person who is asked about a repository.
     """
     environment = context.settings.program_environment()
     if context.prompter.present:
         name_terminal(environment)
     else:
-        # gpg, which may sign the commit, would ask at a terminal where nobody looks.
+        # gpg, which may sign the commit, must not prompt on a terminal without a user.
         environment.pop(VARIABLE_TTY, None)
-    memory, writable = context.memory if trust is None else (trust, True)
 
     def ask(repository: Repository, lines: Sequence[str]) -> bool:
         context.prompter.say(
@@ -91,10 +103,10 @@ def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | N
 
     return Git(
         environment,
-        context.choice.backend,
-        context.choice.prefix,
+        choice.backend,
+        choice.prefix,
         trusted=TrustedRepositories(
-            TrustMemory(memory, writable=writable),
+            TrustMemory(trust, writable=writable),
             everything=context.settings.adopts_repositories,
             ask=ask if context.prompter.present else None,
         ),
@@ -103,18 +115,18 @@ def git_of(context: Context, trust: Trust | None = None, answers: list[bool] | N
     )
 
 
-def remember_present(context: Context, trust: Trust) -> None:
-    """Use the repositories that lie in the store as the vault is first pinned, and name them.
+def trust_present_repositories(choice: VaultChoice, context: Context, trust: Trust) -> None:
+    """Trust the repositories in the store as the vault is first pinned, and name them.
 
-    Call it before the pin is written: a run that is killed in between then does both again.
-    What hinders that is told, and leaves them unused.
+    Call it before the pin is written: a run that is killed in between then does both again. If
+    it fails, the reason is printed and the repositories are not used.
     """
     if trust.state is None:
         return  # nothing can be remembered
-    git = git_of(context, trust)
+    git = git_of(choice, context, trust, writable=True)
     try:
         trust.update_section(_SECTION, {})
-        with Folder.open(context.choice.store) as store:
+        with Folder.open(choice.store) as store:
             found = find_all(store, git)
         for each in found:
             path = printable(each.repository.path)
@@ -129,25 +141,21 @@ def remember_present(context: Context, trust: Trust) -> None:
         context.reporter.notice(f"no git repository is used: {error}")
 
 
-def check_commits(context: Context, paths: Iterable[str]) -> list[Repository]:
-    """Return the repositories of files that are about to change, before anything does.
+def require_commits(
+    choice: VaultChoice, context: Context, vault: Vault, paths: Iterable[str]
+) -> list[Repository]:
+    """Return the repositories of files that are about to change; fail early.
 
-    Raises UnknownRepositoryError, DeclinedError if a person was asked and does not want one of
-    them used, or BackendError where a commit would not last.
+    Raises:
+        UnknownRepositoryError: if one of them is not trusted on this machine.
+        DeclinedError: if a person was asked about one and answered no.
+        BackendError: if a commit could get lost.
     """
     answers: list[bool] = []
+    git = git_of(choice, context, vault.trust, writable=vault.state is not None, answers=answers)
     try:
-        return require_commits(context.vault.folder, paths, git_of(context, answers=answers))
+        return commit.require_commits(vault.folder, paths, git)
     except UnknownRepositoryError as error:
         if False in answers:
             raise DeclinedError("nothing was changed") from error
         raise
-
-
-def first_use(context: Context) -> None:
-    """Pin the vault if this is its first use, with the repositories that are there."""
-    if context.memory[0].pin is None and context.settings.pin is None:
-        try:
-            _ = context.vault
-        except FilevaultError as error:
-            context.reporter.notice(error.message)

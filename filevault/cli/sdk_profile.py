@@ -34,14 +34,14 @@ SAFEGUARD = (
 )
 
 
-def same_vault(command: ExportCommand, context: Context) -> bool:
-    """Tell whether a command uses the vault of this run."""
+def same_vault(command: ExportCommand, context: Context, choice: VaultChoice) -> bool:
+    """Tell whether a command uses the chosen vault."""
     options = GlobalOptions(vault=command.vault, backend=command.backend, prefix=command.prefix)
     try:
         theirs = choose(Settings(context.settings.environ, options))
     except errors.FilevaultError:
         return False
-    return _identity(theirs) == _identity(context.choice)
+    return _identity(theirs) == _identity(choice)
 
 
 def _identity(choice: VaultChoice) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def _identity(choice: VaultChoice) -> tuple[str, str]:
 
 
 def warning(name: str) -> str | None:
-    """Return what to say before a profile is written that not every SDK can read."""
+    """Return a warning for the name of a new profile that not every SDK can read, else None."""
     if re.match(_READABLE, name):
         return None
     return (
@@ -58,13 +58,12 @@ def warning(name: str) -> str | None:
     )
 
 
-def command(context: Context, profile: str) -> str:
+def command(context: Context, chosen: VaultChoice, profile: str) -> str:
     """Return the `credential_process` of a profile.
 
     It works from any folder, whatever the PATH, and names the vault unless a process that
     inherits nothing but HOME would choose the same.
     """
-    chosen = context.choice
     if _identity(chosen) == _default(context):
         return ExportCommand(profile).written(_program(context))
     shared = chosen.backend.family is Family.RECIPIENTS
@@ -84,14 +83,16 @@ def _default(context: Context) -> tuple[str, str] | None:
 
 
 def _program(context: Context) -> Sequence[str]:
-    """Return how this very program is started from anywhere."""
+    """Return the command line that starts this program from any folder."""
     started = os.path.abspath(sys.argv[0])
     if os.path.basename(started) == "filevault" and os.access(started, os.X_OK):
         return (started,)
     return context.runtime.program
 
 
-def section(context: Context, profile: str, region: str | None) -> dict[str, str]:
+def section(
+    context: Context, choice: VaultChoice, profile: str, region: str | None
+) -> dict[str, str]:
     """Return the lines of a section through which SDKs get a profile's credentials.
 
     They are the command and what else an SDK reads from its own section only: the region, and
@@ -101,7 +102,7 @@ def section(context: Context, profile: str, region: str | None) -> dict[str, str
 
     config = context.aws_config
     settings = Inheritance(config, profile, config.profile(profile))
-    values = {"credential_process": command(context, profile), "region": region}
+    values = {"credential_process": command(context, choice, profile), "region": region}
     for key in (
         "region",
         "endpoint_url",
@@ -117,50 +118,54 @@ def section(context: Context, profile: str, region: str | None) -> dict[str, str
     return {key: value for key, value in values.items() if value}
 
 
-def reading(context: Context, profile: str) -> str:
+def reading(context: Context, choice: VaultChoice, profile: str) -> str:
     """Return the profile through which an SDK gets the credentials of `profile`.
 
     Raises ConfigError if the AWS config has none.
     """
     config = context.aws_config
-    if _exported(context, config.profile(profile)) is not None:
+    if _exported(context, choice, config.profile(profile)) is not None:
         return profile
     for name in config.profile_names():
-        if _exported(context, config.profile(name)) == profile:
+        if _exported(context, choice, config.profile(name)) == profile:
             return name
-    if _reads_chain(context, profile):
+    if _reads_chain(context, choice, profile):
         return profile
     raise errors.ConfigError(
         "AWS_VAULT_PROFILE_ENV is set, but the AWS config has no profile through which SDKs could "
         f"get the credentials of {printable(profile)!r}",
         hint=f"add {profile_header(f'{profile}-sdk')} with credential_process = "
-        f"{command(context, profile)}, or unset AWS_VAULT_PROFILE_ENV",
+        f"{command(context, choice, profile)}, or unset AWS_VAULT_PROFILE_ENV",
     )
 
 
-def _exported(context: Context, found: Section | None) -> str | None:
+def _exported(context: Context, choice: VaultChoice, found: Section | None) -> str | None:
     """Return the profile that a section's `credential_process` exports from the same vault."""
     process = found.values.get("credential_process") if found is not None else None
     exported = parse(process) if process else None
-    if exported is None or not exported.plain or not same_vault(exported, context):
+    if exported is None or not exported.plain or not same_vault(exported, context, choice):
         return None
     return exported.profile
 
 
-def _reads_chain(context: Context, profile: str) -> bool:
+def _reads_chain(context: Context, choice: VaultChoice, profile: str) -> bool:
     """Tell whether an SDK that assumes the profile's roles itself ends at filevault."""
     name = profile
     for _ in range(_LONGEST_CHAIN):
         found = context.aws_config.profile(name)
         source = found.values.get("source_profile") if found is not None else None
         if source is None or source == name:
-            return found is not None and name != profile and _exported(context, found) is not None
+            return (
+                found is not None
+                and name != profile
+                and _exported(context, choice, found) is not None
+            )
         name = source
     return False
 
 
 def locked_out(secrets: Sequence[str], options: Mapping[str, object]) -> str | None:
-    """Return what to say where the command's SDK cannot open the vault as this run does.
+    """Return a warning if the command's SDK cannot unlock the vault as this run does, else None.
 
     `secrets` are the variables that were taken out, `options` the global ones.
     """

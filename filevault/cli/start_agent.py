@@ -1,4 +1,4 @@
-"""Start the key agent in the background, and say why there is none."""
+"""Start the key agent in the background."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def start_agent(context: Context, answers: Callable[[], bool]) -> bool:
 
 
 def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
-    """Return the error of an agent that did not start, with a hint if it has no place to be."""
+    """Return the error of an agent that did not start, with a hint if there is no folder for it."""
     places = [
         os.path.dirname(each) for each in agent_folders(context.settings.get, context.runtime.root)
     ]

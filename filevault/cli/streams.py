@@ -1,8 +1,8 @@
-"""The standard streams: results on stdout, messages on stderr, and what a failure of either means.
+"""The standard streams, stdout for results and stderr for messages, and their failures.
 
-A stream that fails never interrupts the work of a command. For stdout the failure is kept and
-raised by the next `flush`, at the latest when the command is done. stderr has nowhere to report
-to: what it cannot take is lost, and the exit status tells the rest.
+A failing stream never interrupts a command. A failure of stdout is kept and raised by the next
+`flush`, at the latest when the command ends. A failure of stderr cannot be reported: its text is
+lost, and only the exit status remains.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Descriptor(io.FileIO):
 
 
 class _Output(io.TextIOWrapper):
-    """stdout. `failure` is what went wrong with it and was not raised yet."""
+    """stdout. `failure` is an error that was not raised yet."""
 
     failure: OSError | None = None
     closed_at_start = False
@@ -75,9 +75,8 @@ class _Output(io.TextIOWrapper):
         if failure.errno == errno.EBADF:
             why = "it is closed" if self.closed_at_start else "it is not open for writing"
             raise StorageError(f"cannot write to 'stdout': {why}", hint=_NO_STREAM) from failure
-        error = storage_error(failure, "write to", "stdout")
-        error.hint = None  # the hints are about the vault
-        raise error from failure
+        # Without the hint, which is about the vault.
+        raise StorageError(storage_error(failure, "write to", "stdout").message) from failure
 
     def probe(self) -> None:
         """Try to write nothing: that fails where stdout is closed, read-only or /dev/full."""
@@ -93,7 +92,7 @@ class _Output(io.TextIOWrapper):
 
 
 class _Messages(io.TextIOWrapper):
-    """stderr. What it cannot take is dropped."""
+    """stderr. Text that it does not accept is dropped."""
 
     def write(self, text: str) -> int:
         """Write text after everything that was written to stdout before; raises nothing."""
@@ -113,7 +112,7 @@ def prepare() -> None:
     """Replace the standard streams of Python by those of this module.
 
     Descriptors that were closed when the program was started are /dev/null by now (`harden`).
-    What an encoding lacks is printed as an escape.
+    Characters that an encoding lacks are printed as escapes.
     """
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -146,7 +145,7 @@ def require() -> None:
 
 
 def tolerate_closed() -> None:
-    """Let a stdout that was closed at the start be no failure of this command."""
+    """Ignore that stdout was closed at the start: this command prints only a confirmation."""
     if isinstance(sys.stdout, _Output) and sys.stdout.closed_at_start:
         sys.stdout.failure = None
 
@@ -164,14 +163,15 @@ def finish() -> None:
     try:
         sys.stdout.flush()
     except StorageError as error:
-        error.hint = "only the output is lost: what the command was to change is changed"
-        raise
+        raise error.add_context(
+            hint="only the output is lost: what the command was to change is changed"
+        ) from error
 
 
 def deliver(text: str) -> None:
-    """Print a line that cannot be printed again, and make sure that it has left this process.
+    """Print a line that cannot be printed again, and make sure that it was written.
 
-    Call it before anything is made that only this line opens. A regular file is synced.
+    Call it before creating anything that only this line opens. A regular file is synced.
 
     Raises StorageError if stdout did not take it, or is a device other than a terminal.
     """
@@ -191,16 +191,20 @@ def deliver(text: str) -> None:
         if stat.S_ISREG(info.st_mode):
             os.fsync(1)
     except StorageError as error:
-        error.hint = "nothing was changed; run it with a stdout that can be written"
-        raise
+        raise error.add_context(
+            hint="nothing was changed; run it with a stdout that can be written"
+        ) from error
     except OSError as error:
-        failed = storage_error(error, "write to", "stdout")
-        failed.hint = "nothing was changed; run it with a stdout that is read"
-        raise failed from error
+        raise storage_error(
+            error,
+            "write to",
+            "stdout",
+            hint="nothing was changed; run it with a stdout that is read",
+        ) from error
 
 
 def discard() -> None:
-    """Let what is still to be written to stdout, on exit too, go nowhere."""
+    """Discard what is still buffered for stdout, also at exit."""
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)

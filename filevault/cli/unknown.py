@@ -11,8 +11,6 @@ from filevault.system.printable import printable, shell_word
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from filevault.cli.parser import Parser
-
 _LONGEST = 80
 
 
@@ -25,23 +23,30 @@ def similar(word: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_command(
-    argv: Sequence[str], index: int, commands: Iterable[str], parser_of: Callable[[str], Parser]
+    argv: Sequence[str],
+    index: int,
+    commands: Iterable[str],
+    options_of: Callable[[str], Sequence[str]],
 ) -> UsageError:
     """Return the error for `argv[index]`, which stands where a command must and is none.
 
-    An unknown option before it is what is wrong then: the word may be its value.
+    If an unknown option stands before it, the error is about that: the word may be its value.
+    `options_of` returns the options of a command.
     """
     word = argv[index]
     known = list(commands)
     for option in argv[:index]:
-        if not option.startswith("-") or parser_of("version").knows(option):
+        name = _name(option)
+        if not option.startswith("-") or name in options_of("version"):
             continue
-        if any(parser_of(name).knows(option) for name in known):
+        if any(name in options_of(each) for each in known):
             return UsageError(
                 f"{printable(option, _LONGEST)} is no global option and stands before the command",
                 hint="give the options of a command after its name",
             )
-        return unknown_option(option, parser_of("version"), "filevault --help")
+        return unknown_option(
+            option, options_of("version"), prog="filevault version", listing="filevault --help"
+        )
     shown = printable(word, _LONGEST)
     instead = aws_vault.command(word)
     if instead is not None:
@@ -51,13 +56,28 @@ def unknown_command(
     return UsageError(f"there is no command {shown!r}", hint=f"{meant}filevault --help lists them")
 
 
-def unknown_option(
-    word: str, parser: Parser, listing: str, program: Sequence[str] | None = None
-) -> UsageError:
-    """Return the error for an option that a parser does not know.
+def _name(option: str) -> str:
+    """Return an option without its value, and the first one of a cluster of letters."""
+    return option.partition("=")[0] if option.startswith("--") else option[:2]
 
-    `listing` is the command line that lists the options; `program` the words from the first
-    positional on, where they may be a command to run that lacks its `--`.
+
+def unknown_option(
+    word: str,
+    options: Sequence[str],
+    *,
+    prog: str,
+    listing: str,
+    program: Sequence[str] | None = None,
+) -> UsageError:
+    """Return the error for an option that a command does not have.
+
+    Args:
+        word: the option.
+        options: the options of the command.
+        prog: the command line up to the options.
+        listing: the command line that lists the options.
+        program: the words from the first positional on, if they may be a command to run that
+            lacks its `--`.
     """
     name = word.partition("=")[0] if word.startswith("--") else word
     shown = printable(name, _LONGEST)
@@ -67,18 +87,18 @@ def unknown_option(
     hints = []
     positive = name.replace("--no-", "--", 1)
     # The dashes are alike in all of them, and would count as likeness.
-    options = {option.lstrip("-"): option for option in parser.options()}
-    guess = options.get(similar(name.lstrip("-"), options) or "")
-    if name.startswith("--no-") and parser.knows(positive):
+    stems = {option.lstrip("-"): option for option in options}
+    guess = stems.get(similar(name.lstrip("-"), stems) or "")
+    if name.startswith("--no-") and positive in options:
         hints.append(f"leave {printable(positive)} out")
     elif guess is not None:
         hints.append(f"did you mean {guess}?")
     if program is not None:
         words = " ".join(shell_word(each) for each in program)
         hints.append(
-            f"if it belongs to the command to run: {parser.prog} PROFILE -- {printable(words, 200)}"
-            if parser.prog.endswith("exec")
-            else f"if it belongs to the command to run: {parser.prog} -- {printable(words, 200)}"
+            f"if it belongs to the command to run: {prog} PROFILE -- {printable(words, 200)}"
+            if prog.endswith("exec")
+            else f"if it belongs to the command to run: {prog} -- {printable(words, 200)}"
         )
     hints.append(f"{listing} lists the options")
     return UsageError(f"there is no option {shown!r}", hint="; ".join(hints).replace("?;", "?"))

@@ -1,4 +1,4 @@
-"""Noting in config.toml which vault `init` made or adopted, so that commands find it again."""
+"""Record in config.toml which vault `init` made or adopted, so that commands find it again."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from filevault.vault.lost_vault import is_lost
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
+    from filevault.vault.choose import VaultChoice
 
 
-def record(context: Context) -> None:
-    """Make the new vault the one that commands use, or say how to.
+def record(choice: VaultChoice, context: Context) -> None:
+    """Make the new vault the one that commands use, or print how to.
 
-    Noted is only what options chose, and only where nothing else is noted or there by default.
-    Of a shared store that is everything that leads to it: where it lies by default may change.
+    Only what options chose is recorded, and only if nothing else is recorded or exists by
+    default. Of a store of another tool everything that leads to it is recorded: its default path
+    may change.
     """
-    wanted = _wanted(context)
+    wanted = _wanted(choice, context)
     config = context.settings.config
     vault = config.vault and os.path.abspath(context.settings.expand(config.vault))
     noted = {"backend": config.backend, "vault": vault, "prefix": config.prefix}
     if all(noted[key] == value for key, value in wanted.items()):
         return
-    free = all(value is None for value in noted.values()) and not _is_another_there(context)
-    if free and _note(wanted, context) and _leads_back(context):
+    free = all(value is None for value in noted.values()) and not _is_another_there(choice, context)
+    if free and _note(wanted, context) and _leads_back(choice, context):
         context.reporter.say(
             f"commands use this vault from now on: noted in {printable(config.path)}"
         )
     else:
-        _say_how(context)
+        _say_how(choice, context)
 
 
-def _wanted(context: Context) -> dict[str, str]:
+def _wanted(choice: VaultChoice, context: Context) -> dict[str, str]:
     """Return the keys of config.toml that lead to the vault; none if no option chose it."""
-    settings, choice = context.settings, context.choice
+    settings = context.settings
     options = settings.options
     if choice.backend.family is Family.SEALED:
         if options.vault is None:
@@ -54,21 +56,20 @@ def _wanted(context: Context) -> dict[str, str]:
     return {"backend": choice.backend.name, "vault": choice.store, "prefix": prefix}
 
 
-def _is_another_there(context: Context) -> bool:
-    """Tell whether another vault is, or was, where one is looked for by default."""
+def _is_another_there(choice: VaultChoice, context: Context) -> bool:
+    """Tell whether another vault exists, or existed, at a default path."""
     settings = context.settings
-    if settings.home_if_known is None:  # what is there by default cannot be told
+    if settings.home_if_known is None:  # the default paths are unknown
         return True
     return any(
-        (other.exists or is_lost(other, settings.state_home))
-        and other.store != context.choice.store
+        (other.exists or is_lost(other, settings.state_home)) and other.store != choice.store
         for other in at_default(settings)
     )
 
 
 def _note(wanted: dict[str, str], context: Context) -> bool:
-    """Add keys to config.toml; tell whether that was done."""
-    # What TOML would have to escape is nothing to write into somebody's configuration.
+    """Add keys to config.toml; return whether that was possible."""
+    # Values that TOML would have to escape are not written into a user's configuration.
     if not all(value.isprintable() and "'" not in value for value in wanted.values()):
         return False
     text = "".join(f"{key} = '{value}'\n" for key, value in wanted.items()).encode()
@@ -87,19 +88,19 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
     return True
 
 
-def _leads_back(context: Context) -> bool:
-    """Tell whether commands without options find the vault: a variable may say otherwise."""
+def _leads_back(choice: VaultChoice, context: Context) -> bool:
+    """Tell whether commands without options find the vault; a variable may choose another."""
     try:
         found = choose(Settings(context.settings.environ))
     except FilevaultError:
         return False
-    return (found.root, found.backend) == (context.choice.root, context.choice.backend)
+    return (found.root, found.backend) == (choice.root, choice.backend)
 
 
-def tell_identity(context: Context) -> None:
-    """Say how commands find identities that options named: nothing notes them."""
+def say_how_to_name_identities(choice: VaultChoice, context: Context) -> None:
+    """Print how commands find identities that options named: these are not recorded."""
     paths = context.settings.options.identity
-    if not paths or not context.choice.backend.has_identities:
+    if not paths or not choice.backend.has_identities:
         return
     words = [shell_word(os.path.abspath(context.settings.expand(path))) for path in paths]
     options = " ".join(f"--identity {word}" for word in words)
@@ -109,8 +110,7 @@ def tell_identity(context: Context) -> None:
     )
 
 
-def _say_how(context: Context) -> None:
-    choice = context.choice
+def _say_how(choice: VaultChoice, context: Context) -> None:
     named = {"vault": choice.store}
     if choice.backend.family is Family.RECIPIENTS:
         named |= {"backend": choice.backend.name, "prefix": "/".join(choice.prefix)}

@@ -1,32 +1,47 @@
-"""Choosing the vault and opening its backend: which sources of secrets each kind has."""
+"""Choose vaults, and open them: any number of them in one run."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from filevault.backends import backend_names
 from filevault.backends.definition import VaultParts
-from filevault.errors import FilevaultError
+from filevault.backends.protocols import Family
+from filevault.errors import FilevaultError, LockedError, NoVaultError, StorageError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK
+from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.unlocker import Identities, LaterPrompter, Unlocker
+from filevault.unlock.lazy_prompter import LazyPrompter
+from filevault.unlock.unlocker import Unlocker
 from filevault.vault.choose import choose, must_exist
 from filevault.vault.names import encode_name
+from filevault.vault.pin import Pin, pin_of
+from filevault.vault.pin_policy import PinPolicy
+from filevault.vault.state_directory import open_state_directory
+from filevault.vault.trust import Trust
+from filevault.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
 
     from filevault.backends.definition import SecretRequest
-    from filevault.backends.protocols import OpenBackend
+    from filevault.backends.protocols import OpenBackend, RecipientsBackend, SealedBackend
     from filevault.cli.context import Context
+    from filevault.git.program import Git
+    from filevault.git.repository import Repository
+    from filevault.sessions import SessionCache
+    from filevault.unlock.identities import NamedIdentities
     from filevault.vault.choose import VaultChoice
-    from filevault.vault.trust import Trust
 
 
 def choose_vault(context: Context) -> VaultChoice:
-    """Return the vault that the settings mean. Raises as `filevault.vault.choose.choose`."""
+    """Return the vault that the settings choose; it need not exist.
+
+    Raises as `filevault.vault.choose.choose`.
+    """
     settings = context.settings
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
@@ -37,12 +52,12 @@ def choose_vault(context: Context) -> VaultChoice:
     choice = choose(settings)
     context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
     if not choice.exists:
-        _tell_unread(context)
+        _name_ignored_variables(context)
     return choice
 
 
-def _tell_unread(context: Context) -> None:
-    """Tell which variables of AWS Vault are not read, where there is no vault yet."""
+def _name_ignored_variables(context: Context) -> None:
+    """Tell which variables of AWS Vault are ignored, where there is no vault yet."""
     from filevault.cli import aws_vault
 
     for name in sorted(context.settings.environ):
@@ -51,28 +66,27 @@ def _tell_unread(context: Context) -> None:
             context.reporter.notice(f"{printable(name)} is not read: {instead}")
 
 
-def require_vault(context: Context) -> None:
+def existing_vault(context: Context) -> VaultChoice:
+    """Return the vault that the settings choose. Raises as `must_exist` if it does not exist."""
+    choice = choose_vault(context)
+    must_exist(choice, context.settings.state_home)
+    return choice
+
+
+def require_named_vault(choice: VaultChoice, context: Context) -> None:
     """Raise if an option, a variable or config.toml names a vault that does not exist.
 
-    A misspelt name must be reported as such, not as a profile or a key that is missing. Raises
-    as `filevault.vault.choose.must_exist`.
+    A misspelt path must be reported as such, not as a missing profile or key. Raises as
+    `filevault.vault.choose.must_exist`.
     """
-    choice = context.choice
     if choice.explicit and not choice.exists:
         must_exist(choice, context.settings.state_home)
 
 
-def existing(context: Context) -> VaultChoice:
-    """Return the chosen vault, which exists. Raises as `filevault.vault.choose.must_exist`."""
-    must_exist(context.choice, context.settings.state_home)
-    return context.choice
-
-
-def tell_other_stores(context: Context) -> None:
-    """Warn before a write if another tool's variable names another store than the one used."""
+def warn_of_other_stores(choice: VaultChoice, context: Context) -> None:
+    """Warn before a write if another tool's variable names another store than the chosen one."""
     from filevault.vault.defaults import other_stores
 
-    choice = context.choice
     for name, path in other_stores(context.settings, choice.store, choice.prefix, choice.backend):
         origin = "" if choice.origin == name else f", by {printable(choice.origin)}"
         context.reporter.warn(
@@ -81,15 +95,307 @@ def tell_other_stores(context: Context) -> None:
         )
 
 
-def open_chosen(
-    context: Context, choice: VaultChoice, store: Folder, trust: Trust
+class OpenVault:
+    """An open vault, with its cached keys, its sessions and its git repositories.
+
+    Use it as a context manager. At its end the session key is cached if `caches_session_key` and
+    a person was asked for the secret that opened the vault; then the folders are closed.
+    """
+
+    def __init__(
+        self,
+        choice: VaultChoice,
+        vault: Vault,
+        keys: VaultKeys,
+        context: Context,
+        folders: contextlib.ExitStack,
+        *,
+        caches_session_key: bool,
+    ) -> None:
+        self.choice = choice
+        self.vault = vault
+        self.keys = keys
+        self._context = context
+        self._folders = folders
+        self._caches_session_key = caches_session_key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cache_session_key()
+        self._folders.close()
+
+    def pin(self) -> Pin:
+        """Return the vault's present identity. Raises what reading the recipients raises."""
+        return pin_of(self.vault.backend)
+
+    def sessions(self) -> SessionCache | None:
+        """Return the session cache, None if the state directory cannot be written."""
+        from filevault.sessions import SessionCache
+
+        vault, context = self.vault, self._context
+        if vault.state is None:
+            return None
+        return SessionCache(
+            vault.state,
+            vault.state_id,
+            vault.session_key,
+            context.runtime.clock,
+            context.reporter.notice,
+        )
+
+    def sessions_to_delete(self) -> SessionCache | None:
+        """Return the session cache as `sessions_to_delete` does, open as long as the vault."""
+        return self._folders.enter_context(sessions_to_delete(self.choice, self._context))
+
+    def git(self) -> Git:
+        """Return how git is run on the vault's store."""
+        return _git(self.choice, self._context, self.vault)
+
+    def commit(self, paths: Sequence[str], subject: str) -> None:
+        """Commit paths below the store, as each write of the vault does.
+
+        Raises NotCommittedError.
+        """
+        from filevault.git.commit import commit_files
+
+        commit_files(self.vault.folder, paths, subject, self.git())
+
+    def require_commits(self, paths: Iterable[str]) -> list[Repository]:
+        """Return the repositories of files that are about to change; fail early.
+
+        Raises as `filevault.cli.repositories.require_commits`.
+        """
+        from filevault.cli.repositories import require_commits
+
+        return require_commits(self.choice, self._context, self.vault, paths)
+
+    def remember_slot(self) -> None:
+        """Remember which keyslot opened the vault: it is tried first the next time."""
+        backend = self.vault.backend
+        if backend.family is Family.SEALED and backend.opened_slot is not None:
+            with contextlib.suppress(FilevaultError):
+                self.vault.trust.set_last_slot(backend.opened_slot)
+
+    def cache_session_key(self) -> None:
+        """Cache the session key if a person was asked for the secret that opened the vault."""
+        if self._caches_session_key and self.vault.is_open:
+            with contextlib.suppress(FilevaultError):
+                self.keys.cache_if_asked(self.vault.session_key)
+
+
+def open_vault(
+    choice: VaultChoice,
+    context: Context,
+    *,
+    checks_pin: bool = True,
+    uses_cached_keys: bool = True,
+    caches_session_key: bool = True,
+    backend: SealedBackend | None = None,
+) -> OpenVault:
+    """Open a vault; nothing is decrypted and nothing is asked yet.
+
+    Args:
+        choice: the vault.
+        context: the run's dependencies.
+        checks_pin: compare the vault with its pin, and pin it at its first use. Without it a
+            vault can be shown and accepted that would be refused.
+        uses_cached_keys: take keys from the key cache.
+        caches_session_key: see `OpenVault`. Never done for a vault whose pin is not checked.
+        backend: the open backend of a vault that was just created.
+
+    Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
+    """
+    settings, reporter = context.settings, context.reporter
+    must_exist(choice, settings.state_home)
+    with contextlib.ExitStack() as opening:
+        store = opening.enter_context(Folder.open(choice.store, reporter.warn))
+        trust, writable = opening.enter_context(local_memory(choice, context))
+        keys = VaultKeys(
+            context.key_cache,
+            choice.state_id,
+            seconds=lambda: settings.config.cache_ttl,
+            asked=lambda: was_asked(),  # noqa: PLW0108 - assigned below
+            fresh=not uses_cached_keys,
+        )
+        was_asked: Callable[[], bool] = _never
+        opened: OpenBackend
+        if backend is not None:
+            opened = backend
+        else:
+            opened, was_asked = _open_backend(
+                choice,
+                context,
+                store,
+                keys,
+                last_slot=trust.last_slot,
+                pinned_recipients=lambda: policy.pinned_recipients(choice.prefix),
+            )
+        policy = PinPolicy(
+            choice.root,
+            trust,
+            writable=writable,
+            given=settings.pin,
+            strict=settings.strict,
+            identity=lambda: pin_of(opened),
+            before_pinning=lambda: _trust_repositories(choice, context, trust),
+            say=reporter.say,
+            notice=reporter.notice,
+        )
+
+        def commit(paths: Sequence[str], subject: str) -> None:
+            result.commit(paths, subject)
+
+        vault = Vault(
+            store,
+            opened,
+            prefix=choice.prefix,
+            state=trust.state if writable else None,
+            state_id=choice.state_id,
+            trust=trust,
+            strict=settings.strict,
+            clock=context.runtime.clock,
+            warn=reporter.warn,
+            notice=reporter.notice,
+            guard=_write_guard(choice, context, opened, policy),
+            commit=commit,
+            session_keys=keys,
+        )
+        if checks_pin:
+            # A reader of a vault for recipients does not need them resolved.
+            sealed = opened.family is Family.SEALED
+            policy.check_opened(pin_of(opened) if sealed else Pin(choice.backend.name))
+        result = OpenVault(
+            choice,
+            vault,
+            keys,
+            context,
+            opening.pop_all(),
+            caches_session_key=caches_session_key and checks_pin,
+        )
+    return result
+
+
+def _never() -> bool:
+    return False
+
+
+@contextlib.contextmanager
+def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVault | None]:
+    """Open the chosen vault for reading profiles; yield None if there is none and none is named.
+
+    Raises as `open_vault`, and as `require_named_vault`.
+    """
+    require_named_vault(choice, context)
+    opened = None
+    with contextlib.suppress(NoVaultError):
+        opened = open_vault(choice, context)
+    with opened or contextlib.nullcontext():
+        yield opened
+
+
+@contextlib.contextmanager
+def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
+    """Open what this machine remembers of a vault; tell whether more can be remembered."""
+    state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
+    with state or contextlib.nullcontext():
+        yield Trust(state), writable
+
+
+@contextlib.contextmanager
+def sessions_to_delete(choice: VaultChoice, context: Context) -> Iterator[SessionCache | None]:
+    """Open the session cache of a vault that need not exist; nothing in it can be decrypted.
+
+    Yields None if there is none, or if it cannot be reached.
+    """
+    from filevault.sessions import SessionCache
+
+    state = None
+    try:
+        state = Folder.open(f"{context.settings.state_home}/{choice.state_id}")
+    except FileNotFoundError:
+        pass
+    except StorageError as error:
+        context.reporter.warn(f"{error.message}: sessions that are kept there stay")
+    if state is None:
+        yield None
+        return
+    with state:
+        yield SessionCache(
+            state, choice.state_id, _no_key, context.runtime.clock, context.reporter.notice
+        )
+
+
+def _no_key() -> bytes:
+    raise LockedError("sessions are deleted here, not opened")
+
+
+def _write_guard(
+    choice: VaultChoice, context: Context, backend: OpenBackend, policy: PinPolicy
+) -> Callable[[], None]:
+    """Return the check that every write begins with."""
+    if backend.family is Family.SEALED:
+        return backend.confirm
+    forget = backend.forget
+
+    def check() -> None:
+        warn_of_other_stores(choice, context)
+        policy.check_recipients(forget)
+
+    return check
+
+
+def _git(choice: VaultChoice, context: Context, vault: Vault) -> Git:
+    from filevault.cli.repositories import git_of
+
+    return git_of(choice, context, vault.trust, writable=vault.state is not None)
+
+
+def _trust_repositories(choice: VaultChoice, context: Context, trust: Trust) -> None:
+    from filevault.cli.repositories import trust_present_repositories
+
+    trust_present_repositories(choice, context, trust)
+
+
+def open_recipients_backend(
+    choice: VaultChoice, context: Context, store: Folder
+) -> RecipientsBackend:
+    """Return the backend of a vault for recipients that is about to be made.
+
+    Raises UsageError for another backend.
+    """
+    keys = VaultKeys(
+        context.key_cache, choice.state_id, seconds=lambda: 0, asked=_never, fresh=False
+    )
+    backend, _was_asked = _open_backend(
+        choice, context, store, keys, last_slot=None, pinned_recipients=tuple
+    )
+    if backend.family is Family.SEALED:
+        raise UsageError(f"{choice.backend.title} has no recipients")
+    return backend
+
+
+def _open_backend(
+    choice: VaultChoice,
+    context: Context,
+    store: Folder,
+    keys: VaultKeys,
+    *,
+    last_slot: str | None,
+    pinned_recipients: Callable[[], Sequence[str]],
 ) -> tuple[OpenBackend, Callable[[], bool]]:
     """Return a vault's backend, and a function that tells whether the user was asked to open it.
 
     Nothing is asked yet. Raises what the opener of the backend raises.
     """
     settings, suffix = context.settings, choice.backend.suffix
-    prompter = LaterPrompter(lambda: context.prompter)
+    prompter = LazyPrompter(lambda: context.prompter)
     unlockers: list[Unlocker] = []
     questions: list[None] = []
 
@@ -100,7 +406,7 @@ def open_chosen(
             request.place,
             request.kinds,
             request.target,
-            sessions=lambda: context.keys.has_session_key(session_key_mark(context)),
+            sessions=lambda: keys.has_session_key(session_key_mark(choice, context)),
             useful=request.useful,
         )
         unlockers.append(made)
@@ -109,6 +415,13 @@ def open_chosen(
     def named(request: SecretRequest) -> Unlocker | None:
         made = unlocker(request)
         return made if made.named() else None
+
+    def identities() -> NamedIdentities:
+        from filevault.unlock.identities import NamedIdentities
+
+        return NamedIdentities(
+            settings, passage=choice.passage, cached=lambda: keys.vault_key(IDENTITIES_MARK)
+        )
 
     parts = VaultParts(
         store=store,
@@ -119,30 +432,28 @@ def open_chosen(
         folders_of=lambda name: encode_name(name, suffix).split("/")[:-1],
         secrets=unlocker,
         named_secrets=named,
-        identities=lambda: Identities(
-            settings, passage=choice.passage, held=lambda: context.keys.vault_key(IDENTITIES_MARK)
-        ),
-        cached_key=context.keys.vault_key,
-        pinned_recipients=lambda: context.pinned(trust),
+        identities=identities,
+        cached_key=keys.vault_key,
+        pinned_recipients=pinned_recipients,
         person=prompter,
         warn=context.reporter.warn,
         on_asked=lambda: questions.append(None),
         kdf_policy=context.kdf_policy,
-        last_slot=trust.last_slot,
+        last_slot=last_slot,
         only_slot=settings.options.slot,
     )
 
-    def asked() -> bool:
+    def was_asked() -> bool:
         return bool(questions) or any(each.asked() for each in unlockers)
 
-    return choice.backend.opener(parts), asked
+    return choice.backend.opener(parts), was_asked
 
 
-def session_key_mark(context: Context) -> str | None:
-    """Return what a held session key must belong to, None where nothing tells."""
+def session_key_mark(choice: VaultChoice, context: Context) -> str | None:
+    """Return the mark that a cached session key must have, None if there is no session key."""
     from filevault.vault import session_key
 
-    folder = f"{context.settings.state_home}/{context.choice.state_id}"
+    folder = f"{context.settings.state_home}/{choice.state_id}"
     with contextlib.suppress(FilevaultError, FileNotFoundError), Folder.open(folder) as state:
-        return session_key.session_key_mark(state, context.choice.backend.suffix)
+        return session_key.session_key_mark(state, choice.backend.suffix)
     return None

@@ -1,7 +1,7 @@
-"""The AWS config file, read as botocore reads it: the same values, the same refusals.
+"""The AWS config file, parsed as botocore parses it: same values, same refusals.
 
-One pass of a compiled expression checks every line; only the sections asked for are taken apart.
-botocore refuses a file as a whole for one bad line, and so does this reader, with its number.
+One pass of a compiled expression checks every line; only the requested sections are parsed. Like
+botocore, this refuses the whole file for one wrong line, and names the line's number.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
 LIMIT = 4 << 20  # bytes of a config file
+_COUNTED = 4096
+_SECTIONS_KEPT = 256  # of those taken apart: there may be as many profiles as keys
 
 _SPECIAL = frozenset(" \t\"'\\")  # what shlex does not leave as it is
-_KINDS = ("profile", "sso-session", "services")
+_TYPES = ("profile", "sso-session", "services")
 
-# A section in which nothing needs a second look: header and keys stand at the left margin, keys
-# are plain words, and an empty value is followed by nothing but indented `key = value` lines.
-# Everything else goes to _read_blocks. A line fits one way only and repeats inside it are
-# possessive, so time is linear in the text; groups are not, because before Python 3.11.5 a
-# possessive group could match what it must not (python/cpython#106052).
+# A plain section: header and keys begin at the left margin, keys are plain words, and an empty
+# value is followed only by indented `key = value` lines. _read_blocks parses all others. A line
+# matches in one way only and repeats inside it are possessive, so that matching takes linear time;
+# groups are not possessive because of a bug before Python 3.11.5 (python/cpython#106052).
 _PLAIN = re.compile(
     r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
     (?: [ \t]*+ (?:[#;].*+)? \n )*
@@ -47,15 +48,16 @@ _SEPARATOR = re.compile("[=:]")
 
 
 class Section(Record):
-    """One section that means something to AWS: a profile, an SSO session or a set of services.
+    """A section that AWS defines: a profile, an SSO session or a set of services.
 
     A value is in `values`, or in `nested` if it is an indented block; keys are in lower case,
-    those inside a block as written. `line` is the header's, `lines` has each key's, from 1.
+    those in a block as written. `line` is the line number of the header, `lines` contains those
+    of the keys, from 1.
     """
 
     _secret = ("values", "nested")  # the AWS CLI accepts keys in this file
 
-    kind: str
+    section_type: str
     name: str
     values: Mapping[str, str]
     nested: Mapping[str, Mapping[str, str]]
@@ -73,7 +75,7 @@ class _Block(Record):
 
 
 def _refuse(path: str, line: int, what: str) -> NoReturn:
-    # The line itself is never shown: it may hold a secret.
+    # The line is not part of the message: it may contain a secret.
     raise ConfigSyntaxError(
         f"line {line} of {printable(path)!r} {what}",
         hint="the AWS CLI and the SDKs refuse such a file as a whole, so correct that line",
@@ -81,7 +83,7 @@ def _refuse(path: str, line: int, what: str) -> NoReturn:
 
 
 def _read_blocks(text: str, line: int, path: str) -> list[_Block]:
-    """Read lines as RawConfigParser does with its defaults; `line` is the first one's number."""
+    """Parse lines as RawConfigParser does with its defaults; `line` is the first line's number."""
     blocks: list[_Block] = []
     values: dict[str, list[str]] = {}
     started: dict[str, int] = {}
@@ -143,14 +145,14 @@ def _nested(value: str, path: str, line: int) -> dict[str, str]:
 
 
 def _meaning(header: str) -> tuple[str, str] | None:
-    """Return kind and name of a section, None if it is none of ours, as botocore decides it."""
+    """Return type and name of a section as botocore does, None if AWS does not define it."""
     first, _space, rest = header.partition(" ")
-    if first in _KINDS and rest and _SPECIAL.isdisjoint(rest):
+    if first in _TYPES and rest and _SPECIAL.isdisjoint(rest):
         return first, rest
-    for kind in _KINDS:
-        if header.startswith(kind):
+    for section_type in _TYPES:
+        if header.startswith(section_type):
             words = _words(header)
-            return (kind, words[1]) if len(words) == 2 else None
+            return (section_type, words[1]) if len(words) == 2 else None
     return ("profile", "default") if header == "default" else None
 
 
@@ -164,13 +166,13 @@ def _words(header: str) -> list[str]:
 
 
 class AwsConfig:
-    """A config file that was checked as a whole and is taken apart on demand."""
+    """A config file, checked as a whole; its sections are parsed on demand."""
 
     __slots__ = (
         "_blocks",
-        "_counted",
         "_defaults",
         "_index",
+        "_line_counts",
         "_sections",
         "_text",
         "_unread",
@@ -183,32 +185,32 @@ class AwsConfig:
         self._blocks: dict[str, tuple[int, int] | _Block] = {}
         self._defaults: dict[str, tuple[int, str]] = {}
         self._index: dict[str, dict[str, str]] | None = None
-        self._unread: list[str] = []  # headers that mean nothing, known with the index
+        self._unread: list[str] = []  # headers that AWS does not define, known with the index
         self._sections: dict[str, Section] = {}
-        self._counted = (0, 1)
+        self._line_counts = [1]  # the numbers of the lines at each _COUNTED characters
         self._scan()
 
     @classmethod
     def load(cls, path: str, trusted: Collection[str] = ()) -> AwsConfig:
-        """Read a file; one that does not exist is empty. `trusted` is as for `read_config`.
+        """Read a file; a missing one counts as empty. `trusted` is as for `read_config`.
 
         Raises:
             ConfigSyntaxError: if botocore would refuse it.
-            ConfigError: if somebody else can write it, or it is too long.
+            ConfigError: if another user can write it, or it is too long.
             StorageError: if it cannot be read.
         """
         try:
             data = read_config(path, LIMIT, trusted=trusted)
         except StorageError as error:
-            error.hint = (
-                "AWS_CONFIG_FILE names another file, or /dev/null for none; without it HOME decides"
-            )
-            raise
+            raise error.add_context(
+                hint="AWS_CONFIG_FILE names another file, or /dev/null for none; without it HOME "
+                "decides"
+            ) from error
         return cls.parse(b"" if data is None else data, path)
 
     @classmethod
     def parse(cls, data: bytes, path: str) -> AwsConfig:
-        """Check a file's bytes; `path` is for messages. Raises ConfigSyntaxError."""
+        """Check the bytes of a file; `path` is for messages. Raises ConfigSyntaxError."""
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -226,7 +228,7 @@ class AwsConfig:
         return list(self._names("profile"))
 
     def profile(self, name: str) -> Section | None:
-        """Return the section of a profile; of two that mean the same, the last, as botocore."""
+        """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)
 
     def sso_session(self, name: str) -> Section | None:
@@ -238,7 +240,7 @@ class AwsConfig:
         return self._find("services", name)
 
     def unread_header(self, name: str) -> str | None:
-        """Return the header that was meant to be this profile and is none, without its brackets.
+        """Return a header that is meant for this profile but wrong, without its brackets.
 
         `[NAME]` lacks the word `profile`, `[Profile NAME]` has it in the wrong case, and
         `[profile A B]` lacks the quotes.
@@ -253,29 +255,30 @@ class AwsConfig:
                     return header
         return None
 
-    def _names(self, kind: str) -> dict[str, str]:
+    def _names(self, section_type: str) -> dict[str, str]:
         if self._index is None:
-            self._index = {kind: {} for kind in _KINDS}
+            self._index = {section_type: {} for section_type in _TYPES}
             for header in self._blocks:
                 meaning = _meaning(header)
                 if meaning is None:
                     self._unread.append(header)
                 else:
                     self._index[meaning[0]][meaning[1]] = header
-        return self._index[kind]
+        return self._index[section_type]
 
-    def _find(self, kind: str, name: str) -> Section | None:
-        header = self._names(kind).get(name)
-        return None if header is None else self._section(header, kind, name)
+    def _find(self, section_type: str, name: str) -> Section | None:
+        header = self._names(section_type).get(name)
+        return None if header is None else self._section(header, section_type, name)
 
     def _line(self, position: int) -> int:
-        """Return the number of a line; asked in the order of the file, the text is read once."""
-        before, number = self._counted if self._counted[0] <= position else (0, 1)
-        number += self._text.count("\n", before, position)
-        self._counted = (position, number)
-        return number
+        """Return the number of the line at a position, in any order; line ends are counted once."""
+        counts, text, step = self._line_counts, self._text, position // _COUNTED
+        while len(counts) <= step:
+            start = (len(counts) - 1) * _COUNTED
+            counts.append(counts[-1] + text.count("\n", start, start + _COUNTED))
+        return counts[step] + text.count("\n", step * _COUNTED, position)
 
-    def _section(self, header: str, kind: str, name: str) -> Section:
+    def _section(self, header: str, section_type: str, name: str) -> Section:
         section = self._sections.get(header)
         if section is None:
             block = self._blocks[header]
@@ -284,7 +287,7 @@ class AwsConfig:
                 (block,) = _read_blocks(self._text[start:end], self._line(start), self.path)
             values = {}
             nested = {}
-            # RawConfigParser hands [DEFAULT] to every section.
+            # RawConfigParser adds [DEFAULT] to every section.
             options = {**self._defaults, **block.options}
             for key, (line, value) in options.items():
                 if value.startswith("\n"):
@@ -292,12 +295,14 @@ class AwsConfig:
                 else:
                     values[key] = value
             lines = {key: line for key, (line, _value) in options.items()}
-            section = Section(kind, name, values, nested, self.path, block.line, lines)
+            section = Section(section_type, name, values, nested, self.path, block.line, lines)
+            if len(self._sections) >= _SECTIONS_KEPT:
+                self._sections.clear()
             self._sections[header] = section
         return section
 
     def _scan(self) -> None:
-        """Check the whole text and note where its sections are."""
+        """Check the whole text and record the positions of its sections."""
         text = self._text
         blocks = self._blocks
         spans = []
@@ -344,8 +349,8 @@ class AwsConfig:
     def _check_keys(self, spans: list[tuple[int, int]]) -> None:
         """Refuse a key that is set twice in one of the plain sections.
 
-        Sections with the same keys in the same order are checked once. Keys of the sections
-        between them may be counted to a plain one, so what looks double is read again.
+        Sections with the same keys in the same order are checked once. Keys of other sections may
+        be counted as a plain one's, so apparent duplicates are checked by parsing again.
         """
         text = self._text
         # Each section begins with the `[` of its header.

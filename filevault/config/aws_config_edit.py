@@ -1,4 +1,4 @@
-"""The one edit of the AWS config: a section more at its end, every other byte kept."""
+"""Appending a profile to the AWS config; every other byte stays."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KEY = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 
 
 def profile_section(name: str, values: Mapping[str, str]) -> str:
-    """Return the lines of a profile, as `append_profile` writes them and botocore reads them.
+    """Return the section of a profile as `append_profile` writes it and botocore reads it.
 
     Raises:
-        ConfigError: for a key that is no plain word, and for a name or value that holds control,
+        ConfigError: for a key that is not a plain word, and for a name or value with control,
             format or direction characters.
     """
     for key in values:
@@ -52,15 +52,15 @@ def append_profile(
     warn: Callable[[str], None] | None = None,
     trusted: Collection[str] = (),
 ) -> None:
-    """Add a profile at the end of the config file, atomically, through a link to its target.
+    """Append a profile to the config file, atomically; a link's target is changed.
 
-    A missing final line end and a blank line come first; line ends are those of the file. What
-    would be written is read back before it is. `home`, `warn` and `trusted` are as for
+    A missing final line end and a blank line are added before it, with the line ends of the file.
+    The result is parsed before it is written. `home`, `warn` and `trusted` are as for
     `edit_config`.
 
     Raises:
-        ConfigError: if the profile is there already, or could not be read back as given.
-        ConfigSyntaxError: if the file as it is cannot be parsed.
+        ConfigError: if the profile exists, or the result does not parse to the given values.
+        ConfigSyntaxError: if the file cannot be parsed.
         StorageError: if it cannot be read or written.
     """
     added = profile_section(name, values)
@@ -100,7 +100,7 @@ def _with_section(old: bytes, path: str, name: str, values: Mapping[str, str], a
 
 
 def _appendix(old: bytes, added: str) -> bytes:
-    """Return the bytes to add, with the line ends that the file's first line has."""
+    """Return the bytes to append, with the line end of the file's first line."""
     first = old.find(b"\n")
     line_end = "\r\n" if first > 0 and old[first - 1 : first] == b"\r" else "\n"
     blank = ""

@@ -1,4 +1,4 @@
-"""config.toml: the optional file in which a person sets what options would say each time."""
+"""config.toml: the optional file with the user's default settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConfigFile(Record):
-    """What config.toml says; None, or the default, where it says nothing."""
+    """The content of config.toml; None, or the default, for missing keys."""
 
     path: str
     backend: str | None = None
@@ -26,19 +26,20 @@ class ConfigFile(Record):
     cache_roles: bool | None = None
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
     key_age_warning: int = 90 * 86400  # seconds; 0 is never
-    trust_writers_of: str | None = None  # a file that is read whoever can write it
+    trust_writers_of: str | None = None  # a file that others may own or write
 
 
 def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = False) -> ConfigFile:
     """Read config.toml, if there is one.
 
-    One that cannot be reached could demand `strict`. With `strictness_given`, because an option
-    or a variable decides that, it counts as absent, with nothing kept: no more could be demanded.
+    A file in a folder that cannot be searched is an error, because it could demand `strict`. With
+    `strictness_given` (by an option or a variable) it counts as missing, but with nothing cached,
+    which is the most that it could demand.
 
     Raises:
-        ConfigError: for a file that others can write, does not parse, or holds a key that means
-            nothing here; `trusted` is as for `read_config`.
-        StorageError: for one that cannot be reached.
+        ConfigError: if others can write it, it does not parse, or has an unknown key; `trusted`
+            is as for `read_config`.
+        StorageError: if it cannot be read.
     """
     try:
         data = read_config(path, 64 << 10, trusted=trusted)
@@ -99,7 +100,7 @@ def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = F
 
 
 def _duration(value: object, what: str) -> int:
-    """Return seconds that are written as text like 8h, or as a plain number."""
+    """Return the seconds of a duration such as "8h", or of a plain number."""
     from filevault.system.times import parse_duration
 
     text = str(value) if type(value) is int else value

@@ -1,4 +1,4 @@
-"""Where a profile's credentials begin: its stored key, or a source that its section names.
+"""Choose a profile's credential source: its stored key, or one that its section names.
 
 The order is AWS Vault's: a key stored under the profile's name, `source_profile`, SSO, web
 identity, a process; then the sources that AWS Vault does not know.
@@ -27,46 +27,46 @@ SETTINGS = {
     "login-session": ("login_session",),
     "config-keys": ("aws_access_key_id", "aws_secret_access_key"),
 }
-"""The kinds of sources that a section can name, in their order, with the settings of each."""
+"""The credential sources that a section can name, in their order, with the settings of each."""
 
 
-class CredentialSource(Record):
-    """Where a profile's credentials begin.
+class ChosenSource(Record):
+    """The credential source of a profile.
 
-    `kind` is `stored`, a key of SETTINGS, or `none`. `where` is the setting that says so, with
-    its file and line; for `none` that of a role, if there is one. `unused` are the settings that
-    name other sources.
+    `name` is `stored`, a key of SETTINGS, or `none`. `where` is the setting that names it, with
+    file and line; for `none` that of a role, if there is one. `unused` are the settings that name
+    other sources.
     """
 
-    kind: str
+    name: str
     where: str | None
     unused: tuple[str, ...]
 
 
-def credential_source(
+def choose_source(
     settings: Inheritance,
     *,
     stored: bool,
     has_source_profile: bool,
     follows: Callable[[ExportCommand], bool],
-) -> CredentialSource:
-    """Decide where the credentials of a profile begin.
+) -> ChosenSource:
+    """Choose the credential source of a profile.
 
     Args:
-        settings: the profile's.
+        settings: those of the profile.
         stored: whether a key is stored under its name.
-        has_source_profile: whether another profile is its source. Where `source_profile` is not
-            set, `credential_process` runs filevault for that profile.
-        follows: tells whether a `credential_process` that runs filevault uses this run's vault.
+        has_source_profile: whether it gets its credentials from another profile. Where
+            `source_profile` is not set, `credential_process` runs filevault for that profile.
+        follows: returns whether a `credential_process` that runs filevault uses this run's vault.
 
     Raises ConfigError for a profile with both `source_profile` and `credential_source`, which
     botocore refuses as well.
     """
     found: dict[str, Setting] = {}
-    for kind, names in SETTINGS.items():
-        setting = next((each for each in map(settings.find, names) if each is not None), None)
-        if setting is not None and not (kind == "profile" and setting.value == settings.name):
-            found[kind] = setting
+    for source, keys in SETTINGS.items():
+        setting = next((each for each in map(settings.find, keys) if each is not None), None)
+        if setting is not None and not (source == "profile" and setting.value == settings.name):
+            found[source] = setting
     process = found.get("process")
     if process is not None and stored and _exports(process.value, settings.name, follows):
         del found["process"]  # it is how SDKs get at the stored key
@@ -80,19 +80,19 @@ def credential_source(
             hint="take one of them out; the AWS CLI and the SDKs refuse both together",
         )
     if stored:
-        kind, where = "stored", None
+        name, where = "stored", None
     elif found:
-        kind, setting = next(iter(found.items()))
+        name, setting = next(iter(found.items()))
         where = setting.where
     else:
         role = settings.find("role_arn")
-        kind, where = "none", None if role is None else role.where
-    unused = tuple(each.key for name, each in found.items() if name != kind)
-    return CredentialSource(kind, where, unused)
+        name, where = "none", None if role is None else role.where
+    unused = tuple(each.key for source, each in found.items() if source != name)
+    return ChosenSource(name, where, unused)
 
 
 def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:
-    """Tell whether a `credential_process` has filevault export a profile of the same vault."""
+    """Return whether a `credential_process` makes filevault export a profile of this vault."""
     from filevault.config.export_command import parse
 
     command = parse(process)

@@ -1,4 +1,4 @@
-"""The `credential_process` that runs filevault itself: written by `add`, recognised elsewhere."""
+"""The `credential_process` that runs filevault itself: writing and recognising it."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _FORMATS = ("json", "process")
 
 
 class ExportCommand(Record):
-    """A command that prints a profile's credentials as SDKs read them.
+    """A filevault command that prints a profile's credentials for SDKs.
 
-    `plain` says that no further option changes what it prints.
+    `plain` is False if further options change its output.
     """
 
     profile: str
@@ -50,7 +50,7 @@ class ExportCommand(Record):
     plain: bool = True
 
     def options(self) -> list[str]:
-        """Return the words that choose the vault."""
+        """Return the options that select the vault."""
         words = []
         for option, value in (
             ("--vault", self.vault),
@@ -62,7 +62,7 @@ class ExportCommand(Record):
         return words
 
     def written(self, program: Sequence[str]) -> str:
-        """Return it as a value of `credential_process`; `program` starts filevault.
+        """Return the value of `credential_process`; `program` is the command of filevault.
 
         botocore splits the value as a POSIX shell would, other SDKs give it to `/bin/sh -c`.
         """
@@ -75,7 +75,7 @@ class ExportCommand(Record):
 
 
 def parse(value: str) -> ExportCommand | None:
-    """Return what a `credential_process` asks of filevault, None if it runs something else."""
+    """Parse a `credential_process`; return None if it does not run filevault."""
     if _PROGRAM not in value:
         return None
     import shlex
@@ -89,7 +89,7 @@ def parse(value: str) -> ExportCommand | None:
 
 
 def _arguments(words: Sequence[str]) -> Sequence[str] | None:
-    """Return what follows the program, None where that is not filevault."""
+    """Return the words after the program, None if that is not filevault."""
     name = words[0].rpartition("/")[2] if words else ""
     if name == _PROGRAM:
         return words[1:]
@@ -140,7 +140,7 @@ def _parsed(words: Sequence[str]) -> ExportCommand | None:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word for a shell, and for INI readers that take ` #` and ` ;` for comments."""
+    """Quote a word for a shell and for INI parsers, for which ` #` and ` ;` begin comments."""
     import shlex
 
     quoted = shlex.quote(word)

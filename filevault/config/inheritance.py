@@ -1,8 +1,8 @@
-"""Which section decides a profile's setting: its own, one it includes, or `[default]`.
+"""Inheritance of settings: from a profile's own section, one it includes, or `[default]`.
 
 `include_profile` and the hand-down of `[default]` are AWS Vault's; the AWS CLI knows neither.
-What makes credentials is never handed down: a role or an SSO account in `[default]` would turn
-up in every profile.
+Settings that make credentials are never handed down: a role or an SSO account in `[default]`
+would otherwise be that of every profile.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HANDED_DOWN = frozenset(
 
 
 class Setting(Record):
-    """A value as it is written, and the section it stands in."""
+    """A value as it is written, and its section."""
 
     key: str
     value: str
@@ -46,8 +46,8 @@ class Setting(Record):
 
     @property
     def where(self) -> str:
-        """Say what it is and where, for messages."""
-        return f"{self.key} in {_place(self.section, self.key)}"
+        """Return the key with file and line, for messages."""
+        return f"{self.key} in {_line_of(self.section, self.key)}"
 
 
 class Inheritance:
@@ -64,7 +64,7 @@ class Inheritance:
         self._keys = {key for each in self.all for key in (*each.values, *each.nested)}
 
     def find(self, key: str) -> Setting | None:
-        """Return the setting that wins: the first that is not empty.
+        """Return the first setting that is not empty.
 
         A key that is empty in the profile's own sections switches off what `[default]` has.
         """
@@ -78,17 +78,17 @@ class Inheritance:
         return _find(self.all, key)
 
     def raw(self, key: str) -> str | None:
-        """Return the value that wins, which may go over several lines."""
+        """Return a value, which may have several lines."""
         setting = self.find(key)
         return None if setting is None else setting.value
 
     def text(self, key: str) -> str | None:
-        """Return the value that wins; one of several lines is refused."""
+        """Return a value. Raises ConfigError if it has several lines."""
         setting = self.find(key)
         return None if setting is None else single_line(setting.value, setting.where)
 
     def region(self) -> str | None:
-        """Return `region`; a value that is not the name of a region is refused."""
+        """Return `region`. Raises ConfigError if it cannot be the name of a region."""
         value = self.text("region")
         setting = self.find("region")
         if value is not None and setting is not None:
@@ -115,7 +115,7 @@ class Inheritance:
         if section is None:
             return None
         if service in section.values:
-            where = f"{service} in {_place(section, service)}"
+            where = f"{service} in {_line_of(section, service)}"
             raise ConfigError(f"{where} is not followed by an indented block")
         return _service_url(section, service)
 
@@ -128,9 +128,9 @@ class Inheritance:
         return {service: url for service, url in found if url}
 
     def _services(self) -> Section | None:
-        """Return the `[services]` section that counts.
+        """Return the `[services]` section of the profile.
 
-        An `endpoint_url` of the profile's own is not outdone by the `services` of `[default]`.
+        The `endpoint_url` of the profile's own section goes before `services` of `[default]`.
         """
         setting = _find(self.own, "services")
         if setting is None and _find(self.own, "endpoint_url") is None:
@@ -159,7 +159,7 @@ class Inheritance:
         return value
 
     def session(self, name: str) -> dict[str, str] | None:
-        """Return what the `[sso-session]` of that name says, None if there is none."""
+        """Return the settings of an `[sso-session]` section, None if there is none."""
         section = self.config.sso_session(name)
         if section is None:
             return None
@@ -173,7 +173,10 @@ class Inheritance:
 
 
 def single_line(value: str, where: str) -> str:
-    """Refuse what no such value holds: it goes into requests, variables and shell lines."""
+    """Return a value; raise ConfigError if it has line breaks or hidden characters.
+
+    Values go into requests, variables and shell lines.
+    """
     if printable(value) != value:
         hint = "is the line below it indented by mistake?" if "\n" in value else None
         raise ConfigError(f"{where} holds a line break or a hidden character", hint=hint)
@@ -181,7 +184,7 @@ def single_line(value: str, where: str) -> str:
 
 
 def comment_hint(value: str) -> str | None:
-    """Explain a value that ends in a comment."""
+    """Return a hint for a value that ends in a comment, else None."""
     if " #" in value or " ;" in value:
         return "a comment needs a line of its own: after a value it is part of the value"
     return None
@@ -208,21 +211,21 @@ def refuse_loop(names: Sequence[str], following: str, key: str) -> None:
         )
 
 
-def not_found(config: AwsConfig, name: str, asker: Setting | None) -> ProfileNotFoundError:
-    """Return the error for a profile that does not exist; `asker` is the setting that names it."""
+def not_found(config: AwsConfig, name: str, referrer: Setting | None) -> ProfileNotFoundError:
+    """Return the error for a profile that does not exist; `referrer` names it."""
     shown = printable(name)
-    if asker is None:
-        place = printable(config.path)
-        message = f"profile {shown!r} has neither a section in {place!r} nor a stored key"
+    if referrer is None:
+        path = printable(config.path)
+        message = f"profile {shown!r} has neither a section in {path!r} nor a stored key"
     else:
         lacks = (
             "no section there"
-            if asker.key == "include_profile"
+            if referrer.key == "include_profile"
             else "neither a section there nor a stored key"
         )
         message = (
-            f"profile {printable(asker.section.name)!r} names a profile that does not exist: "
-            f"{asker.where} says {shown!r}, which has {lacks}"
+            f"profile {printable(referrer.section.name)!r} names a profile that does not exist: "
+            f"{referrer.where} says {shown!r}, which has {lacks}"
         )
     return ProfileNotFoundError(message, hint=_hint(config, name))
 
@@ -273,7 +276,7 @@ def _find(sections: Sequence[Section], key: str) -> Setting | None:
     for section in sections:
         if key in section.nested:
             raise ConfigError(
-                f"{key} in {_place(section, key)} is followed by an indented block where a value "
+                f"{key} in {_line_of(section, key)} is followed by an indented block where a value "
                 "belongs"
             )
         value = section.values.get(key)
@@ -284,8 +287,8 @@ def _find(sections: Sequence[Section], key: str) -> Setting | None:
 
 def _service_url(section: Section, service: str) -> str | None:
     url = section.nested.get(service, {}).get("endpoint_url")
-    return single_line(url, f"{service} in {_place(section, service)}") if url else None
+    return single_line(url, f"{service} in {_line_of(section, service)}") if url else None
 
 
-def _place(section: Section, key: str) -> str:
+def _line_of(section: Section, key: str) -> str:
     return f"line {section.lines[key]} of {printable(section.path)!r}"

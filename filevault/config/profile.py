@@ -1,6 +1,6 @@
-"""What a profile means: every setting decided, and the profiles behind it.
+"""A profile with every setting decided, and the chain of profiles that it needs.
 
-Pure: config and overrides go in, a `Profile` comes out. Who has a stored key is asked; no key is.
+Pure: config and overrides go in, a `Profile` comes out; no key is read.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.config.aws_variables import ChildSettings
-from filevault.config.credential_source import credential_source
+from filevault.config.credential_source import choose_source
 from filevault.config.inheritance import (
     Inheritance,
     Setting,
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 class Profile(Record):
     """A profile with every setting decided.
 
-    `source` is `stored`, a key of `credential_source.SETTINGS`, or `none`; `source_where` is the
-    setting that says so, with file and line, for `none` that of the role. `shadowed` are the
-    settings that name sources which are not used. `sts_endpoint_url` and `iam_endpoint_url` are
-    the effective ones; `endpoint_url` is the general one. `account_id` is what `aws_account_id`
-    says, `child` what else a command gets of the profile. `warnings` are sentences about lines
-    of the config that have no effect.
+    `source` is the credential source: `stored`, a key of `credential_source.SETTINGS`, or `none`.
+    `source_where` is the setting that names it, with file and line, for `none` that of the role.
+    `shadowed` are the settings that name sources which are not used. `sts_endpoint_url` and
+    `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one. `account_id` is
+    `aws_account_id`, `child` the other settings that a command gets. `warnings` are sentences
+    about lines of the config that have no effect.
     """
 
     name: str
@@ -93,32 +93,34 @@ def resolve(
     has_item: Callable[[str], bool],
     follows: Callable[[ExportCommand], bool] = lambda _: False,
 ) -> Profile:
-    """Decide every setting of a profile and of the profiles it takes its credentials from.
+    """Decide every setting of a profile and of the profiles in its chain.
 
-    `has_item` tells whether a key is stored under exactly that name, `follows` whether a
+    `has_item` returns whether a key is stored under exactly that name, `follows` whether a
     `credential_process` that runs filevault would use the same vault as this run: its profile
     then counts as the `source_profile`, unless further options change what it prints.
 
     Raises:
         ProfileNotFoundError: if it, or one it refers to, has neither section nor stored key.
-        ProfileLoopError: if profiles refer to each other in a circle.
+        ProfileLoopError: if profiles refer to each other in a loop.
         ConfigError: if a value cannot be used, or too many profiles follow each other.
     """
     links: list[tuple[Inheritance, bool]] = []
-    asker: Setting | None = None
+    referrer: Setting | None = None
     while True:
         section = config.profile(name)
         stored = has_item(name)
         if section is None and not stored:
-            raise not_found(config, name, asker)
+            raise not_found(config, name, referrer)
         settings = Inheritance(config, name, section)
         links.append((settings, stored))
-        asker = None if stored else settings.find("source_profile") or _own(settings, follows)
+        referrer = (
+            None if stored else settings.find("source_profile") or _exported(settings, follows)
+        )
         # A profile that names itself means its own key (AWS CLI); without one it means nothing.
-        if asker is None or asker.value == name:
+        if referrer is None or referrer.value == name:
             break
-        name = asker.value
-        refuse_loop([each.name for each, _stored in links], name, asker.key)
+        name = referrer.value
+        refuse_loop([each.name for each, _stored in links], name, referrer.key)
     profile: Profile | None = None
     for settings, stored in reversed(links[1:]):
         profile = _decide(settings, stored, profile, overrides.for_parents(), follows)
@@ -134,8 +136,8 @@ _BEFORE_PROCESS = (
 )
 
 
-def _own(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Setting | None:
-    """Return the profile that the section's `credential_process` has filevault export."""
+def _exported(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Setting | None:
+    """Return the profile that filevault exports by the section's `credential_process`."""
     process = settings.find("credential_process")
     if process is None or any(settings.find(key) for key in _BEFORE_PROCESS):
         return None
@@ -158,7 +160,7 @@ def _decide(
     raw = settings.raw
     sso_session = raw("sso_session")
     sso = {key: text(key) for key in ("sso_start_url", "sso_region", "sso_registration_scopes")}
-    source = credential_source(
+    source = choose_source(
         settings,
         stored=stored,
         has_source_profile=source_profile is not None,
@@ -168,7 +170,7 @@ def _decide(
         session = settings.session(sso_session)
         if session is not None:
             sso |= session
-        elif source.kind == "sso":
+        elif source.name == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
     endpoint_url = _general_endpoint(settings, overrides)
     mfa_process = raw("mfa_process")
@@ -201,7 +203,7 @@ def _decide(
         session_tags=() if session_tags is None else _session_tags(*session_tags),
         transitive_session_tags=() if tag_keys is None else _tag_keys(*tag_keys),
         source_identity=overrides.source_identity or text("source_identity"),
-        source=source.kind,
+        source=source.name,
         source_where=source.where,
         source_profile=source_profile,
         shadowed=source.unused,
@@ -222,7 +224,7 @@ def _decide(
 
 
 def _warnings(settings: Inheritance) -> tuple[str, ...]:
-    """Return what a person should know about lines that have no effect."""
+    """Return sentences about lines that have no effect."""
     found = []
     shown = printable(settings.name)
     parent = settings.find("parent_profile")
@@ -257,7 +259,7 @@ def _sts_mode(settings: Inheritance, overrides: Overrides) -> str | None:
 def _child(settings: Inheritance, overrides: Overrides) -> ChildSettings:
     """Return the settings that an SDK would read from the profile's section.
 
-    A service's variable beats the general variable, and that the `[services]` section.
+    A service's variable goes before the general variable, and that before `[services]`.
     """
     variables = overrides.endpoint_urls
     ignoring = _ignores_endpoints(settings, overrides)
@@ -289,7 +291,7 @@ def _no_session(setting: Setting | None, name: str) -> ConfigError:
 
 
 def _switch(settings: Inheritance, key: str, override: bool | None) -> bool:
-    """Return a setting that is on or off; as for botocore, all but `true` is off."""
+    """Return a setting that is on or off; as for botocore, everything but `true` is off."""
     return (settings.text(key) or "").lower() == "true" if override is None else override
 
 
@@ -323,7 +325,7 @@ def _endpoint(settings: Inheritance, overrides: Overrides, service: str) -> str 
 def _written(
     settings: Inheritance, key: str, override: str | None, variable: str
 ) -> tuple[str, str] | None:
-    """Return a value of several parts with the place it stands at, for messages."""
+    """Return a value of several parts, and where it was set, for messages."""
     if override:
         return override, variable
     setting = settings.find(key)

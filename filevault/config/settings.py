@@ -39,7 +39,7 @@ PATH = "path"
 SWITCH = "switch"
 
 
-class Setting(Record):
+class SettingDefinition(Record):
     """A setting that can be given in several places, here in the order of precedence.
 
     `option` is the global option without hyphens, which is also the field of `GlobalOptions`.
@@ -56,8 +56,8 @@ class Setting(Record):
 
 
 SETTINGS = (
-    Setting(PATH, "the vault's folder", "vault", "FILEVAULT_DIR", "vault"),
-    Setting(
+    SettingDefinition(PATH, "the vault's folder", "vault", "FILEVAULT_DIR", "vault"),
+    SettingDefinition(
         TEXT,
         "the backend: file, pass or age",
         "backend",
@@ -65,7 +65,7 @@ SETTINGS = (
         "backend",
         "AWS_VAULT_BACKEND",
     ),
-    Setting(
+    SettingDefinition(
         PATH,
         "the folder of the items in a pass or passage store",
         "prefix",
@@ -73,9 +73,13 @@ SETTINGS = (
         "prefix",
         "AWS_VAULT_PASS_PREFIX",
     ),
-    Setting(TEXT, "the vault's identity, instead of the pinned one", "pin", "FILEVAULT_PIN"),
-    Setting(SWITCH, "refuse what is otherwise a warning", "strict", "FILEVAULT_STRICT", "strict"),
-    Setting(
+    SettingDefinition(
+        TEXT, "the vault's identity, instead of the pinned one", "pin", "FILEVAULT_PIN"
+    ),
+    SettingDefinition(
+        SWITCH, "refuse what is otherwise a warning", "strict", "FILEVAULT_STRICT", "strict"
+    ),
+    SettingDefinition(
         TEXT,
         "the source of MFA codes: terminal, ykman or none",
         "prompt",
@@ -83,8 +87,8 @@ SETTINGS = (
         "prompt",
         "AWS_VAULT_PROMPT",
     ),
-    Setting(SWITCH, "accept plain http beyond loopback", "allow_http", "FILEVAULT_ALLOW_HTTP"),
-    Setting(SWITCH, "print more on stderr", "debug", "FILEVAULT_DEBUG"),
+    SettingDefinition(SWITCH, "permit plain http", "allow_http", "FILEVAULT_ALLOW_HTTP"),
+    SettingDefinition(SWITCH, "print more on stderr", "debug", "FILEVAULT_DEBUG"),
 )
 _BY_NAME = {setting.option: setting for setting in SETTINGS}
 
@@ -229,7 +233,7 @@ class Settings:
 
     @property
     def state_home(self) -> str:
-        """The folder that holds one state directory for each vault."""
+        """The folder that contains one state directory for each vault."""
         return self._xdg("XDG_STATE_HOME", ".local/state") + "/filevault"
 
     @property

@@ -87,8 +87,8 @@ class _Collector:
         self._exec_lines()
         self._strategies()
         # `git submodule` and `git worktree` go into these.
-        for kind in ("modules", "worktrees"):
-            self._git_folders_below(f"{self._common}/{kind}")
+        for name in ("modules", "worktrees"):
+            self._git_folders_below(f"{self._common}/{name}")
         if not f"{self._own}/".startswith(f"{self._common}/"):
             self._links(self._own, "own folder: ")
         return self._parts

@@ -127,7 +127,7 @@ def reason_of(result: programs.Result) -> str:
     reasons = [line for line in said if line.startswith(("fatal:", "error:"))]
     return (
         printable("; ".join(reasons[:1] or said[-3:]), 300)
-        or f"exit status {result.status}, without a word: a hook may have refused"
+        or f"exit status {result.status} without a message: a hook may have refused"
     )
 
 

@@ -208,7 +208,7 @@ def _ask(path: str, request: Request, timeout: float) -> Answer | None:
             return None
         pid, uid = peer(connection)
         if uid != os.geteuid():
-            raise BackendError(f"at {printable(path)!r} listens user {uid}, not an agent of yours")
+            raise BackendError(f"user {uid} listens at {printable(path)!r}, not an agent of yours")
         _wait_until(connection, deadline)
         connection.sendall(request_line(request))
         line = bytearray()
@@ -217,7 +217,7 @@ def _ask(path: str, request: Request, timeout: float) -> Answer | None:
             part = connection.recv(LINE + 1 - len(line))
             if not part or len(line) + len(part) > LINE:
                 raise BackendError(
-                    f"the agent at {printable(path)!r} talks nonsense", hint=_remedy(pid)
+                    f"the agent at {printable(path)!r} sends an invalid answer", hint=_remedy(pid)
                 )
             line += part
         return parse_answer(bytes(line))
@@ -253,4 +253,4 @@ def _wait_until(connection: _socket.socket, deadline: float) -> None:
 
 
 def _remedy(pid: int) -> str | None:
-    return f"kill -9 {pid} ends it, and what it holds" if pid else None
+    return f"kill -9 {pid} ends it, and its keys are forgotten" if pid else None

@@ -95,7 +95,7 @@ def parse_answer(line: bytes) -> Answer:
     """Parse an answer; raise DamagedError if it is invalid."""
     fields = _fields(line, _ANSWER, "the agent's answer")
     if fields["ok"] not in (0, 1):
-        raise DamagedError("the agent's answer is neither yes nor no")
+        raise DamagedError("the agent's answer is invalid: ok is neither 0 nor 1")
     return Answer(**{**fields, "ok": fields["ok"] == 1})
 
 

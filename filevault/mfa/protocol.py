@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from filevault.mfa.request import MfaRequest
+    from filevault.mfa.token_code import MfaRequest
 
 
 class TokenCodeSource(Protocol):
@@ -18,7 +18,7 @@ class TokenCodeSource(Protocol):
     def code(self, request: MfaRequest, profile: str) -> str:
         """Return a code; white space around it is removed by the caller.
 
-        Raises MfaError, NobodyToAskError, ProgramError.
+        Raises MfaError, NoTerminalError, ProgramError.
         """
         ...
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import MfaError, NobodyToAskError
+from filevault.errors import MfaError, NoTerminalError
 from filevault.mfa.protocol import TokenCodeSource
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.config.settings import Settings
-    from filevault.mfa.request import MfaRequest
+    from filevault.mfa.token_code import MfaRequest
     from filevault.unlock.prompt import Prompter
 
 
@@ -28,12 +28,12 @@ class TerminalCode(TokenCodeSource):
         return True
 
     def code(self, request: MfaRequest, profile: str) -> str:
-        """Return the answer. Raises NobodyToAskError without a terminal, MfaError if empty."""
+        """Return the answer. Raises NoTerminalError without a terminal, MfaError if empty."""
         forbidden = self._settings.prompt == "none"
         shown, serial = printable(profile), printable(request.serial)
         if forbidden or not self._prompter.present:
             why = "--prompt none is set" if forbidden else "there is no terminal"
-            raise NobodyToAskError(
+            raise NoTerminalError(
                 f"profile {shown!r} needs a code of {serial}, and {why}",
                 hint="give it with --mfa-token - on stdin, set mfa_process in the AWS config, or "
                 "run it once on a terminal: the session is kept",

@@ -1,11 +1,11 @@
-"""Choose the way to a token code, and call AWS with the code."""
+"""Token codes: the request for one, the choice of the way to get it, the call that carries it."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.errors import MfaError, WrongCodeError
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from filevault.config.settings import Settings
     from filevault.mfa.flag import FlagCode
     from filevault.mfa.protocol import TokenCodeSource
-    from filevault.mfa.request import MfaRequest
     from filevault.unlock.prompt import Prompter
 
-_CODE = re.compile(r"[0-9]{6}\Z", re.ASCII)
+_DIGITS = 6
 _ATTEMPTS = 3
 _Answer = TypeVar("_Answer")
+
+
+class MfaRequest(Record):
+    """A token code that a call must carry; `process` is the profile's `mfa_process`."""
+
+    serial: str
+    process: str | None = None
 
 
 class _MalformedCodeError(MfaError):
@@ -88,7 +94,7 @@ class TokenCode:
 
 def _checked(code: str, origin: str) -> str:
     code = code.strip()
-    if not _CODE.match(code):
+    if not (code.isascii() and code.isdigit() and len(code) == _DIGITS):
         raise _MalformedCodeError(f"{origin} is not a token code of six digits")
     return code
 

@@ -1,7 +1,7 @@
-"""Which AWS account the credentials of a plan belong to; SDKs choose endpoints by it.
+"""The AWS account that the credentials of a plan belong to; SDKs choose endpoints by it.
 
-A wrong account is worse than none, so one that is only claimed yields to one that is certain:
-a role's is part of its ARN, and the id of a key made since 2019 holds its account.
+A wrong account is worse than none, so a certain one overrides one that is only configured: a
+role's is part of its ARN, and the id of a key made since 2019 contains its account.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from filevault.sources.source import Step
 
 
-def configured(step: Step, profiles: Sequence[Profile]) -> tuple[str | None, tuple[str, ...]]:
+def configured_account(
+    step: Step, profiles: Sequence[Profile]
+) -> tuple[str | None, tuple[str, ...]]:
     """Return the account that the AWS config says, and warnings about what contradicts it.
 
     Args:
-        step: the outermost step of the plan.
-        profiles: the chain, the one with the stored key first, the one asked for last.
+        step: the last step of the plan.
+        profiles: the chain, as `Profile.chain` returns it.
     """
     if step.assumed_role is not None:
         role = _of_arn(step.assumed_role)
@@ -33,11 +35,13 @@ def configured(step: Step, profiles: Sequence[Profile]) -> tuple[str | None, tup
         return role, _conflicts(claims, role, "its role is in account")
     found = next((each.account_id for each in profiles if each.account_id), None)
     owner = printable(profiles[0].name)
-    return found, _conflicts(profiles, found, f"{owner!r}, whose key it uses, has")
+    return found, _conflicts(profiles, found, f"{owner!r}, whose credentials it uses, has")
 
 
-def of_credentials(plan: Plan, credentials: Credentials) -> tuple[str | None, tuple[str, ...]]:
-    """Return the account of what a plan obtained, and warnings, as `configured`.
+def account_of_credentials(
+    plan: Plan, credentials: Credentials
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the account of what a plan obtained, and warnings, as `configured_account`.
 
     The account in a key id counts only where AWS itself made the key.
     """
@@ -50,7 +54,7 @@ def of_credentials(plan: Plan, credentials: Credentials) -> tuple[str | None, tu
         return certain or plan.account_id, ()
     claim = (
         f"aws_account_id of profile {printable(plan.profile)!r} says {plan.account_id}, but its "
-        f"key belongs to account {certain}: {certain} is handed on"
+        f"credentials belong to account {certain}: {certain} is used"
     )
     return certain, (claim,)
 
@@ -58,7 +62,7 @@ def of_credentials(plan: Plan, credentials: Credentials) -> tuple[str | None, tu
 def _conflicts(profiles: Sequence[Profile], account: str | None, reason: str) -> tuple[str, ...]:
     return tuple(
         f"aws_account_id of profile {printable(each.name)!r} says {each.account_id}, but {reason} "
-        f"{account}: {account} is handed on"
+        f"{account}: {account} is used"
         for each in profiles
         if account is not None and each.account_id not in (None, account)
     )

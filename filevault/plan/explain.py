@@ -1,4 +1,4 @@
-"""A plan as text for `--explain`: nothing is called, nothing is decrypted."""
+"""The text of `--explain`: nothing is called, nothing is decrypted."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def explain(
     keeps: bool = True,
     cache_roles: bool = True,
 ) -> list[str]:
-    """Return the lines that show a plan: its tree, its calls in order, and why.
+    """Return the lines that show a plan: its tree, its calls in order, and the reasons.
 
     Args:
         plan: what would be done.
         now: Unix seconds.
         until: what `kept_until` returned.
         keeps: whether sessions are kept at all.
-        cache_roles: whether those of roles are.
+        cache_roles: whether sessions of roles are kept.
     """
     lines = [f"profile {printable(plan.profile)}"]
     lines.append(f"region {'none' if plan.region is None else printable(plan.region)}")
@@ -123,8 +123,8 @@ def _call(call: Call, number: int) -> str:
 
 
 def _where(endpoint: Endpoint) -> str:
-    kinds = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
-    chosen = ", ".join(kind for kind, wanted in kinds.items() if wanted)
+    variants = {"FIPS": endpoint.use_fips, "dual-stack": endpoint.use_dualstack}
+    chosen = ", ".join(name for name, wanted in variants.items() if wanted)
     where = printable(endpoint.region) if endpoint.url is None else redact_url(endpoint.url)
     return f"{where} ({chosen})" if chosen else where
 

@@ -1,4 +1,6 @@
-"""What STS accepts: refused here in the config's own words, before any call and any token code.
+"""The limits of STS, checked before any call and before a token code is spent.
+
+Messages name the setting.
 
 Limits are those of the STS API reference and of the IAM guide on temporary credentials.
 """
@@ -34,9 +36,9 @@ _EXTERNAL_ID = r"[\w+=,.@:/-]{2,1224}\Z"
 
 
 class Duration(Record):
-    """A duration in seconds and what asked for it, None where it is the default.
+    """A duration in seconds; `origin` is what asked for it, None for the default.
 
-    `option` says that it was the command line.
+    `option` is True if it was the command line.
     """
 
     seconds: int
@@ -59,13 +61,13 @@ def check_serial(profile: Profile) -> None:
     serial = profile.mfa_serial
     if serial is None:
         return
-    found = serial_trouble(serial)
+    found = serial_fault(serial)
     if found is not None:
         reason, hint = found
         raise _refusal(profile, "mfa_serial", serial, reason, hint)
 
 
-def serial_trouble(serial: str) -> tuple[str, str | None] | None:
+def serial_fault(serial: str) -> tuple[str, str | None] | None:
     """Return why an MFA serial cannot be used, with a hint; None for one that can be.
 
     A serial is the ARN of a virtual device or the number of a hardware token. STS takes codes
@@ -75,16 +77,16 @@ def serial_trouble(serial: str) -> tuple[str, str | None] | None:
     if not re.match(_SERIAL, serial, re.ASCII):
         return "neither an ARN nor a serial number", comment_hint(serial)
     arn = re.match(r"arn:[^:]*:[^:]*:[^:]*:[^:]*:([^/]*)", serial)
-    kind = "mfa" if arn is None else arn[1]
-    if kind == "u2f":
+    arn_type = "mfa" if arn is None else arn[1]
+    if arn_type == "u2f":
         return (
             "a FIDO security key: these sign in to the console, but calls to AWS take codes only",
             "register a virtual MFA device beside it, and name that one",
         )
-    article = "an" if kind[:1] == "a" else "a"
-    if kind in ("user", "role", "group", "root", "assumed-role"):
+    article = "an" if arn_type[:1] == "a" else "a"
+    if arn_type in ("user", "role", "group", "root", "assumed-role"):
         return (
-            f"the ARN of {article} {kind}, not of an MFA device",
+            f"the ARN of {article} {arn_type}, not of an MFA device",
             (
                 "the IAM console shows the device's ARN, arn:aws:iam::ACCOUNT:mfa/NAME, under the "
                 "user's security credentials"

@@ -1,4 +1,6 @@
-"""Which calls a profile needs, in which order and why: pure data, nothing is called.
+"""The decision table: which calls a profile needs, in which order and why.
+
+Pure data comes out, nothing is called.
 
 The rules are AWS Vault's (its session before a role, one token code for the whole chain, the
 hour that AWS grants to chained roles), with every session cached.
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 from filevault.calls.assume_role import AssumeRole
 from filevault.calls.get_session_token import SessionToken
 from filevault.config.aws_variables import ChildSettings
-from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import MfaRequest
 from filevault.plan import account, limits
 from filevault.plan.limits import Duration
 from filevault.plan.sts_endpoint import sts_endpoint
@@ -33,12 +35,13 @@ _FEDERATION = 3600
 
 
 class PlanOptions(Record):
-    """What the command line and the environment ask of the plan; durations are in seconds.
+    """Options and variables that decide a plan; durations are in seconds.
 
     `duration` is `--duration` or AWS_VAULT_DURATION, the four others are AWS_ASSUME_ROLE_TTL,
-    AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. `console`
-    says that the credentials are to sign in, which those of GetSessionToken cannot; `for_iam`
-    that IAM is to be called, which takes no session of GetSessionToken made without MFA.
+    AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. With
+    `console` the credentials must be able to sign in to the console, which those of
+    GetSessionToken are not; with `for_iam` to call IAM, which accepts those of GetSessionToken
+    only with MFA.
     """
 
     no_session: bool = False
@@ -52,12 +55,13 @@ class PlanOptions(Record):
 
 
 class Plan(Record):
-    """The outermost step, with its sources inside, and a sentence for each choice.
+    """How a profile gets its credentials.
 
-    `region`, `endpoint_url` and `child` are the child's, None where the profile has none.
-    `warnings` are what a person should know before it is carried out. `account_id` is the account
-    of the credentials as far as the AWS config says it; `at_aws` says that no address is set, so
-    that AWS itself answers.
+    `step` is the last step, which contains its parents. `region`, `endpoint_url` and `child` are
+    settings for the command that gets the credentials. `reasons` has a sentence for each choice,
+    for `--explain`; `warnings` are printed before the plan is carried out. `account_id` is the
+    account of the credentials as far as the AWS config tells it. `at_aws` is True if no endpoint
+    URL is set, so that AWS itself answers.
     """
 
     step: Step
@@ -75,9 +79,9 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
     """Decide how a profile gets its credentials.
 
     Raises:
-        NoCredentialsError: if the profile, or the one at the end of its sources, has none.
-        ConfigError: for a source that is not built in, for a role without one, and for values
-            that STS would refuse.
+        NoCredentialsError: if the first profile of the chain names no credential source.
+        NoSourceError: for a role with nothing to assume it with.
+        ConfigError: for a source that is not built in, and for values that STS would refuse.
         UsageError: for a `--duration` that STS would refuse.
     """
     chain = profile.chain
@@ -95,7 +99,7 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
         step = planner.federation(profile, source)
     else:
         step = planner.steps(chain, source)
-    account_id, conflict = account.configured(step, chain)
+    account_id, conflict = account.configured_account(step, chain)
     return Plan(
         step,
         profile.name,
@@ -136,12 +140,12 @@ def _federation_duration(options: PlanOptions) -> Duration:
 
 
 class _Planner:
-    """Makes the steps of one plan and notes why."""
+    """Makes the steps of one plan and records the reason for each."""
 
     def __init__(self, options: PlanOptions, chain: list[Profile]) -> None:
         self._options = options
         self._chain = chain
-        # Why there is no session before the key is used, unless one follows further up.
+        # Reasons for no session before the key is used, dropped if a later profile gets one.
         self._without: list[tuple[Profile, str]] = []
         self.reasons: list[str] = []
         self.warnings: list[str] = []
@@ -182,7 +186,7 @@ class _Planner:
         duration = self._session_duration(mfa is not None, chained=bool(above))
         outermost = all(each.role_arn is None for each in (profile, *above))
         if outermost:
-            self.say(profile, "a session is handed out instead of the stored key")
+            self.say(profile, "a session is issued instead of the stored key")
         else:
             whose = "" if device is profile else f", with the device of {printable(device.name)}"
             self.say(profile, f"a session with MFA comes first{whose}: one code serves every role")
@@ -243,21 +247,23 @@ class _Planner:
         if self._options.no_session:
             if above or profile.role_arn is not None:
                 return "no session, as --no-session asks"
-            return "the stored key itself is handed out, as --no-session asks"
+            return "the stored key itself is issued, as --no-session asks"
         child = above[0] if above else None
         if self._rotates_own_key(profile, child):
             return None
         if profile.role_arn is not None and (child is None or child.role_arn is None):
             return "no session: the role is assumed with the stored key"
         if child is None and self._options.for_iam and profile.mfa_serial is None:
-            return "no session: IAM takes none that was made without MFA"
+            return "no session: IAM accepts none that was made without MFA"
         if child is None:
             return None
         roles = [each for each in (profile, *above) if each.role_arn is not None]
         device = _device(profile, above)
         if device.mfa_serial is None or child.mfa_serial is None:
             which = child if child.mfa_serial is None else profile
-            return f"no session: {printable(which.name)} has no mfa_serial, so it would spare none"
+            return (
+                f"no session: {printable(which.name)} has no mfa_serial, so it would save no code"
+            )
         different = [
             each for each in (child, *roles[:1]) if each.mfa_serial not in (None, device.mfa_serial)
         ]
@@ -271,9 +277,10 @@ class _Planner:
         return None
 
     def _rotates_own_key(self, profile: Profile, child: Profile | None) -> bool:
-        """Tell whether a session with MFA serves the role of the key's own section and the user.
+        """Return whether a rotation needs a session with MFA for the key's own profile.
 
-        Where the role may not change keys the user can, and AWS takes each token code once.
+        It serves both the role of that profile's section and the user: where the role may not
+        change keys the user can, and AWS takes each token code once.
         """
         return self._options.for_iam and child is None and profile.mfa_serial is not None
 
@@ -340,10 +347,10 @@ class _Planner:
 
 
 def _device(profile: Profile, above: list[Profile]) -> Profile:
-    """Return the profile whose MFA device a session for `profile` is made with.
+    """Return the profile whose MFA device is used for a session of `profile`.
 
-    The AWS CLI's guide has `mfa_serial` in the sections of roles only: then it is that of the
-    role that the key's profile is the source of.
+    The AWS CLI's guide has `mfa_serial` in the sections of roles only: then it is the device of
+    the role whose `source_profile` is the key's profile.
     """
     if profile.mfa_serial is None and profile.role_arn is None and above:
         return above[0] if above[0].role_arn is not None else profile

@@ -1,4 +1,4 @@
-"""One session of a user for all that a run does with a key: AWS takes each token code once."""
+"""The user's sessions that serve several plans of one run: AWS takes each token code once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SharedSessions:
-    """The sessions that a run has obtained, and those that AWS refused it."""
+    """The sessions that a run has obtained, and the errors where AWS refused one."""
 
     __slots__ = ("_found",)
 
@@ -23,7 +23,7 @@ class SharedSessions:
     def retrieve(self, step: Step, access_key_id: str, provider: CredentialProvider) -> Credentials:
         """Return the session that a key has obtained in a step, or obtain it now.
 
-        What refused it the first time is raised again: the code is spent.
+        An error of the first time is raised again: the token code is spent.
         """
         found = self._found.get((step, access_key_id))
         if found is None:
@@ -38,11 +38,11 @@ class SharedSessions:
         return found
 
 
-class Shared(CredentialProvider):
-    """Any provider of a user's session, asked once for several plans.
+class SharedSessionProvider(CredentialProvider):
+    """The provider of a user's session that is called once for several plans.
 
     Args:
-        sessions: those of the run.
+        sessions: the sessions of the run.
         step: the call.
         access_key_id: the key that signs it; the profile may have another one later in the run.
         provider: makes the call.

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def sts_endpoint(profile: Profile, chain: Sequence[Profile]) -> Endpoint:
-    """Return where STS is called for a profile of a chain.
+    """Return the endpoint of STS for a profile.
 
-    A profile without a region takes the home region of the partition that the chain's ARNs are
-    of: an access key is known in one partition only.
+    A profile without a region gets the home region of the partition in the ARNs of its `chain`:
+    an access key is known in one partition only.
     """
     return Endpoint(
         profile.region or _home(chain),

@@ -1,5 +1,5 @@
-"""Replacing a stored key by a new one, so that a crash at any moment loses nothing.
+"""Rotation: replace a stored key by a new one, so that a crash at any step loses nothing.
 
-The state of a rotation lies in the item itself (`docs/format.md` §3): one atomic replacement of
-one file moves it on, and the next run finishes or undoes what a crash left.
+The state of a rotation is kept in the item itself (`docs/format.md` §3). Each step replaces one
+file atomically, and the next run finishes or undoes what an interrupted one left.
 """

@@ -1,4 +1,4 @@
-"""The stored items as a rotation sees them: opened all at once, written only if unchanged."""
+"""Items of the vault during a rotation: all decrypted at once, rewritten only if unchanged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from filevault.errors import (
     ProviderError,
     StorageError,
 )
-from filevault.rotation.stored_item import Stored, read_stored
+from filevault.rotation.commits import Commits
+from filevault.rotation.key_index import KeyIndex
+from filevault.rotation.stored_item import StoredItem, read_stored_item
 from filevault.system.printable import printable, shell_word
 from filevault.vault.item import compose
-from filevault.vault.rotation_fields import RotationFields, with_rotation
+from filevault.vault.rotation_fields import NO_FIELDS, with_rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.credentials import AccessKey
+    from filevault.vault.rotation_fields import RotationFields
     from filevault.vault.vault import Vault
 
 
@@ -32,12 +35,12 @@ _PARSED = 64
 class Items:
     """The items of a vault.
 
-    Of each one the text is kept, which is parsed again when it is needed: there may be very many.
+    The text of each item is kept and parsed again when it is needed: there may be very many.
 
     Args:
-        vault: where they are; nothing of it is opened before `load`.
-        warn: hears of items that cannot be opened.
-        push: called with names of items after their commit; None where nothing is pushed.
+        vault: the vault; nothing in it is decrypted before `load`.
+        warn: called with a warning about items that cannot be decrypted.
+        push: called with names of items after their commit; None if nothing is pushed.
     """
 
     def __init__(
@@ -46,214 +49,220 @@ class Items:
         warn: Callable[[str], None],
         push: Callable[[Vault, Sequence[str]], None] | None = None,
     ) -> None:
+        self.commits = Commits(vault, push)
         self._vault = vault
         self._warn = warn
-        self._push = push
-        self._texts: dict[str, tuple[str, bytes]] = {}  # with the digests of the files
-        self._holders: dict[str, tuple[str, ...]] = {}  # by key id, in lower case
-        self._rotating: set[str] = set()
-        self._parsed: dict[str, Stored] = {}  # the last few
+        self._texts: dict[str, tuple[str, bytes]] = {}  # with the digest of the file
+        self._index = KeyIndex()
+        self._rotating: dict[str, tuple[str, ...]] = {}  # the known keys in the fields of items
+        self._sharing: dict[AccessKey, tuple[str, ...]] = {}  # of keys whose id several items have
+        self._parsed: dict[str, StoredItem] = {}  # the last few
         self._unreadable: dict[str, tuple[str | None, FilevaultError]] = {}
-        self._written: list[str] = []
 
-    def load(self) -> None:
-        """Open every item, because each may hold the same key as another.
+    # Reading
 
-        Those that cannot be opened are passed over with one warning. Raises LockedError if the
-        vault cannot be opened at all.
+    def load(self) -> list[str]:
+        """Decrypt every item, since each may contain the same key as another; return all names.
+
+        Warn once of items that cannot be decrypted. Raises LockedError if that is the whole vault.
         """
         if self._vault.is_sealed:
             self._vault.unlock()
-        closed: list[FilevaultError] = []
+        failures: list[FilevaultError] = []
+        names = self._vault.names()
         with self._vault.memory.batch():
-            for name in self._vault.names():
-                error = self._try(name)
-                if error is None or self.is_others(name):
+            for name in names:
+                error = self._try_read(name)
+                if error is None or self.belongs_to_others(name):
                     continue
                 if isinstance(error, LockedError) and self._vault.is_sealed:
                     raise error
-                closed.append(error)
-        if closed:
-            more = f", and {len(closed) - 1} more cannot be opened" if len(closed) > 1 else ""
-            self._warn(f"{closed[0].message}{more}; whether it holds the same key is not known")
+                failures.append(error)
+        if failures:
+            count = len(failures) - 1
+            more = f", and {count} more cannot be opened" if count else ""
+            self._warn(f"{failures[0].message}{more}; whether it holds the same key is not known")
+        return names
 
-    def _try(self, name: str) -> FilevaultError | None:
-        """Open an item; note and return what hinders that."""
+    def refresh(self, primary: str) -> None:
+        """Decrypt the items that are new, or that another process has changed.
+
+        Raises StorageError if the primary item has changed.
+        """
+        before = self.stored(primary)
+        names = self._vault.names()
+        for name in (self._texts.keys() | self._unreadable.keys()) - set(names) - {primary}:
+            self._forget(name)
+            self._unreadable.pop(name, None)
+        for name in names:
+            digest = self._digest(name)
+            known, failed = self._texts.get(name), self._unreadable.get(name)
+            if name == primary:
+                if digest != before.digest:
+                    raise _changed(primary)  # and keep what is known of it
+            elif known is not None:
+                if known[0] != digest:
+                    self._try_read(name)
+            elif failed is None or failed[0] != digest:
+                self._try_read(name)
+        if primary not in names:
+            raise _changed(primary)
+
+    def reread(self, name: str) -> StoredItem:
+        """Decrypt an item again, after a failure that leaves open what is stored."""
+        return self._read(name)
+
+    def _digest(self, name: str) -> str | None:
+        """Return the digest of an item's file, None if it cannot be read."""
+        with contextlib.suppress(FilevaultError):
+            return self._vault.item_digest(name)
+        return None
+
+    def _try_read(self, name: str) -> FilevaultError | None:
+        """Decrypt an item; remember and return the error if that fails."""
         try:
             self._read(name)
         except InterruptedByUserError:
             raise
         except FilevaultError as error:
-            digest = None
-            with contextlib.suppress(FilevaultError):
-                digest = self._vault.item_digest(name)
+            digest = self._digest(name)
             self._forget(name)
-            # A traceback keeps everything that the calls have had in hand.
-            self._unreadable[name] = digest, _bare(error)
+            self._unreadable[name] = digest, _without_traceback(error)
             return error
         return None
 
-    def _read(self, name: str) -> Stored:
+    def _read(self, name: str) -> StoredItem:
         digest, text = self._vault.open_item(name)
-        stored = read_stored(name, digest, text)
+        stored = read_stored_item(name, digest, text)
         self._forget(name)
         self._texts[name] = digest, text
-        for access_key_id in stored.ids():
-            self._holders[access_key_id] = (*self._holders.get(access_key_id, ()), name)
-        if stored.rotation != RotationFields():
-            self._rotating.add(name)
+        self._index.add(name, stored.access_keys())
+        if stored.fields != NO_FIELDS:
+            self._rotating[name] = stored.fields.known_keys or ()
         self._unreadable.pop(name, None)
         self._keep_parsed(stored)
         return stored
 
     def _forget(self, name: str) -> None:
-        """Take an item out, as far as it was noted."""
+        """Remove an item from everything that is kept of it."""
+        self._sharing.clear()
         if name not in self._texts:
             return
-        for access_key_id in self.stored(name).ids():
-            left = tuple(each for each in self._holders[access_key_id] if each != name)
-            if left:
-                self._holders[access_key_id] = left
-            else:
-                del self._holders[access_key_id]
-        self._rotating.discard(name)
+        self._index.remove(name, self.stored(name).access_keys())
+        self._rotating.pop(name, None)
         self._parsed.pop(name, None)
         del self._texts[name]
 
-    def _keep_parsed(self, stored: Stored) -> None:
+    def _keep_parsed(self, stored: StoredItem) -> None:
         if len(self._parsed) >= _PARSED:
             self._parsed.clear()
         self._parsed[stored.name] = stored
 
-    def get(self, name: str, identify: Callable[[AccessKey], str] | None = None) -> Stored:
-        """Return an item, opened and checked. Args and errors as those of `Vault.item`."""
+    # Looking up
+
+    def get(self, name: str, identify: Callable[[AccessKey], str] | None = None) -> StoredItem:
+        """Return an item after the vault's checks. Args and errors as those of `Vault.item`."""
         stored = self.stored(name) if name in self._texts else self._read(name)
         self._vault.check_item(name, stored.item, stored.digest, identify)
         return stored
 
-    def learn(self, key: AccessKey, account: str) -> None:
-        """Remember the AWS account that AWS told for a key."""
-        names = [each.name for each in self.holding(key)]
-        self._vault.record_account(names, key.access_key_id, account)
+    def __contains__(self, name: object) -> bool:
+        """Return whether an item was read, or written, and is readable."""
+        return name in self._texts
 
-    def stored(self, name: str) -> Stored:
+    def stored(self, name: str) -> StoredItem:
         """Return an item as it was last read or written."""
         found = self._parsed.get(name)
         if found is None:
-            found = read_stored(name, *self._texts[name])
+            found = read_stored_item(name, *self._texts[name])
             self._keep_parsed(found)
         return found
 
-    def related(self, name: str) -> list[Stored]:
-        """Return the items that hold a key that this one holds, itself included.
+    def related(self, name: str) -> tuple[str, ...]:
+        """Return the sorted names of the items that contain a key of this one, itself included.
 
-        Whoever can write a shared store can put an item with any key's id in, but not with its
-        secret: so both must be the same.
+        Id and secret must be the same: others who can write a shared store can put in an item
+        with the id of any key, but not with its secret.
         """
-        stored = self.stored(name)
-        others = {each for key_id in stored.ids() for each in self._holders[key_id]} - {name}
-        if not others:
-            return [stored]
-        keys = stored.keys()
-        found = [each for each in map(self.stored, others) if each.keys() & keys]
-        return sorted([stored, *found], key=lambda each: each.name)
+        keys = self.stored(name).access_keys()
+        if len(keys) == 1:
+            return self._containing(keys[0])
+        return tuple(sorted({each for key in keys for each in self._containing(key)}))
 
-    def leader(self, name: str) -> str:
-        """Return the item with the state of a rotation of this item's key, or the item itself.
+    def _containing(self, key: AccessKey) -> tuple[str, ...]:
+        """Return the sorted names of the items that contain a key, one of a loaded item."""
+        names = self._index.names(key.access_key_id)
+        if len(names) == 1:
+            return tuple(names)
+        found = self._sharing.get(key)
+        if found is None:
+            sharing = (each for each in sorted(names) if key in self.stored(each).access_keys())
+            found = self._sharing[key] = tuple(sharing)
+        return found
 
-        Raises ProviderError if two items say different things of the same key.
+    def primary(self, name: str) -> str:
+        """Return the item that keeps the state of the rotation of a key, or the item itself.
+
+        Raises ProviderError if two items keep different states for the same key.
         """
-        under_way = [each for each in self.related(name) if each.rotation != RotationFields()]
-        if len(under_way) > 1:
-            first, second = (printable(each.name) for each in under_way[:2])
-            add = f"filevault add {shell_word(under_way[0].name)} --force --discard"
+        if not self._rotating:
+            return name
+        rotating = [each for each in self.related(name) if each in self._rotating]
+        if len(rotating) > 1:
+            first, second = (printable(each) for each in rotating[:2])
+            add = f"filevault add {shell_word(rotating[0])} --force --discard"
             raise ProviderError(
                 f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
                 "its own under way",
                 hint="was it rotated on two machines? store the key that works in both: "
                 f"{add} drops the others that it holds",
             )
-        return under_way[0].name if under_way else name
+        return rotating[0] if rotating else name
 
-    def refresh(self, leader: str) -> None:
-        """Open what is new, or was changed by somebody else since it was opened.
+    def with_current_key(self, key: AccessKey) -> list[StoredItem]:
+        """Return the items whose current key is this one."""
+        return [each for each in self._with_id(key.access_key_id) if each.key == key]
 
-        Raises StorageError if that is the item that a rotation goes by.
-        """
-        before = self.stored(leader)
-        names = self._vault.names()
-        for name in (self._texts.keys() | self._unreadable.keys()) - set(names) - {leader}:
-            self._forget(name)
-            self._unreadable.pop(name, None)
-        for name in names:
-            digest = None
-            with contextlib.suppress(FilevaultError):
-                digest = self._vault.item_digest(name)
-            stored, failed = self._texts.get(name), self._unreadable.get(name)
-            if name == leader:
-                if digest != before.digest:
-                    raise _changed(leader)  # and what is known of it stays
-            elif stored is not None:
-                if stored[0] != digest:
-                    self._try(name)
-            elif failed is None or failed[0] != digest:
-                self._try(name)
-        if leader not in names:
-            raise _changed(leader)
+    def containing(self, access_key_id: str) -> list[str]:
+        """Return the names of the items that contain the secret of a key."""
+        found = self._with_id(access_key_id)
+        return [each.name for each in found if each.contains(access_key_id)]
 
-    def check_unused(self, access_key_id: str, leader: str) -> None:
-        """Look at what is stored now: a key is to be taken out of use that no item hands out.
-
-        Nothing is locked afterwards, since AWS may take its time. Raises StorageError if an item
-        hands the key out, or if the item that the rotation goes by was changed.
-        """
-        with self._vault.transaction():
-            self.refresh(leader)
-        name = self.hands_out(access_key_id)
-        if name is not None:
-            raise StorageError(
-                f"the key {printable(access_key_id)} is the one that the item "
-                f"{printable(name)!r} hands out",
-                hint="look at what is stored now, then run the command again",
-            )
-
-    def hands_out(self, access_key_id: str) -> str | None:
-        """Return the name of an item that hands out a key of that id, as it was last read."""
-        for each in self._holding_id(access_key_id):
-            if _same(each.key.access_key_id, access_key_id):
+    def with_current_id(self, access_key_id: str) -> str | None:
+        """Return the name of an item whose current key has this id, None if there is none."""
+        for each in self._with_id(access_key_id):
+            if each.key.access_key_id.lower() == access_key_id.lower():
                 return each.name
         return None
 
-    def knows(self, access_key_id: str, *, but: tuple[str, AccessKey] | None = None) -> bool:
-        """Tell whether any item names a key, as one that it holds or one that was there before.
+    def mentions(
+        self, access_key_id: str, *, next_key: tuple[str, AccessKey] | None = None
+    ) -> bool:
+        """Return whether an item contains a key, or names it as one that existed before.
 
-        Upper and lower case are the same here. `but` is an item and the new key that it notes,
-        which does not count.
+        Upper and lower case are the same here. `next_key` is an item and its next key, which does
+        not count.
         """
-        if any(
-            _same(each, access_key_id)
-            for name in self._rotating
-            for each in self.stored(name).rotation.known_keys or ()
-        ):
+        wanted = access_key_id.lower()
+        if any(wanted == each.lower() for known in self._rotating.values() for each in known):
             return True
-        for stored in self._holding_id(access_key_id):
-            held = stored.keys()
-            if but is not None and stored.name == but[0] and stored.rotation.next == but[1]:
-                held.discard(but[1])
-            if any(_same(key.access_key_id, access_key_id) for key in held):
-                return True
+        for stored in self._with_id(access_key_id):
+            for key in stored.access_keys():
+                is_next = (stored.name, key) == next_key and key == stored.fields.next
+                if key.access_key_id.lower() == wanted and not is_next:
+                    return True
         return False
 
     def has_secret(self, secret_access_key: str) -> bool:
-        """Tell whether any item holds a secret, whatever key it is of."""
+        """Return whether an item contains a secret, whichever key it belongs to."""
         wanted = secret_access_key.encode()
         return any(wanted in text for _, text in self._texts.values())
 
-    def _holding_id(self, access_key_id: str) -> list[Stored]:
-        return [self.stored(name) for name in self._holders.get(access_key_id.lower(), ())]
+    def _with_id(self, access_key_id: str) -> list[StoredItem]:
+        return [self.stored(name) for name in self._index.names(access_key_id)]
 
-    def is_others(self, name: str) -> bool:
-        """Tell of an item of a shared store whether it is encrypted to others, or no AWS key."""
+    def belongs_to_others(self, name: str) -> bool:
+        """Return whether an item of a shared store is encrypted to others, or is no AWS key."""
         failed = self._unreadable.get(name)
         return (
             failed is not None
@@ -262,40 +271,60 @@ class Items:
         )
 
     def unreadable(self) -> list[str]:
-        """Return the names of the items of ours that cannot be opened."""
-        return sorted(name for name in self._unreadable if not self.is_others(name))
-
-    def holding(self, key: AccessKey) -> list[Stored]:
-        """Return the items that hand out a key."""
-        return [each for each in self._holding_id(key.access_key_id) if each.key == key]
-
-    def holders(self, access_key_id: str) -> list[str]:
-        """Return the names of the items that have the secret of a key."""
-        return [each.name for each in self._holding_id(access_key_id) if each.holds(access_key_id)]
+        """Return the sorted names of the items that should be readable, and are not."""
+        return sorted(name for name in self._unreadable if not self.belongs_to_others(name))
 
     @property
     def are_authentic(self) -> bool:
-        """Whether nobody without the vault's secret can have written an item."""
+        """Whether items can only be written with the vault's secret."""
         return self._vault.is_sealed
 
-    def set_rotation(self, name: str, rotation: RotationFields) -> None:
-        """Rewrite an item with other rotation fields, if they are other ones."""
+    def check_not_current(self, access_key_id: str, primary: str) -> None:
+        """Raise StorageError if a key is now the current one of an item, or the primary changed.
+
+        The vault's lock is not held afterwards, since the next call to AWS may take its time.
+        """
+        with self._vault.transaction():
+            self.refresh(primary)
+        name = self.with_current_id(access_key_id)
+        if name is not None:
+            raise StorageError(
+                f"the key {printable(access_key_id)} is the one that the item "
+                f"{printable(name)!r} hands out",
+                hint="look at what is stored now, then run the command again",
+            )
+
+    # Writing
+
+    def remember_account(self, key: AccessKey, account: str) -> None:
+        """Remember the AWS account that AWS reported for a key."""
+        names = [each.name for each in self.with_current_key(key)]
+        self._vault.record_account(names, key.access_key_id, account)
+
+    def set_fields(self, name: str, fields: RotationFields) -> None:
+        """Rewrite an item with other rotation fields; do nothing if they are the same.
+
+        Raises StorageError, PinError and what encryption raises.
+        """
         stored = self.stored(name)
-        if stored.rotation == rotation:
+        if stored.fields == fields:
             return
-        text = with_rotation(self._in_our_form(stored), rotation)
+        text = with_rotation(self._normalized(stored), fields)
         self._replace(stored, text, stored.item.created, stored.item.created_from)
 
     def set_key(
         self,
         name: str,
         key: AccessKey,
-        rotation: RotationFields,
+        fields: RotationFields,
         *,
         created: str | None,
         created_from: str | None,
     ) -> None:
-        """Rewrite an item with another key, what is known of its age, and rotation fields."""
+        """Rewrite an item with another current key, its time of creation, and rotation fields.
+
+        Errors as of `set_fields`.
+        """
         stored = self.stored(name)
         text = compose(
             self._vault.path_name(name),
@@ -304,64 +333,19 @@ class Items:
             created_from=created_from,
             old=stored.text,
         )
-        self._replace(stored, with_rotation(text, rotation), created, created_from)
+        self._replace(stored, with_rotation(text, fields), created, created_from)
 
-    def reread(self, name: str) -> Stored:
-        """Open an item anew, after a failure that leaves open what is stored."""
-        return self._read(name)
-
-    def may_hand_out(self, name: str, key: AccessKey) -> bool:
-        """Tell whether an item hands out a key, after a write that failed; if in doubt, yes."""
+    def may_be_current(self, name: str, key: AccessKey) -> bool:
+        """Return whether a write that failed may have made a key the current one of an item."""
         try:
             return self.reread(name).key == key
         except FilevaultError:
             return True
 
-    @property
-    def uncommitted(self) -> bool:
-        """Whether this run has written an item and not committed it yet."""
-        return bool(self._written)
+    def _normalized(self, stored: StoredItem) -> bytes:
+        """Return the text of an item in filevault's own form.
 
-    def commit(self, subject: Callable[[str], str], also: Iterable[str] = ()) -> None:
-        """Commit what was written since the last time, as one, and push that if it is wanted.
-
-        `subject` gets what the first of the items is called in the store's history. `also` are
-        items that a run before this one may have written and not committed. Raises
-        NotCommittedError.
-        """
-        pushing = bool(self._written)
-        names = self._commit(subject, also)
-        if pushing:
-            self._send(names)
-
-    def publish(self, subject: Callable[[str], str], also: Iterable[str]) -> None:
-        """Commit and push, if pushing is wanted.
-
-        Other clones must be able to get a new key before the old one goes. What an earlier run
-        has committed and could not push is pushed, too. Arguments and errors as of `commit`.
-        """
-        if self._push is not None:
-            self._send(self._commit(subject, also))
-
-    def _commit(self, subject: Callable[[str], str], also: Iterable[str]) -> list[str]:
-        names = list(dict.fromkeys([*self._written, *also]))
-        self._written = []
-        if names:
-            with self._vault.transaction():
-                self._vault.commit(names, subject(self._vault.entry_path(names[0])))
-        return names
-
-    def _send(self, names: Sequence[str]) -> None:
-        """Push, without the lock; what failed once in a rotation is not tried again."""
-        push, self._push = self._push, None
-        if push is not None:
-            push(self._vault, names)
-            self._push = push
-
-    def _in_our_form(self, stored: Stored) -> bytes:
-        """Return the text of an item; what others wrote by hand takes our form first.
-
-        A key of unknown age stays one: the time of this would let it look young.
+        A key of unknown age keeps none: the present time would make it look young.
         """
         item = stored.item
         if item.path_name is not None:
@@ -375,35 +359,28 @@ class Items:
         )
 
     def _replace(
-        self, stored: Stored, text: bytes, created: str | None, created_from: str | None
+        self, stored: StoredItem, text: bytes, created: str | None, created_from: str | None
     ) -> None:
-        """Write an item if it is still the one that was read, and read it back.
+        """Write an item if its file is the one that was read, and read it back.
 
-        Raises StorageError, PinError and what encryption raises. As a rule the old item stands
-        then; `reread` tells where it matters.
+        After an error the old item usually stands; `reread` tells.
         """
         name = stored.name
         vault = self._vault
         with vault.transaction():
             if not vault.has(name) or vault.item_digest(name) != stored.digest:
                 raise _changed(name)
-            if name not in self._written:
-                self._written.append(name)
+            self.commits.add(name)
             origin = "iam" if created_from == "iam" else "add" if created else None
             vault.write(name, text, created=created, created_from=origin, subject=None)
-            # A `file` vault has opened it before it took its place; to the others we could have
-            # written what we cannot read.
+            # A `file` vault has decrypted it before replacing the old one; to the other vaults
+            # an item can be written that cannot be read.
             if self._read(name).text != text:
                 raise StorageError(f"item {printable(name)!r} does not read as it was written")
 
 
-def _same(one: str, other: str) -> bool:
-    """Compare the ids of keys; no two of AWS's differ in case alone."""
-    return one.lower() == other.lower()
-
-
-def _bare(error: FilevaultError) -> FilevaultError:
-    """Return an error to keep, without what led to it."""
+def _without_traceback(error: FilevaultError) -> FilevaultError:
+    """Return an error without traceback and cause, which keep the variables of all callers."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

@@ -1,4 +1,4 @@
-"""What a rotation is asked for, and what came of it."""
+"""Outcome of a rotation, the options that it was given, and how its progress is shown."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class RotationOptions(Record):
-    """What the command line asks for; `grace` and `older_than` are in seconds.
+    """Options of the command line; `grace` and `older_than` are in seconds.
 
-    `grace` is None where nothing is said of it, and 0 where a time of grace is to end. `keep_old`
-    and `grace` are for the key that this run replaces: others have a promise of their own.
-    `delete_orphan` is the id of a key of the user that is not in the vault.
+    `keep_old` and `grace` apply to the key that this run replaces; an old key that still exists
+    keeps what was promised for it. `grace` is None if the option is not given; 0 ends a time of
+    grace. `delete_orphan` is the id of a key of the user that is not in the vault.
     """
 
     keep_old: bool = False
@@ -25,27 +25,35 @@ class RotationOptions(Record):
 
 
 class Progress(Protocol):
-    """Somebody who may be watching."""
+    """Shows the progress of a rotation."""
 
     def step(self, text: str) -> None:
-        """Hear what is done now."""
+        """Show which step begins."""
         ...
 
-    def waiting(self, what: str, left: float) -> None:
-        """Hear that `what` is waited for, for so many seconds more at most."""
+    def waiting(self, event: str, left: float) -> None:
+        """Show what is waited for, and for how many seconds at most."""
         ...
 
 
 class Outcome(Record):
-    """What came of the rotation of one key.
+    """Outcome of the rotation of one key.
 
-    `result` is `rotated`, `finished` (what an earlier run left), `young` (not old enough),
-    `waiting` (the old key's time of grace runs until `until`), `planned` and `unfinished` (of a
-    dry run; without a `new_key` only AWS knows what there is to finish), `same` (the key of the
-    profile `same_as`), `partly` (the new key is in place, the old one not gone) or `failed`.
-    `items` hold the key; `old_key` and `new_key` are ids, `orphan` that of a key in the way, or
-    of one that a dry run would see deleted. `old_state` is `active`, `inactive` or `deleted`.
-    Times are in Unix seconds.
+    `result` is one of:
+
+    - `rotated`: the key was replaced;
+    - `finished`: an earlier rotation was finished, and no further key was created;
+    - `young`: the key is not old enough;
+    - `waiting`: the old key is inactive until `until`;
+    - `planned`, `unfinished`: of a dry run: the key would be replaced; an earlier rotation would
+      be finished (without a `new_key` only AWS knows whether one was created);
+    - `same`: another profile of the run, `same_as`, has the same key;
+    - `partly`: the new key is current, the old one still exists;
+    - `failed`: the old key is current.
+
+    `items` contain the key. `old_key` and `new_key` are ids; `orphan` is the id of a key whose
+    secret is lost, or of the one that a dry run would delete. `old_state` is `active`, `inactive`
+    or `deleted`. Times are in Unix seconds.
     """
 
     profile: str
@@ -64,5 +72,15 @@ class Outcome(Record):
 
     @property
     def done(self) -> bool:
-        """Whether this run changed something, and all that it had to."""
+        """Whether the run changed something, and everything that it had to."""
         return self.result in ("rotated", "finished")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the old key is still in use, or still exists, because of a failure."""
+        return self.result in ("failed", "partly")
+
+    @property
+    def changed_key(self) -> bool:
+        """Whether the items have a new key, whatever became of the old one."""
+        return self.done or self.result == "partly"

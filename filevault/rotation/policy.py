@@ -1,4 +1,7 @@
-"""Whether a key is to be replaced now, and an old one to go: decided from the item alone."""
+"""Policy of a rotation: whether a key is due, and whether the old one may be deleted.
+
+Everything is decided from the item, the options and the time; nothing is called.
+"""
 
 from __future__ import annotations
 
@@ -7,76 +10,60 @@ from typing import TYPE_CHECKING
 from filevault.system.times import parse_time
 
 if TYPE_CHECKING:
-    from filevault.rotation.outcome import Outcome, RotationOptions
-    from filevault.rotation.stored_item import Stored
+    from filevault.rotation.outcome import RotationOptions
+    from filevault.rotation.stored_item import StoredItem
     from filevault.vault.rotation_fields import RotationFields
 
 DAY = 86400
 FRESH = 7 * DAY
-"""A run that finishes an older one makes no further key while the present one is so young."""
+"""A run that finishes an earlier rotation replaces no key that is younger, in seconds."""
 
 
-def is_due(stored: Stored, wish: RotationOptions, now: float, least: int = 0) -> bool:
-    """Tell whether a key is as old as asked for, or as `least` seconds where nothing is asked.
+def is_due(stored: StoredItem, options: RotationOptions, now: float, minimum: int = 0) -> bool:
+    """Return whether a key is as old as `--older-than`, or else as `minimum` seconds.
 
-    A key of unknown age is.
+    A key of unknown age is due.
     """
-    limit = least if wish.older_than is None else wish.older_than
-    # AWS's clock may be ahead of ours.
+    limit = minimum if options.older_than is None else options.older_than
+    # The clock of AWS may be ahead of this machine's.
     return not limit or stored.created is None or now - stored.created >= limit
 
 
-def is_deferred(stored: Stored) -> bool:
-    """Tell whether all is done but the deletion of the old key."""
-    return stored.rotation.previous is not None and stored.rotation.started is None
+def is_deletion_left(stored: StoredItem) -> bool:
+    """Return whether only the deletion of the old key, which is inactive, is left to do."""
+    return stored.fields.previous is not None and stored.fields.started is None
 
 
-def promised(rotation: RotationFields, wish: RotationOptions) -> RotationFields:
-    """Return a rotation with what is promised of the old key.
+def with_promise(fields: RotationFields, options: RotationOptions) -> RotationFields:
+    """Return the fields with what is promised for the old key: `kept`, `grace`, or nothing.
 
-    What was promised when it was begun holds, whatever later runs are asked for; only a grace of 0
-    ends an earlier one. Where nothing was, it is what this run is asked for.
+    A promise that was stored when the rotation began stands, whatever the options of later runs;
+    only a grace of 0 ends an earlier grace. Without one, the options of this run count.
     """
-    if rotation.kept or (rotation.grace is not None and wish.grace != 0):
-        return rotation
-    return rotation._replace(kept=wish.keep_old, grace=wish.grace or None)
+    if fields.kept or (fields.grace is not None and options.grace != 0):
+        return fields
+    return fields._replace(kept=options.keep_old, grace=options.grace or None)
 
 
-def left_alone(stored: Stored, wish: RotationOptions, now: float) -> str | None:
-    """Return `young` or `waiting` where the old key of a finished rotation is to stay.
+def reason_to_wait(stored: StoredItem, options: RotationOptions, now: float) -> str | None:
+    """Return `young` or `waiting` if the inactive old key is to stay for now, else None.
 
-    It stays for the time of grace, and a kept one until the new key is due and needs its place.
+    It stays for its time of grace; a kept one until the current key is due.
     """
-    if promised(stored.rotation, wish).kept:
-        return None if is_due(stored, wish, now) else "young"
-    end = end_of_grace(stored, wish)
+    if with_promise(stored.fields, options).kept:
+        return None if is_due(stored, options, now) else "young"
+    end = end_of_grace(stored, options)
     return "waiting" if end is not None and now < end else None
 
 
-def left_as_it_is(
-    found: Outcome, stored: Stored, wish: RotationOptions, now: float
-) -> Outcome | None:
-    """Return the outcome where the old key of a finished rotation is to stay, else None."""
-    result, previous = left_alone(stored, wish, now), stored.rotation.previous
-    if result is None or previous is None:
-        return None
-    return found._replace(
-        result=result,
-        old_key=previous.access_key_id,
-        new_key=stored.key.access_key_id,
-        old_state="inactive",
-        until=end_of_grace(stored, wish),
-    )
-
-
-def end_of_grace(stored: Stored, wish: RotationOptions) -> int | None:
-    """Return when the time of grace of the old key is over, None if it has none."""
-    grace = promised(stored.rotation, wish).grace
-    since = deactivated(stored)
+def end_of_grace(stored: StoredItem, options: RotationOptions) -> int | None:
+    """Return when the old key's time of grace ends, in Unix seconds; None if it has none."""
+    grace = with_promise(stored.fields, options).grace
+    since = _deactivated(stored)
     return None if since is None or grace is None else since + grace
 
 
-def deactivated(stored: Stored) -> int | None:
-    """Return when the old key was set inactive; items without that are as old as the new key."""
-    moment = stored.rotation.deactivated
+def _deactivated(stored: StoredItem) -> int | None:
+    """Return when the old key was deactivated; by default when the current one was created."""
+    moment = stored.fields.deactivated
     return stored.created if moment is None else parse_time(moment)

@@ -1,66 +1,99 @@
-"""What came of rotations, as text for a person and as plain data for a program."""
+"""Reports of rotations: outcomes as text and as JSON, and the exit status of a run."""
 
 from __future__ import annotations
 
+from json import dumps
 from typing import TYPE_CHECKING
 
+from filevault.errors import FilevaultError, NotCommittedError, PartlyDoneError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:
-    from filevault.errors import FilevaultError
+    from collections.abc import Sequence
+
     from filevault.rotation.outcome import Outcome
 
 
-def as_json(outcome: Outcome) -> dict[str, object]:
-    """Return an outcome as plain data; there is no secret in it."""
-    data = outcome._asdict()
-    error: FilevaultError | None = data.pop("error")
-    for moment in ("created", "until"):
-        if data[moment] is not None:
-            data[moment] = format_time(data[moment])
-    data["items"] = list(outcome.items)
-    data["error"] = None if error is None else error.message
-    data["hint"] = None if error is None else error.hint
-    return data
+def json_text(outcome: Outcome, indent: str = "") -> str:
+    """Return an outcome as `json.dumps` writes it with an indentation of 2, below `indent`.
 
-
-def json_text(outcome: Outcome) -> str:
-    """Return an outcome as `json.dumps` with an indentation of 2 writes it.
-
-    That one leaves garbage for each value, which adds up over many.
+    `json.dumps` with an indentation creates garbage for each value, which adds up over many.
     """
-    from json import dumps
-
-    members = []
-    for name, value in as_json(outcome).items():
-        text = dumps(value)
-        if isinstance(value, list) and value:
-            text = "[\n    " + ",\n    ".join(map(dumps, value)) + "\n  ]"
-        members.append(f"  {dumps(name)}: {text}")
-    return "{\n" + ",\n".join(members) + "\n}"
+    inner = f"{indent}  "
+    values = outcome._asdict()
+    error: FilevaultError | None = values.pop("error")
+    for moment in ("created", "until"):
+        if values[moment] is not None:
+            values[moment] = format_time(values[moment])
+    texts = {name: "null" if value is None else dumps(value) for name, value in values.items()}
+    if outcome.items:
+        listed = dumps(outcome.items, separators=(f",\n{inner}  ", ": "))
+        texts["items"] = f"[\n{inner}  {listed[1:-1]}\n{inner}]"
+    texts["error"] = "null" if error is None else dumps(error.message)
+    texts["hint"] = "null" if error is None else dumps(error.hint)
+    members = f",\n{inner}".join([f'"{name}": {text}' for name, text in texts.items()])
+    return f"{indent}{{\n{inner}{members}\n{indent}}}"
 
 
 def line(outcome: Outcome) -> str:
-    """Return one line for a person."""
-    old, new = outcome.old_key, outcome.new_key
-    kept = "" if outcome.old_state in ("deleted", None) else f", which is {outcome.old_state}"
+    """Return an outcome as one line of text."""
+    text = _text(outcome)
+    if outcome.orphan is not None and not outcome.unfinished:
+        text += f"; {printable(outcome.orphan)} would be deleted first"
+    if outcome.items and outcome.result != "same":  # then the other profile's line names them
+        text += f" (in {', '.join(map(printable, outcome.items))})"
+    return f"{printable(outcome.profile)}: {text}"
+
+
+def _text(outcome: Outcome) -> str:
+    old, new, result = outcome.old_key, outcome.new_key, outcome.result
+    if result == "failed":
+        return "failed"
+    if result == "planned":
+        return f"{old} would be replaced"
+    if result == "young":
+        return f"{new or old} is not old enough"
+    if result == "same":
+        return f"has the key of {printable(outcome.same_as or '')}, which is dealt with already"
+    if result == "unfinished":
+        if new is None:
+            return (
+                f"an earlier run was cut off: AWS would be asked what it left, and {old} replaced"
+            )
+        return f"the rotation of {old} that was begun would be finished"
+    state = "" if outcome.old_state in ("deleted", None) else f", which is {outcome.old_state}"
     if outcome.until is not None:
-        kept += f"; the first run after {format_time(outcome.until)} deletes it"
-    texts = {
-        "rotated": f"{new} takes the place of {old}{kept}",
-        "finished": f"an earlier rotation is finished: {new} takes the place of {old}{kept}",
-        "young": f"{new or old} is not old enough",
-        "waiting": f"{new} has taken the place of {old}{kept}; --grace 0 ends its time",
-        "planned": f"{old} would be replaced",
-        "unfinished": f"the rotation of {old} that was begun would be finished"
-        if new
-        else f"an earlier run was cut off: AWS would be asked what it left, and {old} replaced",
-        "same": f"has the key of {printable(outcome.same_as or '')}, which is dealt with already",
-        "partly": f"{new} takes the place of {old}{kept}",
-        "failed": "failed",
-    }
-    if outcome.orphan is not None and outcome.result not in ("partly", "failed"):
-        texts[outcome.result] += f"; {printable(outcome.orphan)} would be deleted first"
-    items = ", ".join(printable(each) for each in outcome.items)
-    return f"{printable(outcome.profile)}: {texts[outcome.result]}{f' (in {items})' * bool(items)}"
+        state += f"; the first run after {format_time(outcome.until)} deletes it"
+    if result == "waiting":
+        return f"{new} has taken the place of {old}{state}; --grace 0 ends its time"
+    earlier = "an earlier rotation is finished: " if result == "finished" else ""
+    return f"{earlier}{new} takes the place of {old}{state}"
+
+
+def exit_status(outcomes: Sequence[Outcome]) -> int:
+    """Return the exit status of a run over several profiles."""
+    errors = [each.error for each in outcomes if each.error is not None]
+    if not errors:
+        return 0
+    first: int = errors[0].exit_status
+    failed = [each for each in outcomes if each.error is not None]
+    if all(isinstance(each.error, NotCommittedError) and each.done for each in failed):
+        return first  # all keys are replaced, and the last change is not committed
+    some = any(each.changed_key for each in outcomes)
+    return PartlyDoneError.exit_status if some else first
+
+
+def single_error(outcome: Outcome) -> FilevaultError | None:
+    """Return the error that a run over one profile ends with, None if there is none."""
+    error = outcome.error
+    if error is None or outcome.result != "partly":
+        return error
+    state = "not gone" if outcome.old_state is None else f"still {outcome.old_state}"
+    partly = PartlyDoneError(
+        f"the new key {outcome.new_key} is in place, but the old one, {outcome.old_key}, is "
+        f"{state}: {error.message}",
+        hint=error.hint or "give the command again to finish",
+    )
+    partly.__cause__ = error
+    return partly

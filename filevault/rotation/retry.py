@@ -1,4 +1,4 @@
-"""Waiting until AWS knows a new key: IAM tells its other parts within seconds, as a rule."""
+"""Retry calls until AWS knows a new key: IAM usually tells its other parts within seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 120
 _LONGEST_PAUSE = 8
-_UNKNOWN = frozenset(
+_UNKNOWN_KEY_CODES = frozenset(
     {
         "AuthFailure",
         "InvalidAccessKeyId",
@@ -27,36 +27,47 @@ _UNKNOWN = frozenset(
 _Answer = TypeVar("_Answer")
 
 
-class Patience:
-    """Asks again, with growing pauses, while the answer may still change.
+class Retry:
+    """Repeat a call, with growing pauses, while its failure may be temporary.
 
     Args:
-        sleep: takes seconds.
-        monotonic: seconds that no setting of the clock moves, for what the calls take.
-        progress: hears each second that something is waited for.
-        limit: seconds for pauses and calls together; a call that is under way then is the last.
+        sleep: sleeps for seconds.
+        monotonic: returns seconds that setting the clock does not change; measures the calls.
+        progress: called each second with what is waited for.
+        timeout: seconds for pauses and calls together; a call in progress then is the last one.
     """
 
-    __slots__ = ("_limit", "_monotonic", "_progress", "_sleep")
+    __slots__ = ("_monotonic", "_progress", "_sleep", "_timeout")
 
     def __init__(
         self,
         sleep: Callable[[float], None],
         monotonic: Callable[[], float],
         progress: Progress,
-        limit: int = TIMEOUT,
+        timeout: int = TIMEOUT,
     ) -> None:
         self._sleep = sleep
         self._monotonic = monotonic
         self._progress = progress
-        self._limit = limit
+        self._timeout = timeout
 
-    def ask(self, what: str, call: Callable[[], _Answer]) -> _Answer:
-        """Return what `call` returns in the end; raises its last error when time is up.
+    def pause(self, seconds: float) -> None:
+        """Sleep, without counting down."""
+        self._sleep(seconds)
 
-        `what` is waited for where AWS does not know the key yet.
+    def until_known(self, call: Callable[[], _Answer]) -> _Answer:
+        """Repeat a call that a new key signs, or that names it, until AWS knows the key.
+
+        Raises the last error after the timeout.
         """
-        left = float(self._limit)
+        return self.until("AWS to know the new key", call)
+
+    def until(self, event: str, call: Callable[[], _Answer]) -> _Answer:
+        """Repeat a call until it succeeds; raise its last error after the timeout.
+
+        `event` is what progress says is waited for where AWS does not know the key yet.
+        """
+        left = float(self._timeout)
         pause = 1
         while True:
             start = self._monotonic()
@@ -66,7 +77,7 @@ class Patience:
                 left -= max(0.0, self._monotonic() - start)
                 if left <= 0 or not may_pass(error):
                     raise
-                reason = _reason(error, what)
+                reason = _reason(error, event)
             for _ in range(pause):
                 if left <= 0:
                     break
@@ -77,23 +88,23 @@ class Patience:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _reason(error: FilevaultError, what: str) -> str:
-    """Say what has to change for the next call to succeed."""
+def _reason(error: FilevaultError, event: str) -> str:
+    """Return what has to happen for the next call to succeed."""
     if is_unknown_key(error):
-        return what
+        return event
     if isinstance(error, NetworkError):
         return "AWS to be reached"
     return "AWS to recover" if may_have_taken_effect(error) else "AWS to take more calls"
 
 
 def may_pass(error: FilevaultError) -> bool:
-    """Tell whether the same call with a new key may succeed a little later."""
+    """Return whether the same call with a new key may succeed a little later."""
     return is_unknown_key(error) or is_passing(error)
 
 
 def is_unknown_key(error: FilevaultError) -> bool:
-    """Tell whether AWS says that it does not know the key that signed."""
-    # AWS says SignatureDoesNotMatch for these, too.
+    """Return whether AWS does not know the key that signed the call."""
+    # AWS answers SignatureDoesNotMatch in these cases, too.
     if isinstance(error, ClockError | WrongRegionError):
         return False
-    return isinstance(error, AwsError) and error.code in _UNKNOWN
+    return isinstance(error, AwsError) and error.code in _UNKNOWN_KEY_CODES

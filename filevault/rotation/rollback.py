@@ -1,176 +1,171 @@
-"""Taking a new key back when the rest of its rotation fails."""
+"""Roll back a rotation: delete the new key after a failure, or make the old key current again."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from filevault.errors import AwsError, FilevaultError, ProviderError
-from filevault.rotation.retry import is_unknown_key
+from filevault.credentials import account_of
+from filevault.errors import AwsError, FilevaultError, InterruptedByUserError, ProviderError
+from filevault.rotation.keys import NO_SUCH_KEY
 from filevault.system.printable import printable
-from filevault.vault.rotation_fields import RotationFields
+from filevault.system.record import Record
+from filevault.vault.rotation_fields import NO_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from filevault.credentials import AccessKey
-    from filevault.rotation.access import Access
-    from filevault.rotation.items import Items
-
-GONE = "NoSuchEntity"
-"""IAM's code for a key that does not exist."""
-
-
-def check_gone(access: Access, key: AccessKey) -> None:
-    """Raise ProviderError unless a key that IAM did not find for its user is unknown to AWS.
-
-    IAM says the same of a key that belongs to another user, whose secret must not be forgotten.
-    """
-    try:
-        found = access.identity_of(key)
-    except AwsError as error:
-        if not is_unknown_key(error):
-            raise
-        return
-    raise ProviderError(
-        f"IAM does not find the key {printable(key.access_key_id)} among those of the user, but it "
-        f"works: it belongs to {printable(found.arn)}",
-        hint="was another user's key put into the item by hand? its secret stays in the item",
-    )
-
+    from filevault.rotation.job import Job
 
 _TRIES = 5
-_PAUSE = 2.0
+_PAUSE = 2.0  # seconds
+_Error = TypeVar("_Error", bound=FilevaultError)
 
 
-class Undo:
-    """Takes the new key of one rotation back.
+class Rollback(Record):
+    """Result of deleting a new key; `orphan` is the id of a key whose secret is lost.
 
-    Args:
-        items: the vault's items.
-        leader: the one with the rotation's state.
-        access: how AWS is reached.
-        sleep: takes seconds.
-        retry: the command that was given, for hints.
+    `deleted` tells whether AWS does not have the new key any more. `context` and `hint` are what
+    the error that led to it should say, empty or None if there is nothing to add.
     """
 
-    def __init__(
-        self,
-        items: Items,
-        leader: str,
-        access: Access,
-        sleep: Callable[[float], None],
-        retry: str,
-    ) -> None:
-        self._items = items
-        self._leader = leader
-        self._access = access
-        self._sleep = sleep
-        self._retry = retry
-        self.orphan: str | None = None
-        """A key that could not be deleted and whose secret is lost."""
+    deleted: bool
+    orphan: str | None = None
+    context: str = ""
+    hint: str | None = None
 
-    def undo(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
-        """Delete the new key and take the notes of it back; tell whether it is gone.
-
-        If it cannot be deleted, `error` says so. If only the notes stay, the next run sees that
-        AWS does not have the key. A key that the vault has beyond those notes is never deleted.
-        """
-        access_key_id = new.access_key_id
-        with contextlib.suppress(FilevaultError):
-            self._items.refresh(self._leader)
-        rotation = self._items.stored(self._leader).rotation
-        try:
-            self._refuse_known(new, old, rotation)
-            existed = self._delete(new, old)
-        except FilevaultError as second:
-            orphan = not self._is_stored(access_key_id)
-            if orphan:
-                self.orphan = access_key_id
-            amend(
-                error,
-                f"the new key {access_key_id} could not be deleted at AWS: {second.message}",
-                self._retry + (f" --delete-orphan {access_key_id}" if orphan else ""),
-            )
-            return False
-        left = RotationFields()
-        if not existed:
-            # Then AWS has made none, or another one than the answer said.
-            self.orphan = self._stranger(old, rotation.known_keys)
-            if self.orphan is not None:
-                left = rotation._replace(next=None)
-                shown = printable(self.orphan)
-                amend(
-                    error,
-                    f"IAM lists the key {shown}, which was not there before, and its secret is "
-                    "lost",
-                    f"{self._retry} --delete-orphan {shown}",
-                )
-        with contextlib.suppress(FilevaultError):
-            self._items.reread(self._leader)
-            self._items.set_rotation(self._leader, left)
-        return True
-
-    def _refuse_known(self, new: AccessKey, old: AccessKey, rotation: RotationFields) -> None:
-        """Raise ProviderError for a key that is not, or not for sure, this rotation's alone."""
-        items, access_key_id = self._items, new.access_key_id
-        if access_key_id == old.access_key_id or items.knows(
-            access_key_id, but=(self._leader, new)
-        ):
-            raise ProviderError("the vault has had it before")
-        closed = items.unreadable()
-        if closed and rotation.known_keys is None:
-            raise ProviderError(
-                f"{printable(closed[0])!r}, which may hold its secret, cannot be opened"
-            )
-
-    def _stranger(self, old: AccessKey, known: tuple[str, ...] | None) -> str | None:
-        """Return the id of a key of the user that was not there before, None if there is none."""
-        if known is None:
-            return None
-        with contextlib.suppress(FilevaultError):
-            for each in self._access.keys(old).listed():
-                if each.access_key_id not in known and not self._items.knows(each.access_key_id):
-                    return each.access_key_id
-        return None
-
-    def _is_stored(self, access_key_id: str) -> bool:
-        try:
-            return self._items.reread(self._leader).holds(access_key_id)
-        except FilevaultError:
-            return False
-
-    def _delete(self, new: AccessKey, old: AccessKey) -> bool:
-        """Delete a key; return whether IAM had it."""
-        keys = self._access.keys(old)
-        for left in reversed(range(_TRIES)):
-            try:
-                keys.delete(new.access_key_id)
-            except AwsError as error:
-                # Right after it was made, IAM itself may not know it yet.
-                if error.code != GONE:
-                    raise
-                if left:
-                    self._sleep(_PAUSE)
-            else:
-                return True
-        check_gone(self._access, new)
-        return False
+    def explain(self, error: _Error) -> _Error:
+        """Return a copy of the error that led to the rollback, with what came of it."""
+        return error.add_context(self.context, hint=self.hint)
 
 
-def warn_of_force(error: FilevaultError, rotation: RotationFields) -> None:
-    """Let a hint to store another key say that the item holds a second one, which that drops."""
-    other = rotation.next or rotation.previous
-    if other is not None and error.hint is not None and "--force" in error.hint:
-        error.hint = (
-            f"{error.hint}, but throws away the secret of {printable(other.access_key_id)}, which "
-            "the item holds too"
+def delete_new_key(job: Job, new: AccessKey, old: AccessKey) -> Rollback:
+    """Delete the new key and clear the rotation fields; `old` signs the calls.
+
+    A key that the vault contains elsewhere is never deleted. If only the fields stay, the next
+    run sees that AWS does not have the key.
+    """
+    access_key_id = new.access_key_id
+    with contextlib.suppress(FilevaultError):
+        job.items.refresh(job.primary)
+    try:
+        _check_own(job, new, old)
+        existed = _delete(job, new, old)
+    except FilevaultError as error:
+        orphan = None if _is_stored(job, access_key_id) else access_key_id
+        return Rollback(
+            deleted=False,
+            orphan=orphan,
+            context=f"the new key {access_key_id} could not be deleted at AWS: {error.message}",
+            hint=job.command + (f" --delete-orphan {access_key_id}" if orphan else ""),
+        )
+    done, fields = Rollback(deleted=True), NO_FIELDS
+    # Where IAM did not have the key, AWS has created none, or another one than it answered.
+    orphan = None if existed else _unknown_key(job, old)
+    if orphan is not None:
+        fields = job.stored.fields._replace(next=None)
+        shown = printable(orphan)
+        done = Rollback(
+            deleted=True,
+            orphan=orphan,
+            context=f"IAM lists the key {shown}, which was not there before, and its secret is "
+            "lost",
+            hint=f"{job.command} --delete-orphan {shown}",
+        )
+    with contextlib.suppress(FilevaultError):
+        job.items.reread(job.primary)
+        job.set_fields(fields)
+    return done
+
+
+def _check_own(job: Job, new: AccessKey, old: AccessKey) -> None:
+    """Raise ProviderError unless a key certainly belongs to this rotation alone."""
+    known = job.items.mentions(new.access_key_id, next_key=(job.primary, new))
+    if known or new.access_key_id == old.access_key_id:
+        raise ProviderError("the vault has had it before")
+    unreadable = job.items.unreadable()
+    if unreadable and job.stored.fields.known_keys is None:
+        raise ProviderError(
+            f"{printable(unreadable[0])!r}, which may hold its secret, cannot be opened"
         )
 
 
-def amend(error: BaseException, more: str, hint: str | None = None) -> None:
-    """Let an error say more than it did."""
-    if isinstance(error, FilevaultError):
-        error.message = f"{error.message}; {more}"
-        error.hint = hint or error.hint
-        error.args = (error.message,)
+def _delete(job: Job, new: AccessKey, old: AccessKey) -> bool:
+    """Delete a key at AWS; return whether IAM had it."""
+    keys = job.keys.signed_by(old)
+    for left in reversed(range(_TRIES)):
+        try:
+            keys.delete(new.access_key_id)
+        except AwsError as error:
+            # IAM itself may not know a key yet that it has just created.
+            if error.code != NO_SUCH_KEY:
+                raise
+            if left:
+                job.retry.pause(_PAUSE)
+        else:
+            return True
+    job.keys.check_gone(new)
+    return False
+
+
+def _is_stored(job: Job, access_key_id: str) -> bool:
+    try:
+        return job.items.reread(job.primary).contains(access_key_id)
+    except FilevaultError:
+        return False
+
+
+def _unknown_key(job: Job, old: AccessKey) -> str | None:
+    """Return the id of a key of the user that did not exist before, None if there is none."""
+    known = job.stored.fields.known_keys
+    if known is None:
+        return None
+    with contextlib.suppress(FilevaultError):
+        for each in job.keys.signed_by(old).listed():
+            if each.access_key_id not in known and not job.items.mentions(each.access_key_id):
+                return each.access_key_id
+    return None
+
+
+def roll_back_to(job: Job, previous: AccessKey) -> bool:
+    """Make the previous key current again, if AWS rejects the new one and accepts the previous.
+
+    Where IAM lists the new key as active, nothing is done. The new key is kept as the next one,
+    which is still to be proven. Return whether it was done.
+    """
+    stored = job.stored
+    new, fields = stored.key, stored.fields
+    account = account_of(previous.access_key_id)
+    if not job.items.are_authentic and (
+        account is None or account != account_of(new.access_key_id)
+    ):
+        return False  # others who can write the store may have put the previous key in
+    try:
+        if not job.keys.works(previous) or _is_listed_as_active(job, previous, new):
+            return False
+        unproven = fields._replace(
+            next=new, previous=None, previous_created=None, previous_created_from=None
+        )
+        for each in job.items.with_current_key(new):
+            job.items.set_key(
+                each.name,
+                previous,
+                unproven if each.name == job.primary else NO_FIELDS,
+                created=fields.previous_created,
+                created_from=fields.previous_created_from,
+            )
+    except InterruptedByUserError:
+        raise
+    except FilevaultError:
+        return False
+    return True
+
+
+def _is_listed_as_active(job: Job, previous: AccessKey, new: AccessKey) -> bool:
+    """Return whether IAM lists the new key as active, as far as the previous key may ask."""
+    try:
+        listed = job.keys.listed(previous) or ()
+    except InterruptedByUserError:
+        raise
+    except FilevaultError:
+        return False
+    return any(each.active and each.access_key_id == new.access_key_id for each in listed)

@@ -1,8 +1,15 @@
-"""The steps of one rotation, each of which can be the last one before a crash.
+"""Rotate one key: the steps in order, each of which may be the last one before a crash.
 
-clean -> rotation_started and the ids of the user's keys -> CreateAccessKey -> next_* -> the new
-key is proven -> previous_* -> the old key is inactive, then deleted -> clean. Wherever a run ends,
-the item hands out a key that works, and the next run goes on from what the item says.
+The state is in the fields of the primary item, whose file is replaced atomically:
+
+    no fields
+    rotation_started, rotation_known_keys   the quota was checked; AWS may have created a key
+    next_*                                  the new key is stored; AWS may not know it yet
+    previous_*                              the new key is current; the old one still exists
+    previous_deactivated                    the old key is inactive, and its deletion is deferred
+    no fields
+
+Wherever a run ends, the current key of the item works, and the next run continues from the fields.
 """
 
 from __future__ import annotations
@@ -10,408 +17,451 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.errors import (
-    AwsError,
-    FilevaultError,
-    InterruptedByUserError,
-    ProviderError,
-)
+from filevault.errors import AwsError, FilevaultError, InterruptedByUserError, ProviderError
 from filevault.git.subjects import edited, replaced
-from filevault.rotation.creation_failure import (
-    check_made,
-    explain_failure,
-    refuse_known,
-    refuse_older,
-)
+from filevault.rotation import creation, quota, revoke, rollback
 from filevault.rotation.outcome import Outcome
 from filevault.rotation.policy import (
     FRESH,
     end_of_grace,
-    is_deferred,
+    is_deletion_left,
     is_due,
-    left_as_it_is,
-    promised,
+    reason_to_wait,
+    with_promise,
 )
-from filevault.rotation.quota import listed, no_room
 from filevault.rotation.retry import is_unknown_key
-from filevault.rotation.revoke import (
-    check_still_unused,
-    delete_orphan,
-    go_back,
-    refuse_active_again,
-    refuse_held,
-    retire,
-)
-from filevault.rotation.rollback import Undo, amend, warn_of_force
 from filevault.rotation.signals import signals_blocked
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
 from filevault.system.times import format_time
-from filevault.vault.rotation_fields import RotationFields
+from filevault.vault.rotation_fields import NO_FIELDS, RotationFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.aws.sts import Identity
     from filevault.credentials import AccessKey
-    from filevault.rotation.access import Access
-    from filevault.rotation.items import Items
+    from filevault.rotation.job import Job
     from filevault.rotation.outcome import Progress, RotationOptions
-    from filevault.rotation.retry import Patience
-    from filevault.rotation.stored_item import Stored
+    from filevault.rotation.stored_item import StoredItem
 
 
-class Machine:
+class Rotation:
     """The rotation of one key.
 
     Args:
-        items: the vault's items, loaded.
-        leader: the item that holds the state.
-        access: how AWS is reached.
-        wish: what is asked for.
-        profile: whose key it is, for messages.
-        clock: Unix seconds.
-        sleep: takes seconds.
-        patience: waits until AWS knows a key.
-        progress: hears what is done.
-        drop_sessions: deletes the sessions that were made from the key of an item.
+        job: what all steps work on.
+        options: the options of the command line.
+        profile: the profile whose key it is, for the outcome.
+        clock: returns Unix seconds.
+        progress: shows the steps.
+        drop_sessions: deletes the cached sessions that were obtained with the key of an item.
     """
 
     def __init__(
         self,
-        items: Items,
-        leader: str,
-        access: Access,
-        wish: RotationOptions,
+        job: Job,
+        options: RotationOptions,
         *,
         profile: str,
         clock: Callable[[], float],
-        sleep: Callable[[float], None],
-        patience: Patience,
         progress: Progress,
         drop_sessions: Callable[[str], None],
     ) -> None:
-        self._items = items
-        self._leader = leader
-        self._access = access
-        self._wish = wish
+        self._job = job
+        self._options = options
+        self._profile = profile
         self._clock = clock
-        self._patience = patience
         self._progress = progress
-        self._drop_sessions = drop_sessions
-        self._retry = retry = f"filevault rotate {shell_word(profile)}"
-        self._undo = Undo(items, leader, access, sleep, retry)
-        self._in_place = False
-        self._found = Outcome(profile, "failed", leader)
+        self._drop_cached_sessions = drop_sessions
+        self._switched = False
+        # For the outcome.
+        self._items = job.items.related(job.primary)
+        self._user: str | None = None
+        self._old_key: str | None = job.stored.key.access_key_id
+        self._new_key: str | None = None
+        self._old_state: str | None = None
+        self._created = job.stored.created
+        self._until: int | None = None
+        self._orphan: str | None = None
 
     def run(self) -> Outcome:
-        """Rotate, finish or undo; whatever goes wrong is in the outcome.
+        """Rotate the key, or finish what an earlier run left; failures are in the outcome.
 
-        Raises InterruptedByUserError alone.
+        Raises InterruptedByUserError.
         """
-        stored = self._stored
-        self._note(
-            items=tuple(each.name for each in self._items.related(self._leader)),
-            old_key=stored.key.access_key_id,
-            created=stored.created,
-        )
+        error: FilevaultError | None = None
         try:
-            self._note(result=self._run())
+            result = self._rotate()
         except InterruptedByUserError:
             with contextlib.suppress(FilevaultError):
                 self._commit()
             raise
-        except FilevaultError as error:
-            warn_of_force(error, self._stored.rotation)
-            self._note(result="partly" if self._in_place else "failed", error=error)
+        except FilevaultError as failure:
+            result = "partly" if self._switched else "failed"
+            error = _with_second_key(failure, self._stored.fields)
         try:
             self._commit()
-        except FilevaultError as error:
-            if self._found.error is None:
-                self._note(error=error)
-            else:
-                amend(self._found.error, error.message)
-        return self._found
+        except FilevaultError as failure:
+            error = failure if error is None else error.add_context(failure.message)
+        return self._outcome(result, error)
 
-    def _commit(self) -> None:
-        """Commit what was written, and what an earlier run wrote and did not commit."""
-        done = self._in_place or not self._items.uncommitted
-        self._items.commit(replaced if done else edited, (self._leader, *self._found.items))
-
-    @property
-    def _stored(self) -> Stored:
-        return self._items.stored(self._leader)
-
-    def _note(self, **found: object) -> None:
-        self._found = self._found._replace(**found)
-
-    def _run(self) -> str:
-        if self._wish.delete_orphan is not None:
-            self._delete_orphan(self._wish.delete_orphan)
-        rotation = self._stored.rotation
-        finished = False
-        if is_deferred(self._stored):
-            left = left_as_it_is(self._found, self._stored, self._wish, self._clock())
-            if left is not None:
-                self._found = left
-                return left.result
-            # A kept key goes for no other reason than that a new one is about to be made.
-            finished = not promised(rotation, self._wish).kept
-            self._end_deferred()
-        elif rotation.previous is not None:
-            self._in_place = finished = True
-            self._finish()
-        elif rotation.next is not None:
-            finished = self._adopt(rotation.next)
-        if self._stored.rotation.previous is not None:
-            return "finished"  # and the old key has only begun to wait
-        if not is_due(self._stored, self._wish, self._clock(), FRESH if finished else 0):
+    def _rotate(self) -> str:
+        """Take every step that is left to take; return the result for the outcome."""
+        self._delete_orphan()
+        waiting = self._reason_to_wait()
+        if waiting is not None:
+            return waiting
+        finished = self._finish_earlier_run()
+        if self._stored.fields.previous is not None:
+            return "finished"  # and the old key has only begun to wait for its deletion
+        if not is_due(self._stored, self._options, self._clock(), FRESH if finished else 0):
             return "finished" if finished else "young"
-        self._make_new()
+
+        old = self._stored.key
+        self._begin(old)
+        owner = self._connect(old)
+        known_keys = self._check_quota(old)
+        self._note_start(known_keys)
+        new, created = self._create_and_store(old, known_keys, owner)
+        self._wait_until_known(new, old, owner)
+        self._switch(new, created)
+        self._revoke_old_key()
         return "rotated"
 
-    # One step after the other
+    def _revoke_old_key(self, *, keep: bool = True) -> None:
+        """Take the steps after the switch: the new key is current, the old one is the previous.
 
-    def _end_deferred(self) -> None:
-        """Delete an old key whose time is over, if it still is inactive."""
-        key, previous = self._stored.key, self._stored.rotation.previous
-        assert previous is not None  # noqa: S101 - for mypy
-        self._note(old_key=previous.access_key_id, new_key=key.access_key_id, old_state="inactive")
-        self._connect(key)
-        refuse_active_again(self._access, key, previous)
-        self._finish(keep=False)
+        With `keep` the old key stays inactive, if that was promised.
+        """
+        new, previous = self._stored.key, self._previous()
+        self._replace_in_other_items(new, previous)
+        self._drop_sessions()
+        self._connect_or_roll_back(new, previous)
+        self._publish()
+        self._deactivate(previous)
+        if keep and self._is_old_key_promised():
+            self._begin_grace()
+        else:
+            self._delete(previous)
+            self._job.set_fields(NO_FIELDS)
 
-    def _make_new(self) -> None:
-        self._in_place = False
+    # What an earlier run left
+
+    def _reason_to_wait(self) -> str | None:
+        """Return `young` or `waiting` if nothing is left but an old key that is to stay."""
+        if not is_deletion_left(self._stored):
+            return None
+        result = reason_to_wait(self._stored, self._options, self._clock())
+        if result is not None:
+            self._old_key = self._previous().access_key_id
+            self._new_key = self._stored.key.access_key_id
+            self._old_state = "inactive"
+            self._until = end_of_grace(self._stored, self._options)
+        return result
+
+    def _finish_earlier_run(self) -> bool:
+        """Continue from the fields of the item; return whether an earlier rotation was finished."""
+        fields = self._stored.fields
+        if is_deletion_left(self._stored):
+            kept = with_promise(fields, self._options).kept
+            self._delete_deactivated_key()
+            return not kept  # a kept key is deleted only because a new one is about to be created
+        if fields.previous is not None:
+            self._switched = True
+            self._revoke_old_key()
+            return True
+        return fields.next is not None and self._continue_with(fields.next)
+
+    def _delete_deactivated_key(self) -> None:
+        """Delete an old key that need not stay any longer, if it still is inactive."""
+        new, previous = self._stored.key, self._previous()
+        self._note_keys(previous, new)
+        self._old_state = "inactive"
+        self._connect(new)
+        revoke.check_still_inactive(self._job, previous)
+        self._revoke_old_key(keep=False)
+
+    def _continue_with(self, new: AccessKey) -> bool:
+        """Continue with a new key that an earlier run stored; return False if it is gone at AWS."""
         old = self._stored.key
-        self._note(old_key=old.access_key_id, new_key=None, old_state="active")
-        identity = self._connect(old)
-        known = self._room(old)
-        made, created = self._create(old, known, identity)
-        self._prove(made, old, identity)
-        self._switch(made, created)
-        self._finish()
-
-    def _adopt(self, new: AccessKey) -> bool:
-        """Go on with a key that an earlier run made and stored; False if AWS has it no more."""
-        old = self._stored.key
-        refuse_older(new, self._stored)
-        self._note(old_key=old.access_key_id, new_key=new.access_key_id, old_state="active")
-        identity = None
+        creation.check_newer(new, self._stored)
+        self._note_keys(old, new)
+        self._old_state = "active"
+        owner = None
         try:
-            identity = self._connect(old)
+            owner = self._connect(old)
         except AwsError as error:
-            # Somebody may have deleted the old key, and left the new one as the only one that
-            # works. In a shared store somebody may as well have put in a new key of theirs.
-            if not is_unknown_key(error) or not self._items.are_authentic:
+            # The old key may have been deleted, and the new one be the only one that works. In a
+            # shared store others may as well have put in a new key of their own.
+            if not is_unknown_key(error) or not self._job.items.are_authentic:
                 raise
         created = None
-        if identity is not None:
-            found = {each.access_key_id: each for each in listed(self._access, old) or ()}
-            if new.access_key_id in found:
-                created = found[new.access_key_id].created
-            elif found and self._is_gone(new, old):
+        if owner is not None:
+            listed = {each.access_key_id: each for each in self._job.keys.listed(old) or ()}
+            if new.access_key_id in listed:
+                created = listed[new.access_key_id].created
+            elif listed and self._is_gone(new, old):
                 return False
-        self._prove(new, old, identity)
+        self._wait_until_known(new, old, owner)
         self._switch(new, created)
-        self._finish()
+        self._revoke_old_key()
         return True
 
     def _is_gone(self, new: AccessKey, old: AccessKey) -> bool:
-        """Tell of a stored key that IAM does not list whether it is gone, and forget it if so.
+        """Return whether AWS has lost a new key that IAM does not list; forget it then.
 
-        What was made a moment ago may be missing from the list; its secret is only here.
+        IAM may not list a key yet that was created a moment ago, and its secret is only here.
         """
         try:
-            self._patience.ask(
-                "AWS to know the new key",
-                lambda: self._access.identity_of(new, short_timeouts=True),
-            )
+            self._ask_until_known(new)
         except AwsError as error:
             if not is_unknown_key(error):
                 raise
-            if not self._take_back(new, old, error):
-                raise
+            undone = self._delete_new_key(new, old)
+            if not undone.deleted:
+                raise undone.explain(error) from error
             return True
         return False
 
+    # The steps, in order
+
+    def _delete_orphan(self) -> None:
+        access_key_id = self._options.delete_orphan
+        if access_key_id is None:
+            return
+        revoke.check_orphan(self._job.items, access_key_id, self._job.command)
+        self._connect(self._stored.key)
+        self._progress.step(f"deleting {printable(access_key_id)}")
+        revoke.delete_orphan(self._job, access_key_id)
+
+    def _begin(self, old: AccessKey) -> None:
+        self._switched = False
+        self._old_key, self._new_key = old.access_key_id, None
+        self._old_state = "active"
+
     def _connect(self, key: AccessKey) -> Identity:
-        if self._found.user is None:
+        """Ask AWS for the owner of the key, and obtain the session that signs the calls."""
+        if self._user is None:
             self._progress.step("asking AWS whose key it is")
-        identity = self._access.connect(key)
-        self._items.learn(key, identity.account)
-        self._note(user=identity.user_name or identity.arn)
-        return identity
+        owner = self._job.keys.connect(key)
+        self._job.items.remember_account(key, owner.account)
+        self._user = owner.user_name or owner.arn
+        return owner
 
-    def _room(self, old: AccessKey) -> tuple[str, ...] | None:
-        """Return the ids of the user's keys, if there is room for one more; None if unknown.
+    def _check_quota(self, old: AccessKey) -> tuple[str, ...] | None:
+        """Return the ids of the user's keys, None where listing them is not allowed.
 
-        Raises ProviderError that names the other key and the way out.
+        Raises ProviderError if IAM's quota is used up.
         """
-        found = listed(self._access, old)
-        if found is None:
+        listed = self._job.keys.listed(old)
+        if listed is None:
             return None
-        for other in found:
-            if other.access_key_id != old.access_key_id:
-                holders = self._items.holders(other.access_key_id)
-                self._note(orphan=None if holders else other.access_key_id)
-                raise no_room(self._access, self._stored, other, holders, self._retry)
-        return tuple(each.access_key_id for each in found)
+        other = quota.other_key(listed, old.access_key_id)
+        if other is not None:
+            owners = self._job.items.containing(other.access_key_id)
+            self._orphan = None if owners else other.access_key_id
+            raise quota.quota_error(self._job, other, owners)
+        return tuple(each.access_key_id for each in listed)
 
-    def _create(
-        self, old: AccessKey, known: tuple[str, ...] | None, identity: Identity
+    def _note_start(self, known_keys: tuple[str, ...] | None) -> None:
+        """Store that the rotation begins, and what is promised for the old key."""
+        started = RotationFields(format_time(self._clock()), known_keys)
+        self._job.set_fields(with_promise(started, self._options))
+
+    def _create_and_store(
+        self, old: AccessKey, known_keys: tuple[str, ...] | None, owner: Identity
     ) -> tuple[AccessKey, int | None]:
-        """Make a key and store it at once, so that its secret is never in memory alone for long."""
-        begun = promised(RotationFields(format_time(self._clock()), known), self._wish)
-        self._items.set_rotation(self._leader, begun)
+        """Create a key and store it as the next one, before anything can interrupt the process.
+
+        Return the key and its time of creation, in Unix seconds.
+        """
         self._progress.step("making a new key")
         with signals_blocked() as unblock:
             try:
-                made = self._access.keys(old).create()
-                # Before anything goes by the id, and so before it could be deleted.
-                refuse_known(made, self._items, self._leader, self._access, known, identity)
+                made = creation.create_key(self._job, known_keys, owner)
             except FilevaultError as error:
                 unblock()
-                orphan = explain_failure(
-                    error, self._items, self._leader, self._access, known, self._retry
-                )
-                if orphan is not None:
-                    self._note(orphan=orphan)
-                raise
-            self._note(new_key=made.key.access_key_id)
+                failure = creation.explain_failure(self._job, error, known_keys)
+                self._orphan = failure.orphan or self._orphan
+                raise failure.error from error
+            self._new_key = made.key.access_key_id
             try:
-                check_made(made, self._items, self._access, old, identity)
-                self._items.set_rotation(self._leader, begun._replace(next=made.key))
-            except BaseException as error:
-                self._take_back(made.key, old, error)
+                creation.check_usable(self._job, made, owner)
+                self._job.set_fields(self._stored.fields._replace(next=made.key))
+            except FilevaultError as error:
+                raise self._delete_new_key(made.key, old).explain(error) from error
+            except BaseException:
+                self._delete_new_key(made.key, old)
                 raise
         return made.key, made.created
 
-    def _prove(self, new: AccessKey, old: AccessKey, identity: Identity | None) -> None:
-        """Wait until AWS takes the new key for one of the same user; else roll back."""
+    def _wait_until_known(self, new: AccessKey, old: AccessKey, owner: Identity | None) -> None:
+        """Wait until AWS knows the new key as one of the same user; delete it if that fails."""
         self._progress.step("waiting until AWS knows the new key")
         try:
-            found = self._patience.ask(
-                "AWS to know the new key",
-                lambda: self._access.identity_of(new, short_timeouts=True),
-            )
-            if identity is not None and found != identity:
+            found = self._ask_until_known(new)
+            if owner is not None and found != owner:
                 raise ProviderError(
                     f"the new key belongs to {printable(found.arn)}, the old one to "
-                    f"{printable(identity.arn)}"
+                    f"{printable(owner.arn)}"
                 )
-            self._items.learn(new, found.account)
+            self._job.items.remember_account(new, found.account)
         except InterruptedByUserError:
             raise
         except FilevaultError as error:
-            if identity is not None and self._take_back(new, old, error):
-                amend(
-                    error,
+            if owner is None:
+                raise
+            undone = self._delete_new_key(new, old)
+            failure = undone.explain(error)
+            if undone.deleted:
+                failure = failure.add_context(
                     "the new key was deleted again, the old one is untouched",
-                    None if self._undo.orphan else f"{self._retry} makes another",
+                    hint=None if undone.orphan else f"{self._job.command} makes another",
                 )
-            raise
+            raise failure from error
+
+    def _ask_until_known(self, new: AccessKey) -> Identity:
+        keys = self._job.keys
+        return self._job.retry.until_known(lambda: keys.identity_of(new, short_timeouts=True))
 
     def _switch(self, new: AccessKey, created: int | None) -> None:
+        """Make the new key the current one of the primary item, and the old one the previous."""
         stored = self._stored
-        old, rotation = stored.key, stored.rotation
-        after = promised(rotation, self._wish)._replace(
+        fields = with_promise(stored.fields, self._options)._replace(
             next=None,
-            previous=old,
+            previous=stored.key,
             previous_created=stored.item.created,
             previous_created_from=stored.item.created_from,
         )
         self._progress.step("storing the new key")
-        # A key that IAM may not be asked about is no older than its rotation.
-        moment, origin = rotation.started, "add"
+        # Where IAM does not tell when the key was created, it is no older than its rotation.
+        moment, origin = stored.fields.started, "add"
         if created is not None:
             moment, origin = format_time(created), "iam"
+        items, primary = self._job.items, self._job.primary
         try:
-            self._items.set_key(self._leader, new, after, created=moment, created_from=origin)
+            items.set_key(primary, new, fields, created=moment, created_from=origin)
         except FilevaultError as error:
-            self._in_place = self._items.may_hand_out(self._leader, new)
-            if not self._in_place:
-                self._take_back(new, old, error)
-            raise
-        self._in_place = True
+            self._switched = items.may_be_current(primary, new)
+            if self._switched:
+                raise
+            raise self._delete_new_key(new, stored.key).explain(error) from error
+        self._switched = True
 
-    def _finish(self, *, keep: bool = True) -> None:
-        """Let every item have the new key, then take the old one out of use.
-
-        With `keep` it stays inactive, if that was promised.
-        """
-        stored = self._stored
-        promise = promised(stored.rotation, self._wish)
-        new, previous = stored.key, stored.rotation.previous
-        if previous is None:
-            return
-        self._note(
-            old_key=previous.access_key_id,
-            new_key=new.access_key_id,
-            created=stored.created,
-        )
-        for other in self._items.holding(previous):
-            self._items.set_key(
+    def _replace_in_other_items(self, new: AccessKey, previous: AccessKey) -> None:
+        """Make the new key the current one of all other items that have the old one."""
+        self._note_keys(previous, new)
+        self._created = self._stored.created
+        item = self._stored.item
+        for other in self._job.items.with_current_key(previous):
+            self._job.items.set_key(
                 other.name,
                 new,
-                RotationFields(),
-                created=stored.item.created,
-                created_from=stored.item.created_from,
+                NO_FIELDS,
+                created=item.created,
+                created_from=item.created_from,
             )
-        for name in self._found.items:
-            self._drop_sessions(name)
-        self._connect_or_go_back(new, previous)
-        self._items.publish(replaced, (self._leader, *self._found.items))
-        keys = self._access.keys(new, short_timeouts=True)
-        self._progress.step("deactivating the old key")
-        self._retire(keys.deactivate, previous)
-        self._note(old_state="inactive")
-        check_still_unused(self._items, self._leader, previous, keys)
-        if keep and (promise.kept or promise.grace):
-            moment = format_time(self._clock())
-            after = promise._replace(started=None, known_keys=None, deactivated=moment)
-            self._items.set_rotation(self._leader, after)
-            self._note(until=end_of_grace(self._stored, self._wish))
-            return
-        self._progress.step("deleting the old key")
-        self._retire(keys.delete, previous)
-        self._note(old_state="deleted")
-        self._items.set_rotation(self._leader, RotationFields())
 
-    def _connect_or_go_back(self, new: AccessKey, previous: AccessKey) -> None:
+    def _drop_sessions(self) -> None:
+        """Delete the cached sessions that were obtained with the old key."""
+        for name in self._items:
+            self._drop_cached_sessions(name)
+
+    def _connect_or_roll_back(self, new: AccessKey, previous: AccessKey) -> None:
+        """Connect with the new key; make the old one current again if AWS has lost the new one."""
         try:
-            # Some part of AWS may not know a key at once that another one knows.
-            self._access.identify(new, self._patience)
+            # Parts of AWS may learn of a key later than others.
+            self._job.keys.owner(new, self._job.retry)
         except AwsError as error:
-            if is_unknown_key(error) and go_back(
-                self._items, self._leader, self._access, previous, error, self._retry
-            ):
-                self._in_place = False
-                self._note(old_key=previous.access_key_id, new_key=None, old_state="active")
-            raise
+            if not is_unknown_key(error) or not rollback.roll_back_to(self._job, previous):
+                raise
+            self._begin(previous)
+            raise error.add_context(
+                f"AWS takes the key {printable(new.access_key_id)} no more, and the old one, which "
+                "still works, is handed out again",
+                hint=f"{self._job.command} makes another",
+            ) from error
         self._connect(new)
 
-    def _retire(self, call: Callable[[str], None], key: AccessKey) -> None:
-        retire(
-            call,
-            key,
+    def _publish(self) -> None:
+        """Commit and push the new key, if pushing is asked for, before the old one is revoked."""
+        self._job.items.commits.publish(replaced, (self._job.primary, *self._items))
+
+    def _deactivate(self, previous: AccessKey) -> None:
+        self._progress.step("deactivating the old key")
+        revoke.deactivate(self._job, previous)
+        self._old_state = "inactive"
+
+    def _is_old_key_promised(self) -> bool:
+        """Return whether the old key is to stay inactive, with `--keep-old` or `--grace`."""
+        promise = with_promise(self._stored.fields, self._options)
+        return promise.kept or bool(promise.grace)
+
+    def _begin_grace(self) -> None:
+        """Store when the old key was deactivated; a later run deletes it."""
+        fields = with_promise(self._stored.fields, self._options)
+        now = format_time(self._clock())
+        self._job.set_fields(fields._replace(started=None, known_keys=None, deactivated=now))
+        self._until = end_of_grace(self._stored, self._options)
+
+    def _delete(self, previous: AccessKey) -> None:
+        self._progress.step("deleting the old key")
+        revoke.delete(self._job, previous)
+        self._old_state = "deleted"
+
+    def _commit(self) -> None:
+        """Commit what was written, and what an earlier run wrote and did not commit."""
+        commits = self._job.items.commits
+        finished = self._switched or not commits.pending
+        commits.commit(replaced if finished else edited, (self._job.primary, *self._items))
+
+    # Helpers
+
+    @property
+    def _stored(self) -> StoredItem:
+        return self._job.stored
+
+    def _previous(self) -> AccessKey:
+        previous = self._stored.fields.previous
+        assert previous is not None  # noqa: S101 - for mypy
+        return previous
+
+    def _note_keys(self, old: AccessKey, new: AccessKey) -> None:
+        self._old_key, self._new_key = old.access_key_id, new.access_key_id
+
+    def _delete_new_key(self, new: AccessKey, old: AccessKey) -> rollback.Rollback:
+        """Undo the creation of the new key, and note for the outcome what came of it."""
+        undone = rollback.delete_new_key(self._job, new, old)
+        if undone.deleted:
+            self._new_key = None
+        if undone.orphan is not None or not undone.deleted:
+            self._orphan = undone.orphan
+        return undone
+
+    def _outcome(self, result: str, error: FilevaultError | None) -> Outcome:
+        return Outcome(
+            profile=self._profile,
+            result=result,
+            item=self._job.primary,
             items=self._items,
-            leader=self._leader,
-            access=self._access,
-            patience=self._patience,
+            user=self._user,
+            old_key=self._old_key,
+            new_key=self._new_key,
+            old_state=self._old_state,
+            created=self._created,
+            until=self._until,
+            orphan=self._orphan,
+            same_as=None,
+            error=error,
         )
 
-    def _delete_orphan(self, access_key_id: str) -> None:
-        refuse_held(self._items, access_key_id, self._retry)
-        key = self._stored.key
-        self._connect(key)
-        self._progress.step(f"deleting {printable(access_key_id)}")
-        delete_orphan(access_key_id, self._access.keys(key, short_timeouts=True), self._patience)
 
-    def _take_back(self, new: AccessKey, old: AccessKey, error: BaseException) -> bool:
-        """Undo what was done so far; tell whether AWS has the new key no more."""
-        gone = self._undo.undo(new, old, error)
-        if gone:
-            self._note(new_key=None)
-        if self._undo.orphan is not None or not gone:
-            self._note(orphan=self._undo.orphan)
-        return gone
+def _with_second_key(error: FilevaultError, fields: RotationFields) -> FilevaultError:
+    """Return an error whose hint to store another key says that the item contains a second one."""
+    other = fields.next or fields.previous
+    if other is None or error.hint is None or "--force" not in error.hint:
+        return error
+    return error.add_context(
+        hint=f"{error.hint}, but throws away the secret of {printable(other.access_key_id)}, which "
+        "the item holds too"
+    )

@@ -1,4 +1,4 @@
-"""Letting Ctrl-C and the end of a service wait."""
+"""Block the signals that end the process while steps run that must not be interrupted."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def signals_blocked() -> Iterator[Callable[[], None]]:
-    """Let signals that end us wait: what happens inside is short, and must happen whole.
+    """Block SIGINT, SIGTERM and SIGHUP; what runs inside must be short.
 
-    What it gives lets them through early.
+    Yields a function that unblocks them before the end of the block.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
@@ -29,6 +29,6 @@ def signals_blocked() -> Iterator[Callable[[], None]]:
         unblock()
 
 
-def must_hurry() -> bool:
-    """Tell whether signals that end us wait just now."""
+def are_signals_blocked() -> bool:
+    """Return whether SIGTERM is blocked in this thread."""
     return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())

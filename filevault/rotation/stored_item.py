@@ -1,4 +1,4 @@
-"""One stored item as a rotation sees it."""
+"""A stored item, decrypted and parsed for a rotation."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_time
 from filevault.vault.item import parse
-from filevault.vault.rotation_fields import RotationFields, read_rotation
+from filevault.vault.rotation_fields import NO_FIELDS, read_rotation
 
 if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.vault.item import LongTermItem
+    from filevault.vault.rotation_fields import RotationFields
 
 
-class Stored(Record):
-    """An opened item; `digest` is that of the file that `text` was read from."""
+class StoredItem(Record):
+    """A decrypted item; `digest` is that of the file that `text` was read from."""
 
     _secret = ("text",)
 
@@ -24,33 +25,31 @@ class Stored(Record):
     digest: str
     text: bytes
     item: LongTermItem
-    rotation: RotationFields
+    fields: RotationFields
 
     @property
     def key(self) -> AccessKey:
-        """The key that the item hands out."""
+        """The current key: the one that the profile uses."""
         return self.item.key
 
     @property
     def created(self) -> int | None:
-        """When the key was made, or stored, in Unix seconds; None where the item is silent."""
+        """When the current key was created, or stored, in Unix seconds; None if unknown."""
         return None if self.item.created is None else parse_time(self.item.created)
 
-    def keys(self) -> set[AccessKey]:
-        """Return every key that the item holds."""
-        held = (self.item.key, self.rotation.next, self.rotation.previous)
-        return {key for key in held if key is not None}
+    def access_keys(self) -> tuple[AccessKey, ...]:
+        """Return the keys that the item contains: the current one, and the next or previous one."""
+        fields = self.fields
+        if fields is NO_FIELDS:
+            return (self.item.key,)
+        return tuple(key for key in (self.item.key, fields.next, fields.previous) if key)
 
-    def ids(self) -> set[str]:
-        """Return the ids of the keys that the item holds, in lower case."""
-        return {key.access_key_id.lower() for key in self.keys()}
-
-    def holds(self, access_key_id: str) -> bool:
-        """Tell whether the item holds the secret of a key."""
-        return any(key.access_key_id == access_key_id for key in self.keys())
+    def contains(self, access_key_id: str) -> bool:
+        """Return whether the item contains the secret of a key."""
+        return any(key.access_key_id == access_key_id for key in self.access_keys())
 
 
-def read_stored(name: str, digest: str, text: bytes) -> Stored:
-    """Return what the text of an item says. Raises as `parse` and `read_rotation` do."""
+def read_stored_item(name: str, digest: str, text: bytes) -> StoredItem:
+    """Parse the text of an item. Raises as `parse` and `read_rotation` do."""
     what = f"item {printable(name)!r}"
-    return Stored(name, digest, text, parse(text, what), read_rotation(text, what))
+    return StoredItem(name, digest, text, parse(text, what), read_rotation(text, what))

@@ -1,4 +1,4 @@
-"""Which user is at the other end of a loopback connection: the kernel's own table knows."""
+"""The user at the other end of a loopback connection, from the kernel's table of sockets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _ESTABLISHED = "01"
 def peer_uid(connection: socket) -> int | None:
     """Return the uid that owns the other end of an IPv4 connection within this machine.
 
-    None where the kernel does not tell: without `/proc`, from another network namespace, or once
-    the other end has closed. The table's form is that of proc_pid_net(5).
+    None if it is unknown: without `/proc`, from another network namespace, or after the other end
+    was closed. The table is described in proc_pid_net(5).
     """
     theirs, ours = _shown(connection.getpeername()), _shown(connection.getsockname())
     for path in _TABLES:
@@ -24,7 +24,7 @@ def peer_uid(connection: socket) -> int | None:
             with open(path, encoding="ascii") as table:
                 for line in table:
                     fields = line.split()
-                    # A client with an IPv6 socket has the address mapped, at the end of its own.
+                    # For a client with an IPv6 socket, the mapped address ends with these.
                     if (
                         len(fields) > 7
                         and fields[1].endswith(theirs)
@@ -37,8 +37,8 @@ def peer_uid(connection: socket) -> int | None:
     return None
 
 
-def tells_peers() -> bool:
-    """Tell whether the kernel's table can be read here."""
+def can_tell_peers() -> bool:
+    """Return whether the kernel's table can be read."""
     try:
         with open(_TABLES[0], encoding="ascii") as table:
             return bool(table.readline())
@@ -47,7 +47,7 @@ def tells_peers() -> bool:
 
 
 def _shown(address: tuple[str, int]) -> str:
-    """Write an address as the table does: the four bytes as a number of this machine."""
+    """Return an address as in the table: the four bytes as a number in the machine's order."""
     host, port = address[:2]
     number = int.from_bytes(bytes(map(int, host.split("."))), sys.byteorder)
     return f"{number:08X}:{port:04X}"

@@ -1,8 +1,8 @@
 """The session cache: temporary credentials, each in a sealed file of its own.
 
-It lies in the state directory, never in the vault, and looks the same for every backend
-(`docs/format.md` §7). What cannot be read is a miss, never an error: a session can always be
-made again.
+It is in the state directory, never in the vault, and has the same form for every backend
+(`docs/format.md` §7). A file that cannot be read is a miss, never an error: a session can always
+be obtained again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from filevault.errors import (
     UsageError,
 )
 from filevault.sessions import record
+from filevault.sessions.record import SessionFile
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.names import decode_session_owner, encode_session_owner
@@ -36,7 +37,7 @@ _LOCKS = "locks"
 
 
 class Listed(Record):
-    """A session as its file's name tells it; nothing of it is authenticated."""
+    """A session as in its file's name, which is not authenticated."""
 
     owner: str
     operation: str
@@ -49,10 +50,10 @@ class SessionCache:
     Args:
         state: the state directory, open and writable.
         state_id: its name, 32 hex digits.
-        session_key: returns the 32 bytes that seal sessions; asked only when a file is there to
-            be opened or written, and may raise LockedError.
+        session_key: returns the 32 bytes that seal sessions; called only when there is a file to
+            open or to write; may raise LockedError.
         clock: Unix seconds.
-        warn: told in one sentence when a session could not be kept.
+        warn: prints a warning; called once if sessions cannot be kept.
     """
 
     __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_warn", "_warned")
@@ -75,7 +76,7 @@ class SessionCache:
     def find(self, name: SessionName, minimum: MinimumLife) -> Credentials | None:
         """Return the kept session with most life left if that is enough, else None.
 
-        Damaged and foreign files are passed over. Raises what `session_key` raises, except
+        Damaged and foreign files are ignored. Raises what `session_key` raises, except
         StorageError, which is a miss with a warning.
         """
         folder = self._folder(name.owner)
@@ -93,7 +94,7 @@ class SessionCache:
         return None
 
     def expiration(self, name: SessionName) -> int | None:
-        """Return until when a kept session lives as its file's name has it; opens nothing."""
+        """Return the expiry in the name of a kept session's file, in Unix seconds."""
         folder = self._folder(name.owner)
         if folder is None:
             return None
@@ -118,19 +119,17 @@ class SessionCache:
         return sorted((each for each in found if each is not None), reverse=True)
 
     @contextmanager
-    def lock(self, name: SessionName, waiting: LockWait) -> Iterator[None]:
+    def lock(self, name: SessionName, wait: LockWait) -> Iterator[None]:
         """Let one process at a time obtain a session; the others wait, then find it.
 
-        Where no lock can be made, work goes on without it. Raises LockedError as `waiting` says.
+        Goes on without a lock where none can be made. Raises what `wait` raises.
         """
         from filevault.system.locks import key_lock
 
-        with ExitStack() as held:
+        with ExitStack() as stack:
             try:
-                locks = held.enter_context(self._state.make_child(_LOCKS))
-                held.enter_context(
-                    key_lock(locks, f"{name.operation}-{name.hash}", waiting.begin())
-                )
+                locks = stack.enter_context(self._state.make_child(_LOCKS))
+                stack.enter_context(key_lock(locks, f"{name.operation}-{name.hash}", wait.begin()))
             except StorageError as error:
                 self._complain(error)
             yield
@@ -152,7 +151,7 @@ class SessionCache:
     def forget(self, name: SessionName, refused: Credentials) -> None:
         """Delete a kept session that AWS refused; another one in its place stays.
 
-        What cannot be deleted stays too, with a warning.
+        A file that cannot be deleted stays too, with a warning.
         """
         folder = self._folder(name.owner)
         if folder is None:
@@ -174,7 +173,7 @@ class SessionCache:
                         self._complain(error)
 
     def clear(self, owner: str | None = None) -> int:
-        """Delete every session, or those of one profile; return how many files went.
+        """Delete every session, or those of one profile; return the number of files deleted.
 
         Raises StorageError if one cannot be deleted.
         """
@@ -183,14 +182,14 @@ class SessionCache:
             try:
                 only = encode_session_owner(owner)
             except UsageError:
-                return 0  # nothing was ever kept under such a name
+                return 0  # no session can be kept under such a name
         return self._delete(lambda _folder, _entry: True, only)
 
     def drop_source(self, *sources: str) -> int:
-        """Delete every session that was made from one of `sources`, whoever owns it.
+        """Delete every session that was made from one of `sources`, of every owner.
 
-        Headers are read, nothing is decrypted; what has no readable header goes too, since it
-        serves nobody. Returns how many files went; raises StorageError.
+        Headers are read, nothing is decrypted; a file without a readable header is deleted too.
+        Returns the number of files deleted; raises StorageError.
         """
         wanted = frozenset(sources)
 
@@ -205,7 +204,7 @@ class SessionCache:
         return self._delete(comes_from_it, None)
 
     def listing(self) -> list[Listed]:
-        """Return every session, expired ones too, as the files' names tell; opens no file."""
+        """Return every session, expired ones too, by the files' names; opens no file."""
         found = []
         for part, folder in self._folders(None):
             owner = decode_session_owner(part)
@@ -257,8 +256,8 @@ class SessionCache:
                     sessions.remove_folder(part)
         return gone
 
-    def _open(self, folder: Folder, owner: str, entry: str) -> record.Kept | None:
-        """Return a file's content, None if it serves nobody."""
+    def _open(self, folder: Folder, owner: str, entry: str) -> record.KeptSession | None:
+        """Return a file's content, None if it cannot be used."""
         try:
             data = folder.read(entry, record.MAX_FILE)
         except (FileNotFoundError, StorageError):
@@ -269,7 +268,7 @@ class SessionCache:
             self._complain(error)
             return None
         try:
-            return record.unseal(key, self._state_id, owner, entry, data)
+            return record.unseal(key, SessionFile(self._state_id, owner, entry), data)
         except (IntegrityError, NewerFormatError):
             return None
 
@@ -278,7 +277,8 @@ class SessionCache:
         now = self._clock()
         entry = record.file_name(name, expiration)
         key = self._session_key()
-        data = record.seal(key, self._state_id, owner, entry, name.source, now, credentials)
+        file = SessionFile(self._state_id, owner, entry)
+        data = record.seal(key, file, name.source, now, credentials)
         with self._state.make_child(record.FOLDER) as top, top.make_child(owner) as folder:
             folder.write(entry, data)
             for other in folder.entries():

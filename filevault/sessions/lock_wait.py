@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from filevault.errors import LockedError
+from filevault.errors import BusyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 _PAUSE = 0.05
 _SILENCE = 1.0
 TIMEOUT = 60.0
-"""Seconds after which nobody waits who cannot be asked."""
+"""Seconds of waiting where no person could be answering a prompt."""
 
 
 class LockWait:
-    """Whoever holds the lock may be asking a person, who may be away.
+    """Waiting for another process that obtains the same session, perhaps with an MFA prompt.
 
     Args:
-        tell: told once, after a second, what is waited for.
-        attended: tells whether a person is here, who can end the waiting.
-        sleep: takes seconds.
-        clock: seconds that never go back.
+        tell: prints what is waited for; called once, after a second.
+        attended: returns whether a person is at the terminal, who can end the waiting.
+        sleep: sleeps for seconds.
+        clock: monotonic, in seconds.
     """
 
     __slots__ = ("_attended", "_clock", "_sleep", "_tell", "_told")
@@ -42,9 +42,9 @@ class LockWait:
         self._told = False
 
     def begin(self) -> Callable[[], None]:
-        """Return what is called each time the lock is found taken.
+        """Return the function to call each time that the lock is found taken.
 
-        It sleeps a little, and raises LockedError once it has waited too long.
+        It sleeps a little, and raises an error once it has waited too long.
         """
         began = self._clock()
 
@@ -54,10 +54,10 @@ class LockWait:
                 self._told = True
                 self._tell("waiting for another filevault that is obtaining this session")
             if waited >= TIMEOUT and not self._attended():
-                raise LockedError(
+                raise BusyError(
                     "another filevault has been obtaining this session for a minute",
                     hint="it may be asking a person for an MFA code: answer there, or end it; "
-                    "--no-cache waits for nobody",
+                    "--no-cache does not wait",
                 )
             self._sleep(_PAUSE)
 

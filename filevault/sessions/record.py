@@ -1,8 +1,7 @@
 """One session file: its name, and its sealed content.
 
-`sessions/<owner>/<operation>-<32 hex>@<expiry>.fvs`: the name says whose session it is, what
-determined it and until when it lives, and is authenticated along with the content
-(`docs/format.md` §7).
+The name is `sessions/<owner>/<operation>-<32 hex>@<expiry>.fvs`. It is authenticated together with
+the content (`docs/format.md` §7).
 """
 
 from __future__ import annotations
@@ -44,7 +43,11 @@ _BODY: dict[str, type] = {
 
 
 class SessionName(Record):
-    """What a session is looked up by, and `source`, what it was made from: `item:<name>`."""
+    """Where a session is kept.
+
+    `owner` is a profile, `hash` the 32 digits of `session_hash`, `source` the reference of the
+    credential source that it was made from: `item:<name>`, `web:<profile>`, ...
+    """
 
     owner: str
     operation: str
@@ -53,7 +56,7 @@ class SessionName(Record):
 
     @property
     def prefix(self) -> str:
-        """What the names of its files begin with."""
+        """The beginning of the names of its files."""
         return f"{self.operation}-{self.hash}@"
 
 
@@ -65,8 +68,25 @@ class FileName(Record):
     expiration: int
 
 
-class Kept(Record):
-    """A session as it was kept; `whole_life` is in seconds, rounded up to whole minutes."""
+class SessionFile(Record):
+    """Which file, all of it authenticated with the content.
+
+    `state_id` is the name of the state directory, `folder` that of the owner's folder, `entry`
+    that of the file.
+    """
+
+    state_id: str
+    folder: str
+    entry: str
+
+    @property
+    def header_name(self) -> str:
+        """The `name` in the header of the file."""
+        return f"{FOLDER}/{self.folder}/{self.entry[: -len(SUFFIX)]}"
+
+
+class KeptSession(Record):
+    """A session from a file; `whole_life` is in seconds, rounded up to whole minutes."""
 
     credentials: Credentials
     expiration: int
@@ -80,7 +100,7 @@ def file_name(name: SessionName, expiration: int) -> str:
 
 
 def parse_name(entry: str) -> FileName | None:
-    """Take a file's name apart, None where it is no session's."""
+    """Parse a file's name; return None if it is not that of a session file."""
     head, _, text = entry.removesuffix(SUFFIX).rpartition("@")
     operation, _, digest = head.rpartition("-")
     if not entry.endswith(SUFFIX) or operation not in OPERATIONS:
@@ -94,43 +114,38 @@ def parse_name(entry: str) -> FileName | None:
         return None
 
 
-def seal(
-    key: bytes, state_id: str, folder: str, entry: str, source: str, now: float, kept: Credentials
-) -> bytes:
+def seal(key: bytes, file: SessionFile, source: str, now: float, credentials: Credentials) -> bytes:
     """Return the bytes of a session file.
 
     Args:
         key: the session key, 32 bytes.
-        state_id: the state directory's name.
-        folder: the name of the owner's folder.
-        entry: the file's name.
-        source: what the session was made from.
+        file: which file.
+        source: the reference of the credential source.
         now: Unix seconds.
-        kept: temporary credentials, which have an expiry.
+        credentials: temporary ones, which have an expiry.
     """
     header = ItemHeader(
         kind="session",
-        name=_header_name(folder, entry),
+        name=file.header_name,
         generation=int(now),
         created=format_time(now),
         source=source,
     )
-    key_id = session_key_id(key, state_id)
-    return envelope.seal(key, state_id, key_id, header, _body(kept))
+    key_id = session_key_id(key, file.state_id)
+    return envelope.seal(key, file.state_id, key_id, header, _body(credentials))
 
 
-def unseal(key: bytes, state_id: str, folder: str, entry: str, data: bytes) -> Kept:
+def unseal(key: bytes, file: SessionFile, data: bytes) -> KeptSession:
     """Return the content of a session file.
 
-    Raises IntegrityError or NewerFormatError for anything else than what was sealed for that
-    place under that key.
+    Raises IntegrityError or NewerFormatError for anything but a session that was sealed under
+    that key for that name.
     """
     sealed = envelope.parse(data, _WHAT)
-    key_id = session_key_id(key, state_id)
-    name = _header_name(folder, entry)
-    envelope.expect(sealed, state_id, key_id, "session", name, _WHAT)
+    key_id = session_key_id(key, file.state_id)
+    envelope.expect(sealed, file.state_id, key_id, "session", file.header_name, _WHAT)
     credentials, expiration = _read_body(envelope.unseal(key, sealed, _WHAT))
-    return Kept(credentials, expiration, _whole_life(sealed.header.created, expiration))
+    return KeptSession(credentials, expiration, _whole_life(sealed.header.created, expiration))
 
 
 def _whole_life(created: str, expiration: int) -> int:
@@ -140,9 +155,9 @@ def _whole_life(created: str, expiration: int) -> int:
 
 
 def life_of(entry: str, data: bytes) -> int | None:
-    """Return the whole life that a session file claims, in seconds; nothing is verified.
+    """Return the whole life in a session file's header, in seconds; nothing is verified.
 
-    None for a file whose name or header is none of a session. Raises IntegrityError or
+    None for a file whose name or header is not that of a session. Raises IntegrityError or
     NewerFormatError.
     """
     named = parse_name(entry)
@@ -154,15 +169,11 @@ def life_of(entry: str, data: bytes) -> int | None:
 
 
 def source_of(data: bytes) -> str | None:
-    """Return what a session file says it was made from; nothing is decrypted or verified.
+    """Return the credential source in a session file's header; nothing is verified.
 
     Raises IntegrityError or NewerFormatError.
     """
     return envelope.parse(data, _WHAT).header.source
-
-
-def _header_name(folder: str, entry: str) -> str:
-    return f"{FOLDER}/{folder}/{entry[: -len(SUFFIX)]}"
 
 
 def _body(credentials: Credentials) -> bytes:

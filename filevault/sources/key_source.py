@@ -23,7 +23,7 @@ class KeySource(Protocol):
         ...
 
     def needs_account(self, name: str, key_id: str) -> bool:
-        """Return whether AWS must be asked for the account of a key, as its id does not tell it."""
+        """Return whether AWS must be asked for the account of a key: its id does not have it."""
         ...
 
     def record_account(self, names: Sequence[str], key_id: str, account: str) -> None:

@@ -43,10 +43,10 @@ class CredentialProvider:
         """Return the key that is stored now if it is another than the refused one, else None."""
         return None
 
-    def learn_account(self, told: str | None) -> None:
+    def learn_account(self, account: str | None) -> None:
         """Called after the first call that these credentials signed.
 
-        `told` is the account of the credentials if the answer of the call has it.
+        `account` is that of the credentials if the answer of the call has it, else None.
         """
 
 

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from filevault.sources.source import SourceDependencies
 
 
+def item_reference(name: str) -> str:
+    """Return how session files name an item of the vault as their credential source."""
+    return f"item:{name}"
+
+
 class StoredKey(Source):
     """The long-term key stored under a profile's name."""
 
@@ -31,7 +36,7 @@ class StoredKey(Source):
     @property
     def reference(self) -> str:
         """`item:` and the name of the item."""
-        return f"item:{self.profile}"
+        return item_reference(self.profile)
 
     @property
     def title(self) -> str:
@@ -46,7 +51,7 @@ class StoredKey(Source):
     @property
     def description(self) -> str:
         """What `--explain` writes where no call is made."""
-        return "the stored long-term key itself is handed out"
+        return "the stored long-term key itself is issued"
 
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return SHA-256 of the item's file: a rewritten item merely misses the cache."""
@@ -85,10 +90,10 @@ class StoredKeyProvider(CredentialProvider):
             return None
         return None if found == refused else found
 
-    def learn_account(self, told: str | None) -> None:
-        """Remember the key's account where the key's id does not tell it.
+    def learn_account(self, account: str | None) -> None:
+        """Remember the key's account where the key's id does not contain it.
 
-        If the answer of the call does not tell it either, AWS is asked once; if that fails, a
+        If the answer of the call does not have it either, AWS is asked once; if that fails, a
         later run asks again.
         """
         name, key, keys = self._step.profile, self._key, self._dependencies.keys
@@ -96,7 +101,7 @@ class StoredKeyProvider(CredentialProvider):
         if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return
         try:
-            account = told or identify(key)
+            account = account or identify(key)
         except InterruptedByUserError:
             raise
         except FilevaultError:

@@ -77,11 +77,11 @@ def _check_writers(info: os.stat_result, path: str) -> None:
     """Raise ConfigError if a user other than this one and root may write the file."""
     shown, word = printable(path), shell_word(path)
     trust = (
-        f"or let whoever can write it choose your programs and accounts: {TRUST_VARIABLE}={word}"
+        f"or let those who can write it choose your programs and accounts: {TRUST_VARIABLE}={word}"
     )
     if info.st_uid not in (0, os.geteuid()):
         raise ConfigError(
-            f"{shown!r} belongs to user {info.st_uid}, so that user could redirect you",
+            f"{shown!r} belongs to user {info.st_uid}, who could choose your programs and accounts",
             hint=f"read it, then take a copy, which is yours: cp {word} {word}.copy && "
             f"mv -f {word}.copy {word}; {trust}",
         )

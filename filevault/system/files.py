@@ -29,8 +29,10 @@ _CHUNK = 16 << 10  # read(2) allocates a buffer of this size, and most files are
 _LINK_HINT = "only the folder of the whole store may be a link: link that instead"
 
 
-def storage_error(error: OSError, action: str, path: str) -> StorageError:
-    """Return an OSError as one line that names the file, with a hint if there is one."""
+def storage_error(
+    error: OSError, action: str, path: str, *, hint: str | None = None
+) -> StorageError:
+    """Return an OSError as one line that names the file, with a hint that may be given."""
     hints = {
         errno.ENOSPC: "free some space and run the command again; what was stored is untouched",
         errno.EDQUOT: "free some space and run the command again; what was stored is untouched",
@@ -41,7 +43,7 @@ def storage_error(error: OSError, action: str, path: str) -> StorageError:
     reason = (error.strerror or type(error).__name__).lower()
     return StorageError(
         f"cannot {action} {printable(path)!r}: {reason}",
-        hint=hints.get(error.errno) if error.errno is not None else None,
+        hint=hint or (hints.get(error.errno) if error.errno is not None else None),
     )
 
 

@@ -58,7 +58,7 @@ def read_secret(path: str, home: str | None, *, provided: bool, limit: int = 64 
     finally:
         os.close(fd)
     if data.overfull:
-        raise LockedError(f"{shown!r} is longer than {limit} bytes, which no secret is")
+        raise LockedError(f"{shown!r} is longer than {limit} bytes, the limit for a secret")
     return data.take()
 
 
@@ -96,7 +96,7 @@ def _check_secret(info: os.stat_result, path: str, home: str | None, *, provided
     # Container runtimes keep the owner that a secret has outside; root may read it anyway.
     if info.st_uid not in (0, user) and not (provided and user == 0):
         raise LockedError(
-            f"{shown!r} belongs to user {info.st_uid}, so it is no secret of yours",
+            f"{shown!r} belongs to user {info.st_uid}, not to you",
             hint=f"make a copy of your own: {copy}",
         )
     mode_hint = f"chmod 600 {shell_word(path)}, or where the file system has no modes: {copy}"

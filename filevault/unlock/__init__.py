@@ -1,1 +1,1 @@
-"""Passphrases, key files and identities: where they are read and how a person is asked."""
+"""Sources of passphrases, key files and age identities, and questions to the user."""

@@ -1,8 +1,8 @@
-"""The terminal: the one place that asks a person something.
+"""Questions to the user at the terminal.
 
-Questions go to `/dev/tty`, never to stdin or stdout, which belong to the command and its
-results. Where there is no terminal, `Nobody` answers every question with an error at once.
-Ctrl-D is an empty answer: no passphrase, no code, not yes.
+They are written to `/dev/tty`, never to stdout, and stdin is not read, because both belong to the
+command. Without a terminal, `NoTerminal` raises an error at once for every question. Ctrl-D is an
+empty answer: no passphrase, no code, not yes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from filevault.errors import NobodyToAskError
+from filevault.errors import NoTerminalError
 from filevault.system.secret_buffer import SecretBuffer
 from filevault.system.terminal import open_terminal
 
@@ -24,11 +24,11 @@ _ANSWER_LIMIT = 4096
 
 
 class Prompter(Protocol):
-    """Somebody who can be asked."""
+    """Asks the user."""
 
     @property
     def present(self) -> bool:
-        """Whether there is a person at all."""
+        """Whether there is a terminal."""
         ...
 
     def say(self, text: str) -> None:
@@ -44,24 +44,21 @@ class Prompter(Protocol):
         ...
 
 
-class Nobody:
-    """No terminal: every question is an error.
-
-    `ways` is the hint: what could answer instead.
-    """
+class NoTerminal:
+    """A prompter without a terminal: every question raises NoTerminalError."""
 
     present = False
 
     def say(self, text: str) -> None:
-        """Say nothing: nobody listens."""
+        """Do nothing."""
 
     def line(self, question: str) -> str:
-        """Raise NobodyToAskError."""
-        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+        """Raise NoTerminalError."""
+        raise NoTerminalError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
 
     def hidden(self, question: str) -> bytes:
-        """Raise NobodyToAskError."""
-        raise NobodyToAskError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
+        """Raise NoTerminalError."""
+        raise NoTerminalError(f"cannot ask {question.rstrip(': ')!r}: there is no terminal")
 
 
 class Terminal:
@@ -71,12 +68,12 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Show one line on the terminal device."""
-        with _opened() as fd:
+        with _open() as fd:
             _write(fd, text + "\n")
 
     def line(self, question: str) -> str:
         """Ask with echo."""
-        with _opened() as fd:
+        with _open() as fd:
             _write(fd, question)
             answer = _read_line(fd)
             if not answer.endswith(b"\n"):  # Ctrl-D leaves the cursor where it is
@@ -84,18 +81,18 @@ class Terminal:
         return answer.decode("utf-8", "surrogateescape").strip()
 
     def hidden(self, question: str) -> bytearray:
-        """Ask with echo off; the terminal's state is restored whatever happens.
+        """Ask with echo off; the terminal's state is restored in any case.
 
-        That includes signals that end or stop us: they act as they would without us, once the
-        terminal is restored. Continued, we ask again. The answer is the caller's to overwrite.
+        That includes signals that end or stop this process: they take effect after the terminal
+        is restored. When the process continues, it asks again. The caller overwrites the answer.
         """
         import termios
 
-        with _opened() as fd:
+        with _open() as fd:
             try:
                 return self._hidden(fd, question)
             except termios.error as error:
-                raise NobodyToAskError(
+                raise NoTerminalError(
                     f"cannot ask {question.rstrip(': ')!r}: the terminal cannot hide the answer"
                 ) from error
 
@@ -128,31 +125,31 @@ class Terminal:
 
 
 @contextlib.contextmanager
-def _opened() -> Iterator[int]:
-    """Open the terminal. Raises NobodyToAskError if it is gone, or goes meanwhile."""
+def _open() -> Iterator[int]:
+    """Open the terminal. Raises NoTerminalError if it fails, now or in the block."""
     try:
         fd = open_terminal()
     except OSError as error:
-        raise NobodyToAskError("cannot ask anything: there is no terminal any more") from error
+        raise NoTerminalError("cannot ask anything: there is no terminal any more") from error
     try:
         yield fd
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise NobodyToAskError(f"cannot ask anything: the terminal failed: {reason}") from error
+        raise NoTerminalError(f"cannot ask anything: the terminal failed: {reason}") from error
     finally:
         os.close(fd)
 
 
 @contextlib.contextmanager
 def _handling_signals(leave: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
-    """Call `leave` before a signal ends or stops us, and `resume` when we are continued."""
+    """Call `leave` before a signal ends or stops this process, `resume` when it continues."""
     import signal
 
     def handle(number: int, _frame: object) -> None:
         leave()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-        # Only a stop leads here, after its end.
+        # Reached only after a stop, when the process continues.
         signal.signal(number, handle)
         resume()
 
@@ -175,9 +172,9 @@ def _write(fd: int, text: str) -> None:
 
 
 def _read_line(fd: int) -> bytearray:
-    """Read one line, with its line end, from a terminal in canonical mode.
+    """Read one line from a terminal in canonical mode.
 
-    Nothing but what was typed before Ctrl-D is returned where that ends the line.
+    It ends with a line end, unless Ctrl-D ended it.
     """
     answer = SecretBuffer(_ANSWER_LIMIT)
     try:
@@ -187,7 +184,7 @@ def _read_line(fd: int) -> bytearray:
                 if not answer.read(fd):
                     break
                 if answer.overfull:
-                    raise NobodyToAskError("the answer is too long")
+                    raise NoTerminalError("the answer is too long")
         return answer.take()
     finally:
         answer.clear()
@@ -195,10 +192,10 @@ def _read_line(fd: int) -> bytearray:
 
 @contextlib.contextmanager
 def _waking() -> Iterator[Callable[[int], None]]:
-    """Give what waits until a descriptor can be read, and lets no signal wait with it.
+    """Yield a function that waits until a descriptor can be read, and handles signals meanwhile.
 
-    A signal that comes right before read(2) blocks would be handled only when something is
-    typed: Python runs its handlers between two instructions of its own. Here it wakes the wait.
+    Python runs signal handlers between two of its instructions, so a signal right before read(2)
+    would be handled only after the next key. Here it interrupts the wait.
     """
     import select
     import signal
@@ -206,7 +203,7 @@ def _waking() -> Iterator[Callable[[int], None]]:
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    except ValueError:  # no main thread: no handler runs in it, either
+    except ValueError:  # not the main thread, in which handlers run
         before = None
     poller = select.poll()  # select(2) takes no descriptor above 1023
     poller.register(reading, select.POLLIN)
@@ -226,27 +223,27 @@ def _waking() -> Iterator[Callable[[int], None]]:
 
 
 def terminal() -> Prompter:
-    """Return the controlling terminal, or Nobody where there is none."""
+    """Return a prompter for the controlling terminal, or NoTerminal if there is none."""
     try:
         fd = open_terminal()
     except OSError:
-        return Nobody()
+        return NoTerminal()
     os.close(fd)
     return Terminal()
 
 
 def to_clipboard(text: str) -> None:
-    """Put ASCII text on the clipboard of whoever looks at the terminal, near or far.
+    """Copy ASCII text to the clipboard of the terminal, also over ssh.
 
-    That is OSC 52 of xterm's control sequences; a terminal that does not know it, or was told not
-    to obey, ignores it and shows nothing. Raises NobodyToAskError without a terminal.
+    Uses OSC 52 of xterm's control sequences, which terminals without it ignore. Raises
+    NoTerminalError without a terminal.
     """
     import base64
 
     try:
         fd = open_terminal()
     except OSError as error:
-        raise NobodyToAskError(
+        raise NoTerminalError(
             "cannot copy anything: there is no terminal", hint="--stdout prints instead"
         ) from error
     try:

@@ -1,8 +1,7 @@
-"""Reading a secret from where an option, a variable or the system says it is.
+"""Sources of secrets: values, descriptors, files and commands that options and variables name.
 
-Two sources at the same level are an error, because guessing which one is meant would sooner or
-later open the wrong thing. Which secret is asked for, and in which order, is decided in
-`filevault.unlock.unlocker`.
+Two sources of the same precedence are an error, because a guess could open the wrong vault. Which
+kinds of secret are read, and in which order, is decided in `filevault.unlock.unlocker`.
 """
 
 from __future__ import annotations
@@ -40,67 +39,70 @@ _CREDENTIALS = {
 }
 
 
-class Source(Record):
-    """Where a secret is.
+class NamedSource(Record):
+    """A source of a secret that an option or a variable names.
 
-    `opens` is passphrase, keyfile or identity; `kind` is value, fd, file or command; `origin` is
-    what messages call it.
+    `kind` is that of the secret: passphrase, keyfile or identity. `transport` is value, fd, file
+    or command. `origin` is the option or variable.
     """
 
     _secret = ("content",)
 
-    opens: str
     kind: str
+    transport: str
     content: str
     origin: str
 
 
-def identity_files(settings: Settings) -> list[Source]:
+def identity_files(settings: Settings) -> list[NamedSource]:
     """Return the sources that `--identity` names, which may be repeated as in age."""
-    return [source for source in _options(settings) if source.opens == "identity"]
+    return [source for source in _options(settings) if source.kind == "identity"]
 
 
-def explicit(settings: Settings, *opens: str) -> Source | None:
-    """Return the one source of these kinds that was named: an option, else a variable.
+def named_source(settings: Settings, *kinds: str) -> NamedSource | None:
+    """Return the source of these kinds that an option names, else the one of a variable.
 
-    Identities that options name are `identity_files`. Raises UsageError for two of the same rank.
+    `identity_files` returns the identities that options name. Raises UsageError for two sources
+    of the same precedence.
     """
-    options = [source for source in _options(settings) if source.opens in opens]
+    options = [source for source in _options(settings) if source.kind in kinds]
     variables = [
-        source for kind in opens for source in variables_of(settings, _PREFIXES[kind], kind)
+        source for kind in kinds for source in variables_of(settings, _PREFIXES[kind], kind)
     ]
     return _only_one(options, "options") or _only_one(variables, "variables")
 
 
-def new_passphrase(settings: Settings) -> Source | None:
-    """Return the source of a new passphrase, None if none is named. Raises UsageError for two."""
+def new_passphrase_source(settings: Settings) -> NamedSource | None:
+    """Return the named source of a new passphrase, or None. Raises UsageError for two."""
     return _only_one(variables_of(settings, "FILEVAULT_NEW_PASSPHRASE", "passphrase"), "variables")
 
 
-def variables_of(settings: Settings, prefix: str, opens: str) -> list[Source]:
-    """Return the sources among the variables of a prefix."""
+def variables_of(settings: Settings, prefix: str, kind: str) -> list[NamedSource]:
+    """Return the sources that the variables with a prefix name."""
     return [
-        Source(opens, variable.transport, variable.content, variable.name)
+        NamedSource(kind, variable.transport, variable.content, variable.name)
         for variable in settings.secret_variables(prefix)
     ]
 
 
-def _options(settings: Settings) -> list[Source]:
+def _options(settings: Settings) -> list[NamedSource]:
     options = settings.options
     found = []
     if options.passphrase_fd is not None:
         number = str(options.passphrase_fd)
-        found.append(Source("passphrase", "fd", number, "--passphrase-fd"))
-    for path, opens, origin in (
+        found.append(NamedSource("passphrase", "fd", number, "--passphrase-fd"))
+    for path, kind, origin in (
         (options.passphrase_file, "passphrase", "--passphrase-file"),
         (options.key_file, "keyfile", "--key-file"),
     ):
         if path is not None:
-            found.append(Source(opens, "file", path, origin))
-    return found + [Source("identity", "file", path, "--identity") for path in options.identity]
+            found.append(NamedSource(kind, "file", path, origin))
+    return found + [
+        NamedSource("identity", "file", path, "--identity") for path in options.identity
+    ]
 
 
-def _only_one(sources: Sequence[Source], level: str) -> Source | None:
+def _only_one(sources: Sequence[NamedSource], level: str) -> NamedSource | None:
     if len(sources) > 1:
         names = " and ".join(printable(source.origin) for source in sources[:3])
         raise UsageError(
@@ -110,18 +112,19 @@ def _only_one(sources: Sequence[Source], level: str) -> Source | None:
     return sources[0] if sources else None
 
 
-def is_provided(settings: Settings, *opens: str) -> bool:
-    """Tell whether the system provides a secret of these kinds; nothing is read."""
-    paths = (path for kind in opens for path in settings.system_credentials(_CREDENTIALS[kind]))
+def is_provided(settings: Settings, *kinds: str) -> bool:
+    """Return whether the system provides a secret of these kinds, without reading it."""
+    paths = (path for kind in kinds for path in settings.system_credentials(_CREDENTIALS[kind]))
     return any(os.path.lexists(path) for path in paths)
 
 
-def provided(settings: Settings, *opens: str) -> Secret | None:
-    """Return what `$CREDENTIALS_DIRECTORY` or `/run/secrets` holds, in the order of the kinds.
+def provided_secret(settings: Settings, *kinds: str) -> Secret | None:
+    """Return the secret that systemd or a container runtime provides, in the order of the kinds.
 
-    Raises LockedError for a credential that is refused or empty.
+    They are in `$CREDENTIALS_DIRECTORY` or `/run/secrets`. Raises LockedError for a credential
+    that is refused or empty.
     """
-    for kind in opens:
+    for kind in kinds:
         for path in settings.system_credentials(_CREDENTIALS[kind]):
             try:
                 data = read_secret(path, settings.home_if_known, provided=True)
@@ -135,32 +138,32 @@ def provided(settings: Settings, *opens: str) -> Secret | None:
 
 
 def close_descriptors(settings: Settings) -> None:
-    """Close every descriptor that was named as a secret's source, read or not.
+    """Close every descriptor that is named as a source of a secret, whether it was read or not.
 
-    A child must not find a passphrase waiting in a pipe.
+    A command must not inherit a pipe that contains a passphrase.
     """
     named = _options(settings)
     for prefix in ("FILEVAULT_NEW_PASSPHRASE", *_PREFIXES.values()):
         named += variables_of(settings, prefix, "")
     for source in named:
-        if source.kind == "fd":
+        if source.transport == "fd":
             with contextlib.suppress(FilevaultError, OSError):
                 _close(_descriptor(source))
 
 
-def read(source: Source, settings: Settings) -> Secret:
-    """Return the secret of a source: one final line end removed, except from a variable's value.
+def read_source(source: NamedSource, settings: Settings) -> Secret:
+    """Return the secret from a source, without one final line end unless it is a variable's value.
 
-    Raises LockedError for a source that cannot be read or gives nothing usable, UsageError for
-    what is no descriptor, ProgramError for a command that cannot be run.
+    Raises LockedError if the source cannot be read or its content is unusable, UsageError for a
+    wrong descriptor number, ProgramError for a command that cannot be run.
     """
     what = f"the {_word(source)} from {printable(source.origin)}"
     data: SecretBytes
-    if source.kind == "value":
+    if source.transport == "value":
         data = check_text(os.fsencode(source.content), what)
-    elif source.kind == "fd":
-        data = _as_given(source.opens, _read_descriptor(source), what)
-    elif source.kind == "file":
+    elif source.transport == "fd":
+        data = _as_given(source.kind, _read_descriptor(source), what)
+    elif source.transport == "file":
         path = settings.expand(source.content)
         try:
             home = settings.home_if_known
@@ -170,16 +173,16 @@ def read(source: Source, settings: Settings) -> Secret:
                 f"there is no file {printable(path)!r} to read the {_word(source)} from",
                 hint=f"{printable(source.origin)} names it",
             ) from error
-        data = _as_given(source.opens, content, what)
+        data = _as_given(source.kind, content, what)
     else:
-        data = _as_given(source.opens, _run(source, settings), what)
+        data = _as_given(source.kind, _run(source, settings), what)
     if not data:
         raise LockedError(f"{what} is empty")
-    return Secret(source.opens, data, source.origin)
+    return Secret(source.kind, data, source.origin)
 
 
-def _word(source: Source) -> str:
-    return "key" if source.opens == "keyfile" else source.opens
+def _word(source: NamedSource) -> str:
+    return "key" if source.kind == "keyfile" else source.kind
 
 
 def _is_provided(path: str, settings: Settings) -> bool:
@@ -191,7 +194,7 @@ def _is_provided(path: str, settings: Settings) -> bool:
     return any(real.startswith(os.path.realpath(folder) + "/") for folder in folders)
 
 
-def _descriptor(source: Source) -> int:
+def _descriptor(source: NamedSource) -> int:
     if not source.content.isascii() or not source.content.isdigit() or len(source.content) > 9:
         raise UsageError(f"{source.origin} is not the number of a descriptor")
     number = int(source.content)
@@ -203,7 +206,7 @@ def _descriptor(source: Source) -> int:
     return number
 
 
-def _read_descriptor(source: Source) -> bytearray:
+def _read_descriptor(source: NamedSource) -> bytearray:
     import select
     import time
 
@@ -232,7 +235,7 @@ def _read_descriptor(source: Source) -> bytearray:
 
 
 def _close(fd: int) -> None:
-    """Close a descriptor; a standard one becomes /dev/null: nothing else may take its place."""
+    """Close a descriptor; replace a standard one by /dev/null, so that its number stays in use."""
     if fd <= 2:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         os.dup2(null, fd)
@@ -241,7 +244,7 @@ def _close(fd: int) -> None:
         os.close(fd)
 
 
-def _run(source: Source, settings: Settings) -> bytearray:
+def _run(source: NamedSource, settings: Settings) -> bytearray:
     from filevault.system import programs
 
     output = bytearray()
@@ -259,25 +262,25 @@ def _run(source: Source, settings: Settings) -> bytearray:
     return output
 
 
-def _as_given(opens: str, data: bytearray, what: str) -> bytearray:
-    """Return what a person meant by some bytes; a protected identity is an age file, no text."""
-    if opens == "identity":
+def _as_given(kind: str, data: bytearray, what: str) -> bytearray:
+    """Return the secret in some bytes: text without its final line end; identities as they are."""
+    if kind == "identity":
         return data
     _remove_line_end(data)
     return check_text(data, what)
 
 
 def _remove_line_end(data: bytearray) -> None:
-    """Remove exactly one final LF or CRLF, which editors and `echo` leave."""
+    """Remove one final LF or CRLF, which editors and `echo` add."""
     if data.endswith(b"\n"):
         del data[-2 if data.endswith(b"\r\n") else -1 :]
 
 
 def check_text(data: _Bytes, what: str) -> _Bytes:
-    """Return a secret that is text; raises LockedError for a NUL byte or bad UTF-8."""
+    """Return a secret unchanged. Raises LockedError for a NUL byte or invalid UTF-8."""
     if b"\x00" in data:
         raise LockedError(f"{what} holds a NUL byte")
-    if not data.isascii():  # else no copy is needed to see that it is right
+    if not data.isascii():  # ASCII is checked without a copy
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:

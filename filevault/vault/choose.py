@@ -1,7 +1,7 @@
-"""Which vault is meant, and where its local state lies.
+"""Choose which folder is the vault: from options, variables, config.toml and defaults.
 
-The vault's own marker says what it is; options and variables say where it is. A store is never
-chosen because it happens to exist.
+These name the folder; its marker tells the backend. A store of another tool is never chosen only
+because it exists.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _DEFAULT_PREFIX = "aws"
 
 
 class VaultChoice(Record):
-    """The vault that is meant.
+    """The chosen vault, whether it exists or not.
 
-    `store` is the folder that the tools of the kind know, `prefix` the path below it that is
-    ours. `exists` says that its marker is there, `origin` what chose it; `named` that this named
-    the folder, `explicit` that it named folder or kind; `passage` that the store is passage's own.
+    `store` is the folder that other tools know, `prefix` the path below it that leads to the
+    items. `exists` tells whether its marker exists, `origin` is the option, variable or file that
+    chose it; `named` tells whether that named the folder, `explicit` whether it named folder or
+    backend; `passage` whether the store is passage's own.
     """
 
     store: str
@@ -58,7 +59,7 @@ class VaultChoice(Record):
 
     @property
     def real_root(self) -> str:
-        """The root with links resolved: what identifies the vault on this machine."""
+        """The root with links resolved: it identifies the vault on this machine."""
         return os.path.realpath(self.root)
 
     @property
@@ -67,11 +68,11 @@ class VaultChoice(Record):
         return sha256_hex(os.fsencode(self.real_root))[:32]
 
 
-class _Named(Record):
-    """A store and the backend that settings ask for; see `VaultChoice` for the rest."""
+class _Request(Record):
+    """The store and the backend that settings ask for; other fields as in `VaultChoice`."""
 
     store: str
-    backend: Backend | None  # None: its marker tells
+    backend: Backend | None  # None: as its marker tells
     origin: str
     explicit: bool = False
     named: bool = False
@@ -81,8 +82,8 @@ def choose(settings: Settings) -> VaultChoice:
     """Return the vault that options, variables, config.toml and defaults point to.
 
     Raises:
-        VaultChoiceError: for two markers, or a marker of another kind than the one asked for.
-        UsageError, ConfigError: for settings that mean nothing, or options that contradict.
+        VaultChoiceError: for two markers, or the marker of another backend than requested.
+        UsageError, ConfigError: for invalid settings, or options that contradict each other.
     """
     choice = _choose(settings)
     if choice.backend.family is Family.SEALED and settings.options.prefix:
@@ -95,12 +96,12 @@ def choose(settings: Settings) -> VaultChoice:
 
 
 def _choose(settings: Settings) -> VaultChoice:
-    wanted = _wanted(settings)
-    wanted = wanted._replace(store=os.path.abspath(wanted.store))
-    backend = wanted.backend
-    found = {each.name: _complete(settings, wanted, each) for each in BACKENDS.values()}
+    request = _requested(settings)
+    request = request._replace(store=os.path.abspath(request.store))
+    backend = request.backend
+    found = {each.name: _complete(settings, request, each) for each in BACKENDS.values()}
     there = [choice for choice in found.values() if choice.exists]
-    shown = printable(wanted.store)
+    shown = printable(request.store)
     if len(there) > 1 and (backend is None or there[0].root == there[1].root):
         kinds = " and ".join(choice.backend.name for choice in there)
         raise VaultChoiceError(
@@ -112,39 +113,39 @@ def _choose(settings: Settings) -> VaultChoice:
     if there and not found[backend.name].exists:
         asked = settings.backend
         raise VaultChoiceError(
-            f"{shown!r} is a vault of the kind {there[0].backend.name}, and "
-            f"{printable(asked.origin if asked else wanted.origin)} asks for {backend.name}",
+            f"{shown!r} is a {there[0].backend.name} vault, and "
+            f"{printable(asked.origin if asked else request.origin)} asks for {backend.name}",
             hint="leave --backend out, or choose another folder with --vault",
         )
     return found[backend.name]
 
 
-def _complete(settings: Settings, wanted: _Named, backend: Backend) -> VaultChoice:
-    """Return what a store would be as a vault of a kind, and whether it is one."""
+def _complete(settings: Settings, request: _Request, backend: Backend) -> VaultChoice:
+    """Return the choice of a store as a vault of a backend, with whether it exists."""
     tool = backend.tool
     passage = (
         tool is not None
         and not tool.exclusive
         and (
-            (wanted.origin == "--pass-dir" and wanted.backend is backend)
-            or os.path.realpath(wanted.store)
+            (request.origin == "--pass-dir" and request.backend is backend)
+            or os.path.realpath(request.store)
             in map(os.path.realpath, tool_stores(settings, backend))
         )
     )
     prefix = ""
     if backend.family is Family.RECIPIENTS:
-        chosen = named_prefix(settings, wanted.store, backend)
-        usual = _DEFAULT_PREFIX if passage or (tool is not None and tool.exclusive) else ""
-        prefix = usual if chosen is None else chosen
+        chosen = named_prefix(settings, request.store, backend)
+        default = _DEFAULT_PREFIX if passage or (tool is not None and tool.exclusive) else ""
+        prefix = default if chosen is None else chosen
     choice = VaultChoice(
-        wanted.store,
+        request.store,
         _parts(prefix),
         backend,
-        wanted.origin,
-        wanted.explicit,
+        request.origin,
+        request.explicit,
         exists=False,
         passage=passage,
-        named=wanted.named,
+        named=request.named,
     )
     return choice._replace(exists=_is_vault(settings, choice))
 
@@ -166,12 +167,10 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
     except FileNotFoundError:
         return False
     except StorageError as error:
-        error.hint = (
-            f"the place comes from {printable(choice.origin)}"
-            if choice.explicit
-            else "set FILEVAULT_DIR, or HOME to a folder of your own"
-        )
-        raise
+        hint = "set FILEVAULT_DIR, or HOME to a folder of your own"
+        if choice.explicit:
+            hint = f"the folder is set by {printable(choice.origin)}"
+        raise error.add_context(hint=hint) from error
     with store:
         if choice.backend.family is Family.SEALED:
             return has_marker(store, choice.backend)
@@ -188,7 +187,7 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
 
 
 def has_marker(root: Folder, backend: Backend) -> bool:
-    """Tell whether a folder has the marker of a sealed vault, in whatever state it is.
+    """Tell whether a folder has the marker of a sealed vault, valid or not.
 
     Raises StorageError for a marker that is a link.
     """
@@ -208,20 +207,20 @@ def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
     """Tell whether a recipients file lies at the prefix or above it, inside the store."""
     with contextlib.ExitStack() as stack:
         folder = store
-        if _holds(folder, name):
+        if _has_file(folder, name):
             return True
         for part in prefix:
             try:
                 folder = stack.enter_context(folder.child(part))
             except (FileNotFoundError, StorageError):
                 return False
-            if _holds(folder, name):
+            if _has_file(folder, name):
                 return True
     return False
 
 
-def _holds(folder: Folder, name: str) -> bool:
-    """Tell whether a file is there. A link counts: whoever reads it refuses it by its name."""
+def _has_file(folder: Folder, name: str) -> bool:
+    """Tell whether a folder has a file. A link counts: reading it is an error that names it."""
     try:
         folder.refuse_link(name)
     except StorageError:
@@ -229,73 +228,77 @@ def _holds(folder: Folder, name: str) -> bool:
     return folder.is_file(name)
 
 
-def _wanted(settings: Settings) -> _Named:
-    """Return the store and the kind that are asked for: the first of the documented order."""
+def _requested(settings: Settings) -> _Request:
+    """Return the requested store and backend: the first of the documented order."""
     asked = settings.backend
     backend = BACKENDS[asked.value] if asked is not None else None
     option = option_store(settings)
     if option is not None and option[1] == "--pass-dir":
         return _pass_dir(settings, option[0], backend)
     if option is not None:
-        return _Named(option[0], backend, option[1], explicit=True, named=True)
+        return _Request(option[0], backend, option[1], explicit=True, named=True)
     variable = settings.vault
     if variable is not None:
-        return _Named(variable.value, backend, variable.origin, explicit=True, named=True)
+        return _Request(variable.value, backend, variable.origin, explicit=True, named=True)
     config = settings.config
-    in_config = BACKENDS[config.backend] if config.backend is not None else None
-    noted = None
+    config_backend = BACKENDS[config.backend] if config.backend is not None else None
+    configured = None
     if config.vault:
-        noted = _Named(
-            settings.expand(config.vault), in_config, config.path, explicit=True, named=True
+        configured = _Request(
+            settings.expand(config.vault), config_backend, config.path, explicit=True, named=True
         )
     if asked is not None and backend is not None:
-        if noted is not None and backend is (in_config or _backend_there(settings, noted)):
-            return noted._replace(backend=backend)
-        return _usual(settings, backend, asked.origin, explicit=True)
-    if noted is not None:
-        return noted
-    if in_config is not None:
-        return _usual(settings, in_config, config.path)
+        if configured is not None and backend is (
+            config_backend or _backend_there(settings, configured)
+        ):
+            return configured._replace(backend=backend)
+        return _default(settings, backend, asked.origin, explicit=True)
+    if configured is not None:
+        return configured
+    if config_backend is not None:
+        return _default(settings, config_backend, config.path)
     if any(choice.exists for choice in at_default(settings)):
-        return _Named(settings.default_vault, None, "default")
+        return _Request(settings.default_vault, None, "default")
     old = settings.aws_vault_backend[0]
     if old is not None:
-        return _usual(settings, BACKENDS[old.value], old.origin)
-    return _Named(settings.default_vault, DEFAULT, "default")
+        return _default(settings, BACKENDS[old.value], old.origin)
+    return _Request(settings.default_vault, DEFAULT, "default")
 
 
-def _pass_dir(settings: Settings, store: str, backend: Backend | None) -> _Named:
-    """Return what `--pass-dir` names: a pass or a passage store, as asked or as its marker says."""
-    named = _Named(store, backend, "--pass-dir", explicit=True, named=True)
+def _pass_dir(settings: Settings, store: str, backend: Backend | None) -> _Request:
+    """Return the store of `--pass-dir`, with the requested backend or that of its marker."""
+    named = _Request(store, backend, "--pass-dir", explicit=True, named=True)
     if backend is not None:
         return named
-    place = named._replace(store=os.path.abspath(store))
+    request = named._replace(store=os.path.abspath(store))
     with_tool = [each for each in BACKENDS.values() if each.tool is not None]
-    there = [each for each in with_tool if _complete(settings, place, each).exists]
+    there = [each for each in with_tool if _complete(settings, request, each).exists]
     if len(there) > 1:
-        return named  # which is then refused
+        return named  # refused later, for its two markers
     return named._replace(backend=there[0] if there else fallback_backend(settings))
 
 
-def _usual(settings: Settings, backend: Backend, origin: str, *, explicit: bool = False) -> _Named:
-    """Return the usual store of a backend."""
+def _default(
+    settings: Settings, backend: Backend, origin: str, *, explicit: bool = False
+) -> _Request:
+    """Return the default store of a backend."""
     store, variable = default_store(settings, backend)
     named = variable is not None
-    return _Named(store, backend, variable or origin, explicit=explicit or named, named=named)
+    return _Request(store, backend, variable or origin, explicit=explicit or named, named=named)
 
 
-def _backend_there(settings: Settings, noted: _Named) -> Backend:
-    """Return the backend of the vault that config.toml names without it, else the default."""
-    place = noted._replace(store=os.path.abspath(noted.store))
+def _backend_there(settings: Settings, configured: _Request) -> Backend:
+    """Return the backend of the vault that config.toml names without one, else the default."""
+    request = configured._replace(store=os.path.abspath(configured.store))
     every = BACKENDS.values()
-    return next((each for each in every if _complete(settings, place, each).exists), DEFAULT)
+    return next((each for each in every if _complete(settings, request, each).exists), DEFAULT)
 
 
 def at_default(settings: Settings) -> list[VaultChoice]:
-    """Return what is, or would be, where a vault is looked for if nothing names one."""
-    place = _Named(os.path.abspath(settings.default_vault), None, "default")
+    """Return the choices for the default folder, which is used if nothing names one."""
+    request = _Request(os.path.abspath(settings.default_vault), None, "default")
     return [
-        _complete(settings, place, each)
+        _complete(settings, request, each)
         for each in BACKENDS.values()
         if each.tool is None or not each.tool.exclusive
     ]

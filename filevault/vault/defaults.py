@@ -1,4 +1,4 @@
-"""Where each kind of vault lies unless an option or `FILEVAULT_DIR` names a folder."""
+"""The default folders of vaults, and the stores that other tools' variables name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
     """Return the store that `--vault` or `--pass-dir` names, and the option's name.
 
     Raises:
-        UsageError: if both name a store and the two differ, or `--pass-dir` stands beside
+        UsageError: if both name a store and the two differ, or `--pass-dir` is given with
             `--backend file`.
-        VaultChoiceError: if `--pass-dir` stands against `FILEVAULT_BACKEND=file`.
+        VaultChoiceError: if `--pass-dir` contradicts `FILEVAULT_BACKEND=file`.
     """
     vault, pass_dir = settings.options.vault, settings.options.pass_dir
     if pass_dir is None:
@@ -45,30 +45,30 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
 
 
 def fallback_backend(settings: Settings) -> Backend:
-    """Return the backend that `--pass-dir` means where no marker and no option tells."""
-    noted = settings.config.backend
-    if noted is not None and BACKENDS[noted].tool is not None:
-        return BACKENDS[noted]
+    """Return the backend for `--pass-dir` if neither a marker nor an option tells."""
+    configured = settings.config.backend
+    if configured is not None and BACKENDS[configured].tool is not None:
+        return BACKENDS[configured]
     return aws_vault_backend(settings)
 
 
 def default_store(settings: Settings, backend: Backend) -> tuple[str, str | None]:
-    """Return the store of a kind of vault that no option names, and the variable that names it."""
+    """Return the store of a backend if no option names one, and the variable that names it."""
     for name, store in variable_stores(settings, backend):
         return store, name
     tool = backend.tool
     if tool is not None and tool.exclusive:
         return f"{settings.home}/{tool.store}", None
-    usual = None if tool is None else _usual_store(settings, tool)
-    if usual is not None and os.path.isdir(usual):
-        return usual, None
+    default = None if tool is None else _tool_default(settings, tool)
+    if default is not None and os.path.isdir(default):
+        return default, None
     return settings.default_vault, None
 
 
 def variable_stores(settings: Settings, backend: Backend) -> Iterator[tuple[str, str]]:
-    """Yield the stores that other tools' variables name for a kind of vault, the first one wins.
+    """Yield variables of other tools and the stores they name for a backend, by precedence.
 
-    AWS Vault's variable counts for the kind that `AWS_VAULT_BACKEND` names, else for `pass`.
+    AWS Vault's variable counts for the backend that `AWS_VAULT_BACKEND` names, else for `pass`.
     """
     names = [] if backend.tool is None else [backend.tool.variable]
     if backend is aws_vault_backend(settings):
@@ -88,9 +88,9 @@ def aws_vault_backend(settings: Settings) -> Backend:
 
 
 def prefix(settings: Settings, store: str, backend: Backend) -> str | None:
-    """Return the folder of a shared store that holds the items; empty means the store's top.
+    """Return the folder of a shared store that contains the items; empty for the store's top.
 
-    None if nothing names one. `AWS_VAULT_PASS_PREFIX` counts for AWS Vault's kind only.
+    None if nothing names one. `AWS_VAULT_PASS_PREFIX` counts for AWS Vault's backend only.
     """
     named = settings.prefix(store)
     if named is None and backend is aws_vault_backend(settings):
@@ -101,9 +101,9 @@ def prefix(settings: Settings, store: str, backend: Backend) -> str | None:
 def other_stores(
     settings: Settings, store: str, prefix: Sequence[str], backend: Backend
 ) -> Iterator[tuple[str, str]]:
-    """Yield the variables that name another store, or folder of it, than the one used.
+    """Yield the variables that name another store or prefix than the one used.
 
-    Each comes with the path that it names.
+    Each with the path that it names.
     """
     for name, other in variable_stores(settings, backend):
         if not _same(other, store):
@@ -116,14 +116,14 @@ def other_stores(
 
 
 def tool_stores(settings: Settings, backend: Backend) -> list[str]:
-    """Return where the tool of a backend keeps its store, whether there is one or not."""
+    """Return the folders that the tool of a backend uses as its store, existing or not."""
     named = [store for _, store in variable_stores(settings, backend)]
-    usual = None if backend.tool is None else _usual_store(settings, backend.tool)
-    return named if usual is None else [*named, usual]
+    default = None if backend.tool is None else _tool_default(settings, backend.tool)
+    return named if default is None else [*named, default]
 
 
-def _usual_store(settings: Settings, tool: OtherTool) -> str | None:
-    """Return where a tool keeps its store if nothing names another, None without a home."""
+def _tool_default(settings: Settings, tool: OtherTool) -> str | None:
+    """Return the default store of a tool, None without a home directory."""
     home = settings.home_if_known
     return None if home is None else f"{home}/{tool.store}"
 

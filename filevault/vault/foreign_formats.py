@@ -1,8 +1,8 @@
-"""The forms in which others keep AWS keys in a `pass` or age store (`docs/format.md` §3).
+"""The formats of other tools for AWS keys in a `pass` or age store (`docs/format.md` §3).
 
 Read, never written: lines such as `access_key: AKIA...` below the secret, shell exports, an INI
-section, the JSON of a credential process, and AWS Vault's own entries. A key that is kept as two
-entries is put together by `filevault.vault.split_entries`.
+section, the JSON of a credential process, and AWS Vault's own entries. A key in two
+entries is joined by `filevault.vault.split_entries`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ import json
 import re
 from typing import Any
 
-from filevault.credentials import AccessKey
+from filevault.credentials import AWS_KEY_ID, AccessKey, is_key_id, is_secret_key
 from filevault.errors import DamagedError, UnsupportedItemError
 from filevault.system.record import Record
 from filevault.system.strict_json import MAX_FOREIGN_DEPTH, is_too_deep
 from filevault.vault.item_lines import ROTATION_FIELDS
 
-_SECRET = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
 _AWS_SECRET = r"[A-Za-z0-9/+]{40}\Z"  # noqa: S105 - what AWS has always issued
-_KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
-_AWS_KEY_ID = r"(?:AKIA|ASIA)[A-Z0-9]{12,124}\Z"
+_AWS_KEY_ID = rf"{AWS_KEY_ID}\Z"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 # Names without the prefix aws_, in lower case, without blanks, hyphens and underscores.
@@ -34,13 +32,13 @@ _LABELS = {
 }
 _LONGEST_LABEL = 40
 
-# What AWS Vault and credential processes write about the key itself; it ends with the key.
+# Members of AWS Vault and credential processes about the key itself, dropped with the key.
 _WRAPPER = ("Key", "Data", "KeychainNotTrustApplication", "KeychainNotSynchronizable")
 _ABOUT_THE_KEY = (
     *("Version", "Expiration", "Source", "ProviderName", "CanExpire", "Expires"),
     *("AccountID", "AccountId"),
 )
-# Names that mean something in a line of an item: to us, or to browserpass.
+# Names with a meaning in a line of an item, to filevault or to browserpass.
 _TAKEN = (
     *("aws_access_key_id", "mfa_serial", "created", "created_from", "filevault", "json"),
     *ROTATION_FIELDS,
@@ -50,10 +48,10 @@ _REPLACE = "`filevault add --force --discard` replaces it with a new key"
 
 
 class ForeignItem(Record):
-    """A key in a form that is not ours.
+    """A key in the format of another tool.
 
-    `rest` holds the lines that a rewrite keeps: all but those that say what the key is.
-    `temporary` tells that these are credentials of a session.
+    `rest` are the lines that a rewrite keeps: all but those of the key. `temporary` tells whether
+    these are the credentials of a session.
     """
 
     _secret = ("rest",)
@@ -65,10 +63,7 @@ class ForeignItem(Record):
 
 
 def refuse_gopass(text: bytes, what: str) -> None:
-    """Refuse what only gopass can make sense of.
-
-    Raises DamagedError.
-    """
+    """Raise DamagedError for the formats that only gopass reads."""
     if text.startswith(b"GOPASS-SECRET-1.0"):
         raise DamagedError(
             f"{what} is in gopass's old MIME form, which is not read here",
@@ -82,19 +77,19 @@ def refuse_gopass(text: bytes, what: str) -> None:
 
 
 def names_secret(lines: list[bytes]) -> bool:
-    """Tell whether a line names the secret access key, as none of ours does."""
+    """Tell whether a line has a label of the secret access key; filevault writes none."""
     return any(_labelled(line)[0] == "secret" for line in lines)
 
 
 def read_foreign(text: bytes, what: str) -> ForeignItem | None:
-    """Return the key that a text holds in a form of others, None if it holds none.
+    """Parse the key of a text in another tool's format, None if there is none.
 
     Args:
         text: the plaintext.
-        what: how messages call the item.
+        what: the name of the item in messages.
 
     Raises:
-        DamagedError: if it holds several keys, or something of AWS Vault's that is no key.
+        DamagedError: if it contains several keys, or an entry of AWS Vault that is no key.
         UnsupportedItemError: for JSON that is nested too deeply.
     """
     if text.lstrip().startswith(b"{"):
@@ -103,7 +98,7 @@ def read_foreign(text: bytes, what: str) -> ForeignItem | None:
 
 
 def is_aws_vault_session(name: str) -> bool:
-    """Tell whether AWS Vault keeps a session or token, no key, under a name.
+    """Tell whether a name is that of a session or token of AWS Vault, not of a key.
 
     The names are those of its versions 4 to 7: `sts.AssumeRole,<base64>,<base64>,<time>`,
     `session:<profile>:<serial>:<time>`, `<profile> session (<time>)`, `oidc:<start url>`.
@@ -120,7 +115,7 @@ def is_aws_vault_session(name: str) -> bool:
 
 
 class _Findings:
-    """What the parts of a text say about its key."""
+    """The parts of a key, collected from a text."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -128,17 +123,15 @@ class _Findings:
         self.token = False
         self.mfa_serial: str | None = None
 
-    def take(self, kind: str, value: str) -> bool:
-        """Note a labelled value; tell whether it is about the key, and so ends with it."""
-        if (kind == "id" and re.match(_KEY_ID, value)) or (
-            kind == "user" and re.match(_AWS_KEY_ID, value)
-        ):
+    def take(self, part: str, value: str) -> bool:
+        """Collect a labelled value; tell whether it is part of the key, to be dropped with it."""
+        if (part == "id" and is_key_id(value)) or (part == "user" and re.match(_AWS_KEY_ID, value)):
             self.ids.append(value)
-        elif kind == "secret" and re.match(_SECRET, value):
+        elif part == "secret" and is_secret_key(value):
             self.secrets.append(value)
-        elif kind == "token":
+        elif part == "token":
             self.token = self.token or bool(value)
-        elif kind == "mfa" and value and not re.search(_CONTROL, value):
+        elif part == "mfa" and value and not re.search(_CONTROL, value):
             self.mfa_serial = self.mfa_serial or value
         else:
             return False
@@ -149,7 +142,7 @@ class _Findings:
             return None
         if len(set(self.ids)) > 1 or len(set(self.secrets)) > 1:
             raise DamagedError(
-                f"{what} holds several keys, and which one is meant is not said",
+                f"{what} contains several keys, and it is not clear which one is meant",
                 hint=f"keep one key in an item; {_REPLACE}",
             )
         temporary = self.token or self.ids[0].startswith("ASIA")
@@ -169,8 +162,8 @@ def _read_lines(text: bytes, what: str) -> ForeignItem | None:
     first = lines[0].decode("utf-8", "replace").strip()
     if re.match(_AWS_KEY_ID, first):
         found.ids.append(first)
-    elif re.match(_SECRET, first) and (
-        # A labelled secret tells that line 1 may be something else, a console password.
+    elif is_secret_key(first) and (
+        # Next to a labelled secret, line 1 may be another one, such as a console password.
         not found.secrets or first in found.secrets or re.match(_AWS_SECRET, first)
     ):
         found.secrets.append(first)
@@ -180,22 +173,22 @@ def _read_lines(text: bytes, what: str) -> ForeignItem | None:
 
 
 def _labelled(line: bytes) -> tuple[str, str]:
-    """Return kind and value of a `name: value`, `name = value` or `export NAME=value` line."""
+    """Return part and value of a `name: value`, `name = value` or `export NAME=value` line."""
     try:
         text = line.decode("utf-8").strip()
     except UnicodeDecodeError:
         return "", ""
-    ends = [place for place in (text.find(":"), text.find("=")) if place > 0]
+    ends = [index for index in (text.find(":"), text.find("=")) if index > 0]
     if not ends or min(ends) > _LONGEST_LABEL:
         return "", ""
-    kind = _kind(text[: min(ends)].removeprefix("export "))
+    part = _part(text[: min(ends)].removeprefix("export "))
     value = text[min(ends) + 1 :].strip().removesuffix(";").rstrip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         value = value[1:-1]
-    return kind, value
+    return part, value
 
 
-def _kind(name: str) -> str:
+def _part(name: str) -> str:
     plain = re.sub(r"[ _-]", "", name.strip().lower())
     return _LABELS.get(plain.removeprefix("aws"), "")
 
@@ -208,7 +201,7 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
         value, end = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(whole, start)
     except (ValueError, RecursionError):
         return None
-    # `pass otp append` and people add lines below.
+    # `pass otp append` and users add lines below.
     _, _, below = whole[end:].partition("\n")
     if whole[end:].partition("\n")[0].strip():
         return None
@@ -223,7 +216,7 @@ def _read_json(text: bytes, what: str) -> ForeignItem | None:
 def _refuse_deep(text: str, what: str) -> None:
     if is_too_deep(text):
         raise UnsupportedItemError(
-            f"{what} holds JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
+            f"{what} contains JSON that is nested more than {MAX_FOREIGN_DEPTH} levels deep",
             hint=f"keep the key in lines, without what is nested; {_REPLACE}",
         )
 
@@ -246,7 +239,7 @@ def _take_aws_vault(wrapper: dict[str, Any], found: _Findings, what: str) -> str
         ) from error
     if is_aws_vault_session(name) or not isinstance(data, dict) or "AccessKeyID" not in data:
         raise DamagedError(
-            f"{what} is a session that AWS Vault keeps for itself, no key",
+            f"{what} is a session of AWS Vault, not a key",
             hint="AWS Vault makes a new one when it needs it",
         )
     outer = {name: value for name, value in wrapper.items() if name not in _WRAPPER}
@@ -258,22 +251,22 @@ def _take_aws_vault(wrapper: dict[str, Any], found: _Findings, what: str) -> str
 
 
 def _take_object(value: dict[str, Any], found: _Findings) -> str:
-    """Note what an object says of the key; return lines for everything else that it says."""
+    """Collect the key's parts from an object; return lines for its other members."""
     kept = []
     for name, member in value.items():
-        about = name in _ABOUT_THE_KEY or (_kind(name) == "token" and member is None)
-        if about or (isinstance(member, str) and found.take(_kind(name), member)):
+        about = name in _ABOUT_THE_KEY or (_part(name) == "token" and member is None)
+        if about or (isinstance(member, str) and found.take(_part(name), member)):
             continue
         kept.append(_line(name, member))
     return "".join(kept)
 
 
 def _line(name: str, value: object) -> str:
-    """Return a `name: value` line; JSON stays where one line of text cannot say the same."""
+    """Return a `name: value` line, or a line of JSON if that cannot express the value."""
     plain = isinstance(value, str) and value == value.strip() and not re.search(_CONTROL, value)
     shown = value if plain else json.dumps(value)
     is_name = re.match(r"[A-Za-z][A-Za-z0-9_. -]*\Z", name) and name == name.strip()
-    taken = name.lower() in _TAKEN or _kind(name) not in ("", "user")
+    taken = name.lower() in _TAKEN or _part(name) not in ("", "user")
     if not is_name or taken or not str(shown).isprintable():
         return f"json: {json.dumps({name: value})}\n"
     return f"{name}: {shown}\n"

@@ -1,22 +1,27 @@
-"""The text inside a long-term item (`docs/format.md` §3).
+"""The text of a long-term item: parse and compose it (`docs/format.md` §3).
 
-Line 1 is the secret, the rest `key: value`: what `pass`, gopass and browserpass show and edit.
-A rewrite replaces the lines that it must and keeps every other byte. What others keep in forms of
-their own is read too, and takes this form when it is first rewritten.
+Line 1 is the secret, the others are `key: value`, as `pass`, gopass and browserpass show and edit
+them. A rewrite replaces the lines that it must and keeps every other byte. The formats of other
+tools are read as well, and converted at the first rewrite.
 """
 
 from __future__ import annotations
 
 import re
 
-from filevault.credentials import AccessKey, looks_like_key_id, looks_like_secret
+from filevault.credentials import (
+    AWS_KEY_ID,
+    AccessKey,
+    is_key_id,
+    is_secret_key,
+    looks_like_key_id,
+    looks_like_secret,
+)
 from filevault.errors import DamagedError, NewerFormatError, NoKeyError, UsageError
 from filevault.system.record import Record
 from filevault.vault.foreign_formats import ForeignItem, names_secret, read_foreign, refuse_gopass
 from filevault.vault.item_lines import (
-    KEY_ID,
     ROTATION_FIELDS,
-    SECRET_KEY,
     field_of,
     line_end_of,
     lines_of,
@@ -24,12 +29,11 @@ from filevault.vault.item_lines import (
 )
 
 _OURS = frozenset({"filevault", "aws_access_key_id", *ROTATION_FIELDS})
-_AWS_KEY_ID = rb"(?:AKIA|ASIA)[A-Z0-9]{12}"
 _CONTROL = r"[\x00-\x1f\x7f-\x9f]"
 
 
 class LongTermItem(Record):
-    """What a long-term item says. Times as in the format; None where a line is missing."""
+    """The content of a long-term item. Times as in the format; None for a missing line."""
 
     key: AccessKey
     mfa_serial: str | None = None
@@ -39,10 +43,10 @@ class LongTermItem(Record):
 
 
 def check_access_key(key: AccessKey) -> None:
-    """Refuse what cannot be an IAM access key, before it is stored.
+    """Check that an access key has the form of IAM's, before it is stored.
 
     Raises:
-        UsageError: naming the part and what is wrong with it, never its value.
+        UsageError: naming the wrong part and the reason, never its value.
     """
     if looks_like_secret(key.access_key_id):
         raise UsageError(
@@ -55,7 +59,7 @@ def check_access_key(key: AccessKey) -> None:
             "that is no secret access key: it looks like an access key id",
             hint="are id and secret swapped? the secret has 40 characters",
         )
-    if not re.match(KEY_ID, key.access_key_id):
+    if not is_key_id(key.access_key_id):
         raise UsageError(
             "that is no access key id: 16 to 128 letters and digits are needed, "
             f"these are {len(key.access_key_id)} characters",
@@ -66,30 +70,30 @@ def check_access_key(key: AccessKey) -> None:
             "that is the key id of a temporary session, which expires by itself",
             hint="store the long-term key (AKIA...) that it was made from",
         )
-    if not re.match(SECRET_KEY, key.secret_access_key):
+    if not is_secret_key(key.secret_access_key):
         raise UsageError(
             "that is no secret access key: 16 to 128 characters of A-Z, a-z, 0-9, / + = are needed"
         )
 
 
 def parse(text: bytes, what: str) -> LongTermItem:
-    """Return what an item's text says.
+    """Parse an item's text.
 
     Args:
         text: the plaintext.
-        what: how messages call the item.
+        what: the name of the item in messages.
 
     Raises:
-        DamagedError: if a required part is missing, a rotation field stands twice, id and secret
-            are swapped, or it is not clear which key is meant.
-        NoKeyError: if nothing in it speaks of an AWS key.
+        DamagedError: if a required part is missing, a rotation field is repeated, id and secret
+            are swapped, or the key is ambiguous.
+        NoKeyError: if there is no trace of an AWS key.
         NewerFormatError: if a newer filevault wrote it.
     """
     foreign = _foreign(text, what)
     if foreign is not None:
         if foreign.temporary:
             raise DamagedError(
-                f"{what} holds the temporary credentials of a session, no long-term key",
+                f"{what} contains the temporary credentials of a session, no long-term key",
                 hint="store the key that they were made from",
             )
         _refuse_swapped(foreign.key, what)
@@ -110,11 +114,11 @@ def parse(text: bytes, what: str) -> LongTermItem:
     key_id = fields.get("aws_access_key_id", "")
     if not secret or re.search(_CONTROL, secret) or not key_id or re.search(_CONTROL, key_id):
         missing = "secret access key" if not secret else "line 'aws_access_key_id'"
-        # What another tool wrote is whole, and no key as filevault keeps it.
+        # The item of another tool may be complete, but it is not an AWS key.
         ours = not _OURS.isdisjoint(fields) or not text.strip()
         wrong = "is damaged" if ours else "cannot be used as an AWS key"
-        kind = DamagedError if _speaks_of_a_key(text) else NoKeyError
-        raise kind(
+        error = DamagedError if _has_traces_of_a_key(text) else NoKeyError
+        raise error(
             f"{what} {wrong}: it has no valid {missing}",
             hint="line 1 is the secret access key; 'aws_access_key_id: AKIA...' stands below it",
         )
@@ -134,10 +138,10 @@ def parse(text: bytes, what: str) -> LongTermItem:
 
 
 def _refuse_swapped(key: AccessKey, what: str) -> None:
-    """Raise DamagedError where the secret stands in the id's place: ids are shown."""
+    """Raise DamagedError if id and secret are swapped: an id is printed, a secret must not be."""
     if is_swapped(key):
         raise DamagedError(
-            f"{what} has its secret access key and its access key id in each other's place",
+            f"{what} has its secret access key and its access key id swapped",
             hint="correct it with the tool that wrote it, or store the key again with "
             "`filevault add --force`",
         )
@@ -149,27 +153,26 @@ def is_swapped(key: AccessKey) -> bool:
 
 
 def _foreign(text: bytes, what: str) -> ForeignItem | None:
-    """Read a text of another form than ours; one that names filevault is ours in any case."""
+    """Parse the format of another tool; None for filevault's own, which may name filevault."""
     refuse_gopass(text, what)
     if text.isascii() and b"\nfilevault:" in text:
-        return None  # as the lines would tell
+        return None  # the fast path of the test below
     lines = lines_of(text)
     names = _names(lines)
     if "filevault" in names:
         return None
     secret = lines[0].decode("utf-8", "replace").strip() if lines else ""
-    ours = "aws_access_key_id" in names and re.match(SECRET_KEY, secret)
+    ours = "aws_access_key_id" in names and is_secret_key(secret)
     return None if ours and not names_secret(lines) else read_foreign(text, what)
 
 
 def parse_for_rewrite(old: bytes, what: str) -> ForeignItem | None:
-    """Return what a text to rewrite says in a form of others, None if it is in no such form.
+    """Parse the text to rewrite in the format of another tool, None if it is in none.
 
-    Raises DamagedError, with --discard as the hint, if it is not clear what of it is its key and
-    has to go.
+    Raises DamagedError, with --discard as the hint, if the parts of its key cannot be identified.
     """
     foreign = _foreign(old, what)
-    if foreign is None and _may_hold_a_key(old):
+    if foreign is None and _may_contain_a_key(old):
         raise DamagedError(
             f"{what} is of no form that is known here; parts of its old key might stay in it",
             hint="--force --discard replaces it with the new key alone",
@@ -177,22 +180,22 @@ def parse_for_rewrite(old: bytes, what: str) -> ForeignItem | None:
     return foreign
 
 
-def _may_hold_a_key(text: bytes) -> bool:
-    """Tell of a text in no known form whether it names a secret where a rewrite keeps it."""
+def _may_contain_a_key(text: bytes) -> bool:
+    """Tell whether a text in no known format may contain a secret that a rewrite would keep."""
     lines = lines_of(text)
     if "filevault" in _names(lines):
         return False
     return text.lstrip().startswith(b"{") or names_secret(lines[1:])
 
 
-def _speaks_of_a_key(text: bytes) -> bool:
-    """Tell whether a text that holds no key looks like what is left of one."""
+def _has_traces_of_a_key(text: bytes) -> bool:
+    """Tell whether a text without a key has traces of one."""
     lines = lines_of(text)
     return (
         not text.strip()
         or not _OURS.isdisjoint(_names(lines))
         or names_secret(lines)
-        or re.search(_AWS_KEY_ID, text) is not None
+        or re.search(AWS_KEY_ID.encode(), text) is not None
     )
 
 
@@ -214,20 +217,20 @@ def compose(
     Args:
         path_name: the encoded path without suffix, for the name line.
         key: what to store; must have passed `check_access_key`.
-        created: `YYYY-MM-DDTHH:MM:SSZ`, None where nobody knows.
-        created_from: `iam` where that is IAM's CreateDate, else `add` or None.
-        mfa_serial: sets the line; None keeps the one that `old` has.
-        old: the text to rewrite: its unknown lines, comments, line ends and final newline
-            survive byte for byte, its rotation fields go. Of another form than ours, what it
-            says of its key goes, and of JSON everything else becomes lines.
+        created: `YYYY-MM-DDTHH:MM:SSZ`, None if unknown.
+        created_from: `iam` if `created` is IAM's CreateDate, else `add` or None.
+        mfa_serial: sets the line; None keeps the line of `old`.
+        old: the text to rewrite: its unknown lines, comments, line ends and final newline stay
+            byte for byte, its rotation fields are dropped. In the format of another tool the
+            parts of its key are dropped, and the other members of JSON become lines.
 
     Raises:
-        UsageError: for what cannot be a key or an MFA serial.
-        DamagedError: if `old` cannot be told apart into what goes and what stays.
+        UsageError: for an invalid key or MFA serial.
+        DamagedError: if the parts of `old` that must be dropped cannot be identified.
     """
     check_access_key(key)
     if mfa_serial is not None and re.search(_CONTROL, mfa_serial):
-        raise UsageError("an MFA serial holds no control characters")
+        raise UsageError("an MFA serial contains no control characters")
     foreign = parse_for_rewrite(old, "the item to replace") if old else None
     if foreign is not None:
         end = b"\n" if old.lstrip().startswith(b"{") else line_end_of(lines_of(old)[0]) or b"\n"

@@ -1,4 +1,4 @@
-"""The lines of a long-term item, and what may stand in them (`docs/format.md` §3)."""
+"""The lines of a long-term item: split and parse them (`docs/format.md` §3)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ import re
 
 from filevault.system.times import parse_time
 
-SECRET_KEY = r"[A-Za-z0-9/+=]{16,128}\Z"  # noqa: S105 - a pattern
-# IAM's own pattern for an access key id: 16 to 128 word characters.
-KEY_ID = r"[A-Za-z0-9_]{16,128}\Z"
 ROTATION_FIELDS = (
     "rotation_started",
     "rotation_known_keys",
@@ -26,7 +23,7 @@ _LINE_END = rb"\r?\n\Z"
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """Split at LF only, keeping line ends: nothing else ends a line here."""
+    """Split a text at LF only, keeping line ends."""
     return re.findall(rb"[^\n]*\n|[^\n]+", text)
 
 
@@ -43,7 +40,7 @@ def field_of(line: bytes) -> tuple[str, str] | None:
 
 
 def time_of(text: str | None) -> str | None:
-    """Return a time, or None: one of another form is no reason to refuse a key."""
+    """Return a valid time, None for any other text: an invalid time does not invalidate a key."""
     if text is None:
         return None
     try:
@@ -54,6 +51,6 @@ def time_of(text: str | None) -> str | None:
 
 
 def line_end_of(line: bytes) -> bytes:
-    """Return the LF or CRLF that ends a line, nothing for the last one without."""
+    """Return the LF or CRLF at the end of a line, empty if there is none."""
     found = re.search(_LINE_END, line)
     return found.group() if found else b""

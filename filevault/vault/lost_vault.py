@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def raise_missing(choice: VaultChoice, state_home: str) -> None:
     """Raise the error for a vault that does not exist.
 
-    Return if another process has created it meanwhile.
+    Return normally if another process has created it in the meantime.
 
     Raises:
         PinError: if it is lost. Creating a new vault over it would hide the loss.

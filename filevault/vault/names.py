@@ -1,7 +1,8 @@
-"""Item name to relative path and back (`docs/format.md` §2).
+"""Encode a profile's name as the path of its file, and decode it (`docs/format.md` §2).
 
-The mapping is injective, so two profiles never share a file, and safe: no part of a path is
-hidden, an option, a parent folder, or something another file system or a terminal mistakes.
+The encoding is injective, so two profiles never share a file, and safe: no part of a path is
+hidden, looks like an option, leads to a parent folder, or has characters that another file system
+or a terminal interprets.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a name is its own encoding at a glance, as nearly all are."""
+    """Tell whether a name certainly encodes to itself, as nearly all do."""
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 
@@ -53,12 +54,12 @@ def _check(name: str) -> None:
         if not unicodedata.is_normalized("NFC", name):
             raise _refuse(name, "it is not in Unicode's normal form C")
     if "\x00" in name:
-        raise _refuse(name, "it holds a NUL")
+        raise _refuse(name, "it contains a NUL")
     if not all(name.split("/")):
         raise _refuse(name, "it is empty or has an empty part")
 
 
-@lru_cache(maxsize=16)  # one item after the other is gone through, each with several looks at it
+@lru_cache(maxsize=16)  # a walk over items encodes each name several times
 def encode_name(name: str, suffix: str) -> str:
     """Return the relative path of an item, with the suffix.
 
@@ -73,7 +74,7 @@ def encode_name(name: str, suffix: str) -> str:
     for folder in folders:
         part = _encode_part(folder)
         if part.lower().endswith(suffix):
-            # A folder that looks like an item would be one for other tools.
+            # Other tools would take a folder with the suffix for an item.
             part = part[: -len(suffix)] + "%2E" + part[len(part) - len(suffix) + 1 :]
         parts.append(part)
     parts.append(_encode_part(last) + suffix)
@@ -84,7 +85,7 @@ def encode_name(name: str, suffix: str) -> str:
 
 
 def decode_path(path: str, suffix: str) -> str | None:
-    """Return the name of the item at a relative path, None if no item can lie there."""
+    """Return the name of the item at a relative path, None if the path encodes no name."""
     if not path.endswith(suffix):
         return None
     encoded = path[: -len(suffix)]
@@ -111,9 +112,9 @@ def _decode(encoded: str) -> str | None:
 
 
 def encode_session_owner(name: str) -> str:
-    """Return the name of the folder that holds a profile's sessions (`docs/format.md` §7).
+    """Return the name of the folder of a profile's sessions (`docs/format.md` §7).
 
-    Raises UsageError for a name that has none.
+    Raises UsageError for a name that cannot be encoded.
     """
     if _is_plain(name) and len(name) <= _PART_LIMIT:
         return name
@@ -125,7 +126,7 @@ def encode_session_owner(name: str) -> str:
 
 
 def decode_session_owner(part: str) -> str | None:
-    """Return the profile whose sessions lie in a folder, None if none can."""
+    """Return the profile whose sessions a folder contains, None if its name encodes none."""
     name = _decode(part)
     if name is None:
         return None

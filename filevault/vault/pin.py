@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.protocols import Family
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from filevault.backends.protocols import OpenBackend
 
 
 class Pin(Record):
@@ -21,7 +24,7 @@ class Pin(Record):
 
     backend: str
     vault: str = ""
-    commit: str = ""
+    commitment: str = ""
     recipients: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
@@ -29,7 +32,7 @@ class Pin(Record):
         """The value of `FILEVAULT_PIN`: SHA-256 over fixed lines, as 64 hex digits."""
         lines = ["filevault-pin-1", self.backend]
         if self.vault:
-            lines += [self.vault, self.commit]
+            lines += [self.vault, self.commitment]
         for path, recipients in sorted(self.recipients, key=_order):
             lines += [f"{path}\t{recipient}" for recipient in sorted(recipients)]
         return sha256_hex("".join(f"{line}\n" for line in lines).encode("utf-8"))
@@ -57,6 +60,17 @@ class Pin(Record):
 def _order(entry: tuple[str, tuple[str, ...]]) -> tuple[bool, bytes]:
     """Return a sort key: files by path, then overrides."""
     return entry[0].startswith("env:"), entry[0].encode("utf-8", "surrogateescape")
+
+
+def pin_of(backend: OpenBackend) -> Pin:
+    """Return the present identity of a vault: its ids, or all recipients that govern it.
+
+    Raises as reading the recipients files does.
+    """
+    if backend.family is Family.SEALED:
+        return Pin(backend.name, backend.vault_id, backend.commitment)
+    files = backend.governing()
+    return Pin(backend.name, recipients=tuple((each.path, each.recipients) for each in files))
 
 
 def difference(before: Pin, after: Pin) -> list[str]:

@@ -163,7 +163,7 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
             hint=_ACCEPT,
         )
     # During a rekey by this machine both keys are accepted.
-    if local.commit != actual.commit and trust.pending_pin != actual.digest:
+    if local.commitment != actual.commitment and trust.pending_pin != actual.digest:
         raise PinError(
             "the vault's master key is another one than this machine knows", hint=_ACCEPT
         )

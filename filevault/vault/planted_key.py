@@ -1,7 +1,7 @@
-"""Refuse a stored key that someone else may have planted in a shared store.
+"""Refuse a stored key that another user may have planted in a shared store.
 
-A stored key goes before every other source of a profile, so whoever can write the store could
-move a profile to a key of theirs.
+A stored key takes precedence over every other source of a profile, so an attacker who can write the
+store could move a profile to a key of another account.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ def refuse_planted_key(vault: Vault | None, profile: Profile) -> None:
 
     The key is the one at the end of the profile's chain. `vault` is None if there is none.
     """
-    while profile.source_profile is not None:
-        profile = profile.source_profile
+    profile = profile.chain[0]
     if vault is None or vault.is_sealed or profile.source != "stored" or not profile.shadowed:
         return
     if not vault.has_seen(profile.name):

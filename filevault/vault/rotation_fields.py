@@ -1,18 +1,16 @@
-"""What a long-term item says of the rotation of its key (`docs/format.md` §3)."""
+"""The rotation fields of a long-term item: read and write them (`docs/format.md` §3)."""
 
 from __future__ import annotations
 
 import re
 
-from filevault.credentials import AccessKey
+from filevault.credentials import AccessKey, is_key_id, is_secret_key
 from filevault.errors import DamagedError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.item import is_swapped, parse
 from filevault.vault.item_lines import (
-    KEY_ID,
     ROTATION_FIELDS,
-    SECRET_KEY,
     field_of,
     line_end_of,
     lines_of,
@@ -27,15 +25,16 @@ _SECONDS = r"[0-9]{1,10}\Z"
 
 
 class RotationFields(Record):
-    """What an item says of a rotation that is under way, or of the key that came before.
+    """The state of a rotation in progress, or the key that was replaced.
 
     `started` is a time as in the format, `known_keys` the ids of the user's keys before the new
-    one was made, None where IAM would not say. `next` is the new key until it is proven to work,
-    `previous` the old one until it is gone, with `previous_created` and `previous_created_from`
-    as its item had them. `deactivated` is when that was set inactive to wait for its deletion.
+    one was created, None if IAM denied listing them. `next` is the new key until it is proven to
+    work, `previous` the old one until it is deleted, with `previous_created` and
+    `previous_created_from` as its item had them. `deactivated` is the time when it was set
+    Inactive, to be deleted later.
 
-    What was promised of the old key when the rotation was begun: to stay for `grace` seconds from
-    then on, or `kept` until its place is needed.
+    When the rotation began, the old key was to stay for `grace` seconds from then on, or, if
+    `kept`, until the quota needs its place.
     """
 
     started: str | None = None
@@ -49,18 +48,22 @@ class RotationFields(Record):
     kept: bool = False
 
 
+NO_FIELDS = RotationFields()
+"""The fields of an item without a rotation."""
+
+
 def read_rotation(text: bytes, what: str) -> RotationFields:
     """Return the rotation fields of an item that `parse` has accepted.
 
-    Fields whose key is the item's own, because somebody moved it to line 1 by hand, say nothing
-    any more: to act on them would be to deactivate that key.
+    Fields with the item's own key, which a person may have moved to line 1, are ignored: acting on
+    them would deactivate that key.
 
     Raises:
-        DamagedError: for a key of which only one half is there, for what cannot be a key, for a
-            promise that cannot be read, and for fields that contradict each other or line 1.
+        DamagedError: for half a key, an invalid key, an invalid grace time, and fields that
+            contradict each other or line 1.
     """
     if not any(beginning in text for beginning in _BEGINNINGS):
-        return RotationFields()
+        return NO_FIELDS
     fields = {pair[0]: pair[1] for pair in map(field_of, lines_of(text)[1:]) if pair}
     known = fields.get(_KNOWN)
     found = RotationFields(
@@ -71,7 +74,7 @@ def read_rotation(text: bytes, what: str) -> RotationFields:
         time_of(fields.get(_CREATED)),
         fields.get(_ORIGIN),
         time_of(fields.get(_DEACTIVATED)),
-        *_promise(fields.get(_GRACE), what),
+        *_grace(fields.get(_GRACE), what),
     )
     if found.next is not None and found.previous is not None:
         raise DamagedError(f"{what} is damaged: it has a next key and a previous one")
@@ -90,7 +93,7 @@ def read_rotation(text: bytes, what: str) -> RotationFields:
     return RotationFields()
 
 
-def _promise(text: str | None, what: str) -> tuple[int | None, bool]:
+def _grace(text: str | None, what: str) -> tuple[int | None, bool]:
     if text is None or text == _KEPT:
         return None, text == _KEPT
     if not re.match(_SECONDS, text):
@@ -107,17 +110,17 @@ def _both_halves(
     if id_name not in fields and secret_name not in fields:
         return None
     key = AccessKey(fields.get(id_name, ""), fields.get(secret_name, ""))
-    sound = re.match(KEY_ID, key.access_key_id) and re.match(SECRET_KEY, key.secret_access_key)
+    sound = is_key_id(key.access_key_id) and is_secret_key(key.secret_access_key)
     if not sound or is_swapped(key):
         raise DamagedError(f"{what} is damaged: {id_name} and {secret_name} are no key together")
     return key
 
 
 def with_rotation(text: bytes, rotation: RotationFields) -> bytes:
-    """Return an item's text with other rotation fields; every other byte stays.
+    """Return an item's text with these rotation fields; every other byte stays.
 
-    The text must be of the form that `compose` makes. The fields stand above the key id, so that
-    taking them out again leaves what was there before.
+    The text must have the form that `compose` writes. The fields are written above the key id, so
+    that removing them restores the text.
     """
     wanted: dict[str, str] = {}
     if rotation.started is not None:

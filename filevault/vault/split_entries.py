@@ -1,8 +1,8 @@
-"""A key kept as two entries of a shared store, form C of `docs/format.md` §3.
+"""A key in two entries of a shared store, form C of `docs/format.md` §3.
 
-They are `work/access_id` and `work/access_token`, say. Their names alone tell that they belong
-together, so nothing is opened to list them. Read, never written: a rewrite makes one item of both,
-named after the folder.
+For example `work/access_id` and `work/access_token`. They are recognised by their names alone, so
+a listing decrypts nothing. They are read, never written: a rewrite replaces both by one item with
+the name of the folder.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from filevault.credentials import KEY_ID, SECRET_KEY
 from filevault.errors import DamagedError
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 # In lower case, with `_` for `-` and without `aws_` in front; docs/format.md has the same table.
 _IDS = ("access_id", "access_key", "access_key_id")
 _SECRETS = ("access_token", "secret_key", "secret_access_key")
-# As filevault.vault.foreign_formats has them; a pair is looked for where no form is read yet.
-_KEY_ID = rb"[A-Za-z0-9_]{16,128}\Z"
-_SECRET = rb"[A-Za-z0-9/+=]{16,128}\Z"
+# For bytes: entries are joined before any other format is parsed.
+_KEY_ID = rf"{KEY_ID}\Z".encode()
+_SECRET = rf"{SECRET_KEY}\Z".encode()
 
 
 class Pair(Record):
-    """The names of the two entries that hold the key of a profile."""
+    """The names of the two entries that contain the key of a profile."""
 
     key_id: str
     secret: str
@@ -39,20 +40,20 @@ class Pair(Record):
 
 
 def find(names: Iterable[str]) -> Pair | None:
-    """Return the pair among the names of one folder's items; two ids, or two secrets, are none."""
+    """Return the pair among the names of one folder; None if there are two ids or two secrets."""
     ids: list[str] = []
     secrets: list[str] = []
     for name in names:
-        kind = _kind(name)
-        if kind:
-            (ids if kind == "id" else secrets).append(name)
+        half = _half(name)
+        if half:
+            (ids if half == "id" else secrets).append(name)
     return Pair(ids[0], secrets[0]) if len(ids) == len(secrets) == 1 else None
 
 
 def fold(names: Sequence[str]) -> list[str]:
-    """Return sorted names with each pair's two replaced by the profile whose key they are.
+    """Return sorted names with each pair replaced by the profile whose key it contains.
 
-    An item of that name goes before the pair, which is not listed beside it either.
+    If there is an item of that name as well, the name is listed once.
     """
     folders: dict[str, list[str]] = {}
     for name in names:
@@ -64,24 +65,24 @@ def fold(names: Sequence[str]) -> list[str]:
 
 
 def is_half(name: str) -> bool:
-    """Tell whether an entry could be one half of a key, by its name."""
-    return "/" in name and _kind(name) != ""
+    """Tell whether the name of an entry is that of half a key."""
+    return "/" in name and _half(name) != ""
 
 
 def owner(name: str) -> str:
-    """Return the profile that an entry would be one half of the key of."""
+    """Return the profile whose key half an entry would contain."""
     return name.rpartition("/")[0]
 
 
-def _kind(name: str) -> str:
+def _half(name: str) -> str:
     plain = name.rpartition("/")[2].lower().replace("-", "_").removeprefix("aws_")
     return "id" if plain in _IDS else "secret" if plain in _SECRETS else ""
 
 
 def join(pair: Pair, key_id: bytes, secret: bytes) -> bytes:
-    """Return the text of one item with what two entries say; their further lines are kept.
+    """Return the text of one item with the key of two entries, and with their other lines.
 
-    Raises DamagedError if one of them holds anything but its half in the first line.
+    Raises DamagedError if the first line of one is not its half of the key.
     """
     first, more = _halve(key_id, _KEY_ID, pair.key_id, "access key id")
     if first.startswith(b"ASIA"):
@@ -100,8 +101,8 @@ def _halve(text: bytes, pattern: bytes, name: str, what: str) -> tuple[bytes, by
     """Return the value in the first line, and the lines below."""
     line, _, rest = text.partition(b"\n")
     value = line.strip()
-    # No rotation is ever noted in a half. Whoever can write the store, and so cannot read the
-    # secret, could have any key of the user deactivated and deleted by such a note.
+    # A half never has rotation fields: an attacker who can write the store, but not read it, could
+    # have any key of the user deactivated and deleted with them.
     names = {pair[0] for pair in map(field_of, lines_of(rest)) if pair}
     ours = "filevault" in names or not names.isdisjoint(ROTATION_FIELDS)
     if ours or not re.match(pattern, value):

@@ -22,9 +22,12 @@ def open_state_directory(
     """Open a vault's state directory; tell whether it can be written.
 
     Args:
-        settings: which say where state directories lie.
+        settings: with the folder of all state directories.
         choice: the vault.
-        notice: hears why nothing can be kept.
+        notice: called with the reason if nothing can be stored there.
+
+    Returns:
+        The directory, None if it must not be used, and whether it can be written.
     """
     home = settings.state_home
     path = f"{home}/{choice.state_id}"
@@ -37,7 +40,7 @@ def open_state_directory(
             "can name a folder for that"
         )
         return None, False
-    if not _is_theirs(os.fstat(folder.fd).st_uid, choice):
+    if not _is_trusted_owner(os.fstat(folder.fd).st_uid, choice):
         folder.close()
         notice(f"no session is kept: {shown} belongs to another user")
         return None, False
@@ -47,10 +50,10 @@ def open_state_directory(
     return folder, _is_private(home, notice) and _is_private(path, notice)
 
 
-def _is_theirs(owner: int, choice: VaultChoice) -> bool:
-    """Tell whether the owner of a state directory may say what was seen, and seal sessions.
+def _is_trusted_owner(owner: int, choice: VaultChoice) -> bool:
+    """Tell whether to believe a state directory of this owner.
 
-    Root works for the owner of a vault, who gets what it writes, and for nobody else.
+    That is this user; for root also the owner of the vault, for whom root works then.
     """
     if owner == os.geteuid():
         return True
@@ -59,11 +62,11 @@ def _is_theirs(owner: int, choice: VaultChoice) -> bool:
     try:
         return os.stat(choice.store).st_uid == owner
     except OSError:
-        return True  # there is no vault
+        return True  # the vault does not exist
 
 
 def _is_private(path: str, notice: Callable[[str], None]) -> bool:
-    """See to it that nobody else can write a state directory; tell whether that is so."""
+    """Make a state directory writable by this user only; tell whether it is."""
     try:
         with Folder.open(path) as folder:
             info = os.fstat(folder.fd)

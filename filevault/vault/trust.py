@@ -181,10 +181,6 @@ class Trust:
         """The digests of older items that a pending rekey re-encrypts all the same."""
         return {name: tuple(each) for name, each in self._content.get("resealing", {}).items()}
 
-    def remembers_items(self) -> bool:
-        """Tell whether an item was ever seen."""
-        return bool(self._content.get("items"))
-
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Apply a change to the file as it is now, under a lock, and write it."""
         if self._state is None:
@@ -211,7 +207,7 @@ class Trust:
             content.pop("writing", None)
             content["backend"] = pin.backend
             if pin.vault:
-                content.update(vault=pin.vault, commit=pin.commit)
+                content.update(vault=pin.vault, commit=pin.commitment)
             else:
                 content["recipients"] = {path: list(each) for path, each in pin.recipients}
 
@@ -245,7 +241,7 @@ class Trust:
         def change(content: dict[str, Any]) -> None:
             for key in ("pending", "resealing"):
                 content.pop(key, None)
-            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commit)
+            content.update(backend=pin.backend, vault=pin.vault, commit=pin.commitment)
             content["last_slot"] = slot
             for path_name, each in seen.items():
                 seen_items.record(content, path_name, each)

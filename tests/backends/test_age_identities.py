@@ -31,7 +31,7 @@ from tests.work import at_most
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.age.identities import Opened
+    from filevault.backends.age.identities import ParsedIdentities
 
 HEADER = ItemHeader("credentials", "x", 1, "2026-11-23T21:45:13Z")
 ALICE, ALICE_TO = pair()
@@ -39,12 +39,12 @@ BOB, BOB_TO = pair()
 POST_QUANTUM = bech32("age-secret-key-pq-", bytes(range(32))).upper()
 
 
-def parse(data: bytes | str, available: int = PLENTY) -> Opened:
+def parse(data: bytes | str, available: int = PLENTY) -> ParsedIdentities:
     text = data.encode() if isinstance(data, str) else data
     return identities.parse(IdentityText(text, "~/keys"), lambda: available)
 
 
-def recipients(opened: Opened) -> list[str]:
+def recipients(opened: ParsedIdentities) -> list[str]:
     return [key.recipient for key in opened.keys]
 
 

@@ -41,7 +41,9 @@ HEADERS = st.one_of(
         generation=st.integers(0, 2**53 - 1),
         created=st.integers(0, 2**33).map(format_time),
         created_from=st.none(),
-        source=st.tuples(st.sampled_from(["item:", "sso:", "web:", "process:"]), TEXT).map("".join),
+        source=st.tuples(st.sampled_from(["item:", "sso:", "web:", "process:", "toy:"]), TEXT).map(
+            "".join
+        ),
     ),
 )
 
@@ -79,6 +81,13 @@ def test_field_names_as_values_are_only_text() -> None:
     for name in ("source", "created_from"):
         header = HEADER._replace(name=name)
         assert envelope.parse(seal(header), "it").header == header
+
+
+@pytest.mark.parametrize("source", ["", "item", ":jonsmith", "Item:x", "it em:x", "ítem:x"])
+def test_a_session_whose_source_is_no_reference_is_damaged(source: str) -> None:
+    header = ItemHeader("session", "name", 1, "2026-11-23T21:45:13Z", None, source)
+    with pytest.raises(DamagedError, match="'source'"):
+        envelope.parse(seal(header), "it")
 
 
 @given(plaintext=st.binary(max_size=1200))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends import BACKENDS, find_backend
+from filevault.backends import BACKENDS
 from filevault.backends.protocols import Family
 from filevault.system.files import Folder
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
@@ -41,14 +41,3 @@ def test_backend_reached_by_its_name_is_this_one(tmp_path: Path) -> None:
             made.opened_slot,
         )
     assert backend.suffix == BACKENDS["file"].suffix == ".fv"
-
-
-def test_backend_is_found_by_name_and_alias_alone() -> None:
-    found = {name: find_backend(name) for name in ("file", "passphrase", "gpg", "passage")}
-    assert {name: each.name for name, each in found.items() if each is not None} == {
-        "file": "file",
-        "passphrase": "file",
-        "gpg": "pass",
-        "passage": "age",
-    }
-    assert find_backend("keychain") is None

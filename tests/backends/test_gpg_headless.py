@@ -16,7 +16,7 @@ from filevault.backends.protocols import ItemHeader, Secret
 from filevault.errors import (
     FilevaultError,
     LockedError,
-    NobodyToAskError,
+    NoTerminalError,
     ProgramError,
     WrongPassphraseError,
 )
@@ -70,7 +70,7 @@ def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
     scene: Scene, locked: bytes
 ) -> None:
     log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
-    with within(2), pytest.raises(NobodyToAskError) as caught:
+    with within(2), pytest.raises(NoTerminalError) as caught:
         read(scene.backend(), locked)
     assert caught.value.exit_status == 5
     assert caught.value.message == (
@@ -193,8 +193,8 @@ def test_terminal_is_named_to_pinentry_where_nobody_has(scene: Scene, locked: by
     ("answer", "kind", "message"),
     [
         ("echo ERR 83886179 cancelled", LockedError, "was cancelled"),
-        ("echo ERR 83886142 timeout", LockedError, "nobody answered the question"),
-        ("echo ERR 83918950 no tty", NobodyToAskError, "has no way to ask for it"),
+        ("echo ERR 83886142 timeout", LockedError, "was not answered in time"),
+        ("echo ERR 83918950 no tty", NoTerminalError, "has no way to ask for it"),
         ("echo D wrong; echo OK", WrongPassphraseError, "wrong passphrase for the gpg key of item"),
     ],
 )
@@ -210,7 +210,7 @@ def test_what_pinentry_answers_is_told(
 @pytest.mark.parametrize(
     ("terminal", "kind", "message"),
     [
-        (False, NobodyToAskError, "has no way to ask for it"),
+        (False, NoTerminalError, "has no way to ask for it"),
         # gpg 2.2 says nothing then, gpg 2.4 what the pinentry said.
         (
             True,
@@ -236,7 +236,7 @@ def test_reason_is_told_where_gpg_conf_silences_it(
 
 def test_missing_pinentry_is_told(scene: Scene, locked: bytes) -> None:
     scene.home.configure_agent("pinentry-program /nonexistent/pinentry")
-    with pytest.raises(NobodyToAskError, match="has no way to ask"):
+    with pytest.raises(NoTerminalError, match="has no way to ask"):
         read(scene.backend(terminal=True), locked)
 
 

@@ -8,7 +8,7 @@ from filevault.backends.protocols import ItemHeader
 from filevault.errors import (
     BackendError,
     LockedError,
-    NobodyToAskError,
+    NoTerminalError,
     TamperedError,
     WrongPassphraseError,
 )
@@ -169,7 +169,7 @@ def test_signature_that_is_made_is_the_one_that_is_wanted(scene: Scene) -> None:
 def test_signing_key_with_passphrase_is_opened_as_any_other(scene: Scene) -> None:
     locked = scene.keys["locked"]
     scene.home.kill_agent()
-    with pytest.raises(NobodyToAskError) as caught:
+    with pytest.raises(NoTerminalError) as caught:
         scene.backend(PASSWORD_STORE_SIGNING_KEY=locked).sign(b"x\n")
     assert locked in caught.value.message
     with pytest.raises(WrongPassphraseError):

@@ -9,7 +9,7 @@ import pytest
 
 from filevault.backends.gpg import status as gpg_status
 from filevault.backends.gpg.status import Reply
-from filevault.errors import FilevaultError, LockedError, NobodyToAskError, NotARecipientError
+from filevault.errors import FilevaultError, LockedError, NotARecipientError, NoTerminalError
 
 ID = "490807CAB48BD8D6"
 BEGIN = f"ENC_TO {ID} 1 0"
@@ -38,14 +38,14 @@ CAUSES: list[tuple[str, list[str], list[str], type[FilevaultError], str]] = [
         "no pinentry",
         [BEGIN, "ERROR pkdecrypt_failed 67108949", *END],
         [BEGIN, NO_KEY, "ERROR pkdecrypt_failed 67108949", *END, EXIT],
-        NobodyToAskError,
+        NoTerminalError,
         "has no way to ask for it",
     ),
     (
         "no terminal",
         [BEGIN, "PINENTRY_LAUNCHED 3", "ERROR pkdecrypt_failed 83918950", *END],
         [BEGIN, "PINENTRY_LAUNCHED 3", NO_KEY, "ERROR pkdecrypt_failed 83918950", *END, EXIT],
-        NobodyToAskError,
+        NoTerminalError,
         "has no way to ask for it",
     ),
     (

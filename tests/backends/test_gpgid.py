@@ -58,8 +58,8 @@ def test_comment_after_a_fingerprint_is_no_trap() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "'.gpg-id' names nobody to encrypt to"),
-        (b"\n  \n# bob@x\n", "'.gpg-id' names nobody to encrypt to"),
+        (b"", "'.gpg-id' lists no gpg key"),
+        (b"\n  \n# bob@x\n", "'.gpg-id' lists no gpg key"),
         (b"alice@x\n  --output=/etc/passwd\n", ".gpg-id has the line '--output=/etc/passwd'"),
         (b"-o\n", ".gpg-id has the line '-o', which is an option and no key id"),
         (b"a\x1b[31m\n", r".gpg-id has control characters in"),
@@ -141,7 +141,7 @@ def test_nearest_file_upward_governs(tmp_path: Path, prefix: tuple[str, ...], pl
     with Folder.open(str(tmp_path)) as store:
         found = gpg_id.read_above(store, prefix)
     assert found is not None
-    assert found.place == place
+    assert found.path == place
 
 
 def test_no_file_above_the_store_governs_it(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_every_file_below_the_root_is_found_and_no_other(tmp_path: Path) -> None
     place_ids(tmp_path, "", "aws", "aws/b", "aws/a/x", "web", "aws/.git", "aws/.extensions/y")
     with Folder.open(str(tmp_path)) as store:
         below = gpg_id.read_below(store, ("aws",))
-        assert [file.place for file in below] == ["aws/a/x/.gpg-id", "aws/b/.gpg-id"]
+        assert [file.path for file in below] == ["aws/a/x/.gpg-id", "aws/b/.gpg-id"]
         assert [file.data for file in below] == [b"aws/a/x\n", b"aws/b\n"]
         assert gpg_id.read_below(store, ("missing",)) == []
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.protocols import ItemHeader
 
 
@@ -35,13 +35,15 @@ def root(tmp_path: Path) -> Iterator[Folder]:
         yield folder
 
 
-def hold(root: Folder) -> Holder:
-    return master_key.hold(root, Source(PASSPHRASE), CHEAP)
+def hold(root: Folder) -> UnwrappedKey:
+    return master_key.unwrap(root, Source(PASSPHRASE), CHEAP)
 
 
-def prepare(root: Folder, holder: Holder | None = None) -> rekey.Prepared:
+def prepare(root: Folder, holder: UnwrappedKey | None = None) -> rekey.Prepared:
     holder = holder or hold(root)
-    return rekey.prepare(root, [holder], rekey.new_key(holder.vault.vault), clock=lambda: TIME)
+    return rekey.prepare(
+        root, [holder], rekey.new_master_key(holder.vault.vault), clock=lambda: TIME
+    )
 
 
 def change(root: Folder) -> rekey.Prepared:
@@ -73,7 +75,7 @@ def test_after_the_switch_the_same_secret_opens_the_new_key_and_leads_to_the_old
     after = hold(root)
     assert (after.master, after.slot.id) == (prepared.master, prepared.slots[0])
     assert retired_keys.masters(root, after.vault, after.master) == {
-        before.vault.master: before.master
+        before.vault.master_id: before.master
     }
 
 
@@ -81,7 +83,7 @@ def test_keys_that_were_retired_one_after_the_other_are_all_found(root: Folder) 
     old = {}
     for _ in range(4):
         holder = hold(root)
-        old[holder.vault.master] = holder.master
+        old[holder.vault.master_id] = holder.master
         change(root)
     present = hold(root)
     assert retired_keys.masters(root, present.vault, present.master) == old
@@ -102,8 +104,10 @@ def test_retired_keys_that_lead_in_a_circle_or_nowhere_are_left_out(
     folder = tmp_path / ".filevault/retired"
     (folder / ("0" * 16)).write_bytes(b"no envelope")
     (folder / "notes.txt").write_bytes(b"no retired key")
-    (folder / ("1" * 16)).symlink_to(folder / first.vault.master)
-    assert list(retired_keys.masters(root, present.vault, present.master)) == [first.vault.master]
+    (folder / ("1" * 16)).symlink_to(folder / first.vault.master_id)
+    assert list(retired_keys.masters(root, present.vault, present.master)) == [
+        first.vault.master_id
+    ]
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
@@ -161,9 +165,9 @@ def test_a_key_from_a_slot_is_retired_with_all_it_leads_to(root: Folder, tmp_pat
     present = hold(root)
     retired_keys.write(root, other, theirs, first.master, clock=lambda: TIME)
     assert retired_keys.masters(root, present.vault, present.master) == {}
-    known = {other.master: theirs}
+    known = {other.master_id: theirs}
     found = retired_keys.masters(root, present.vault, present.master, known)
-    assert found == {other.master: theirs, first.vault.master: first.master}
+    assert found == {other.master_id: theirs, first.vault.master_id: first.master}
     rekey.retire(root, present.vault, present.master, found, clock=lambda: TIME)
     assert retired_keys.masters(root, present.vault, present.master) == found
     before = everything(tmp_path)
@@ -186,12 +190,12 @@ def test_stale_slots_go_and_those_that_hold_the_only_copy_stay(
     add_slot(tmp_path, foreign, os.urandom(32), b"x")
     (tmp_path / ".filevault/slots/0123456789abcdef.slot").write_bytes(b"no slot")
     assert rekey.remove_stale_slots(root, present.vault, present.master) == 2
-    left = {slot.master for slot in keyslots.listing(root) if slot.vault == present.vault.vault}
+    left = {slot.master_id for slot in keyslots.listing(root) if slot.vault == present.vault.vault}
     assert left == {
-        present.vault.master,
+        present.vault.master_id,
         key_schedule.item_key_id(only_here, present.vault.vault),
     }
-    assert before.vault.master not in left
+    assert before.vault.master_id not in left
     assert len(slot_files(tmp_path)) == 4
 
 
@@ -205,8 +209,8 @@ def test_what_a_killed_try_left_is_taken_away_and_no_slot_of_anybody_else(
     rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda _: False)
     assert everything(tmp_path) == before
     rekey.remove_abandoned_slots(root, hold(root), CHEAP, lambda made: made == first.vault)
-    left = {slot.master for slot in keyslots.listing(root)}
-    assert left == {hold(root).vault.master, other.vault.master}
+    left = {slot.master_id for slot in keyslots.listing(root)}
+    assert left == {hold(root).vault.master_id, other.vault.master_id}
 
 
 def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(

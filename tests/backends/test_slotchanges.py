@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
 
 NEW = b"another long passphrase"
 
@@ -49,11 +49,11 @@ def root(tmp_path: Path) -> Iterator[Folder]:
         yield folder
 
 
-def hold(root: Folder, secret: bytes = PASSPHRASE) -> Holder:
-    return master_key.hold(root, Source(secret), CHEAP)
+def hold(root: Folder, secret: bytes = PASSPHRASE) -> UnwrappedKey:
+    return master_key.unwrap(root, Source(secret), CHEAP)
 
 
-def add(root: Folder, holder: Holder, secret: bytes = NEW, label: str = "") -> str:
+def add(root: Folder, holder: UnwrappedKey, secret: bytes = NEW, label: str = "") -> str:
     return keyslot_changes.add(root, holder, secret, CHEAP.default, label=label, created=WHEN)
 
 
@@ -94,7 +94,7 @@ def test_the_seventeenth_slot_is_refused(root: Folder, tmp_path: Path) -> None:
     add(root, holder)
 
 
-def _other(root: Folder, holder: Holder) -> str:
+def _other(root: Folder, holder: UnwrappedKey) -> str:
     return next(slot.id for slot in keyslots.listing(root) if slot.id != holder.slot.id)
 
 
@@ -255,7 +255,7 @@ def test_weaker_slots_are_those_with_less_memory_or_less_work() -> None:
 
 def test_a_vault_that_got_other_keys_meanwhile_is_left_alone(root: Folder, tmp_path: Path) -> None:
     holder = hold(root)
-    other = holder.vault._replace(master="0" * 16)
+    other = holder.vault._replace(master_id="0" * 16)
     (tmp_path / ".filevault/vault.json").write_bytes(vault_json.build(other))
     before = slot_files(tmp_path)
     for change in (

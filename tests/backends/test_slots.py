@@ -46,7 +46,7 @@ def test_slot_opens_to_the_master_key_with_its_secret_alone(
     costs = KdfParameters(8 * lanes + more, 1, lanes) if lanes else None
     slot = parse(build(secret, costs, label))
     assert (slot.label, slot.parameters, slot.vault) == (label, costs, VAULT)
-    assert slot.master == key_schedule.item_key_id(MASTER, VAULT)
+    assert slot.master_id == key_schedule.item_key_id(MASTER, VAULT)
     assert keyslots.unwrap(slot, secret, "it") == MASTER
     assert keyslots.unwrap(slot, secret[:-1] + bytes([secret[-1] ^ 1]), "it") is None
 

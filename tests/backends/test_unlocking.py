@@ -313,7 +313,7 @@ def test_slots_of_a_former_master_key_are_skipped_without_derivation(
     assert [cost.memory_kib for cost in tried] == [128]
 
 
-@pytest.mark.parametrize("field", ["commit", "master"])
+@pytest.mark.parametrize("field", ["commitment", "master_id"])
 def test_master_key_that_vault_json_does_not_commit_to_is_refused(
     field: str, tmp_path: Path
 ) -> None:
@@ -322,9 +322,9 @@ def test_master_key_that_vault_json_does_not_commit_to_is_refused(
     with Folder.open(str(tmp_path / ".filevault")) as folder:
         vault_json.write(folder, changed)
     data = add_slot(tmp_path, vault, master, PASSPHRASE).read_bytes()
-    if field == "master":  # a slot that claims the id, but holds another key
+    if field == "master_id":  # a slot that claims the id, but holds another key
         slot_files(tmp_path)[0].unlink()
-        line = edit_line(data, master=changed.master)
+        line = edit_line(data, master=changed.master_id)
         put_slot(tmp_path, line)
         with pytest.raises(DamagedError, match="the passphrase or key is right"):
             reopen(tmp_path, Source(PASSPHRASE)).unlock()
@@ -531,6 +531,6 @@ def test_whoever_holds_the_vault_keeps_the_secret(tmp_path: Path) -> None:
     make(tmp_path)
     secret = Secret("passphrase", bytearray(PASSPHRASE), "the test")
     with Folder.open(str(tmp_path)) as root:
-        holder = master_key.hold(root, Source(secret), CHEAP)
+        holder = master_key.unwrap(root, Source(secret), CHEAP)
     assert holder.secret.value == PASSPHRASE
     assert secret.value == bytes(len(PASSPHRASE))

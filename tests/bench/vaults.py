@@ -13,11 +13,13 @@ from pathlib import Path
 from filevault.backends.protocols import ItemHeader
 from filevault.cli.context import Context, Runtime
 from filevault.cli.reporter import Reporter
+from filevault.cli.wiring import OpenVault, choose_vault, open_vault
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName
 from filevault.system.times import format_time
 from filevault.vault.item import compose
+from filevault.vault.vault import Vault
 from tests.fakes import FakeAws
 
 BIN = Path(sys.executable).parent
@@ -101,7 +103,13 @@ class Bench:
 
     def _fill(self, env: dict[str, str], items: int, sessions: int) -> None:
         context = Context(Settings.capture(GlobalOptions(), dict(env)), Runtime(), Reporter())
-        vault = context.vault
+        with open_vault(choose_vault(context), context) as opened:
+            self._fill_vault(env, opened, items, sessions)
+
+    def _fill_vault(
+        self, env: dict[str, str], opened: OpenVault, items: int, sessions: int
+    ) -> None:
+        vault = opened.vault
         secret = AccessKey(self._user.access_key_id, self._user.secret_access_key)
         created = format_time(time.time())
         for number in range(items):
@@ -110,10 +118,10 @@ class Bench:
             if number == 0 or items <= 1000:
                 vault.write(name, text, created=created, created_from="add", subject="Add a key.")
             else:
-                self._copy(context, name, text, created)
+                self._copy(vault, name, text, created)
         if sessions:
             self._run(env, "export", "p0")
-        cache = context.sessions()
+        cache = opened.sessions()
         assert cache is not None
         for number in range(1, sessions):
             cache.store(
@@ -122,11 +130,11 @@ class Bench:
             )
 
     @staticmethod
-    def _copy(context: Context, name: str, text: bytes, created: str) -> None:
+    def _copy(vault: Vault, name: str, text: bytes, created: str) -> None:
         """Write an item without an fsync: 10,000 of them would take minutes."""
         header = ItemHeader("credentials", name, int(time.time()), created, "add")
-        data = context.vault.backend.encrypt(header, text)
-        path = f"{context.vault.folder.path}/{name}.fv"
+        data = vault.backend.encrypt(header, text)
+        path = f"{vault.folder.path}/{name}.fv"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, data)
         os.close(fd)

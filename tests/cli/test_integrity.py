@@ -324,7 +324,7 @@ def test_a_folder_that_is_something_else(vault: Machine, tmp_path: Path) -> None
     refused(export(vault, "one", "--vault", str(tmp_path)), 3, "chosen by --vault, is not a vault")
     (tmp_path / ".gpg-id").touch()
     adding = vault.run("add", "one", "--env", "--no-config", "--vault", str(tmp_path))
-    refused(adding, 7, "names nobody to encrypt to")
+    refused(adding, 7, "lists no gpg key")
     refused(export(vault, "one", "--backend", "keychain"), 2, "names no backend")
 
 

@@ -28,6 +28,7 @@ from filevault import cli
 from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
+from filevault.cli.wiring import OpenVault, choose_vault, open_vault
 from tests import botocoredata, launch
 from tests.machine import Machine
 from tests.preload import import_everything
@@ -230,6 +231,11 @@ def _stream(fd: int, mode: str) -> TextIO:
     stream = open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
     assert isinstance(stream, io.TextIOWrapper)
     return stream
+
+
+def vault_of(context: Context) -> OpenVault:
+    """Open the vault, for an action in a command's place."""
+    return open_vault(choose_vault(context), context)
 
 
 def _add_command(name: str, action: Callable[[Context], int]) -> None:

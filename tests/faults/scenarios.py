@@ -23,7 +23,7 @@ from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.backends.vaults import opened
-from tests.faults.harness import Call, Command, Outcome, Snapshot, survey
+from tests.faults.harness import Call, Command, Outcome, Snapshot, survey, vault_of
 from tests.machine import PASSPHRASE, Machine
 
 ONE = AccessKey("AKIAONEONEONEONEONE1", "one0" * 10)
@@ -91,51 +91,56 @@ def adding(name: str, key: AccessKey, *options: str) -> Command:
 
 def _keep_session(context: Context) -> int:
     """Obtain a session as the providers do: look, lock, look again, keep."""
-    sessions = context.sessions()
-    assert sessions is not None
-    with sessions.lock(_OWN_NAME, LockWait(context.reporter.warn, lambda: True, time.sleep)):
-        found = sessions.find(_OWN_NAME, MinimumLife())
-        if found is None:
-            sessions.store(_OWN_NAME, SESSION)
-        else:
-            assert found == SESSION, "another session is there than was kept"
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        with sessions.lock(_OWN_NAME, LockWait(context.reporter.warn, lambda: True, time.sleep)):
+            found = sessions.find(_OWN_NAME, MinimumLife())
+            if found is None:
+                sessions.store(_OWN_NAME, SESSION)
+            else:
+                assert found == SESSION, "another session is there than was kept"
+        return 0
 
 
 def _keep_other(context: Context) -> int:
-    sessions = context.sessions()
-    assert sessions is not None
-    sessions.store(_OTHER_NAME, SESSION)
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        sessions.store(_OTHER_NAME, SESSION)
+        return 0
 
 
 def _keep_elsewhere(context: Context) -> int:
-    sessions = context.sessions()
-    assert sessions is not None
-    sessions.store(_ELSEWHERE_NAME, SESSION)
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        sessions.store(_ELSEWHERE_NAME, SESSION)
+        return 0
 
 
 def _renew_session(context: Context) -> int:
     """Replace the kept session by one that lives longer."""
-    sessions = context.sessions()
-    assert sessions is not None
-    sessions.store(_OWN_NAME, SESSION._replace(expiration=EXPIRATION + 60))
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        sessions.store(_OWN_NAME, SESSION._replace(expiration=EXPIRATION + 60))
+        return 0
 
 
 def _show_sessions(context: Context) -> int:
-    sessions = context.sessions()
-    assert sessions is not None
-    for name in (_OWN_NAME, _OTHER_NAME, _ELSEWHERE_NAME):
-        found = sessions.find(name, MinimumLife())
-        if found is None:
-            kept = "none"
-        else:
-            assert found._replace(expiration=0) == SESSION._replace(expiration=0)
-            kept = "whole"
-        print(name.owner, kept)
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        for name in (_OWN_NAME, _OTHER_NAME, _ELSEWHERE_NAME):
+            found = sessions.find(name, MinimumLife())
+            if found is None:
+                kept = "none"
+            else:
+                assert found._replace(expiration=0) == SESSION._replace(expiration=0)
+                kept = "whole"
+            print(name.owner, kept)
+        return 0
 
 
 SHOW_SESSIONS = Command(("show-sessions",), action=_show_sessions)

@@ -23,7 +23,7 @@ from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.backends.vaults import opened
-from tests.faults.harness import Command, Fault, Outcome, Running, survey
+from tests.faults.harness import Command, Fault, Outcome, Running, survey, vault_of
 from tests.faults.scenarios import ONE, SESSION, Source, adding, check_quiet
 from tests.machine import PASSPHRASE, Machine
 
@@ -157,12 +157,13 @@ def test_parallel_adds_on_a_new_machine_make_one_vault_with_all_keys(
 
 def _own_session(context: Context) -> int:
     """Keep a session of a name that no other process has."""
-    sessions = context.sessions()
-    assert sessions is not None
-    name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
-    with sessions.lock(name, LockWait(context.reporter.warn, lambda: True, time.sleep)):
-        sessions.store(name, SESSION)
-    return 0
+    with vault_of(context) as vault:
+        sessions = vault.sessions()
+        assert sessions is not None
+        name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
+        with sessions.lock(name, LockWait(context.reporter.warn, lambda: True, time.sleep)):
+            sessions.store(name, SESSION)
+        return 0
 
 
 # Writers that are killed

@@ -16,7 +16,7 @@ import pytest
 from filevault.aws import clients, sts
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
-from filevault.aws.exchange import MAX_BODY, OddAnswerError, check_levels
+from filevault.aws.exchange import MAX_BODY, InvalidAnswerError, check_levels
 from filevault.aws.iam import AccessKeys
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
@@ -157,7 +157,7 @@ def test_every_answer_to_an_operation(caller: Caller, operation: str) -> None:
 )
 def test_an_answer_is_judged_as_botocore_reads_it(encoding: str, text: str) -> None:
     """It reads UTF-8, whatever encoding the text declares."""
-    with pytest.raises(OddAnswerError):
+    with pytest.raises(InvalidAnswerError):
         check_levels(f'<?xml version="1.0" encoding="{encoding}"?>{text}'.encode())
 
 

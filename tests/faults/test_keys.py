@@ -22,7 +22,16 @@ from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.conftest import tool
-from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
+from tests.faults.harness import (
+    Call,
+    Command,
+    Fault,
+    Outcome,
+    Snapshot,
+    run_with_fault,
+    survey,
+    vault_of,
+)
 from tests.faults.scenarios import (
     KEEP,
     KEEP_ELSEWHERE,
@@ -65,10 +74,11 @@ class Yes:
 
 def _remove_other(context: Context) -> int:
     """Remove the keyslot with the label `other`."""
-    for found in keyslots.listing(context.vault.folder):
-        if found.label == "other":
-            return slot._remove(found.id, context)
-    raise NotFoundError("it is gone")
+    with vault_of(context) as vault:
+        for found in keyslots.listing(vault.vault.folder):
+            if found.label == "other":
+                return slot._remove(found.id, vault, context)
+        raise NotFoundError("it is gone")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -78,16 +88,18 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _set_aside(context: Context) -> int:
-    folder = Path(context.vault.folder.path)
-    _copy(folder / f"{LATE}.fv", folder.parent / "late")
-    return 0
+    with vault_of(context) as vault:
+        folder = Path(vault.vault.folder.path)
+        _copy(folder / f"{LATE}.fv", folder.parent / "late")
+        return 0
 
 
 def _put_back(context: Context) -> int:
-    folder = Path(context.vault.folder.path)
-    _copy(folder.parent / "late", folder / f"{LATE}.fv")
-    os.unlink(folder.parent / "late")
-    return 0
+    with vault_of(context) as vault:
+        folder = Path(vault.vault.folder.path)
+        _copy(folder.parent / "late", folder / f"{LATE}.fv")
+        os.unlink(folder.parent / "late")
+        return 0
 
 
 def _finish(context: Context) -> int:
@@ -164,11 +176,11 @@ class Stage:
         self.check_settled()
         self.start.restore()
 
-    def holder(self, root: Folder) -> master_key.Holder:
+    def holder(self, root: Folder) -> master_key.UnwrappedKey:
         """Open the vault with the old passphrase, else with the new one."""
         for text in BOTH:
             try:
-                return master_key.hold(root, Known(text), CHEAP)
+                return master_key.unwrap(root, Known(text), CHEAP)
             except WrongPassphraseError:
                 continue
         raise AssertionError("nothing opens the vault")
@@ -178,7 +190,7 @@ class Stage:
         with Folder.open(str(self.machine.vault)) as root:
             holder = self.holder(root)
             masters = retired_keys.masters(root, holder.vault, holder.master)
-            masters[holder.vault.master] = holder.master
+            masters[holder.vault.master_id] = holder.master
             store, found = ItemStore(root, ".fv"), {}
             for name in store.names():
                 parsed = envelope.parse(store.read(name), name)
@@ -189,11 +201,11 @@ class Stage:
     def check_settled(self) -> None:
         """Require that everything lies under the one key, and no other has a slot."""
         with Folder.open(str(self.machine.vault)) as root:
-            master = vault_json.read(root).master
+            master = vault_json.read(root).master_id
             store = ItemStore(root, ".fv")
             under = {envelope.parse(store.read(name), name).key for name in store.names()}
             if self.case.settles:
-                assert {found.master for found in keyslots.listing(root)} == {master}
+                assert {found.master_id for found in keyslots.listing(root)} == {master}
                 assert under == {master}
         (state,) = self.machine.state.glob("*/trust.json")
         with Folder.open(str(state.parent)) as folder:

@@ -386,9 +386,11 @@ sys.exit(status)
 
 
 @pytest.mark.torture
-def test_a_dry_run_of_very_many_items_takes_little_memory(scene: Scene) -> None:
+@pytest.mark.parametrize("section", ["", "[profile p{}]\n"], ids=["no sections", "sections"])
+def test_a_dry_run_of_very_many_items_takes_little_memory(scene: Scene, section: str) -> None:
     scene.aws.clock.freeze()  # so that what was seen is what is there
     _fill(scene, 100_000)
+    scene.config("".join(map(section.format, range(100_000))))
     machine = scene.machine
     machine.launcher = (sys.executable, "-c", _MEASURE, *machine.launcher)
     env = {"FILEVAULT_PASSPHRASE": PASSPHRASE}

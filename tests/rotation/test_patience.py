@@ -10,7 +10,7 @@ import pytest
 
 from filevault.aws import clients
 from filevault.errors import AwsError, FilevaultError, NetworkError
-from filevault.rotation.retry import TIMEOUT, Patience
+from filevault.rotation.retry import TIMEOUT, Retry
 from tests.fakes.faults import stall
 from tests.machine import TIMEOUT as REAL
 from tests.rotation.scene import Scene
@@ -24,7 +24,7 @@ class LockWait:
         self.now = 0.0
         self.said: list[tuple[str, float]] = []
         self.calls = 0
-        self.patience = Patience(self.sleep, lambda: self.now, self)
+        self.retry = Retry(self.sleep, lambda: self.now, self)
 
     def sleep(self, seconds: float) -> None:
         # A pause is counted by what was asked for: machines that stand still count none.
@@ -33,8 +33,8 @@ class LockWait:
     def step(self, text: str) -> None:
         raise AssertionError(text)
 
-    def waiting(self, what: str, left: float) -> None:
-        self.said.append((what, left))
+    def waiting(self, event: str, left: float) -> None:
+        self.said.append((event, left))
 
     def failing(self, error: FilevaultError, seconds: float) -> Callable[[], None]:
         def call() -> None:
@@ -48,7 +48,7 @@ class LockWait:
 def test_the_time_that_calls_take_counts() -> None:
     waiting = LockWait()
     with pytest.raises(NetworkError):
-        waiting.patience.ask("x", waiting.failing(NetworkError("slow"), 20))
+        waiting.retry.until("x", waiting.failing(NetworkError("slow"), 20))
     assert waiting.now + len(waiting.said) <= TIMEOUT + 20
     assert waiting.calls == 6
 
@@ -56,7 +56,7 @@ def test_the_time_that_calls_take_counts() -> None:
 def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
     waiting = LockWait()
     with pytest.raises(NetworkError):
-        waiting.patience.ask("x", waiting.failing(NetworkError("down"), -1000))
+        waiting.retry.until("x", waiting.failing(NetworkError("down"), -1000))
     assert len(waiting.said) == TIMEOUT
 
 
@@ -72,7 +72,7 @@ def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
 def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) -> None:
     waiting = LockWait()
     with pytest.raises(type(error)):
-        waiting.patience.ask("AWS to know the new key", waiting.failing(error, 50))
+        waiting.retry.until("AWS to know the new key", waiting.failing(error, 50))
     assert {said for said, _ in waiting.said} == {reason}
     assert waiting.said[0] == (reason, TIMEOUT - 50)
 

@@ -122,7 +122,7 @@ def test_a_new_key_that_iam_lists_is_not_given_up(
     scene.rotate("jon", "--grace", "1d")
     new = scene.item("jon").key
     unfinished(scene)
-    monkeypatch.setattr(retry.Patience.__init__, "__defaults__", (0,))
+    monkeypatch.setattr(retry.Retry.__init__, "__defaults__", (0,))
     scene.aws.arm(UNKNOWN, action="GetCallerIdentity")  # what follows is asked with the old key
     scene.rotate("jon", status=12)
     assert scene.aws.actions() == ["GetCallerIdentity"] * 3 + ["ListAccessKeys"]

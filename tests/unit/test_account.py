@@ -1,4 +1,4 @@
-"""Which account is handed on: that of exactly these credentials, or none."""
+"""Which account is used: that of exactly these credentials, or none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
-from filevault.plan.account import of_credentials
+from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
 
 ROLE = "role_arn = arn:aws:iam::123456789012:role/admin\n"
@@ -63,11 +63,11 @@ def test_the_account_is_that_of_the_credentials(
     name: str, base: str, lines: str, key_id: str, account: str | None, warnings: int
 ) -> None:
     made = planned(name, base, lines)
-    found, doubts = of_credentials(made, Credentials(key_id, "secret", "token", 1))
+    found, doubts = account_of_credentials(made, Credentials(key_id, "secret", "token", 1))
     assert found == account
     assert len(made.warnings) + len(doubts) == warnings
     for text in (*made.warnings, *doubts):
-        assert f"{account} is handed on" in text
+        assert f"{account} is used" in text
 
 
 @pytest.mark.parametrize("value", ["1111-2222-3333", "12345678901", "1234567890123", "\uff11" * 12])

@@ -123,7 +123,7 @@ def test_sso_sessions_and_services_are_found_by_name() -> None:
     services = config.services("loc")
     assert session is not None
     assert session.values == {"sso_region": "r"}
-    assert (session.kind, session.name, session.line) == ("sso-session", "my-sso", 1)
+    assert (session.section_type, session.name, session.line) == ("sso-session", "my-sso", 1)
     assert services is not None
     assert services.nested == {"sts": {"endpoint_url": "http://s"}}
     assert config.sso_session("other") is None
@@ -172,8 +172,8 @@ def test_lines_are_counted_from_one() -> None:
 
 
 def test_lines_are_right_whatever_the_order_of_asking() -> None:
-    config = parse("".join(f"[profile p{i}]\nregion = r\n\n" for i in range(50)))
-    for number in (7, 3, 49, 0, 20):
+    config = parse("".join(f"[profile p{i}]\nregion = r\n\n" for i in range(1000)))
+    for number in (7, 3, 999, 0, 400):
         section = config.profile(f"p{number}")
         assert section is not None
         assert section.line == 3 * number + 1

@@ -206,10 +206,10 @@ def test_an_item_that_names_filevault_is_ours_whatever_else_it_says() -> None:
     ],
 )
 def test_of_several_keys_none_is_guessed(text: str) -> None:
-    with pytest.raises(DamagedError, match="holds several keys") as caught:
+    with pytest.raises(DamagedError, match="contains several keys") as caught:
         parse(text.encode(), "item")
     assert SECRET not in str(caught.value)
-    with pytest.raises(DamagedError, match="holds several keys"):
+    with pytest.raises(DamagedError, match="contains several keys"):
         rewritten(text)
 
 
@@ -249,15 +249,18 @@ def test_what_only_gopass_understands_is_refused(text: str, words: str) -> None:
     [
         (
             aws_vault("sts.GetSessionToken,am9u,YXJu,1795474404"),
-            "a session that AWS Vault keeps for itself",
+            "a session of AWS Vault, not a key",
         ),
         (
             json.dumps({"Key": "x", "Data": base64.b64encode(b'{"AccessKeyId":"ASIA"}').decode()}),
-            "a session that AWS Vault keeps for itself",
+            "a session of AWS Vault, not a key",
         ),
         (json.dumps({"Key": "x", "Data": "AAA"}), "no valid data"),
         (json.dumps({"Key": "x", "Data": "AAAA"}), "no valid data"),
-        (json.dumps({"Key": "x", "Data": base64.b64encode(b"[]").decode()}), "keeps for itself"),
+        (
+            json.dumps({"Key": "x", "Data": base64.b64encode(b"[]").decode()}),
+            "a session of AWS Vault",
+        ),
     ],
 )
 def test_an_entry_of_aws_vault_without_a_key_says_what_it_is(text: str, words: str) -> None:

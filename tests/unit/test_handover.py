@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from filevault.server.one_time_link import OneTimeLink
-from filevault.server.peer_uid import peer_uid, tells_peers
+from filevault.server.peer_uid import can_tell_peers, peer_uid
 from tests.cli.scene import needs_root
 
 LINK = "https://signin.example/federation?SigninToken=secret"
@@ -22,19 +22,19 @@ NOBODY = 65534
 class Serving:
     """A handover that is being served, and how that ended."""
 
-    def __init__(self, patience: float = 30.0) -> None:
+    def __init__(self, timeout: float = 30.0) -> None:
         self.handover = OneTimeLink(LINK)
         self.address = self.handover.address
         parts = urlsplit(self.address)
         self.name, self.path, self.port = parts.netloc, parts.path, parts.port
         self.given_up = threading.Event()
         self.sent_on: bool | None = None
-        self._patience = patience
+        self._timeout = timeout
         self._thread = threading.Thread(target=self._serve)
 
     def _serve(self) -> None:
         with self.handover:
-            self.sent_on = self.handover.serve(self.given_up.is_set, self._patience)
+            self.sent_on = self.handover.serve(self.given_up.is_set, self._timeout)
 
     def start(self) -> None:
         self._thread.start()
@@ -70,8 +70,8 @@ def _all(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(patience: float = 30.0) -> Iterator[Serving]:
-    found = Serving(patience)
+def serving(timeout: float = 30.0) -> Iterator[Serving]:
+    found = Serving(timeout)
     found.start()
     try:
         yield found
@@ -159,7 +159,7 @@ def test_connections_that_say_nothing_or_little_hold_nobody_up() -> None:
 
 def test_it_ends_when_time_is_up_and_when_the_browser_failed() -> None:
     with OneTimeLink(LINK) as handover:
-        assert handover.serve(lambda: False, patience=0.2) is False
+        assert handover.serve(lambda: False, timeout=0.2) is False
     with OneTimeLink(LINK) as handover:
         assert handover.serve(lambda: True) is False
 
@@ -174,7 +174,7 @@ def test_another_user_gets_nothing_even_with_the_right_address() -> None:
 
 @needs_root
 def test_the_kernel_tells_who_is_at_the_other_end() -> None:
-    assert tells_peers()
+    assert can_tell_peers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

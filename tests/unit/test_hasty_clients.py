@@ -12,7 +12,7 @@ from filevault.aws.endpoint import Endpoint
 from filevault.aws.iam import AccessKeys
 from filevault.credentials import Credentials
 from filevault.errors import NetworkError
-from filevault.rotation.signals import must_hurry, signals_blocked
+from filevault.rotation.signals import are_signals_blocked, signals_blocked
 from tests.fakes import FakeAws
 from tests.fakes.faults import drop, stall, throttle
 
@@ -55,9 +55,9 @@ def test_a_throttled_call_is_repeated(aws: FakeAws) -> None:
 
 def test_signals_are_let_through_early_and_in_the_end() -> None:
     with signals_blocked() as unblock:
-        assert must_hurry()
+        assert are_signals_blocked()
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             unblock()
-        assert not must_hurry()
-    assert not must_hurry()
+        assert not are_signals_blocked()
+    assert not are_signals_blocked()

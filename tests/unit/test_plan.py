@@ -23,7 +23,7 @@ from filevault.errors import (
     NoSourceError,
     UsageError,
 )
-from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import MfaRequest
 from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.sessions.session_hash import session_hash, session_name
@@ -365,7 +365,7 @@ def test_an_empty_serial_switches_off_the_one_of_default() -> None:
     assert [call.mfa is not None for call in calls_of(on.step)] == [True, False]
     off = planned(default + GUIDE.replace(f"mfa_serial = {S}", "mfa_serial ="), "r")
     assert off.step == AssumeRole("r", StoredKey("u"), ROLE, 3600, WEST)
-    assert off.reasons[0] == "u: no session: r has no mfa_serial, so it would spare none"
+    assert off.reasons[0] == "u: no session: r has no mfa_serial, so it would save no code"
 
 
 @pytest.mark.parametrize(
@@ -408,7 +408,7 @@ def test_every_plan_gives_a_reason_for_having_or_not_having_a_session() -> None:
         "r: no second token code: the first session carries the MFA",
     )
     assert planned(USER_AND_ROLE, "u").reasons == (
-        "u: a session is handed out instead of the stored key",
+        "u: a session is issued instead of the stored key",
     )
     assert planned(USER_AND_ROLE, "r", PlanOptions(assume_role_ttl=7200)).reasons == (
         "u: no session: r is to last longer than the hour that a session can ask for",
@@ -417,7 +417,7 @@ def test_every_plan_gives_a_reason_for_having_or_not_having_a_session() -> None:
         "r: the role is assumed with MFA",
     )
     assert planned(USER_AND_ROLE, "u", PlanOptions(no_session=True)).reasons == (
-        "u: the stored key itself is handed out, as --no-session asks",
+        "u: the stored key itself is issued, as --no-session asks",
     )
 
 
@@ -467,7 +467,7 @@ def test_explain_says_what_is_not_kept_and_what_has_no_call() -> None:
     lines = explain(made, NOW, until=lambda _: None, keeps=False)
     assert [line.strip() for line in lines if "kept" in line] == ["its session is not kept"] * 2
     bare = planned(USER_AND_ROLE, "u", PlanOptions(no_session=True))
-    assert "no calls: the stored long-term key itself is handed out" in explain(
+    assert "no calls: the stored long-term key itself is issued" in explain(
         bare, NOW, until=lambda _: None
     )
 
@@ -561,7 +561,7 @@ def test_iam_is_never_called_with_a_session_without_mfa(
         (type(call).__name__, call.mfa.serial if call.mfa else None) for call in calls_of(made.step)
     ]
     assert found == expected
-    told = any("IAM takes none that was made without MFA" in reason for reason in made.reasons)
+    told = any("IAM accepts none that was made without MFA" in reason for reason in made.reasons)
     assert told == (options.for_iam and not expected and not options.no_session)
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.errors import NobodyToAskError
-from filevault.unlock.prompt import Nobody, confirm
+from filevault.errors import NoTerminalError
+from filevault.unlock.prompt import NoTerminal, confirm
 
 
 class Person:
@@ -39,10 +39,10 @@ def test_anything_else_is_no(answer: str) -> None:
 
 
 def test_nobody_answers_nothing() -> None:
-    nobody = Nobody()
+    nobody = NoTerminal()
     assert not nobody.present
     nobody.say("into the void")
-    with pytest.raises(NobodyToAskError, match="'Name'"):
+    with pytest.raises(NoTerminalError, match="'Name'"):
         nobody.line("Name: ")
-    with pytest.raises(NobodyToAskError, match="'Passphrase'"):
+    with pytest.raises(NoTerminalError, match="'Passphrase'"):
         nobody.hidden("Passphrase: ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import AwsError, NobodyToAskError, TooLongError, WrongCodeError
+from filevault.errors import AwsError, NoTerminalError, TooLongError, WrongCodeError
 from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws, error, throttle
 from tests.rig import Rig, role, role_arn
@@ -224,7 +224,7 @@ def test_without_anyone_to_ask_the_refusal_itself_is_told(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(_serial: str, _profile: str) -> str:
-        raise NobodyToAskError("profile 'outer' needs a code, and there is no terminal")
+        raise NoTerminalError("profile 'outer' needs a code, and there is no terminal")
 
     rig.run("jonsmith")
     strict_about_age(rig, 60)

@@ -6,8 +6,8 @@ import pytest
 
 from filevault.credentials import AccessKey
 from filevault.rotation.outcome import RotationOptions
-from filevault.rotation.policy import FRESH, is_deferred, is_due, left_alone
-from filevault.rotation.stored_item import Stored
+from filevault.rotation.policy import FRESH, is_deletion_left, is_due, reason_to_wait
+from filevault.rotation.stored_item import StoredItem
 from filevault.system.times import format_time
 from filevault.vault.item import LongTermItem
 from filevault.vault.rotation_fields import RotationFields
@@ -17,9 +17,9 @@ KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")
 DAY = 86400
 
 
-def stored(age: int | None, rotation: RotationFields = RotationFields(previous=KEY)) -> Stored:  # noqa: B008
+def stored(age: int | None, rotation: RotationFields = RotationFields(previous=KEY)) -> StoredItem:  # noqa: B008
     created = None if age is None else format_time(NOW - age)
-    return Stored("jon", "", b"", LongTermItem(KEY, created=created), rotation)
+    return StoredItem("jon", "", b"", LongTermItem(KEY, created=created), rotation)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_due(age: int | None, older_than: int | None, least: int, due: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("age", "wish", "answer"),
+    ("age", "options", "answer"),
     [
         (0, RotationOptions(), None),
         (-60, RotationOptions(), None),
@@ -55,12 +55,14 @@ def test_due(age: int | None, older_than: int | None, least: int, due: bool) -> 
         (DAY, RotationOptions(keep_old=True, older_than=DAY), None),
     ],
 )
-def test_an_old_key_that_stays(age: int | None, wish: RotationOptions, answer: str | None) -> None:
-    assert left_alone(stored(age), wish, NOW) == answer
+def test_an_old_key_that_stays(
+    age: int | None, options: RotationOptions, answer: str | None
+) -> None:
+    assert reason_to_wait(stored(age), options, NOW) == answer
 
 
-def test_only_the_deletion_is_deferred_without_a_start() -> None:
-    assert is_deferred(stored(0))
-    assert not is_deferred(stored(0, RotationFields("t", previous=KEY)))
-    assert not is_deferred(stored(0, RotationFields("t", next=KEY)))
-    assert not is_deferred(stored(0, RotationFields()))
+def test_only_the_deletion_is_deletion_left_without_a_start() -> None:
+    assert is_deletion_left(stored(0))
+    assert not is_deletion_left(stored(0, RotationFields("t", previous=KEY)))
+    assert not is_deletion_left(stored(0, RotationFields("t", next=KEY)))
+    assert not is_deletion_left(stored(0, RotationFields()))

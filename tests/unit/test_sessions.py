@@ -241,7 +241,9 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: World) -> None
     assert world.cache.find(NAME, HANDED_OUT) is None
     # Sealed under a name that says more than the content: the content is believed.
     entry = f"get-session-token-{HASH}@20361123T224513Z.fvs"
-    data = record.seal(KEY, STATE, "jonsmith", entry, "item:jonsmith", START, made_for(3600))
+    data = record.seal(
+        KEY, record.SessionFile(STATE, "jonsmith", entry), "item:jonsmith", START, made_for(3600)
+    )
     (path.parent / entry).write_bytes(data)
     assert world.cache.find(NAME, HANDED_OUT) is not None
     world.rest(3600)

@@ -38,13 +38,13 @@ def test_what_is_remembered_is_there_for_the_next_process(state: Folder) -> None
     trust.record_seen("jon", SEEN)
     again = Trust(state)
     assert (again.pin, again.last_slot, again.seen("jon")) == (PIN, "0123456789abcdef", SEEN)
-    assert again.remembers_items()
+    assert content(state)["items"]
 
 
 def test_the_pins_digest_is_over_fixed_lines() -> None:
     import hashlib
 
-    text = f"filevault-pin-1\nfile\n{PIN.vault}\n{PIN.commit}\n"
+    text = f"filevault-pin-1\nfile\n{PIN.vault}\n{PIN.commitment}\n"
     assert PIN.digest == hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -53,10 +53,10 @@ def test_another_vault_starts_without_memory_of_items(state: Folder) -> None:
     trust.set_pin(PIN)
     trust.record_seen("jon", SEEN)
     trust.set_last_slot("0123456789abcdef")
-    trust.set_pin(PIN._replace(commit="00" * 32))
+    trust.set_pin(PIN._replace(commitment="00" * 32))
     assert trust.seen("jon") == SEEN
     trust.set_pin(PIN._replace(vault="00" * 16))
-    assert (trust.seen("jon"), trust.last_slot, trust.remembers_items()) == (None, None, False)
+    assert (trust.seen("jon"), trust.last_slot, content(state).get("items")) == (None, None, None)
 
 
 def test_two_processes_lose_nothing_of_each_other(state: Folder) -> None:
@@ -228,7 +228,7 @@ def test_a_given_pin_replaces_the_local_one(state: Folder) -> None:
     [
         ({"vault": "00" * 16}, "replaced by another one"),
         ({"backend": "pass"}, "replaced by another one"),
-        ({"commit": "00" * 32}, "another one than this machine knows"),
+        ({"commitment": "00" * 32}, "another one than this machine knows"),
     ],
 )
 def test_another_identity_than_the_pinned_one_is_refused(
@@ -242,7 +242,7 @@ def test_another_identity_than_the_pinned_one_is_refused(
 
 def test_while_the_key_is_changed_both_are_the_vaults(state: Folder) -> None:
     """The process that changes it may be killed before and after vault.json names the new one."""
-    new, third = PIN._replace(commit="12" * 32), PIN._replace(commit="34" * 32)
+    new, third = PIN._replace(commitment="12" * 32), PIN._replace(commitment="34" * 32)
     trust = Trust(state)
     trust.set_pin(PIN)
     trust.begin_rekey(new, {"jon": SEEN, "old/x": SEEN}, {"older": "ab" * 32})

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from filevault.config.settings import GlobalOptions, Settings
-from filevault.errors import LockedError, NobodyToAskError, UsageError, WrongPassphraseError
+from filevault.errors import LockedError, NoTerminalError, UsageError, WrongPassphraseError
 from filevault.system import secret_files
 from filevault.unlock import secret_sources
-from filevault.unlock.prompt import Nobody
+from filevault.unlock.new_passphrase import has_new_passphrase, new_passphrase
+from filevault.unlock.prompt import NoTerminal
 from filevault.unlock.secret_sources import close_descriptors
-from filevault.unlock.unlocker import Unlocker, has_new_passphrase, new_passphrase
+from filevault.unlock.unlocker import Unlocker
 
 
 class Person:
@@ -43,7 +44,7 @@ def settings(variables: dict[str, str] | None = None, **options: Any) -> Setting
 
 
 def given(variables: dict[str, str] | None = None, **options: Any) -> bytes:
-    return Unlocker(settings(variables, **options), Nobody(), lambda: "/vault").secret().value
+    return Unlocker(settings(variables, **options), NoTerminal(), lambda: "/vault").secret().value
 
 
 def private(path: Path, data: bytes) -> str:
@@ -117,7 +118,7 @@ def test_what_is_read_can_be_overwritten(kind: str, tmp_path: Path) -> None:
     path = private(tmp_path / "pass", b"secret\n")
     content = {"_FILE": path, "_FD": str(pipe(b"secret\n")), "_COMMAND": f"cat {path}"}[kind]
     found = settings({f"FILEVAULT_PASSPHRASE{kind}": content})
-    secret = Unlocker(found, Nobody(), lambda: "/vault").secret()
+    secret = Unlocker(found, NoTerminal(), lambda: "/vault").secret()
     assert secret.content == b"secret"
     assert isinstance(secret.content, bytearray)
 
@@ -275,12 +276,12 @@ def test_a_credential_of_the_system_is_used_only_where_nothing_else_is_named(
     assert given(variables) == b"from systemd"
     assert given({**variables, "FILEVAULT_PASSPHRASE": "named"}) == b"named"
     private(tmp_path / "filevault-key", b"the key\n")
-    secret = Unlocker(settings(variables), Nobody(), lambda: "/vault").secret()
+    secret = Unlocker(settings(variables), NoTerminal(), lambda: "/vault").secret()
     assert (secret.kind, secret.value) == ("keyfile", b"the key")
 
 
 def test_without_any_source_the_hint_names_every_way() -> None:
-    with pytest.raises(NobodyToAskError) as caught:
+    with pytest.raises(NoTerminalError) as caught:
         given()
     for way in ("--passphrase-file", "--key-file", "FILEVAULT_PASSPHRASE", "terminal"):
         assert way in (caught.value.hint or "")
@@ -299,7 +300,7 @@ def test_a_person_has_three_tries() -> None:
 
 
 def test_any_other_source_has_one_try() -> None:
-    unlocker = Unlocker(settings({"FILEVAULT_PASSPHRASE": "wrong"}), Nobody(), lambda: "/vault")
+    unlocker = Unlocker(settings({"FILEVAULT_PASSPHRASE": "wrong"}), NoTerminal(), lambda: "/vault")
     with pytest.raises(WrongPassphraseError, match="passphrase from FILEVAULT_PASSPHRASE"):
         unlocker.on_rejected(unlocker.secret())
 
@@ -322,11 +323,11 @@ def test_a_new_passphrase_that_never_agrees_ends_after_three_times() -> None:
 
 def test_a_new_passphrase_comes_from_its_own_source_first() -> None:
     both = {"FILEVAULT_PASSPHRASE": "old one", "FILEVAULT_NEW_PASSPHRASE": "new one"}
-    assert new_passphrase(settings(both), Nobody(), ordinary=True) == b"new one"
+    assert new_passphrase(settings(both), NoTerminal(), ordinary=True) == b"new one"
     del both["FILEVAULT_NEW_PASSPHRASE"]
-    assert new_passphrase(settings(both), Nobody(), ordinary=True) == b"old one"
-    with pytest.raises(NobodyToAskError):
-        new_passphrase(settings(both), Nobody(), ordinary=False)
+    assert new_passphrase(settings(both), NoTerminal(), ordinary=True) == b"old one"
+    with pytest.raises(NoTerminalError):
+        new_passphrase(settings(both), NoTerminal(), ordinary=False)
 
 
 def test_whether_a_new_passphrase_can_be_had_is_told_without_reading_it() -> None:
@@ -352,6 +353,6 @@ def test_descriptors_of_secrets_are_closed_whether_read_or_not() -> None:
 
 def test_a_source_does_not_show_its_content() -> None:
     secret = Unlocker(
-        settings({"FILEVAULT_PASSPHRASE": "hunter2"}), Nobody(), lambda: "/v"
+        settings({"FILEVAULT_PASSPHRASE": "hunter2"}), NoTerminal(), lambda: "/v"
     ).secret()
     assert "hunter2" not in repr(secret)

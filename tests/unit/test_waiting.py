@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.errors import LockedError
+from filevault.errors import BusyError
 from filevault.sessions import SessionCache, SessionName
 from filevault.sessions.lock_wait import LockWait
 from filevault.system.files import Folder
@@ -74,7 +74,7 @@ def test_with_a_terminal_it_waits_as_long_as_it_takes(tmp_path: Path) -> None:
 
 def test_without_a_terminal_it_gives_up_after_a_minute(tmp_path: Path) -> None:
     watch = Watch(attended=False)
-    with pytest.raises(LockedError, match="for a minute") as caught:
+    with pytest.raises(BusyError, match="for a minute") as caught:
         watch.obtain(tmp_path)
     assert 60 <= watch.now - 5000 < 61
     assert "MFA code" in str(caught.value.hint)

@@ -9,14 +9,15 @@ from filevault import errors
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.wiring import require_vault
+from filevault.cli.wiring import choose_vault, open_vault, require_named_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
-from filevault.plan.limits import serial_trouble
+from filevault.plan.limits import serial_fault
+from filevault.sources.stored import item_reference
 from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.unlock.unlocker import has_new_passphrase
+from filevault.unlock.new_passphrase import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
+    from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
 DESCRIPTION = """Store a long-term access key under the name of a profile.
@@ -73,27 +76,47 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-weak", action="store_true", help="with --init: accept a short passphrase"
     )
-    parser.add_argument("--force", action="store_true", help="replace a stored key unasked")
+    parser.add_argument("--force", action="store_true", help="replace a stored key without asking")
     parser.add_argument(
         "--discard",
         action="store_true",
-        help="with --force: replace even an item that cannot be opened",
+        help="with --force: replace even an item that cannot be decrypted",
     )
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
     _check_options(args)
-    _check_vault(args, context)
+    choice = choose_vault(context)
+    _check_vault(args, choice, context)
     _check_profile(args, context)
-    sections = _sections(args, context)
-    _check_writable(args, context)
-    vault = _vault(args, context)
+    sections = _sections(args, choice, context)
+    _check_writable(args, choice, context)
+    with _open_or_make(args, choice, context) as opened:
+        uncommitted = _store(args, context, opened.vault)
+        opened.remember_slot()
+        context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
+        sessions = opened.sessions_to_delete()
+        dropped = sessions.drop_source(item_reference(args.profile)) if sessions is not None else 0
+    if dropped:
+        context.reporter.result(
+            f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
+        )
+    _add_sections(args, context, sections)
+    if uncommitted is not None:
+        raise uncommitted
+    return 0
+
+
+def _store(
+    args: argparse.Namespace, context: Context, vault: Vault
+) -> errors.NotCommittedError | None:
+    """Ask for the key and store it; return the error if git has no commit of it."""
     vault.check_recipients()
     before = _digest(vault, args.profile)
     old = _old_text(args, context, vault)
@@ -102,12 +125,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     created = new.created or format_time(now)
     origin = "iam" if new.created else "add"
     subject = f"Add given password for {vault.entry_path(args.profile)} to store."
-    uncommitted: errors.NotCommittedError | None = None
     with vault.transaction():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
-                f"the key of {printable(args.profile)!r} was changed by somebody else meanwhile; "
-                "nothing was replaced",
+                f"the key of {printable(args.profile)!r} was changed by another process "
+                "meanwhile; nothing was replaced",
                 hint="run the command again",
             )
         text = compose(
@@ -121,26 +143,15 @@ def run(args: argparse.Namespace, context: Context) -> int:
         try:
             vault.write(args.profile, text, created=created, created_from=origin, subject=subject)
         except errors.NotCommittedError as error:
-            uncommitted = error  # the key is stored: the rest is done, too
-    context.remember_slot()
-    context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
-    sessions = context.kept_sessions()
-    dropped = sessions.drop_source(f"item:{args.profile}") if sessions is not None else 0
-    if dropped:
-        context.reporter.result(
-            f"Deleted {dropped} session{'' if dropped == 1 else 's'} made from the old key."
-        )
-    _add_sections(args, context, sections)
-    if uncommitted is not None:
-        raise uncommitted
-    return 0
+            return error  # the key is stored: the rest is done, too
+    return None
 
 
 def _digest(vault: Vault, name: str) -> str | None:
     try:
         return vault.item_digest(name) if vault.has(name) else None
     except errors.DamagedError:
-        return "too large to be an item"  # which may be wished away, as every damaged one
+        return "too large to be an item"  # which may be discarded, as every damaged one
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -151,7 +162,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--discard goes with --force")
     if args.region:
         check_region(args.region, "--region")
-    trouble = serial_trouble(args.mfa_serial) if args.mfa_serial else None
+    trouble = serial_fault(args.mfa_serial) if args.mfa_serial else None
     if trouble is not None:
         raise errors.UsageError(
             f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]
@@ -162,14 +173,14 @@ def _check_options(args: argparse.Namespace) -> None:
         )
 
 
-def _check_vault(args: argparse.Namespace, context: Context) -> None:
-    """Raise for a vault that does not exist and is not made here either."""
-    if context.choice.exists or args.init:
+def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
+    """Raise for a named vault that does not exist and will not be made either."""
+    if choice.exists or args.init:
         return
-    settings, makes = context.settings, context.choice.backend.creator is not None
+    settings, makes = context.settings, choice.backend.creator is not None
     if makes and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
         return
-    require_vault(context)
+    require_named_vault(choice, context)
 
 
 def _check_profile(args: argparse.Namespace, context: Context) -> None:
@@ -192,24 +203,25 @@ def _check_profile(args: argparse.Namespace, context: Context) -> None:
         context.reporter.warn(warning)
 
 
-def _vault(args: argparse.Namespace, context: Context) -> Vault:
+def _open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> OpenVault:
+    """Open the vault; if there is none, make one where that is asked for."""
     try:
-        return context.vault
+        return open_vault(choice, context)
     except errors.NoVaultError as missing:
-        backend, root = context.choice.backend, context.choice.root
+        backend, root = choice.backend, choice.root
         create = backend.creator
         if create is None:
             if args.init:
                 raise errors.UsageError(
-                    f"--init makes a file vault, and {printable(root)!r} would be one of the kind "
+                    f"--init makes a file vault, and {printable(root)!r} would be of the backend "
                     f"{backend.name}",
                     hint=f"filevault init --backend {backend.name}",
                 ) from missing
             raise
         if os.path.isdir(root) and os.listdir(root):
             raise errors.NoVaultError(
-                f"there is no vault at {printable(root)!r}, but something else",
-                hint="filevault init makes one beside it, if that is meant",
+                f"there is no vault at {printable(root)!r}, but other files",
+                hint="to make one beside them: filevault init",
             ) from missing
         unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
         if not unattended:
@@ -217,18 +229,17 @@ def _vault(args: argparse.Namespace, context: Context) -> Vault:
                 raise errors.NoVaultError(
                     missing.message, hint="filevault init, or add --init to make it now"
                 ) from missing
-            question = f"There is no vault at {printable(context.choice.root)}. Make one?"
+            question = f"There is no vault at {printable(choice.root)}. Make one?"
             confirm_or_decline(context.prompter, question)
     for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
         setattr(args, name, None)
-    made = make(args, context, create)
+    made = make(args, choice, context, create)
     context.reporter.say(f"made a vault at {printable(made.root)}")
-    return context.vault
+    return open_vault(choose_vault(context), context, backend=made.backend)
 
 
-def _check_writable(args: argparse.Namespace, context: Context) -> None:
-    """Nobody shall type a secret that cannot be stored then."""
-    choice = context.choice
+def _check_writable(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
+    """Fail early: raise StorageError if the key could not be stored, before prompting."""
     home = context.settings.home_if_known
     check_writable(f"{choice.root}/{encode_name(args.profile, choice.backend.suffix)}", home)
     if args.no_config:
@@ -240,7 +251,7 @@ def _check_writable(args: argparse.Namespace, context: Context) -> None:
 
 
 def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
-    """Return the text to rewrite, empty for a new item or one that is to be discarded."""
+    """Return the text to rewrite, empty for a new item or a discarded one."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
         if vault.is_sealed:  # to write to a pass or age vault takes no secret
@@ -282,7 +293,7 @@ def _discard(
     error: errors.FilevaultError,
     lost: errors.FilevaultError,
 ) -> None:
-    """Raise unless an item of which nothing could be kept may go: `lost` where nobody says so."""
+    """Ask whether an unreadable item may be discarded; raise `lost` if that cannot be asked."""
     if args.discard:
         return
     if args.force or not context.prompter.present:
@@ -306,14 +317,16 @@ def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
     return new_key.from_terminal(context.prompter)
 
 
-def _sections(args: argparse.Namespace, context: Context) -> list[tuple[str, dict[str, str]]]:
+def _sections(
+    args: argparse.Namespace, choice: VaultChoice, context: Context
+) -> list[tuple[str, dict[str, str]]]:
     """Return the sections to add; raises ConfigError for what cannot stand in the AWS config."""
     sections: list[tuple[str, dict[str, str]]] = []
     section = context.aws_config.profile(args.profile)
     if not args.no_config and section is None:
         sections.append((args.profile, _own_settings(args)))
     if args.sdk_profile:
-        values = sdk_profile.section(context, args.profile, args.region)
+        values = sdk_profile.section(context, choice, args.profile, args.region)
         sections.append((args.sdk_profile, values))
     for name, values in [*sections, (args.sdk_profile or "default", _own_settings(args))]:
         profile_section(name, values)

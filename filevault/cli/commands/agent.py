@@ -1,4 +1,4 @@
-"""`filevault agent`: the key cache where the kernel's keyring is refused, or of one job."""
+"""`filevault agent`: cache keys in a process, for a user or for one command."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from filevault.cli.parser import Parser
     from filevault.keycache.agent import Agent
 
-DESCRIPTION = """Hold keys in the memory of a process, as ssh-agent does.
+DESCRIPTION = """Cache keys in the memory of a process, as ssh-agent does.
 
-It is needed only where the kernel's keyring is refused, as in most containers; unlock starts it
-there by itself. With a command, an agent for that command alone is started, which dies with it."""
+This is needed only where the kernel's keyring is refused, as in most containers; unlock starts
+the agent there automatically. With CMD, start an agent that serves this command alone and ends
+with it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +45,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--parent",
         type=int,
         metavar="PID",
-        help="with --foreground: the agent of a job, which goes on in the background and ends when "
-        "this process, which started it, ends",
+        help="with --foreground: serve one job in the background, and end when the process PID, "
+        "which started the agent, ends",
     )
     parser.usage = "filevault agent [OPTIONS] [-- CMD [ARGS...]]"
 
 
 def split(parser: Parser, argv: Sequence[str], _command: int) -> tuple[list[str], list[str]]:
-    """Split our own words from the command's."""
+    """Split the words of filevault from those of the command."""
     return split_command(parser, argv)
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Start an agent, be one, or start one for a command."""
+    """Start an agent, serve as one, or start one for a command."""
     if args.command and (args.foreground or args.parent is not None):
         raise UsageError("an agent in the foreground runs no command")
     if args.parent is not None and not args.foreground:
@@ -74,16 +75,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if client.running():
         context.reporter.result("An agent is running already.")
         return 0
-    trouble = client.last_error()
-    if trouble is not None:
-        raise trouble
-    ours = start_agent(context, client.running)
-    context.reporter.result("The agent is running." if ours else "An agent is running already.")
+    failure = client.last_error()
+    if failure is not None:
+        raise failure
+    started = start_agent(context, client.running)
+    context.reporter.result("The agent is running." if started else "An agent is running already.")
     return 0
 
 
 def _for_command(command: Sequence[str], context: Context) -> int:
-    """Let the command take our place, with an agent of its own that ends with it."""
+    """Replace this process by the command, with an agent of its own that ends with it."""
     import shutil
     import tempfile
 
@@ -94,14 +95,17 @@ def _for_command(command: Sequence[str], context: Context) -> int:
     try:
         folder = tempfile.mkdtemp(prefix="filevault-job-", dir=temporary)
     except OSError as error:
-        refused = storage_error(error, "create a folder in", temporary)
-        refused.hint = "set TMPDIR to a folder of yours that can be written"
-        raise refused from error
-    place = {JOB_VARIABLE: folder}
+        raise storage_error(
+            error,
+            "create a folder in",
+            temporary,
+            hint="set TMPDIR to a folder of yours that can be written",
+        ) from error
+    job = {JOB_VARIABLE: folder}
     try:
         programs.start(
             [*agent_argv(context), "--parent", str(os.getpid())],
-            {**settings.program_environment(), **place},
+            {**settings.program_environment(), **job},
             origin="the agent",
             timeout=START_TIMEOUT,
             leaves=True,
@@ -110,7 +114,7 @@ def _for_command(command: Sequence[str], context: Context) -> int:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     context.reporter.flush()
-    return replace_process(path, command, {**environment, **place})
+    return replace_process(path, command, {**environment, **job})
 
 
 def _temporary(folder: str | None) -> str:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.wiring import require_vault
+from filevault.cli.profiles import StoredNames
+from filevault.cli.wiring import (
+    choose_vault,
+    open_vault_if_any,
+    require_named_vault,
+    sessions_to_delete,
+)
 from filevault.errors import ProfileNotFoundError
 from filevault.system.printable import printable
 
@@ -12,6 +18,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Delete cached sessions, all of them or those of one profile.
 
@@ -25,30 +32,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Delete the sessions and print how many."""
-    sessions = context.kept_sessions()
-    if sessions is None:
-        require_vault(context)
-    count = sessions.clear(args.profile) if sessions is not None else 0
+    choice = choose_vault(context)
+    with sessions_to_delete(choice, context) as sessions:
+        if sessions is None:
+            require_named_vault(choice, context)
+        count = sessions.clear(args.profile) if sessions is not None else 0
     if not count and args.profile is not None:
-        _check_known(args.profile, context)
+        _check_known(args.profile, choice, context)
     context.reporter.result(f"Cleared {count} session{'' if count == 1 else 's'}.")
     return 0
 
 
-def _check_known(name: str, context: Context) -> None:
-    """Raise ProfileNotFoundError for a name that nothing knows: it may be misspelt."""
+def _check_known(name: str, choice: VaultChoice, context: Context) -> None:
+    """Raise ProfileNotFoundError for a name without section, key and session: a typing error."""
     from filevault.cli.unknown import similar
 
     configured = context.aws_config.profile_names()
-    if name in configured or context.has_item(name):
+    if name in configured:
         return
-    stored = context.vault.names() if context.choice.exists else []
+    with open_vault_if_any(choice, context) as opened:
+        if opened is not None and StoredNames(opened.vault).has(name):
+            return
+        stored = opened.vault.names() if opened is not None else []
     guess = similar(name, [*configured, *stored])
     shown = printable(name)
     raise ProfileNotFoundError(

@@ -1,13 +1,15 @@
-"""`filevault exec`: run a command with credentials, in this very process."""
+"""`filevault exec`: replace this process by a command that gets credentials."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.cli import obtain
+from filevault.cli.obtain import Obtainer, say_unless_disabled
 from filevault.cli.parser import add_session_options, split_command
+from filevault.cli.profiles import profile_name
 from filevault.cli.replace_process import find_command, replace_process
+from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.issued.child_environment import child_environment
 from filevault.system.printable import printable, shell_word
 from filevault.unlock.secret_sources import close_descriptors
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.parser import Parser
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
 
-filevault is replaced by the command: same process id, same stdin. A failure of filevault's own
-has status 125; 126 and 127 mean that the command cannot be run or is not there."""
+The command replaces filevault: same process id, same stdin. If filevault itself fails, the status
+is 125; a command that cannot be run ends with 126, one that is not there with 127."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +39,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str], list[str]]:
-    """Split our own words from the command's."""
+    """Split the words of filevault from those of the command."""
     return split_command(parser, argv)
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether stdout is ours, and not the command's."""
+    """Tell whether filevault prints, and not the command."""
     return bool(args.json or args.explain)
 
 
@@ -53,45 +56,50 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.command:
             raise errors.UsageError("--json prints credentials and runs no command")
         return print_credentials(args, context, "json")
-    name = obtain.profile_name(args.profile, context)
-    try:
-        made = obtain.make_plan(args, context, name)
-    except errors.ProfileNotFoundError as error:
-        hint = _dashes_hint(args, context)
-        if hint is None:
-            raise
-        if error.hint:
-            hint = f"{error.hint}; {hint}"
-        raise errors.ProfileNotFoundError(error.message, hint=hint) from error
-    if args.explain:
-        for line in obtain.explanation(args, context, made):
-            context.reporter.result(line)
-        return 0
-    sdk_profile = _sdk_profile(args, context, name)
-    program = args.command or [_shell(context)]
-    environ = context.settings.environ
-    path = find_command(program[0], environ.get("PATH"))
-    given = obtain.obtain_credentials(args, context, made)._replace(sdk_profile=sdk_profile)
-    context.hold_session_key()
+    name = profile_name(args.profile, context)
+    choice = choose_vault(context)
+    with open_vault_if_any(choice, context) as opened:
+        obtainer = Obtainer(args, context, choice, opened)
+        try:
+            plan = obtainer.plan(name)
+        except errors.ProfileNotFoundError as error:
+            hint = _dashes_hint(args, context)
+            if hint is None:
+                raise
+            raise error.add_context(hint=f"{error.hint}; {hint}" if error.hint else hint) from error
+        if args.explain:
+            for line in obtainer.explanation(plan):
+                context.reporter.result(line)
+            return 0
+        sdk_profile = _sdk_profile(args, context, choice, name)
+        command = args.command or [_shell(context)]
+        environ = context.settings.environ
+        # A command that is not there ends with 127, one that cannot be run with 126: looked up
+        # here, before any question.
+        path = find_command(command[0], environ.get("PATH"))
+        given = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+    # What the command must not inherit leaves its environment here, such as a stale AWS_PROFILE.
     child = child_environment(environ, given)
     close_descriptors(context.settings)
     if not args.command and context.reporter.results_on_terminal:
-        obtain.advise(context, f"starting {printable(program[0], 200)}; exit leaves it")
+        say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")
     context.reporter.flush()
-    return replace_process(path, program, child)
+    return replace_process(path, command, child)
 
 
-def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str | None:
-    """Return the profile that the command gets instead of credentials, None as a rule.
+def _sdk_profile(
+    args: argparse.Namespace, context: Context, choice: VaultChoice, name: str
+) -> str | None:
+    """Return the profile that the command gets instead of credentials, usually None.
 
-    `AWS_VAULT_PROFILE_ENV` asks for it. Raises ConfigError where SDKs could not read one.
+    `AWS_VAULT_PROFILE_ENV` asks for one. Raises ConfigError if SDKs could not read it.
     """
     settings = context.settings
     if not settings.flag("AWS_VAULT_PROFILE_ENV"):
         return None
     from filevault.cli import sdk_profile
 
-    found = sdk_profile.reading(context, name)
+    found = sdk_profile.reading(context, choice, name)
     if args.no_session or args.duration is not None:
         context.reporter.warn(
             "AWS_VAULT_PROFILE_ENV is set: --no-session and --duration do nothing for the "
@@ -104,7 +112,7 @@ def _sdk_profile(args: argparse.Namespace, context: Context, name: str) -> str |
 
 
 def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
-    """Return how to write a command line in which the program stands in PROFILE's place."""
+    """Return the command line with its dashes, if PROFILE looks like the command to run."""
     if not args.profile or args.program is None:
         return None
     if not args.command:
@@ -119,6 +127,7 @@ def _dashes_hint(args: argparse.Namespace, context: Context) -> str | None:
 
 
 def _shell(context: Context) -> str:
+    """Return the shell that runs without a command. Raises UsageError inside such a shell."""
     if context.settings.get("AWS_VAULT"):
         outer = printable(context.settings.environ["AWS_VAULT"])
         raise errors.UsageError(

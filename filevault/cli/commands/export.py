@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """Print the credentials of a profile.
 
 --format json, or process, is the contract of credential_process; the others are for shells,
-files and docker run --env-file. Nothing but the credentials goes to stdout."""
+files and docker run --env-file. Only the credentials are printed on stdout."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.questions import confirm_or_decline
-from filevault.cli.repositories import first_use
-from filevault.errors import NotFoundError, UsageError
+from filevault.cli.repositories import git_of
+from filevault.cli.wiring import existing_vault, local_memory, open_vault
+from filevault.errors import FilevaultError, NotFoundError, UsageError
 from filevault.git.adoption import find_all
 from filevault.git.commit import commit_store_if_empty
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.vault.choose import must_exist
 
 if TYPE_CHECKING:
     import argparse
@@ -20,51 +20,63 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.parser import Parser
+    from filevault.git.program import Git
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Run git in the vault's own repository.
 
 `filevault git init` makes one at the store's top; from then on each change is committed. Nothing
 is pulled or pushed unless you say so.
 
-`filevault git adopt` uses the repositories that lie in the store from now on. It shows what git
-would run because of them: hooks, and settings that may name programs. A repository that this
-machine was not told to use, or whose hooks or settings have changed, is not used before that."""
+`filevault git adopt` trusts the repositories in the store from now on. It shows first what git
+would run because of them: hooks, and settings that may name programs. A repository that is not
+trusted on this machine, or whose hooks or settings have changed, is not used."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: the words are git's."""
+    """Declare no options: all words go to git."""
     parser.usage = "filevault [GLOBAL OPTIONS] git ARGS..."
 
 
 def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str], list[str]]:
-    """Leave every word after `git` to git, but for a lone --help; `before` stand before it."""
-    ours, theirs = list(argv[:before]), list(argv[before:])
-    if theirs in (["--help"], ["-h"]):
-        return [*ours, *theirs], []
-    return ours, theirs
+    """Pass every word after `git` to git, except a lone --help; `before` stand before it."""
+    options, words = list(argv[:before]), list(argv[before:])
+    if words in (["--help"], ["-h"]):
+        return [*options, *words], []
+    return options, words
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: stdout is that of git."""
+    """Return False: git prints, not filevault."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Run git and return its exit status, or take a repository into use."""
-    choice = context.choice
-    must_exist(choice, context.settings.state_home)
-    first_use(context)
-    with Folder.open(choice.store) as store:
+    """Run git and return its exit status, or trust the repositories in the store."""
+    choice = existing_vault(context)
+    with local_memory(choice, context) as (trust, writable), Folder.open(choice.store) as store:
+        if trust.pin is None and context.settings.pin is None:
+            _pin_first_use(choice, context)
+            trust.reload()
+        git = git_of(choice, context, trust, writable=writable)
         if args.command[:1] == ["adopt"]:
             if args.command[1:]:
                 raise UsageError("git adopt takes no further words")
-            return _adopt(context, store)
-        return passthrough(store, args.command, context.git())
+            return _adopt(context, store, git)
+        return passthrough(store, args.command, git)
 
 
-def _adopt(context: Context, store: Folder) -> int:
-    """Show what git would run because of the store's repositories, and use them from now on."""
-    runner = context.git()
+def _pin_first_use(choice: VaultChoice, context: Context) -> None:
+    """Pin the vault, with the repositories that are there; print why it is not possible."""
+    try:
+        with open_vault(choice, context):
+            pass
+    except FilevaultError as error:
+        context.reporter.notice(error.message)
+
+
+def _adopt(context: Context, store: Folder, runner: Git) -> int:
+    """Show what git would run because of the store's repositories, and trust them."""
     runner.trusted.require_memory()
     found = find_all(store, runner)
     if not found:
@@ -88,7 +100,7 @@ def _adopt(context: Context, store: Folder) -> int:
         runner.trusted.add_shown(shown)
         context.reporter.result("It is used from now on.")
     for each in found:
-        runner.trusted.require(each.repository)  # there was time to change it since it was shown
+        runner.trusted.require(each.repository)  # it may have changed since it was shown
         each.repository.init_attributes()
     commit_store_if_empty(store, runner)
     if not all(each.repository.is_clean() for each in found):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
-from filevault.cli.vault_record import record, tell_identity
-from filevault.cli.wiring import tell_other_stores
+from filevault.cli.vault_record import record, say_how_to_name_identities
+from filevault.cli.wiring import choose_vault, warn_of_other_stores
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -45,22 +45,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Make the vault, print where it is and its pin."""
-    tell_other_stores(context)
-    create = context.choice.backend.creator
+    choice = choose_vault(context)
+    warn_of_other_stores(choice, context)
+    create = choice.backend.creator
     if create is None:
         from filevault.cli.new_recipients_vault import adopt_or_make
 
-        made = adopt_or_make(args, context)
+        made = adopt_or_make(args, choice, context)
     else:
-        made = make(args, context, create)
+        made = make(args, choice, context, create)
     context.reporter.result(f"vault: {printable(made.root)}")
     context.reporter.result(f"pin: {made.pin}")
     if made.key_file is not None:
         context.reporter.result(f"key file: {printable(made.key_file)}")
     if made.identity is not None:
         context.reporter.result(f"identity: {printable(made.identity)}")
-    record(context)
-    tell_identity(context)
+    choice = choose_vault(context)
+    record(choice, context)
+    say_how_to_name_identities(choice, context)
     if made.uncommitted is not None:
         raise made.uncommitted
     return 0

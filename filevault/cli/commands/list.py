@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.cli.profiles import absent_config
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import NoVaultError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -13,8 +16,9 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.sessions import Listed
-    from filevault.vault.vault import Vault
+    from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
 
@@ -55,12 +59,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         for name in context.aws_config.profile_names():
             context.reporter.result(printable(name))
         return 0
-    vault = _vault(context)
-    if args.credentials and not args.json:
-        for name in vault.names() if vault is not None else []:
-            context.reporter.result(printable(name))
-        return 0
-    rows = _rows(args, context, vault)
+    opened = _open(choose_vault(context), context)
+    with opened or contextlib.nullcontext():
+        if args.credentials and not args.json:
+            for name in opened.vault.names() if opened is not None else []:
+                context.reporter.result(printable(name))
+            return 0
+        rows = _rows(args, context, opened)
     if args.json:
         _print_json(rows, context)
     elif args.sessions:
@@ -73,13 +78,14 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _vault(context: Context) -> Vault | None:
+def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
+    """Open the vault; if there is none, print that unless its path was named."""
     try:
-        return context.vault
+        return open_vault(choice, context)
     except NoVaultError as error:
-        if context.choice.named:
-            raise  # the name may be misspelt
-        if context.choice.explicit or not context.aws_config.profile_names():
+        if choice.named:
+            raise  # the path may be misspelt
+        if choice.explicit or not context.aws_config.profile_names():
             context.reporter.warn(error.message)
             context.reporter.say(f"hint: {error.hint}")
         else:
@@ -88,20 +94,18 @@ def _vault(context: Context) -> Vault | None:
         return None
 
 
-def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> list[_Row]:
-    """Config profiles in file order, then stored keys without a section, then lone sessions."""
-    from filevault.cli.obtain import absent_config
-
-    for told in absent_config(context):
-        context.reporter.warn(told)
+def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
+    """Return profiles in file order, then keys without a section, then sessions without either."""
+    for sentence in absent_config(context):
+        context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[Listed]] = {}
     now = context.runtime.clock()
-    cache = context.sessions() if vault is not None else None
+    cache = opened.sessions() if opened is not None else None
     for session in cache.listing() if cache is not None else []:
         if session.expiration > now:
             sessions.setdefault(session.owner, []).append(session)
-    stored = vault.created_times() if vault is not None else {}
+    stored = opened.vault.created_times() if opened is not None else {}
     configured = set(profiles)
     names = [
         *profiles,
@@ -123,7 +127,7 @@ def _rows(args: argparse.Namespace, context: Context, vault: Vault | None) -> li
 
 
 def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """When a key was made and who says so."""
+    """Return when a key was created, and whether IAM or `add` says so."""
     try:
         return (parse_time(said[0]), said[1]) if said is not None else (None, None)
     except ValueError:
@@ -172,7 +176,7 @@ def _print_table(rows: list[_Row], context: Context) -> None:
         key = name if row.has_key else "-"
         sessions = ", ".join(_labels(row.sessions, now)) or "-"
         if not row.in_config and not row.has_key:
-            shown_profile = name  # nobody else says whose sessions these are
+            shown_profile = name  # no other column names the profile
         table.append((shown_profile, key, _age(row, now), sessions))
     width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
     for profile, key, age, sessions in table:

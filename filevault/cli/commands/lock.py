@@ -1,10 +1,11 @@
-"""`filevault lock`: forget what unlocks the vault."""
+"""`filevault lock`: forget the cached keys of the vault."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
+from filevault.cli.wiring import choose_vault
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
 
@@ -13,9 +14,9 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
 
-DESCRIPTION = """Forget the keys that are held for this vault, so that the next command asks again.
+DESCRIPTION = """Forget the cached keys of this vault: the next command asks for its passphrase.
 
-What gpg-agent and ssh-agent hold is theirs, and stays."""
+The keys in gpg-agent and ssh-agent stay."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,23 +25,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
+    choice = choose_vault(context)
     if args.all:
         count = context.key_cache.forget()
         context.reporter.result(f"Locked; {_keys(count)} forgotten.")
     else:
-        choice = context.choice
         count = context.key_cache.forget(choice.state_id)
         if not count:
-            # A key may be left of a vault that is gone; without one, the name may be mistyped.
+            # A key may be cached for a vault that was deleted; if not, the path may be mistyped.
             must_exist(choice, context.settings.state_home)
         context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
-    for backend in BACKENDS.values() if args.all else (context.choice.backend,):
+    for backend in BACKENDS.values() if args.all else (choice.backend,):
         if backend.agent is not None:
             context.reporter.say(backend.agent.forget_hint)
     return 0

@@ -1,18 +1,21 @@
-"""`filevault login`: a link that signs in to the AWS console, and its way to a browser."""
+"""`filevault login`: open a link that signs in to the AWS console."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from filevault.aws.console import LINK_LIFETIME
-from filevault.cli import browser, clipboard, obtain
+from filevault.cli import browser, clipboard
 from filevault.cli.console_signin import (
     console_for,
     environment_has_key,
     sign_in_with_environment,
     sign_in_with_profile,
 )
+from filevault.cli.obtain import Obtainer, say_unless_disabled
 from filevault.cli.parser import add_session_options
+from filevault.cli.profiles import profile_name
+from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Sign in to the AWS console with the credentials of a profile.
 
-Opens a browser where there is one, else prints the link. Whoever has the link is signed
-in, without a password, for as long as AWS accepts it: fifteen minutes. Without PROFILE and
+Opens a browser if there is one, else prints the link. Anyone who has the link is signed in,
+without a password, for as long as AWS accepts it: fifteen minutes. Without PROFILE and
 AWS_PROFILE the credentials of the environment are used, as inside exec."""
 
 
@@ -65,16 +68,19 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.profile is None and not settings.get("AWS_PROFILE") and environment_has_key(context):
         console, signed = sign_in_with_environment(args, context)
     else:
-        name = obtain.profile_name(args.profile, context)
-        made = obtain.make_plan(args, context, name, console=True)
-        for warning in made.warnings:
-            context.reporter.warn(warning)
-        if args.explain:
-            _explain(args, context, made)
-            return 0
-        if args.mfa_token and not made.step.takes_token_code:
-            context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
-        console, signed = sign_in_with_profile(args, context, made)
+        name = profile_name(args.profile, context)
+        choice = choose_vault(context)
+        with open_vault_if_any(choice, context) as opened:
+            obtainer = Obtainer(args, context, choice, opened)
+            plan = obtainer.plan(name, console=True)
+            for warning in plan.warnings:
+                context.reporter.warn(warning)
+            if args.explain:
+                _explain(args, context, obtainer, plan)
+                return 0
+            if args.mfa_token and not plan.step.takes_token_code:
+                context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
+            console, signed = sign_in_with_profile(args, context, obtainer, plan)
     link = console.link(signed.token, console.destination(args.path))
     if logout:
         link = console.after_logout(link)
@@ -82,16 +88,16 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _explain(args: argparse.Namespace, context: Context, made: Plan) -> None:
+def _explain(args: argparse.Namespace, context: Context, obtainer: Obtainer, made: Plan) -> None:
     arn = made.step.assumed_role
     console = console_for(context, made.region, arn)
-    for line in obtain.explanation(args, context, made):
+    for line in obtainer.explanation(made):
         context.reporter.result(line)
     context.reporter.result(f"then signs in at {printable(console.federation_url)}")
     context.reporter.result(f"to {printable(console.destination(args.path))}")
 
 
-# The link's way to a browser
+# Opening, copying or printing the link
 
 
 def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout: bool) -> None:
@@ -108,7 +114,7 @@ def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout
     if browsers and browser.open_link(link, browsers, context):
         return
     if context.reporter.results_on_terminal:
-        obtain.advise(context, f"whoever has this link can sign in; it is good for {_life()}")
+        say_unless_disabled(context, f"anyone with this link can sign in; it is good for {_life()}")
     context.reporter.result(link)
 
 

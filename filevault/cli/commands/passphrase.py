@@ -1,4 +1,4 @@
-"""`filevault passphrase`: another passphrase in the place of the present one."""
+"""`filevault passphrase`: replace the passphrase of a file vault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.file.unlock import secret_bytes
 from filevault.cli import new_secret
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
+from filevault.cli.master_key import (
+    NOT_REVOKED,
+    change,
+    unwrap_master_key,
+    vault_with_keyslots,
+)
+from filevault.cli.wiring import open_vault
 from filevault.errors import LockedError, StorageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -18,16 +24,17 @@ if TYPE_CHECKING:
 
     from filevault.backends.file.keyslots import Slot
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
 The present one is asked for, or comes from where every command takes it; the new one is asked
 for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms. The new
-keyslot costs what keyslots cost now, and is opened before the old one is deleted, and with it
-whatever else the old passphrase opens.
+keyslot gets the present cost, and is opened before the old one is deleted, along with every other
+keyslot that the old passphrase opens.
 
-That takes nothing back: whoever knew the old passphrase can open every copy of the vault made
-until then, and with that all that is stored later. filevault rekey ends the latter."""
+This revokes nothing: anyone who knew the old passphrase can open every earlier copy of the vault,
+and with the master key in it everything that is stored later. filevault rekey ends the latter."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,15 +43,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether a passphrase is printed, and not only what was done."""
+    """Tell whether a passphrase is printed, not only a confirmation."""
     return bool(args.generate)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Open the vault, obtain the new passphrase, and put its keyslot in the old one's place."""
-    refuse_without_keyslots(context, "passphrase of its own")
-    vault = context.vault
-    holder = hold(context)
+    """Open the vault, obtain the new passphrase, and replace the old keyslot."""
+    choice = vault_with_keyslots(context, "passphrase of its own")
+    with open_vault(choice, context) as opened:
+        return _change(args, opened, context)
+
+
+def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
+    holder = unwrap_master_key(opened, context)
     if holder.slot.type != keyslots.PASSPHRASE:
         raise LockedError(
             "the vault was opened with a key file, so it is not known which passphrase to change",
@@ -55,24 +67,28 @@ def run(args: argparse.Namespace, context: Context) -> int:
     created = format_time(context.runtime.clock())
 
     def act() -> tuple[str, list[Slot]]:
-        twins: list[Slot] = []
+        others: list[Slot] = []
         if secret != secret_bytes(holder.secret):
-            twins = keyslot_changes.slots_with_same_secret(vault.folder, holder, context.kdf_policy)
+            others = keyslot_changes.slots_with_same_secret(
+                vault.folder, holder, context.kdf_policy
+            )
         new = keyslot_changes.change_passphrase(
-            vault.folder, holder, secret, costs, created=created, also=twins
+            vault.folder, holder, secret, costs, created=created, also=others
         )
-        return new, twins
+        return new, others
 
-    changed = change(context, "Change the passphrase.", act)
-    new, twins = changed.result
+    changed = change(opened, "Change the passphrase.", act)
+    new, others = changed.result
     with contextlib.suppress(StorageError):
         vault.trust.set_last_slot(new)
     context.reporter.result(
         f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}."
     )
-    for twin in twins:
-        named = f" ({printable(twin.label)!r})" if twin.label else ""
-        context.reporter.say(f"the old passphrase opened keyslot {twin.id}{named}, too: it is gone")
+    for other in others:
+        named = f" ({printable(other.label)!r})" if other.label else ""
+        context.reporter.say(
+            f"the old passphrase opened keyslot {other.id}{named}, too: it is gone"
+        )
     context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
     changed.check()
     return 0

@@ -8,8 +8,8 @@ from filevault.backends.file import keyslots
 from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.repositories import check_commits, remember_present
-from filevault.cli.wiring import existing
+from filevault.cli.repositories import trust_present_repositories
+from filevault.cli.wiring import choose_vault, existing_vault, open_vault
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault.pin import Pin
     from filevault.vault.vault import Vault
 
@@ -43,8 +44,8 @@ DESCRIPTION = """Show who can open the vault, change that, or accept a vault tha
 list             the vault's identity, its pin, and its keyslots or recipients
 add R...         pass, age: encrypt to these recipients, too
 remove R...      pass, age: no longer encrypt to these recipients
-accept           take the vault's present identity, and every item as it is now, for good; with
-                 PROFILE that item only"""
+accept           trust the vault's current identity and every item in it; with PROFILE only
+                 that item"""
 
 _ACTIONS = ("list", "add", "remove", "accept")
 
@@ -59,12 +60,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-f",
         "--force",
         action="store_true",
-        help="remove without asking, even if no key that is here could open the vault any more",
+        help="remove without asking, even if no available key could open the vault afterwards",
     )
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more is printed than what was done."""
+    """Tell whether more than a confirmation is printed."""
     return bool(args.action == "list")
 
 
@@ -77,43 +78,44 @@ def run(args: argparse.Namespace, context: Context) -> int:
             raise UsageError(
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
-        backend = existing(context).backend
-        if backend.family is Family.SEALED:
+        choice = existing_vault(context)
+        if choice.backend.family is Family.SEALED:
             raise UsageError(
-                f"{backend.title} has keyslots instead of recipients",
+                f"{choice.backend.title} has keyslots instead of recipients",
                 hint="filevault recipients list shows them",
             )
-        return _change(args, context)
-    vault = context.open_unpinned()
-    pin = context.pin()
-    if args.action == "list":
+        with open_vault(choice, context) as opened:
+            return _change(args, opened, context)
+    with open_vault(choose_vault(context), context, checks_pin=False) as opened:
+        pin = opened.pin()
+        if args.action == "list":
+            if args.names:
+                raise UsageError("recipients list takes no further words")
+            return _list(opened, context, pin)
+        if opened.vault.state is None:
+            raise StorageError(
+                "what is accepted could not be remembered: the state directory cannot be written",
+                hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
+            )
         if args.names:
-            raise UsageError("recipients list takes no further words")
-        return _list(context, vault, pin)
-    if vault.state is None:
-        raise StorageError(
-            "what is accepted could not be remembered: the state directory cannot be written",
-            hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
-        )
-    if args.names:
-        for name in args.names:
-            _accept_item(context, vault, name)
-        return 0
-    return _accept_all(context, vault, pin)
+            for name in args.names:
+                _accept_item(context, opened.vault, name)
+            return 0
+        return _accept_all(opened, context, pin)
 
 
 # add and remove
 
 
-def _change(args: argparse.Namespace, context: Context) -> int:
+def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     """Add or remove recipients, and re-encrypt. Raises PartlyDoneError if something is left."""
-    vault, choice = context.vault, context.choice
+    vault, choice = opened.vault, opened.choice
     file = choice.backend.marker
     files = RecipientsFiles(vault, file)
     recipients = ChangePlanner(vault, choice.prefix, file)
     adding = args.action == "add"
-    run = _Run(context)
-    check_commits(context, [file, *(vault.path(name) for name in vault.items.names())])
+    run = _Run(opened, context)
+    opened.require_commits([file, *(vault.path(name) for name in vault.items.names())])
     with vault.locked():
         files.resume()
         vault.check_recipients()
@@ -143,7 +145,7 @@ def _change(args: argparse.Namespace, context: Context) -> int:
         if written:
             run.commit(written, subjects.recipients_set(kind, names, folder))
         paths = work.run(
-            lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.resisted
+            lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.on_failure
         )
         if resumed:
             paths = work.item_paths()
@@ -154,37 +156,38 @@ def _change(args: argparse.Namespace, context: Context) -> int:
     context.reporter.result(f"pin: {wanted.after.digest}")
     if not adding:
         context.reporter.warn(
-            "who was removed still has what they could read: rotate the keys of the vault"
+            "removed recipients keep what they could read: rotate the keys of the vault"
         )
     run.end(len(vault.items.names()), wanted.unchanged)
     return 0
 
 
 class _Run:
-    """What did not go as it should while recipients are changed, to be told at the end."""
+    """Failures while recipients are changed, to be reported at the end."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, opened: OpenVault, context: Context) -> None:
+        self._opened = opened
         self._context = context
         self.failed: list[OutdatedItem] = []
         self.uncommitted: NotCommittedError | None = None
-        self._told: FilevaultError | None = None
+        self._warned_of: FilevaultError | None = None
 
-    def resisted(self, item: OutdatedItem, error: FilevaultError) -> None:
-        """Hear of an item that could not be encrypted anew."""
-        if error is not self._told:  # what is locked is so for all that follow
+    def on_failure(self, item: OutdatedItem, error: FilevaultError) -> None:
+        """Called for an item that could not be re-encrypted."""
+        if error is not self._warned_of:  # a lock affects all items that follow
             self._context.reporter.warn(f"{printable(item.name)}: {error.message}")
-        self._told = error if isinstance(error, LockedError) else None
+        self._warned_of = error if isinstance(error, LockedError) else None
         self.failed.append(item)
 
     def commit(self, paths: Sequence[str], subject: str) -> None:
-        """Commit; what is written is written, so that a refusal does not keep the rest back."""
+        """Commit; keep git's error for the end, because the files are written."""
         try:
-            self._context.commit(paths, subject)
+            self._opened.commit(paths, subject)
         except NotCommittedError as error:
             self.uncommitted = self.uncommitted or error
 
     def end(self, items: int, kept: Sequence[str]) -> None:
-        """Raise what is to be told."""
+        """Raise the error that reports what is left."""
         if kept:
             places = ", ".join(repr(printable(place)) for place in kept)
             only = (
@@ -198,7 +201,7 @@ class _Run:
                 f"{len(self.failed)} of {items} items are still as they were: "
                 + ", ".join(printable(item.name) for item in self.failed[:5])
                 + besides,
-                hint="give the command again when what hinders it is out of the way",
+                hint="repeat the command when the cause is removed",
             )
         if kept:
             raise PartlyDoneError(
@@ -215,7 +218,7 @@ def _confirm_shutting_out(
 ) -> None:
     """Ask if no key that is here could open something any more.
 
-    Raises DeclinedError, or NobodyToAskError if there is no terminal.
+    Raises DeclinedError, or NoTerminalError if there is no terminal.
     """
     place = recipients.locked_out(wanted)
     if place is None:
@@ -230,7 +233,7 @@ def _confirm_shutting_out(
 
 
 def _told(wanted: RecipientsChange, places: Iterable[str]) -> list[str]:
-    """Return whom the items of some places are encrypted to, for the history."""
+    """Return the recipients of the items that some recipients files govern, for the history."""
     after = dict(wanted.after.recipients)
     return sorted({each for place in places for each in after.get(place, ())})
 
@@ -238,19 +241,20 @@ def _told(wanted: RecipientsChange, places: Iterable[str]) -> list[str]:
 # list
 
 
-def _list(context: Context, vault: Vault, pin: Pin) -> int:
+def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
+    vault = opened.vault
     known = vault.trust.pin
     state = "not yet known here"
     if known is not None:
         state = "known here" if known == pin else "NOT the one that is known here"
         if _rekey_interrupted(vault, pin):
             state = "a rekey was interrupted here: filevault rekey finishes it"
-    context.reporter.result(f"vault: {printable(context.choice.root)}")
+    context.reporter.result(f"vault: {printable(opened.choice.root)}")
     context.reporter.result(f"backend: {pin.backend}")
     if pin.vault:
         context.reporter.result(f"id: {pin.vault}")
     context.reporter.result(f"pin: {pin.digest} ({state})")
-    if context.choice.backend.has_keyslots:
+    if opened.choice.backend.has_keyslots:
         _print_slots(context, vault)
     _print_recipients(context, pin)
     unfinished = vault.trust.pending_reencryption
@@ -258,15 +262,15 @@ def _list(context: Context, vault: Vault, pin: Pin) -> int:
         places = ", ".join(map(printable, unfinished))
         context.reporter.say(
             f"items that {places} governs may be encrypted to others than their recipients: repeat "
-            f"the last change, or {_again(context, vault, pin)}"
+            f"the last change, or {_again(opened, pin)}"
         )
     return 0
 
 
-def _again(context: Context, vault: Vault, pin: Pin) -> str:
-    """Return the command that encrypts anew what has not its recipients."""
-    place = pin.root_path(context.choice.prefix)
-    governing = vault.recipients_backend.governing()
+def _again(opened: OpenVault, pin: Pin) -> str:
+    """Return the command that re-encrypts items whose recipients differ."""
+    place = pin.root_path(opened.choice.prefix)
+    governing = opened.vault.recipients_backend.governing()
     usable = [
         each
         for file in governing
@@ -278,7 +282,7 @@ def _again(context: Context, vault: Vault, pin: Pin) -> str:
 
 
 def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
-    """Tell whether a rekey of this machine made the vault what it is, and has more to do."""
+    """Tell whether a rekey was interrupted on this machine and is not complete."""
     known = vault.trust.pin
     return bool(pin.vault) and known not in (None, pin) and vault.trust.pending_pin == pin.digest
 
@@ -314,7 +318,7 @@ def _tell_accepted(context: Context, name: str, before: str | None, now: str | N
 def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
     """Return the places whose items may be encrypted to others than their recipients now are.
 
-    What others have changed where no key that is here opens anything is theirs to encrypt anew.
+    Where others changed the recipients and no available key opens the items, they must re-encrypt.
     """
     backend = vault.recipients_backend
     usable = {file.path: file.recipients for file in backend.governing() if not file.unresolved}
@@ -333,19 +337,23 @@ def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
 
 
 def _tell_unfinished(
-    context: Context, vault: Vault, pin: Pin, unfinished: dict[str, tuple[str, ...]]
+    opened: OpenVault,
+    context: Context,
+    pin: Pin,
+    unfinished: dict[str, tuple[str, ...]],
 ) -> None:
-    """Tell which items are to be encrypted anew; forget the places where none is."""
+    """Print which items are to be re-encrypted; forget the recipients files without any."""
+    vault = opened.vault
     due = list(Reencryption(vault, unfinished).outdated())
     places = {item.path for item in due}
     vault.trust.end_recipients_change(
         {place: unfinished[place] for place in unfinished if place in places}
     )
-    told = (
+    lists = (
         ([item.name for item in due if item.certain], "encrypted"),
         ([item.name for item in due if not item.certain], "perhaps encrypted"),
     )
-    for names, how in told:
+    for names, how in lists:
         if names:
             shown = ", ".join(map(printable, names[:5])) + (", ..." if names[5:] else "")
             context.reporter.warn(
@@ -353,13 +361,14 @@ def _tell_unfinished(
                 f"recipients now: {shown}"
             )
     if due:
-        context.reporter.say(f"{_again(context, vault, pin)} encrypts what needs it anew")
+        context.reporter.say(f"{_again(opened, pin)} re-encrypts the items that need it")
 
 
-def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
+def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
+    vault = opened.vault
     known = vault.trust.pin
     if _rekey_interrupted(vault, pin):
-        # What is pinned still tells which items were in the vault before.
+        # The pin still tells which items were in the vault before.
         raise PartlyDoneError(
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
@@ -392,30 +401,32 @@ def _accept_all(context: Context, vault: Vault, pin: Pin) -> int:
     elif vault.trust.pending_pin not in (None, pin.digest):
         vault.trust.end_recipients_change({})
     if known is None:
-        remember_present(context, vault.trust)
+        trust_present_repositories(opened.choice, context, vault.trust)
     vault.trust.set_pin(pin)
     if unfinished:
-        _tell_unfinished(context, vault, pin, unfinished)
+        _tell_unfinished(opened, context, pin, unfinished)
     with vault.trust.batch():
         _accept_items(context, vault)
     return 0
 
 
 def _accept_items(context: Context, vault: Vault) -> None:
-    """Accept each item as it is; one that cannot be is named, and hinders no other."""
+    """Accept each item as it is; print those that cannot be accepted, and raise the first error."""
     refused: FilevaultError | None = None
     for name in vault.names():
-        # An entry of a shared store that no profile and no earlier use speaks of is not ours.
+        # In a store of other tools, an entry without profile and earlier use is not for AWS.
         known = vault.has_seen(name) or vault.trust.removed(vault.path_name(name))
-        ours = vault.is_sealed or known or context.aws_config.profile(name)
+        for_aws = vault.is_sealed or known or context.aws_config.profile(name)
         try:
-            if ours and needs_acceptance(vault, name):
+            if for_aws and needs_acceptance(vault, name):
                 _tell_accepted(context, name, *accept(vault, name))
         except FilevaultError as error:
             context.reporter.result(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
                 way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
-                error.hint = f"{error.hint}; {way}" if error.hint else way
+                refused = refused or error.add_context(
+                    hint=f"{error.hint}; {way}" if error.hint else way
+                )
             refused = refused or error
     if refused is not None:
         raise refused

@@ -1,4 +1,4 @@
-"""`filevault rekey`: another master key, where somebody knows the present one who must not."""
+"""`filevault rekey`: replace the master key of a file vault, because a wrong person knows it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from filevault.backends.file import keyslot_changes, keyslots, master_key, vault
 from filevault.backends.file.vault_json import FOLDER
 from filevault.backends.protocols import Secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import change, hold, refuse_without_keyslots
+from filevault.cli.master_key import change, unwrap_master_key, vault_with_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.repositories import check_commits
+from filevault.cli.wiring import open_vault
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
 from filevault.unlock import secret_sources
 from filevault.vault.rekey import change_key
@@ -24,61 +25,68 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.backends.file.keyslots import Slot
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault.pin import Pin
     from filevault.vault.rekey.reseal import ItemContent
     from filevault.vault.survey import SurveyedItem
 
-DESCRIPTION = """Give a file vault another master key, and seal every item anew.
+DESCRIPTION = """Give a file vault a new master key, and re-encrypt every item.
 
-Whoever knew a passphrase or a key file of the vault knows its master key, too. After this they
-can open nothing that is stored from now on. What they could read before they may have kept: the
-keys concerned are listed, so that new ones can be made at AWS.
+Anyone who knew a passphrase or a key file of the vault also knows its master key. After this they
+cannot open anything that is stored from now on. They may have kept what they could read before:
+the keys concerned are listed, so that they can be replaced at AWS.
 
-A passphrase that the wrong person knows is changed before: filevault passphrase, then this.
+If the wrong person knows a passphrase, change it first: filevault passphrase, then this.
 
-Keyslots are made for what is given in this run: the passphrase or key file that opens the vault,
+Keyslots are made for the secrets of this run: the passphrase or key file that opens the vault,
 both if both are given. All others are lost, after a question; --drop-slots answers it.
 
-An interrupted rekey is finished by running it again. --finish also takes care of items that
-another machine sealed under the former key meanwhile: it lists them and asks."""
+To finish an interrupted rekey, run it again. --finish also re-encrypts items that another machine
+encrypted with the former key meanwhile: it lists them and asks."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--finish", action="store_true", help="seal anew what another machine sealed meanwhile"
+        "--finish", action="store_true", help="re-encrypt what another machine encrypted meanwhile"
     )
     parser.add_argument(
         "--drop-slots",
         action="store_true",
-        help="lose the keyslots whose passphrase or key file is not given, without a question",
+        help="drop the keyslots whose passphrase or key file is not given, without asking",
     )
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Finish what was begun, or begin."""
-    refuse_without_keyslots(context, "master key")
+    """Resume an interrupted rekey, or begin one."""
+    choice = vault_with_keyslots(context, "master key")
     if args.finish and args.drop_slots:
         raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
-    _check_memory(context)
-    check_commits(context, [f"{FOLDER}/vault.json", *_paths(context)])
-    begun = change_key.is_pending(context.vault)
+    # The cached keys are those of the former master key.
+    with open_vault(choice, context, caches_session_key=False) as opened:
+        return _rekey(args, opened, context)
+
+
+def _rekey(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    _check_memory(opened, context)
+    opened.require_commits([f"{FOLDER}/vault.json", *_paths(opened)])
+    begun = change_key.is_pending(opened.vault)
     if not begun and not args.finish:
-        return _begin(args, context)
-    holder = hold(context)
+        return _begin(args, opened, context)
+    holder = unwrap_master_key(opened, context)
     if begun:
-        _resume(context, holder)
+        _resume(opened, context, holder)
     if args.finish:
-        return _finish(context, holder, resumed=bool(begun))
-    return _check_left(context, holder)
+        return _finish(opened, context, holder, resumed=bool(begun))
+    return _check_left(opened, context, holder)
 
 
-def _check_memory(context: Context) -> None:
-    """Refuse to change a key that this machine has pinned and could not pin again."""
-    vault = context.vault
+def _check_memory(opened: OpenVault, context: Context) -> None:
+    """Fail early: raise StorageError if the new key could not be pinned on this machine."""
+    vault = opened.vault
     if vault.state is None and vault.trust.pin is not None and context.settings.pin is None:
         raise StorageError(
             "the vault's new key could not be remembered, and this machine would refuse it: the "
@@ -91,11 +99,11 @@ def _check_memory(context: Context) -> None:
 # A new key
 
 
-def _begin(args: argparse.Namespace, context: Context) -> int:
-    vault, clock = context.vault, context.runtime.clock
-    holders = _holders(args, context)
+def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault, clock = opened.vault, context.runtime.clock
+    holders = _holders(args, opened, context)
     own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
-    _confirm_losses(args, context, _lost(context, holders))
+    _confirm_losses(args, opened, context, _lost(opened, context, holders))
     if vault.state is None:
         context.reporter.warn(
             "nothing can be remembered on this machine: if this is interrupted, "
@@ -123,35 +131,37 @@ def _begin(args: argparse.Namespace, context: Context) -> int:
         )
         made, chosen = begun.prepared, begun.items
         left.extend(begun.unreadable)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         change_key.complete(
             vault,
             made.vault,
             made.master,
-            {old.master: master},
+            {old.master_id: master},
             chosen,
             slot=made.slots[0],
             clock=clock,
         )
         return exposed
 
-    _lock(context)
-    changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result, whole=not left)
+    _lock(opened, context)
+    changed = change(opened, "Give the vault a new key.", act, _paths(opened))
+    _report(opened, context, changed.result, whole=not left)
     changed.check()
     if left:
-        raise _left_over(context, left)
+        raise _left_over(opened, context, left)
     return 0
 
 
-def _left_over(context: Context, left: Sequence[UnreadableItem]) -> PartlyDoneError:
+def _left_over(
+    opened: OpenVault, context: Context, left: Sequence[UnreadableItem]
+) -> PartlyDoneError:
     """Return the error for files that no key of the vault opens; a warning names each."""
     for each in left:
         context.reporter.warn(f"{each.reason}; it stays as it is")
     name = left[0].name
     way = f"filevault remove {shell_word(name)} deletes it"
     if name.startswith("mfa/"):  # a TOTP seed is no profile
-        way = f"delete {printable(context.vault.path(name))} in the vault's folder"
+        way = f"delete {printable(opened.vault.path(name))} in the vault's folder"
     return PartlyDoneError(
         f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
         f"vault: {', '.join(printable(each.name) for each in left[:5])}"
@@ -161,22 +171,24 @@ def _left_over(context: Context, left: Sequence[UnreadableItem]) -> PartlyDoneEr
     )
 
 
-def _holders(args: argparse.Namespace, context: Context) -> list[Holder]:
-    """Open the vault with everything that is given, or with what a person types."""
+def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[UnwrappedKey]:
+    """Unwrap the master key with every given secret, or with one that is typed."""
     given = [
         kind
         for kind in ("passphrase", "keyfile")
-        if secret_sources.explicit(context.settings, kind) is not None
+        if secret_sources.named_source(context.settings, kind) is not None
     ]
-    holders = [hold(context, kind) for kind in given] or [hold(context)]
+    holders = [unwrap_master_key(opened, context, kind) for kind in given] or [
+        unwrap_master_key(opened, context)
+    ]
     if context.prompter.present and not args.drop_slots:
-        _ask_for_more(context, holders)
+        _ask_for_more(opened, context, holders)
     return holders
 
 
-def _ask_for_more(context: Context, holders: list[Holder]) -> None:
-    """Let a person type the passphrases of other slots, too."""
-    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(context, holders)):
+def _ask_for_more(opened: OpenVault, context: Context, holders: list[UnwrappedKey]) -> None:
+    """Ask for the passphrases of other keyslots."""
+    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, holders)):
         answer = context.prompter.hidden(
             "Another passphrase that is to open the vault from now on, too (none: Enter): "
         )
@@ -185,17 +197,17 @@ def _ask_for_more(context: Context, holders: list[Holder]) -> None:
         secret = Secret(
             "passphrase", secret_sources.check_text(answer, "the passphrase"), "terminal"
         )
-        opened = master_key.try_unwrap(_lost(context, holders), secret, context.kdf_policy)
-        found = next(iter(opened), None)
+        lost = _lost(opened, context, holders)
+        found = next(iter(master_key.try_unwrap(lost, secret, context.kdf_policy)), None)
         if found is None:
             context.prompter.say("That passphrase opens nothing here.")
             continue
         holders.append(holders[0]._replace(secret=secret, slot=found[0]))
 
 
-def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
+def _lost(opened: OpenVault, context: Context, holders: Sequence[UnwrappedKey]) -> list[Slot]:
     """Return the keyslots that no given secret opens."""
-    left = keyslot_changes.own_slots(context.vault.folder, holders[0])
+    left = keyslot_changes.own_slots(opened.vault.folder, holders[0])
     for holder in holders:
         left = [slot for slot in left if slot.id != holder.slot.id]
         same = {
@@ -205,11 +217,13 @@ def _lost(context: Context, holders: Sequence[Holder]) -> list[Slot]:
     return left
 
 
-def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[Slot]) -> None:
+def _confirm_losses(
+    args: argparse.Namespace, opened: OpenVault, context: Context, lost: Sequence[Slot]
+) -> None:
     for slot in lost:
         context.reporter.say(
             f"this would open nothing any more: keyslot {slot.id} "
-            f"({keyslot_text(slot, context, context.vault)})"
+            f"({keyslot_text(slot, context, opened.vault)})"
         )
     if not lost or args.drop_slots:
         return
@@ -222,19 +236,19 @@ def _confirm_losses(args: argparse.Namespace, context: Context, lost: Sequence[S
     confirm_or_decline(context.prompter, "Go on without them?")
 
 
-# What is left to do
+# Resuming and finishing
 
 
-def _resume(context: Context, holder: Holder) -> None:
-    """Do the rest of what this machine began."""
-    vault, clock = context.vault, context.runtime.clock
+def _resume(opened: OpenVault, context: Context, holder: UnwrappedKey) -> None:
+    """Resume a rekey that was interrupted on this machine."""
+    vault, clock = opened.vault, context.runtime.clock
 
     def act() -> list[ItemContent]:
         master_key.confirm(vault.folder, holder)
         change_key.sync(vault, holder)
         former = former_keys(vault, holder, context.kdf_policy)
         chosen = items_before_rekey(vault, former)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         change_key.complete(
             vault,
             holder.vault,
@@ -248,17 +262,17 @@ def _resume(context: Context, holder: Holder) -> None:
         return item_contents(vault, holder.vault, holder.master, {}, every, clock)
 
     context.reporter.say("a rekey was interrupted here: doing the rest of it")
-    _lock(context)
-    changed = change(context, "Give the vault a new key.", act, _paths(context))
-    _report(context, changed.result)
+    _lock(opened, context)
+    changed = change(opened, "Give the vault a new key.", act, _paths(opened))
+    _report(opened, context, changed.result)
     changed.check()
 
 
-def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
-    """Seal what lies under a former key under the present one, after a yes."""
-    vault, clock = context.vault, context.runtime.clock
+def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resumed: bool) -> int:
+    """Re-encrypt items of a former key under the present one, after a question."""
+    vault, clock = opened.vault, context.runtime.clock
     former = former_keys(vault, holder, context.kdf_policy)
-    foreign, unreadable = _foreign(context, holder)
+    foreign, unreadable = _foreign(opened, holder)
     known = [entry for entry in foreign if entry.master_id in former]
     shown = item_contents(vault, holder.vault, holder.master, former, known, clock)
     by_name = {entry.name: entry for entry in known}
@@ -286,25 +300,25 @@ def _finish(context: Context, holder: Holder, *, resumed: bool) -> int:
 
     def act() -> int:
         master_key.confirm(vault.folder, holder)
-        _drop_sessions(context, chosen)
+        _drop_sessions(opened, context, chosen)
         change_key.complete(
             vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
         )
         return len(chosen)
 
-    changed = change(context, "Seal items under the vault's new key.", act, _paths(context))
+    changed = change(opened, "Seal items under the vault's new key.", act, _paths(opened))
     if chosen:
-        _report(context, shown, whole=not left)
+        _report(opened, context, shown, whole=not left)
     elif not left:
         context.reporter.result("There is nothing to finish.")
     changed.check()
     if left:
-        raise _left_over(context, left)
+        raise _left_over(opened, context, left)
     return 0
 
 
-def _check_left(context: Context, holder: Holder) -> int:
-    foreign, unreadable = _foreign(context, holder)
+def _check_left(opened: OpenVault, context: Context, holder: UnwrappedKey) -> int:
+    foreign, unreadable = _foreign(opened, holder)
     if foreign:
         raise PartlyDoneError(
             f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
@@ -312,35 +326,37 @@ def _check_left(context: Context, holder: Holder) -> int:
             hint="filevault rekey --finish lists them and asks",
         )
     if unreadable:
-        raise _left_over(context, unreadable)
+        raise _left_over(opened, context, unreadable)
     return 0
 
 
 def _foreign(
-    context: Context, holder: Holder
+    opened: OpenVault, holder: UnwrappedKey
 ) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
-    """Return the items that lie under another key than the present one, and what is no item."""
+    """Return the items under another key than the present one, and the files that are no items."""
     present: Marker = holder.vault
-    found = survey(context.vault)
-    return [entry for entry in found.items if entry.master_id != present.master], found.unreadable
+    found = survey(opened.vault)
+    return [
+        entry for entry in found.items if entry.master_id != present.master_id
+    ], found.unreadable
 
 
-def _lock(context: Context) -> None:
-    """Forget what is held: it belongs to the former key. Before, so that no crash leaves it."""
+def _lock(opened: OpenVault, context: Context) -> None:
+    """Forget the cached keys of the former master key; first, so that no crash leaves them."""
     try:
-        count = context.key_cache.forget(context.choice.state_id)
+        count = context.key_cache.forget(opened.choice.state_id)
     except BackendError as error:
-        context.reporter.warn(f"the former key is still held: {error.message}")
+        context.reporter.warn(f"the former key may still be cached: {error.message}")
     else:
         if count:
             context.reporter.say("the vault is locked again: what was held is of its former key")
 
 
-def _drop_sessions(context: Context, chosen: Sequence[SurveyedItem]) -> None:
-    """Delete the sessions made from items that get another file: nothing finds them again."""
+def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[SurveyedItem]) -> None:
+    """Delete the sessions made from items that get new files: nothing would find them."""
     try:
-        sessions = context.kept_sessions()
-        names = [f"item:{entry.name}" for entry in chosen]
+        sessions = opened.sessions_to_delete()
+        names = [item_reference(entry.name) for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
         context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
@@ -352,8 +368,8 @@ def _drop_sessions(context: Context, chosen: Sequence[SurveyedItem]) -> None:
         )
 
 
-def _paths(context: Context) -> list[str]:
-    vault = context.vault
+def _paths(opened: OpenVault) -> list[str]:
+    vault = opened.vault
     return [vault.path(entry.name) for entry in survey(vault).items]
 
 
@@ -361,13 +377,15 @@ def _paths(context: Context) -> list[str]:
 
 
 def _described(content: ItemContent) -> str:
-    """Return what is to be said of an item."""
+    """Return the line about an item."""
     what = content.key_id or "a TOTP seed"
     return f"{printable(content.name)}  {printable(what)}, made {content.created}"
 
 
-def _report(context: Context, exposed: Sequence[ItemContent], *, whole: bool = True) -> None:
-    """Tell that the vault has a new key, and what the former one opened.
+def _report(
+    opened: OpenVault, context: Context, exposed: Sequence[ItemContent], *, whole: bool = True
+) -> None:
+    """Print that the vault has a new key, and which items the former one opened.
 
     `whole` says that every item is sealed under it.
     """
@@ -384,14 +402,14 @@ def _report(context: Context, exposed: Sequence[ItemContent], *, whole: bool = T
         )
     if context.settings.pin is not None:
         context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
-    _tell_weak(context)
+    _tell_weak(opened, context)
 
 
-def _tell_weak(context: Context) -> None:
-    """Name the keyslots that got the low costs of those whose place they take."""
-    vault = context.vault
-    present = vault_json.read(vault.folder).master
-    own = [slot for slot in keyslots.listing(vault.folder) if slot.master == present]
+def _tell_weak(opened: OpenVault, context: Context) -> None:
+    """Name the keyslots that inherited a low cost."""
+    vault = opened.vault
+    present = vault_json.read(vault.folder).master_id
+    own = [slot for slot in keyslots.listing(vault.folder) if slot.master_id == present]
     for slot in keyslots.weaker(own, context.kdf_policy.default):
         context.reporter.say(
             f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "

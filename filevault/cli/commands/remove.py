@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.questions import confirm_or_decline, require_terminal
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import ItemNotFoundError, NotCommittedError
+from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
 from filevault.vault.lookup import hint_at_top
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.vault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.
@@ -31,21 +34,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Ask, delete, and print what went."""
-    vault, shown = context.vault, printable(args.profile)
+    """Ask, delete, and print what was deleted."""
+    with open_vault(choose_vault(context), context) as opened:
+        return _remove(args, opened, context)
+
+
+def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault, shown = opened.vault, printable(args.profile)
     uncommitted: NotCommittedError | None = None
-    sessions = context.kept_sessions()
-    source = f"item:{args.profile}"
+    sessions = opened.sessions_to_delete()
+    source = item_reference(args.profile)
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
                 f"the vault holds no key for {shown!r}",
-                hint=hint_at_top(context.choice, [args.profile])
+                hint=hint_at_top(opened.choice, [args.profile])
                 or "filevault list shows what it holds",
             )
         if not args.force:
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             try:
                 vault.remove(args.profile, subject=subject)
             except NotCommittedError as error:
-                uncommitted = error  # the key is gone: its sessions go, too
+                uncommitted = error  # the key is deleted: its sessions follow
         context.reporter.result(f"Deleted the key of profile {shown}{entries}.")
     count = sessions.drop_source(source) if sessions is not None else 0
     if count or args.sessions_only:
@@ -73,6 +81,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _entries(vault: Vault, name: str) -> str:
-    """Name the entries that hold a key, where they are several: all of them go."""
+    """Return the entries that contain a key, if there are several: all are deleted."""
     places = vault.entry_paths(name)
     return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""

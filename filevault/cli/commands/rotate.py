@@ -1,4 +1,4 @@
-"""`filevault rotate`: replace stored keys by new ones."""
+"""Command `filevault rotate`: replace stored keys by new ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
-from filevault.cli.repositories import check_commits
-from filevault.cli.rotations import Rotations
-from filevault.rotation.report import json_text, line
+from filevault.cli.rotations import ProfileRotator
+from filevault.cli.wiring import choose_vault, open_vault
+from filevault.rotation.batch import Batch
+from filevault.rotation.items import Items
+from filevault.rotation.report import exit_status, json_text, line, single_error
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filevault.cli.context import Context
-    from filevault.rotation.items import Items
+    from filevault.cli.wiring import OpenVault
     from filevault.rotation.outcome import Outcome
+    from filevault.vault.vault import Vault
 
 _KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
@@ -78,62 +81,75 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more is printed than what was done."""
+    """Return whether the output is more than messages about what was done."""
     return bool(args.json or args.dry_run)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Rotate one key after the other and report."""
     _check_options(args)
-    vault = context.vault
-    names = vault.names() if args.all else list(dict.fromkeys(args.profiles))
-    with vault.memory.batch() if args.dry_run else _alone(context):
-        from filevault.rotation.items import Items
+    with open_vault(choose_vault(context), context) as opened:
+        return _rotate(args, opened, context)
 
-        publisher = Publisher(context, pushing=args.push)
+
+def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
+    with vault.memory.batch() if args.dry_run else _rotation_lock(vault):
+        publisher = Publisher(opened, context.reporter, pushing=args.push)
         items = Items(vault, context.reporter.warn, publisher.push if args.push else None)
-        rotations = Rotations(args, context, items, publisher)
-        # What cannot be resolved shall not be learnt after the vault was opened.
-        first = rotations.target(names[0]) if args.profiles and len(names) == 1 else None
+        rotator = ProfileRotator(args, opened, context, items, publisher)
+        names = list(dict.fromkeys(args.profiles))
+        # Report a profile that cannot be resolved before asking for a secret.
+        target = rotator.target(names[0]) if len(names) == 1 else None
         if not args.dry_run:
             vault.check_recipients()
-            check_commits(context, ["/".join((*context.choice.prefix, "any"))])
-        items.load()
-        context.remember_slot()
+            opened.require_commits(["/".join((*opened.choice.prefix, "any"))])
+        stored = items.load()
+        opened.remember_slot()
         if args.all:
-            names = _ours(names, items, context)
+            names = _without_others(stored, items, context)
+        batch = Batch(
+            items,
+            rotator,
+            retry_as_user=args.all,
+            dry_run=args.dry_run,
+            notice=context.reporter.notice,
+        )
         outcomes: list[Outcome | str] = []
         try:
             for name in names:
-                outcomes.append(_kept(args, rotations.rotate(name, first)))
+                outcomes.append(_kept(args, batch.rotate(name, target)))
         except (KeyboardInterrupt, errors.InterruptedByUserError):
-            _tell_the_rest(args, context, rotations.settled(outcomes), len(names))
+            _report_interrupted(args, context, batch.settled(outcomes), len(names))
             raise
-    outcomes = rotations.settled(outcomes)
-    rotations.tell_unused_code()
-    ended = [outcome for outcome in outcomes if not isinstance(outcome, str)]  # not a dry run's
-    if any(outcome.done or outcome.result == "partly" for outcome in ended):
+    outcomes = batch.settled(outcomes)
+    rotator.tell_unused_code()
+    if any(outcome.changed_key for outcome in _whole(outcomes)):
         publisher.tell_clones()
     return _report(args, context, outcomes)
 
 
 def _kept(args: argparse.Namespace, outcome: Outcome) -> Outcome | str:
-    """Return what is needed of an outcome in the end: of a dry run the text, of very many keys."""
+    """Return what has to be kept of an outcome: its text in a dry run, as there may be many."""
     return _text(args, outcome) if args.dry_run and outcome.error is None else outcome
 
 
+def _whole(outcomes: list[Outcome | str]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if not isinstance(outcome, str)]
+
+
 def _text(args: argparse.Namespace, outcome: Outcome) -> str:
-    return json_text(outcome) if args.json else line(outcome)
+    return json_text(outcome, "  ") if args.json else line(outcome)
 
 
-def _ours(names: list[str], items: Items, context: Context) -> list[str]:
-    """Leave out what others keep in a shared store: it is no failure of ours."""
-    others = [name for name in names if items.is_others(name)]
+def _without_others(names: list[str], items: Items, context: Context) -> list[str]:
+    """Return names without the items of a shared store that belong to others."""
+    others = [name for name in names if items.belongs_to_others(name)]
     if not others:
         return names
     shown = ", ".join(repr(printable(name)) for name in others)
     context.reporter.notice(f"passed over, as encrypted to others or no AWS key: {shown}")
-    return [name for name in names if not items.is_others(name)]
+    return [name for name in names if not items.belongs_to_others(name)]
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -158,16 +174,16 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def _alone(context: Context) -> Iterator[None]:
-    """Let no second rotation of the vault begin. Raises LockedError if one is under way."""
+def _rotation_lock(vault: Vault) -> Iterator[None]:
+    """Hold the rotation lock of the vault; raise BusyError if another rotation is running."""
     from filevault.system.locks import key_lock
 
     def give_up() -> None:
-        raise errors.LockedError(
+        raise errors.BusyError(
             "another rotation of this vault is under way", hint="wait for it to end"
         )
 
-    state = context.vault.state
+    state = vault.state
     if state is None:
         raise errors.StorageError(
             "the state directory cannot be written, so a second rotation could not be kept away",
@@ -178,76 +194,52 @@ def _alone(context: Context) -> Iterator[None]:
 
 
 def _report(args: argparse.Namespace, context: Context, outcomes: list[Outcome | str]) -> int:
-    """Print what came of it, errors on stderr, and return the exit status.
+    """Print the outcomes, errors on stderr, and return the exit status.
 
-    Raises the error where there is just one profile.
+    Raises the error if there is only one profile.
     """
-    _show(args, context, outcomes, told=args.dry_run or context.reporter.messages_on_terminal)
-    whole = [outcome for outcome in outcomes if not isinstance(outcome, str)]
-    failed = [outcome for outcome in whole if outcome.error is not None]
-    if not failed:
-        return 0
-    some = any(outcome.done or outcome.result == "partly" for outcome in whole)
-    if len(outcomes) == 1:
-        raise _single(failed[0])
-    _report_errors(context, failed)
-    statuses = [outcome.error.exit_status for outcome in failed if outcome.error is not None]
-    if all(
-        isinstance(outcome.error, errors.NotCommittedError) and outcome.done for outcome in failed
-    ):
-        return statuses[0]  # all is done, but not committed
-    return errors.PartlyDoneError.exit_status if some else statuses[0]
+    _print(args, context, outcomes, as_text=args.dry_run or context.reporter.messages_on_terminal)
+    whole = _whole(outcomes)
+    if len(outcomes) == 1 and whole:
+        error = single_error(whole[0])
+        if error is not None:
+            raise error
+    _print_errors(context, whole)
+    return exit_status(whole)
 
 
-def _show(
-    args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], *, told: bool
+def _print(
+    args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], *, as_text: bool
 ) -> None:
-    """Print the results; as text only where they are to be `told`."""
-    if not (args.json or told):
+    """Print the outcomes with `--json`, else if they are wanted `as_text`."""
+    if not (args.json or as_text):
         return
     texts = (each if isinstance(each, str) else _text(args, each) for each in outcomes)
     if not args.json:
         for text in texts:
             context.reporter.result(text)
         return
-    import textwrap
-
-    # What json.dumps makes of a list, one at a time.
+    # The same as json.dumps writes, one object at a time.
     context.reporter.write("[")
     for number, text in enumerate(texts):
-        context.reporter.write(f"{',' if number else ''}\n{textwrap.indent(text, '  ')}")
+        context.reporter.write(f"{',' if number else ''}\n{text}")
     context.reporter.result("\n]" if outcomes else "]")
 
 
-def _report_errors(context: Context, outcomes: list[Outcome]) -> None:
+def _print_errors(context: Context, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.error is not None:
             said = f"{printable(outcome.profile)}: {outcome.error.message}"
             context.reporter.error(errors.FilevaultError(said, hint=outcome.error.hint))
 
 
-def _tell_the_rest(
+def _report_interrupted(
     args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], count: int
 ) -> None:
-    """Say after Ctrl-C what is done, and who does the rest."""
-    _show(args, context, outcomes, told=True)
-    _report_errors(context, [each for each in outcomes if not isinstance(each, str)])
+    """Print after Ctrl-C what is done, and what does the rest."""
+    _print(args, context, outcomes, as_text=True)
+    _print_errors(context, _whole(outcomes))
     rest = ""
     if count > 1:
         rest = f", which does the rest too: {len(outcomes)} of {count} profiles are dealt with"
     context.reporter.say(f"what was begun is finished by the next filevault rotate{rest}")
-
-
-def _single(outcome: Outcome) -> errors.FilevaultError:
-    error = outcome.error
-    assert error is not None  # noqa: S101 - for mypy
-    if outcome.result != "partly":
-        return error
-    state = "not gone" if outcome.old_state is None else f"still {outcome.old_state}"
-    partly = errors.PartlyDoneError(
-        f"the new key {outcome.new_key} is in place, but the old one, {outcome.old_key}, is "
-        f"{state}: {error.message}",
-        hint=error.hint or "give the command again to finish",
-    )
-    partly.__cause__ = error
-    return partly

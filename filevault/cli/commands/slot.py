@@ -1,4 +1,4 @@
-"""`filevault slot`: the keyslots of a `file` vault, each opened by one passphrase or key file."""
+"""`filevault slot`: show, add and remove the keyslots of a `file` vault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from filevault.backends.file import keyslot_changes, keyslots
 from filevault.backends.protocols import Secret
 from filevault.cli import new_secret
 from filevault.cli.keyslot_text import keyslot_text
-from filevault.cli.master_key import NOT_REVOKED, change, hold, refuse_without_keyslots
+from filevault.cli.master_key import (
+    NOT_REVOKED,
+    change,
+    unwrap_master_key,
+    vault_with_keyslots,
+)
+from filevault.cli.wiring import open_vault
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from filevault.backends.kdf import KdfParameters
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
+    from filevault.cli.wiring import OpenVault
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 
@@ -28,8 +35,9 @@ list         show the keyslots; nothing is unlocked
 add          make one more, for another passphrase or for a new key file
 remove ID    delete one; another one must be opened for that
 
-Removing a keyslot takes nothing back: whoever knew its secret can open every copy of the vault
-made until then, and with that all that is stored later. filevault rekey ends the latter."""
+Removing a keyslot revokes nothing: anyone who knew its secret can open every earlier copy of the
+vault, and with the master key in it everything that is stored later. filevault rekey ends the
+latter."""
 
 _ACTIONS = ("list", "add", "remove")
 
@@ -39,11 +47,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=_ACTIONS, metavar="|".join(_ACTIONS))
     parser.add_argument("id", nargs="?", metavar="ID", help="remove: the keyslot's id")
     parser.add_argument(
-        "--type", choices=(keyslots.PASSPHRASE, keyslots.KEYFILE), help="add: what shall open it"
+        "--type",
+        choices=(keyslots.PASSPHRASE, keyslots.KEYFILE),
+        help="add: the secret that opens it",
     )
-    parser.add_argument(
-        "--label", default="", metavar="TEXT", help="add: a name, visible to all who see the vault"
-    )
+    parser.add_argument("--label", default="", metavar="TEXT", help="add: a name, not encrypted")
     parser.add_argument(
         "--new-key-file", metavar="F", help="add: write a key file that opens it, for a machine"
     )
@@ -51,17 +59,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more is printed than what was done."""
+    """Tell whether more than a confirmation is printed."""
     return bool(args.action == "list" or args.generate)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Show, add or remove."""
-    refuse_without_keyslots(context, "keyslots")
+    choice = vault_with_keyslots(context, "keyslots")
     _check_options(args)
-    if args.action == "list":
-        return _list(context)
-    return _add(args, context) if args.action == "add" else _remove(args.id, context)
+    with open_vault(choice, context) as opened:
+        if args.action == "list":
+            return _list(opened, context)
+        if args.action == "add":
+            return _add(args, opened, context)
+        return _remove(args.id, opened, context)
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -84,19 +95,19 @@ def _check_options(args: argparse.Namespace) -> None:
         args.type = keyslots.KEYFILE
 
 
-def _list(context: Context) -> int:
-    vault = context.vault
+def _list(opened: OpenVault, context: Context) -> int:
+    vault = opened.vault
     for slot in keyslots.listing(vault.folder):
         context.reporter.result(f"{slot.id}  {keyslot_text(slot, context, vault)}")
     return 0
 
 
-def _add(args: argparse.Namespace, context: Context) -> int:
+def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     keyslots.check_label(args.label)
-    path = new_secret.key_file_path(args.new_key_file, context)
-    holder = hold(context)
+    path = new_secret.key_file_path(args.new_key_file, opened.choice, context)
+    holder = unwrap_master_key(opened, context)
 
-    folder = context.vault.folder
+    folder = opened.vault.folder
 
     made: list[str] = []
 
@@ -111,7 +122,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
             )
             return made[0]
 
-        return change(context, "Add a keyslot.", act)
+        return change(opened, "Add a keyslot.", act)
 
     if path is None:
         passphrase = new_secret.obtain_passphrase(args, context, "--new-key-file F")
@@ -122,7 +133,7 @@ def _add(args: argparse.Namespace, context: Context) -> int:
         try:
             changed = write(keyslots.keyfile_bytes(text, "the new key file"), None)
         except BaseException:
-            # What interrupts git comes when the slot is made, and this file all that opens it.
+            # If git was interrupted, the slot exists, and only this file opens it.
             secret = Secret("keyfile", text, path)
             if not made and not keyslot_changes.opens(folder, holder, secret, context.kdf_policy):
                 with contextlib.suppress(OSError):
@@ -135,12 +146,12 @@ def _add(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _remove(given: str, context: Context) -> int:
-    folder = context.vault.folder
+def _remove(given: str, opened: OpenVault, context: Context) -> int:
+    folder = opened.vault.folder
     slot = keyslot_changes.find(folder, given)
-    holder = hold(context)
+    holder = unwrap_master_key(opened, context)
     changed = change(
-        context,
+        opened,
         "Remove a keyslot.",
         lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
     )
@@ -148,7 +159,7 @@ def _remove(given: str, context: Context) -> int:
     if changed.result is not None:
         old, new = changed.result
         with contextlib.suppress(StorageError):
-            context.vault.trust.set_last_slot(new)
+            opened.vault.trust.set_last_slot(new)
         context.reporter.say(
             f"yours is written anew, and opens as before: it was {old}, and is {new}"
         )

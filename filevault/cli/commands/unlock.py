@@ -1,4 +1,4 @@
-"""`filevault unlock`: open the vault once, for some hours."""
+"""`filevault unlock`: cache the keys of the vault for some hours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.protocols import Family
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
+from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import BackendError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE
 from filevault.system.times import format_time
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.cli.context import Context
+    from filevault.cli.wiring import OpenVault
     from filevault.errors import FilevaultError
     from filevault.keycache.cache import StoredKey
 
-DESCRIPTION = """Open the vault once, so that nobody is asked for its passphrase for some hours.
+DESCRIPTION = """Unlock the vault for some hours, so that commands do not ask for its passphrase.
 
-What is held opens cached sessions, never a long-term key, unless --vault-key asks for that. It
-lies in the kernel's keyring or, where the kernel refuses, in the memory of an agent."""
+The cached key opens cached sessions, and long-term keys only with --vault-key. It is kept in the
+kernel's keyring or, where the kernel refuses, in the memory of an agent."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,49 +38,53 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--vault-key",
         action="store_true",
-        help="hold what opens the long-term keys as well",
+        help="also cache the key that opens the long-term keys",
     )
 
 
 def needs_stdout(_args: argparse.Namespace) -> bool:
-    """Return False: what is printed only confirms what was done."""
+    """Return False: the output is only a confirmation."""
     return False
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Unlock and tell until when, and where the keys are held."""
+    """Unlock, and print until when and where the keys are cached."""
     seconds = context.settings.config.cache_ttl if args.ttl is None else args.ttl
     if seconds <= 0:
         raise UsageError(
             "nothing is to be held: the time is 0", hint="give another with --ttl, e.g. --ttl 8h"
         )
-    context.use_fresh_keys()
-    vault = context.vault
-    backend = context.choice.backend
+    with open_vault(choose_vault(context), context, uses_cached_keys=False) as opened:
+        return _unlock(args, opened, context, seconds)
+
+
+def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, seconds: int) -> int:
+    vault = opened.vault
+    backend = opened.choice.backend
     if args.vault_key and backend.agent is not None:
         raise UsageError(
             f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
             hint=backend.agent.lifetime_hint,
         )
-    vault.require_state()  # before anybody is asked for anything
+    vault.require_state()  # before any question
     vault.unlock()
-    _tell_weakness(context)
+    _tell_weakness(opened, context)
     vault.session_key()
-    place = _hold(context, lambda: context.keys.cache_session_key(seconds))
+    place = _cache(context, lambda: opened.keys.cache_session_key(seconds))
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > MAX_KEY_SIZE:
             why = "ssh keys and plugins cannot be" if key is None else "there are too many"
-            raise BackendError(f"sessions are unlocked, but no identity is held: {why}")
-        mark = context.pin().commit or IDENTITIES_MARK
-        _hold(context, lambda: context.keys.cache_vault_key(key, mark, seconds))
+            raise BackendError(f"sessions are unlocked, but no identity is cached: {why}")
+        mark = opened.pin().commitment or IDENTITIES_MARK
+        _cache(context, lambda: opened.keys.cache_vault_key(key, mark, seconds))
         context.reporter.warn(
             "until then every program that you run can read the long-term keys; filevault lock "
             "ends it"
         )
     else:
-        _forget_vault_key(context)
-    context.remember_slot()
+        _forget_vault_key(opened, context)
+    opened.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
     context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
@@ -90,13 +96,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _hold(context: Context, put: Callable[[], StoredKey | None]) -> str:
-    """Hold a key, starting an agent if there is no other place."""
+def _cache(context: Context, put: Callable[[], StoredKey | None]) -> str:
+    """Cache a key; start an agent if no other store accepts it. Return the store's name."""
     taken = put()
     if taken is None and "agent" in context.runtime.places:
-        trouble = context.key_cache.last_error()
-        if trouble is not None:
-            raise trouble  # another agent cannot take the place of one that hangs
+        failure = context.key_cache.last_error()
+        if failure is not None:
+            raise failure  # another agent cannot replace one that hangs
 
         def answers() -> bool:
             nonlocal taken
@@ -107,39 +113,39 @@ def _hold(context: Context, put: Callable[[], StoredKey | None]) -> str:
             taken = put()
     if taken is None:
         raise BackendError(
-            "the key is held nowhere: the kernel keyring refuses it, and so does the agent"
+            "the key cannot be cached: the kernel keyring refuses it, and so does the agent"
         )
     if taken.error is not None:
         _warn_of_former(context, taken.error)
     return taken.store
 
 
-def _forget_vault_key(context: Context) -> None:
+def _forget_vault_key(opened: OpenVault, context: Context) -> None:
     try:
-        if context.keys.forget_vault_key():
-            context.reporter.say("what opened the long-term keys was held, and is forgotten")
+        if opened.keys.forget_vault_key():
+            context.reporter.say("the key of the long-term keys was cached, and is forgotten")
     except BackendError as error:
         _warn_of_former(context, error)
 
 
 def _warn_of_former(context: Context, error: FilevaultError) -> None:
-    """Say what an earlier unlock may have left: this one has done what it was to do."""
+    """Warn of a key that an earlier unlock may have left; this one has succeeded."""
     hint = f" ({error.hint})" if error.hint else ""
     context.reporter.warn(f"a key that was held before may be held still: {error.message}{hint}")
 
 
-def _tell_weakness(context: Context) -> None:
-    """Say so if the keyslot that opened the vault costs less to guess at than a new one would."""
+def _tell_weakness(opened: OpenVault, context: Context) -> None:
+    """Print it if the keyslot that opened the vault is cheaper to guess than a new one."""
     from filevault.backends.file import keyslots
 
-    vault = context.vault
+    vault = opened.vault
     backend = vault.backend
-    opened = backend.opened_slot if backend.family is Family.SEALED else None
-    if opened is None:
+    slot_id = backend.opened_slot if backend.family is Family.SEALED else None
+    if slot_id is None:
         return
-    found = [slot for slot in keyslots.listing(vault.folder) if slot.id == opened]
+    found = [slot for slot in keyslots.listing(vault.folder) if slot.id == slot_id]
     if keyslots.weaker(found, context.kdf_policy.default):
         context.reporter.say(
-            f"{keyslots.described(opened)} is weaker than new ones are: filevault passphrase "
-            "makes it anew, with the same passphrase if you like"
+            f"{keyslots.described(slot_id)} is weaker than new ones are: filevault passphrase "
+            "replaces it, with the same passphrase if you like"
         )

@@ -15,7 +15,7 @@ DESCRIPTION = """Print the version, as --version does."""
 
 
 def configure(_parser: argparse.ArgumentParser) -> None:
-    """Declare nothing: there are the global options only."""
+    """Declare no options: there are only the global ones."""
 
 
 def run(_args: argparse.Namespace, context: Context) -> int:

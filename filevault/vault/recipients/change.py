@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from filevault.errors import BackendError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record
-from filevault.vault.identity import pin_of
-from filevault.vault.pin import Pin
+from filevault.vault.pin import Pin, pin_of
 from filevault.vault.recipients.reencrypt import Reencryption
 
 if TYPE_CHECKING:
@@ -204,9 +203,9 @@ class ChangePlanner:
 
 def _last_recipient(path: str) -> UsageError:
     return UsageError(
-        f"the last recipient of {printable(path)!r} cannot be removed: nobody could open what it "
-        "governs",
-        hint="another one must be added first",
+        f"the last recipient of {printable(path)!r} cannot be removed: no key could open the "
+        "items that it governs",
+        hint="add another one first: filevault recipients add",
     )
 
 
@@ -222,6 +221,6 @@ def check_recipient_sets(vault: Vault) -> None:
         except BackendError as error:
             path = printable(file.path)
             raise BackendError(
-                f"the recipients of {path!r} do not go together: {error.message}",
-                hint=f"take the recipients of one kind out of {path!r}, and commit that",
+                f"the recipients of {path!r} cannot be used together: {error.message}",
+                hint=f"take the recipients of one type out of {path!r}, and commit that",
             ) from error

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import PinError, StorageError
 from filevault.system.digest import sha256_hex
-from filevault.vault.identity import pin_of
-from filevault.vault.pin import difference
+from filevault.vault.pin import difference, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +71,7 @@ class RecipientsFiles:
 
         Raises:
             LockedError: if a signature is required that cannot be made.
-            PinError: if another process changed recipients files meanwhile.
+            PinError: if another process changed recipients files at the same time.
             StorageError: if they cannot be written.
         """
         files = {
@@ -94,7 +93,7 @@ class RecipientsFiles:
         if actual != change.after:
             changes = "; ".join(difference(change.after, actual)[:4])
             raise PinError(
-                f"somebody else changed the recipients meanwhile: {changes}",
+                f"the recipients were changed by another process at the same time: {changes}",
                 hint="if that is meant, filevault recipients accept",
             )
         with self._recording():

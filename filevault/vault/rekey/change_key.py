@@ -26,7 +26,7 @@ from filevault.vault.survey import UnreadableItem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfPolicy
     from filevault.vault.seen_items import SeenItem
     from filevault.vault.survey import Survey, SurveyedItem
@@ -47,12 +47,12 @@ def is_pending(vault: Vault) -> bool:
 
 
 def _pin(vault: vault_json.Marker) -> Pin:
-    return Pin(FILE.name, vault.vault, vault.commit)
+    return Pin(FILE.name, vault.vault, vault.commitment)
 
 
 def begin(
     vault: Vault,
-    holders: Sequence[Holder],
+    holders: Sequence[UnwrappedKey],
     present: Survey,
     *,
     policy: KdfPolicy,
@@ -86,7 +86,7 @@ def begin(
         rekey.remove_abandoned_slots(
             vault.folder, old, policy, lambda made: _pin(made).digest == pending
         )
-    new = rekey.new_key(old.vault.vault)
+    new = rekey.new_master_key(old.vault.vault)
     pin = _pin(new.vault)
     if vault.state is not None:
         if vault.trust.pin is None:  # opened with a given pin, which it matches
@@ -104,7 +104,7 @@ def begin(
 
 
 def _checked(
-    vault: Vault, holder: Holder, present: Survey, policy: KdfPolicy
+    vault: Vault, holder: UnwrappedKey, present: Survey, policy: KdfPolicy
 ) -> tuple[list[SurveyedItem], list[UnreadableItem], dict[str, SeenItem], dict[str, str]]:
     """Open each item; return those that open, the others, what was seen, and older digests."""
     resealer = Resealer(vault, holder.vault, holder.master, {}, clock=lambda: 0)
@@ -141,9 +141,9 @@ def _checked(
     return items, unreadable, seen, older
 
 
-def sync(vault: Vault, holder: Holder) -> None:
+def sync(vault: Vault, holder: UnwrappedKey) -> None:
     """Sync vault.json, so that no power cut restores the old one. Raises StorageError."""
-    rekey.make_last(vault.folder, holder.vault)
+    rekey.rewrite_marker(vault.folder, holder.vault)
 
 
 def complete(

@@ -11,13 +11,13 @@ from filevault.vault.survey import survey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filevault.backends.file.master_key import Holder
+    from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfPolicy
     from filevault.vault.survey import SurveyedItem
     from filevault.vault.vault import Vault
 
 
-def former_keys(vault: Vault, holder: Holder, policy: KdfPolicy) -> dict[str, bytes]:
+def former_keys(vault: Vault, holder: UnwrappedKey, policy: KdfPolicy) -> dict[str, bytes]:
     """Return the former master keys by their ids.
 
     These are the retired ones. Where two machines each changed the key and one change was kept,
@@ -29,10 +29,11 @@ def former_keys(vault: Vault, holder: Holder, policy: KdfPolicy) -> dict[str, by
     others = [
         slot
         for slot in keyslots.listing(vault.folder)
-        if slot.vault == present.vault and slot.master not in (present.master, *found)
+        if slot.vault == present.vault and slot.master_id not in (present.master_id, *found)
     ]
     in_slots = {
-        slot.master: master for slot, master in master_key.try_unwrap(others, holder.secret, policy)
+        slot.master_id: master
+        for slot, master in master_key.try_unwrap(others, holder.secret, policy)
     }
     return retired_keys.masters(vault.folder, present, holder.master, in_slots)
 
@@ -48,7 +49,7 @@ def items_before_rekey(vault: Vault, former: Mapping[str, bytes]) -> list[Survey
     old = {
         master_id
         for master_id, master in former.items()
-        if key_schedule.commitment(master, pin.vault) == pin.commit
+        if key_schedule.commitment(master, pin.vault) == pin.commitment
     }
     found = []
     older = vault.trust.rekey_older_items

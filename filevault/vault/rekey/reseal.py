@@ -64,7 +64,7 @@ class Resealer:
             )
             for key, each in former.items()
         }
-        self._backends[present.master] = unlocked_backend(present, master)
+        self._backends[present.master_id] = unlocked_backend(present, master)
 
     def has_key(self, item: SurveyedItem) -> bool:
         """Tell whether the master key of an item is known."""
@@ -119,7 +119,7 @@ class Resealer:
             )
         else:
             generation = min([header.generation + 1, *known])
-        present = self._backends[self._present.master]
+        present = self._backends[self._present.master_id]
         data = present.encrypt(header._replace(generation=generation), text)
         if present.decrypt(item.item_kind, path_name, data) != text:
             raise StorageError("the re-encrypted item does not open again")
@@ -137,10 +137,10 @@ class Resealer:
         state, state_id = self._vault.state, self._vault.state_id
         if state is None:
             return
-        present = self._backends[self._present.master]
+        present = self._backends[self._present.master_id]
         for master_id, backend in self._backends.items():
             key = read_session_key(state, state_id, backend)
-            if key is not None and master_id != self._present.master:
+            if key is not None and master_id != self._present.master_id:
                 reseal_session_key(state, state_id, present, key, self._clock)
 
 

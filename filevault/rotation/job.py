@@ -1,0 +1,41 @@
+"""Parts that all steps of one rotation share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from filevault.rotation.items import Items
+    from filevault.rotation.keys import UserKeys
+    from filevault.rotation.retry import Retry
+    from filevault.rotation.stored_item import StoredItem
+    from filevault.vault.rotation_fields import RotationFields
+
+
+class Job(Record):
+    """What the steps of one rotation work on.
+
+    Args:
+        items: the vault's items, loaded.
+        primary: the name of the primary item: the one whose fields keep the rotation's state.
+        keys: the user's keys at AWS.
+        retry: repeats calls until AWS knows the new key.
+        command: the command to run again, for hints.
+    """
+
+    items: Items
+    primary: str
+    keys: UserKeys
+    retry: Retry
+    command: str
+
+    @property
+    def stored(self) -> StoredItem:
+        """The primary item as it was last read or written."""
+        return self.items.stored(self.primary)
+
+    def set_fields(self, fields: RotationFields) -> None:
+        """Rewrite the primary item with other rotation fields. Errors as of `Items.set_fields`."""
+        self.items.set_fields(self.primary, fields)
