@@ -24,7 +24,8 @@ SAFE = {
     "KEY",  # becomes a word in name_key
     "command",  # words already
     "days",  # digits and a letter
-    "kept.id",  # hex digits
+    "keeper.id",  # hex digits
+    "kept.id",
     "backend.name",
     "kind",  # of a vault: an option and the name of a backend
     "option",
