@@ -165,7 +165,7 @@ class ProfileRotator:
 
         dependencies = Dependencies(
             SourceDependencies(self._opened.vault),
-            code,
+            lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             context.settings.allow_http,

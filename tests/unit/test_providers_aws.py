@@ -30,7 +30,8 @@ from filevault.errors import (
 )
 from filevault.mfa.flag import FlagCode
 from filevault.mfa.protocol import TokenCodeSource
-from filevault.mfa.token_code import MfaRequest, TokenCode
+from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import TokenCode
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 
 ARN = "arn:aws:iam::123456789012:role/admin"
