@@ -52,7 +52,7 @@ def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> Unwra
         vault.folder,
         Unlocker(
             context.settings,
-            context.prompter,
+            lambda: context.prompter,
             lambda: opened.choice.root,
             kinds or ("passphrase", "keyfile"),
             useful=lambda: useful_secrets(vault.folder, context.settings.options.slot),

@@ -139,7 +139,7 @@ class Scene:
             prefix=prefix,
             environment=lambda: {**self.environment, **variables},
             named_secrets=lambda _request: passphrase,
-            person=Person("") if terminal else None,
+            person=(lambda: Person("")) if terminal else None,
             pinned_recipients=lambda: trusted,
             warn=self.notes.append,
             on_asked=asked,

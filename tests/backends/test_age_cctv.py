@@ -18,7 +18,7 @@ import pytest
 
 from filevault.backends.age import identities
 from filevault.backends.age.identities import LockedFile
-from filevault.backends.protocols import IdentityText
+from filevault.backends.values import IdentityText
 from filevault.errors import DamagedError, FilevaultError, LockedError
 from tests.backends.ages import PLENTY, make_store, open_store, pair
 from tests.conftest import tool

@@ -10,7 +10,8 @@ import pytest
 
 from filevault.backends.age import identities
 from filevault.backends.age.identities import LockedFile, LockedSshKey
-from filevault.backends.protocols import IdentityText, ItemHeader, Secret
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import IdentityText, Secret
 from filevault.errors import LockedError, WrongPassphraseError
 from tests.backends.ages import (
     PLENTY,

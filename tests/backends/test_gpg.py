@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.protocols import Family, ItemHeader, RecipientsFile
+from filevault.backends.definition import RECIPIENTS
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import RecipientsFile
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -449,6 +451,6 @@ def test_options_that_cannot_serve_are_refused(scene: Scene, options: str, messa
 
 def test_listing_needs_no_look_into_items(scene: Scene) -> None:
     backend = scene.backend()
-    assert (backend.suffix, backend.family) == (".gpg", Family.RECIPIENTS)
+    assert (backend.suffix, backend.family) == (".gpg", RECIPIENTS)
     backend.unlock()
     assert not (scene.home.path / "S.gpg-agent").exists()

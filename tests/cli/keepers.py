@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from tests.backends import vaults
 from tests.conftest import tool
 from tests.faults.inside import Inside

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from filevault.backends.age.library import library
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from tests.backends import vaults
 from tests.faults.inside import Ended, Inside
 from tests.machine import PASSPHRASE, Machine

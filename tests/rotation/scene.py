@@ -7,7 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from filevault.backends.protocols import ItemHeader, SealedBackend, Secret
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.protocols import SealedBackend
+from filevault.backends.values import Secret
 from filevault.cli.context import Runtime
 from filevault.system.files import Folder
 from filevault.vault.item import LongTermItem, parse
