@@ -25,6 +25,7 @@ SAFE = {
     "command",  # words already
     "days",  # digits and a letter
     "keeper.id",  # hex digits
+    "kept.id",
     "backend.name",
     "kind",  # of a vault: an option and the name of a backend
     "option",

@@ -151,9 +151,9 @@ _FAILURES = frozenset(code for code, meaning in _BY_CODE.items() if meaning == _
 
 
 def name_key(error: _Error, profile: str) -> _Error:
-    """Return the error with the profile whose stored key signs in its hint's commands."""
+    """Return a copy with the profile whose stored key signs in its hint's commands."""
     if not isinstance(error, AwsError) or not error.hint:
-        return error
+        return error.add_context()  # never the error itself, which becomes the cause of this
     return error.add_context(hint=error.hint.replace(f" {KEY} ", f" {shell_word(profile)} "))
 
 

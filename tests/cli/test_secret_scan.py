@@ -176,6 +176,7 @@ def scanner(request: pytest.FixtureRequest, scene: Scene, temporary: Path) -> It
         (secret / name).chmod(0o600)
     machine = scene.machine
     machine.places = "agent"  # the kernel's keyring belongs to the whole user
+    machine.fresh = True  # whose command line shows
     machine.env.pop("FILEVAULT_PASSPHRASE", None)
     machine.env |= {
         "TMPDIR": str(temporary),
