@@ -46,6 +46,8 @@ class Secret(Record):
     `content` can be overwritten if it is a bytearray; `value` is a copy that cannot.
     """
 
+    _secret = ("content",)
+
     kind: str  # "passphrase" or "keyfile"
     content: SecretBytes
     origin: str
@@ -54,9 +56,6 @@ class Secret(Record):
     def value(self) -> bytes:
         """A copy that stays valid when `content` is overwritten."""
         return bytes(self.content)
-
-    def __repr__(self) -> str:
-        return f"Secret(kind={self.kind!r}, origin={self.origin!r}, ...)"
 
 
 class SecretSource(Protocol):
@@ -80,12 +79,11 @@ class IdentityText(Record):
     `cached` is true for the output of `RecipientsBackend.vault_key`.
     """
 
+    _secret = ("data",)
+
     data: bytes
     origin: str
     cached: bool = False
-
-    def __repr__(self) -> str:
-        return f"IdentityText(origin={self.origin!r}, ...)"
 
 
 class IdentitySource(Protocol):

@@ -48,11 +48,10 @@ class Stanza(Record):
 class AgeFile(Record):
     """A file without armor, and its stanzas."""
 
+    _secret = ("data",)
+
     data: bytes
     stanzas: tuple[Stanza, ...]
-
-    def __repr__(self) -> str:
-        return f"AgeFile({len(self.data)} bytes, {[stanza.type for stanza in self.stanzas]})"
 
 
 def is_age(data: bytes) -> bool:

@@ -33,34 +33,31 @@ _MAX_IDENTITIES = 1000
 class AgeKey(Record):
     """An identity that is ready for use, with its recipient."""
 
+    _secret = ("identity",)
+
     identity: Any
     recipient: str
     origin: str
-
-    def __repr__(self) -> str:
-        return f"AgeKey({self.recipient!r}, origin={self.origin!r}, ...)"
 
 
 class PluginIdentity(Record):
     """An identity that only a plugin can use."""
 
+    _secret = ("identity",)
+
     identity: Any
     plugin: str
     origin: str
-
-    def __repr__(self) -> str:
-        return f"PluginIdentity({self.plugin!r}, origin={self.origin!r}, ...)"
 
 
 class LockedSshKey(Record):
     """An ssh private key with a passphrase. `public` is None if the file does not show it."""
 
+    _secret = ("data",)
+
     data: bytes
     public: PublicKey | None
     origin: str
-
-    def __repr__(self) -> str:
-        return f"LockedSshKey(origin={self.origin!r}, ...)"
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
         """Tell whether it could decrypt a file with these stanzas."""

@@ -75,11 +75,10 @@ class PublicKey(Record):
 class PrivateKey(Record):
     """An unlocked key: pyrage's identity, and the public key."""
 
+    _secret = ("identity",)
+
     identity: Any
     public: PublicKey
-
-    def __repr__(self) -> str:
-        return f"PrivateKey({self.public.line!r}, ...)"
 
 
 def public_key(line: str) -> PublicKey | None:

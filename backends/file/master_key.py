@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 class UnwrappedKey(Record):
     """A master key, with the secret and the keyslot that it was unwrapped with."""
 
+    _secret = ("master",)
+
     vault: Marker
     secret: Secret
     slot: Slot
     master: bytes
-
-    def __repr__(self) -> str:
-        return f"UnwrappedKey(slot={self.slot.id!r}, ...)"
 
 
 class _Recorder:

@@ -30,11 +30,10 @@ if TYPE_CHECKING:
 class NewMasterKey(Record):
     """A new master key, with the vault.json that it will have."""
 
+    _secret = ("master",)
+
     vault: Marker
     master: bytes
-
-    def __repr__(self) -> str:
-        return f"NewMasterKey(vault={self.vault!r}, ...)"
 
 
 def new_master_key(vault_id: str, random: Callable[[int], bytes] = os.urandom) -> NewMasterKey:
@@ -60,15 +59,14 @@ class Prepared(Record):
     `retired_before` tells whether that file existed before.
     """
 
+    _secret = ("master",)
+
     before: Marker
     vault: Marker
     master: bytes
     slots: tuple[str, ...]
     retired: str
     retired_before: bool
-
-    def __repr__(self) -> str:
-        return f"Prepared(vault={self.vault!r}, slots={self.slots!r}, ...)"
 
 
 def prepare(

@@ -67,11 +67,10 @@ def useful_secrets(root: Folder, only_slot: str | None) -> tuple[str, ...]:
 class UnlockResult(Record):
     """A master key, and the id of the keyslot that it was unwrapped from, if any."""
 
+    _secret = ("master",)
+
     master: bytes
     slot: str | None
-
-    def __repr__(self) -> str:
-        return f"UnlockResult(slot={self.slot!r}, ...)"
 
 
 class Unlocking:

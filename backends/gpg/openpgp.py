@@ -41,11 +41,10 @@ _NEWER_ALGORITHMS = frozenset({25, 26, 35, 36})
 class Message(Record):
     """An encrypted message: its bytes without armor, and the key ids that it names, in order."""
 
+    _secret = ("data",)
+
     data: bytes
     key_ids: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"Message(key_ids={self.key_ids!r}, ...)"
 
 
 class _Packet(Record):

@@ -46,14 +46,13 @@ _PREFIX = b"[GNUPG:] "
 class Reply(Record):
     """A gpg run's exit status, output (which may be a secret) and stderr."""
 
+    _secret = ("output", "stderr")
+
     status: int
     output: bytes
     stderr: bytes
     excessive: str = ""
     """The reason why gpg was killed, if it was."""
-
-    def __repr__(self) -> str:
-        return f"Reply(status={self.status}, ...)"
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield each status line as keyword and rest.

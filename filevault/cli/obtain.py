@@ -176,7 +176,10 @@ def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
     except errors.AwsError as error:
         from filevault.aws.errors import name_key
 
-        raise name_key(error, plan.step.source.profile) from error
+        named = name_key(error, plan.step.source.profile)
+        if named is error:
+            raise
+        raise named from error
 
 
 def token_code(args: argparse.Namespace, context: Context) -> TokenCode:

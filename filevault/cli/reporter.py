@@ -117,7 +117,9 @@ class Reporter:
         import traceback
 
         cause: BaseException | None = error
-        while cause is not None:
+        printed: list[BaseException] = []
+        while cause is not None and cause not in printed:
+            printed.append(cause)
             self.debug(f"{type(cause).__module__}.{type(cause).__name__}")
             for frame in traceback.extract_tb(cause.__traceback__):
                 self.debug(f"  {printable(frame.filename)}:{frame.lineno} in {frame.name}")
