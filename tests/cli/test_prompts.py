@@ -301,7 +301,7 @@ def test_force_discards_nothing_unless_told(vault: Machine) -> None:
 @pytest.mark.parametrize(
     ("argv", "hint"),
     [
-        (("add", "jon", "--stdin"), "--force replaces unasked"),
+        (("add", "jon", "--stdin"), "--force replaces it without asking"),
         (("add", "new"), "--env takes it from the environment"),
         (("remove", "jon"), "--force deletes without asking"),
     ],

@@ -109,10 +109,13 @@ def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(jon: Machine
     Tools(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
     replace = Answer("Replace the key that is stored for work? (y|N) ", "y")
     key = {"AWS_ACCESS_KEY_ID": OTHER, "AWS_SECRET_ACCESS_KEY": SECRET}
-    for answer, status in (("n", 6), ("y", 0)):
+    for answer, changed in (("n", False), ("y", True)):
         answers = [replace, Answer("Discard it? (y|N) ", answer)]
         words = ("add", "work", "--env", "--no-config")
-        assert jon.on_terminal(*words, answers=answers, env=key).status == status
+        ended = jon.on_terminal(*words, answers=answers, env=key)
+        assert (ended.status, "nothing was changed" in ended.err) == (0, not changed)
+        shown = Tools(jon).run("pass", "show", "aws/work").out
+        assert (shown == UNKNOWN[0]) is not changed
     assert Tools(jon).run("pass", "show", "aws/work").out.startswith(f"{SECRET}\naws_access_key")
 
 

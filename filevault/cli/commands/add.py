@@ -261,7 +261,7 @@ def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes
         require_terminal(
             context.prompter,
             f"the key that is stored for {shown!r} would be replaced",
-            "--force replaces it without asking",
+            "--force replaces unasked",
         )
         confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
