@@ -59,7 +59,7 @@ class AssumeRole(Call):
 
     @property
     def carried_mfa(self) -> str | None:
-        """The serial of the device of the first call: the sessions after it carry its MFA on."""
+        """The serial of the device of the first call: the sessions after it carry its MFA."""
         return self.parent.carried_mfa if self.mfa is None else self.mfa.serial
 
     @property
@@ -69,12 +69,12 @@ class AssumeRole(Call):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return f"role {printable(self.role_arn)}"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return f"AssumeRole {printable(self.role_arn)}"
 
     def request_identity(self, parent: str) -> dict[str, object]:
@@ -104,7 +104,7 @@ class AssumeRole(Call):
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> AssumeRoleProvider:
-        """Return what calls AssumeRole."""
+        """Return the provider that calls AssumeRole."""
         return AssumeRoleProvider(self, parent, dependencies)
 
 

@@ -46,18 +46,18 @@ class FederationToken(Call):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "federated user"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return "GetCallerIdentity for the user's name and GetFederationToken"
 
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> FederationTokenProvider:
-        """Return what calls GetFederationToken."""
+        """Return the provider that calls GetFederationToken."""
         return FederationTokenProvider(self, parent, dependencies)
 
 

@@ -56,12 +56,12 @@ class SessionToken(Call):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "session token"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return "GetSessionToken"
 
     def request_identity(self, parent: str) -> dict[str, object]:
@@ -72,7 +72,7 @@ class SessionToken(Call):
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> SessionTokenProvider:
-        """Return what calls GetSessionToken."""
+        """Return the provider that calls GetSessionToken."""
         return SessionTokenProvider(self, parent, dependencies)
 
 

@@ -403,7 +403,7 @@ def _open_backend(
         made = Unlocker(
             settings,
             prompter,
-            request.place,
+            request.subject,
             request.kinds,
             request.target,
             sessions=lambda: keys.has_session_key(session_key_mark(choice, context)),

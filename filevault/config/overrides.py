@@ -23,7 +23,7 @@ class OverridingVariable(Record):
     """One variable, or with `*` at the end all that begin so.
 
     `setting` is the field of `Overrides` or, for one that goes into a plan otherwise, what it
-    sets. `type` is TEXT, SWITCH, URL or DURATION. `meaning` is what `--explain` calls it, the
+    sets. `type` is TEXT, SWITCH, URL or DURATION. `meaning` is its name in `--explain`, the
     setting unless given. `option` is the command line option that goes before the variable, as
     argparse names it. `target_only` keeps a value from the profiles that the target takes its
     credentials from.

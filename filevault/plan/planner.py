@@ -1,4 +1,4 @@
-"""The decision table: which calls a profile needs, in which order and why.
+"""The decision table: the calls that a profile needs, their order, durations and reasons.
 
 Pure data comes out, nothing is called.
 
@@ -60,7 +60,7 @@ class Plan(Record):
     `step` is the last step, which contains its parents. `region`, `endpoint_url` and `child` are
     settings for the command that gets the credentials. `reasons` has a sentence for each choice,
     for `--explain`; `warnings` are printed before the plan is carried out. `account_id` is the
-    account of the credentials as far as the AWS config tells it. `at_aws` is True if no endpoint
+    account of the credentials as far as the AWS config states it. `at_aws` is True if no endpoint
     URL is set, so that AWS itself answers.
     """
 

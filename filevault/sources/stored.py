@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def item_reference(name: str) -> str:
-    """Return how session files name an item of the vault as their credential source."""
+    """Return the name of an item as a credential source, for session files."""
     return f"item:{name}"
 
 
@@ -40,17 +40,17 @@ class StoredKey(Source):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "stored key"
 
     @property
     def signer(self) -> str:
-        """What `--explain` calls the key where it signs a call."""
+        """The name of the key in `--explain` where it signs a call."""
         return "the stored key"
 
     @property
     def description(self) -> str:
-        """What `--explain` writes where no call is made."""
+        """The text of `--explain` where no call is made."""
         return "the stored long-term key itself is issued"
 
     def identity(self, dependencies: SourceDependencies) -> str:
@@ -58,7 +58,7 @@ class StoredKey(Source):
         return dependencies.keys.item_digest(self.profile)
 
     def provider(self, dependencies: SourceDependencies) -> StoredKeyProvider:
-        """Return what decrypts the key."""
+        """Return the provider that decrypts the key."""
         return StoredKeyProvider(self, dependencies)
 
 

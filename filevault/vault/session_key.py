@@ -56,7 +56,7 @@ def load_session_key(
         state_id: 32 hex digits that name it.
         backend: of the vault.
         clock: Unix seconds.
-        cache: may have the key, and is told of it.
+        cache: may have the key; called when the key is decrypted or written.
         replace: an item was decrypted in this run, so a session key encrypted to others only is
             of no use and is replaced.
 

@@ -105,7 +105,7 @@ class Vault:
 
     @cached_property
     def memory(self) -> ItemMemory:
-        """Records what is seen of items."""
+        """Records items that are read or written."""
         from filevault.vault.item_memory import ItemMemory
 
         return ItemMemory(self.trust, self._notice)
@@ -159,7 +159,7 @@ class Vault:
         return (seen.created, seen.created_from) if seen and seen.created else None
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; no file is read."""
+        """Return whether a key is stored for a profile; no file is read."""
         return self.lookup.has(name)
 
     def path(self, name: str) -> str:
@@ -250,7 +250,7 @@ class Vault:
         return self.item(name, ask_account).key
 
     def needs_account(self, name: str, key_id: str) -> bool:
-        """Tell whether the account of a trusted key is unknown, so that AWS should be asked."""
+        """Return whether the account of a trusted key is unknown, so that AWS should be asked."""
         if self.is_sealed or self.state is None:
             return False
         return self.accounts.is_missing(self.path_name(name), key_id)
@@ -418,7 +418,7 @@ class Vault:
         return [self.entry_path(each) for each in self.lookup.all_of(name)]
 
     def has_seen(self, name: str) -> bool:
-        """Tell whether this machine has stored, opened or accepted an item before."""
+        """Return whether this machine has stored, opened or accepted an item before."""
         return self.trust.seen(self.path_name(name)) is not None
 
     def reseal_session_key(self) -> None:

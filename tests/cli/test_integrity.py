@@ -273,7 +273,7 @@ def test_a_vault_whose_master_key_was_replaced(vault: Machine) -> None:
     marker.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     refused(export(vault), 10, "master key is another one than this machine knows")
     vault.ok("recipients", "accept")
-    refused(export(vault), 6, "holds another master key than vault.json commits to")
+    refused(export(vault), 6, "contains another master key than vault.json commits to")
 
 
 def test_a_given_pin_decides(vault: Machine, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_a_damaged_memory_or_marker(vault: Machine, what: str) -> None:
 
 def test_two_markers(vault: Machine) -> None:
     (vault.vault / ".gpg-id").write_text("someone@example.com\n")
-    refused(export(vault), 3, "markers of two kinds of store")
+    refused(export(vault), 3, "markers of two backends")
 
 
 def test_a_folder_that_is_something_else(vault: Machine, tmp_path: Path) -> None:

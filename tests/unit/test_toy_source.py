@@ -12,7 +12,7 @@ from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.plan.explain import explain, kept_until
 from filevault.plan.planner import PlanOptions
-from filevault.sessions import record
+from filevault.sessions import session_file
 from filevault.sources.source import CredentialProvider, Source, SourceDependencies
 from filevault.system.digest import sha256_hex
 from tests.fakes import FakeAws
@@ -137,7 +137,7 @@ def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) 
 def test_every_session_names_the_source_and_goes_with_it(rig: Rig) -> None:
     rig.run("rb")
     rig.run("bear")
-    found = [record.source_of(path.read_bytes()) for path in rig.files()]
+    found = [session_file.source_of(path.read_bytes()) for path in rig.files()]
     assert sorted(map(str, found)) == ["item:bear", *["toy:Box"] * 3]
     with rig.cache() as cache:
         assert cache.drop_source("toy:Box") == 3

@@ -129,7 +129,7 @@ def _store(
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
                 f"the key of {printable(args.profile)!r} was changed by another process "
-                "meanwhile; nothing was replaced",
+                "at the same time; nothing was replaced",
                 hint="run the command again",
             )
         text = compose(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
-    from filevault.sessions import Listed
+    from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
@@ -41,7 +41,7 @@ class _Row(Record):
     has_key: bool
     created: int | None
     created_from: str | None
-    sessions: list[Listed]
+    sessions: list[ListedSession]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     for sentence in absent_config(context):
         context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
-    sessions: dict[str, list[Listed]] = {}
+    sessions: dict[str, list[ListedSession]] = {}
     now = context.runtime.clock()
     cache = opened.sessions() if opened is not None else None
     for session in cache.listing() if cache is not None else []:
@@ -134,7 +134,7 @@ def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | Non
         return None, None
 
 
-def _labels(sessions: list[Listed], now: float) -> list[str]:
+def _labels(sessions: list[ListedSession], now: float) -> list[str]:
     ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
     return [
         f"{_LABELS.get(session.operation, session.operation)}:"

@@ -303,7 +303,7 @@ def _print_slots(context: Context, vault: Vault) -> None:
 
 def _accept_item(context: Context, vault: Vault, name: str) -> None:
     if not vault.has(name):
-        raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
+        raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}")
     _tell_accepted(context, name, *accept(vault, name))
 
 

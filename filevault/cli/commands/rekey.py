@@ -117,7 +117,7 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
 
     def act() -> list[ItemContent]:
         if {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])} != own:
-            raise master_key.changed_meanwhile()
+            raise master_key.concurrent_change()
         old, master = holders[0].vault, holders[0].master
         present = survey(vault)
         exposed = item_contents(vault, old, master, {}, present.items, clock)

@@ -52,7 +52,7 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
-                f"the vault holds no key for {shown!r}",
+                f"the vault has no key for {shown!r}",
                 hint=hint_at_top(opened.choice, [args.profile])
                 or "filevault list shows what it holds",
             )

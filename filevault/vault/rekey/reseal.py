@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import unlocked_backend, vault_json
-from filevault.backends.file.master_key import changed_meanwhile
+from filevault.backends.file.master_key import concurrent_change
 from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError
 from filevault.system.digest import sha256_hex
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ItemContent(Record):
-    """What a reader of an item learns: `key_id` of an access key, None of a TOTP seed."""
+    """The result of opening an item: `key_id` is that of an access key, None for a TOTP seed."""
 
     name: str
     key_id: str | None
@@ -67,7 +67,7 @@ class Resealer:
         self._backends[present.master_id] = unlocked_backend(present, master)
 
     def has_key(self, item: SurveyedItem) -> bool:
-        """Tell whether the master key of an item is known."""
+        """Return whether the master key of an item is known."""
         return item.master_id in self._backends
 
     def _open(self, item: SurveyedItem) -> tuple[bytes, ItemHeader, bytes]:
@@ -77,7 +77,7 @@ class Resealer:
         text = backend.decrypt(item.item_kind, self._vault.path_name(item.name), data)
         header = backend.peek(data)
         if sha256_hex(data) != item.digest:
-            raise changed_meanwhile()
+            raise concurrent_change()
         return data, header, text
 
     def content(self, item: SurveyedItem) -> ItemContent:
