@@ -35,7 +35,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if index is None:
             return _no_command(argv, reporter)
         failed_exec = is_exec(argv, index)
-        call = Call(argv, index)
+        call = CommandLine(argv, index)
         failed_exec = failed_exec and not call.prints_json()
         namespace = call.parse()
         settings = Settings.capture(global_options(namespace))
@@ -78,7 +78,7 @@ def _always(_args: argparse.Namespace) -> bool:
     return True
 
 
-class Call:
+class CommandLine:
     """The command line of one command: its module, its parser, its words.
 
     `argv[index]` is the command's name. Raises UsageError if there is no such command.

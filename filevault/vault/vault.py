@@ -27,7 +27,7 @@ from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemFiles, ItemLookup
 from filevault.vault.names import encode_name
 from filevault.vault.seen_items import SeenItem
-from filevault.vault.session_key import load_session_key, reseal_session_key
+from filevault.vault.session_key import SessionKeyFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -424,14 +424,7 @@ class Vault:
     def reseal_session_key(self) -> None:
         """Encrypt the session key to the present recipients; sessions stay readable."""
         if self.state is not None:
-            reseal_session_key(
-                self.state,
-                self.state_id,
-                self.backend,
-                self._session_key,
-                self._clock,
-                self._session_keys,
-            )
+            self._session_key_file(self.state).reseal(self._session_key)
 
     def require_state(self) -> Folder:
         """Return the state directory. Raises StorageError if it cannot be written."""
@@ -446,15 +439,11 @@ class Vault:
         """Return the key of the cached sessions. Raises LockedError, StorageError."""
         state = self.require_state()
         if self._session_key is None:
-            self._session_key = load_session_key(
-                state,
-                self.state_id,
-                self.backend,
-                self._clock,
-                self._session_keys,
-                replace=self._has_opened,
-            )
+            self._session_key = self._session_key_file(state).load(replace=self._has_opened)
         return self._session_key
+
+    def _session_key_file(self, state: Folder) -> SessionKeyFile:
+        return SessionKeyFile(state, self.state_id, self.backend, self._clock, self._session_keys)
 
     def check_rollback(self, name: str, data: bytes) -> SeenItem | None:
         """Return what to record of an item of a `file` vault that was decrypted.

@@ -143,16 +143,14 @@ def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> Non
     vault.ok("list")
     state = next(vault.state.iterdir())
     from filevault.system.files import Folder
-    from filevault.vault.session_key import load_session_key, read_session_key
+    from filevault.vault.session_key import SessionKeyFile
     from tests.backends.vaults import opened
     from tests.faults.scenarios import Source
 
     def session_key(*, make: bool) -> bytes | None:
         with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
-            backend = opened(root, Source())
-            if make:
-                return load_session_key(folder, state.name, backend, lambda: 2e9)
-            return read_session_key(folder, state.name, backend)
+            file = SessionKeyFile(folder, state.name, opened(root, Source()), lambda: 2e9)
+            return file.load() if make else file.read()
 
     made = session_key(make=True)
     assert made is not None

@@ -15,7 +15,7 @@ from filevault.vault.acceptance import needs_acceptance
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.seen_items import SeenItem
-from filevault.vault.session_key import read_session_key, reseal_session_key
+from filevault.vault.session_key import SessionKeyFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -137,11 +137,14 @@ class Resealer:
         state, state_id = self._vault.state, self._vault.state_id
         if state is None:
             return
-        present = self._backends[self._present.master_id]
-        for master_id, backend in self._backends.items():
-            key = read_session_key(state, state_id, backend)
+        files = {
+            master_id: SessionKeyFile(state, state_id, backend, self._clock)
+            for master_id, backend in self._backends.items()
+        }
+        for master_id, file in files.items():
+            key = file.read()
             if key is not None and master_id != self._present.master_id:
-                reseal_session_key(state, state_id, present, key, self._clock)
+                files[self._present.master_id].reseal(key)
 
 
 def item_contents(
