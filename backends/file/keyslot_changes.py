@@ -197,8 +197,9 @@ def remove(
     kept = _kept_slot(root, unwrapped, slot, own, policy)
     if kept is None:
         raise UsageError(
-            f"{what} is the one that what was given opens; another one must be known to work",
-            hint="open the vault with what is to stay, for example --key-file F; filevault "
+            f"{what} is the only one that the given secret opens; another one must be known to "
+            "work",
+            hint="open the vault with the secret that is to stay, such as --key-file F; filevault "
             "passphrase replaces a passphrase",
         )
     with slot_folder(root) as folder:

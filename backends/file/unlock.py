@@ -256,7 +256,7 @@ class Unlocking:
         more = f"; besides, {problems[0].message}" if problems else ""
         return LockedError(
             f"{target} cannot be opened with {given}, only with {there}{more}",
-            hint=f"what was given came from {printable(secret.origin)}",
+            hint=f"the given secret came from {printable(secret.origin)}",
         )
 
     def _verify(self, master: bytes, what: str) -> None:

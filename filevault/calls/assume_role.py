@@ -111,7 +111,7 @@ class AssumeRole(Call):
 class AssumeRoleProvider(CallProvider):
     """Calls AssumeRole each time that it is asked.
 
-    - A session without a configured name is called after the moment, which CloudTrail shows.
+    - Without a configured name the session gets the present time as its name, for CloudTrail.
     - A cached session of the parent that AWS no longer accepts is renewed, once.
     - Where AWS denies the role to a cached session with MFA, a policy may ask for a fresh code
       (`aws:MultiFactorAuthAge`): the call is made with the stored key and a new code, once.

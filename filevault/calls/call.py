@@ -68,11 +68,6 @@ class Call(Step):
         """The credential source that the plan begins with."""
         return self.parent.source
 
-    @property
-    def tells_account(self) -> bool:
-        """Whether the account in the answer is that of the credentials that sign the call."""
-        return False
-
     def request_identity(self, parent: str) -> dict[str, object]:
         """Return everything that determines the answer of the call."""
         return {

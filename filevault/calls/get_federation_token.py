@@ -40,11 +40,6 @@ class FederationToken(Call):
         return "get-federation-token"
 
     @property
-    def tells_account(self) -> bool:
-        """True: a federated user belongs to the account of the user."""
-        return True
-
-    @property
     def title(self) -> str:
         """The name of the step in the tree of `--explain`."""
         return "federated user"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class SessionToken(Call):
     """GetSessionToken for `profile`; durations are in seconds.
 
-    `exact` says that the person asked for this duration and gets this very session, so that a
-    session of another duration does not serve.
+    `exact` is True if the user asked for this duration: a session of another duration is then not
+    reused.
     """
 
     profile: str

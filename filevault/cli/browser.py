@@ -36,11 +36,11 @@ def find(context: Context) -> list[Browser]:
     BROWSER is a list of commands separated by colons, as for other programs; it counts without a
     display too: remote shells of editors set it to what opens a browser at the other end.
     """
-    from filevault.server.peer_uid import can_tell_peers
+    from filevault.server.peer_uid import can_find_peers
     from filevault.system import programs
     from filevault.system.search_path import find_program
 
-    if not can_tell_peers():  # the link is given to processes of this user only
+    if not can_find_peers():  # the link is given to processes of this user only
         return []
     get = context.settings.get
     found = []

@@ -163,18 +163,18 @@ class _Planner:
             if step.is_long_term:
                 step = self.session(each, above, source)
             if each.role_arn is not None:
-                self._tell_without()
+                self._say_why_without()
                 step = self.role(each, each.role_arn, step)
-        self._tell_without()
+        self._say_why_without()
         return step
 
-    def _tell_without(self) -> None:
+    def _say_why_without(self) -> None:
         for profile, reason in self._without:
             self.say(profile, reason)
         self._without.clear()
 
     def session(self, profile: Profile, above: list[Profile], key: Source) -> Step:
-        """Put GetSessionToken before what the stored key is used for, or say why not."""
+        """Plan GetSessionToken before the uses of the stored key, or note the reason against it."""
         reason = self._no_session(profile, above)
         if reason is not None:
             self._without.append((profile, reason))

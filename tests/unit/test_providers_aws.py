@@ -249,7 +249,7 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User)
     assert "too often" in refusal(AwsError, aws, user).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
-    assert "a failure of its own" in refusal(AwsError, aws, user).message
+    assert "an internal failure" in refusal(AwsError, aws, user).message
 
 
 LOST = "the token code may be used up: wait for the next one"
@@ -294,7 +294,7 @@ def test_a_failure_of_awss_after_a_code_is_told_at_once(
 ) -> None:
     aws.arm(server_error(when))
     found = refusal(AwsError, aws, user, user.totp())
-    assert "a failure of its own" in found.message
+    assert "an internal failure" in found.message
     assert found.hint == LOST
     assert len(aws.calls) == 1
 
