@@ -85,7 +85,7 @@ def confirm(root: Folder, unwrapped: UnwrappedKey) -> None:
 def concurrent_change() -> StorageError:
     """Return the error for a vault that another process changed during a question."""
     return StorageError(
-        "the vault's keys were changed by another process at the same time; nothing was done",
+        "the vault's keys were changed by another process; nothing was done",
         hint="run the command again",
     )
 

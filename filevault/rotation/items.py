@@ -387,6 +387,6 @@ def _without_traceback(error: FilevaultError) -> FilevaultError:
 
 def _changed(name: str) -> StorageError:
     return StorageError(
-        f"the key of {printable(name)!r} was changed by another process at the same time",
+        f"the key of {printable(name)!r} was changed by another process",
         hint="look at what is stored now, then run the command again",
     )

@@ -369,7 +369,7 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -
             Answer("Secret access key: ", Late(SECRET)),
         ],
     )
-    assert (done.status, "changed by another process at the same time" in done.err) == (7, True)
+    assert (done.status, "changed by another process" in done.err) == (7, True)
     assert not (vault.vault / "new.fv").exists()
 
 

@@ -128,8 +128,8 @@ def _store(
     with vault.transaction():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
-                f"the key of {printable(args.profile)!r} was changed by another process "
-                "at the same time; nothing was replaced",
+                f"the key of {printable(args.profile)!r} was changed by another process; "
+                "nothing was replaced",
                 hint="run the command again",
             )
         text = compose(
