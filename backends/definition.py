@@ -26,13 +26,13 @@ class SecretRequest(Record):
     """Which secrets an opener can use, and how questions and messages call their target.
 
     `kinds` are `passphrase` and `keyfile`; `target` is what a rejected secret failed to open;
-    `place` returns what the question names. `useful` returns which of the kinds can unlock the
+    `subject` returns what the question names. `useful` returns which of the kinds can unlock the
     vault as it is; it is called before a question.
     """
 
     kinds: tuple[str, ...]
     target: str
-    place: Callable[[], str]
+    subject: Callable[[], str]
     useful: Callable[[], tuple[str, ...]] | None = None
 
 

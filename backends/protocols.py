@@ -101,7 +101,7 @@ class NamedIdentitySource(IdentitySource, Protocol):
     """An identity source that messages can name."""
 
     @property
-    def place(self) -> str:
+    def origin(self) -> str:
         """The path that identities are read from, or the name of what provides them."""
         ...
 

@@ -70,7 +70,7 @@ class AgeBackend:
         """
         identities, environment = parts.identities(), parts.environment()
         passphrase = parts.secrets(
-            SecretRequest(("passphrase",), "age identity of yours", lambda: identities.place)
+            SecretRequest(("passphrase",), "age identity of yours", lambda: identities.origin)
         )
         plugins = Plugins(environment, parts.person)
         keyring = AgeIdentities(identities, passphrase, plugins, available_memory)

@@ -35,13 +35,13 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         if index is None:
             return _no_command(argv, reporter)
         failed_exec = is_exec(argv, index)
-        call = Call(argv, index)
-        failed_exec = failed_exec and not call.prints_json()
-        namespace = call.parse()
+        line = CommandLine(argv, index)
+        failed_exec = failed_exec and not line.prints_json()
+        namespace = line.parse()
         settings = Settings.capture(global_options(namespace))
         reporter = Reporter(debug=settings.debug)
         needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
-            call.module, "needs_stdout", _always
+            line.module, "needs_stdout", _always
         )
         if needs_stdout(namespace):
             streams.require()
@@ -49,7 +49,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             streams.tolerate_closed()
         context = Context(settings, runtime, reporter)
         try:
-            status = call.module.run(namespace, context)
+            status = line.module.run(namespace, context)
         except DeclinedError as declined:
             reporter.say(declined.message)
             status = 0
@@ -78,7 +78,7 @@ def _always(_args: argparse.Namespace) -> bool:
     return True
 
 
-class Call:
+class CommandLine:
     """The command line of one command: its module, its parser, its words.
 
     `argv[index]` is the command's name. Raises UsageError if there is no such command.

@@ -32,7 +32,7 @@ class Runtime(Record):
     sleep: Callable[[float], None] = time.sleep
     boottime: Callable[[], float] = boottime
     kdf: KdfPolicy = STANDARD
-    places: tuple[str, ...] = ("kernel", "agent")
+    key_stores: tuple[str, ...] = ("kernel", "agent")
     root: str = ""
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "filevault")
 
@@ -73,7 +73,7 @@ class Context:
         if self._key_cache is None:
             runtime = self.runtime
             self._key_cache = open_cache(
-                runtime.places, self.settings.get, runtime.boottime, runtime.root
+                runtime.key_stores, self.settings.get, runtime.boottime, runtime.root
             )
         return self._key_cache
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from filevault.backends.definition import SecretRequest
 from filevault.backends.file import master_key
 from filevault.backends.file.unlock import useful_secrets
 from filevault.backends.file.vault_json import FOLDER
@@ -48,21 +49,22 @@ def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> Unwra
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = opened.vault
-    holder = master_key.unwrap(
+    only_slot = context.settings.options.slot
+    request = SecretRequest(
+        kinds or ("passphrase", "keyfile"),
+        "keyslot of this vault",
+        lambda: opened.choice.root,
+        lambda: useful_secrets(vault.folder, only_slot),
+    )
+    unwrapped = master_key.unwrap(
         vault.folder,
-        Unlocker(
-            context.settings,
-            context.prompter,
-            lambda: opened.choice.root,
-            kinds or ("passphrase", "keyfile"),
-            useful=lambda: useful_secrets(vault.folder, context.settings.options.slot),
-        ),
+        Unlocker(context.settings, context.prompter, request),
         context.kdf_policy,
         last_slot=vault.trust.last_slot,
-        only_slot=context.settings.options.slot,
+        only_slot=only_slot,
     )
-    context.reporter.debug(f"keyslot {holder.slot.id} opened the vault")
-    return holder
+    context.reporter.debug(f"keyslot {unwrapped.slot.id} opened the vault")
+    return unwrapped
 
 
 class Changed(Generic[_T]):

@@ -234,7 +234,7 @@ def _has_own(args: argparse.Namespace, choice: VaultChoice, context: Context) ->
 
     An earlier `init` made it, perhaps one that was killed before it made the vault.
     """
-    path = _identities(choice, context).place
+    path = _identities(choice, context).origin
     if args.generate or not os.path.lexists(path):
         return False
     context.reporter.say(f"no identity is made: the one in {printable(path)} is used")
@@ -247,7 +247,7 @@ def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Contex
 
     check_library()  # before anything is asked for or shown
     settings = context.settings
-    path = _identities(choice, context).place
+    path = _identities(choice, context).origin
     store = choice.store
     if lies_in(path, store):
         raise UsageError(

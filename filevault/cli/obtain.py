@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli.profiles import Profiles
-from filevault.config.overrides import read_overrides
+from filevault.config.overrides import read_durations, read_overrides
 from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions
@@ -75,7 +75,7 @@ class Obtainer:
             context.runtime.clock(),
             until=kept_until(
                 plan,
-                SourceDependencies(self._vault()),
+                SourceDependencies(self._keys),
                 None if self._args.refresh else sessions,
             ),
             keeps=sessions is not None,
@@ -119,7 +119,7 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            SourceDependencies(self._vault()),
+            SourceDependencies(self._keys),
             code,
             context.runtime.clock,
             context.reporter.warn,
@@ -145,7 +145,8 @@ class Obtainer:
             return None
         return self._opened.sessions()
 
-    def _vault(self) -> Vault:
+    def _keys(self) -> Vault:
+        """Return the vault, for sources that need it. Raises as `no_vault` if there is none."""
         if self._opened is None:
             from filevault.vault.lost_vault import no_vault
 
@@ -157,16 +158,8 @@ def plan_options(
     args: argparse.Namespace, context: Context, *, console: bool = False
 ) -> PlanOptions:
     """Return the options of a plan that the command line and the environment give."""
-    duration = context.settings.duration
-    return PlanOptions(
-        no_session=args.no_session,
-        duration=duration("AWS_VAULT_DURATION") if args.duration is None else args.duration,
-        assume_role_ttl=duration("AWS_ASSUME_ROLE_TTL"),
-        session_token_ttl=duration("AWS_SESSION_TOKEN_TTL"),
-        chained_session_token_ttl=duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
-        federation_token_ttl=duration("AWS_FEDERATION_TOKEN_TTL"),
-        console=console,
-    )
+    durations = read_durations(context.settings, args.duration)
+    return PlanOptions(no_session=args.no_session, console=console)._replace(**durations)
 
 
 def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:

@@ -13,7 +13,7 @@ from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.batch import Target
 from filevault.rotation.outcome import RotationOptions
 from filevault.sources.stored import item_reference
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -108,18 +108,12 @@ class ProfileRotator:
             if sessions is not None:
                 sessions.drop_source(item_reference(item))
 
-        job = Job(
-            self._items,
-            primary,
-            self._user_keys(target),
-            Retry(runtime.sleep, runtime.boottime, self._progress),
-            f"filevault rotate {shell_word(target.name)}",
-        )
+        retry = Retry(runtime.sleep, runtime.boottime, self._progress)
+        job = Job(target.name, self._items, primary, self._user_keys(target), retry)
         self._progress.profile = target.name
         rotation = Rotation(
             job,
             self._options,
-            profile=target.name,
             clock=clock,
             progress=self._progress,
             drop_sessions=drop_sessions,
@@ -137,14 +131,8 @@ class ProfileRotator:
     def _user_keys(self, target: Target) -> UserKeys:
         from filevault.rotation.keys import UserKeys
 
-        return UserKeys(
-            target.name,
-            target.profile,
-            lambda: self._session(target),
-            role=target.plan.step.assumed_role,
-            user_command=target.user_command,
-            allow_http=self._context.settings.allow_http,
-        )
+        allow_http = self._context.settings.allow_http
+        return UserKeys(target, lambda: self._session(target), allow_http=allow_http)
 
     def _session(self, target: Target) -> Credentials | None:
         """Obtain the session that the plan of a profile ends in, None for a plan without one.
@@ -164,7 +152,7 @@ class ProfileRotator:
             return SharedSessionProvider(self._sessions, step, key_id, source)
 
         dependencies = Dependencies(
-            SourceDependencies(self._opened.vault),
+            SourceDependencies(lambda: self._opened.vault),
             code,
             context.runtime.clock,
             context.reporter.warn,

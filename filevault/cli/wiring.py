@@ -403,11 +403,8 @@ def _open_backend(
         made = Unlocker(
             settings,
             prompter,
-            request.place,
-            request.kinds,
-            request.target,
-            sessions=lambda: keys.has_session_key(session_key_mark(choice, context)),
-            useful=request.useful,
+            request,
+            lambda: keys.has_session_key(session_key_mark(choice, context)),
         )
         unlockers.append(made)
         return made

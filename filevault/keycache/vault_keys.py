@@ -9,7 +9,7 @@ from filevault.keycache.cached_key import SESSION, VAULT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.keycache.cache import KeyCache, StoredKey
+    from filevault.keycache.cache import KeyCache, PutResult
 
 
 class VaultKeys:
@@ -63,7 +63,7 @@ class VaultKeys:
         if not self._fresh and self._unwrapped is None and self._asked() and self._seconds() > 0:
             load()
 
-    def cache_session_key(self, seconds: int) -> StoredKey | None:
+    def cache_session_key(self, seconds: int) -> PutResult | None:
         """Cache the session key that was decrypted in this run; None if no store took it."""
         if self._unwrapped is None:
             return None
@@ -79,7 +79,7 @@ class VaultKeys:
         """Return the cached key that opens the vault itself."""
         return None if self._fresh else self._cache.get(self._state_id, VAULT, mark)
 
-    def cache_vault_key(self, key: bytes, mark: str, seconds: int) -> StoredKey | None:
+    def cache_vault_key(self, key: bytes, mark: str, seconds: int) -> PutResult | None:
         """Cache the key that opens the vault itself; None if no store took it."""
         return self._cache.replace(self._state_id, VAULT, key, mark, seconds)
 

@@ -51,7 +51,6 @@ class Rotation:
     Args:
         job: what all steps work on.
         options: the options of the command line.
-        profile: the profile whose key it is, for the outcome.
         clock: returns Unix seconds.
         progress: shows the steps.
         drop_sessions: deletes the cached sessions that were obtained with the key of an item.
@@ -62,14 +61,12 @@ class Rotation:
         job: Job,
         options: RotationOptions,
         *,
-        profile: str,
         clock: Callable[[], float],
         progress: Progress,
         drop_sessions: Callable[[str], None],
     ) -> None:
         self._job = job
         self._options = options
-        self._profile = profile
         self._clock = clock
         self._progress = progress
         self._drop_cached_sessions = drop_sessions
@@ -440,7 +437,7 @@ class Rotation:
 
     def _outcome(self, result: str, error: FilevaultError | None) -> Outcome:
         return Outcome(
-            profile=self._profile,
+            profile=self._job.profile,
             result=result,
             item=self._job.primary,
             items=self._items,

@@ -232,26 +232,6 @@ def terminal() -> Prompter:
     return Terminal()
 
 
-def to_clipboard(text: str) -> None:
-    """Copy ASCII text to the clipboard of the terminal, also over ssh.
-
-    Uses OSC 52 of xterm's control sequences, which terminals without it ignore. Raises
-    NoTerminalError without a terminal.
-    """
-    import base64
-
-    try:
-        fd = open_terminal()
-    except OSError as error:
-        raise NoTerminalError(
-            "cannot copy anything: there is no terminal", hint="--stdout prints instead"
-        ) from error
-    try:
-        _write(fd, f"\x1b]52;c;{base64.b64encode(text.encode('ascii')).decode('ascii')}\x07")
-    finally:
-        os.close(fd)
-
-
 def confirm(prompter: Prompter, question: str) -> bool:
     """Ask a yes-or-no question; anything but y or yes is no."""
     return prompter.line(f"{question} (y|N) ").lower() in ("y", "yes")

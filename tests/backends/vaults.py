@@ -72,7 +72,7 @@ class Person:
 class NoIdentities:
     """A source of age identities that has none."""
 
-    place = "nowhere"
+    origin = "nowhere"
 
     def texts(self) -> list[IdentityText]:
         raise LockedError("there is no identity")

@@ -79,7 +79,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 _explain(args, context, obtainer, plan)
                 return 0
             if args.mfa_token and not plan.step.takes_token_code:
-                context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
+                context.reporter.warn(
+                    "--mfa-token does nothing: no call of this login takes a token code"
+                )
             console, signed = sign_in_with_profile(args, context, obtainer, plan)
     link = console.link(signed.token, console.destination(args.path))
     if logout:
@@ -102,9 +104,7 @@ def _explain(args: argparse.Namespace, context: Context, obtainer: Obtainer, mad
 
 def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout: bool) -> None:
     if args.copy:
-        from filevault.unlock.prompt import to_clipboard
-
-        to_clipboard(link)
+        clipboard.copy(link)
         context.reporter.say(
             f"the link was sent to the terminal's clipboard; it is good for {_life()}"
             f"{clipboard.caution(context)}"

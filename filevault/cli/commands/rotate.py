@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -11,6 +10,7 @@ from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
 from filevault.cli.rotations import ProfileRotator
 from filevault.cli.wiring import choose_vault, open_vault
+from filevault.credentials import is_key_id
 from filevault.rotation.batch import Batch
 from filevault.rotation.items import Items
 from filevault.rotation.report import exit_status, json_text, line, single_error
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from filevault.rotation.outcome import Outcome
     from filevault.vault.vault import Vault
 
-_KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
 
 The new key is made, stored, and proven to work before the old one is deactivated and deleted. A
@@ -166,7 +165,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--keep-old and --grace do not go together")
     if args.delete_orphan is not None and len(args.profiles) != 1:
         raise errors.UsageError("--delete-orphan goes with exactly one profile")
-    if args.delete_orphan is not None and not re.fullmatch(_KEY_ID, args.delete_orphan, re.ASCII):
+    orphan = args.delete_orphan
+    if orphan is not None and not (is_key_id(orphan) and orphan.isupper()):
         raise errors.UsageError(
             "the value of --delete-orphan is no access key id",
             hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
     from filevault.errors import FilevaultError
-    from filevault.keycache.cache import StoredKey
+    from filevault.keycache.cache import PutResult
 
 DESCRIPTION = """Unlock the vault for some hours, so that commands do not ask for its passphrase.
 
@@ -96,10 +96,10 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
     return 0
 
 
-def _cache(context: Context, put: Callable[[], StoredKey | None]) -> str:
+def _cache(context: Context, put: Callable[[], PutResult | None]) -> str:
     """Cache a key; start an agent if no other store accepts it. Return the store's name."""
     taken = put()
-    if taken is None and "agent" in context.runtime.places:
+    if taken is None and "agent" in context.runtime.key_stores:
         failure = context.key_cache.last_error()
         if failure is not None:
             raise failure  # another agent cannot replace one that hangs
