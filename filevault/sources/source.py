@@ -139,10 +139,12 @@ class Step(Record):
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
-    `identify` asks AWS whose account a key belongs to; None where no call is made with it.
+    `keys` returns what stores long-term keys; it raises NoVaultError if there is no vault, so a
+    source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
+    None where no call is made with it.
     """
 
-    keys: KeySource
+    keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
 
 

@@ -55,7 +55,7 @@ class StoredKey(Source):
 
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return SHA-256 of the item's file: a rewritten item merely misses the cache."""
-        return dependencies.keys.item_digest(self.profile)
+        return dependencies.keys().item_digest(self.profile)
 
     def provider(self, dependencies: SourceDependencies) -> StoredKeyProvider:
         """Return the provider that decrypts the key."""
@@ -76,7 +76,7 @@ class StoredKeyProvider(CredentialProvider):
         """Decrypt the key. Raises what `KeySource.access_key` raises."""
         from filevault.credentials import Credentials
 
-        keys, identify = self._dependencies.keys, self._dependencies.identify
+        keys, identify = self._dependencies.keys(), self._dependencies.identify
         self._key = key = keys.access_key(self._step.profile, identify)
         return Credentials(key.access_key_id, key.secret_access_key)
 
@@ -96,7 +96,7 @@ class StoredKeyProvider(CredentialProvider):
         If the answer of the call does not have it either, AWS is asked once; if that fails, a
         later run asks again.
         """
-        name, key, keys = self._step.profile, self._key, self._dependencies.keys
+        name, key, keys = self._step.profile, self._key, self._dependencies.keys()
         identify = self._dependencies.identify
         if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return

@@ -210,7 +210,7 @@ def test_an_identity_that_is_there_can_be_gone_on_with(machine: Machine) -> None
     refused(
         machine.run(*AGE, *second, "init", "--generate"),
         2,
-        "holds an identity already",
+        "has an identity already",
         f"filevault init --backend age --identity {identities(machine)}",
     )
     assert not (machine.home / "second").exists()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from filevault import sources
+from filevault.cli import main
+from filevault.cli.context import Runtime
 from filevault.config.profile import Profile
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
@@ -120,6 +123,26 @@ def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Rig) -
     assert rig.run("toy", caching=False) == BOXES["Box"]
     assert OPENED == ["Box"] * 3
     assert rig.made() == []
+
+
+@pytest.mark.parametrize("words", [(), ("--explain",), ("--no-cache",)])
+def test_no_vault_is_needed_for_it(
+    rig: Rig,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert main(["export", "--format", "json", *words, "toy"], Runtime(key_stores=())) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    if words == ("--explain",):
+        assert "no calls: the box is opened" in told.out
+    else:
+        assert json.loads(told.out)["AccessKeyId"] == BOXES["Box"].access_key_id
 
 
 def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) -> None:
