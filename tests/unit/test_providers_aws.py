@@ -246,7 +246,7 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User)
     assert session(aws, user).session_token
     assert len(aws.calls) == 3
     aws.arm(throttle(), times=9)
-    assert "too often" in refusal(AwsError, aws, user).message
+    assert "too many requests" in refusal(AwsError, aws, user).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
     assert "an internal failure" in refusal(AwsError, aws, user).message
