@@ -182,7 +182,7 @@ def _clients(context: Context, profile: str | None) -> Clients:
 
 
 def environment_has_key(context: Context) -> bool:
-    """Tell whether the environment has an access key."""
+    """Return whether the environment has an access key."""
     return context.settings.get("AWS_ACCESS_KEY_ID") is not None
 
 

@@ -1,4 +1,4 @@
-"""What every command needs: settings, clock, reporter, terminal, AWS config and key cache."""
+"""Context: the settings, clock, reporter, terminal, AWS config and key cache of one run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Runtime(Record):
-    """What tests replace.
+    """Clocks, key stores and paths of this process; tests replace them.
 
     `clock` returns Unix seconds, `boottime` seconds since the machine was started, `sleep` takes
-    seconds. `kdf` has the bounds of a passphrase's cost, `places` names the stores of the key
+    seconds. `kdf` has the bounds of a passphrase's cost, `key_stores` names the stores of the key
     cache, `root` is the folder of the agents' `/run` and `/tmp`, `program` starts filevault again.
     """
 

@@ -31,7 +31,8 @@ _T = TypeVar("_T")
 def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     """Return the chosen vault. Raises UsageError for a vault without keyslots.
 
-    `what` is the name of what such a vault lacks. Raises as `must_exist` if there is no vault.
+    `what` names the thing that such a vault lacks, for the message. Raises as `must_exist` if
+    there is no vault.
     """
     choice = existing_vault(context)
     backend = choice.backend
@@ -40,18 +41,18 @@ def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     return choice
 
 
-def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> UnwrappedKey:
+def unwrap_master_key(opened: OpenVault, context: Context, *secret_kinds: str) -> UnwrappedKey:
     """Unwrap a vault's master key with a secret that is given or asked for.
 
-    `kinds` are the kinds of secret to use, by default any. The key cache is not used: a cached
-    key cannot make a keyslot.
+    `secret_kinds` are `passphrase` and `keyfile`, by default both. The key cache is not used: a
+    cached key cannot make a keyslot.
 
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = opened.vault
     only_slot = context.settings.options.slot
     request = SecretRequest(
-        kinds or ("passphrase", "keyfile"),
+        secret_kinds or ("passphrase", "keyfile"),
         "keyslot of this vault",
         lambda: opened.choice.root,
         lambda: useful_secrets(vault.folder, only_slot),

@@ -1,4 +1,4 @@
-"""Obtain the credentials of a profile: what exec, export and login share."""
+"""Obtainer: plan a profile and obtain its credentials, for exec, export and login."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Obtainer:
         )
 
     def token_code(self) -> TokenCode:
-        """Return what gives the token codes of a run; `--mfa-token -` reads stdin now."""
+        """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
         return token_code(self._args, self._context)
 
     def provider(self, plan: Plan, code: TokenCode) -> CredentialProvider:
@@ -163,7 +163,7 @@ def plan_options(
 
 
 def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
-    """Ask a plan's provider; a refusal by AWS names the profile whose key signs."""
+    """Return a provider's credentials; name the profile whose key signs in errors of AWS."""
     try:
         return provider.retrieve()
     except errors.AwsError as error:
@@ -176,7 +176,7 @@ def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
 
 
 def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
-    """Return what gives the token codes of a run; `--mfa-token -` reads stdin now."""
+    """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
     from filevault.mfa import token_code
 
     return token_code.token_code(args.mfa_token, context.settings, lambda: context.prompter)
@@ -186,6 +186,6 @@ def warn_of_unused_code(code: TokenCode, context: Context) -> None:
     """Warn of a token code on the command line that no call needed."""
     if code.unused:
         context.reporter.warn(
-            "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
+            "the code of --mfa-token was not used: no call needed one; --explain says why, and "
             "--refresh obtains a new session"
         )

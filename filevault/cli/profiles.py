@@ -50,7 +50,7 @@ class StoredNames:
         self.missing: list[str] = []
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; nothing is decrypted."""
+        """Return whether a key is stored for a profile; nothing is decrypted."""
         if name in self._loaded:
             return True
         try:

@@ -1,4 +1,4 @@
-"""Wiring of rotations: resolve profiles, obtain their sessions, and show the progress."""
+"""ProfileRotator: resolve profiles, obtain their sessions, rotate their keys, show progress."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ProfileRotator:
         return self._user_keys(target).identity_of(key).account
 
     def rotate(self, target: Target, primary: str, related: Sequence[str]) -> Outcome:
-        """Rotate the key in the related items; with `--dry-run` return what would come of it."""
+        """Rotate the key in the related items; with `--dry-run` return a preview."""
         clock = self._context.runtime.clock
         if self._args.dry_run:
             from filevault.rotation.preview import preview
@@ -123,7 +123,7 @@ class ProfileRotator:
         finally:
             self._context.reporter.end_countdown()
 
-    def tell_unused_code(self) -> None:
+    def warn_of_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""
         if self._token_code is not None:
             obtain.warn_of_unused_code(self._token_code, self._context)

@@ -1,4 +1,4 @@
-"""Parts that all steps of one rotation share."""
+"""Job: the parts that all steps of one rotation share."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class UserKeys:
             raise
 
     def was_never_used(self, access_key_id: str, key: AccessKey) -> bool:
-        """Return whether a key was never used, as far as IAM tells."""
+        """Return whether a key was never used, as far as IAM says."""
         try:
             return self.signed_by(key).last_use(access_key_id).at is None
         except FilevaultError:

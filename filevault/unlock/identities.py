@@ -1,4 +1,4 @@
-"""NamedIdentities: where age identities come from."""
+"""NamedIdentities: read age identities from options, variables, the system or a default file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NamedIdentities:
         passage: whether the store is passage's own, whose identities are then the default.
         cached: returns the identities in the key cache, None if there are none.
 
-    `origin` names the source in messages: a path, or what provides the identities. The class is a
+    `origin` names the source in messages: a path, or the name of a provider. The class is a
     `NamedIdentitySource` of the backends.
     """
 

@@ -1,4 +1,4 @@
-"""Unlocker: where the passphrase or key of a vault comes from, and three tries at a passphrase.
+"""Unlocker: read the passphrase or key of a vault; allow three tries at a typed passphrase.
 
 An option has precedence over a variable; two sources of the same precedence are an error, because
 a guess could open the wrong vault. Then come credentials of systemd or a container runtime, a key
@@ -34,7 +34,7 @@ _WAYS = {
     ("keyfile",): "give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND forms",
 }
 TRIES = 3
-"""How often the user may type a passphrase."""
+"""How many times the user may type a passphrase."""
 
 
 class Unlocker:
@@ -104,7 +104,7 @@ class Unlocker:
         what, more = "the vault is locked", ""
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
-            more = "filevault unlock --vault-key holds what opens them, too; or "
+            more = "filevault unlock --vault-key also caches the key that opens them; or "
         return NoTerminalError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
             hint=more + _WAYS[useful],

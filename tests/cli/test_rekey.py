@@ -74,7 +74,7 @@ def test_every_item_lies_under_the_new_key_and_opens(vault: Machine) -> None:
 
 def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
     done = vault.ok("rekey")
-    told = done.out.partition("Whoever knew the former key could read:\n")[2].splitlines()
+    told = done.out.partition("Anyone who knew the former key could read:\n")[2].splitlines()
     assert [line.split(",")[0].split() for line in told] == [
         ["team/prod:eu", OTHER_ID],
         ["work", KEY_ID],
@@ -121,7 +121,7 @@ def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(ready
     kept = list(machine.state.glob("*/sessions/*/*.fvs"))
     assert kept
     done = machine.ok("rekey")
-    assert f"Deleted {len(kept)} sessions made from keys that are sealed anew" in done.out
+    assert f"Deleted {len(kept)} sessions made from keys that are re-encrypted" in done.out
     assert "asks for an MFA code" in done.out
     assert not list(machine.state.glob("*/sessions/*/*.fvs"))
     ready.aws.reset_calls()
@@ -135,7 +135,7 @@ def test_sessions_that_cannot_be_deleted_do_not_stop_it(vault: Machine) -> None:
     (state,) = vault.state.iterdir()
     (state / "sessions").write_text("no folder")
     done = vault.ok("rekey")
-    assert "sessions that nothing finds again are left" in done.err
+    assert "sessions that cannot be used any more are left" in done.err
     assert SECRET in vault.ok("export", "work", *REGION).out
 
 
@@ -753,7 +753,7 @@ def test_what_an_ex_member_seals_under_the_old_key_is_never_just_used(
     shown = machine.run("rekey", "--finish")
     assert shown.status == 5
     assert "work  AKIAEVILEVILEVILEVIL" in shown.err
-    assert "whoever knew the former key can have written these" in shown.err
+    assert "anyone who knew the former key may have written these" in shown.err
 
 
 def test_the_old_passphrase_opens_nothing_that_is_stored_later(

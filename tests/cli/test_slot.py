@@ -203,11 +203,13 @@ def test_removing_says_what_it_does_not_take_back(vault: Machine) -> None:
     vault.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     done = vault.ok("slot", "remove", old[:6], env={"FILEVAULT_PASSPHRASE": NEW})
     assert done.out == f"Removed keyslot {old}.\n"
-    assert "takes nothing back" in done.err
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     (own,) = ids(vault)
     assert re.search(
-        rf"yours is written anew, .* it was [0-9a-f]{{16}}, and is {own}$", done.err, re.MULTILINE
+        rf"your keyslot was written again .* it was [0-9a-f]{{16}}, and is {own}$",
+        done.err,
+        re.MULTILINE,
     )
     assert "opened the vault here last" in vault.ok("slot", "list").out
     assert not opens(vault, PASSPHRASE)
@@ -228,8 +230,8 @@ def test_a_changed_passphrase_is_the_only_one(vault: Machine) -> None:
     (old,) = ids(vault)
     done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     (new,) = ids(vault)
-    assert done.out == f"Changed the passphrase: keyslot {new} is in the place of {old}.\n"
-    assert "takes nothing back" in done.err
+    assert done.out == f"Changed the passphrase: keyslot {new} replaces {old}.\n"
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     assert opens(vault, NEW)
     assert not opens(vault, PASSPHRASE)
@@ -244,7 +246,7 @@ def test_no_keyslot_is_left_that_the_old_passphrase_opens(vault: Machine) -> Non
     )
     done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     assert re.search(
-        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is gone$", done.err, re.MULTILINE
+        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is deleted$", done.err, re.MULTILINE
     )
     assert len(ids(vault)) == 2
     assert not opens(vault, PASSPHRASE)

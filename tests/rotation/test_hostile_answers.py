@@ -279,7 +279,7 @@ def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(scene
 
     scene.aws.watch = watch
     ended = scene.rotate("jon", status=12)
-    assert "hands out; it was made active again" in ended.err
+    assert "uses; it was made active again" in ended.err
     assert scene.keys(user)[user.access_key_id] == "Active"
     assert scene.works("again")
 

@@ -95,7 +95,7 @@ def test_a_key_that_is_handed_out_again_is_as_old_as_before(scene: Scene) -> Non
     unfinished(scene)
     new = scene.item("jon").key
     scene.aws.directory.delete_access_key(user.keys[new.access_key_id])
-    assert "is handed out again" in scene.rotate("jon", status=None).err
+    assert "is the current key again" in scene.rotate("jon", status=None).err
     after = scene.item("jon")
     assert (after.key, after.created, after.created_from) == (
         before.key,
@@ -175,7 +175,7 @@ def test_a_dry_run_tells_of_an_orphan_and_refuses_one_of_the_vault(scene: Scene)
     other = scene.aws.add_access_key(user).access_key_id
     assert f"{other} would be deleted first" in scene.rotate(*words, other).out
     assert scene.report(*words, other)[0]["orphan"] == other
-    assert "the vault holds its secret" in scene.rotate(*words, user.access_key_id, status=2).err
+    assert "the vault contains its secret" in scene.rotate(*words, user.access_key_id, status=2).err
     assert other in scene.keys(user)
 
 

@@ -130,7 +130,7 @@ def test_without_push_a_person_is_told_of_the_other_clones(team: Team) -> None:
     team.machine.launcher = (*ON_STDERR, *team.machine.launcher)
     result = team.machine.on_terminal("rotate", "jon")
     assert result.status == 0
-    assert "other clones of the vault hand out the old key" in result.tty
+    assert "other clones of the vault use the old key" in result.tty
     assert "filevault git push here, then filevault git pull there" in result.tty
     assert team.pushed() == before
 

@@ -1,4 +1,4 @@
-"""`filevault list`: profiles, stored keys and cached sessions, without unlocking anything."""
+"""`filevault list`: show profiles, stored keys and cached sessions, without unlocking anything."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     return rows
 
 
-def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """Return when a key was created, and whether IAM or `add` says so."""
+def _created(stored_time: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
+    """Return the creation time of a key in Unix seconds, and its origin: `iam` or `add`."""
     try:
-        return (parse_time(said[0]), said[1]) if said is not None else (None, None)
+        return (parse_time(stored_time[0]), stored_time[1]) if stored_time else (None, None)
     except ValueError:
         return None, None
 
@@ -160,7 +160,7 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
     days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
     context.reporter.warn(
         f"{len(old)} key{'s' if len(old) > 1 else ''} of {days} or more: {names}{more}; "
-        f"filevault rotate --all --older-than {days} replaces what is that old"
+        f"filevault rotate --all --older-than {days} replaces them"
     )
 
 

@@ -54,12 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether the link may have to be printed."""
+    """Return whether the link, or the plan, may be printed on stdout."""
     return not args.copy or bool(args.explain)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Sign in, or print what would be done."""
+    """Sign in, or print the plan."""
     settings = context.settings
     to_stdout = not args.copy and (args.stdout or bool(settings.flag("AWS_VAULT_STDOUT")))
     logout = args.auto_logout or bool(settings.flag("AWS_VAULT_AUTO_LOGOUT"))
