@@ -118,7 +118,7 @@ def test_after_a_store_that_is_gone_as_a_whole_memory_is_moved_aside(jon: Machin
     shutil.rmtree(store(jon))
     refused(jon.run("list"), 10, "has lost its marker .gpg-id")
     again = jon.ok("init", "--recipient", ANN)
-    assert "what was remembered of it is now at" in again.err
+    assert "its state directory is now at" in again.err
     assert len(list(jon.state.iterdir())) == 2
     assert "(known here)" in jon.ok("recipients", "list").out
     jon.ok("add", "work", *PLAIN, stdin=LINES)
