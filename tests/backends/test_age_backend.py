@@ -24,7 +24,9 @@ from filevault.errors import (
     TamperedError,
 )
 from filevault.system.installation import install_hint
-from tests.backends.ages import (
+from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
+from tests.backends.contract import HEADER, TEXT, shared
+from tests.worlds.age_store import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
     age,
@@ -37,9 +39,7 @@ from tests.backends.ages import (
     pyrage,
     ssh_key,
 )
-from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
-from tests.backends.contract import HEADER, TEXT, shared
-from tests.backends.vaults import PASSPHRASE, Person, Source
+from tests.worlds.file_vault import PASSPHRASE, GivenSecrets, SameAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,7 +134,7 @@ def test_each_item_goes_to_its_nearest_recipients_and_nobody_else(tmp_path: Path
 
 
 def test_writing_needs_no_identity(tmp_path: Path) -> None:
-    source = Source()
+    source = GivenSecrets()
     backend = open_store(make_store(tmp_path / "store", ALICE_TO), source=source)
     assert backend.encrypt(HEADER, TEXT)
     with pytest.raises(LockedError, match="there is no identity"):
@@ -223,7 +223,7 @@ def test_secrets_are_in_no_error(tmp_path: Path) -> None:
 def test_session_key_goes_to_the_own_identities_only(tmp_path: Path) -> None:
     private, public = ssh_key("ed25519", "open sesame")
     store = make_store(tmp_path / "store", ALICE_TO, BOB_TO, public)
-    source = Source()
+    source = GivenSecrets()
     data = open_store(store, ALICE, private, source=source).encrypt(SESSION_KEY, TEXT)
     assert stanzas(data) == ["X25519", "ssh-ed25519"]
     assert source.asked == 0
@@ -234,7 +234,7 @@ def test_session_key_goes_to_the_own_identities_only(tmp_path: Path) -> None:
 
 def test_session_key_opens_a_protected_file_to_know_whose_it_is(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ALICE_TO, BOB_TO)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = open_store(store, protect(ALICE.encode(), PASSPHRASE), source=source)
     data = backend.encrypt(SESSION_KEY, TEXT)
     assert stanzas(data) == ["X25519"]
@@ -317,7 +317,7 @@ def test_whose_identity_is_here_is_told(tmp_path: Path) -> None:
 def test_a_protected_identity_is_opened_to_know_whose_it_is(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ALICE_TO)
     protected = protect(ALICE.encode(), b"open sesame")
-    source = Source(b"open sesame")
+    source = GivenSecrets(b"open sesame")
     backend = open_store(store, BOB, protected, source=source)
     assert backend.opens([BOB_TO]) is True
     assert source.asked == 0
@@ -402,11 +402,11 @@ def test_plugin_asks_the_person_who_is_there(
 ) -> None:
     plugin_on_path(tmp_path, monkeypatch, ask=True)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
-    person = Person("1234")
+    person = SameAnswer("1234")
     backend = open_store(store, PLUGIN_IDENTITY, person=person)
     assert backend.decrypt("c", "x", backend.encrypt(HEADER, TEXT)) == TEXT
     assert person.heard == ["age-plugin-toy: PIN?: "] * 2
-    wrong = open_store(store, PLUGIN_IDENTITY, person=Person("0000"))
+    wrong = open_store(store, PLUGIN_IDENTITY, person=SameAnswer("0000"))
     with pytest.raises(LockedError, match="no PIN"):
         wrong.decrypt("c", "x", backend.encrypt(HEADER, TEXT))
 

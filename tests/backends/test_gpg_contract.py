@@ -13,17 +13,17 @@ from tests.backends.contract import HEADER, TEXT, shared
 
 if TYPE_CHECKING:
     from filevault.backends.protocols import OpenBackend
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 
 @pytest.fixture
-def backend(scene: Scene) -> OpenBackend:
+def backend(scene: GpgStore) -> OpenBackend:
     scene.write_ids("alice", "bob")
     return scene.backend()
 
 
 @pytest.fixture
-def stranger(scene: Scene) -> OpenBackend:
+def stranger(scene: GpgStore) -> OpenBackend:
     scene.write_ids("jbob")
     backend = scene.backend()
     backend.governing()
@@ -44,7 +44,7 @@ def test_flipped_bit_never_gives_another_plaintext(
 
 
 def test_item_of_another_vault_is_refused(  # type: ignore[no-redef]
-    backend: OpenBackend, stranger: OpenBackend, scene: Scene
+    backend: OpenBackend, stranger: OpenBackend, scene: GpgStore
 ) -> None:
     data = stranger.encrypt(HEADER, TEXT)
     scene.home.forget_secret("J. Bob <jbob@example.com>")

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from tests.cli.scene import Scene, read_only
-from tests.machine import PASSPHRASE, Machine
+from tests.conditions.mounts import read_only
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, Machine
 
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -210,7 +211,7 @@ def test_a_vault_that_cannot_be_written_is_noticed_before_a_secret_is_read(
     assert shown.tty == ""
 
 
-def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: Scene) -> None:
+def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.ok("export", "jonsmith")
     new = plain.aws.add_access_key(plain.user)
@@ -224,7 +225,7 @@ def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: Scene) 
     assert plain.aws.calls[-1].access_key_id == new.access_key_id
 
 
-def test_removing_a_key_removes_its_sessions_and_nothing_elses(plain: Scene) -> None:
+def test_removing_a_key_removes_its_sessions_and_nothing_elses(plain: AwsMachine) -> None:
     machine = plain.machine
     other = plain.aws.add_user("other")
     machine.add("other", other.access_key_id, other.secret_access_key, "--no-config")

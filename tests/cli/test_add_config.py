@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from tests.cli.scene import needs_root, read_only
-from tests.installed import install
-from tests.machine import Machine, Result
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.launch.installed import install
+from tests.worlds.machine import Machine, ProcessResult
 
 KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
 
@@ -18,7 +19,7 @@ def vault(machine: Machine) -> Machine:
     return machine.with_vault()
 
 
-def add(machine: Machine, profile: str, *options: str) -> Result:
+def add(machine: Machine, profile: str, *options: str) -> ProcessResult:
     return machine.run("add", profile, "--stdin", *options, stdin=KEY)
 
 

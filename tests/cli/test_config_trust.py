@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root
-from tests.machine import Machine
+from tests.conditions.other_user import needs_root
+from tests.worlds.machine import Machine
 
 NOBODY = 65534
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import ROOT, Answer, Machine
+from tests.conditions.tools import tool
+from tests.worlds.machine import ROOT, Machine, TypedAnswer
 
 KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
@@ -104,8 +104,8 @@ def test_a_no_is_no_error(machine: Machine, row: Question, answer: str) -> None:
     row.prepare(machine)
     before = contents(machine.vault)
     argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
-    answers = [*(Answer(each, "y") for each in row.questions[:-1])]
-    ended = machine.on_terminal(*argv, answers=[*answers, Answer(row.questions[-1], answer)])
+    answers = [*(TypedAnswer(each, "y") for each in row.questions[:-1])]
+    ended = machine.on_terminal(*argv, answers=[*answers, TypedAnswer(row.questions[-1], answer)])
     assert ended.status == 0, ended
     assert ended.err.splitlines()[-1:] == ["filevault: nothing was changed"], ended
     assert "error" not in ended.err

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from filevault.vault.trust import Trust
-from tests import launch
-from tests.backends import vaults
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Machine, Result
+from tests.launch import launcher
+from tests.worlds import file_vault
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 
 ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
 TWO = ("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
@@ -28,11 +28,11 @@ def vault(machine: Machine) -> Machine:
     return machine.add("one", *ONE, "--no-config").add("two", *TWO, "--no-config")
 
 
-def export(machine: Machine, profile: str = "one", *options: str) -> Result:
+def export(machine: Machine, profile: str = "one", *options: str) -> ProcessResult:
     return machine.run("export", profile, "--no-session", *options)
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     assert (result.status, result.out) == (status, ""), result
     first, *_ = result.err.splitlines()
     assert first.startswith("filevault: error: ")
@@ -144,7 +144,7 @@ def test_a_rolled_back_item_warns_each_time_and_strict_refuses_it_after_that(
 
 def reseal(vault: Machine, generation: int) -> bytes:
     """Return item `one` sealed again with another generation, as somebody with its key can."""
-    opened = vaults.reopen(vault.vault, vaults.Source(PASSPHRASE.encode()))
+    opened = file_vault.reopen(vault.vault, file_vault.GivenSecrets(PASSPHRASE.encode()))
     data = (vault.vault / "one.fv").read_bytes()
     header = opened.peek(data)
     assert header is not None
@@ -166,7 +166,7 @@ def test_what_is_put_in_place_of_an_item(vault: Machine, state: str, removed: bo
     """Seen or not without --strict first, the answer of --strict is the same."""
     make, replaced, put_back = STATES[state]
     data, status = make(vault), put_back if removed else replaced
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
     if removed:
         assert inside.run("remove", "-f", "one").status == 0
     (vault.vault / "one.fv").write_bytes(data)
@@ -193,7 +193,7 @@ def test_an_item_that_is_added_again_is_none_that_was_put_back(vault: Machine) -
 def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Machine) -> None:
     """Several writes in one second put generations ahead of the clock."""
     now = time.time()
-    inside, runtime = Inside(vault.env), launch.runtime({})._replace(clock=lambda: now)
+    inside, runtime = InProcess(vault.env), launcher.runtime({})._replace(clock=lambda: now)
     add = ("add", "one", "--stdin", "--no-config")
     key = "\n".join(TWO).encode()
     for _ in range(3):
@@ -207,7 +207,7 @@ def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Mac
         content = load(trust)
         if not runs:
             runs.append(None)
-            assert Inside(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
+            assert InProcess(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
             del content["items"]["one"]
         return content
 

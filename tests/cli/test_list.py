@@ -14,8 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from filevault.system.times import format_time, parse_time
-from tests.cli.scene import Scene
-from tests.machine import Machine, Result
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import Machine, ProcessResult
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
@@ -24,7 +24,7 @@ NOW = 1795470313
 LOCKED = {"FILEVAULT_PASSPHRASE": None}
 
 
-def golden(name: str, result: Result, machine: Machine) -> None:
+def golden(name: str, result: ProcessResult, machine: Machine) -> None:
     """Compare with a file what was shown, the home directory named `~`."""
     assert result.status == 0, result
     shown = f"{result.out}--- stderr\n{result.err}".replace(str(machine.home), "~")
@@ -65,7 +65,7 @@ class Full(NamedTuple):
 
 
 @pytest.fixture
-def full(scene: Scene) -> Full:
+def full(scene: AwsMachine) -> Full:
     """Profiles, keys with and without sections, sessions of all kinds, one of no profile."""
     machine = scene.machine
     now = int(time.time()) + 1

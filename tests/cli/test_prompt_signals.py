@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import PASSPHRASE, ROOT, TIMEOUT, Machine
+from tests.worlds.machine import PASSPHRASE, ROOT, TIMEOUT, Machine
 
 QUESTION = "Passphrase for"
 # What a shell does: a job in a process group of its own, in the foreground.

@@ -16,11 +16,12 @@ import pytest
 
 from filevault.errors import StorageError
 from filevault.vault.rekey.reseal import Resealer
-from tests.cli.scene import Scene, read_only
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import commit_identity
+from tests.conditions.mounts import read_only
+from tests.conditions.tools import tool
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import commit_identity
 
 NEW = "another long passphrase"
 KEY_ID = "AKIAIOSFODNN7EXAMPLE"
@@ -114,7 +115,9 @@ def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
     assert SECRET in vault.ok("export", "work", *REGION).out
 
 
-def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(ready: Scene) -> None:
+def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(
+    ready: AwsMachine,
+) -> None:
     """What a session is found by has the digest of its key's file in it."""
     machine = ready.machine
     machine.ok("export", "admin")
@@ -144,12 +147,11 @@ def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> Non
     state = next(vault.state.iterdir())
     from filevault.system.files import Folder
     from filevault.vault.session_key import load_session_key, read_session_key
-    from tests.backends.vaults import opened
-    from tests.faults.scenarios import Source
+    from tests.worlds.file_vault import KnownPassphrase, opened
 
     def session_key(*, make: bool) -> bytes | None:
         with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
-            backend = opened(root, Source())
+            backend = opened(root, KnownPassphrase())
             if make:
                 return load_session_key(folder, state.name, backend, lambda: 2e9)
             return read_session_key(folder, state.name, backend)
@@ -167,10 +169,10 @@ def test_keyslots_of_others_are_lost_only_after_a_yes(vault: Machine) -> None:
     assert refused.status == 5
     assert re.search(r"keyslot [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
     assert "--drop-slots" in refused.err
-    no = vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "n")])
+    no = vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "n")])
     assert (no.status, "nothing was changed" in no.err) == (0, True)
     assert sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir()) == before
-    vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "y")])
+    vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "y")])
     assert [slot["type"] for slot in slots(vault.vault)] == ["argon2id"]
     lost = vault.run("--key-file", "ci.key", "export", "work", *REGION)
     assert lost.status == 5
@@ -202,9 +204,9 @@ def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
     done = vault.on_terminal(
         "rekey",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("Another passphrase", "a wrong one"),
-            Answer("Another passphrase", NEW),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("Another passphrase", "a wrong one"),
+            TypedAnswer("Another passphrase", NEW),
         ],
     )
     assert done.status == 0, done
@@ -265,7 +267,7 @@ JUNK: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("kind", JUNK)
 def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str) -> None:
     """Whoever can write the folder, a former member too, can put one in."""
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
     real = (vault.vault / "work.fv").read_bytes()
     (vault.vault / "x.fv").write_bytes(JUNK[kind](real))
     accepted = inside.run("recipients", "accept")
@@ -288,7 +290,7 @@ def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str
 def test_a_junk_seed_is_named_with_its_file(vault: Machine) -> None:
     (vault.vault / "mfa").mkdir()
     (vault.vault / "mfa/x.fv").write_bytes(b"junk")
-    done = Inside(vault.env).run("rekey")
+    done = InProcess(vault.env).run("rekey")
     assert (done.status, "delete mfa/x.fv in the vault's folder" in done.err) == (12, True), done
 
 
@@ -298,7 +300,7 @@ def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(vault: Machine
     item.write_bytes(data[:-1] + b"?")
     assert vault.run("rekey").status == 12
     item.write_bytes(data)
-    done = vault.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = vault.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     assert vault.ok("export", "work", "-n").status == 0
 
@@ -366,9 +368,9 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -
         "new",
         "--no-config",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("Access key id: ", KEY_ID),
-            Answer("Secret access key: ", Late(SECRET)),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("Access key id: ", KEY_ID),
+            TypedAnswer("Secret access key: ", Late(SECRET)),
         ],
     )
     assert (done.status, "changed by somebody else meanwhile" in done.err) == (7, True)
@@ -566,9 +568,9 @@ def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: 
     unattended = one.run("rekey", "--finish")
     assert unattended.status == 5
     assert "late  AKIALATELATELATELATE" in unattended.err
-    no = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "n")])
+    no = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "n")])
     assert (no.status, "nothing was changed" in no.err) == (0, True)
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     assert "late  AKIALATELATELATELATE" in done.out
     readable(one, "work", "team/prod:eu", "late")
@@ -582,7 +584,7 @@ def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: 
 def test_the_other_machine_accepts_the_new_key_and_goes_on(clones: Clones) -> None:
     rekeyed_and_merged(clones)
     one, two = clones.one, clones.two
-    one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     merged = clones.sync(one, two)
     assert merged.returncode == 0, merged
     refused = two.run("export", "work", *REGION)
@@ -609,7 +611,7 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     one.ok("git", "commit", "-q", "--no-edit")
     readable(one, "work", "team/prod:eu")
     assert one.run("export", "late", *REGION).status == 6
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late")
     assert len(slots(one.vault)) == 1
@@ -617,7 +619,7 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     two.add("later", "AKIALATERLATERLATERL", SECRET, "--no-config")
     merged = clones.sync(two, one)
     assert merged.returncode == 0, merged
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late", "later")
 
@@ -674,7 +676,7 @@ def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clone
         shutil.copy(slot, one.vault / ".filevault/slots")
     resumed = one.run("rekey")
     assert resumed.status == 12, resumed
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "theirs")
     assert len(slots(one.vault)) == 1
@@ -781,7 +783,7 @@ def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
     old = item.read_bytes()
     vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
     item.write_bytes(old)
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
 
     def cut_off(_resealing: object, _entry: object) -> None:
         raise StorageError("the disk is full")

@@ -10,10 +10,10 @@ import pytest
 
 from filevault.backends.file import keyslots
 from filevault.cli.words import WORDS
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import commit_identity
+from tests.conditions.tools import tool
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import commit_identity
 
 NEW = "another long passphrase"
 KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
@@ -70,11 +70,11 @@ def test_a_new_passphrase_is_asked_for_after_the_present_one(vault: Machine) -> 
         "slot",
         "add",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", "not the same"),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", NEW),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", "not the same"),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", NEW),
         ],
     )
     assert (done.status, done.echo) == (0, True)
@@ -145,7 +145,7 @@ def test_a_slot_that_was_made_when_adding_was_interrupted_keeps_its_key_file(
 
     with monkeypatch.context() as patched:
         patched.setattr(keyslots, "write", write)
-        ended = Inside(machine.environment()).run("slot", "add", "--new-key-file", file)
+        ended = InProcess(machine.environment()).run("slot", "add", "--new-key-file", file)
     assert ended.status == 130
     machine.add("work", *KEY, "--no-config")
     machine.ok(
@@ -263,10 +263,10 @@ def test_a_passphrase_is_changed_on_the_terminal(vault: Machine) -> None:
     done = vault.on_terminal(
         "passphrase",
         answers=[
-            Answer("Passphrase for", "wrong"),
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", NEW),
+            TypedAnswer("Passphrase for", "wrong"),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", NEW),
         ],
     )
     assert done.status == 0

@@ -7,33 +7,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, new_identity
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import Answer, Machine
-from tests.stores import (
-    KEY_ID,
-    OTHER_ACCOUNT,
-    SECRET,
-    GpgHome,
-    Tools,
-    commit_identity,
-    pass_machine,
-)
+from tests.samples import KEY_ID, OTHER_ACCOUNT, SECRET
+from tests.worlds.age_store import new_identity
+from tests.worlds.backend_machine import ANN, JON
+from tests.worlds.machine import Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_LINES = f"{OTHER}\n{SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
 
 
-class Keeper:
+class SplitStore:
     """A store in a git repository, and the tool that its user fills it with."""
 
     def __init__(self, kind: str, home: Path, gpg: GpgHome) -> None:
         self.kind = kind
         self.machine = pass_machine(home, gpg) if kind == "pass" else Machine(home)
         self.machine.env["FILEVAULT_BACKEND"] = kind
-        self.tools = Tools(self.machine)
+        self.tools = OtherPrograms(self.machine)
         commit_identity(self.machine)
         recipient = ("--recipient", JON) if kind == "pass" else ("--no-passphrase",)
         self.machine.ok("init", *recipient)
@@ -78,12 +73,12 @@ class Keeper:
 
 
 @pytest.fixture(params=["pass", "age"])
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, gpg: GpgHome) -> Keeper:
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, gpg: GpgHome) -> SplitStore:
     tool(request.param)
-    return Keeper(request.param, tmp_path / "home", gpg)
+    return SplitStore(request.param, tmp_path / "home", gpg)
 
 
-def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: Keeper) -> None:
+def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.insert("work/console", "hunter2\n")
     keeper.machine.env |= {"GNUPGHOME": "/nowhere", "FILEVAULT_AGE_IDENTITY": "none"}
@@ -92,7 +87,7 @@ def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: Keeper) -> No
     assert [row["has_credentials"] for row in rows if row["profile"] == "work"] == [True]
 
 
-def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: Keeper) -> None:
+def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.insert("team/prod/access-key-id", KEY_ID)
     keeper.insert("team/prod/secret-key", SECRET)
@@ -101,7 +96,7 @@ def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: Keeper) -> No
     assert f"AWS_SECRET_ACCESS_KEY={SECRET}\n" in shown
 
 
-def test_a_session_is_kept_until_either_entry_changes(keeper: Keeper, aws: FakeAws) -> None:
+def test_a_session_is_kept_until_either_entry_changes(keeper: SplitStore, aws: FakeAws) -> None:
     user = aws.add_user("jon")
     keeper.machine.env["AWS_ENDPOINT_URL"] = aws.url
     keeper.machine.write_config("[profile work]\nregion = eu-west-1\n")
@@ -116,7 +111,7 @@ def test_a_session_is_kept_until_either_entry_changes(keeper: Keeper, aws: FakeA
         assert aws.actions() == ["GetSessionToken"] * calls
 
 
-def test_a_pair_of_another_account_waits_for_a_word(keeper: Keeper) -> None:
+def test_a_pair_of_another_account_waits_for_a_word(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.given()
     keeper.insert("work/access_id", OTHER_ACCOUNT)
@@ -127,7 +122,7 @@ def test_a_pair_of_another_account_waits_for_a_word(keeper: Keeper) -> None:
     assert keeper.given() == (OTHER_ACCOUNT, SECRET)
 
 
-def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> None:
+def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: SplitStore) -> None:
     keeper.insert("work/access_id", f"{KEY_ID}\n")
     keeper.insert("work/access_token", f"{SECRET}\notpauth://totp/x?secret=AAAA\n")
     refused = keeper.machine.run("add", "work", *PLAIN, stdin=OTHER_LINES)
@@ -149,12 +144,12 @@ def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> No
     keeper.check_clean()
 
 
-def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: Keeper) -> None:
+def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: SplitStore) -> None:
     keeper.pair()
     work = f"{keeper.prefix}work"
     both = f"({work}/access_id, {work}/access_token)"
     kept = keeper.machine.on_terminal(
-        "remove", "work", answers=[Answer(f"Delete the key of profile work {both}?", "n")]
+        "remove", "work", answers=[TypedAnswer(f"Delete the key of profile work {both}?", "n")]
     )
     assert kept.status == 0
     assert keeper.given() == (KEY_ID, SECRET)
@@ -167,7 +162,7 @@ def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: Kee
     keeper.check_clean()
 
 
-def test_removing_an_item_brings_no_older_pair_back(keeper: Keeper) -> None:
+def test_removing_an_item_brings_no_older_pair_back(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.machine.ok("add", "work", *PLAIN, "--force", stdin=OTHER_LINES)
     keeper.machine.ok("remove", "work", "--force")
@@ -175,7 +170,7 @@ def test_removing_an_item_brings_no_older_pair_back(keeper: Keeper) -> None:
     keeper.check_clean()
 
 
-def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: Keeper) -> None:
+def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.insert("work/access-key-id", OTHER)
     listed = keeper.machine.ok("list", "--credentials").out.split()
@@ -183,7 +178,7 @@ def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: Keeper) -> None:
     assert keeper.machine.run("export", "work", "-n").status in (3, 4)
 
 
-def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: Keeper) -> None:
+def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: SplitStore) -> None:
     keeper.pair(key_id="jon@example.com")
     refused = keeper.machine.run("export", "work", "-n")
     assert refused.status == 6
@@ -192,7 +187,7 @@ def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: Keeper
 
 
 def test_a_new_recipient_gets_both_halves_and_nothing_waits_for_a_word(
-    keeper: Keeper, tmp_path: Path
+    keeper: SplitStore, tmp_path: Path
 ) -> None:
     keeper.pair()
     keeper.given()

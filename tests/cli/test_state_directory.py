@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene, needs_root, read_only
-from tests.machine import LAUNCHER, Machine
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import LAUNCHER, Machine
 
 # NFS locks no directory and says EBADF; patched into the real program.
 NFS = """
@@ -48,7 +50,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("which", ["parent", "own"])
 def test_one_that_others_can_write_is_closed_to_them_and_that_is_told(
-    which: str, plain: Scene
+    which: str, plain: AwsMachine
 ) -> None:
     machine = plain.machine
     path = machine.state if which == "parent" else directory(machine)
@@ -62,7 +64,7 @@ def test_one_that_others_can_write_is_closed_to_them_and_that_is_told(
 
 
 @needs_root
-def test_in_one_that_another_user_opened_to_all_no_session_is_kept(plain: Scene) -> None:
+def test_in_one_that_another_user_opened_to_all_no_session_is_kept(plain: AwsMachine) -> None:
     machine = plain.machine
     os.chown(machine.state, 12345, -1)
     machine.state.chmod(0o777)
@@ -94,7 +96,7 @@ def test_where_nothing_can_be_noted_down_a_script_hears_nothing(machine: Machine
     assert "is read-only" in machine.ok("--debug", "export", "jon", "-n").err
 
 
-def test_on_nfs_a_vault_is_made_written_and_read(plain: Scene) -> None:
+def test_on_nfs_a_vault_is_made_written_and_read(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.launcher = (sys.executable, "-c", NFS, LAUNCHER)
     machine.add("new", *KEY)
@@ -109,7 +111,7 @@ def test_on_nfs_a_vault_is_made_written_and_read(plain: Scene) -> None:
 
 def test_a_memory_that_stays_busy_fails_no_command_that_stored_its_item(machine: Machine) -> None:
     machine.with_vault()
-    root = str(Path(LAUNCHER).parent.parent)
+    root = str(Path(LAUNCHER).parents[2])
     machine.launcher = (sys.executable, "-c", IMPATIENT, root, LAUNCHER)
     busy = os.open(directory(machine) / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -123,7 +125,7 @@ def test_a_memory_that_stays_busy_fails_no_command_that_stored_its_item(machine:
 
 def test_a_vault_that_stays_busy_is_a_failure_of_storage(machine: Machine) -> None:
     machine.with_vault()
-    root = str(Path(LAUNCHER).parent.parent)
+    root = str(Path(LAUNCHER).parents[2])
     machine.launcher = (sys.executable, "-c", IMPATIENT, root, LAUNCHER)
     busy = os.open(machine.vault, os.O_RDONLY)
     try:

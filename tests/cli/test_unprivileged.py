@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene
-from tests.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
 
 NOBODY = 65534
 
@@ -99,7 +99,7 @@ def test_the_smoke_run_with_a_home_of_their_own(nobody: Machine) -> None:
             assert info.st_mode & 0o077 == 0, path
 
 
-def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: Scene) -> None:
+def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: AwsMachine) -> None:
     scene.machine.with_vault().add("jon", scene.user.access_key_id, scene.user.secret_access_key)
     vault = nobody.home.parent / f"{nobody.home.name}-vault"
     shutil.copytree(scene.machine.vault, vault)
@@ -124,7 +124,9 @@ def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: Scen
     assert sorted(path.name for path in nobody.home.iterdir()) == [".clock"]
 
 
-def test_a_vault_that_only_root_may_read_is_refused_cleanly(nobody: Machine, scene: Scene) -> None:
+def test_a_vault_that_only_root_may_read_is_refused_cleanly(
+    nobody: Machine, scene: AwsMachine
+) -> None:
     vault = nobody.home / "vault"
     shutil.copytree(scene.machine.with_vault().vault, vault)
     vault.chmod(0o700)

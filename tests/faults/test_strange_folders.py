@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root
-from tests.faults.inside import picture
-from tests.machine import Machine, Result
+from tests.conditions.other_user import needs_root
+from tests.worlds.in_process import picture
+from tests.worlds.machine import Machine, ProcessResult
 
 ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
 NEW = ("AKIANEWNEWNEWNEWNEW2", "new0" * 10)
@@ -60,7 +60,7 @@ def vault(machine: Machine) -> Machine:
     return machine.add("one", *ONE, "--no-config").add("team/two", *ONE, "--no-config")
 
 
-def run(machine: Machine, *argv: str, stdin: str | None = None) -> Result:
+def run(machine: Machine, *argv: str, stdin: str | None = None) -> ProcessResult:
     """Run a command that must end soon and may not fall over."""
     result = machine.run(*argv, stdin=stdin, timeout=TIMEOUT)
     assert "bug in filevault" not in result.err, result

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from filevault.credentials import Credentials
 from filevault.issued.export_formats import export
 from filevault.issued.issued_credentials import IssuedCredentials
-from tests.conftest import tool
+from tests.conditions.tools import tool
 
 POSIX = {
     "bash": ["bash", "--norc", "--noprofile", "-c"],

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import Machine
+from tests.conditions.tools import tool
+from tests.worlds.machine import Machine
 
 DOCS = Path(__file__).parents[2] / "docs/how-to"
 PAGE = (DOCS / "services.md").read_text(encoding="utf-8")
