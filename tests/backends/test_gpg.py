@@ -16,7 +16,7 @@ from filevault.errors import (
     ProgramError,
     StorageError,
 )
-from tests.worlds.gpg_store import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,9 +56,9 @@ def test_item_is_encrypted_to_exactly_the_nearest_recipients(scene: GpgStore) ->
         "other/prod": {"alice", "bob"},
     }
     for name, keys in wanted.items():
-        data = backend.encrypt(header(name), TEXT)
+        data = backend.encrypt(header(name), EXAMPLE_ITEM)
         assert readers(scene, data) == keys
-        assert backend.decrypt("credentials", name, data) == TEXT
+        assert backend.decrypt("credentials", name, data) == EXAMPLE_ITEM
         assert not backend.differs(name, data)
 
 
@@ -85,7 +85,7 @@ def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: GpgStore
     places = [file.path for file in backend.governing()]
     assert places == [".gpg-id", "team/.gpg-id", "env:PASSWORD_STORE_KEY"]
     assert backend.governs("team/x").path == "env:PASSWORD_STORE_KEY"
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob", "jbob"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"bob", "jbob"}
 
 
 def test_recipients_are_read_once_until_they_are_forgotten(scene: GpgStore) -> None:
@@ -95,9 +95,9 @@ def test_recipients_are_read_once_until_they_are_forgotten(scene: GpgStore) -> N
     scene.write_ids("bob")
     scene.write_ids("bob", folder="team")
     assert backend.governing() == before
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"alice"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"alice"}
     backend.forget()
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"bob"}
 
 
 def test_store_without_recipients_says_what_makes_them(scene: GpgStore) -> None:
@@ -105,8 +105,8 @@ def test_store_without_recipients_says_what_makes_them(scene: GpgStore) -> None:
     assert backend.governing() == ()
     for use in (
         lambda: backend.governs("prod"),
-        lambda: backend.encrypt(header(), TEXT),
-        lambda: backend.encrypt(header("0" * 32, "session-key"), TEXT),
+        lambda: backend.encrypt(header(), EXAMPLE_ITEM),
+        lambda: backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM),
     ):
         with pytest.raises(NoVaultError) as caught:
             use()
@@ -118,7 +118,7 @@ def test_notices_tell_what_pass_would_read_otherwise(scene: GpgStore) -> None:
     (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\r\n{scene.keys['bob']}")
     backend = scene.backend()
     assert scene.notes == []
-    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert readers(scene, backend.encrypt(header(), EXAMPLE_ITEM)) == {"alice", "bob"}
     assert [notice.split(": ")[-1] for notice in scene.notes] == [
         "pass ignores its last line",
         "'.gpg-id' has CRLF line ends, which pass cannot read",
@@ -146,7 +146,7 @@ def test_recipient_that_cannot_be_encrypted_to_is_named(
     assert governing.unresolved == (name,)
     assert set(governing.recipients) == {scene.keys["alice"], name}
     with pytest.raises(BackendError) as caught:
-        backend.encrypt(header(), TEXT)
+        backend.encrypt(header(), EXAMPLE_ITEM)
     assert caught.value.message == f"item 'prod' cannot be encrypted to {name!r}: {reason}"
     assert caught.value.exit_status == 7
     with pytest.raises(BackendError) as caught:
@@ -158,9 +158,9 @@ def test_unusable_recipients_of_a_folder_leave_the_rest_of_the_vault_alone(scene
     scene.write_ids("alice")
     scene.write_ids("nobody@example.com", folder="team")
     backend = scene.backend()
-    assert readers(scene, backend.encrypt(header("prod"), TEXT)) == {"alice"}
+    assert readers(scene, backend.encrypt(header("prod"), EXAMPLE_ITEM)) == {"alice"}
     with pytest.raises(BackendError, match="nobody@example.com"):
-        backend.encrypt(header("team/prod"), TEXT)
+        backend.encrypt(header("team/prod"), EXAMPLE_ITEM)
 
 
 def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: GpgStore) -> None:
@@ -185,28 +185,30 @@ def test_group_named_like_a_fingerprint_does_not_divert_what_was_resolved(scene:
     keys = scene.keys
     (scene.home.path / "gpg.conf").write_text(f"group {keys['alice']}={keys['bob']}\n")
     scene.write_ids("alice@example.com")
-    assert readers(scene, scene.backend().encrypt(header(), TEXT)) == {"alice"}
+    assert readers(scene, scene.backend().encrypt(header(), EXAMPLE_ITEM)) == {"alice"}
 
 
 def test_hidden_reader_that_gpg_conf_slips_in_is_noticed(scene: GpgStore) -> None:
     scene.write_ids("alice")
     (scene.home.path / "gpg.conf").write_text(f"hidden-recipient {scene.keys['bob']}\n")
     with pytest.raises(BackendError, match="to others than its recipients, so it was not stored"):
-        scene.backend().encrypt(header(), TEXT)
+        scene.backend().encrypt(header(), EXAMPLE_ITEM)
     (scene.home.path / "gpg.conf").unlink()
     options = f"-r {scene.keys['bob']}"
     with pytest.raises(BackendError, match="to others than its recipients"):
-        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), EXAMPLE_ITEM)
 
 
 def test_difference_is_told_without_a_secret_key_or_an_agent(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
     keys = scene.keys
-    both = scene.home.encrypt(TEXT, keys["alice"], keys["bob"])
-    alone = scene.home.encrypt(TEXT, keys["alice"])
-    more = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], keys["jbob"])
-    other = scene.home.encrypt(TEXT, keys["alice"], keys["jbob"])
-    hidden = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], options=["--throw-keyids"])
+    both = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["bob"])
+    alone = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"])
+    more = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["bob"], keys["jbob"])
+    other = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["jbob"])
+    hidden = scene.home.encrypt(
+        EXAMPLE_ITEM, keys["alice"], keys["bob"], options=["--throw-keyids"]
+    )
     (scene.home.path / "private-keys-v1.d").rename(scene.home.path / "away")
     scene.home.kill_agent()
     backend = scene.backend(PATH=os.environ["PATH"])
@@ -222,7 +224,7 @@ def test_difference_is_told_without_a_secret_key_or_an_agent(scene: GpgStore) ->
 
 def test_difference_cannot_be_ruled_out_where_a_key_is_missing(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], scene.keys["bob"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], scene.keys["bob"])
     assert not scene.backend().differs("x", data)
     scene.home.gpg("--delete-secret-and-public-key", scene.keys["bob"])
     assert scene.backend().differs("x", data) is None
@@ -245,7 +247,7 @@ def test_the_keys_that_an_id_may_mean_are_named(scene: GpgStore) -> None:
     assert backend.candidates("bob@example.com") == both
     assert backend.candidates("nobody@example.com") == backend.candidates(both[0]) == ()
     for attempt in (
-        lambda: backend.encrypt(header(), TEXT),
+        lambda: backend.encrypt(header(), EXAMPLE_ITEM),
         lambda: backend.resolve(["bob@example.com"]),
     ):
         with pytest.raises(BackendError, match="fits several keys") as caught:
@@ -259,16 +261,16 @@ def test_session_key_goes_to_those_whose_secret_key_is_here(scene: GpgStore) -> 
     scene.home.forget_secret("Bob <bob@example.com>")
     backend = scene.backend()
     state_id = "0123456789abcdef" * 2
-    data = backend.encrypt(header(state_id, "session-key"), TEXT)
+    data = backend.encrypt(header(state_id, "session-key"), EXAMPLE_ITEM)
     assert readers(scene, data) == {"alice"}
-    assert backend.decrypt("session-key", state_id, data) == TEXT
+    assert backend.decrypt("session-key", state_id, data) == EXAMPLE_ITEM
 
 
 def test_session_key_is_locked_where_no_secret_key_is_here(scene: GpgStore) -> None:
     scene.write_ids("bob")
     scene.home.forget_secret("Bob <bob@example.com>")
     with pytest.raises(LockedError, match="no secret key of the recipients in '.gpg-id' is here"):
-        scene.backend().encrypt(header("0" * 32, "session-key"), TEXT)
+        scene.backend().encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
 
 
 def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: GpgStore) -> None:
@@ -277,14 +279,14 @@ def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: G
     options = "--agent-program /bin/false"
     backend = scene.backend(PASSWORD_STORE_GPG_OPTS=options)
     with pytest.raises(NotARecipientError):
-        backend.encrypt(header("0" * 32, "session-key"), TEXT)
+        backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
     backend = scene.backend(trusted=(scene.keys["alice"],), PASSWORD_STORE_GPG_OPTS=options)
-    data = backend.encrypt(header("0" * 32, "session-key"), TEXT)
+    data = backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
     assert readers(scene, data) == {"alice"}
 
 
 def test_item_for_other_keys_is_locked_and_names_them(scene: GpgStore) -> None:
-    data = scene.home.encrypt(TEXT, scene.keys["bob"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["bob"])
     key_id = scene.home.fingerprints("Bob <bob@example.com>")[1][-16:]
     scene.home.forget_secret("Bob <bob@example.com>")
     scene.write_ids("bob")
@@ -301,8 +303,8 @@ def test_armored_and_hidden_items_of_others_are_read(scene: GpgStore) -> None:
         scene.home.forget_secret(user_id)
     scene.home.forget_secret("Locked <locked@example.com>")
     for options in (["--armor"], ["--throw-keyids"], ["-z", "9"], ["--set-filename", "x\ny"]):
-        data = scene.home.encrypt(TEXT, scene.keys["bob"], options=options)
-        assert scene.backend().decrypt("credentials", "prod", data) == TEXT
+        data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["bob"], options=options)
+        assert scene.backend().decrypt("credentials", "prod", data) == EXAMPLE_ITEM
 
 
 def test_resolved_ids_are_full_fingerprints(scene: GpgStore) -> None:
@@ -336,7 +338,7 @@ def test_id_with_an_exclamation_mark_means_that_subkey(scene: GpgStore) -> None:
         scene.write_ids(f"{subkey}!")
         backend = scene.backend()
         assert backend.governing()[0].recipients == (f"{subkey}!",)
-        data = backend.encrypt(header(), TEXT)
+        data = backend.encrypt(header(), EXAMPLE_ITEM)
         assert not backend.differs("prod", data)
         said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout
         assert f"ENC_TO {subkey[-16:]}".encode() in said
@@ -344,7 +346,7 @@ def test_id_with_an_exclamation_mark_means_that_subkey(scene: GpgStore) -> None:
     assert scene.backend().differs("prod", data)
     scene.write_ids(f"{primary}!")
     with pytest.raises(BackendError, match="is no single encryption key"):
-        scene.backend().encrypt(header(), TEXT)
+        scene.backend().encrypt(header(), EXAMPLE_ITEM)
 
 
 def test_groups_of_gpg_conf_are_expanded(scene: GpgStore) -> None:
@@ -356,7 +358,7 @@ def test_groups_of_gpg_conf_are_expanded(scene: GpgStore) -> None:
     scene.write_ids("Team")
     backend = scene.backend()
     assert backend.governing()[0].recipients == tuple(sorted([keys["alice"], keys["bob"]]))
-    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert readers(scene, backend.encrypt(header(), EXAMPLE_ITEM)) == {"alice", "bob"}
     assert backend.resolve(["odd:name"]) == (keys["jbob"],)
     with pytest.raises(BackendError, match="which is an option and no key id"):
         backend.resolve(["evil"])
@@ -396,7 +398,7 @@ def test_store_may_be_reached_through_a_link(scene: GpgStore, tmp_path: Path) ->
 
 def test_missing_gpg_says_what_to_install(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     backend = scene.backend(PATH=str(tmp_path))
     for use in (backend.governing, lambda: backend.decrypt("credentials", "prod", data)):
         with pytest.raises(ProgramError) as caught:
@@ -407,7 +409,7 @@ def test_missing_gpg_says_what_to_install(scene: GpgStore, tmp_path: Path) -> No
 
 def test_missing_home_of_gpg_is_named(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     missing = str(tmp_path / "missing")
     for named, home in ((missing, str(tmp_path)), ("", missing)):
         backend = scene.backend(GNUPGHOME=named, HOME=home)
@@ -423,8 +425,8 @@ def test_options_of_pass_are_honoured_without_a_shell(scene: GpgStore, tmp_path:
     marker = tmp_path / "marker"
     home = f"--homedir {scene.home.path} --comment '$(touch {marker}); `touch {marker}`'"
     backend = scene.backend(GNUPGHOME=str(tmp_path / "missing"), PASSWORD_STORE_GPG_OPTS=home)
-    data = backend.encrypt(header(), TEXT)
-    assert backend.decrypt("credentials", "prod", data) == TEXT
+    data = backend.encrypt(header(), EXAMPLE_ITEM)
+    assert backend.decrypt("credentials", "prod", data) == EXAMPLE_ITEM
     assert not marker.exists()
 
 
@@ -443,7 +445,7 @@ def test_options_of_pass_are_honoured_without_a_shell(scene: GpgStore, tmp_path:
 def test_options_that_cannot_serve_are_refused(scene: GpgStore, options: str, message: str) -> None:
     scene.write_ids("alice")
     with pytest.raises(ProgramError, match=message) as caught:
-        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), EXAMPLE_ITEM)
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
 
 

@@ -22,8 +22,9 @@ from filevault.errors import (
 )
 from tests.conditions.tools import tool
 from tests.conditions.work_limits import within
+from tests.samples import EXAMPLE_ITEM
 from tests.worlds.file_vault import GivenSecrets, keyfile
-from tests.worlds.gpg_store import PASSPHRASE, TEXT
+from tests.worlds.gpg_store import PASSPHRASE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +48,7 @@ done
 @pytest.fixture
 def locked(scene: GpgStore) -> bytes:
     """An item for the key that has a passphrase; no agent knows it."""
-    data = scene.home.encrypt(TEXT, scene.keys["locked"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["locked"])
     scene.home.kill_agent()
     return data
 
@@ -84,30 +85,33 @@ def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
 def test_passphrase_from_a_source_opens_the_key(scene: GpgStore, locked: bytes) -> None:
     source = GivenSecrets(PASSPHRASE)
     backend = scene.backend(passphrase=source)
-    assert read(backend, locked) == TEXT
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (1, 0)
 
 
 def test_passphrase_is_kept_where_the_agent_forgets_it(scene: GpgStore, locked: bytes) -> None:
     source = GivenSecrets(PASSPHRASE)
     backend = scene.backend(passphrase=source)
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     scene.home.kill_agent()
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert source.asked == 1
 
 
 def test_source_beats_a_pinentry_that_could_ask(scene: GpgStore, locked: bytes) -> None:
     log = use_pinentry(scene, "echo ERR 83886179 cancelled")
-    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE), terminal=True), locked) == TEXT
+    assert (
+        read(scene.backend(passphrase=GivenSecrets(PASSPHRASE), terminal=True), locked)
+        == EXAMPLE_ITEM
+    )
     assert not log.exists()
 
 
 def test_nobody_is_asked_for_a_key_without_passphrase(scene: GpgStore) -> None:
     source = GivenSecrets()
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
-    assert read(scene.backend(passphrase=source), data) == TEXT
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
+    assert read(scene.backend(passphrase=source), data) == EXAMPLE_ITEM
     assert source.asked == 0
 
 
@@ -124,7 +128,7 @@ def test_another_passphrase_is_tried_where_the_source_has_one(
     scene: GpgStore, locked: bytes
 ) -> None:
     source = GivenSecrets(b"wrong", PASSPHRASE.decode().encode("latin-1"), PASSPHRASE)
-    assert read(scene.backend(passphrase=source), locked) == TEXT
+    assert read(scene.backend(passphrase=source), locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (3, 2)
 
 
@@ -151,8 +155,8 @@ def test_source_that_has_nothing_speaks_for_itself(scene: GpgStore, locked: byte
 
 
 def test_agent_that_knows_the_passphrase_needs_no_source(scene: GpgStore, locked: bytes) -> None:
-    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == TEXT
-    assert read(scene.backend(), locked) == TEXT
+    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
+    assert read(scene.backend(), locked) == EXAMPLE_ITEM
 
 
 def test_forbidden_loopback_is_explained(scene: GpgStore, locked: bytes) -> None:
@@ -169,9 +173,9 @@ def test_pinentry_may_ask_on_a_terminal(scene: GpgStore, locked: bytes) -> None:
     backend = scene.backend(
         terminal=True, asked=lambda: questions.append("asked"), GPG_TTY="/dev/pts/77"
     )
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert questions == ["asked"]
-    assert read(backend, locked) == TEXT  # the agent remembers it
+    assert read(backend, locked) == EXAMPLE_ITEM  # the agent remembers it
     assert questions == ["asked"]
     assert "OPTION ttyname=/dev/pts/77" in log.read_text().splitlines()
 
@@ -183,7 +187,7 @@ def test_terminal_is_named_to_pinentry_where_nobody_has(scene: GpgStore, locked:
     try:
         os.dup2(secondary, 0)
         name = os.ttyname(secondary)
-        assert read(scene.backend(terminal=True), locked) == TEXT
+        assert read(scene.backend(terminal=True), locked) == EXAMPLE_ITEM
     finally:
         os.dup2(saved, 0)
         for fd in (saved, primary, secondary):
@@ -233,7 +237,7 @@ def test_reason_is_told_where_gpg_conf_silences_it(
         read(scene.backend(terminal=terminal), locked)
     with pytest.raises(WrongPassphraseError):
         read(scene.backend(passphrase=GivenSecrets(b"wrong")), locked)
-    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == TEXT
+    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
 
 
 def test_missing_pinentry_is_told(scene: GpgStore, locked: bytes) -> None:
@@ -261,12 +265,12 @@ def test_user_who_gave_gpg_a_passphrase_file_is_served(
     file = tmp_path / "passphrase"
     file.write_bytes(PASSPHRASE + b"\n")
     options = f"--pinentry-mode loopback --passphrase-file {file}"
-    assert read(scene.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == TEXT
+    assert read(scene.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == EXAMPLE_ITEM
 
 
 def test_agent_that_cannot_start_is_explained(scene: GpgStore) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     long = scene.home.path / ("d" * 100)
     long.mkdir(mode=0o700)
     shutil.copy(scene.home.path / "pubring.kbx", long)
@@ -309,7 +313,7 @@ def test_read_only_home_of_gpg_is_explained_and_still_encrypts(
     if os.path.isdir(f"/run/user/{os.getuid()}"):
         pytest.skip("the agent's socket lies in /run/user here, whatever its home")
     scene.write_ids("alice")
-    (tmp_path / "item").write_bytes(scene.home.encrypt(TEXT, scene.keys["alice"]))
+    (tmp_path / "item").write_bytes(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]))
     scene.home.kill_agent()
     home = scene.home.path
     mounted = f"mount --bind {home} {home} && mount -o remount,ro,bind {home}"
@@ -358,9 +362,9 @@ def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
         backend = scene.backend(
             passphrase=GivenSecrets(PASSPHRASE), PATH=f":.:relative:{folder}:{os.environ['PATH']}"
         )
-        data = backend.encrypt(ItemHeader("credentials", "prod", 1, ""), TEXT)
+        data = backend.encrypt(ItemHeader("credentials", "prod", 1, ""), EXAMPLE_ITEM)
         scene.home.forget_secret("Bob <bob@example.com>")
-        assert read(backend, data) == TEXT
+        assert read(backend, data) == EXAMPLE_ITEM
     finally:
         os.close(leak)
     seen = log.read_bytes()

@@ -11,7 +11,7 @@ import pytest
 
 from filevault.errors import DamagedError, IntegrityError, LockedError, TamperedError
 from tests.conditions.work_limits import at_most
-from tests.worlds.gpg_store import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def wrap(scene: GpgStore, packets: bytes) -> bytes:
 
 
 def unencrypted(_scene: GpgStore) -> bytes:
-    return literal(TEXT)
+    return literal(EXAMPLE_ITEM)
 
 
 def unencrypted_bomb(_scene: GpgStore) -> bytes:
@@ -67,36 +67,36 @@ def unencrypted_bomb(_scene: GpgStore) -> bytes:
 
 
 def signed_only(scene: GpgStore) -> bytes:
-    return scene.home.gpg("-u", scene.keys["alice"], "--sign", data=TEXT).stdout
+    return scene.home.gpg("-u", scene.keys["alice"], "--sign", data=EXAMPLE_ITEM).stdout
 
 
 def clear_signed(scene: GpgStore) -> bytes:
-    return scene.home.gpg("-u", scene.keys["alice"], "--clear-sign", data=TEXT).stdout
+    return scene.home.gpg("-u", scene.keys["alice"], "--clear-sign", data=EXAMPLE_ITEM).stdout
 
 
 def symmetric(scene: GpgStore) -> bytes:
     options = ("--pinentry-mode", "loopback", "--passphrase", "x", "--s2k-count", "65536", "-c")
-    return scene.home.gpg(*options, data=TEXT).stdout
+    return scene.home.gpg(*options, data=EXAMPLE_ITEM).stdout
 
 
 def symmetric_too(scene: GpgStore) -> bytes:
     return scene.home.gpg(
         *("--pinentry-mode", "loopback", "--passphrase", "x", "--s2k-count", "65536"),
         *("--trust-model", "always", "-c", "-e", "-r", scene.keys["alice"]),
-        data=TEXT,
+        data=EXAMPLE_ITEM,
     ).stdout
 
 
 def two_messages(scene: GpgStore) -> bytes:
-    return scene.home.encrypt(TEXT, scene.keys["alice"]) * 2
+    return scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]) * 2
 
 
 def appended_text(scene: GpgStore) -> bytes:
-    return scene.home.encrypt(TEXT, scene.keys["alice"]) + literal(b"more")
+    return scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]) + literal(b"more")
 
 
 def two_texts(scene: GpgStore) -> bytes:
-    return wrap(scene, literal(TEXT) + literal(b"more"))
+    return wrap(scene, literal(EXAMPLE_ITEM) + literal(b"more"))
 
 
 def no_text(scene: GpgStore) -> bytes:
@@ -104,7 +104,7 @@ def no_text(scene: GpgStore) -> bytes:
 
 
 def nested(scene: GpgStore) -> bytes:
-    return wrap(scene, scene.home.encrypt(TEXT, scene.keys["alice"]))
+    return wrap(scene, scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_file_over_a_mebibyte_is_refused_unread(scene: GpgStore) -> None:
 
 
 def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: GpgStore) -> None:
-    text = TEXT * 500
+    text = EXAMPLE_ITEM * 500
     data = scene.home.encrypt(text, scene.keys["alice"], options=["-z", "0"])
     backend = scene.backend()
     for length in (*range(0, 140, 9), len(data) // 2, len(data) - 22, len(data) - 1):
@@ -178,7 +178,7 @@ def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: GpgStore) -> N
 def test_flipped_bits_give_no_other_plaintext(scene: GpgStore) -> None:
     scene.write_ids("alice")
     backend = scene.backend()
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], options=["-z", "0"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"])
     for where in range(0, len(data), 5):
         changed = bytearray(data)
         changed[where] ^= 1 << where % 8
@@ -186,26 +186,26 @@ def test_flipped_bits_give_no_other_plaintext(scene: GpgStore) -> None:
         # changed the item looks like somebody else's.
         errors = (IntegrityError, LockedError) if 2 < where < 12 else (IntegrityError,)
         with contextlib.suppress(*errors):
-            assert backend.decrypt("credentials", "prod", bytes(changed)) == TEXT
+            assert backend.decrypt("credentials", "prod", bytes(changed)) == EXAMPLE_ITEM
 
 
 def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: GpgStore) -> None:
     (scene.home.path / "gpg.conf").write_text("ignore-mdc-error\n")
-    data = bytearray(scene.home.encrypt(TEXT, scene.keys["alice"], options=["-z", "0"]))
-    assert scene.backend().decrypt("credentials", "prod", bytes(data)) == TEXT
+    data = bytearray(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"]))
+    assert scene.backend().decrypt("credentials", "prod", bytes(data)) == EXAMPLE_ITEM
     data[-30] ^= 1
     with pytest.raises(DamagedError, match="its content is not what was encrypted"):
         scene.backend().decrypt("credentials", "prod", bytes(data))
 
 
 def test_message_without_integrity_check_is_refused(scene: GpgStore) -> None:
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], options=["--rfc2440"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["--rfc2440"])
     with pytest.raises(TamperedError, match="its encryption has no integrity check"):
         scene.backend().decrypt("credentials", "prod", data)
 
 
 def test_error_about_a_crafted_name_is_one_clean_line(scene: GpgStore) -> None:
     with pytest.raises(TamperedError) as caught:
-        scene.backend().decrypt("credentials", "a\x1b[2J\nb", literal(TEXT))
+        scene.backend().decrypt("credentials", "a\x1b[2J\nb", literal(EXAMPLE_ITEM))
     assert "\x1b" not in caught.value.message
     assert "\n" not in caught.value.message

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from filevault.backends.gpg import openpgp
 from filevault.errors import DamagedError, IntegrityError, TamperedError
-from tests.worlds.gpg_store import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from tests.worlds.gpg_store import GpgStore
@@ -125,7 +125,10 @@ def test_messages_of_gpg_are_understood_as_gpg_understands_them(
     scene: GpgStore, size: int, options: tuple[str, ...]
 ) -> None:
     data = scene.home.encrypt(
-        TEXT * (size // len(TEXT)), scene.keys["alice"], scene.keys["bob"], options=options
+        EXAMPLE_ITEM * (size // len(EXAMPLE_ITEM)),
+        scene.keys["alice"],
+        scene.keys["bob"],
+        options=options,
     )
     message = openpgp.parse(data, "it")
     said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()

@@ -8,13 +8,13 @@ import pytest
 
 from filevault.backends.gpg import gpg_id
 from filevault.backends.protocols import ItemHeader
-from tests.worlds.gpg_store import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from tests.worlds.gpg_store import GpgStore
 
 TEXTS = [
-    TEXT,
+    EXAMPLE_ITEM,
     b"one line without an end",
     b"secret\r\nuser: x\r\n",
     b"secret\n\notpauth://totp/x?secret=ABC\n\xc3\xa9\n",
@@ -51,7 +51,7 @@ def test_we_read_what_pass_inserted(scene: GpgStore, text: bytes) -> None:
 def test_pass_finds_nothing_to_encrypt_again_in_what_we_wrote(scene: GpgStore) -> None:
     scene.run_pass("init", scene.keys["alice"], scene.keys["bob"])
     scene.run_pass("init", "-p", "team", scene.keys["bob"])
-    before = write(scene, "prod", TEXT), write(scene, "team/prod", TEXT)
+    before = write(scene, "prod", EXAMPLE_ITEM), write(scene, "team/prod", EXAMPLE_ITEM)
     said = scene.run_pass("init", scene.keys["alice"], scene.keys["bob"]).stdout
     said += scene.run_pass("init", "-p", "team", scene.keys["bob"]).stdout
     assert b"reencrypting" not in said
@@ -61,14 +61,14 @@ def test_pass_finds_nothing_to_encrypt_again_in_what_we_wrote(scene: GpgStore) -
 
 def test_we_and_pass_agree_on_what_differs_after_a_change(scene: GpgStore) -> None:
     scene.run_pass("init", scene.keys["alice"])
-    data = write(scene, "prod", TEXT)
+    data = write(scene, "prod", EXAMPLE_ITEM)
     scene.write_ids("alice", "bob")
     assert scene.backend().differs("prod", data)
     said = scene.run_pass("init", scene.keys["alice"], scene.keys["bob"]).stdout
     assert b"prod: reencrypting to" in said
     again = (scene.store / "prod.gpg").read_bytes()
     assert not scene.backend().differs("prod", again)
-    assert scene.backend().decrypt("credentials", "prod", again) == TEXT
+    assert scene.backend().decrypt("credentials", "prod", again) == EXAMPLE_ITEM
 
 
 def test_groups_mean_to_us_what_they_mean_to_pass(scene: GpgStore) -> None:
@@ -76,10 +76,10 @@ def test_groups_mean_to_us_what_they_mean_to_pass(scene: GpgStore) -> None:
         f"group team={scene.keys['alice']} {scene.keys['bob']}\n"
     )
     scene.run_pass("init", "team")
-    scene.run_pass("insert", "-m", "theirs", data=TEXT)
+    scene.run_pass("insert", "-m", "theirs", data=EXAMPLE_ITEM)
     theirs = (scene.store / "theirs.gpg").read_bytes()
     assert not scene.backend().differs("theirs", theirs)
-    write(scene, "ours", TEXT)
+    write(scene, "ours", EXAMPLE_ITEM)
     assert b"reencrypting" not in scene.run_pass("init", "team").stdout
 
 
@@ -87,7 +87,7 @@ def test_nearest_folder_means_to_us_what_it_means_to_pass(scene: GpgStore) -> No
     scene.run_pass("init", scene.keys["alice"])
     scene.run_pass("init", "-p", "aws/team", scene.keys["bob"])
     for name in ("top", "aws/prod", "aws/team/prod", "aws/team/deep/prod"):
-        scene.run_pass("insert", "-m", name, data=TEXT)
+        scene.run_pass("insert", "-m", name, data=EXAMPLE_ITEM)
         data = (scene.store / f"{name}.gpg").read_bytes()
         assert not scene.backend().differs(name, data)
 
@@ -95,13 +95,13 @@ def test_nearest_folder_means_to_us_what_it_means_to_pass(scene: GpgStore) -> No
 def test_pass_uses_recipients_that_we_built(scene: GpgStore) -> None:
     data = gpg_id.build([scene.keys["alice"], scene.keys["bob"]])
     (scene.store / ".gpg-id").write_bytes(data)
-    scene.run_pass("insert", "-m", "prod", data=TEXT)
+    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
     assert not scene.backend().differs("prod", (scene.store / "prod.gpg").read_bytes())
 
 
 def test_pass_drops_the_last_line_without_an_end_and_we_keep_it(scene: GpgStore) -> None:
     (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\n{scene.keys['bob']}")
-    scene.run_pass("insert", "-m", "prod", data=TEXT)
+    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
     backend = scene.backend()
     assert backend.differs("prod", (scene.store / "prod.gpg").read_bytes())
     assert any("pass ignores its last line" in notice for notice in scene.notes)
@@ -117,7 +117,7 @@ def test_signatures_are_good_to_either_side(scene: GpgStore) -> None:
     assert signature
     (scene.store / ".gpg-id").write_bytes(text)
     (scene.store / ".gpg-id.sig").write_bytes(signature)
-    scene.run_pass("insert", "-m", "prod", data=TEXT, PASSWORD_STORE_SIGNING_KEY=alice)
+    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_SIGNING_KEY=alice)
     backend.forget()
     assert not backend.differs("prod", (scene.store / "prod.gpg").read_bytes())
 
@@ -125,7 +125,7 @@ def test_signatures_are_good_to_either_side(scene: GpgStore) -> None:
 def test_variables_of_pass_mean_the_same(scene: GpgStore) -> None:
     scene.write_ids("alice")
     keys = f"{scene.keys['bob']} jbob@example.com"
-    scene.run_pass("insert", "-m", "prod", data=TEXT, PASSWORD_STORE_KEY=keys)
+    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_KEY=keys)
     data = (scene.store / "prod.gpg").read_bytes()
     assert not scene.backend(PASSWORD_STORE_KEY=keys).differs("prod", data)
     assert scene.backend().differs("prod", data)

@@ -12,8 +12,9 @@ from filevault.errors import (
     TamperedError,
     WrongPassphraseError,
 )
+from tests.samples import EXAMPLE_ITEM
 from tests.worlds.file_vault import GivenSecrets
-from tests.worlds.gpg_store import PASSPHRASE, TEXT, GpgStore
+from tests.worlds.gpg_store import PASSPHRASE, GpgStore
 
 HEADER = ItemHeader("credentials", "prod", 1, "")
 
@@ -33,7 +34,7 @@ def refusal(scene: GpgStore, signing_key: str) -> str:
     for use in (
         backend.governing,
         lambda: backend.governs("prod"),
-        lambda: backend.encrypt(HEADER, TEXT),
+        lambda: backend.encrypt(HEADER, EXAMPLE_ITEM),
     ):
         with pytest.raises(TamperedError) as caught:
             use()
@@ -49,7 +50,7 @@ def test_signed_recipients_are_used(scene: GpgStore, armor: bool) -> None:
     for key in (scene.keys["alice"], scene.keys["alice"].lower()):
         backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=key)
         assert backend.governing()[0].recipients == (scene.keys["bob"],)
-        assert backend.encrypt(HEADER, TEXT)
+        assert backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
 def test_any_of_several_keys_and_any_of_several_signatures_will_do(scene: GpgStore) -> None:
@@ -119,9 +120,9 @@ def test_every_file_in_force_must_be_signed(scene: GpgStore) -> None:
     sign(scene, "alice")
     scene.write_ids("jbob", folder="team")
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=scene.keys["alice"])
-    backend.encrypt(HEADER, TEXT)  # what is governed by the signed file
+    backend.encrypt(HEADER, EXAMPLE_ITEM)  # what is governed by the signed file
     with pytest.raises(BackendError, match="is not signed: there is no team/.gpg-id.sig"):
-        backend.encrypt(HEADER._replace(name="team/x"), TEXT)
+        backend.encrypt(HEADER._replace(name="team/x"), EXAMPLE_ITEM)
     (place, names, unresolved) = [tuple(file._asdict().values()) for file in backend.governing()][1]
     assert (place, names) == ("team/.gpg-id", unresolved)
     assert names[0].startswith("unusable, sha256:")
@@ -132,7 +133,7 @@ def test_variable_that_names_no_fingerprint_fails_closed(scene: GpgStore, value:
     scene.write_ids("bob")
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=value)
     with pytest.raises(BackendError, match="^PASSWORD_STORE_SIGNING_KEY "):
-        backend.encrypt(HEADER, TEXT)
+        backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
 def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: GpgStore) -> None:

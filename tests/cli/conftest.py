@@ -9,8 +9,9 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
+from tests.samples import ANN, JON
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.backend_machine import ANN, JON, GpgHomes
+from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import Machine
 from tests.worlds.pass_store import GpgHome

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_KEY
 from tests.worlds.machine import ROOT, Machine, TypedAnswer
-
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
 def nothing(_machine: Machine) -> None:
@@ -22,7 +21,7 @@ def nothing(_machine: Machine) -> None:
 
 
 def a_key(machine: Machine) -> None:
-    machine.with_vault().add("jon", *KEY, "--no-config")
+    machine.with_vault().add("jon", *EXAMPLE_KEY, "--no-config")
 
 
 def a_damaged_key(machine: Machine) -> None:
@@ -55,7 +54,7 @@ def two_recipients(machine: Machine) -> None:
         .stdout.partition("public key: ")[2]
         .split()[0]
     )
-    machine.add("jon", *KEY, "--no-config")
+    machine.add("jon", *EXAMPLE_KEY, "--no-config")
     machine.ok("recipients", "add", other)
     machine.env["OWN"] = own
 

@@ -12,14 +12,13 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECOND_ID, SECRET
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import ProcessResult, TypedAnswer
 
-SECOND = "AKIAQNZGKIQY56JQ7WMM"  # of the same account
 SECOND_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-SECOND_LINES = f"{SECOND}\n{SECOND_SECRET}\n"
+SECOND_LINES = f"{SECOND_ID}\n{SECOND_SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
 
 
@@ -156,7 +155,7 @@ def test_replacing_a_key_needs_a_word(stored: BackendMachine) -> None:
     assert stored.snapshot() == before
     answers = [
         TypedAnswer("Replace", "y"),
-        TypedAnswer("ccess key", SECOND),
+        TypedAnswer("ccess key", SECOND_ID),
         TypedAnswer("ecret", SECOND_SECRET),
     ]
     typed = stored.machine.on_terminal("add", "work", "--no-config", answers=answers)
@@ -182,7 +181,7 @@ def test_a_replacement_keeps_every_other_byte(keeper: BackendMachine) -> None:
         new = keeper.show(name)
         assert new.startswith(SECOND_SECRET.encode() + end)
         assert new.endswith(end + notes)
-        assert b"aws_access_key_id: " + SECOND.encode() + end in new
+        assert b"aws_access_key_id: " + SECOND_ID.encode() + end in new
         assert SECRET.encode() not in new
         assert KEY_ID.encode() not in new
         # A further rewrite changes the key's own lines only, in their places.

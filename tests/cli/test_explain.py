@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from tests.samples import EXAMPLE_ID
 from tests.worlds.aws_machine import REGION, SERIAL, AwsMachine
 from tests.worlds.machine import ROOT
 
@@ -89,7 +90,7 @@ def test_a_stored_key_that_goes_before_other_sources_is_told(plain: AwsMachine) 
         "credential_process = cat x",
         "credential_source = Environment",
         "login_session = arn:aws:iam::123456789012:user/jon",
-        "aws_access_key_id = AKIAIOSFODNN7EXAMPLE",
+        f"aws_access_key_id = {EXAMPLE_ID}",
     )
     body = "\n".join((*lines, f"role_arn = {plain.role.arn}", f"region = {REGION}"))
     plain.store("default").configure(mfa=False, more=f"[default]\n{body}\n")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.conditions.mounts import read_only
+from tests.samples import EXAMPLE_ID
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
@@ -199,9 +200,9 @@ def test_it_runs_as_a_module_with_the_standard_cost(machine: Machine) -> None:
     machine.launcher = (sys.executable, "-m", "filevault")
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     machine.ok("init")
-    machine.ok("add", "jon", "--stdin", stdin="AKIAIOSFODNN7EXAMPLE\n" + "s" * 40 + "\n")
+    machine.ok("add", "jon", "--stdin", stdin=f"{EXAMPLE_ID}\n" + "s" * 40 + "\n")
     shown = machine.ok("export", "jon", "--no-session").out
-    assert shown.startswith("AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\n")
+    assert shown.startswith(f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}\n")
 
 
 def test_no_module_of_the_working_directory_is_run(machine: Machine, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, SECRET
+from tests.samples import ANN, JON, KEY_ID, SECRET
 from tests.unit.test_git_hostile import Trap
-from tests.worlds.backend_machine import ANN, JON, KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import ON_STDERR, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms

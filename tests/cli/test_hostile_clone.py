@@ -14,10 +14,10 @@ import pytest
 
 from tests.backends.test_gpg_hostile import bomb, literal
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
+from tests.samples import ANN, JON, KEY_ID, LINES, OTHER_ACCOUNT, SECRET
 from tests.unit.test_git_hostile import ATTRIBUTES, CONFIG, HOOKS, Trap, bare_looking
 from tests.worlds.age_store import PLUGIN_RECIPIENT, pair, protect
-from tests.worlds.backend_machine import ANN, JON, KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.leak_check import RAW
 from tests.worlds.machine import ProcessResult
 from tests.worlds.other_programs import OtherPrograms

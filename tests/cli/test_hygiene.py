@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.mounts import read_only
+from tests.samples import EXAMPLE_ID
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import PASSPHRASE, TypedAnswer
@@ -133,7 +134,7 @@ def test_every_failure_keeps_them_too(watch: LeakCheck, spoil: Callable[[LeakChe
         ("add", "jonsmith", "--stdin", "--force"),
         ("list",),
     ):
-        key = f"AKIAIOSFODNN7EXAMPLE\n{watch.scene.user.secret_access_key}\n"
+        key = f"{EXAMPLE_ID}\n{watch.scene.user.secret_access_key}\n"
         result = machine.run(*argv, stdin=key)
         watch.check(result)
         failed += result.status != 0

@@ -14,9 +14,8 @@ import pytest
 from tests.conditions.mounts import read_only
 from tests.conditions.other_user import needs_root
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES
+from tests.samples import ANN, JON, KEY_ID, LINES
 from tests.worlds.age_store import PLUGIN_IDENTITY, new_identity, protect
-from tests.worlds.backend_machine import ANN, JON
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine

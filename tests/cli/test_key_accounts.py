@@ -10,12 +10,13 @@ import pytest
 
 from filevault.credentials import account_of
 from tests.fakes import FakeAws, User
+from tests.samples import EXAMPLE_ID
 from tests.worlds.machine import Machine
 from tests.worlds.rotation import RotationMachine
 
 FOREIGN = "999999999999"
 OLD_IDS = {
-    "jon": "AKIAIOSFODNN7EXAMPLE",
+    "jon": EXAMPLE_ID,
     "own": "AKIAJOSFODNN7EXAMPLE",
     "eve": "AKIAIEVEEVEEVEEVEEVE",
 }

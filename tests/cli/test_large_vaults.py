@@ -14,14 +14,12 @@ import pytest
 
 from filevault.backends.age.library import library
 from filevault.backends.protocols import ItemHeader
+from tests.samples import KEY_ID, SECRET
 from tests.worlds import file_vault
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import PASSPHRASE, Machine
 
-TEXT = (
-    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAQNZGKIQY56JQ7WML\n"
-    "filevault: 1 name={}\n"
-)
+TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\nfilevault: 1 name={{}}\n"
 COMMANDS = {
     "file": {
         "list": ("list",),

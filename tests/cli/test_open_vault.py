@@ -19,9 +19,10 @@ from filevault.vault.item import compose
 from filevault.vault.vault import Vault
 from tests.conditions.tools import tool
 from tests.launch import launcher
+from tests.samples import EXAMPLE_ID, SECRET
 from tests.worlds.machine import Machine
 
-KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+KEY = AccessKey(EXAMPLE_ID, SECRET)
 NO_OPTIONS = GlobalOptions()
 CREATED = "2026-01-02T03:04:05Z"
 

@@ -18,11 +18,11 @@ from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.launch import botocore_data
 from tests.launch.preload import import_everything
-from tests.samples import KEY_ID, SECRET
+from tests.samples import ANN, KEY_ID, SECRET
 from tests.worlds import restricted
 from tests.worlds.age_store import ssh_key
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.backend_machine import ANN, KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import PASSPHRASE, Machine
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, SECRET
-from tests.worlds.backend_machine import ANN, JON, GpgHomes
+from tests.samples import ANN, JON, KEY_ID, LINES, SECOND_ID, SECRET
+from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.machine import Machine, ProcessResult
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import pass_machine
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_LINES = f"{OTHER}\n{OTHER_SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{OTHER_SECRET}\n"
 TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
 
 
@@ -141,10 +140,10 @@ def test_pass_edits_and_filevault_keeps_the_edit(pair: PassStorePair) -> None:
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     shown = pair.pass_("show", "aws/work").out
-    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {OTHER}\n")
+    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {SECOND_ID}\n")
     assert shown.endswith("\nregion: eu-west-1\notpauth://totp/x?secret=A\n")
     pair.pass_("edit", "aws/work", editor=f"1c {SECRET}")
-    assert pair.given("work") == (OTHER, SECRET)
+    assert pair.given("work") == (SECOND_ID, SECRET)
 
 
 def test_pass_generates_in_place_and_filevault_reads_it(pair: PassStorePair) -> None:
@@ -239,7 +238,7 @@ def test_what_others_stored_is_handed_out_and_replaced(pair: PassStorePair, how:
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     assert pair.pass_("show", "aws/work").out.rstrip().endswith("note: mine")
-    assert pair.given("work") == (OTHER, OTHER_SECRET)
+    assert pair.given("work") == (SECOND_ID, OTHER_SECRET)
 
 
 def test_entries_of_aws_vault_are_used_in_place(pair: PassStorePair) -> None:
@@ -262,7 +261,7 @@ def test_entries_of_aws_vault_are_used_in_place(pair: PassStorePair) -> None:
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     shown = pair.pass_("show", "aws-vault/work").out
-    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {OTHER}\n")
+    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {SECOND_ID}\n")
     assert "Data" not in shown
     assert (pair.store / f"aws-vault/{session}.gpg").exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECOND_ID, SECRET
 from tests.worlds.machine import Machine
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine
@@ -62,10 +62,10 @@ def test_only_the_prefix_is_listed_and_nothing_is_decrypted(jon: Machine) -> Non
 def test_notes_survive_a_replacement(jon: Machine) -> None:
     text = f"{SECRET}\r\naws_access_key_id: {KEY_ID}\r\n# mine\r\notpauth://totp/x?secret=A\r\nend"
     OtherPrograms(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
-    other = "AKIAQNZGKIQY56JQ7WMM\n" + SECRET + "\n"
+    other = f"{SECOND_ID}\n" + SECRET + "\n"
     jon.ok("add", "work", "--stdin", "--no-config", "--force", stdin=other)
     shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
-    assert "AKIAQNZGKIQY56JQ7WMM" in shown
+    assert SECOND_ID in shown
     assert "# mine\r\notpauth://totp/x?secret=A\r\nend" in shown
 
 
@@ -130,7 +130,7 @@ def test_a_recipient_is_added_and_removed_and_items_reencrypted(jon: Machine, gp
 
 def test_a_key_of_another_account_is_refused_until_accepted(jon: Machine) -> None:
     jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    text = f"{SECRET}\naws_access_key_id: AKIAZZZZZZQY56JQ7WML\n"
+    text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n"
     OtherPrograms(jon).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
     refused = jon.run("export", "work", "-n")
     assert refused.status == 10

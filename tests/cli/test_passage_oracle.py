@@ -14,14 +14,13 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import KEY_ID, LINES, SECOND_ID, SECRET
 from tests.worlds.age_store import new_identity
 from tests.worlds.machine import Machine, ProcessResult
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_LINES = f"{OTHER}\n{OTHER_SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{OTHER_SECRET}\n"
 TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
 
 

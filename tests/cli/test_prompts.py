@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.samples import EXAMPLE_ID, OTHER_ID, SECRET
 from tests.worlds.aws_machine import SERIAL, AwsMachine
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult, TypedAnswer
 
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_ID = "AKIAOTHERKEYEXAMPLE0"
 LOCKED = {"FILEVAULT_PASSPHRASE": None}
 
 
@@ -25,7 +23,7 @@ def never_shown(result: ProcessResult, *secrets: str) -> None:
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     machine.with_vault()
-    return machine.add("jon", KEY_ID, SECRET, "--no-config")
+    return machine.add("jon", EXAMPLE_ID, SECRET, "--no-config")
 
 
 def export(machine: Machine, *answers: str) -> ProcessResult:
@@ -41,7 +39,7 @@ def export(machine: Machine, *answers: str) -> ProcessResult:
 def test_the_right_passphrase_opens_at_once(vault: Machine) -> None:
     result = export(vault, PASSPHRASE)
     assert result.status == 0
-    assert result.out.startswith(f"AWS_ACCESS_KEY_ID={KEY_ID}\n")
+    assert result.out.startswith(f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}\n")
     assert result.err == ""
     assert result.tty.splitlines() == [f"Passphrase for {vault.vault}: "]
     never_shown(result, PASSPHRASE)
@@ -65,7 +63,7 @@ def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
 def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) -> None:
     key = str(machine.home / "key")
     machine.ok("init", "--no-passphrase", "--new-key-file", key)
-    machine.add("jon", KEY_ID, SECRET, "--no-config", "--key-file", key)
+    machine.add("jon", EXAMPLE_ID, SECRET, "--no-config", "--key-file", key)
     inside = InProcess(machine.env)
     for argv in (
         ("export", "jon", "-n"),
@@ -176,10 +174,13 @@ def test_a_short_new_passphrase_is_refused_and_may_be_insisted_on(machine: Machi
 
 def test_a_key_is_typed_with_the_secret_hidden(machine: Machine) -> None:
     machine.with_vault()
-    answers = [TypedAnswer("Access key id: ", KEY_ID), TypedAnswer("Secret access key: ", SECRET)]
+    answers = [
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
+        TypedAnswer("Secret access key: ", SECRET),
+    ]
     result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
     assert (result.status, result.out) == (0, "Stored the key of profile jon.\n")
-    assert KEY_ID in result.tty
+    assert EXAMPLE_ID in result.tty
     never_shown(result, SECRET, PASSPHRASE)
     assert SECRET in machine.ok("export", "jon", "-n").out
 
@@ -187,7 +188,7 @@ def test_a_key_is_typed_with_the_secret_hidden(machine: Machine) -> None:
 def test_a_typed_secret_that_is_none_is_refused_unshown(machine: Machine) -> None:
     machine.with_vault()
     answers = [
-        TypedAnswer("Access key id: ", KEY_ID),
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
         TypedAnswer("Secret access key: ", "too short"),
     ]
     result = machine.on_terminal("add", "jon", answers=answers)
@@ -241,7 +242,7 @@ def test_add_offers_to_make_the_vault(machine: Machine) -> None:
         TypedAnswer(f"There is no vault at {machine.vault}. Make one? (y|N) ", "y"),
         TypedAnswer("New passphrase: ", PASSPHRASE),
         TypedAnswer("The same again: ", PASSPHRASE),
-        TypedAnswer("Access key id: ", KEY_ID),
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
         TypedAnswer("Secret access key: ", SECRET),
     ]
     result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
@@ -325,13 +326,13 @@ def test_without_a_terminal_a_question_is_an_error_with_its_own_hint(
     result = vault.run(*argv, stdin=f"{OTHER_ID}\n{SECRET}\n")
     assert result.status == 5
     assert hint in result.err
-    assert KEY_ID in vault.ok("export", "jon", "-n").out
+    assert EXAMPLE_ID in vault.ok("export", "jon", "-n").out
 
 
 def test_a_path_with_escapes_steers_no_terminal(machine: Machine) -> None:
     odd = machine.home / "v\x1b[31m\u202e"
     machine.env["FILEVAULT_DIR"] = str(odd)
-    machine.with_vault().add("jon", KEY_ID, SECRET, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, SECRET, "--no-config")
     result = export(machine, "wrong", "wrong", "wrong")
     assert not {"\x1b", "\u202e"} & set(result.everything)
     assert "v\\x1b[31m\\u202e" in result.tty

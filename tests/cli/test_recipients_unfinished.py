@@ -9,9 +9,9 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
-from tests.samples import KEY_ID, LINES
+from tests.samples import ANN, JON, KEY_ID, LINES, ZOE
 from tests.worlds.age_store import new_identity
-from tests.worlds.backend_machine import ANN, JON, ZOE, GpgHomes
+from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.machine import Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine

@@ -18,15 +18,14 @@ from filevault.errors import StorageError
 from filevault.vault.rekey.reseal import Resealer
 from tests.conditions.mounts import read_only
 from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_ID, ONE_ID, SECRET, TWO_ID
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.other_programs import commit_identity
 
 NEW = "another long passphrase"
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 OTHER_ID = "AKIAI44QH8DHBEXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 REGION = ("--no-session", "--region", "eu-west-1")
 WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
 
@@ -34,7 +33,7 @@ WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     """A vault with two keys."""
-    machine.with_vault().add("work", KEY_ID, SECRET, "--no-config")
+    machine.with_vault().add("work", EXAMPLE_ID, SECRET, "--no-config")
     return machine.add("team/prod:eu", OTHER_ID, SECRET, "--no-config")
 
 
@@ -78,7 +77,7 @@ def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
     told = done.out.partition("Whoever knew the former key could read:\n")[2].splitlines()
     assert [line.split(",")[0].split() for line in told] == [
         ["team/prod:eu", OTHER_ID],
-        ["work", KEY_ID],
+        ["work", EXAMPLE_ID],
     ]
     assert "make new keys at AWS" in done.err
 
@@ -369,7 +368,7 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -
         "--no-config",
         answers=[
             TypedAnswer("Passphrase for", PASSPHRASE),
-            TypedAnswer("Access key id: ", KEY_ID),
+            TypedAnswer("Access key id: ", EXAMPLE_ID),
             TypedAnswer("Secret access key: ", Late(SECRET)),
         ],
     )
@@ -406,7 +405,7 @@ def clones(tmp_path: Path) -> Clones:
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     one.ok("init")
     one.ok("git", "init", "-q", "-b", "main")
-    one.add("work", KEY_ID, SECRET, "--no-config").add("team/prod:eu", OTHER_ID, SECRET)
+    one.add("work", EXAMPLE_ID, SECRET, "--no-config").add("team/prod:eu", OTHER_ID, SECRET)
     two.vault.parent.mkdir(parents=True)
     subprocess.run(
         [git, "clone", "-q", str(one.vault), str(two.vault)],
@@ -429,7 +428,7 @@ def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones)
     passphrases = {}
     for number, machine in enumerate((clones.one, clones.two)):
         mine = f"the passphrase of machine {number}"
-        machine.add(f"item-{number}", KEY_ID, SECRET, "--no-config")
+        machine.add(f"item-{number}", EXAMPLE_ID, SECRET, "--no-config")
         machine.ok("slot", "add", "--new-key-file", "machine.key", "--label", f"key {number}")
         machine.advance(60 * (number + 1))
         machine.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": mine})
@@ -526,21 +525,21 @@ def test_what_plain_git_takes_for_a_rename_is_settled_as_told(clones: Clones) ->
 def test_the_same_item_changed_twice_is_a_conflict_that_two_commands_settle(
     clones: Clones,
 ) -> None:
-    clones.one.add("work", "AKIAONEONEONEONEONE1", SECRET, "--force", "--no-config")
-    clones.two.add("work", "AKIATWOTWOTWOTWOTWO2", SECRET, "--force", "--no-config")
+    clones.one.add("work", ONE_ID, SECRET, "--force", "--no-config")
+    clones.two.add("work", TWO_ID, SECRET, "--force", "--no-config")
     merged = clones.sync(clones.one, clones.two)
     assert merged.returncode == 1
     assert "CONFLICT" in merged.stdout
     two = clones.two
     # git leaves its own side in place, and both are there to be had.
-    assert "AKIATWOTWOTWOTWOTWO2" in two.ok("export", "work", *REGION).out
+    assert TWO_ID in two.ok("export", "work", *REGION).out
     page = (Path(__file__).parents[2] / "docs/how-to/dotfiles.md").read_text()
     told = page.partition("two commands settle it")[2].partition("```console\n")[2]
     commands = re.findall(r"^\$ filevault (git .*)$", told.partition("```")[0], re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         two.ok(*command.split())
-    assert "AKIAONEONEONEONEONE1" in two.ok("export", "work", *REGION).out
+    assert ONE_ID in two.ok("export", "work", *REGION).out
     assert two.ok("git", "status", "--porcelain").out == ""
     history = two.ok("git", "show", "HEAD^1:work.fv").out
     assert history  # the other side stays in the history
@@ -762,7 +761,7 @@ def test_the_old_passphrase_opens_nothing_that_is_stored_later(
     left: tuple[Machine, Path],
 ) -> None:
     machine, copy = left
-    machine.add("later", KEY_ID, SECRET, "--no-config")
+    machine.add("later", EXAMPLE_ID, SECRET, "--no-config")
     spy = Machine(machine.home / "spy")
     spy.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     shutil.copytree(machine.vault, spy.vault)

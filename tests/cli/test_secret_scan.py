@@ -13,10 +13,11 @@ import pytest
 
 from filevault.cli.command import COMMANDS
 from tests.conditions.tools import tool
+from tests.samples import ANN, JON
 from tests.worlds.age_store import pair
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.backend_machine import ANN, JON, GpgHomes
+from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.machine import PASSPHRASE
 
 CHILD = ("sleep", "0.05")

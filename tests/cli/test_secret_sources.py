@@ -11,9 +11,9 @@ import pytest
 from tests.conditions.mounts import mounting
 from tests.conditions.other_user import needs_root
 from tests.conditions.work_limits import within
+from tests.samples import EXAMPLE_KEY
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 CONTAINER = (
     "mount -t tmpfs tmpfs /run && mkdir /run/secrets && "
     'printf %s "$2" > /run/secrets/$1 && chmod 0444 /run/secrets/$1 && shift 2'
@@ -29,7 +29,7 @@ class TwoSecrets:
         self.key_file = machine.home / "key"
         env = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
         machine.ok("init", "--new-key-file", str(self.key_file), env=env)
-        machine.ok("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY), env=env)
+        machine.ok("add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY), env=env)
         self.passphrase_file = self.private("passphrase", PASSPHRASE + "\n")
 
     def private(self, name: str, text: str, mode: int = 0o600) -> Path:
@@ -45,7 +45,7 @@ class TwoSecrets:
     def opened(self, *options: str, **env: str) -> bool:
         result = self.run(*options, **env)
         assert PASSPHRASE not in result.everything
-        assert (result.status == 0) == (KEY[1] in result.out), result
+        assert (result.status == 0) == (EXAMPLE_KEY[1] in result.out), result
         return result.status == 0
 
 
@@ -85,13 +85,13 @@ def test_descriptors(sources: TwoSecrets, descriptor: int) -> None:
     ):
         os.lseek(descriptor, 0, os.SEEK_SET)
         result = sources.machine.run(*EXPORT, *argv, env=env, pass_fds=(descriptor,))
-        assert KEY[1] in result.out
+        assert EXAMPLE_KEY[1] in result.out
     with sources.key_file.open() as key:
         result = sources.machine.run(
             *EXPORT, env={"FILEVAULT_KEY_FD": str(key.fileno())}, pass_fds=(key.fileno(),)
         )
-        assert KEY[1] in result.out
-    assert KEY[1] in sources.machine.run(
+        assert EXAMPLE_KEY[1] in result.out
+    assert EXAMPLE_KEY[1] in sources.machine.run(
         *EXPORT, "--passphrase-fd", "0", stdin=PASSPHRASE + "\r\n"
     ).out  # fmt: skip
 
@@ -224,7 +224,7 @@ def test_a_process_substitution_serves(sources: TwoSecrets) -> None:
         "bash", "-c", 'exec "$@" --passphrase-file <(cat "$0")', str(sources.passphrase_file),
         *machine.launcher,
     )  # fmt: skip
-    assert KEY[1] in machine.run(*EXPORT).out
+    assert EXAMPLE_KEY[1] in machine.run(*EXPORT).out
 
 
 def test_a_failing_command_is_told_with_its_complaint(sources: TwoSecrets) -> None:
@@ -247,5 +247,5 @@ def test_a_command_may_talk_on_the_terminal(sources: TwoSecrets) -> None:
         stdin=b"not this\n",
         answers=[TypedAnswer("PIN? ", PASSPHRASE)],
     )
-    assert KEY[1] in result.out
+    assert EXAMPLE_KEY[1] in result.out
     assert result.err == ""

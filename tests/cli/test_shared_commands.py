@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import JON, KEY_ID, LINES, SECOND_ID, SECRET
 from tests.worlds.age_store import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
@@ -15,13 +15,11 @@ from tests.worlds.age_store import (
     new_identity,
     protect,
 )
-from tests.worlds.backend_machine import JON
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine
 
 PLAIN = ("--stdin", "--no-config")
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 
 
 @pytest.fixture
@@ -82,13 +80,13 @@ def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machi
     finally:
         ann.close()
     before = path.read_bytes()
-    lines = f"{OTHER}\n{SECRET}\n"
+    lines = f"{SECOND_ID}\n{SECRET}\n"
     refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 5
     assert "--force --discard" in refused.err
     assert path.read_bytes() == before
     jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
-    assert OTHER in jon.ok("export", "work", "-n").out
+    assert SECOND_ID in jon.ok("export", "work", "-n").out
 
 
 UNKNOWN = (
@@ -102,21 +100,21 @@ UNKNOWN = (
 @pytest.mark.parametrize("text", UNKNOWN, ids=["json", "mime", "reference", "several"])
 def test_an_item_of_no_known_form_is_replaced_with_discard_alone(jon: Machine, text: str) -> None:
     OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
-    lines = f"{OTHER}\n{SECRET}\n"
+    lines = f"{SECOND_ID}\n{SECRET}\n"
     refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 6
     assert "--force --discard" in refused.err
     assert OtherPrograms(jon).run("pass", "show", "aws/work").out == text
     jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
     shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
-    assert shown.startswith(f"{SECRET}\naws_access_key_id: {OTHER}\ncreated: ")
+    assert shown.startswith(f"{SECRET}\naws_access_key_id: {SECOND_ID}\ncreated: ")
     assert len(shown.splitlines()) == 4
 
 
 def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(jon: Machine) -> None:
     OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
     replace = TypedAnswer("Replace the key that is stored for work? (y|N) ", "y")
-    key = {"AWS_ACCESS_KEY_ID": OTHER, "AWS_SECRET_ACCESS_KEY": SECRET}
+    key = {"AWS_ACCESS_KEY_ID": SECOND_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
     for answer, changed in (("n", False), ("y", True)):
         answers = [replace, TypedAnswer("Discard it? (y|N) ", answer)]
         words = ("add", "work", "--env", "--no-config")

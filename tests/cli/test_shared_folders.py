@@ -14,9 +14,9 @@ from tests.conditions.mounts import read_only
 from tests.conditions.other_user import needs_root
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import ANN, JON, KEY_ID, LINES, SECRET
 from tests.worlds.age_store import new_identity
-from tests.worlds.backend_machine import ANN, JON, KINDS, BackendMachine, GpgHomes
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.machine import ON_STDERR, Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import pass_machine

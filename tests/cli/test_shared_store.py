@@ -11,7 +11,7 @@ import pytest
 from tests.conditions.mounts import read_only
 from tests.conditions.other_user import needs_root
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
 from tests.worlds.machine import Machine
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine
@@ -81,7 +81,7 @@ def test_a_key_planted_for_a_profile_with_another_source_waits_for_a_word(
         "[profile work]\nregion=eu-west-1\n[profile admin]\nregion=eu-west-1\n"
         "source_profile=work\nrole_arn=arn:aws:iam::029608264753:role/admin\n"
     )
-    text = f"{SECRET}\naws_access_key_id: AKIAZZZZZZQY56JQ7WML\n"
+    text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n"
     OtherPrograms(jon).run("pass", "insert", "-m", "aws/admin", stdin=text)
     refused = jon.run("export", "admin", "--explain")
     assert refused.status == 10

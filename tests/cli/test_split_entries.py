@@ -9,15 +9,13 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.samples import KEY_ID, OTHER_ACCOUNT, SECRET
+from tests.samples import ANN, JON, KEY_ID, OTHER_ACCOUNT, SECOND_ID, SECRET
 from tests.worlds.age_store import new_identity
-from tests.worlds.backend_machine import ANN, JON
 from tests.worlds.machine import Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
-OTHER_LINES = f"{OTHER}\n{SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
 
 
@@ -133,9 +131,9 @@ def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: SplitStore) -
         f"filevault: warning: {work}/access_id and {work}/access_token are still there, but no "
         f"longer used: {work} has the key of 'work' from now on\n"
     )
-    assert keeper.given() == (OTHER, SECRET)
+    assert keeper.given() == (SECOND_ID, SECRET)
     text = keeper.show("work")
-    assert f"aws_access_key_id: {OTHER}\n" in text
+    assert f"aws_access_key_id: {SECOND_ID}\n" in text
     assert "otpauth://totp/x?secret=AAAA\n" in text
     assert keeper.machine.ok("list", "--credentials").out == "work\n"
     assert keeper.show("work/access_id") == f"{KEY_ID}\n"
@@ -172,7 +170,7 @@ def test_removing_an_item_brings_no_older_pair_back(keeper: SplitStore) -> None:
 
 def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: SplitStore) -> None:
     keeper.pair()
-    keeper.insert("work/access-key-id", OTHER)
+    keeper.insert("work/access-key-id", SECOND_ID)
     listed = keeper.machine.ok("list", "--credentials").out.split()
     assert listed == ["work/access-key-id", "work/access_id", "work/access_token"]
     assert keeper.machine.run("export", "work", "-n").status in (3, 4)

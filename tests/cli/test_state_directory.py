@@ -13,6 +13,7 @@ import pytest
 
 from tests.conditions.mounts import read_only
 from tests.conditions.other_user import needs_root
+from tests.samples import EXAMPLE_KEY
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import LAUNCHER, Machine
 
@@ -36,7 +37,6 @@ locks._TIMEOUT = 0.2
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
 def directory(machine: Machine) -> Path:
@@ -88,7 +88,7 @@ def test_the_memory_of_another_user_is_none(machine: Machine) -> None:
 
 
 def test_where_nothing_can_be_noted_down_a_script_hears_nothing(machine: Machine) -> None:
-    machine.with_vault().add("jon", *KEY, "--no-config")
+    machine.with_vault().add("jon", *EXAMPLE_KEY, "--no-config")
     (directory(machine) / "trust.json").unlink()
     read_only(machine, machine.state)
     result = machine.ok("export", "jon", "-n")
@@ -99,7 +99,7 @@ def test_where_nothing_can_be_noted_down_a_script_hears_nothing(machine: Machine
 def test_on_nfs_a_vault_is_made_written_and_read(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.launcher = (sys.executable, "-c", NFS, LAUNCHER)
-    machine.add("new", *KEY)
+    machine.add("new", *EXAMPLE_KEY)
     assert "[profile new]" in machine.config.read_text()
     assert machine.ok("export", "jonsmith").err == ""
     assert (directory(machine) / "sessions").exists()
@@ -116,11 +116,13 @@ def test_a_memory_that_stays_busy_fails_no_command_that_stored_its_item(machine:
     busy = os.open(directory(machine) / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(busy, fcntl.LOCK_EX)
-        stored = machine.run("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY) + "\n")
+        stored = machine.run(
+            "add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY) + "\n"
+        )
     finally:
         os.close(busy)
     assert (stored.status, stored.err) == (0, "")
-    assert KEY[1] in machine.ok("export", "jon", "-n").out
+    assert EXAMPLE_KEY[1] in machine.ok("export", "jon", "-n").out
 
 
 def test_a_vault_that_stays_busy_is_a_failure_of_storage(machine: Machine) -> None:
@@ -130,7 +132,9 @@ def test_a_vault_that_stays_busy_is_a_failure_of_storage(machine: Machine) -> No
     busy = os.open(machine.vault, os.O_RDONLY)
     try:
         fcntl.flock(busy, fcntl.LOCK_EX)
-        refused = machine.run("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY) + "\n")
+        refused = machine.run(
+            "add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY) + "\n"
+        )
     finally:
         os.close(busy)
     assert refused.status == 7

@@ -29,6 +29,7 @@ from filevault.cli.command import COMMANDS
 from filevault.system import hardening
 from tests.faults.harness import Snapshot
 from tests.launch import launcher
+from tests.samples import EXAMPLE_ID
 from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
@@ -36,7 +37,7 @@ NAMES = ("stdin", "stdout", "stderr")
 WORKS = "works"
 LIMITED = "limited"
 _FULL_SIZE = 4096
-KEY = b"AKIAIOSFODNN7EXAMPLE\n" + b"x" * 40 + b"\n"
+KEY = f"{EXAMPLE_ID}\n".encode() + b"x" * 40 + b"\n"
 
 
 class StreamResult(NamedTuple):
@@ -227,7 +228,7 @@ class StreamMachine:
 
     def __init__(self, home: Path) -> None:
         self.machine = machine = Machine(home)
-        machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+        machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
         machine.places = "agent"
@@ -358,7 +359,7 @@ def test_the_real_program_never_loses_a_new_passphrase(
         shown = done.out.splitlines()[0].removeprefix("passphrase: ")
         machine.launcher = Machine(machine.home).launcher
         machine.env["FILEVAULT_PASSPHRASE"] = shown
-        machine.add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+        machine.add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
@@ -371,7 +372,7 @@ def test_the_real_program_has_its_status_where_nothing_can_be_said(
 
 
 def test_a_command_gets_the_descriptors_that_were_given_and_no_other(machine: Machine) -> None:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
     machine.launcher = ("sh", "-c", 'exec "$@" <&- >&-', "sh", *machine.launcher)
     done = machine.run("exec", "jon", "-n", "--", "sh", "-c", "(ls /proc/$$/fd) >&2; :")
     assert done.err.split() == ["2"]
@@ -393,4 +394,4 @@ def test_messages_come_after_the_results_that_were_printed_before_them(
         file.seek(0)
         lines = file.read().decode().splitlines()
     above = next(number for number, line in enumerate(lines) if "those above" in line)
-    assert lines[above - 1].startswith("  jon  AKIAIOSFODNN7EXAMPLE"), lines
+    assert lines[above - 1].startswith(f"  jon  {EXAMPLE_ID}"), lines

@@ -15,6 +15,7 @@ from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.fakes import FakeAws, User
+from tests.samples import EXAMPLE_ID, SECRET
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.file_vault import opened
@@ -157,7 +158,7 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
         # What fails after the vault was opened holds the key as well.
         aws.directory.users["123456789012", "bot"].denied.add("sts:GetFederationToken")
         for name, (argv, answers, status) in OPENING.items():
-            stdin = b"AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+            stdin = f"{EXAMPLE_ID}\n{SECRET}\n".encode()
             result = machine.on_terminal(*argv, answers=answers, stdin=stdin)
             assert result.status == status, (name, result)
             assert desk.held() == ["session"], name

@@ -11,10 +11,10 @@ import pytest
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
+from tests.samples import JON
 from tests.worlds.age_store import new_identity, protect
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
-from tests.worlds.backend_machine import JON
 from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.pass_store import GpgHome

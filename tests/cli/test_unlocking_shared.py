@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, LINES, SECRET
+from tests.samples import JON, KEY_ID, LINES, SECRET
 from tests.worlds.age_store import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
@@ -24,7 +24,6 @@ from tests.worlds.age_store import (
     protect,
     ssh_key,
 )
-from tests.worlds.backend_machine import JON
 from tests.worlds.machine import LAUNCHER, ON_STDERR, Machine, ProcessResult, TypedAnswer
 from tests.worlds.pass_store import GpgHome, pass_machine
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from filevault.backends.age.library import library
 from tests.faults.harness import CommandLine
 from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
-from tests.worlds.fault_store import ANN, BOTH, KINDS, FaultStore
+from tests.samples import ANN
+from tests.worlds.fault_store import BOTH, KINDS, FaultStore
 from tests.worlds.other_programs import commit_identity
 
 SHARED = ("pass", "age")

@@ -23,11 +23,12 @@ from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.faults.harness import CommandLine, CountedCall, RunOutcome, Snapshot, survey, vault_of
+from tests.samples import ONE_ID, TWO_ID
 from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
 
-ONE = AccessKey("AKIAONEONEONEONEONE1", "one0" * 10)
-TWO = AccessKey("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
+ONE = AccessKey(ONE_ID, "one0" * 10)
+TWO = AccessKey(TWO_ID, "two0" * 10)
 NEW = AccessKey("AKIANEWNEWNEWNEWNEW3", "new0" * 10)
 TOKEN = "session/token/" * 9
 NOW = 2_000_000_000

@@ -25,6 +25,7 @@ from filevault.system.printable import printable
 from tests.fakes import FakeAws, Fault, User, hostile
 from tests.fakes.faults import error, raw, rewrite
 from tests.launch import botocore_data
+from tests.samples import EXAMPLE_ID, PLAIN_SECRET
 
 ROLE = "arn:aws:iam::123456789012:role/admin"
 SUBJECT = "profile 'work'"
@@ -315,10 +316,10 @@ def test_ids_that_would_break_an_item_are_refused(caller: HostileCaller) -> None
     [
         ("AccessKeyId", ""),
         ("AccessKeyId", "short"),
-        ("AccessKeyId", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"),
+        ("AccessKeyId", PLAIN_SECRET),
         ("AccessKeyId", "ASIA AAAAAAAAAAAAAAA"),
         ("SecretAccessKey", ""),
-        ("SecretAccessKey", "AKIAIOSFODNN7EXAMPLE"),
+        ("SecretAccessKey", EXAMPLE_ID),
         ("SecretAccessKey", "a" * 300),
         ("SessionToken", ""),
         ("SessionToken", "a" * 20_000),

@@ -22,12 +22,12 @@ from filevault.backends.file import keyslots
 from tests.fakes import FakeAws
 from tests.fakes.remote import RemoteFake
 from tests.faults import hostile
+from tests.samples import ONE_KEY
 from tests.worlds.aws_machine import REGION, SERIAL
 from tests.worlds.in_process import InProcess, InProcessResult, Tree, calm
 from tests.worlds.machine import PASSPHRASE, ROOT, Machine
 
 STATUSES = {0, 3, 5, 6, 7, 10}
-KEY = ("AKIAONEONEONEONEONE1", "one0" * 10)
 READ = ("export", "one", "--no-session")
 SESSION = ("--prompt", "none", "export", "user")
 COMMANDS = (READ, ("list",), ("list", "--json"), ("recipients", "list"), SESSION)
@@ -45,10 +45,10 @@ class Victim:
                 f"mfa_serial = {SERIAL}\n"
             )
             self.machine.add("user", user.access_key_id, user.secret_access_key, "--no-config")
-            self.machine.add("one", *KEY, "--no-config")
+            self.machine.add("one", *ONE_KEY, "--no-config")
             code = RemoteFake(aws.url).totp(SERIAL)
             self.session = self.machine.ok("export", "user", "--mfa-token", code).out
-            self.secrets = {*aws.issued_secrets(), KEY[1], PASSPHRASE}
+            self.secrets = {*aws.issued_secrets(), ONE_KEY[1], PASSPHRASE}
         self.inside = InProcess(self.machine.env)
         self.tree = Tree(self.machine.home)
         self.right = {READ: self.inside.run(*READ).out, SESSION: self.session}

@@ -19,6 +19,7 @@ from tests.fakes import FakeAws
 from tests.interop.javascript import JavaScript, javascript
 from tests.interop.recorder import MACHINE_KEY, Recorder
 from tests.launch.installed import install
+from tests.samples import EXAMPLE_ID, SECRET
 from tests.worlds.aws_machine import REGION, AwsMachine
 from tests.worlds.machine import Machine
 
@@ -158,7 +159,7 @@ def test_a_fips_profiles_command_calls_fips_endpoints(
 ) -> None:
     machine.with_vault()
     machine.write_config("[profile gov]\nregion = us-gov-west-1\nuse_fips_endpoint = true\n")
-    machine.add("gov", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    machine.add("gov", EXAMPLE_ID, SECRET)
     run = ("exec", "gov", "-n", "--")
     found = machine.ok(*run, *script(FIPS)).out
     assert json.loads(found) == [

@@ -24,6 +24,7 @@ from filevault.vault.vault import Vault
 from tests.fakes import Fault, User, hostile
 from tests.fakes.faults import error, rewrite
 from tests.fakes.identities import new_key_id, new_secret
+from tests.samples import EXAMPLE_ID, PLAIN_SECRET
 from tests.worlds.machine import PASSPHRASE
 from tests.worlds.providers import role_arn
 from tests.worlds.rotation import RotationMachine
@@ -71,7 +72,6 @@ class Two:
         assert self.previous.access_key_id in self.scene.aws.directory.keys
 
 
-SWAPPED = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"
 ANSWERS: dict[str, Answer] = {
     "the old id": lambda two: (two.jon.access_key_id, None, None),
     "the old key": lambda two: (two.jon.access_key_id, two.jon.secret_access_key, None),
@@ -87,12 +87,12 @@ ANSWERS: dict[str, Answer] = {
     "an id with a line end": lambda two: (f"{two.jon.access_key_id}&#10;x: y", None, None),
     "a session's id": lambda _: (new_key_id("123456789012").replace("AKIA", "ASIA"), None, None),
     "another account's id": lambda _: (new_key_id("999988887777"), None, None),
-    "an id that looks like a secret": lambda _: (SWAPPED, None, None),
+    "an id that looks like a secret": lambda _: (PLAIN_SECRET, None, None),
     "an id that nobody has": lambda _: (new_key_id("123456789012"), new_secret(), None),
     "the old secret": lambda two: (None, two.jon.secret_access_key, None),
     "another item's secret": lambda two: (None, two.bob.secret_access_key, None),
     "no secret": lambda _: (None, "", None),
-    "a secret that looks like an id": lambda _: (None, "AKIAIOSFODNN7EXAMPLE", None),
+    "a secret that looks like an id": lambda _: (None, EXAMPLE_ID, None),
     "a secret with a line end": lambda _: (None, f"{new_secret()}&#10;x: y", None),
     "a secret that is wrong": lambda _: (None, new_secret(), None),
     "another user's name": lambda _: (None, None, "bob"),
@@ -109,7 +109,7 @@ def _check_answer(two: Two, name: str) -> None:
     assert ended.err.count("filevault: error: ") == 1
     assert "takes the place" not in ended.out + ended.err
     two.check_nothing_lost()
-    for shown in (secret, SWAPPED):
+    for shown in (secret, PLAIN_SECRET):
         assert not shown or shown not in ended.err
     deletions = [call for call in scene.aws.calls if call.action == "DeleteAccessKey"]
     held = {two.jon.access_key_id, two.bob.access_key_id, two.previous.access_key_id}

@@ -13,6 +13,7 @@ from filevault.errors import AwsError, FilevaultError, NetworkError
 from filevault.rotation.retry import TIMEOUT, Retry
 from tests.conditions.work_limits import within
 from tests.fakes.faults import stall
+from tests.samples import EXAMPLE_ID
 from tests.worlds.machine import TIMEOUT as REAL
 from tests.worlds.rotation import RotationMachine
 
@@ -92,7 +93,7 @@ def test_another_writer_waits_for_one_short_call_only(
         while not (scene.aws.in_flight and scene.aws.actions().count(action)):
             time.sleep(0.01)
         with within(REAL / 4):
-            scene.machine.add("ann", "AKIAIOSFODNN7EXAMPLE", "A" * 40, "--no-config")
+            scene.machine.add("ann", EXAMPLE_ID, "A" * 40, "--no-config")
         added.set()
 
     writer = threading.Thread(target=add)

@@ -11,6 +11,7 @@ from filevault.vault.rotation_fields import RotationFields
 from tests.fakes import User
 from tests.fakes.clients import client_of
 from tests.fakes.faults import error
+from tests.samples import EXAMPLE_ID
 from tests.worlds.providers import role_arn
 from tests.worlds.rotation import RotationMachine
 
@@ -500,7 +501,7 @@ def test_json_has_no_secret_and_every_field(scene: RotationMachine) -> None:
         ("",),
         ("jon", "--keep-old", "--grace", "1h"),
         ("--all", "--delete-orphan", "AKIA"),
-        ("jon", "ann", "--delete-orphan", "AKIAIOSFODNN7EXAMPLE"),
+        ("jon", "ann", "--delete-orphan", EXAMPLE_ID),
         ("jon", "--delete-orphan", ""),
         ("jon", "--delete-orphan", "akiaiosfodnn7example"),
         ("jon", "--older-than", "soon"),

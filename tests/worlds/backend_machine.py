@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from filevault.backends import BACKENDS
 from filevault.backends.protocols import ItemHeader
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, SECRET
+from tests.samples import ANN, JON, KEY_ID, SECRET, ZOE
 from tests.worlds import file_vault
 from tests.worlds.age_store import new_identity
 from tests.worlds.in_process import InProcess
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import OpenBackend
 
 KINDS = ("file", "pass", "age")
-JON = "jon@example.com"
-ANN = "ann@example.com"
-ZOE = "zoe@team.example"
 WHEN = "2026-11-23T21:45:13Z"
 
 

@@ -16,13 +16,13 @@ from filevault.vault.trust import Trust
 from tests.conditions.tools import tool
 from tests.faults.harness import CommandLine, Snapshot, survey
 from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, adding
+from tests.samples import ANN, JON
 from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
 from tests.worlds.pass_store import GpgHome
 
 KINDS = ("file", "pass", "age")
 BOTH = {"one": ONE, "team/two": TWO}
-JON, ANN = "jon@example.com", "ann@example.com"
 _SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import SecretSource
 
 PASSPHRASE = "pässwörd with blanks".encode()
-TEXT = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
 _PAST = ("--faked-system-time", "20200101T000000")
 
 

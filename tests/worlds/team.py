@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from tests.conditions.tools import tool
-from tests.samples import KEY_ID, SECRET
+from tests.samples import ANN, JON, KEY_ID, SECRET, ZOE
 from tests.worlds.age_store import ssh_key
-from tests.worlds.backend_machine import ANN, JON, ZOE, GpgHomes
+from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import Machine, ProcessResult
 from tests.worlds.other_programs import OtherPrograms, commit_identity
