@@ -341,7 +341,7 @@ def test_a_signed_change_that_was_killed_anywhere_is_finished(
     start.restore()
     assert run_with_fault(command, machine, at=between, mode="kill").status == -9
     before = ids.read_bytes()
-    refused(machine.run("add", "two", *ADD, stdin=LINES), 6, ".gpg-id", "was cut off here")
+    refused(machine.run("add", "two", *ADD, stdin=LINES), 6, ".gpg-id", "was interrupted here")
     for action in ("accept", "list"):
         refused(machine.run("recipients", action), 6, ".gpg-id")
     ids.write_bytes(before + f"{ann}\n".encode() + b"# and more\n")
