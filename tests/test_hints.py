@@ -12,7 +12,7 @@ import pytest
 from filevault.aws.errors import KEY, name_key
 from filevault.cli.command import COMMANDS
 from filevault.errors import AwsError
-from tests.machine import ROOT
+from tests.worlds.machine import ROOT
 
 PROGRAMS = ("chmod", "chown", "cp", "rm", "mv", "mkdir", "ln", "cat", "unset")
 COMMAND = re.compile(

@@ -12,10 +12,11 @@ from filevault.backends.age import identity_text
 from filevault.backends.age.identity_text import LockedFile, LockedSshKey
 from filevault.backends.protocols import IdentityText, ItemHeader, Secret
 from filevault.errors import LockedError, WrongPassphraseError
-from tests.backends.ages import (
+from tests.conditions.work_limits import at_most
+from tests.worlds.age_store import (
     PLENTY,
     PLUGIN_IDENTITY,
-    Identities,
+    GivenIdentities,
     age,
     age_at_terminal,
     bech32,
@@ -25,8 +26,7 @@ from tests.backends.ages import (
     protect,
     ssh_key,
 )
-from tests.backends.vaults import PASSPHRASE, Source
-from tests.work import at_most
+from tests.worlds.file_vault import PASSPHRASE, GivenSecrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ def test_ssh_key_opens_what_the_age_program_encrypts_to_it(
 ) -> None:
     private, public = ssh_key(kind, passphrase)
     backend = open_store(
-        tmp_path, private.replace(b"\n", end), source=Source(b"wrong", passphrase.encode())
+        tmp_path, private.replace(b"\n", end), source=GivenSecrets(b"wrong", passphrase.encode())
     )
     data = age("-r", public, given=b"secret")
     assert backend.decrypt("credentials", "x", data) == b"secret"
@@ -115,7 +115,7 @@ def test_ssh_key_opens_what_the_age_program_encrypts_to_it(
 def test_ssh_key_in_an_older_form_is_read(tmp_path: Path, form: str) -> None:
     for passphrase in ("", "open sesame"):
         private, public = ssh_key("rsa", passphrase, "-b", "2048", "-m", form)
-        backend = open_store(tmp_path, private, source=Source(passphrase.encode()))
+        backend = open_store(tmp_path, private, source=GivenSecrets(passphrase.encode()))
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
 
 
@@ -133,7 +133,7 @@ def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher:
     file = tmp_path / "my key"
     opened = identity_text.parse(IdentityText(private, str(file)), lambda: PLENTY)
     if cipher.startswith("aes256-"):
-        backend = open_store(tmp_path, private, source=Source(b"wrong", b"open sesame"))
+        backend = open_store(tmp_path, private, source=GivenSecrets(b"wrong", b"open sesame"))
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
         return
     (problem,) = opened.problems
@@ -143,7 +143,7 @@ def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher:
     file.chmod(0o600)
     again = ("ssh-keygen", "-q", "-p", "-P", "open sesame", "-N", "open sesame")
     subprocess.run([*again, "-Z", "aes256-ctr", "-f", str(file)], check=True)
-    backend = open_store(tmp_path, file.read_bytes(), source=Source(b"open sesame"))
+    backend = open_store(tmp_path, file.read_bytes(), source=GivenSecrets(b"open sesame"))
     assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
 
 
@@ -174,7 +174,7 @@ def test_ssh_key_of_a_type_that_age_does_not_use_is_a_problem() -> None:
 def test_ssh_passphrase_is_asked_only_for_files_of_that_key(tmp_path: Path, item: bytes) -> None:
     private, public = ssh_key("ed25519", "open sesame")
     other = ssh_key("ed25519", "other sesame")[0]
-    source = Source(b"open sesame")
+    source = GivenSecrets(b"open sesame")
     backend = open_store(tmp_path, other, private, ALICE, source=source)
     assert backend.decrypt("credentials", "x", item) == b"secret"
     assert source.asked == 0
@@ -208,7 +208,7 @@ except Exception as error:
 
 def test_protected_identity_file_opens_with_its_passphrase(tmp_path: Path, item: bytes) -> None:
     protected = protect(f"# mine\r\n{BOB}\r\n{ALICE}\r\n".encode(), PASSPHRASE)
-    source = Source(b"wrong", PASSPHRASE)
+    source = GivenSecrets(b"wrong", PASSPHRASE)
     backend = open_store(tmp_path, protected, source=source)
     assert backend.decrypt("credentials", "x", item) == b"secret"
     assert (source.asked, source.refused) == (2, 1)
@@ -220,7 +220,7 @@ def test_identity_file_protected_by_the_age_program_opens(tmp_path: Path, item: 
     plain, armored = tmp_path / "plain", tmp_path / "armored"
     plain.write_text(f"{ALICE}\n")
     age_at_terminal(PASSPHRASE, "-p", "-a", "-o", str(armored), str(plain))
-    backend = open_store(tmp_path, armored.read_bytes(), source=Source(PASSPHRASE))
+    backend = open_store(tmp_path, armored.read_bytes(), source=GivenSecrets(PASSPHRASE))
     assert backend.decrypt("credentials", "x", item) == b"secret"
 
 
@@ -228,19 +228,19 @@ def test_wrong_passphrase_is_told_apart_and_names_the_file(tmp_path: Path, item:
     protected = protect(ALICE.encode(), PASSPHRASE)
     text = IdentityText(protected, "~/.passage/identities")
     with pytest.raises(WrongPassphraseError, match=r"asked for ~/\.passage/identities") as caught:
-        open_store(tmp_path, text, source=Source(b"wrong")).decrypt("credentials", "x", item)
+        open_store(tmp_path, text, source=GivenSecrets(b"wrong")).decrypt("credentials", "x", item)
     assert caught.value.exit_status == 5
 
 
 def test_key_file_where_a_passphrase_is_needed_is_refused(tmp_path: Path, item: bytes) -> None:
-    source = Source(Secret("keyfile", b"filevault-key-1 x", "FILEVAULT_KEY"))
+    source = GivenSecrets(Secret("keyfile", b"filevault-key-1 x", "FILEVAULT_KEY"))
     backend = open_store(tmp_path, protect(ALICE.encode(), PASSPHRASE), source=source)
     with pytest.raises(LockedError, match="FILEVAULT_KEY gives a key"):
         backend.decrypt("credentials", "x", item)
 
 
 def test_passphrase_is_not_asked_where_a_plain_identity_opens(tmp_path: Path, item: bytes) -> None:
-    source = Source()
+    source = GivenSecrets()
     backend = open_store(tmp_path, protect(BOB.encode(), PASSPHRASE), ALICE, source=source)
     backend.unlock()
     assert backend.decrypt("credentials", "x", item) == b"secret"
@@ -249,7 +249,7 @@ def test_passphrase_is_not_asked_where_a_plain_identity_opens(tmp_path: Path, it
 
 def test_one_passphrase_opens_all_that_it_fits(tmp_path: Path, item: bytes) -> None:
     files = [protect(key.encode(), PASSPHRASE) for key in (BOB, ALICE)]
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     assert open_store(tmp_path, *files, source=source).decrypt("c", "x", item) == b"secret"
     assert source.asked == 1
 
@@ -258,7 +258,7 @@ def test_file_that_costs_too_much_is_not_tried_and_the_rest_serves(
     tmp_path: Path, item: bytes
 ) -> None:
     costly = protect(ALICE.encode(), PASSPHRASE).replace(b" 10\n", b" 23\n", 1)
-    source = Source()
+    source = GivenSecrets()
     assert open_store(tmp_path, costly, ALICE, source=source).decrypt("c", "x", item) == b"secret"
     with at_most(0.5), pytest.raises(LockedError, match=r"work factor of 2\^23") as caught:
         open_store(tmp_path, costly, source=source).decrypt("c", "x", item)
@@ -270,13 +270,15 @@ def test_damaged_protected_file_is_told_as_damage(tmp_path: Path, item: bytes) -
     protected = bytearray(protect(ALICE.encode(), PASSPHRASE))
     protected[-1] ^= 1
     with pytest.raises(LockedError, match="identities-1 is damaged"):
-        open_store(tmp_path, bytes(protected), source=Source(PASSPHRASE)).decrypt("c", "x", item)
+        open_store(tmp_path, bytes(protected), source=GivenSecrets(PASSPHRASE)).decrypt(
+            "c", "x", item
+        )
     with pytest.raises(LockedError, match="encrypted, but not with a passphrase"):
         open_store(tmp_path, item).unlock()
 
 
 def test_identities_are_read_once(tmp_path: Path, item: bytes) -> None:
-    source = Identities(ALICE)
+    source = GivenIdentities(ALICE)
     backend = open_store(tmp_path, identities=source)
     assert source.asked == 0
     backend.unlock()
@@ -286,7 +288,7 @@ def test_identities_are_read_once(tmp_path: Path, item: bytes) -> None:
 
 
 def test_unlocking_asks_for_the_passphrase_where_nothing_else_is_there(tmp_path: Path) -> None:
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = open_store(tmp_path, protect(ALICE.encode(), PASSPHRASE), source=source)
     backend.unlock()
     backend.unlock()

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import pytest
 
 from filevault.config.aws_config import AwsConfig
-from tests.cli.scene import REGION, REMOTE, SERIAL
 from tests.fakes import FakeAws
-from tests.faults.inside import Inside, calm
-from tests.machine import Machine
+from tests.worlds.aws_machine import REGION, REMOTE, SERIAL
+from tests.worlds.in_process import InProcess, calm
+from tests.worlds.machine import Machine
 
 WRITERS = 8
 TIMEOUT = 90.0
@@ -60,7 +60,7 @@ def kill_some(
 
 def stored(machine: Machine) -> dict[str, tuple[str, str]]:
     """Open every item in this process; each must be whole."""
-    inside = Inside(machine.env)
+    inside = InProcess(machine.env)
     listed = inside.run("list", "--credentials")
     calm(listed)
     found = {}
@@ -194,7 +194,7 @@ def test_parallel_first_sessions_share_one_session_key(machine: Machine, aws: Fa
     assert [status for status, _, _ in first] == [0] * WRITERS, first
     assert aws.actions() == ["GetSessionToken"] * WRITERS
     aws.reset_calls()
-    inside = Inside(machine.env)
+    inside = InProcess(machine.env)
     for name, (_, out, _) in zip(names, first, strict=True):
         again = inside.run("export", name)
         calm(again)
@@ -228,7 +228,7 @@ def test_sixty_four_cold_exports_make_one_call_and_ask_once(machine: Machine, aw
     assert list((state / "locks").iterdir()) == []
 
 
-class Hammer:
+class ParallelRounds:
     """Random commands from several processes at once, and what may be there in the end."""
 
     def __init__(self, machine: Machine, seed: int) -> None:
@@ -300,7 +300,7 @@ class Hammer:
 
 
 def test_a_moment_of_the_hammer(vault: Machine) -> None:
-    hammer = Hammer(vault, 1)
+    hammer = ParallelRounds(vault, 1)
     hammer.go_on(3)
     hammer.finish()
 
@@ -308,6 +308,6 @@ def test_a_moment_of_the_hammer(vault: Machine) -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(3))
 def test_the_hammer(vault: Machine, seed: int) -> None:
-    hammer = Hammer(vault, seed)
+    hammer = ParallelRounds(vault, seed)
     hammer.go_on(60)
     hammer.finish()

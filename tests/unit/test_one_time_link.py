@@ -13,7 +13,7 @@ import pytest
 
 from filevault.server.one_time_link import OneTimeLink
 from filevault.server.peer_uid import can_find_peers, peer_uid
-from tests.cli.scene import needs_root
+from tests.conditions.other_user import needs_root
 
 LINK = "https://signin.example/federation?SigninToken=secret"
 NOBODY = 65534

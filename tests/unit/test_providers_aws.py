@@ -643,7 +643,7 @@ P = MfaRequest("arn:aws:iam::123456789012:mfa/u", "oathtool x")
 class Way(TokenCodeSource):
     """A way to a code, and a record of how often it was taken."""
 
-    def __init__(self, sources: Sources, answer: str, *, program: bool) -> None:
+    def __init__(self, sources: CodeWays, answer: str, *, program: bool) -> None:
         self._sources = sources
         self._answer = answer
         self._program = program
@@ -665,7 +665,7 @@ class Way(TokenCodeSource):
         return self._sources.patient
 
 
-class Sources:
+class CodeWays:
     """Ways to a code, and a record of which were taken."""
 
     def __init__(
@@ -690,7 +690,7 @@ def code_of(found: sts.TokenCodeFor | None) -> str:
 
 
 def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None:
-    sources = Sources()
+    sources = CodeWays()
     assert code_of(sources.token_code("000000").present(P, "u", same)) == "000000"
     assert sources.taken == []
     assert code_of(sources.token_code().present(P, "u", same)) == "111111"
@@ -700,13 +700,13 @@ def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None
 
 
 def test_no_request_asks_nobody() -> None:
-    sources = Sources()
+    sources = CodeWays()
     assert sources.token_code("000000").present(None, "u", same) is None
     assert sources.taken == []
 
 
 def test_each_request_gets_a_code_of_its_own() -> None:
-    sources = Sources()
+    sources = CodeWays()
     token_code = sources.token_code()
     token_code.present(P, "u", same)
     token_code.present(P, "u", same)
@@ -714,7 +714,7 @@ def test_each_request_gets_a_code_of_its_own() -> None:
 
 
 def test_a_given_code_serves_once_and_never_falls_back() -> None:
-    sources = Sources()
+    sources = CodeWays()
     token_code = sources.token_code("000000")
     token_code.present(P, "u", same)
     with pytest.raises(MfaError, match="second token code") as caught:
@@ -726,11 +726,11 @@ def test_a_given_code_serves_once_and_never_falls_back() -> None:
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "12345a", "123 456", "٣٣٣٣٣٣", "-12345"])
 def test_what_is_no_code_is_refused_and_not_shown(code: str) -> None:
     with pytest.raises(MfaError) as by_option:
-        Sources().token_code(code).present(S, "u", same)
+        CodeWays().token_code(code).present(S, "u", same)
     with pytest.raises(MfaError) as by_program:
-        Sources(printed=code).token_code().present(P, "u", same)
+        CodeWays(printed=code).token_code().present(P, "u", same)
     with pytest.raises(MfaError) as by_person:
-        Sources(answer=code).token_code().present(S, "u", same)
+        CodeWays(answer=code).token_code().present(S, "u", same)
     for caught in (by_option, by_program, by_person):
         assert not code or code not in caught.value.message
         assert "six digits" in caught.value.message
@@ -742,7 +742,7 @@ def refused(mfa: sts.TokenCodeFor | None) -> None:
 
 @pytest.mark.parametrize(("answer", "words"), [("12345", "six digits"), ("123456", "AWS refused")])
 def test_a_person_is_told_what_was_wrong_and_asked_three_times(answer: str, words: str) -> None:
-    sources = Sources(answer=answer, patient=True)
+    sources = CodeWays(answer=answer, patient=True)
     with pytest.raises(MfaError if len(answer) < 6 else WrongCodeError):
         sources.token_code().present(S, "u", refused)
     assert len(sources.taken) == 3
@@ -751,7 +751,7 @@ def test_a_person_is_told_what_was_wrong_and_asked_three_times(answer: str, word
 
 
 def test_where_nobody_can_be_asked_again_the_first_refusal_stands() -> None:
-    sources = Sources()
+    sources = CodeWays()
     with pytest.raises(WrongCodeError):
         sources.token_code().present(S, "u", refused)
     assert len(sources.taken) == 1
@@ -761,7 +761,7 @@ def test_where_nobody_can_be_asked_again_the_first_refusal_stands() -> None:
 def test_a_code_of_the_option_or_the_program_is_not_asked_for_again(
     given: str | None, request_: MfaRequest
 ) -> None:
-    sources = Sources(patient=True)
+    sources = CodeWays(patient=True)
     with pytest.raises(ProviderError):
         sources.token_code(given).present(request_, "u", refused)
     assert sources.said == []
@@ -772,15 +772,15 @@ def test_another_refusal_is_not_the_codes() -> None:
     def denied(_: sts.TokenCodeFor | None) -> None:
         raise AwsError("denied")
 
-    sources = Sources(patient=True)
+    sources = CodeWays(patient=True)
     with pytest.raises(AwsError, match="denied"):
         sources.token_code().present(S, "u", denied)
     assert (len(sources.taken), sources.said) == (1, [])
 
 
 def test_white_space_around_a_code_is_forgiven() -> None:
-    assert code_of(Sources(printed=" 123456\n").token_code().present(P, "u", same)) == "123456"
+    assert code_of(CodeWays(printed=" 123456\n").token_code().present(P, "u", same)) == "123456"
 
 
 def test_a_code_is_not_shown_by_repr() -> None:
-    assert "000000" not in repr(Sources().token_code("000000").present(S, "u", same))
+    assert "000000" not in repr(CodeWays().token_code("000000").present(S, "u", same))

@@ -19,7 +19,7 @@ from filevault.sessions import session_file
 from filevault.sources.source import CredentialProvider, Source, SourceDependencies
 from filevault.system.digest import sha256_hex
 from tests.fakes import FakeAws
-from tests.rig import Rig, role, role_arn
+from tests.worlds.providers import ProviderWorld, role, role_arn
 
 HOUR = 3600
 CONFIG = f"""
@@ -101,10 +101,10 @@ OPENED: list[str] = []
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderWorld:
     monkeypatch.setitem(sources.SOURCES, "credential-source", (__name__, "Toy"))
     aws.clock.freeze()
-    made = Rig(aws, tmp_path, CONFIG)
+    made = ProviderWorld(aws, tmp_path, CONFIG)
     made.store("bear")
     for name in ("ra", "rb"):
         aws.add_role(name)
@@ -115,7 +115,7 @@ def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return made
 
 
-def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Rig) -> None:
+def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: ProviderWorld) -> None:
     assert rig.run("toy") == rig.run("toy") == BOXES["Box"]
     assert OPENED == ["Box"]
     assert rig.kept() == [("toy", "process")]
@@ -127,7 +127,7 @@ def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Rig) -
 
 @pytest.mark.parametrize("words", [(), ("--explain",), ("--no-cache",)])
 def test_no_vault_is_needed_for_it(
-    rig: Rig,
+    rig: ProviderWorld,
     words: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +145,7 @@ def test_no_vault_is_needed_for_it(
         assert json.loads(told.out)["AccessKeyId"] == BOXES["Box"].access_key_id
 
 
-def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) -> None:
+def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: ProviderWorld) -> None:
     kept = rig.run("rb")
     assert rig.made() == [role("ra", HOUR, by="kept"), role("rb", HOUR, by=1)]
     assert "a role that is assumed from a session gets an hour" in " ".join(rig.plan("ra").reasons)
@@ -157,7 +157,7 @@ def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) 
     assert (rig.keys.opened, rig.keys.read) == ([], [])
 
 
-def test_every_session_names_the_source_and_goes_with_it(rig: Rig) -> None:
+def test_every_session_names_the_source_and_goes_with_it(rig: ProviderWorld) -> None:
     rig.run("rb")
     rig.run("bear")
     found = [session_file.source_of(path.read_bytes()) for path in rig.files()]
@@ -167,14 +167,16 @@ def test_every_session_names_the_source_and_goes_with_it(rig: Rig) -> None:
     assert rig.kept() == [("bear", "get-session-token")]
 
 
-def test_another_identity_of_the_source_misses(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_identity_of_the_source_misses(
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = rig.run("ra")
     monkeypatch.setattr(Toy, "identity", lambda *_: sha256_hex(b"another"))
     assert rig.run("ra") != first
     assert OPENED == ["Box"] * 2
 
 
-def test_it_is_explained(rig: Rig) -> None:
+def test_it_is_explained(rig: ProviderWorld) -> None:
     rig.run("toy")
     rig.made()
     for name, words in {
@@ -195,12 +197,12 @@ def test_it_is_explained(rig: Rig) -> None:
     assert rig.made() == []
 
 
-def test_signing_in_and_rotating_do_not_take_it_for_a_users_key(rig: Rig) -> None:
+def test_signing_in_and_rotating_do_not_take_it_for_a_users_key(rig: ProviderWorld) -> None:
     for options in (PlanOptions(console=True), PlanOptions(for_iam=True)):
         assert rig.plan("toy", options).step == Toy("toy", "Box")
 
 
-def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: Rig) -> None:
+def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: ProviderWorld) -> None:
     rig.config = CONFIG.replace("= Box", "= Bag")
     with pytest.raises(ConfigError, match="names no box"):
         rig.run("ra")
@@ -208,7 +210,7 @@ def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: Rig) -> None:
 
 
 def test_without_its_line_in_the_table_it_is_not_built_in(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sources.SOURCES, "credential-source")
     with pytest.raises(ConfigError, match="this version of filevault cannot do"):

@@ -20,7 +20,7 @@ from filevault.unlock.unlocker import Unlocker
 REQUEST = SecretRequest(("passphrase", "keyfile"), "keyslot of this vault", lambda: "/vault")
 
 
-class Person:
+class AnswersInTurn:
     """Answers hidden questions in turn."""
 
     present = True
@@ -130,7 +130,7 @@ def test_of_a_new_passphrase_the_answers_are_overwritten() -> None:
     answers = [bytearray(word) for word in (b"one", b"two", b"same", b"same")]
     left = list(answers)
 
-    class Typist(Person):
+    class Typist(AnswersInTurn):
         def hidden(self, question: str) -> bytearray:  # type: ignore[override]
             self.asked.append(question)
             return left.pop(0)
@@ -291,7 +291,7 @@ def test_without_any_source_the_hint_names_every_way() -> None:
 
 
 def test_a_person_has_three_tries() -> None:
-    person = Person("one", "two", "three")
+    person = AnswersInTurn("one", "two", "three")
     unlocker = Unlocker(settings(), person, REQUEST._replace(subject=lambda: "/vault\x1b"))
     for _ in range(2):
         unlocker.on_rejected(unlocker.secret())
@@ -310,18 +310,18 @@ def test_any_other_source_has_one_try() -> None:
 
 def test_no_answer_is_no_passphrase() -> None:
     with pytest.raises(LockedError, match="no passphrase was given"):
-        Unlocker(settings(), Person(""), REQUEST).secret()
+        Unlocker(settings(), AnswersInTurn(""), REQUEST).secret()
 
 
 def test_a_new_passphrase_is_asked_twice_until_both_agree() -> None:
-    person = Person("one", "other", "same", "same")
+    person = AnswersInTurn("one", "other", "same", "same")
     assert new_passphrase(settings(), person, ordinary=True) == b"same"
     assert person.said == ["The two are not the same. Try again."]
 
 
 def test_a_new_passphrase_that_never_agrees_ends_after_three_times() -> None:
     with pytest.raises(LockedError, match="three times"):
-        new_passphrase(settings(), Person(*"abcdef"), ordinary=True)
+        new_passphrase(settings(), AnswersInTurn(*"abcdef"), ordinary=True)
 
 
 def test_a_new_passphrase_comes_from_its_own_source_first() -> None:

@@ -1,4 +1,4 @@
-"""What botocore reads and works out, kept for all runs of the program inside one test process.
+"""botocore's data and signatures, cached for all runs of filevault inside one test process.
 
 Each run makes a botocore session, which parses a megabyte of JSON and looks through the folders
 of four hundred services: most of the time that a forked child takes. Whole processes start

@@ -1,12 +1,12 @@
-"""Looking for secrets, and for what steers a terminal, in everything that a run leaves behind."""
+"""A search for secrets and control characters in all output, files and process lists of a run."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from tests.cli.scene import Scene
-from tests.machine import PASSPHRASE, Result
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, ProcessResult
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\u202egpj\u2066\x9b2J\r\nfilevault: error: forged\u200b\x00"
 RAW = {chr(code) for code in (*range(32), 127, *range(0x80, 0xA0))} - {"\n"} | set(
@@ -14,10 +14,10 @@ RAW = {chr(code) for code in (*range(32), 127, *range(0x80, 0xA0))} - {"\n"} | s
 )
 
 
-class Watch:
-    """Looks for a scene's secrets in everything that a run leaves behind."""
+class LeakCheck:
+    """Searches all that a run leaves behind for the secrets of an `AwsMachine`."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: AwsMachine) -> None:
         self.scene = scene
         self.codes: set[str] = set()
         self.records = scene.machine.home / "records"
@@ -66,7 +66,7 @@ class Watch:
     def leaks(self, text: str, *, allowed: str = "") -> list[str]:
         return [secret for secret in self.secrets() if secret in text and secret not in allowed]
 
-    def check(self, result: Result, *, given_out: bool = False) -> None:
+    def check(self, result: ProcessResult, *, given_out: bool = False) -> None:
         """Require that nothing shows, but credentials on stdout where they were asked for."""
         assert not self.leaks(result.err)
         assert not self.leaks(result.tty)

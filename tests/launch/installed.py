@@ -1,11 +1,11 @@
-"""filevault as a program of its own in a folder, as pip or pipx would leave it."""
+"""filevault as an executable in a folder, as pip or pipx installs it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from tests.machine import LAUNCHER, Machine
+from tests.worlds.machine import LAUNCHER, Machine
 
 
 def install(machine: Machine) -> Path:

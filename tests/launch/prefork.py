@@ -1,8 +1,8 @@
-"""Whole processes of filevault that start in milliseconds: copies of one that has its imports.
+"""Processes of filevault that start in milliseconds: forks of one that has its imports.
 
 A server in a process of its own, one for each process of the test run, loads the program and
 botocore once. Each start is a copy of it (fork(2)) with its own arguments, environment, working
-directory, descriptors and session, which then does what `tests/launch.py` does. Tests of the
+directory, descriptors and session, which then does what `launcher.py` does. Tests of the
 start itself, of the memory or of what is imported start the interpreter instead.
 """
 
@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 100_000  # bytes of an order; longer ones take the real start
 _HIGH = 500  # descriptors from here on are in nobody's way
 # The interpreter reads these before any code runs.
@@ -182,7 +182,7 @@ def _become(order: dict[str, Any], given: list[int]) -> _Order:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         setattr(sys, name, _stream(number, getattr(sys, f"__{name}__")))
         setattr(sys, f"__{name}__", getattr(sys, name))
-    sys.argv = [str(ROOT / "tests" / "launch.py"), *order["argv"]]
+    sys.argv = [str(Path(__file__).with_name("launcher.py")), *order["argv"]]
     return _Order(order["argv"], json.loads(os.environ.pop("LAUNCH", "{}")))
 
 
@@ -206,14 +206,14 @@ def _main(control: int) -> NoReturn:
 
     gc.disable()
     sys.path[0] = str(ROOT)
-    from tests import botocoredata, launch
-    from tests.preload import import_everything
+    from tests.launch import botocore_data, launcher
+    from tests.launch.preload import import_everything
 
     import_everything()
-    botocoredata.keep()
+    botocore_data.keep()
     gc.freeze()
     order = _serve(socket.socket(fileno=control))
-    launch.start(order.argv, order.orders)
+    launcher.start(order.argv, order.orders)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A user whose key is rotated: the program in this process, on the strict fake's clock."""
+"""A machine and AWS users whose keys are rotated, in this process and on the stand-in's clock."""
 
 from __future__ import annotations
 
@@ -7,33 +7,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from filevault.backends.protocols import ItemHeader, SealedBackend, Secret
+from filevault.backends.protocols import ItemHeader, SealedBackend
 from filevault.cli.context import Runtime
 from filevault.system.files import Folder
 from filevault.vault.item import LongTermItem, parse
 from filevault.vault.rotation_fields import RotationFields, read_rotation
-from tests import botocoredata
-from tests.backends.vaults import opened
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client
-from tests.faults.inside import Ended, Inside
-from tests.launch import CHEAP
-from tests.machine import PASSPHRASE, Machine
+from tests.launch import botocore_data
+from tests.launch.launcher import CHEAP
+from tests.worlds.file_vault import KnownPassphrase, opened
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE, Machine
 
 REGION = "eu-west-1"
 
 
-class _Known:
-    """Knows the passphrase."""
-
-    def secret(self) -> Secret:
-        return Secret("passphrase", PASSPHRASE.encode(), "the test")
-
-    def on_rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
-        raise AssertionError("the passphrase opens nothing")
-
-
-class Scene:
+class RotationMachine:
     """A machine with a vault, and users at the fake whose keys it holds.
 
     It is a `file` vault; `init` makes another kind, which the machine's variables ask for.
@@ -45,7 +35,7 @@ class Scene:
         self.machine = machine
         self.aws = aws
         self.slept: list[float] = []
-        botocoredata.keep()
+        botocore_data.keep()
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
         machine.env["AWS_ENDPOINT_URL"] = aws.url
         machine.env["AWS_MAX_ATTEMPTS"] = "1"
@@ -72,21 +62,21 @@ class Scene:
         status: int | None = 0,
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
-    ) -> Ended:
+    ) -> InProcessResult:
         """Run a command and require a status."""
         whole = {**self.machine.environment(), **(env or {})}
         whole.pop("LAUNCH")
-        ended = Inside(whole, tidy=False).run(*argv, runtime=self.runtime, stdin=stdin)
+        ended = InProcess(whole, tidy=False).run(*argv, runtime=self.runtime, stdin=stdin)
         assert status is None or ended.status == status, ended
         return ended
 
-    def check_quiet(self, ended: Ended) -> None:
+    def check_quiet(self, ended: InProcessResult) -> None:
         """Require that no secret of anybody shows, and no inside of the program."""
         shown = ended.out + ended.err
         for text in (*self.aws.issued_secrets(), PASSPHRASE, "Traceback", "unexpected"):
             assert text not in shown, ended
 
-    def rotate(self, *argv: str, status: int | None = 0) -> Ended:
+    def rotate(self, *argv: str, status: int | None = 0) -> InProcessResult:
         """Run `rotate`, without the calls made before."""
         self.aws.reset_calls()
         ended = self.run("rotate", *argv, status=status)
@@ -122,7 +112,7 @@ class Scene:
     def _backend(self) -> SealedBackend:
         """The vault's backend, opened once: each one keeps a descriptor."""
         root = Folder.open(str(self.machine.vault))
-        backend = opened(root, _Known())
+        backend = opened(root, KnownPassphrase())
         backend.unlock()
         return backend
 

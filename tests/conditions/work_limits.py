@@ -1,4 +1,4 @@
-"""How much work something may be, and how long it may take.
+"""Limits on the processor time and, in `make torture`, on the time that something takes.
 
 Work is counted in processor time, to which a busy machine adds nothing. Time on the clock is
 looked at in `make torture` alone; everywhere else only a limit that ends a hanging test holds.

@@ -1,4 +1,4 @@
-"""A store with a repository, and what it takes to look at it with the real git."""
+"""A store with a git repository, and the real git to examine it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from filevault.git.program import Git
 from filevault.git.repository import Repository
 from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
-from tests.conftest import tool
+from tests.conditions.tools import tool
 
 
-class Remembered:
-    """What a machine remembers of repositories, in memory."""
+class RememberedRepositories:
+    """The trusted repositories of a machine, in memory."""
 
     is_older = False
 
@@ -51,7 +51,7 @@ class GitStore:
         self.environment = {"HOME": str(self.home), "PATH": os.environ["PATH"]}
         self.pauses: list[float] = []
         self.notes: list[str] = []
-        self.memory = Remembered()
+        self.memory = RememberedRepositories()
         self.everything = True
         path.mkdir(parents=True, exist_ok=True)
 

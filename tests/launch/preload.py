@@ -1,4 +1,4 @@
-"""Import before a fork what filevault imports late, for children that are to be quick."""
+"""Import before a fork what filevault imports late, so that children start faster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gpg homes with keys, and stores beside them, for the tests of the `pass` backend.
+"""A `pass` store opened in this process, with a copied gpg home that has every sort of key.
 
 Keys are made once in a run; each test gets a copy of that home, with an agent of its own that is
 ended. Paths are short: the agent's socket lies there.
@@ -19,8 +19,8 @@ import pytest
 
 from filevault.backends.gpg.backend import GpgBackend
 from filevault.system.files import Folder
-from tests.backends.vaults import Person, Source, parts
-from tests.conftest import tool
+from tests.conditions.tools import tool
+from tests.worlds.file_vault import GivenSecrets, SameAnswer, parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +28,10 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import SecretSource
 
 PASSPHRASE = "pässwörd with blanks".encode()
-TEXT = b"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
 _PAST = ("--faked-system-time", "20200101T000000")
 
 
-class Home:
+class CopiedGpgHome:
     """A GNUPGHOME."""
 
     def __init__(self, path: Path) -> None:
@@ -103,10 +102,10 @@ class Home:
         (self.path / "gpg-agent.conf").write_text("".join(f"{line}\n" for line in lines))
 
 
-class Scene:
-    """A store and the home that opens it."""
+class GpgStore:
+    """A store, the gpg home that opens it, and the `pass` backend."""
 
-    def __init__(self, home: Home, store: Path, keys: dict[str, str]) -> None:
+    def __init__(self, home: CopiedGpgHome, store: Path, keys: dict[str, str]) -> None:
         self.home = home
         self.store = store
         self.keys = keys
@@ -135,11 +134,11 @@ class Scene:
         self._folders.append(folder)
         given = parts(
             folder,
-            Source(),
+            GivenSecrets(),
             prefix=prefix,
             environment=lambda: {**self.environment, **variables},
             named_secrets=lambda _request: passphrase,
-            person=Person("") if terminal else None,
+            person=SameAnswer("") if terminal else None,
             pinned_recipients=lambda: trusted,
             warn=self.notes.append,
             on_asked=asked,
@@ -164,8 +163,8 @@ class Scene:
 
 
 @functools.cache
-def _base() -> tuple[Home, dict[str, str]]:
-    home = Home(Path(tempfile.mkdtemp(prefix="fvg", dir="/tmp")))
+def _base() -> tuple[CopiedGpgHome, dict[str, str]]:
+    home = CopiedGpgHome(Path(tempfile.mkdtemp(prefix="fvg", dir="/tmp")))
     atexit.register(shutil.rmtree, home.path, ignore_errors=True)
     # Protecting a key takes half a second otherwise, and so does each use of it.
     (home.path / "gpg-agent.conf").write_text("s2k-count 65536\n")
@@ -185,7 +184,7 @@ def _base() -> tuple[Home, dict[str, str]]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Iterator[GpgStore]:
     """An empty store, and a home with every key and no agent running."""
     tool("gpg")
     base, keys = _base()
@@ -195,7 +194,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     shutil.copytree(base.path / "private-keys-v1.d", path / "private-keys-v1.d")
     store = tmp_path / "store"
     store.mkdir()
-    made = Scene(Home(path), store, dict(keys))
+    made = GpgStore(CopiedGpgHome(path), store, dict(keys))
     yield made
     made.close()
     made.home.kill_agent()

@@ -1,4 +1,4 @@
-"""Vaults and secret sources for the tests of the `file` backend."""
+"""A `file` vault opened in this process, with secret sources and edited keyslots."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ WHEN = "2026-11-23T21:45:13Z"
 PLENTY = 1 << 40
 
 
-class Source:
-    """Gives secrets in turn, each asked for once; the last one rejected is final."""
+class GivenSecrets:
+    """A secret source that returns given secrets in turn; rejecting the last one is final."""
 
     def __init__(self, *secrets: bytes | Secret) -> None:
         self.secrets = [
@@ -48,8 +48,21 @@ class Source:
             raise WrongPassphraseError(f"the {secret.kind} from {secret.origin} is wrong")
 
 
-class Person:
-    """Somebody at a terminal who answers every question the same."""
+class KnownPassphrase:
+    """A secret source with one passphrase; the test fails if it is rejected."""
+
+    def __init__(self, text: str = PASSPHRASE.decode()) -> None:
+        self._text = text
+
+    def secret(self) -> Secret:
+        return Secret("passphrase", self._text.encode(), "the test")
+
+    def on_rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
+        raise AssertionError("the passphrase opens nothing")
+
+
+class SameAnswer:
+    """A terminal at which every question gets the same answer."""
 
     present = True
 
@@ -130,7 +143,7 @@ def opened(root: Folder, source: SecretSource, **more: Any) -> FileBackend:
 
 def reopen(
     path: Path,
-    source: Source,
+    source: GivenSecrets,
     policy: KdfPolicy = CHEAP,
     last_slot: str | None = None,
     only_slot: str | None = None,

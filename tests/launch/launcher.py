@@ -1,4 +1,4 @@
-"""The same program with another clock, sleep and KDF cost: for whole-process tests only.
+"""The program with another clock, sleep and KDF cost, for whole-process tests only.
 
 Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
 `clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself),
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 if __name__ == "__main__":
     gc.disable()  # as the real start does
-    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy
 from filevault.cli import main

@@ -1,4 +1,4 @@
-"""An agent in a process of its own, without the command line."""
+"""An agent (the key cache) in its own process, started without the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager

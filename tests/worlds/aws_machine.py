@@ -1,52 +1,20 @@
-"""What most tests of commands start from: a machine with a vault, and an account at AWS."""
+"""A machine and an AWS account: user, role and config, as most tests of commands need them."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import tool
 from tests.fakes import FakeAws, Role, User
-from tests.machine import PASSPHRASE, Machine
+from tests.worlds.machine import PASSPHRASE, Machine
 
-REMOTE = str(Path(__file__).resolve().parent.parent / "fakes" / "remote.py")
+REMOTE = str(Path(__file__).resolve().parents[1] / "fakes" / "remote.py")
 REGION = "eu-west-1"
 SERIAL = "arn:aws:iam::123456789012:mfa/jonsmith"
 
-MOUNT_READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift'
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-
-
-def mounting(machine: Machine, script: str, *words: str) -> Machine:
-    """Let filevault start after a script of mounts, which nobody else sees.
-
-    The script shifts `words` away. Skips where this process may not mount.
-    """
-    probe = subprocess.run([tool("unshare"), "-m", "true"], capture_output=True)
-    if probe.returncode != 0:
-        pytest.skip("this process may not mount anything")
-    machine.launcher = (
-        *("unshare", "-m", "sh", "-c", f'{script} && exec "$@"', "sh"),
-        *words,
-        *machine.launcher,
-    )
-    return machine
-
-
-def read_only(machine: Machine, *paths: Path) -> Machine:
-    """Let filevault see these folders or files on a read-only file system."""
-    for path in paths:
-        mounting(machine, MOUNT_READ_ONLY, str(path))
-    return machine
-
-
-class Scene:
-    """A user `jonsmith` with an MFA device, a role `admin` that demands it, and a config.
+class AwsMachine:
+    """A user `jonsmith` with an MFA device, a role `admin` that requires it, and a config.
 
     Profiles: `jonsmith` has the key, `admin` the role; `mfa_process` answers for the device.
     """
@@ -62,7 +30,9 @@ class Scene:
         """A command that prints a token code."""
         return f'{sys.executable} {REMOTE} {self.aws.url} totp \'{{"serial": "{SERIAL}"}}\''
 
-    def configure(self, *, mfa: bool = True, mfa_process: bool = True, more: str = "") -> Scene:
+    def configure(
+        self, *, mfa: bool = True, mfa_process: bool = True, more: str = ""
+    ) -> AwsMachine:
         """Write the AWS config."""
         serial = f"mfa_serial = {SERIAL}\n" if mfa else ""
         process = f"mfa_process = {self.mfa_process}\n" if mfa and mfa_process else ""
@@ -74,7 +44,7 @@ class Scene:
         )
         return self
 
-    def store(self, profile: str = "jonsmith") -> Scene:
+    def store(self, profile: str = "jonsmith") -> AwsMachine:
         """Make the vault and store the key."""
         if not self.machine.vault.exists():
             self.machine.with_vault()

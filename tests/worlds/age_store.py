@@ -1,4 +1,4 @@
-"""age vaults, identities and a plugin for the tests of the `age` backend."""
+"""An `age` vault opened in this process, with identities, ssh keys and an age plugin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from filevault.backends.age.library import library
 from filevault.backends.protocols import IdentityText
 from filevault.errors import LockedError
 from filevault.system.files import Folder
-from tests.backends.vaults import Source, parts
-from tests.conftest import tool
+from tests.conditions.tools import tool
+from tests.worlds.file_vault import GivenSecrets, parts
 
 if TYPE_CHECKING:
     pass
@@ -32,8 +32,8 @@ PLENTY = 1 << 40
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
-class Identities:
-    """Gives texts and counts how often it was asked."""
+class GivenIdentities:
+    """A source of age identities that returns given texts and counts the requests."""
 
     origin = "identities"
 
@@ -59,23 +59,32 @@ def pair() -> tuple[str, str]:
     return str(identity), str(identity.to_public())
 
 
+def new_identity(path: Path) -> str:
+    """Make an age identity in a file of its own and return its recipient."""
+    made = subprocess.run([tool("age-keygen")], capture_output=True, text=True, check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made.stdout)
+    path.chmod(0o600)
+    return made.stderr.split()[-1]
+
+
 def open_store(
     store: Path,
     *texts: bytes | str | IdentityText,
     prefix: tuple[str, ...] = (),
-    source: Source | None = None,
+    source: GivenSecrets | None = None,
     environment: dict[str, str] | None = None,
     passage: bool = False,
-    identities: Identities | None = None,
+    identities: GivenIdentities | None = None,
     **more: Any,
 ) -> AgeBackend:
     """Open an age vault; its store stays open until the process ends."""
     given = parts(
         Folder.open(str(store)),
-        source or Source(),
+        source or GivenSecrets(),
         prefix=prefix,
         environment=lambda: dict(os.environ) if environment is None else environment,
-        identities=lambda: identities or Identities(*texts),
+        identities=lambda: identities or GivenIdentities(*texts),
         other_tools=passage,
         **more,
     )

@@ -1,4 +1,4 @@
-"""Doing something as another user of this machine, in a child that gave root's rights away."""
+"""Actions as another user, in a child process that has dropped root's rights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 NOBODY = 65534
 PR_SET_DUMPABLE = 4
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can become another user, or give files away"
+)
 
 
 def as_user(uid: int, action: Callable[[], object]) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.backends.ages import ssh_key
-from tests.cli.keepers import ANN, JON, ZOE, Keyrings
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import Machine, Result
-from tests.stores import KEY_ID, SECRET, Tools, commit_identity, pass_machine
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, SECRET, ZOE
+from tests.worlds.age_store import ssh_key
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import Machine, ProcessResult
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import pass_machine
 
 ADD = ("--stdin", "--no-config")
 NAMES = ("one", "team/two", "three")
@@ -23,7 +25,7 @@ class Team:
     `zoe` is somebody whose secret key is not here.
     """
 
-    def __init__(self, kind: str, home: Path, keyrings: Keyrings) -> None:
+    def __init__(self, kind: str, home: Path, keyrings: GpgHomes) -> None:
         self.kind = kind
         if kind == "pass":
             self.machine = pass_machine(home, keyrings.jon)
@@ -50,7 +52,7 @@ class Team:
         self.suffix = ".gpg" if kind == "pass" else ".age"
         commit_identity(self.machine)
         stored = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
-        inside = Inside({**self.machine.env, **stored})  # in this process, to save time
+        inside = InProcess({**self.machine.env, **stored})  # in this process, to save time
         assert inside.run("init", "--recipient", self.jon).status == 0
         for name in NAMES:
             assert inside.run("add", name, "--env", "--no-config").status == 0
@@ -73,7 +75,7 @@ class Team:
         if self.kind == "age":
             return data.partition(b"\n---")[0].count(b"\n-> ssh-ed25519 ")
         words = ("gpg", "--batch", "--list-only", "--list-packets", str(self.path(name)))
-        listing = Tools(self.machine).run(*words)
+        listing = OtherPrograms(self.machine).run(*words)
         return (listing.out + listing.err).count("pubkey enc packet")
 
     def write_recipients(self, *recipients: str, folder: str = "") -> Path:
@@ -88,7 +90,7 @@ class Team:
         words = [word for each in recipients for word in ("-r", each)]
         gpg = ("gpg", "--batch", "--yes", "--quiet", "--trust-model", "always")
         argv = (*gpg, "-e", *words) if self.kind == "pass" else ("age", *words)
-        Tools(self.machine).run(*argv, "-o", str(self.path(name)), stdin=text)
+        OtherPrograms(self.machine).run(*argv, "-o", str(self.path(name)), stdin=text)
 
     def noted(self) -> dict[str, object]:
         """Return what is remembered of a change that is not finished."""
@@ -107,7 +109,7 @@ class Team:
         return self.machine.ok("git", "status", "--porcelain").out == ""
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     assert (result.status, result.out) == (status, ""), result
     assert len(result.err.splitlines()) <= 2, result.err
     for text in texts:

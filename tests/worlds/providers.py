@@ -1,4 +1,4 @@
-"""Profiles, keys and a session cache wired to the strict fake: what the providers are tried on."""
+"""Profiles, stored keys and a session cache over the AWS stand-in, without the command line."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def role_arn(name: str) -> str:
     return f"arn:aws:iam::{ACCOUNT}:role/{name}"
 
 
-class Keys:
-    """Stored keys by profile, with a record of what was opened."""
+class StoredKeys:
+    """Stored keys by profile, with a record of what was decrypted."""
 
     def __init__(self) -> None:
         self._keys: dict[str, AccessKey] = {}
@@ -88,7 +88,7 @@ class Keys:
         return sha256_hex(self._files[name])
 
 
-class Made(NamedTuple):
+class MadeCall(NamedTuple):
     """A call as the tables of the tests write it; `signer` is `key` or the call's number."""
 
     action: str
@@ -98,7 +98,7 @@ class Made(NamedTuple):
     role: str | None = None
 
 
-class Person(TokenCodeSource):
+class TypedCode(TokenCodeSource):
     """Types a code, once."""
 
     def __init__(self, ask: Callable[[str, str], str]) -> None:
@@ -118,14 +118,14 @@ class Person(TokenCodeSource):
         return "the answer"
 
 
-class Rig:
-    """Everything between a profile's name and its credentials, against one fake."""
+class ProviderWorld:
+    """All parts between a profile's name and its credentials, against one AWS stand-in."""
 
     def __init__(self, aws: FakeAws, folder: Path, config: str) -> None:
         self.aws = aws
         self.folder = folder
         self.config = config
-        self.keys = Keys()
+        self.keys = StoredKeys()
         self.asked: list[tuple[str, str]] = []
         self.warnings: list[str] = []
         self.key_uses = 0
@@ -147,7 +147,7 @@ class Rig:
 
     def token_code(self, given: str | None = None) -> TokenCode:
         """Return what gives the code of the option, else asks."""
-        return TokenCode(None if given is None else FlagCode(given), lambda: (Person(self.ask),))
+        return TokenCode(None if given is None else FlagCode(given), lambda: (TypedCode(self.ask),))
 
     def session_key(self) -> bytes:
         """Hand the session key out, and count."""
@@ -201,7 +201,7 @@ class Rig:
             self.warnings.append,
         )
 
-    def made(self) -> list[Made]:
+    def made(self) -> list[MadeCall]:
         """Return the calls since the last time, and forget them."""
         calls = [call for call in self.aws.calls if call.outcome == "ok"]
         assert len(calls) == len(self.aws.calls), [call.outcome for call in self.aws.calls]
@@ -211,7 +211,7 @@ class Rig:
         for number, call in enumerate(calls, start=1):
             role = call.parameters.get("RoleArn")
             made.append(
-                Made(
+                MadeCall(
                     call.action,
                     int(call.parameters["DurationSeconds"]),
                     call.parameters.get("SerialNumber"),
@@ -233,11 +233,11 @@ class Rig:
         return sorted((self.folder / "state").glob("sessions/*/*.fvs"))
 
 
-def gst(seconds: int, mfa: str | None = None, signer: str | int = "key") -> Made:
+def gst(seconds: int, mfa: str | None = None, signer: str | int = "key") -> MadeCall:
     """Write a GetSessionToken."""
-    return Made("GetSessionToken", seconds, mfa, signer)
+    return MadeCall("GetSessionToken", seconds, mfa, signer)
 
 
-def role(name: str, seconds: int, mfa: str | None = None, *, by: str | int) -> Made:
+def role(name: str, seconds: int, mfa: str | None = None, *, by: str | int) -> MadeCall:
     """Write an AssumeRole."""
-    return Made("AssumeRole", seconds, mfa, by, name)
+    return MadeCall("AssumeRole", seconds, mfa, by, name)

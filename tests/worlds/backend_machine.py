@@ -1,4 +1,4 @@
-"""One set-up for all three kinds of vault: what every command must do alike is tried on each."""
+"""A machine with a vault of any backend, for tests of what every command does alike on each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
 from filevault.backends.protocols import ItemHeader
-from tests.backends import vaults
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Machine
-from tests.stores import KEY_ID, SECRET, GpgHome, Tools, commit_identity
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, SECRET, ZOE
+from tests.worlds import file_vault
+from tests.worlds.age_store import new_identity
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,13 +23,10 @@ if TYPE_CHECKING:
     from filevault.backends.protocols import OpenBackend
 
 KINDS = ("file", "pass", "age")
-JON = "jon@example.com"
-ANN = "ann@example.com"
-ZOE = "zoe@team.example"
 WHEN = "2026-11-23T21:45:13Z"
 
 
-class Keyrings:
+class GpgHomes:
     """The gpg homes of a test module: Jon's with Ann's key in it, a stranger's, an empty one.
 
     Of Zoe's key Jon's home has the public half alone.
@@ -47,27 +47,18 @@ class Keyrings:
             home.close()
 
 
-def new_identity(path: Path) -> str:
-    """Make an age identity in a file of its own and return its recipient."""
-    made = subprocess.run([tool("age-keygen")], capture_output=True, text=True, check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(made.stdout)
-    path.chmod(0o600)
-    return made.stderr.split()[-1]
-
-
-class Keeper:
-    """A machine with an empty vault of one kind, and ways around filevault into its items.
+class BackendMachine:
+    """A machine with an empty vault of one backend, and access to its items without filevault.
 
     `missing` and `wrong` are variables with which nothing, or the wrong thing, is there to
     unlock the vault.
     """
 
-    def __init__(self, kind: str, home: Path, keyrings: Keyrings) -> None:
+    def __init__(self, kind: str, home: Path, keyrings: GpgHomes) -> None:
         self.kind = kind
         self.suffix = BACKENDS[kind].suffix
         self.machine = machine = Machine(home)
-        self.tools = Tools(machine)
+        self.tools = OtherPrograms(machine)
         self.missing: Mapping[str, str | None]
         self.wrong: Mapping[str, str | None]
         commit_identity(machine)
@@ -95,7 +86,7 @@ class Keeper:
 
     def inside(self, *argv: str, **env: str) -> None:
         """Run filevault in this process, to prepare what a test is about in less time."""
-        ended = Inside({**self.machine.env, **env}).run(*argv)
+        ended = InProcess({**self.machine.env, **env}).run(*argv)
         assert ended.status == 0, (argv, ended)
 
     def add(self, name: str) -> None:
@@ -142,7 +133,7 @@ class Keeper:
         clear.unlink()
 
     def _backend(self) -> OpenBackend:
-        return vaults.reopen(self.root, vaults.Source(PASSPHRASE.encode()))
+        return file_vault.reopen(self.root, file_vault.GivenSecrets(PASSPHRASE.encode()))
 
     def snapshot(self) -> dict[str, bytes]:
         """Return every file of the store outside of `.git`."""

@@ -1,4 +1,4 @@
-"""The program inside this process, for thousands of runs: as a call, with nothing left behind."""
+"""filevault called in this process, thousands of times: nothing of a run is left behind."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from filevault.cli import main
 from filevault.cli.context import Runtime
-from tests import launch
+from tests.launch import launcher
 
 LIMIT = 2.0
 _LARGE = 64 << 20
 
 
-class Ended(NamedTuple):
+class InProcessResult(NamedTuple):
     """How a run ended; `seconds` are of processor time."""
 
     status: int
@@ -30,7 +30,7 @@ class Ended(NamedTuple):
     seconds: float
 
 
-class Inside:
+class InProcess:
     """Runs the command line in this process, with an environment of its own.
 
     Standard input is closed and there is no terminal, as in a job. `tidy` closes what a run
@@ -41,7 +41,9 @@ class Inside:
         self.env = dict(env)
         self._tidy = tidy
 
-    def run(self, *argv: str, runtime: Runtime | None = None, stdin: bytes | None = None) -> Ended:
+    def run(
+        self, *argv: str, runtime: Runtime | None = None, stdin: bytes | None = None
+    ) -> InProcessResult:
         """Run one command; what it opened and exported is closed and taken back."""
         out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
         closing = _descriptors() if self._tidy else contextlib.nullcontext()
@@ -49,11 +51,11 @@ class Inside:
             start = time.process_time()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
-                    status = main(argv, runtime or launch.runtime({}))
+                    status = main(argv, runtime or launcher.runtime({}))
                 except SystemExit as end:  # the parser's --help and usage errors
                     status = end.code if isinstance(end.code, int) else 1
             seconds = time.process_time() - start
-        return Ended(status, _text(out), _text(err), seconds)
+        return InProcessResult(status, _text(out), _text(err), seconds)
 
 
 def _text(stream: io.TextIOWrapper) -> str:
@@ -179,7 +181,7 @@ def _entry(path: bytes) -> tuple[str, bytes]:
     return f"other {mode:o} {info.st_size}", b""
 
 
-def calm(ended: Ended, *, secrets: Iterable[str] = ()) -> None:
+def calm(ended: InProcessResult, *, secrets: Iterable[str] = ()) -> None:
     """Require what holds for every run whatever it was given.
 
     No traceback, no bug, no secret in a message, one line for the error, soon.

@@ -1,4 +1,4 @@
-"""A user on a machine of their own: fresh HOME, real processes, a real terminal on demand."""
+"""A home and an environment in which filevault runs as a process, with a terminal on demand."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import prefork
+from tests.launch import prefork
 
-ROOT = Path(__file__).resolve().parent.parent
-LAUNCHER = str(ROOT / "tests" / "launch.py")
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHER = str(ROOT / "tests/launch/launcher.py")
 PROGRAM = (sys.executable, LAUNCHER)
 PASSPHRASE = "correct horse battery staple"
 TIMEOUT = 60.0
@@ -33,7 +33,7 @@ ON_STDERR = (
 )
 
 
-class Result(NamedTuple):
+class ProcessResult(NamedTuple):
     """How a process ended; `tty` is all that the terminal showed, `echo` how it was left."""
 
     status: int
@@ -48,7 +48,7 @@ class Result(NamedTuple):
         return self.out + self.err + self.tty
 
 
-class Answer(NamedTuple):
+class TypedAnswer(NamedTuple):
     """What to type once the terminal shows `question`."""
 
     question: str
@@ -126,7 +126,7 @@ class Machine:
         pass_fds: Sequence[int] = (),
         cwd: Path | None = None,
         timeout: float = TIMEOUT,
-    ) -> Result:
+    ) -> ProcessResult:
         """Run filevault without a terminal."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         with self._start(
@@ -141,7 +141,7 @@ class Machine:
             except BaseException:
                 process.kill()
                 raise
-        return Result(process.returncode, _text(out), _text(err))
+        return ProcessResult(process.returncode, _text(out), _text(err))
 
     def popen(
         self, *argv: str, env: Mapping[str, str | None] | None = None
@@ -175,7 +175,7 @@ class Machine:
             **options,
         )
 
-    def ok(self, *argv: str, **options: object) -> Result:
+    def ok(self, *argv: str, **options: object) -> ProcessResult:
         """Run filevault and require success."""
         result = self.run(*argv, **options)  # type: ignore[arg-type]
         assert result.status == 0, (argv, result)
@@ -184,11 +184,11 @@ class Machine:
     def on_terminal(
         self,
         *argv: str,
-        answers: Sequence[Answer] = (),
+        answers: Sequence[TypedAnswer] = (),
         env: Mapping[str, str | None] | None = None,
         stdin: bytes | None = None,
         timeout: float = TIMEOUT / 3,
-    ) -> Result:
+    ) -> ProcessResult:
         """Run filevault with a controlling terminal; stdin, stdout and stderr are pipes.
 
         Each answer is typed when its question appears; a question that never comes fails.
@@ -218,7 +218,7 @@ class Machine:
                 echo = bool(termios.tcgetattr(master)[3] & termios.ECHO)
                 os.close(master)
         assert not screen.answers, f"never asked {screen.answers}: {screen.text!r} {err!r}"
-        return Result(process.returncode, _text(out), _text(err), screen.text, echo)
+        return ProcessResult(process.returncode, _text(out), _text(err), screen.text, echo)
 
     def with_vault(self) -> Machine:
         """Make a vault with PASSPHRASE, which FILEVAULT_PASSPHRASE holds from now on."""
@@ -235,7 +235,7 @@ class Machine:
 class _Screen:
     """Watches the master side, types answers."""
 
-    def __init__(self, master: int, answers: list[Answer]) -> None:
+    def __init__(self, master: int, answers: list[TypedAnswer]) -> None:
         self.master = master
         self.answers = answers
         self.text = ""

@@ -1,4 +1,4 @@
-"""Machines whose vault is a `pass` or an `age` store, with the real tools beside them."""
+"""A machine whose vault is a `pass` store, and the gpg home that opens it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.machine import Machine, Result
-
-KEY_ID = "AKIAQNZGKIQY56JQ7WML"  # says which account it is of: 029608264753
-OTHER_ACCOUNT = "AKIAZZZZZZQY56JQ7WML"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-LINES = f"{KEY_ID}\n{SECRET}\n"
-
-
-class Tools:
-    """Runs other people's programs as this machine's user."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-
-    def run(self, *argv: str, stdin: str | None = None, check: bool = True) -> Result:
-        """Run a program without a terminal."""
-        done = subprocess.run(
-            argv,
-            env=self.machine.environment({"LAUNCH": None}),
-            input=None if stdin is None else stdin.encode(),
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            cwd=self.machine.home,
-            start_new_session=True,
-            timeout=60,
-        )
-        # As bytes: line ends are what some tests are about.
-        result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-        assert not check or result.status == 0, (argv, result)
-        return result
+from tests.worlds.machine import Machine
 
 
 class GpgHome:
@@ -87,11 +58,3 @@ def pass_machine(home: Path, gpg: GpgHome) -> Machine:
     machine = Machine(home)
     machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass"}
     return machine
-
-
-def commit_identity(machine: Machine) -> None:
-    """Let git commit on this machine."""
-    (machine.home / ".gitconfig").write_text(
-        "[user]\n\tname = Jon Smith\n\temail = jon@example.com\n[init]\n\tdefaultBranch = main\n",
-        encoding="utf-8",
-    )

@@ -1,4 +1,4 @@
-"""A person's desk: a machine that holds keys, in one place that is forced, for a whole day."""
+"""A machine whose session keys stay in one key cache, kernel keyring or agent, for a day."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import peer
 from filevault.system.times import boottime
+from tests.conditions.kernel_keyring import new_session_keyring
 from tests.fakes import FakeAws
-from tests.kernelkeys import new_session_keyring
-from tests.machine import PASSPHRASE, Answer, Machine, Result
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult, TypedAnswer
 
 QUESTION = "Passphrase for"
 CODE = "MFA code of"
-PASSPHRASE_TYPED = Answer(QUESTION, PASSPHRASE)
+PASSPHRASE_TYPED = TypedAnswer(QUESTION, PASSPHRASE)
 NAMES = {"kernel": "kernel keyring", "agent": "agent"}
 CRON: Mapping[str, str | None] = {
     "LANG": None,
@@ -32,11 +32,11 @@ CRON: Mapping[str, str | None] = {
 }
 
 
-class Desk:
-    """A machine on which nothing but a terminal opens the vault, and whose keys lie in `place`.
+class KeyCacheMachine:
+    """A machine on which only a terminal unlocks the vault, and whose key cache is `place`.
 
     `root` is a folder with a short path, in which its agents find `/run` and `/tmp`: those of
-    whoever runs the tests are left alone. The clocks of machine and AWS go together.
+    the user who runs the tests are not touched. The clocks of machine and AWS go together.
     """
 
     def __init__(self, machine: Machine, aws: FakeAws, place: str, root: Path) -> None:
@@ -54,7 +54,7 @@ class Desk:
         machine.env["XDG_RUNTIME_DIR"] = str(runtime)
         machine.env["TMPDIR"] = str(root / "tmp")
 
-    def prepare(self, *argv: str, **options: object) -> Result:
+    def prepare(self, *argv: str, **options: object) -> ProcessResult:
         """Run something with the passphrase at hand, which therefore holds no key."""
         return self.machine.ok(*argv, env={"FILEVAULT_PASSPHRASE": PASSPHRASE}, **options)
 
@@ -63,7 +63,7 @@ class Desk:
         self.machine.advance(seconds)
         self.aws.clock.advance(seconds)
 
-    def type(self, *argv: str, answers: Sequence[Answer] = ()) -> Result:
+    def type(self, *argv: str, answers: Sequence[TypedAnswer] = ()) -> ProcessResult:
         """Run filevault at a new terminal; these questions and no others must come."""
         result = self.machine.on_terminal(*argv, answers=answers)
         self.passphrases += result.tty.count(QUESTION)
@@ -71,17 +71,17 @@ class Desk:
         assert result.tty.count(QUESTION) + result.tty.count(CODE) == len(answers)
         return result
 
-    def typed(self, *argv: str, answers: Sequence[Answer] = ()) -> Result:
+    def typed(self, *argv: str, answers: Sequence[TypedAnswer] = ()) -> ProcessResult:
         """The same, and require success."""
         result = self.type(*argv, answers=answers)
         assert result.status == 0, (argv, result)
         return result
 
-    def unlock(self, *options: str) -> Result:
+    def unlock(self, *options: str) -> ProcessResult:
         """Unlock at a terminal."""
         return self.typed("unlock", *options, answers=[PASSPHRASE_TYPED])
 
-    def quietly(self, *argv: str, way: str = "setsid") -> Result:
+    def quietly(self, *argv: str, way: str = "setsid") -> ProcessResult:
         """Run filevault where nobody can be asked: the run of a job, or of another login."""
         if way == "cron":
             return self.machine.run(*argv, env=CRON)

@@ -1,4 +1,4 @@
-"""A machine with a vault of any kind that holds two keys, and a look into it past filevault."""
+"""A machine with two keys in a vault of any backend, whose commands meet injected faults."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from filevault.credentials import AccessKey
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.trust import Trust
-from tests.backends.vaults import opened
-from tests.conftest import tool
-from tests.faults.harness import Command, Snapshot, survey
-from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, Source, adding
-from tests.machine import PASSPHRASE, Machine
-from tests.stores import GpgHome
+from tests.conditions.tools import tool
+from tests.faults.harness import CommandLine, Snapshot, survey
+from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, adding
+from tests.samples import ANN, JON
+from tests.worlds.file_vault import KnownPassphrase, opened
+from tests.worlds.machine import PASSPHRASE, Machine
+from tests.worlds.pass_store import GpgHome
 
 KINDS = ("file", "pass", "age")
 BOTH = {"one": ONE, "team/two": TWO}
-JON, ANN = "jon@example.com", "ann@example.com"
 _SUFFIXES = {"file": ".fv", "pass": ".gpg", "age": ".age"}
 
 
@@ -37,8 +37,8 @@ def keyring() -> Iterator[GpgHome]:
     home.close()
 
 
-class Store:
-    """A machine whose vault is of a kind; `make` makes it."""
+class FaultStore:
+    """A machine for a vault of one backend, which `make` makes; it is read without filevault."""
 
     def __init__(self, kind: str, machine: Machine, gpg: GpgHome) -> None:
         self.kind, self.machine, self.gpg = kind, machine, gpg
@@ -62,16 +62,16 @@ class Store:
         else:
             machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
 
-    def make(self) -> Store:
+    def make(self) -> FaultStore:
         """Make the vault and store both keys."""
         self.run(
-            Command(("init", *self.words)),
+            CommandLine(("init", *self.words)),
             adding("one", ONE, "--no-config"),
             adding("team/two", TWO, "--no-config"),
         )
         return self
 
-    def run(self, *commands: Command) -> None:
+    def run(self, *commands: CommandLine) -> None:
         """Run commands and require success."""
         for command in commands:
             made = survey(command, self.machine)
@@ -103,7 +103,7 @@ class Store:
         if self.kind == "file":
             if self._backend is None:
                 root = Folder.open(str(self.root))
-                self._backend = opened(root, Source())
+                self._backend = opened(root, KnownPassphrase())
                 self._backend.unlock()
             return self._backend.decrypt("credentials", name, data)
         argv = [tool("age"), "-d", "-i", str(self.identities), str(path)]

@@ -1,4 +1,4 @@
-"""Whether this machine lets its tests use the kernel's keyring."""
+"""Whether the kernel allows its keyring here, and launchers that join or forbid one."""
 
 from __future__ import annotations
 

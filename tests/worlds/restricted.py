@@ -1,7 +1,7 @@
-"""One command on a machine without a desktop: in a forked child under real restrictions.
+"""filevault under restrictions: as another user, read-only, without /dev/tty or keyring.
 
-The child shares the imports of the test process, so that a run costs milliseconds; user, mounts,
-system calls and terminal are the kernel's own.
+A run is a forked child that shares the imports of the test process, so that it takes
+milliseconds; user, mounts, system calls and terminal are the kernel's own.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import NamedTuple
 from filevault.cli import main
 from filevault.keycache.kernel import _numbers
 from filevault.system.libc import function
-from tests import launch
-from tests.others import become, fork
+from tests.conditions.other_user import become, fork
+from tests.launch import launcher
 
 NEW_MOUNTS = 0x00020000  # CLONE_NEWNS, linux/sched.h
 READ_ONLY_ROOT = "mount --make-rprivate / && mount -o remount,bind,ro /"
@@ -41,7 +41,7 @@ class Conditions(NamedTuple):
     without_keys: bool = False
 
 
-class Ended(NamedTuple):
+class RestrictedResult(NamedTuple):
     """How a run ended."""
 
     status: int
@@ -55,7 +55,7 @@ def run(
     conditions: Conditions,
     orders: Mapping[str, str],
     action: Callable[[], int] | None = None,
-) -> Ended:
+) -> RestrictedResult:
     """Run filevault, or an action in its place, without a terminal."""
     files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - read below
     child = fork()
@@ -67,7 +67,7 @@ def run(
         file.seek(0)
         texts.append(file.read().decode())
         file.close()
-    return Ended(os.waitstatus_to_exitcode(ended), *texts)
+    return RestrictedResult(os.waitstatus_to_exitcode(ended), *texts)
 
 
 def _child(
@@ -98,7 +98,7 @@ def _child(
         if conditions.without_keys:
             _refuse_keys()
         become(conditions.uid)
-        status = main(argv, launch.runtime(dict(orders))) if action is None else action()
+        status = main(argv, launcher.runtime(dict(orders))) if action is None else action()
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - it must not go on as a test run
