@@ -6,7 +6,7 @@ from filevault.system.record import Record
 
 
 class ItemHeader(Record):
-    """What is authenticated along with an item (`docs/format.md` §4).
+    """The values that are authenticated along with an item (`docs/format.md` §4).
 
     `generation` and `created` are as in the format; `created_from` is set for `credentials`
     only, `source` for `session` and the SSO kinds only.

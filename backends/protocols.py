@@ -43,8 +43,8 @@ class NamedIdentitySource(IdentitySource, Protocol):
     """An identity source that messages can name."""
 
     @property
-    def place(self) -> str:
-        """The path that identities are read from, or the name of what provides them."""
+    def origin(self) -> str:
+        """The path that identities are read from, or the name of their provider."""
         ...
 
 
@@ -70,7 +70,7 @@ class Person(Protocol):
 
 
 class ItemCipher(Protocol):
-    """What both families share: turning an item's bytes into a file's bytes and back."""
+    """The methods of both families: turning an item's bytes into a file's bytes and back."""
 
     name: str
     suffix: str
@@ -155,9 +155,9 @@ class RecipientsBackend(ItemCipher, Protocol):
     family: Literal["recipients"]
 
     def governing(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned.
+        """Return the recipients files that are pinned.
 
-        That is the file that governs the root, every file below the root, and each override in
+        These are the file that governs the root, every file below the root, and each override in
         force from the environment. Raises BackendError for one that cannot be used.
         """
         ...
@@ -167,14 +167,14 @@ class RecipientsBackend(ItemCipher, Protocol):
         ...
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item file's recipients differ from the file that governs it.
+        """Return whether an item file's recipients differ from the file that governs it.
 
         None if that cannot be determined. Needs no secret key and asks no question.
         """
         ...
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether an available secret key can decrypt what these recipients can.
+        """Return whether an available secret key can decrypt what these recipients can.
 
         None if that cannot be determined. Raises as the source of passphrases does.
         """
@@ -257,4 +257,4 @@ class Creator(Protocol):
 
 
 OpenBackend: TypeAlias = SealedBackend | RecipientsBackend
-"""The backend of an opened vault; `family` tells which of the two it is."""
+"""The backend of an opened vault; `family` is the family that it belongs to."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import signal_defaults
+from tests.conditions import signal_defaults
 from tests.fakes.fixtures import aws
-from tests.machine import Machine
+from tests.worlds.machine import Machine
 
 __all__ = ["aws"]
 
@@ -55,21 +54,6 @@ def signals() -> Iterator[None]:
 def machine(tmp_path: Path) -> Machine:
     """A fresh home of a fresh user."""
     return Machine(tmp_path / "home")
-
-
-def tool(name: str) -> str:
-    """Return the path of a program that the tests need.
-
-    Where it is missing the test is skipped with the reason, except where the run has promised
-    to install it (REQUIRE_TOOLS, which `.ci/run` makes the Makefile set): there it fails.
-    """
-    path = shutil.which(name)
-    if path is None:
-        reason = f"{name} is not installed, and nobody here may install it"
-        if name in os.environ.get("REQUIRE_TOOLS", "").split():
-            pytest.fail(f"{name} should have been installed")
-        pytest.skip(reason)
-    return path
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from filevault.aws.errors import KEY, name_key
 from filevault.cli.command import COMMANDS
 from filevault.errors import AwsError
-from tests.machine import ROOT
+from tests.worlds.machine import ROOT
 
 PROGRAMS = ("chmod", "chown", "cp", "rm", "mv", "mkdir", "ln", "cat", "unset")
 COMMAND = re.compile(
@@ -27,7 +27,7 @@ SAFE = {
     "keeper.id",  # hex digits
     "kept.id",
     "backend.name",
-    "kind",  # of a vault: an option and the name of a backend
+    "backend",  # of a vault: an option and the name of a backend
     "option",
     "rest",
     "slot.id",  # hex digits

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.backends.gpghomes import scene
+from tests.worlds.gpg_store import scene
 
 __all__ = ["scene"]

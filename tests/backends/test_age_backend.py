@@ -25,7 +25,10 @@ from filevault.errors import (
     TamperedError,
 )
 from filevault.system.installation import install_hint
-from tests.backends.ages import (
+from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
+from tests.backends.contract import HEADER, shared
+from tests.samples import EXAMPLE_ITEM
+from tests.worlds.age_store import (
     PLUGIN_IDENTITY,
     PLUGIN_RECIPIENT,
     age,
@@ -38,9 +41,7 @@ from tests.backends.ages import (
     pyrage,
     ssh_key,
 )
-from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
-from tests.backends.contract import HEADER, TEXT, shared
-from tests.backends.vaults import PASSPHRASE, Person, Source
+from tests.worlds.file_vault import PASSPHRASE, GivenSecrets, SameAnswer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +73,7 @@ def stranger(tmp_path: Path) -> AgeBackend:
 def test_flipped_bit_never_gives_another_plaintext(
     backend: OpenBackend, where: int, bit: int
 ) -> None:
-    data = bytearray(backend.encrypt(HEADER, TEXT))
+    data = bytearray(backend.encrypt(HEADER, EXAMPLE_ITEM))
     data[where % len(data)] ^= 1 << bit
     with pytest.raises(FilevaultError) as caught:
         backend.decrypt("credentials", "work/prod", bytes(data))
@@ -102,14 +103,14 @@ def identity_file(folder: Path, *lines: bytes | str) -> str:
 def test_age_program_opens_what_is_written_with_each_kind_of_key(tmp_path: Path) -> None:
     ed25519, rsa = ssh_key("ed25519"), ssh_key("rsa")
     store = make_store(tmp_path / "store", ALICE_TO, ed25519[1], rsa[1], BOB_TO)
-    data = open_store(store).encrypt(HEADER, TEXT)
+    data = open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
     assert data.startswith(b"age-encryption.org/v1\n")
     assert stanzas(data) == ["X25519", "X25519", "ssh-ed25519", "ssh-rsa"]
     for key in (ALICE, BOB, ed25519[0], rsa[0]):
-        assert age("-d", "-i", identity_file(tmp_path, key), given=data) == TEXT
+        assert age("-d", "-i", identity_file(tmp_path, key), given=data) == EXAMPLE_ITEM
 
 
-@pytest.mark.parametrize("plaintext", [b"", b"x", TEXT, bytes(70000)])
+@pytest.mark.parametrize("plaintext", [b"", b"x", EXAMPLE_ITEM, bytes(70000)])
 @pytest.mark.parametrize("armor", [[], ["-a"]])
 def test_what_the_age_program_writes_is_read(
     tmp_path: Path, plaintext: bytes, armor: list[str]
@@ -128,18 +129,18 @@ def test_each_item_goes_to_its_nearest_recipients_and_nobody_else(tmp_path: Path
     backend = open_store(store)
     alice, bob = identity_file(tmp_path, ALICE), identity_file(tmp_path, BOB)
     for name, reader, other in (("x", alice, BOB), ("team/x", bob, ALICE)):
-        data = backend.encrypt(HEADER._replace(name=name), TEXT)
-        assert age("-d", "-i", reader, given=data) == TEXT
+        data = backend.encrypt(HEADER._replace(name=name), EXAMPLE_ITEM)
+        assert age("-d", "-i", reader, given=data) == EXAMPLE_ITEM
         with pytest.raises(LockedError):
             open_store(store, other).decrypt("credentials", name, data)
 
 
 def test_writing_needs_no_identity(tmp_path: Path) -> None:
-    source = Source()
+    source = GivenSecrets()
     backend = open_store(make_store(tmp_path / "store", ALICE_TO), source=source)
-    assert backend.encrypt(HEADER, TEXT)
+    assert backend.encrypt(HEADER, EXAMPLE_ITEM)
     with pytest.raises(LockedError, match="there is no identity"):
-        backend.decrypt("credentials", "work/prod", backend.encrypt(HEADER, TEXT))
+        backend.decrypt("credentials", "work/prod", backend.encrypt(HEADER, EXAMPLE_ITEM))
     assert source.asked == 0
 
 
@@ -149,14 +150,14 @@ def test_writing_needs_no_identity(tmp_path: Path) -> None:
 def test_nothing_is_encrypted_where_a_recipient_cannot_be(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ALICE_TO, POST_QUANTUM)
     with pytest.raises(BackendError, match="is post-quantum, and pyrage") as caught:
-        open_store(store, ALICE).encrypt(HEADER, TEXT)
+        open_store(store, ALICE).encrypt(HEADER, EXAMPLE_ITEM)
     assert POST_QUANTUM[:40] in caught.value.message
     assert caught.value.exit_status == 7
 
 
 def test_item_that_nobody_governs_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(NoVaultError):
-        open_store(tmp_path, ALICE).encrypt(HEADER, TEXT)
+        open_store(tmp_path, ALICE).encrypt(HEADER, EXAMPLE_ITEM)
 
 
 def test_item_longer_than_it_could_be_read_back_is_refused(backend: AgeBackend) -> None:
@@ -167,13 +168,13 @@ def test_item_longer_than_it_could_be_read_back_is_refused(backend: AgeBackend) 
 
 
 def test_item_that_a_passphrase_opens_is_refused(backend: AgeBackend) -> None:
-    data = protect(TEXT, PASSPHRASE)
+    data = protect(EXAMPLE_ITEM, PASSPHRASE)
     with pytest.raises(TamperedError, match="item 'x' is encrypted with a passphrase"):
         backend.decrypt("credentials", "x", data)
 
 
 def test_damage_is_told_apart_from_a_missing_identity(backend: AgeBackend) -> None:
-    data = backend.encrypt(HEADER, TEXT)
+    data = backend.encrypt(HEADER, EXAMPLE_ITEM)
     payload = data.index(b"\n--- ") + 49
     body = bytearray(data)
     body[-1] ^= 1
@@ -183,17 +184,17 @@ def test_damage_is_told_apart_from_a_missing_identity(backend: AgeBackend) -> No
             backend.decrypt("credentials", "x", damaged)
         assert caught.value.message.isascii()
     with pytest.raises(LockedError):
-        backend.decrypt("credentials", "x", age("-r", BOB_TO, given=TEXT))
+        backend.decrypt("credentials", "x", age("-r", BOB_TO, given=EXAMPLE_ITEM))
 
 
 def test_missing_library_is_named_with_what_to_install(
     backend: AgeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = backend.encrypt(HEADER, TEXT)
+    data = backend.encrypt(HEADER, EXAMPLE_ITEM)
     backend.forget()
     monkeypatch.setitem(sys.modules, "pyrage", None)
     for call in (
-        lambda: backend.encrypt(HEADER, TEXT),
+        lambda: backend.encrypt(HEADER, EXAMPLE_ITEM),
         lambda: backend.decrypt("credentials", "x", data),
         backend.governing,
     ):
@@ -205,7 +206,11 @@ def test_missing_library_is_named_with_what_to_install(
 def test_secrets_are_in_no_error(tmp_path: Path) -> None:
     text = IdentityText(f"{ALICE}\n{BOB[:-1]}x\n".encode(), "here")
     backend = open_store(make_store(tmp_path / "store", BOB_TO), text)
-    for data in (backend.encrypt(HEADER, TEXT), b"", backend.encrypt(HEADER, TEXT)[:-1]):
+    for data in (
+        backend.encrypt(HEADER, EXAMPLE_ITEM),
+        b"",
+        backend.encrypt(HEADER, EXAMPLE_ITEM)[:-1],
+    ):
         try:
             backend.decrypt("credentials", "x", data)
         except FilevaultError as error:
@@ -224,29 +229,29 @@ def test_secrets_are_in_no_error(tmp_path: Path) -> None:
 def test_session_key_goes_to_the_own_identities_only(tmp_path: Path) -> None:
     private, public = ssh_key("ed25519", "open sesame")
     store = make_store(tmp_path / "store", ALICE_TO, BOB_TO, public)
-    source = Source()
-    data = open_store(store, ALICE, private, source=source).encrypt(SESSION_KEY, TEXT)
+    source = GivenSecrets()
+    data = open_store(store, ALICE, private, source=source).encrypt(SESSION_KEY, EXAMPLE_ITEM)
     assert stanzas(data) == ["X25519", "ssh-ed25519"]
     assert source.asked == 0
-    assert open_store(store, ALICE).decrypt("session-key", SESSION_KEY.name, data) == TEXT
+    assert open_store(store, ALICE).decrypt("session-key", SESSION_KEY.name, data) == EXAMPLE_ITEM
     with pytest.raises(LockedError, match="opens the session key"):
         open_store(store, BOB).decrypt("session-key", SESSION_KEY.name, data)
 
 
 def test_session_key_opens_a_protected_file_to_know_whose_it_is(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ALICE_TO, BOB_TO)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = open_store(store, protect(ALICE.encode(), PASSPHRASE), source=source)
-    data = backend.encrypt(SESSION_KEY, TEXT)
+    data = backend.encrypt(SESSION_KEY, EXAMPLE_ITEM)
     assert stanzas(data) == ["X25519"]
-    assert backend.decrypt("session-key", SESSION_KEY.name, data) == TEXT
+    assert backend.decrypt("session-key", SESSION_KEY.name, data) == EXAMPLE_ITEM
     assert source.asked == 1
 
 
 def test_session_key_without_an_own_recipient_is_not_written(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", BOB_TO)
     with pytest.raises(LockedError, match="none of the recipients"):
-        open_store(store, ALICE).encrypt(SESSION_KEY, TEXT)
+        open_store(store, ALICE).encrypt(SESSION_KEY, EXAMPLE_ITEM)
 
 
 def test_session_key_goes_to_whom_is_pinned_where_a_plugin_does_not_tell(
@@ -255,10 +260,10 @@ def test_session_key_goes_to_whom_is_pinned_where_a_plugin_does_not_tell(
     runs = plugin_on_path(tmp_path, monkeypatch)
     store = make_store(tmp_path / "store", BOB_TO, PLUGIN_RECIPIENT)
     with pytest.raises(NotARecipientError):
-        open_store(store, PLUGIN_IDENTITY).encrypt(SESSION_KEY, TEXT)
+        open_store(store, PLUGIN_IDENTITY).encrypt(SESSION_KEY, EXAMPLE_ITEM)
     assert not runs.exists()  # nobody has accepted that recipient
     pinned = open_store(store, PLUGIN_IDENTITY, pinned_recipients=lambda: (PLUGIN_RECIPIENT,))
-    assert stanzas(pinned.encrypt(SESSION_KEY, TEXT)) == ["toy"]
+    assert stanzas(pinned.encrypt(SESSION_KEY, EXAMPLE_ITEM)) == ["toy"]
 
 
 # Whether an item must be encrypted anew
@@ -268,8 +273,8 @@ def test_ssh_recipients_tell_whether_they_changed(tmp_path: Path) -> None:
     keys = [ssh_key("ed25519")[1], ssh_key("rsa")[1], ssh_key("ed25519", "open sesame")[1]]
     store = make_store(tmp_path / "store", *keys[:2])
     backend = open_store(store)
-    ours = backend.encrypt(HEADER._replace(name="x"), TEXT)
-    theirs = age("-r", keys[1], "-r", keys[0], given=TEXT)
+    ours = backend.encrypt(HEADER._replace(name="x"), EXAMPLE_ITEM)
+    theirs = age("-r", keys[1], "-r", keys[0], given=EXAMPLE_ITEM)
     for data in (ours, theirs):
         assert not backend.differs("x", data)
     for recipients in (keys, keys[:1], keys[1:], [*keys[:2], ALICE_TO]):
@@ -283,7 +288,7 @@ def test_other_recipients_tell_only_how_many_they_are(tmp_path: Path) -> None:
     def differs(recipients: list[str], *to: str) -> bool | None:
         store = make_store(tmp_path / f"store-{len(list(tmp_path.iterdir()))}", *recipients)
         words = [word for each in to for word in ("-r", each)]
-        return open_store(store).differs("x", age(*words, given=TEXT))
+        return open_store(store).differs("x", age(*words, given=EXAMPLE_ITEM))
 
     for recipients in ([ALICE_TO], [ALICE_TO, ssh], [PLUGIN_RECIPIENT, ssh]):
         assert differs(recipients, BOB_TO, *recipients[1:]) is None
@@ -318,7 +323,7 @@ def test_whose_identity_is_here_is_told(tmp_path: Path) -> None:
 def test_a_protected_identity_is_opened_to_know_whose_it_is(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ALICE_TO)
     protected = protect(ALICE.encode(), b"open sesame")
-    source = Source(b"open sesame")
+    source = GivenSecrets(b"open sesame")
     backend = open_store(store, BOB, protected, source=source)
     assert backend.opens([BOB_TO]) is True
     assert source.asked == 0
@@ -341,12 +346,14 @@ def test_plugin_serves_both_ways_as_it_serves_the_age_program(
     runs = plugin_on_path(tmp_path, monkeypatch)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
     backend = open_store(store, BOB, PLUGIN_IDENTITY)
-    data = backend.encrypt(HEADER, TEXT)
+    data = backend.encrypt(HEADER, EXAMPLE_ITEM)
     assert stanzas(data) == ["toy"]
-    assert backend.decrypt("credentials", "x", data) == TEXT
+    assert backend.decrypt("credentials", "x", data) == EXAMPLE_ITEM
     assert runs.read_text().split() == ["--age-plugin=recipient-v1", "--age-plugin=identity-v1"]
-    assert age("-d", "-i", identity_file(tmp_path, PLUGIN_IDENTITY), given=data) == TEXT
-    assert backend.decrypt("c", "x", age("-r", PLUGIN_RECIPIENT, given=TEXT)) == TEXT
+    assert age("-d", "-i", identity_file(tmp_path, PLUGIN_IDENTITY), given=data) == EXAMPLE_ITEM
+    assert (
+        backend.decrypt("c", "x", age("-r", PLUGIN_RECIPIENT, given=EXAMPLE_ITEM)) == EXAMPLE_ITEM
+    )
 
 
 def test_plugin_is_not_run_where_a_key_of_the_own_opens(
@@ -355,20 +362,22 @@ def test_plugin_is_not_run_where_a_key_of_the_own_opens(
     runs = plugin_on_path(tmp_path, monkeypatch)
     backend = open_store(make_store(tmp_path / "store", ALICE_TO), PLUGIN_IDENTITY, ALICE)
     backend.unlock()
-    assert backend.decrypt("credentials", "x", backend.encrypt(HEADER, TEXT)) == TEXT
+    assert (
+        backend.decrypt("credentials", "x", backend.encrypt(HEADER, EXAMPLE_ITEM)) == EXAMPLE_ITEM
+    )
     assert not runs.exists()
 
 
 def test_absent_plugin_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin_on_path(tmp_path, monkeypatch)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
-    data = open_store(store).encrypt(HEADER, TEXT)
+    data = open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(LockedError, match="age-plugin-toy is not on the PATH") as caught:
         open_store(store, PLUGIN_IDENTITY).decrypt("credentials", "x", data)
     assert caught.value.hint == "install age-plugin-toy"
     with pytest.raises(ProgramError, match="age-plugin-toy is not on the PATH"):
-        open_store(store).encrypt(HEADER, TEXT)
+        open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
 
 
 @pytest.mark.parametrize("path", ["", ".:{bin}", "{bin}:", "{bin}::/usr/bin", "bin:{bin}"])
@@ -380,7 +389,7 @@ def test_plugin_is_never_looked_for_in_the_working_directory(
     monkeypatch.setenv("PATH", path.format(bin=tmp_path / "bin"))
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
     with pytest.raises(ProgramError, match="PATH"):
-        open_store(store).encrypt(HEADER, TEXT)
+        open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
     assert not runs.exists()
 
 
@@ -389,13 +398,13 @@ def test_plugin_that_asks_is_declined_without_a_terminal(
 ) -> None:
     plugin_on_path(tmp_path, monkeypatch)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
-    data = open_store(store).encrypt(HEADER, TEXT)
+    data = open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
     plugin_on_path(tmp_path, monkeypatch, ask=True)
     with pytest.raises(LockedError, match="age-plugin-toy .* wants to ask") as caught:
         open_store(store, PLUGIN_IDENTITY).decrypt("credentials", "x", data)
     assert "terminal" in str(caught.value.hint)
     with pytest.raises(ProgramError, match="age-plugin-toy .* wants to ask"):
-        open_store(store).encrypt(HEADER, TEXT)
+        open_store(store).encrypt(HEADER, EXAMPLE_ITEM)
 
 
 def test_plugin_asks_the_person_who_is_there(
@@ -403,13 +412,13 @@ def test_plugin_asks_the_person_who_is_there(
 ) -> None:
     plugin_on_path(tmp_path, monkeypatch, ask=True)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
-    person = Person("1234")
+    person = SameAnswer("1234")
     backend = open_store(store, PLUGIN_IDENTITY, person=lambda: person)
-    assert backend.decrypt("c", "x", backend.encrypt(HEADER, TEXT)) == TEXT
+    assert backend.decrypt("c", "x", backend.encrypt(HEADER, EXAMPLE_ITEM)) == EXAMPLE_ITEM
     assert person.heard == ["age-plugin-toy: PIN?: "] * 2
-    wrong = open_store(store, PLUGIN_IDENTITY, person=lambda: Person("0000"))
+    wrong = open_store(store, PLUGIN_IDENTITY, person=lambda: SameAnswer("0000"))
     with pytest.raises(LockedError, match="no PIN"):
-        wrong.decrypt("c", "x", backend.encrypt(HEADER, TEXT))
+        wrong.decrypt("c", "x", backend.encrypt(HEADER, EXAMPLE_ITEM))
 
 
 def test_damage_is_told_through_a_plugin_too(
@@ -417,7 +426,7 @@ def test_damage_is_told_through_a_plugin_too(
 ) -> None:
     plugin_on_path(tmp_path, monkeypatch)
     backend = open_store(make_store(tmp_path / "store", PLUGIN_RECIPIENT), PLUGIN_IDENTITY)
-    data = backend.encrypt(HEADER, TEXT)
+    data = backend.encrypt(HEADER, EXAMPLE_ITEM)
     for damaged in (data[:-1], data[:-1] + b"\0\0", data[: data.index(b"\n--- ") + 52]):
         with pytest.raises(DamagedError):
             backend.decrypt("c", "x", damaged)
@@ -429,8 +438,8 @@ def test_passage_store_with_a_plugin_identity_alone_needs_a_recipients_file(
     plugin_on_path(tmp_path, monkeypatch)
     backend = open_store(tmp_path, PLUGIN_IDENTITY, passage=True)
     assert backend.governing()[0].unresolved == ("an identity of age-plugin-toy",)
-    with pytest.raises(BackendError, match="cannot be told"):
-        backend.encrypt(HEADER, TEXT)
+    with pytest.raises(BackendError, match="its recipient is unknown"):
+        backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
 def test_tagged_recipients_are_encrypted_to(tmp_path: Path) -> None:
@@ -439,4 +448,4 @@ def test_tagged_recipients_are_encrypted_to(tmp_path: Path) -> None:
     recipient = bech32("age1tag", point)
     pyrage.tag.Recipient.from_str(recipient)
     store = make_store(tmp_path / "store", recipient, ALICE_TO)
-    assert stanzas(open_store(store).encrypt(HEADER, TEXT)) == ["X25519", "p256tag"]
+    assert stanzas(open_store(store).encrypt(HEADER, EXAMPLE_ITEM)) == ["X25519", "p256tag"]

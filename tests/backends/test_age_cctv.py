@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from filevault.backends.age import identities
-from filevault.backends.age.identities import LockedFile
+from filevault.backends.age import identity_text
+from filevault.backends.age.identity_text import LockedFile
 from filevault.backends.values import IdentityText
 from filevault.errors import DamagedError, FilevaultError, LockedError
-from tests.backends.ages import PLENTY, make_store, open_store, pair
-from tests.conftest import tool
-from tests.work import at_most
+from tests.conditions.tools import tool
+from tests.conditions.work_limits import at_most
+from tests.worlds.age_store import PLENTY, make_store, open_store, pair
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ DEVIATIONS = {
 }
 
 
-class Vector(NamedTuple):
+class CctvVector(NamedTuple):
     """One file of the kit, with what its head says of it."""
 
     name: str
@@ -56,7 +56,7 @@ class Vector(NamedTuple):
     data: bytes
 
 
-def _vector(name: str, encoded: str) -> Vector:
+def _vector(name: str, encoded: str) -> CctvVector:
     head, _, data = base64.b64decode(encoded).partition(b"\n\n")
     fields = defaultdict(list)
     for line in head.decode().splitlines():
@@ -65,7 +65,7 @@ def _vector(name: str, encoded: str) -> Vector:
     if fields["compressed"]:
         assert fields["compressed"] == ["zlib"]
         data = zlib.decompress(data)
-    return Vector(
+    return CctvVector(
         name,
         fields["expect"][0],
         "".join(fields["payload"]),
@@ -76,7 +76,7 @@ def _vector(name: str, encoded: str) -> Vector:
 
 
 @pytest.fixture(scope="session")
-def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Vector]:
+def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CctvVector]:
     npm = tool("npm")
     folder = tmp_path_factory.mktemp("cctv-age")
     done = subprocess.run(
@@ -103,12 +103,12 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Vector]:
     return {name: _vector(name, encoded) for name, encoded in found}
 
 
-def _open(vector: Vector, store: Path) -> bytes:
+def _open(vector: CctvVector, store: Path) -> bytes:
     """Open a vector as the program would: an item, or a protected identity file."""
     if not vector.passphrases:
         backend = open_store(store, *(vector.identities or [pair()[0]]))
         return backend.decrypt("credentials", "vector", vector.data)
-    parsed = identities.parse(IdentityText(vector.data, "vector"), lambda: PLENTY)
+    parsed = identity_text.parse(IdentityText(vector.data, "vector"), lambda: PLENTY)
     if parsed.problems:
         raise parsed.problems[0]
     (locked,) = parsed.locked
@@ -119,7 +119,7 @@ def _open(vector: Vector, store: Path) -> bytes:
     return plaintext
 
 
-def _outcome(vector: Vector, store: Path) -> str:
+def _outcome(vector: CctvVector, store: Path) -> str:
     try:
         plaintext = _open(vector, store)
     except FilevaultError as error:
@@ -129,13 +129,13 @@ def _outcome(vector: Vector, store: Path) -> str:
     return "success"
 
 
-def test_the_whole_kit_was_fetched(vectors: dict[str, Vector]) -> None:
+def test_the_whole_kit_was_fetched(vectors: dict[str, CctvVector]) -> None:
     assert len(vectors) == COUNT
     assert vectors.keys() >= DEVIATIONS.keys()
 
 
 def test_vectors_are_accepted_and_rejected_as_the_kit_says(
-    vectors: dict[str, Vector], tmp_path: Path
+    vectors: dict[str, CctvVector], tmp_path: Path
 ) -> None:
     store = make_store(tmp_path / "store", pair()[1])
     wrong = {}
@@ -150,7 +150,7 @@ def test_vectors_are_accepted_and_rejected_as_the_kit_says(
     }
 
 
-def test_failures_are_told_apart(vectors: dict[str, Vector], tmp_path: Path) -> None:
+def test_failures_are_told_apart(vectors: dict[str, CctvVector], tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", pair()[1])
     allowed = {
         "no match": {"LockedError", "NotARecipientError"},
@@ -176,7 +176,7 @@ def test_failures_are_told_apart(vectors: dict[str, Vector], tmp_path: Path) -> 
 
 
 def test_work_factor_23_is_refused_at_once_and_without_memory(
-    vectors: dict[str, Vector], tmp_path: Path
+    vectors: dict[str, CctvVector], tmp_path: Path
 ) -> None:
     vector = vectors["scrypt_work_factor_23"]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -189,7 +189,7 @@ def test_work_factor_23_is_refused_at_once_and_without_memory(
 
 
 def test_long_streams_open_up_to_the_bound_for_items(
-    vectors: dict[str, Vector], tmp_path: Path
+    vectors: dict[str, CctvVector], tmp_path: Path
 ) -> None:
     longest = max(
         (vector for vector in vectors.values() if vector.expect == "success"),

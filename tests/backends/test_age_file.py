@@ -20,8 +20,8 @@ from filevault.errors import (
     LockedError,
     TamperedError,
 )
-from tests.backends.ages import PLENTY, pair, pyrage
-from tests.work import at_most
+from tests.conditions.work_limits import at_most
+from tests.worlds.age_store import PLENTY, pair, pyrage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

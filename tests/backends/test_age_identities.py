@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.age import identities
-from filevault.backends.age.identities import LockedFile, LockedSshKey
+from filevault.backends.age import identity_text
+from filevault.backends.age.identity_text import LockedFile, LockedSshKey
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.values import IdentityText, Secret
 from filevault.errors import LockedError, WrongPassphraseError
-from tests.backends.ages import (
+from tests.conditions.work_limits import at_most
+from tests.worlds.age_store import (
     PLENTY,
     PLUGIN_IDENTITY,
-    Identities,
+    GivenIdentities,
     age,
     age_at_terminal,
     bech32,
@@ -26,13 +27,12 @@ from tests.backends.ages import (
     protect,
     ssh_key,
 )
-from tests.backends.vaults import PASSPHRASE, Source
-from tests.work import at_most
+from tests.worlds.file_vault import PASSPHRASE, GivenSecrets
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.age.identities import ParsedIdentities
+    from filevault.backends.age.identity_text import ParsedIdentities
 
 HEADER = ItemHeader("credentials", "x", 1, "2026-11-23T21:45:13Z")
 ALICE, ALICE_TO = pair()
@@ -42,7 +42,7 @@ POST_QUANTUM = bech32("age-secret-key-pq-", bytes(range(32))).upper()
 
 def parse(data: bytes | str, available: int = PLENTY) -> ParsedIdentities:
     text = data.encode() if isinstance(data, str) else data
-    return identities.parse(IdentityText(text, "~/keys"), lambda: available)
+    return identity_text.parse(IdentityText(text, "~/keys"), lambda: available)
 
 
 def recipients(opened: ParsedIdentities) -> list[str]:
@@ -95,7 +95,7 @@ def test_unusable_line_is_told_by_number_and_the_others_serve(
 
 def test_text_without_an_identity_is_a_problem() -> None:
     for text in ("", "\n", "# nothing\n"):
-        assert "holds no identity" in parse(text).problems[0].message
+        assert "contains no identity" in parse(text).problems[0].message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
@@ -106,7 +106,7 @@ def test_ssh_key_opens_what_the_age_program_encrypts_to_it(
 ) -> None:
     private, public = ssh_key(kind, passphrase)
     backend = open_store(
-        tmp_path, private.replace(b"\n", end), source=Source(b"wrong", passphrase.encode())
+        tmp_path, private.replace(b"\n", end), source=GivenSecrets(b"wrong", passphrase.encode())
     )
     data = age("-r", public, given=b"secret")
     assert backend.decrypt("credentials", "x", data) == b"secret"
@@ -116,7 +116,7 @@ def test_ssh_key_opens_what_the_age_program_encrypts_to_it(
 def test_ssh_key_in_an_older_form_is_read(tmp_path: Path, form: str) -> None:
     for passphrase in ("", "open sesame"):
         private, public = ssh_key("rsa", passphrase, "-b", "2048", "-m", form)
-        backend = open_store(tmp_path, private, source=Source(passphrase.encode()))
+        backend = open_store(tmp_path, private, source=GivenSecrets(passphrase.encode()))
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
 
 
@@ -132,9 +132,9 @@ def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher:
     """It opens, also after a wrong passphrase, or the message names the cipher and the way out."""
     private, public = ssh_key("ed25519", "open sesame", "-Z", cipher)
     file = tmp_path / "my key"
-    opened = identities.parse(IdentityText(private, str(file)), lambda: PLENTY)
+    opened = identity_text.parse(IdentityText(private, str(file)), lambda: PLENTY)
     if cipher.startswith("aes256-"):
-        backend = open_store(tmp_path, private, source=Source(b"wrong", b"open sesame"))
+        backend = open_store(tmp_path, private, source=GivenSecrets(b"wrong", b"open sesame"))
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
         return
     (problem,) = opened.problems
@@ -144,7 +144,7 @@ def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher:
     file.chmod(0o600)
     again = ("ssh-keygen", "-q", "-p", "-P", "open sesame", "-N", "open sesame")
     subprocess.run([*again, "-Z", "aes256-ctr", "-f", str(file)], check=True)
-    backend = open_store(tmp_path, file.read_bytes(), source=Source(b"open sesame"))
+    backend = open_store(tmp_path, file.read_bytes(), source=GivenSecrets(b"open sesame"))
     assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
 
 
@@ -175,7 +175,7 @@ def test_ssh_key_of_a_type_that_age_does_not_use_is_a_problem() -> None:
 def test_ssh_passphrase_is_asked_only_for_files_of_that_key(tmp_path: Path, item: bytes) -> None:
     private, public = ssh_key("ed25519", "open sesame")
     other = ssh_key("ed25519", "other sesame")[0]
-    source = Source(b"open sesame")
+    source = GivenSecrets(b"open sesame")
     backend = open_store(tmp_path, other, private, ALICE, source=source)
     assert backend.decrypt("credentials", "x", item) == b"secret"
     assert source.asked == 0
@@ -187,9 +187,9 @@ def test_missing_bcrypt_is_named_with_what_to_install() -> None:
     program = """
 import sys
 sys.modules["bcrypt"] = None
-from filevault.backends.age import identities
+from filevault.backends.age import identity_text
 from filevault.backends.protocols import IdentityText
-(locked,) = identities.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
+(locked,) = identity_text.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
 try:
     locked.open(b"open sesame")
 except Exception as error:
@@ -209,7 +209,7 @@ except Exception as error:
 
 def test_protected_identity_file_opens_with_its_passphrase(tmp_path: Path, item: bytes) -> None:
     protected = protect(f"# mine\r\n{BOB}\r\n{ALICE}\r\n".encode(), PASSPHRASE)
-    source = Source(b"wrong", PASSPHRASE)
+    source = GivenSecrets(b"wrong", PASSPHRASE)
     backend = open_store(tmp_path, protected, source=source)
     assert backend.decrypt("credentials", "x", item) == b"secret"
     assert (source.asked, source.refused) == (2, 1)
@@ -221,7 +221,7 @@ def test_identity_file_protected_by_the_age_program_opens(tmp_path: Path, item: 
     plain, armored = tmp_path / "plain", tmp_path / "armored"
     plain.write_text(f"{ALICE}\n")
     age_at_terminal(PASSPHRASE, "-p", "-a", "-o", str(armored), str(plain))
-    backend = open_store(tmp_path, armored.read_bytes(), source=Source(PASSPHRASE))
+    backend = open_store(tmp_path, armored.read_bytes(), source=GivenSecrets(PASSPHRASE))
     assert backend.decrypt("credentials", "x", item) == b"secret"
 
 
@@ -229,19 +229,19 @@ def test_wrong_passphrase_is_told_apart_and_names_the_file(tmp_path: Path, item:
     protected = protect(ALICE.encode(), PASSPHRASE)
     text = IdentityText(protected, "~/.passage/identities")
     with pytest.raises(WrongPassphraseError, match=r"asked for ~/\.passage/identities") as caught:
-        open_store(tmp_path, text, source=Source(b"wrong")).decrypt("credentials", "x", item)
+        open_store(tmp_path, text, source=GivenSecrets(b"wrong")).decrypt("credentials", "x", item)
     assert caught.value.exit_status == 5
 
 
 def test_key_file_where_a_passphrase_is_needed_is_refused(tmp_path: Path, item: bytes) -> None:
-    source = Source(Secret("keyfile", b"filevault-key-1 x", "FILEVAULT_KEY"))
+    source = GivenSecrets(Secret("keyfile", b"filevault-key-1 x", "FILEVAULT_KEY"))
     backend = open_store(tmp_path, protect(ALICE.encode(), PASSPHRASE), source=source)
     with pytest.raises(LockedError, match="FILEVAULT_KEY gives a key"):
         backend.decrypt("credentials", "x", item)
 
 
 def test_passphrase_is_not_asked_where_a_plain_identity_opens(tmp_path: Path, item: bytes) -> None:
-    source = Source()
+    source = GivenSecrets()
     backend = open_store(tmp_path, protect(BOB.encode(), PASSPHRASE), ALICE, source=source)
     backend.unlock()
     assert backend.decrypt("credentials", "x", item) == b"secret"
@@ -250,7 +250,7 @@ def test_passphrase_is_not_asked_where_a_plain_identity_opens(tmp_path: Path, it
 
 def test_one_passphrase_opens_all_that_it_fits(tmp_path: Path, item: bytes) -> None:
     files = [protect(key.encode(), PASSPHRASE) for key in (BOB, ALICE)]
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     assert open_store(tmp_path, *files, source=source).decrypt("c", "x", item) == b"secret"
     assert source.asked == 1
 
@@ -259,7 +259,7 @@ def test_file_that_costs_too_much_is_not_tried_and_the_rest_serves(
     tmp_path: Path, item: bytes
 ) -> None:
     costly = protect(ALICE.encode(), PASSPHRASE).replace(b" 10\n", b" 23\n", 1)
-    source = Source()
+    source = GivenSecrets()
     assert open_store(tmp_path, costly, ALICE, source=source).decrypt("c", "x", item) == b"secret"
     with at_most(0.5), pytest.raises(LockedError, match=r"work factor of 2\^23") as caught:
         open_store(tmp_path, costly, source=source).decrypt("c", "x", item)
@@ -271,13 +271,15 @@ def test_damaged_protected_file_is_told_as_damage(tmp_path: Path, item: bytes) -
     protected = bytearray(protect(ALICE.encode(), PASSPHRASE))
     protected[-1] ^= 1
     with pytest.raises(LockedError, match="identities-1 is damaged"):
-        open_store(tmp_path, bytes(protected), source=Source(PASSPHRASE)).decrypt("c", "x", item)
+        open_store(tmp_path, bytes(protected), source=GivenSecrets(PASSPHRASE)).decrypt(
+            "c", "x", item
+        )
     with pytest.raises(LockedError, match="encrypted, but not with a passphrase"):
         open_store(tmp_path, item).unlock()
 
 
 def test_identities_are_read_once(tmp_path: Path, item: bytes) -> None:
-    source = Identities(ALICE)
+    source = GivenIdentities(ALICE)
     backend = open_store(tmp_path, identities=source)
     assert source.asked == 0
     backend.unlock()
@@ -287,7 +289,7 @@ def test_identities_are_read_once(tmp_path: Path, item: bytes) -> None:
 
 
 def test_unlocking_asks_for_the_passphrase_where_nothing_else_is_there(tmp_path: Path) -> None:
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = open_store(tmp_path, protect(ALICE.encode(), PASSPHRASE), source=source)
     backend.unlock()
     backend.unlock()

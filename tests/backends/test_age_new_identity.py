@@ -12,8 +12,8 @@ from filevault.backends.age import age_file
 from filevault.backends.age.new_identity import MIN_WORK_FACTOR, new_identity
 from filevault.backends.item_header import ItemHeader
 from filevault.errors import BackendError, LockedError
-from tests.backends.ages import PLENTY, age, age_at_terminal, make_store, open_store
-from tests.backends.vaults import TIME, Source
+from tests.worlds.age_store import PLENTY, age, age_at_terminal, make_store, open_store
+from tests.worlds.file_vault import TIME, GivenSecrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +50,9 @@ def test_protected_identity_is_opened_by_the_age_program_and_by_us(tmp_path: Pat
     factor = age_file.work_factor(file.stanzas[0], "it")
     assert MIN_WORK_FACTOR <= factor <= age_file.MAX_WORK_FACTOR
 
-    backend = open_store(make_store(tmp_path / "store", recipient), data, source=Source(PASSPHRASE))
+    backend = open_store(
+        make_store(tmp_path / "store", recipient), data, source=GivenSecrets(PASSPHRASE)
+    )
     item = backend.encrypt(HEADER, b"secret")
     assert backend.decrypt("credentials", "x", item) == b"secret"
 

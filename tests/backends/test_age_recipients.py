@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from filevault.backends.age import recipients_file
 from filevault.backends.values import RecipientsFile
 from filevault.errors import BackendError, NoVaultError, StorageError, UsageError
-from tests.backends.ages import (
+from tests.conditions.tools import tool
+from tests.worlds.age_store import (
     PLUGIN_RECIPIENT,
     bech32,
     install_plugin,
@@ -21,8 +22,7 @@ from tests.backends.ages import (
     pair,
     ssh_key,
 )
-from tests.backends.vaults import Source
-from tests.conftest import tool
+from tests.worlds.file_vault import GivenSecrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -169,7 +169,7 @@ def test_what_the_library_cannot_encrypt_to_stands_as_unresolved() -> None:
 def test_error_names_the_line_and_never_quotes_it() -> None:
     with pytest.raises(BackendError) as caught:
         parse(f"{BOB_TO}\n{ALICE}\n")
-    assert "line 2 of it holds an identity" in caught.value.message
+    assert "line 2 of it contains an identity" in caught.value.message
     assert ALICE[20:30] not in str(caught.value) + str(caught.value.hint)
     with pytest.raises(BackendError, match="line 1 of it is no recipient: no blanks"):
         parse(f"{BOB_TO} # Bob\n")
@@ -346,7 +346,7 @@ def test_passage_store_without_a_file_uses_the_own_identities(tmp_path: Path) ->
 def test_looking_at_recipients_runs_no_plugin_and_asks_nobody(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT, ALICE_TO)
     runs = install_plugin(tmp_path / "bin")
-    source = Source()
+    source = GivenSecrets()
     backend = open_store(store, ALICE, source=source, environment={"PATH": str(tmp_path / "bin")})
     assert PLUGIN_RECIPIENT in backend.governing()[0].recipients
     assert backend.governing()[0].unresolved == ()

@@ -19,12 +19,12 @@ from filevault.errors import (
 )
 from filevault.system.files import Folder
 from filevault.vault.choose import has_marker
-from tests.backends.vaults import (
+from tests.worlds.file_vault import (
     CHEAP,
     PASSPHRASE,
     TIME,
     WHEN,
-    Source,
+    GivenSecrets,
     keyfile,
     make,
     reopen,
@@ -44,7 +44,9 @@ def test_new_vault_is_open_and_opens_again(tmp_path: Path) -> None:
     data = made.encrypt(HEADER, b"x")
     assert made.decrypt("credentials", "jonsmith", data) == b"x"
     for secret in (PASSPHRASE, keyfile(KEY)):
-        assert reopen(tmp_path, Source(secret)).decrypt("credentials", "jonsmith", data) == b"x"
+        assert (
+            reopen(tmp_path, GivenSecrets(secret)).decrypt("credentials", "jonsmith", data) == b"x"
+        )
 
 
 def test_new_vault_consists_of_the_documented_files(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_failure_at_any_call_leaves_no_vault_or_a_whole_one(
             absent += 1
             make(path, keyfile_text=KEY)  # a second run works over what the first one left
         for secret in (PASSPHRASE, keyfile(KEY)):
-            reopen(path, Source(secret)).unlock()
+            reopen(path, GivenSecrets(secret)).unlock()
         if not isinstance(fail(), DeadError):
             assert not list(path.rglob("*.tmp")), last
     assert absent > 15

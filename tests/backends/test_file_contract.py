@@ -8,8 +8,9 @@ from filevault.backends import BACKENDS
 from filevault.backends.definition import SEALED
 from filevault.system.files import Folder
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
-from tests.backends.contract import HEADER, TEXT
-from tests.backends.vaults import PASSPHRASE, Source, make, parts, reopen
+from tests.backends.contract import HEADER
+from tests.samples import EXAMPLE_ITEM
+from tests.worlds.file_vault import PASSPHRASE, GivenSecrets, make, parts, reopen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def backend(tmp_path: Path) -> OpenBackend:
     make(tmp_path / "vault")
-    return reopen(tmp_path / "vault", Source(PASSPHRASE))
+    return reopen(tmp_path / "vault", GivenSecrets(PASSPHRASE))
 
 
 @pytest.fixture
@@ -30,11 +31,11 @@ def stranger(tmp_path: Path) -> OpenBackend:
 
 def test_backend_reached_by_its_name_is_this_one(tmp_path: Path) -> None:
     made = make(tmp_path)
-    data = made.encrypt(HEADER, TEXT)
+    data = made.encrypt(HEADER, EXAMPLE_ITEM)
     with Folder.open(str(tmp_path)) as root:
-        backend = BACKENDS["file"].opener(parts(root, Source(PASSPHRASE)))
+        backend = BACKENDS["file"].opener(parts(root, GivenSecrets(PASSPHRASE)))
         assert backend.family == SEALED
-        assert backend.decrypt(HEADER.kind, HEADER.name, data) == TEXT
+        assert backend.decrypt(HEADER.kind, HEADER.name, data) == EXAMPLE_ITEM
         assert (backend.vault_id, backend.commitment, backend.opened_slot) == (
             made.vault_id,
             made.commitment,

@@ -18,12 +18,12 @@ from filevault.errors import (
     ProgramError,
     StorageError,
 )
-from tests.backends.gpghomes import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 WHEN = "2026-11-23T21:45:13Z"
 
@@ -32,7 +32,7 @@ def header(name: str = "prod", kind: str = "credentials") -> ItemHeader:
     return ItemHeader(kind, name, 1, WHEN)
 
 
-def readers(scene: Scene, data: bytes) -> set[str]:
+def readers(scene: GpgStore, data: bytes) -> set[str]:
     """Names of the keys that a message names, told by gpg."""
     said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
     ids = [line.split()[2] for line in said.splitlines() if " ENC_TO " in line]
@@ -45,7 +45,7 @@ def readers(scene: Scene, data: bytes) -> set[str]:
     return found
 
 
-def test_item_is_encrypted_to_exactly_the_nearest_recipients(scene: Scene) -> None:
+def test_item_is_encrypted_to_exactly_the_nearest_recipients(scene: GpgStore) -> None:
     scene.write_ids("alice")
     scene.write_ids("alice", "bob", folder="aws")
     scene.write_ids("bob", folder="aws/team")
@@ -58,13 +58,13 @@ def test_item_is_encrypted_to_exactly_the_nearest_recipients(scene: Scene) -> No
         "other/prod": {"alice", "bob"},
     }
     for name, keys in wanted.items():
-        data = backend.encrypt(header(name), TEXT)
+        data = backend.encrypt(header(name), EXAMPLE_ITEM)
         assert readers(scene, data) == keys
-        assert backend.decrypt("credentials", name, data) == TEXT
+        assert backend.decrypt("credentials", name, data) == EXAMPLE_ITEM
         assert not backend.differs(name, data)
 
 
-def test_governing_files_are_those_of_the_root_and_below(scene: Scene) -> None:
+def test_governing_files_are_those_of_the_root_and_below(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
     scene.write_ids("bob", folder="aws/team")
     scene.write_ids("jbob", folder="web")
@@ -79,7 +79,7 @@ def test_governing_files_are_those_of_the_root_and_below(scene: Scene) -> None:
     assert backend.governs("team/prod").path == "aws/team/.gpg-id"
 
 
-def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: Scene) -> None:
+def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: GpgStore) -> None:
     scene.write_ids("alice")
     scene.write_ids("alice", folder="team")
     bob = scene.keys["bob"]
@@ -87,28 +87,28 @@ def test_variable_overrides_every_file_and_is_pinned_beside_them(scene: Scene) -
     places = [file.path for file in backend.governing()]
     assert places == [".gpg-id", "team/.gpg-id", "env:PASSWORD_STORE_KEY"]
     assert backend.governs("team/x").path == "env:PASSWORD_STORE_KEY"
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob", "jbob"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"bob", "jbob"}
 
 
-def test_recipients_are_read_once_until_they_are_forgotten(scene: Scene) -> None:
+def test_recipients_are_read_once_until_they_are_forgotten(scene: GpgStore) -> None:
     scene.write_ids("alice")
     backend = scene.backend()
     before = backend.governing()
     scene.write_ids("bob")
     scene.write_ids("bob", folder="team")
     assert backend.governing() == before
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"alice"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"alice"}
     backend.forget()
-    assert readers(scene, backend.encrypt(header("team/x"), TEXT)) == {"bob"}
+    assert readers(scene, backend.encrypt(header("team/x"), EXAMPLE_ITEM)) == {"bob"}
 
 
-def test_store_without_recipients_says_what_makes_them(scene: Scene) -> None:
+def test_store_without_recipients_says_what_makes_them(scene: GpgStore) -> None:
     backend = scene.backend()
     assert backend.governing() == ()
     for use in (
         lambda: backend.governs("prod"),
-        lambda: backend.encrypt(header(), TEXT),
-        lambda: backend.encrypt(header("0" * 32, "session-key"), TEXT),
+        lambda: backend.encrypt(header(), EXAMPLE_ITEM),
+        lambda: backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM),
     ):
         with pytest.raises(NoVaultError) as caught:
             use()
@@ -116,11 +116,11 @@ def test_store_without_recipients_says_what_makes_them(scene: Scene) -> None:
         assert "filevault init" in (caught.value.hint or "")
 
 
-def test_notices_tell_what_pass_would_read_otherwise(scene: Scene) -> None:
+def test_notices_tell_what_pass_would_read_otherwise(scene: GpgStore) -> None:
     (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\r\n{scene.keys['bob']}")
     backend = scene.backend()
     assert scene.notes == []
-    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert readers(scene, backend.encrypt(header(), EXAMPLE_ITEM)) == {"alice", "bob"}
     assert [notice.split(": ")[-1] for notice in scene.notes] == [
         "pass ignores its last line",
         "'.gpg-id' has CRLF line ends, which pass cannot read",
@@ -139,7 +139,7 @@ def test_notices_tell_what_pass_would_read_otherwise(scene: Scene) -> None:
     ],
 )
 def test_recipient_that_cannot_be_encrypted_to_is_named(
-    scene: Scene, key: str, reason: str
+    scene: GpgStore, key: str, reason: str
 ) -> None:
     scene.write_ids("alice", key)
     backend = scene.backend()
@@ -148,7 +148,7 @@ def test_recipient_that_cannot_be_encrypted_to_is_named(
     assert governing.unresolved == (name,)
     assert set(governing.recipients) == {scene.keys["alice"], name}
     with pytest.raises(BackendError) as caught:
-        backend.encrypt(header(), TEXT)
+        backend.encrypt(header(), EXAMPLE_ITEM)
     assert caught.value.message == f"item 'prod' cannot be encrypted to {name!r}: {reason}"
     assert caught.value.exit_status == 7
     with pytest.raises(BackendError) as caught:
@@ -156,16 +156,16 @@ def test_recipient_that_cannot_be_encrypted_to_is_named(
     assert caught.value.message == f"the vault cannot be encrypted to {name!r}: {reason}"
 
 
-def test_unusable_recipients_of_a_folder_leave_the_rest_of_the_vault_alone(scene: Scene) -> None:
+def test_unusable_recipients_of_a_folder_leave_the_rest_of_the_vault_alone(scene: GpgStore) -> None:
     scene.write_ids("alice")
     scene.write_ids("nobody@example.com", folder="team")
     backend = scene.backend()
-    assert readers(scene, backend.encrypt(header("prod"), TEXT)) == {"alice"}
+    assert readers(scene, backend.encrypt(header("prod"), EXAMPLE_ITEM)) == {"alice"}
     with pytest.raises(BackendError, match="nobody@example.com"):
-        backend.encrypt(header("team/prod"), TEXT)
+        backend.encrypt(header("team/prod"), EXAMPLE_ITEM)
 
 
-def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: Scene) -> None:
+def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: GpgStore) -> None:
     scene.write_ids("alice")
     bob = scene.keys["bob"]
     (scene.home.path / "gpg.conf").write_text(
@@ -183,32 +183,34 @@ def test_gpg_conf_adds_no_reader_and_changes_no_byte(scene: Scene) -> None:
     assert backend.decrypt("credentials", "prod", data) == text
 
 
-def test_group_named_like_a_fingerprint_does_not_divert_what_was_resolved(scene: Scene) -> None:
+def test_group_named_like_a_fingerprint_does_not_divert_what_was_resolved(scene: GpgStore) -> None:
     keys = scene.keys
     (scene.home.path / "gpg.conf").write_text(f"group {keys['alice']}={keys['bob']}\n")
     scene.write_ids("alice@example.com")
-    assert readers(scene, scene.backend().encrypt(header(), TEXT)) == {"alice"}
+    assert readers(scene, scene.backend().encrypt(header(), EXAMPLE_ITEM)) == {"alice"}
 
 
-def test_hidden_reader_that_gpg_conf_slips_in_is_noticed(scene: Scene) -> None:
+def test_hidden_reader_that_gpg_conf_slips_in_is_noticed(scene: GpgStore) -> None:
     scene.write_ids("alice")
     (scene.home.path / "gpg.conf").write_text(f"hidden-recipient {scene.keys['bob']}\n")
     with pytest.raises(BackendError, match="to others than its recipients, so it was not stored"):
-        scene.backend().encrypt(header(), TEXT)
+        scene.backend().encrypt(header(), EXAMPLE_ITEM)
     (scene.home.path / "gpg.conf").unlink()
     options = f"-r {scene.keys['bob']}"
     with pytest.raises(BackendError, match="to others than its recipients"):
-        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), EXAMPLE_ITEM)
 
 
-def test_difference_is_told_without_a_secret_key_or_an_agent(scene: Scene) -> None:
+def test_difference_is_told_without_a_secret_key_or_an_agent(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
     keys = scene.keys
-    both = scene.home.encrypt(TEXT, keys["alice"], keys["bob"])
-    alone = scene.home.encrypt(TEXT, keys["alice"])
-    more = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], keys["jbob"])
-    other = scene.home.encrypt(TEXT, keys["alice"], keys["jbob"])
-    hidden = scene.home.encrypt(TEXT, keys["alice"], keys["bob"], options=["--throw-keyids"])
+    both = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["bob"])
+    alone = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"])
+    more = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["bob"], keys["jbob"])
+    other = scene.home.encrypt(EXAMPLE_ITEM, keys["alice"], keys["jbob"])
+    hidden = scene.home.encrypt(
+        EXAMPLE_ITEM, keys["alice"], keys["bob"], options=["--throw-keyids"]
+    )
     (scene.home.path / "private-keys-v1.d").rename(scene.home.path / "away")
     scene.home.kill_agent()
     backend = scene.backend(PATH=os.environ["PATH"])
@@ -222,15 +224,15 @@ def test_difference_is_told_without_a_secret_key_or_an_agent(scene: Scene) -> No
     assert not (scene.home.path / "S.gpg-agent").exists()
 
 
-def test_difference_cannot_be_ruled_out_where_a_key_is_missing(scene: Scene) -> None:
+def test_difference_cannot_be_ruled_out_where_a_key_is_missing(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], scene.keys["bob"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], scene.keys["bob"])
     assert not scene.backend().differs("x", data)
     scene.home.gpg("--delete-secret-and-public-key", scene.keys["bob"])
     assert scene.backend().differs("x", data) is None
 
 
-def test_whose_secret_key_is_here_is_told_without_asking(scene: Scene) -> None:
+def test_whose_secret_key_is_here_is_told_without_asking(scene: GpgStore) -> None:
     keys = scene.keys
     scene.home.forget_secret("Bob <bob@example.com>")
     backend = scene.backend()
@@ -239,7 +241,7 @@ def test_whose_secret_key_is_here_is_told_without_asking(scene: Scene) -> None:
     assert backend.opens(["nobody@example.com"]) is False
 
 
-def test_the_keys_that_an_id_may_mean_are_named(scene: Scene) -> None:
+def test_the_keys_that_an_id_may_mean_are_named(scene: GpgStore) -> None:
     second = scene.home.make_key("Bob at work <bob@example.com>")
     both = tuple(sorted([scene.keys["bob"], second]))
     scene.write_ids("alice", "bob@example.com")
@@ -247,7 +249,7 @@ def test_the_keys_that_an_id_may_mean_are_named(scene: Scene) -> None:
     assert backend.candidates("bob@example.com") == both
     assert backend.candidates("nobody@example.com") == backend.candidates(both[0]) == ()
     for attempt in (
-        lambda: backend.encrypt(header(), TEXT),
+        lambda: backend.encrypt(header(), EXAMPLE_ITEM),
         lambda: backend.resolve(["bob@example.com"]),
     ):
         with pytest.raises(BackendError, match="fits several keys") as caught:
@@ -256,37 +258,37 @@ def test_the_keys_that_an_id_may_mean_are_named(scene: Scene) -> None:
         assert " or ".join(both) in str(caught.value.hint)
 
 
-def test_session_key_goes_to_those_whose_secret_key_is_here(scene: Scene) -> None:
+def test_session_key_goes_to_those_whose_secret_key_is_here(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob", "expired", "nobody@example.com")
     scene.home.forget_secret("Bob <bob@example.com>")
     backend = scene.backend()
     state_id = "0123456789abcdef" * 2
-    data = backend.encrypt(header(state_id, "session-key"), TEXT)
+    data = backend.encrypt(header(state_id, "session-key"), EXAMPLE_ITEM)
     assert readers(scene, data) == {"alice"}
-    assert backend.decrypt("session-key", state_id, data) == TEXT
+    assert backend.decrypt("session-key", state_id, data) == EXAMPLE_ITEM
 
 
-def test_session_key_is_locked_where_no_secret_key_is_here(scene: Scene) -> None:
+def test_session_key_is_locked_where_no_secret_key_is_here(scene: GpgStore) -> None:
     scene.write_ids("bob")
     scene.home.forget_secret("Bob <bob@example.com>")
     with pytest.raises(LockedError, match="no secret key of the recipients in '.gpg-id' is here"):
-        scene.backend().encrypt(header("0" * 32, "session-key"), TEXT)
+        scene.backend().encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
 
 
-def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: Scene) -> None:
+def test_session_key_goes_to_whom_is_pinned_where_the_agent_cannot_tell(scene: GpgStore) -> None:
     scene.write_ids("alice", "bob")
     scene.home.kill_agent()
     options = "--agent-program /bin/false"
     backend = scene.backend(PASSWORD_STORE_GPG_OPTS=options)
     with pytest.raises(NotARecipientError):
-        backend.encrypt(header("0" * 32, "session-key"), TEXT)
+        backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
     backend = scene.backend(trusted=(scene.keys["alice"],), PASSWORD_STORE_GPG_OPTS=options)
-    data = backend.encrypt(header("0" * 32, "session-key"), TEXT)
+    data = backend.encrypt(header("0" * 32, "session-key"), EXAMPLE_ITEM)
     assert readers(scene, data) == {"alice"}
 
 
-def test_item_for_other_keys_is_locked_and_names_them(scene: Scene) -> None:
-    data = scene.home.encrypt(TEXT, scene.keys["bob"])
+def test_item_for_other_keys_is_locked_and_names_them(scene: GpgStore) -> None:
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["bob"])
     key_id = scene.home.fingerprints("Bob <bob@example.com>")[1][-16:]
     scene.home.forget_secret("Bob <bob@example.com>")
     scene.write_ids("bob")
@@ -297,17 +299,17 @@ def test_item_for_other_keys_is_locked_and_names_them(scene: Scene) -> None:
     )
 
 
-def test_armored_and_hidden_items_of_others_are_read(scene: Scene) -> None:
+def test_armored_and_hidden_items_of_others_are_read(scene: GpgStore) -> None:
     # gpg exits with an error where it has to try several secret keys for a hidden recipient.
     for user_id in ("Alice Liddell <alice@example.com>", "J. Bob <jbob@example.com>"):
         scene.home.forget_secret(user_id)
     scene.home.forget_secret("Locked <locked@example.com>")
     for options in (["--armor"], ["--throw-keyids"], ["-z", "9"], ["--set-filename", "x\ny"]):
-        data = scene.home.encrypt(TEXT, scene.keys["bob"], options=options)
-        assert scene.backend().decrypt("credentials", "prod", data) == TEXT
+        data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["bob"], options=options)
+        assert scene.backend().decrypt("credentials", "prod", data) == EXAMPLE_ITEM
 
 
-def test_resolved_ids_are_full_fingerprints(scene: Scene) -> None:
+def test_resolved_ids_are_full_fingerprints(scene: GpgStore) -> None:
     alice, bob = scene.keys["alice"], scene.keys["bob"]
     backend = scene.backend()
     subkey = scene.home.fingerprints("Alice Liddell <alice@example.com>")[1]
@@ -329,7 +331,7 @@ def test_resolved_ids_are_full_fingerprints(scene: Scene) -> None:
     assert backend.resolve(["bob@example.com", alice]) == tuple(sorted([alice, bob]))
 
 
-def test_id_with_an_exclamation_mark_means_that_subkey(scene: Scene) -> None:
+def test_id_with_an_exclamation_mark_means_that_subkey(scene: GpgStore) -> None:
     alice = scene.keys["alice"]
     quiet = ("--pinentry-mode", "loopback", "--passphrase", "")
     scene.home.gpg(*quiet, "--quick-add-key", alice, "cv25519", "encr", "never")
@@ -338,7 +340,7 @@ def test_id_with_an_exclamation_mark_means_that_subkey(scene: Scene) -> None:
         scene.write_ids(f"{subkey}!")
         backend = scene.backend()
         assert backend.governing()[0].recipients == (f"{subkey}!",)
-        data = backend.encrypt(header(), TEXT)
+        data = backend.encrypt(header(), EXAMPLE_ITEM)
         assert not backend.differs("prod", data)
         said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout
         assert f"ENC_TO {subkey[-16:]}".encode() in said
@@ -346,10 +348,10 @@ def test_id_with_an_exclamation_mark_means_that_subkey(scene: Scene) -> None:
     assert scene.backend().differs("prod", data)
     scene.write_ids(f"{primary}!")
     with pytest.raises(BackendError, match="is no single encryption key"):
-        scene.backend().encrypt(header(), TEXT)
+        scene.backend().encrypt(header(), EXAMPLE_ITEM)
 
 
-def test_groups_of_gpg_conf_are_expanded(scene: Scene) -> None:
+def test_groups_of_gpg_conf_are_expanded(scene: GpgStore) -> None:
     keys = scene.keys
     (scene.home.path / "gpg.conf").write_text(
         f"group team = {keys['alice']} bob@example.com\ngroup odd:name = jbob@example.com\n"
@@ -358,13 +360,13 @@ def test_groups_of_gpg_conf_are_expanded(scene: Scene) -> None:
     scene.write_ids("Team")
     backend = scene.backend()
     assert backend.governing()[0].recipients == tuple(sorted([keys["alice"], keys["bob"]]))
-    assert readers(scene, backend.encrypt(header(), TEXT)) == {"alice", "bob"}
+    assert readers(scene, backend.encrypt(header(), EXAMPLE_ITEM)) == {"alice", "bob"}
     assert backend.resolve(["odd:name"]) == (keys["jbob"],)
     with pytest.raises(BackendError, match="which is an option and no key id"):
         backend.resolve(["evil"])
 
 
-def test_user_id_with_odd_characters_fakes_no_record(scene: Scene) -> None:
+def test_user_id_with_odd_characters_fakes_no_record(scene: GpgStore) -> None:
     alice = scene.keys["alice"]
     evil = f"Å\u2028sub:u:255:18:{alice[-16:]}:1::::::e:::+::cv25519::\u0085 <evil@example.com>"
     mallory = scene.home.make_key(evil)
@@ -373,14 +375,14 @@ def test_user_id_with_odd_characters_fakes_no_record(scene: Scene) -> None:
     assert backend.resolve([alice[-16:]]) == (alice,)
 
 
-def test_option_like_line_is_refused_before_gpg_sees_it(scene: Scene) -> None:
+def test_option_like_line_is_refused_before_gpg_sees_it(scene: GpgStore) -> None:
     scene.write_ids("alice", f"--output={scene.store}/x")
     with pytest.raises(BackendError, match="which is an option and no key id"):
         scene.backend().governing()
     assert not (scene.store / "x").exists()
 
 
-def test_link_to_another_recipients_file_is_refused(scene: Scene, tmp_path: Path) -> None:
+def test_link_to_another_recipients_file_is_refused(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
     (tmp_path / "ids").write_text(f"{scene.keys['bob']}\n")
     (scene.store / "team").mkdir()
@@ -389,16 +391,16 @@ def test_link_to_another_recipients_file_is_refused(scene: Scene, tmp_path: Path
         scene.backend().governing()
 
 
-def test_store_may_be_reached_through_a_link(scene: Scene, tmp_path: Path) -> None:
+def test_store_may_be_reached_through_a_link(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice", folder="aws")
     (tmp_path / "dotfiles").symlink_to(scene.store)
     scene.store = tmp_path / "dotfiles"
     assert scene.backend(("aws",)).governs("prod").path == "aws/.gpg-id"
 
 
-def test_missing_gpg_says_what_to_install(scene: Scene, tmp_path: Path) -> None:
+def test_missing_gpg_says_what_to_install(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     backend = scene.backend(PATH=str(tmp_path))
     for use in (backend.governing, lambda: backend.decrypt("credentials", "prod", data)):
         with pytest.raises(ProgramError) as caught:
@@ -407,9 +409,9 @@ def test_missing_gpg_says_what_to_install(scene: Scene, tmp_path: Path) -> None:
         assert "gnupg" in (caught.value.hint or "")
 
 
-def test_missing_home_of_gpg_is_named(scene: Scene, tmp_path: Path) -> None:
+def test_missing_home_of_gpg_is_named(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     missing = str(tmp_path / "missing")
     for named, home in ((missing, str(tmp_path)), ("", missing)):
         backend = scene.backend(GNUPGHOME=named, HOME=home)
@@ -420,13 +422,13 @@ def test_missing_home_of_gpg_is_named(scene: Scene, tmp_path: Path) -> None:
     assert not (tmp_path / "missing").exists()
 
 
-def test_options_of_pass_are_honoured_without_a_shell(scene: Scene, tmp_path: Path) -> None:
+def test_options_of_pass_are_honoured_without_a_shell(scene: GpgStore, tmp_path: Path) -> None:
     scene.write_ids("alice")
     marker = tmp_path / "marker"
     home = f"--homedir {scene.home.path} --comment '$(touch {marker}); `touch {marker}`'"
     backend = scene.backend(GNUPGHOME=str(tmp_path / "missing"), PASSWORD_STORE_GPG_OPTS=home)
-    data = backend.encrypt(header(), TEXT)
-    assert backend.decrypt("credentials", "prod", data) == TEXT
+    data = backend.encrypt(header(), EXAMPLE_ITEM)
+    assert backend.decrypt("credentials", "prod", data) == EXAMPLE_ITEM
     assert not marker.exists()
 
 
@@ -442,14 +444,14 @@ def test_options_of_pass_are_honoured_without_a_shell(scene: Scene, tmp_path: Pa
         ("--no-such-option", "gpg cannot be used"),
     ],
 )
-def test_options_that_cannot_serve_are_refused(scene: Scene, options: str, message: str) -> None:
+def test_options_that_cannot_serve_are_refused(scene: GpgStore, options: str, message: str) -> None:
     scene.write_ids("alice")
     with pytest.raises(ProgramError, match=message) as caught:
-        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), TEXT)
+        scene.backend(PASSWORD_STORE_GPG_OPTS=options).encrypt(header(), EXAMPLE_ITEM)
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
 
 
-def test_listing_needs_no_look_into_items(scene: Scene) -> None:
+def test_listing_needs_no_look_into_items(scene: GpgStore) -> None:
     backend = scene.backend()
     assert (backend.suffix, backend.family) == (".gpg", RECIPIENTS)
     backend.unlock()

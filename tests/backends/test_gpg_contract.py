@@ -9,21 +9,22 @@ from hypothesis import strategies as st
 
 from filevault.errors import IntegrityError, LockedError
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
-from tests.backends.contract import HEADER, TEXT, shared
+from tests.backends.contract import HEADER, shared
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from filevault.backends.protocols import OpenBackend
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 
 @pytest.fixture
-def backend(scene: Scene) -> OpenBackend:
+def backend(scene: GpgStore) -> OpenBackend:
     scene.write_ids("alice", "bob")
     return scene.backend()
 
 
 @pytest.fixture
-def stranger(scene: Scene) -> OpenBackend:
+def stranger(scene: GpgStore) -> OpenBackend:
     scene.write_ids("jbob")
     backend = scene.backend()
     backend.governing()
@@ -37,16 +38,16 @@ def test_flipped_bit_never_gives_another_plaintext(
     backend: OpenBackend, where: int, bit: int
 ) -> None:
     """A message names its recipients outside what is authenticated, and some bits mean nothing."""
-    data = bytearray(backend.encrypt(HEADER, TEXT))
+    data = bytearray(backend.encrypt(HEADER, EXAMPLE_ITEM))
     data[where % len(data)] ^= 1 << bit
     with contextlib.suppress(IntegrityError, LockedError):
-        assert backend.decrypt("credentials", "work/prod", bytes(data)) == TEXT
+        assert backend.decrypt("credentials", "work/prod", bytes(data)) == EXAMPLE_ITEM
 
 
 def test_item_of_another_vault_is_refused(  # type: ignore[no-redef]
-    backend: OpenBackend, stranger: OpenBackend, scene: Scene
+    backend: OpenBackend, stranger: OpenBackend, scene: GpgStore
 ) -> None:
-    data = stranger.encrypt(HEADER, TEXT)
+    data = stranger.encrypt(HEADER, EXAMPLE_ITEM)
     scene.home.forget_secret("J. Bob <jbob@example.com>")
     with pytest.raises(LockedError):
         backend.decrypt("credentials", "work/prod", data)

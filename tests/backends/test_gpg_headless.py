@@ -21,16 +21,17 @@ from filevault.errors import (
     ProgramError,
     WrongPassphraseError,
 )
-from tests.backends.gpghomes import PASSPHRASE, TEXT
-from tests.backends.vaults import Source, keyfile
-from tests.conftest import tool
-from tests.work import within
+from tests.conditions.tools import tool
+from tests.conditions.work_limits import within
+from tests.samples import EXAMPLE_ITEM
+from tests.worlds.file_vault import GivenSecrets, keyfile
+from tests.worlds.gpg_store import PASSPHRASE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends.gpg.backend import GpgBackend
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 PINENTRY = """#!/bin/sh
 echo OK ready
@@ -46,9 +47,9 @@ done
 
 
 @pytest.fixture
-def locked(scene: Scene) -> bytes:
+def locked(scene: GpgStore) -> bytes:
     """An item for the key that has a passphrase; no agent knows it."""
-    data = scene.home.encrypt(TEXT, scene.keys["locked"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["locked"])
     scene.home.kill_agent()
     return data
 
@@ -57,7 +58,7 @@ def read(backend: GpgBackend, data: bytes) -> bytes:
     return backend.decrypt("credentials", "prod", data)
 
 
-def use_pinentry(scene: Scene, answer: str) -> Path:
+def use_pinentry(scene: GpgStore, answer: str) -> Path:
     log = scene.home.path / "asked"
     program = scene.home.path / "pinentry"
     program.write_text(PINENTRY.format(log=log, answer=answer))
@@ -68,7 +69,7 @@ def use_pinentry(scene: Scene, answer: str) -> Path:
 
 @pytest.mark.timed
 def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
-    scene: Scene, locked: bytes
+    scene: GpgStore, locked: bytes
 ) -> None:
     log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
     with within(2), pytest.raises(NoTerminalError) as caught:
@@ -82,38 +83,41 @@ def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
     assert not log.exists()
 
 
-def test_passphrase_from_a_source_opens_the_key(scene: Scene, locked: bytes) -> None:
-    source = Source(PASSPHRASE)
+def test_passphrase_from_a_source_opens_the_key(scene: GpgStore, locked: bytes) -> None:
+    source = GivenSecrets(PASSPHRASE)
     backend = scene.backend(passphrase=source)
-    assert read(backend, locked) == TEXT
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (1, 0)
 
 
-def test_passphrase_is_kept_where_the_agent_forgets_it(scene: Scene, locked: bytes) -> None:
-    source = Source(PASSPHRASE)
+def test_passphrase_is_kept_where_the_agent_forgets_it(scene: GpgStore, locked: bytes) -> None:
+    source = GivenSecrets(PASSPHRASE)
     backend = scene.backend(passphrase=source)
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     scene.home.kill_agent()
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert source.asked == 1
 
 
-def test_source_beats_a_pinentry_that_could_ask(scene: Scene, locked: bytes) -> None:
+def test_source_beats_a_pinentry_that_could_ask(scene: GpgStore, locked: bytes) -> None:
     log = use_pinentry(scene, "echo ERR 83886179 cancelled")
-    assert read(scene.backend(passphrase=Source(PASSPHRASE), terminal=True), locked) == TEXT
+    assert (
+        read(scene.backend(passphrase=GivenSecrets(PASSPHRASE), terminal=True), locked)
+        == EXAMPLE_ITEM
+    )
     assert not log.exists()
 
 
-def test_nobody_is_asked_for_a_key_without_passphrase(scene: Scene) -> None:
-    source = Source()
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
-    assert read(scene.backend(passphrase=source), data) == TEXT
+def test_nobody_is_asked_for_a_key_without_passphrase(scene: GpgStore) -> None:
+    source = GivenSecrets()
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
+    assert read(scene.backend(passphrase=source), data) == EXAMPLE_ITEM
     assert source.asked == 0
 
 
-def test_wrong_passphrase_is_told_to_its_source(scene: Scene, locked: bytes) -> None:
-    source = Source(b"wrong")
+def test_wrong_passphrase_is_told_to_its_source(scene: GpgStore, locked: bytes) -> None:
+    source = GivenSecrets(b"wrong")
     with pytest.raises(WrongPassphraseError) as caught:
         read(scene.backend(passphrase=source), locked)
     assert caught.value.message == "the passphrase from the test is wrong"
@@ -121,27 +125,29 @@ def test_wrong_passphrase_is_told_to_its_source(scene: Scene, locked: bytes) -> 
     assert source.refused == 1
 
 
-def test_another_passphrase_is_tried_where_the_source_has_one(scene: Scene, locked: bytes) -> None:
-    source = Source(b"wrong", PASSPHRASE.decode().encode("latin-1"), PASSPHRASE)
-    assert read(scene.backend(passphrase=source), locked) == TEXT
+def test_another_passphrase_is_tried_where_the_source_has_one(
+    scene: GpgStore, locked: bytes
+) -> None:
+    source = GivenSecrets(b"wrong", PASSPHRASE.decode().encode("latin-1"), PASSPHRASE)
+    assert read(scene.backend(passphrase=source), locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (3, 2)
 
 
 @pytest.mark.parametrize("passphrase", [b"", b"a\nb", b"a\rb", b"a\0b"])
 def test_passphrase_that_gpg_cannot_be_given_is_refused(
-    scene: Scene, locked: bytes, passphrase: bytes
+    scene: GpgStore, locked: bytes, passphrase: bytes
 ) -> None:
     with pytest.raises(LockedError, match="is empty or has a line end in it"):
-        read(scene.backend(passphrase=Source(passphrase)), locked)
+        read(scene.backend(passphrase=GivenSecrets(passphrase)), locked)
 
 
-def test_key_file_opens_no_gpg_key(scene: Scene, locked: bytes) -> None:
+def test_key_file_opens_no_gpg_key(scene: GpgStore, locked: bytes) -> None:
     with pytest.raises(LockedError, match="opened with a passphrase, and the test gives a key"):
-        read(scene.backend(passphrase=Source(keyfile(b"filevault-key-1:x"))), locked)
+        read(scene.backend(passphrase=GivenSecrets(keyfile(b"filevault-key-1:x"))), locked)
 
 
-def test_source_that_has_nothing_speaks_for_itself(scene: Scene, locked: bytes) -> None:
-    class Empty(Source):
+def test_source_that_has_nothing_speaks_for_itself(scene: GpgStore, locked: bytes) -> None:
+    class Empty(GivenSecrets):
         def secret(self) -> Secret:
             raise LockedError("the file is empty")
 
@@ -149,40 +155,40 @@ def test_source_that_has_nothing_speaks_for_itself(scene: Scene, locked: bytes) 
         read(scene.backend(passphrase=Empty()), locked)
 
 
-def test_agent_that_knows_the_passphrase_needs_no_source(scene: Scene, locked: bytes) -> None:
-    assert read(scene.backend(passphrase=Source(PASSPHRASE)), locked) == TEXT
-    assert read(scene.backend(), locked) == TEXT
+def test_agent_that_knows_the_passphrase_needs_no_source(scene: GpgStore, locked: bytes) -> None:
+    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
+    assert read(scene.backend(), locked) == EXAMPLE_ITEM
 
 
-def test_forbidden_loopback_is_explained(scene: Scene, locked: bytes) -> None:
+def test_forbidden_loopback_is_explained(scene: GpgStore, locked: bytes) -> None:
     scene.home.configure_agent("no-allow-loopback-pinentry")
     with pytest.raises(ProgramError) as caught:
-        read(scene.backend(passphrase=Source(PASSPHRASE)), locked)
+        read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked)
     assert "its loopback mode is forbidden" in caught.value.message
     assert "no-allow-loopback-pinentry" in (caught.value.hint or "")
 
 
-def test_pinentry_may_ask_on_a_terminal(scene: Scene, locked: bytes) -> None:
+def test_pinentry_may_ask_on_a_terminal(scene: GpgStore, locked: bytes) -> None:
     log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
     questions: list[str] = []
     backend = scene.backend(
         terminal=True, asked=lambda: questions.append("asked"), GPG_TTY="/dev/pts/77"
     )
-    assert read(backend, locked) == TEXT
+    assert read(backend, locked) == EXAMPLE_ITEM
     assert questions == ["asked"]
-    assert read(backend, locked) == TEXT  # the agent remembers it
+    assert read(backend, locked) == EXAMPLE_ITEM  # the agent remembers it
     assert questions == ["asked"]
     assert "OPTION ttyname=/dev/pts/77" in log.read_text().splitlines()
 
 
-def test_terminal_is_named_to_pinentry_where_nobody_has(scene: Scene, locked: bytes) -> None:
+def test_terminal_is_named_to_pinentry_where_nobody_has(scene: GpgStore, locked: bytes) -> None:
     log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
     primary, secondary = pty.openpty()
     saved = os.dup(0)
     try:
         os.dup2(secondary, 0)
         name = os.ttyname(secondary)
-        assert read(scene.backend(terminal=True), locked) == TEXT
+        assert read(scene.backend(terminal=True), locked) == EXAMPLE_ITEM
     finally:
         os.dup2(saved, 0)
         for fd in (saved, primary, secondary):
@@ -200,7 +206,7 @@ def test_terminal_is_named_to_pinentry_where_nobody_has(scene: Scene, locked: by
     ],
 )
 def test_what_pinentry_answers_is_told(
-    scene: Scene, locked: bytes, answer: str, kind: type[FilevaultError], message: str
+    scene: GpgStore, locked: bytes, answer: str, kind: type[FilevaultError], message: str
 ) -> None:
     use_pinentry(scene, answer)
     with pytest.raises(kind, match=message) as caught:
@@ -224,25 +230,25 @@ def test_what_pinentry_answers_is_told(
     ],
 )
 def test_reason_is_told_where_gpg_conf_silences_it(
-    scene: Scene, locked: bytes, terminal: bool, kind: type[FilevaultError], message: str
+    scene: GpgStore, locked: bytes, terminal: bool, kind: type[FilevaultError], message: str
 ) -> None:
     use_pinentry(scene, "echo ERR 83886179 cancelled")
     (scene.home.path / "gpg.conf").write_text("quiet\n")
     with pytest.raises(kind, match=message):
         read(scene.backend(terminal=terminal), locked)
     with pytest.raises(WrongPassphraseError):
-        read(scene.backend(passphrase=Source(b"wrong")), locked)
-    assert read(scene.backend(passphrase=Source(PASSPHRASE)), locked) == TEXT
+        read(scene.backend(passphrase=GivenSecrets(b"wrong")), locked)
+    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
 
 
-def test_missing_pinentry_is_told(scene: Scene, locked: bytes) -> None:
+def test_missing_pinentry_is_told(scene: GpgStore, locked: bytes) -> None:
     scene.home.configure_agent("pinentry-program /nonexistent/pinentry")
     with pytest.raises(NoTerminalError, match="has no way to ask"):
         read(scene.backend(terminal=True), locked)
 
 
 @pytest.mark.timed
-def test_time_limit_ends_gpg_and_says_so(scene: Scene, locked: bytes) -> None:
+def test_time_limit_ends_gpg_and_says_so(scene: GpgStore, locked: bytes) -> None:
     log = use_pinentry(scene, "read -r never")
     with within(2), pytest.raises(ProgramError) as caught:
         read(scene.backend(terminal=True, timeout=0.5), locked)
@@ -255,17 +261,17 @@ def test_time_limit_ends_gpg_and_says_so(scene: Scene, locked: bytes) -> None:
 
 
 def test_user_who_gave_gpg_a_passphrase_file_is_served(
-    scene: Scene, locked: bytes, tmp_path: Path
+    scene: GpgStore, locked: bytes, tmp_path: Path
 ) -> None:
     file = tmp_path / "passphrase"
     file.write_bytes(PASSPHRASE + b"\n")
     options = f"--pinentry-mode loopback --passphrase-file {file}"
-    assert read(scene.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == TEXT
+    assert read(scene.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == EXAMPLE_ITEM
 
 
-def test_agent_that_cannot_start_is_explained(scene: Scene) -> None:
+def test_agent_that_cannot_start_is_explained(scene: GpgStore) -> None:
     scene.write_ids("alice")
-    data = scene.home.encrypt(TEXT, scene.keys["alice"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
     long = scene.home.path / ("d" * 100)
     long.mkdir(mode=0o700)
     shutil.copy(scene.home.path / "pubring.kbx", long)
@@ -287,11 +293,11 @@ from filevault.backends.protocols import ItemHeader
 from filevault.backends.gpg.backend import GpgBackend
 from filevault.errors import ProgramError
 from filevault.system.files import Folder
-from tests.backends.vaults import Source, parts
+from tests.worlds.file_vault import GivenSecrets, parts
 
 home, store, data, path = sys.argv[1:]
 environment = {"PATH": path, "GNUPGHOME": home, "HOME": home}
-given = parts(Folder.open(store), Source(), environment=lambda: environment)
+given = parts(Folder.open(store), GivenSecrets(), environment=lambda: environment)
 backend = GpgBackend.open(given._replace(named_secrets=lambda request: None))
 try:
     backend.decrypt("credentials", "prod", open(data, "rb").read())
@@ -302,13 +308,13 @@ print(len(backend.encrypt(ItemHeader("credentials", "prod", 1, ""), b"text")) > 
 
 
 def test_read_only_home_of_gpg_is_explained_and_still_encrypts(
-    scene: Scene, tmp_path: Path
+    scene: GpgStore, tmp_path: Path
 ) -> None:
     unshare = tool("unshare")
     if os.path.isdir(f"/run/user/{os.getuid()}"):
         pytest.skip("the agent's socket lies in /run/user here, whatever its home")
     scene.write_ids("alice")
-    (tmp_path / "item").write_bytes(scene.home.encrypt(TEXT, scene.keys["alice"]))
+    (tmp_path / "item").write_bytes(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]))
     scene.home.kill_agent()
     home = scene.home.path
     mounted = f"mount --bind {home} {home} && mount -o remount,ro,bind {home}"
@@ -343,7 +349,7 @@ exec {gpg} "$@"
 
 
 def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
-    scene: Scene, tmp_path: Path
+    scene: GpgStore, tmp_path: Path
 ) -> None:
     folder, log = tmp_path / "bin", tmp_path / "log"
     folder.mkdir()
@@ -355,11 +361,11 @@ def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
     os.set_inheritable(leak, True)
     try:
         backend = scene.backend(
-            passphrase=Source(PASSPHRASE), PATH=f":.:relative:{folder}:{os.environ['PATH']}"
+            passphrase=GivenSecrets(PASSPHRASE), PATH=f":.:relative:{folder}:{os.environ['PATH']}"
         )
-        data = backend.encrypt(ItemHeader("credentials", "prod", 1, ""), TEXT)
+        data = backend.encrypt(ItemHeader("credentials", "prod", 1, ""), EXAMPLE_ITEM)
         scene.home.forget_secret("Bob <bob@example.com>")
-        assert read(backend, data) == TEXT
+        assert read(backend, data) == EXAMPLE_ITEM
     finally:
         os.close(leak)
     seen = log.read_bytes()
@@ -392,5 +398,5 @@ def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
     assert named == {scene.keys["locked"], scene.keys["bob"]}
 
 
-def backend_variables(scene: Scene) -> set[str]:
+def backend_variables(scene: GpgStore) -> set[str]:
     return set(scene.environment)

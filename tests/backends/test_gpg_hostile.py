@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filevault.errors import DamagedError, IntegrityError, LockedError, TamperedError
-from tests.backends.gpghomes import TEXT
-from tests.work import at_most
+from tests.conditions.work_limits import at_most
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 
-def refused(scene: Scene, data: bytes) -> TamperedError:
+def refused(scene: GpgStore, data: bytes) -> TamperedError:
     """Return the refusal, which must cost less than a second, here and in gpg."""
     scene.home.gpg("--list-secret-keys")  # the agent's start is not what is counted
     with at_most(1), pytest.raises(TamperedError) as caught:
@@ -53,58 +53,58 @@ def bomb(algorithm: int, tag: int = 11) -> bytes:
     return compressed(packet(8, b"\x01" + first + block * mebibytes + engine.flush()), algorithm)
 
 
-def wrap(scene: Scene, packets: bytes) -> bytes:
+def wrap(scene: GpgStore, packets: bytes) -> bytes:
     """Encrypt packets as they are, instead of a text."""
     return scene.home.encrypt(packets, scene.keys["alice"], options=["--no-literal", "-z", "0"])
 
 
-def unencrypted(_scene: Scene) -> bytes:
-    return literal(TEXT)
+def unencrypted(_scene: GpgStore) -> bytes:
+    return literal(EXAMPLE_ITEM)
 
 
-def unencrypted_bomb(_scene: Scene) -> bytes:
+def unencrypted_bomb(_scene: GpgStore) -> bytes:
     return bomb(1)
 
 
-def signed_only(scene: Scene) -> bytes:
-    return scene.home.gpg("-u", scene.keys["alice"], "--sign", data=TEXT).stdout
+def signed_only(scene: GpgStore) -> bytes:
+    return scene.home.gpg("-u", scene.keys["alice"], "--sign", data=EXAMPLE_ITEM).stdout
 
 
-def clear_signed(scene: Scene) -> bytes:
-    return scene.home.gpg("-u", scene.keys["alice"], "--clear-sign", data=TEXT).stdout
+def clear_signed(scene: GpgStore) -> bytes:
+    return scene.home.gpg("-u", scene.keys["alice"], "--clear-sign", data=EXAMPLE_ITEM).stdout
 
 
-def symmetric(scene: Scene) -> bytes:
+def symmetric(scene: GpgStore) -> bytes:
     options = ("--pinentry-mode", "loopback", "--passphrase", "x", "--s2k-count", "65536", "-c")
-    return scene.home.gpg(*options, data=TEXT).stdout
+    return scene.home.gpg(*options, data=EXAMPLE_ITEM).stdout
 
 
-def symmetric_too(scene: Scene) -> bytes:
+def symmetric_too(scene: GpgStore) -> bytes:
     return scene.home.gpg(
         *("--pinentry-mode", "loopback", "--passphrase", "x", "--s2k-count", "65536"),
         *("--trust-model", "always", "-c", "-e", "-r", scene.keys["alice"]),
-        data=TEXT,
+        data=EXAMPLE_ITEM,
     ).stdout
 
 
-def two_messages(scene: Scene) -> bytes:
-    return scene.home.encrypt(TEXT, scene.keys["alice"]) * 2
+def two_messages(scene: GpgStore) -> bytes:
+    return scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]) * 2
 
 
-def appended_text(scene: Scene) -> bytes:
-    return scene.home.encrypt(TEXT, scene.keys["alice"]) + literal(b"more")
+def appended_text(scene: GpgStore) -> bytes:
+    return scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]) + literal(b"more")
 
 
-def two_texts(scene: Scene) -> bytes:
-    return wrap(scene, literal(TEXT) + literal(b"more"))
+def two_texts(scene: GpgStore) -> bytes:
+    return wrap(scene, literal(EXAMPLE_ITEM) + literal(b"more"))
 
 
-def no_text(scene: Scene) -> bytes:
+def no_text(scene: GpgStore) -> bytes:
     return wrap(scene, packet(10, b"PGP"))
 
 
-def nested(scene: Scene) -> bytes:
-    return wrap(scene, scene.home.encrypt(TEXT, scene.keys["alice"]))
+def nested(scene: GpgStore) -> bytes:
+    return wrap(scene, scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]))
 
 
 @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ def nested(scene: Scene) -> bytes:
         (symmetric_too, "it can be opened with a passphrase"),
         (two_messages, "something follows the encrypted message"),
         (appended_text, "something follows the encrypted message"),
-        (two_texts, "it does not hold exactly one text"),
-        (no_text, "it does not hold exactly one text"),
-        (nested, "it does not hold exactly one text"),
+        (two_texts, "it does not contain exactly one text"),
+        (no_text, "it does not contain exactly one text"),
+        (nested, "it does not contain exactly one text"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_message_that_is_not_one_encrypted_text_is_refused_quickly(
-    scene: Scene, craft: Callable[[Scene], bytes], message: str
+    scene: GpgStore, craft: Callable[[GpgStore], bytes], message: str
 ) -> None:
     data = craft(scene)
     error = refused(scene, data)
@@ -132,20 +132,20 @@ def test_message_that_is_not_one_encrypted_text_is_refused_quickly(
     assert error.exit_status == 6
 
 
-def test_clear_text_with_a_signature_is_no_item(scene: Scene) -> None:
+def test_clear_text_with_a_signature_is_no_item(scene: GpgStore) -> None:
     with pytest.raises(DamagedError):
         scene.backend().decrypt("credentials", "prod", clear_signed(scene))
 
 
 @pytest.mark.parametrize("algorithm", [1, 2, 3])
-def test_compression_bomb_is_refused_quickly(scene: Scene, algorithm: int) -> None:
+def test_compression_bomb_is_refused_quickly(scene: GpgStore, algorithm: int) -> None:
     data = wrap(scene, bomb(algorithm))
     assert len(data) < 1 << 20
     message = "item 'prod' is refused: decrypted, it is longer than 983040 bytes"
     assert refused(scene, data).message == message
 
 
-def test_message_that_costs_time_without_a_text_is_given_up_quickly(scene: Scene) -> None:
+def test_message_that_costs_time_without_a_text_is_given_up_quickly(scene: GpgStore) -> None:
     """A packet of a type that gpg skips: it would take some ten seconds, here and in gpg."""
     data = wrap(scene, bomb(1, tag=60))
     scene.home.gpg("--list-secret-keys")
@@ -153,15 +153,15 @@ def test_message_that_costs_time_without_a_text_is_given_up_quickly(scene: Scene
         scene.backend().decrypt("credentials", "prod", data)
 
 
-def test_file_over_a_mebibyte_is_refused_unread(scene: Scene) -> None:
+def test_file_over_a_mebibyte_is_refused_unread(scene: GpgStore) -> None:
     data = scene.home.encrypt(bytes(1 << 20), scene.keys["alice"], options=["-z", "0"])
     assert len(data) > 1 << 20
     with pytest.raises(DamagedError, match="it is longer than 1048576 bytes"):
         scene.backend().decrypt("credentials", "prod", data)
 
 
-def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: Scene) -> None:
-    text = TEXT * 500
+def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: GpgStore) -> None:
+    text = EXAMPLE_ITEM * 500
     data = scene.home.encrypt(text, scene.keys["alice"], options=["-z", "0"])
     backend = scene.backend()
     for length in (*range(0, 140, 9), len(data) // 2, len(data) - 22, len(data) - 1):
@@ -175,10 +175,10 @@ def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: Scene) -> None
         backend.decrypt("credentials", "prod", whole)
 
 
-def test_flipped_bits_give_no_other_plaintext(scene: Scene) -> None:
+def test_flipped_bits_give_no_other_plaintext(scene: GpgStore) -> None:
     scene.write_ids("alice")
     backend = scene.backend()
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], options=["-z", "0"])
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"])
     for where in range(0, len(data), 5):
         changed = bytearray(data)
         changed[where] ^= 1 << where % 8
@@ -186,26 +186,26 @@ def test_flipped_bits_give_no_other_plaintext(scene: Scene) -> None:
         # changed the item looks like somebody else's.
         errors = (IntegrityError, LockedError) if 2 < where < 12 else (IntegrityError,)
         with contextlib.suppress(*errors):
-            assert backend.decrypt("credentials", "prod", bytes(changed)) == TEXT
+            assert backend.decrypt("credentials", "prod", bytes(changed)) == EXAMPLE_ITEM
 
 
-def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: Scene) -> None:
+def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: GpgStore) -> None:
     (scene.home.path / "gpg.conf").write_text("ignore-mdc-error\n")
-    data = bytearray(scene.home.encrypt(TEXT, scene.keys["alice"], options=["-z", "0"]))
-    assert scene.backend().decrypt("credentials", "prod", bytes(data)) == TEXT
+    data = bytearray(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"]))
+    assert scene.backend().decrypt("credentials", "prod", bytes(data)) == EXAMPLE_ITEM
     data[-30] ^= 1
     with pytest.raises(DamagedError, match="its content is not what was encrypted"):
         scene.backend().decrypt("credentials", "prod", bytes(data))
 
 
-def test_message_without_integrity_check_is_refused(scene: Scene) -> None:
-    data = scene.home.encrypt(TEXT, scene.keys["alice"], options=["--rfc2440"])
+def test_message_without_integrity_check_is_refused(scene: GpgStore) -> None:
+    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["--rfc2440"])
     with pytest.raises(TamperedError, match="its encryption has no integrity check"):
         scene.backend().decrypt("credentials", "prod", data)
 
 
-def test_error_about_a_crafted_name_is_one_clean_line(scene: Scene) -> None:
+def test_error_about_a_crafted_name_is_one_clean_line(scene: GpgStore) -> None:
     with pytest.raises(TamperedError) as caught:
-        scene.backend().decrypt("credentials", "a\x1b[2J\nb", literal(TEXT))
+        scene.backend().decrypt("credentials", "a\x1b[2J\nb", literal(EXAMPLE_ITEM))
     assert "\x1b" not in caught.value.message
     assert "\n" not in caught.value.message

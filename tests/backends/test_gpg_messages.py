@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from filevault.backends.gpg import openpgp
 from filevault.errors import DamagedError, IntegrityError, TamperedError
-from tests.backends.gpghomes import TEXT
+from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:
-    from tests.backends.gpghomes import Scene
+    from tests.worlds.gpg_store import GpgStore
 
 ID = "8255B2A8C9B16504"
 
@@ -122,10 +122,13 @@ def test_lengths_are_read_in_every_form(size: int, old: bool) -> None:
 @pytest.mark.parametrize("size", [0, 10, 600, 9000, 100_000])
 @pytest.mark.parametrize("options", [(), ("--armor",), ("-z", "9"), ("--throw-keyids",)])
 def test_messages_of_gpg_are_understood_as_gpg_understands_them(
-    scene: Scene, size: int, options: tuple[str, ...]
+    scene: GpgStore, size: int, options: tuple[str, ...]
 ) -> None:
     data = scene.home.encrypt(
-        TEXT * (size // len(TEXT)), scene.keys["alice"], scene.keys["bob"], options=options
+        EXAMPLE_ITEM * (size // len(EXAMPLE_ITEM)),
+        scene.keys["alice"],
+        scene.keys["bob"],
+        options=options,
     )
     message = openpgp.parse(data, "it")
     said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
@@ -135,7 +138,7 @@ def test_messages_of_gpg_are_understood_as_gpg_understands_them(
     assert ("-----BEGIN" in repr(message)) is False
 
 
-def test_signatures_are_told_from_other_messages(scene: Scene) -> None:
+def test_signatures_are_told_from_other_messages(scene: GpgStore) -> None:
     alice = scene.keys["alice"]
     detached = scene.home.gpg("-u", alice, "--detach-sign", data=b"x").stdout
     armored = scene.home.gpg("-u", alice, "--armor", "--detach-sign", data=b"x").stdout

@@ -12,13 +12,14 @@ from filevault.errors import (
     TamperedError,
     WrongPassphraseError,
 )
-from tests.backends.gpghomes import PASSPHRASE, TEXT, Scene
-from tests.backends.vaults import Source
+from tests.samples import EXAMPLE_ITEM
+from tests.worlds.file_vault import GivenSecrets
+from tests.worlds.gpg_store import PASSPHRASE, GpgStore
 
 HEADER = ItemHeader("credentials", "prod", 1, "")
 
 
-def sign(scene: Scene, *signers: str, folder: str = "", armor: bool = False) -> None:
+def sign(scene: GpgStore, *signers: str, folder: str = "", armor: bool = False) -> None:
     """Sign a .gpg-id with keys named by name or fingerprint."""
     file = scene.store / folder / ".gpg-id"
     users = [word for signer in signers for word in ("-u", scene.keys.get(signer, signer))]
@@ -27,13 +28,13 @@ def sign(scene: Scene, *signers: str, folder: str = "", armor: bool = False) -> 
     (scene.store / folder / ".gpg-id.sig").write_bytes(done.stdout)
 
 
-def refusal(scene: Scene, signing_key: str) -> str:
+def refusal(scene: GpgStore, signing_key: str) -> str:
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=signing_key)
     messages = set()
     for use in (
         backend.governing,
         lambda: backend.governs("prod"),
-        lambda: backend.encrypt(HEADER, TEXT),
+        lambda: backend.encrypt(HEADER, EXAMPLE_ITEM),
     ):
         with pytest.raises(TamperedError) as caught:
             use()
@@ -43,23 +44,23 @@ def refusal(scene: Scene, signing_key: str) -> str:
 
 
 @pytest.mark.parametrize("armor", [False, True])
-def test_signed_recipients_are_used(scene: Scene, armor: bool) -> None:
+def test_signed_recipients_are_used(scene: GpgStore, armor: bool) -> None:
     scene.write_ids("bob")
     sign(scene, "alice", armor=armor)
     for key in (scene.keys["alice"], scene.keys["alice"].lower()):
         backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=key)
         assert backend.governing()[0].recipients == (scene.keys["bob"],)
-        assert backend.encrypt(HEADER, TEXT)
+        assert backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
-def test_any_of_several_keys_and_any_of_several_signatures_will_do(scene: Scene) -> None:
+def test_any_of_several_keys_and_any_of_several_signatures_will_do(scene: GpgStore) -> None:
     scene.write_ids("bob")
     sign(scene, "jbob", "alice")
     keys = f"{scene.keys['bob']}  {scene.keys['alice']}"
     assert scene.backend(PASSWORD_STORE_SIGNING_KEY=keys).governing()
 
 
-def test_signing_subkey_may_be_named_itself_or_by_its_key(scene: Scene) -> None:
+def test_signing_subkey_may_be_named_itself_or_by_its_key(scene: GpgStore) -> None:
     alice = scene.keys["alice"]
     quiet = ("--pinentry-mode", "loopback", "--passphrase", "")
     scene.home.gpg(*quiet, "--quick-add-key", alice, "ed25519", "sign", "never")
@@ -72,7 +73,7 @@ def test_signing_subkey_may_be_named_itself_or_by_its_key(scene: Scene) -> None:
     assert "does not name" in refusal(scene, subkey)
 
 
-def test_unsigned_changed_and_strangers_files_are_refused(scene: Scene) -> None:
+def test_unsigned_changed_and_strangers_files_are_refused(scene: GpgStore) -> None:
     scene.write_ids("bob")
     alice = scene.keys["alice"]
     assert refusal(scene, alice) == "'.gpg-id' is not signed: there is no .gpg-id.sig"
@@ -90,14 +91,14 @@ def test_unsigned_changed_and_strangers_files_are_refused(scene: Scene) -> None:
     assert refusal(scene, alice) == ".gpg-id.sig is no detached signature"
 
 
-def test_message_that_brings_its_own_text_is_no_signature(scene: Scene) -> None:
+def test_message_that_brings_its_own_text_is_no_signature(scene: GpgStore) -> None:
     scene.write_ids("jbob")
     whole = scene.home.gpg("-u", scene.keys["alice"], "-z", "0", "--sign", data=b"bob\n").stdout
     (scene.store / ".gpg-id.sig").write_bytes(whole)
     assert refusal(scene, scene.keys["alice"]) == ".gpg-id.sig is no detached signature"
 
 
-def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: Scene) -> None:
+def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: GpgStore) -> None:
     scene.write_ids("bob")
     signer = scene.home.make_key("Signer <signer@example.com>")
     sign(scene, signer)
@@ -114,28 +115,28 @@ def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: Scene) -> 
     assert "its key has expired" in refusal(scene, expired)
 
 
-def test_every_file_in_force_must_be_signed(scene: Scene) -> None:
+def test_every_file_in_force_must_be_signed(scene: GpgStore) -> None:
     scene.write_ids("bob")
     sign(scene, "alice")
     scene.write_ids("jbob", folder="team")
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=scene.keys["alice"])
-    backend.encrypt(HEADER, TEXT)  # what is governed by the signed file
+    backend.encrypt(HEADER, EXAMPLE_ITEM)  # what is governed by the signed file
     with pytest.raises(BackendError, match="is not signed: there is no team/.gpg-id.sig"):
-        backend.encrypt(HEADER._replace(name="team/x"), TEXT)
+        backend.encrypt(HEADER._replace(name="team/x"), EXAMPLE_ITEM)
     (place, names, unresolved) = [tuple(file._asdict().values()) for file in backend.governing()][1]
     assert (place, names) == ("team/.gpg-id", unresolved)
     assert names[0].startswith("unusable, sha256:")
 
 
 @pytest.mark.parametrize("value", [" ", "alice@example.com", "0123456789ABCDEF", "A" * 39])
-def test_variable_that_names_no_fingerprint_fails_closed(scene: Scene, value: str) -> None:
+def test_variable_that_names_no_fingerprint_fails_closed(scene: GpgStore, value: str) -> None:
     scene.write_ids("bob")
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=value)
     with pytest.raises(BackendError, match="^PASSWORD_STORE_SIGNING_KEY "):
-        backend.encrypt(HEADER, TEXT)
+        backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
-def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: Scene) -> None:
+def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: GpgStore) -> None:
     """Python takes U+0085 and U+2028 for line ends; gpg writes user ids with them."""
     alice = scene.keys["alice"]
     fake = f"[GNUPG:] VALIDSIG {alice} 2026-11-24 1795483671 0 4 0 22 10 00 {alice}"
@@ -154,7 +155,7 @@ def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: Scene) -> No
         assert "it is by a key that" in refusal(scene, alice)
 
 
-def test_signature_that_is_made_is_the_one_that_is_wanted(scene: Scene) -> None:
+def test_signature_that_is_made_is_the_one_that_is_wanted(scene: GpgStore) -> None:
     scene.write_ids("bob")
     alice = scene.keys["alice"]
     backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=alice)
@@ -166,20 +167,22 @@ def test_signature_that_is_made_is_the_one_that_is_wanted(scene: Scene) -> None:
     assert scene.backend().sign(data) is None
 
 
-def test_signing_key_with_passphrase_is_opened_as_any_other(scene: Scene) -> None:
+def test_signing_key_with_passphrase_is_opened_as_any_other(scene: GpgStore) -> None:
     locked = scene.keys["locked"]
     scene.home.kill_agent()
     with pytest.raises(NoTerminalError) as caught:
         scene.backend(PASSWORD_STORE_SIGNING_KEY=locked).sign(b"x\n")
     assert locked in caught.value.message
     with pytest.raises(WrongPassphraseError):
-        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=Source(b"no")).sign(b"x\n")
-    made = scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=Source(PASSPHRASE)).sign(
-        b"x\n"
-    )
+        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=GivenSecrets(b"no")).sign(
+            b"x\n"
+        )
+    made = scene.backend(
+        PASSWORD_STORE_SIGNING_KEY=locked, passphrase=GivenSecrets(PASSPHRASE)
+    ).sign(b"x\n")
     assert made
 
 
-def test_signing_key_that_is_not_here_gives_way_to_no_other(scene: Scene) -> None:
+def test_signing_key_that_is_not_here_gives_way_to_no_other(scene: GpgStore) -> None:
     with pytest.raises(LockedError, match="the secret key for a signature by A{40} is not here"):
         scene.backend(PASSWORD_STORE_SIGNING_KEY="A" * 40).sign(b"x\n")

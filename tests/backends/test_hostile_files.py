@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from filevault.backends.file import keyslots
 from filevault.backends.item_header import ItemHeader
 from filevault.errors import FilevaultError
-from tests.backends.vaults import (
+from tests.conditions.work_limits import at_most
+from tests.worlds.file_vault import (
     PASSPHRASE,
-    Source,
+    GivenSecrets,
     keyfile,
     make,
     put_slot,
     reopen,
     slot_files,
 )
-from tests.work import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,14 +82,14 @@ class Hostile:
 
     def read_item(self, data: bytes) -> bytes:
         put_slot(self.path, self.slots["keyfile"])
-        backend = reopen(self.path, Source(keyfile(KEY)))
+        backend = reopen(self.path, GivenSecrets(keyfile(KEY)))
         return backend.decrypt("credentials", "jonsmith", data)
 
     def read_slot(self, kind: str, data: bytes) -> bytes:
         file = put_slot(self.path, data)
         try:
             secret = keyfile(KEY) if kind == "keyfile" else PASSPHRASE
-            backend = reopen(self.path, Source(secret), available=lambda: 0)
+            backend = reopen(self.path, GivenSecrets(secret), available=lambda: 0)
             return backend.decrypt("credentials", "jonsmith", self.item)
         finally:
             file.unlink()
@@ -99,7 +99,7 @@ class Hostile:
         file = self.path / ".filevault/vault.json"
         file.write_bytes(data)
         try:
-            backend = reopen(self.path, Source(keyfile(KEY)))
+            backend = reopen(self.path, GivenSecrets(keyfile(KEY)))
             return backend.decrypt("credentials", "jonsmith", self.item)
         finally:
             file.write_bytes(self.vault)

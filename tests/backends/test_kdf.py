@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from filevault.backends import kdf
 from filevault.backends.kdf import DEFAULT, STANDARD, KdfParameters
 from filevault.errors import BackendError, FilevaultError, LockedError, TamperedError
-from tests.work import at_most
+from tests.conditions.work_limits import at_most
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from filevault.backends.kdf import KdfParameters
 from filevault.backends.sealing import key_schedule
 from filevault.errors import LockedError, StorageError
 from filevault.system.files import Folder
-from tests.backends.vaults import WHEN
+from tests.worlds.file_vault import WHEN
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,11 +10,11 @@ from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError, TamperedError, UnsyncedError
 from filevault.system.files import Folder
-from tests.backends.vaults import (
+from tests.worlds.file_vault import (
     CHEAP,
     PASSPHRASE,
     TIME,
-    Source,
+    GivenSecrets,
     add_slot,
     make,
     reopen,
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 
 
 def hold(root: Folder) -> UnwrappedKey:
-    return master_key.unwrap(root, Source(PASSPHRASE), CHEAP)
+    return master_key.unwrap(root, GivenSecrets(PASSPHRASE), CHEAP)
 
 
 def prepare(root: Folder, holder: UnwrappedKey | None = None) -> rekey.Prepared:
@@ -217,9 +217,9 @@ def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(
     root: Folder, tmp_path: Path
 ) -> None:
     header = ItemHeader("credentials", "work", 1, "2026-11-23T21:45:13Z", "add")
-    data = reopen(tmp_path, Source(PASSPHRASE)).encrypt(header, b"x")
+    data = reopen(tmp_path, GivenSecrets(PASSPHRASE)).encrypt(header, b"x")
     change(root)
-    backend = reopen(tmp_path, Source(PASSPHRASE))
+    backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))
     with pytest.raises(TamperedError, match="under a former key") as caught:
         backend.decrypt("credentials", "work", data)
     assert "filevault rekey --finish" in str(caught.value.hint)
@@ -230,12 +230,12 @@ def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(
 
 
 def test_a_backend_notices_that_the_vault_got_another_key(root: Folder, tmp_path: Path) -> None:
-    backend = reopen(tmp_path, Source(PASSPHRASE))
+    backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))
     backend.confirm()
     change(root)
     with pytest.raises(StorageError, match="meanwhile"):
         backend.confirm()
-    reopen(tmp_path, Source(PASSPHRASE)).confirm()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE)).confirm()
 
 
 def test_neither_key_shows(root: Folder) -> None:

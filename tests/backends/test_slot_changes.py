@@ -19,11 +19,11 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from filevault.system.files import Folder
-from tests.backends.vaults import (
+from tests.worlds.file_vault import (
     CHEAP,
     PASSPHRASE,
     WHEN,
-    Source,
+    GivenSecrets,
     add_slot,
     edit_line,
     keyfile,
@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> Iterator[Folder]:
 
 
 def hold(root: Folder, secret: bytes = PASSPHRASE) -> UnwrappedKey:
-    return master_key.unwrap(root, Source(secret), CHEAP)
+    return master_key.unwrap(root, GivenSecrets(secret), CHEAP)
 
 
 def add(root: Folder, holder: UnwrappedKey, secret: bytes = NEW, label: str = "") -> str:
@@ -59,7 +59,7 @@ def add(root: Folder, holder: UnwrappedKey, secret: bytes = NEW, label: str = ""
 
 def opens(path: Path, secret: bytes) -> bool:
     try:
-        reopen(path, Source(secret)).unlock()
+        reopen(path, GivenSecrets(secret)).unlock()
     except WrongPassphraseError:
         return False
     return True
@@ -78,7 +78,7 @@ def test_an_added_key_file_opens_the_vault(root: Folder, tmp_path: Path) -> None
     text = keyslots.new_keyfile_text()
     secret = keyslots.keyfile_bytes(text, "it")
     keyslot_changes.add(root, hold(root), secret, None, label="", created=WHEN)
-    reopen(tmp_path, Source(keyfile(text))).unlock()
+    reopen(tmp_path, GivenSecrets(keyfile(text))).unlock()
 
 
 def test_the_seventeenth_slot_is_refused(root: Folder, tmp_path: Path) -> None:

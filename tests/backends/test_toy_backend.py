@@ -12,8 +12,8 @@ from filevault.backends import BACKENDS
 from filevault.system.files import Folder
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
 from tests.backends.toy import TOY, ToyBackend, create
-from tests.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
-from tests.stores import KEY_ID, LINES, SECRET
+from tests.samples import KEY_ID, LINES, SECRET
+from tests.worlds.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,10 +23,11 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from filevault.system.files import Folder
-from tests.backends.vaults import (
+from tests.conditions.work_limits import at_most
+from tests.worlds.file_vault import (
     CHEAP,
     PASSPHRASE,
-    Source,
+    GivenSecrets,
     add_slot,
     edit_line,
     keyfile,
@@ -36,7 +37,6 @@ from tests.backends.vaults import (
     slot_files,
     slot_folder,
 )
-from tests.work import at_most
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def known_vault(path: Path) -> tuple[Marker, bytes]:
 
 def test_nobody_is_asked_before_something_must_be_opened(tmp_path: Path) -> None:
     make(tmp_path)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = reopen(tmp_path, source)
     assert backend.vault_id == json.loads((tmp_path / ".filevault/vault.json").read_text())["vault"]
     assert (source.asked, backend.opened_slot) == (0, None)
@@ -84,7 +84,7 @@ def test_nobody_is_asked_before_something_must_be_opened(tmp_path: Path) -> None
 
 def test_vault_is_opened_once(tmp_path: Path, tried: list[KdfParameters]) -> None:
     make(tmp_path)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     backend = reopen(tmp_path, source)
     tried.clear()
     for _ in range(3):
@@ -97,7 +97,7 @@ def test_vault_is_opened_once(tmp_path: Path, tried: list[KdfParameters]) -> Non
 def test_item_that_cannot_be_opened_anyway_asks_nobody(tmp_path: Path) -> None:
     data = make(tmp_path / "other").encrypt(HEADER, b"x")
     make(tmp_path / "vault")
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     with pytest.raises(TamperedError, match="another vault"):
         reopen(tmp_path / "vault", source).decrypt("credentials", "jonsmith", data)
     assert source.asked == 0
@@ -106,14 +106,14 @@ def test_item_that_cannot_be_opened_anyway_asks_nobody(tmp_path: Path) -> None:
 def test_wrong_passphrase_is_told_apart_from_damage(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(WrongPassphraseError, match="from the test is wrong") as caught:
-        reopen(tmp_path, Source(OTHER)).unlock()
+        reopen(tmp_path, GivenSecrets(OTHER)).unlock()
     assert caught.value.exit_status == 5
     (file,) = slot_files(tmp_path)
     data = file.read_bytes()
     file.unlink()
     put_slot(tmp_path, data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(DamagedError, match="the passphrase or key is right") as damaged:
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     assert damaged.value.exit_status == 6
 
 
@@ -124,7 +124,7 @@ def test_right_passphrase_of_a_damaged_slot_is_not_called_wrong(tmp_path: Path) 
     data = mine.read_bytes()
     mine.unlink()
     put_slot(tmp_path, data[:-1] + bytes([data[-1] ^ 1]))
-    source = Source(PASSPHRASE, PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE, PASSPHRASE)
     with pytest.raises(DamagedError, match="the passphrase or key is right"):
         reopen(tmp_path, source).unlock()
     assert (source.asked, source.refused) == (1, 0)
@@ -132,7 +132,7 @@ def test_right_passphrase_of_a_damaged_slot_is_not_called_wrong(tmp_path: Path) 
 
 def test_source_may_try_again(tmp_path: Path) -> None:
     make(tmp_path)
-    source = Source(OTHER, b"a third one", PASSPHRASE)
+    source = GivenSecrets(OTHER, b"a third one", PASSPHRASE)
     reopen(tmp_path, source).unlock()
     assert (source.asked, source.refused) == (3, 2)
 
@@ -142,7 +142,7 @@ def test_passphrase_and_key_file_open_the_same_vault(tmp_path: Path) -> None:
     data = make(tmp_path, keyfile_text=text).encrypt(HEADER, b"the same")
     opened = set()
     for secret in (PASSPHRASE, keyfile(text)):
-        backend = reopen(tmp_path, Source(secret))
+        backend = reopen(tmp_path, GivenSecrets(secret))
         assert backend.decrypt("credentials", "jonsmith", data) == b"the same"
         opened.add(backend.opened_slot)
     assert opened == {file.stem for file in slot_files(tmp_path)}
@@ -154,11 +154,11 @@ def test_passphrase_is_never_tried_on_a_key_files_slot_nor_the_reverse(
     text = keyslots.new_keyfile_text()
     make(tmp_path / "keyfile", passphrase=None, keyfile_text=text)
     with pytest.raises(LockedError, match="not be opened with a passphrase, only with a key file"):
-        reopen(tmp_path / "keyfile", Source(text)).unlock()
+        reopen(tmp_path / "keyfile", GivenSecrets(text)).unlock()
     make(tmp_path / "passphrase")
     tried.clear()
     with pytest.raises(LockedError, match="not be opened with a key file, only with a passphrase"):
-        reopen(tmp_path / "passphrase", Source(keyfile(text))).unlock()
+        reopen(tmp_path / "passphrase", GivenSecrets(keyfile(text))).unlock()
     assert tried == []
 
 
@@ -168,7 +168,7 @@ def test_wrong_key_file_costs_no_derivation_and_is_rejected(
     make(tmp_path, keyfile_text=keyslots.new_keyfile_text())
     tried.clear()
     with pytest.raises(WrongPassphraseError):
-        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text()))).unlock()
+        reopen(tmp_path, GivenSecrets(keyfile(keyslots.new_keyfile_text()))).unlock()
     assert tried == []
 
 
@@ -186,7 +186,7 @@ def test_what_cannot_be_a_passphrase_is_not_tried(
     make(tmp_path)
     tried.clear()
     with pytest.raises(LockedError, match=f"the passphrase from the test .*{words}"):
-        reopen(tmp_path, Source(secret)).unlock()
+        reopen(tmp_path, GivenSecrets(secret)).unlock()
     assert tried == []
 
 
@@ -198,10 +198,10 @@ def test_slot_that_opened_last_is_tried_first_then_the_cheapest(
     files = {cost: add_slot(tmp_path, vault, master, PASSPHRASE, cost) for cost in costs[:2]}
     files |= {cost: add_slot(tmp_path, vault, master, OTHER, cost) for cost in costs[2:]}
     tried.clear()
-    reopen(tmp_path, Source(PASSPHRASE), last_slot=files[costs[0]].stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), last_slot=files[costs[0]].stem).unlock()
     assert [cost.memory_kib for cost in tried] == [96]
     tried.clear()
-    backend = reopen(tmp_path, Source(OTHER), last_slot=files[costs[0]].stem)
+    backend = reopen(tmp_path, GivenSecrets(OTHER), last_slot=files[costs[0]].stem)
     backend.unlock()
     assert [cost.memory_kib for cost in tried] == [96, 64, 72]
     assert backend.opened_slot == files[costs[3]].stem
@@ -213,18 +213,20 @@ def test_only_slot_restricts_what_is_tried(tmp_path: Path, tried: list[KdfParame
     add_slot(tmp_path, vault, master, OTHER)
     (slot_folder(tmp_path) / "0123456789abcdef.slot").write_bytes(b"rubbish")
     tried.clear()
-    reopen(tmp_path, Source(PASSPHRASE), only_slot=mine.stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), only_slot=mine.stem).unlock()
     assert [cost.memory_kib for cost in tried] == [96]
     with pytest.raises(WrongPassphraseError, match=r"is wrong$"):
-        reopen(tmp_path, Source(OTHER), only_slot=mine.stem).unlock()
+        reopen(tmp_path, GivenSecrets(OTHER), only_slot=mine.stem).unlock()
     with pytest.raises(LockedError, match="cannot be opened with a key file"):
-        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text())), only_slot=mine.stem).unlock()
+        reopen(
+            tmp_path, GivenSecrets(keyfile(keyslots.new_keyfile_text())), only_slot=mine.stem
+        ).unlock()
 
 
 @pytest.mark.parametrize("name", ["feedfacefeedface", "../vault", "*", "", "\x1b[2J"])
 def test_only_slot_that_does_not_exist_is_said_to_be_missing(name: str, tmp_path: Path) -> None:
     make(tmp_path)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     with pytest.raises(LockedError, match="the vault has no keyslot") as caught:
         reopen(tmp_path, source, only_slot=name).unlock()
     assert source.asked == 0
@@ -237,7 +239,7 @@ def test_what_is_no_slot_file_is_ignored(tmp_path: Path) -> None:
     for name in (".fv-0011223344556677.tmp", "README", "x.slot~", ".x.slot.swp", "x.slot.orig"):
         (folder / name).write_bytes(b"rubbish")
     (folder / "old").mkdir()
-    reopen(tmp_path, Source(PASSPHRASE)).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_damaged_slots_never_keep_a_good_one_from_opening(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_damaged_slots_never_keep_a_good_one_from_opening(tmp_path: Path) -> Non
     put_slot(tmp_path, edit_line(data, format="filevault/2"))
     put_slot(tmp_path, data[:-1] + bytes([data[-1] ^ 1]))
     for last in (None, "0000000000000000", "0000000000000003"):
-        backend = reopen(tmp_path, Source(PASSPHRASE), last_slot=last)
+        backend = reopen(tmp_path, GivenSecrets(PASSPHRASE), last_slot=last)
         backend.unlock()
         assert backend.opened_slot == good.stem
 
@@ -264,9 +266,9 @@ def test_damaged_slot_is_named_when_nothing_else_opens(tmp_path: Path) -> None:
     add_slot(tmp_path, vault, master, PASSPHRASE)
     (slot_folder(tmp_path) / "0123456789abcdef.slot").write_bytes(b"rubbish")
     with pytest.raises(WrongPassphraseError, match="is wrong; not every keyslot could be tried: "):
-        reopen(tmp_path, Source(OTHER)).unlock()
+        reopen(tmp_path, GivenSecrets(OTHER)).unlock()
     with pytest.raises(LockedError, match="besides, keyslot '0123456789abcdef' is not"):
-        reopen(tmp_path, Source(keyfile(keyslots.new_keyfile_text()))).unlock()
+        reopen(tmp_path, GivenSecrets(keyfile(keyslots.new_keyfile_text()))).unlock()
 
 
 @pytest.mark.parametrize("content", [b"rubbish", b"", bytes(9000)])
@@ -274,7 +276,7 @@ def test_vault_with_only_a_damaged_slot_asks_nobody(content: bytes, tmp_path: Pa
     known_vault(tmp_path)
     slot_folder(tmp_path).mkdir()
     (slot_folder(tmp_path) / "0123456789abcdef.slot").write_bytes(content)
-    source = Source(PASSPHRASE)
+    source = GivenSecrets(PASSPHRASE)
     with pytest.raises(DamagedError, match="keyslot '0123456789abcdef'"):
         reopen(tmp_path, source).unlock()
     assert source.asked == 0
@@ -285,7 +287,7 @@ def test_renamed_slot_is_damaged(tmp_path: Path) -> None:
     (file,) = slot_files(tmp_path)
     file.rename(file.with_name("0123456789abcdef.slot"))
     with pytest.raises(DamagedError, match="its name does not belong to its content"):
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_slot_of_another_vault_is_refused(tmp_path: Path, tried: list[KdfParameters]) -> None:
@@ -296,7 +298,7 @@ def test_slot_of_another_vault_is_refused(tmp_path: Path, tried: list[KdfParamet
     put_slot(tmp_path / "vault", theirs.read_bytes())
     tried.clear()
     with pytest.raises(TamperedError, match="another master key") as caught:
-        reopen(tmp_path / "vault", Source(PASSPHRASE)).unlock()
+        reopen(tmp_path / "vault", GivenSecrets(PASSPHRASE)).unlock()
     assert caught.value.exit_status == 6
     assert tried == []
 
@@ -308,7 +310,7 @@ def test_slots_of_a_former_master_key_are_skipped_without_derivation(
     add_slot(tmp_path, vault, key_schedule.new_master(), PASSPHRASE)
     good = add_slot(tmp_path, vault, master, PASSPHRASE, KdfParameters(128, 1, 1))
     tried.clear()
-    backend = reopen(tmp_path, Source(PASSPHRASE))
+    backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))
     backend.unlock()
     assert backend.opened_slot == good.stem
     assert [cost.memory_kib for cost in tried] == [128]
@@ -328,10 +330,10 @@ def test_master_key_that_vault_json_does_not_commit_to_is_refused(
         line = edit_line(data, master=changed.master_id)
         put_slot(tmp_path, line)
         with pytest.raises(DamagedError, match="the passphrase or key is right"):
-            reopen(tmp_path, Source(PASSPHRASE)).unlock()
+            reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     else:
-        with pytest.raises(TamperedError, match="holds another master key than vault"):
-            reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        with pytest.raises(TamperedError, match="contains another master key than vault"):
+            reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_kdf_bomb_is_refused_in_milliseconds(tmp_path: Path, tried: list[KdfParameters]) -> None:
@@ -352,7 +354,7 @@ def test_kdf_bomb_is_refused_in_milliseconds(tmp_path: Path, tried: list[KdfPara
             at_most(0.1),
             pytest.raises(TamperedError, match=f"keyslot '{bomb.stem}' asks for") as caught,
         ):
-            reopen(tmp_path, Source(PASSPHRASE), STANDARD).unlock()
+            reopen(tmp_path, GivenSecrets(PASSPHRASE), STANDARD).unlock()
         assert caught.value.exit_status == 6
         bomb.unlink()
     assert tried == []
@@ -364,7 +366,7 @@ def test_bomb_beside_a_good_slot_is_not_set_off(tmp_path: Path, tried: list[KdfP
     for memory in range(1 << 21, (1 << 21) + 30):
         put_slot(tmp_path, edit_line(file.read_bytes(), memory_kib=memory))
     tried.clear()
-    backend = reopen(tmp_path, Source(PASSPHRASE))
+    backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))
     backend.unlock()
     assert backend.opened_slot == file.stem
     assert tried == [CHEAP.default]
@@ -373,9 +375,9 @@ def test_bomb_beside_a_good_slot_is_not_set_off(tmp_path: Path, tried: list[KdfP
 def test_weak_slot_opens_only_where_weakness_is_allowed(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(LockedError, match="is too weak") as caught:
-        reopen(tmp_path, Source(PASSPHRASE), STANDARD).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE), STANDARD).unlock()
     assert caught.value.hint == "--allow-weak-kdf allows it"
-    reopen(tmp_path, Source(PASSPHRASE), STANDARD.without_floor()).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), STANDARD.without_floor()).unlock()
 
 
 def test_slot_that_needs_more_memory_than_there_is_opens_where_there_is_more(
@@ -384,8 +386,8 @@ def test_slot_that_needs_more_memory_than_there_is_opens_where_there_is_more(
     vault, master = known_vault(tmp_path)
     add_slot(tmp_path, vault, master, PASSPHRASE, KdfParameters(70000, 1, 1))
     with pytest.raises(LockedError, match="asks for 70000 KiB of memory"):
-        reopen(tmp_path, Source(PASSPHRASE), available=lambda: 139998).unlock()
-    reopen(tmp_path, Source(PASSPHRASE), available=lambda: 140000).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE), available=lambda: 139998).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), available=lambda: 140000).unlock()
 
 
 def test_lack_of_memory_is_reported_if_nothing_else_opens(
@@ -397,7 +399,7 @@ def test_lack_of_memory_is_reported_if_nothing_else_opens(
     make(tmp_path)
     monkeypatch.setattr(kdf, "derive", short)
     with pytest.raises(BackendError, match="not enough memory"):
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_one_unlock_is_bounded_over_all_slots(
@@ -416,7 +418,7 @@ def test_one_unlock_is_bounded_over_all_slots(
 
     monkeypatch.setattr(kdf, "derive", derive)
     with pytest.raises(WrongPassphraseError, match="all slots together cost more") as caught:
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     assert len(tried) == 2
     assert sum(tried) <= 1 << 23
     assert caught.value.hint is not None
@@ -430,10 +432,10 @@ def test_at_most_sixteen_slots_are_tried(tmp_path: Path, tried: list[KdfParamete
     mine = add_slot(tmp_path, vault, master, PASSPHRASE, KdfParameters(100, 1, 1))
     tried.clear()
     with pytest.raises(WrongPassphraseError, match="16 of 18 keyslots were tried"):
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     assert len(tried) == 16
-    reopen(tmp_path, Source(PASSPHRASE), last_slot=mine.stem).unlock()
-    reopen(tmp_path, Source(PASSPHRASE), only_slot=mine.stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), last_slot=mine.stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), only_slot=mine.stem).unlock()
 
 
 def test_a_thousand_stray_slots_cost_little_and_hide_no_named_one(
@@ -452,18 +454,18 @@ def test_a_thousand_stray_slots_cost_little_and_hide_no_named_one(
 
     monkeypatch.setattr(Folder, "read", counted)
     with pytest.raises(DamagedError, match=r"has no header line|is longer than"):
-        reopen(tmp_path, Source(OTHER)).unlock()
+        reopen(tmp_path, GivenSecrets(OTHER)).unlock()
     assert len(read) == 1 + 64  # vault.json, and the slots that are read at most
     monkeypatch.undo()
-    reopen(tmp_path, Source(PASSPHRASE), last_slot=mine.stem).unlock()
-    reopen(tmp_path, Source(PASSPHRASE), only_slot=mine.stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), last_slot=mine.stem).unlock()
+    reopen(tmp_path, GivenSecrets(PASSPHRASE), only_slot=mine.stem).unlock()
 
 
 def test_vault_without_slots_is_damaged(tmp_path: Path) -> None:
     known_vault(tmp_path)
     for _ in range(2):
         with pytest.raises(DamagedError, match="no keyslots"):
-            reopen(tmp_path, Source()).unlock()
+            reopen(tmp_path, GivenSecrets()).unlock()
         slot_folder(tmp_path).mkdir(exist_ok=True)
 
 
@@ -471,17 +473,17 @@ def test_newer_slot_alone_says_so(tmp_path: Path) -> None:
     known_vault(tmp_path)
     put_slot(tmp_path, b'{"format":"filevault/2","type":"tpm2"}\n')
     with pytest.raises(NewerFormatError, match=r"keyslot .* newer filevault") as caught:
-        reopen(tmp_path, Source(PASSPHRASE)).unlock()
+        reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     assert caught.value.exit_status == 3
 
 
 def test_folder_without_a_marker_is_no_vault(tmp_path: Path) -> None:
     with pytest.raises(NoVaultError, match="there is no vault") as caught:
-        reopen(tmp_path, Source())
+        reopen(tmp_path, GivenSecrets())
     assert caught.value.exit_status == 4
     (tmp_path / ".filevault").mkdir()
     with pytest.raises(NoVaultError):
-        reopen(tmp_path, Source())
+        reopen(tmp_path, GivenSecrets())
 
 
 def test_link_in_the_place_of_marker_or_slots_is_refused(tmp_path: Path) -> None:
@@ -490,24 +492,24 @@ def test_link_in_the_place_of_marker_or_slots_is_refused(tmp_path: Path) -> None
     (vault / ".filevault").rename(tmp_path / "elsewhere")
     (vault / ".filevault").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError, match="is a link"):
-        reopen(vault, Source(PASSPHRASE))
+        reopen(vault, GivenSecrets(PASSPHRASE))
     (vault / ".filevault").unlink()
     (tmp_path / "elsewhere").rename(vault / ".filevault")
     slot_folder(vault).rename(tmp_path / "slots")
     slot_folder(vault).symlink_to(tmp_path / "slots")
     with pytest.raises(StorageError, match="is a link"):
-        reopen(vault, Source(PASSPHRASE)).unlock()
+        reopen(vault, GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_root_may_be_a_link(tmp_path: Path) -> None:
     make(tmp_path / "vault")
     (tmp_path / "link").symlink_to(tmp_path / "vault")
-    reopen(tmp_path / "link", Source(PASSPHRASE)).unlock()
+    reopen(tmp_path / "link", GivenSecrets(PASSPHRASE)).unlock()
 
 
 def test_secret_is_in_no_repr_and_in_no_message(tmp_path: Path) -> None:
     make(tmp_path)
-    source = Source(b"SECRET-PASSPHRASE")
+    source = GivenSecrets(b"SECRET-PASSPHRASE")
     with pytest.raises(WrongPassphraseError) as caught:
         reopen(tmp_path, source).unlock()
     seen = [repr(caught.value), str(caught.value.hint), repr(source.secrets)]
@@ -521,7 +523,7 @@ def test_what_a_source_gave_is_overwritten_once_it_was_tried(
     make(tmp_path)
     secret = bytearray(PASSPHRASE if right else OTHER)
     size = len(secret)
-    backend = reopen(tmp_path, Source(Secret("passphrase", secret, "the test")))
+    backend = reopen(tmp_path, GivenSecrets(Secret("passphrase", secret, "the test")))
     with contextlib.nullcontext() if right else pytest.raises(WrongPassphraseError):
         backend.unlock()
     assert secret == bytes(size)
@@ -532,6 +534,6 @@ def test_whoever_holds_the_vault_keeps_the_secret(tmp_path: Path) -> None:
     make(tmp_path)
     secret = Secret("passphrase", bytearray(PASSPHRASE), "the test")
     with Folder.open(str(tmp_path)) as root:
-        holder = master_key.unwrap(root, Source(secret), CHEAP)
+        holder = master_key.unwrap(root, GivenSecrets(secret), CHEAP)
     assert holder.secret.value == PASSPHRASE
     assert secret.value == bytes(len(PASSPHRASE))

@@ -21,9 +21,9 @@ from filevault.errors import (
     WrongPassphraseError,
 )
 from filevault.system.files import Folder
-from tests.backends.vaults import PLENTY, Source, put_slot, reopen, slot_folder
 from tests.vectors import generate
 from tests.vectors.material import ITEMS, KEYFILE, PASSPHRASE
+from tests.worlds.file_vault import PLENTY, GivenSecrets, put_slot, reopen, slot_folder
 
 VECTORS = Path(generate.__file__).parent
 FILES = sorted(os.listdir(VECTORS / "file"))
@@ -89,7 +89,7 @@ def test_slot_is_judged_as_its_vector_says(name: str, tmp_path: Path) -> None:
     slot_folder(tmp_path).mkdir(parents=True)
     (slot_folder(tmp_path) / head["file"]).write_bytes(body)
     kind = "keyfile" if "keyfile" in head else "passphrase"
-    source = Source(Secret(kind, json.loads(head[kind]).encode("utf-8"), "the vector"))
+    source = GivenSecrets(Secret(kind, json.loads(head[kind]).encode("utf-8"), "the vector"))
     with Folder.open(str(tmp_path)) as root:
         unlocking = Unlocking(root, vault, STANDARD, None, None, lambda: PLENTY)
         if head["expect"] == "ok":
@@ -159,7 +159,7 @@ def test_generator_still_makes_the_committed_bytes(tmp_path: Path) -> None:
 )
 def test_vault_of_version_1_opens(secret: Secret) -> None:
     store = VECTORS / "vault-v1" / "store"
-    backend = reopen(store, Source(secret), STANDARD)
+    backend = reopen(store, GivenSecrets(secret), STANDARD)
     for name, (origin, text) in ITEMS.items():
         data = (store / f"{name}.fv").read_bytes()
         assert backend.decrypt("credentials", name, data) == text.encode()

@@ -29,7 +29,7 @@ BIN = Path(sys.executable).parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 
 
-class Row(NamedTuple):
+class Measurement(NamedTuple):
     """One measured process; `budget` is a ratio, or a function of the other medians."""
 
     name: str
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     budget: Callable[[dict[str, float]], float] | None = None
 
 
-def measure(rows: Sequence[Row], rounds: int) -> dict[str, float]:
+def measure(rows: Sequence[Measurement], rounds: int) -> dict[str, float]:
     """Return the median seconds of each row."""
     times: dict[str, list[float]] = {row.name: [] for row in rows}
     for number in range(rounds + 1):
@@ -57,7 +57,7 @@ def measure(rows: Sequence[Row], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Row]:
+def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measurement]:
     """Build the vaults and return what is measured, as long as `opened` is."""
     filevault = str(BIN / "filevault")
     small = bench.user(folder / "small", profiles=30, items=1, sessions=1)
@@ -75,19 +75,25 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Row]:
     cold_boto3 = "import boto3; boto3.client('sts', region_name='eu-west-1').get_session_token()"
     base = {"PATH": small["PATH"], "HOME": small["HOME"]}
     found = [
-        Row("python -c pass", [sys.executable, "-c", "pass"], base),
-        Row("exec, cached, key file, 30 profiles", run, small, _times(4.0)),
-        Row("exec, cached, key file, 1,000 profiles and items", run, large, _times(4.0)),
-        Row("exec, cached, unlocked, 30 profiles", run, unlocked[0], _times(4.0)),
-        Row("exec, cached, unlocked, 1,000 profiles and items", run, unlocked[1], _times(4.0)),
-        Row("exec, cached, unlocked in an agent, 30 profiles", run, in_agent, _times(4.0)),
-        Row("export json, cached, key file", export, small, _times(4.0)),
-        Row("exec, cached, passphrase variable", run, by_passphrase, _hot_and_derivation),
-        Row("  (python: Argon2id alone, imports included)", [sys.executable, "-c", derive], base),
-        Row("list, 1,000 items, 1,000 profiles", [filevault, "list"], large, _times(6.0)),
-        Row("list, 10,000 items, 1,000 sessions", [filevault, "list"], huge, _times(6.0)),
-        Row("export json, cold (boto3, one STS call)", [*export, "--refresh"], small, _boto3),
-        Row(
+        Measurement("python -c pass", [sys.executable, "-c", "pass"], base),
+        Measurement("exec, cached, key file, 30 profiles", run, small, _times(4.0)),
+        Measurement("exec, cached, key file, 1,000 profiles and items", run, large, _times(4.0)),
+        Measurement("exec, cached, unlocked, 30 profiles", run, unlocked[0], _times(4.0)),
+        Measurement(
+            "exec, cached, unlocked, 1,000 profiles and items", run, unlocked[1], _times(4.0)
+        ),
+        Measurement("exec, cached, unlocked in an agent, 30 profiles", run, in_agent, _times(4.0)),
+        Measurement("export json, cached, key file", export, small, _times(4.0)),
+        Measurement("exec, cached, passphrase variable", run, by_passphrase, _hot_and_derivation),
+        Measurement(
+            "  (python: Argon2id alone, imports included)", [sys.executable, "-c", derive], base
+        ),
+        Measurement("list, 1,000 items, 1,000 profiles", [filevault, "list"], large, _times(6.0)),
+        Measurement("list, 10,000 items, 1,000 sessions", [filevault, "list"], huge, _times(6.0)),
+        Measurement(
+            "export json, cold (boto3, one STS call)", [*export, "--refresh"], small, _boto3
+        ),
+        Measurement(
             "  (python: boto3 and the same call)",
             [sys.executable, "-c", cold_boto3],
             {**small, **bench.long_term()},
@@ -97,7 +103,7 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Row]:
     if aws.exists():
         cached = {**small, **bench.long_term()}
         found.append(
-            Row("aws configure list (AWS CLI v1)", [str(aws), "configure", "list"], cached)
+            Measurement("aws configure list (AWS CLI v1)", [str(aws), "configure", "list"], cached)
         )
     for name, argv in (
         ("aws-vault --version", ["aws-vault", "--version"]),
@@ -105,7 +111,7 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Row]:
         ("age --version", ["age", "--version"]),
     ):
         if shutil.which(argv[0]):
-            found.append(Row(name, argv, dict(os.environ)))
+            found.append(Measurement(name, argv, dict(os.environ)))
     return found
 
 

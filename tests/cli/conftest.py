@@ -7,38 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, Keyrings
-from tests.cli.scene import Scene
-from tests.cli.teams import Team
-from tests.cli.watch import Watch
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import Machine
-from tests.stores import GpgHome
+from tests.samples import ANN, JON
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.leak_check import LeakCheck
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
+from tests.worlds.team import Team
 
 
 @pytest.fixture
-def scene(machine: Machine, aws: FakeAws) -> Scene:
+def scene(machine: Machine, aws: FakeAws) -> AwsMachine:
     """An account and a machine; nothing is stored yet."""
-    return Scene(machine, aws)
+    return AwsMachine(machine, aws)
 
 
 @pytest.fixture
-def ready(scene: Scene) -> Scene:
+def ready(scene: AwsMachine) -> AwsMachine:
     """A machine with vault, key and config; role `admin` needs an MFA code."""
     return scene.configure().store()
 
 
 @pytest.fixture
-def plain(scene: Scene) -> Scene:
+def plain(scene: AwsMachine) -> AwsMachine:
     """The same without any MFA: `jonsmith` gets a session without a code."""
     return scene.configure(mfa=False).store()
 
 
 @pytest.fixture
-def watch(scene: Scene) -> Iterator[Watch]:
+def watch(scene: AwsMachine) -> Iterator[LeakCheck]:
     """A machine on which every helper program is recorded, and every secret looked for."""
-    watch = Watch(scene)
+    watch = LeakCheck(scene)
     scene.configure().store()
     config = scene.machine.config
     config.write_text(
@@ -52,9 +53,9 @@ def watch(scene: Scene) -> Iterator[Watch]:
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
+def keyrings() -> Iterator[GpgHomes]:
     """The gpg homes of a test module."""
-    rings = Keyrings()
+    rings = GpgHomes()
     yield rings
     rings.close()
 
@@ -71,6 +72,6 @@ def gpg() -> Iterator[GpgHome]:
 
 
 @pytest.fixture(params=["pass", "age"])
-def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Team:
+def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> Team:
     """A team's vault of each kind that has recipients."""
     return Team(request.param, tmp_path / "home", keyrings)

@@ -6,22 +6,22 @@ import json
 
 import pytest
 
-from tests.cli.scene import Scene, read_only
-from tests.machine import PASSPHRASE, Machine
+from tests.conditions.mounts import read_only
+from tests.samples import EXAMPLE_ID, EXAMPLE_SESSION_ID, SECRET
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, Machine
 
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-LINES = f"{KEY_ID}\n{SECRET}\n"
+LINES = f"{EXAMPLE_ID}\n{SECRET}\n"
 CREATED = {
     "AccessKey": {
         "UserName": "jon",
-        "AccessKeyId": KEY_ID,
+        "AccessKeyId": EXAMPLE_ID,
         "Status": "Active",
         "SecretAccessKey": SECRET,
         "CreateDate": "2026-08-15T10:11:12+00:00",
     }
 }
-PROCESS = {"Version": 1, "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET}
+PROCESS = {"Version": 1, "AccessKeyId": EXAMPLE_ID, "SecretAccessKey": SECRET}
 
 
 OLDER = "User name,Password,Access key ID,Secret access key,Console login link"
@@ -36,13 +36,13 @@ def vault(machine: Machine) -> Machine:
     "stdin",
     [
         LINES,
-        f"\r\n  {KEY_ID}  \r\n\r\n{SECRET}",
+        f"\r\n  {EXAMPLE_ID}  \r\n\r\n{SECRET}",
         json.dumps(CREATED),
         json.dumps(CREATED["AccessKey"]),
         json.dumps(PROCESS, indent=4),
-        f"\ufeffAccess key ID,Secret access key\r\n{KEY_ID},{SECRET}\r\n",
-        f"\ufeff{OLDER}\r\njon,,{KEY_ID},{SECRET},https://signin.aws.amazon.com/console\r\n",
-        f'"User Name","Access Key Id","Secret Access Key"\n"jon","{KEY_ID}","{SECRET}"\n\n',
+        f"\ufeffAccess key ID,Secret access key\r\n{EXAMPLE_ID},{SECRET}\r\n",
+        f"\ufeff{OLDER}\r\njon,,{EXAMPLE_ID},{SECRET},https://signin.aws.amazon.com/console\r\n",
+        f'"User Name","Access Key Id","Secret Access Key"\n"jon","{EXAMPLE_ID}","{SECRET}"\n\n',
         "\ufeff" + LINES,
     ],
     ids=[
@@ -53,7 +53,7 @@ def vault(machine: Machine) -> Machine:
 def test_stdin_takes_what_other_tools_print(vault: Machine, stdin: str) -> None:
     vault.ok("add", "jon", "--stdin", stdin=stdin)
     shown = json.loads(vault.ok("export", "jon", "-n", "--format", "json").out)
-    assert (shown["AccessKeyId"], shown["SecretAccessKey"]) == (KEY_ID, SECRET)
+    assert (shown["AccessKeyId"], shown["SecretAccessKey"]) == (EXAMPLE_ID, SECRET)
 
 
 def test_iams_own_date_is_kept(vault: Machine) -> None:
@@ -66,30 +66,30 @@ def test_iams_own_date_is_kept(vault: Machine) -> None:
     ("stdin", "why"),
     [
         ("", "0 lines"),
-        (f"{KEY_ID}\n", "1 lines"),
+        (f"{EXAMPLE_ID}\n", "1 lines"),
         (LINES + "third\n", "3 lines"),
         ("{" + SECRET, "begins like JSON"),
         ("{" * 30, "begins like JSON"),
         ("{" * 60000, "nested too deeply"),
         ('{"AccessKey":' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
-        (json.dumps({"AccessKeyId": KEY_ID}), "no AccessKeyId and SecretAccessKey"),
+        (json.dumps({"AccessKeyId": EXAMPLE_ID}), "no AccessKeyId and SecretAccessKey"),
         (json.dumps({"AccessKeyId": [SECRET], "SecretAccessKey": 1}), "no AccessKeyId"),
         (json.dumps({**PROCESS, "SessionToken": "x"}), "temporary credentials"),
-        (json.dumps({**PROCESS, "AccessKeyId": "ASIAIOSFODNN7EXAMPLE"}), "temporary session"),
+        (json.dumps({**PROCESS, "AccessKeyId": EXAMPLE_SESSION_ID}), "temporary session"),
         (json.dumps({**CREATED["AccessKey"], "Status": "Inactive"}), "inactive"),
         (b"\xff\xfe" + SECRET.encode(), "not UTF-8"),
         ("x" * 70000, "more than a key"),
-        (f"{KEY_ID}\n{SECRET}\x1b\n", "no secret access key"),
+        (f"{EXAMPLE_ID}\n{SECRET}\x1b\n", "no secret access key"),
         ("Access key ID,Secret access key\n", "0 keys instead of one"),
-        (f"Access key ID,Secret access key\n{KEY_ID},{SECRET}\nx,y\n", "2 keys instead of one"),
-        (f"Access key ID,Secret access key\n{KEY_ID}\n", "is damaged"),
-        (f'Access key ID,Secret access key\n"{KEY_ID}"x,{SECRET}\n', "is damaged"),
-        (f"Access key ID,Secret access key,Access key ID\n{KEY_ID},{SECRET},x\n", "is damaged"),
+        (f"Access key ID,Secret access key\n{EXAMPLE_ID},{SECRET}\nx,y\n", "2 keys instead of one"),
+        (f"Access key ID,Secret access key\n{EXAMPLE_ID}\n", "is damaged"),
+        (f'Access key ID,Secret access key\n"{EXAMPLE_ID}"x,{SECRET}\n', "is damaged"),
+        (f"Access key ID,Secret access key,Access key ID\n{EXAMPLE_ID},{SECRET},x\n", "is damaged"),
         ("User name,Access key ID,Secret access key\njon,,\n", "has no access key"),
-        (f"Access key ID,Secret access key\n{SECRET},{KEY_ID}\n", "looks like a secret"),
-        (f"{SECRET}\n{KEY_ID}\n", "looks like a secret"),
-        (f"{KEY_ID}\n{KEY_ID}\n", "looks like an access key id"),
-        (json.dumps({"AccessKeyId": SECRET, "SecretAccessKey": KEY_ID}), "looks like a secret"),
+        (f"Access key ID,Secret access key\n{SECRET},{EXAMPLE_ID}\n", "looks like a secret"),
+        (f"{SECRET}\n{EXAMPLE_ID}\n", "looks like a secret"),
+        (f"{EXAMPLE_ID}\n{EXAMPLE_ID}\n", "looks like an access key id"),
+        (json.dumps({"AccessKeyId": SECRET, "SecretAccessKey": EXAMPLE_ID}), "looks like a secret"),
     ],
 )  # fmt: skip
 def test_anything_else_on_stdin_is_refused_unshown(
@@ -103,7 +103,7 @@ def test_anything_else_on_stdin_is_refused_unshown(
 
 
 def test_the_environment_is_a_source(vault: Machine) -> None:
-    env = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+    env = {"AWS_ACCESS_KEY_ID": EXAMPLE_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
     vault.ok("add", "jon", "--env", env=env)
     assert SECRET in vault.ok("export", "jon", "-n").out
 
@@ -112,16 +112,16 @@ def test_the_environment_is_a_source(vault: Machine) -> None:
     ("env", "why"),
     [
         ({}, "AWS_ACCESS_KEY_ID, which is not set"),
-        ({"AWS_ACCESS_KEY_ID": KEY_ID}, "AWS_SECRET_ACCESS_KEY, which is not set"),
+        ({"AWS_ACCESS_KEY_ID": EXAMPLE_ID}, "AWS_SECRET_ACCESS_KEY, which is not set"),
         (
             {
-                "AWS_ACCESS_KEY_ID": KEY_ID,
+                "AWS_ACCESS_KEY_ID": EXAMPLE_ID,
                 "AWS_SECRET_ACCESS_KEY": SECRET,
                 "AWS_SESSION_TOKEN": "x",
             },
             "temporary credentials",
         ),
-        ({"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": KEY_ID}, "looks like a secret"),
+        ({"AWS_ACCESS_KEY_ID": SECRET, "AWS_SECRET_ACCESS_KEY": EXAMPLE_ID}, "looks like a secret"),
     ],
 )
 def test_an_environment_without_a_key_is_refused(
@@ -136,7 +136,7 @@ def test_an_environment_without_a_key_is_refused(
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
-        (("add", "mfa/jon", "--stdin"), "kept for TOTP seeds"),
+        (("add", "mfa/jon", "--stdin"), "reserved for TOTP seeds"),
         (("add", "a//b", "--stdin"), "empty part"),
         (("add", "jon", "--stdin", "--discard"), "--discard goes with --force"),
         (("add", "jon", "--stdin", "--env"), "not allowed with"),
@@ -210,7 +210,7 @@ def test_a_vault_that_cannot_be_written_is_noticed_before_a_secret_is_read(
     assert shown.tty == ""
 
 
-def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: Scene) -> None:
+def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.ok("export", "jonsmith")
     new = plain.aws.add_access_key(plain.user)
@@ -224,7 +224,7 @@ def test_replacing_a_key_drops_the_sessions_made_from_the_old_one(plain: Scene) 
     assert plain.aws.calls[-1].access_key_id == new.access_key_id
 
 
-def test_removing_a_key_removes_its_sessions_and_nothing_elses(plain: Scene) -> None:
+def test_removing_a_key_removes_its_sessions_and_nothing_elses(plain: AwsMachine) -> None:
     machine = plain.machine
     other = plain.aws.add_user("other")
     machine.add("other", other.access_key_id, other.secret_access_key, "--no-config")

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from tests.cli.scene import needs_root, read_only
-from tests.installed import install
-from tests.machine import Machine, Result
-
-KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.launch.installed import install
+from tests.samples import EXAMPLE_ID, EXAMPLE_LINES, SECRET
+from tests.worlds.machine import Machine, ProcessResult
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def vault(machine: Machine) -> Machine:
     return machine.with_vault()
 
 
-def add(machine: Machine, profile: str, *options: str) -> Result:
-    return machine.run("add", profile, "--stdin", *options, stdin=KEY)
+def add(machine: Machine, profile: str, *options: str) -> ProcessResult:
+    return machine.run("add", profile, "--stdin", *options, stdin=EXAMPLE_LINES)
 
 
 def stored(machine: Machine, profile: str) -> bool:
@@ -183,7 +183,7 @@ def test_a_name_that_some_sdk_cannot_read_is_warned_of(vault: Machine, name: str
 
 def test_an_sdk_profile_may_begin_with_a_dash(vault: Machine) -> None:
     program = install(vault)
-    result = vault.run("add", "--stdin", "--sdk-profile=-sdk", "--", "-jon", stdin=KEY)
+    result = vault.run("add", "--stdin", "--sdk-profile=-sdk", "--", "-jon", stdin=EXAMPLE_LINES)
     assert result.status == 0
     assert "warning" not in result.err
     assert vault.config.read_text().endswith(
@@ -216,7 +216,7 @@ def test_an_sdk_profile_must_be_another_and_new(vault: Machine) -> None:
 def test_odd_names_are_written_as_botocore_reads_them(
     vault: Machine, name: str, header: str
 ) -> None:
-    result = vault.run("add", "--stdin", "--", name, stdin=KEY)
+    result = vault.run("add", "--stdin", "--", name, stdin=EXAMPLE_LINES)
     assert result.status == 0, result
     assert vault.config.read_text().splitlines()[0] == header
     import botocore.configloader
@@ -293,5 +293,5 @@ def test_what_no_call_could_use_is_refused_before_the_key_is_asked_for(
 def test_a_profile_that_names_itself_as_its_source_takes_a_key(machine: Machine) -> None:
     machine.with_vault()
     machine.write_config("[profile jon]\nsource_profile = jon\n")
-    machine.add("jon", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    machine.add("jon", EXAMPLE_ID, SECRET)
     assert machine.run("export", "-n", "jon").err == ""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import KEY_ID, LINES, SECRET, Tools
+from tests.conditions.tools import tool
+from tests.samples import KEY_ID, LINES, SECRET
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms
 
 
 @pytest.fixture
@@ -30,13 +31,15 @@ def identities(machine: Machine) -> Path:
 def test_init_makes_an_identity_outside_the_vault(jon: Machine) -> None:
     assert identities(jon).stat().st_mode & 0o777 == 0o600
     recipient = (jon.vault / ".age-recipients").read_text().strip()
-    shown = Tools(jon).run("age-keygen", "-y", str(identities(jon))).out.strip()
+    shown = OtherPrograms(jon).run("age-keygen", "-y", str(identities(jon))).out.strip()
     assert shown == recipient.splitlines()[-1]
 
 
 def test_what_filevault_stores_age_decrypts(jon: Machine) -> None:
     jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    shown = Tools(jon).run("age", "-d", "-i", str(identities(jon)), str(jon.vault / "work.age"))
+    shown = OtherPrograms(jon).run(
+        "age", "-d", "-i", str(identities(jon)), str(jon.vault / "work.age")
+    )
     assert shown.out.splitlines()[0] == SECRET
     assert f"aws_access_key_id: {KEY_ID}" in shown.out
 
@@ -46,7 +49,7 @@ def test_what_age_encrypts_filevault_hands_out(jon: Machine) -> None:
     for name, options in (("work", ()), ("armored", ("-a",))):
         target = str(jon.vault / f"{name}.age")
         argv = ["age", *options, "-R", str(jon.vault / ".age-recipients"), "-o", target]
-        Tools(jon).run(*argv, stdin=text)
+        OtherPrograms(jon).run(*argv, stdin=text)
         given = json.loads(jon.ok("export", name, "-n", "--format", "json").out)
         assert (given["AccessKeyId"], given["SecretAccessKey"]) == (KEY_ID, SECRET)
 
@@ -81,7 +84,7 @@ def test_a_protected_identity_is_unlocked_by_its_passphrase(tmp_path: Path) -> N
     machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     wrong = machine.run("export", "work", "-n", env={"FILEVAULT_PASSPHRASE": "not the right one"})
     assert wrong.status == 5
-    answers = [Answer("Passphrase for", PASSPHRASE)]
+    answers = [TypedAnswer("Passphrase for", PASSPHRASE)]
     shown = machine.on_terminal("export", "work", "-n", answers=answers, timeout=60)
     assert KEY_ID in shown.out
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root
-from tests.machine import Machine
+from tests.conditions.other_user import needs_root
+from tests.samples import EXAMPLE_ID
+from tests.worlds.machine import Machine
 
 NOBODY = 65534
 
 
 @pytest.fixture(params=["config.toml", "aws"])
 def config(request: pytest.FixtureRequest, machine: Machine) -> Path:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "s" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "s" * 40, "--no-config")
     if request.param == "aws":
         machine.write_config("[profile jon]\n")
         return machine.config
@@ -78,7 +79,7 @@ def test_no_configuration_is_read_from_the_working_directory(
 
 
 def test_a_config_file_may_be_the_null_device(machine: Machine) -> None:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "s" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "s" * 40, "--no-config")
     machine.env["AWS_CONFIG_FILE"] = "/dev/null"
     assert machine.run("export", "jon", "-n").status == 0
 

@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import ROOT, Answer, Machine
-
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_KEY
+from tests.worlds.machine import ROOT, Machine, TypedAnswer
 
 
 def nothing(_machine: Machine) -> None:
@@ -22,7 +21,7 @@ def nothing(_machine: Machine) -> None:
 
 
 def a_key(machine: Machine) -> None:
-    machine.with_vault().add("jon", *KEY, "--no-config")
+    machine.with_vault().add("jon", *EXAMPLE_KEY, "--no-config")
 
 
 def a_damaged_key(machine: Machine) -> None:
@@ -55,7 +54,7 @@ def two_recipients(machine: Machine) -> None:
         .stdout.partition("public key: ")[2]
         .split()[0]
     )
-    machine.add("jon", *KEY, "--no-config")
+    machine.add("jon", *EXAMPLE_KEY, "--no-config")
     machine.ok("recipients", "add", other)
     machine.env["OWN"] = own
 
@@ -104,8 +103,8 @@ def test_a_no_is_no_error(machine: Machine, row: Question, answer: str) -> None:
     row.prepare(machine)
     before = contents(machine.vault)
     argv = [machine.env.get(word.removeprefix("$"), word) for word in row.argv]
-    answers = [*(Answer(each, "y") for each in row.questions[:-1])]
-    ended = machine.on_terminal(*argv, answers=[*answers, Answer(row.questions[-1], answer)])
+    answers = [*(TypedAnswer(each, "y") for each in row.questions[:-1])]
+    ended = machine.on_terminal(*argv, answers=[*answers, TypedAnswer(row.questions[-1], answer)])
     assert ended.status == 0, ended
     assert ended.err.splitlines()[-1:] == ["filevault: nothing was changed"], ended
     assert "error" not in ended.err

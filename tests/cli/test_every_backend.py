@@ -10,42 +10,41 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import KINDS, Keeper, Keyrings
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.faults.inside import Inside
-from tests.machine import Answer, Result
-from tests.stores import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECOND_ID, SECRET
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import ProcessResult, TypedAnswer
 
-SECOND = "AKIAQNZGKIQY56JQ7WMM"  # of the same account
 SECOND_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-SECOND_LINES = f"{SECOND}\n{SECOND_SECRET}\n"
+SECOND_LINES = f"{SECOND_ID}\n{SECOND_SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
 
 @pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Keeper:
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
     """A machine with an empty vault of each kind."""
     if request.param == "age":
         tool("age")
-    return Keeper(request.param, tmp_path / "home", keyrings)
+    return BackendMachine(request.param, tmp_path / "home", keyrings)
 
 
 @pytest.fixture
-def stored(keeper: Keeper) -> Keeper:
+def stored(keeper: BackendMachine) -> BackendMachine:
     """The same with a key for `work`."""
     keeper.add("work")
     return keeper
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     """One error line, at most one hint, nothing on stdout, no secret anywhere."""
     assert (result.status, result.out) == (status, ""), result
     lines = [line for line in result.err.splitlines() if "warning:" not in line]
@@ -58,7 +57,7 @@ def refused(result: Result, status: int, *texts: str) -> None:
     assert SECOND_SECRET not in result.err
 
 
-def roles(keeper: Keeper, aws: FakeAws) -> str:
+def roles(keeper: BackendMachine, aws: FakeAws) -> str:
     """Let `work` assume the role of `admin`; return the ARN."""
     user = aws.add_user("jonsmith")
     role = aws.add_role("admin", trusts=[user])
@@ -71,7 +70,7 @@ def roles(keeper: Keeper, aws: FakeAws) -> str:
     return role.arn
 
 
-def test_a_new_vault_is_known_here_and_init_does_not_undo_it(keeper: Keeper) -> None:
+def test_a_new_vault_is_known_here_and_init_does_not_undo_it(keeper: BackendMachine) -> None:
     before = keeper.snapshot()
     listed = keeper.machine.ok("recipients", "list").out
     assert f"backend: {keeper.kind}\n" in listed
@@ -81,12 +80,12 @@ def test_a_new_vault_is_known_here_and_init_does_not_undo_it(keeper: Keeper) -> 
     assert keeper.snapshot() == before
 
 
-def test_the_files_of_a_vault_are_the_owners_alone(stored: Keeper) -> None:
+def test_the_files_of_a_vault_are_the_owners_alone(stored: BackendMachine) -> None:
     for path in (stored.root, *stored.root.rglob("*")):
         assert path.stat().st_mode & 0o7777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_a_key_comes_from_stdin_environment_or_json(keeper: Keeper) -> None:
+def test_a_key_comes_from_stdin_environment_or_json(keeper: BackendMachine) -> None:
     machine = keeper.machine
     machine.ok("add", "lines", *PLAIN, stdin=LINES)
     machine.ok(
@@ -102,20 +101,20 @@ def test_a_key_comes_from_stdin_environment_or_json(keeper: Keeper) -> None:
     assert machine.ok("list", "--credentials").out == "env\njson\nlines\n"
 
 
-def test_a_key_is_typed_at_the_terminal_and_the_secret_not_shown(keeper: Keeper) -> None:
-    answers = [Answer("ccess key", KEY_ID), Answer("ecret", SECRET)]
+def test_a_key_is_typed_at_the_terminal_and_the_secret_not_shown(keeper: BackendMachine) -> None:
+    answers = [TypedAnswer("ccess key", KEY_ID), TypedAnswer("ecret", SECRET)]
     typed = keeper.machine.on_terminal("add", "work", "--no-config", answers=answers)
     assert typed.status == 0, typed
     assert SECRET not in typed.everything
     assert keeper.show("work").decode().startswith(f"{SECRET}\n")
 
 
-def test_a_new_profile_goes_into_the_config(keeper: Keeper) -> None:
+def test_a_new_profile_goes_into_the_config(keeper: BackendMachine) -> None:
     keeper.machine.ok("add", "work", "--stdin", "--region", "eu-west-1", stdin=LINES)
     assert "[profile work]\nregion = eu-west-1\n" in keeper.machine.config.read_text()
 
 
-def test_every_format_is_exported(stored: Keeper) -> None:
+def test_every_format_is_exported(stored: BackendMachine) -> None:
     forms = {
         "env": f"AWS_ACCESS_KEY_ID={KEY_ID}\nAWS_SECRET_ACCESS_KEY={SECRET}\n",
         "export-env": f"export AWS_ACCESS_KEY_ID={KEY_ID}\n",
@@ -131,13 +130,15 @@ def test_every_format_is_exported(stored: Keeper) -> None:
         assert (SECRET in result.out, result.err) == (True, "")
 
 
-def test_exec_runs_a_command_with_the_credentials_and_its_own_status(stored: Keeper) -> None:
+def test_exec_runs_a_command_with_the_credentials_and_its_own_status(
+    stored: BackendMachine,
+) -> None:
     script = 'echo "$AWS_VAULT $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY"; exit 7'
     result = stored.machine.run("exec", "work", "-n", "--", "sh", "-c", script)
     assert (result.status, result.out, result.err) == (7, f"work {KEY_ID} {SECRET}\n", "")
 
 
-def test_the_child_inherits_nothing_that_unlocks_the_vault(stored: Keeper) -> None:
+def test_the_child_inherits_nothing_that_unlocks_the_vault(stored: BackendMachine) -> None:
     if stored.kind == "age":
         lines = stored.identities.read_text().splitlines()
         stored.machine.env["FILEVAULT_AGE_IDENTITY"] = lines[-1]
@@ -148,11 +149,15 @@ def test_the_child_inherits_nothing_that_unlocks_the_vault(stored: Keeper) -> No
     assert "AGE-SECRET-KEY" not in shown
 
 
-def test_replacing_a_key_needs_a_word(stored: Keeper) -> None:
+def test_replacing_a_key_needs_a_word(stored: BackendMachine) -> None:
     before = stored.snapshot()
     refused(stored.machine.run("add", "work", *PLAIN, stdin=SECOND_LINES), 5, "--force")
     assert stored.snapshot() == before
-    answers = [Answer("Replace", "y"), Answer("ccess key", SECOND), Answer("ecret", SECOND_SECRET)]
+    answers = [
+        TypedAnswer("Replace", "y"),
+        TypedAnswer("ccess key", SECOND_ID),
+        TypedAnswer("ecret", SECOND_SECRET),
+    ]
     typed = stored.machine.on_terminal("add", "work", "--no-config", answers=answers)
     assert typed.status == 0, typed
     assert stored.show("work").startswith(SECOND_SECRET.encode())
@@ -167,7 +172,7 @@ NOTES = (
 )
 
 
-def test_a_replacement_keeps_every_other_byte(keeper: Keeper) -> None:
+def test_a_replacement_keeps_every_other_byte(keeper: BackendMachine) -> None:
     for number, notes in enumerate(NOTES):
         name, end = f"work{number}", b"\r\n" if number == 0 else b"\n"
         old = end.join((SECRET.encode(), b"aws_access_key_id: " + KEY_ID.encode(), notes))
@@ -176,7 +181,7 @@ def test_a_replacement_keeps_every_other_byte(keeper: Keeper) -> None:
         new = keeper.show(name)
         assert new.startswith(SECOND_SECRET.encode() + end)
         assert new.endswith(end + notes)
-        assert b"aws_access_key_id: " + SECOND.encode() + end in new
+        assert b"aws_access_key_id: " + SECOND_ID.encode() + end in new
         assert SECRET.encode() not in new
         assert KEY_ID.encode() not in new
         # A further rewrite changes the key's own lines only, in their places.
@@ -189,7 +194,7 @@ def test_a_replacement_keeps_every_other_byte(keeper: Keeper) -> None:
         assert json.loads(given)["AccessKeyId"] == KEY_ID
 
 
-def test_other_peoples_forms_are_read_and_rewritten(keeper: Keeper) -> None:
+def test_other_peoples_forms_are_read_and_rewritten(keeper: BackendMachine) -> None:
     forms = {
         "labels": f"{SECRET}\naccess_key: {KEY_ID}\nregion: eu-west-1\n",
         "process": json.dumps({"Version": 1, "AccessKeyId": KEY_ID, "SecretAccessKey": SECRET}),
@@ -208,7 +213,7 @@ def test_other_peoples_forms_are_read_and_rewritten(keeper: Keeper) -> None:
     assert "region: eu-west-1\n" in keeper.show("labels").decode()
 
 
-def test_what_is_listed_needs_no_unlocking(stored: Keeper) -> None:
+def test_what_is_listed_needs_no_unlocking(stored: BackendMachine) -> None:
     machine = stored.machine
     machine.ok("add", "team/prod", *PLAIN, stdin=LINES)
     machine.write_config("[profile work]\nregion=eu-west-1\n[profile other]\n")
@@ -227,7 +232,7 @@ def test_what_is_listed_needs_no_unlocking(stored: Keeper) -> None:
     assert rows["work"]["created_from"] == "add"
 
 
-def test_names_of_all_kinds_are_kept_apart(keeper: Keeper) -> None:
+def test_names_of_all_kinds_are_kept_apart(keeper: BackendMachine) -> None:
     names = ["-dash: 100%", "team/deep/prod", "team/deep", "ünï.b"]
     for number, name in enumerate(names):
         key = f"AKIAQNZGKIQY56JQ7W{number:02}"
@@ -242,7 +247,9 @@ def test_names_of_all_kinds_are_kept_apart(keeper: Keeper) -> None:
     assert keeper.machine.ok("list", "--credentials").out == ""
 
 
-def test_the_plan_is_explained_without_a_call_or_a_key(stored: Keeper, aws: FakeAws) -> None:
+def test_the_plan_is_explained_without_a_call_or_a_key(
+    stored: BackendMachine, aws: FakeAws
+) -> None:
     roles_config = "[profile work]\nregion=eu-west-1\n[profile admin]\nregion=eu-west-1\n"
     roles_config += "source_profile=work\nrole_arn=arn:aws:iam::029608264753:role/admin\n"
     stored.machine.write_config(roles_config)
@@ -254,7 +261,9 @@ def test_the_plan_is_explained_without_a_call_or_a_key(stored: Keeper, aws: Fake
     assert aws.calls == []
 
 
-def test_a_session_is_kept_outside_the_store_and_used_again(keeper: Keeper, aws: FakeAws) -> None:
+def test_a_session_is_kept_outside_the_store_and_used_again(
+    keeper: BackendMachine, aws: FakeAws
+) -> None:
     roles(keeper, aws)
     machine, before = keeper.machine, keeper.snapshot()
     first = machine.ok("export", "admin").out
@@ -272,7 +281,7 @@ def test_a_session_is_kept_outside_the_store_and_used_again(keeper: Keeper, aws:
     assert aws.actions() == ["AssumeRole", "AssumeRole"]
 
 
-def test_a_session_needs_what_unlocks_the_vault(keeper: Keeper, aws: FakeAws) -> None:
+def test_a_session_needs_what_unlocks_the_vault(keeper: BackendMachine, aws: FakeAws) -> None:
     roles(keeper, aws)
     keeper.machine.ok("export", "admin")
     aws.reset_calls()
@@ -283,7 +292,7 @@ def test_a_session_needs_what_unlocks_the_vault(keeper: Keeper, aws: FakeAws) ->
     assert aws.calls == []  # being locked out replaced nothing
 
 
-def test_clear_and_remove_take_sessions_away(keeper: Keeper, aws: FakeAws) -> None:
+def test_clear_and_remove_take_sessions_away(keeper: BackendMachine, aws: FakeAws) -> None:
     roles(keeper, aws)
     machine = keeper.machine
     machine.ok("export", "admin")
@@ -302,7 +311,7 @@ def test_clear_and_remove_take_sessions_away(keeper: Keeper, aws: FakeAws) -> No
     assert aws.calls == []
 
 
-def test_a_replaced_key_takes_its_sessions_along(keeper: Keeper, aws: FakeAws) -> None:
+def test_a_replaced_key_takes_its_sessions_along(keeper: BackendMachine, aws: FakeAws) -> None:
     roles(keeper, aws)
     keeper.machine.ok("export", "admin")
     user = aws.add_user("second")
@@ -311,17 +320,17 @@ def test_a_replaced_key_takes_its_sessions_along(keeper: Keeper, aws: FakeAws) -
     assert "Deleted 1 session made from the old key." in result.out
 
 
-def test_remove_asks(stored: Keeper) -> None:
+def test_remove_asks(stored: BackendMachine) -> None:
     refused(stored.machine.run("remove", "work"), 5, "--force")
-    kept = stored.machine.on_terminal("remove", "work", answers=[Answer("Delete", "n")])
+    kept = stored.machine.on_terminal("remove", "work", answers=[TypedAnswer("Delete", "n")])
     assert (kept.status, stored.path("work").exists()) == (0, True)
-    gone = stored.machine.on_terminal("remove", "work", answers=[Answer("Delete", "y")])
+    gone = stored.machine.on_terminal("remove", "work", answers=[TypedAnswer("Delete", "y")])
     assert (gone.status, stored.path("work").exists()) == (0, False)
     refused(stored.machine.run("remove", "work", "--force"), 4, "no key for 'work'")
 
 
 @pytest.mark.parametrize("how", ["missing", "wrong"])
-def test_without_what_unlocks_it_nothing_is_handed_out(stored: Keeper, how: str) -> None:
+def test_without_what_unlocks_it_nothing_is_handed_out(stored: BackendMachine, how: str) -> None:
     env = stored.missing if how == "missing" else stored.wrong
     refused(stored.machine.run("export", "work", "-n", env=env), 5)
     refused(stored.machine.run("exec", "work", "-n", "--", "true", env=env), 125)
@@ -330,7 +339,7 @@ def test_without_what_unlocks_it_nothing_is_handed_out(stored: Keeper, how: str)
     assert stored.snapshot() == before
 
 
-def test_a_damaged_item_hurts_no_other(stored: Keeper) -> None:
+def test_a_damaged_item_hurts_no_other(stored: BackendMachine) -> None:
     stored.machine.ok("add", "other", *PLAIN, stdin=LINES)
     path = stored.path("work")
     data = bytearray(path.read_bytes())
@@ -345,45 +354,45 @@ def test_a_damaged_item_hurts_no_other(stored: Keeper) -> None:
     assert KEY_ID in stored.machine.ok("export", "work", "-n").out
 
 
-def conflicted(keeper: Keeper) -> bytes:
+def conflicted(keeper: BackendMachine) -> bytes:
     """Return an item as git leaves it where it took two versions of it for text."""
     data = keeper.path("work").read_bytes()
     return b"<<<<<<< HEAD\n" + data + b"\n=======\n" + data + b"\n>>>>>>> origin/main\n"
 
 
 @pytest.mark.parametrize("command", ["export", "recipients", "rotate"])
-def test_the_marks_of_a_merge_conflict_are_known(stored: Keeper, command: str) -> None:
+def test_the_marks_of_a_merge_conflict_are_known(stored: BackendMachine, command: str) -> None:
     stored.path("work").write_bytes(conflicted(stored))
     argv = {
         "export": ("export", "work", "-n"),
         "recipients": ("recipients", "accept", "work"),
         "rotate": ("rotate", "work", "--dry-run", "--region", "eu-west-1"),
     }[command]
-    ended = Inside(stored.machine.env).run(*argv)
+    ended = InProcess(stored.machine.env).run(*argv)
     assert ended.status in (6, 12), ended
     said = ended.out + ended.err
-    assert "item 'work' holds the marks of a merge conflict" in said
+    assert "item 'work' contains the marks of a merge conflict" in said
     path = stored.path("work")
     assert f"git -C {path.parent} checkout --ours -- {path.name}" in said
     assert "--theirs" in said
     if command == "export":
         again = ("add", "work", "--stdin", "--no-config", "--force", "--discard")
-        assert Inside(stored.machine.env).run(*again, stdin=LINES.encode()).status == 0
+        assert InProcess(stored.machine.env).run(*again, stdin=LINES.encode()).status == 0
 
 
-def test_the_marks_of_a_merge_conflict_in_what_governs_a_vault(stored: Keeper) -> None:
+def test_the_marks_of_a_merge_conflict_in_what_governs_a_vault(stored: BackendMachine) -> None:
     name = {"file": ".filevault/vault.json", "pass": ".gpg-id", "age": ".age-recipients"}
     path = stored.store / name[stored.kind]
     text = path.read_bytes()
     path.write_bytes(b"<<<<<<< HEAD\n" + text + b"=======\n" + text + b">>>>>>> origin/main\n")
     run = ("add", "two", "--stdin", "--no-config")
-    ended = Inside(stored.machine.env).run(*run, stdin=LINES.encode())
+    ended = InProcess(stored.machine.env).run(*run, stdin=LINES.encode())
     assert ended.status in (6, 7), ended
-    assert "holds the marks of a merge conflict" in ended.err
+    assert "contains the marks of a merge conflict" in ended.err
     assert path.name in ended.err
 
 
-def test_a_renamed_item_is_noticed(stored: Keeper) -> None:
+def test_a_renamed_item_is_noticed(stored: BackendMachine) -> None:
     stored.path("work").rename(stored.path("prod"))
     if stored.kind == "file":
         refused(stored.machine.run("export", "prod", "-n"), 6, "sealed as 'work'")
@@ -394,7 +403,7 @@ def test_a_renamed_item_is_noticed(stored: Keeper) -> None:
     refused(stored.machine.run("export", "prod", "-n", "--strict"), 6, "'prod'", "'work'")
 
 
-def test_an_older_copy_is_noticed_as_far_as_it_can_be(stored: Keeper) -> None:
+def test_an_older_copy_is_noticed_as_far_as_it_can_be(stored: BackendMachine) -> None:
     old = stored.path("work").read_bytes()
     stored.machine.ok("add", "work", *PLAIN, "--force", stdin=SECOND_LINES)
     stored.path("work").write_bytes(old)
@@ -404,9 +413,9 @@ def test_an_older_copy_is_noticed_as_far_as_it_can_be(stored: Keeper) -> None:
     assert (KEY_ID in given.out, "older than" in given.err) == (True, stored.kind == "file")
 
 
-def test_a_removed_item_that_is_put_back_is_noticed_until_accepted(stored: Keeper) -> None:
+def test_a_removed_item_that_is_put_back_is_noticed_until_accepted(stored: BackendMachine) -> None:
     old = stored.path("work").read_bytes()
-    inside = Inside(stored.machine.env)
+    inside = InProcess(stored.machine.env)
     assert inside.run("remove", "-f", "work").status == 0
     stored.path("work").parent.mkdir(exist_ok=True)
     stored.path("work").write_bytes(old)
@@ -425,7 +434,7 @@ def test_a_removed_item_that_is_put_back_is_noticed_until_accepted(stored: Keepe
     assert inside.run(*export, "--strict").err == ""
 
 
-def test_a_key_of_another_account_is_refused_until_accepted(stored: Keeper) -> None:
+def test_a_key_of_another_account_is_refused_until_accepted(stored: BackendMachine) -> None:
     other = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n".encode()
     stored.put("work", other)
     result = stored.machine.run("export", "work", "-n")
@@ -442,7 +451,7 @@ def test_a_key_of_another_account_is_refused_until_accepted(stored: Keeper) -> N
     assert OTHER_ACCOUNT in stored.machine.ok("export", "work", "-n").out
 
 
-def test_strict_trusts_nothing_unseen(stored: Keeper) -> None:
+def test_strict_trusts_nothing_unseen(stored: BackendMachine) -> None:
     stored.machine.ok("export", "work", "-n", "--strict")
     pin = re.search(r"^pin: (\w+)", stored.machine.ok("recipients", "list").out, re.MULTILINE)
     assert pin is not None
@@ -457,7 +466,7 @@ def test_strict_trusts_nothing_unseen(stored: Keeper) -> None:
     stored.machine.ok("export", "work", "-n", "--strict")
 
 
-def test_a_vault_that_lost_its_marker_is_never_made_anew(stored: Keeper) -> None:
+def test_a_vault_that_lost_its_marker_is_never_made_anew(stored: BackendMachine) -> None:
     marker = {"file": ".filevault/vault.json", "pass": ".gpg-id", "age": ".age-recipients"}
     (stored.store / marker[stored.kind]).unlink()
     for argv in (("export", "work", "-n"), ("add", "new", *PLAIN), ("list", "--credentials")):
@@ -465,11 +474,13 @@ def test_a_vault_that_lost_its_marker_is_never_made_anew(stored: Keeper) -> None
     assert not stored.path("new").exists()
 
 
-def test_without_a_repository_git_says_so(stored: Keeper) -> None:
+def test_without_a_repository_git_says_so(stored: BackendMachine) -> None:
     refused(stored.machine.run("git", "log"), 4, "filevault git init")
 
 
-def test_each_change_is_committed_and_sessions_are_not(keeper: Keeper, aws: FakeAws) -> None:
+def test_each_change_is_committed_and_sessions_are_not(
+    keeper: BackendMachine, aws: FakeAws
+) -> None:
     machine = keeper.machine
     machine.ok("git", "init")
     roles(keeper, aws)

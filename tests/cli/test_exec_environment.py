@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.cli.scene import REGION, Scene
-from tests.machine import PASSPHRASE
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import PASSPHRASE
 
 SHOW = ("--", sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))")
 
@@ -59,14 +59,14 @@ KEPT = {
 }
 
 
-def child(scene: Scene, *argv: str, **env: str | None) -> dict[str, str]:
+def child(scene: AwsMachine, *argv: str, **env: str | None) -> dict[str, str]:
     found: dict[str, str] = json.loads(scene.machine.ok(*argv, *SHOW, env=env).out)
     found.pop("LC_CTYPE", None)  # the Python that prints sets it
     found.pop("FILEVAULT_SET", None)  # has tests of its own
     return found
 
 
-def parent(scene: Scene) -> dict[str, str]:
+def parent(scene: AwsMachine) -> dict[str, str]:
     """What the command inherits: everything but the harness's orders and the secret."""
     env = scene.machine.environment()
     for name in ("LAUNCH", "FILEVAULT_PASSPHRASE"):
@@ -74,7 +74,7 @@ def parent(scene: Scene) -> dict[str, str]:
     return env
 
 
-def test_a_sessions_environment_is_the_parents_with_nothing_else_changed(plain: Scene) -> None:
+def test_a_sessions_environment_is_the_parents_with_nothing_else_changed(plain: AwsMachine) -> None:
     kept = {**KEPT, "AWS_CONFIG_FILE": str(plain.machine.config)}
     stale = {**dict.fromkeys(REMOVED, "stale"), "AWS_VAULT": "outer"}
     # A role of the environment is an override of AWS Vault's, and its own test.
@@ -99,7 +99,7 @@ def test_a_sessions_environment_is_the_parents_with_nothing_else_changed(plain: 
     assert expiration == iso(session.expiration)
 
 
-def test_a_long_term_keys_environment_has_no_token_and_no_expiry(ready: Scene) -> None:
+def test_a_long_term_keys_environment_has_no_token_and_no_expiry(ready: AwsMachine) -> None:
     stale = dict.fromkeys(REMOVED, "stale")
     found = child(ready, "exec", "jonsmith", "--no-session", **stale)
     assert found == {
@@ -115,7 +115,9 @@ def test_a_long_term_keys_environment_has_no_token_and_no_expiry(ready: Scene) -
 
 @pytest.mark.parametrize("suffix", ["", "_FD", "_FILE", "_COMMAND"])
 @pytest.mark.parametrize("prefix", ["FILEVAULT_PASSPHRASE", "FILEVAULT_KEY"])
-def test_no_source_of_a_secret_reaches_the_command(plain: Scene, prefix: str, suffix: str) -> None:
+def test_no_source_of_a_secret_reaches_the_command(
+    plain: AwsMachine, prefix: str, suffix: str
+) -> None:
     plain.machine.ok("export", "jonsmith")
     options = ("--passphrase-file", str(plain.machine.home / "p"))
     (plain.machine.home / "p").write_text(PASSPHRASE)
@@ -126,7 +128,7 @@ def test_no_source_of_a_secret_reaches_the_command(plain: Scene, prefix: str, su
     assert not any(name.startswith(prefix) for name in found)
 
 
-def test_a_role_of_the_environment_is_used_and_goes(plain: Scene) -> None:
+def test_a_role_of_the_environment_is_used_and_goes(plain: AwsMachine) -> None:
     role = plain.aws.add_role("other")
     found = child(plain, "exec", "jonsmith", AWS_ROLE_ARN=role.arn, AWS_ROLE_SESSION_NAME="me")
     assert plain.aws.session(found["AWS_ACCESS_KEY_ID"]).role is role
@@ -134,12 +136,12 @@ def test_a_role_of_the_environment_is_used_and_goes(plain: Scene) -> None:
     assert "AWS_ROLE_SESSION_NAME" not in found
 
 
-def test_without_a_region_none_is_invented(ready: Scene) -> None:
+def test_without_a_region_none_is_invented(ready: AwsMachine) -> None:
     ready.machine.write_config("[profile jonsmith]\n")
     found = child(ready, "exec", "jonsmith", "--no-session")
     assert not found.keys() & {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"}
 
 
-def test_a_region_of_the_command_line_beats_all_others(ready: Scene) -> None:
+def test_a_region_of_the_command_line_beats_all_others(ready: AwsMachine) -> None:
     found = child(ready, "exec", "jonsmith", "-n", "--region", "ap-south-1", AWS_REGION="us-west-2")
     assert found["AWS_REGION"] == found["AWS_DEFAULT_REGION"] == "ap-south-1"

@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene
-from tests.machine import PASSPHRASE, Answer
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, TypedAnswer
 
 KEY = ("exec", "jonsmith", "--no-session", "--")
 
 
-def test_the_command_has_filevaults_own_process_id(ready: Scene) -> None:
+def test_the_command_has_filevaults_own_process_id(ready: AwsMachine) -> None:
     with ready.machine.popen(*KEY, "sh", "-c", "echo $$") as process:
         out, _ = process.communicate()
         assert int(out) == process.pid
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 125, 255])
-def test_the_commands_status_is_ours(ready: Scene, status: int) -> None:
+def test_the_commands_status_is_ours(ready: AwsMachine, status: int) -> None:
     assert ready.machine.run(*KEY, "sh", "-c", f"exit {status}").status == status
 
 
-def test_a_shell_sees_the_signal_that_ended_the_command(ready: Scene) -> None:
+def test_a_shell_sees_the_signal_that_ended_the_command(ready: AwsMachine) -> None:
     words = [*ready.machine.launcher, *KEY, "sh", "-c", "kill -TERM $$"]
     shell = subprocess.run(
         ["sh", "-c", '"$@"; echo $?', "sh", *words],
@@ -40,7 +40,7 @@ def test_a_shell_sees_the_signal_that_ended_the_command(ready: Scene) -> None:
     assert ready.machine.run(*KEY, "sh", "-c", "kill -KILL $$").status == -signal.SIGKILL
 
 
-def test_a_missing_command_is_127_and_nobody_was_asked_anything(ready: Scene) -> None:
+def test_a_missing_command_is_127_and_nobody_was_asked_anything(ready: AwsMachine) -> None:
     locked = {"FILEVAULT_PASSPHRASE": None}
     for command in ("no-such-command", "./no-such-command", "/no/such/command"):
         result = ready.machine.run("exec", "jonsmith", "--", command, env=locked)
@@ -49,7 +49,7 @@ def test_a_missing_command_is_127_and_nobody_was_asked_anything(ready: Scene) ->
     assert ready.aws.calls == []
 
 
-def test_a_command_that_cannot_be_executed_is_126(ready: Scene, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_executed_is_126(ready: AwsMachine, tmp_path: Path) -> None:
     plain_file = tmp_path / "plain"
     plain_file.write_text("text")
     for command in (str(plain_file), str(tmp_path)):
@@ -58,7 +58,7 @@ def test_a_command_that_cannot_be_executed_is_126(ready: Scene, tmp_path: Path) 
         assert "cannot be executed" in result.err
 
 
-def test_a_script_with_a_missing_interpreter_says_so(ready: Scene, tmp_path: Path) -> None:
+def test_a_script_with_a_missing_interpreter_says_so(ready: AwsMachine, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("#!/no/such/interpreter\n")
     script.chmod(0o755)
@@ -67,14 +67,14 @@ def test_a_script_with_a_missing_interpreter_says_so(ready: Scene, tmp_path: Pat
     assert "its interpreter is missing" in result.err
 
 
-def test_a_script_without_a_first_line_runs_in_the_shell(ready: Scene, tmp_path: Path) -> None:
+def test_a_script_without_a_first_line_runs_in_the_shell(ready: AwsMachine, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text('echo "$AWS_VAULT" "$1"\n')
     script.chmod(0o755)
     assert ready.machine.ok(*KEY, str(script), "a b").out == "jonsmith a b\n"
 
 
-def test_arguments_reach_the_command_unchanged(ready: Scene) -> None:
+def test_arguments_reach_the_command_unchanged(ready: AwsMachine) -> None:
     words = ["--debug", "-x", "a b", "", "*", "$HOME", "\udcff\n", "--", "é"]
     script = "import sys, os; os.write(1, b'\\0'.join(map(os.fsencode, sys.argv[1:])))"
     result = ready.machine.ok(*KEY, sys.executable, "-c", script, *words)
@@ -95,13 +95,13 @@ def test_arguments_reach_the_command_unchanged(ready: Scene) -> None:
         (("exec", "jonsmith", "--key-file", "missing", "-n", "--", "true"), "missing"),
     ],
 )
-def test_every_failure_of_ours_is_125(ready: Scene, argv: tuple[str, ...], why: str) -> None:
+def test_every_failure_of_ours_is_125(ready: AwsMachine, argv: tuple[str, ...], why: str) -> None:
     result = ready.machine.run(*argv)
     assert (result.status, result.out) == (125, "")
     assert why in result.err
 
 
-def test_with_json_the_statuses_are_those_of_export(ready: Scene) -> None:
+def test_with_json_the_statuses_are_those_of_export(ready: AwsMachine) -> None:
     machine = ready.machine
     assert machine.run("exec", "-j", "nowhere").status == 3
     assert (
@@ -111,14 +111,14 @@ def test_with_json_the_statuses_are_those_of_export(ready: Scene) -> None:
     assert machine.run("exec", "-j", "jonsmith", "--bogus").status == 2
 
 
-def test_json_prints_the_contract_of_credential_process(ready: Scene) -> None:
+def test_json_prints_the_contract_of_credential_process(ready: AwsMachine) -> None:
     machine = ready.machine
     printed = machine.ok("exec", "-j", "jonsmith", "-n").out
     assert json.loads(printed)["SecretAccessKey"] == ready.user.secret_access_key
     assert printed == machine.ok("export", "jonsmith", "-n", "--format", "json").out
 
 
-def test_piped_stdin_reaches_the_command_while_prompts_use_the_terminal(scene: Scene) -> None:
+def test_piped_stdin_reaches_the_command_while_prompts_use_the_terminal(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     data = bytes(range(256)) * 300
     result = scene.machine.on_terminal(
@@ -130,7 +130,10 @@ def test_piped_stdin_reaches_the_command_while_prompts_use_the_terminal(scene: S
         "import sys, hashlib; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())",
         env={"FILEVAULT_PASSPHRASE": None},
         stdin=data,
-        answers=[Answer("Passphrase for", PASSPHRASE), Answer("MFA code", scene.user.totp())],
+        answers=[
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("MFA code", scene.user.totp()),
+        ],
     )
     import hashlib
 
@@ -138,7 +141,9 @@ def test_piped_stdin_reaches_the_command_while_prompts_use_the_terminal(scene: S
     assert result.out == hashlib.sha256(data).hexdigest() + "\n"
 
 
-def test_a_token_code_from_stdin_is_one_line_and_the_rest_is_the_commands(scene: Scene) -> None:
+def test_a_token_code_from_stdin_is_one_line_and_the_rest_is_the_commands(
+    scene: AwsMachine,
+) -> None:
     scene.configure(mfa_process=False).store()
     code = scene.user.totp()
     result = scene.machine.ok(
@@ -147,7 +152,7 @@ def test_a_token_code_from_stdin_is_one_line_and_the_rest_is_the_commands(scene:
     assert result.out == "first\nsecond"
 
 
-def test_the_callers_descriptors_survive_and_those_of_secrets_do_not(ready: Scene) -> None:
+def test_the_callers_descriptors_survive_and_those_of_secrets_do_not(ready: AwsMachine) -> None:
     secret_read, secret_write = os.pipe()
     os.write(secret_write, PASSPHRASE.encode())
     os.close(secret_write)
@@ -181,7 +186,7 @@ def test_the_callers_descriptors_survive_and_those_of_secrets_do_not(ready: Scen
     assert open_there == {0, 1, 2, mine}
 
 
-def test_a_passphrase_on_stdin_leaves_the_command_an_empty_one(ready: Scene) -> None:
+def test_a_passphrase_on_stdin_leaves_the_command_an_empty_one(ready: AwsMachine) -> None:
     result = ready.machine.ok(
         *KEY[:-1],
         "--passphrase-fd",
@@ -196,7 +201,7 @@ def test_a_passphrase_on_stdin_leaves_the_command_an_empty_one(ready: Scene) -> 
     assert result.out == "/dev/null\n"
 
 
-def test_the_command_gets_back_the_signals_that_python_ignores(ready: Scene) -> None:
+def test_the_command_gets_back_the_signals_that_python_ignores(ready: AwsMachine) -> None:
     show = "grep -E 'SigIgn|SigBlk' /proc/self/status"
     ours = ready.machine.ok(*KEY, "sh", "-c", show).out
     usual = subprocess.run(
@@ -206,13 +211,13 @@ def test_the_command_gets_back_the_signals_that_python_ignores(ready: Scene) -> 
     assert ready.machine.run(*KEY, "sh", "-c", "kill -PIPE $$").status == -signal.SIGPIPE
 
 
-def test_a_hang_up_that_nohup_ignores_stays_ignored(ready: Scene) -> None:
+def test_a_hang_up_that_nohup_ignores_stays_ignored(ready: AwsMachine) -> None:
     machine = ready.machine
     machine.launcher = ("env", "--ignore-signal=HUP", *machine.launcher)
     assert machine.run(*KEY, "sh", "-c", "kill -HUP $$; echo alive").out == "alive\n"
 
 
-def test_the_working_directory_and_umask_are_the_callers(ready: Scene, tmp_path: Path) -> None:
+def test_the_working_directory_and_umask_are_the_callers(ready: AwsMachine, tmp_path: Path) -> None:
     machine = ready.machine
     machine.launcher = ("sh", "-c", 'umask 027; exec "$@"', "sh", *machine.launcher)
     assert machine.run(*KEY, "sh", "-c", "pwd; umask", cwd=tmp_path).out == f"{tmp_path}\n0027\n"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from tests.cli.scene import Scene
-from tests.machine import PASSPHRASE, Answer
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, TypedAnswer
 
 
-def test_the_dashes_may_be_left_out(ready: Scene) -> None:
+def test_the_dashes_may_be_left_out(ready: AwsMachine) -> None:
     result = ready.machine.ok("exec", "-n", "jonsmith", "sh", "-c", "echo $AWS_VAULT $1", "x", "-y")
     assert result.out == "jonsmith -y\n"
 
 
-def test_the_profile_may_come_from_the_environment(ready: Scene) -> None:
+def test_the_profile_may_come_from_the_environment(ready: AwsMachine) -> None:
     env = {"AWS_PROFILE": "jonsmith"}
     shown = ready.machine.ok("exec", "-n", "--", "sh", "-c", "echo $AWS_VAULT", env=env)
     assert shown.out == "jonsmith\n"
@@ -20,13 +20,13 @@ def test_the_profile_may_come_from_the_environment(ready: Scene) -> None:
     assert result.err == ""
 
 
-def test_a_command_in_the_profiles_place_is_told_how_to_write_it(ready: Scene) -> None:
+def test_a_command_in_the_profiles_place_is_told_how_to_write_it(ready: AwsMachine) -> None:
     result = ready.machine.run("exec", "aws", "s3", "ls", env={"AWS_PROFILE": "jonsmith"})
     assert result.status == 125
     assert "filevault exec -- aws s3 ls" in result.err
 
 
-def test_without_a_command_the_users_shell_runs(ready: Scene, tmp_path: object) -> None:
+def test_without_a_command_the_users_shell_runs(ready: AwsMachine, tmp_path: object) -> None:
     shell = ready.machine.home / "shell"
     shell.write_text("#!/bin/sh\necho shell for $AWS_VAULT\n")
     shell.chmod(0o755)
@@ -38,7 +38,7 @@ def test_without_a_command_the_users_shell_runs(ready: Scene, tmp_path: object) 
     assert none.out == "/bin/sh jonsmith\n"
 
 
-def test_a_shell_on_a_terminal_is_announced_unless_that_is_switched_off(ready: Scene) -> None:
+def test_a_shell_on_a_terminal_is_announced_unless_that_is_switched_off(ready: AwsMachine) -> None:
     machine = ready.machine
     machine.launcher = ("sh", "-c", 'exec "$@" >/dev/tty', "sh", *machine.launcher)
     said = "starting /bin/true; exit leaves it"
@@ -49,7 +49,7 @@ def test_a_shell_on_a_terminal_is_announced_unless_that_is_switched_off(ready: S
     assert said not in machine.on_terminal("exec", "-n", "jonsmith", env=env).err
 
 
-def test_a_sub_shell_inside_a_sub_shell_is_refused(ready: Scene) -> None:
+def test_a_sub_shell_inside_a_sub_shell_is_refused(ready: AwsMachine) -> None:
     inner = {"AWS_VAULT": "outer\x1b[31m"}
     result = ready.machine.run("exec", "jonsmith", env=inner)
     assert (result.status, result.out) == (125, "")
@@ -58,14 +58,14 @@ def test_a_sub_shell_inside_a_sub_shell_is_refused(ready: Scene) -> None:
     assert "leave it with exit" in result.err
 
 
-def test_a_command_and_an_export_inside_a_sub_shell_are_fine(ready: Scene) -> None:
+def test_a_command_and_an_export_inside_a_sub_shell_are_fine(ready: AwsMachine) -> None:
     inner = {"AWS_VAULT": "outer"}
     assert ready.machine.ok("exec", "-n", "jonsmith", "true", env=inner).err == ""
     assert ready.machine.ok("export", "-n", "jonsmith", env=inner).err == ""
     assert ready.machine.ok("exec", "-n", "-j", "jonsmith", env=inner).err == ""
 
 
-def test_explaining_calls_nothing_and_decrypts_nothing(ready: Scene) -> None:
+def test_explaining_calls_nothing_and_decrypts_nothing(ready: AwsMachine) -> None:
     locked = {"FILEVAULT_PASSPHRASE": None}
     before = sorted(path for path in ready.machine.state.rglob("*"))
     for command in (("exec", "admin", "--explain", "--", "touch", "x"), ("export", "admin")):
@@ -79,7 +79,7 @@ def test_explaining_calls_nothing_and_decrypts_nothing(ready: Scene) -> None:
     assert sorted(path for path in ready.machine.state.rglob("*")) == before
 
 
-def test_explaining_says_which_session_is_kept(plain: Scene) -> None:
+def test_explaining_says_which_session_is_kept(plain: AwsMachine) -> None:
     locked = {"FILEVAULT_PASSPHRASE": None}
     assert "will be kept" in plain.machine.ok("export", "jonsmith", "--explain", env=locked).out
     plain.machine.ok("export", "jonsmith")
@@ -88,13 +88,13 @@ def test_explaining_says_which_session_is_kept(plain: Scene) -> None:
     assert len(plain.aws.calls) == 1
 
 
-def test_explaining_leaves_stdin_alone(scene: Scene) -> None:
+def test_explaining_leaves_stdin_alone(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     result = scene.machine.run("exec", "admin", "-t", "-", "--explain", stdin="not a code")
     assert result.status == 0
 
 
-def test_refresh_and_no_cache_pass_over_what_is_kept(plain: Scene) -> None:
+def test_refresh_and_no_cache_pass_over_what_is_kept(plain: AwsMachine) -> None:
     first = plain.machine.ok("export", "jonsmith").out
     assert plain.machine.ok("export", "jonsmith").out == first
     refreshed = plain.machine.ok("export", "jonsmith", "--refresh").out
@@ -105,7 +105,7 @@ def test_refresh_and_no_cache_pass_over_what_is_kept(plain: Scene) -> None:
     assert plain.aws.actions() == ["GetSessionToken"] * 3
 
 
-def test_a_second_code_is_never_made_of_the_given_one(scene: Scene) -> None:
+def test_a_second_code_is_never_made_of_the_given_one(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     refused = scene.machine.run("export", "admin", "-t", "12345")
     assert refused.status == 8
@@ -114,7 +114,7 @@ def test_a_second_code_is_never_made_of_the_given_one(scene: Scene) -> None:
     assert scene.aws.calls == []
 
 
-def test_without_anybody_to_ask_for_a_code_the_hint_names_the_ways(scene: Scene) -> None:
+def test_without_anybody_to_ask_for_a_code_the_hint_names_the_ways(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     refused = scene.machine.run("export", "admin")
     assert refused.status == 5
@@ -125,9 +125,11 @@ def test_without_anybody_to_ask_for_a_code_the_hint_names_the_ways(scene: Scene)
     assert "--prompt none is set" in told.err
 
 
-def test_a_locked_vault_is_opened_before_a_code_is_asked_for(scene: Scene) -> None:
+def test_a_locked_vault_is_opened_before_a_code_is_asked_for(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
-    wrong = [Answer("Passphrase for", text) for text in ("wrong one", "wrong two", "wrong three")]
+    wrong = [
+        TypedAnswer("Passphrase for", text) for text in ("wrong one", "wrong two", "wrong three")
+    ]
     result = scene.machine.on_terminal(
         "export", "admin", env={"FILEVAULT_PASSPHRASE": None}, answers=wrong
     )

@@ -7,47 +7,47 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.scene import Scene
 from tests.fakes import error
+from tests.worlds.aws_machine import AwsMachine
 
 
-def usage(scene: Scene) -> None:
+def usage(scene: AwsMachine) -> None:
     scene.machine.env |= {"FILEVAULT_KEY": "one", "FILEVAULT_PASSPHRASE_FILE": "two"}
 
 
-def configuration(scene: Scene) -> None:
+def configuration(scene: AwsMachine) -> None:
     scene.machine.write_config("[profile admin]\nsource_profile = jonsmith\nrole_arn = x\n")
 
 
-def no_vault(scene: Scene) -> None:
+def no_vault(scene: AwsMachine) -> None:
     shutil.rmtree(scene.machine.vault)
     shutil.rmtree(scene.machine.state)
 
 
-def locked(scene: Scene) -> None:
+def locked(scene: AwsMachine) -> None:
     del scene.machine.env["FILEVAULT_PASSPHRASE"]
 
 
-def damaged(scene: Scene) -> None:
+def damaged(scene: AwsMachine) -> None:
     item = scene.machine.vault / "jonsmith.fv"
     item.write_bytes(item.read_bytes()[:-1] + b"!")
 
 
-def helper_missing(scene: Scene) -> None:
+def helper_missing(scene: AwsMachine) -> None:
     del scene.machine.env["FILEVAULT_PASSPHRASE"]
     scene.machine.env["FILEVAULT_PASSPHRASE_COMMAND"] = "no-such-program"
 
 
-def refused(scene: Scene) -> None:
+def refused(scene: AwsMachine) -> None:
     scene.aws.arm(error("AccessDenied", "no", 403), times=9)
 
 
-def network(scene: Scene) -> None:
+def network(scene: AwsMachine) -> None:
     config = scene.machine.config
     config.write_text(config.read_text().replace(scene.aws.url, "http://127.0.0.1:1"))
 
 
-def replaced(scene: Scene) -> None:
+def replaced(scene: AwsMachine) -> None:
     shutil.rmtree(scene.machine.vault)
 
 
@@ -66,7 +66,7 @@ CASES = {
 
 @pytest.mark.parametrize(("status", "spoil"), CASES.items())
 def test_each_failure_has_its_status(
-    plain: Scene, status: int, spoil: Callable[[Scene], None]
+    plain: AwsMachine, status: int, spoil: Callable[[AwsMachine], None]
 ) -> None:
     plain.role.require_mfa = False
     spoil(plain)

@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from tests.cli.scene import REGION, SERIAL, Scene
-from tests.machine import ROOT
+from tests.samples import EXAMPLE_ID
+from tests.worlds.aws_machine import REGION, SERIAL, AwsMachine
+from tests.worlds.machine import ROOT
 
 SAMPLES = {
     "AWS_REGION": "eu-west-3",
@@ -42,7 +43,7 @@ def documented() -> set[str]:
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
-def test_every_value_that_came_from_a_variable_is_named_with_it(plain: Scene) -> None:
+def test_every_value_that_came_from_a_variable_is_named_with_it(plain: AwsMachine) -> None:
     assert documented() - OTHER_COMMANDS <= set(SAMPLES)
     out = plain.machine.ok("export", "--explain", env=SAMPLES).out
     named = dict(
@@ -60,7 +61,7 @@ def test_every_value_that_came_from_a_variable_is_named_with_it(plain: Scene) ->
     assert "from variables" not in plain.machine.ok("export", "jonsmith", "--explain").out
 
 
-def test_the_identity_of_a_pod_is_no_override(plain: Scene) -> None:
+def test_the_identity_of_a_pod_is_no_override(plain: AwsMachine) -> None:
     pod = {
         "AWS_ROLE_ARN": plain.role.arn,
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/eks.amazonaws.com/serviceaccount/token",
@@ -81,7 +82,7 @@ def test_the_identity_of_a_pod_is_no_override(plain: Scene) -> None:
         assert "identity of a pod" not in out
 
 
-def test_a_stored_key_that_goes_before_other_sources_is_told(plain: Scene) -> None:
+def test_a_stored_key_that_goes_before_other_sources_is_told(plain: AwsMachine) -> None:
     lines = (
         "source_profile = jonsmith",
         "sso_start_url = https://x.example/start",
@@ -89,7 +90,7 @@ def test_a_stored_key_that_goes_before_other_sources_is_told(plain: Scene) -> No
         "credential_process = cat x",
         "credential_source = Environment",
         "login_session = arn:aws:iam::123456789012:user/jon",
-        "aws_access_key_id = AKIAIOSFODNN7EXAMPLE",
+        f"aws_access_key_id = {EXAMPLE_ID}",
     )
     body = "\n".join((*lines, f"role_arn = {plain.role.arn}", f"region = {REGION}"))
     plain.store("default").configure(mfa=False, more=f"[default]\n{body}\n")
@@ -113,7 +114,7 @@ def test_a_stored_key_that_goes_before_other_sources_is_told(plain: Scene) -> No
     ],
 )
 def test_filevault_itself_is_no_other_source_unless_it_uses_another_vault(
-    plain: Scene, words: str, told: bool
+    plain: AwsMachine, words: str, told: bool
 ) -> None:
     machine = plain.machine
     given = words.format(vault=machine.vault, home=machine.home)
@@ -126,7 +127,7 @@ def test_filevault_itself_is_no_other_source_unless_it_uses_another_vault(
     assert ("goes before credential_process" in result.out) == told
 
 
-def test_a_token_code_that_no_call_needs_is_told(plain: Scene) -> None:
+def test_a_token_code_that_no_call_needs_is_told(plain: AwsMachine) -> None:
     said = "the code of --mfa-token was not used: no call needed one"
     assert said in plain.machine.ok("export", "jonsmith", "-t", "123456").err
     assert said in plain.machine.ok("export", "jonsmith", "-t", "-", stdin="123456\n").err
@@ -134,7 +135,9 @@ def test_a_token_code_that_no_call_needs_is_told(plain: Scene) -> None:
 
 
 @pytest.mark.parametrize("header", ["jonsmith", "Profile jonsmith"])
-def test_a_section_that_is_no_profiles_is_told_beside_its_key(plain: Scene, header: str) -> None:
+def test_a_section_that_is_no_profiles_is_told_beside_its_key(
+    plain: AwsMachine, header: str
+) -> None:
     plain.machine.write_config(f"[default]\nregion = us-east-1\n[{header}]\nregion = eu-west-1\n")
     result = plain.machine.ok("export", "-n", "jonsmith")
     assert "AWS_REGION=us-east-1" in result.out
@@ -142,7 +145,7 @@ def test_a_section_that_is_no_profiles_is_told_beside_its_key(plain: Scene, head
     assert "write [profile jonsmith]" in result.err
 
 
-def test_a_region_that_is_none_is_refused_in_our_words(plain: Scene) -> None:
+def test_a_region_that_is_none_is_refused_in_our_words(plain: AwsMachine) -> None:
     for argv, env in (
         (("export", "jonsmith", "--region", "EU-WEST-1"), {}),
         (("export", "jonsmith", "--explain"), {"AWS_DEFAULT_REGION": "eu-west-1 "}),
@@ -157,7 +160,7 @@ def test_a_region_that_is_none_is_refused_in_our_words(plain: Scene) -> None:
     assert "region in line 2 of" in result.err
 
 
-def test_a_role_without_a_source_names_the_vault_that_is_not_there(scene: Scene) -> None:
+def test_a_role_without_a_source_names_the_vault_that_is_not_there(scene: AwsMachine) -> None:
     scene.machine.write_config(f"[profile r]\nrole_arn = {scene.role.arn}\n")
     result = scene.machine.run("export", "r")
     assert result.status == 3
@@ -165,7 +168,7 @@ def test_a_role_without_a_source_names_the_vault_that_is_not_there(scene: Scene)
     assert "there is no vault at" in result.err
 
 
-def test_a_key_that_aws_does_not_know_is_named_in_the_hint(plain: Scene) -> None:
+def test_a_key_that_aws_does_not_know_is_named_in_the_hint(plain: AwsMachine) -> None:
     """The role's call is signed by the key of another profile: that one is to be stored again."""
     plain.user.keys[plain.user.access_key_id].status = "Inactive"
     result = plain.machine.run("export", "admin")

@@ -7,13 +7,15 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.cli.scene import Scene, read_only
-from tests.machine import PASSPHRASE, Answer, Machine
+from tests.conditions.mounts import read_only
+from tests.samples import EXAMPLE_ID
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
 SHOW = ("--", "sh", "-c", "echo $AWS_ACCESS_KEY_ID $AWS_VAULT")
 
 
-def test_with_nothing_but_a_passphrase_variable(scene: Scene) -> None:
+def test_with_nothing_but_a_passphrase_variable(scene: AwsMachine) -> None:
     machine, aws, user = scene.machine, scene.aws, scene.user
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
 
@@ -43,11 +45,11 @@ def test_with_nothing_but_a_passphrase_variable(scene: Scene) -> None:
     assert "sts.AssumeRole:" in listed
 
 
-def test_an_mfa_code_is_typed_once_for_a_morning(scene: Scene) -> None:
+def test_an_mfa_code_is_typed_once_for_a_morning(scene: AwsMachine) -> None:
     machine, aws = scene.machine, scene.aws
     scene.configure(mfa_process=False).store()
     code = scene.user.totp()
-    cold = machine.on_terminal("exec", "admin", *SHOW, answers=[Answer("MFA code of", code)])
+    cold = machine.on_terminal("exec", "admin", *SHOW, answers=[TypedAnswer("MFA code of", code)])
     assert cold.status == 0
     assert code not in cold.out + cold.err
     before = aws.actions()
@@ -56,7 +58,7 @@ def test_an_mfa_code_is_typed_once_for_a_morning(scene: Scene) -> None:
 
 
 def test_a_ci_job_with_a_key_file_a_read_only_vault_and_no_state(
-    scene: Scene, tmp_path: Path
+    scene: AwsMachine, tmp_path: Path
 ) -> None:
     at_home = scene.machine
     key_file = tmp_path / "secrets/vault.key"
@@ -88,7 +90,7 @@ def test_a_ci_job_with_a_key_file_a_read_only_vault_and_no_state(
     assert "no session is kept" in told.err
 
 
-def test_deleting_everything_and_starting_again(plain: Scene) -> None:
+def test_deleting_everything_and_starting_again(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.ok("exec", "jonsmith", "--", "true")
     shutil.rmtree(machine.vault)
@@ -104,7 +106,7 @@ def test_deleting_everything_and_starting_again(plain: Scene) -> None:
 
     (old_state,) = machine.state.iterdir()
     again = machine.ok("init")
-    assert "what was remembered of it is now at" in again.err
+    assert "its state directory is now at" in again.err
     states = sorted(path.name for path in machine.state.iterdir())
     assert len(states) == 2
     assert states[1].startswith(f"{old_state.name}.")
@@ -114,7 +116,7 @@ def test_deleting_everything_and_starting_again(plain: Scene) -> None:
     machine.ok("exec", "jonsmith", "--", "true")
 
 
-def test_items_that_are_left_without_a_marker_are_never_built_over(ready: Scene) -> None:
+def test_items_that_are_left_without_a_marker_are_never_built_over(ready: AwsMachine) -> None:
     machine = ready.machine
     shutil.rmtree(machine.vault / ".filevault")
     shutil.rmtree(machine.state)
@@ -125,7 +127,7 @@ def test_items_that_are_left_without_a_marker_are_never_built_over(ready: Scene)
     assert (machine.vault / "jonsmith.fv").exists()
 
 
-def test_a_second_vault_beside_the_first(ready: Scene, tmp_path: Path) -> None:
+def test_a_second_vault_beside_the_first(ready: AwsMachine, tmp_path: Path) -> None:
     machine = ready.machine
     second = tmp_path / "second"
     other = ready.aws.add_user("other")
@@ -160,7 +162,9 @@ def test_a_second_vault_beside_the_first(ready: Scene, tmp_path: Path) -> None:
     assert machine.run("--vault", str(second), "init").status == 3
 
 
-def test_the_first_vault_at_a_place_of_its_own_is_noted_down(scene: Scene, tmp_path: Path) -> None:
+def test_the_first_vault_at_a_place_of_its_own_is_noted_down(
+    scene: AwsMachine, tmp_path: Path
+) -> None:
     machine = scene.machine
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     made = machine.ok("init", "--vault", "mine")
@@ -181,7 +185,7 @@ def test_a_vault_that_a_variable_chose_is_not_noted_down(machine: Machine, tmp_p
     assert (tmp_path / "v/.filevault/vault.json").exists()
 
 
-def test_a_generated_passphrase_is_printed_once_and_opens_the_vault(scene: Scene) -> None:
+def test_a_generated_passphrase_is_printed_once_and_opens_the_vault(scene: AwsMachine) -> None:
     machine = scene.machine
     made = machine.ok("init", "--generate")
     (line,) = [line for line in made.out.splitlines() if line.startswith("passphrase: ")]
@@ -196,9 +200,9 @@ def test_it_runs_as_a_module_with_the_standard_cost(machine: Machine) -> None:
     machine.launcher = (sys.executable, "-m", "filevault")
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     machine.ok("init")
-    machine.ok("add", "jon", "--stdin", stdin="AKIAIOSFODNN7EXAMPLE\n" + "s" * 40 + "\n")
+    machine.ok("add", "jon", "--stdin", stdin=f"{EXAMPLE_ID}\n" + "s" * 40 + "\n")
     shown = machine.ok("export", "jon", "--no-session").out
-    assert shown.startswith("AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\n")
+    assert shown.startswith(f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}\n")
 
 
 def test_no_module_of_the_working_directory_is_run(machine: Machine, tmp_path: Path) -> None:

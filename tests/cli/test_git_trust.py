@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, KINDS, Keeper, Keyrings
-from tests.conftest import tool
-from tests.faults.inside import Ended, Inside
-from tests.machine import ON_STDERR, Answer
-from tests.stores import KEY_ID, SECRET, Tools
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, SECRET
 from tests.unit.test_git_hostile import Trap
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import ON_STDERR, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms
 
 KEY = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 ADOPT = "filevault: hint: filevault git adopt shows what it would run"
@@ -22,8 +23,8 @@ UNKNOWN = "is not used: this machine was not told to use it"
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
@@ -31,14 +32,14 @@ def keyrings() -> Iterator[Keyrings]:
 class Planted:
     """A vault with a key for `work`, into which somebody can put a repository with a hook."""
 
-    def __init__(self, kind: str, tmp_path: Path, keyrings: Keyrings) -> None:
-        self.keeper = Keeper(kind, tmp_path / "home", keyrings)
+    def __init__(self, kind: str, tmp_path: Path, keyrings: GpgHomes) -> None:
+        self.keeper = BackendMachine(kind, tmp_path / "home", keyrings)
         self.machine = self.keeper.machine
         self.trap = Trap(tmp_path)
         self.keeper.add("work")
 
     def plant(self) -> None:
-        tools = Tools(self.machine)
+        tools = OtherPrograms(self.machine)
         tools.run("git", "init", "--quiet", str(self.keeper.store))
         for name in ("pre-commit", "post-index-change", "pre-push"):
             hook = self.keeper.store / ".git/hooks" / name
@@ -47,14 +48,14 @@ class Planted:
             hook.chmod(0o755)
         (self.keeper.store / ".git/objects/from-before").touch()
 
-    def run(self, *argv: str, **env: str) -> Ended:
-        return Inside({**self.machine.env, **env}).run(*argv)
+    def run(self, *argv: str, **env: str) -> InProcessResult:
+        return InProcess({**self.machine.env, **env}).run(*argv)
 
-    def add(self, name: str, **env: str) -> Ended:
+    def add(self, name: str, **env: str) -> InProcessResult:
         return self.run("add", name, "--env", "--no-config", **KEY, **env)
 
     def commits(self) -> int:
-        done = Tools(self.machine).run(
+        done = OtherPrograms(self.machine).run(
             "git", "-C", str(self.keeper.store), "rev-list", "--count", "--all"
         )
         return int(done.out)
@@ -71,13 +72,13 @@ class Planted:
 
 
 @pytest.fixture(params=KINDS)
-def planted(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Planted:
+def planted(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> Planted:
     tool("age")
     return Planted(request.param, tmp_path, keyrings)
 
 
 @pytest.fixture
-def file_vault(tmp_path: Path, keyrings: Keyrings) -> Planted:
+def file_vault(tmp_path: Path, keyrings: GpgHomes) -> Planted:
     return Planted("file", tmp_path, keyrings)
 
 
@@ -172,7 +173,7 @@ def test_a_vault_from_before_the_rule_is_asked_about_once(file_vault: Planted) -
     unattended = file_vault.add("one")
     assert (unattended.status, UNKNOWN in unattended.err) == (11, True)
     words = ("add", "two", "--env", "--no-config")
-    question = Answer("Use it from now on? (y|N)", "n")
+    question = TypedAnswer("Use it from now on? (y|N)", "n")
     declined = machine.on_terminal(*words, env=KEY, answers=[question])
     assert declined.status == 11
     assert "hook pre-commit = " in declined.tty
@@ -190,7 +191,7 @@ def test_a_person_sees_what_they_adopt_and_may_decline(file_vault: Planted) -> N
     file_vault.plant()
     machine = file_vault.machine
     machine.launcher = (*ON_STDERR, *machine.launcher)
-    answer = Answer("Use it from now on? (y|N)", "n")
+    answer = TypedAnswer("Use it from now on? (y|N)", "n")
     declined = machine.on_terminal("git", "adopt", answers=[answer])
     assert declined.status == 0
     assert "nothing was changed" in declined.tty
@@ -215,7 +216,7 @@ def test_a_job_whose_state_is_thrown_away_says_so(file_vault: Planted) -> None:
     assert (wrong.status, "FILEVAULT_GIT is 'yes'" in wrong.err) == (2, True)
 
 
-def test_an_init_in_a_repository_commits_to_it(tmp_path: Path, keyrings: Keyrings) -> None:
+def test_an_init_in_a_repository_commits_to_it(tmp_path: Path, keyrings: GpgHomes) -> None:
     """It was there when this machine first pinned the store."""
     planted = Planted("pass", tmp_path, keyrings)
     shutil.rmtree(planted.keeper.store)
@@ -237,7 +238,7 @@ def test_on_a_detached_head_a_rotation_is_refused_and_a_write_warned_of(
     file_vault: Planted,
 ) -> None:
     file_vault.run("git", "init", "--quiet")
-    Tools(file_vault.machine).run(
+    OtherPrograms(file_vault.machine).run(
         "git", "-C", str(file_vault.keeper.store), "checkout", "--quiet", "--detach"
     )
     for words in (("rotate", "work"), ("rekey", "--drop-slots")):

@@ -32,8 +32,8 @@ from filevault.cli.commands import exec as exec_
 from filevault.cli.commands import help as help_
 from filevault.cli.commands import list as list_
 from filevault.cli.protocols import Command, Split
-from tests.cli.scene import Scene
-from tests.machine import Machine
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import Machine
 
 GLOBAL = (
     "--vault", "--backend", "--passphrase-fd", "--passphrase-file", "--key-file", "--strict",
@@ -117,7 +117,7 @@ def test_what_makes_no_sense_is_a_usage_error(
     assert "\x1b" not in result.err
 
 
-def test_global_options_stand_before_or_after_the_command(ready: Scene) -> None:
+def test_global_options_stand_before_or_after_the_command(ready: AwsMachine) -> None:
     machine = ready.machine
     elsewhere = str(machine.home / "elsewhere")
     anywhere: tuple[tuple[str, ...], ...] = (
@@ -167,13 +167,13 @@ def without_reader(machine: Machine, *argv: str) -> subprocess.CompletedProcess[
         ("--version",),
     ],
 )
-def test_a_reader_that_went_away_is_no_noise(ready: Scene, argv: tuple[str, ...]) -> None:
+def test_a_reader_that_went_away_is_no_noise(ready: AwsMachine, argv: tuple[str, ...]) -> None:
     done = without_reader(ready.machine, *argv)
     assert done.stderr == b""
     assert done.returncode in (1, 125)
 
 
-def test_an_output_that_is_full_is_a_failure_and_no_bug(ready: Scene) -> None:
+def test_an_output_that_is_full_is_a_failure_and_no_bug(ready: AwsMachine) -> None:
     machine = ready.machine
     machine.launcher = ("sh", "-c", 'exec "$@" >/dev/full', "sh", *machine.launcher)
     for argv in (("list",), ("export", "jonsmith", "-n"), ("list", "--help")):
@@ -185,7 +185,7 @@ def test_an_output_that_is_full_is_a_failure_and_no_bug(ready: Scene) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
-def test_standard_streams_may_be_closed(ready: Scene, closed: str) -> None:
+def test_standard_streams_may_be_closed(ready: AwsMachine, closed: str) -> None:
     machine = ready.machine
     machine.launcher = ("sh", "-c", f'exec "$@" {closed}', "sh", *machine.launcher)
     for argv in (("list", "--debug"), ("export", "jonsmith", "-n")):

@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import botocoredata, launch
-from tests.cli import headless
-from tests.cli.desk import CRON
-from tests.cli.headless import Conditions, Ended
 from tests.cli.test_unprivileged import place, program
+from tests.conditions.kernel_keyring import needs_kernel_keyring
+from tests.conditions.other_user import NOBODY, needs_root
 from tests.fakes import FakeAws
-from tests.faults.inside import Inside
-from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.others import NOBODY, needs_root
-from tests.preload import import_everything
-from tests.stores import KEY_ID, SECRET
+from tests.launch import botocore_data, launcher
+from tests.launch.preload import import_everything
+from tests.samples import KEY_ID, SECRET
+from tests.worlds import restricted
+from tests.worlds.in_process import InProcess
+from tests.worlds.key_cache import CRON
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.restricted import Conditions, RestrictedResult
 
 __all__ = ["place", "program"]
 pytestmark = needs_root
@@ -74,7 +74,7 @@ def every(status: int, text: str, *but: str) -> dict[str, Cell]:
     }
 
 
-class Stage:
+class PreparedMachine:
     """A machine with a vault, a key at AWS, and every way to open the vault prepared."""
 
     def __init__(self, folder: Path, aws: FakeAws, uid: int, kdf: str = "cheap") -> None:
@@ -83,13 +83,13 @@ class Stage:
         self.home = folder / "home"
         self.machine = Machine(self.home)
         self.user = aws.add_user("jonsmith")
-        inside = Inside({**self.machine.env, "FILEVAULT_PASSPHRASE": PASSPHRASE})
+        inside = InProcess({**self.machine.env, "FILEVAULT_PASSPHRASE": PASSPHRASE})
         (folder / "tmp").mkdir(0o1777)
         made = inside.run(
             "init",
             "--new-key-file",
             str(self.home / "machine.key"),
-            runtime=launch.runtime({"kdf": kdf}),
+            runtime=launcher.runtime({"kdf": kdf}),
         )
         assert made.status == 0, made
         self.pin = made.out.split("pin: ")[1].split()[0]
@@ -98,7 +98,7 @@ class Stage:
             "AWS_SECRET_ACCESS_KEY": self.user.secret_access_key,
         }
         argv = ("add", "jonsmith", "--env", "--no-config")
-        added = inside.run(*argv, runtime=launch.runtime({"kdf": kdf}))
+        added = inside.run(*argv, runtime=launcher.runtime({"kdf": kdf}))
         assert added.status == 0, added
         self.machine.write_config(
             f"[profile jonsmith]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
@@ -142,23 +142,23 @@ def give(path: Path, uid: int) -> None:
         os.chown(each, uid, uid)
 
 
-class Row(NamedTuple):
+class HeadlessRow(NamedTuple):
     """A kind of machine. `cells` are what differs from what works everywhere."""
 
     name: str
-    env: Callable[[Stage], dict[str, str]]
+    env: Callable[[PreparedMachine], dict[str, str]]
     cells: Mapping[str, Cell] = {}
     uid: int = 0
-    mounts: Callable[[Stage], str] = lambda _stage: ""
+    mounts: Callable[[PreparedMachine], str] = lambda _stage: ""
     without_keys: bool = False
 
 
-def cron(stage: Stage) -> dict[str, str]:
+def cron(stage: PreparedMachine) -> dict[str, str]:
     env = {**stage.base(), **{name: value for name, value in CRON.items() if value}}
     return {name: value for name, value in env.items() if CRON.get(name, "") is not None}
 
 
-def cron_with_source(stage: Stage) -> dict[str, str]:
+def cron_with_source(stage: PreparedMachine) -> dict[str, str]:
     return cron(stage) | {"FILEVAULT_PASSPHRASE_FILE": str(stage.passphrase)}
 
 
@@ -187,9 +187,9 @@ READ_ONLY = {
     **NO_STATE,
 }
 ROWS = [
-    Row("cron with source", cron_with_source),
-    Row("cron without source", cron, LOCKED),
-    Row(
+    HeadlessRow("cron with source", cron_with_source),
+    HeadlessRow("cron without source", cron, LOCKED),
+    HeadlessRow(
         "service with state",
         lambda stage: stage.job(
             HOME="/nonexistent",
@@ -198,7 +198,7 @@ ROWS = [
         ),
         uid=NOBODY,
     ),
-    Row(
+    HeadlessRow(
         "service without state",
         lambda stage: stage.job(
             HOME="/nonexistent", CREDENTIALS_DIRECTORY=str(stage.folder / "credentials")
@@ -206,21 +206,21 @@ ROWS = [
         NO_STATE,
         uid=NOBODY,
     ),
-    Row(
+    HeadlessRow(
         "CI with HOME=/nonexistent",
         lambda stage: stage.job(HOME="/nonexistent", FILEVAULT_STRICT="1", **stage.key()),
         NO_STATE,
     ),
-    Row(
+    HeadlessRow(
         "CI with HOME of root as another user",
         lambda stage: stage.job(
             HOME=str(stage.folder / "foreign"), FILEVAULT_STRICT="1", **stage.key()
         ),
         NO_STATE
-        | {"unlock": Cell(2, r"error: nothing is to be held: the time is 0\n.*--ttl 8h\n$")},
+        | {"unlock": Cell(2, r"error: nothing would be cached: the time is 0\n.*--ttl 8h\n$")},
         uid=NOBODY,
     ),
-    Row(
+    HeadlessRow(
         "HOME of root as another user, nothing said",
         lambda stage: {"PATH": "/usr/bin:/bin", "HOME": str(stage.folder / "foreign")},
         every(
@@ -231,7 +231,7 @@ ROWS = [
         ),
         uid=NOBODY,
     ),
-    Row(
+    HeadlessRow(
         "read-only HOME",
         cron_with_source,
         READ_ONLY,
@@ -239,15 +239,19 @@ ROWS = [
             f"mount --bind {stage.home} {stage.home} && mount -o remount,bind,ro {stage.home}"
         ),
     ),
-    Row(
+    HeadlessRow(
         "read-only root",
         cron_with_source,
         READ_ONLY,
-        mounts=lambda _stage: headless.READ_ONLY_ROOT,
+        mounts=lambda _stage: restricted.READ_ONLY_ROOT,
     ),
-    Row("no /dev/tty", cron_with_source, mounts=lambda _stage: headless.NO_TERMINAL_DEVICE),
-    Row("no /dev/tty, no source", cron, LOCKED, mounts=lambda _stage: headless.NO_TERMINAL_DEVICE),
-    Row("keyctl refused", cron_with_source, without_keys=True),
+    HeadlessRow(
+        "no /dev/tty", cron_with_source, mounts=lambda _stage: restricted.NO_TERMINAL_DEVICE
+    ),
+    HeadlessRow(
+        "no /dev/tty, no source", cron, LOCKED, mounts=lambda _stage: restricted.NO_TERMINAL_DEVICE
+    ),
+    HeadlessRow("keyctl refused", cron_with_source, without_keys=True),
 ]
 
 
@@ -257,7 +261,7 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def check(row: str, column: str, expected: Cell, ended: Ended) -> str:
+def check(row: str, column: str, expected: Cell, ended: RestrictedResult) -> str:
     """Return what is wrong with a cell, nothing if it is as it should be."""
     wrong = []
     if ended.status != expected.status:
@@ -275,11 +279,11 @@ def check(row: str, column: str, expected: Cell, ended: Ended) -> str:
 @needs_kernel_keyring
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_command_works_or_says_the_way_out(
-    row: Row, folder: Path, aws: FakeAws, program: tuple[str, ...]
+    row: HeadlessRow, folder: Path, aws: FakeAws, program: tuple[str, ...]
 ) -> None:
     import_everything()
-    botocoredata.keep()
-    stage = Stage(folder, aws, row.uid)
+    botocore_data.keep()
+    stage = PreparedMachine(folder, aws, row.uid)
     env = row.env(stage)
     conditions = Conditions(row.uid, row.mounts(stage), row.without_keys)
     places = "kernel agent" if row.without_keys else "kernel"
@@ -291,14 +295,14 @@ def test_each_command_works_or_says_the_way_out(
             ended = export(stage, env, conditions, program)
         else:
             more = KEY if column == "add" else {}
-            ended = headless.run(ARGV[column], {**env, **more}, conditions, orders)
+            ended = restricted.run(ARGV[column], {**env, **more}, conditions, orders)
         wrong += check(row.name, column, expected, ended)
     assert not wrong, wrong
 
 
 def export(
-    stage: Stage, env: Mapping[str, str], conditions: Conditions, program: tuple[str, ...]
-) -> Ended:
+    stage: PreparedMachine, env: Mapping[str, str], conditions: Conditions, program: tuple[str, ...]
+) -> RestrictedResult:
     """Let boto3 ask for credentials by `credential_process`; its error has ours in it."""
     config = stage.folder / "sdk"
     launcher = " ".join(program[program.index("env") :])
@@ -325,7 +329,7 @@ def export(
         print(credentials.access_key)
         return 0
 
-    return headless.run((), env, conditions, {}, ask)
+    return restricted.run((), env, conditions, {}, ask)
 
 
 MEMORY = 256 << 20
@@ -343,7 +347,7 @@ ASKS = ("exec", "export", "add", "rotate", "unlock")
 def test_a_terminal_and_a_small_machine_need_no_way_out(
     kind: str, folder: Path, aws: FakeAws
 ) -> None:
-    stage = Stage(folder, aws, 0, "standard" if kind == "256 MiB" else "cheap")
+    stage = PreparedMachine(folder, aws, 0, "standard" if kind == "256 MiB" else "cheap")
     machine = stage.machine
     machine.places = "agent"
     machine.root = str(folder)
@@ -364,9 +368,9 @@ def test_a_terminal_and_a_small_machine_need_no_way_out(
         argv = (str(config),) if column == "export" else ARGV[column]
         machine.launcher = (*limit, sys.executable, "-c", BOTO) if column == "export" else launcher
         if kind == "terminal":
-            answers = [Answer(QUESTION, PASSPHRASE)] if column in ASKS else []
+            answers = [TypedAnswer(QUESTION, PASSPHRASE)] if column in ASKS else []
             ended = machine.on_terminal(*argv, answers=answers, env=env)
         else:
             ended = machine.run(*argv, env=env)
-        wrong += check(kind, column, WORKS[column], Ended(*ended[:3]))
+        wrong += check(kind, column, WORKS[column], RestrictedResult(*ended[:3]))
     assert not wrong, wrong

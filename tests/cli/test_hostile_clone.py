@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.ages import PLUGIN_RECIPIENT, pair, protect
 from tests.backends.test_gpg_hostile import bomb, literal
-from tests.cli.keepers import ANN, JON, KINDS, Keeper, Keyrings
-from tests.cli.watch import RAW
-from tests.conftest import tool
-from tests.machine import Result
-from tests.stores import KEY_ID, LINES, OTHER_ACCOUNT, SECRET, Tools
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, LINES, OTHER_ACCOUNT, SECRET
 from tests.unit.test_git_hostile import ATTRIBUTES, CONFIG, HOOKS, Trap, bare_looking
+from tests.worlds.age_store import PLUGIN_RECIPIENT, pair, protect
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.leak_check import RAW
+from tests.worlds.machine import ProcessResult
+from tests.worlds.other_programs import OtherPrograms
 
 AT_ONCE = 10.0
 ADD = ("--stdin", "--no-config")
@@ -39,8 +40,8 @@ PLAN = (
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
@@ -48,8 +49,8 @@ def keyrings() -> Iterator[Keyrings]:
 class Clone:
     """A vault with a key for `work`, then its repository as an attacker left it."""
 
-    def __init__(self, kind: str, tmp_path: Path, keyrings: Keyrings) -> None:
-        self.keeper = keeper = Keeper(kind, tmp_path / "home", keyrings)
+    def __init__(self, kind: str, tmp_path: Path, keyrings: GpgHomes) -> None:
+        self.keeper = keeper = BackendMachine(kind, tmp_path / "home", keyrings)
         self.machine = keeper.machine
         self.trap = Trap(tmp_path)
         self.outside = tmp_path / "outside"
@@ -68,7 +69,9 @@ class Clone:
         assert self.trap.sprung() == ""
 
     def git(self, at: Path, *argv: str) -> None:
-        Tools(self.machine).run("git", "-C", str(at), "-c", "core.hooksPath=/dev/null", *argv)
+        OtherPrograms(self.machine).run(
+            "git", "-C", str(at), "-c", "core.hooksPath=/dev/null", *argv
+        )
 
     def _attack(self, author: Path) -> None:
         store, kind, suffix = self.keeper.store, self.keeper.kind, self.keeper.suffix
@@ -129,7 +132,7 @@ class Clone:
             file.write(f'[filter "lfs"]\nprocess = {self.trap.run} lfs\nrequired = true\n')
             file.write(f'[diff "evil"]\ntextconv = {self.trap.run} textconv\n')
 
-    def run(self, *argv: str, stdin: str | None = None) -> Result:
+    def run(self, *argv: str, stdin: str | None = None) -> ProcessResult:
         """Run filevault with the store as working directory, as a careless person might."""
         result = self.machine.run(*argv, stdin=stdin, cwd=self.keeper.store)
         assert "unexpected" not in result.err, result
@@ -149,7 +152,7 @@ class Clone:
 
 
 @pytest.fixture(params=KINDS)
-def clone(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Clone:
+def clone(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> Clone:
     tool("age")
     return Clone(request.param, tmp_path, keyrings)
 
@@ -222,7 +225,7 @@ def test_writing_and_committing_in_such_a_clone_runs_nothing(clone: Clone) -> No
     for item in (keeper.path("new"), keeper.path("deep/er/new")):
         if keeper.kind == "pass":
             argv = ("gpg", "--batch", "--list-only", "--list-packets", str(item))
-            listing = Tools(keeper.machine).run("/usr/bin/env", *argv, check=True)
+            listing = OtherPrograms(keeper.machine).run("/usr/bin/env", *argv, check=True)
             assert (listing.out + listing.err).count("pubkey enc packet") == 1
         elif keeper.kind == "age":
             assert item.read_bytes().partition(b"\n---")[0].count(b"\n-> X25519 ") == 1
@@ -230,7 +233,7 @@ def test_writing_and_committing_in_such_a_clone_runs_nothing(clone: Clone) -> No
 
 def test_the_trap_is_a_trap(clone: Clone) -> None:
     """What the user's own git would do here, to know that the tests above could fail."""
-    Tools(clone.machine).run("git", "-C", str(clone.keeper.store), "commit", "-qm", "x",
+    OtherPrograms(clone.machine).run("git", "-C", str(clone.keeper.store), "commit", "-qm", "x",
                              "--allow-empty", check=False)  # fmt: skip
     assert clone.trap.sprung()
 
@@ -238,7 +241,7 @@ def test_the_trap_is_a_trap(clone: Clone) -> None:
 # Hostile ciphertext
 
 
-def hostile_messages(keeper: Keeper) -> dict[str, bytes]:
+def hostile_messages(keeper: BackendMachine) -> dict[str, bytes]:
     text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n".encode()
     if keeper.kind == "age":
         stanza = b"-> X25519 " + base64.b64encode(bytes(32))[:-1] + b"\n" + b"A" * 43 + b"\n"
@@ -274,10 +277,10 @@ def hostile_messages(keeper: Keeper) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", ["pass", "age"])
 def test_hostile_ciphertext_is_damage_told_in_a_line(
-    kind: str, tmp_path: Path, keyrings: Keyrings
+    kind: str, tmp_path: Path, keyrings: GpgHomes
 ) -> None:
     tool("age")
-    keeper = Keeper(kind, tmp_path / "home", keyrings)
+    keeper = BackendMachine(kind, tmp_path / "home", keyrings)
     keeper.add("work")
     for what, data in hostile_messages(keeper).items():
         keeper.path("work").write_bytes(data)
@@ -292,8 +295,8 @@ def test_hostile_ciphertext_is_damage_told_in_a_line(
     assert keeper.machine.ok("list", "--credentials").out == "work\n"
 
 
-def test_a_pipe_in_a_store_blocks_nobody(tmp_path: Path, keyrings: Keyrings) -> None:
-    keeper = Keeper("pass", tmp_path / "home", keyrings)
+def test_a_pipe_in_a_store_blocks_nobody(tmp_path: Path, keyrings: GpgHomes) -> None:
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
     keeper.add("work")
     os.mkfifo(keeper.path("pipe"))
     (keeper.root / "sub").mkdir()

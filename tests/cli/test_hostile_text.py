@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.watch import HOSTILE, RAW, Watch
 from tests.fakes import error
+from tests.worlds.leak_check import HOSTILE, RAW, LeakCheck
 
 
 @pytest.mark.parametrize("action", ["GetSessionToken", "AssumeRole"])
-def test_hostile_words_of_aws_reach_nobodys_terminal_raw(watch: Watch, action: str) -> None:
+def test_hostile_words_of_aws_reach_nobodys_terminal_raw(watch: LeakCheck, action: str) -> None:
     machine, aws, user = watch.scene.machine, watch.scene.aws, watch.scene.user
     known = [user.secret_access_key, watch.code()]
     if action == "AssumeRole":
@@ -28,7 +28,7 @@ def test_hostile_words_of_aws_reach_nobodys_terminal_raw(watch: Watch, action: s
     watch.check(result)
 
 
-def test_answers_that_are_not_awss(watch: Watch) -> None:
+def test_answers_that_are_not_awss(watch: LeakCheck) -> None:
     for status in (400, 500):
         watch.scene.aws.clock.advance(30)
         watch.scene.aws.arm(error("", "", status), times=5)
@@ -38,7 +38,7 @@ def test_answers_that_are_not_awss(watch: Watch) -> None:
         watch.scene.aws.faults.clear()
 
 
-def test_hostile_arguments_are_shown_escaped(watch: Watch) -> None:
+def test_hostile_arguments_are_shown_escaped(watch: LeakCheck) -> None:
     machine = watch.scene.machine
     hostile = HOSTILE.replace("\x00", "")
     for argv in (
@@ -64,7 +64,7 @@ def test_hostile_arguments_are_shown_escaped(watch: Watch) -> None:
         assert "\nfilevault: error: forged" not in "\n" + result.err
 
 
-def test_hostile_variables_are_shown_escaped(watch: Watch) -> None:
+def test_hostile_variables_are_shown_escaped(watch: LeakCheck) -> None:
     machine = watch.scene.machine
     hostile = HOSTILE.replace("\x00", "")
     for name in (

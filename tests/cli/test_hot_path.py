@@ -17,13 +17,13 @@ import pytest
 from filevault.backends.file.backend import FileBackend
 from filevault.cli import main
 from filevault.keycache.kernel import KernelKeyring
-from tests import launch
 from tests.bench.vaults import Bench
-from tests.conftest import tool
+from tests.conditions.kernel_keyring import needs_kernel_keyring
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
-from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import Machine
-from tests.stores import GpgHome
+from tests.launch import launcher
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
 
 FORBIDDEN = (
     "argon2",
@@ -260,7 +260,7 @@ def test_a_cached_exec_needs_no_network(warm: Machine) -> None:
     )  # nothing answers there indeed
 
 
-class Record:
+class ImportRecord:
     """What a run in this process decrypted, opened and became."""
 
     def __init__(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ class Record:
 
     def run(self, *argv: str) -> int:
         """Run filevault in this process."""
-        return main(list(argv), launch.runtime(json.loads(os.environ["LAUNCH"])))
+        return main(list(argv), launcher.runtime(json.loads(os.environ["LAUNCH"])))
 
     def check(self) -> None:
         """The item is read for its digest; nothing but the session key is decrypted."""
@@ -303,7 +303,7 @@ class Record:
 def test_a_cached_export_decrypts_no_key_and_opens_one_session_file(
     warm: Machine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    record = Record(warm, monkeypatch)
+    record = ImportRecord(warm, monkeypatch)
     assert record.run("export", "admin", "--format", "json") == 0
     assert json.loads(capfd.readouterr().out)["SessionToken"]
     record.check()
@@ -312,7 +312,7 @@ def test_a_cached_export_decrypts_no_key_and_opens_one_session_file(
 def test_a_cached_exec_decrypts_no_key_and_opens_one_session_file(
     warm: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = Record(warm, monkeypatch)
+    record = ImportRecord(warm, monkeypatch)
     with pytest.raises(SystemExit):
         record.run("exec", "admin", "--", "/bin/echo", "hello")
     ((argv, env),) = record.became

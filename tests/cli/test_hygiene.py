@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene, read_only
-from tests.cli.watch import Watch
-from tests.machine import PASSPHRASE, Answer
+from tests.conditions.mounts import read_only
+from tests.samples import EXAMPLE_ID
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.leak_check import LeakCheck
+from tests.worlds.machine import PASSPHRASE, TypedAnswer
 
 COMMANDS: list[tuple[tuple[str, ...], bool]] = [
     (("list",), False),
@@ -31,7 +33,7 @@ COMMANDS: list[tuple[tuple[str, ...], bool]] = [
 ]
 
 
-def test_no_command_shows_a_secret_that_was_not_asked_for(watch: Watch) -> None:
+def test_no_command_shows_a_secret_that_was_not_asked_for(watch: LeakCheck) -> None:
     machine = watch.scene.machine
     machine.env["AWS_ENDPOINT_URL_SIGNIN"] = watch.scene.aws.url
     for argv, given_out in COMMANDS:
@@ -47,7 +49,7 @@ def test_no_command_shows_a_secret_that_was_not_asked_for(watch: Watch) -> None:
     assert list(watch.records.iterdir())
 
 
-def test_helper_programs_get_no_secret_in_argv_or_environment(watch: Watch) -> None:
+def test_helper_programs_get_no_secret_in_argv_or_environment(watch: LeakCheck) -> None:
     stolen = {
         "AWS_SECRET_ACCESS_KEY": "in-the-environment-already",
         "AWS_SESSION_TOKEN": "a-token-of-the-environment",
@@ -64,41 +66,41 @@ def test_helper_programs_get_no_secret_in_argv_or_environment(watch: Watch) -> N
         assert "FILEVAULT_PASSPHRASE" not in record
 
 
-def wrong_passphrase(watch: Watch) -> None:
+def wrong_passphrase(watch: LeakCheck) -> None:
     watch.passphrase_file.write_text("another passphrase")
 
 
-def failing_command(watch: Watch) -> None:
+def failing_command(watch: LeakCheck) -> None:
     script = f"sh -c {shlex.quote(f'cat {watch.passphrase_file} >&2; exit 1')}"
     watch.scene.machine.env["FILEVAULT_PASSPHRASE_COMMAND"] = script
     watch.passphrase_file.write_text("not the passphrase")
 
 
-def damaged_item(watch: Watch) -> None:
+def damaged_item(watch: LeakCheck) -> None:
     item = watch.scene.machine.vault / "jonsmith.fv"
     item.write_bytes(item.read_bytes()[:-1] + b"!")
 
 
-def damaged_slot(watch: Watch) -> None:
+def damaged_slot(watch: LeakCheck) -> None:
     for slot in (watch.scene.machine.vault / ".filevault/slots").iterdir():
         slot.write_bytes(slot.read_bytes()[:-1] + b"!")
 
 
-def damaged_marker(watch: Watch) -> None:
+def damaged_marker(watch: LeakCheck) -> None:
     (watch.scene.machine.vault / ".filevault/vault.json").write_text("{")
 
 
-def damaged_trust(watch: Watch) -> None:
+def damaged_trust(watch: LeakCheck) -> None:
     for trust in watch.scene.machine.state.glob("*/trust.json"):
         trust.write_text("{")
 
 
-def replaced_vault(watch: Watch) -> None:
+def replaced_vault(watch: LeakCheck) -> None:
     shutil.rmtree(watch.scene.machine.vault)
     (watch.scene.machine.vault).mkdir()
 
 
-def wrong_code(watch: Watch) -> None:
+def wrong_code(watch: LeakCheck) -> None:
     config = watch.scene.machine.config
     config.write_text(
         "\n".join(
@@ -121,7 +123,7 @@ def wrong_code(watch: Watch) -> None:
         wrong_code,
     ],
 )
-def test_every_failure_keeps_them_too(watch: Watch, spoil: Callable[[Watch], None]) -> None:
+def test_every_failure_keeps_them_too(watch: LeakCheck, spoil: Callable[[LeakCheck], None]) -> None:
     machine = watch.scene.machine
     spoil(watch)
     failed = 0
@@ -132,14 +134,16 @@ def test_every_failure_keeps_them_too(watch: Watch, spoil: Callable[[Watch], Non
         ("add", "jonsmith", "--stdin", "--force"),
         ("list",),
     ):
-        key = f"AKIAIOSFODNN7EXAMPLE\n{watch.scene.user.secret_access_key}\n"
+        key = f"{EXAMPLE_ID}\n{watch.scene.user.secret_access_key}\n"
         result = machine.run(*argv, stdin=key)
         watch.check(result)
         failed += result.status != 0
     assert failed
 
 
-def test_a_config_that_holds_a_secret_is_refused_without_showing_the_line(ready: Scene) -> None:
+def test_a_config_that_holds_a_secret_is_refused_without_showing_the_line(
+    ready: AwsMachine,
+) -> None:
     secret = ready.user.secret_access_key
     ready.machine.write_config(f"[default]\n{secret}\n")
     result = ready.machine.run("export", "jonsmith", "--debug")
@@ -148,7 +152,7 @@ def test_a_config_that_holds_a_secret_is_refused_without_showing_the_line(ready:
     assert secret not in result.everything
 
 
-def test_state_that_cannot_be_written_leaves_nothing_elsewhere(watch: Watch) -> None:
+def test_state_that_cannot_be_written_leaves_nothing_elsewhere(watch: LeakCheck) -> None:
     machine = watch.scene.machine
     read_only(machine, machine.state)
     before = {path for path in machine.home.rglob("*") if path.is_file()}
@@ -158,7 +162,7 @@ def test_state_that_cannot_be_written_leaves_nothing_elsewhere(watch: Watch) -> 
     assert {path.parent.name for path in after - before} == {"records"}
 
 
-def test_what_is_typed_is_kept_from_every_output(watch: Watch) -> None:
+def test_what_is_typed_is_kept_from_every_output(watch: LeakCheck) -> None:
     machine, scene = watch.scene.machine, watch.scene
     config = machine.config
     lines = [line for line in config.read_text().splitlines() if "mfa_process" not in line]
@@ -167,7 +171,7 @@ def test_what_is_typed_is_kept_from_every_output(watch: Watch) -> None:
     result = machine.on_terminal(
         "exec", "admin", "--", "true",
         env={"FILEVAULT_PASSPHRASE_COMMAND": None},
-        answers=[Answer("Passphrase for", PASSPHRASE), Answer("MFA code of", code)],
+        answers=[TypedAnswer("Passphrase for", PASSPHRASE), TypedAnswer("MFA code of", code)],
     )  # fmt: skip
     assert result.status == 0
     assert code in result.tty  # a code works once, and is echoed as everywhere
@@ -176,7 +180,7 @@ def test_what_is_typed_is_kept_from_every_output(watch: Watch) -> None:
     assert scene.user.secret_access_key not in result.everything
 
 
-def test_no_process_of_ours_ever_has_a_code_from_stdin_in_its_argv(watch: Watch) -> None:
+def test_no_process_of_ours_ever_has_a_code_from_stdin_in_its_argv(watch: LeakCheck) -> None:
     code = watch.code()
     watch.scene.machine.ok("exec", "admin", "-t", "-", "--", "true", stdin=f"{code}\n")
     records = b"".join(path.read_bytes() for path in watch.records.iterdir())
@@ -184,7 +188,7 @@ def test_no_process_of_ours_ever_has_a_code_from_stdin_in_its_argv(watch: Watch)
     assert os.path.basename(watch.recorder).encode() in records
 
 
-def test_nothing_of_the_scene_is_looked_for_in_vain(watch: Watch) -> None:
+def test_nothing_of_the_scene_is_looked_for_in_vain(watch: LeakCheck) -> None:
     """The search itself finds what is there."""
     result = watch.scene.machine.ok("export", "jonsmith", "-n")
     assert watch.leaks(result.out) == [watch.scene.user.secret_access_key]

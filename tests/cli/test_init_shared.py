@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.ages import PLUGIN_IDENTITY, protect
-from tests.cli.keepers import ANN, JON, new_identity
-from tests.cli.scene import needs_root, read_only
-from tests.conftest import tool
-from tests.machine import PASSPHRASE, Machine, Result
-from tests.stores import KEY_ID, LINES, GpgHome, Tools, commit_identity, pass_machine
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, LINES
+from tests.worlds.age_store import PLUGIN_IDENTITY, new_identity, protect
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 PLAIN = ("--stdin", "--no-config")
 AGE = ("--backend", "age")
@@ -47,7 +49,7 @@ def config(machine: Machine) -> Path:
     return machine.home / ".config/filevault/config.toml"
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     assert (result.status, result.out) == (status, ""), result
     for text in texts:
         assert text in result.err
@@ -118,7 +120,7 @@ def test_after_a_store_that_is_gone_as_a_whole_memory_is_moved_aside(jon: Machin
     shutil.rmtree(store(jon))
     refused(jon.run("list"), 10, "has lost its marker .gpg-id")
     again = jon.ok("init", "--recipient", ANN)
-    assert "what was remembered of it is now at" in again.err
+    assert "its state directory is now at" in again.err
     assert len(list(jon.state.iterdir())) == 2
     assert "(known here)" in jon.ok("recipients", "list").out
     jon.ok("add", "work", *PLAIN, stdin=LINES)
@@ -210,7 +212,7 @@ def test_an_identity_that_is_there_can_be_gone_on_with(machine: Machine) -> None
     refused(
         machine.run(*AGE, *second, "init", "--generate"),
         2,
-        "holds an identity already",
+        "has an identity already",
         f"filevault init --backend age --identity {identities(machine)}",
     )
     assert not (machine.home / "second").exists()
@@ -381,7 +383,7 @@ def test_a_vault_at_the_usual_place_stays_the_one_in_use(machine: Machine, gpg: 
     made = machine.ok("--backend", "pass", "init", "--recipient", JON)
     assert "to use it" in made.err
     assert not config(machine).exists()
-    assert Tools(machine).run("cat", str(machine.vault / ".age-recipients")).out
+    assert OtherPrograms(machine).run("cat", str(machine.vault / ".age-recipients")).out
 
 
 # What opens a store lies elsewhere

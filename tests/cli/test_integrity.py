@@ -13,32 +13,30 @@ from typing import Any
 import pytest
 
 from filevault.vault.trust import Trust
-from tests import launch
-from tests.backends import vaults
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Machine, Result
-
-ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
-TWO = ("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
+from tests.launch import launcher
+from tests.samples import ONE_KEY, TWO_KEY
+from tests.worlds import file_vault
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 
 
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     machine.with_vault()
-    return machine.add("one", *ONE, "--no-config").add("two", *TWO, "--no-config")
+    return machine.add("one", *ONE_KEY, "--no-config").add("two", *TWO_KEY, "--no-config")
 
 
-def export(machine: Machine, profile: str = "one", *options: str) -> Result:
+def export(machine: Machine, profile: str = "one", *options: str) -> ProcessResult:
     return machine.run("export", profile, "--no-session", *options)
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     assert (result.status, result.out) == (status, ""), result
     first, *_ = result.err.splitlines()
     assert first.startswith("filevault: error: ")
     for text in texts:
         assert text in result.err
-    for secret in (ONE[1], TWO[1], PASSPHRASE):
+    for secret in (ONE_KEY[1], TWO_KEY[1], PASSPHRASE):
         assert secret not in result.everything
 
 
@@ -114,7 +112,7 @@ def test_an_item_of_another_kind(vault: Machine) -> None:
 
 
 def test_an_item_of_a_foreign_vault(vault: Machine, tmp_path: Path) -> None:
-    other = Machine(tmp_path / "other").with_vault().add("one", *TWO, "--no-config")
+    other = Machine(tmp_path / "other").with_vault().add("one", *TWO_KEY, "--no-config")
     shutil.copy(other.vault / "one.fv", vault.vault / "one.fv")
     refused(export(vault), 6, "item 'one' belongs to another vault")
 
@@ -123,7 +121,7 @@ def old_copy(vault: Machine) -> bytes:
     """Replace a key and put the old item back."""
     item = vault.vault / "one.fv"
     before = item.read_bytes()
-    vault.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO))
+    vault.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO_KEY))
     item.write_bytes(before)
     return before
 
@@ -136,7 +134,7 @@ def test_a_rolled_back_item_warns_each_time_and_strict_refuses_it_after_that(
     for _ in range(2):
         warned = export(vault)
         assert warned.status == 0
-        assert f"AWS_ACCESS_KEY_ID={ONE[0]}" in warned.out
+        assert f"AWS_ACCESS_KEY_ID={ONE_KEY[0]}" in warned.out
         assert "warning: item 'one' is older than the one this machine saw last" in warned.err
         assert "filevault recipients accept one" in warned.err
     refused(export(vault, "one", "--strict"), 6, "older than")
@@ -144,7 +142,7 @@ def test_a_rolled_back_item_warns_each_time_and_strict_refuses_it_after_that(
 
 def reseal(vault: Machine, generation: int) -> bytes:
     """Return item `one` sealed again with another generation, as somebody with its key can."""
-    opened = vaults.reopen(vault.vault, vaults.Source(PASSPHRASE.encode()))
+    opened = file_vault.reopen(vault.vault, file_vault.GivenSecrets(PASSPHRASE.encode()))
     data = (vault.vault / "one.fv").read_bytes()
     header = opened.peek(data)
     assert header is not None
@@ -166,7 +164,7 @@ def test_what_is_put_in_place_of_an_item(vault: Machine, state: str, removed: bo
     """Seen or not without --strict first, the answer of --strict is the same."""
     make, replaced, put_back = STATES[state]
     data, status = make(vault), put_back if removed else replaced
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
     if removed:
         assert inside.run("remove", "-f", "one").status == 0
     (vault.vault / "one.fv").write_bytes(data)
@@ -184,7 +182,7 @@ def test_what_is_put_in_place_of_an_item(vault: Machine, state: str, removed: bo
 def test_an_item_that_is_added_again_is_none_that_was_put_back(vault: Machine) -> None:
     first = (vault.vault / "one.fv").read_bytes()
     vault.ok("remove", "-f", "one")
-    vault.add("one", *TWO, "--no-config")
+    vault.add("one", *TWO_KEY, "--no-config")
     assert export(vault, "one", "--strict").err == ""
     (vault.vault / "one.fv").write_bytes(first)
     refused(export(vault, "one", "--strict"), 6, "older than")
@@ -193,9 +191,9 @@ def test_an_item_that_is_added_again_is_none_that_was_put_back(vault: Machine) -
 def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Machine) -> None:
     """Several writes in one second put generations ahead of the clock."""
     now = time.time()
-    inside, runtime = Inside(vault.env), launch.runtime({})._replace(clock=lambda: now)
+    inside, runtime = InProcess(vault.env), launcher.runtime({})._replace(clock=lambda: now)
     add = ("add", "one", "--stdin", "--no-config")
-    key = "\n".join(TWO).encode()
+    key = "\n".join(TWO_KEY).encode()
     for _ in range(3):
         assert inside.run(*add, "--force", stdin=key, runtime=runtime).status == 0
     last = (vault.vault / "one.fv").read_bytes()
@@ -207,7 +205,7 @@ def test_what_another_process_removed_meanwhile_counts_for_a_new_item(vault: Mac
         content = load(trust)
         if not runs:
             runs.append(None)
-            assert Inside(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
+            assert InProcess(vault.env).run("remove", "-f", "one", runtime=runtime).status == 0
             del content["items"]["one"]
         return content
 
@@ -244,26 +242,26 @@ def test_a_newer_item_of_another_machine_is_no_rollback(vault: Machine, tmp_path
     away = Machine(tmp_path / "away")
     away.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     shutil.copytree(vault.vault, away.vault)
-    away.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO))
+    away.ok("add", "one", "--stdin", "--force", "--no-config", stdin="\n".join(TWO_KEY))
     shutil.copy(away.vault / "one.fv", vault.vault / "one.fv")
     result = export(vault, "one", "--strict")
     assert (result.status, result.err) == (0, "")
-    assert TWO[0] in result.out
+    assert TWO_KEY[0] in result.out
 
 
 def test_a_replaced_vault_is_refused_until_it_is_accepted(vault: Machine, tmp_path: Path) -> None:
-    other = Machine(tmp_path / "other").with_vault().add("one", *TWO, "--no-config")
+    other = Machine(tmp_path / "other").with_vault().add("one", *TWO_KEY, "--no-config")
     shutil.rmtree(vault.vault)
     shutil.copytree(other.vault, vault.vault)
     for argv in (("export", "one", "-n"), ("list",), ("remove", "-f", "one")):
         refused(vault.run(*argv), 10, "the vault was replaced by another one", "accept")
-    added = vault.run("add", "new", "--stdin", stdin="\n".join(ONE))
+    added = vault.run("add", "new", "--stdin", stdin="\n".join(ONE_KEY))
     refused(added, 10, "the vault was replaced")
     shown = vault.ok("recipients", "list").out
     assert "NOT the one that is known here" in shown
     accepted = vault.ok("recipients", "accept").out
     assert re.search(r"^was: .*\nis: ", accepted, re.MULTILINE)
-    assert TWO[0] in export(vault).out
+    assert TWO_KEY[0] in export(vault).out
 
 
 def test_a_vault_whose_master_key_was_replaced(vault: Machine) -> None:
@@ -273,7 +271,7 @@ def test_a_vault_whose_master_key_was_replaced(vault: Machine) -> None:
     marker.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     refused(export(vault), 10, "master key is another one than this machine knows")
     vault.ok("recipients", "accept")
-    refused(export(vault), 6, "holds another master key than vault.json commits to")
+    refused(export(vault), 6, "contains another master key than vault.json commits to")
 
 
 def test_a_given_pin_decides(vault: Machine, tmp_path: Path) -> None:
@@ -316,7 +314,7 @@ def test_a_damaged_memory_or_marker(vault: Machine, what: str) -> None:
 
 def test_two_markers(vault: Machine) -> None:
     (vault.vault / ".gpg-id").write_text("someone@example.com\n")
-    refused(export(vault), 3, "markers of two kinds of store")
+    refused(export(vault), 3, "markers of two backends")
 
 
 def test_a_folder_that_is_something_else(vault: Machine, tmp_path: Path) -> None:
@@ -356,7 +354,7 @@ def test_the_published_vault_opens_with_the_program(machine: Machine, tmp_path: 
     vault = ("--vault", str(tmp_path / "store"))
     shown = machine.ok(*vault, "export", "work/prod:eu", "-n", "--region", "eu-west-1")
     assert "je7MtGbClwBF/2Zp9Utk/h3yCo8nvbEXAMPLEKEY" in shown.out
-    machine.ok(*vault, "add", "a:b", "--stdin", "--no-config", stdin="\n".join(ONE))
+    machine.ok(*vault, "add", "a:b", "--stdin", "--no-config", stdin="\n".join(ONE_KEY))
     line = (tmp_path / "store/a%3Ab.fv").read_bytes().partition(b"\n")[0]
     assert json.loads(line)["name"] == "a%3Ab"
-    assert ONE[1] in machine.ok(*vault, "export", "a:b", "-n", "--region", "eu-west-1").out
+    assert ONE_KEY[1] in machine.ok(*vault, "export", "a:b", "-n", "--region", "eu-west-1").out

@@ -10,12 +10,13 @@ import pytest
 
 from filevault.credentials import account_of
 from tests.fakes import FakeAws, User
-from tests.machine import Machine
-from tests.rotation.scene import Scene
+from tests.samples import EXAMPLE_ID
+from tests.worlds.machine import Machine
+from tests.worlds.rotation import RotationMachine
 
 FOREIGN = "999999999999"
 OLD_IDS = {
-    "jon": "AKIAIOSFODNN7EXAMPLE",
+    "jon": EXAMPLE_ID,
     "own": "AKIAJOSFODNN7EXAMPLE",
     "eve": "AKIAIEVEEVEEVEEVEEVE",
 }
@@ -23,7 +24,7 @@ CALL = ("export", "jon", "--no-cache")
 NO_CALL = ("export", "jon", "-n")
 
 
-class Case(NamedTuple):
+class AccountCase(NamedTuple):
     """What is known of a key, what replaces it, and how a run with and without a call ends."""
 
     before: str
@@ -35,31 +36,31 @@ class Case(NamedTuple):
 
 CASES = [
     # The id tells the account: nothing needs to be asked.
-    Case("new", False, "own new", 0, 0),
-    Case("new", False, "foreign new", 10, 10),
+    AccountCase("new", False, "own new", 0, 0),
+    AccountCase("new", False, "foreign new", 10, 10),
     # It does not any more: only AWS can tell.
-    Case("new", False, "own old", 0, 10),
-    Case("new", False, "foreign old", 10, 10),
+    AccountCase("new", False, "own old", 0, 10),
+    AccountCase("new", False, "foreign old", 10, 10),
     # It never did, and AWS told it while the id was trusted.
-    Case("old", True, "own new", 0, 0),
-    Case("old", True, "foreign new", 10, 10),
-    Case("old", True, "own old", 0, 10),
-    Case("old", True, "foreign old", 10, 10),
+    AccountCase("old", True, "own new", 0, 0),
+    AccountCase("old", True, "foreign new", 10, 10),
+    AccountCase("old", True, "own old", 0, 10),
+    AccountCase("old", True, "foreign old", 10, 10),
     # It never did, and nothing was learned.
-    Case("old", False, "own new", 10, 10),
-    Case("old", False, "foreign new", 10, 10),
-    Case("old", False, "own old", 10, 10),
-    Case("old", False, "foreign old", 10, 10),
+    AccountCase("old", False, "own new", 10, 10),
+    AccountCase("old", False, "foreign new", 10, 10),
+    AccountCase("old", False, "own old", 10, 10),
+    AccountCase("old", False, "foreign old", 10, 10),
 ]
 
 
-class Store:
+class SharedAgeVault:
     """An age vault with Jon's key, which others can write past filevault."""
 
     def __init__(self, machine: Machine, aws: FakeAws, before: str) -> None:
         machine.env["FILEVAULT_BACKEND"] = "age"
         self.aws = aws
-        self.scene = Scene(machine, aws, ("--no-passphrase",))
+        self.scene = RotationMachine(machine, aws, ("--no-passphrase",))
         self.scene.config("[profile jon]\n")
         old = OLD_IDS["jon"] if before == "old" else None
         self.jon = aws.add_user("jon", access_key_id=old)
@@ -100,8 +101,8 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)).replace(" ", "-"))
-def test_another_key_in_the_place_of_one(machine: Machine, aws: FakeAws, case: Case) -> None:
-    store = Store(machine, aws, case.before)
+def test_another_key_in_the_place_of_one(machine: Machine, aws: FakeAws, case: AccountCase) -> None:
+    store = SharedAgeVault(machine, aws, case.before)
     run = store.scene.run
     if case.learned:
         run(*CALL)
@@ -126,7 +127,7 @@ def test_another_key_in_the_place_of_one(machine: Machine, aws: FakeAws, case: C
 
 
 def test_an_account_is_asked_for_once(machine: Machine, aws: FakeAws) -> None:
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     for asked in (["GetSessionToken", "GetCallerIdentity"], ["GetSessionToken"]):
         aws.reset_calls()
         store.scene.run(*CALL)
@@ -139,7 +140,7 @@ def test_an_account_is_asked_for_once(machine: Machine, aws: FakeAws) -> None:
 
 
 def test_an_id_that_tells_its_account_needs_no_question(machine: Machine, aws: FakeAws) -> None:
-    store = Store(machine, aws, "new")
+    store = SharedAgeVault(machine, aws, "new")
     store.scene.run(*CALL)
     assert aws.actions() == ["GetSessionToken"]
 
@@ -147,7 +148,7 @@ def test_an_id_that_tells_its_account_needs_no_question(machine: Machine, aws: F
 def test_the_account_of_a_federated_user_is_told_by_the_answer(
     machine: Machine, aws: FakeAws
 ) -> None:
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     aws.reset_calls()
     store.scene.run("login", "jon", "--stdout", status=None)
     assert "GetFederationToken" in aws.actions()
@@ -158,16 +159,16 @@ def test_the_account_of_a_federated_user_is_told_by_the_answer(
 def test_where_aws_is_not_reached_nothing_is_taken_for_granted(
     machine: Machine, aws: FakeAws
 ) -> None:
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     store.scene.run(*CALL)
     store.plant(*store.key("own old"))
     env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     ended = store.scene.run(*CALL, status=10, env=env)
-    assert "does not tell its AWS account" in ended.err
+    assert "does not contain its AWS account" in ended.err
 
 
 def test_rotation_asks_too_and_learns(machine: Machine, aws: FakeAws) -> None:
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     store.scene.rotate("jon")
     assert store.remembered()["account"] == store.jon.account
     (key,) = store.jon.keys.values()
@@ -184,7 +185,7 @@ def test_rotation_asks_too_and_learns(machine: Machine, aws: FakeAws) -> None:
 def test_the_account_of_a_key_that_is_added_here_is_learned_again(
     machine: Machine, aws: FakeAws
 ) -> None:
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     store.scene.run(*CALL)
     key_id, secret = store.key("foreign old")
     made = json.dumps({"AccessKeyId": key_id, "SecretAccessKey": secret}).encode()
@@ -196,7 +197,7 @@ def test_the_account_of_a_key_that_is_added_here_is_learned_again(
 
 def test_a_memory_of_before_key_ids_were_kept(machine: Machine, aws: FakeAws) -> None:
     """The same file is the same key; another file may hold any."""
-    store = Store(machine, aws, "old")
+    store = SharedAgeVault(machine, aws, "old")
     (trust,) = machine.state.glob("*/trust.json")
     content = json.loads(trust.read_bytes())
     del content["items"]["jon"]["key_id"]

@@ -14,14 +14,12 @@ import pytest
 
 from filevault.backends.age.library import library
 from filevault.backends.item_header import ItemHeader
-from tests.backends import vaults
-from tests.faults.inside import Ended, Inside
-from tests.machine import PASSPHRASE, Machine
+from tests.samples import KEY_ID, SECRET
+from tests.worlds import file_vault
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE, Machine
 
-TEXT = (
-    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\naws_access_key_id: AKIAQNZGKIQY56JQ7WML\n"
-    "filevault: 1 name={}\n"
-)
+TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\nfilevault: 1 name={{}}\n"
 COMMANDS = {
     "file": {
         "list": ("list",),
@@ -62,7 +60,9 @@ class Large:
 
     def _encryption(self) -> Callable[[str, str], bytes]:
         if self.kind == "file":
-            opened = vaults.reopen(self.machine.vault, vaults.Source(PASSPHRASE.encode()))
+            opened = file_vault.reopen(
+                self.machine.vault, file_vault.GivenSecrets(PASSPHRASE.encode())
+            )
 
             def seal(name: str, text: str) -> bytes:
                 header = ItemHeader("credentials", name, 1, "2026-11-23T21:45:13Z", "add")
@@ -74,8 +74,8 @@ class Large:
         recipient = age.x25519.Recipient.from_str(line)
         return lambda _name, text: bytes(age.encrypt(text.encode(), [recipient]))
 
-    def run(self, *argv: str) -> Ended:
-        ended = Inside(self.machine.environment({"LAUNCH": None})).run(*argv)
+    def run(self, *argv: str) -> InProcessResult:
+        ended = InProcess(self.machine.environment({"LAUNCH": None})).run(*argv)
         assert ended.status == 0, ended
         return ended
 

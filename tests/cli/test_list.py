@@ -14,17 +14,17 @@ from typing import NamedTuple
 import pytest
 
 from filevault.system.times import format_time, parse_time
-from tests.cli.scene import Scene
-from tests.machine import Machine, Result
+from tests.samples import EXAMPLE_ID, EXAMPLE_LINES, SECRET
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import Machine, ProcessResult
 
 GOLDEN = Path(__file__).parent / "golden"
-KEY = "AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
 DAY = 86400
 NOW = 1795470313
 LOCKED = {"FILEVAULT_PASSPHRASE": None}
 
 
-def golden(name: str, result: Result, machine: Machine) -> None:
+def golden(name: str, result: ProcessResult, machine: Machine) -> None:
     """Compare with a file what was shown, the home directory named `~`."""
     assert result.status == 0, result
     shown = f"{result.out}--- stderr\n{result.err}".replace(str(machine.home), "~")
@@ -53,7 +53,7 @@ def test_keys_without_a_config(machine: Machine) -> None:
     machine.freeze(NOW)
     machine.with_vault()
     for name in ("work/prod", "alice"):
-        machine.ok("add", name, "--stdin", "--no-config", stdin=KEY)
+        machine.ok("add", name, "--stdin", "--no-config", stdin=EXAMPLE_LINES)
     golden("no-config", machine.run("list", env=LOCKED), machine)
     assert machine.ok("list", "--credentials", env=LOCKED).out == "alice\nwork/prod\n"
     assert not machine.config.parent.exists()
@@ -65,7 +65,7 @@ class Full(NamedTuple):
 
 
 @pytest.fixture
-def full(scene: Scene) -> Full:
+def full(scene: AwsMachine) -> Full:
     """Profiles, keys with and without sections, sessions of all kinds, one of no profile."""
     machine = scene.machine
     now = int(time.time()) + 1
@@ -74,12 +74,12 @@ def full(scene: Scene) -> Full:
     scene.role.require_mfa = False
     scene.configure(mfa=False, more="[profile empty]\nregion = x\n").store()
     created = {
-        "AccessKeyId": "AKIAIOSFODNN7EXAMPLE",
-        "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "AccessKeyId": EXAMPLE_ID,
+        "SecretAccessKey": SECRET,
         "CreateDate": format_time(now - 100 * DAY).replace("Z", "+00:00"),
     }
     machine.ok("add", "old", "--stdin", "--no-config", stdin=json.dumps({"AccessKey": created}))
-    machine.ok("add", "orphan", "--stdin", "--no-config", stdin=KEY)
+    machine.ok("add", "orphan", "--stdin", "--no-config", stdin=EXAMPLE_LINES)
     config = machine.config.read_text()
     machine.write_config(config.replace("profile admin", "profile gone"))
     machine.ok("export", "gone")
@@ -157,7 +157,7 @@ HOSTILE = ["esc\x1b[31m", "bidi\u202e", "c1\x9b31m", "line\nbreak", "zero\u200bw
 def test_hostile_names_are_shown_escaped(machine: Machine) -> None:
     machine.with_vault()
     for name in HOSTILE:
-        machine.ok("add", name, "--stdin", "--no-config", stdin=KEY)
+        machine.ok("add", name, "--stdin", "--no-config", stdin=EXAMPLE_LINES)
     machine.write_config('[profile plain]\n[profile "sec\x1b[5mtion\u2066"]\n')
     for argv in (("list",), ("list", "--credentials"), ("list", "--profiles"), ("list", "--json")):
         shown = machine.ok(*argv).out
@@ -169,7 +169,7 @@ def test_hostile_names_are_shown_escaped(machine: Machine) -> None:
 
 def test_strays_in_the_vault_are_no_keys(machine: Machine) -> None:
     machine.with_vault()
-    machine.ok("add", "real", "--stdin", "--no-config", stdin=KEY)
+    machine.ok("add", "real", "--stdin", "--no-config", stdin=EXAMPLE_LINES)
     item = (machine.vault / "real.fv").read_bytes()
     for stray in ("real.fv~", ".real.fv.swp", "real.fv.orig", "#real.fv#", "README.md", "x.FV"):
         (machine.vault / stray).write_bytes(item)
@@ -185,7 +185,7 @@ def test_strays_in_the_vault_are_no_keys(machine: Machine) -> None:
 
 def test_a_thousand_keys_and_profiles(machine: Machine) -> None:
     machine.with_vault()
-    machine.ok("add", "p0000", "--stdin", "--no-config", stdin=KEY)
+    machine.ok("add", "p0000", "--stdin", "--no-config", stdin=EXAMPLE_LINES)
     item = (machine.vault / "p0000.fv").read_bytes()
     for number in range(1, 1000):
         name = f"p{number:04}"
@@ -200,7 +200,7 @@ def test_a_thousand_keys_and_profiles(machine: Machine) -> None:
 
 def test_a_terminal_that_knows_only_ascii_still_gets_a_table(machine: Machine) -> None:
     machine.with_vault()
-    machine.ok("add", "Zoë", "--stdin", stdin=KEY)
+    machine.ok("add", "Zoë", "--stdin", stdin=EXAMPLE_LINES)
     result = machine.ok("list", env={"PYTHONIOENCODING": "ascii"})
     assert "Zo\\xeb" in result.out
     assert result.out.isascii()
@@ -223,7 +223,7 @@ def test_a_full_disk_and_a_closed_output_are_no_bugs_of_ours(machine: Machine) -
 def test_a_key_grows_older(machine: Machine) -> None:
     machine.with_vault()
     ages = {0: "≥0d", 5: "≥5d", 400: "≥400d"}
-    machine.ok("add", "jon", "--stdin", stdin=KEY)
+    machine.ok("add", "jon", "--stdin", stdin=EXAMPLE_LINES)
     for days, shown in ages.items():
         machine.freeze(time.time() + days * DAY)
         assert machine.ok("list").out.splitlines()[2].split() == ["jon", "jon", shown, "-"]
@@ -234,7 +234,10 @@ def test_a_key_grows_older(machine: Machine) -> None:
     [(None, True), ("100d", True), ("101d", False), ("0", False), ("26h", True)],
 )
 def test_keys_past_a_limit_are_warned_of(machine: Machine, limit: str | None, warned: bool) -> None:
-    made = {"AccessKeyId": KEY.split(maxsplit=1)[0], "SecretAccessKey": KEY.split()[1]}
+    made = {
+        "AccessKeyId": EXAMPLE_LINES.split(maxsplit=1)[0],
+        "SecretAccessKey": EXAMPLE_LINES.split()[1],
+    }
     created = format_time(time.time() - 100 * DAY - 60)
     machine.with_vault()
     for name in ("one", "two", "three", "four", "five", "six", "seven"):

@@ -14,28 +14,28 @@ import pytest
 
 from filevault.keycache.cached_key import SESSION, VAULT
 from filevault.keycache.client import AgentClient
-from tests.agents import short_folder
-from tests.cli.desk import Desk
-from tests.cli.scene import REGION
-from tests.conftest import tool
+from tests.conditions.kernel_keyring import needs_kernel_keyring
+from tests.conditions.other_user import NOBODY, needs_root
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import PASSPHRASE, Machine, Result
-from tests.others import NOBODY, needs_root
-from tests.stores import GpgHome
+from tests.worlds.agent import short_folder
+from tests.worlds.aws_machine import REGION
+from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
+from tests.worlds.pass_store import GpgHome
 
 
 @pytest.fixture
-def desk(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
+def desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """A vault whose keys an agent of its own holds."""
     with short_folder() as runtime:
-        desk = Desk(machine, aws, "agent", runtime)
+        desk = KeyCacheMachine(machine, aws, "agent", runtime)
         desk.prepare("init")
         yield desk
         desk.leave()
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     """One error line, at most one hint."""
     assert (result.status, result.out) == (status, ""), result
     lines = result.err.splitlines()
@@ -52,27 +52,27 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_it_says_which_vault_is_locked(desk: Desk) -> None:
+def test_it_says_which_vault_is_locked(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock")
     assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
     assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 0 keys forgotten.\n"
 
 
-def test_a_mistyped_vault_is_not_called_locked(desk: Desk) -> None:
+def test_a_mistyped_vault_is_not_called_locked(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock")
     typo = desk.machine.home / "typo"
     refused(desk.machine.run("lock", "--vault", str(typo)), 4, "there is no vault", str(typo))
     assert desk.held() == [SESSION]
 
 
-def test_the_keys_of_a_vault_that_is_gone_can_be_forgotten(desk: Desk) -> None:
+def test_the_keys_of_a_vault_that_is_gone_can_be_forgotten(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock")
     desk.machine.vault.rename(desk.machine.home / "elsewhere")
     assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
     assert desk.machine.run("lock").status != 0
 
 
-def test_an_agent_that_cannot_be_asked_is_no_success(desk: Desk) -> None:
+def test_an_agent_that_cannot_be_asked_is_no_success(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock")
     (folder,) = map(Path, desk.sockets)
     folder.chmod(0o755)
@@ -83,7 +83,9 @@ def test_an_agent_that_cannot_be_asked_is_no_success(desk: Desk) -> None:
 
 
 @needs_root
-def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(desk: Desk) -> None:
+def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(
+    desk: KeyCacheMachine,
+) -> None:
     planted = Path(desk.machine.root, f"tmp/filevault-{os.geteuid()}")
     planted.mkdir(mode=0o755)
     (planted / "agent.sock").write_text("")
@@ -97,7 +99,9 @@ def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(d
 
 
 @needs_root
-def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(desk: Desk) -> None:
+def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(
+    desk: KeyCacheMachine,
+) -> None:
     inherited = Path(desk.machine.root, "run/user/before")
     inherited.mkdir(mode=0o700)
     os.chown(inherited, NOBODY, NOBODY)
@@ -108,7 +112,7 @@ def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(desk: Des
     assert "; 1 key forgotten" in desk.machine.ok("lock").out
 
 
-def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> None:
+def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock", "--vault-key")
     assert desk.held() == [SESSION, VAULT]
     said = desk.prepare("unlock", "--ttl", "1h")
@@ -119,7 +123,7 @@ def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: Desk) -> 
 
 @pytest.mark.parametrize("argv", [("unlock",), ("agent",)])
 def test_of_several_that_start_an_agent_at_once_none_fails(
-    desk: Desk, argv: tuple[str, ...]
+    desk: KeyCacheMachine, argv: tuple[str, ...]
 ) -> None:
     running = [desk.machine.popen(*argv, env=PASS) for _ in range(6)]
     ends = [(*process.communicate(), process.returncode) for process in running]
@@ -127,7 +131,9 @@ def test_of_several_that_start_an_agent_at_once_none_fails(
     assert len(desk.agents()) == 1
 
 
-def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(desk: Desk) -> None:
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(
+    desk: KeyCacheMachine,
+) -> None:
     """As a login without XDG_RUNTIME_DIR, with another folder for it, unlocks."""
     usual = desk.machine.env["XDG_RUNTIME_DIR"]
     other = Path(desk.machine.root, "other")
@@ -150,7 +156,7 @@ def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(desk: D
 
 
 @needs_kernel_keyring
-def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: Desk) -> None:
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock", "--vault-key", "--ttl", "12h")
     desk.machine.places = "kernel agent"
     desk.prepare("unlock", "--vault-key", "--ttl", "5m")
@@ -161,7 +167,7 @@ def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: Desk) 
 
 
 @needs_kernel_keyring
-def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: Desk) -> None:
+def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock", "--ttl", "12h")
     (agent,) = desk.agents()
     os.kill(agent, signal.SIGSTOP)
@@ -169,7 +175,7 @@ def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: Desk) -> None:
         desk.machine.places = "kernel agent"
         said = desk.prepare("unlock", "--ttl", "5m")
         assert "(kernel keyring)" in said.out
-        assert "a key that was held before may be held still" in said.err
+        assert "a key that was cached before may still be cached" in said.err
         assert f"kill -9 {agent}" in said.err
         refused(desk.machine.run("lock"), 7, "does not answer")
     finally:
@@ -188,7 +194,7 @@ done
 
 
 @pytest.fixture
-def shared(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
+def shared(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """A pass vault whose gpg key has a passphrase, which a pinentry types by itself."""
     tool("gpg")
     gpg = GpgHome()
@@ -202,7 +208,7 @@ def shared(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
     machine.write_config(f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n")
     machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass", "GPG_TTY": "/dev/pts/77"}
     with short_folder() as runtime:
-        desk = Desk(machine, aws, "agent", runtime)
+        desk = KeyCacheMachine(machine, aws, "agent", runtime)
         machine.ok("init", "--recipient", gpg.make_key("Jon <jon@example.com>", PASSPHRASE))
         key = f"{user.access_key_id}\n{user.secret_access_key}\n"
         machine.ok("add", "jon", "--stdin", "--no-config", stdin=key)
@@ -213,7 +219,7 @@ def shared(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
     gpg.close()
 
 
-def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: Desk) -> None:
+def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: KeyCacheMachine) -> None:
     shared.typed("export", "jon")  # the pinentry asked
     assert shared.held() == [SESSION]
     assert "1 key forgotten" in shared.machine.ok("lock").out
@@ -224,7 +230,7 @@ def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: Desk) -> 
 # The agent of a job
 
 
-def in_job(desk: Desk, script: str, **env: str) -> Result:
+def in_job(desk: KeyCacheMachine, script: str, **env: str) -> ProcessResult:
     """Run a shell script in a job with an agent of its own; `fv` in it is this program."""
     machine = desk.machine
     words = " ".join(map(shlex.quote, ("env", f"LAUNCH={machine.environment()['LAUNCH']}",
@@ -236,14 +242,14 @@ SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 
-def test_a_job_locks_what_its_user_has_unlocked(desk: Desk) -> None:
+def test_a_job_locks_what_its_user_has_unlocked(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock", "--vault-key")
     said = in_job(desk, "fv unlock >&2; fv lock", **PASS)
     assert "; 3 keys forgotten" in said.out, said
     assert desk.held() == []
 
 
-def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(desk: Desk) -> None:
+def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(desk: KeyCacheMachine) -> None:
     said = in_job(desk, "echo $FILEVAULT_AGENT_DIR")
     folder = Path(said.out.strip())
     wait_until(lambda: not folder.exists())
@@ -255,7 +261,9 @@ def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(desk: Desk) -
     assert desk.agents() == []
 
 
-def test_a_job_whose_agent_cannot_start_leaves_nothing(desk: Desk, tmp_path: Path) -> None:
+def test_a_job_whose_agent_cannot_start_leaves_nothing(
+    desk: KeyCacheMachine, tmp_path: Path
+) -> None:
     long = tmp_path / ("x" * 80)
     long.mkdir()
     said = in_job(desk, "echo started", TMPDIR=str(long))
@@ -264,7 +272,7 @@ def test_a_job_whose_agent_cannot_start_leaves_nothing(desk: Desk, tmp_path: Pat
     refused(in_job(desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
 
 
-def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: Desk) -> None:
+def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: KeyCacheMachine) -> None:
     """It may wait for all of them."""
     script = "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')"
     assert desk.machine.ok("agent", "--", sys.executable, "-c", script).out == "none\n"
@@ -272,7 +280,9 @@ def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: Desk) -> 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_jobs_agent_ends_with_the_job(desk: Desk, number: int, *, stopped: bool) -> None:
+def test_a_jobs_agent_ends_with_the_job(
+    desk: KeyCacheMachine, number: int, *, stopped: bool
+) -> None:
     with desk.machine.popen(
         "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
     ) as job:
@@ -287,7 +297,7 @@ def test_a_jobs_agent_ends_with_the_job(desk: Desk, number: int, *, stopped: boo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_without_its_guard_a_jobs_agent_ends(desk: Desk, number: int) -> None:
+def test_without_its_guard_a_jobs_agent_ends(desk: KeyCacheMachine, number: int) -> None:
     with desk.machine.popen(
         "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
     ) as job:
@@ -302,7 +312,7 @@ def test_without_its_guard_a_jobs_agent_ends(desk: Desk, number: int) -> None:
         os.killpg(job.pid, signal.SIGKILL)
 
 
-def test_an_agent_that_hangs_is_named_with_what_ends_it(desk: Desk) -> None:
+def test_an_agent_that_hangs_is_named_with_what_ends_it(desk: KeyCacheMachine) -> None:
     desk.prepare("unlock")
     (agent,) = desk.agents()
     os.kill(agent, signal.SIGSTOP)

@@ -17,37 +17,37 @@ from urllib.parse import parse_qs, quote, quote_plus, urlsplit
 
 import pytest
 
-from tests.cli.scene import REGION, Scene
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, drop, error, stall
-from tests.machine import Result
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import ProcessResult
 
 HOME = f"https://{REGION}.console.aws.amazon.com/console/home?region={REGION}"
 ARN = "arn:aws:sts::123456789012"
 
 
 @pytest.fixture
-def here(ready: Scene) -> Scene:
+def here(ready: AwsMachine) -> AwsMachine:
     """The ready scene, with the sign-in service of the fake."""
     ready.machine.env["AWS_ENDPOINT_URL_SIGNIN"] = ready.aws.url
     return ready
 
 
 @pytest.fixture
-def plain_here(plain: Scene) -> Scene:
+def plain_here(plain: AwsMachine) -> AwsMachine:
     """The same without MFA."""
     plain.machine.env["AWS_ENDPOINT_URL_SIGNIN"] = plain.aws.url
     return plain
 
 
-def link_of(result: Result) -> str:
+def link_of(result: ProcessResult) -> str:
     """The one line that a login printed."""
     assert result.status == 0, result
     (line,) = result.out.splitlines()
     return line
 
 
-def leaks(scene: Scene, text: str) -> list[str]:
+def leaks(scene: AwsMachine, text: str) -> list[str]:
     """Secrets in a text, in the clear or as they stand in an address."""
     forms = {form for each in scene.secrets() for form in (each, quote(each, ""), quote_plus(each))}
     return [each for each in forms if each in text]
@@ -60,7 +60,7 @@ def visit(link: str) -> None:
         answer.read()
 
 
-def signs_in(scene: Scene, result: Result) -> tuple[str, str]:
+def signs_in(scene: AwsMachine, result: ProcessResult) -> tuple[str, str]:
     """Follow the printed link; who is signed in, and where the browser ends."""
     visit(link_of(result))
     return scene.aws.signin.signed_in.pop()
@@ -78,7 +78,7 @@ def durations(aws: FakeAws) -> list[tuple[str | None, str]]:
 # Who signs in
 
 
-def test_a_role_signs_in_with_the_session_that_exec_uses(here: Scene) -> None:
+def test_a_role_signs_in_with_the_session_that_exec_uses(here: AwsMachine) -> None:
     here.machine.ok("exec", "admin", "--", "true")
     here.aws.reset_calls()
     result = here.machine.run("login", "admin", "--stdout")
@@ -89,7 +89,7 @@ def test_a_role_signs_in_with_the_session_that_exec_uses(here: Scene) -> None:
     assert not leaks(here, result.err)
 
 
-def test_a_role_with_mfa_asks_for_one_code_and_keeps_what_it_got(here: Scene) -> None:
+def test_a_role_with_mfa_asks_for_one_code_and_keeps_what_it_got(here: AwsMachine) -> None:
     here.machine.ok("login", "admin", "--stdout")
     assert here.aws.actions() == ["GetSessionToken", "AssumeRole", "getSigninToken"]
     here.aws.reset_calls()
@@ -97,7 +97,7 @@ def test_a_role_with_mfa_asks_for_one_code_and_keeps_what_it_got(here: Scene) ->
     assert here.aws.actions() == ["getSigninToken"]
 
 
-def test_a_plain_user_signs_in_as_a_federated_one_of_the_same_name(plain_here: Scene) -> None:
+def test_a_plain_user_signs_in_as_a_federated_one_of_the_same_name(plain_here: AwsMachine) -> None:
     result = plain_here.machine.run("login", "jonsmith", "--stdout")
     assert signs_in(plain_here, result) == (f"{ARN}:federated-user/jonsmith", HOME)
     actions = plain_here.aws.actions()
@@ -112,20 +112,22 @@ def test_a_plain_user_signs_in_as_a_federated_one_of_the_same_name(plain_here: S
     assert "sts.GetFederationToken:59m" in plain_here.machine.ok("list").out
 
 
-def test_no_session_makes_no_difference_to_a_plain_user(plain_here: Scene) -> None:
+def test_no_session_makes_no_difference_to_a_plain_user(plain_here: AwsMachine) -> None:
     plain_here.machine.ok("exec", "jonsmith", "--", "true")
     result = plain_here.machine.run("login", "-n", "jonsmith", "--stdout")
     assert signs_in(plain_here, result)[0] == f"{ARN}:federated-user/jonsmith"
 
 
-def test_a_user_with_mfa_is_told_that_the_console_session_has_none(here: Scene) -> None:
+def test_a_user_with_mfa_is_told_that_the_console_session_has_none(here: AwsMachine) -> None:
     result = here.machine.run("login", "jonsmith", "--stdout")
     assert signs_in(here, result)[0] == f"{ARN}:federated-user/jonsmith"
     assert "GetSessionToken" not in here.aws.actions()
     assert "carries no MFA" in result.err
 
 
-def test_the_credentials_of_the_environment_sign_in_where_no_profile_is_named(here: Scene) -> None:
+def test_the_credentials_of_the_environment_sign_in_where_no_profile_is_named(
+    here: AwsMachine,
+) -> None:
     url = here.aws.url
     env = {"AWS_ENDPOINT_URL_SIGNIN": url, "AWS_ENDPOINT_URL": url}
     launcher = " ".join(here.machine.launcher)
@@ -137,7 +139,7 @@ def test_the_credentials_of_the_environment_sign_in_where_no_profile_is_named(he
     assert where == HOME
 
 
-def test_a_long_term_key_of_the_environment_signs_in_as_a_federated_user(scene: Scene) -> None:
+def test_a_long_term_key_of_the_environment_signs_in_as_a_federated_user(scene: AwsMachine) -> None:
     env = {
         "AWS_ACCESS_KEY_ID": scene.user.access_key_id,
         "AWS_SECRET_ACCESS_KEY": scene.user.secret_access_key,
@@ -155,7 +157,9 @@ def test_a_long_term_key_of_the_environment_signs_in_as_a_federated_user(scene: 
     assert not scene.machine.vault.exists()
 
 
-def test_a_users_session_of_the_environment_is_refused_with_the_reason(plain_here: Scene) -> None:
+def test_a_users_session_of_the_environment_is_refused_with_the_reason(
+    plain_here: AwsMachine,
+) -> None:
     url = plain_here.aws.url
     launcher = " ".join(plain_here.machine.launcher)
     script = f"LAUNCH='{{}}' {launcher} login --stdout"
@@ -167,7 +171,7 @@ def test_a_users_session_of_the_environment_is_refused_with_the_reason(plain_her
     assert "getSigninToken" not in plain_here.aws.actions()
 
 
-def test_without_profile_and_credentials_one_is_asked_for(here: Scene) -> None:
+def test_without_profile_and_credentials_one_is_asked_for(here: AwsMachine) -> None:
     result = here.machine.run("login", "--stdout")
     assert result.status == 2
     assert "no profile is given" in result.err
@@ -176,26 +180,26 @@ def test_without_profile_and_credentials_one_is_asked_for(here: Scene) -> None:
 @pytest.mark.parametrize(
     "option", ["--explain", "--refresh", "-n", "--no-cache", "--min-ttl=1h", "-t=123456"]
 )
-def test_options_that_need_a_profile_are_refused_without_one(here: Scene, option: str) -> None:
+def test_options_that_need_a_profile_are_refused_without_one(here: AwsMachine, option: str) -> None:
     env = {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "x"}
     result = here.machine.run("login", *option.split("="), env=env)
     assert (result.status, result.out) == (2, "")
     assert "is for profiles" in result.err
 
 
-def test_a_code_that_nobody_takes_is_told(here: Scene) -> None:
+def test_a_code_that_nobody_takes_is_told(here: AwsMachine) -> None:
     result = here.machine.run("login", "jonsmith", "-s", "-t", "123456")
     signs_in(here, result)
     assert "--mfa-token does nothing" in result.err
 
 
-def test_aws_profile_beats_credentials_of_the_environment(here: Scene) -> None:
+def test_aws_profile_beats_credentials_of_the_environment(here: AwsMachine) -> None:
     env = {"AWS_PROFILE": "admin", "AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "x"}
     who, _ = signs_in(here, here.machine.run("login", "--stdout", env=env))
     assert "assumed-role/admin" in who
 
 
-def test_half_a_key_in_the_environment_is_an_error(here: Scene) -> None:
+def test_half_a_key_in_the_environment_is_an_error(here: AwsMachine) -> None:
     result = here.machine.run("login", env={"AWS_ACCESS_KEY_ID": "AKIAX"})
     assert result.status == 2
     assert "AWS_SECRET_ACCESS_KEY is not" in result.err
@@ -214,7 +218,7 @@ def test_half_a_key_in_the_environment_is_an_error(here: Scene) -> None:
     ],
 )
 def test_path_and_region_decide_where_it_ends(
-    here: Scene, options: tuple[str, ...], env: dict[str, str], where: str
+    here: AwsMachine, options: tuple[str, ...], env: dict[str, str], where: str
 ) -> None:
     _, found = signs_in(here, here.machine.run("login", "admin", "-s", *options, env=env))
     region = "us-west-2" if "us-west-2" in where else REGION
@@ -222,7 +226,7 @@ def test_path_and_region_decide_where_it_ends(
 
 
 @pytest.mark.parametrize(("option", "env"), [("--auto-logout", {}), ("-a", {}), ("", {"1": "1"})])
-def test_auto_logout_signs_out_first(here: Scene, option: str, env: dict[str, str]) -> None:
+def test_auto_logout_signs_out_first(here: AwsMachine, option: str, env: dict[str, str]) -> None:
     env = {"AWS_VAULT_AUTO_LOGOUT": "1"} if env else {}
     options = (option,) if option else ()
     out = urlsplit(link_of(here.machine.run("login", "admin", "-s", *options, env=env)))
@@ -233,7 +237,7 @@ def test_auto_logout_signs_out_first(here: Scene, option: str, env: dict[str, st
     assert here.aws.signin.signed_in[0][1] == HOME
 
 
-def test_bad_places_are_refused_before_anybody_is_asked(here: Scene) -> None:
+def test_bad_places_are_refused_before_anybody_is_asked(here: AwsMachine) -> None:
     for options, status in (
         (("--region", "eu-west-1.evil.example/"), 3),
         (("--path", "https://evil.example/"), 2),
@@ -243,7 +247,7 @@ def test_bad_places_are_refused_before_anybody_is_asked(here: Scene) -> None:
     assert here.aws.actions() == []
 
 
-def test_explain_shows_the_way_and_calls_nothing(here: Scene) -> None:
+def test_explain_shows_the_way_and_calls_nothing(here: AwsMachine) -> None:
     text = here.machine.ok("login", "jonsmith", "--explain", "--path", "s3").out
     assert "GetCallerIdentity for the user's name and GetFederationToken, 1h0m0s, no MFA" in text
     assert f"then signs in at {here.aws.url}/federation" in text
@@ -257,7 +261,7 @@ def test_explain_shows_the_way_and_calls_nothing(here: Scene) -> None:
 # How long
 
 
-def test_a_duration_reaches_a_role_and_its_console_session(plain_here: Scene) -> None:
+def test_a_duration_reaches_a_role_and_its_console_session(plain_here: AwsMachine) -> None:
     plain_here.aws.add_role("long", max_session_duration=43200)
     plain_here.configure(
         mfa=False,
@@ -270,12 +274,12 @@ def test_a_duration_reaches_a_role_and_its_console_session(plain_here: Scene) ->
     assert durations(plain_here.aws) == [("28800", "ok")]
 
 
-def test_without_a_duration_none_is_asked_for(here: Scene) -> None:
+def test_without_a_duration_none_is_asked_for(here: AwsMachine) -> None:
     here.machine.ok("login", "admin", "-s")
     assert durations(here.aws) == [(None, "ok")]
 
 
-def test_a_federated_user_is_never_asked_a_console_duration(plain_here: Scene) -> None:
+def test_a_federated_user_is_never_asked_a_console_duration(plain_here: AwsMachine) -> None:
     plain_here.machine.ok("login", "jonsmith", "-s", "-d", "12h")
     assert durations(plain_here.aws) == [(None, "ok")]
     (made,) = (call for call in plain_here.aws.calls if call.action == "GetFederationToken")
@@ -285,7 +289,7 @@ def test_a_federated_user_is_never_asked_a_console_duration(plain_here: Scene) -
     assert "GetFederationToken takes 15m0s to 36h0m0s" in result.err
 
 
-def test_a_role_after_a_role_is_never_asked_a_console_duration(here: Scene) -> None:
+def test_a_role_after_a_role_is_never_asked_a_console_duration(here: AwsMachine) -> None:
     inner = here.aws.add_role("inner", trusts=[here.role.arn])
     here.configure(
         more=f"[profile inner]\nendpoint_url = {here.aws.url}\nsource_profile = admin\n"
@@ -295,7 +299,7 @@ def test_a_role_after_a_role_is_never_asked_a_console_duration(here: Scene) -> N
     assert durations(here.aws) == [(None, "ok")]
 
 
-def test_a_console_duration_that_aws_refuses_is_left_out_and_that_is_told(here: Scene) -> None:
+def test_a_console_duration_that_aws_refuses_is_left_out_and_that_is_told(here: AwsMachine) -> None:
     here.aws.arm(error("Bad Request", "no such duration"), action="getSigninToken")
     result = here.machine.run("login", "admin", "-s", "-d", "30m")
     signs_in(here, result)
@@ -303,7 +307,7 @@ def test_a_console_duration_that_aws_refuses_is_left_out_and_that_is_told(here: 
     assert "AWS grants no console session of 30m0s here" in result.err
 
 
-def test_a_duration_over_the_roles_maximum_becomes_an_hour(plain_here: Scene) -> None:
+def test_a_duration_over_the_roles_maximum_becomes_an_hour(plain_here: AwsMachine) -> None:
     result = plain_here.machine.run("login", "admin", "-s", "-d", "2h")
     assert result.status == 8  # the role wants MFA
     free = plain_here.aws.add_role("free")
@@ -323,7 +327,7 @@ def test_a_duration_over_the_roles_maximum_becomes_an_hour(plain_here: Scene) ->
 # What AWS refuses
 
 
-def test_a_kept_session_that_is_refused_is_renewed_once(here: Scene) -> None:
+def test_a_kept_session_that_is_refused_is_renewed_once(here: AwsMachine) -> None:
     here.machine.ok("exec", "admin", "--", "true")
     (old,) = (each for each in here.aws.directory.sessions.values() if each.kind == "role")
     del here.aws.directory.sessions[old.access_key_id]
@@ -334,7 +338,7 @@ def test_a_kept_session_that_is_refused_is_renewed_once(here: Scene) -> None:
     assert not leaks(here, result.err)
 
 
-def test_credentials_that_are_refused_although_fresh_are_an_error(here: Scene) -> None:
+def test_credentials_that_are_refused_although_fresh_are_an_error(here: AwsMachine) -> None:
     here.aws.arm(error("Bad Request", "no"), action="getSigninToken", times=9)
     result = here.machine.run("login", "admin", "-s")
     assert result.status == 8
@@ -342,7 +346,9 @@ def test_credentials_that_are_refused_although_fresh_are_an_error(here: Scene) -
     assert here.aws.actions() == ["GetSessionToken", "AssumeRole", "getSigninToken"]
 
 
-def test_a_user_who_may_not_federate_learns_which_permission_is_missing(plain_here: Scene) -> None:
+def test_a_user_who_may_not_federate_learns_which_permission_is_missing(
+    plain_here: AwsMachine,
+) -> None:
     plain_here.user.denied.add("sts:GetFederationToken")
     result = plain_here.machine.run("login", "jonsmith", "-s")
     assert result.status == 8
@@ -351,7 +357,7 @@ def test_a_user_who_may_not_federate_learns_which_permission_is_missing(plain_he
     assert "role_arn" in result.err
 
 
-def test_a_user_who_may_nothing_in_iam_signs_in_all_the_same(plain_here: Scene) -> None:
+def test_a_user_who_may_nothing_in_iam_signs_in_all_the_same(plain_here: AwsMachine) -> None:
     plain_here.user.denied.add("iam:*")
     signs_in(plain_here, plain_here.machine.run("login", "jonsmith", "-s"))
 
@@ -410,7 +416,7 @@ ANSWERS = [
 
 @pytest.mark.parametrize(("status", "body", "headers", "ended", "words"), ANSWERS)
 def test_whatever_the_sign_in_service_answers_no_secret_is_shown(
-    here: Scene, status: int, body: bytes, headers: dict[str, str], ended: int, words: str
+    here: AwsMachine, status: int, body: bytes, headers: dict[str, str], ended: int, words: str
 ) -> None:
     with sign_in_service(status, body, **headers) as (url, seen):
         env = {"AWS_ENDPOINT_URL_SIGNIN": url, "FILEVAULT_DEBUG": "1"}
@@ -426,7 +432,7 @@ def test_whatever_the_sign_in_service_answers_no_secret_is_shown(
     assert seen[0].startswith(b"/federation Action=getSigninToken&")
 
 
-def test_a_sign_in_service_that_is_down_or_hangs_up_shows_no_secret(here: Scene) -> None:
+def test_a_sign_in_service_that_is_down_or_hangs_up_shows_no_secret(here: AwsMachine) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         dead = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -442,12 +448,14 @@ def test_a_sign_in_service_that_is_down_or_hangs_up_shows_no_secret(here: Scene)
         assert not leaks(here, result.everything)
 
 
-def test_a_slow_sign_in_service_is_waited_for(here: Scene) -> None:
+def test_a_slow_sign_in_service_is_waited_for(here: AwsMachine) -> None:
     here.aws.arm(stall(2.0), action="getSigninToken")
     signs_in(here, here.machine.run("login", "admin", "-s"))
 
 
-def test_plain_http_beyond_this_machine_is_refused_before_anything_is_sent(here: Scene) -> None:
+def test_plain_http_beyond_this_machine_is_refused_before_anything_is_sent(
+    here: AwsMachine,
+) -> None:
     env = {"AWS_ENDPOINT_URL_SIGNIN": "http://signin.example"}
     result = here.machine.run("login", "admin", "-s", env=env)
     assert result.status == 3
@@ -456,7 +464,7 @@ def test_plain_http_beyond_this_machine_is_refused_before_anything_is_sent(here:
     assert here.aws.calls == []
 
 
-def test_an_address_with_a_password_is_refused_early_and_never_shown(here: Scene) -> None:
+def test_an_address_with_a_password_is_refused_early_and_never_shown(here: AwsMachine) -> None:
     address = "https://user:hunter2@signin.example/s3cret-path?k=s3cret"
     for env in ({"AWS_ENDPOINT_URL_SIGNIN": address}, {"AWS_ENDPOINT_URL": address}):
         here.aws.reset_calls()
@@ -472,25 +480,25 @@ def test_an_address_with_a_password_is_refused_early_and_never_shown(here: Scene
 # Where the link is seen
 
 
-def test_a_link_serves_once(here: Scene) -> None:
+def test_a_link_serves_once(here: AwsMachine) -> None:
     result = here.machine.run("login", "admin", "-s")
     signs_in(here, result)
     with pytest.raises(urllib.error.HTTPError):
         visit(link_of(result))
 
 
-def test_without_a_display_the_link_is_printed(here: Scene) -> None:
+def test_without_a_display_the_link_is_printed(here: AwsMachine) -> None:
     result = here.machine.run("login", "admin")
     signs_in(here, result)
     assert result.err == ""
 
 
-def test_a_variable_asks_for_stdout_where_there_is_a_display(here: Scene) -> None:
+def test_a_variable_asks_for_stdout_where_there_is_a_display(here: AwsMachine) -> None:
     env = {"AWS_VAULT_STDOUT": "true", "DISPLAY": ":0"}
     signs_in(here, here.machine.run("login", "admin", env=env))
 
 
-def test_copy_sends_the_link_to_the_terminal_alone(here: Scene) -> None:
+def test_copy_sends_the_link_to_the_terminal_alone(here: AwsMachine) -> None:
     result = here.machine.on_terminal("login", "admin", "--copy")
     assert result.status == 0
     assert result.out == ""
@@ -503,7 +511,7 @@ def test_copy_sends_the_link_to_the_terminal_alone(here: Scene) -> None:
 
 
 def test_in_tmux_success_is_claimed_only_where_tmux_takes_the_link(
-    here: Scene, tmp_path: Path
+    here: AwsMachine, tmp_path: Path
 ) -> None:
     """By default tmux ignores what a program sends to the clipboard, and says nothing."""
     machine = here.machine
@@ -543,14 +551,14 @@ def test_in_tmux_success_is_claimed_only_where_tmux_takes_the_link(
     ],
 )
 def test_what_may_keep_the_link_from_the_clipboard_is_said(
-    here: Scene, env: dict[str, str], status: int, said: str
+    here: AwsMachine, env: dict[str, str], status: int, said: str
 ) -> None:
     result = here.machine.on_terminal("login", "admin", "--copy", env=env)
     assert (result.status, result.out) == (status, "")
     assert said in result.err
 
 
-def test_copy_without_a_terminal_is_refused_before_anything_is_called(here: Scene) -> None:
+def test_copy_without_a_terminal_is_refused_before_anything_is_called(here: AwsMachine) -> None:
     result = here.machine.run("login", "admin", "--copy")
     assert result.status == 5
     assert "cannot copy the link: there is no terminal" in result.err

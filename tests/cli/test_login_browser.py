@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene, needs_root
 from tests.cli.test_login import HOME, leaks
-from tests.machine import Result
+from tests.conditions.other_user import needs_root
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import ProcessResult
 
 # It notes every argument list and environment of the machine that it may see, then does its part.
 BROWSER = """#!{python}
@@ -30,10 +31,10 @@ def get(address):
 """
 
 
-class Browser:
+class RecordingBrowser:
     """An xdg-open on the machine's PATH, and what it saw."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: AwsMachine) -> None:
         self.scene = scene
         self.folder = scene.machine.home / "bin"
         self.folder.mkdir()
@@ -54,7 +55,7 @@ class Browser:
         """What it recorded."""
         return self.record.read_bytes().decode("utf-8", "replace")
 
-    def login(self, *options: str) -> Result:
+    def login(self, *options: str) -> ProcessResult:
         """Log in, with everything secret looked for everywhere."""
         stolen = "a-token-of-the-environment"
         result = self.scene.machine.run(
@@ -78,12 +79,14 @@ def written(path: Path) -> str:
 
 
 @pytest.fixture
-def browser(ready: Scene) -> Browser:
+def browser(ready: AwsMachine) -> RecordingBrowser:
     """A ready scene with a display."""
-    return Browser(ready)
+    return RecordingBrowser(ready)
 
 
-def test_a_browser_is_signed_in_without_any_process_showing_the_link(browser: Browser) -> None:
+def test_a_browser_is_signed_in_without_any_process_showing_the_link(
+    browser: RecordingBrowser,
+) -> None:
     browser.does("get(sys.argv[1])\n")
     result = browser.login()
     assert (result.status, result.out) == (0, "")
@@ -94,7 +97,7 @@ def test_a_browser_is_signed_in_without_any_process_showing_the_link(browser: Br
     assert "http://127.0.0.1:" in browser.seen()
 
 
-def test_a_browser_that_stays_open_is_left_to_itself(browser: Browser) -> None:
+def test_a_browser_that_stays_open_is_left_to_itself(browser: RecordingBrowser) -> None:
     browser.does(
         "get(sys.argv[1])\nimport time\n"
         f"open({str(browser.folder / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(40)\n"
@@ -105,13 +108,15 @@ def test_a_browser_that_stays_open_is_left_to_itself(browser: Browser) -> None:
     os.kill(pid, 15)
 
 
-def test_an_opener_that_hands_the_address_on_and_ends_is_the_usual_case(browser: Browser) -> None:
+def test_an_opener_that_hands_the_address_on_and_ends_is_the_usual_case(
+    browser: RecordingBrowser,
+) -> None:
     browser.does("if os.fork() == 0:\n    import time\n    time.sleep(1)\n    get(sys.argv[1])\n")
     assert browser.login().status == 0
     assert len(browser.scene.aws.signin.signed_in) == 1
 
 
-def test_where_the_opener_fails_the_link_is_printed(browser: Browser) -> None:
+def test_where_the_opener_fails_the_link_is_printed(browser: RecordingBrowser) -> None:
     browser.does("print('cannot open ' + sys.argv[1], file=sys.stderr)\nsys.exit(3)\n")
     result = browser.scene.machine.run("login", "admin")
     assert result.status == 0
@@ -120,7 +125,7 @@ def test_where_the_opener_fails_the_link_is_printed(browser: Browser) -> None:
     assert "SigninToken" not in browser.seen()
 
 
-def test_browser_names_the_browsers_display_or_not(browser: Browser) -> None:
+def test_browser_names_the_browsers_display_or_not(browser: RecordingBrowser) -> None:
     machine = browser.scene.machine
     del machine.env["DISPLAY"]
     browser.does("sys.exit(3)\n")
@@ -141,7 +146,7 @@ def test_browser_names_the_browsers_display_or_not(browser: Browser) -> None:
     assert "BROWSER cannot be split" in result.err
 
 
-def test_the_link_can_be_fetched_once(browser: Browser) -> None:
+def test_the_link_can_be_fetched_once(browser: RecordingBrowser) -> None:
     """The second time nobody listens, or hangs up: the login may be about to end."""
     browser.does(
         "import http.client\nget(sys.argv[1])\n"
@@ -155,7 +160,7 @@ def test_the_link_can_be_fetched_once(browser: Browser) -> None:
 
 
 @needs_root
-def test_another_user_who_saw_the_address_is_refused(browser: Browser) -> None:
+def test_another_user_who_saw_the_address_is_refused(browser: RecordingBrowser) -> None:
     stolen = browser.folder / "stolen"
     browser.does(
         "import socket, urllib.parse\n"
@@ -179,7 +184,7 @@ def test_another_user_who_saw_the_address_is_refused(browser: Browser) -> None:
     assert len(browser.scene.aws.signin.signed_in) == 1
 
 
-def test_without_an_opener_the_link_is_printed(browser: Browser) -> None:
+def test_without_an_opener_the_link_is_printed(browser: RecordingBrowser) -> None:
     machine = browser.scene.machine
     machine.env["PATH"] = "/nowhere"
     result = machine.run("login", "admin")
@@ -187,7 +192,7 @@ def test_without_an_opener_the_link_is_printed(browser: Browser) -> None:
     assert result.out.startswith(f"{browser.scene.aws.url}/federation?Action=login&")
 
 
-def test_an_opener_of_the_working_directory_is_never_started(browser: Browser) -> None:
+def test_an_opener_of_the_working_directory_is_never_started(browser: RecordingBrowser) -> None:
     browser.does("get(sys.argv[1])\n")
     machine = browser.scene.machine
     machine.env["PATH"] = "bin::."

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene, needs_root
+from tests.conditions.other_user import needs_root
+from tests.worlds.aws_machine import AwsMachine
 
 # Python gives small pieces of memory away again at once, and what is in them is lost by chance.
 PASSPHRASE = "correct horse battery staple " * 30
@@ -36,7 +37,7 @@ def _copies(pid: int, needle: bytes) -> int:
 
 
 @pytest.fixture
-def started(scene: Scene) -> Path:
+def started(scene: AwsMachine) -> Path:
     """A vault, and a file that appears when a token code is awaited."""
     machine = scene.configure(mfa_process=False).machine
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
@@ -52,7 +53,7 @@ def started(scene: Scene) -> Path:
 
 
 @contextlib.contextmanager
-def awaiting_a_code(scene: Scene, started: Path, source: str) -> Iterator[int]:
+def awaiting_a_code(scene: AwsMachine, started: Path, source: str) -> Iterator[int]:
     """Run an export that a passphrase from a source opens, as far as the question for a code."""
     machine = scene.machine
     path = str(machine.home / "passphrase")
@@ -92,7 +93,7 @@ def awaiting_a_code(scene: Scene, started: Path, source: str) -> Iterator[int]:
 @needs_root
 @pytest.mark.parametrize("source", ["file", "descriptor", "command", "terminal"])
 def test_a_passphrase_that_was_read_is_overwritten_once_it_has_served(
-    scene: Scene, started: Path, source: str
+    scene: AwsMachine, started: Path, source: str
 ) -> None:
     """When a token code is awaited, which can take a person a minute, no copy is left."""
     with awaiting_a_code(scene, started, source) as pid:
@@ -101,7 +102,7 @@ def test_a_passphrase_that_was_read_is_overwritten_once_it_has_served(
 
 @needs_root
 def test_copies_of_other_secrets_in_memory_are_told(
-    scene: Scene, started: Path, record_property: pytest.FixtureRequest
+    scene: AwsMachine, started: Path, record_property: pytest.FixtureRequest
 ) -> None:
     """A text cannot be overwritten, and the key is one that is in use."""
     with awaiting_a_code(scene, started, "variable") as pid:

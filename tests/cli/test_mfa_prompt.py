@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.cli.scene import SERIAL, Scene
 from tests.fakes import drop
-from tests.machine import Answer
+from tests.worlds.aws_machine import SERIAL, AwsMachine
+from tests.worlds.machine import TypedAnswer
 
 QUESTION = f"MFA code of {SERIAL} for jonsmith: "
 MALFORMED = "That is no code of six digits. Try again."
@@ -16,14 +16,14 @@ def mistyped(code: str) -> str:
     return f"{(int(code) + 1) % 1_000_000:06}"
 
 
-def test_a_mistyped_code_may_be_corrected(scene: Scene) -> None:
+def test_a_mistyped_code_may_be_corrected(scene: AwsMachine) -> None:
     scene.aws.clock.freeze()
     scene.configure(mfa_process=False).store()
     code = scene.user.totp()
     answers = [
-        Answer(QUESTION, "12345"),
-        Answer(QUESTION, mistyped(code)),
-        Answer(QUESTION, code),
+        TypedAnswer(QUESTION, "12345"),
+        TypedAnswer(QUESTION, mistyped(code)),
+        TypedAnswer(QUESTION, code),
     ]
     result = scene.machine.on_terminal("export", "jonsmith", answers=answers)
     assert result.status == 0
@@ -33,10 +33,10 @@ def test_a_mistyped_code_may_be_corrected(scene: Scene) -> None:
     assert [call.outcome for call in scene.aws.calls] == ["AccessDenied", "ok"]
 
 
-def test_three_refused_codes_are_enough(scene: Scene) -> None:
+def test_three_refused_codes_are_enough(scene: AwsMachine) -> None:
     scene.aws.clock.freeze()
     scene.configure(mfa_process=False).store()
-    answers = [Answer(QUESTION, mistyped(scene.user.totp()))] * 3
+    answers = [TypedAnswer(QUESTION, mistyped(scene.user.totp()))] * 3
     result = scene.machine.on_terminal("export", "admin", answers=answers)
     assert (result.status, result.out) == (8, "")
     assert result.tty.count(REFUSED) == 2
@@ -44,7 +44,9 @@ def test_three_refused_codes_are_enough(scene: Scene) -> None:
     assert scene.aws.actions() == ["GetSessionToken"] * 3
 
 
-def test_a_wrong_code_from_the_option_or_the_program_is_not_asked_for_again(scene: Scene) -> None:
+def test_a_wrong_code_from_the_option_or_the_program_is_not_asked_for_again(
+    scene: AwsMachine,
+) -> None:
     scene.aws.clock.freeze()
     scene.configure().store()
     wrong = mistyped(scene.user.totp())
@@ -58,21 +60,21 @@ def test_a_wrong_code_from_the_option_or_the_program_is_not_asked_for_again(scen
     assert scene.aws.actions() == ["GetSessionToken"] * 2
 
 
-def test_another_refusal_is_told_at_once(scene: Scene) -> None:
+def test_another_refusal_is_told_at_once(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     scene.user.keys[scene.user.access_key_id].status = "Inactive"
     result = scene.machine.on_terminal(
-        "export", "admin", answers=[Answer(QUESTION, scene.user.totp())]
+        "export", "admin", answers=[TypedAnswer(QUESTION, scene.user.totp())]
     )
     assert result.status == 8
     assert result.tty.count(QUESTION) == 1
 
 
-def test_a_lost_answer_is_no_reason_to_ask_again(scene: Scene) -> None:
+def test_a_lost_answer_is_no_reason_to_ask_again(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     scene.aws.arm(drop("after"))
     result = scene.machine.on_terminal(
-        "export", "admin", answers=[Answer(QUESTION, scene.user.totp())]
+        "export", "admin", answers=[TypedAnswer(QUESTION, scene.user.totp())]
     )
     assert result.status == 9
     assert "the token code may be used up: wait for the next one" in result.err

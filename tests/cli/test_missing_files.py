@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cli.scene import Scene
-from tests.faults.inside import Ended, Inside
-from tests.machine import PASSPHRASE, Machine
-from tests.others import NOBODY, as_user, needs_root
-from tests.stores import KEY_ID, SECRET
+from tests.conditions.other_user import NOBODY, as_user, needs_root
+from tests.samples import KEY_ID, SECRET
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE, Machine
 
 KEY = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 TYPO = "/nowhere/typo"
@@ -67,7 +67,7 @@ CASES = [
         ("export", "stranger"),
         {"AWS_CONFIG_FILE": TYPO},
         3,
-        f"nor a stored key: AWS_CONFIG_FILE names '{TYPO}', which is not there",
+        f"nor a stored key; AWS_CONFIG_FILE names '{TYPO}', which is not there",
         "check AWS_CONFIG_FILE",
     ),
     Missing(
@@ -94,7 +94,7 @@ CASES = [
 ]
 
 
-def assert_told(ended: Ended, status: int, error: str, hint: str) -> None:
+def assert_told(ended: InProcessResult, status: int, error: str, hint: str) -> None:
     """One line says what is wrong, one what to do, and there is nothing else."""
     assert (ended.status, ended.out) == (status, ""), ended
     lines = ended.err.splitlines()
@@ -105,30 +105,32 @@ def assert_told(ended: Ended, status: int, error: str, hint: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def inside_ready(tmp_path_factory: pytest.TempPathFactory) -> Inside:
+def inside_ready(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
     """A machine with a key and a config; nothing of AWS is ever reached."""
     machine = Machine(tmp_path_factory.mktemp("machine") / "home")
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    inside = Inside({**machine.env, **KEY})
+    inside = InProcess({**machine.env, **KEY})
     assert inside.run("init").status == 0
     assert inside.run("add", "jonsmith", "--env", "--region", "eu-west-1").status == 0
     with machine.config.open("a") as file:
         file.write("\n[profile admin]\nsource_profile = jonsmith\n")
         file.write("role_arn = arn:aws:iam::123456789012:role/admin\n")
-    return Inside(machine.env)
+    return InProcess(machine.env)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.argv[0]}-{len(case.error)}")
-def test_what_is_not_there_is_named_with_what_named_it(case: Missing, inside_ready: Inside) -> None:
+def test_what_is_not_there_is_named_with_what_named_it(
+    case: Missing, inside_ready: InProcess
+) -> None:
     env = {**inside_ready.env, **case.env}
-    ended = Inside({name: value for name, value in env.items() if value}).run(*case.argv)
+    ended = InProcess({name: value for name, value in env.items() if value}).run(*case.argv)
     assert_told(ended, case.status, case.error, case.hint)
 
 
 def test_a_list_without_its_config_and_a_key_that_is_used_without_it_are_told(
-    inside_ready: Inside,
+    inside_ready: InProcess,
 ) -> None:
-    inside = Inside({**inside_ready.env, "AWS_CONFIG_FILE": TYPO})
+    inside = InProcess({**inside_ready.env, "AWS_CONFIG_FILE": TYPO})
     told = f"filevault: warning: AWS_CONFIG_FILE names '{TYPO}', which is not there\n"
     listed = inside.run("list")
     assert (listed.status, listed.err) == (0, told)
@@ -138,20 +140,20 @@ def test_a_list_without_its_config_and_a_key_that_is_used_without_it_are_told(
     assert inside.run(*words, "--debug").err.count(told) == 1
 
 
-def test_a_vault_that_config_toml_names_is_named_with_it(scene: Scene) -> None:
+def test_a_vault_that_config_toml_names_is_named_with_it(scene: AwsMachine) -> None:
     machine = scene.configure().machine
     path = machine.home / ".config/filevault/config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(f'vault = "{TYPO}"\n')
-    ended = Inside(machine.env).run(*EXPORT)
+    ended = InProcess(machine.env).run(*EXPORT)
     assert_told(ended, 4, f"no vault at '{TYPO}', which {path} names", f"check {path}")
 
 
-def test_a_bundle_of_the_profile_that_is_not_there_is_named(plain: Scene) -> None:
+def test_a_bundle_of_the_profile_that_is_not_there_is_named(plain: AwsMachine) -> None:
     config = plain.machine.config
     config.write_text(config.read_text().replace("region", f"ca_bundle = {TYPO}\nregion"))
     env = {**plain.machine.env, "AWS_CONFIG_FILE": str(config)}
-    assert_told(Inside(env).run("export", "jonsmith"), 3, f"bundle '{TYPO}'", "ca_bundle in the")
+    assert_told(InProcess(env).run("export", "jonsmith"), 3, f"bundle '{TYPO}'", "ca_bundle in the")
 
 
 # HOME
@@ -181,7 +183,7 @@ def test_a_home_that_does_not_exist_is_never_made(
     there.mkdir()
     env = {**KEY, "HOME": f"{home}{deep}", "PATH": os.environ["PATH"]}
     env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    ended = Inside(env).run(*(word.format(there=there, home=env["HOME"]) for word in argv))
+    ended = InProcess(env).run(*(word.format(there=there, home=env["HOME"]) for word in argv))
     assert not home.exists()
     assert ended.status == status, ended
     assert "Traceback" not in ended.err
@@ -194,8 +196,8 @@ def test_a_home_that_does_not_exist_is_not_made_for_the_aws_config_either(tmp_pa
     home = tmp_path / "nonexistent"
     env = {**KEY, "HOME": str(home), "FILEVAULT_PASSPHRASE": PASSPHRASE}
     env |= {"FILEVAULT_DIR": str(tmp_path / "vault"), "PATH": os.environ["PATH"]}
-    assert Inside(env).run("init").status == 0
-    added = Inside(env).run("add", "x", "--env", "--region", "eu-west-1")
+    assert InProcess(env).run("init").status == 0
+    added = InProcess(env).run("add", "x", "--env", "--region", "eu-west-1")
     assert added.status == 0, added
     assert "does not exist, and is not made; the key is stored all the same" in added.err
     assert "filevault:     region = eu-west-1" in added.err
@@ -219,7 +221,7 @@ def as_nobody(home: Path, *argv: str, **env: str) -> tuple[int, list[str]]:
 
     def run() -> str:
         given = {"HOME": str(home), "PATH": "/usr/bin:/bin", "FILEVAULT_PASSPHRASE": PASSPHRASE}
-        ended = Inside({**given, **env}).run(*argv)
+        ended = InProcess({**given, **env}).run(*argv)
         return f"{ended.status}\n{ended.err}"
 
     status, *lines = as_user(NOBODY, run).splitlines()
@@ -281,7 +283,7 @@ def test_a_user_without_any_home_is_served_by_what_the_hint_names(foreign: Path)
 
     def run(*argv: str, **more: str) -> tuple[int, list[str]]:
         def action() -> str:
-            ended = Inside({**env, **more}).run(*argv)
+            ended = InProcess({**env, **more}).run(*argv)
             return f"{ended.status}\n{ended.err}"
 
         status, *lines = as_user(UNLISTED, action).splitlines()
@@ -314,7 +316,7 @@ def test_init_without_any_home_ends_well_and_says_how_the_vault_is_found(
 
     def action() -> str:
         argv = (word.format(own) for word in ("init", "--vault", "{}/v", *options))
-        ended = Inside(env).run(*argv)
+        ended = InProcess(env).run(*argv)
         return f"{ended.status}\n{ended.err}"
 
     status, *lines = as_user(UNLISTED, action).splitlines()

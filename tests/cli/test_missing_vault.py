@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from filevault.cli.command import COMMANDS
-from tests.faults.inside import Ended, Inside
-from tests.machine import PASSPHRASE
-from tests.stores import LINES
+from tests.samples import LINES
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE
 
 # Without a vault that they need: one line for each action. Nobody knows the profile either.
 LINES_OF = {
@@ -60,8 +60,8 @@ class Naming:
             if way in kinds:
                 self.env["FILEVAULT_BACKEND"] = kinds[way]
 
-    def run(self, line: str) -> Ended:
-        return Inside(self.env).run(*self.words, *line.split(), stdin=LINES.encode())
+    def run(self, line: str) -> InProcessResult:
+        return InProcess(self.env).run(*self.words, *line.split(), stdin=LINES.encode())
 
 
 WAYS = (
@@ -100,7 +100,7 @@ def test_the_hint_makes_the_vault(tmp_path: Path) -> None:
     naming = Naming(tmp_path / "home", "--vault")
     hint = naming.run("list").err.splitlines()[-1]
     words = hint.partition("filevault: hint: ")[2].partition("there: filevault ")[2].split()
-    assert Inside(naming.env).run(*words).status == 0
+    assert InProcess(naming.env).run(*words).status == 0
     assert naming.run("list").status == 0
 
 
@@ -118,10 +118,10 @@ def test_a_vault_is_made_where_a_name_says_so(tmp_path: Path) -> None:
 
 def test_before_any_vault_list_says_how_to_make_one(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path)}
-    nothing = Inside(env).run("list")
+    nothing = InProcess(env).run("list")
     assert nothing.status == 0
     assert nothing.err.splitlines()[-1] == "filevault: hint: filevault init"
-    assert Inside(env).run("clear").out == "Cleared 0 sessions.\n"
+    assert InProcess(env).run("clear").out == "Cleared 0 sessions.\n"
 
 
 @pytest.mark.parametrize(
@@ -137,6 +137,6 @@ def test_before_any_vault_list_says_how_to_make_one(tmp_path: Path) -> None:
 def test_variables_of_aws_vault_that_are_not_read_are_named(
     tmp_path: Path, name: str, value: str, told: str
 ) -> None:
-    ended = Inside({"HOME": str(tmp_path), name: value}).run("list", "--debug")
+    ended = InProcess({"HOME": str(tmp_path), name: value}).run("list", "--debug")
     assert f"{name} is not read: " in ended.err
     assert told in ended.err

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import new_identity
-from tests.conftest import tool
-from tests.faults.inside import Ended, Inside
-from tests.machine import Answer, Machine
-from tests.stores import KEY_ID, LINES
+from tests.conditions.tools import tool
+from tests.samples import KEY_ID, LINES
+from tests.worlds.age_store import new_identity
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import Machine, TypedAnswer
 
 ADD = ("--stdin", "--no-config")
 
@@ -33,8 +33,8 @@ class Stores:
         self.env = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
         self.env["FILEVAULT_AGE_IDENTITY_FILE"] = str(self.identity)
 
-    def run(self, *argv: str, **env: str) -> Ended:
-        return Inside({**self.env, **env}).run(*argv, stdin=LINES.encode())
+    def run(self, *argv: str, **env: str) -> InProcessResult:
+        return InProcess({**self.env, **env}).run(*argv, stdin=LINES.encode())
 
     def stored(self) -> list[str]:
         found = [*self.noted.rglob("*.age"), *self.other.rglob("*.age")]
@@ -56,7 +56,7 @@ def test_an_option_beats_config_toml(stores: Stores) -> None:
     assert not list(stores.noted.rglob("*.age"))
 
 
-def warnings(ended: Ended) -> list[str]:
+def warnings(ended: InProcessResult) -> list[str]:
     return re.findall(r"warning: (\w+) names ", ended.err)
 
 
@@ -181,7 +181,7 @@ def test_a_protected_identity_among_several_is_asked_for(stores: Stores, tmp_pat
     shown = machine.on_terminal(
         *(*words, "export", "work", "-n", "--identity", str(stores.identity)),
         *("--identity", str(protected)),
-        answers=[Answer(question, "correct horse battery")],
+        answers=[TypedAnswer(question, "correct horse battery")],
     )
     assert KEY_ID in shown.out, shown
 

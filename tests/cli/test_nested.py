@@ -9,9 +9,9 @@ from pathlib import Path
 import botocore
 import pytest
 
-from tests.cli.scene import REGION, Scene
-from tests.installed import install
-from tests.machine import Result
+from tests.launch.installed import install
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import ProcessResult
 
 SHOW = (sys.executable, "-c", "import os, json; print(json.dumps(dict(os.environ)))")
 BUNDLE = Path(botocore.__file__).with_name("cacert.pem")
@@ -19,7 +19,7 @@ SESSION_AND_ROLE = ["GetSessionToken", "AssumeRole"]
 
 
 @pytest.fixture
-def nested(plain: Scene) -> Scene:
+def nested(plain: AwsMachine) -> AwsMachine:
     """Profiles whose regions and addresses differ, and filevault as a program."""
     install(plain.machine)
     plain.role.require_mfa = False
@@ -38,21 +38,21 @@ def nested(plain: Scene) -> Scene:
     return plain
 
 
-def inside(scene: Scene, profile: str, *argv: str, **env: str | None) -> Result:
+def inside(scene: AwsMachine, profile: str, *argv: str, **env: str | None) -> ProcessResult:
     """Run a command within `exec PROFILE`."""
     return scene.machine.ok("exec", profile, "--", *argv, env=env)
 
 
-def program(scene: Scene) -> str:
+def program(scene: AwsMachine) -> str:
     return scene.machine.launcher[0]
 
 
-def given(result: Result) -> dict[str, str]:
+def given(result: ProcessResult) -> dict[str, str]:
     found: dict[str, str] = json.loads(result.out)
     return found
 
 
-def test_the_environment_of_an_inner_exec_is_that_of_its_own_profile(nested: Scene) -> None:
+def test_the_environment_of_an_inner_exec_is_that_of_its_own_profile(nested: AwsMachine) -> None:
     secret = {"FILEVAULT_PASSPHRASE": nested.machine.env.pop("FILEVAULT_PASSPHRASE")}
     secrets = nested.machine.home / "p"
     secrets.write_text(secret["FILEVAULT_PASSPHRASE"])
@@ -76,7 +76,9 @@ def test_the_environment_of_an_inner_exec_is_that_of_its_own_profile(nested: Sce
 
 
 @pytest.mark.parametrize(("outer", "inner"), [("outer", "admin"), ("admin", "jonsmith")])
-def test_a_process_inside_finds_the_kept_session(nested: Scene, outer: str, inner: str) -> None:
+def test_a_process_inside_finds_the_kept_session(
+    nested: AwsMachine, outer: str, inner: str
+) -> None:
     secrets = nested.machine.home / "p"
     secrets.write_text(nested.machine.env["FILEVAULT_PASSPHRASE"])
     secrets.chmod(0o600)
@@ -90,7 +92,7 @@ def test_a_process_inside_finds_the_kept_session(nested: Scene, outer: str, inne
     assert nested.aws.actions() == []
 
 
-def test_an_sdk_profile_of_ours_means_its_target(nested: Scene) -> None:
+def test_an_sdk_profile_of_ours_means_its_target(nested: AwsMachine) -> None:
     machine = nested.machine
     machine.write_config(
         machine.config.read_text()
@@ -118,7 +120,7 @@ def test_an_sdk_profile_of_ours_means_its_target(nested: Scene) -> None:
         assert profile == "other" or "another key" not in result.err
 
 
-def test_a_profile_instead_of_credentials(nested: Scene) -> None:
+def test_a_profile_instead_of_credentials(nested: AwsMachine) -> None:
     machine = nested.machine
     nothing = machine.run("exec", "jonsmith", "--", "true", env={"AWS_VAULT_PROFILE_ENV": "1"})
     assert nothing.status == 125
@@ -151,7 +153,7 @@ def test_a_profile_instead_of_credentials(nested: Scene) -> None:
     assert "AWS_VAULT_PROFILE_ENV is neither true nor false" in wrong.err
 
 
-def test_the_account_is_handed_on_in_every_way(nested: Scene) -> None:
+def test_the_account_is_handed_on_in_every_way(nested: AwsMachine) -> None:
     config = nested.machine.config
     config.write_text(
         config.read_text().replace("jonsmith]\n", "jonsmith]\naws_account_id = 111122223333\n", 1)
@@ -162,14 +164,14 @@ def test_the_account_is_handed_on_in_every_way(nested: Scene) -> None:
     assert found["AWS_ACCOUNT_ID"] == "123456789012"
 
 
-def test_a_malformed_account_is_an_error(nested: Scene) -> None:
+def test_a_malformed_account_is_an_error(nested: AwsMachine) -> None:
     nested.machine.write_config("[profile jonsmith]\naws_account_id = 1111-2222-3333\n")
     result = nested.machine.run("export", "jonsmith", "-n")
     assert result.status == 3
     assert "is no AWS account id of 12 digits" in result.err
 
 
-def test_ini_says_which_addresses_it_cannot_hold(nested: Scene) -> None:
+def test_ini_says_which_addresses_it_cannot_hold(nested: AwsMachine) -> None:
     result = nested.machine.ok("export", "outer", "-n", "--format", "ini")
     assert "use_fips_endpoint=true\n" in result.out
     assert f"ca_bundle={BUNDLE}\n" in result.out

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import PASSPHRASE, Machine, Result
-from tests.stores import GpgHome, Tools, commit_identity
 from tests.vectors.older import make
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome
 
 OLDER = Path(make.__file__).parent
 BUILDS = ("a122f73", "f63ed32")
@@ -120,7 +121,7 @@ def oldest(tmp_path: Path) -> Upgraded:
     return Upgraded(BUILDS[0], tmp_path / "jon", None)
 
 
-def refused(result: Result, status: int, text: str) -> None:
+def refused(result: ProcessResult, status: int, text: str) -> None:
     assert (result.status, result.out) == (status, ""), result
     assert text in result.err
 
@@ -269,7 +270,7 @@ def test_a_repository_that_an_older_build_used_is_adopted_first(oldest: Upgraded
     """From then on it is used; until then, items are stored all the same."""
     vault = oldest.use("file")
     commit_identity(oldest.machine)
-    tools = Tools(oldest.machine)
+    tools = OtherPrograms(oldest.machine)
     tools.run("git", "init", "--quiet", str(vault))
     tools.run("git", "-C", str(vault), "add", ".")
     tools.run("git", "-C", str(vault), "commit", "--quiet", "-m", "as it was")
@@ -278,7 +279,7 @@ def test_a_repository_that_an_older_build_used_is_adopted_first(oldest: Upgraded
     add = ("--stdin", "--no-config")
     stored = oldest.machine.run("add", "new", *add, stdin=key)
     assert (stored.status, "filevault git adopt" in stored.err) == (11, True), stored
-    assert "shows what was stored meanwhile" in oldest.machine.ok("git", "adopt").err
+    assert "shows changes that are not committed yet" in oldest.machine.ok("git", "adopt").err
     oldest.quiet("add", "newer", *add, stdin=key)
     log = tools.run("git", "-C", str(vault), "log", "--format=", "--name-only", "-1").out
     assert log.split() == ["newer.fv"]

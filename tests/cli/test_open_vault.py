@@ -17,11 +17,12 @@ from filevault.errors import NoVaultError, ProfileNotFoundError, VaultChoiceErro
 from filevault.vault.choose import VaultChoice, choose
 from filevault.vault.item import compose
 from filevault.vault.vault import Vault
-from tests import launch
-from tests.conftest import tool
-from tests.machine import Machine
+from tests.conditions.tools import tool
+from tests.launch import launcher
+from tests.samples import EXAMPLE_ID, SECRET
+from tests.worlds.machine import Machine
 
-KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+KEY = AccessKey(EXAMPLE_ID, SECRET)
 NO_OPTIONS = GlobalOptions()
 CREATED = "2026-01-02T03:04:05Z"
 
@@ -30,7 +31,7 @@ def context_of(machine: Machine, options: GlobalOptions = NO_OPTIONS) -> Context
     """Return the dependencies of a run on a machine."""
     environ = {name: value for name, value in machine.environment().items() if name != "LAUNCH"}
     orders = {"clock": str(machine.clock_file), "kdf": "cheap", "places": "", "root": ""}
-    return Context(Settings.capture(options, environ), launch.runtime(orders), Reporter())
+    return Context(Settings.capture(options, environ), launcher.runtime(orders), Reporter())
 
 
 def copy(source: Vault, target: Vault, name: str) -> None:

@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import botocoredata
-from tests.backends.ages import ssh_key
-from tests.cli import headless
-from tests.cli.keepers import ANN, KINDS, Keeper, Keyrings
-from tests.cli.scene import Scene
-from tests.conftest import tool
+from tests.conditions.other_user import needs_root
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Machine
-from tests.others import needs_root
-from tests.preload import import_everything
-from tests.stores import KEY_ID, SECRET
+from tests.launch import botocore_data
+from tests.launch.preload import import_everything
+from tests.samples import ANN, KEY_ID, SECRET
+from tests.worlds import restricted
+from tests.worlds.age_store import ssh_key
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine
 
 pytestmark = needs_root
 
@@ -94,7 +94,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-class Writer(NamedTuple):
+class WritingCommand(NamedTuple):
     """A command, and the files that it replaces or that take the place of others."""
 
     kind: str
@@ -105,15 +105,17 @@ class Writer(NamedTuple):
 
 VAULT = ".local/share/filevault"
 WRITERS = [
-    Writer("file", ("add", "work", "--env", "--force", "--no-config"), (f"{VAULT}/work.fv",), KEY),
-    Writer("file", ("add", "new", "--env", "--region", "eu-west-1"), (".aws/config",), KEY),
-    Writer(
+    WritingCommand(
+        "file", ("add", "work", "--env", "--force", "--no-config"), (f"{VAULT}/work.fv",), KEY
+    ),
+    WritingCommand("file", ("add", "new", "--env", "--region", "eu-west-1"), (".aws/config",), KEY),
+    WritingCommand(
         "file",
         ("passphrase",),
         (f"{VAULT}/.filevault/slots/*.slot",),
         {"FILEVAULT_NEW_PASSPHRASE": NEW_PASSPHRASE},
     ),
-    Writer(
+    WritingCommand(
         "file",
         ("rekey",),
         (
@@ -122,20 +124,24 @@ WRITERS = [
             f"{VAULT}/.filevault/slots/*.slot",
         ),
     ),
-    Writer("file", ("init", "--vault", "{home}/second"), (".config/filevault/config.toml",)),
-    Writer("age", ("add", "work", "--env", "--force", "--no-config"), (f"{VAULT}/work.age",), KEY),
-    Writer(
+    WritingCommand(
+        "file", ("init", "--vault", "{home}/second"), (".config/filevault/config.toml",)
+    ),
+    WritingCommand(
+        "age", ("add", "work", "--env", "--force", "--no-config"), (f"{VAULT}/work.age",), KEY
+    ),
+    WritingCommand(
         "age",
         ("recipients", "add", "{ann}"),
         (f"{VAULT}/work.age", f"{VAULT}/.age-recipients"),
     ),
-    Writer(
+    WritingCommand(
         "pass",
         ("add", "work", "--env", "--force", "--no-config"),
         (".password-store/aws/work.gpg",),
         KEY,
     ),
-    Writer(
+    WritingCommand(
         "pass",
         ("recipients", "add", ANN),
         (".password-store/aws/work.gpg", ".password-store/aws/.gpg-id"),
@@ -145,9 +151,9 @@ WRITERS = [
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda each: f"{each.kind}-{each.argv[0]}")
 def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
-    writer: Writer, tmp_path: Path, keyrings: Keyrings
+    writer: WritingCommand, tmp_path: Path, keyrings: GpgHomes
 ) -> None:
-    keeper = Keeper(writer.kind, tmp_path / "home", keyrings)
+    keeper = BackendMachine(writer.kind, tmp_path / "home", keyrings)
     keeper.add("work")
     home = keeper.machine.home
     if writer.argv[0] == "recipients" and writer.kind == "pass":
@@ -165,7 +171,7 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
     before = granted(home)
     words = {"home": str(home), "ann": ssh_key("ed25519")[1].rpartition(" ")[0]}
     argv = [word.format(**words) for word in writer.argv]
-    ended = Inside({**keeper.machine.env, **writer.env}).run(*argv)
+    ended = InProcess({**keeper.machine.env, **writer.env}).run(*argv)
     assert ended.status == 0, ended
     assert "readable for its owner alone" not in ended.err
     replaced = set()
@@ -188,26 +194,26 @@ def test_a_file_that_takes_the_place_of_another_grants_what_that_did(
 
 @pytest.mark.parametrize("kind", ["pass", "age"])
 def test_an_item_that_takes_the_place_of_two_entries_grants_what_those_did(
-    kind: str, tmp_path: Path, keyrings: Keyrings
+    kind: str, tmp_path: Path, keyrings: GpgHomes
 ) -> None:
-    keeper = Keeper(kind, tmp_path / "home", keyrings)
+    keeper = BackendMachine(kind, tmp_path / "home", keyrings)
     for half, text in (("access_id", KEY_ID), ("access_token", SECRET)):
         keeper.put(f"team/work/{half}", text.encode())
     open_to_a_service(keeper.machine.home)
     halves = granted(keeper.root)
     env = {**keeper.machine.env, **KEY}
-    ended = Inside(env).run("add", "team/work", "--env", "--force", "--no-config")
+    ended = InProcess(env).run("add", "team/work", "--env", "--force", "--no-config")
     assert "are still there, but no longer used" in ended.err
     now = granted(keeper.root)
     secret = halves[f"team/work/access_token{keeper.suffix}"]
     assert now[f"team/work{keeper.suffix}"][1:] == secret[1:] == (MODE, TEAM, secret.acl)
 
 
-def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings: Keyrings) -> None:
+def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings: GpgHomes) -> None:
     """A new kind of file must choose: kept for those who read it, or private for good."""
     for kind in KINDS:
         home = tmp_path / kind
-        keeper = Keeper(kind, home, keyrings)
+        keeper = BackendMachine(kind, home, keyrings)
         keeper.add("team/work")
         for name in granted(home):
             if name not in (".gitconfig", ".clock", "stranger"):
@@ -217,7 +223,7 @@ def test_every_kind_of_file_that_is_replaced_has_a_rule(tmp_path: Path, keyrings
 def test_a_service_that_reads_a_vault_of_roots_is_never_locked_out(aws: FakeAws) -> None:
     """The systemd page: group and mode are set once, and root goes on writing."""
     import_everything()
-    botocoredata.keep()
+    botocore_data.keep()
     with tempfile.TemporaryDirectory(prefix="filevault-") as name:
         os.chmod(name, 0o755)
         vault, key = Path(name) / "vault", Path(name) / "key"
@@ -233,10 +239,10 @@ def test_a_service_that_reads_a_vault_of_roots_is_never_locked_out(aws: FakeAws)
             "AWS_ACCESS_KEY_ID": user.access_key_id,
             "AWS_SECRET_ACCESS_KEY": user.secret_access_key,
         }
-        assert Inside(env).run("init", "--new-key-file", str(key), "--no-passphrase").status == 0
+        assert InProcess(env).run("init", "--new-key-file", str(key), "--no-passphrase").status == 0
         env["FILEVAULT_KEY"] = key.read_text().strip()
-        assert Inside(env).run("add", "team/work", "--env", "--no-config").status == 0
-        assert Inside(env).run("add", "work", "--env", "--no-config").status == 0
+        assert InProcess(env).run("add", "team/work", "--env", "--no-config").status == 0
+        assert InProcess(env).run("add", "work", "--env", "--no-config").status == 0
         subprocess.run(["chgrp", "-R", str(APP), vault], check=True)
         subprocess.run(["chmod", "-R", "g+rX", vault], check=True)
         service = {**env, "XDG_STATE_HOME": "/nonexistent"}
@@ -247,11 +253,11 @@ def test_a_service_that_reads_a_vault_of_roots_is_never_locked_out(aws: FakeAws)
             ("rekey",),
             ("rekey", "--finish"),
         ):
-            ended = Inside(env).run(*argv)
+            ended = InProcess(env).run(*argv)
             assert ended.status == 0, (argv, ended)
             for profile in ("work", "team/work"):
                 words = ("export", profile, "-n", "--region", "eu-west-1")
-                read = headless.run(words, service, headless.Conditions(APP), {})
+                read = restricted.run(words, service, restricted.Conditions(APP), {})
                 assert (read.status, read.err) == (0, ""), (argv, profile, read)
 
 
@@ -273,7 +279,7 @@ def assert_all_theirs(machine: Machine) -> None:
 
 def test_root_leaves_nothing_of_its_own_in_the_home_of_another(theirs: Machine) -> None:
     theirs.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    inside = Inside({**theirs.env, **KEY})
+    inside = InProcess({**theirs.env, **KEY})
     made = inside.run("init")
     assert made.status == 0, made
     assert_all_theirs(theirs)
@@ -288,7 +294,7 @@ def test_root_leaves_nothing_of_its_own_in_the_home_of_another(theirs: Machine) 
     ):
         env = {**theirs.env, **KEY, "FILEVAULT_NEW_PASSPHRASE": PASSPHRASE}
         env["FILEVAULT_TRUST_WRITERS_OF"] = str(theirs.config)  # the user can redirect root
-        ended = Inside(env).run(*(word.format(home=theirs.home) for word in argv))
+        ended = InProcess(env).run(*(word.format(home=theirs.home) for word in argv))
         assert ended.status == 0, (argv, ended)
         assert "warning" not in ended.err, (argv, ended.err)
         assert_all_theirs(theirs)
@@ -297,7 +303,7 @@ def test_root_leaves_nothing_of_its_own_in_the_home_of_another(theirs: Machine) 
 
 
 def test_root_keeps_sessions_in_the_home_of_another_and_leaves_them_there(
-    theirs: Machine, scene: Scene
+    theirs: Machine, scene: AwsMachine
 ) -> None:
     scene.machine = theirs
     scene.configure(mfa=False)

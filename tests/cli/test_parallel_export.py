@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests import launch
-from tests.cli.scene import Scene
+from tests.launch import launcher
+from tests.worlds.aws_machine import AwsMachine
 
 PROCESSES = 64
 
 
 @pytest.fixture
-def by_key_file(scene: Scene) -> Scene:
+def by_key_file(scene: AwsMachine) -> AwsMachine:
     """A vault that a key file opens; each run of `mfa_process` leaves a line in `runs`."""
     machine = scene.machine
     key_file = machine.home / "key"
@@ -30,12 +30,12 @@ def by_key_file(scene: Scene) -> Scene:
     return scene
 
 
-def runs(scene: Scene) -> int:
+def runs(scene: AwsMachine) -> int:
     """Count the runs of `mfa_process`."""
     return len((scene.machine.home / "runs").read_text().splitlines())
 
 
-def test_64_cold_exports_make_one_call_with_one_code(by_key_file: Scene) -> None:
+def test_64_cold_exports_make_one_call_with_one_code(by_key_file: AwsMachine) -> None:
     machine = by_key_file.machine
     started = [machine.popen("export", "jonsmith", "--format", "json") for _ in range(PROCESSES)]
     answers = [process.communicate(timeout=120) for process in started]
@@ -55,7 +55,7 @@ def _hold(machine_state: Path, name: str) -> int:
     return holder
 
 
-def _session(scene: Scene) -> str:
+def _session(scene: AwsMachine) -> str:
     """Return the name of the session's lock, by obtaining the session and deleting it."""
     scene.machine.ok("export", "jonsmith")
     (kept,) = scene.machine.state.glob("*/sessions/jonsmith/*.fvs")
@@ -63,7 +63,7 @@ def _session(scene: Scene) -> str:
     return kept.name.partition("@")[0]
 
 
-def test_one_that_waits_says_so(by_key_file: Scene) -> None:
+def test_one_that_waits_says_so(by_key_file: AwsMachine) -> None:
     by_key_file.aws.clock.advance(60)  # another code than the first one's
     holder = _hold(by_key_file.machine.state, _session(by_key_file))
     by_key_file.aws.clock.advance(60)
@@ -77,13 +77,13 @@ def test_one_that_waits_says_so(by_key_file: Scene) -> None:
     assert b"AWS_SESSION_TOKEN=" in out
 
 
-def test_one_that_nobody_watches_gives_up(by_key_file: Scene) -> None:
+def test_one_that_nobody_watches_gives_up(by_key_file: AwsMachine) -> None:
     holder = _hold(by_key_file.machine.state, _session(by_key_file))
     program = (
         "import sys; from filevault.sessions import lock_wait; lock_wait.TIMEOUT = 1.5; "
         "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    by_key_file.machine.launcher = (sys.executable, "-c", program, launch.__file__)
+    by_key_file.machine.launcher = (sys.executable, "-c", program, launcher.__file__)
     by_key_file.aws.reset_calls()
     try:
         result = by_key_file.machine.run("export", "jonsmith")

@@ -12,33 +12,36 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, Keyrings
-from tests.conftest import tool
-from tests.machine import Machine, Result
-from tests.stores import KEY_ID, LINES, SECRET, Tools, commit_identity, pass_machine
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON, KEY_ID, LINES, SECOND_ID, SECRET
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.machine import Machine, ProcessResult
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import pass_machine
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_LINES = f"{OTHER}\n{OTHER_SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{OTHER_SECRET}\n"
 TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
 
-class Pair:
+class PassStorePair:
     """One store, seen by both programs."""
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
-        self.tools = Tools(machine)
+        self.tools = OtherPrograms(machine)
         self.store = machine.home / ".password-store"
 
-    def pass_(self, *argv: str, stdin: str | None = None, editor: str | None = None) -> Result:
+    def pass_(
+        self, *argv: str, stdin: str | None = None, editor: str | None = None
+    ) -> ProcessResult:
         """Run pass; `editor` is a sed script that it edits with. The store is clean after it."""
         if editor is not None:
             script = self.machine.home / "editor"
@@ -49,7 +52,7 @@ class Pair:
         self.clean()
         return result
 
-    def ok(self, *argv: str, stdin: str | None = None) -> Result:
+    def ok(self, *argv: str, stdin: str | None = None) -> ProcessResult:
         """Run filevault. The store is clean after it."""
         result = self.machine.ok(*argv, stdin=stdin)
         self.clean()
@@ -85,12 +88,12 @@ class Pair:
 
 
 @pytest.fixture
-def pair(tmp_path: Path, keyrings: Keyrings) -> Pair:
+def pair(tmp_path: Path, keyrings: GpgHomes) -> PassStorePair:
     """A store that pass made, with a repository and an entry of another kind."""
     tool("pass")
     machine = pass_machine(tmp_path / "home", keyrings.jon)
     commit_identity(machine)
-    pair = Pair(machine)
+    pair = PassStorePair(machine)
     pair.tools.run("pass", "init", JON)
     pair.tools.run("pass", "git", "init")
     pair.pass_("insert", "-m", "mail/jon", stdin="hunter2\nuser: jon\n")
@@ -98,7 +101,7 @@ def pair(tmp_path: Path, keyrings: Keyrings) -> Pair:
     return pair
 
 
-def test_what_filevault_wrote_pass_shows_lists_and_greps(pair: Pair) -> None:
+def test_what_filevault_wrote_pass_shows_lists_and_greps(pair: PassStorePair) -> None:
     pair.add("work")
     pair.add("team/a:b")
     assert pair.last() == "Add given password for aws/team/a%3Ab to store."
@@ -115,7 +118,7 @@ def test_what_filevault_wrote_pass_shows_lists_and_greps(pair: Pair) -> None:
     assert KEY_ID in pair.pass_("git", "show", "--textconv").out
 
 
-def test_pass_moves_and_copies_and_filevault_follows(pair: Pair) -> None:
+def test_pass_moves_and_copies_and_filevault_follows(pair: PassStorePair) -> None:
     pair.add("work")
     pair.pass_("mv", "aws/work", "aws/team/prod")
     assert pair.ok("list", "--credentials").out == "team/prod\n"
@@ -131,19 +134,19 @@ def test_pass_moves_and_copies_and_filevault_follows(pair: Pair) -> None:
     assert pair.pass_("show", "aws/team/prod").out.startswith(SECRET)
 
 
-def test_pass_edits_and_filevault_keeps_the_edit(pair: Pair) -> None:
+def test_pass_edits_and_filevault_keeps_the_edit(pair: PassStorePair) -> None:
     pair.add("work")
     pair.pass_("edit", "aws/work", editor="$a region: eu-west-1\\notpauth://totp/x?secret=A")
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     shown = pair.pass_("show", "aws/work").out
-    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {OTHER}\n")
+    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {SECOND_ID}\n")
     assert shown.endswith("\nregion: eu-west-1\notpauth://totp/x?secret=A\n")
     pair.pass_("edit", "aws/work", editor=f"1c {SECRET}")
-    assert pair.given("work") == (OTHER, SECRET)
+    assert pair.given("work") == (SECOND_ID, SECRET)
 
 
-def test_pass_generates_in_place_and_filevault_reads_it(pair: Pair) -> None:
+def test_pass_generates_in_place_and_filevault_reads_it(pair: PassStorePair) -> None:
     pair.add("work")
     pair.pass_("generate", "-i", "-n", "aws/work", "40")
     secret = pair.pass_("show", "aws/work").out.splitlines()[0]
@@ -153,7 +156,7 @@ def test_pass_generates_in_place_and_filevault_reads_it(pair: Pair) -> None:
     assert pair.pass_("show", "aws/work").out.splitlines()[0] == OTHER_SECRET
 
 
-def test_pass_removes_and_inserts_and_filevault_sees_it(pair: Pair) -> None:
+def test_pass_removes_and_inserts_and_filevault_sees_it(pair: PassStorePair) -> None:
     pair.add("team/prod")
     pair.pass_("rm", "-f", "aws/team/prod")
     assert pair.ok("list", "--credentials").out == ""
@@ -166,7 +169,7 @@ def test_pass_removes_and_inserts_and_filevault_sees_it(pair: Pair) -> None:
     assert "hunter2" in pair.pass_("show", "mail/jon").out
 
 
-def test_pass_reencrypts_and_filevault_reads_on_and_writes_once_told(pair: Pair) -> None:
+def test_pass_reencrypts_and_filevault_reads_on_and_writes_once_told(pair: PassStorePair) -> None:
     pair.add("work")
     pair.pass_("init", JON, ANN)
     assert pair.keys("aws/work") == 2
@@ -181,7 +184,7 @@ def test_pass_reencrypts_and_filevault_reads_on_and_writes_once_told(pair: Pair)
     assert (pair.store / "aws/two.gpg").read_bytes() == before
 
 
-def test_filevault_reencrypts_and_pass_finds_nothing_left_to_do(pair: Pair) -> None:
+def test_filevault_reencrypts_and_pass_finds_nothing_left_to_do(pair: PassStorePair) -> None:
     pair.add("work")
     pair.add("team/prod")
     result = pair.ok("recipients", "add", ANN)
@@ -200,7 +203,7 @@ def test_filevault_reencrypts_and_pass_finds_nothing_left_to_do(pair: Pair) -> N
     assert {pair.keys(f"aws/{name}") for name in ("work", "new", "team/prod")} == {1}
 
 
-def test_pass_gives_a_folder_keys_of_its_own(pair: Pair) -> None:
+def test_pass_gives_a_folder_keys_of_its_own(pair: PassStorePair) -> None:
     pair.add("team/prod")
     pair.pass_("init", "-p", "aws/team", ANN)
     refused = pair.machine.run("add", "team/two", "--stdin", "--no-config", stdin=LINES)
@@ -218,7 +221,7 @@ def test_pass_gives_a_folder_keys_of_its_own(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("how", ["insert -m", "insert -e", "by hand", "armored by hand"])
-def test_what_others_stored_is_handed_out_and_replaced(pair: Pair, how: str) -> None:
+def test_what_others_stored_is_handed_out_and_replaced(pair: PassStorePair, how: str) -> None:
     if how == "insert -m":
         pair.pass_("insert", "-m", "aws/work", stdin=TEXT + "note: mine")
     elif how == "insert -e":
@@ -235,10 +238,10 @@ def test_what_others_stored_is_handed_out_and_replaced(pair: Pair, how: str) -> 
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     assert pair.pass_("show", "aws/work").out.rstrip().endswith("note: mine")
-    assert pair.given("work") == (OTHER, OTHER_SECRET)
+    assert pair.given("work") == (SECOND_ID, OTHER_SECRET)
 
 
-def test_entries_of_aws_vault_are_used_in_place(pair: Pair) -> None:
+def test_entries_of_aws_vault_are_used_in_place(pair: PassStorePair) -> None:
     data = json.dumps({"AccessKeyID": KEY_ID, "SecretAccessKey": SECRET, "SessionToken": ""})
     wrapper = {
         "Key": "work",
@@ -258,12 +261,12 @@ def test_entries_of_aws_vault_are_used_in_place(pair: Pair) -> None:
     assert pair.given("work") == (KEY_ID, SECRET)
     pair.add("work", OTHER_LINES, "--force")
     shown = pair.pass_("show", "aws-vault/work").out
-    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {OTHER}\n")
+    assert shown.startswith(f"{OTHER_SECRET}\naws_access_key_id: {SECOND_ID}\n")
     assert "Data" not in shown
     assert (pair.store / f"aws-vault/{session}.gpg").exists()
 
 
-def test_the_whole_history_is_one_and_sound(pair: Pair) -> None:
+def test_the_whole_history_is_one_and_sound(pair: PassStorePair) -> None:
     pair.add("one")
     pair.pass_("insert", "-m", "aws/two", stdin=TEXT)
     pair.add("two", OTHER_LINES, "--force")

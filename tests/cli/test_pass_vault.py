@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import Machine
-from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECOND_ID, SECRET
+from tests.worlds.machine import Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
     tool("pass")
     machine = pass_machine(tmp_path / "home", gpg)
     commit_identity(machine)
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     tools.run("pass", "init", "jon@example.com")
     tools.run("pass", "insert", "-m", "mail/jon", stdin="hunter2\nuser: jon\n")
     return machine
@@ -38,15 +40,15 @@ def test_a_store_that_exists_is_adopted_and_nothing_is_written_into_it(jon: Mach
 
 def test_what_filevault_stores_pass_shows(jon: Machine) -> None:
     jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    shown = Tools(jon).run("pass", "show", "aws/work").out
+    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
     assert shown.splitlines()[0] == SECRET
     assert f"aws_access_key_id: {KEY_ID}" in shown
-    assert "work" in Tools(jon).run("pass", "ls", "aws").out
+    assert "work" in OtherPrograms(jon).run("pass", "ls", "aws").out
 
 
 def test_what_pass_stores_filevault_hands_out(jon: Machine) -> None:
     text = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
-    Tools(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
+    OtherPrograms(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
     given = json.loads(jon.ok("export", "work", "-n", "--format", "json").out)
     assert (given["AccessKeyId"], given["SecretAccessKey"]) == (KEY_ID, SECRET)
 
@@ -59,11 +61,11 @@ def test_only_the_prefix_is_listed_and_nothing_is_decrypted(jon: Machine) -> Non
 
 def test_notes_survive_a_replacement(jon: Machine) -> None:
     text = f"{SECRET}\r\naws_access_key_id: {KEY_ID}\r\n# mine\r\notpauth://totp/x?secret=A\r\nend"
-    Tools(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
-    other = "AKIAQNZGKIQY56JQ7WMM\n" + SECRET + "\n"
+    OtherPrograms(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
+    other = f"{SECOND_ID}\n" + SECRET + "\n"
     jon.ok("add", "work", "--stdin", "--no-config", "--force", stdin=other)
-    shown = Tools(jon).run("pass", "show", "aws/work").out
-    assert "AKIAQNZGKIQY56JQ7WMM" in shown
+    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+    assert SECOND_ID in shown
     assert "# mine\r\notpauth://totp/x?secret=A\r\nend" in shown
 
 
@@ -84,7 +86,7 @@ def test_a_role_session_is_cached_outside_the_store(jon: Machine, aws: FakeAws) 
 
 
 def test_each_change_is_a_commit_as_pass_makes_them(jon: Machine) -> None:
-    tools = Tools(jon)
+    tools = OtherPrograms(jon)
     tools.run("pass", "git", "init")
     jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     jon.ok("remove", "work", "--force")
@@ -115,7 +117,7 @@ def test_a_recipient_is_added_and_removed_and_items_reencrypted(jon: Machine, gp
     outside = (jon.home / ".password-store/mail/jon.gpg").read_bytes()
     result = jon.ok("recipients", "add", "ann@example.com")
     assert "Reencrypted work." in result.out
-    packets = Tools(jon).run(
+    packets = OtherPrograms(jon).run(
         "gpg", "--batch", "--list-only", "--list-packets",
         str(jon.home / ".password-store/aws/work.gpg"),
     )  # fmt: skip
@@ -128,8 +130,8 @@ def test_a_recipient_is_added_and_removed_and_items_reencrypted(jon: Machine, gp
 
 def test_a_key_of_another_account_is_refused_until_accepted(jon: Machine) -> None:
     jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    text = f"{SECRET}\naws_access_key_id: AKIAZZZZZZQY56JQ7WML\n"
-    Tools(jon).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
+    text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n"
+    OtherPrograms(jon).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
     refused = jon.run("export", "work", "-n")
     assert refused.status == 10
     assert "another AWS account" in refused.err
@@ -153,7 +155,7 @@ def test_a_new_store_is_made_for_a_key(tmp_path: Path, gpg: GpgHome) -> None:
     assert machine.run("init").status == 2
     machine.ok("init", "--recipient", "jon@example.com")
     machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    assert Tools(machine).run("pass", "show", "aws/work").out.startswith(SECRET)
+    assert OtherPrograms(machine).run("pass", "show", "aws/work").out.startswith(SECRET)
 
 
 def test_files_are_private_whatever_passes_own_umask_variable_says(jon: Machine) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import new_identity
-from tests.conftest import tool
-from tests.machine import Machine, Result
-from tests.stores import KEY_ID, LINES, SECRET, Tools, commit_identity
+from tests.conditions.tools import tool
+from tests.samples import KEY_ID, LINES, SECOND_ID, SECRET
+from tests.worlds.age_store import new_identity
+from tests.worlds.machine import Machine, ProcessResult
+from tests.worlds.other_programs import OtherPrograms, commit_identity
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 OTHER_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_LINES = f"{OTHER}\n{OTHER_SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{OTHER_SECRET}\n"
 TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
 
 
@@ -32,7 +32,7 @@ class Passage:
         self.machine = Machine(home)
         self.machine.env["FILEVAULT_BACKEND"] = "age"
         commit_identity(self.machine)
-        self.tools = Tools(self.machine)
+        self.tools = OtherPrograms(self.machine)
         self.store = home / ".passage/store"
         self.identities = home / ".passage/identities"
         self.store.mkdir(parents=True)
@@ -93,7 +93,7 @@ class Passage:
             folder = folder.parent
         return folder / ".age-recipients"
 
-    def ok(self, *argv: str, stdin: str | None = None) -> Result:
+    def ok(self, *argv: str, stdin: str | None = None) -> ProcessResult:
         result = self.machine.ok(*argv, stdin=stdin)
         self.clean()
         return result

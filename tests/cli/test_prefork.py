@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene
-from tests.machine import Answer, Machine, Result
-from tests.prefork import Prefork, suits
+from tests.launch.prefork import Prefork, suits
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import Machine, ProcessResult, TypedAnswer
 
 SHOW = (
     "env | grep -v ^LAUNCH= | sort; pwd; umask; ulimit -a; cat; echo err >&2; "
@@ -26,14 +26,14 @@ def varying(text: str) -> str:
     return re.sub(r"\[\d+\]|_TOKEN=\S+|ACCESS_KEY\S*=\S+|EXPIRATION=\S+|SHLVL=\d+", "", text)
 
 
-def both(machine: Machine, *argv: str, **options: object) -> tuple[Result, Result]:
+def both(machine: Machine, *argv: str, **options: object) -> tuple[ProcessResult, ProcessResult]:
     """Run filevault in either way."""
     quick = machine.run(*argv, **options)  # type: ignore[arg-type]
     machine.fresh = True
     return quick, machine.run(*argv, **options)  # type: ignore[arg-type]
 
 
-def test_a_command_meets_the_same_process(plain: Scene) -> None:
+def test_a_command_meets_the_same_process(plain: AwsMachine) -> None:
     before = os.umask(0o027)
     try:
         quick, fresh = both(
@@ -56,7 +56,7 @@ def test_the_program_ends_in_the_same_way(machine: Machine, argv: tuple[str, ...
     assert quick == fresh
 
 
-def test_descriptors_that_are_passed_have_their_numbers(plain: Scene) -> None:
+def test_descriptors_that_are_passed_have_their_numbers(plain: AwsMachine) -> None:
     reading, writing = os.pipe()
     high = os.dup2(writing, 77)
     os.close(writing)
@@ -67,20 +67,20 @@ def test_descriptors_that_are_passed_have_their_numbers(plain: Scene) -> None:
         assert stream.read() == "there\n"
 
 
-def test_a_terminal_is_the_controlling_one(plain: Scene) -> None:
+def test_a_terminal_is_the_controlling_one(plain: AwsMachine) -> None:
     argv = ("exec", "jonsmith", "--", "sh", "-c", "read line </dev/tty; echo $line")
-    result = plain.machine.on_terminal(*argv, answers=[Answer("", "typed")])
+    result = plain.machine.on_terminal(*argv, answers=[TypedAnswer("", "typed")])
     assert (result.status, result.out) == (0, "typed\n")
 
 
-def test_a_signal_ends_it_and_a_process_that_is_running_is_seen_so(plain: Scene) -> None:
+def test_a_signal_ends_it_and_a_process_that_is_running_is_seen_so(plain: AwsMachine) -> None:
     with plain.machine.popen("exec", "jonsmith", "--", "sh", "-c", "echo on; exec cat") as process:
         assert isinstance(process, Prefork)
         process.kill()
         assert process.wait(20) == -signal.SIGKILL
 
 
-def test_a_time_limit_is_kept(plain: Scene) -> None:
+def test_a_time_limit_is_kept(plain: AwsMachine) -> None:
     with plain.machine.popen("exec", "jonsmith", "--", "sleep", "60") as process:
         assert process.poll() is None
         with pytest.raises(subprocess.TimeoutExpired):

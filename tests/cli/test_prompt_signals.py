@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine import PASSPHRASE, ROOT, TIMEOUT, Machine
+from tests.samples import EXAMPLE_ID
+from tests.worlds.machine import PASSPHRASE, ROOT, TIMEOUT, Machine
 
 QUESTION = "Passphrase for"
 # What a shell does: a job in a process group of its own, in the foreground.
@@ -94,7 +95,7 @@ class Shell:
 
 @pytest.fixture
 def shell(machine: Machine) -> Iterator[Shell]:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
     shell = Shell(machine, "export", "jon", "-n")
     yield shell
     shell.close()
@@ -125,7 +126,7 @@ def test_stopped_at_the_prompt_the_echo_is_back_and_continued_it_is_off_again(
     assert not shell.echoes()
     shell.type(f"{PASSPHRASE}\n")
     shown = shell.expect("ended 0")
-    assert "AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE" in shown
+    assert f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}" in shown
     assert PASSPHRASE not in shown
     assert shell.echoes()
 
@@ -164,7 +165,7 @@ def test_a_signal_that_does_not_wake_the_read_is_not_lost(
 
 
 def test_a_hangup_that_is_ignored_stays_ignored(machine: Machine) -> None:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
     machine.launcher = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh", *machine.launcher)
     shell = Shell(machine, "export", "jon", "-n")
     try:

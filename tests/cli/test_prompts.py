@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.scene import SERIAL, Scene
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Answer, Machine, Result
+from tests.samples import EXAMPLE_ID, OTHER_ID, SECRET
+from tests.worlds.aws_machine import SERIAL, AwsMachine
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult, TypedAnswer
 
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
-OTHER_ID = "AKIAOTHERKEYEXAMPLE0"
 LOCKED = {"FILEVAULT_PASSPHRASE": None}
 
 
-def never_shown(result: Result, *secrets: str) -> None:
+def never_shown(result: ProcessResult, *secrets: str) -> None:
     assert result.echo
     for secret in secrets:
         assert secret not in result.tty
@@ -25,23 +23,23 @@ def never_shown(result: Result, *secrets: str) -> None:
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     machine.with_vault()
-    return machine.add("jon", KEY_ID, SECRET, "--no-config")
+    return machine.add("jon", EXAMPLE_ID, SECRET, "--no-config")
 
 
-def export(machine: Machine, *answers: str) -> Result:
+def export(machine: Machine, *answers: str) -> ProcessResult:
     return machine.on_terminal(
         "export",
         "jon",
         "-n",
         env=LOCKED,
-        answers=[Answer("Passphrase for", answer) for answer in answers],
+        answers=[TypedAnswer("Passphrase for", answer) for answer in answers],
     )
 
 
 def test_the_right_passphrase_opens_at_once(vault: Machine) -> None:
     result = export(vault, PASSPHRASE)
     assert result.status == 0
-    assert result.out.startswith(f"AWS_ACCESS_KEY_ID={KEY_ID}\n")
+    assert result.out.startswith(f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}\n")
     assert result.err == ""
     assert result.tty.splitlines() == [f"Passphrase for {vault.vault}: "]
     never_shown(result, PASSPHRASE)
@@ -65,8 +63,8 @@ def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
 def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) -> None:
     key = str(machine.home / "key")
     machine.ok("init", "--no-passphrase", "--new-key-file", key)
-    machine.add("jon", KEY_ID, SECRET, "--no-config", "--key-file", key)
-    inside = Inside(machine.env)
+    machine.add("jon", EXAMPLE_ID, SECRET, "--no-config", "--key-file", key)
+    inside = InProcess(machine.env)
     for argv in (
         ("export", "jon", "-n"),
         ("unlock",),
@@ -103,7 +101,7 @@ def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
 def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
     vault: Machine, argv: tuple[str, ...], question: str
 ) -> None:
-    result = vault.on_terminal(*argv, env=LOCKED, answers=[Answer(question, "\x03")])
+    result = vault.on_terminal(*argv, env=LOCKED, answers=[TypedAnswer(question, "\x03")])
     assert (result.status, result.out) == (130, "")
     assert result.err == "filevault: interrupted\n"
     assert result.echo
@@ -127,8 +125,10 @@ def test_ctrl_d_is_an_empty_answer(
         "[profile mfa]\nsource_profile = jon\nregion = eu-west-1\n"
         "role_arn = arn:aws:iam::123456789012:role/x\nmfa_serial = arn:aws:iam::1:mfa/jon\n"
     )
-    answers = [Answer(question, PASSPHRASE) for question in questions[:-1]]
-    result = vault.on_terminal(*argv, env=LOCKED, answers=[*answers, Answer(questions[-1], "\x04")])
+    answers = [TypedAnswer(question, PASSPHRASE) for question in questions[:-1]]
+    result = vault.on_terminal(
+        *argv, env=LOCKED, answers=[*answers, TypedAnswer(questions[-1], "\x04")]
+    )
     assert (result.status, result.out) == (status, "")
     assert said in result.err
     assert result.tty.endswith("\n")
@@ -136,7 +136,10 @@ def test_ctrl_d_is_an_empty_answer(
 
 
 def test_a_new_passphrase_is_asked_twice(machine: Machine) -> None:
-    answers = [Answer("New passphrase: ", PASSPHRASE), Answer("The same again: ", PASSPHRASE)]
+    answers = [
+        TypedAnswer("New passphrase: ", PASSPHRASE),
+        TypedAnswer("The same again: ", PASSPHRASE),
+    ]
     result = machine.on_terminal("init", answers=answers)
     assert result.status == 0
     assert (machine.vault / ".filevault/vault.json").exists()
@@ -145,10 +148,10 @@ def test_a_new_passphrase_is_asked_twice(machine: Machine) -> None:
 
 def test_new_passphrases_that_differ_are_asked_for_again(machine: Machine) -> None:
     answers = [
-        Answer("New passphrase: ", PASSPHRASE),
-        Answer("The same again: ", "something else"),
-        Answer("New passphrase: ", PASSPHRASE),
-        Answer("The same again: ", PASSPHRASE),
+        TypedAnswer("New passphrase: ", PASSPHRASE),
+        TypedAnswer("The same again: ", "something else"),
+        TypedAnswer("New passphrase: ", PASSPHRASE),
+        TypedAnswer("The same again: ", PASSPHRASE),
     ]
     result = machine.on_terminal("init", answers=answers)
     assert result.status == 0
@@ -157,7 +160,10 @@ def test_new_passphrases_that_differ_are_asked_for_again(machine: Machine) -> No
 
 
 def test_a_short_new_passphrase_is_refused_and_may_be_insisted_on(machine: Machine) -> None:
-    answers = [Answer("New passphrase: ", "elevenchars"), Answer("The same again", "elevenchars")]
+    answers = [
+        TypedAnswer("New passphrase: ", "elevenchars"),
+        TypedAnswer("The same again", "elevenchars"),
+    ]
     refused = machine.on_terminal("init", answers=answers)
     assert refused.status == 2
     assert "fewer than 12 characters" in refused.err
@@ -168,17 +174,23 @@ def test_a_short_new_passphrase_is_refused_and_may_be_insisted_on(machine: Machi
 
 def test_a_key_is_typed_with_the_secret_hidden(machine: Machine) -> None:
     machine.with_vault()
-    answers = [Answer("Access key id: ", KEY_ID), Answer("Secret access key: ", SECRET)]
+    answers = [
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
+        TypedAnswer("Secret access key: ", SECRET),
+    ]
     result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
     assert (result.status, result.out) == (0, "Stored the key of profile jon.\n")
-    assert KEY_ID in result.tty
+    assert EXAMPLE_ID in result.tty
     never_shown(result, SECRET, PASSPHRASE)
     assert SECRET in machine.ok("export", "jon", "-n").out
 
 
 def test_a_typed_secret_that_is_none_is_refused_unshown(machine: Machine) -> None:
     machine.with_vault()
-    answers = [Answer("Access key id: ", KEY_ID), Answer("Secret access key: ", "too short")]
+    answers = [
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
+        TypedAnswer("Secret access key: ", "too short"),
+    ]
     result = machine.on_terminal("add", "jon", answers=answers)
     assert result.status == 2
     assert "no secret access key" in result.err
@@ -187,7 +199,7 @@ def test_a_typed_secret_that_is_none_is_refused_unshown(machine: Machine) -> Non
 
 
 def test_the_vault_is_opened_before_a_key_is_typed(vault: Machine) -> None:
-    wrong = [Answer("Passphrase for", "wrong")] * 3
+    wrong = [TypedAnswer("Passphrase for", "wrong")] * 3
     result = vault.on_terminal("add", "new", env=LOCKED, answers=wrong)
     assert result.status == 5
     assert "Access key id" not in result.tty
@@ -196,9 +208,9 @@ def test_the_vault_is_opened_before_a_key_is_typed(vault: Machine) -> None:
 @pytest.mark.parametrize("answer", ["y", "yes"])
 def test_a_key_is_replaced_on_a_yes(vault: Machine, answer: str) -> None:
     answers = [
-        Answer("Replace the key that is stored for jon? (y|N) ", answer),
-        Answer("Access key id: ", OTHER_ID),
-        Answer("Secret access key: ", SECRET),
+        TypedAnswer("Replace the key that is stored for jon? (y|N) ", answer),
+        TypedAnswer("Access key id: ", OTHER_ID),
+        TypedAnswer("Secret access key: ", SECRET),
     ]
     assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
     assert OTHER_ID in vault.ok("export", "jon", "-n").out
@@ -207,7 +219,7 @@ def test_a_key_is_replaced_on_a_yes(vault: Machine, answer: str) -> None:
 @pytest.mark.parametrize("answer", ["", "n", "what"])
 def test_a_key_is_kept_on_anything_else(vault: Machine, answer: str) -> None:
     before = (vault.vault / "jon.fv").read_bytes()
-    question = Answer("Replace the key that is stored for jon? (y|N) ", answer)
+    question = TypedAnswer("Replace the key that is stored for jon? (y|N) ", answer)
     result = vault.on_terminal("add", "jon", answers=[question])
     assert (result.status, result.err) == (0, "filevault: nothing was changed\n")
     assert "Access key id" not in result.tty
@@ -216,22 +228,22 @@ def test_a_key_is_kept_on_anything_else(vault: Machine, answer: str) -> None:
 
 def test_a_key_is_deleted_on_a_yes_only(vault: Machine) -> None:
     question = "Delete the key of profile jon? (y|N) "
-    kept = vault.on_terminal("remove", "jon", answers=[Answer(question, "n")])
+    kept = vault.on_terminal("remove", "jon", answers=[TypedAnswer(question, "n")])
     assert (kept.status, kept.out) == (0, "")
     assert "nothing was changed" in kept.err
     assert (vault.vault / "jon.fv").exists()
-    gone = vault.on_terminal("rm", "jon", answers=[Answer(question, "y")])
+    gone = vault.on_terminal("rm", "jon", answers=[TypedAnswer(question, "y")])
     assert (gone.status, gone.out) == (0, "Deleted the key of profile jon.\n")
     assert not (vault.vault / "jon.fv").exists()
 
 
 def test_add_offers_to_make_the_vault(machine: Machine) -> None:
     answers = [
-        Answer(f"There is no vault at {machine.vault}. Make one? (y|N) ", "y"),
-        Answer("New passphrase: ", PASSPHRASE),
-        Answer("The same again: ", PASSPHRASE),
-        Answer("Access key id: ", KEY_ID),
-        Answer("Secret access key: ", SECRET),
+        TypedAnswer(f"There is no vault at {machine.vault}. Make one? (y|N) ", "y"),
+        TypedAnswer("New passphrase: ", PASSPHRASE),
+        TypedAnswer("The same again: ", PASSPHRASE),
+        TypedAnswer("Access key id: ", EXAMPLE_ID),
+        TypedAnswer("Secret access key: ", SECRET),
     ]
     result = machine.on_terminal("add", "jon", "--no-config", answers=answers)
     assert result.status == 0
@@ -242,21 +254,21 @@ def test_add_offers_to_make_the_vault(machine: Machine) -> None:
 
 
 def test_the_offer_may_be_declined(machine: Machine) -> None:
-    result = machine.on_terminal("add", "jon", answers=[Answer("Make one? (y|N) ", "")])
+    result = machine.on_terminal("add", "jon", answers=[TypedAnswer("Make one? (y|N) ", "")])
     assert (result.status, result.err) == (0, "filevault: nothing was changed\n")
     assert not machine.vault.exists()
 
 
-def test_an_mfa_code_is_asked_for_with_device_and_profile(scene: Scene) -> None:
+def test_an_mfa_code_is_asked_for_with_device_and_profile(scene: AwsMachine) -> None:
     scene.configure(mfa_process=False).store()
     question = f"MFA code of {SERIAL} for jonsmith: "
     result = scene.machine.on_terminal(
-        "export", "admin", answers=[Answer(question, f" {scene.user.totp()} ")]
+        "export", "admin", answers=[TypedAnswer(question, f" {scene.user.totp()} ")]
     )
     assert result.status == 0
     assert question in result.tty
     refused = scene.machine.on_terminal(
-        "export", "admin", "--refresh", answers=[Answer(question, "12345")] * 3
+        "export", "admin", "--refresh", answers=[TypedAnswer(question, "12345")] * 3
     )
     assert refused.status == 8
     assert "the answer is not a token code of six digits" in refused.err
@@ -272,16 +284,18 @@ def damage(machine: Machine) -> bytes:
 
 def test_a_key_that_cannot_be_opened_is_discarded_on_a_second_yes_only(vault: Machine) -> None:
     damaged = damage(vault)
-    replace = Answer("Replace the key that is stored for jon? (y|N) ", "y")
-    kept = vault.on_terminal("add", "jon", answers=[replace, Answer("Discard it? (y|N) ", "n")])
+    replace = TypedAnswer("Replace the key that is stored for jon? (y|N) ", "y")
+    kept = vault.on_terminal(
+        "add", "jon", answers=[replace, TypedAnswer("Discard it? (y|N) ", "n")]
+    )
     assert (kept.status, kept.err) == (0, "filevault: nothing was changed\n")
     assert "is damaged" in kept.tty
     assert (vault.vault / "jon.fv").read_bytes() == damaged
     answers = [
         replace,
-        Answer("Discard it? (y|N) ", "y"),
-        Answer("Access key id: ", OTHER_ID),
-        Answer("Secret access key: ", SECRET),
+        TypedAnswer("Discard it? (y|N) ", "y"),
+        TypedAnswer("Access key id: ", OTHER_ID),
+        TypedAnswer("Secret access key: ", SECRET),
     ]
     assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
     assert OTHER_ID in vault.ok("export", "jon", "-n").out
@@ -312,13 +326,13 @@ def test_without_a_terminal_a_question_is_an_error_with_its_own_hint(
     result = vault.run(*argv, stdin=f"{OTHER_ID}\n{SECRET}\n")
     assert result.status == 5
     assert hint in result.err
-    assert KEY_ID in vault.ok("export", "jon", "-n").out
+    assert EXAMPLE_ID in vault.ok("export", "jon", "-n").out
 
 
 def test_a_path_with_escapes_steers_no_terminal(machine: Machine) -> None:
     odd = machine.home / "v\x1b[31m\u202e"
     machine.env["FILEVAULT_DIR"] = str(odd)
-    machine.with_vault().add("jon", KEY_ID, SECRET, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, SECRET, "--no-config")
     result = export(machine, "wrong", "wrong", "wrong")
     assert not {"\x1b", "\u202e"} & set(result.everything)
     assert "v\\x1b[31m\\u202e" in result.tty

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from filevault.backends.age.library import library
-from tests.backends.ages import PLUGIN_RECIPIENT, bech32
-from tests.faults.inside import Ended, Inside
-from tests.machine import Machine
-from tests.stores import LINES
+from tests.samples import LINES
+from tests.worlds.age_store import PLUGIN_RECIPIENT, bech32
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import Machine
 
 # P-256's base point and a key of ML-KEM-768 that is all zero: both are valid public keys.
 X = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296"
@@ -31,8 +31,8 @@ def machine(tmp_path: Path) -> Machine:
     return machine
 
 
-def run(machine: Machine, *argv: str, status: int) -> Ended:
-    ended = Inside(machine.env).run(*argv, stdin=LINES.encode())
+def run(machine: Machine, *argv: str, status: int) -> InProcessResult:
+    ended = InProcess(machine.env).run(*argv, stdin=LINES.encode())
     assert ended.status == status, ended
     return ended
 
@@ -43,7 +43,7 @@ def files(machine: Machine) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in found if path.is_file()}
 
 
-def refused(ended: Ended) -> None:
+def refused(ended: InProcessResult) -> None:
     assert "post-quantum" in ended.err
     assert len(ended.err.splitlines()) <= 2, ended
     assert ended.err.splitlines()[1].startswith("filevault: hint: ")

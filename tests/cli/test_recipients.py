@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.ages import pair
-from tests.cli.keepers import ANN, JON, Keyrings, new_identity
-from tests.cli.teams import ADD, NAMES, Team, refused
-from tests.conftest import tool
-from tests.faults.harness import Command, Snapshot, run_with_fault, survey
-from tests.machine import Machine
-from tests.stores import KEY_ID, LINES, Tools, commit_identity, pass_machine
+from tests.conditions.tools import tool
+from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
+from tests.samples import ANN, JON, KEY_ID, LINES
+from tests.worlds.age_store import new_identity, pair
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.machine import Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import pass_machine
+from tests.worlds.team import ADD, NAMES, Team, refused
 
 
 @pytest.mark.parametrize("action", ["add", "remove"])
@@ -24,7 +26,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
     if action == "remove":
         machine.ok("recipients", "add", team.ann)
     start = Snapshot.take(machine.home)
-    command = Command(("recipients", action, team.ann))
+    command = CommandLine(("recipients", action, team.ann))
     whole = survey(command, machine)
     assert whole.status == 0, whole
     expected = sorted((team.jon, team.ann) if action == "add" else (team.jon,))
@@ -36,7 +38,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
         killed = run_with_fault(command, machine, at=place, mode="kill", when=when)
         assert killed.status == -9, killed
         between = team.files()
-        reading = survey(Command(("export", "one", "-n")), machine)
+        reading = survey(CommandLine(("export", "one", "-n")), machine)
         assert (reading.status, KEY_ID in reading.out) == (0, True), (place, when, reading)
         done = {name for name in NAMES if team.whom(name) == len(expected)}
         again = survey(command, machine)
@@ -51,7 +53,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
 
 def test_a_kill_is_no_licence_for_a_stranger(team: Team) -> None:
     machine = team.machine
-    command = Command(("recipients", "add", team.ann))
+    command = CommandLine(("recipients", "add", team.ann))
     start = Snapshot.take(machine.home)
     calls = survey(command, machine).calls
     start.restore()
@@ -168,13 +170,13 @@ def test_x25519_recipients_are_not_told_apart_and_all_items_encrypted(tmp_path: 
 
 
 def test_a_member_whose_key_is_not_here_stops_writing_and_is_named(
-    tmp_path: Path, keyrings: Keyrings
+    tmp_path: Path, keyrings: GpgHomes
 ) -> None:
     tool("pass")
     machine = pass_machine(tmp_path / "home", keyrings.jon)
-    Tools(machine).run("pass", "init", JON)
+    OtherPrograms(machine).run("pass", "init", JON)
     text = f"secret00secret00secret00secret00secret00\naws_access_key_id: {KEY_ID}\n"
-    Tools(machine).run("pass", "insert", "-m", "aws/work", stdin=text)
+    OtherPrograms(machine).run("pass", "insert", "-m", "aws/work", stdin=text)
     gpg_id = machine.home / ".password-store/.gpg-id"
     gpg_id.write_text(f"{JON}\nzoe@example.com\n{'A' * 40}\n")
     adopted = machine.ok("init")
@@ -191,7 +193,7 @@ def test_a_member_whose_key_is_not_here_stops_writing_and_is_named(
     machine.ok("recipients", "remove", "zoe@example.com", "A" * 40)
     machine.ok("add", "new", *ADD, stdin=LINES)
     assert gpg_id.read_text().startswith(f"{JON}\nzoe@example.com\n")  # others' entries' own
-    shown = Tools(machine).run("pass", "show", "aws/new")
+    shown = OtherPrograms(machine).run("pass", "show", "aws/new")
     assert KEY_ID in shown.out
 
 
@@ -215,13 +217,13 @@ def test_an_age_member_nobody_can_encrypt_to_is_named_and_removed(tmp_path: Path
 # Signed recipients
 
 
-def test_signed_recipients_are_demanded_and_made(tmp_path: Path, keyrings: Keyrings) -> None:
+def test_signed_recipients_are_demanded_and_made(tmp_path: Path, keyrings: GpgHomes) -> None:
     tool("pass")
     machine = pass_machine(tmp_path / "home", keyrings.jon)
     commit_identity(machine)
     signer = keyrings.fingerprints[JON]
     machine.env["PASSWORD_STORE_SIGNING_KEY"] = signer
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     store = machine.home / ".password-store"
     machine.ok("init", "--recipient", JON)
     assert (store / ".gpg-id.sig").exists()

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, ZOE, Keyrings, new_identity
-from tests.cli.teams import ADD, NAMES, Team, refused
-from tests.conftest import tool
-from tests.faults.harness import Command, Snapshot, run_with_fault, survey
-from tests.machine import Answer, Machine
-from tests.stores import KEY_ID, LINES, GpgHome, Tools, commit_identity, pass_machine
+from tests.conditions.tools import tool
+from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
+from tests.samples import ANN, JON, KEY_ID, LINES, ZOE
+from tests.worlds.age_store import new_identity
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.machine import Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
+from tests.worlds.team import ADD, NAMES, Team, refused
 
 NO_STATE = {"XDG_STATE_HOME": "/proc/nowhere"}
 
 
-def renames(command: Command, machine: Machine) -> list[int]:
+def renames(command: CommandLine, machine: Machine) -> list[int]:
     return [n for n, call in enumerate(survey(command, machine).calls) if call.name == "rename"]
 
 
@@ -45,7 +48,7 @@ def test_items_under_recipients_that_did_not_change_are_left_alone(team: Team) -
 def test_a_run_that_goes_on_keeps_to_the_places_of_the_change(team: Team) -> None:
     team.write_recipients(team.zoe, folder="team")
     team.machine.ok("recipients", "accept")  # team/two is left encrypted to Jon
-    command = Command(("recipients", "add", team.ann))
+    command = CommandLine(("recipients", "add", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     start.restore()
@@ -64,7 +67,7 @@ def test_a_run_that_goes_on_keeps_to_the_places_of_the_change(team: Team) -> Non
 
 def test_only_the_removal_that_was_cut_off_goes_on_without_a_recipient(team: Team) -> None:
     team.machine.ok("recipients", "add", team.ann)
-    command = Command(("recipients", "remove", team.ann))
+    command = CommandLine(("recipients", "remove", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     start.restore()
@@ -84,7 +87,7 @@ def test_a_removal_from_several_files_that_was_killed_anywhere_is_finished(team:
     team.write_recipients(team.jon, team.ann, folder="team")
     team.machine.ok("recipients", "accept")
     team.machine.ok("recipients", "add", team.ann)
-    command = Command(("recipients", "remove", team.ann))
+    command = CommandLine(("recipients", "remove", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     for place in places:
@@ -170,7 +173,7 @@ def test_where_nothing_is_remembered_the_items_tell_what_is_left(team: Team, act
 # Nothing is begun that cannot be done
 
 
-def test_where_nothing_can_be_opened_nothing_is_changed(team: Team, keyrings: Keyrings) -> None:
+def test_where_nothing_can_be_opened_nothing_is_changed(team: Team, keyrings: GpgHomes) -> None:
     env = (
         keyrings.empty.env()
         if team.kind == "pass"
@@ -196,7 +199,7 @@ def test_a_wrong_passphrase_is_asked_for_three_times_for_all_items_together(
     for name in NAMES:
         machine.ok("add", name, *ADD, stdin=LINES)
     ann = new_identity(tmp_path / "ann")
-    wrong = [Answer("Passphrase for", f"wrong {number}") for number in range(3)]
+    wrong = [TypedAnswer("Passphrase for", f"wrong {number}") for number in range(3)]
     result = machine.on_terminal("recipients", "add", ann, answers=wrong)
     assert (result.status, result.tty.count("Passphrase for")) == (5, 3), result
     assert ann not in (machine.vault / ".age-recipients").read_text()
@@ -217,7 +220,7 @@ def test_what_is_locked_ends_the_run_and_is_asked_for_once(tmp_path: Path) -> No
         for name in ("one", "team/a", "team/b"):
             machine.ok("add", name, *ADD, stdin=LINES)
         gpg.forget_passphrases()
-        Tools(machine).run("gpg", "--batch", "--yes", "--delete-secret-keys", ann)
+        OtherPrograms(machine).run("gpg", "--batch", "--yes", "--delete-secret-keys", ann)
         result = machine.run("recipients", "remove", ANN)
         assert (result.status, result.out.count("Reencrypted one.")) == (12, 1), result
         assert "2 of 3 items are still as they were: team/a, team/b" in result.err
@@ -245,7 +248,7 @@ def test_who_would_be_shut_out_is_asked_or_refused(team: Team) -> None:
     machine.ok("recipients", "add", team.zoe)
     before = (team.files(), team.recipients)
     refused(machine.run("recipients", "remove", team.jon), 5, "no key that is here", "--force")
-    question = Answer("Remove them all the same?", "n")
+    question = TypedAnswer("Remove them all the same?", "n")
     declined = machine.on_terminal("recipients", "remove", team.jon, answers=[question])
     assert (declined.status, declined.out) == (0, "")
     assert "nothing was changed" in declined.err
@@ -309,7 +312,7 @@ def test_an_address_of_several_keys_gives_way_to_one_of_them(tmp_path: Path) -> 
 
 
 def test_a_signed_change_that_was_killed_anywhere_is_finished(
-    tmp_path: Path, keyrings: Keyrings
+    tmp_path: Path, keyrings: GpgHomes
 ) -> None:
     machine = pass_machine(tmp_path / "home", keyrings.jon)
     commit_identity(machine)
@@ -320,7 +323,7 @@ def test_a_signed_change_that_was_killed_anywhere_is_finished(
     machine.ok("init")
     ids = machine.home / ".password-store/.gpg-id"
     ann = keyrings.fingerprints[ANN]
-    command = Command(("recipients", "add", ANN))
+    command = CommandLine(("recipients", "add", ANN))
     start = Snapshot.take(machine.home)
     calls = survey(command, machine).calls
     places = [n for n, call in enumerate(calls) if call.name == "rename"]
@@ -344,6 +347,6 @@ def test_a_signed_change_that_was_killed_anywhere_is_finished(
     ids.write_bytes(before + f"{ann}\n".encode() + b"# and more\n")
     refused(machine.run("recipients", "add", ANN), 6, ".gpg-id")
     ids.write_bytes(before)
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     machine.ok("recipients", "add", ANN)
     tools.run("gpg", "--verify", f"{ids}.sig", str(ids))

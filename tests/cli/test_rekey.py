@@ -16,16 +16,16 @@ import pytest
 
 from filevault.errors import StorageError
 from filevault.vault.rekey.reseal import Resealer
-from tests.cli.scene import Scene, read_only
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import commit_identity
+from tests.conditions.mounts import read_only
+from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_ID, ONE_ID, SECRET, TWO_ID
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import commit_identity
 
 NEW = "another long passphrase"
-KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 OTHER_ID = "AKIAI44QH8DHBEXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 REGION = ("--no-session", "--region", "eu-west-1")
 WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
 
@@ -33,7 +33,7 @@ WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     """A vault with two keys."""
-    machine.with_vault().add("work", KEY_ID, SECRET, "--no-config")
+    machine.with_vault().add("work", EXAMPLE_ID, SECRET, "--no-config")
     return machine.add("team/prod:eu", OTHER_ID, SECRET, "--no-config")
 
 
@@ -74,12 +74,12 @@ def test_every_item_lies_under_the_new_key_and_opens(vault: Machine) -> None:
 
 def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
     done = vault.ok("rekey")
-    told = done.out.partition("Whoever knew the former key could read:\n")[2].splitlines()
+    told = done.out.partition("Anyone who knew the former key could read:\n")[2].splitlines()
     assert [line.split(",")[0].split() for line in told] == [
         ["team/prod:eu", OTHER_ID],
-        ["work", KEY_ID],
+        ["work", EXAMPLE_ID],
     ]
-    assert "make new keys at AWS" in done.err
+    assert "replace the keys above at AWS" in done.err
 
 
 def test_the_pin_is_the_new_one_here_and_is_shown(vault: Machine) -> None:
@@ -114,14 +114,16 @@ def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
     assert SECRET in vault.ok("export", "work", *REGION).out
 
 
-def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(ready: Scene) -> None:
+def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(
+    ready: AwsMachine,
+) -> None:
     """What a session is found by has the digest of its key's file in it."""
     machine = ready.machine
     machine.ok("export", "admin")
     kept = list(machine.state.glob("*/sessions/*/*.fvs"))
     assert kept
     done = machine.ok("rekey")
-    assert f"Deleted {len(kept)} sessions made from keys that are sealed anew" in done.out
+    assert f"Deleted {len(kept)} sessions made from keys that are re-encrypted" in done.out
     assert "asks for an MFA code" in done.out
     assert not list(machine.state.glob("*/sessions/*/*.fvs"))
     ready.aws.reset_calls()
@@ -135,7 +137,7 @@ def test_sessions_that_cannot_be_deleted_do_not_stop_it(vault: Machine) -> None:
     (state,) = vault.state.iterdir()
     (state / "sessions").write_text("no folder")
     done = vault.ok("rekey")
-    assert "sessions that nothing finds again are left" in done.err
+    assert "sessions that cannot be used any more are left" in done.err
     assert SECRET in vault.ok("export", "work", *REGION).out
 
 
@@ -143,16 +145,13 @@ def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> Non
     vault.ok("list")
     state = next(vault.state.iterdir())
     from filevault.system.files import Folder
-    from filevault.vault.session_key import load_session_key, read_session_key
-    from tests.backends.vaults import opened
-    from tests.faults.scenarios import Source
+    from filevault.vault.session_key import SessionKeyFile
+    from tests.worlds.file_vault import KnownPassphrase, opened
 
     def session_key(*, make: bool) -> bytes | None:
         with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
-            backend = opened(root, Source())
-            if make:
-                return load_session_key(folder, state.name, backend, lambda: 2e9)
-            return read_session_key(folder, state.name, backend)
+            file = SessionKeyFile(folder, state.name, opened(root, KnownPassphrase()), lambda: 2e9)
+            return file.load() if make else file.read()
 
     made = session_key(make=True)
     assert made is not None
@@ -165,12 +164,12 @@ def test_keyslots_of_others_are_lost_only_after_a_yes(vault: Machine) -> None:
     before = sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir())
     refused = vault.run("rekey")
     assert refused.status == 5
-    assert re.search(r"keyslot [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
+    assert re.search(r"keyslot would be lost: [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
     assert "--drop-slots" in refused.err
-    no = vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "n")])
+    no = vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "n")])
     assert (no.status, "nothing was changed" in no.err) == (0, True)
     assert sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir()) == before
-    vault.on_terminal("rekey", answers=[Answer("Go on without them? (y|N) ", "y")])
+    vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "y")])
     assert [slot["type"] for slot in slots(vault.vault)] == ["argon2id"]
     lost = vault.run("--key-file", "ci.key", "export", "work", *REGION)
     assert lost.status == 5
@@ -202,9 +201,9 @@ def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
     done = vault.on_terminal(
         "rekey",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("Another passphrase", "a wrong one"),
-            Answer("Another passphrase", NEW),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("Another passphrase", "a wrong one"),
+            TypedAnswer("Another passphrase", NEW),
         ],
     )
     assert done.status == 0, done
@@ -265,7 +264,7 @@ JUNK: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("kind", JUNK)
 def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str) -> None:
     """Whoever can write the folder, a former member too, can put one in."""
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
     real = (vault.vault / "work.fv").read_bytes()
     (vault.vault / "x.fv").write_bytes(JUNK[kind](real))
     accepted = inside.run("recipients", "accept")
@@ -288,7 +287,7 @@ def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str
 def test_a_junk_seed_is_named_with_its_file(vault: Machine) -> None:
     (vault.vault / "mfa").mkdir()
     (vault.vault / "mfa/x.fv").write_bytes(b"junk")
-    done = Inside(vault.env).run("rekey")
+    done = InProcess(vault.env).run("rekey")
     assert (done.status, "delete mfa/x.fv in the vault's folder" in done.err) == (12, True), done
 
 
@@ -298,7 +297,7 @@ def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(vault: Machine
     item.write_bytes(data[:-1] + b"?")
     assert vault.run("rekey").status == 12
     item.write_bytes(data)
-    done = vault.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = vault.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     assert vault.ok("export", "work", "-n").status == 0
 
@@ -366,12 +365,12 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -
         "new",
         "--no-config",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("Access key id: ", KEY_ID),
-            Answer("Secret access key: ", Late(SECRET)),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("Access key id: ", EXAMPLE_ID),
+            TypedAnswer("Secret access key: ", Late(SECRET)),
         ],
     )
-    assert (done.status, "changed by somebody else meanwhile" in done.err) == (7, True)
+    assert (done.status, "changed by another process" in done.err) == (7, True)
     assert not (vault.vault / "new.fv").exists()
 
 
@@ -404,7 +403,7 @@ def clones(tmp_path: Path) -> Clones:
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     one.ok("init")
     one.ok("git", "init", "-q", "-b", "main")
-    one.add("work", KEY_ID, SECRET, "--no-config").add("team/prod:eu", OTHER_ID, SECRET)
+    one.add("work", EXAMPLE_ID, SECRET, "--no-config").add("team/prod:eu", OTHER_ID, SECRET)
     two.vault.parent.mkdir(parents=True)
     subprocess.run(
         [git, "clone", "-q", str(one.vault), str(two.vault)],
@@ -427,7 +426,7 @@ def test_each_adds_an_item_and_a_slot_and_changes_the_passphrase(clones: Clones)
     passphrases = {}
     for number, machine in enumerate((clones.one, clones.two)):
         mine = f"the passphrase of machine {number}"
-        machine.add(f"item-{number}", KEY_ID, SECRET, "--no-config")
+        machine.add(f"item-{number}", EXAMPLE_ID, SECRET, "--no-config")
         machine.ok("slot", "add", "--new-key-file", "machine.key", "--label", f"key {number}")
         machine.advance(60 * (number + 1))
         machine.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": mine})
@@ -524,21 +523,21 @@ def test_what_plain_git_takes_for_a_rename_is_settled_as_told(clones: Clones) ->
 def test_the_same_item_changed_twice_is_a_conflict_that_two_commands_settle(
     clones: Clones,
 ) -> None:
-    clones.one.add("work", "AKIAONEONEONEONEONE1", SECRET, "--force", "--no-config")
-    clones.two.add("work", "AKIATWOTWOTWOTWOTWO2", SECRET, "--force", "--no-config")
+    clones.one.add("work", ONE_ID, SECRET, "--force", "--no-config")
+    clones.two.add("work", TWO_ID, SECRET, "--force", "--no-config")
     merged = clones.sync(clones.one, clones.two)
     assert merged.returncode == 1
     assert "CONFLICT" in merged.stdout
     two = clones.two
     # git leaves its own side in place, and both are there to be had.
-    assert "AKIATWOTWOTWOTWOTWO2" in two.ok("export", "work", *REGION).out
+    assert TWO_ID in two.ok("export", "work", *REGION).out
     page = (Path(__file__).parents[2] / "docs/how-to/dotfiles.md").read_text()
     told = page.partition("two commands settle it")[2].partition("```console\n")[2]
     commands = re.findall(r"^\$ filevault (git .*)$", told.partition("```")[0], re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         two.ok(*command.split())
-    assert "AKIAONEONEONEONEONE1" in two.ok("export", "work", *REGION).out
+    assert ONE_ID in two.ok("export", "work", *REGION).out
     assert two.ok("git", "status", "--porcelain").out == ""
     history = two.ok("git", "show", "HEAD^1:work.fv").out
     assert history  # the other side stays in the history
@@ -566,9 +565,9 @@ def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: 
     unattended = one.run("rekey", "--finish")
     assert unattended.status == 5
     assert "late  AKIALATELATELATELATE" in unattended.err
-    no = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "n")])
+    no = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "n")])
     assert (no.status, "nothing was changed" in no.err) == (0, True)
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     assert "late  AKIALATELATELATELATE" in done.out
     readable(one, "work", "team/prod:eu", "late")
@@ -582,7 +581,7 @@ def test_an_item_that_came_under_the_former_key_is_named_and_taken_over(clones: 
 def test_the_other_machine_accepts_the_new_key_and_goes_on(clones: Clones) -> None:
     rekeyed_and_merged(clones)
     one, two = clones.one, clones.two
-    one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     merged = clones.sync(one, two)
     assert merged.returncode == 0, merged
     refused = two.run("export", "work", *REGION)
@@ -609,7 +608,7 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     one.ok("git", "commit", "-q", "--no-edit")
     readable(one, "work", "team/prod:eu")
     assert one.run("export", "late", *REGION).status == 6
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late")
     assert len(slots(one.vault)) == 1
@@ -617,7 +616,7 @@ def test_two_new_keys_at_once_lose_nothing(clones: Clones) -> None:
     two.add("later", "AKIALATERLATERLATERL", SECRET, "--no-config")
     merged = clones.sync(two, one)
     assert merged.returncode == 0, merged
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "late", "later")
 
@@ -674,7 +673,7 @@ def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clone
         shutil.copy(slot, one.vault / ".filevault/slots")
     resumed = one.run("rekey")
     assert resumed.status == 12, resumed
-    done = one.on_terminal("rekey", "--finish", answers=[Answer("Take them over?", "y")])
+    done = one.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
     assert done.status == 0, done
     readable(one, "work", "team/prod:eu", "theirs")
     assert len(slots(one.vault)) == 1
@@ -753,14 +752,14 @@ def test_what_an_ex_member_seals_under_the_old_key_is_never_just_used(
     shown = machine.run("rekey", "--finish")
     assert shown.status == 5
     assert "work  AKIAEVILEVILEVILEVIL" in shown.err
-    assert "whoever knew the former key can have written these" in shown.err
+    assert "anyone who knew the former key may have written these" in shown.err
 
 
 def test_the_old_passphrase_opens_nothing_that_is_stored_later(
     left: tuple[Machine, Path],
 ) -> None:
     machine, copy = left
-    machine.add("later", KEY_ID, SECRET, "--no-config")
+    machine.add("later", EXAMPLE_ID, SECRET, "--no-config")
     spy = Machine(machine.home / "spy")
     spy.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     shutil.copytree(machine.vault, spy.vault)
@@ -781,7 +780,7 @@ def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
     old = item.read_bytes()
     vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
     item.write_bytes(old)
-    inside = Inside(vault.env)
+    inside = InProcess(vault.env)
 
     def cut_off(_resealing: object, _entry: object) -> None:
         raise StorageError("the disk is full")

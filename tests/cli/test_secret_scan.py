@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from filevault.cli.command import COMMANDS
-from tests.agents import short_folder
-from tests.backends.ages import pair
-from tests.cli.keepers import ANN, JON, Keyrings
-from tests.cli.scene import Scene
-from tests.conftest import tool
-from tests.machine import PASSPHRASE
+from tests.conditions.tools import tool
+from tests.samples import ANN, JON
+from tests.worlds.age_store import pair
+from tests.worlds.agent import short_folder
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.machine import PASSPHRASE
 
 CHILD = ("sleep", "0.05")
 NEW = "an altogether different passphrase"
@@ -92,7 +93,7 @@ class Scanner:
     The passphrases come from files, so that not even filevault's own environment holds one.
     """
 
-    def __init__(self, scene: Scene, temporary: Path) -> None:
+    def __init__(self, scene: AwsMachine, temporary: Path) -> None:
         self._scene = scene
         self._home = f"HOME={scene.machine.home}".encode()
         self.temporary = temporary
@@ -158,7 +159,9 @@ def temporary() -> Iterator[Path]:
 
 
 @pytest.fixture
-def scanner(request: pytest.FixtureRequest, scene: Scene, temporary: Path) -> Iterator[Scanner]:
+def scanner(
+    request: pytest.FixtureRequest, scene: AwsMachine, temporary: Path
+) -> Iterator[Scanner]:
     kind = getattr(request, "param", "file")
     if kind != "file":
         scene.machine.env["FILEVAULT_BACKEND"] = kind
@@ -197,13 +200,13 @@ def scanner(request: pytest.FixtureRequest, scene: Scene, temporary: Path) -> It
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
 
-def run_all(scene: Scene, scanner: Scanner, runs: list[tuple[str, ...]], other: str) -> None:
+def run_all(scene: AwsMachine, scanner: Scanner, runs: list[tuple[str, ...]], other: str) -> None:
     """Run the commands; require that nothing showed, nor what they made themselves."""
     machine = scene.machine
     (machine.home / ".gitconfig").write_text("[user]\n\tname = Jon\n\temail = jon@example.com\n")
@@ -235,7 +238,7 @@ def test_every_command_is_scanned() -> None:
 
 @pytest.mark.parametrize("command", RUNS)
 def test_nothing_shows_during_a_command_or_after_it(
-    scene: Scene, scanner: Scanner, command: str
+    scene: AwsMachine, scanner: Scanner, command: str
 ) -> None:
     run_all(scene, scanner, RUNS[command], "")
     name = command.partition(" ")[0].encode()
@@ -243,12 +246,12 @@ def test_nothing_shows_during_a_command_or_after_it(
 
 
 @pytest.mark.parametrize("scanner", ["pass", "age"], indirect=True)
-def test_nothing_shows_where_gpg_or_age_keeps_the_keys(scene: Scene, scanner: Scanner) -> None:
+def test_nothing_shows_where_gpg_or_age_keeps_the_keys(scene: AwsMachine, scanner: Scanner) -> None:
     kind = scene.machine.env["FILEVAULT_BACKEND"]
     run_all(scene, scanner, KIND_RUNS[kind], ANN if kind == "pass" else pair()[1])
 
 
-def test_the_scanner_finds_what_it_looks_for(scene: Scene, scanner: Scanner) -> None:
+def test_the_scanner_finds_what_it_looks_for(scene: AwsMachine, scanner: Scanner) -> None:
     machine = scene.machine
     secret = scene.user.secret_access_key
     machine.ok("exec", "jonsmith", "-n", "--", "sleep", "0.2")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import mounting, needs_root
-from tests.machine import PASSPHRASE, Machine, Result
-from tests.work import within
+from tests.conditions.mounts import mounting
+from tests.conditions.other_user import needs_root
+from tests.conditions.work_limits import within
+from tests.samples import EXAMPLE_KEY
+from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 CONTAINER = (
     "mount -t tmpfs tmpfs /run && mkdir /run/secrets && "
     'printf %s "$2" > /run/secrets/$1 && chmod 0444 /run/secrets/$1 && shift 2'
@@ -20,7 +21,7 @@ CONTAINER = (
 EXPORT = ("export", "jon", "--no-session")
 
 
-class Sources:
+class TwoSecrets:
     """A vault that a passphrase and a key file open; nothing of either is in the environment."""
 
     def __init__(self, machine: Machine) -> None:
@@ -28,7 +29,7 @@ class Sources:
         self.key_file = machine.home / "key"
         env = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
         machine.ok("init", "--new-key-file", str(self.key_file), env=env)
-        machine.ok("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY), env=env)
+        machine.ok("add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY), env=env)
         self.passphrase_file = self.private("passphrase", PASSPHRASE + "\n")
 
     def private(self, name: str, text: str, mode: int = 0o600) -> Path:
@@ -38,29 +39,29 @@ class Sources:
         path.chmod(mode)
         return path
 
-    def run(self, *options: str, **env: str) -> Result:
+    def run(self, *options: str, **env: str) -> ProcessResult:
         return self.machine.run(*EXPORT, *options, env=dict(env))
 
     def opened(self, *options: str, **env: str) -> bool:
         result = self.run(*options, **env)
         assert PASSPHRASE not in result.everything
-        assert (result.status == 0) == (KEY[1] in result.out), result
+        assert (result.status == 0) == (EXAMPLE_KEY[1] in result.out), result
         return result.status == 0
 
 
 @pytest.fixture
-def sources(machine: Machine) -> Sources:
-    return Sources(machine)
+def sources(machine: Machine) -> TwoSecrets:
+    return TwoSecrets(machine)
 
 
 @pytest.fixture
-def descriptor(sources: Sources) -> Iterator[int]:
+def descriptor(sources: TwoSecrets) -> Iterator[int]:
     fd = os.open(sources.passphrase_file, os.O_RDONLY)
     yield fd
     os.close(fd)
 
 
-def test_files_by_option_and_by_variable(sources: Sources) -> None:
+def test_files_by_option_and_by_variable(sources: TwoSecrets) -> None:
     passphrase, key = str(sources.passphrase_file), str(sources.key_file)
     assert sources.opened("--passphrase-file", passphrase)
     assert sources.opened("--key-file", key)
@@ -69,7 +70,7 @@ def test_files_by_option_and_by_variable(sources: Sources) -> None:
     assert sources.opened(FILEVAULT_KEY_FILE="~/key")
 
 
-def test_values_and_commands(sources: Sources) -> None:
+def test_values_and_commands(sources: TwoSecrets) -> None:
     assert sources.opened(FILEVAULT_PASSPHRASE=PASSPHRASE)
     assert sources.opened(FILEVAULT_KEY=sources.key_file.read_text())
     assert sources.opened(FILEVAULT_PASSPHRASE_COMMAND=f"cat '{sources.passphrase_file}'")
@@ -77,32 +78,32 @@ def test_values_and_commands(sources: Sources) -> None:
     assert not sources.opened(FILEVAULT_PASSPHRASE_COMMAND=f"cat {sources.passphrase_file} | cat")
 
 
-def test_descriptors(sources: Sources, descriptor: int) -> None:
+def test_descriptors(sources: TwoSecrets, descriptor: int) -> None:
     for argv, env in (
         (("--passphrase-fd", str(descriptor)), {}),
         ((), {"FILEVAULT_PASSPHRASE_FD": str(descriptor)}),
     ):
         os.lseek(descriptor, 0, os.SEEK_SET)
         result = sources.machine.run(*EXPORT, *argv, env=env, pass_fds=(descriptor,))
-        assert KEY[1] in result.out
+        assert EXAMPLE_KEY[1] in result.out
     with sources.key_file.open() as key:
         result = sources.machine.run(
             *EXPORT, env={"FILEVAULT_KEY_FD": str(key.fileno())}, pass_fds=(key.fileno(),)
         )
-        assert KEY[1] in result.out
-    assert KEY[1] in sources.machine.run(
+        assert EXAMPLE_KEY[1] in result.out
+    assert EXAMPLE_KEY[1] in sources.machine.run(
         *EXPORT, "--passphrase-fd", "0", stdin=PASSPHRASE + "\r\n"
     ).out  # fmt: skip
 
 
-def test_exactly_one_final_line_end_is_cut_from_a_file(sources: Sources) -> None:
+def test_exactly_one_final_line_end_is_cut_from_a_file(sources: TwoSecrets) -> None:
     assert sources.opened("--passphrase-file", str(sources.private("bare", PASSPHRASE)))
     assert sources.opened("--passphrase-file", str(sources.private("crlf", PASSPHRASE + "\r\n")))
     two = sources.run("--passphrase-file", str(sources.private("two", PASSPHRASE + "\n\n")))
     assert two.status == 5
 
 
-def test_an_option_beats_a_variable_that_is_wrong(sources: Sources) -> None:
+def test_an_option_beats_a_variable_that_is_wrong(sources: TwoSecrets) -> None:
     assert sources.opened(
         "--passphrase-file", str(sources.passphrase_file), FILEVAULT_PASSPHRASE="wrong"
     )
@@ -110,7 +111,7 @@ def test_an_option_beats_a_variable_that_is_wrong(sources: Sources) -> None:
 
 
 @pytest.mark.parametrize("command", ["export", "exec"])
-def test_two_sources_of_one_rank_are_a_usage_error(sources: Sources, command: str) -> None:
+def test_two_sources_of_one_rank_are_a_usage_error(sources: TwoSecrets, command: str) -> None:
     status = 2 if command == "export" else 125
     argv = (command, "jon", "-n", *(() if command == "export" else ("--", "true")))
     passphrase, key = str(sources.passphrase_file), str(sources.key_file)
@@ -126,7 +127,7 @@ def test_two_sources_of_one_rank_are_a_usage_error(sources: Sources, command: st
 
 
 @pytest.mark.timed
-def test_without_source_and_terminal_it_ends_at_once_and_says_how(sources: Sources) -> None:
+def test_without_source_and_terminal_it_ends_at_once_and_says_how(sources: TwoSecrets) -> None:
     with within(2):
         result = sources.run()
     assert (result.status, result.out) == (5, "")
@@ -137,7 +138,7 @@ def test_without_source_and_terminal_it_ends_at_once_and_says_how(sources: Sourc
         assert sources.machine.run("init", "--vault", "new").status == 5
 
 
-def test_what_systemd_provides_is_used_a_key_before_a_passphrase(sources: Sources) -> None:
+def test_what_systemd_provides_is_used_a_key_before_a_passphrase(sources: TwoSecrets) -> None:
     provided = sources.private("credentials/filevault-passphrase", PASSPHRASE, 0o440).parent
     assert sources.opened(CREDENTIALS_DIRECTORY=str(provided))
     assert not sources.opened(CREDENTIALS_DIRECTORY="credentials")
@@ -149,14 +150,14 @@ def test_what_systemd_provides_is_used_a_key_before_a_passphrase(sources: Source
     assert sources.opened(CREDENTIALS_DIRECTORY=str(provided))
 
 
-def test_whatever_is_named_beats_what_is_provided(sources: Sources) -> None:
+def test_whatever_is_named_beats_what_is_provided(sources: TwoSecrets) -> None:
     provided = sources.private("credentials/filevault-key", "wrong").parent
     assert sources.opened(CREDENTIALS_DIRECTORY=str(provided), FILEVAULT_PASSPHRASE=PASSPHRASE)
     result = sources.run(CREDENTIALS_DIRECTORY=str(provided), FILEVAULT_PASSPHRASE="wrong")
     assert "FILEVAULT_PASSPHRASE" in result.err
 
 
-def test_what_a_container_provides_is_used(sources: Sources) -> None:
+def test_what_a_container_provides_is_used(sources: TwoSecrets) -> None:
     machine = sources.machine
     direct = machine.launcher
     for name, text in (
@@ -175,7 +176,7 @@ def test_what_a_container_provides_is_used(sources: Sources) -> None:
 )
 @pytest.mark.parametrize("what", ["passphrase", "key"])
 def test_a_secret_that_others_may_read_is_refused_with_the_way_out(
-    sources: Sources, mode: int, why: str, what: str
+    sources: TwoSecrets, mode: int, why: str, what: str
 ) -> None:
     path = sources.passphrase_file if what == "passphrase" else sources.key_file
     path.chmod(mode)
@@ -186,14 +187,14 @@ def test_a_secret_that_others_may_read_is_refused_with_the_way_out(
 
 
 @needs_root
-def test_a_secret_of_another_user_is_refused(sources: Sources) -> None:
+def test_a_secret_of_another_user_is_refused(sources: TwoSecrets) -> None:
     os.chown(sources.passphrase_file, 65534, 65534)
     result = sources.run("--passphrase-file", str(sources.passphrase_file))
     assert result.status == 5
     assert "belongs to user 65534" in result.err
 
 
-def test_a_link_to_a_secret_is_judged_by_its_target(sources: Sources, tmp_path: Path) -> None:
+def test_a_link_to_a_secret_is_judged_by_its_target(sources: TwoSecrets, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(sources.passphrase_file)
     assert sources.opened("--passphrase-file", str(link))
@@ -209,7 +210,7 @@ def test_a_link_to_a_secret_is_judged_by_its_target(sources: Sources, tmp_path: 
         ("empty", "the passphrase from --passphrase-file is empty"),
     ],
 )
-def test_a_file_that_gives_nothing_is_told(sources: Sources, name: str, why: str) -> None:
+def test_a_file_that_gives_nothing_is_told(sources: TwoSecrets, name: str, why: str) -> None:
     sources.private("empty", "")
     path = f"{sources.machine.home}/{name}"
     result = sources.run("--passphrase-file", path)
@@ -217,16 +218,16 @@ def test_a_file_that_gives_nothing_is_told(sources: Sources, name: str, why: str
     assert why.format(path) in result.err
 
 
-def test_a_process_substitution_serves(sources: Sources) -> None:
+def test_a_process_substitution_serves(sources: TwoSecrets) -> None:
     machine = sources.machine
     machine.launcher = (
         "bash", "-c", 'exec "$@" --passphrase-file <(cat "$0")', str(sources.passphrase_file),
         *machine.launcher,
     )  # fmt: skip
-    assert KEY[1] in machine.run(*EXPORT).out
+    assert EXAMPLE_KEY[1] in machine.run(*EXPORT).out
 
 
-def test_a_failing_command_is_told_with_its_complaint(sources: Sources) -> None:
+def test_a_failing_command_is_told_with_its_complaint(sources: TwoSecrets) -> None:
     result = sources.run(FILEVAULT_PASSPHRASE_COMMAND="sh -c 'echo no\x1bcard >&2; exit 3'")
     assert result.status == 5
     assert "FILEVAULT_PASSPHRASE_COMMAND failed with status 3: no\\x1bcard" in result.err
@@ -235,8 +236,8 @@ def test_a_failing_command_is_told_with_its_complaint(sources: Sources) -> None:
     assert "'no-such-program'" in missing.err
 
 
-def test_a_command_may_talk_on_the_terminal(sources: Sources) -> None:
-    from tests.machine import Answer
+def test_a_command_may_talk_on_the_terminal(sources: TwoSecrets) -> None:
+    from tests.worlds.machine import TypedAnswer
 
     script = sources.private("ask", "#!/bin/sh\nprintf 'PIN? ' >&2\nread pin\necho \"$pin\"\n")
     script.chmod(0o700)
@@ -244,7 +245,7 @@ def test_a_command_may_talk_on_the_terminal(sources: Sources) -> None:
         *EXPORT,
         env={"FILEVAULT_PASSPHRASE_COMMAND": str(script)},
         stdin=b"not this\n",
-        answers=[Answer("PIN? ", PASSPHRASE)],
+        answers=[TypedAnswer("PIN? ", PASSPHRASE)],
     )
-    assert KEY[1] in result.out
+    assert EXAMPLE_KEY[1] in result.out
     assert result.err == ""

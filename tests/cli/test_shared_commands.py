@@ -6,14 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.ages import PLUGIN_IDENTITY, PLUGIN_RECIPIENT, install_plugin, protect
-from tests.cli.keepers import JON, new_identity
-from tests.conftest import tool
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
+from tests.conditions.tools import tool
+from tests.samples import JON, KEY_ID, LINES, SECOND_ID, SECRET
+from tests.worlds.age_store import (
+    PLUGIN_IDENTITY,
+    PLUGIN_RECIPIENT,
+    install_plugin,
+    new_identity,
+    protect,
+)
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 PLAIN = ("--stdin", "--no-config")
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machi
     ann = GpgHome()
     try:
         ann.make_key("away@example.com")
-        tools = Tools(jon)
+        tools = OtherPrograms(jon)
         jon.env["GNUPGHOME"], own = ann.path, jon.env["GNUPGHOME"]
         tools.run("gpg", "--batch", "--yes", "-e", "-r", "away@example.com", "-o", str(path),
                   str(clear))  # fmt: skip
@@ -74,13 +80,13 @@ def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machi
     finally:
         ann.close()
     before = path.read_bytes()
-    lines = f"{OTHER}\n{SECRET}\n"
+    lines = f"{SECOND_ID}\n{SECRET}\n"
     refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 5
     assert "--force --discard" in refused.err
     assert path.read_bytes() == before
     jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
-    assert OTHER in jon.ok("export", "work", "-n").out
+    assert SECOND_ID in jon.ok("export", "work", "-n").out
 
 
 UNKNOWN = (
@@ -93,30 +99,34 @@ UNKNOWN = (
 
 @pytest.mark.parametrize("text", UNKNOWN, ids=["json", "mime", "reference", "several"])
 def test_an_item_of_no_known_form_is_replaced_with_discard_alone(jon: Machine, text: str) -> None:
-    Tools(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
-    lines = f"{OTHER}\n{SECRET}\n"
+    OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
+    lines = f"{SECOND_ID}\n{SECRET}\n"
     refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 6
     assert "--force --discard" in refused.err
-    assert Tools(jon).run("pass", "show", "aws/work").out == text
+    assert OtherPrograms(jon).run("pass", "show", "aws/work").out == text
     jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
-    shown = Tools(jon).run("pass", "show", "aws/work").out
-    assert shown.startswith(f"{SECRET}\naws_access_key_id: {OTHER}\ncreated: ")
+    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+    assert shown.startswith(f"{SECRET}\naws_access_key_id: {SECOND_ID}\ncreated: ")
     assert len(shown.splitlines()) == 4
 
 
 def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(jon: Machine) -> None:
-    Tools(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
-    replace = Answer("Replace the key that is stored for work? (y|N) ", "y")
-    key = {"AWS_ACCESS_KEY_ID": OTHER, "AWS_SECRET_ACCESS_KEY": SECRET}
+    OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
+    replace = TypedAnswer("Replace the key that is stored for work? (y|N) ", "y")
+    key = {"AWS_ACCESS_KEY_ID": SECOND_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
     for answer, changed in (("n", False), ("y", True)):
-        answers = [replace, Answer("Discard it? (y|N) ", answer)]
+        answers = [replace, TypedAnswer("Discard it? (y|N) ", answer)]
         words = ("add", "work", "--env", "--no-config")
         ended = jon.on_terminal(*words, answers=answers, env=key)
         assert (ended.status, "nothing was changed" in ended.err) == (0, not changed)
-        shown = Tools(jon).run("pass", "show", "aws/work").out
+        shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
         assert (shown == UNKNOWN[0]) is not changed
-    assert Tools(jon).run("pass", "show", "aws/work").out.startswith(f"{SECRET}\naws_access_key")
+    assert (
+        OtherPrograms(jon)
+        .run("pass", "show", "aws/work")
+        .out.startswith(f"{SECRET}\naws_access_key")
+    )
 
 
 def test_a_file_vault_that_is_locked_is_no_item_to_discard(tmp_path: Path) -> None:
@@ -198,7 +208,7 @@ def test_a_plugin_asks_on_the_terminal(tmp_path: Path) -> None:
     path = machine.env["PATH"]
     machine.env |= {"FILEVAULT_BACKEND": "age", "PATH": f"{tmp_path}/bin:{path}"}
     machine.ok("init", "--recipient", PLUGIN_RECIPIENT)
-    pin = [Answer("PIN?", "1234")]
+    pin = [TypedAnswer("PIN?", "1234")]
     stored = machine.on_terminal("add", "work", *PLAIN, stdin=LINES.encode(), answers=pin)
     assert stored.status == 0, stored
     identity = machine.home / "identity"
@@ -221,7 +231,7 @@ def test_the_identity_that_is_locked_is_the_one_that_is_named(tmp_path: Path) ->
     identity.write_bytes(protect(identity.read_bytes(), PASSPHRASE.encode()))
     env = {"FILEVAULT_AGE_IDENTITY_FILE": str(identity)}
     options = ("export", "work", "-n")
-    answers = [Answer(f"Passphrase for {identity}: ", PASSPHRASE)]
+    answers = [TypedAnswer(f"Passphrase for {identity}: ", PASSPHRASE)]
     shown = machine.on_terminal(*options, env=env, answers=answers)
     assert KEY_ID in shown.out, shown
     wrong = machine.run(*options, env={**env, "FILEVAULT_PASSPHRASE": "not the passphrase"})

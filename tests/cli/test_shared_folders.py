@@ -10,31 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, KINDS, Keeper, Keyrings, new_identity
-from tests.cli.scene import needs_root, read_only
-from tests.conftest import tool
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import ON_STDERR, Answer, Machine
-from tests.stores import KEY_ID, LINES, SECRET, Tools, commit_identity, pass_machine
+from tests.samples import ANN, JON, KEY_ID, LINES, SECRET
+from tests.worlds.age_store import new_identity
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.machine import ON_STDERR, Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import pass_machine
 
 ADD = ("--stdin", "--no-config")
 WRITERS = 8
 
 
 @pytest.fixture(scope="module")
-def keyrings() -> Iterator[Keyrings]:
-    rings = Keyrings()
+def keyrings() -> Iterator[GpgHomes]:
+    rings = GpgHomes()
     yield rings
     rings.close()
 
 
 @pytest.fixture(params=KINDS)
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: Keyrings) -> Keeper:
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
     tool("age")
-    return Keeper(request.param, tmp_path / "home", keyrings)
+    return BackendMachine(request.param, tmp_path / "home", keyrings)
 
 
-def with_role(keeper: Keeper, aws: FakeAws) -> Keeper:
+def with_role(keeper: BackendMachine, aws: FakeAws) -> BackendMachine:
     user = aws.add_user("jonsmith")
     role = aws.add_role("admin", trusts=[user])
     keeper.machine.env["AWS_ENDPOINT_URL"] = aws.url
@@ -51,7 +55,7 @@ def with_role(keeper: Keeper, aws: FakeAws) -> Keeper:
 
 @pytest.mark.parametrize("prefix", [".git", "aws/.git", ".", "..", "../x", ".config/aws"])
 def test_a_prefix_that_is_hidden_or_leads_out_is_refused(
-    tmp_path: Path, keyrings: Keyrings, prefix: str
+    tmp_path: Path, keyrings: GpgHomes, prefix: str
 ) -> None:
     machine = pass_machine(tmp_path / "home", keyrings.jon)
     for argv in (("init", "--recipient", JON), ("add", "work", *ADD)):
@@ -66,7 +70,7 @@ def test_a_prefix_that_is_hidden_or_leads_out_is_refused(
 
 @needs_root
 def test_a_read_only_store_keeps_its_sessions_in_the_state_directory(
-    keeper: Keeper, aws: FakeAws
+    keeper: BackendMachine, aws: FakeAws
 ) -> None:
     machine = with_role(keeper, aws).machine
     read_only(machine, keeper.store)
@@ -85,7 +89,7 @@ def test_a_read_only_store_keeps_its_sessions_in_the_state_directory(
 
 @needs_root
 def test_without_any_writable_directory_exec_works_and_warns_once(
-    keeper: Keeper, aws: FakeAws
+    keeper: BackendMachine, aws: FakeAws
 ) -> None:
     machine = with_role(keeper, aws).machine
     read_only(machine, machine.home)
@@ -100,7 +104,7 @@ def test_without_any_writable_directory_exec_works_and_warns_once(
 
 
 @needs_root
-def test_what_cannot_be_remembered_is_not_written_without_a_pin(keeper: Keeper) -> None:
+def test_what_cannot_be_remembered_is_not_written_without_a_pin(keeper: BackendMachine) -> None:
     machine = keeper.machine
     pin = re.search(r"^pin: (\w+)", machine.ok("recipients", "list").out, re.MULTILINE)
     assert pin is not None
@@ -122,10 +126,10 @@ def test_what_cannot_be_remembered_is_not_written_without_a_pin(keeper: Keeper) 
 
 @pytest.mark.parametrize("kind", ["pass", "age"])
 def test_a_large_store_is_neither_decrypted_nor_looked_at_beside_the_prefix(
-    kind: str, tmp_path: Path, keyrings: Keyrings
+    kind: str, tmp_path: Path, keyrings: GpgHomes
 ) -> None:
     tool("strace")
-    keeper = Keeper(kind, tmp_path / "home", keyrings)
+    keeper = BackendMachine(kind, tmp_path / "home", keyrings)
     machine = keeper.machine
     machine.env["FILEVAULT_PREFIX"] = "aws"
     root = keeper.store / "aws"
@@ -169,9 +173,9 @@ def test_a_large_store_is_neither_decrypted_nor_looked_at_beside_the_prefix(
 
 
 def test_every_key_that_is_not_ours_is_left_alone_by_a_change_of_recipients(
-    tmp_path: Path, keyrings: Keyrings
+    tmp_path: Path, keyrings: GpgHomes
 ) -> None:
-    keeper = Keeper("pass", tmp_path / "home", keyrings)
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
     tools = keeper.tools
     tools.run("pass", "insert", "-m", "mail/jon", stdin="hunter2\n")
     keeper.add("work")
@@ -186,9 +190,9 @@ def test_every_key_that_is_not_ours_is_left_alone_by_a_change_of_recipients(
 
 @pytest.mark.parametrize("kind", ["pass", "age", "file"])
 def test_a_store_behind_a_link_is_the_same_store(
-    kind: str, tmp_path: Path, keyrings: Keyrings
+    kind: str, tmp_path: Path, keyrings: GpgHomes
 ) -> None:
-    keeper = Keeper(kind, tmp_path / "home", keyrings)
+    keeper = BackendMachine(kind, tmp_path / "home", keyrings)
     machine = keeper.machine
     real = machine.home / "dotfiles/store"
     real.parent.mkdir()
@@ -223,7 +227,9 @@ def test_passages_store_behind_a_link_is_passages_own(tmp_path: Path) -> None:
     assert KEY_ID in machine.ok("export", "work", "-n", "--vault", str(real)).out
 
 
-def test_links_below_the_root_are_refused_with_what_to_do(keeper: Keeper, tmp_path: Path) -> None:
+def test_links_below_the_root_are_refused_with_what_to_do(
+    keeper: BackendMachine, tmp_path: Path
+) -> None:
     machine = keeper.machine
     machine.ok("add", "work", *ADD, stdin=LINES)
     outside = tmp_path / "outside"
@@ -248,7 +254,9 @@ def test_links_below_the_root_are_refused_with_what_to_do(keeper: Keeper, tmp_pa
 # Repositories
 
 
-def test_eight_parallel_writers_lose_nothing_and_leave_nothing_uncommitted(keeper: Keeper) -> None:
+def test_eight_parallel_writers_lose_nothing_and_leave_nothing_uncommitted(
+    keeper: BackendMachine,
+) -> None:
     machine = keeper.machine
     machine.ok("git", "init", "--quiet")
     env = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -269,7 +277,7 @@ def test_eight_parallel_writers_lose_nothing_and_leave_nothing_uncommitted(keepe
     assert machine.ok("git", "fsck", "--strict").status == 0
 
 
-def test_parallel_writers_of_one_item_replace_it_whole_or_say_so(keeper: Keeper) -> None:
+def test_parallel_writers_of_one_item_replace_it_whole_or_say_so(keeper: BackendMachine) -> None:
     machine = keeper.machine
     machine.ok("git", "init", "--quiet")
     machine.ok("add", "work", *ADD, stdin=LINES)
@@ -285,7 +293,7 @@ def test_parallel_writers_of_one_item_replace_it_whole_or_say_so(keeper: Keeper)
     for writer in writers:
         _, complaint = writer.communicate(timeout=60)
         statuses.append(writer.returncode)
-        assert writer.returncode == 0 or b"changed by somebody else meanwhile" in complaint
+        assert writer.returncode == 0 or b"changed by another process" in complaint
     assert set(statuses) <= {0, 7}
     assert 0 in statuses
     shown = machine.ok("export", "work", "-n").out
@@ -295,10 +303,10 @@ def test_parallel_writers_of_one_item_replace_it_whole_or_say_so(keeper: Keeper)
 
 
 def test_an_existing_repository_of_a_vault_is_used_and_not_remade(
-    keeper: Keeper, aws: FakeAws
+    keeper: BackendMachine, aws: FakeAws
 ) -> None:
     machine = keeper.machine
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     tools.run("git", "-C", str(keeper.store), "init", "-q")
     (keeper.store / "README").write_text("mine")
     tools.run("git", "-C", str(keeper.store), "add", "README")
@@ -317,7 +325,9 @@ def test_an_existing_repository_of_a_vault_is_used_and_not_remade(
     assert "A  draft" in machine.ok("git", "status", "--porcelain").out
 
 
-def test_a_vault_travels_by_git_with_all_that_opens_it(keeper: Keeper, tmp_path: Path) -> None:
+def test_a_vault_travels_by_git_with_all_that_opens_it(
+    keeper: BackendMachine, tmp_path: Path
+) -> None:
     machine = keeper.machine
     machine.ok("git", "init", "--quiet")
     machine.ok("add", "work", *ADD, stdin=LINES)
@@ -326,7 +336,7 @@ def test_a_vault_travels_by_git_with_all_that_opens_it(keeper: Keeper, tmp_path:
     commit_identity(away)
     there = away.home / keeper.store.relative_to(machine.home)
     there.parent.mkdir(parents=True, exist_ok=True)
-    Tools(away).run("git", "clone", "--quiet", str(keeper.store), str(there))
+    OtherPrograms(away).run("git", "clone", "--quiet", str(keeper.store), str(there))
     if keeper.kind == "age":
         away.env["FILEVAULT_AGE_IDENTITY_FILE"] = str(keeper.identities)
     assert KEY_ID in away.ok("export", "work", "-n").out
@@ -336,7 +346,9 @@ def test_a_vault_travels_by_git_with_all_that_opens_it(keeper: Keeper, tmp_path:
     assert KEY_ID in machine.ok("export", "from-away", "-n").out
 
 
-def test_a_commit_that_git_refuses_is_status_11_and_the_key_is_stored(keeper: Keeper) -> None:
+def test_a_commit_that_git_refuses_is_status_11_and_the_key_is_stored(
+    keeper: BackendMachine,
+) -> None:
     machine = keeper.machine
     machine.ok("git", "init", "--quiet")
     hook = keeper.store / ".git/hooks/pre-commit"
@@ -355,7 +367,7 @@ def test_a_commit_that_git_refuses_is_status_11_and_the_key_is_stored(keeper: Ke
     assert machine.ok("git", "status", "--porcelain").out == ""
 
 
-def test_a_dotfiles_repository_around_the_store_gets_no_commit(keeper: Keeper) -> None:
+def test_a_dotfiles_repository_around_the_store_gets_no_commit(keeper: BackendMachine) -> None:
     machine = keeper.machine
     subprocess.run(["git", "init", "-q", str(machine.home)], check=True, env=machine.environment())
     machine.ok("add", "work", *ADD, stdin=LINES)
@@ -367,10 +379,10 @@ def test_a_dotfiles_repository_around_the_store_gets_no_commit(keeper: Keeper) -
 # Variables of pass
 
 
-def test_the_variables_of_pass_mean_the_same_to_both(tmp_path: Path, keyrings: Keyrings) -> None:
+def test_the_variables_of_pass_mean_the_same_to_both(tmp_path: Path, keyrings: GpgHomes) -> None:
     tool("pass")
     machine = pass_machine(tmp_path / "home", keyrings.jon)
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     machine.env["PASSWORD_STORE_DIR"] = f"{machine.home}/elsewhere/"
     tools.run("pass", "init", JON)
     machine.ok("add", "work", *ADD, stdin=LINES)
@@ -388,11 +400,11 @@ def test_the_variables_of_pass_mean_the_same_to_both(tmp_path: Path, keyrings: K
 
 
 def test_an_entry_at_the_stores_top_is_found_with_an_empty_prefix(
-    tmp_path: Path, keyrings: Keyrings
+    tmp_path: Path, keyrings: GpgHomes
 ) -> None:
     tool("pass")
     machine = pass_machine(tmp_path / "home", keyrings.jon)
-    tools = Tools(machine)
+    tools = OtherPrograms(machine)
     tools.run("pass", "init", JON)
     text = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
     tools.run("pass", "insert", "-m", "work", stdin=text)
@@ -401,6 +413,6 @@ def test_an_entry_at_the_stores_top_is_found_with_an_empty_prefix(
     assert "--prefix ''" in missing.err
     assert KEY_ID in machine.ok("export", "work", "-n", "--prefix", "").out
     assert KEY_ID in machine.ok("export", "work", "-n", env={"FILEVAULT_PREFIX": ""}).out
-    answers = [Answer("Replace", "n")]
+    answers = [TypedAnswer("Replace", "n")]
     kept = machine.on_terminal("add", "work", "--prefix", "", "--no-config", answers=answers)
     assert (kept.status, "nothing was changed" in kept.err) == (0, True)

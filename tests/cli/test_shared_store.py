@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root, read_only
-from tests.conftest import tool
-from tests.machine import Machine
-from tests.stores import KEY_ID, LINES, SECRET, GpgHome, Tools, commit_identity, pass_machine
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.conditions.tools import tool
+from tests.samples import KEY_ID, LINES, OTHER_ACCOUNT, SECRET
+from tests.worlds.machine import Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +81,8 @@ def test_a_key_planted_for_a_profile_with_another_source_waits_for_a_word(
         "[profile work]\nregion=eu-west-1\n[profile admin]\nregion=eu-west-1\n"
         "source_profile=work\nrole_arn=arn:aws:iam::029608264753:role/admin\n"
     )
-    text = f"{SECRET}\naws_access_key_id: AKIAZZZZZZQY56JQ7WML\n"
-    Tools(jon).run("pass", "insert", "-m", "aws/admin", stdin=text)
+    text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n"
+    OtherPrograms(jon).run("pass", "insert", "-m", "aws/admin", stdin=text)
     refused = jon.run("export", "admin", "--explain")
     assert refused.status == 10
     assert "has appeared" in refused.err

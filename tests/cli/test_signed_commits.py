@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import PASSPHRASE, Machine
-from tests.stores import LINES, GpgHome, commit_identity
+from tests.conditions.tools import tool
+from tests.samples import JON, LINES
+from tests.worlds.machine import PASSPHRASE, Machine
+from tests.worlds.other_programs import commit_identity
+from tests.worlds.pass_store import GpgHome
 
-JON = "jon@example.com"
 LOCKED = "locked@example.com"
 
 

@@ -10,19 +10,19 @@ import pytest
 
 from filevault.backends.file import keyslots
 from filevault.cli.words import WORDS
-from tests.conftest import tool
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import commit_identity
+from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_KEY
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.other_programs import commit_identity
 
 NEW = "another long passphrase"
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     """A vault with one key."""
-    return machine.with_vault().add("work", *KEY, "--no-config")
+    return machine.with_vault().add("work", *EXAMPLE_KEY, "--no-config")
 
 
 def ids(machine: Machine) -> list[str]:
@@ -36,7 +36,7 @@ def opens(machine: Machine, passphrase: str) -> bool:
         "export", "work", "--no-session", "--region", "x", env={"FILEVAULT_PASSPHRASE": passphrase}
     )
     assert done.status in (0, 5), done
-    return KEY[1] in done.out
+    return EXAMPLE_KEY[1] in done.out
 
 
 def test_a_second_passphrase_opens_the_vault(vault: Machine) -> None:
@@ -70,11 +70,11 @@ def test_a_new_passphrase_is_asked_for_after_the_present_one(vault: Machine) -> 
         "slot",
         "add",
         answers=[
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", "not the same"),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", NEW),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", "not the same"),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", NEW),
         ],
     )
     assert (done.status, done.echo) == (0, True)
@@ -90,7 +90,7 @@ def test_a_key_file_for_a_machine(vault: Machine) -> None:
     shown = vault.ok(
         *("--key-file", str(file), "export", "work", "--no-session", "--region", "x"), env=without
     )
-    assert KEY[1] in shown.out
+    assert EXAMPLE_KEY[1] in shown.out
     assert "keyfile, made" in vault.ok("slot", "list").out
     again = vault.run("slot", "add", "--type", "keyfile", "--new-key-file", str(file))
     assert again.status == 2
@@ -145,9 +145,9 @@ def test_a_slot_that_was_made_when_adding_was_interrupted_keeps_its_key_file(
 
     with monkeypatch.context() as patched:
         patched.setattr(keyslots, "write", write)
-        ended = Inside(machine.environment()).run("slot", "add", "--new-key-file", file)
+        ended = InProcess(machine.environment()).run("slot", "add", "--new-key-file", file)
     assert ended.status == 130
-    machine.add("work", *KEY, "--no-config")
+    machine.add("work", *EXAMPLE_KEY, "--no-config")
     machine.ok(
         *("--key-file", file, "export", "work", "--no-session", "--region", "x"),
         env={"FILEVAULT_PASSPHRASE": None},
@@ -159,8 +159,8 @@ def test_a_machine_vault_needs_no_passphrase_at_all(machine: Machine) -> None:
     assert len(ids(machine)) == 1
     assert "keyfile, made" in machine.ok("slot", "list").out
     machine.env["FILEVAULT_KEY_FILE"] = str(machine.home / "machine.key")
-    machine.add("work", *KEY, "--no-config")
-    assert KEY[1] in machine.ok("export", "work", "--no-session", "--region", "x").out
+    machine.add("work", *EXAMPLE_KEY, "--no-config")
+    assert EXAMPLE_KEY[1] in machine.ok("export", "work", "--no-session", "--region", "x").out
     # Later somebody wants to type a passphrase, and the key file to go.
     machine.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     keyfile = next(
@@ -203,11 +203,13 @@ def test_removing_says_what_it_does_not_take_back(vault: Machine) -> None:
     vault.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     done = vault.ok("slot", "remove", old[:6], env={"FILEVAULT_PASSPHRASE": NEW})
     assert done.out == f"Removed keyslot {old}.\n"
-    assert "takes nothing back" in done.err
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     (own,) = ids(vault)
     assert re.search(
-        rf"yours is written anew, .* it was [0-9a-f]{{16}}, and is {own}$", done.err, re.MULTILINE
+        rf"your keyslot was written again .* it was [0-9a-f]{{16}}, and is {own}$",
+        done.err,
+        re.MULTILINE,
     )
     assert "opened the vault here last" in vault.ok("slot", "list").out
     assert not opens(vault, PASSPHRASE)
@@ -228,8 +230,8 @@ def test_a_changed_passphrase_is_the_only_one(vault: Machine) -> None:
     (old,) = ids(vault)
     done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     (new,) = ids(vault)
-    assert done.out == f"Changed the passphrase: keyslot {new} is in the place of {old}.\n"
-    assert "takes nothing back" in done.err
+    assert done.out == f"Changed the passphrase: keyslot {new} replaces {old}.\n"
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     assert opens(vault, NEW)
     assert not opens(vault, PASSPHRASE)
@@ -244,7 +246,7 @@ def test_no_keyslot_is_left_that_the_old_passphrase_opens(vault: Machine) -> Non
     )
     done = vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     assert re.search(
-        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is gone$", done.err, re.MULTILINE
+        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is deleted$", done.err, re.MULTILINE
     )
     assert len(ids(vault)) == 2
     assert not opens(vault, PASSPHRASE)
@@ -263,10 +265,10 @@ def test_a_passphrase_is_changed_on_the_terminal(vault: Machine) -> None:
     done = vault.on_terminal(
         "passphrase",
         answers=[
-            Answer("Passphrase for", "wrong"),
-            Answer("Passphrase for", PASSPHRASE),
-            Answer("New passphrase: ", NEW),
-            Answer("The same again: ", NEW),
+            TypedAnswer("Passphrase for", "wrong"),
+            TypedAnswer("Passphrase for", PASSPHRASE),
+            TypedAnswer("New passphrase: ", NEW),
+            TypedAnswer("The same again: ", NEW),
         ],
     )
     assert done.status == 0

@@ -7,33 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import ANN, JON, new_identity
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import Answer, Machine
-from tests.stores import (
-    KEY_ID,
-    OTHER_ACCOUNT,
-    SECRET,
-    GpgHome,
-    Tools,
-    commit_identity,
-    pass_machine,
-)
+from tests.samples import ANN, JON, KEY_ID, OTHER_ACCOUNT, SECOND_ID, SECRET
+from tests.worlds.age_store import new_identity
+from tests.worlds.machine import Machine, TypedAnswer
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import GpgHome, pass_machine
 
-OTHER = "AKIAQNZGKIQY56JQ7WMM"
-OTHER_LINES = f"{OTHER}\n{SECRET}\n"
+OTHER_LINES = f"{SECOND_ID}\n{SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
 
 
-class Keeper:
+class SplitStore:
     """A store in a git repository, and the tool that its user fills it with."""
 
     def __init__(self, kind: str, home: Path, gpg: GpgHome) -> None:
         self.kind = kind
         self.machine = pass_machine(home, gpg) if kind == "pass" else Machine(home)
         self.machine.env["FILEVAULT_BACKEND"] = kind
-        self.tools = Tools(self.machine)
+        self.tools = OtherPrograms(self.machine)
         commit_identity(self.machine)
         recipient = ("--recipient", JON) if kind == "pass" else ("--no-passphrase",)
         self.machine.ok("init", *recipient)
@@ -78,12 +71,12 @@ class Keeper:
 
 
 @pytest.fixture(params=["pass", "age"])
-def keeper(request: pytest.FixtureRequest, tmp_path: Path, gpg: GpgHome) -> Keeper:
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, gpg: GpgHome) -> SplitStore:
     tool(request.param)
-    return Keeper(request.param, tmp_path / "home", gpg)
+    return SplitStore(request.param, tmp_path / "home", gpg)
 
 
-def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: Keeper) -> None:
+def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.insert("work/console", "hunter2\n")
     keeper.machine.env |= {"GNUPGHOME": "/nowhere", "FILEVAULT_AGE_IDENTITY": "none"}
@@ -92,7 +85,7 @@ def test_a_pair_is_one_key_in_a_listing_that_opens_nothing(keeper: Keeper) -> No
     assert [row["has_credentials"] for row in rows if row["profile"] == "work"] == [True]
 
 
-def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: Keeper) -> None:
+def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.insert("team/prod/access-key-id", KEY_ID)
     keeper.insert("team/prod/secret-key", SECRET)
@@ -101,7 +94,7 @@ def test_a_pair_is_handed_out_under_the_name_of_its_folder(keeper: Keeper) -> No
     assert f"AWS_SECRET_ACCESS_KEY={SECRET}\n" in shown
 
 
-def test_a_session_is_kept_until_either_entry_changes(keeper: Keeper, aws: FakeAws) -> None:
+def test_a_session_is_kept_until_either_entry_changes(keeper: SplitStore, aws: FakeAws) -> None:
     user = aws.add_user("jon")
     keeper.machine.env["AWS_ENDPOINT_URL"] = aws.url
     keeper.machine.write_config("[profile work]\nregion = eu-west-1\n")
@@ -116,7 +109,7 @@ def test_a_session_is_kept_until_either_entry_changes(keeper: Keeper, aws: FakeA
         assert aws.actions() == ["GetSessionToken"] * calls
 
 
-def test_a_pair_of_another_account_waits_for_a_word(keeper: Keeper) -> None:
+def test_a_pair_of_another_account_waits_for_a_word(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.given()
     keeper.insert("work/access_id", OTHER_ACCOUNT)
@@ -127,7 +120,7 @@ def test_a_pair_of_another_account_waits_for_a_word(keeper: Keeper) -> None:
     assert keeper.given() == (OTHER_ACCOUNT, SECRET)
 
 
-def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> None:
+def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: SplitStore) -> None:
     keeper.insert("work/access_id", f"{KEY_ID}\n")
     keeper.insert("work/access_token", f"{SECRET}\notpauth://totp/x?secret=AAAA\n")
     refused = keeper.machine.run("add", "work", *PLAIN, stdin=OTHER_LINES)
@@ -138,9 +131,9 @@ def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> No
         f"filevault: warning: {work}/access_id and {work}/access_token are still there, but no "
         f"longer used: {work} has the key of 'work' from now on\n"
     )
-    assert keeper.given() == (OTHER, SECRET)
+    assert keeper.given() == (SECOND_ID, SECRET)
     text = keeper.show("work")
-    assert f"aws_access_key_id: {OTHER}\n" in text
+    assert f"aws_access_key_id: {SECOND_ID}\n" in text
     assert "otpauth://totp/x?secret=AAAA\n" in text
     assert keeper.machine.ok("list", "--credentials").out == "work\n"
     assert keeper.show("work/access_id") == f"{KEY_ID}\n"
@@ -149,12 +142,12 @@ def test_a_new_key_makes_an_item_that_goes_before_the_pair(keeper: Keeper) -> No
     keeper.check_clean()
 
 
-def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: Keeper) -> None:
+def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: SplitStore) -> None:
     keeper.pair()
     work = f"{keeper.prefix}work"
     both = f"({work}/access_id, {work}/access_token)"
     kept = keeper.machine.on_terminal(
-        "remove", "work", answers=[Answer(f"Delete the key of profile work {both}?", "n")]
+        "remove", "work", answers=[TypedAnswer(f"Delete the key of profile work {both}?", "n")]
     )
     assert kept.status == 0
     assert keeper.given() == (KEY_ID, SECRET)
@@ -167,7 +160,7 @@ def test_removing_deletes_and_commits_every_entry_that_holds_the_key(keeper: Kee
     keeper.check_clean()
 
 
-def test_removing_an_item_brings_no_older_pair_back(keeper: Keeper) -> None:
+def test_removing_an_item_brings_no_older_pair_back(keeper: SplitStore) -> None:
     keeper.pair()
     keeper.machine.ok("add", "work", *PLAIN, "--force", stdin=OTHER_LINES)
     keeper.machine.ok("remove", "work", "--force")
@@ -175,15 +168,15 @@ def test_removing_an_item_brings_no_older_pair_back(keeper: Keeper) -> None:
     keeper.check_clean()
 
 
-def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: Keeper) -> None:
+def test_one_half_alone_and_two_of_a_kind_are_no_key(keeper: SplitStore) -> None:
     keeper.pair()
-    keeper.insert("work/access-key-id", OTHER)
+    keeper.insert("work/access-key-id", SECOND_ID)
     listed = keeper.machine.ok("list", "--credentials").out.split()
     assert listed == ["work/access-key-id", "work/access_id", "work/access_token"]
     assert keeper.machine.run("export", "work", "-n").status in (3, 4)
 
 
-def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: Keeper) -> None:
+def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: SplitStore) -> None:
     keeper.pair(key_id="jon@example.com")
     refused = keeper.machine.run("export", "work", "-n")
     assert refused.status == 6
@@ -192,7 +185,7 @@ def test_a_half_that_holds_something_else_is_damage_that_names_it(keeper: Keeper
 
 
 def test_a_new_recipient_gets_both_halves_and_nothing_waits_for_a_word(
-    keeper: Keeper, tmp_path: Path
+    keeper: SplitStore, tmp_path: Path
 ) -> None:
     keeper.pair()
     keeper.given()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine
+from tests.worlds.machine import Machine
 
 HOSTILE = "import os\nos.write(2, b'ran ' + __name__.encode())\nos._exit(99)\n"
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene, needs_root, read_only
-from tests.machine import LAUNCHER, Machine
+from tests.conditions.mounts import read_only
+from tests.conditions.other_user import needs_root
+from tests.samples import EXAMPLE_KEY
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import LAUNCHER, Machine
 
 # NFS locks no directory and says EBADF; patched into the real program.
 NFS = """
@@ -34,7 +37,6 @@ locks._TIMEOUT = 0.2
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
 def directory(machine: Machine) -> Path:
@@ -48,7 +50,7 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("which", ["parent", "own"])
 def test_one_that_others_can_write_is_closed_to_them_and_that_is_told(
-    which: str, plain: Scene
+    which: str, plain: AwsMachine
 ) -> None:
     machine = plain.machine
     path = machine.state if which == "parent" else directory(machine)
@@ -62,7 +64,7 @@ def test_one_that_others_can_write_is_closed_to_them_and_that_is_told(
 
 
 @needs_root
-def test_in_one_that_another_user_opened_to_all_no_session_is_kept(plain: Scene) -> None:
+def test_in_one_that_another_user_opened_to_all_no_session_is_kept(plain: AwsMachine) -> None:
     machine = plain.machine
     os.chown(machine.state, 12345, -1)
     machine.state.chmod(0o777)
@@ -86,7 +88,7 @@ def test_the_memory_of_another_user_is_none(machine: Machine) -> None:
 
 
 def test_where_nothing_can_be_noted_down_a_script_hears_nothing(machine: Machine) -> None:
-    machine.with_vault().add("jon", *KEY, "--no-config")
+    machine.with_vault().add("jon", *EXAMPLE_KEY, "--no-config")
     (directory(machine) / "trust.json").unlink()
     read_only(machine, machine.state)
     result = machine.ok("export", "jon", "-n")
@@ -94,10 +96,10 @@ def test_where_nothing_can_be_noted_down_a_script_hears_nothing(machine: Machine
     assert "is read-only" in machine.ok("--debug", "export", "jon", "-n").err
 
 
-def test_on_nfs_a_vault_is_made_written_and_read(plain: Scene) -> None:
+def test_on_nfs_a_vault_is_made_written_and_read(plain: AwsMachine) -> None:
     machine = plain.machine
     machine.launcher = (sys.executable, "-c", NFS, LAUNCHER)
-    machine.add("new", *KEY)
+    machine.add("new", *EXAMPLE_KEY)
     assert "[profile new]" in machine.config.read_text()
     assert machine.ok("export", "jonsmith").err == ""
     assert (directory(machine) / "sessions").exists()
@@ -109,26 +111,30 @@ def test_on_nfs_a_vault_is_made_written_and_read(plain: Scene) -> None:
 
 def test_a_memory_that_stays_busy_fails_no_command_that_stored_its_item(machine: Machine) -> None:
     machine.with_vault()
-    root = str(Path(LAUNCHER).parent.parent)
+    root = str(Path(LAUNCHER).parents[2])
     machine.launcher = (sys.executable, "-c", IMPATIENT, root, LAUNCHER)
     busy = os.open(directory(machine) / ".lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(busy, fcntl.LOCK_EX)
-        stored = machine.run("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY) + "\n")
+        stored = machine.run(
+            "add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY) + "\n"
+        )
     finally:
         os.close(busy)
     assert (stored.status, stored.err) == (0, "")
-    assert KEY[1] in machine.ok("export", "jon", "-n").out
+    assert EXAMPLE_KEY[1] in machine.ok("export", "jon", "-n").out
 
 
 def test_a_vault_that_stays_busy_is_a_failure_of_storage(machine: Machine) -> None:
     machine.with_vault()
-    root = str(Path(LAUNCHER).parent.parent)
+    root = str(Path(LAUNCHER).parents[2])
     machine.launcher = (sys.executable, "-c", IMPATIENT, root, LAUNCHER)
     busy = os.open(machine.vault, os.O_RDONLY)
     try:
         fcntl.flock(busy, fcntl.LOCK_EX)
-        refused = machine.run("add", "jon", "--stdin", "--no-config", stdin="\n".join(KEY) + "\n")
+        refused = machine.run(
+            "add", "jon", "--stdin", "--no-config", stdin="\n".join(EXAMPLE_KEY) + "\n"
+        )
     finally:
         os.close(busy)
     assert refused.status == 7

@@ -27,19 +27,20 @@ import pytest
 from filevault import cli
 from filevault.cli.command import COMMANDS
 from filevault.system import hardening
-from tests import launch
 from tests.faults.harness import Snapshot
-from tests.machine import Machine
+from tests.launch import launcher
+from tests.samples import EXAMPLE_ID
+from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
 NAMES = ("stdin", "stdout", "stderr")
 WORKS = "works"
 LIMITED = "limited"
 _FULL_SIZE = 4096
-KEY = b"AKIAIOSFODNN7EXAMPLE\n" + b"x" * 40 + b"\n"
+KEY = f"{EXAMPLE_ID}\n".encode() + b"x" * 40 + b"\n"
 
 
-class Ended(NamedTuple):
+class StreamResult(NamedTuple):
     """How a run ended; `out` and `err` are what the streams took where they work."""
 
     status: int
@@ -78,7 +79,7 @@ def run(
     stderr: str = WORKS,
     limit: int | None = None,
     **env: str | None,
-) -> Ended:
+) -> StreamResult:
     """Run a command in a child; `limit` is RLIMIT_FSIZE in bytes."""
     limit = _FULL_SIZE if limit is None and LIMITED in (stdout, stderr) else limit
     with contextlib.ExitStack() as files:
@@ -105,7 +106,7 @@ def run(
         for file in took:
             file.seek(0)
             texts.append(file.read().decode())
-        return Ended(os.waitstatus_to_exitcode(status), *texts)
+        return StreamResult(os.waitstatus_to_exitcode(status), *texts)
 
 
 def _child(
@@ -141,7 +142,7 @@ def _child(
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         hardening.harden()
         try:
-            status = cli.main(list(argv), launch.runtime(orders))
+            status = cli.main(list(argv), launcher.runtime(orders))
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 0
         sys.stdout.flush()
@@ -156,7 +157,7 @@ def _child(
         os._exit(status)
 
 
-class Case(NamedTuple):
+class StreamCase(NamedTuple):
     """A run of a command that works where the streams do.
 
     `prints` is what it prints: its `result`, a `confirmation`, or `nothing` of filevault's.
@@ -173,37 +174,46 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "init": [Case(("init", "--vault", "other"))],
-    "add": [Case(("add", "new", "--stdin", "--no-config"), "confirmation", KEY)],
-    "list": [Case(("list",)), Case(("list", "--json"))],
+    "init": [StreamCase(("init", "--vault", "other"))],
+    "add": [StreamCase(("add", "new", "--stdin", "--no-config"), "confirmation", KEY)],
+    "list": [StreamCase(("list",)), StreamCase(("list", "--json"))],
     "exec": [
-        Case(("exec", "jon", "-n", "--", "true"), "nothing"),
-        Case(("exec", "jon", "-n", "--json")),
-        Case(("exec", "jon", "-n", "--explain")),
+        StreamCase(("exec", "jon", "-n", "--", "true"), "nothing"),
+        StreamCase(("exec", "jon", "-n", "--json")),
+        StreamCase(("exec", "jon", "-n", "--explain")),
     ],
-    "export": [Case(("export", "jon", "-n")), Case(("export", "jon", "-n", "--format", "json"))],
-    "login": [Case(("login", "jon", "--explain"))],
+    "export": [
+        StreamCase(("export", "jon", "-n")),
+        StreamCase(("export", "jon", "-n", "--format", "json")),
+    ],
+    "login": [StreamCase(("login", "jon", "--explain"))],
     "rotate": [
-        Case(("rotate", "jon", "--dry-run")),
-        Case(("rotate", "jon", "--dry-run", "--json")),
+        StreamCase(("rotate", "jon", "--dry-run")),
+        StreamCase(("rotate", "jon", "--dry-run", "--json")),
     ],
-    "remove": [Case(("remove", "jon", "--force"), "confirmation")],
-    "clear": [Case(("clear",), "confirmation")],
-    "unlock": [Case(("unlock",), "confirmation")],
-    "lock": [Case(("lock",), "confirmation")],
-    "status": [Case(("status",))],
-    "agent": [Case(("agent", "--", "true"), "nothing")],
-    "recipients": [Case(("recipients", "list")), Case(("recipients", "accept"), "confirmation")],
+    "remove": [StreamCase(("remove", "jon", "--force"), "confirmation")],
+    "clear": [StreamCase(("clear",), "confirmation")],
+    "unlock": [StreamCase(("unlock",), "confirmation")],
+    "lock": [StreamCase(("lock",), "confirmation")],
+    "status": [StreamCase(("status",))],
+    "agent": [StreamCase(("agent", "--", "true"), "nothing")],
+    "recipients": [
+        StreamCase(("recipients", "list")),
+        StreamCase(("recipients", "accept"), "confirmation"),
+    ],
     "slot": [
-        Case(("slot", "list")),
-        Case(("slot", "add", "--new-key-file", "new-key"), "confirmation"),
-        Case(("slot", "add", "--generate")),
+        StreamCase(("slot", "list")),
+        StreamCase(("slot", "add", "--new-key-file", "new-key"), "confirmation"),
+        StreamCase(("slot", "add", "--generate")),
     ],
-    "passphrase": [Case(("passphrase",), "confirmation"), Case(("passphrase", "--generate"))],
-    "rekey": [Case(("rekey", "--drop-slots"))],
-    "git": [Case(("git", "init", "--quiet"), "nothing")],
-    "help": [Case(("help",)), Case(("help", "exec"))],
-    "version": [Case(("version",))],
+    "passphrase": [
+        StreamCase(("passphrase",), "confirmation"),
+        StreamCase(("passphrase", "--generate")),
+    ],
+    "rekey": [StreamCase(("rekey", "--drop-slots"))],
+    "git": [StreamCase(("git", "init", "--quiet"), "nothing")],
+    "help": [StreamCase(("help",)), StreamCase(("help", "exec"))],
+    "version": [StreamCase(("version",))],
 }
 EVERY = [(f"{' '.join(case.argv[:3])}", case) for cases in CASES.values() for case in cases]
 each = pytest.mark.parametrize("case", [case for _, case in EVERY], ids=[name for name, _ in EVERY])
@@ -213,18 +223,18 @@ def test_every_command_is_in_the_table() -> None:
     assert CASES.keys() == COMMANDS.keys()
 
 
-class World:
+class StreamMachine:
     """A machine with a vault, put back after each run."""
 
     def __init__(self, home: Path) -> None:
         self.machine = machine = Machine(home)
-        machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+        machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
         machine.places = "agent"
         self.start = Snapshot.take(home)
 
-    def run(self, case: Case, **streams: Any) -> tuple[Ended, bool]:
+    def run(self, case: StreamCase, **streams: Any) -> tuple[StreamResult, bool]:
         """Return how a run ended, and whether it changed anything; then take that back."""
         ended = run(self.machine, case.argv, stdin=case.stdin, **streams)
         changed = Snapshot.take(self.machine.home) != self.start
@@ -234,16 +244,16 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
     for name in COMMANDS:
         importlib.import_module(f"filevault.cli.commands.{name}")
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
-        yield World(Path(folder) / "home")
+        yield StreamMachine(Path(folder) / "home")
 
 
 @each
 def test_a_result_that_stdout_cannot_take_is_refused_before_anything_is_done(
-    world: World, case: Case
+    world: StreamMachine, case: StreamCase
 ) -> None:
     """A confirmation is dropped where stdout is closed, and an error where it is broken."""
     normal, changes = world.run(case)
@@ -264,7 +274,9 @@ def test_a_result_that_stdout_cannot_take_is_refused_before_anything_is_done(
 
 
 @each
-def test_messages_that_stderr_cannot_take_change_no_status(world: World, case: Case) -> None:
+def test_messages_that_stderr_cannot_take_change_no_status(
+    world: StreamMachine, case: StreamCase
+) -> None:
     normal, changes = world.run(case)
     for kind in ("closed", "full", "unread"):
         ended, changed = world.run(case, stderr=kind)
@@ -273,15 +285,19 @@ def test_messages_that_stderr_cannot_take_change_no_status(world: World, case: C
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_failure_has_its_status_where_nothing_can_be_said(world: World, name: str) -> None:
+def test_a_failure_has_its_status_where_nothing_can_be_said(
+    world: StreamMachine, name: str
+) -> None:
     expected = {"exec": 125, "git": 4}.get(name, 2)  # git's options are not filevault's
     for kind in ("closed", "read-only", "full"):
-        ended, _ = world.run(Case((name, "--no-such-option")), stdout=kind, stderr=kind)
+        ended, _ = world.run(StreamCase((name, "--no-such-option")), stdout=kind, stderr=kind)
         assert ended.status == expected, (kind, ended)
 
 
 @each
-def test_a_limit_on_the_size_of_files_has_a_documented_status(world: World, case: Case) -> None:
+def test_a_limit_on_the_size_of_files_has_a_documented_status(
+    world: StreamMachine, case: StreamCase
+) -> None:
     ended, _ = world.run(case, limit=0)
     expected = {
         "result": (case.failure,),
@@ -308,9 +324,9 @@ UNUSABLE = ("closed", "read-only", "full", "null", "unread", LIMITED)
 @pytest.mark.parametrize("stdout", UNUSABLE)
 @pytest.mark.parametrize("argv", ONCE, ids=["init", "age", "slot", "passphrase"])
 def test_a_secret_that_is_shown_once_is_shown_before_anything_is_made(
-    world: World, argv: tuple[str, ...], stdout: str
+    world: StreamMachine, argv: tuple[str, ...], stdout: str
 ) -> None:
-    ended, changed = world.run(Case(argv), stdout=stdout)
+    ended, changed = world.run(StreamCase(argv), stdout=stdout)
     assert ended.status == 7, ended
     assert not changed
     assert len([line for line in ended.err.splitlines() if ": error: " in line]) == 1
@@ -343,7 +359,7 @@ def test_the_real_program_never_loses_a_new_passphrase(
         shown = done.out.splitlines()[0].removeprefix("passphrase: ")
         machine.launcher = Machine(machine.home).launcher
         machine.env["FILEVAULT_PASSPHRASE"] = shown
-        machine.add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+        machine.add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
 
 
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"])
@@ -356,13 +372,15 @@ def test_the_real_program_has_its_status_where_nothing_can_be_said(
 
 
 def test_a_command_gets_the_descriptors_that_were_given_and_no_other(machine: Machine) -> None:
-    machine.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "x" * 40, "--no-config")
+    machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
     machine.launcher = ("sh", "-c", 'exec "$@" <&- >&-', "sh", *machine.launcher)
     done = machine.run("exec", "jon", "-n", "--", "sh", "-c", "(ls /proc/$$/fd) >&2; :")
     assert done.err.split() == ["2"]
 
 
-def test_messages_come_after_the_results_that_were_printed_before_them(world: World) -> None:
+def test_messages_come_after_the_results_that_were_printed_before_them(
+    world: StreamMachine,
+) -> None:
     """Both streams may be one file, or one terminal."""
     with tempfile.TemporaryFile() as file:
         subprocess.run(
@@ -375,5 +393,5 @@ def test_messages_come_after_the_results_that_were_printed_before_them(world: Wo
         world.start.restore()
         file.seek(0)
         lines = file.read().decode().splitlines()
-    above = next(number for number, line in enumerate(lines) if "those above" in line)
-    assert lines[above - 1].startswith("  jon  AKIAIOSFODNN7EXAMPLE"), lines
+    above = next(number for number, line in enumerate(lines) if "keys above" in line)
+    assert lines[above - 1].startswith(f"  jon  {EXAMPLE_ID}"), lines

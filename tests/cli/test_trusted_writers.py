@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.inside import Inside
-from tests.machine import PASSPHRASE, Machine
-from tests.others import NOBODY, as_user, needs_root
-from tests.stores import KEY_ID, SECRET
+from tests.conditions.other_user import NOBODY, as_user, needs_root
+from tests.samples import KEY_ID, SECRET
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import PASSPHRASE, Machine
 
 pytestmark = needs_root
 
@@ -30,8 +30,8 @@ def machine() -> Iterator[Machine]:
     with tempfile.TemporaryDirectory(prefix="filevault-") as name:
         made = Machine(Path(name) / "home")
         made.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-        assert Inside(made.env).run("init").status == 0
-        added = Inside({**made.env, **KEY}).run("add", "jon", "--env", "--region", "eu-west-1")
+        assert InProcess(made.env).run("init").status == 0
+        added = InProcess({**made.env, **KEY}).run("add", "jon", "--env", "--region", "eu-west-1")
         assert added.status == 0
         toml(made).parent.mkdir(parents=True)
         toml(made).write_text("cache_roles = true\n")
@@ -61,7 +61,7 @@ def follow(hint: str, machine: Machine) -> None:
 def test_the_hint_works_and_so_does_the_opt_out(machine: Machine, which: str, how: str) -> None:
     path = machine.config if which == "aws" else toml(machine)
     spoil(path, how)
-    refused = Inside(machine.env).run(*EXPORT)
+    refused = InProcess(machine.env).run(*EXPORT)
     assert (refused.status, refused.out) == (3, "")
     error, hint = refused.err.splitlines()
     reason = f"belongs to user {ANOTHER}" if how == "owner" else "is writable for every user"
@@ -72,12 +72,12 @@ def test_the_hint_works_and_so_does_the_opt_out(machine: Machine, which: str, ho
     # The variable, among other paths or alone, and no other path.
     name, _, value = opt_out[0].partition("=")
     for given in (value, f"/elsewhere:{value}", value.replace(str(machine.home), "~")):
-        ended = Inside({**machine.env, name: given}).run(*EXPORT)
+        ended = InProcess({**machine.env, name: given}).run(*EXPORT)
         assert (ended.status, ended.err) == (0, ""), given
     for given in ("/elsewhere", f"{value}x", str(path.parent), ".aws/config", "1"):
-        assert Inside({**machine.env, name: given}).run(*EXPORT).status == 3, given
+        assert InProcess({**machine.env, name: given}).run(*EXPORT).status == 3, given
     follow(hint.partition("hint: ")[2], machine)
-    assert Inside(machine.env).run(*EXPORT).status == 0
+    assert InProcess(machine.env).run(*EXPORT).status == 0
 
 
 @pytest.mark.parametrize("how", ["owner", "mode"])
@@ -85,15 +85,15 @@ def test_config_toml_remembers_the_opt_out(machine: Machine, how: str) -> None:
     spoil(machine.config, how)
     for named in (str(machine.config), "~/.aws/config"):
         toml(machine).write_text(f'trust_writers_of = "{named}"\n')
-        assert Inside(machine.env).run(*EXPORT).status == 0
+        assert InProcess(machine.env).run(*EXPORT).status == 0
     toml(machine).write_text('trust_writers_of = ".aws/config"\n')
-    refused = Inside(machine.env).run(*EXPORT)
+    refused = InProcess(machine.env).run(*EXPORT)
     assert refused.status == 3
     assert "trust_writers_of must be an absolute path" in refused.err
     # It says nothing of itself: whoever can write it could write that into it.
     toml(machine).write_text(f'trust_writers_of = "{toml(machine)}"\n')
     spoil(toml(machine), how)
-    assert f"'{toml(machine)}'" in Inside(machine.env).run(*EXPORT).err
+    assert f"'{toml(machine)}'" in InProcess(machine.env).run(*EXPORT).err
 
 
 @pytest.mark.parametrize("how", ["owner", "mode"])
@@ -102,7 +102,7 @@ def test_a_section_is_added_to_a_config_whose_writers_are_trusted(
 ) -> None:
     spoil(machine.config, how)
     env = {**machine.env, **KEY, "FILEVAULT_TRUST_WRITERS_OF": str(machine.config)}
-    added = Inside(env).run("add", "new", "--env", "--region", "eu-west-1")
+    added = InProcess(env).run("add", "new", "--env", "--region", "eu-west-1")
     assert added.status == 0, added
     assert "[profile new]" in machine.config.read_text()
     assert machine.config.stat().st_mode & 0o002 == 0
@@ -133,7 +133,7 @@ def test_the_hints_for_files_that_hold_a_secret_work(
     copy = home / "copy"
 
     def export(path: Path) -> str:
-        ended = Inside({**env, "FILEVAULT_PASSPHRASE_FILE": str(path)}).run(*EXPORT)
+        ended = InProcess({**env, "FILEVAULT_PASSPHRASE_FILE": str(path)}).run(*EXPORT)
         return f"{ended.status}\n{ended.err}"
 
     said = as_user(NOBODY, lambda: export(secret))
@@ -162,7 +162,7 @@ def test_a_state_folder_counts_for_root_only_if_the_vault_is_its_owners(
     trust.write_text(planted)
     for path in (machine.vault, *machine.vault.rglob("*")):
         os.chown(path, vault_owner, vault_owner)
-    ended = Inside(machine.env).run(*EXPORT)
+    ended = InProcess(machine.env).run(*EXPORT)
     assert ended.status == 0, ended.err
     believed = vault_owner == ANOTHER
     assert ("is older than the one this machine saw last" in ended.err) is believed
@@ -180,7 +180,7 @@ def test_init_goes_on_where_config_toml_of_another_user_is_a_link_elsewhere(
     os.chown(place, ANOTHER, ANOTHER, follow_symlinks=False)
     before = kept.read_bytes()
     other = fresh.home / "other"
-    ended = Inside(fresh.env).run("--vault", str(other), "init")
+    ended = InProcess(fresh.env).run("--vault", str(other), "init")
     assert ended.status == 0, ended.err
     assert "leads to" in ended.err
     assert f"--vault {other}" in ended.err

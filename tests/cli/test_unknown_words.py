@@ -8,17 +8,17 @@ import pytest
 
 from filevault.cli import aws_vault
 from filevault.cli.command import ALIASES, COMMANDS, parser_of
-from tests.faults.inside import Ended, Inside
+from tests.worlds.in_process import InProcess, InProcessResult
 
 HINT = "filevault: hint: "
 
 
 @pytest.fixture
-def inside(tmp_path: Path) -> Inside:
-    return Inside({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+def inside(tmp_path: Path) -> InProcess:
+    return InProcess({"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
 
 
-def refused(ended: Ended, status: int = 2) -> tuple[str, str]:
+def refused(ended: InProcessResult, status: int = 2) -> tuple[str, str]:
     """Return error and hint of a run that printed these two lines and nothing else."""
     assert (ended.status, ended.out) == (status, ""), ended
     error, hint = ended.err.splitlines()
@@ -35,7 +35,7 @@ def mistyped(word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if len(name) > 3])
-def test_a_misspelt_command_is_guessed(inside: Inside, command: str) -> None:
+def test_a_misspelt_command_is_guessed(inside: InProcess, command: str) -> None:
     for word in mistyped(command):
         if word in COMMANDS or word in ALIASES:
             continue
@@ -45,7 +45,7 @@ def test_a_misspelt_command_is_guessed(inside: Inside, command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "git"])
-def test_a_misspelt_option_is_guessed(inside: Inside, command: str) -> None:
+def test_a_misspelt_option_is_guessed(inside: InProcess, command: str) -> None:
     parser = parser_of(command)
     for option in parser.options():
         if len(option) < 6:
@@ -60,7 +60,7 @@ def test_a_misspelt_option_is_guessed(inside: Inside, command: str) -> None:
             assert hint.endswith(f"? filevault {command} --help lists the options")
 
 
-def test_what_is_like_nothing_is_not_guessed(inside: Inside) -> None:
+def test_what_is_like_nothing_is_not_guessed(inside: InProcess) -> None:
     assert refused(inside.run("zzz")) == (
         "there is no command 'zzz'",
         "filevault --help lists them",
@@ -95,7 +95,7 @@ def test_what_is_like_nothing_is_not_guessed(inside: Inside) -> None:
 )
 @pytest.mark.parametrize("command", ["list", "exec"])
 def test_aws_vaults_own_options_say_what_to_use(
-    inside: Inside, option: str, instead: str, command: str
+    inside: InProcess, option: str, instead: str, command: str
 ) -> None:
     """Before the command its value must not be taken for the command, whatever it is."""
     status = 125 if command == "exec" else 2
@@ -132,7 +132,7 @@ def test_no_option_of_ours_is_called_aws_vaults() -> None:
     ],
 )
 def test_other_words_that_are_not_known(
-    inside: Inside, line: str, status: int, error: str, hint: str
+    inside: InProcess, line: str, status: int, error: str, hint: str
 ) -> None:
     shown = refused(inside.run(*line.split()), status)
     assert error in shown[0]
@@ -159,17 +159,17 @@ def test_a_forgotten_pair_of_dashes_is_told(
     tmp_path: Path, line: str, profile: bool, written: str
 ) -> None:
     env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
-    ended = Inside(env | ({"AWS_PROFILE": "work"} if profile else {})).run(*line.split())
+    ended = InProcess(env | ({"AWS_PROFILE": "work"} if profile else {})).run(*line.split())
     _error, hint = refused(ended, 125)
     assert f"filevault {written}" in hint
 
 
-def test_with_dashes_nothing_is_told_of_them(inside: Inside) -> None:
+def test_with_dashes_nothing_is_told_of_them(inside: InProcess) -> None:
     for line in ("exec sh -- -l", "exec sh -l -- true", "exec work"):
         assert " -- " not in inside.run(*line.split()).err
 
 
-def test_an_agents_command_without_dashes_is_told_how_to_write_it(inside: Inside) -> None:
+def test_an_agents_command_without_dashes_is_told_how_to_write_it(inside: InProcess) -> None:
     assert refused(inside.run("agent", "make", "x"))[1].startswith("filevault agent -- make x")
     assert "filevault agent -- make -j4" in refused(inside.run("agent", "make", "-j4"))[1]
 
@@ -187,12 +187,12 @@ def test_an_agents_command_without_dashes_is_told_how_to_write_it(inside: Inside
     ],
 )  # fmt: skip
 def test_usage_errors_of_exec_are_125_unless_it_prints_json(
-    inside: Inside, line: str, status: int
+    inside: InProcess, line: str, status: int
 ) -> None:
     assert inside.run(*line.split()).status == status
 
 
-def test_help_and_version_are_commands_too(inside: Inside) -> None:
+def test_help_and_version_are_commands_too(inside: InProcess) -> None:
     assert inside.run("help").out == inside.run("--help").out
     assert inside.run("-v").out == inside.run("version").out == inside.run("--version").out
     for command in [*COMMANDS, *ALIASES]:

@@ -13,13 +13,14 @@ from filevault.backends.values import Secret
 from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder
-from tests.agents import short_folder
-from tests.backends.vaults import opened
-from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
-from tests.cli.scene import REGION
+from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.fakes import FakeAws, User
-from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import ON_STDERR, PASSPHRASE, Answer, Machine
+from tests.samples import EXAMPLE_ID, SECRET
+from tests.worlds.agent import short_folder
+from tests.worlds.aws_machine import REGION
+from tests.worlds.file_vault import opened
+from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
+from tests.worlds.machine import ON_STDERR, PASSPHRASE, Machine, TypedAnswer
 
 HOUR = 3600
 MINUTE = 60
@@ -30,21 +31,23 @@ WAYS = ("setsid", "new session keyring", "cron", "terminal")
 
 
 @pytest.fixture(params=PLACES)
-def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def desk(
+    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
+) -> Iterator[KeyCacheMachine]:
     """A vault with the keys of `jon`, who has an MFA device, and of `bot`, who has none."""
     with short_folder() as runtime:
-        desk = Desk(machine, aws, request.param, runtime)
+        desk = KeyCacheMachine(machine, aws, request.param, runtime)
         furnish(desk)
         yield desk
         desk.leave()
 
 
 @pytest.fixture
-def jon(desk: Desk) -> User:
+def jon(desk: KeyCacheMachine) -> User:
     return desk.aws.directory.users["123456789012", "jon"]
 
 
-def furnish(desk: Desk) -> None:
+def furnish(desk: KeyCacheMachine) -> None:
     aws = desk.aws
     jon, bot = aws.add_user("jon", mfa=True), aws.add_user("bot")
     admin = aws.add_role("admin", trusts=[jon], require_mfa=True)
@@ -63,11 +66,11 @@ def furnish(desk: Desk) -> None:
         desk.prepare("add", user.name, "--stdin", "--no-config", stdin=key)
 
 
-def code(user: User) -> Answer:
-    return Answer(CODE, user.totp())
+def code(user: User) -> TypedAnswer:
+    return TypedAnswer(CODE, user.totp())
 
 
-def day(desk: Desk, profile: str, asked: Callable[[int], list[Answer]]) -> None:
+def day(desk: KeyCacheMachine, profile: str, asked: Callable[[int], list[TypedAnswer]]) -> None:
     """Run forty commands in eight hours, each from somewhere else, and answer what is asked."""
     for number in range(RUNS):
         argv = ("exec", profile, "--", "sh", "-c", 'echo "$AWS_VAULT $AWS_SESSION_TOKEN"')
@@ -85,7 +88,9 @@ def day(desk: Desk, profile: str, asked: Callable[[int], list[Answer]]) -> None:
 
 
 @pytest.mark.parametrize("profile", ["jon", "admin", "deep"])
-def test_the_day_of_a_profile_with_mfa_costs_one_code(desk: Desk, jon: User, profile: str) -> None:
+def test_the_day_of_a_profile_with_mfa_costs_one_code(
+    desk: KeyCacheMachine, jon: User, profile: str
+) -> None:
     """The key cache does not open the long-term key, so the first session asks once more."""
     desk.unlock()
     day(desk, profile, lambda number: [] if number else [PASSPHRASE_TYPED, code(jon)])
@@ -93,14 +98,14 @@ def test_the_day_of_a_profile_with_mfa_costs_one_code(desk: Desk, jon: User, pro
     assert desk.aws.actions().count("GetSessionToken") == 1
 
 
-def test_without_mfa_the_long_term_key_is_needed_each_hour(desk: Desk) -> None:
+def test_without_mfa_the_long_term_key_is_needed_each_hour(desk: KeyCacheMachine) -> None:
     """Its sessions last an hour, and are renewed when a quarter of it is left."""
     desk.unlock()
     day(desk, "bot", lambda number: [] if number % 4 else [PASSPHRASE_TYPED])
     assert (desk.passphrases, desk.codes) == (1 + RUNS // 4, 0)
 
 
-def test_with_the_vault_key_held_one_passphrase_is_all(desk: Desk) -> None:
+def test_with_the_vault_key_held_one_passphrase_is_all(desk: KeyCacheMachine) -> None:
     warned = desk.unlock("--vault-key")
     assert "can read the long-term keys" in warned.err
     day(desk, "bot", lambda _number: [])
@@ -108,7 +113,9 @@ def test_with_the_vault_key_held_one_passphrase_is_all(desk: Desk) -> None:
     assert desk.aws.actions().count("GetSessionToken") == RUNS // 4
 
 
-def test_a_passphrase_typed_into_any_command_is_typed_once(desk: Desk, jon: User) -> None:
+def test_a_passphrase_typed_into_any_command_is_typed_once(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     """One passphrase and one code, for the plain profile, the role and the chain together."""
     if desk.place == "agent":
         desk.machine.ok("agent")  # no other command than unlock starts one by itself
@@ -145,13 +152,13 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
     machine: Machine, aws: FakeAws
 ) -> None:
     with short_folder() as runtime:
-        desk = Desk(machine, aws, "agent", runtime)
+        desk = KeyCacheMachine(machine, aws, "agent", runtime)
         furnish(desk)
         machine.ok("agent")
         # What fails after the vault was opened holds the key as well.
         aws.directory.users["123456789012", "bot"].denied.add("sts:GetFederationToken")
         for name, (argv, answers, status) in OPENING.items():
-            stdin = b"AKIAIOSFODNN7EXAMPLE\nwJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY\n"
+            stdin = f"{EXAMPLE_ID}\n{SECRET}\n".encode()
             result = machine.on_terminal(*argv, answers=answers, stdin=stdin)
             assert result.status == status, (name, result)
             assert desk.held() == ["session"], name
@@ -160,13 +167,13 @@ def test_a_passphrase_typed_into_any_command_holds_the_session_key(
         desk.leave()
 
 
-def warm(desk: Desk, jon: User) -> None:
+def warm(desk: KeyCacheMachine, jon: User) -> None:
     """Have a session of eight hours in the cache, made by somebody who holds no key."""
     desk.prepare("export", "jon", "-t", jon.totp())
     assert desk.held() == []
 
 
-def test_after_its_time_it_is_asked_for_again(desk: Desk, jon: User) -> None:
+def test_after_its_time_it_is_asked_for_again(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     said = desk.unlock("--ttl", "90m")
     assert "Unlocked for sessions until " in said.out
@@ -181,7 +188,7 @@ def test_after_its_time_it_is_asked_for_again(desk: Desk, jon: User) -> None:
     desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
 
 
-def test_after_lock_it_is_asked_for_again(desk: Desk, jon: User) -> None:
+def test_after_lock_it_is_asked_for_again(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     desk.unlock("--vault-key")
     assert sorted(desk.held()) == ["session", "vault"]
@@ -192,7 +199,7 @@ def test_after_lock_it_is_asked_for_again(desk: Desk, jon: User) -> None:
     desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
 
 
-def test_unlocking_again_starts_the_time_anew(desk: Desk, jon: User) -> None:
+def test_unlocking_again_starts_the_time_anew(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     desk.unlock("--ttl", "1h")
     desk.wait(HOUR // 2)
@@ -203,15 +210,15 @@ def test_unlocking_again_starts_the_time_anew(desk: Desk, jon: User) -> None:
     assert desk.quietly("exec", "jon", "--", "true").status == 125
 
 
-def test_a_wrong_passphrase_holds_nothing(desk: Desk) -> None:
-    wrong = Answer("Passphrase for", "not the passphrase")
+def test_a_wrong_passphrase_holds_nothing(desk: KeyCacheMachine) -> None:
+    wrong = TypedAnswer("Passphrase for", "not the passphrase")
     assert desk.type("unlock", answers=[wrong] * 3).status == 5
     assert desk.held() == []
     assert desk.machine.run("unlock").status == 5  # nobody to ask
 
 
 def test_what_comes_from_a_variable_is_held_only_if_unlock_is_asked_for(
-    desk: Desk, jon: User
+    desk: KeyCacheMachine, jon: User
 ) -> None:
     desk.prepare("export", "jon", "-t", jon.totp())
     desk.prepare("list")
@@ -224,7 +231,7 @@ def test_what_comes_from_a_variable_is_held_only_if_unlock_is_asked_for(
     assert desk.quietly("exec", "jon", "--", "true").status == 0
 
 
-def test_with_a_time_of_zero_nothing_is_held(desk: Desk, jon: User) -> None:
+def test_with_a_time_of_zero_nothing_is_held(desk: KeyCacheMachine, jon: User) -> None:
     config = desk.machine.home / ".config/filevault/config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text('cache_ttl = "0"\n')
@@ -232,13 +239,13 @@ def test_with_a_time_of_zero_nothing_is_held(desk: Desk, jon: User) -> None:
     assert desk.held() == []
     refused = desk.machine.run("unlock")
     assert (refused.status, refused.out) == (2, "")
-    assert "nothing is to be held" in refused.err
+    assert "nothing would be cached" in refused.err
     desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
     desk.unlock("--ttl", "5m")
     assert desk.held() == ["session"]
 
 
-def test_the_configured_time_is_the_time(desk: Desk) -> None:
+def test_the_configured_time_is_the_time(desk: KeyCacheMachine) -> None:
     config = desk.machine.home / ".config/filevault/config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text('cache_ttl = "20m"\n')
@@ -248,7 +255,7 @@ def test_the_configured_time_is_the_time(desk: Desk) -> None:
     assert 19 * MINUTE < status.seconds <= 20 * MINUTE
 
 
-def test_what_is_held_opens_sessions_and_no_key(desk: Desk, jon: User) -> None:
+def test_what_is_held_opens_sessions_and_no_key(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     desk.unlock()
     (session_key,) = desk.found()
@@ -276,7 +283,7 @@ def test_what_is_held_opens_sessions_and_no_key(desk: Desk, jon: User) -> None:
     assert jon.secret_access_key in open_with(desk, master)
 
 
-def open_with(desk: Desk, key: bytes) -> str:
+def open_with(desk: KeyCacheMachine, key: bytes) -> str:
     """Return the item of jon as whoever has a key in hand can read it."""
     with Folder.open(str(desk.machine.vault)) as store:
         backend = opened(store, Nobody(), cached_key=lambda _mark: key)
@@ -302,14 +309,14 @@ class Nobody:
         raise AssertionError(secret)
 
 
-def test_the_vault_key_makes_no_keyslot(desk: Desk) -> None:
+def test_the_vault_key_makes_no_keyslot(desk: KeyCacheMachine) -> None:
     """Who holds what is cached for some hours must not be able to stay for ever."""
     desk.unlock("--vault-key")
     for argv in (("slot", "add", "--generate"), ("passphrase", "--generate"), ("rekey",)):
         assert desk.machine.run(*argv).status == 5
 
 
-def test_status_tells_what_is_open_until_when_and_where(desk: Desk) -> None:
+def test_status_tells_what_is_open_until_when_and_where(desk: KeyCacheMachine) -> None:
     assert desk.machine.ok("status").out.splitlines() == [
         f"vault: {desk.machine.vault} (file)",
         "locked",
@@ -323,7 +330,9 @@ def test_status_tells_what_is_open_until_when_and_where(desk: Desk) -> None:
     ]
 
 
-def test_status_does_not_call_open_what_a_held_key_no_longer_opens(desk: Desk, jon: User) -> None:
+def test_status_does_not_call_open_what_a_held_key_no_longer_opens(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     """A rekey on another machine, brought here by git; here by hand."""
     warm(desk, jon)
     desk.unlock("--vault-key")
@@ -335,8 +344,8 @@ def test_status_does_not_call_open_what_a_held_key_no_longer_opens(desk: Desk, j
     marker.write_text(json.dumps(written))
     lines = desk.machine.ok("status").out.splitlines()[1:]
     assert [line.partition(" until ")[0] for line in lines] == [
-        "sessions: locked; a former key is held",
-        "long-term keys: locked; a former key is held",
+        "sessions: locked; a former key is cached",
+        "long-term keys: locked; a former key is cached",
     ]
     assert desk.machine.ok("lock").out.endswith("; 2 keys forgotten.\n")
 
@@ -349,7 +358,7 @@ def test_status_of_a_vault_that_is_not_there_says_so(machine: Machine) -> None:
         assert re.search(r"filevault (--vault \S+ )?init$", missing.err, re.MULTILINE)
 
 
-def test_unlocking_tells_a_person_what_is_asked_for_all_the_same(desk: Desk) -> None:
+def test_unlocking_tells_a_person_what_is_asked_for_all_the_same(desk: KeyCacheMachine) -> None:
     """And nobody else: what is left in a job's log says nothing of it."""
     wanted = "a profile without MFA, is made with a long-term key"
     assert wanted not in desk.prepare("unlock").err
@@ -359,7 +368,7 @@ def test_unlocking_tells_a_person_what_is_asked_for_all_the_same(desk: Desk) -> 
 
 
 def test_what_is_locked_while_sessions_are_open_is_called_by_its_name(
-    desk: Desk, jon: User
+    desk: KeyCacheMachine, jon: User
 ) -> None:
     warm(desk, jon)
     assert "error: the vault is locked, " in desk.quietly("exec", "bot", "--", "true").err
@@ -367,13 +376,13 @@ def test_what_is_locked_while_sessions_are_open_is_called_by_its_name(
     for argv in (("exec", "bot", "--", "true"), ("export", "jon", "-n"), ("rotate", "bot")):
         said = desk.quietly(*argv).err
         assert "sessions are unlocked, the long-term keys are locked" in said
-        assert "hint: filevault unlock --vault-key holds what opens them" in said
+        assert "hint: filevault unlock --vault-key also caches the key that opens them" in said
     # A key that is held makes no keyslot, and unlock is what is being run.
     for command in ("passphrase", "unlock"):
         assert "error: the vault is locked, " in desk.quietly(command).err
 
 
-def test_unlocking_tells_of_a_keyslot_that_is_weaker_than_new_ones(desk: Desk) -> None:
+def test_unlocking_tells_of_a_keyslot_that_is_weaker_than_new_ones(desk: KeyCacheMachine) -> None:
     assert "weaker" not in desk.prepare("unlock").err
     desk.machine.kdf = "standard"
     said = desk.prepare("unlock", "--allow-weak-kdf")
@@ -384,7 +393,7 @@ def test_unlocking_tells_of_a_keyslot_that_is_weaker_than_new_ones(desk: Desk) -
 # What changes while a key is held
 
 
-def test_rekey_forgets_what_was_held(desk: Desk, jon: User) -> None:
+def test_rekey_forgets_what_was_held(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     desk.unlock("--vault-key")
     told = desk.prepare("rekey", "--drop-slots")
@@ -398,7 +407,7 @@ def test_rekey_forgets_what_was_held(desk: Desk, jon: User) -> None:
     assert desk.quietly("exec", "jon", "--", "true").status == 0
 
 
-def test_a_new_passphrase_leaves_open_what_is_open(desk: Desk, jon: User) -> None:
+def test_a_new_passphrase_leaves_open_what_is_open(desk: KeyCacheMachine, jon: User) -> None:
     warm(desk, jon)
     desk.unlock("--vault-key")
     new = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "FILEVAULT_NEW_PASSPHRASE": "another good phrase"}
@@ -416,10 +425,12 @@ def test_a_new_passphrase_leaves_open_what_is_open(desk: Desk, jon: User) -> Non
     ]
     desk.machine.ok("lock")
     assert desk.type("unlock", answers=[PASSPHRASE_TYPED] * 3).status == 5  # the old one
-    desk.typed("unlock", answers=[Answer("Passphrase for", "another good phrase")])
+    desk.typed("unlock", answers=[TypedAnswer("Passphrase for", "another good phrase")])
 
 
-def test_rotation_and_login_need_nobody_while_the_vault_key_is_held(desk: Desk, jon: User) -> None:
+def test_rotation_and_login_need_nobody_while_the_vault_key_is_held(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     warm(desk, jon)
     desk.unlock("--vault-key")
     desk.wait(MINUTE)
@@ -433,7 +444,9 @@ def test_rotation_and_login_need_nobody_while_the_vault_key_is_held(desk: Desk, 
     assert (desk.passphrases, desk.codes) == (1, 0)
 
 
-def test_login_with_a_cached_session_needs_the_session_key_only(desk: Desk, jon: User) -> None:
+def test_login_with_a_cached_session_needs_the_session_key_only(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     desk.machine.env["AWS_ENDPOINT_URL_SIGNIN"] = desk.aws.url
     desk.prepare("export", "admin", "-t", jon.totp())
     assert desk.quietly("login", "admin", "--stdout").status == 5

@@ -20,13 +20,13 @@ import pytest
 
 from filevault.keycache.kernel import _numbers
 from filevault.system.libc import function, writable
-from tests.agents import short_folder
-from tests.cli.desk import Desk
+from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
+from tests.conditions.other_user import NOBODY, as_user, needs_root
 from tests.fakes import FakeAws
-from tests.kernelkeys import needs_kernel_keyring, without_keyring
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.others import NOBODY, as_user, needs_root
-from tests.stores import KEY_ID, LINES, SECRET
+from tests.samples import KEY_ID, LINES, SECRET
+from tests.worlds.agent import short_folder
+from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
 EXPORT = ("export", "work", "-n", "--region", "eu-west-1")
 SEARCH, READ = 10, 11  # linux/keyctl.h
@@ -34,10 +34,10 @@ USER_KEYRING = -4
 
 
 @contextlib.contextmanager
-def furnished(machine: Machine, aws: FakeAws, place: str) -> Iterator[Desk]:
+def furnished(machine: Machine, aws: FakeAws, place: str) -> Iterator[KeyCacheMachine]:
     """A vault with one key."""
     with short_folder() as runtime:
-        desk = Desk(machine, aws, place, runtime)
+        desk = KeyCacheMachine(machine, aws, place, runtime)
         desk.prepare("init")
         desk.prepare("add", "work", "--stdin", "--no-config", stdin=LINES)
         try:
@@ -47,14 +47,16 @@ def furnished(machine: Machine, aws: FakeAws, place: str) -> Iterator[Desk]:
 
 
 @pytest.fixture(params=[pytest.param("kernel", marks=needs_kernel_keyring), "agent"])
-def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def desk(
+    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
+) -> Iterator[KeyCacheMachine]:
     """A machine with a vault."""
     with furnished(machine, aws, request.param) as desk:
         yield desk
 
 
 @pytest.fixture
-def job(machine: Machine, aws: FakeAws) -> Iterator[Desk]:
+def job(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """The same, where keys are held by agents alone."""
     with furnished(machine, aws, "agent") as desk:
         yield desk
@@ -86,7 +88,7 @@ echo "$FILEVAULT_AGENT_DIR"
 """
 
 
-def test_the_agent_of_a_job_ends_with_the_job(job: Desk) -> None:
+def test_the_agent_of_a_job_ends_with_the_job(job: KeyCacheMachine) -> None:
     machine = job.machine
     machine.places = "kernel agent"  # its own agent is the only place all the same
     again = ("env", f"LAUNCH={machine.environment()['LAUNCH']}", *machine.launcher)
@@ -102,7 +104,7 @@ def test_the_agent_of_a_job_ends_with_the_job(job: Desk) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_it_ends_with_a_job_that_is_killed(job: Desk, number: signal.Signals) -> None:
+def test_it_ends_with_a_job_that_is_killed(job: KeyCacheMachine, number: signal.Signals) -> None:
     with job.machine.popen(
         "agent", "--", "sh", "-c", 'echo "$FILEVAULT_AGENT_DIR"; exec sleep 60'
     ) as process:
@@ -116,12 +118,12 @@ def test_it_ends_with_a_job_that_is_killed(job: Desk, number: signal.Signals) ->
     wait_for(lambda: not folder.exists())
 
 
-def test_a_job_has_its_commands_status(job: Desk) -> None:
+def test_a_job_has_its_commands_status(job: KeyCacheMachine) -> None:
     assert job.machine.run("agent", "--", "sh", "-c", "exit 7").status == 7
     assert job.machine.run("agent", "--", "no-such-command").status == 127
 
 
-def test_its_agent_has_no_secret_of_the_job(job: Desk) -> None:
+def test_its_agent_has_no_secret_of_the_job(job: KeyCacheMachine) -> None:
     env = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "AWS_SECRET_ACCESS_KEY": SECRET}
     script = 'echo "$FILEVAULT_AGENT_DIR"; exec sleep 60'
     with job.machine.popen("agent", "--", "sh", "-c", script, env=env) as process:
@@ -135,7 +137,7 @@ def test_its_agent_has_no_secret_of_the_job(job: Desk) -> None:
     assert SECRET.encode() not in seen
 
 
-def test_locking_all_forgets_the_keys_of_every_vault(job: Desk) -> None:
+def test_locking_all_forgets_the_keys_of_every_vault(job: KeyCacheMachine) -> None:
     """Among agents only: the kernel's keyring is that of whoever runs the tests."""
     machine = job.machine
     job.prepare("unlock", "--vault-key")
@@ -152,7 +154,7 @@ def test_locking_all_forgets_the_keys_of_every_vault(job: Desk) -> None:
     assert job.held() == []
 
 
-def test_sigusr1_locks_the_agent_that_unlock_started(job: Desk) -> None:
+def test_sigusr1_locks_the_agent_that_unlock_started(job: KeyCacheMachine) -> None:
     job.prepare("unlock", "--vault-key")
     (agent,) = job.agents()
     os.kill(agent, signal.SIGUSR1)
@@ -161,7 +163,7 @@ def test_sigusr1_locks_the_agent_that_unlock_started(job: Desk) -> None:
     assert job.agents() == [agent]
 
 
-def test_unlock_holds_nothing_in_a_folder_that_is_not_ours(job: Desk) -> None:
+def test_unlock_holds_nothing_in_a_folder_that_is_not_ours(job: KeyCacheMachine) -> None:
     folder = Path(job.sockets[0])
     folder.mkdir()
     folder.chmod(0o777)
@@ -219,7 +221,7 @@ def test_another_user_reads_no_key_in_the_kernel(machine: Machine, aws: FakeAws)
 
 
 @needs_root
-def test_another_user_neither_reaches_nor_looks_into_the_agent(job: Desk) -> None:
+def test_another_user_neither_reaches_nor_looks_into_the_agent(job: KeyCacheMachine) -> None:
     job.prepare("unlock", "--vault-key")
     (agent,) = job.agents()
     folder = Path(job.sockets[0])
@@ -250,7 +252,7 @@ def test_another_user_neither_reaches_nor_looks_into_the_agent(job: Desk) -> Non
 # What can be seen of a process
 
 
-def test_no_environment_no_argv_and_no_file_has_what_is_held(desk: Desk) -> None:
+def test_no_environment_no_argv_and_no_file_has_what_is_held(desk: KeyCacheMachine) -> None:
     job = desk.machine.home / "job"
     desk.prepare("unlock", "--vault-key")
     script = 'cp "/proc/$$/environ" "$0"; cat "/proc/$$/cmdline" >> "$0"'
@@ -275,7 +277,7 @@ def test_no_environment_no_argv_and_no_file_has_what_is_held(desk: Desk) -> None
     assert [needle for needle in needles if needle in seen] == []
 
 
-def test_nothing_that_runs_meanwhile_shows_the_passphrase(desk: Desk) -> None:
+def test_nothing_that_runs_meanwhile_shows_the_passphrase(desk: KeyCacheMachine) -> None:
     """It is typed while every process of the machine is watched, which other tests run on, too."""
     machine = desk.machine
     passphrase, secret = (secrets.token_hex(20) for _ in range(2))
@@ -301,7 +303,7 @@ def test_nothing_that_runs_meanwhile_shows_the_passphrase(desk: Desk) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", watcher, str(stop)], stdout=subprocess.PIPE
     ) as process:
-        typed = Answer("Passphrase for", passphrase)
+        typed = TypedAnswer("Passphrase for", passphrase)
         desk.typed("unlock", "--vault-key", answers=[typed])
         assert secret in desk.quietly(*EXPORT).out
         stop.write_text("")
@@ -347,7 +349,7 @@ def says(word: bytes) -> Callable[[int], bool]:
 CONTROL = "print('ready', flush=True); import time; time.sleep(60)"
 
 
-def test_an_aborted_process_leaves_no_core_file(job: Desk, tmp_path: Path) -> None:
+def test_an_aborted_process_leaves_no_core_file(job: KeyCacheMachine, tmp_path: Path) -> None:
     cwd = tmp_path / "cwd"
     cwd.mkdir()
     env = job.machine.environment({"LAUNCH": None})
@@ -366,7 +368,7 @@ def test_an_aborted_process_leaves_no_core_file(job: Desk, tmp_path: Path) -> No
 # Where the kernel refuses
 
 
-def test_where_the_kernel_refuses_unlock_starts_an_agent(job: Desk) -> None:
+def test_where_the_kernel_refuses_unlock_starts_an_agent(job: KeyCacheMachine) -> None:
     """Both places may be used, and a filter refuses the kernel's, as container runtimes do."""
     machine = job.machine
     machine.places = "kernel agent"
@@ -381,7 +383,7 @@ def test_where_the_kernel_refuses_unlock_starts_an_agent(job: Desk) -> None:
 
 
 @needs_kernel_keyring
-def test_where_the_kernel_takes_keys_no_agent_is_started(job: Desk) -> None:
+def test_where_the_kernel_takes_keys_no_agent_is_started(job: KeyCacheMachine) -> None:
     job.machine.places = "kernel agent"
     assert "(kernel keyring)" in job.prepare("unlock").out
     assert job.agents() == []

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import short_folder
-from tests.backends.ages import protect
-from tests.cli.desk import CODE, PASSPHRASE_TYPED, Desk
-from tests.cli.keepers import JON, new_identity
-from tests.cli.scene import REGION
-from tests.conftest import tool
+from tests.conditions.kernel_keyring import needs_kernel_keyring
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
-from tests.kernelkeys import needs_kernel_keyring
-from tests.machine import PASSPHRASE, Answer, Machine
-from tests.stores import GpgHome
+from tests.samples import JON
+from tests.worlds.age_store import new_identity, protect
+from tests.worlds.agent import short_folder
+from tests.worlds.aws_machine import REGION
+from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+from tests.worlds.pass_store import GpgHome
 
 PLACES = [pytest.param("kernel", marks=needs_kernel_keyring), "agent"]
 HOUR = 3600
@@ -33,10 +33,12 @@ def gpg() -> Iterator[GpgHome]:
 
 
 @pytest.fixture(params=PLACES)
-def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iterator[Desk]:
+def desk(
+    machine: Machine, aws: FakeAws, request: pytest.FixtureRequest
+) -> Iterator[KeyCacheMachine]:
     """A machine without a vault; `jon` has an MFA device."""
     with short_folder() as runtime:
-        desk = Desk(machine, aws, request.param, runtime)
+        desk = KeyCacheMachine(machine, aws, request.param, runtime)
         jon = aws.add_user("jon", mfa=True)
         machine.write_config(
             f"[profile jon]\nregion = {REGION}\nendpoint_url = {aws.url}\n"
@@ -47,23 +49,23 @@ def desk(machine: Machine, aws: FakeAws, request: pytest.FixtureRequest) -> Iter
 
 
 @pytest.fixture
-def jon(desk: Desk) -> User:
+def jon(desk: KeyCacheMachine) -> User:
     return desk.aws.directory.users["123456789012", "jon"]
 
 
-def store(desk: Desk, jon: User, name: str = "jon") -> None:
+def store(desk: KeyCacheMachine, jon: User, name: str = "jon") -> None:
     key = f"{jon.access_key_id}\n{jon.secret_access_key}\n"
     desk.machine.ok("add", name, "--stdin", "--no-config", stdin=key)
 
 
-def age_vault(desk: Desk, jon: User) -> None:
+def age_vault(desk: KeyCacheMachine, jon: User) -> None:
     """Make an age vault that a protected identity opens."""
     desk.machine.env["FILEVAULT_BACKEND"] = "age"
     desk.machine.ok("init", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
     store(desk, jon)
 
 
-def pass_vault(desk: Desk, jon: User, gpg: GpgHome) -> None:
+def pass_vault(desk: KeyCacheMachine, jon: User, gpg: GpgHome) -> None:
     """Make a pass vault whose key has a passphrase, which no pinentry asks for here."""
     desk.machine.env |= {**gpg.env(), "FILEVAULT_BACKEND": "pass"}
     desk.machine.ok("init", "--recipient", JON)
@@ -71,12 +73,12 @@ def pass_vault(desk: Desk, jon: User, gpg: GpgHome) -> None:
     gpg.forget_passphrases()
 
 
-def status(desk: Desk) -> list[str]:
+def status(desk: KeyCacheMachine) -> list[str]:
     lines = desk.machine.ok("status").out.splitlines()
     return [line.partition(" until ")[0] for line in lines[1:]]
 
 
-def test_an_age_vault_is_unlocked_and_locked(desk: Desk, jon: User) -> None:
+def test_an_age_vault_is_unlocked_and_locked(desk: KeyCacheMachine, jon: User) -> None:
     age_vault(desk, jon)
     assert status(desk) == ["locked"]
     desk.prepare("export", "jon", "-t", jon.totp())
@@ -90,7 +92,9 @@ def test_an_age_vault_is_unlocked_and_locked(desk: Desk, jon: User) -> None:
     assert desk.quietly("exec", "jon", "--", "true").status == 125
 
 
-def test_the_identities_of_an_age_vault_are_held_if_asked_for(desk: Desk, jon: User) -> None:
+def test_the_identities_of_an_age_vault_are_held_if_asked_for(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     age_vault(desk, jon)
     desk.unlock("--vault-key")
     assert status(desk) == ["sessions: unlocked", "long-term keys: unlocked"]
@@ -101,7 +105,7 @@ def test_the_identities_of_an_age_vault_are_held_if_asked_for(desk: Desk, jon: U
 
 
 def test_held_identities_tell_the_recipients_of_a_passage_store_without_any(
-    desk: Desk, jon: User
+    desk: KeyCacheMachine, jon: User
 ) -> None:
     """Whom to encrypt to follows from the identities, so all that are protected have to be open."""
     passage = desk.machine.home / ".passage"
@@ -125,17 +129,19 @@ def test_held_identities_tell_the_recipients_of_a_passage_store_without_any(
     assert refused.status == 5
 
 
-def test_a_passphrase_typed_for_an_age_identity_is_typed_once(desk: Desk, jon: User) -> None:
+def test_a_passphrase_typed_for_an_age_identity_is_typed_once(
+    desk: KeyCacheMachine, jon: User
+) -> None:
     age_vault(desk, jon)
     if desk.place == "agent":
         desk.machine.ok("agent")
-    answers = [PASSPHRASE_TYPED, Answer(CODE, jon.totp())]
+    answers = [PASSPHRASE_TYPED, TypedAnswer(CODE, jon.totp())]
     desk.typed("exec", "jon", "--", "true", answers=answers)
     assert status(desk) == ["sessions: unlocked"]
     assert desk.quietly("exec", "jon", "--", "true").status == 0
 
 
-def test_a_change_of_recipients_takes_the_held_key_along(desk: Desk, jon: User) -> None:
+def test_a_change_of_recipients_takes_the_held_key_along(desk: KeyCacheMachine, jon: User) -> None:
     """The session key's file is another one then, and the key in it the same."""
     age_vault(desk, jon)
     desk.unlock("--ttl", "2h")
@@ -152,7 +158,9 @@ def test_a_change_of_recipients_takes_the_held_key_along(desk: Desk, jon: User) 
     assert status(desk) == ["locked"]
 
 
-def test_a_pass_vault_is_unlocked_and_locked(desk: Desk, jon: User, gpg: GpgHome) -> None:
+def test_a_pass_vault_is_unlocked_and_locked(
+    desk: KeyCacheMachine, jon: User, gpg: GpgHome
+) -> None:
     pass_vault(desk, jon, gpg)
     desk.prepare("export", "jon", "-t", jon.totp())
     desk.prepare("unlock")
@@ -172,7 +180,7 @@ def test_a_pass_vault_is_unlocked_and_locked(desk: Desk, jon: User, gpg: GpgHome
 
 
 def test_the_keys_of_a_pass_vault_are_left_to_gpg_agent(
-    desk: Desk, jon: User, gpg: GpgHome
+    desk: KeyCacheMachine, jon: User, gpg: GpgHome
 ) -> None:
     pass_vault(desk, jon, gpg)
     refused = desk.machine.run("unlock", "--vault-key", env={"FILEVAULT_PASSPHRASE": PASSPHRASE})

@@ -14,11 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.ages import PLUGIN_IDENTITY, PLUGIN_RECIPIENT, install_plugin, protect, ssh_key
-from tests.cli.keepers import JON, new_identity
-from tests.conftest import tool
-from tests.machine import LAUNCHER, ON_STDERR, Answer, Machine, Result
-from tests.stores import KEY_ID, LINES, SECRET, GpgHome, pass_machine
+from tests.conditions.tools import tool
+from tests.samples import JON, KEY_ID, LINES, SECRET
+from tests.worlds.age_store import (
+    PLUGIN_IDENTITY,
+    PLUGIN_RECIPIENT,
+    install_plugin,
+    new_identity,
+    protect,
+    ssh_key,
+)
+from tests.worlds.machine import LAUNCHER, ON_STDERR, Machine, ProcessResult, TypedAnswer
+from tests.worlds.pass_store import GpgHome, pass_machine
 
 AT_ONCE = 10.0
 PASSPHRASE = "pässwörd with blanks"
@@ -26,7 +33,7 @@ PLAIN = ("--stdin", "--no-config")
 EXPORT = ("export", "work", "-n")
 
 
-def timed(machine: Machine, *argv: str, **options: object) -> Result:
+def timed(machine: Machine, *argv: str, **options: object) -> ProcessResult:
     """Run filevault, which must end at once, and print how long it took."""
     start = time.monotonic()
     result = machine.run(*argv, timeout=AT_ONCE, **options)  # type: ignore[arg-type]
@@ -34,7 +41,7 @@ def timed(machine: Machine, *argv: str, **options: object) -> Result:
     return result
 
 
-def refused(result: Result, status: int, *texts: str) -> None:
+def refused(result: ProcessResult, status: int, *texts: str) -> None:
     """One error line, at most one hint, no secret."""
     assert (result.status, result.out) == (status, ""), result
     lines = result.err.splitlines()
@@ -169,7 +176,7 @@ def test_the_agents_own_question_is_answered_on_the_terminal(jon: Machine) -> No
     jon.env["TERM"] = "xterm"
     # The agent is another process, and told by name which terminal that is: that of stderr.
     jon.launcher = (*ON_STDERR, *jon.launcher)
-    answers = [Answer("assphrase:", PASSPHRASE + "\r")]
+    answers = [TypedAnswer("assphrase:", PASSPHRASE + "\r")]
     result = jon.on_terminal(*EXPORT, answers=answers)
     assert KEY_ID in result.out, result
     assert PASSPHRASE not in result.tty
@@ -219,7 +226,7 @@ def test_a_protected_identity_file(tmp_path: Path, identity: Path, *, armor: boo
     refused(timed(machine, "exec", "work", "--", "true"), 125)
     assert timed(machine, "add", "two", *PLAIN, stdin=LINES).status == 0
     from_every_source(machine, "age identity of yours")
-    answers = [Answer("assphrase for", "a typo"), Answer("assphrase for", PASSPHRASE)]
+    answers = [TypedAnswer("assphrase for", "a typo"), TypedAnswer("assphrase for", PASSPHRASE)]
     result = machine.on_terminal(*EXPORT, answers=answers)
     assert KEY_ID in result.out
     assert PASSPHRASE not in result.tty
@@ -295,8 +302,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, identity: Path) -> None:
         (PLUGIN_IDENTITY, "age-plugin-toy"),
         ("AGE-SECRET-KEY-1QQQQQQQQQQQ", "changed or cut short"),
         (recipient, "is a recipient, not an identity"),
-        ("# nothing but a comment", "holds no identity"),
-        ("", "holds no identity"),
+        ("# nothing but a comment", "contains no identity"),
+        ("", "contains no identity"),
     ):
         wrong = private(tmp_path / "wrong", text + "\n")
         refused(timed(machine, *EXPORT, "--identity", str(wrong)), 5, *said)

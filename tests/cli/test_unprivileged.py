@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import Scene
-from tests.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
+from tests.samples import EXAMPLE_ID
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import LAUNCHER, PASSPHRASE, ROOT, Machine
 
 NOBODY = 65534
 
@@ -88,9 +89,9 @@ def give(path: Path) -> None:
 
 def test_the_smoke_run_with_a_home_of_their_own(nobody: Machine) -> None:
     nobody.with_vault()
-    nobody.add("jon", "AKIAIOSFODNN7EXAMPLE", "s" * 40, "--region", "eu-west-1")
+    nobody.add("jon", EXAMPLE_ID, "s" * 40, "--region", "eu-west-1")
     shown = nobody.ok("exec", "-n", "jon", "--", "sh", "-c", "id -u; echo $AWS_ACCESS_KEY_ID")
-    assert shown.out == f"{NOBODY}\nAKIAIOSFODNN7EXAMPLE\n"
+    assert shown.out == f"{NOBODY}\n{EXAMPLE_ID}\n"
     assert nobody.ok("list").out.splitlines()[2].split()[:2] == ["jon", "jon"]
     for path in nobody.home.rglob("*"):
         info = path.lstat()
@@ -99,7 +100,7 @@ def test_the_smoke_run_with_a_home_of_their_own(nobody: Machine) -> None:
             assert info.st_mode & 0o077 == 0, path
 
 
-def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: Scene) -> None:
+def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: AwsMachine) -> None:
     scene.machine.with_vault().add("jon", scene.user.access_key_id, scene.user.secret_access_key)
     vault = nobody.home.parent / f"{nobody.home.name}-vault"
     shutil.copytree(scene.machine.vault, vault)
@@ -113,7 +114,7 @@ def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: Scen
     listed = json.loads(nobody.ok("list", "--json").out)
     assert [row["profile"] for row in listed] == ["jon"]
 
-    added = nobody.ok("add", "new", "--stdin", stdin="AKIAIOSFODNN7EXAMPLE\n" + "t" * 40 + "\n")
+    added = nobody.ok("add", "new", "--stdin", stdin=f"{EXAMPLE_ID}\n" + "t" * 40 + "\n")
     assert added.out == "Stored the key of profile new.\n"
     assert "filevault:     [profile new]" in added.err
     assert (vault / "new.fv").stat().st_uid == NOBODY
@@ -124,7 +125,9 @@ def test_a_home_that_cannot_be_written_still_serves(nobody: Machine, scene: Scen
     assert sorted(path.name for path in nobody.home.iterdir()) == [".clock"]
 
 
-def test_a_vault_that_only_root_may_read_is_refused_cleanly(nobody: Machine, scene: Scene) -> None:
+def test_a_vault_that_only_root_may_read_is_refused_cleanly(
+    nobody: Machine, scene: AwsMachine
+) -> None:
     vault = nobody.home / "vault"
     shutil.copytree(scene.machine.with_vault().vault, vault)
     vault.chmod(0o700)
@@ -135,7 +138,7 @@ def test_a_vault_that_only_root_may_read_is_refused_cleanly(nobody: Machine, sce
 
 def test_a_file_of_root_counts_as_root_put_it_there(nobody: Machine, place: Path) -> None:
     """As systemd's and Kubernetes' secret files are: root's, and readable for the service."""
-    nobody.with_vault().add("jon", "AKIAIOSFODNN7EXAMPLE", "s" * 40, "--no-config")
+    nobody.with_vault().add("jon", EXAMPLE_ID, "s" * 40, "--no-config")
     del nobody.env["FILEVAULT_PASSPHRASE"]
     secret = place / "root-secret"
     secret.write_text(PASSPHRASE)

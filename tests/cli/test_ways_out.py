@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.keepers import new_identity
-from tests.cli.scene import read_only
-from tests.faults.inside import Inside
-from tests.machine import Machine
+from tests.conditions.mounts import read_only
+from tests.worlds.age_store import new_identity
+from tests.worlds.in_process import InProcess
+from tests.worlds.machine import Machine
 
 NO_PYRAGE = (
     "import runpy, sys; sys.modules['pyrage'] = None; sys.argv = sys.argv[1:]; "
@@ -21,7 +21,7 @@ NO_PYRAGE = (
 def test_unlock_asks_for_nothing_where_nothing_can_be_kept(machine: Machine) -> None:
     machine.with_vault()
     env = {"XDG_STATE_HOME": "/proc/nothing", "FILEVAULT_PASSPHRASE": "not the passphrase"}
-    ended = Inside({**machine.env, **env}).run("unlock")
+    ended = InProcess({**machine.env, **env}).run("unlock")
     assert ended.status == 7
     assert "the state directory cannot be written, so no session is kept" in ended.err
     assert "hint: set HOME or XDG_STATE_HOME to a folder of yours that can be written" in ended.err
@@ -47,7 +47,7 @@ def test_an_agent_without_a_place_says_where_it_could_be(machine: Machine, tmp_p
 
 @pytest.mark.parametrize("folder", ["/proc/nothing", "/proc"])
 def test_an_agent_of_a_job_names_tmpdir(machine: Machine, folder: str) -> None:
-    ended = Inside({**machine.env, "TMPDIR": folder}).run("agent", "--", "true")
+    ended = InProcess({**machine.env, "TMPDIR": folder}).run("agent", "--", "true")
     assert ended.status == 7
     assert "hint: set TMPDIR to a folder of yours that can be written" in ended.err
 
@@ -65,7 +65,7 @@ def test_an_age_vault_looks_for_pyrage_before_it_asks(machine: Machine) -> None:
 def test_an_init_that_was_killed_goes_on_with_its_identity(
     machine: Machine, option: tuple[str, ...]
 ) -> None:
-    inside = Inside({**machine.env, "FILEVAULT_BACKEND": "age"})
+    inside = InProcess({**machine.env, "FILEVAULT_BACKEND": "age"})
     identity = machine.home / ".config/filevault/identities"
     assert inside.run("--vault", str(machine.home / "first"), "init", "--no-passphrase").status == 0
     text = identity.read_bytes()
@@ -80,7 +80,7 @@ def test_an_init_that_was_killed_goes_on_with_its_identity(
 
 
 def test_init_says_that_an_identity_is_not_noted(machine: Machine) -> None:
-    inside = Inside({**machine.env, "FILEVAULT_BACKEND": "age"})
+    inside = InProcess({**machine.env, "FILEVAULT_BACKEND": "age"})
     assert inside.run("--vault", str(machine.home / "first"), "init", "--no-passphrase").status == 0
     identity = machine.home / "my keys"
     (machine.home / ".config/filevault/identities").rename(identity)
@@ -93,7 +93,7 @@ def test_init_says_that_an_identity_is_not_noted(machine: Machine) -> None:
 
 
 def test_a_removal_that_is_given_again_says_that_it_is_done(machine: Machine) -> None:
-    inside = Inside({**machine.env, "FILEVAULT_BACKEND": "age"})
+    inside = InProcess({**machine.env, "FILEVAULT_BACKEND": "age"})
     other = new_identity(machine.home / "other")
     assert inside.run("init", "--no-passphrase").status == 0
     assert inside.run("recipients", "add", other).status == 0

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from tests.fakes.aws import FakeAws
-from tests.fakes.calls import Call
+from tests.fakes.calls import RecordedCall
 from tests.fakes.faults import Fault, drop, error, server_error, stall, throttle
-from tests.fakes.identities import AccessKey, MfaDevice, Role, Session, User
+from tests.fakes.identities import IamKey, MfaDevice, Role, Session, User
 
 __all__ = [
-    "AccessKey",
-    "Call",
     "FakeAws",
     "Fault",
+    "IamKey",
     "MfaDevice",
+    "RecordedCall",
     "Role",
     "Session",
     "User",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import MappingProxyType, TracebackType
 from typing import Self
 
-from tests.fakes.calls import Call
+from tests.fakes.calls import RecordedCall
 from tests.fakes.clock import Clock
 from tests.fakes.control import Control
 from tests.fakes.directory import Directory
@@ -20,10 +20,10 @@ from tests.fakes.iam import Iam
 from tests.fakes.identities import Session
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
-from tests.fakes.server import LoopbackServer
+from tests.fakes.server import FakeServer
 from tests.fakes.signin import Signin
 from tests.fakes.sts import Sts
-from tests.fakes.wire import Answer, Endpoint, Intent, Request
+from tests.fakes.wire import HttpAnswer, HttpEndpoint, HttpRequest, Intent
 
 
 class FakeAws:
@@ -40,7 +40,7 @@ class FakeAws:
         self.iam = Iam(self.directory, self.clock)
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
         self.signin = Signin(self.directory, self.clock)
-        self.endpoints: dict[str, Endpoint] = {"/": self.query_api, "/federation": self.signin}
+        self.endpoints: dict[str, HttpEndpoint] = {"/": self.query_api, "/federation": self.signin}
         """By path."""
         self.defects: list[BaseException] = []
         """Exceptions that should not have happened: bugs of the fake."""
@@ -50,12 +50,12 @@ class FakeAws:
         self.add_mfa_device = self.directory.add_mfa_device
         self.watch: Callable[[str], None] = lambda _action: None
         """Called with each action before it is served."""
-        self._calls: list[Call] = []
+        self._calls: list[RecordedCall] = []
         self._in_flight: list[str] = []
         self._state_lock = threading.RLock()
         self._book_lock = threading.Lock()
         self._control = Control(self)
-        self._server = LoopbackServer(port, self._respond, self.defects.append)
+        self._server = FakeServer(port, self._respond, self.defects.append)
         self._thread: threading.Thread | None = None
 
     @property
@@ -64,7 +64,7 @@ class FakeAws:
         return self._server.url
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedCall]:
         """Return the calls made so far, in the order in which they took effect."""
         with self._book_lock:
             return list(self._calls)
@@ -130,13 +130,13 @@ class FakeAws:
     ) -> None:
         self.close()
 
-    def _respond(self, request: Request) -> Answer | None:
+    def _respond(self, request: HttpRequest) -> HttpAnswer | None:
         if request.path.startswith("/_control/"):
             with self._state_lock:
                 return self._control.respond(request)
         endpoint = self.endpoints.get(request.path)
         if endpoint is None:
-            return Answer(404, b"not found\n", "text/plain")
+            return HttpAnswer(404, b"not found\n", "text/plain")
         intent = endpoint.identify(request)
         with self._book_lock:
             self._in_flight.append(intent.action)
@@ -147,7 +147,9 @@ class FakeAws:
             with self._book_lock:
                 self._in_flight.remove(intent.action)
 
-    def _serve(self, endpoint: Endpoint, request: Request, intent: Intent) -> Answer | None:
+    def _serve(
+        self, endpoint: HttpEndpoint, request: HttpRequest, intent: Intent
+    ) -> HttpAnswer | None:
         fault = self.faults.take(intent.action)
         if fault is not None and fault.when == "before":
             if fault.kind != "stall":
@@ -170,8 +172,8 @@ class FakeAws:
         return answer
 
     def _perform(
-        self, endpoint: Endpoint, request: Request, intent: Intent
-    ) -> tuple[Answer | None, str]:
+        self, endpoint: HttpEndpoint, request: HttpRequest, intent: Intent
+    ) -> tuple[HttpAnswer | None, str]:
         try:
             return endpoint.perform(request, intent), "ok"
         except Refusal as refusal:
@@ -182,14 +184,16 @@ class FakeAws:
             return endpoint.refuse(intent, failure), failure.code
 
     def _strike(
-        self, endpoint: Endpoint, intent: Intent, fault: Fault
-    ) -> tuple[Answer | None, str]:
+        self, endpoint: HttpEndpoint, intent: Intent, fault: Fault
+    ) -> tuple[HttpAnswer | None, str]:
         if fault.kind == "drop":
             return None, "dropped"
         return endpoint.refuse(intent, Refusal(fault.code, fault.message, fault.status)), fault.code
 
-    def _record(self, request: Request, intent: Intent, outcome: str, returned: str | None) -> None:
-        call = Call(
+    def _record(
+        self, request: HttpRequest, intent: Intent, outcome: str, returned: str | None
+    ) -> None:
+        call = RecordedCall(
             intent.action,
             MappingProxyType(dict(intent.parameters)),
             intent.access_key_id,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Call(NamedTuple):
+class RecordedCall(NamedTuple):
     """One call, whether it was granted, refused, or met a fault.
 
     `access_key_id` signed it (as claimed, also where the signature was wrong); `at` is in Unix

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.fakes.identities import AccessKey, Session, User
+from tests.fakes.identities import IamKey, Session, User
 
 
 @functools.cache
@@ -50,7 +50,7 @@ def client(
 
 
 def client_of(
-    service: str, url: str, holder: User | AccessKey | Session | dict[str, Any], **options: Any
+    service: str, url: str, holder: User | IamKey | Session | dict[str, Any], **options: Any
 ) -> Any:
     """Make a client with the credentials of a user, key or session, or of an STS answer."""
     if isinstance(holder, dict):

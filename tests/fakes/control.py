@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.faults import Fault
-from tests.fakes.wire import Answer, Request
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 if TYPE_CHECKING:
     from tests.fakes.aws import FakeAws
@@ -37,7 +37,7 @@ class Control:
             "totp": self._totp,
         }
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: HttpRequest) -> HttpAnswer:
         """Answer one control request; 400 with the reason for one that makes no sense."""
         verb = self._verbs.get(request.path.removeprefix("/_control/"))
         if verb is None:
@@ -139,5 +139,5 @@ def seed(fake: FakeAws, document: Mapping[str, Any]) -> dict[str, list[dict[str,
     }
 
 
-def _json(status: int, value: Any) -> Answer:
-    return Answer(status, json.dumps(value).encode(), "application/json")
+def _json(status: int, value: Any) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps(value).encode(), "application/json")

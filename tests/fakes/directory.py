@@ -10,15 +10,7 @@ import secrets
 from collections.abc import Iterable
 
 from tests.fakes.clock import Clock
-from tests.fakes.identities import (
-    AccessKey,
-    MfaDevice,
-    Role,
-    Session,
-    User,
-    new_key_id,
-    new_secret,
-)
+from tests.fakes.identities import IamKey, MfaDevice, Role, Session, User, new_key_id, new_secret
 from tests.fakes.refusal import Refusal
 
 ACCOUNT = "123456789012"
@@ -34,7 +26,7 @@ class Directory:
         """By account and name."""
         self.roles: dict[str, Role] = {}
         """By ARN."""
-        self.keys: dict[str, AccessKey] = {}
+        self.keys: dict[str, IamKey] = {}
         self.sessions: dict[str, Session] = {}
         self.secrets: set[str] = set()
         """Every secret key, token and seed ever given out."""
@@ -69,7 +61,7 @@ class Directory:
 
     def add_access_key(
         self, user: User, access_key_id: str | None = None, secret_access_key: str | None = None
-    ) -> AccessKey:
+    ) -> IamKey:
         """Give a user one more access key; raises `Refusal` beyond two."""
         if len(user.keys) >= KEYS_PER_USER:
             raise Refusal(
@@ -77,7 +69,7 @@ class Directory:
             )
         if access_key_id in self.keys:
             raise ValueError(f"access key {access_key_id} exists already")
-        key = AccessKey(
+        key = IamKey(
             user,
             access_key_id or new_key_id(user.account),
             secret_access_key or new_secret(),
@@ -88,7 +80,7 @@ class Directory:
         self.secrets.add(key.secret_access_key)
         return key
 
-    def delete_access_key(self, key: AccessKey) -> None:
+    def delete_access_key(self, key: IamKey) -> None:
         """Forget an access key."""
         del key.user.keys[key.access_key_id]
         del self.keys[key.access_key_id]

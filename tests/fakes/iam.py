@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tests.fakes.clock import Clock, iso
 from tests.fakes.directory import Directory
-from tests.fakes.identities import AccessKey, Caller, User
+from tests.fakes.identities import Caller, IamKey, User
 from tests.fakes.parameters import Parameters, ascii_pattern
 from tests.fakes.queryapi import Action
 from tests.fakes.refusal import Refusal, access_denied, validation_error
@@ -113,14 +113,14 @@ class Iam:
             raise Refusal("NoSuchEntity", f"The user with name {name} cannot be found.", 404)
         return user
 
-    def _key(self, user: User, key_id: str) -> AccessKey:
+    def _key(self, user: User, key_id: str) -> IamKey:
         key = user.keys.get(key_id)
         if key is None:
             raise Refusal("NoSuchEntity", f"The Access Key with id {key_id} cannot be found.", 404)
         return key
 
 
-def _described(key: AccessKey) -> dict[str, Result]:
+def _described(key: IamKey) -> dict[str, Result]:
     return {
         "UserName": key.user.name,
         "AccessKeyId": key.access_key_id,

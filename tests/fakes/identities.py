@@ -36,7 +36,7 @@ def new_token() -> str:
     return "IQoJb3JpZ2luX2Vj" + base64.b64encode(secrets.token_bytes(size)).decode()
 
 
-class AccessKey:
+class IamKey:
     """A long-term access key of a user."""
 
     __slots__ = (
@@ -99,7 +99,7 @@ class User:
         self.path = path
         self.user_id = new_id("AIDA")
         self.created = clock()
-        self.keys: dict[str, AccessKey] = {}
+        self.keys: dict[str, IamKey] = {}
         self.devices: dict[str, MfaDevice] = {}
         self.denied: set[str] = set()
         self.access_key_id = ""
@@ -236,9 +236,9 @@ class Caller(NamedTuple):
         return frozenset(names | ({role.arn} if role is not None else set()))
 
 
-def caller_of(holder: AccessKey | Session) -> Caller:
+def caller_of(holder: IamKey | Session) -> Caller:
     """Tell whom credentials stand for."""
-    if isinstance(holder, AccessKey):
+    if isinstance(holder, IamKey):
         user, session = holder.user, None
         return Caller(
             user.arn, user.user_id, user.account, frozenset(user.denied), False, user, session

@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl
 from tests.fakes import sigv4
 from tests.fakes.clock import Clock
 from tests.fakes.directory import Directory
-from tests.fakes.identities import AccessKey, Caller, Session, caller_of
+from tests.fakes.identities import Caller, IamKey, Session, caller_of
 from tests.fakes.parameters import Parameters
 from tests.fakes.refusal import Refusal, invalid_token
 from tests.fakes.wire import (
-    Answer,
+    HttpAnswer,
+    HttpRequest,
     Intent,
-    Request,
     Result,
     error_document,
     new_request_id,
@@ -63,7 +63,7 @@ class QueryApi:
         self._services = {service.name: service for service in services}
         self.check_skew: bool | None = None
 
-    def identify(self, request: Request) -> Intent:
+    def identify(self, request: HttpRequest) -> Intent:
         """Read action, parameters and signer, all of it unverified."""
         query = request.target.partition("?")[2]
         text = query if request.method == "GET" else request.body.decode("utf-8", "replace")
@@ -75,7 +75,7 @@ class QueryApi:
             return Intent(action, parameters=values)
         return Intent(action, claimed.service, claimed.region, claimed.access_key_id, values)
 
-    def perform(self, request: Request, intent: Intent) -> Answer:
+    def perform(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         """Authenticate the request and let the service act."""
         authorization = sigv4.parse_authorization(request)
         service = self._services.get(authorization.service)
@@ -97,19 +97,19 @@ class QueryApi:
         result = act(caller, Parameters(values))
         request_id = new_request_id()
         document = result_document(intent.action, self._namespace(intent), result, request_id)
-        return Answer(200, document, request_id=request_id, access_key_id=_key_in(result))
+        return HttpAnswer(200, document, request_id=request_id, access_key_id=_key_in(result))
 
-    def refuse(self, intent: Intent, refusal: Refusal) -> Answer:
+    def refuse(self, intent: Intent, refusal: Refusal) -> HttpAnswer:
         """Write a refusal as the service that was addressed does."""
         request_id = new_request_id()
         document = error_document(self._namespace(intent), refusal, request_id)
-        return Answer(refusal.status, document, request_id=request_id)
+        return HttpAnswer(refusal.status, document, request_id=request_id)
 
     def _namespace(self, intent: Intent) -> str:
         service = self._services.get(intent.service) or next(iter(self._services.values()))
         return f"https://{service.name}.amazonaws.com/doc/{service.version}/"
 
-    def _authenticate(self, request: Request, authorization: sigv4.Authorization) -> Caller:
+    def _authenticate(self, request: HttpRequest, authorization: sigv4.Authorization) -> Caller:
         token = request.header("X-Amz-Security-Token")
         holder = self._holder(authorization.access_key_id, token)
         if isinstance(holder, Session) and self._clock() >= holder.expiration:
@@ -117,13 +117,13 @@ class QueryApi:
                 "ExpiredToken", "The security token included in the request is expired", 403
             )
         sigv4.verify(request, authorization, holder.secret_access_key)
-        if isinstance(holder, AccessKey):
+        if isinstance(holder, IamKey):
             holder.last_used = (self._clock(), authorization.service, authorization.region)
         elif authorization.service == "iam" and holder.kind != "role" and not _may_call_iam(holder):
             raise invalid_token()
         return caller_of(holder)
 
-    def _holder(self, access_key_id: str, token: str) -> AccessKey | Session:
+    def _holder(self, access_key_id: str, token: str) -> IamKey | Session:
         session = self._directory.sessions.get(access_key_id)
         if session is not None and token == session.session_token:
             return session

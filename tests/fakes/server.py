@@ -11,15 +11,15 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.fakes.wire import Answer, Request
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 LARGEST_BODY = 1 << 20
 
-Respond = Callable[[Request], Answer | None]
+Respond = Callable[[HttpRequest], HttpAnswer | None]
 Report = Callable[[BaseException], None]
 
 
-class LoopbackServer(ThreadingHTTPServer):
+class FakeServer(ThreadingHTTPServer):
     """Answer requests with `respond`, whose None drops the connection."""
 
     daemon_threads = True
@@ -74,7 +74,7 @@ class LoopbackServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: LoopbackServer
+    server: FakeServer
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
@@ -92,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(413)
             return
         body = self.rfile.read(int(length))
-        answer = self.server.respond(Request(self.command, self.path, self.headers, body))
+        answer = self.server.respond(HttpRequest(self.command, self.path, self.headers, body))
         if answer is None:
             self.close_connection = True
             with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.directory import Directory
 from tests.fakes.identities import Session, caller_of, new_token
 from tests.fakes.refusal import Refusal
-from tests.fakes.wire import Answer, Intent, Request
+from tests.fakes.wire import HttpAnswer, HttpRequest, Intent
 
 LINK_LIFE = 900
 FORM = "application/x-www-form-urlencoded"
@@ -41,14 +41,14 @@ class Signin:
         self.signed_in: list[tuple[str, str]] = []
         """Who came with a link, and where it sent them."""
 
-    def identify(self, request: Request) -> Intent:
+    def identify(self, request: HttpRequest) -> Intent:
         """Read the action; the record gets everything but the credentials."""
         values = self._values(request)
         action = values.pop("Action", "")
         session = _session(values.pop("Session", ""))
         return Intent(action, "signin", "", str(session.get("sessionId", "")), values)
 
-    def perform(self, request: Request, intent: Intent) -> Answer:
+    def perform(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         """Do what is asked; raises `Refusal`."""
         if intent.action == "getSigninToken":
             return self._token(request, intent)
@@ -56,12 +56,12 @@ class Signin:
             return self._sign_in(request, intent)
         raise _refused(request, "no such action")
 
-    def refuse(self, intent: Intent, refusal: Refusal) -> Answer:  # noqa: ARG002
+    def refuse(self, intent: Intent, refusal: Refusal) -> HttpAnswer:  # noqa: ARG002
         """Write an error page with everything in it."""
         page = f"<html><body><h1>{refusal.code}</h1>{html.escape(refusal.message)}</body></html>"
-        return Answer(refusal.status, page.encode(), "text/html")
+        return HttpAnswer(refusal.status, page.encode(), "text/html")
 
-    def _token(self, request: Request, intent: Intent) -> Answer:
+    def _token(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         if request.method != "POST" or "?" in request.target:
             raise _refused(request, "credentials in an address")
         if request.header("Content-Type") != FORM:
@@ -85,9 +85,9 @@ class Signin:
             self._clock() + LINK_LIFE,
             _duration(request, session, intent.parameters.get("SessionDuration")),
         )
-        return Answer(200, json.dumps({"SigninToken": token}).encode(), "application/json")
+        return HttpAnswer(200, json.dumps({"SigninToken": token}).encode(), "application/json")
 
-    def _sign_in(self, request: Request, intent: Intent) -> Answer:
+    def _sign_in(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         values = intent.parameters
         issued = self.issued.pop(values.get("SigninToken", ""), None)
         if request.method != "GET" or issued is None or self._clock() >= issued.expiration:
@@ -95,9 +95,9 @@ class Signin:
         if not values.get("Issuer") or "Destination" not in values:
             raise _refused(request, "an incomplete link")
         self.signed_in.append((issued.arn, values["Destination"]))
-        return Answer(200, f"welcome, {issued.arn}\n".encode(), "text/plain")
+        return HttpAnswer(200, f"welcome, {issued.arn}\n".encode(), "text/plain")
 
-    def _values(self, request: Request) -> dict[str, str]:
+    def _values(self, request: HttpRequest) -> dict[str, str]:
         query = request.target.partition("?")[2]
         text = f"{query}&{request.body.decode('utf-8', 'replace')}"
         return dict(parse_qsl(text, keep_blank_values=True))
@@ -111,7 +111,7 @@ def _session(text: str) -> Mapping[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _duration(request: Request, session: Session, asked: str | None) -> int | None:
+def _duration(request: HttpRequest, session: Session, asked: str | None) -> int | None:
     if asked is None:
         return None
     if not asked.isdigit() or not 900 <= int(asked) <= 43200:
@@ -121,6 +121,6 @@ def _duration(request: Request, session: Session, asked: str | None) -> int | No
     return int(asked)
 
 
-def _refused(request: Request, why: str) -> Refusal:
+def _refused(request: HttpRequest, why: str) -> Refusal:
     sent = request.target + " " + request.body.decode("utf-8", "replace")
     return Refusal("Bad Request", f"{why}: {sent}", 400)

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.fakes.refusal import Refusal
-from tests.fakes.wire import Request
+from tests.fakes.wire import HttpRequest
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_SECONDS = 300
@@ -38,7 +38,7 @@ class Authorization(NamedTuple):
     timestamp: str
 
 
-def parse_authorization(request: Request) -> Authorization:
+def parse_authorization(request: HttpRequest) -> Authorization:
     """Take the Authorization header apart.
 
     Raises:
@@ -124,7 +124,7 @@ def check_skew(authorization: Authorization, now: float) -> None:
         )
 
 
-def verify(request: Request, authorization: Authorization, secret_access_key: str) -> None:
+def verify(request: HttpRequest, authorization: Authorization, secret_access_key: str) -> None:
     """Refuse a request whose signature is not the one that the key gives, or covers too little."""
     signed = authorization.signed_headers
     present = {name.lower() for name in request.headers}
@@ -145,7 +145,7 @@ def mismatch(message: str) -> Refusal:
     return Refusal("SignatureDoesNotMatch", message, 403)
 
 
-def _signature(request: Request, authorization: Authorization, secret_access_key: str) -> str:
+def _signature(request: HttpRequest, authorization: Authorization, secret_access_key: str) -> str:
     aws_request = AWSRequest(
         method=request.method,
         url=f"http://localhost{request.target}",  # verify() saw to it that Host is signed

@@ -17,7 +17,7 @@ from tests.fakes.refusal import Refusal
 Result = Mapping[str, "Result"] | Sequence["Result"] | str | int | None
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """One HTTP request as it came in; the target is the undecoded path with its query."""
 
     method: str
@@ -45,7 +45,7 @@ class Intent(NamedTuple):
     parameters: Mapping[str, str] = {}
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """One HTTP response, and the id of the access key that it carries, if any.
 
     `raw`, if there is any, is sent instead: all bytes of the response, piece by piece.
@@ -59,18 +59,18 @@ class Answer(NamedTuple):
     raw: Iterable[bytes] | None = None
 
 
-class Endpoint(Protocol):
+class HttpEndpoint(Protocol):
     """A family of services that share a wire format."""
 
-    def identify(self, request: Request) -> Intent:
+    def identify(self, request: HttpRequest) -> Intent:
         """Read what is asked; never refuses."""
         ...
 
-    def perform(self, request: Request, intent: Intent) -> Answer:
+    def perform(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         """Verify and do what is asked; raises `Refusal`."""
         ...
 
-    def refuse(self, intent: Intent, refusal: Refusal) -> Answer:
+    def refuse(self, intent: Intent, refusal: Refusal) -> HttpAnswer:
         """Write a refusal in the wire format of the family."""
         ...
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine import Machine
+from tests.worlds.machine import Machine
 
 _MEMORY = "/dev/shm"
 

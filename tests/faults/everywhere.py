@@ -10,26 +10,27 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from filevault.backends.age.library import library
-from tests.faults.harness import Command
+from tests.faults.harness import CommandLine
 from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
-from tests.faults.stores import ANN, BOTH, KINDS, Store
-from tests.stores import commit_identity
+from tests.samples import ANN
+from tests.worlds.fault_store import BOTH, KINDS, FaultStore
+from tests.worlds.other_programs import commit_identity
 
 SHARED = ("pass", "age")
 _IDENTITY = library().x25519.Identity.generate()
 ANNS = str(_IDENTITY)
 
 
-def ann(store: Store) -> str:
+def ann(store: FaultStore) -> str:
     """Return what lets Ann in."""
     return ANN if store.kind == "pass" else str(_IDENTITY.to_public())
 
 
-def _nothing(_store: Store) -> None:
+def _nothing(_store: FaultStore) -> None:
     """Do nothing more, require nothing more."""
 
 
-class Case(NamedTuple):
+class StoreCase(NamedTuple):
     """A command on a vault: `prepare` makes what it starts from, the vault itself included.
 
     `after` is what is stored then, `again` how a second try may end, `settled` what else must
@@ -37,132 +38,134 @@ class Case(NamedTuple):
     """
 
     kinds: tuple[str, ...]
-    command: Callable[[Store], Command]
-    prepare: Callable[[Store], None]
+    command: Callable[[FaultStore], CommandLine]
+    prepare: Callable[[FaultStore], None]
     after: dict[str, object] = BOTH  # type: ignore[assignment] # never changed
     again: tuple[int, ...] = (0,)
-    settled: Callable[[Store], None] = _nothing
-    retry: Callable[[Store], Command] | None = None
+    settled: Callable[[FaultStore], None] = _nothing
+    retry: Callable[[FaultStore], CommandLine] | None = None
 
 
-def _made(*commands: Command) -> Callable[[Store], None]:
+def _made(*commands: CommandLine) -> Callable[[FaultStore], None]:
     return lambda store: store.make().run(*commands)
 
 
-def _with_ann(store: Store) -> None:
-    store.make().run(KEEP, Command(("recipients", "add", ann(store))))
+def _with_ann(store: FaultStore) -> None:
+    store.make().run(KEEP, CommandLine(("recipients", "add", ann(store))))
 
 
-def _changed_by_somebody(store: Store) -> None:
+def _changed_by_somebody(store: FaultStore) -> None:
     store.make()
     with store.recipients.open("a") as file:
         file.write(f"{ann(store)}\n")
 
 
-def _forgotten(store: Store) -> None:
+def _forgotten(store: FaultStore) -> None:
     """Let the machine see the vault for the first time."""
     store.make()
     shutil.rmtree(store.machine.state)
 
 
-def _in_repository(store: Store) -> None:
+def _in_repository(store: FaultStore) -> None:
     commit_identity(store.machine)
-    store.make().run(Command(("git", "init", "--quiet")))
+    store.make().run(CommandLine(("git", "init", "--quiet")))
 
 
-def _for_a_repository(store: Store) -> None:
+def _for_a_repository(store: FaultStore) -> None:
     commit_identity(store.machine)
     store.make()
 
 
-def _is_pinned(store: Store) -> None:
+def _is_pinned(store: FaultStore) -> None:
     trust = store.trust()
     assert trust is not None
     assert trust.pin is not None
     assert trust.pending_pin is None
 
 
-def _ann_reads_all(store: Store) -> None:
+def _ann_reads_all(store: FaultStore) -> None:
     _is_pinned(store)
     assert store.opens_with(ANNS) == {*BOTH}
 
 
-def _ann_reads_nothing(store: Store) -> None:
+def _ann_reads_nothing(store: FaultStore) -> None:
     _is_pinned(store)
     assert store.opens_with(ANNS) == set()
 
 
-def _ann_is_pinned(store: Store) -> None:
+def _ann_is_pinned(store: FaultStore) -> None:
     trust = store.trust()
     assert trust is not None
     assert trust.pin is not None
     assert any(len(each) == 2 for _, each in trust.pin.recipients)
 
 
-def _has_no_sessions(store: Store) -> None:
+def _has_no_sessions(store: FaultStore) -> None:
     assert not list(store.machine.state.glob("*/sessions/*/*.fvs"))
 
 
-def _has_session_key(store: Store) -> None:
+def _has_session_key(store: FaultStore) -> None:
     _is_pinned(store)
     assert list(store.machine.state.glob(f"*/session-key{store.suffix}"))
 
 
-def _is_committed(store: Store) -> None:
+def _is_committed(store: FaultStore) -> None:
     done = store.git("status", "--porcelain", "--untracked-files=all")
     assert done == "", done
     assert store.git("rev-list", "--count", "HEAD") != "0\n"
 
 
 CASES = {
-    "init": Case(
+    "init": StoreCase(
         SHARED,
-        lambda store: Command(("init", *store.words)),
+        lambda store: CommandLine(("init", *store.words)),
         _nothing,
         {},
         settled=_is_pinned,
-        retry=lambda store: Command(
+        retry=lambda store: CommandLine(
             ("init", *(() if store.recipients.exists() else store.words))  # adopted, or made
         ),
     ),
-    "recipients-add": Case(
+    "recipients-add": StoreCase(
         SHARED,
-        lambda store: Command(("recipients", "add", ann(store))),
+        lambda store: CommandLine(("recipients", "add", ann(store))),
         _made(KEEP),
         settled=_ann_reads_all,
     ),
-    "recipients-remove": Case(
+    "recipients-remove": StoreCase(
         SHARED,
-        lambda store: Command(("recipients", "remove", ann(store))),
+        lambda store: CommandLine(("recipients", "remove", ann(store))),
         _with_ann,
         again=(0, 2),  # all was done: the recipient is none any more, and the hint says so
         settled=_ann_reads_nothing,
     ),
-    "recipients-accept": Case(
+    "recipients-accept": StoreCase(
         SHARED,
-        lambda _: Command(("recipients", "accept")),
+        lambda _: CommandLine(("recipients", "accept")),
         _changed_by_somebody,
         settled=_ann_is_pinned,
     ),
-    "recipients-accept-first": Case(
-        ("file",), lambda _: Command(("recipients", "accept")), _forgotten, settled=_is_pinned
+    "recipients-accept-first": StoreCase(
+        ("file",), lambda _: CommandLine(("recipients", "accept")), _forgotten, settled=_is_pinned
     ),
-    "keep-session": Case(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
-    "clear": Case(
+    "keep-session": StoreCase(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
+    "clear": StoreCase(
         SHARED,
-        lambda _: Command(("clear",)),
+        lambda _: CommandLine(("clear",)),
         _made(KEEP, KEEP_OTHER),
         settled=_has_no_sessions,
     ),
-    "first-use": Case(KINDS, lambda _: Command(("list",)), _forgotten, settled=_is_pinned),
-    "unlock": Case(KINDS, lambda _: Command(("unlock",)), _forgotten, settled=_has_session_key),
-    "git-init": Case(
+    "first-use": StoreCase(KINDS, lambda _: CommandLine(("list",)), _forgotten, settled=_is_pinned),
+    "unlock": StoreCase(
+        KINDS, lambda _: CommandLine(("unlock",)), _forgotten, settled=_has_session_key
+    ),
+    "git-init": StoreCase(
         KINDS,
-        lambda _: Command(("git", "init", "--quiet")),
+        lambda _: CommandLine(("git", "init", "--quiet")),
         _for_a_repository,
         settled=_is_committed,
     ),
-    "add-and-commit": Case(
+    "add-and-commit": StoreCase(
         KINDS,
         lambda _: adding("one", NEW, "--no-config", "--force"),
         _in_repository,

@@ -29,9 +29,9 @@ from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from filevault.cli.wiring import OpenVault, choose_vault, open_vault
-from tests import botocoredata, launch
-from tests.machine import Machine
-from tests.preload import import_everything
+from tests.launch import botocore_data, launcher
+from tests.launch.preload import import_everything
+from tests.worlds.machine import Machine
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 TIMEOUT = 30  # seconds until a child that hangs is killed with SIGALRM
@@ -42,7 +42,7 @@ _SYNCING = ("fsync", "fdatasync")
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
 
-class Command(NamedTuple):
+class CommandLine(NamedTuple):
     """A command line with its stdin and variables; `action` runs in its place if given."""
 
     argv: tuple[str, ...]
@@ -51,7 +51,7 @@ class Command(NamedTuple):
     action: Callable[[Context], int] | None = None
 
 
-class Call(NamedTuple):
+class CountedCall(NamedTuple):
     """A counted call; `path` is relative to the home, `target` of a rename its new name.
 
     `aws` is a request to AWS, with the action for a path.
@@ -62,7 +62,7 @@ class Call(NamedTuple):
     target: str = ""
 
 
-class Fault(NamedTuple):
+class CallFault(NamedTuple):
     """What happens at call number `at`.
 
     `mode` is `kill`, the name of an errno, or `short` for a write that takes only a part. `when`
@@ -76,13 +76,13 @@ class Fault(NamedTuple):
     lasting: bool = False
 
 
-class Outcome(NamedTuple):
+class RunOutcome(NamedTuple):
     """How a child ended; a negative status is a signal."""
 
     status: int
     out: str
     err: str
-    calls: list[Call]
+    calls: list[CountedCall]
 
     @property
     def errors(self) -> list[str]:
@@ -134,16 +134,16 @@ class NeverReached(AssertionError):  # noqa: N818 - a fact about a run
     """The command ended before the call at which it was to fail."""
 
 
-def survey(command: Command, home: Machine) -> Outcome:
+def survey(command: CommandLine, home: Machine) -> RunOutcome:
     """Run a command unharmed; `calls` of what is returned are the points for faults."""
     return Running(command, home).wait()
 
 
 def run_with_fault(
-    command: Command, home: Machine, *, at: int, mode: str, when: str = "before", **more: bool
-) -> Outcome:
+    command: CommandLine, home: Machine, *, at: int, mode: str, when: str = "before", **more: bool
+) -> RunOutcome:
     """Run a command that meets a fault; fails if it never came to call number `at`."""
-    fault = Fault(at, mode, when, **more)
+    fault = CallFault(at, mode, when, **more)
     outcome = Running(command, home, fault).wait()
     if len(outcome.calls) <= at:
         raise NeverReached(f"{fault}: {outcome}")
@@ -153,13 +153,13 @@ def run_with_fault(
 class Running:
     """A child under way, for several at a time."""
 
-    def __init__(self, command: Command, home: Machine, fault: Fault | None = None) -> None:
+    def __init__(self, command: CommandLine, home: Machine, fault: CallFault | None = None) -> None:
         _warm_up()
         self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
         self._files[0].write(command.stdin)
         self._files[0].seek(0)
         if "botocore" in sys.modules:
-            botocoredata.keep()
+            botocore_data.keep()
         with warnings.catch_warnings():
             # Other threads only wait here; nothing of theirs is used in the child.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -171,7 +171,7 @@ class Running:
         """Kill it as `kill -9` does; call before `wait`."""
         os.kill(self._pid, signal.SIGKILL)
 
-    def wait(self) -> Outcome:
+    def wait(self) -> RunOutcome:
         """Return how it ended."""
         _, ended = os.waitpid(self._pid, 0)
         for file in self._files:
@@ -181,11 +181,11 @@ class Running:
             file.close()
         # A kill from outside can cut the last line.
         lines = [line for line in report.splitlines(keepends=True) if line.endswith(b"\n")]
-        return Outcome(
+        return RunOutcome(
             os.waitstatus_to_exitcode(ended),
             out.decode("utf-8", "replace"),
             err.decode("utf-8", "replace"),
-            [Call(*json.loads(line)) for line in lines],
+            [CountedCall(*json.loads(line)) for line in lines],
         )
 
 
@@ -196,7 +196,7 @@ def _warm_up() -> None:
     xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 
-def _child(command: Command, home: Machine, fault: Fault | None, files: list[int]) -> None:
+def _child(command: CommandLine, home: Machine, fault: CallFault | None, files: list[int]) -> None:
     """Become filevault; never returns."""
     status = 99
     try:
@@ -215,7 +215,7 @@ def _child(command: Command, home: Machine, fault: Fault | None, files: list[int
         if command.action is not None:
             _add_command(argv[0], command.action)
         _Interposer(str(home.home.resolve()), fault, files[3]).install()
-        status = cli.main(argv, launch.runtime(orders))
+        status = cli.main(argv, launcher.runtime(orders))
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - the child must end here, whatever happens
@@ -251,7 +251,7 @@ def _add_command(name: str, action: Callable[[Context], int]) -> None:
 class _Interposer:
     """Stands between this process and the calls that change files."""
 
-    def __init__(self, home: str, fault: Fault | None, report: int) -> None:
+    def __init__(self, home: str, fault: CallFault | None, report: int) -> None:
         self._home = home
         self._fault = fault
         self._report = report
@@ -335,10 +335,12 @@ class _Interposer:
         code = getattr(errno, self._fault.mode)
         raise OSError(code, os.strerror(code))
 
-    def _describe(self, name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Call | None:
+    def _describe(
+        self, name: str, args: tuple[Any, ...], named: dict[str, Any]
+    ) -> CountedCall | None:
         """Return what a call does, None if it changes no file below the home, nor asks AWS."""
         if name == "aws":
-            return Call(name, parse_qs(os.fsdecode(args[1].body))["Action"][0])
+            return CountedCall(name, parse_qs(os.fsdecode(args[1].body))["Action"][0])
         if name == "open":
             if not args[1] & WRITING:
                 return None
@@ -363,10 +365,12 @@ class _Interposer:
         folder = os.getcwd() if dir_fd is None else os.readlink(f"/proc/self/fd/{dir_fd}")
         return os.path.normpath(os.path.join(folder, text))
 
-    def _call(self, name: str, path: str, target: str = "") -> Call | None:
+    def _call(self, name: str, path: str, target: str = "") -> CountedCall | None:
         if not f"{target or path}/".startswith(self._home + "/"):
             return None
-        return Call(name, os.path.relpath(path, self._home), target and self._relative(target))
+        return CountedCall(
+            name, os.path.relpath(path, self._home), target and self._relative(target)
+        )
 
     def _relative(self, path: str) -> str:
         return os.path.relpath(path, self._home)

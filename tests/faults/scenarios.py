@@ -22,12 +22,13 @@ from filevault.vault.choose import has_marker
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.backends.vaults import opened
-from tests.faults.harness import Call, Command, Outcome, Snapshot, survey, vault_of
-from tests.machine import PASSPHRASE, Machine
+from tests.faults.harness import CommandLine, CountedCall, RunOutcome, Snapshot, survey, vault_of
+from tests.samples import ONE_ID, TWO_ID
+from tests.worlds.file_vault import KnownPassphrase, opened
+from tests.worlds.machine import PASSPHRASE, Machine
 
-ONE = AccessKey("AKIAONEONEONEONEONE1", "one0" * 10)
-TWO = AccessKey("AKIATWOTWOTWOTWOTWO2", "two0" * 10)
+ONE = AccessKey(ONE_ID, "one0" * 10)
+TWO = AccessKey(TWO_ID, "two0" * 10)
 NEW = AccessKey("AKIANEWNEWNEWNEWNEW3", "new0" * 10)
 TOKEN = "session/token/" * 9
 NOW = 2_000_000_000
@@ -55,38 +56,26 @@ class Scenario(NamedTuple):
     before the second try.
     """
 
-    command: Command
+    command: CommandLine
     decisive: tuple[str, str]
     before: Items | None
     after: Items
-    existing: tuple[Command, ...] = ()
+    existing: tuple[CommandLine, ...] = ()
     config: bool = False
-    again: Command | None = None
-    mend: Command | None = None
+    again: CommandLine | None = None
+    mend: CommandLine | None = None
     again_ends: tuple[int, ...] = (0,)
 
-    def decides(self, call: Call) -> bool:
+    def decides(self, call: CountedCall) -> bool:
         """Tell whether this is the decisive call."""
         name, path = self.decisive
         return call.name == name and re.fullmatch(path, call.target or call.path) is not None
 
 
-class Source:
-    """Knows the passphrase."""
-
-    def secret(self) -> Secret:
-        """Give it."""
-        return Secret("passphrase", PASSPHRASE.encode(), "the test")
-
-    def on_rejected(self, secret: Secret) -> None:  # noqa: ARG002 - the protocol's
-        """Fail."""
-        raise AssertionError("the passphrase opens nothing any more")
-
-
-def adding(name: str, key: AccessKey, *options: str) -> Command:
+def adding(name: str, key: AccessKey, *options: str) -> CommandLine:
     """Return the command that stores a key from stdin."""
     text = f"{key.access_key_id}\n{key.secret_access_key}\n"
-    return Command(("add", name, "--stdin", *options), text.encode())
+    return CommandLine(("add", name, "--stdin", *options), text.encode())
 
 
 def _keep_session(context: Context) -> int:
@@ -143,11 +132,11 @@ def _show_sessions(context: Context) -> int:
         return 0
 
 
-SHOW_SESSIONS = Command(("show-sessions",), action=_show_sessions)
-KEEP = Command(("keep-session",), action=_keep_session)
-KEEP_OTHER = Command(("keep-other",), action=_keep_other)
-KEEP_ELSEWHERE = Command(("keep-elsewhere",), action=_keep_elsewhere)
-_INIT = Command(("init",))
+SHOW_SESSIONS = CommandLine(("show-sessions",), action=_show_sessions)
+KEEP = CommandLine(("keep-session",), action=_keep_session)
+KEEP_OTHER = CommandLine(("keep-other",), action=_keep_other)
+KEEP_ELSEWHERE = CommandLine(("keep-elsewhere",), action=_keep_elsewhere)
+_INIT = CommandLine(("init",))
 _BOTH = (_INIT, adding("one", ONE, "--no-config"), adding("team/two", TWO, "--no-config"))
 _WITH_SESSIONS = (*_BOTH, KEEP, KEEP_OTHER)
 _TWO_ITEMS = {"one": ONE, "team/two": TWO}
@@ -162,20 +151,20 @@ SCENARIOS = {
         again_ends=(0, 3),
     ),
     "init-with-key-file": Scenario(
-        Command(("init", "--new-key-file", "keys/machine.key")),
+        CommandLine(("init", "--new-key-file", "keys/machine.key")),
         ("rename", _VAULT + r"\.filevault/vault\.json"),
         None,
         {},
         again_ends=(0, 3),
-        again=Command(("init", "--new-key-file", "keys/another.key")),
+        again=CommandLine(("init", "--new-key-file", "keys/another.key")),
     ),
     "init-with-only-a-key-file": Scenario(
-        Command(("init", "--no-passphrase", "--new-key-file", "keys/machine.key")),
+        CommandLine(("init", "--no-passphrase", "--new-key-file", "keys/machine.key")),
         ("rename", _VAULT + r"\.filevault/vault\.json"),
         None,
         {},
         again_ends=(0, 3),
-        again=Command(("init", "--no-passphrase", "--new-key-file", "keys/another.key")),
+        again=CommandLine(("init", "--no-passphrase", "--new-key-file", "keys/another.key")),
     ),
     "add": Scenario(
         adding("deep/new", NEW, "--no-config"),
@@ -210,7 +199,7 @@ SCENARIOS = {
         again=adding("new", NEW, "--force"),
     ),
     "remove": Scenario(
-        Command(("remove", "-f", "team/two")),
+        CommandLine(("remove", "-f", "team/two")),
         ("unlink", _VAULT + r"team/two\.fv"),
         _TWO_ITEMS,
         {"one": ONE},
@@ -225,14 +214,14 @@ SCENARIOS = {
         _BOTH,
     ),
     "renew-session": Scenario(
-        Command(("renew-session",), action=_renew_session),
+        CommandLine(("renew-session",), action=_renew_session),
         ("rename", r"\.local/state/filevault/.*\.fvs"),
         _TWO_ITEMS,
         _TWO_ITEMS,
         _WITH_SESSIONS,
     ),
     "clear": Scenario(
-        Command(("clear",)),
+        CommandLine(("clear",)),
         ("unlink", r"\.local/state/filevault/.*\.fvs"),
         _TWO_ITEMS,
         _TWO_ITEMS,
@@ -241,7 +230,7 @@ SCENARIOS = {
 }
 
 
-class Stage:
+class ScenarioStage:
     """A scenario on a machine: where it starts, where it leads, and the judge of the rest."""
 
     def __init__(self, scenario: Scenario, machine: Machine) -> None:
@@ -293,10 +282,10 @@ class Stage:
                 for name in store.names()
             }
 
-    def _source(self) -> Source | _KeyFile:
+    def _source(self) -> KnownPassphrase | _KeyFile:
         if "--no-passphrase" in self.scenario.command.argv:
             return _KeyFile(self.machine.home)
-        return Source()
+        return KnownPassphrase()
 
     def check_whole(self, found: Snapshot, *, leftovers: bool) -> None:
         """Require that nothing is torn, nothing is foreign, nothing is open to others.
@@ -354,7 +343,7 @@ class Stage:
         """
         scenario = self.scenario
         leftovers = [path for path in self.machine.home.rglob(".fv-*.tmp") if _age(path)]
-        calls: list[Call] = []
+        calls: list[CountedCall] = []
         if scenario.mend is not None:
             mended = survey(scenario.mend, self.machine)
             assert mended.status in (0, 3)
@@ -398,12 +387,12 @@ def _pattern(name: str) -> str:
     return re.sub(r"[0-9a-f]{16}\.slot|@\d{8}T\d{6}Z|^keys/\w+", "#", name)
 
 
-def check_quiet(outcome: Outcome) -> None:
+def check_quiet(outcome: RunOutcome) -> None:
     """Require that neither a secret nor the inside of the program shows."""
     for text in (*SECRETS, "Traceback", "unexpected", "past the harness"):
         assert text not in outcome.everything, outcome
 
 
-def executed(calls: list[Call], at: int, when: str) -> list[Call]:
+def executed(calls: list[CountedCall], at: int, when: str) -> list[CountedCall]:
     """Return the calls that had their effect when number `at` was struck."""
     return calls[: at + 1] if when == "after" else calls[:at]

@@ -22,10 +22,10 @@ from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.backends.vaults import opened
-from tests.faults.harness import Command, Fault, Outcome, Running, survey, vault_of
-from tests.faults.scenarios import ONE, SESSION, Source, adding, check_quiet
-from tests.machine import PASSPHRASE, Machine
+from tests.faults.harness import CallFault, CommandLine, Running, RunOutcome, survey, vault_of
+from tests.faults.scenarios import ONE, SESSION, adding, check_quiet
+from tests.worlds.file_vault import KnownPassphrase, opened
+from tests.worlds.machine import PASSPHRASE, Machine
 
 WRITERS = 8
 SECONDS = float(os.environ.get("HAMMER_SECONDS", "180"))
@@ -38,7 +38,7 @@ def key(number: int) -> AccessKey:
     return AccessKey(f"AKIA{number:016d}", f"secret/{number:033d}")
 
 
-def together(machine: Machine, commands: Iterable[Command]) -> list[Outcome]:
+def together(machine: Machine, commands: Iterable[CommandLine]) -> list[RunOutcome]:
     """Run commands at the same time."""
     running = [Running(command, machine) for command in commands]
     outcomes = [each.wait() for each in running]
@@ -50,7 +50,7 @@ def together(machine: Machine, commands: Iterable[Command]) -> list[Outcome]:
 def stored(machine: Machine) -> dict[str, AccessKey]:
     """Open every item; fails for one that does not open."""
     with Folder.open(str(machine.vault)) as root:
-        backend = opened(root, Source())
+        backend = opened(root, KnownPassphrase())
         backend.unlock()
         store = ItemStore(root, backend.suffix)
         return {
@@ -68,13 +68,13 @@ def leftovers(machine: Machine) -> list[str]:
 def vault(quick_machine: Machine) -> Machine:
     """A machine with an empty vault."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    assert survey(Command(("init",)), quick_machine).status == 0
+    assert survey(CommandLine(("init",)), quick_machine).status == 0
     return quick_machine
 
 
 def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(vault: Machine) -> None:
     assert survey(adding("one", ONE, "--no-config"), vault).status == 0
-    exporting = Command(("export", "one", "--no-session", "--format", "json"))
+    exporting = CommandLine(("export", "one", "--no-session", "--format", "json"))
     seen = set()
     for number in range(20):
         writer = Running(adding("one", key(number), "--force", "--no-config"), vault)
@@ -97,7 +97,7 @@ def test_parallel_inits_make_one_vault(quick_machine: Machine, options: tuple[st
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     for round_ in range(6):
         commands = [
-            Command(("init", *options, *(f"{number}.key" for _ in options)))
+            CommandLine(("init", *options, *(f"{number}.key" for _ in options)))
             for number in range(WRITERS)
         ]
         outcomes = together(machine, commands)
@@ -169,7 +169,7 @@ def _own_session(context: Context) -> int:
 # Writers that are killed
 
 
-class Hammer:
+class ConcurrentRounds:
     """Rounds of commands at the same time, some of them killed at any moment."""
 
     def __init__(self, machine: Machine, seed: int) -> None:
@@ -180,7 +180,7 @@ class Hammer:
         self.done = 0
         self.possible: Possible = {name: {None} for name in NAMES}
 
-    def _command(self) -> tuple[str | None, AccessKey | None, Command]:
+    def _command(self) -> tuple[str | None, AccessKey | None, CommandLine]:
         """Return the item a command changes, what it makes of it, and the command."""
         self.number += 1
         name = self.random.choice(NAMES)
@@ -189,12 +189,16 @@ class Hammer:
             new = key(self.number)
             return name, new, adding(name, new, "--force", "--no-config")
         if what < 0.85:
-            return name, None, Command(("remove", "--force", name))
+            return name, None, CommandLine(("remove", "--force", name))
         return self.random.choice(
             [
-                (None, None, Command(("list", "--json"))),
-                (None, None, Command(("clear",))),
-                (None, None, Command(("own-session",), env={"OWN": "a" * 32}, action=_own_session)),
+                (None, None, CommandLine(("list", "--json"))),
+                (None, None, CommandLine(("clear",))),
+                (
+                    None,
+                    None,
+                    CommandLine(("own-session",), env={"OWN": "a" * 32}, action=_own_session),
+                ),
             ]
         )
 
@@ -203,7 +207,7 @@ class Hammer:
         batch = [self._command() for _ in range(WRITERS)]
         running = []
         for number, (_, _, command) in enumerate(batch):
-            fault = Fault(self.random.randrange(40), "kill") if number % 3 == 0 else None
+            fault = CallFault(self.random.randrange(40), "kill") if number % 3 == 0 else None
             running.append(Running(command, self.machine, fault))
             if number % 3 == 1:
                 time.sleep(self.random.random() * 0.01)
@@ -233,7 +237,7 @@ class Hammer:
 
 
 def test_items_survive_writers_that_are_killed(vault: Machine) -> None:
-    hammer = Hammer(vault, 1)
+    hammer = ConcurrentRounds(vault, 1)
     for _ in range(40):
         hammer.round()
     assert hammer.killed > 40
@@ -247,7 +251,7 @@ def test_items_survive_writers_that_are_killed(vault: Machine) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(2))
 def test_items_survive_minutes_of_writers_that_are_killed(vault: Machine, seed: int) -> None:
-    hammer = Hammer(vault, 1000 + seed)
+    hammer = ConcurrentRounds(vault, 1000 + seed)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         hammer.round()

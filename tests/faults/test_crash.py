@@ -7,23 +7,30 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Call, Command, Fault, NeverReached, Snapshot, run_with_fault
-from tests.faults.scenarios import SCENARIOS, Scenario, Stage, check_quiet, executed
-from tests.machine import Machine
+from tests.faults.harness import (
+    CallFault,
+    CommandLine,
+    CountedCall,
+    NeverReached,
+    Snapshot,
+    run_with_fault,
+)
+from tests.faults.scenarios import SCENARIOS, Scenario, ScenarioStage, check_quiet, executed
+from tests.worlds.machine import Machine
 
 
-def points(stage: Stage) -> list[Fault]:
+def points(stage: ScenarioStage) -> list[CallFault]:
     """Every kill: between any two calls, and in the middle of each write."""
     found = []  # after one call is before the next
     for number, call in enumerate(stage.whole.calls):
-        found.append(Fault(number, "kill", "before"))
+        found.append(CallFault(number, "kill", "before"))
         if call.name == "write":
-            found.append(Fault(number, "kill", "within"))
-    found.append(Fault(len(stage.whole.calls) - 1, "kill", "after"))
+            found.append(CallFault(number, "kill", "within"))
+    found.append(CallFault(len(stage.whole.calls) - 1, "kill", "after"))
     return found
 
 
-def kill(stage: Stage, fault: Fault) -> None:
+def kill(stage: ScenarioStage, fault: CallFault) -> None:
     """Kill the command there and look at everything that is left."""
     stage.start.restore()
     outcome = run_with_fault(
@@ -40,7 +47,7 @@ def kill(stage: Stage, fault: Fault) -> None:
 
 def campaign(scenario: Scenario, machine: Machine) -> None:
     """Kill a command at each of its points."""
-    stage = Stage(scenario, machine)
+    stage = ScenarioStage(scenario, machine)
     for fault in points(stage):
         try:
             kill(stage, fault)
@@ -57,8 +64,8 @@ def test_a_kill_at_any_call_loses_nothing(name: str, quick_machine: Machine) -> 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_what_is_reported_as_done_outlasts_a_power_cut(name: str, quick_machine: Machine) -> None:
     """Bytes are synced before their file has its name, and each folder after its last change."""
-    unsynced: dict[str, Call] = {}
-    for call in Stage(SCENARIOS[name], quick_machine).whole.calls:
+    unsynced: dict[str, CountedCall] = {}
+    for call in ScenarioStage(SCENARIOS[name], quick_machine).whole.calls:
         folder = str(Path(call.target or call.path).parent)
         if call.name == "fsync":
             unsynced.pop(call.path, None)
@@ -78,18 +85,18 @@ _REPEATABLE = [name for name in SCENARIOS if "key-file" not in name and not SCEN
 @pytest.mark.parametrize("name", _REPEATABLE)
 def test_two_kills_in_a_row_lose_nothing(name: str, quick_machine: Machine) -> None:
     """What the first kill left is what the second one meets."""
-    stage = Stage(SCENARIOS[name], quick_machine)
+    stage = ScenarioStage(SCENARIOS[name], quick_machine)
     second = SCENARIOS[name].again or SCENARIOS[name].command
     count = len(stage.whole.calls)
     for first in range(0, count, 3):
         for later in range(0, count, 2):
             stage.start.restore()
             run_with_fault(stage.scenario.command, quick_machine, at=first, mode="kill")
-            fault = Fault(later, "kill")
+            fault = CallFault(later, "kill")
             kill_again(stage, second, fault, f"killed before call {first}, then {later}")
 
 
-def kill_again(stage: Stage, command: Command, fault: Fault, where: str) -> None:
+def kill_again(stage: ScenarioStage, command: CommandLine, fault: CallFault, where: str) -> None:
     """Kill the second try too, if it comes that far, and look."""
     try:
         with contextlib.suppress(NeverReached):

@@ -10,14 +10,22 @@ from pathlib import Path
 import pytest
 
 from filevault.cli.command import COMMANDS
-from tests.agents import AgentProcess, short_folder
 from tests.faults import everywhere, scenarios, test_keys, test_shared_stores
-from tests.faults.everywhere import CASES, READING, WRITING, Case
-from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
+from tests.faults.everywhere import CASES, READING, WRITING, StoreCase
+from tests.faults.harness import (
+    CallFault,
+    CommandLine,
+    CountedCall,
+    RunOutcome,
+    Snapshot,
+    run_with_fault,
+    survey,
+)
 from tests.faults.scenarios import check_quiet
-from tests.faults.stores import KINDS, Store, keyring
-from tests.machine import Machine
-from tests.stores import GpgHome
+from tests.worlds.agent import AgentProcess, short_folder
+from tests.worlds.fault_store import KINDS, FaultStore, keyring
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
 
 MODES = ("ENOSPC", "EIO", "EINTR", "EROFS")
 ALL = [f"{name}-{kind}" for name, case in CASES.items() for kind in case.kinds]
@@ -48,10 +56,10 @@ def agent() -> Iterator[Path]:
         yield folder
 
 
-class Stage:
+class StoreStage:
     """A case on a machine: where it starts, what it does unharmed, and the judge of the rest."""
 
-    def __init__(self, case: Case, store: Store) -> None:
+    def __init__(self, case: StoreCase, store: FaultStore) -> None:
         self.case, self.store, self.machine = case, store, store.machine
         case.prepare(store)
         self.command = case.command(store)
@@ -68,7 +76,7 @@ class Stage:
         assert self.store.read() == self.case.after
         self.case.settled(self.store)
 
-    def strike(self, fault: Fault) -> Outcome:
+    def strike(self, fault: CallFault) -> RunOutcome:
         """Let the command meet a fault, and look at what it says and leaves."""
         self.start.restore()
         given = fault._asdict()
@@ -95,12 +103,14 @@ class Stage:
             r"^filevault: hint: to encrypt to it: filevault (.*)$", again.err, re.MULTILINE
         )
         if hint is not None:
-            again = survey(Command(tuple(shlex.split(hint[1]))), self.machine)
+            again = survey(CommandLine(tuple(shlex.split(hint[1]))), self.machine)
         check_quiet(again)
         assert again.status in self.case.again, again
         self.check_settled()
 
-    def campaign(self, faults: list[Fault], check: Callable[[Fault, Outcome], None]) -> None:
+    def campaign(
+        self, faults: list[CallFault], check: Callable[[CallFault, RunOutcome], None]
+    ) -> None:
         """Let the command meet one fault after the other."""
         for fault in faults:
             try:
@@ -117,14 +127,14 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def stage(name: str, quick_machine: Machine, gpg: GpgHome, agent: Path) -> Stage:
+def stage(name: str, quick_machine: Machine, gpg: GpgHome, agent: Path) -> StoreStage:
     case, _, kind = name.rpartition("-")
-    store = Store(kind, quick_machine, gpg)
+    store = FaultStore(kind, quick_machine, gpg)
     if case == "unlock":
         quick_machine.places = "agent"
         quick_machine.env["XDG_RUNTIME_DIR"] = str(agent)
         quick_machine.clock_file.write_text("0")  # the agent has another clock
-    return Stage(CASES[case], store)
+    return StoreStage(CASES[case], store)
 
 
 def step(name: str) -> int:
@@ -136,25 +146,25 @@ def step(name: str) -> int:
 each = pytest.mark.parametrize("name", ALL, indirect=True)
 
 
-def kills(calls: list[Call], every: int = 1) -> list[Fault]:
+def kills(calls: list[CountedCall], every: int = 1) -> list[CallFault]:
     """Return the kills between any two calls, and in the middle of each write."""
     found = []
     for number, call in enumerate(calls):
-        found.append(Fault(number, "kill", "before"))
+        found.append(CallFault(number, "kill", "before"))
         if call.name == "write":
-            found.append(Fault(number, "kill", "within"))
-    return [*found[::every], Fault(len(calls) - 1, "kill", "after")]
+            found.append(CallFault(number, "kill", "within"))
+    return [*found[::every], CallFault(len(calls) - 1, "kill", "after")]
 
 
 @each
-def test_neither_a_kill_nor_a_failure_loses_anything(stage: Stage, name: str) -> None:
+def test_neither_a_kill_nor_a_failure_loses_anything(stage: StoreStage, name: str) -> None:
     """At a sample of the calls, each failing in one way; the torture has them all."""
     calls, every = stage.whole.calls, step(name)
     stage.campaign(kills(calls, every), lambda *_: stage.check_second_try())
     numbers = range(len(calls))[::every]
-    faults = [Fault(number, MODES[place % 4]) for place, number in enumerate(numbers)]
+    faults = [CallFault(number, MODES[place % 4]) for place, number in enumerate(numbers)]
     faults += [
-        Fault(number, ("ENOSPC", "EROFS")[place % 2], lasting=True)
+        CallFault(number, ("ENOSPC", "EROFS")[place % 2], lasting=True)
         for place, number in enumerate(numbers[1::4])
     ]
     stage.campaign(faults, lambda *_: None)
@@ -164,8 +174,8 @@ def test_neither_a_kill_nor_a_failure_loses_anything(stage: Stage, name: str) ->
 @pytest.mark.torture
 @each
 @pytest.mark.parametrize("mode", ["kill", *MODES, "EACCES", "EDQUOT", "EINVAL"])
-def test_every_fault_at_every_call(stage: Stage, mode: str) -> None:
-    faults = [Fault(number, mode) for number in range(len(stage.whole.calls))]
+def test_every_fault_at_every_call(stage: StoreStage, mode: str) -> None:
+    faults = [CallFault(number, mode) for number in range(len(stage.whole.calls))]
     if mode == "kill":
         faults = kills(stage.whole.calls)
     else:
@@ -198,16 +208,16 @@ def test_every_command_is_in_a_campaign_or_writes_nothing() -> None:
 def test_what_is_said_to_write_nothing_writes_nothing(
     command: str, quick_machine: Machine, gpg: GpgHome
 ) -> None:
-    store = Store("file", quick_machine, gpg).make()
-    outcome = survey(Command(READING[command]), store.machine)
+    store = FaultStore("file", quick_machine, gpg).make()
+    outcome = survey(CommandLine(READING[command]), store.machine)
     assert (outcome.status, outcome.calls) == (0, []), outcome
 
 
 @pytest.mark.parametrize("kind", everywhere.SHARED)
 def test_what_is_left_out_is_refused(kind: str, quick_machine: Machine, gpg: GpgHome) -> None:
-    store = Store(kind, quick_machine, gpg).make()
+    store = FaultStore(kind, quick_machine, gpg).make()
     words = {"slot": ("slot", "add"), "passphrase": ("passphrase",), "rekey": ("rekey",)}
     assert {name for name, kinds in WRITING.items() if kind not in kinds} == set(words)
     for argv in words.values():
-        outcome = survey(Command(argv), store.machine)
+        outcome = survey(CommandLine(argv), store.machine)
         assert (outcome.status, outcome.calls) == (2, []), outcome

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root
-from tests.faults.harness import Command, Outcome, survey
-from tests.faults.inside import picture
+from tests.conditions.other_user import needs_root
+from tests.faults.harness import CommandLine, RunOutcome, survey
 from tests.faults.scenarios import NEW, ONE, TWO, adding
-from tests.machine import PASSPHRASE, Machine
+from tests.worlds.in_process import picture
+from tests.worlds.machine import PASSPHRASE, Machine
 
 NOBODY = 65534
 MARKER = ".filevault"
@@ -28,7 +28,7 @@ MARKER = ".filevault"
 def vault(quick_machine: Machine) -> Machine:
     """A machine with the items `one` and `team/two`."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    done(quick_machine, Command(("init",)))
+    done(quick_machine, CommandLine(("init",)))
     done(quick_machine, adding("one", ONE, "--no-config"))
     done(quick_machine, adding("team/two", TWO, "--no-config"))
     return quick_machine
@@ -42,14 +42,14 @@ def away(quick_machine: Machine) -> Path:
     return folder
 
 
-def run(machine: Machine, *argv: str) -> Outcome:
+def run(machine: Machine, *argv: str) -> RunOutcome:
     """Run a command in a child, which a time limit would kill."""
-    outcome = survey(Command(argv), machine)
+    outcome = survey(CommandLine(argv), machine)
     assert outcome.status >= 0, f"{argv} hangs: {outcome}"
     return judged(outcome)
 
 
-def judged(outcome: Outcome) -> Outcome:
+def judged(outcome: RunOutcome) -> RunOutcome:
     """Require an orderly end, whatever was met."""
     assert "Traceback" not in outcome.err, outcome
     assert "bug in filevault" not in outcome.err, outcome
@@ -57,7 +57,7 @@ def judged(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def done(machine: Machine, command: Command) -> Outcome:
+def done(machine: Machine, command: CommandLine) -> RunOutcome:
     """Run a command and require success."""
     outcome = judged(survey(command, machine))
     assert outcome.status == 0, (command.argv, outcome)
@@ -149,13 +149,13 @@ def test_something_else_than_a_file_neither_hangs_nor_is_an_item(
         remaining_slot = exported(vault, "one" if place != "one.fv" else "team/two")
         assert remaining_slot in (ONE.access_key_id, TWO.access_key_id)
     for command in (
-        Command(("export", "one", "--no-session")),
-        Command(("export", "team/two", "--no-session")),
-        Command(("list",)),
-        Command(("recipients", "list")),
+        CommandLine(("export", "one", "--no-session")),
+        CommandLine(("export", "team/two", "--no-session")),
+        CommandLine(("list",)),
+        CommandLine(("recipients", "list")),
         adding("new", NEW, "--no-config", "--force"),
         adding("team/two", NEW, "--no-config", "--force"),
-        Command(("remove", "--force", "team/two")),
+        CommandLine(("remove", "--force", "team/two")),
     ):
         outcome = judged(survey(command, vault))
         assert outcome.status in (0, 3, 4, 5, 6, 7, 10), (command.argv, outcome)
@@ -175,9 +175,9 @@ def test_state_that_is_no_file_never_hangs(
         path.rename(away / path.name)
     kind(path)
     for command in (
-        Command(("export", "one", "--no-session")),
-        Command(("list",)),
-        Command(("clear",)),
+        CommandLine(("export", "one", "--no-session")),
+        CommandLine(("list",)),
+        CommandLine(("clear",)),
         adding("new", NEW, "--no-config"),
     ):
         outcome = judged(survey(command, vault))
@@ -246,7 +246,7 @@ def test_one_folder_that_cannot_be_read_does_not_hide_the_others(vault: Machine)
 def test_a_vault_that_cannot_be_read_is_not_taken_for_none(vault: Machine, place: str) -> None:
     with nobody(vault), mode(vault.vault / place, 0):
         for command in (
-            Command(EXPORT),
+            CommandLine(EXPORT),
             adding("one", NEW, "--force", "--no-config"),
             adding("new", NEW, "--init", "--no-config"),
         ):

@@ -22,9 +22,10 @@ from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, FilevaultError, NetworkError, NotAwsError
 from filevault.system.printable import printable
-from tests import botocoredata
 from tests.fakes import FakeAws, Fault, User, hostile
 from tests.fakes.faults import error, raw, rewrite
+from tests.launch import botocore_data
+from tests.samples import EXAMPLE_ID, PLAIN_SECRET
 
 ROLE = "arn:aws:iam::123456789012:role/admin"
 SUBJECT = "profile 'work'"
@@ -32,7 +33,7 @@ MEMORY = 24 << 20
 """Bytes that a call may take at most: botocore's parse of an answer of the full size."""
 
 
-class Caller:
+class HostileCaller:
     """Makes any call as a user, and judges what comes of it."""
 
     def __init__(self, aws: FakeAws, *, deadline: float | None = None) -> None:
@@ -69,10 +70,10 @@ class Caller:
         return get_signin_token(self.clients, url, session, duration=None, subject=SUBJECT)
 
 
-CALLS: dict[str, Callable[[Caller], Any]] = {
-    "GetSessionToken": Caller.session,
-    "AssumeRole": Caller.role,
-    "GetFederationToken": Caller.federated,
+CALLS: dict[str, Callable[[HostileCaller], Any]] = {
+    "GetSessionToken": HostileCaller.session,
+    "AssumeRole": HostileCaller.role,
+    "GetFederationToken": HostileCaller.federated,
     "GetCallerIdentity": lambda caller: sts.get_caller_identity(
         caller.clients, caller.at, caller.key, subject=SUBJECT
     ),
@@ -81,7 +82,7 @@ CALLS: dict[str, Callable[[Caller], Any]] = {
     "UpdateAccessKey": lambda caller: caller.keys().deactivate(caller.key.access_key_id),
     "DeleteAccessKey": lambda caller: caller.keys().delete(caller.key.access_key_id),
     "GetAccessKeyLastUsed": lambda caller: caller.keys().last_use(caller.key.access_key_id),
-    "getSigninToken": Caller.sign_in,
+    "getSigninToken": HostileCaller.sign_in,
 }
 TABLE: dict[str, Fault] = {
     **{f"date: {name}": hostile.dated(value) for name, value in hostile.DATES.items()},
@@ -90,7 +91,7 @@ TABLE: dict[str, Fault] = {
 }
 
 
-def ended(caller: Caller, operation: str) -> FilevaultError | None:
+def ended(caller: HostileCaller, operation: str) -> FilevaultError | None:
     """Call, and require an answer or a documented error; return the error."""
     try:
         caller.call(operation)
@@ -107,16 +108,16 @@ def ended(caller: Caller, operation: str) -> FilevaultError | None:
 
 
 @pytest.fixture
-def caller(aws: FakeAws) -> Caller:
-    botocoredata.keep()
-    return Caller(aws, deadline=20)
+def caller(aws: FakeAws) -> HostileCaller:
+    botocore_data.keep()
+    return HostileCaller(aws, deadline=20)
 
 
 NAMES = tuple(TABLE)
 OPERATIONS = tuple(CALLS)
 
 
-def _check(caller: Caller, operation: str, name: str) -> None:
+def _check(caller: HostileCaller, operation: str, name: str) -> None:
     """Put one answer before one operation, and put AWS back to what it was."""
     user, key = caller.user, caller.key
     caller.aws.reset_calls()
@@ -137,7 +138,7 @@ def _check(caller: Caller, operation: str, name: str) -> None:
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_an_operation_ends_with_an_answer_or_a_documented_error(
-    caller: Caller, operation: str
+    caller: HostileCaller, operation: str
 ) -> None:
     for name in NAMES[OPERATIONS.index(operation) :: len(OPERATIONS)]:
         _check(caller, operation, name)
@@ -146,7 +147,7 @@ def test_an_operation_ends_with_an_answer_or_a_documented_error(
 
 @pytest.mark.torture
 @pytest.mark.parametrize("operation", CALLS)
-def test_every_answer_to_an_operation(caller: Caller, operation: str) -> None:
+def test_every_answer_to_an_operation(caller: HostileCaller, operation: str) -> None:
     for name in NAMES:
         _check(caller, operation, name)
 
@@ -161,7 +162,7 @@ def test_an_answer_is_judged_as_botocore_reads_it(encoding: str, text: str) -> N
         check_levels(f'<?xml version="1.0" encoding="{encoding}"?>{text}'.encode())
 
 
-def test_a_new_key_is_named_whatever_its_answer(caller: Caller) -> None:
+def test_a_new_key_is_named_whatever_its_answer(caller: HostileCaller) -> None:
     for name in ("5,000 levels", "cut short", "a text for the result", "2 MiB", "NULs"):
         _check(caller, "CreateAccessKey", name)
 
@@ -179,7 +180,7 @@ def _is_named_still(fault: Fault, key_id: str) -> bool:
 @pytest.mark.parametrize(
     "date", [each for each in hostile.DATES if each not in hostile.SOUND_DATES]
 )
-def test_a_bad_date_costs_no_key_and_gives_no_session(caller: Caller, date: str) -> None:
+def test_a_bad_date_costs_no_key_and_gives_no_session(caller: HostileCaller, date: str) -> None:
     fault = hostile.dated(hostile.DATES[date])
     caller.aws.arm(fault, action="CreateAccessKey")
     made = caller.keys().create()
@@ -206,7 +207,7 @@ _BUFFERS = 8 << 20  # of both ends' sockets
 
 
 def _check_flood(aws: FakeAws, kind: str, operation: str) -> None:
-    caller = Caller(aws, deadline=1.0)
+    caller = HostileCaller(aws, deadline=1.0)
     session = caller.role()
     caller.role = lambda: session  # type: ignore[method-assign]
     flood = FLOODS[kind]()
@@ -223,7 +224,7 @@ def _check_flood(aws: FakeAws, kind: str, operation: str) -> None:
 
 @pytest.mark.parametrize("kind", FLOODS)
 def test_a_flood_is_cut_off(aws: FakeAws, kind: str) -> None:
-    botocoredata.keep()
+    botocore_data.keep()
     _check_flood(aws, kind, "CreateAccessKey")
 
 
@@ -231,7 +232,7 @@ def test_a_flood_is_cut_off(aws: FakeAws, kind: str) -> None:
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("operation", CALLS)
 def test_a_flood_is_cut_off_everywhere(aws: FakeAws, kind: str, operation: str) -> None:
-    botocoredata.keep()
+    botocore_data.keep()
     _check_flood(aws, kind, operation)
 
 
@@ -239,7 +240,7 @@ def test_a_flood_is_cut_off_everywhere(aws: FakeAws, kind: str, operation: str) 
 
 
 def _check_drip(aws: FakeAws, operation: str, *, whole: bool) -> None:
-    caller = Caller(aws)
+    caller = HostileCaller(aws)
     session = caller.role()
     caller.role = lambda: session  # type: ignore[method-assign]
     caller.clients = Clients(deadline=0.3)
@@ -258,7 +259,7 @@ def _check_drip(aws: FakeAws, operation: str, *, whole: bool) -> None:
 def test_an_answer_that_drips_in_is_given_up(
     aws: FakeAws, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    botocoredata.keep()
+    botocore_data.keep()
     monkeypatch.setattr(clients, "_POST_DEADLINE", 0.3)
     _check_drip(aws, operation, whole=False)
 
@@ -272,12 +273,12 @@ def test_every_answer_that_drips_in_is_given_up(
     operation: str,
     whole: bool,
 ) -> None:
-    botocoredata.keep()
+    botocore_data.keep()
     monkeypatch.setattr(clients, "_POST_DEADLINE", 0.3)
     _check_drip(aws, operation, whole=whole)
 
 
-def test_a_secret_at_the_place_of_the_cut_is_not_shown_in_part(caller: Caller) -> None:
+def test_a_secret_at_the_place_of_the_cut_is_not_shown_in_part(caller: HostileCaller) -> None:
     for before in range(1960, 2001, 4):
         caller.aws.arm(error("Odd", "x" * before + caller.key.secret_access_key))
         found = ended(caller, "GetSessionToken")
@@ -292,7 +293,7 @@ def changed(old: str, new: str) -> Fault:
     return rewrite(lambda body: body.replace(old.encode(), new.encode()))
 
 
-def test_ids_that_would_break_an_item_are_refused(caller: Caller) -> None:
+def test_ids_that_would_break_an_item_are_refused(caller: HostileCaller) -> None:
     key = caller.key.access_key_id
     more = "".join(
         f"<member><AccessKeyId>AKIA{n:016}</AccessKeyId><Status>Active</Status></member>"
@@ -315,10 +316,10 @@ def test_ids_that_would_break_an_item_are_refused(caller: Caller) -> None:
     [
         ("AccessKeyId", ""),
         ("AccessKeyId", "short"),
-        ("AccessKeyId", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"),
+        ("AccessKeyId", PLAIN_SECRET),
         ("AccessKeyId", "ASIA AAAAAAAAAAAAAAA"),
         ("SecretAccessKey", ""),
-        ("SecretAccessKey", "AKIAIOSFODNN7EXAMPLE"),
+        ("SecretAccessKey", EXAMPLE_ID),
         ("SecretAccessKey", "a" * 300),
         ("SessionToken", ""),
         ("SessionToken", "a" * 20_000),
@@ -326,7 +327,7 @@ def test_ids_that_would_break_an_item_are_refused(caller: Caller) -> None:
     ],
 )
 def test_credentials_that_are_none_are_not_handed_out(
-    caller: Caller, field: str, value: str
+    caller: HostileCaller, field: str, value: str
 ) -> None:
     tag = rf"<{field}>[^<]*"
     for operation in ("GetSessionToken", "AssumeRole", "GetFederationToken"):

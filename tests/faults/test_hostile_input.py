@@ -19,15 +19,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from filevault.backends.file import keyslots
-from tests.cli.scene import REGION, SERIAL
 from tests.fakes import FakeAws
 from tests.fakes.remote import RemoteFake
 from tests.faults import hostile
-from tests.faults.inside import Ended, Inside, Tree, calm
-from tests.machine import PASSPHRASE, ROOT, Machine
+from tests.samples import ONE_KEY
+from tests.worlds.aws_machine import REGION, SERIAL
+from tests.worlds.in_process import InProcess, InProcessResult, Tree, calm
+from tests.worlds.machine import PASSPHRASE, ROOT, Machine
 
 STATUSES = {0, 3, 5, 6, 7, 10}
-KEY = ("AKIAONEONEONEONEONE1", "one0" * 10)
 READ = ("export", "one", "--no-session")
 SESSION = ("--prompt", "none", "export", "user")
 COMMANDS = (READ, ("list",), ("list", "--json"), ("recipients", "list"), SESSION)
@@ -45,11 +45,11 @@ class Victim:
                 f"mfa_serial = {SERIAL}\n"
             )
             self.machine.add("user", user.access_key_id, user.secret_access_key, "--no-config")
-            self.machine.add("one", *KEY, "--no-config")
+            self.machine.add("one", *ONE_KEY, "--no-config")
             code = RemoteFake(aws.url).totp(SERIAL)
             self.session = self.machine.ok("export", "user", "--mfa-token", code).out
-            self.secrets = {*aws.issued_secrets(), KEY[1], PASSPHRASE}
-        self.inside = Inside(self.machine.env)
+            self.secrets = {*aws.issued_secrets(), ONE_KEY[1], PASSPHRASE}
+        self.inside = InProcess(self.machine.env)
         self.tree = Tree(self.machine.home)
         self.right = {READ: self.inside.run(*READ).out, SESSION: self.session}
         assert self.inside.run(*SESSION).out == self.session
@@ -59,7 +59,7 @@ class Victim:
         (path,) = self.machine.home.glob(pattern)
         return path
 
-    def try_all(self, statuses: set[int] = STATUSES) -> list[Ended]:
+    def try_all(self, statuses: set[int] = STATUSES) -> list[InProcessResult]:
         """Run the commands that read, judge each, and put everything back."""
         ends = []
         try:
@@ -268,11 +268,11 @@ def test_a_huge_sparse_file_is_not_read(victim: Victim) -> None:
 
 _MEASURED = """
 import resource, sys, time
-from tests import launch
+from tests.launch import launcher
 from filevault.cli import main
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 start = time.process_time()
-status = main(sys.argv[1:], launch.runtime({}))
+status = main(sys.argv[1:], launcher.runtime({}))
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 print(f"{time.process_time() - start} {grown}", file=sys.stderr)
 sys.exit(status)

@@ -21,12 +21,12 @@ from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.faults.harness import (
-    Call,
-    Command,
-    Fault,
-    Outcome,
+    CallFault,
+    CommandLine,
+    CountedCall,
+    RunOutcome,
     Snapshot,
     run_with_fault,
     survey,
@@ -44,8 +44,8 @@ from tests.faults.scenarios import (
     adding,
     check_quiet,
 )
-from tests.launch import CHEAP
-from tests.machine import PASSPHRASE, Machine
+from tests.launch.launcher import CHEAP
+from tests.worlds.machine import PASSPHRASE, Machine
 
 NEW = "another long passphrase"
 BOTH = (PASSPHRASE, NEW)
@@ -108,42 +108,46 @@ def _finish(context: Context) -> int:
     return rekey.run(arguments, context)  # type: ignore[arg-type]
 
 
-class Case(NamedTuple):
+class KeyCase(NamedTuple):
     """A command; `done` are the statuses of a second try, `settles` that all is anew then."""
 
-    command: Command
-    before: tuple[Command, ...] = ()
+    command: CommandLine
+    before: tuple[CommandLine, ...] = ()
     done: tuple[int, ...] = (0,)
     settles: bool = False
-    again: Command | None = None
+    again: CommandLine | None = None
 
 
-_MADE = (Command(("init",)), adding("one", ONE, "--no-config"), adding(LATE, TWO, "--no-config"))
-_OTHER = Command(("slot", "add", "--label", "other"), env=WITH_NEW)
-_REKEY = Command(("rekey", "--drop-slots"))
+_MADE = (
+    CommandLine(("init",)),
+    adding("one", ONE, "--no-config"),
+    adding(LATE, TWO, "--no-config"),
+)
+_OTHER = CommandLine(("slot", "add", "--label", "other"), env=WITH_NEW)
+_REKEY = CommandLine(("rekey", "--drop-slots"))
 CASES = {
-    "slot-add": Case(Command(("slot", "add"), env=WITH_NEW)),
-    "slot-add-key-file": Case(
-        Command(("slot", "add", "--new-key-file", "keys/a.key")),
-        again=Command(("slot", "add", "--new-key-file", "keys/b.key")),
+    "slot-add": KeyCase(CommandLine(("slot", "add"), env=WITH_NEW)),
+    "slot-add-key-file": KeyCase(
+        CommandLine(("slot", "add", "--new-key-file", "keys/a.key")),
+        again=CommandLine(("slot", "add", "--new-key-file", "keys/b.key")),
     ),
-    "slot-remove": Case(Command(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)),
-    "passphrase": Case(Command(("passphrase",), env=WITH_NEW), done=(0, 5)),
-    "rekey": Case(_REKEY, (_OTHER, KEEP, KEEP_ELSEWHERE), settles=True),
-    "rekey-finish": Case(
-        Command(("finish",), action=_finish),
+    "slot-remove": KeyCase(CommandLine(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)),
+    "passphrase": KeyCase(CommandLine(("passphrase",), env=WITH_NEW), done=(0, 5)),
+    "rekey": KeyCase(_REKEY, (_OTHER, KEEP, KEEP_ELSEWHERE), settles=True),
+    "rekey-finish": KeyCase(
+        CommandLine(("finish",), action=_finish),
         (
-            Command(("set-aside",), action=_set_aside),
+            CommandLine(("set-aside",), action=_set_aside),
             _OTHER,
             _REKEY,
-            Command(("put-back",), action=_put_back),
+            CommandLine(("put-back",), action=_put_back),
         ),
         settles=True,
     ),
 }
 
 
-class Known:
+class OnePassphrase:
     """Knows a passphrase."""
 
     def __init__(self, text: str) -> None:
@@ -158,10 +162,10 @@ class Known:
         raise WrongPassphraseError(secret.origin)
 
 
-class Stage:
+class KeyStage:
     """A case on a machine: where it starts, what it does unharmed, and the judge of the rest."""
 
-    def __init__(self, case: Case, machine: Machine) -> None:
+    def __init__(self, case: KeyCase, machine: Machine) -> None:
         self.case = case
         self.machine = machine
         machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
@@ -180,7 +184,7 @@ class Stage:
         """Open the vault with the old passphrase, else with the new one."""
         for text in BOTH:
             try:
-                return master_key.unwrap(root, Known(text), CHEAP)
+                return master_key.unwrap(root, OnePassphrase(text), CHEAP)
             except WrongPassphraseError:
                 continue
         raise AssertionError("nothing opens the vault")
@@ -249,7 +253,7 @@ class Stage:
             assert "one none" in shown.out, shown
             assert "web whole" in shown.out, shown
 
-    def strike(self, fault: Fault) -> Outcome:
+    def strike(self, fault: CallFault) -> RunOutcome:
         """Let the command meet a fault."""
         self.start.restore()
         outcome = run_with_fault(
@@ -265,7 +269,9 @@ class Stage:
         self.check_nothing_lost()
         return outcome
 
-    def campaign(self, faults: list[Fault], check: Callable[[Fault, Outcome], None]) -> None:
+    def campaign(
+        self, faults: list[CallFault], check: Callable[[CallFault, RunOutcome], None]
+    ) -> None:
         """Let the command meet one fault after the other, and look each time."""
         for fault in faults:
             try:
@@ -281,20 +287,20 @@ def _pattern(name: str) -> str:
 
 
 @pytest.fixture(params=CASES)
-def stage(request: pytest.FixtureRequest, quick_machine: Machine) -> Stage:
+def stage(request: pytest.FixtureRequest, quick_machine: Machine) -> KeyStage:
     """Each case in turn."""
-    return Stage(CASES[request.param], quick_machine)
+    return KeyStage(CASES[request.param], quick_machine)
 
 
-def test_a_kill_at_any_call_leaves_a_vault_that_opens(stage: Stage) -> None:
+def test_a_kill_at_any_call_leaves_a_vault_that_opens(stage: KeyStage) -> None:
     faults = []
     for number, call in enumerate(stage.whole.calls):
-        faults.append(Fault(number, "kill", "before"))
+        faults.append(CallFault(number, "kill", "before"))
         if call.name == "write":
-            faults.append(Fault(number, "kill", "within"))
-    faults.append(Fault(len(stage.whole.calls) - 1, "kill", "after"))
+            faults.append(CallFault(number, "kill", "within"))
+    faults.append(CallFault(len(stage.whole.calls) - 1, "kill", "after"))
 
-    def check(_fault: Fault, outcome: Outcome) -> None:
+    def check(_fault: CallFault, outcome: RunOutcome) -> None:
         assert outcome.status == -9, outcome
         stage.check_files(leftovers=True)
         stage.check_second_try()
@@ -302,11 +308,11 @@ def test_a_kill_at_any_call_leaves_a_vault_that_opens(stage: Stage) -> None:
     stage.campaign(faults, check)
 
 
-def fail(stage: Stage, faults: list[Fault]) -> set[int]:
+def fail(stage: KeyStage, faults: list[CallFault]) -> set[int]:
     """Let the command fail at each of its points; return how it ended."""
     seen = set()
 
-    def check(fault: Fault, outcome: Outcome) -> None:
+    def check(fault: CallFault, outcome: RunOutcome) -> None:
         assert (outcome.status, len(outcome.errors)) in ((0, 0), (7, 1), (12, 1)), outcome
         stage.check_files(leftovers=fault.lasting and fault.mode == "EROFS")
         seen.add(outcome.status)
@@ -317,36 +323,38 @@ def fail(stage: Stage, faults: list[Fault]) -> set[int]:
     return seen
 
 
-def test_a_call_that_fails_costs_nothing(stage: Stage) -> None:
+def test_a_call_that_fails_costs_nothing(stage: KeyStage) -> None:
     calls = stage.whole.calls
     numbers = range(len(calls))
-    faults = [Fault(number, MODES[number % 4]) for number in numbers]
+    faults = [CallFault(number, MODES[number % 4]) for number in numbers]
     faults += [
-        Fault(number, ("ENOSPC", "EROFS")[number % 2], lasting=True) for number in numbers[::3]
+        CallFault(number, ("ENOSPC", "EROFS")[number % 2], lasting=True) for number in numbers[::3]
     ]
-    faults += [Fault(number, "EIO", "after") for number in numbers if calls[number].name == "fsync"]
+    faults += [
+        CallFault(number, "EIO", "after") for number in numbers if calls[number].name == "fsync"
+    ]
     assert 7 in fail(stage, faults)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("mode", [*MODES, "EACCES", "EDQUOT", "EINVAL"])
-def test_every_failure_at_every_call(stage: Stage, mode: str, when: str) -> None:
+def test_every_failure_at_every_call(stage: KeyStage, mode: str, when: str) -> None:
     late = ("write", "fsync", "rename", "unlink", "close")
     calls = list(enumerate(stage.whole.calls))
     numbers = [number for number, call in calls if when == "before" or call.name in late]
-    fail(stage, [Fault(number, mode, when) for number in numbers])
+    fail(stage, [CallFault(number, mode, when) for number in numbers])
     if when == "before":
-        fail(stage, [Fault(number, mode, lasting=True) for number in numbers])
+        fail(stage, [CallFault(number, mode, lasting=True) for number in numbers])
 
 
 def test_a_keyslot_that_somebody_else_deletes_at_the_same_time_leaves_no_second_one(
     quick_machine: Machine,
 ) -> None:
-    stage = Stage(CASES["slot-remove"], quick_machine)
+    stage = KeyStage(CASES["slot-remove"], quick_machine)
     calls = stage.whole.calls
     gone = next(number for number, call in enumerate(calls) if call.name == "unlink")
-    outcome = stage.strike(Fault(gone, "ENOENT", "after"))
+    outcome = stage.strike(CallFault(gone, "ENOENT", "after"))
     assert (outcome.status, "is gone already" in outcome.err) == (4, True)
     with Folder.open(str(quick_machine.vault)) as root:
         assert len(keyslots.listing(root)) == 1
@@ -358,17 +366,17 @@ def test_a_key_file_is_made_where_no_file_can_have_two_names(
     mode: str, quick_machine: Machine
 ) -> None:
     """As on FAT."""
-    stage = Stage(CASES["slot-add-key-file"], quick_machine)
+    stage = KeyStage(CASES["slot-add-key-file"], quick_machine)
     link = next(n for n, call in enumerate(stage.whole.calls) if call.name == "link")
-    assert stage.strike(Fault(link, mode)).status == 0
+    assert stage.strike(CallFault(link, mode)).status == 0
     (file,) = (quick_machine.home / "keys").iterdir()
     assert keyslots.keyfile_bytes(file.read_bytes(), "it")
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_reported_as_done_outlasts_a_power_cut(stage: Stage) -> None:
+def test_what_is_reported_as_done_outlasts_a_power_cut(stage: KeyStage) -> None:
     """Bytes are synced before their file has its name, and each folder after its last change."""
-    unsynced: dict[str, Call] = {}
+    unsynced: dict[str, CountedCall] = {}
     for call in stage.whole.calls:
         folder = str(Path(call.target or call.path).parent)
         if call.name == "fsync":
@@ -383,7 +391,7 @@ def test_what_is_reported_as_done_outlasts_a_power_cut(stage: Stage) -> None:
 
 def test_the_old_way_in_goes_last(quick_machine: Machine) -> None:
     """What makes the order of a rekey safe, read off its calls."""
-    calls = Stage(CASES["rekey"], quick_machine).whole.calls
+    calls = KeyStage(CASES["rekey"], quick_machine).whole.calls
 
     def first(name: str, pattern: str) -> int:
         return next(
@@ -420,7 +428,7 @@ def test_a_process_killed_by_the_kernel_at_any_call_loses_nothing(
     The calls that are left out here have their kills in the forked children above.
     """
     strace = tool("strace")
-    stage = Stage(CASES[name], machine)
+    stage = KeyStage(CASES[name], machine)
     calls = "openat,write,fsync,renameat,renameat2,rename,unlink,unlinkat,mkdirat,mkdir,flock"
     trace = machine.home.parent / "trace"
 

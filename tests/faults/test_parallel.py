@@ -15,10 +15,10 @@ from collections.abc import Sequence
 import pytest
 
 from filevault.config.aws_config import AwsConfig
-from tests.cli.scene import REGION, REMOTE, SERIAL
 from tests.fakes import FakeAws
-from tests.faults.inside import Inside, calm
-from tests.machine import Machine
+from tests.worlds.aws_machine import REGION, REMOTE, SERIAL
+from tests.worlds.in_process import InProcess, calm
+from tests.worlds.machine import Machine
 
 WRITERS = 8
 TIMEOUT = 90.0
@@ -60,7 +60,7 @@ def kill_some(
 
 def stored(machine: Machine) -> dict[str, tuple[str, str]]:
     """Open every item in this process; each must be whole."""
-    inside = Inside(machine.env)
+    inside = InProcess(machine.env)
     listed = inside.run("list", "--credentials")
     calm(listed)
     found = {}
@@ -123,7 +123,7 @@ def test_parallel_writers_of_one_item_leave_one_of_their_keys(vault: Machine, ki
         wrote = [n + 1 for n, (status, _, _) in enumerate(results) if status == 0]
         for index, (status, _, err) in enumerate(results):
             if status == 7:
-                assert "changed by somebody else meanwhile; nothing was replaced" in err
+                assert "changed by another process; nothing was replaced" in err
             elif status != 0:
                 assert index in victims, err
         if not killed:
@@ -194,7 +194,7 @@ def test_parallel_first_sessions_share_one_session_key(machine: Machine, aws: Fa
     assert [status for status, _, _ in first] == [0] * WRITERS, first
     assert aws.actions() == ["GetSessionToken"] * WRITERS
     aws.reset_calls()
-    inside = Inside(machine.env)
+    inside = InProcess(machine.env)
     for name, (_, out, _) in zip(names, first, strict=True):
         again = inside.run("export", name)
         calm(again)
@@ -228,7 +228,7 @@ def test_sixty_four_cold_exports_make_one_call_and_ask_once(machine: Machine, aw
     assert list((state / "locks").iterdir()) == []
 
 
-class Hammer:
+class ParallelRounds:
     """Random commands from several processes at once, and what may be there in the end."""
 
     def __init__(self, machine: Machine, seed: int) -> None:
@@ -261,7 +261,7 @@ class Hammer:
             return
         assert status in (0, 3, 4, 7), (process.args, out, err)
         if status == 7:
-            assert "changed by somebody else meanwhile" in err, err
+            assert "changed by another process" in err, err
         assert "damaged" not in err, err
 
     def go_on(self, seconds: float, width: int = 6) -> None:
@@ -300,7 +300,7 @@ class Hammer:
 
 
 def test_a_moment_of_the_hammer(vault: Machine) -> None:
-    hammer = Hammer(vault, 1)
+    hammer = ParallelRounds(vault, 1)
     hammer.go_on(3)
     hammer.finish()
 
@@ -308,6 +308,6 @@ def test_a_moment_of_the_hammer(vault: Machine) -> None:
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(3))
 def test_the_hammer(vault: Machine, seed: int) -> None:
-    hammer = Hammer(vault, seed)
+    hammer = ParallelRounds(vault, seed)
     hammer.go_on(60)
     hammer.finish()

@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.harness import Command, Snapshot, run_with_fault, survey
+from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
 from tests.faults.scenarios import NEW, ONE, adding, check_quiet
-from tests.faults.stores import BOTH, Store, keyring
-from tests.machine import Machine
-from tests.stores import GpgHome
+from tests.worlds.fault_store import BOTH, FaultStore, keyring
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
 
 MODES = ("ENOSPC", "EIO", "EROFS", "EINTR")
 COMMANDS = {
     "add": (adding("deep/new", NEW, "--no-config", "--force"), {**BOTH, "deep/new": NEW}),
     "replace": (adding("one", NEW, "--no-config", "--force"), {**BOTH, "one": NEW}),
-    "remove": (Command(("remove", "-f", "team/two")), {"one": ONE}),
+    "remove": (CommandLine(("remove", "-f", "team/two")), {"one": ONE}),
 }
 
 
@@ -27,12 +27,12 @@ def gpg() -> Iterator[GpgHome]:
 
 
 @pytest.fixture(params=["pass", "age"])
-def store(request: pytest.FixtureRequest, quick_machine: Machine, gpg: GpgHome) -> Store:
-    return Store(request.param, quick_machine, gpg).make()
+def store(request: pytest.FixtureRequest, quick_machine: Machine, gpg: GpgHome) -> FaultStore:
+    return FaultStore(request.param, quick_machine, gpg).make()
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_kill_at_any_call_loses_nothing(store: Store, name: str) -> None:
+def test_a_kill_at_any_call_loses_nothing(store: FaultStore, name: str) -> None:
     command, after = COMMANDS[name]
     start = Snapshot.take(store.machine.home)
     whole = survey(command, store.machine)
@@ -55,7 +55,7 @@ def test_a_kill_at_any_call_loses_nothing(store: Store, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_call_that_fails_costs_nothing(store: Store, name: str) -> None:
+def test_a_call_that_fails_costs_nothing(store: FaultStore, name: str) -> None:
     command, after = COMMANDS[name]
     start = Snapshot.take(store.machine.home)
     calls = survey(command, store.machine).calls
@@ -73,7 +73,7 @@ def test_a_call_that_fails_costs_nothing(store: Store, name: str) -> None:
             store.check_whole(leftovers=False)
 
 
-def test_faults_reach_the_shared_stores(store: Store) -> None:
+def test_faults_reach_the_shared_stores(store: FaultStore) -> None:
     """The campaign above is empty if the harness misses the store's files."""
     calls = survey(COMMANDS["replace"][0], store.machine).calls
     targets = [call.target for call in calls if call.name == "rename"]

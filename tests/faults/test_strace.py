@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.faults.harness import Snapshot
-from tests.faults.scenarios import NEW, SCENARIOS, TEMPORARY, Stage
-from tests.machine import Machine
+from tests.faults.scenarios import NEW, SCENARIOS, TEMPORARY, ScenarioStage
+from tests.worlds.machine import Machine
 
 CALLS = (
     "openat,write,fchmod,fsync,close,rename,renameat,renameat2,unlink,unlinkat,mkdir,mkdirat,flock"
@@ -35,13 +35,15 @@ class Line(NamedTuple):
 
 
 @pytest.fixture
-def stage(machine: Machine) -> Stage:
+def stage(machine: Machine) -> ScenarioStage:
     """A key that is to be replaced by another one."""
     tool("strace")
-    return Stage(SCENARIOS["add-force"], machine)
+    return ScenarioStage(SCENARIOS["add-force"], machine)
 
 
-def run(stage: Stage, *options: str) -> tuple[subprocess.CompletedProcess[bytes], list[Line]]:
+def run(
+    stage: ScenarioStage, *options: str
+) -> tuple[subprocess.CompletedProcess[bytes], list[Line]]:
     """Run the command under strace, which names the file of each descriptor."""
     trace = stage.machine.home.parent / "trace"
     machine, command = stage.machine, stage.scenario.command
@@ -70,7 +72,7 @@ def run(stage: Stage, *options: str) -> tuple[subprocess.CompletedProcess[bytes]
     return done, lines
 
 
-def below_home(stage: Stage, lines: list[Line]) -> list[Line]:
+def below_home(stage: ScenarioStage, lines: list[Line]) -> list[Line]:
     """Return the calls that change something in the home."""
     home = str(stage.machine.home)
     return [
@@ -80,7 +82,7 @@ def below_home(stage: Stage, lines: list[Line]) -> list[Line]:
     ]
 
 
-def test_a_process_killed_by_the_kernel_leaves_the_old_key_or_the_new(stage: Stage) -> None:
+def test_a_process_killed_by_the_kernel_leaves_the_old_key_or_the_new(stage: ScenarioStage) -> None:
     done, lines = run(stage)
     assert done.returncode == 0, done
     targets = below_home(stage, lines)
@@ -103,7 +105,9 @@ def test_a_process_killed_by_the_kernel_leaves_the_old_key_or_the_new(stage: Sta
 
 
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
-def test_a_failing_fsync_keeps_the_old_key_and_leaves_no_file(stage: Stage, error: str) -> None:
+def test_a_failing_fsync_keeps_the_old_key_and_leaves_no_file(
+    stage: ScenarioStage, error: str
+) -> None:
     done, lines = run(stage, "-e", f"inject=fsync:error={error}:when=1")
     assert done.returncode == 7, done
     assert next(line for line in lines if line.name == "fsync").text.endswith("(INJECTED)")
@@ -114,7 +118,7 @@ def test_a_failing_fsync_keeps_the_old_key_and_leaves_no_file(stage: Stage, erro
     assert Snapshot.take(stage.machine.home) == stage.start
 
 
-def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(stage: Stage) -> None:
+def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(stage: ScenarioStage) -> None:
     _, lines = run(stage)
     renames = [line.text for line in lines if re.match(KINDS["rename"], line.text)]
     assert len(renames) >= 2  # the item, and what is remembered of it
@@ -140,7 +144,7 @@ def test_a_file_is_synced_before_it_is_renamed_and_its_folder_after(stage: Stage
         assert re.match(rf"fsync\(\d+<{re.escape(folder)}>\) += 0", texts[order[-1] + 1])
 
 
-def test_a_temporary_file_is_new_and_follows_no_link(stage: Stage) -> None:
+def test_a_temporary_file_is_new_and_follows_no_link(stage: ScenarioStage) -> None:
     _, lines = run(stage)
     opened = [
         line.text for line in lines if re.match(r"openat\(.*\.fv-[0-9a-f]{16}\.tmp", line.text)

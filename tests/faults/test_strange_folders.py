@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.scene import needs_root
-from tests.faults.inside import picture
-from tests.machine import Machine, Result
+from tests.conditions.other_user import needs_root
+from tests.samples import ONE_KEY
+from tests.worlds.in_process import picture
+from tests.worlds.machine import Machine, ProcessResult
 
-ONE = ("AKIAONEONEONEONEONE1", "one0" * 10)
 NEW = ("AKIANEWNEWNEWNEWNEW2", "new0" * 10)
 TIMEOUT = 10.0
 
@@ -57,10 +57,10 @@ BYTES = (b"caf\xe9.fv", b"\xff\xfe.fv", b"a\xed\xa0\x80b.fv", b"folder\xff/x.fv"
 @pytest.fixture
 def vault(machine: Machine) -> Machine:
     machine.with_vault()
-    return machine.add("one", *ONE, "--no-config").add("team/two", *ONE, "--no-config")
+    return machine.add("one", *ONE_KEY, "--no-config").add("team/two", *ONE_KEY, "--no-config")
 
 
-def run(machine: Machine, *argv: str, stdin: str | None = None) -> Result:
+def run(machine: Machine, *argv: str, stdin: str | None = None) -> ProcessResult:
     """Run a command that must end soon and may not fall over."""
     result = machine.run(*argv, stdin=stdin, timeout=TIMEOUT)
     assert "bug in filevault" not in result.err, result
@@ -81,7 +81,7 @@ def use(machine: Machine) -> None:
     for argv in (("list",), ("list", "--json"), ("recipients", "list"), ("clear",)):
         assert run(machine, *argv).status == 0
     export = run(machine, "export", "one", "--no-session")
-    assert (export.status, ONE[0] in export.out) == (0, True)
+    assert (export.status, ONE_KEY[0] in export.out) == (0, True)
     key = f"{NEW[0]}\n{NEW[1]}\n"
     for profile in ("new", "team/new", "notes/new"):
         stored = run(machine, "add", profile, "--stdin", "--no-config", stdin=key)

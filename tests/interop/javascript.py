@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 
 PACKAGE = "@aws-sdk/client-sts@3.1177.0"  # the last ones of 2026 that run on Node.js 20
 

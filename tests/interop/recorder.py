@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import parse_qs
 
-from tests.fakes.server import LoopbackServer
+from tests.fakes.server import FakeServer
 from tests.fakes.sigv4 import parse_authorization, verify
-from tests.fakes.wire import Answer, Request
+from tests.fakes.wire import HttpAnswer, HttpRequest
 
 MACHINE_KEY = "ASIATHEMACHINESROLE1"
 MACHINE_SECRET = "the-machines-own-secret"
@@ -54,7 +54,7 @@ class Recorder:
         self.seen: list[Seen] = []
         self.secrets = {MACHINE_KEY: MACHINE_SECRET}
         self.defects: list[BaseException] = []
-        self._server = LoopbackServer(0, self._respond, self.defects.append)
+        self._server = FakeServer(0, self._respond, self.defects.append)
 
     @property
     def url(self) -> str:
@@ -82,20 +82,20 @@ class Recorder:
         self._server.shutdown()
         self._server.server_close()
 
-    def _respond(self, request: Request) -> Answer:
+    def _respond(self, request: HttpRequest) -> HttpAnswer:
         form = parse_qs(request.body.decode("utf-8", "replace"))
         action = form.get("Action", [""])[0] or request.header("X-Amz-Target").rpartition(".")[2]
         what = action or f"{request.method} {request.path}"
         if request.path.startswith("/role"):
             self.seen.append(Seen("the machine's role", "", ""))
-            return Answer(200, _ROLE, "application/json")
+            return HttpAnswer(200, _ROLE, "application/json")
         if action == "AssumeRoleWithWebIdentity":
             self.seen.append(Seen(what, "", ""))
-            return Answer(200, _WEB_IDENTITY)
+            return HttpAnswer(200, _WEB_IDENTITY)
         header = request.header("Authorization")
         if not header.startswith("AWS4-"):
             self.seen.append(Seen(what, header.partition(" ")[0] or "nobody", ""))
-            return Answer(403, b"{}", "application/json")
+            return HttpAnswer(403, b"{}", "application/json")
         found = parse_authorization(request)
         secret = self.secrets.get(found.access_key_id)
         if secret is not None:
@@ -105,7 +105,7 @@ class Recorder:
                 self.defects.append(error)
         self.seen.append(Seen(what, found.access_key_id, request.header("X-Amz-Security-Token")))
         if action == "GetCallerIdentity":
-            return Answer(200, _IDENTITY)
+            return HttpAnswer(200, _IDENTITY)
         if found.service == "s3":
-            return Answer(200, _BUCKETS)
-        return Answer(200, b"{}", "application/x-amz-json-1.0")
+            return HttpAnswer(200, _BUCKETS)
+        return HttpAnswer(200, b"{}", "application/x-amz-json-1.0")

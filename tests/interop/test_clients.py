@@ -14,13 +14,14 @@ import botocore.configloader
 import pytest
 
 from filevault.cli.sdk_profile import warning
-from tests.cli.scene import REGION, Scene
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.installed import install
 from tests.interop.javascript import JavaScript, javascript
 from tests.interop.recorder import MACHINE_KEY, Recorder
-from tests.machine import Machine
+from tests.launch.installed import install
+from tests.samples import EXAMPLE_ID, SECRET
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import Machine
 
 __all__ = ["javascript"]
 
@@ -58,9 +59,9 @@ def storage() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def scene(machine: Machine, aws: FakeAws, general: Recorder, storage: Recorder) -> Scene:
+def scene(machine: Machine, aws: FakeAws, general: Recorder, storage: Recorder) -> AwsMachine:
     """A profile with one address for S3 and another for the rest; sessions come from the fake."""
-    found = Scene(machine, aws)
+    found = AwsMachine(machine, aws)
     machine.write_config(
         f"[services own]\ns3 =\n  endpoint_url = {storage.url}\n"
         f"[profile jonsmith]\nregion = {REGION}\nendpoint_url = {general.url}\nservices = own\n"
@@ -104,7 +105,7 @@ def script(code: str) -> list[str]:
 
 
 def test_every_client_signs_with_the_session_and_calls_the_profiles_addresses(
-    scene: Scene, general: Recorder, storage: Recorder, javascript: JavaScript
+    scene: AwsMachine, general: Recorder, storage: Recorder, javascript: JavaScript
 ) -> None:
     session = next(iter(scene.aws.directory.sessions.values()))
     key = session.access_key_id
@@ -158,7 +159,7 @@ def test_a_fips_profiles_command_calls_fips_endpoints(
 ) -> None:
     machine.with_vault()
     machine.write_config("[profile gov]\nregion = us-gov-west-1\nuse_fips_endpoint = true\n")
-    machine.add("gov", "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    machine.add("gov", EXAMPLE_ID, SECRET)
     run = ("exec", "gov", "-n", "--")
     found = machine.ok(*run, *script(FIPS)).out
     assert json.loads(found) == [

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from filevault.credentials import Credentials
 from filevault.issued.export_formats import export
 from filevault.issued.issued_credentials import IssuedCredentials
-from tests.conftest import tool
+from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_SESSION_ID
 
 POSIX = {
     "bash": ["bash", "--norc", "--noprofile", "-c"],
@@ -104,7 +105,7 @@ def test_fish_sets_and_exports_the_values(tmp_path: Path, handout: IssuedCredent
 def test_a_set_minus_a_of_usual_values_needs_no_quotes(form: str, tmp_path: Path) -> None:
     usual = IssuedCredentials(
         "work",
-        Credentials("ASIAIOSFODNN7EXAMPLE", "wJalrXUtn/K7+MDENG=", "IQoJ//8==", 1795470313),
+        Credentials(EXAMPLE_SESSION_ID, "wJalrXUtn/K7+MDENG=", "IQoJ//8==", 1795470313),
         "eu-west-1",
     )
     file = tmp_path / "aws.env"

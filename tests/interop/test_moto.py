@@ -16,7 +16,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.cli.test_login import sign_in_service
-from tests.machine import Machine
+from tests.worlds.machine import Machine
 
 REGION = "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/admin"

@@ -11,18 +11,18 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from tests.cli.scene import REGION, Scene
 from tests.fakes import FakeAws
 from tests.fakes.clock import iso
-from tests.machine import Machine
+from tests.worlds.aws_machine import REGION, AwsMachine
+from tests.worlds.machine import Machine
 
 AWS = str(Path(sys.executable).with_name("aws"))
 
 
 @pytest.fixture
-def scene(machine: Machine, aws: FakeAws) -> Scene:
+def scene(machine: Machine, aws: FakeAws) -> AwsMachine:
     """A vault with a key, an SDK profile for it, and `filevault` on the PATH."""
-    found = Scene(machine, aws).configure(mfa=False).store()
+    found = AwsMachine(machine, aws).configure(mfa=False).store()
     program = machine.home / "bin/filevault"
     program.parent.mkdir()
     orders = machine.environment()["LAUNCH"]
@@ -40,14 +40,14 @@ def scene(machine: Machine, aws: FakeAws) -> Scene:
 
 
 @pytest.fixture
-def in_its_environment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Scene:
+def in_its_environment(scene: AwsMachine, monkeypatch: pytest.MonkeyPatch) -> AwsMachine:
     """This very process sees the machine's environment."""
     for name, value in scene.machine.env.items():
         monkeypatch.setenv(name, value)
     return scene
 
 
-def arn(scene: Scene, *argv: str, env: dict[str, str | None] | None = None) -> str:
+def arn(scene: AwsMachine, *argv: str, env: dict[str, str | None] | None = None) -> str:
     """Ask the AWS CLI who it is."""
     done = subprocess.run(
         [AWS, *argv, "sts", "get-caller-identity", "--output", "json"],
@@ -59,7 +59,7 @@ def arn(scene: Scene, *argv: str, env: dict[str, str | None] | None = None) -> s
     return str(json.loads(done.stdout)["Arn"])
 
 
-def test_botocore_takes_the_process_as_written(in_its_environment: Scene) -> None:
+def test_botocore_takes_the_process_as_written(in_its_environment: AwsMachine) -> None:
     scene = in_its_environment
     credentials = botocore.session.Session(profile="sdk").get_credentials()
     assert credentials is not None
@@ -73,7 +73,7 @@ def test_botocore_takes_the_process_as_written(in_its_environment: Scene) -> Non
     assert iso(session.expiration) == iso(vars(credentials)["_expiry_time"].timestamp())
 
 
-def test_boto3_calls_with_what_the_process_gave(in_its_environment: Scene) -> None:
+def test_boto3_calls_with_what_the_process_gave(in_its_environment: AwsMachine) -> None:
     import boto3
 
     sts = boto3.Session(profile_name="sdk").client("sts")
@@ -82,7 +82,7 @@ def test_boto3_calls_with_what_the_process_gave(in_its_environment: Scene) -> No
     assert in_its_environment.aws.actions().count("GetSessionToken") == 1
 
 
-def test_a_long_term_key_serves_a_process_too(in_its_environment: Scene) -> None:
+def test_a_long_term_key_serves_a_process_too(in_its_environment: AwsMachine) -> None:
     scene = in_its_environment
     config = scene.machine.config
     config.write_text(config.read_text().replace("--format json", "-n --format json"))
@@ -95,18 +95,18 @@ def test_a_long_term_key_serves_a_process_too(in_its_environment: Scene) -> None
     )
 
 
-def test_the_aws_cli_through_the_process(scene: Scene) -> None:
+def test_the_aws_cli_through_the_process(scene: AwsMachine) -> None:
     assert arn(scene, "--profile", "sdk") == scene.user.arn
 
 
-def test_the_aws_cli_inside_exec(scene: Scene) -> None:
+def test_the_aws_cli_inside_exec(scene: AwsMachine) -> None:
     command = ("--", AWS, "sts", "get-caller-identity")
     scene.role.require_mfa = False
     ran = scene.machine.ok("exec", "admin", *command, env={"AWS_PROFILE": "nowhere"})
     assert f":assumed-role/{scene.role.name}/" in json.loads(ran.out)["Arn"]
 
 
-def test_an_sdk_profile_that_add_wrote_works_at_once(in_its_environment: Scene) -> None:
+def test_an_sdk_profile_that_add_wrote_works_at_once(in_its_environment: AwsMachine) -> None:
     scene = in_its_environment
     user = scene.aws.add_user("second")
     scene.machine.ok(
@@ -127,7 +127,7 @@ def test_an_sdk_profile_that_add_wrote_works_at_once(in_its_environment: Scene) 
     assert scene.aws.session(found.access_key).user is user
 
 
-def test_ini_reads_back_as_botocores_credentials_file(in_its_environment: Scene) -> None:
+def test_ini_reads_back_as_botocores_credentials_file(in_its_environment: AwsMachine) -> None:
     scene = in_its_environment
     text = scene.machine.ok("export", "jonsmith", "--format", "ini").out
     path = scene.machine.home / "credentials"
@@ -149,7 +149,7 @@ def test_ini_reads_back_as_botocores_credentials_file(in_its_environment: Scene)
     )
 
 
-def test_every_format_gives_the_same_session(scene: Scene) -> None:
+def test_every_format_gives_the_same_session(scene: AwsMachine) -> None:
     def shown(form: str) -> str:
         return scene.machine.ok("export", "jonsmith", "--format", form).out
 

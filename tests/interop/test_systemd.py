@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
-from tests.machine import Machine
+from tests.conditions.tools import tool
+from tests.samples import EXAMPLE_KEY
+from tests.worlds.machine import Machine
 
 DOCS = Path(__file__).parents[2] / "docs/how-to"
 PAGE = (DOCS / "services.md").read_text(encoding="utf-8")
 ROTATION = (DOCS / "rotate-from-cron.md").read_text(encoding="utf-8")
-KEY = ("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 
 
 def unit() -> str:
@@ -33,7 +33,7 @@ def app(machine: Machine) -> Machine:
     machine.env["FILEVAULT_DIR"] = str(machine.home / "vault")
     machine.ok(*words)
     machine.env["FILEVAULT_KEY_FILE"] = str(machine.home / "app.key")
-    machine.add("app", *KEY, "--no-config")
+    machine.add("app", *EXAMPLE_KEY, "--no-config")
     del machine.env["FILEVAULT_KEY_FILE"]
     return machine
 
@@ -69,7 +69,7 @@ def test_an_encrypted_credential_opens_the_vault(app: Machine) -> None:
     provided.chmod(0o500)
     env = {"CREDENTIALS_DIRECTORY": str(provided)}
     shown = app.ok("exec", "app", "-n", "--region", "eu-west-1", "--", "env", env=env)
-    assert f"AWS_SECRET_ACCESS_KEY={KEY[1]}" in shown.out
+    assert f"AWS_SECRET_ACCESS_KEY={EXAMPLE_KEY[1]}" in shown.out
     renamed = run(app, creds, "decrypt", "--name=filevault-passphrase", source, "-")
     assert renamed.returncode != 0
 
@@ -122,4 +122,4 @@ def test_a_service_whose_folder_is_not_writable_works(app: Machine) -> None:
     app.env["CREDENTIALS_DIRECTORY"] = str(provided)
     nowhere = {"XDG_STATE_HOME": "/proc/nowhere"}
     shown = app.ok("export", "app", "-n", "--region", "eu-west-1", env=nowhere)
-    assert KEY[1] in shown.out
+    assert EXAMPLE_KEY[1] in shown.out

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.machine import Machine
-from tests.rotation.scene import Scene
-from tests.stores import GpgHome
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
+from tests.worlds.rotation import RotationMachine
 
 _MEMORY = "/dev/shm"
 
 
 @pytest.fixture
-def scene(tmp_path: Path, aws: FakeAws) -> Iterator[Scene]:
+def scene(tmp_path: Path, aws: FakeAws) -> Iterator[RotationMachine]:
     """A vault in memory, and AWS."""
     place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
     with tempfile.TemporaryDirectory(dir=place, prefix="filevault-") as folder:
-        yield Scene(Machine(Path(folder) / "home"), aws)
+        yield RotationMachine(Machine(Path(folder) / "home"), aws)
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.backends.gpghomes import Home
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
 from tests.fakes.faults import stall
-from tests.machine import TIMEOUT, Machine
-from tests.stores import Tools, commit_identity, pass_machine
+from tests.worlds.gpg_store import CopiedGpgHome
+from tests.worlds.machine import TIMEOUT, Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
+from tests.worlds.pass_store import pass_machine
 
 EVE = "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg"
 
@@ -26,7 +27,7 @@ class Place(abc.ABC):
 
     def __init__(self, machine: Machine, aws: FakeAws, read: tuple[str, ...], item: str) -> None:
         self.machine = machine
-        self.tools = Tools(machine)
+        self.tools = OtherPrograms(machine)
         self.item = item
         self._read = read
         self.user: User = aws.add_user("jon")
@@ -72,7 +73,7 @@ class Pass(Place):
         self.tools.run("pass", "insert", "-m", "-f", f"aws/{name}", stdin=text)
 
     def insert_for_others(self, name: str) -> None:
-        home = Home(Path(tempfile.mkdtemp(prefix="fvg", dir="/tmp")))
+        home = CopiedGpgHome(Path(tempfile.mkdtemp(prefix="fvg", dir="/tmp")))
         home.make_key("eve@example.com")
         path = self.machine.home / f".password-store/aws/{name}.gpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws) -> Place
         tool("pass")
         machine = pass_machine(tmp_path / "home", request.getfixturevalue("gpg"))
         commit_identity(machine)
-        Tools(machine).run("pass", "init", "jon@example.com")
+        OtherPrograms(machine).run("pass", "init", "jon@example.com")
         machine.ok("init")
         return Pass(machine, aws, ("pass", "show", "aws/{}"), "aws/jon")
     tool("age")
@@ -313,7 +314,7 @@ def test_a_damaged_item_of_a_shared_store_is_an_error_still(place: Place, aws: F
     place.insert("torn", f"\naws_access_key_id: {other.access_key_id}\n")
     result = place.machine.run("rotate", "jon", "--delete-orphan", other.access_key_id)
     assert result.status == 8
-    assert "'torn', which may hold its secret, cannot be opened" in result.err
+    assert "'torn', which may contain its secret, cannot be opened" in result.err
     assert "remove that item" not in result.err
     assert place.machine.run("rotate", "torn").status == 6
     assert "torn: item 'torn' is damaged" in place.machine.run("rotate", "--all").err

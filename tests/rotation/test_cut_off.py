@@ -9,8 +9,8 @@ import pytest
 
 from filevault.aws import clients
 from tests.fakes.faults import drop, error, server_error, stall
-from tests.machine import TIMEOUT
-from tests.rotation.scene import Scene
+from tests.worlds.machine import TIMEOUT
+from tests.worlds.rotation import RotationMachine
 
 SKEWED = (
     "Signature expired: 20261124T000000Z is now earlier than 20261124T001000Z "
@@ -18,7 +18,9 @@ SKEWED = (
 )
 
 
-def test_a_key_is_made_with_little_patience(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_made_with_little_patience(
+    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Signals wait meanwhile."""
     scene.user()
     monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 0.2)
@@ -26,7 +28,7 @@ def test_a_key_is_made_with_little_patience(scene: Scene, monkeypatch: pytest.Mo
     assert "did not answer in time" in scene.rotate("jon", status=9).err
 
 
-def test_no_signal_waits_for_the_questions_after_a_failure(scene: Scene) -> None:
+def test_no_signal_waits_for_the_questions_after_a_failure(scene: RotationMachine) -> None:
     scene.user()
     scene.aws.arm(drop("after"), action="CreateAccessKey")
     scene.aws.arm(stall(TIMEOUT), action="ListAccessKeys", nth=2)
@@ -41,7 +43,7 @@ def test_no_signal_waits_for_the_questions_after_a_failure(scene: Scene) -> None
     scene.aws.faults.release()
 
 
-def test_a_wrong_clock_is_no_sign_that_the_old_key_is_gone(scene: Scene) -> None:
+def test_a_wrong_clock_is_no_sign_that_the_old_key_is_gone(scene: RotationMachine) -> None:
     user = scene.user()
     scene.aws.arm(server_error(), action="GetCallerIdentity", nth=2, times=1000)
     scene.aws.arm(server_error(), action="DeleteAccessKey", times=1000)

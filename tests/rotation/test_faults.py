@@ -10,8 +10,8 @@ from filevault.rotation.retry import TIMEOUT
 from filevault.vault.rotation_fields import RotationFields
 from tests.fakes.faults import drop, error, server_error, throttle
 from tests.faults.harness import run_with_fault
-from tests.rotation.scene import Scene
-from tests.rotation.test_kill_matrix import Stage
+from tests.rotation.test_kill_matrix import KillStage
+from tests.worlds.rotation import RotationMachine
 
 CALLS = (
     ("GetCallerIdentity", 1),
@@ -34,7 +34,9 @@ PATIENT = {("GetCallerIdentity", 2), ("UpdateAccessKey", 1), ("DeleteAccessKey",
 
 
 @pytest.mark.parametrize("seconds", [0, 5, 25])
-def test_a_new_key_that_aws_learns_of_late_is_waited_for(scene: Scene, seconds: int) -> None:
+def test_a_new_key_that_aws_learns_of_late_is_waited_for(
+    scene: RotationMachine, seconds: int
+) -> None:
     user = scene.user()
     scene.aws.delay_new_keys(seconds=seconds)
     scene.rotate("jon")
@@ -45,7 +47,7 @@ def test_a_new_key_that_aws_learns_of_late_is_waited_for(scene: Scene, seconds: 
     scene.check_rotated(user, "jon")
 
 
-def test_parts_of_aws_that_learn_of_it_later_still_are_waited_for(scene: Scene) -> None:
+def test_parts_of_aws_that_learn_of_it_later_still_are_waited_for(scene: RotationMachine) -> None:
     user = scene.user()
     unknown = error("InvalidClientTokenId", "The security token included is invalid.", 403)
     scene.aws.arm(unknown, action="UpdateAccessKey", times=3)
@@ -54,7 +56,7 @@ def test_parts_of_aws_that_learn_of_it_later_still_are_waited_for(scene: Scene) 
     scene.check_rotated(user, "jon")
 
 
-def test_a_key_that_never_works_is_taken_back(scene: Scene) -> None:
+def test_a_key_that_never_works_is_taken_back(scene: RotationMachine) -> None:
     user = scene.user()
     scene.aws.delay_new_keys(seconds=10**6)
     ended = scene.rotate("jon", status=8)
@@ -67,7 +69,9 @@ def test_a_key_that_never_works_is_taken_back(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_a_key_that_cannot_be_taken_back_stays_in_the_vault_and_is_named(scene: Scene) -> None:
+def test_a_key_that_cannot_be_taken_back_stays_in_the_vault_and_is_named(
+    scene: RotationMachine,
+) -> None:
     user = scene.user(denied=["iam:DeleteAccessKey"])
     scene.aws.delay_new_keys(seconds=200)
     ended = scene.rotate("jon", status=8)
@@ -83,7 +87,7 @@ def test_a_key_that_cannot_be_taken_back_stays_in_the_vault_and_is_named(scene: 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(("action", "nth"), CALLS)
 def test_a_call_that_fails_once_costs_nothing(
-    scene: Scene, action: str, nth: int, fault: str
+    scene: RotationMachine, action: str, nth: int, fault: str
 ) -> None:
     user = scene.user()
     scene.aws.arm(FAULTS[fault], action=action, nth=nth)
@@ -114,7 +118,7 @@ def test_a_call_that_fails_once_costs_nothing(
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("action", ["GetSessionToken", "AssumeRole"])
 def test_a_session_that_cannot_be_had_once_costs_nothing(
-    scene: Scene, action: str, fault: str
+    scene: RotationMachine, action: str, fault: str
 ) -> None:
     """A code that AWS may have taken is spent, so that the next run brings another."""
     user = scene.user(mfa_serial=SERIAL)
@@ -135,7 +139,9 @@ def test_a_session_that_cannot_be_had_once_costs_nothing(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_last_use_that_cannot_be_had_is_told_as_not_known(scene: Scene, fault: str) -> None:
+def test_a_last_use_that_cannot_be_had_is_told_as_not_known(
+    scene: RotationMachine, fault: str
+) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     scene.aws.arm(FAULTS[fault], action="GetAccessKeyLastUsed", times=3)
@@ -146,7 +152,9 @@ def test_a_last_use_that_cannot_be_had_is_told_as_not_known(scene: Scene, fault:
 
 
 @pytest.mark.parametrize("fault", ["dropped after", "500 after"])
-def test_making_a_key_is_not_tried_again_even_where_botocore_may(scene: Scene, fault: str) -> None:
+def test_making_a_key_is_not_tried_again_even_where_botocore_may(
+    scene: RotationMachine, fault: str
+) -> None:
     """Five attempts are allowed, and one is made."""
     user = scene.user()
     scene.machine.env["AWS_MAX_ATTEMPTS"] = "5"
@@ -156,7 +164,7 @@ def test_making_a_key_is_not_tried_again_even_where_botocore_may(scene: Scene, f
     assert len(user.keys) == 2
 
 
-def test_making_a_key_is_tried_again_where_it_was_not_taken(scene: Scene) -> None:
+def test_making_a_key_is_tried_again_where_it_was_not_taken(scene: RotationMachine) -> None:
     user = scene.user()
     scene.machine.env["AWS_MAX_ATTEMPTS"] = "3"
     scene.aws.arm(throttle(), action="CreateAccessKey")
@@ -165,7 +173,9 @@ def test_making_a_key_is_tried_again_where_it_was_not_taken(scene: Scene) -> Non
     scene.check_rotated(user, "jon")
 
 
-def test_a_lost_answer_without_the_right_to_list_is_told_as_not_known(scene: Scene) -> None:
+def test_a_lost_answer_without_the_right_to_list_is_told_as_not_known(
+    scene: RotationMachine,
+) -> None:
     user = scene.user(denied=["iam:ListAccessKeys"])
     scene.aws.arm(drop("after"), action="CreateAccessKey")
     ended = scene.rotate("jon", status=9)
@@ -179,7 +189,7 @@ def test_a_lost_answer_without_the_right_to_list_is_told_as_not_known(scene: Sce
 
 @pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
 def test_a_call_that_fails_for_good_after_the_switch_is_partly_done(
-    scene: Scene, action: str
+    scene: RotationMachine, action: str
 ) -> None:
     user = scene.user()
     scene.aws.arm(server_error(), action=action, times=1000)
@@ -190,7 +200,7 @@ def test_a_call_that_fails_for_good_after_the_switch_is_partly_done(
     scene.check_rotated(user, "jon")
 
 
-def test_a_new_key_of_somebody_else_is_taken_back(scene: Scene) -> None:
+def test_a_new_key_of_somebody_else_is_taken_back(scene: RotationMachine) -> None:
     """No AWS does that; a proxy or a wrong endpoint could."""
     user = scene.user()
     before = scene.aws.sts.actions["GetCallerIdentity"]
@@ -210,7 +220,9 @@ def test_a_new_key_of_somebody_else_is_taken_back(scene: Scene) -> None:
     assert scene.rotation("jon") == RotationFields()
 
 
-def test_a_stored_next_key_serves_where_somebody_deleted_the_old_one(scene: Scene) -> None:
+def test_a_stored_next_key_serves_where_somebody_deleted_the_old_one(
+    scene: RotationMachine,
+) -> None:
     user = scene.user(denied=["iam:DeleteAccessKey"])
     scene.aws.delay_new_keys(seconds=200)
     scene.rotate("jon", status=8)
@@ -221,7 +233,7 @@ def test_a_stored_next_key_serves_where_somebody_deleted_the_old_one(scene: Scen
     scene.check_rotated(user, "jon")
 
 
-def test_a_stored_next_key_that_is_gone_is_forgotten(scene: Scene) -> None:
+def test_a_stored_next_key_that_is_gone_is_forgotten(scene: RotationMachine) -> None:
     user = scene.user(denied=["iam:DeleteAccessKey"])
     scene.aws.delay_new_keys(seconds=200)
     scene.rotate("jon", status=8)
@@ -234,7 +246,7 @@ def test_a_stored_next_key_that_is_gone_is_forgotten(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_an_item_that_somebody_changed_meanwhile_is_left_alone(scene: Scene) -> None:
+def test_an_item_that_somebody_changed_meanwhile_is_left_alone(scene: RotationMachine) -> None:
     """The new key is taken back; what they stored stays."""
     user = scene.user()
     ann = scene.aws.add_user("ann")
@@ -256,12 +268,12 @@ def test_an_item_that_somebody_changed_meanwhile_is_left_alone(scene: Scene) -> 
     (scene.machine.vault / "jon.fv").write_bytes(before)
     scene.aws.iam.actions = {**scene.aws.iam.actions, "CreateAccessKey": meanwhile}  # type: ignore[dict-item]
     ended = scene.rotate("jon", status=7)
-    assert "was changed by somebody else meanwhile" in ended.err
+    assert "was changed by another process" in ended.err
     assert scene.keys(user) == {user.access_key_id: "Active"}
     assert (scene.machine.vault / "jon.fv").read_bytes() == theirs
 
 
-def test_two_rotations_of_a_vault_never_overlap(scene: Scene) -> None:
+def test_two_rotations_of_a_vault_never_overlap(scene: RotationMachine) -> None:
     """The second one is given up at once, while the first one waits for AWS."""
     user = scene.user()
     scene.aws.delay_new_keys(seconds=5)
@@ -281,9 +293,11 @@ def test_two_rotations_of_a_vault_never_overlap(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def fill_the_disk(scene: Scene, names: tuple[str, ...], mode: str, *, lasting: bool) -> set[int]:
+def fill_the_disk(
+    scene: RotationMachine, names: tuple[str, ...], mode: str, *, lasting: bool
+) -> set[int]:
     """Let each call of these names fail, and return the statuses."""
-    stage = Stage(scene)
+    stage = KillStage(scene)
     ends = set()
     for number, call in enumerate(stage.whole.calls):
         if call.name not in names:
@@ -305,15 +319,15 @@ def fill_the_disk(scene: Scene, names: tuple[str, ...], mode: str, *, lasting: b
 
 
 @pytest.mark.parametrize("name", ["open", "write", "rename"])
-def test_a_disk_that_is_full_once_leaves_no_orphan(name: str, scene: Scene) -> None:
+def test_a_disk_that_is_full_once_leaves_no_orphan(name: str, scene: RotationMachine) -> None:
     assert fill_the_disk(scene, (name,), "ENOSPC", lasting=False) == {0, 7, 12}
 
 
-def test_a_disk_that_stays_full_leaves_no_orphan(scene: Scene) -> None:
+def test_a_disk_that_stays_full_leaves_no_orphan(scene: RotationMachine) -> None:
     assert fill_the_disk(scene, ("write",), "ENOSPC", lasting=True) == {0, 7, 12}
 
 
-def test_a_disk_that_promises_nothing_leaves_no_orphan(scene: Scene) -> None:
+def test_a_disk_that_promises_nothing_leaves_no_orphan(scene: RotationMachine) -> None:
     assert fill_the_disk(scene, ("fsync",), "EIO", lasting=False) == {0, 7, 12}
 
 
@@ -321,14 +335,14 @@ def test_a_disk_that_promises_nothing_leaves_no_orphan(scene: Scene) -> None:
 @pytest.mark.parametrize("mode", ["ENOSPC", "EIO", "EROFS", "EINTR"])
 @pytest.mark.parametrize("lasting", [False, True])
 def test_a_file_system_that_fails_anywhere_leaves_no_orphan(
-    mode: str, lasting: bool, scene: Scene
+    mode: str, lasting: bool, scene: RotationMachine
 ) -> None:
     names = ("open", "write", "fchmod", "fsync", "close", "rename", "flock", "unlock", "unlink")
     assert 7 in fill_the_disk(scene, names, mode, lasting=lasting)
 
 
-def test_a_full_disk_where_the_new_key_cannot_be_deleted_names_it(scene: Scene) -> None:
-    stage = Stage(scene)
+def test_a_full_disk_where_the_new_key_cannot_be_deleted_names_it(scene: RotationMachine) -> None:
+    stage = KillStage(scene)
     calls = stage.whole.calls
     create = next(number for number, call in enumerate(calls) if call.path == "CreateAccessKey")
     write = next(n for n, call in enumerate(calls) if n > create and call.name == "write")

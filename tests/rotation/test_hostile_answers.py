@@ -24,9 +24,10 @@ from filevault.vault.vault import Vault
 from tests.fakes import Fault, User, hostile
 from tests.fakes.faults import error, rewrite
 from tests.fakes.identities import new_key_id, new_secret
-from tests.machine import PASSPHRASE
-from tests.rig import role_arn
-from tests.rotation.scene import Scene
+from tests.samples import EXAMPLE_ID, PLAIN_SECRET
+from tests.worlds.machine import PASSPHRASE
+from tests.worlds.providers import role_arn
+from tests.worlds.rotation import RotationMachine
 
 DAY = 86400
 Answer = Callable[["Two"], tuple[str | None, str | None, str | None]]
@@ -35,7 +36,7 @@ Answer = Callable[["Two"], tuple[str | None, str | None, str | None]]
 class Two:
     """Two users with stored keys, and a third key that another item waits to retire."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RotationMachine) -> None:
         self.scene = scene
         self.jon: User = scene.user()
         self.bob: User = scene.user("bob")
@@ -71,7 +72,6 @@ class Two:
         assert self.previous.access_key_id in self.scene.aws.directory.keys
 
 
-SWAPPED = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"
 ANSWERS: dict[str, Answer] = {
     "the old id": lambda two: (two.jon.access_key_id, None, None),
     "the old key": lambda two: (two.jon.access_key_id, two.jon.secret_access_key, None),
@@ -87,12 +87,12 @@ ANSWERS: dict[str, Answer] = {
     "an id with a line end": lambda two: (f"{two.jon.access_key_id}&#10;x: y", None, None),
     "a session's id": lambda _: (new_key_id("123456789012").replace("AKIA", "ASIA"), None, None),
     "another account's id": lambda _: (new_key_id("999988887777"), None, None),
-    "an id that looks like a secret": lambda _: (SWAPPED, None, None),
+    "an id that looks like a secret": lambda _: (PLAIN_SECRET, None, None),
     "an id that nobody has": lambda _: (new_key_id("123456789012"), new_secret(), None),
     "the old secret": lambda two: (None, two.jon.secret_access_key, None),
     "another item's secret": lambda two: (None, two.bob.secret_access_key, None),
     "no secret": lambda _: (None, "", None),
-    "a secret that looks like an id": lambda _: (None, "AKIAIOSFODNN7EXAMPLE", None),
+    "a secret that looks like an id": lambda _: (None, EXAMPLE_ID, None),
     "a secret with a line end": lambda _: (None, f"{new_secret()}&#10;x: y", None),
     "a secret that is wrong": lambda _: (None, new_secret(), None),
     "another user's name": lambda _: (None, None, "bob"),
@@ -109,7 +109,7 @@ def _check_answer(two: Two, name: str) -> None:
     assert ended.err.count("filevault: error: ") == 1
     assert "takes the place" not in ended.out + ended.err
     two.check_nothing_lost()
-    for shown in (secret, SWAPPED):
+    for shown in (secret, PLAIN_SECRET):
         assert not shown or shown not in ended.err
     deletions = [call for call in scene.aws.calls if call.action == "DeleteAccessKey"]
     held = {two.jon.access_key_id, two.bob.access_key_id, two.previous.access_key_id}
@@ -122,7 +122,7 @@ def _check_answer(two: Two, name: str) -> None:
 
 
 @pytest.mark.parametrize("first", range(3))
-def test_no_answer_to_create_access_key_costs_a_key(scene: Scene, first: int) -> None:
+def test_no_answer_to_create_access_key_costs_a_key(scene: RotationMachine, first: int) -> None:
     two = Two(scene)
     for name in [*ANSWERS][first::3]:
         _check_answer(two, name)
@@ -131,7 +131,9 @@ def test_no_answer_to_create_access_key_costs_a_key(scene: Scene, first: int) ->
 
 
 @pytest.mark.parametrize("denied", [[], ["iam:ListAccessKeys"]])
-def test_an_answer_that_cannot_be_read_names_the_key(scene: Scene, denied: list[str]) -> None:
+def test_an_answer_that_cannot_be_read_names_the_key(
+    scene: RotationMachine, denied: list[str]
+) -> None:
     user = scene.user(denied=denied)
     scene.aws.arm(hostile.STRUCTURES["5,000 levels"], action="CreateAccessKey")
     ended = scene.rotate("jon", status=9)
@@ -142,7 +144,7 @@ def test_an_answer_that_cannot_be_read_names_the_key(scene: Scene, denied: list[
     scene.check_rotated(user, "jon")
 
 
-def test_a_known_id_is_reported_as_failed(scene: Scene) -> None:
+def test_a_known_id_is_reported_as_failed(scene: RotationMachine) -> None:
     two = Two(scene)
     scene.aws.arm(two.fault(two.jon.access_key_id, None, None), action="CreateAccessKey")
     (row,) = scene.report("jon", status=9)
@@ -150,7 +152,7 @@ def test_a_known_id_is_reported_as_failed(scene: Scene) -> None:
     assert (row["result"], row["new_key"], row["orphan"]) == ("failed", None, made)
 
 
-def test_a_new_key_that_was_there_before_is_not_gone_on_with(scene: Scene) -> None:
+def test_a_new_key_that_was_there_before_is_not_gone_on_with(scene: RotationMachine) -> None:
     """What an earlier version may have left in an item."""
     user = scene.user()
     other = scene.aws.add_access_key(user)
@@ -181,7 +183,7 @@ TABLE: dict[str, Fault] = {
 EVERY = [(name, *call) for name in TABLE for call in CALLS]
 
 
-def _check(scene: Scene, name: str, action: str, nth: int) -> None:
+def _check(scene: RotationMachine, name: str, action: str, nth: int) -> None:
     user = scene.user()
     scene.aws.arm(TABLE[name], action=action, nth=nth)
     ended = scene.rotate("jon", status=None)
@@ -205,7 +207,7 @@ def _check(scene: Scene, name: str, action: str, nth: int) -> None:
 
 @pytest.mark.parametrize(("name", "action", "nth"), EVERY[::41])
 def test_a_hostile_answer_to_a_call_of_a_rotation(
-    scene: Scene, name: str, action: str, nth: int
+    scene: RotationMachine, name: str, action: str, nth: int
 ) -> None:
     _check(scene, name, action, nth)
 
@@ -213,12 +215,14 @@ def test_a_hostile_answer_to_a_call_of_a_rotation(
 @pytest.mark.torture
 @pytest.mark.parametrize(("name", "action", "nth"), EVERY)
 def test_every_hostile_answer_to_every_call_of_a_rotation(
-    scene: Scene, name: str, action: str, nth: int
+    scene: RotationMachine, name: str, action: str, nth: int
 ) -> None:
     _check(scene, name, action, nth)
 
 
-def test_a_dripping_answer_ends_a_rotation(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dripping_answer_ends_a_rotation(
+    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     user = scene.user()
     monkeypatch.setattr(clients, "_SHORT_DEADLINE", 0.3)
     drip = hostile.dripping(scene.aws.faults.wait)
@@ -231,7 +235,7 @@ def test_a_dripping_answer_ends_a_rotation(scene: Scene, monkeypatch: pytest.Mon
 # No lock of the vault is held while AWS is asked
 
 
-def test_the_vault_is_free_during_every_call(scene: Scene) -> None:
+def test_the_vault_is_free_during_every_call(scene: RotationMachine) -> None:
     user = scene.user(mfa_serial="arn:aws:iam::123456789012:mfa/jon")
     scene.aws.add_role("admin")
     scene.config(
@@ -267,7 +271,9 @@ def test_the_vault_is_free_during_every_call(scene: Scene) -> None:
     assert {"GetSessionToken", "AssumeRole", "CreateAccessKey", "DeleteAccessKey"} <= seen
 
 
-def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(scene: Scene) -> None:
+def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(
+    scene: RotationMachine,
+) -> None:
     """Another writer need not wait for AWS, so the vault is looked at once more."""
     user = scene.user()
     key = f"{user.access_key_id}\n{user.secret_access_key}\n".encode()
@@ -279,7 +285,7 @@ def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(scene
 
     scene.aws.watch = watch
     ended = scene.rotate("jon", status=12)
-    assert "hands out; it was made active again" in ended.err
+    assert "uses; it was made active again" in ended.err
     assert scene.keys(user)[user.access_key_id] == "Active"
     assert scene.works("again")
 
@@ -288,7 +294,9 @@ def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(scene
 
 
 @pytest.mark.parametrize("operation", ["GetSessionToken", "AssumeRole"])
-def test_a_session_is_held_against_what_was_asked_for(scene: Scene, operation: str) -> None:
+def test_a_session_is_held_against_what_was_asked_for(
+    scene: RotationMachine, operation: str
+) -> None:
     scene.aws.clock.freeze()
     scene.user()
     scene.aws.add_role("admin")
@@ -311,7 +319,9 @@ def test_a_session_is_held_against_what_was_asked_for(scene: Scene, operation: s
 
 
 @pytest.mark.parametrize("profile", ["jon", "admin", "device"])
-def test_a_key_that_was_replaced_meanwhile_is_read_once_more(scene: Scene, profile: str) -> None:
+def test_a_key_that_was_replaced_meanwhile_is_read_once_more(
+    scene: RotationMachine, profile: str
+) -> None:
     serial = "arn:aws:iam::123456789012:mfa/jon"
     user = scene.user(mfa_serial=serial)
     scene.aws.add_role("admin")
@@ -331,7 +341,7 @@ def test_a_key_that_was_replaced_meanwhile_is_read_once_more(scene: Scene, profi
     scene.check_rotated(user, "jon")
 
 
-def test_a_key_that_was_not_replaced_is_not_tried_again(scene: Scene) -> None:
+def test_a_key_that_was_not_replaced_is_not_tried_again(scene: RotationMachine) -> None:
     scene.user()
     unknown = error("InvalidClientTokenId", "The security token included is invalid.", 403)
     scene.aws.arm(unknown, action="GetSessionToken", times=5)
@@ -344,7 +354,7 @@ def test_a_key_that_was_not_replaced_is_not_tried_again(scene: Scene) -> None:
 # Very many items
 
 
-def _work(scene: Scene, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+def _work(scene: RotationMachine, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Return how often a dry run of so many keys opens an item, and how often it parses one."""
     opened = Vault.decrypt
     done = [0, 0]
@@ -370,7 +380,7 @@ def _work(scene: Scene, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[in
 
 
 def test_a_dry_run_does_work_in_proportion_to_the_items(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 90  # more than are kept parsed
     assert _work(scene, count, monkeypatch) == (count, 2 * count)
@@ -387,7 +397,9 @@ sys.exit(status)
 
 @pytest.mark.torture
 @pytest.mark.parametrize("section", ["", "[profile p{}]\n"], ids=["no sections", "sections"])
-def test_a_dry_run_of_very_many_items_takes_little_memory(scene: Scene, section: str) -> None:
+def test_a_dry_run_of_very_many_items_takes_little_memory(
+    scene: RotationMachine, section: str
+) -> None:
     scene.aws.clock.freeze()  # so that what was seen is what is there
     _fill(scene, 100_000)
     scene.config("".join(map(section.format, range(100_000))))
@@ -400,7 +412,7 @@ def test_a_dry_run_of_very_many_items_takes_little_memory(scene: Scene, section:
     assert int(result.err.split()[-1]) < 200 << 10
 
 
-def _fill(scene: Scene, count: int) -> None:
+def _fill(scene: RotationMachine, count: int) -> None:
     """Store keys that this machine has seen before."""
     seen = {}
     for number in range(count):

@@ -13,17 +13,25 @@ import pytest
 
 from filevault.cli.commands import rotate  # noqa: F401
 from tests.fakes import User
-from tests.faults.harness import Call, Command, Fault, Outcome, Snapshot, run_with_fault, survey
-from tests.rotation.scene import Scene
+from tests.faults.harness import (
+    CallFault,
+    CommandLine,
+    CountedCall,
+    RunOutcome,
+    Snapshot,
+    run_with_fault,
+    survey,
+)
+from tests.worlds.rotation import RotationMachine
 
-ROTATE = Command(("rotate", "jon"))
-GRACE = Command(("rotate", "jon", "--grace", "1d"))
-END = Command(("rotate", "jon", "--grace", "0"))
+ROTATE = CommandLine(("rotate", "jon"))
+GRACE = CommandLine(("rotate", "jon", "--grace", "1d"))
+END = CommandLine(("rotate", "jon", "--grace", "0"))
 ITEMS = ("jon", "work")  # both hold the same key
 PARTS = 4
 
 
-class Row(NamedTuple):
+class KillRow(NamedTuple):
     """One kill: where, what it left, and how the next run ended."""
 
     point: str
@@ -32,7 +40,7 @@ class Row(NamedTuple):
     second: str
 
 
-class Stage:
+class KillStage:
     """A user, two items with its key and a session, put back before each kill.
 
     With `deferred` the old key only waits for its deletion.
@@ -40,8 +48,8 @@ class Stage:
 
     def __init__(
         self,
-        scene: Scene,
-        command: Command = ROTATE,
+        scene: RotationMachine,
+        command: CommandLine = ROTATE,
         *,
         role: bool = False,
         deferred: bool = False,
@@ -73,7 +81,7 @@ class Stage:
         for key_id, secret, status in self.keys:
             directory.add_access_key(self.user, key_id, secret).status = status
 
-    def points(self, *, every: bool) -> list[Fault]:
+    def points(self, *, every: bool) -> list[CallFault]:
         """Before and after each call to AWS and each step of a write, and in its middle.
 
         What is after one call is before the next. `every` call is one more than these steps.
@@ -82,15 +90,15 @@ class Stage:
         for number, call in enumerate(self.whole.calls):
             if not every and call.name in ("fchmod", "close", "flock", "unlock"):
                 continue
-            found.append(Fault(number, "kill", "before"))
+            found.append(CallFault(number, "kill", "before"))
             if call.name == "write":
-                found.append(Fault(number, "kill", "within"))
+                found.append(CallFault(number, "kill", "within"))
             if call.name == "aws":
-                found.append(Fault(number, "kill", "after"))
-        found.append(Fault(len(self.whole.calls) - 1, "kill", "after"))
+                found.append(CallFault(number, "kill", "after"))
+        found.append(CallFault(len(self.whole.calls) - 1, "kill", "after"))
         return found
 
-    def is_aws(self, fault: Fault) -> bool:
+    def is_aws(self, fault: CallFault) -> bool:
         """Tell whether a fault strikes a call to AWS."""
         return self.whole.calls[fault.at].name == "aws"
 
@@ -126,7 +134,7 @@ class Stage:
             assert f"--delete-orphan {orphan}" in again.err
             self.check_nothing_is_lost()
             again = survey(
-                Command((*self.command.argv, "--delete-orphan", orphan)), self.scene.machine
+                CommandLine((*self.command.argv, "--delete-orphan", orphan)), self.scene.machine
             )
             ended = "reported the orphan, deleted it on word, rotated"
         assert (again.status, again.errors) == (0, []), again
@@ -142,13 +150,13 @@ class Stage:
         return ended if "CreateAccessKey" not in made or orphans else "rotated"
 
 
-def check_silent(scene: Scene, outcome: Outcome) -> None:
+def check_silent(scene: RotationMachine, outcome: RunOutcome) -> None:
     """Require that no secret shows."""
     for secret in scene.aws.issued_secrets():
         assert secret not in outcome.everything
 
 
-def state_of(stage: Stage) -> str:
+def state_of(stage: KillStage) -> str:
     """Say in a word what the item with the state says."""
     rotation = stage.scene.rotation("jon")
     new = stage.scene.item("jon").key.access_key_id != stage.user.access_key_id
@@ -159,7 +167,7 @@ def state_of(stage: Stage) -> str:
     return "new" if new else "old, started" if rotation.started else "old"
 
 
-def at_aws(stage: Stage) -> str:
+def at_aws(stage: KillStage) -> str:
     """Say which keys the user has."""
     shown = []
     for key_id, status in stage.scene.keys(stage.user).items():
@@ -168,7 +176,7 @@ def at_aws(stage: Stage) -> str:
     return ", ".join(shown)
 
 
-def describe(call: Call, when: str) -> str:
+def describe(call: CountedCall, when: str) -> str:
     """Say where the kill is."""
     name = (call.target or call.path).rpartition("/")[2]
     if name.startswith(".fv-"):
@@ -176,7 +184,7 @@ def describe(call: Call, when: str) -> str:
     return f"{when} {call.path if call.name == 'aws' else f'{call.name} {name}'}"
 
 
-def kill(stage: Stage, fault: Fault) -> Row:
+def kill(stage: KillStage, fault: CallFault) -> KillRow:
     """Kill there, look, and run again."""
     call = stage.whole.calls[fault.at]
     try:
@@ -188,25 +196,25 @@ def kill(stage: Stage, fault: Fault) -> Row:
         check_silent(stage.scene, outcome)
         stage.check_nothing_is_lost()
         left = state_of(stage), at_aws(stage)
-        return Row(describe(call, fault.when), *left, stage.check_second_run())
+        return KillRow(describe(call, fault.when), *left, stage.check_second_run())
     except AssertionError as error:
         raise AssertionError(f"killed {fault.when} call {fault.at}, {call}: {error}") from error
 
 
-def show(rows: list[Row]) -> None:
+def show(rows: list[KillRow]) -> None:
     """Print the matrix."""
-    head = Row("killed", "the item", "the user's keys", "the second run")
+    head = KillRow("killed", "the item", "the user's keys", "the second run")
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     print()
-    for row in (head, Row(*("-" * width for width in widths)), *rows):
+    for row in (head, KillRow(*("-" * width for width in widths)), *rows):
         print(
             "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         )
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: Scene) -> None:
-    stage = Stage(scene)
+def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: RotationMachine) -> None:
+    stage = KillStage(scene)
     points = stage.points(every=False)
     assert [call.path for call in stage.whole.calls if call.name == "aws"] == [
         "GetCallerIdentity",
@@ -223,9 +231,9 @@ def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: Scene) 
     assert seen <= {"old", "old, started", "old, next", "new, previous", "new"}
 
 
-def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: Scene) -> None:
+def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: RotationMachine) -> None:
     """The role's session deletes the old key; the next run gets another from the new key."""
-    stage = Stage(scene, Command(("rotate", "admin")), role=True)
+    stage = KillStage(scene, CommandLine(("rotate", "admin")), role=True)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == 14
     show([kill(stage, fault) for fault in points])
@@ -233,9 +241,9 @@ def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: Scene) -> None:
 
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
-    command: Command, deferred: bool, scene: Scene
+    command: CommandLine, deferred: bool, scene: RotationMachine
 ) -> None:
-    stage = Stage(scene, command, deferred=deferred)
+    stage = KillStage(scene, command, deferred=deferred)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == (8 if deferred else 10)
     show([kill(stage, fault) for fault in points[1::2]])  # after each
@@ -244,22 +252,22 @@ def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
 @pytest.mark.torture
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_really_every_call_keeps_what_was_promised(
-    command: Command, deferred: bool, scene: Scene
+    command: CommandLine, deferred: bool, scene: RotationMachine
 ) -> None:
-    stage = Stage(scene, command, deferred=deferred)
+    stage = KillStage(scene, command, deferred=deferred)
     show([kill(stage, fault) for fault in stage.points(every=True)])
 
 
 @pytest.mark.torture
-def test_a_kill_at_really_every_call_loses_nothing(scene: Scene) -> None:
-    stage = Stage(scene)
+def test_a_kill_at_really_every_call_loses_nothing(scene: RotationMachine) -> None:
+    stage = KillStage(scene)
     show([kill(stage, fault) for fault in stage.points(every=True)])
 
 
 @pytest.mark.torture
-def test_two_kills_in_a_row_lose_nothing(scene: Scene) -> None:
+def test_two_kills_in_a_row_lose_nothing(scene: RotationMachine) -> None:
     """What the first kill left is what the second run meets, and is killed in."""
-    stage = Stage(scene)
+    stage = KillStage(scene)
     for first in range(0, len(stage.whole.calls), 5):
         for second in range(0, len(stage.whole.calls), 4):
             stage.reset()

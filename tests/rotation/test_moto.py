@@ -20,8 +20,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.machine import Machine
-from tests.rotation.scene import Scene
+from tests.worlds.machine import Machine
+from tests.worlds.rotation import RotationMachine
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/rotate-from-cron.md"
 REGION = "eu-west-1"
@@ -178,7 +178,9 @@ def test_two_keys_are_told_apart_by_moto_too(moto: str, machine: Machine) -> Non
     assert stored(machine)[0] not in (old["AccessKeyId"], second)
 
 
-def test_the_policy_of_the_page_allows_each_call_on_the_user_itself_alone(scene: Scene) -> None:
+def test_the_policy_of_the_page_allows_each_call_on_the_user_itself_alone(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     (statement,) = of_page()["Statement"]

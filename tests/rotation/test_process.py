@@ -12,13 +12,13 @@ import pytest
 
 from filevault.vault.rotation_fields import RotationFields
 from tests.fakes.faults import stall
-from tests.machine import TIMEOUT, Answer
-from tests.rotation.scene import Scene
+from tests.worlds.machine import TIMEOUT, TypedAnswer
+from tests.worlds.rotation import RotationMachine
 
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 
 
-def shown_on_a_terminal(scene: Scene, *argv: str) -> tuple[int, str, str]:
+def shown_on_a_terminal(scene: RotationMachine, *argv: str) -> tuple[int, str, str]:
     """Run `rotate` with a terminal for stderr; returns status, stdout and what it showed."""
     master, slave = pty.openpty()
     with subprocess.Popen(
@@ -43,7 +43,7 @@ def shown_on_a_terminal(scene: Scene, *argv: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), shown.decode()
 
 
-def test_a_terminal_shows_each_step_a_countdown_and_the_result(scene: Scene) -> None:
+def test_a_terminal_shows_each_step_a_countdown_and_the_result(scene: RotationMachine) -> None:
     user = scene.user()
     scene.aws.delay_new_keys(attempts=3)
     status, out, shown = shown_on_a_terminal(scene, "jon")
@@ -66,25 +66,25 @@ def test_a_terminal_shows_each_step_a_countdown_and_the_result(scene: Scene) -> 
         assert secret not in shown + out
 
 
-def test_debug_tells_the_steps_and_no_secret(scene: Scene) -> None:
+def test_debug_tells_the_steps_and_no_secret(scene: RotationMachine) -> None:
     scene.user()
     assert "jon: making a new key" in scene.rotate("jon", "--debug").err
     scene.user("ann", denied=["iam:CreateAccessKey"])
     assert "filevault.errors.AwsError" in scene.rotate("ann", "--debug", status=8).err
 
 
-def test_a_person_is_asked_for_one_code(scene: Scene) -> None:
+def test_a_person_is_asked_for_one_code(scene: RotationMachine) -> None:
     user = scene.user(mfa_serial=SERIAL)
     scene.config(f"[profile jon]\nmfa_serial = {SERIAL}\n")
     result = scene.machine.on_terminal(
-        "rotate", "jon", answers=[Answer("MFA code of", user.totp(SERIAL))]
+        "rotate", "jon", answers=[TypedAnswer("MFA code of", user.totp(SERIAL))]
     )
     assert result.status == 0, result
     assert result.tty.count("MFA code of") == 1
     scene.check_rotated(user, "jon")
 
 
-def test_without_a_person_the_missing_code_changes_nothing(scene: Scene) -> None:
+def test_without_a_person_the_missing_code_changes_nothing(scene: RotationMachine) -> None:
     user = scene.user(mfa_serial=SERIAL)
     scene.config(f"[profile jon]\nmfa_serial = {SERIAL}\n")
     result = scene.machine.run("rotate", "jon")
@@ -100,7 +100,7 @@ def test_without_a_person_the_missing_code_changes_nothing(scene: Scene) -> None
     ("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)]
 )
 def test_a_signal_while_the_key_is_made_waits_until_it_is_stored(
-    scene: Scene, number: signal.Signals, status: int
+    scene: RotationMachine, number: signal.Signals, status: int
 ) -> None:
     user = scene.user()
     scene.aws.arm(stall(TIMEOUT, "after"), action="CreateAccessKey")
@@ -122,7 +122,7 @@ def test_a_signal_while_the_key_is_made_waits_until_it_is_stored(
     scene.check_rotated(user, "jon")
 
 
-def test_two_processes_at_once_make_one_key(scene: Scene) -> None:
+def test_two_processes_at_once_make_one_key(scene: RotationMachine) -> None:
     user = scene.user()
     scene.aws.arm(stall(TIMEOUT, "after"), action="CreateAccessKey")
     first = scene.machine.popen("rotate", "jon")
@@ -138,7 +138,7 @@ def test_two_processes_at_once_make_one_key(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_a_state_directory_that_cannot_be_written_stops_it(scene: Scene) -> None:
+def test_a_state_directory_that_cannot_be_written_stops_it(scene: RotationMachine) -> None:
     user = scene.user()
     blocked = scene.machine.home / "file"
     blocked.write_text("")

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
-from tests.faults.inside import Ended, Inside
-from tests.machine import ON_STDERR, PASSPHRASE, Machine
-from tests.stores import Tools, commit_identity
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import ON_STDERR, PASSPHRASE, Machine
+from tests.worlds.other_programs import OtherPrograms, commit_identity
 
 
-class Team:
+class PushedVault:
     """A vault whose repository is pushed to a bare one, with a key of Jon's in it."""
 
     def __init__(self, machine: Machine, aws: FakeAws) -> None:
         tool("git")
         self.machine = machine
-        self.tools = Tools(machine)
+        self.tools = OtherPrograms(machine)
         self.bare = machine.home / "bare"
         commit_identity(machine)
         machine.env["AWS_ENDPOINT_URL"] = aws.url
@@ -33,14 +33,14 @@ class Team:
         self.git("init", "--quiet", "--bare", str(self.bare))
         self.ok("git", "remote", "add", "origin", str(self.bare))
 
-    def run(self, *argv: str) -> Ended:
+    def run(self, *argv: str) -> InProcessResult:
         key = {
             "AWS_ACCESS_KEY_ID": self.user.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.user.secret_access_key,
         }
-        return Inside({**self.machine.env, **key}).run(*argv)
+        return InProcess({**self.machine.env, **key}).run(*argv)
 
-    def ok(self, *argv: str) -> Ended:
+    def ok(self, *argv: str) -> InProcessResult:
         ended = self.run(*argv)
         assert ended.status == 0, ended
         return ended
@@ -65,18 +65,18 @@ class Team:
     def here(self) -> list[str]:
         return self.git("log", "--format=%H").split()
 
-    def rotate(self, *words: str) -> tuple[Ended, dict[str, object]]:
+    def rotate(self, *words: str) -> tuple[InProcessResult, dict[str, object]]:
         ended = self.run("rotate", "jon", "--json", *words)
         (outcome,) = json.loads(ended.out)
         return ended, outcome
 
 
 @pytest.fixture
-def team(machine: Machine, aws: FakeAws) -> Team:
-    return Team(machine, aws)
+def team(machine: Machine, aws: FakeAws) -> PushedVault:
+    return PushedVault(machine, aws)
 
 
-def test_both_ends_of_a_rotation_are_pushed(team: Team) -> None:
+def test_both_ends_of_a_rotation_are_pushed(team: PushedVault) -> None:
     team.connect()
     before = len(team.pushed())
     result, outcome = team.rotate("--push")
@@ -86,7 +86,7 @@ def test_both_ends_of_a_rotation_are_pushed(team: Team) -> None:
     assert len(team.pushed()) == before + 2
 
 
-def test_what_cannot_be_pushed_is_not_begun(team: Team) -> None:
+def test_what_cannot_be_pushed_is_not_begun(team: PushedVault) -> None:
     result, outcome = team.rotate("--push")
     assert (result.status, outcome["result"]) == (11, "failed")
     assert "nothing was changed, because git cannot push" in result.err
@@ -103,7 +103,7 @@ def test_what_cannot_be_pushed_is_not_begun(team: Team) -> None:
     assert team.git("status", "--porcelain") == ""
 
 
-def test_a_push_that_fails_leaves_the_old_key_active_and_is_made_up_for(team: Team) -> None:
+def test_a_push_that_fails_leaves_the_old_key_active_and_is_made_up_for(team: PushedVault) -> None:
     team.connect()
     hook = team.refuse_pushes()
     result, outcome = team.rotate("--push")
@@ -124,18 +124,18 @@ def test_a_push_that_fails_leaves_the_old_key_active_and_is_made_up_for(team: Te
     assert team.pushed() == team.here()
 
 
-def test_without_push_a_person_is_told_of_the_other_clones(team: Team) -> None:
+def test_without_push_a_person_is_told_of_the_other_clones(team: PushedVault) -> None:
     team.connect()
     before = team.pushed()
     team.machine.launcher = (*ON_STDERR, *team.machine.launcher)
     result = team.machine.on_terminal("rotate", "jon")
     assert result.status == 0
-    assert "other clones of the vault hand out the old key" in result.tty
+    assert "other clones of the vault use the old key" in result.tty
     assert "filevault git push here, then filevault git pull there" in result.tty
     assert team.pushed() == before
 
 
-def test_push_without_a_repository_is_a_mistake(team: Team) -> None:
+def test_push_without_a_repository_is_a_mistake(team: PushedVault) -> None:
     (team.machine.vault / ".git").rename(team.machine.home / "gone")
     ended = team.run("rotate", "jon", "--push")
     assert (ended.status, "filevault git init" in ended.err) == (2, True)

@@ -11,13 +11,14 @@ import pytest
 from filevault.aws import clients
 from filevault.errors import AwsError, FilevaultError, NetworkError
 from filevault.rotation.retry import TIMEOUT, Retry
+from tests.conditions.work_limits import within
 from tests.fakes.faults import stall
-from tests.machine import TIMEOUT as REAL
-from tests.rotation.scene import Scene
-from tests.work import within
+from tests.samples import EXAMPLE_ID
+from tests.worlds.machine import TIMEOUT as REAL
+from tests.worlds.rotation import RotationMachine
 
 
-class LockWait:
+class LockedStoreWait:
     """Time that passes by pauses and calls, and somebody who watches."""
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class LockWait:
 
 
 def test_the_time_that_calls_take_counts() -> None:
-    waiting = LockWait()
+    waiting = LockedStoreWait()
     with pytest.raises(NetworkError):
         waiting.retry.until("x", waiting.failing(NetworkError("slow"), 20))
     assert waiting.now + len(waiting.said) <= TIMEOUT + 20
@@ -54,7 +55,7 @@ def test_the_time_that_calls_take_counts() -> None:
 
 
 def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
-    waiting = LockWait()
+    waiting = LockedStoreWait()
     with pytest.raises(NetworkError):
         waiting.retry.until("x", waiting.failing(NetworkError("down"), -1000))
     assert len(waiting.said) == TIMEOUT
@@ -70,7 +71,7 @@ def test_a_clock_that_goes_back_does_not_draw_it_out() -> None:
     ],
 )
 def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) -> None:
-    waiting = LockWait()
+    waiting = LockedStoreWait()
     with pytest.raises(type(error)):
         waiting.retry.until("AWS to know the new key", waiting.failing(error, 50))
     assert {said for said, _ in waiting.said} == {reason}
@@ -80,7 +81,7 @@ def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) 
 @pytest.mark.timed
 @pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
 def test_another_writer_waits_for_one_short_call_only(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, action: str
+    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     """A call that gets no answer is given up soon, and the lock with it."""
     monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 1.0)
@@ -92,7 +93,7 @@ def test_another_writer_waits_for_one_short_call_only(
         while not (scene.aws.in_flight and scene.aws.actions().count(action)):
             time.sleep(0.01)
         with within(REAL / 4):
-            scene.machine.add("ann", "AKIAIOSFODNN7EXAMPLE", "A" * 40, "--no-config")
+            scene.machine.add("ann", EXAMPLE_ID, "A" * 40, "--no-config")
         added.set()
 
     writer = threading.Thread(target=add)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from filevault.vault.rotation_fields import RotationFields, with_rotation
-from tests.rotation.scene import Scene
+from tests.worlds.rotation import RotationMachine
 
 DAY = 86400
 
 
-def test_a_key_made_active_again_during_its_grace_is_left_alone(scene: Scene) -> None:
+def test_a_key_made_active_again_during_its_grace_is_left_alone(scene: RotationMachine) -> None:
     user = scene.user()
     scene.rotate("jon", "--grace", "24h")
     scene.aws.directory.keys[user.access_key_id].status = "Active"
@@ -25,7 +25,7 @@ def test_a_key_made_active_again_during_its_grace_is_left_alone(scene: Scene) ->
     assert scene.works("jon")
 
 
-def test_grace_counts_from_the_deactivation(scene: Scene) -> None:
+def test_grace_counts_from_the_deactivation(scene: RotationMachine) -> None:
     scene.user()
     scene.rotate("jon", "--grace", "24h")
     deactivated = scene.rotation("jon").deactivated
@@ -33,7 +33,7 @@ def test_grace_counts_from_the_deactivation(scene: Scene) -> None:
     assert scene.report("jon", "--grace", "24h")[0]["result"] == "waiting"
 
 
-def test_an_orphan_is_not_deleted_while_an_item_cannot_be_opened(scene: Scene) -> None:
+def test_an_orphan_is_not_deleted_while_an_item_cannot_be_opened(scene: RotationMachine) -> None:
     user = scene.user()
     scene.user("torn")
     other = scene.aws.add_access_key(user)
@@ -41,11 +41,11 @@ def test_an_orphan_is_not_deleted_while_an_item_cannot_be_opened(scene: Scene) -
     path.write_bytes(path.read_bytes()[:-20])
     ended = scene.rotate("jon", "--delete-orphan", other.access_key_id, status=None)
     assert ended.status not in (0, 2)
-    assert "'torn', which may hold its secret, cannot be opened" in ended.err
+    assert "'torn', which may contain its secret, cannot be opened" in ended.err
     assert scene.keys(user)[other.access_key_id] == "Active"
 
 
-def test_a_key_of_another_user_is_not_taken_for_gone(scene: Scene) -> None:
+def test_a_key_of_another_user_is_not_taken_for_gone(scene: RotationMachine) -> None:
     """Somebody put bob's key into the item, where jon's old one is still to be retired."""
     jon = scene.user()
     bob = scene.aws.add_user("bob")
@@ -65,7 +65,9 @@ def test_a_key_of_another_user_is_not_taken_for_gone(scene: Scene) -> None:
     assert scene.rotation("jon").previous == previous  # its secret is not forgotten
 
 
-def test_a_new_key_that_aws_lost_gives_way_to_the_old_one_that_works(scene: Scene) -> None:
+def test_a_new_key_that_aws_lost_gives_way_to_the_old_one_that_works(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     scene.rotate("jon", "--grace", "24h")
     previous = scene.rotation("jon").previous
@@ -78,7 +80,7 @@ def test_a_new_key_that_aws_lost_gives_way_to_the_old_one_that_works(scene: Scen
     scene.aws.directory.delete_access_key(user.keys[new.access_key_id])
     ended = scene.rotate("jon", status=None)
     assert ended.status != 0
-    assert "is handed out again" in ended.err
+    assert "is the current key again" in ended.err
     assert scene.item("jon").key == previous
     assert scene.rotation("jon").next == new  # nothing is forgotten
     assert scene.works("jon")

@@ -11,8 +11,9 @@ from filevault.vault.rotation_fields import RotationFields
 from tests.fakes import User
 from tests.fakes.clients import client_of
 from tests.fakes.faults import error
-from tests.rig import role_arn
-from tests.rotation.scene import Scene
+from tests.samples import EXAMPLE_ID
+from tests.worlds.providers import role_arn
+from tests.worlds.rotation import RotationMachine
 
 WHOLE = [
     "GetCallerIdentity",
@@ -26,7 +27,7 @@ SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 DAY = 86400
 
 
-def test_a_key_is_replaced_proven_and_the_old_one_deleted(scene: Scene) -> None:
+def test_a_key_is_replaced_proven_and_the_old_one_deleted(scene: RotationMachine) -> None:
     user = scene.user()
     ended = scene.rotate("jon")
     assert (ended.out, ended.err) == ("", "")
@@ -35,7 +36,7 @@ def test_a_key_is_replaced_proven_and_the_old_one_deleted(scene: Scene) -> None:
     assert scene.may_call("jon") == user.arn
 
 
-def test_the_old_key_is_proven_inactive_before_it_is_deleted(scene: Scene) -> None:
+def test_the_old_key_is_proven_inactive_before_it_is_deleted(scene: RotationMachine) -> None:
     user = scene.user()
     scene.rotate("jon")
     update, delete = scene.aws.calls[-2:]
@@ -46,7 +47,7 @@ def test_the_old_key_is_proven_inactive_before_it_is_deleted(scene: Scene) -> No
     assert [call.access_key_id for call in scene.aws.calls[-3:]] == [new] * 3
 
 
-def test_the_time_at_which_iam_made_the_key_is_its_age(scene: Scene) -> None:
+def test_the_time_at_which_iam_made_the_key_is_its_age(scene: RotationMachine) -> None:
     scene.user()
     scene.aws.clock.advance(100 * DAY)
     scene.rotate("jon")
@@ -54,31 +55,31 @@ def test_the_time_at_which_iam_made_the_key_is_its_age(scene: Scene) -> None:
     assert (row["created_from"], row["age_days"]) == ("iam", 0)
 
 
-def test_without_mfa_no_session_is_made_because_iam_takes_none(scene: Scene) -> None:
+def test_without_mfa_no_session_is_made_because_iam_takes_none(scene: RotationMachine) -> None:
     scene.user()
     scene.config("[profile jon]\n[profile alias]\nsource_profile = jon\n")
     scene.rotate("alias")
     assert scene.aws.actions() == WHOLE
 
 
-def mfa_process(scene: Scene) -> str:
+def mfa_process(scene: RotationMachine) -> str:
     """A command that prints a code and notes that it was asked."""
     import sys
 
-    from tests.cli.scene import REMOTE
+    from tests.worlds.aws_machine import REMOTE
 
     order = f'{{"serial": "{SERIAL}"}}'
     asked = scene.machine.home / "asked"
     return f"echo asked >> {asked}; {sys.executable} {REMOTE} {scene.aws.url} totp '{order}'"
 
 
-def asked(scene: Scene) -> int:
+def asked(scene: RotationMachine) -> int:
     """How often a code was asked for."""
     path = scene.machine.home / "asked"
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-def with_mfa(scene: Scene, more: str = "") -> User:
+def with_mfa(scene: RotationMachine, more: str = "") -> User:
     """Make a user with an MFA device, and a config that has it."""
     user = scene.user(mfa_serial=SERIAL)
     scene.config(
@@ -87,7 +88,7 @@ def with_mfa(scene: Scene, more: str = "") -> User:
     return user
 
 
-def test_mfa_takes_exactly_one_code_for_the_whole_run(scene: Scene) -> None:
+def test_mfa_takes_exactly_one_code_for_the_whole_run(scene: RotationMachine) -> None:
     user = with_mfa(scene)
     scene.aws.delay_new_keys(seconds=25)
     scene.rotate("jon")
@@ -98,13 +99,13 @@ def test_mfa_takes_exactly_one_code_for_the_whole_run(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_the_session_of_a_rotation_is_not_kept(scene: Scene) -> None:
+def test_the_session_of_a_rotation_is_not_kept(scene: RotationMachine) -> None:
     with_mfa(scene)
     scene.rotate("jon")
     assert json.loads(scene.run("list", "--json").out)[1]["sessions"] == []
 
 
-def test_no_session_signs_with_the_key_itself(scene: Scene) -> None:
+def test_no_session_signs_with_the_key_itself(scene: RotationMachine) -> None:
     user = with_mfa(scene)
     scene.rotate("jon", "--no-session")
     assert (asked(scene), scene.aws.actions()) == (0, WHOLE)
@@ -112,7 +113,9 @@ def test_no_session_signs_with_the_key_itself(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("option", [(), ("-n",)])
-def test_a_role_changes_the_keys_of_the_user_by_name(scene: Scene, option: tuple[str, ...]) -> None:
+def test_a_role_changes_the_keys_of_the_user_by_name(
+    scene: RotationMachine, option: tuple[str, ...]
+) -> None:
     user = scene.user(denied=["iam:*"], path="/ops/")
     role = scene.aws.add_role("rotator", trusts=[user])
     scene.config(f"[profile admin]\nsource_profile = jon\nrole_arn = {role.arn}\n")
@@ -125,7 +128,9 @@ def test_a_role_changes_the_keys_of_the_user_by_name(scene: Scene, option: tuple
     scene.check_rotated(user, "jon")
 
 
-def test_a_chain_of_roles_and_aliases_leads_to_the_key_with_one_code(scene: Scene) -> None:
+def test_a_chain_of_roles_and_aliases_leads_to_the_key_with_one_code(
+    scene: RotationMachine,
+) -> None:
     user = with_mfa(
         scene,
         f"[profile a]\nsource_profile = jon\nrole_arn = {role_arn('a')}\nmfa_serial = {SERIAL}\n"
@@ -147,7 +152,9 @@ def test_a_chain_of_roles_and_aliases_leads_to_the_key_with_one_code(scene: Scen
     scene.check_rotated(user, "jon")
 
 
-def test_a_role_of_another_account_is_refused_before_anything_is_asked_of_it(scene: Scene) -> None:
+def test_a_role_of_another_account_is_refused_before_anything_is_asked_of_it(
+    scene: RotationMachine,
+) -> None:
     """There may be somebody else of the same name there."""
     user = scene.user()
     other = scene.aws.add_user("jon", account="999988887777")
@@ -161,19 +168,19 @@ def test_a_role_of_another_account_is_refused_before_anything_is_asked_of_it(sce
 
 
 @pytest.mark.parametrize("right", ["iam:GetUser", "iam:GetAccessKeyLastUsed"])
-def test_a_right_that_is_not_needed_is_not_missed(scene: Scene, right: str) -> None:
+def test_a_right_that_is_not_needed_is_not_missed(scene: RotationMachine, right: str) -> None:
     user = scene.user(denied=[right])
     scene.rotate("jon")
     scene.check_rotated(user, "jon")
 
 
-def test_without_the_right_to_list_keys_it_works_all_the_same(scene: Scene) -> None:
+def test_without_the_right_to_list_keys_it_works_all_the_same(scene: RotationMachine) -> None:
     user = scene.user(denied=["iam:ListAccessKeys"])
     scene.rotate("jon")
     scene.check_rotated(user, "jon")
 
 
-def test_a_policy_that_denies_without_mfa_is_told_with_the_way_out(scene: Scene) -> None:
+def test_a_policy_that_denies_without_mfa_is_told_with_the_way_out(scene: RotationMachine) -> None:
     scene.user()
     denial = (
         "User: arn:aws:iam::123456789012:user/jon is not authorized to perform: "
@@ -185,7 +192,7 @@ def test_a_policy_that_denies_without_mfa_is_told_with_the_way_out(scene: Scene)
     assert "where they ask for MFA, set mfa_serial" in ended.err
 
 
-def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: Scene) -> None:
+def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: RotationMachine) -> None:
     user = scene.user(denied=["iam:ListAccessKeys"])
     scene.aws.add_access_key(user)
     ended = scene.rotate("jon", status=8)
@@ -194,7 +201,7 @@ def test_without_the_right_to_list_keys_a_second_key_is_told_by_aws(scene: Scene
     assert scene.rotation("jon") == RotationFields()
 
 
-def test_a_missing_right_to_make_keys_is_named_and_nothing_is_left(scene: Scene) -> None:
+def test_a_missing_right_to_make_keys_is_named_and_nothing_is_left(scene: RotationMachine) -> None:
     user = scene.user(denied=["iam:CreateAccessKey"])
     ended = scene.rotate("jon", status=8)
     assert "allow iam:CreateAccessKey" in ended.err
@@ -204,7 +211,7 @@ def test_a_missing_right_to_make_keys_is_named_and_nothing_is_left(scene: Scene)
 
 @pytest.mark.parametrize("right", ["iam:UpdateAccessKey", "iam:DeleteAccessKey"])
 def test_a_missing_right_to_end_the_old_key_is_named_and_can_be_given(
-    scene: Scene, right: str
+    scene: RotationMachine, right: str
 ) -> None:
     user = scene.user(denied=[right])
     ended = scene.rotate("jon", status=12)
@@ -217,7 +224,7 @@ def test_a_missing_right_to_end_the_old_key_is_named_and_can_be_given(
     assert "CreateAccessKey" not in scene.aws.actions()
 
 
-def test_all_items_with_the_same_key_change_together(scene: Scene) -> None:
+def test_all_items_with_the_same_key_change_together(scene: RotationMachine) -> None:
     user = scene.user(profiles=("jon", "team/work", "z"))
     other = scene.user("ann")
     found = scene.report("team/work")
@@ -229,7 +236,7 @@ def test_all_items_with_the_same_key_change_together(scene: Scene) -> None:
     assert scene.keys(user) == {new.access_key_id: "Active"}
 
 
-def test_sessions_made_from_the_old_key_are_dropped_and_others_stay(scene: Scene) -> None:
+def test_sessions_made_from_the_old_key_are_dropped_and_others_stay(scene: RotationMachine) -> None:
     user = scene.user(profiles=("jon", "same"))
     scene.user("ann")
     role = scene.aws.add_role("admin", trusts=[user])
@@ -241,7 +248,7 @@ def test_sessions_made_from_the_old_key_are_dropped_and_others_stay(scene: Scene
     assert [row["profile"] for row in listed if row["sessions"]] == ["ann"]
 
 
-def test_notes_in_the_item_and_its_mfa_serial_stay(scene: Scene) -> None:
+def test_notes_in_the_item_and_its_mfa_serial_stay(scene: RotationMachine) -> None:
     scene.user(mfa_serial=SERIAL)
     key = scene.item("jon").key
     scene.run(
@@ -258,7 +265,7 @@ def test_notes_in_the_item_and_its_mfa_serial_stay(scene: Scene) -> None:
     assert scene.item("jon").mfa_serial == SERIAL
 
 
-def test_two_keys_are_told_apart_and_nothing_is_guessed(scene: Scene) -> None:
+def test_two_keys_are_told_apart_and_nothing_is_guessed(scene: RotationMachine) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     client_of("sts", scene.aws.url, other).get_caller_identity()
@@ -271,7 +278,9 @@ def test_two_keys_are_told_apart_and_nothing_is_guessed(scene: Scene) -> None:
     assert "CreateAccessKey" not in scene.aws.actions()
 
 
-def test_a_key_that_was_never_used_or_may_not_be_asked_about_is_told_so(scene: Scene) -> None:
+def test_a_key_that_was_never_used_or_may_not_be_asked_about_is_told_so(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     other.status = "Inactive"
@@ -281,7 +290,9 @@ def test_a_key_that_was_never_used_or_may_not_be_asked_about_is_told_so(scene: S
     assert "iam:GetAccessKeyLastUsed is not allowed" in scene.rotate("jon", status=8).err
 
 
-def test_two_keys_that_are_both_in_the_vault_are_told_with_their_items(scene: Scene) -> None:
+def test_two_keys_that_are_both_in_the_vault_are_told_with_their_items(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     scene.add("second", other.access_key_id, other.secret_access_key)
@@ -296,7 +307,7 @@ def test_two_keys_that_are_both_in_the_vault_are_told_with_their_items(scene: Sc
     scene.check_rotated(user, "jon")
 
 
-def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(scene: Scene) -> None:
+def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(scene: RotationMachine) -> None:
     user = scene.user()
     other = scene.aws.add_access_key(user)
     scene.rotate("jon", "--delete-orphan", other.access_key_id)
@@ -305,15 +316,15 @@ def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(scene: Scene)
     scene.rotate("jon", "--delete-orphan", other.access_key_id)
 
 
-def test_a_key_in_the_vault_is_no_orphan(scene: Scene) -> None:
+def test_a_key_in_the_vault_is_no_orphan(scene: RotationMachine) -> None:
     user = scene.user()
     ended = scene.rotate("jon", "--delete-orphan", user.access_key_id, status=2)
-    assert "the vault holds its secret" in ended.err
+    assert "the vault contains its secret" in ended.err
     assert scene.works("jon")
     assert scene.aws.actions() == []
 
 
-def test_the_old_key_can_be_kept_and_gives_way_to_the_next_rotation(scene: Scene) -> None:
+def test_the_old_key_can_be_kept_and_gives_way_to_the_next_rotation(scene: RotationMachine) -> None:
     user = scene.user()
     found = scene.report("jon", "--keep-old")[0]
     assert (found["result"], found["old_state"]) == ("rotated", "inactive")
@@ -328,7 +339,7 @@ def test_the_old_key_can_be_kept_and_gives_way_to_the_next_rotation(scene: Scene
     assert scene.keys(user) == {second: "Inactive", third: "Active"}
 
 
-def test_a_kept_key_stays_while_the_new_one_is_young(scene: Scene) -> None:
+def test_a_kept_key_stays_while_the_new_one_is_young(scene: RotationMachine) -> None:
     user = scene.user()
     scene.rotate("jon", "--keep-old")
     found = scene.report("jon", "--keep-old", "--older-than", "90d")[0]
@@ -336,7 +347,7 @@ def test_a_kept_key_stays_while_the_new_one_is_young(scene: Scene) -> None:
     assert len(scene.keys(user)) == 2
 
 
-def test_grace_leaves_the_deletion_to_the_first_run_after_it(scene: Scene) -> None:
+def test_grace_leaves_the_deletion_to_the_first_run_after_it(scene: RotationMachine) -> None:
     user = scene.user()
     found = scene.report("jon", "--grace", "24h")[0]
     assert found["old_state"] == "inactive"
@@ -352,7 +363,7 @@ def test_grace_leaves_the_deletion_to_the_first_run_after_it(scene: Scene) -> No
     scene.check_rotated(user, "jon")
 
 
-def test_only_a_grace_of_nothing_ends_a_time_of_grace(scene: Scene) -> None:
+def test_only_a_grace_of_nothing_ends_a_time_of_grace(scene: RotationMachine) -> None:
     user = scene.user()
     scene.rotate("jon", "--grace", "24h")
     assert scene.report("jon")[0]["result"] == "waiting"
@@ -360,7 +371,7 @@ def test_only_a_grace_of_nothing_ends_a_time_of_grace(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_a_run_long_after_the_grace_deletes_and_rotates(scene: Scene) -> None:
+def test_a_run_long_after_the_grace_deletes_and_rotates(scene: RotationMachine) -> None:
     user = scene.user()
     scene.rotate("jon", "--grace", "24h")
     second = scene.item("jon").key.access_key_id
@@ -370,7 +381,7 @@ def test_a_run_long_after_the_grace_deletes_and_rotates(scene: Scene) -> None:
     assert user.access_key_id not in scene.keys(user)
 
 
-def test_only_keys_of_an_age_are_rotated(scene: Scene) -> None:
+def test_only_keys_of_an_age_are_rotated(scene: RotationMachine) -> None:
     old = scene.user("old")
     scene.aws.clock.advance(60 * DAY)
     young = scene.user("young")
@@ -381,7 +392,7 @@ def test_only_keys_of_an_age_are_rotated(scene: Scene) -> None:
     assert scene.item("young").key.access_key_id == young.access_key_id
 
 
-def test_several_profiles_of_one_key_are_one_rotation(scene: Scene) -> None:
+def test_several_profiles_of_one_key_are_one_rotation(scene: RotationMachine) -> None:
     user = scene.user(profiles=("jon", "same"))
     scene.config("[profile alias]\nsource_profile = jon\n")
     found = [row["result"] for row in scene.report("alias", "jon", "same", "jon")]
@@ -390,7 +401,7 @@ def test_several_profiles_of_one_key_are_one_rotation(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_a_part_that_fails_is_a_status_of_its_own(scene: Scene) -> None:
+def test_a_part_that_fails_is_a_status_of_its_own(scene: RotationMachine) -> None:
     good = scene.user("good")
     scene.user("bad", denied=["iam:CreateAccessKey"])
     ended = scene.rotate("bad", "good", status=12)
@@ -401,18 +412,20 @@ def test_a_part_that_fails_is_a_status_of_its_own(scene: Scene) -> None:
     assert ended.err.count("filevault: error: ") == 2
 
 
-def test_an_item_that_cannot_be_opened_is_told_and_the_others_rotate(scene: Scene) -> None:
+def test_an_item_that_cannot_be_opened_is_told_and_the_others_rotate(
+    scene: RotationMachine,
+) -> None:
     user = scene.user("good")
     scene.user("torn")
     path = scene.machine.vault / "torn.fv"
     path.write_bytes(path.read_bytes()[:-20])
     ended = scene.rotate("good")
-    assert "whether it holds the same key is not known" in ended.err
+    assert "whether it contains the same key is not known" in ended.err
     scene.check_rotated(user, "good")
     assert "torn" in scene.rotate("torn", status=6).err
 
 
-def test_a_dry_run_calls_nothing_and_changes_nothing(scene: Scene) -> None:
+def test_a_dry_run_calls_nothing_and_changes_nothing(scene: RotationMachine) -> None:
     user = scene.user(profiles=("jon", "same"))
     before = (scene.machine.vault / "jon.fv").read_bytes()
     ended = scene.rotate("jon", "--dry-run")
@@ -426,7 +439,7 @@ def test_a_dry_run_calls_nothing_and_changes_nothing(scene: Scene) -> None:
     ("days", "planned", "real"), [(0.5, "waiting", "waiting"), (2, "unfinished", "finished")]
 )
 def test_a_dry_run_foretells_what_becomes_of_a_deferred_deletion(
-    scene: Scene, days: float, planned: str, real: str
+    scene: RotationMachine, days: float, planned: str, real: str
 ) -> None:
     scene.user()
     scene.rotate("jon", "--grace", "1d")
@@ -437,7 +450,9 @@ def test_a_dry_run_foretells_what_becomes_of_a_deferred_deletion(
     assert foretold["old_key"] == came["old_key"]
 
 
-def test_a_dry_run_foretells_a_replacement_after_a_deferred_deletion(scene: Scene) -> None:
+def test_a_dry_run_foretells_a_replacement_after_a_deferred_deletion(
+    scene: RotationMachine,
+) -> None:
     scene.user()
     scene.rotate("jon", "--grace", "1d")
     scene.sleep(8 * 86400)
@@ -447,7 +462,7 @@ def test_a_dry_run_foretells_a_replacement_after_a_deferred_deletion(scene: Scen
     assert foretold["old_key"] == came["old_key"]
 
 
-def test_a_dry_run_does_not_wait_for_a_rotation_that_is_under_way(scene: Scene) -> None:
+def test_a_dry_run_does_not_wait_for_a_rotation_that_is_under_way(scene: RotationMachine) -> None:
     scene.user()
     (state,) = scene.machine.state.iterdir()
     with open(state / "rotate.lock", "w") as lock:
@@ -456,7 +471,7 @@ def test_a_dry_run_does_not_wait_for_a_rotation_that_is_under_way(scene: Scene) 
         scene.rotate("jon", status=5)
 
 
-def test_json_has_no_secret_and_every_field(scene: Scene) -> None:
+def test_json_has_no_secret_and_every_field(scene: RotationMachine) -> None:
     user = scene.user()
     found = scene.report("jon")[0]
     new = scene.item("jon").key.access_key_id
@@ -486,25 +501,27 @@ def test_json_has_no_secret_and_every_field(scene: Scene) -> None:
         ("",),
         ("jon", "--keep-old", "--grace", "1h"),
         ("--all", "--delete-orphan", "AKIA"),
-        ("jon", "ann", "--delete-orphan", "AKIAIOSFODNN7EXAMPLE"),
+        ("jon", "ann", "--delete-orphan", EXAMPLE_ID),
         ("jon", "--delete-orphan", ""),
         ("jon", "--delete-orphan", "akiaiosfodnn7example"),
         ("jon", "--older-than", "soon"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(scene: Scene, words: tuple[str, ...]) -> None:
+def test_options_that_make_no_sense_are_refused(
+    scene: RotationMachine, words: tuple[str, ...]
+) -> None:
     scene.user()
     scene.rotate(*words, status=2)
     assert scene.aws.actions() == []
 
 
 @pytest.mark.parametrize(("name", "status"), [("nobody", 3), ("empty", 4)])
-def test_a_profile_without_a_key_is_refused(scene: Scene, name: str, status: int) -> None:
+def test_a_profile_without_a_key_is_refused(scene: RotationMachine, name: str, status: int) -> None:
     scene.config("[profile empty]\n")
     scene.rotate(name, status=status)
 
 
-def test_the_key_of_the_account_itself_is_rotated_without_a_name(scene: Scene) -> None:
+def test_the_key_of_the_account_itself_is_rotated_without_a_name(scene: RotationMachine) -> None:
     from filevault.aws.sts import Identity
 
     assert Identity("1", "arn:aws:iam::1:root").user_name is None

@@ -10,14 +10,14 @@ import pytest
 
 from tests.fakes import User
 from tests.fakes.faults import stall
-from tests.machine import TIMEOUT
-from tests.rotation.scene import Scene
 from tests.rotation.test_rotate import SERIAL, asked, mfa_process
+from tests.worlds.machine import TIMEOUT
+from tests.worlds.rotation import RotationMachine
 
 AWAY = "arn:aws:iam::999988887777:role/away"
 
 
-def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(scene: Scene) -> None:
+def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(scene: RotationMachine) -> None:
     first, _, last = (scene.user(name) for name in "abc")
     del scene.machine.env["AWS_ENDPOINT_URL"]
     here = f"endpoint_url = {scene.aws.url}\n"
@@ -32,7 +32,7 @@ def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(scene: Scene
     scene.check_rotated(last, "c")
 
 
-def test_the_first_of_several_names_may_be_the_wrong_one(scene: Scene) -> None:
+def test_the_first_of_several_names_may_be_the_wrong_one(scene: RotationMachine) -> None:
     user = scene.user()
     assert [row["result"] for row in scene.report("nobody", "jon", status=12)] == [
         "failed",
@@ -41,7 +41,7 @@ def test_the_first_of_several_names_may_be_the_wrong_one(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(scene: Scene) -> None:
+def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(scene: RotationMachine) -> None:
     user = scene.user(profiles=("b",))
     scene.config(f"[profile a]\nsource_profile = b\nrole_arn = {AWAY}\n")
     found = scene.report("a", "b")
@@ -49,19 +49,21 @@ def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(scene: Scene) 
     scene.check_rotated(user, "b")
 
 
-def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(scene: Scene) -> None:
+def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(scene: RotationMachine) -> None:
     scene.user(profiles=("a", "b"), denied=["iam:CreateAccessKey"])
     assert [row["result"] for row in scene.report("a", "b", status=8)] == ["failed", "failed"]
 
 
-def test_the_profile_that_dealt_with_the_key_is_named(scene: Scene) -> None:
+def test_the_profile_that_dealt_with_the_key_is_named(scene: RotationMachine) -> None:
     scene.user(profiles=("a", "b"))
     ended = scene.rotate("--all", "--dry-run")
-    assert "b: has the key of a, which is dealt with already" in ended.out
+    assert "b: has the key of a, which is done already" in ended.out
     assert scene.report("b", "a")[1]["same_as"] == "b"
 
 
-def test_all_rotates_a_key_whose_own_section_has_a_role_of_elsewhere(scene: Scene) -> None:
+def test_all_rotates_a_key_whose_own_section_has_a_role_of_elsewhere(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     scene.config(f"[profile jon]\nrole_arn = {AWAY}\n")
     assert scene.report("--all")[0]["result"] == "rotated"
@@ -69,7 +71,7 @@ def test_all_rotates_a_key_whose_own_section_has_a_role_of_elsewhere(scene: Scen
     scene.check_rotated(user, "jon")
 
 
-def test_all_rotates_a_key_whose_own_role_may_not(scene: Scene) -> None:
+def test_all_rotates_a_key_whose_own_role_may_not(scene: RotationMachine) -> None:
     user = scene.user()
     role = scene.aws.add_role("dev", trusts=[user])
     role.denied.update({"iam:CreateAccessKey"})
@@ -78,7 +80,7 @@ def test_all_rotates_a_key_whose_own_role_may_not(scene: Scene) -> None:
     scene.check_rotated(user, "jon")
 
 
-def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(scene: Scene) -> None:
+def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(scene: RotationMachine) -> None:
     user = scene.user()
     scene.config(f"[profile jon]\nrole_arn = {AWAY}\n[profile up]\nsource_profile = jon\n")
     for name in ("jon", "up"):
@@ -89,7 +91,9 @@ def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(scene: Scene) -> No
     scene.check_rotated(user, "jon")
 
 
-def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(scene: Scene) -> None:
+def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(
+    scene: RotationMachine,
+) -> None:
     user = scene.user()
     role = scene.aws.add_role("dev", trusts=[user])
     role.denied.update({"iam:CreateAccessKey"})
@@ -100,7 +104,9 @@ def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(scene: 
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(scene: Scene, as_json: bool) -> None:
+def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(
+    scene: RotationMachine, as_json: bool
+) -> None:
     done = scene.user("a")
     cut = scene.user("b")
     scene.aws.arm(stall(TIMEOUT), action="GetCallerIdentity", nth=3)
@@ -118,12 +124,12 @@ def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(scene: Scene, as_json: 
         assert [(row["profile"], row["new_key"]) for row in json.loads(out)] == [("a", new)]
     else:
         assert out.decode() == f"a: {new} takes the place of {done.access_key_id} (in a)\n"
-    assert b"which does the rest too: 1 of 2 profiles are dealt with" in err
+    assert b"which does the rest too: 1 of 2 profiles are done" in err
     scene.machine.ok("rotate", "b")
     scene.check_rotated(cut, "b")
 
 
-def with_own_role(scene: Scene, denied: set[str]) -> User:
+def with_own_role(scene: RotationMachine, denied: set[str]) -> User:
     """Make a user whose own section has an MFA device and a role without some rights."""
     user = scene.user(mfa_serial=SERIAL)
     role = scene.aws.add_role("dev", require_mfa=True, trusts=[user])
@@ -135,7 +141,7 @@ def with_own_role(scene: Scene, denied: set[str]) -> User:
     return user
 
 
-def test_all_takes_one_code_for_a_key_whose_own_role_may_not(scene: Scene) -> None:
+def test_all_takes_one_code_for_a_key_whose_own_role_may_not(scene: RotationMachine) -> None:
     """The fake refuses a second code: the session with MFA serves the role and the user."""
     user = with_own_role(scene, {"iam:CreateAccessKey"})
     scene.rotate("--all")
@@ -146,7 +152,7 @@ def test_all_takes_one_code_for_a_key_whose_own_role_may_not(scene: Scene) -> No
 
 
 def test_a_key_that_neither_role_nor_user_can_rotate_is_told_with_both_reasons(
-    scene: Scene,
+    scene: RotationMachine,
 ) -> None:
     user = with_own_role(scene, {"iam:CreateAccessKey"})
     user.denied.add("iam:CreateAccessKey")
@@ -156,7 +162,7 @@ def test_a_key_that_neither_role_nor_user_can_rotate_is_told_with_both_reasons(
     assert asked(scene) == 1
 
 
-def test_a_refused_code_is_not_asked_for_again_without_the_role(scene: Scene) -> None:
+def test_a_refused_code_is_not_asked_for_again_without_the_role(scene: RotationMachine) -> None:
     with_own_role(scene, set())
     (home := scene.machine.home / "wrong").write_text("")
     text = (scene.machine.home / ".aws/config").read_text()

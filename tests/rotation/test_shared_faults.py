@@ -12,13 +12,13 @@ import boto3  # noqa: F401 - loaded once, not by each child
 import botocore.httpsession  # noqa: F401
 import pytest
 
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
-from tests.faults.harness import Fault, run_with_fault
-from tests.machine import Machine
-from tests.rotation.scene import Scene
-from tests.rotation.test_kill_matrix import Stage, check_silent, kill
-from tests.stores import GpgHome
+from tests.faults.harness import CallFault, run_with_fault
+from tests.rotation.test_kill_matrix import KillStage, check_silent, kill
+from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
+from tests.worlds.rotation import RotationMachine
 
 MODES = ("ENOSPC", "EIO", "EINTR", "EROFS")
 # Every so many-th point; gpg takes its time.
@@ -26,7 +26,7 @@ STEPS = {"age": 17, "pass": 43}
 _MEMORY = "/dev/shm"
 
 
-class SharedScene(Scene):
+class SharedScene(RotationMachine):
     """The same with a vault that gpg or age opens."""
 
     def __init__(self, kind: str, machine: Machine, aws: FakeAws, gpg: GpgHome) -> None:
@@ -62,7 +62,7 @@ def shared(
         yield SharedScene(request.param, Machine(Path(folder) / "home"), aws, gpg)
 
 
-def fail(stage: Stage, fault: Fault) -> None:
+def fail(stage: KillStage, fault: CallFault) -> None:
     """Let a call fail, look, and run again."""
     try:
         stage.reset()
@@ -78,22 +78,22 @@ def fail(stage: Stage, fault: Fault) -> None:
 
 def test_neither_a_kill_nor_a_failure_loses_a_key(shared: SharedScene) -> None:
     """At a sample of the calls; the torture has them all."""
-    stage, step = Stage(shared), STEPS[shared.kind]
+    stage, step = KillStage(shared), STEPS[shared.kind]
     for fault in stage.points(every=False)[::step]:
         kill(stage, fault)
     files = [n for n, call in enumerate(stage.whole.calls) if call.name != "aws"]
     for place, number in enumerate(files[3 :: 2 * step]):
-        fail(stage, Fault(number, MODES[place % 4]))
+        fail(stage, CallFault(number, MODES[place % 4]))
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("mode", ["kill", *MODES])
 def test_every_fault_at_every_call(shared: SharedScene, mode: str) -> None:
-    stage = Stage(shared)
+    stage = KillStage(shared)
     if mode == "kill":
         for fault in stage.points(every=True):
             kill(stage, fault)
         return
     for number, call in enumerate(stage.whole.calls):
         if call.name != "aws":
-            fail(stage, Fault(number, mode))
+            fail(stage, CallFault(number, mode))

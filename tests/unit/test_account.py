@@ -11,6 +11,7 @@ from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions, plan
+from tests.samples import EXAMPLE_ID
 
 ROLE = "role_arn = arn:aws:iam::123456789012:role/admin\n"
 BASE = "aws_account_id = 111122223333\n"
@@ -19,26 +20,25 @@ ADDRESS = "endpoint_url = https://minio.example\n"
 # An id and its account as they were published with the way to read one from the other.
 NEW_ID = "ASIAQNZGKIQY56JQ7WML"
 IN_ID = "029608264753"
-OLD_ID = "AKIAIOSFODNN7EXAMPLE"
 
 CASES = [
     # asked for, lines of `base`, lines of the profile, key id, account, warnings
-    ("base", "", "", OLD_ID, None, 0),
+    ("base", "", "", EXAMPLE_ID, None, 0),
     ("base", "", "", NEW_ID, IN_ID, 0),
     ("base", ADDRESS, "", NEW_ID, None, 0),
-    ("base", BASE, "", OLD_ID, "111122223333", 0),
+    ("base", BASE, "", EXAMPLE_ID, "111122223333", 0),
     ("base", BASE + ADDRESS, "", NEW_ID, "111122223333", 0),
     ("base", BASE, "", NEW_ID, IN_ID, 1),
     ("base", f"aws_account_id = {IN_ID}\n", "", NEW_ID, IN_ID, 0),
-    ("alias", BASE, "", OLD_ID, "111122223333", 0),
-    ("alias", "", OWN, OLD_ID, "444455556666", 0),
-    ("alias", BASE, OWN, OLD_ID, "111122223333", 1),
-    ("alias", BASE, "include_profile = other\n", OLD_ID, "111122223333", 1),
-    ("alias", "", "include_profile = other\n", OLD_ID, "888888888888", 0),
+    ("alias", BASE, "", EXAMPLE_ID, "111122223333", 0),
+    ("alias", "", OWN, EXAMPLE_ID, "444455556666", 0),
+    ("alias", BASE, OWN, EXAMPLE_ID, "111122223333", 1),
+    ("alias", BASE, "include_profile = other\n", EXAMPLE_ID, "111122223333", 1),
+    ("alias", "", "include_profile = other\n", EXAMPLE_ID, "888888888888", 0),
     # A key id never tells of a role, whose account may be another.
     ("role", BASE, ROLE, NEW_ID, "123456789012", 0),
     ("role", "", ROLE + OWN, NEW_ID, "123456789012", 1),
-    ("role", "", ROLE + "aws_account_id = 123456789012\n", OLD_ID, "123456789012", 0),
+    ("role", "", ROLE + "aws_account_id = 123456789012\n", EXAMPLE_ID, "123456789012", 0),
 ]
 
 

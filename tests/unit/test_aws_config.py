@@ -15,7 +15,7 @@ import pytest
 from filevault.config.aws_config import LIMIT, AwsConfig
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.errors import ConfigError, ConfigSyntaxError, StorageError
-from tests.work import at_most
+from tests.conditions.work_limits import at_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable

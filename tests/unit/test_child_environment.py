@@ -25,6 +25,7 @@ from filevault.errors import FilevaultError
 from filevault.issued.child_environment import child_environment
 from filevault.issued.export_formats import FORMATS, export
 from filevault.issued.issued_credentials import IssuedCredentials
+from tests.samples import EXAMPLE_ID, EXAMPLE_SESSION_ID
 
 NEVER_INHERITED = [
     "AWS_ACCESS_KEY",
@@ -77,7 +78,7 @@ KEPT = [
     "FILEVAULT_DIR",
     "AWS_ACCESS_KEY_IDENTITY",  # only begins like one
 ]
-SESSION = Credentials("ASIAIOSFODNN7EXAMPLE", "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=", 1795470313)
+SESSION = Credentials(EXAMPLE_SESSION_ID, "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=", 1795470313)
 FULL = IssuedCredentials(
     "work",
     SESSION,
@@ -94,7 +95,7 @@ FULL = IssuedCredentials(
         ca_bundle="/etc/ssl/our.pem",
     ),
 )
-BARE = IssuedCredentials("work", Credentials("AKIAIOSFODNN7EXAMPLE", "secret"))
+BARE = IssuedCredentials("work", Credentials(EXAMPLE_ID, "secret"))
 # Every variable that is set, with the key that carries it in an ini file and in JSON.
 GIVEN = [
     ("AWS_ACCESS_KEY_ID", SESSION.access_key_id, "aws_access_key_id", "AccessKeyId"),
@@ -278,7 +279,7 @@ def test_empty_variables_of_botocore_are_gone_for_its_calls_only() -> None:
 
 def test_windows_cmd_takes_usual_values_bare_and_refuses_what_cmd_would_change() -> None:
     assert export(BARE, "windows-cmd") == (
-        "set AWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\nset AWS_SECRET_ACCESS_KEY=secret\n"
+        f"set AWS_ACCESS_KEY_ID={EXAMPLE_ID}\nset AWS_SECRET_ACCESS_KEY=secret\n"
     )
     odd = BARE._replace(endpoint_url="http://h/?a&b|c")
     assert 'set "AWS_ENDPOINT_URL=http://h/?a&b|c"\n' in export(odd, "windows-cmd")

@@ -11,7 +11,7 @@ import pytest
 
 from filevault.config.aws_config_edit import append_profile
 from filevault.errors import ConfigError, StorageError
-from tests.others import needs_root
+from tests.conditions.other_user import needs_root
 
 pytestmark = needs_root
 

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from filevault.credentials import AccessKey, Credentials
 from filevault.errors import FilevaultError
-
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+from tests.samples import SECRET
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from filevault.errors import FilevaultError
 from filevault.issued.child_environment import child_environment
 from filevault.issued.export_formats import FORMATS, export
 from filevault.issued.issued_credentials import IssuedCredentials
+from tests.samples import EXAMPLE_ID, EXAMPLE_SESSION_ID, SECRET
 
 EXPIRY = 1795470313
-KEY = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-SESSION = Credentials("ASIAIOSFODNN7EXAMPLE", "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=", EXPIRY)
+KEY = Credentials(EXAMPLE_ID, SECRET)
+SESSION = Credentials(EXAMPLE_SESSION_ID, "s3cret+/=", "IQoJb3JpZ2luX2Vj//8=", EXPIRY)
 
 values = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=60)
 handouts = st.builds(
@@ -147,7 +148,7 @@ def test_json_of_a_key_leaves_out_what_there_is_not() -> None:
 
 def test_ini_is_a_section_of_the_credentials_file() -> None:
     assert export(IssuedCredentials("work", SESSION, "eu-west-1"), "ini") == (
-        "[work]\naws_access_key_id=ASIAIOSFODNN7EXAMPLE\naws_secret_access_key=s3cret+/=\n"
+        f"[work]\naws_access_key_id={EXAMPLE_SESSION_ID}\naws_secret_access_key=s3cret+/=\n"
         "aws_session_token=IQoJb3JpZ2luX2Vj//8=\n"
         "aws_credential_expiration=2026-11-23T21:45:13Z\nregion=eu-west-1\n\n"
     )

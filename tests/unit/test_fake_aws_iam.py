@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client_of
 from tests.fakes.fixtures import aws
+from tests.samples import EXAMPLE_ID
 
 __all__ = ["aws"]
 
@@ -189,7 +190,7 @@ def test_last_use_is_told(aws: FakeAws, user: User, iam: Any) -> None:
     assert (used["ServiceName"], used["Region"]) == ("sts", "eu-west-1")
     assert used["LastUsedDate"].timestamp() == 1_700_000_010
     with pytest.raises(ClientError) as error:
-        iam.get_access_key_last_used(AccessKeyId="AKIAIOSFODNN7EXAMPLE")
+        iam.get_access_key_last_used(AccessKeyId=EXAMPLE_ID)
     assert error_of(error)[:2] == ("AccessDenied", 403)
     user.denied.add("iam:GetAccessKeyLastUsed")
     with pytest.raises(ClientError) as error:
@@ -204,7 +205,7 @@ def test_last_use_is_told(aws: FakeAws, user: User, iam: Any) -> None:
         ("delete_access_key", {"AccessKeyId": "-" * 16}, "'accessKeyId'"),
         (
             "update_access_key",
-            {"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "Status": "Gone"},
+            {"AccessKeyId": EXAMPLE_ID, "Status": "Gone"},
             "enum value set: [Active, Inactive]",
         ),
     ],

@@ -16,16 +16,16 @@ from botocore.exceptions import ClientError
 
 from tests.fakes.clients import client
 from tests.fakes.remote import RemoteFake
+from tests.samples import EXAMPLE_ID, SECRET
 
 ROOT = Path(__file__).parents[2]
-KEY_ID, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SERIAL = "arn:aws:iam::123456789012:mfa/jonsmith"
 ROLE = "arn:aws:iam::123456789012:role/admin"
 SEED = {
     "users": [
         {
             "name": "jonsmith",
-            "access_key_id": KEY_ID,
+            "access_key_id": EXAMPLE_ID,
             "secret_access_key": SECRET,
             "mfa": True,
             "mfa_seed": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
@@ -61,7 +61,7 @@ def remote(process: subprocess.Popen[str]) -> RemoteFake:
 
 @pytest.fixture
 def sts(remote: RemoteFake) -> Any:
-    return client("sts", remote.url, KEY_ID, SECRET)
+    return client("sts", remote.url, EXAMPLE_ID, SECRET)
 
 
 def test_the_process_serves_its_seed_and_its_record(remote: RemoteFake, sts: Any) -> None:
@@ -74,7 +74,7 @@ def test_the_process_serves_its_seed_and_its_record(remote: RemoteFake, sts: Any
     )
     (call,) = remote.calls()
     assert call["parameters"]["RoleArn"] == ROLE
-    assert (call["outcome"], call["access_key_id"]) == ("ok", KEY_ID)
+    assert (call["outcome"], call["access_key_id"]) == ("ok", EXAMPLE_ID)
     assert call["returned_access_key_id"] == answer["Credentials"]["AccessKeyId"]
     session = remote.ask("state")["sessions"][answer["Credentials"]["AccessKeyId"]]
     assert (session["role"], session["mfa"]) == (ROLE, True)
@@ -153,7 +153,7 @@ def test_the_real_command_line_client_is_served(
             "HOME": str(tmp_path),
             "PATH": os.defpath,
             "AWS_ENDPOINT_URL": remote.url,
-            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_ACCESS_KEY_ID": EXAMPLE_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
             "AWS_DEFAULT_REGION": "eu-west-1",
         },

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests.fakes import FakeAws, User
 from tests.fakes.clients import client, client_of
 from tests.fakes.fixtures import aws
+from tests.samples import EXAMPLE_ID
 
 __all__ = ["aws"]
 
@@ -120,7 +121,7 @@ def test_a_wrong_secret_is_refused_and_recorded(aws: FakeAws) -> None:
 
 def test_an_unknown_key_is_refused(aws: FakeAws) -> None:
     with pytest.raises(ClientError) as error:
-        client("sts", aws.url, "AKIAIOSFODNN7EXAMPLE", "secret").get_caller_identity()
+        client("sts", aws.url, EXAMPLE_ID, "secret").get_caller_identity()
     assert code_of(error) == ("InvalidClientTokenId", 403)
 
 
@@ -296,7 +297,7 @@ HEADER_VALUE = st.text(st.characters(max_codepoint=255, exclude_categories=["Cc"
     | st.builds(
         "AWS4-HMAC-SHA256 Credential={}/{}/{}/{}/aws4_request, SignedHeaders={}, "
         "Signature={}".format,
-        st.just("AKIAIOSFODNN7EXAMPLE") | HEADER_VALUE,
+        st.just(EXAMPLE_ID) | HEADER_VALUE,
         st.just("20230101") | HEADER_VALUE,
         st.just("us-east-1") | HEADER_VALUE,
         st.sampled_from(["sts", "iam"]),
@@ -331,7 +332,7 @@ def test_no_garbage_breaks_the_fake_or_gets_by(
 @pytest.fixture
 def garbage_fake(aws: FakeAws) -> FakeAws:
     aws.query_api.check_skew = True
-    aws.add_user("jonsmith", access_key_id="AKIAIOSFODNN7EXAMPLE")
+    aws.add_user("jonsmith", access_key_id=EXAMPLE_ID)
     return aws
 
 

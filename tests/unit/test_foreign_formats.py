@@ -16,11 +16,11 @@ from filevault.vault import foreign_formats
 from filevault.vault.foreign_formats import is_aws_vault_session, read_foreign
 from filevault.vault.item import compose, parse
 from filevault.vault.item_lines import ROTATION_FIELDS
+from tests.samples import EXAMPLE_ID as ID
+from tests.samples import EXAMPLE_SESSION_ID, OTHER_ID, OTHER_SECRET, SECRET
 
-ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 KEY = AccessKey(ID, SECRET)
-NEW = AccessKey("AKIAOTHERKEYEXAMPLE0", "0therJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL")
+NEW = AccessKey(OTHER_ID, OTHER_SECRET)
 SERIAL = "arn:aws:iam::111122223333:mfa/jonsmith"
 OTPAUTH = "otpauth://totp/aws?secret=JBSWY3DPEHPK3PXP&issuer=aws"
 HEAD = (
@@ -118,7 +118,9 @@ TABLE = [
         id="B with lines below",
     ),
     pytest.param(
-        f"export AWS_ACCESS_KEY_ID={ID}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\n", "", id="D"
+        f"export AWS_ACCESS_KEY_ID={ID}\nexport AWS_SECRET_ACCESS_KEY={SECRET}\n",
+        "",
+        id="D",
     ),
     pytest.param(
         f"# mine\nAWS_ACCESS_KEY_ID='{ID}';\n  export AWS_SECRET_ACCESS_KEY=\"{SECRET}\"\n"
@@ -132,7 +134,9 @@ TABLE = [
         id="E",
     ),
     pytest.param(
-        f"aws_secret_access_key: {SECRET}\naws_access_key_id: {ID}\n", "", id="E with colons"
+        f"aws_secret_access_key: {SECRET}\naws_access_key_id: {ID}\n",
+        "",
+        id="E with colons",
     ),
     pytest.param(aws_vault(), "", id="F"),
     pytest.param(aws_vault(ProviderName="x") + "\n", "", id="F of version 5"),
@@ -217,9 +221,9 @@ def test_of_several_keys_none_is_guessed(text: str) -> None:
     "text",
     [
         json.dumps({**PROCESS, "SessionToken": "FwoGZXIvYXdzE", "Expiration": "2026-11-24"}),
-        json.dumps({**PROCESS, "AccessKeyId": "ASIAIOSFODNN7EXAMPLE"}),
+        json.dumps({**PROCESS, "AccessKeyId": EXAMPLE_SESSION_ID}),
         f"{SECRET}\naccess_key: {ID}\naws_session_token: FwoGZXIvYXdzE\n",
-        f"{SECRET}\nuser: ASIAIOSFODNN7EXAMPLE\n",
+        f"{SECRET}\nuser: {EXAMPLE_SESSION_ID}\n",
         aws_vault(SessionToken="FwoGZXIvYXdzE"),
     ],
 )

@@ -12,7 +12,7 @@ from filevault.git import subjects
 from filevault.git.commit import commit_files
 from filevault.system.files import Folder
 from filevault.system.locks import locked
-from tests.unit.git_stores import GitStore
+from tests.worlds.git_store import GitStore
 
 
 @pytest.fixture

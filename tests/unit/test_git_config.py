@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from filevault.git.config import WHOLE, counted, included, plain_settings, unquoted
-from tests.conftest import tool
+from tests.conditions.tools import tool
 
 # Every setting of git-config(1) that names a program or a path, leads to other settings or
 # repositories, or lets one of these count; with what others of git's programs read.

@@ -7,7 +7,7 @@ import pytest
 
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
-from tests.unit.git_stores import GitStore
+from tests.worlds.git_store import GitStore
 
 ALL_OF_OURS = ("*.fv", "*.gpg", "*.age", ".gpg-id", ".age-recipients", "*.json", "*.slot")
 ATTRIBUTES = "* filter=lfs diff=evil\n[attr]text filter=evil\n[attr]filter filter=evil\n" + "".join(

@@ -15,8 +15,8 @@ from filevault.git.commit import repositories_of, require_commits
 from filevault.git.passthrough import passthrough
 from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
-from tests.unit.git_stores import GitStore
 from tests.unit.test_git_hostile import Trap
+from tests.worlds.git_store import GitStore
 
 # githooks(5)
 HOOKS = (

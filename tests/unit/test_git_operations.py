@@ -15,7 +15,7 @@ from filevault.git.environment import for_git
 from filevault.git.operations import is_detached
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
-from tests.unit.git_stores import GitStore
+from tests.worlds.git_store import GitStore
 
 
 @pytest.fixture

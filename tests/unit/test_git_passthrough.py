@@ -9,7 +9,7 @@ import pytest
 from filevault.errors import NotCommittedError, NotFoundError
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
-from tests.unit.git_stores import GitStore
+from tests.worlds.git_store import GitStore
 
 
 @pytest.fixture
@@ -134,8 +134,8 @@ def test_git_has_our_input_and_output(store: GitStore) -> None:
         "from filevault.git.program import Git\n"
         "from filevault.git.trusted_repositories import TrustedRepositories\n"
         "from filevault.system.files import Folder\n"
-        "from tests.unit.git_stores import Remembered\n"
-        "trusted = TrustedRepositories(Remembered(), everything=True)\n"
+        "from tests.worlds.git_store import RememberedRepositories\n"
+        "trusted = TrustedRepositories(RememberedRepositories(), everything=True)\n"
         f"git = Git({store.environment!r}, FILE, trusted=trusted, sleep=print, warn=print)\n"
         f"with Folder.open({str(store.path)!r}) as store:\n"
         "    sys.exit(passthrough(store, sys.argv[1:], git))\n"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from filevault.system.hardening import harden, restore
-from tests.others import NOBODY, as_user, become, fork, needs_root
+from tests.conditions.other_user import NOBODY, as_user, become, fork, needs_root
 
 
 def nothing() -> None:

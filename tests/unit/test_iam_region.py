@@ -7,6 +7,7 @@ import pytest
 from filevault.aws.clients import Clients
 from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
+from tests.samples import EXAMPLE_ID
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from filevault.credentials import Credentials
     ],
 )
 def test_it_is_the_region_that_botocore_takes_for_the_real_address(region: str) -> None:
-    credentials = Credentials("AKIAIOSFODNN7EXAMPLE", "secret")
+    credentials = Credentials(EXAMPLE_ID, "secret")
     real = Clients().open("iam", Endpoint(region), credentials, once=False)
     signed_for = []
     real.meta.events.register(
@@ -30,7 +31,7 @@ def test_it_is_the_region_that_botocore_takes_for_the_real_address(region: str) 
 
 
 def test_a_region_that_nobody_knows_is_taken_as_it_is() -> None:
-    credentials = Credentials("AKIAIOSFODNN7EXAMPLE", "secret")
+    credentials = Credentials(EXAMPLE_ID, "secret")
     endpoint = Endpoint("xx-nowhere-1", "http://127.0.0.1:1")
     assert (
         Clients().open("iam", endpoint, credentials, once=False).meta.region_name == endpoint.region

@@ -116,7 +116,7 @@ def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: Item
 
 def test_a_missing_item_is_named_with_the_way_out(store: ItemStore) -> None:
     for action in (store.read, store.remove):
-        with pytest.raises(ItemNotFoundError, match="the vault holds no key for 'a/b'"):
+        with pytest.raises(ItemNotFoundError, match="the vault has no key for 'a/b'"):
             action("a/b")
     with pytest.raises(ItemNotFoundError) as caught:
         store.read("a b")

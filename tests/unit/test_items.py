@@ -11,10 +11,11 @@ from filevault.errors import DamagedError, NewerFormatError, UsageError
 from filevault.vault.item import check_access_key, compose, parse
 from filevault.vault.item_lines import ROTATION_FIELDS
 from filevault.vault.rotation_fields import RotationFields, read_rotation, with_rotation
+from tests.samples import EXAMPLE_ID, EXAMPLE_SESSION_ID, OTHER_ID, OTHER_SECRET, SECRET
 
 CREATED = "2026-11-23T21:45:13Z"
-KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-OTHER = AccessKey("AKIAOTHERKEYEXAMPLE0", "0therJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPL")
+KEY = AccessKey(EXAMPLE_ID, SECRET)
+OTHER = AccessKey(OTHER_ID, OTHER_SECRET)
 
 keys = st.builds(
     AccessKey,
@@ -153,7 +154,7 @@ def test_any_text_is_read_or_refused_cleanly(text: bytes) -> None:
     [
         (AccessKey("AKIA", KEY.secret_access_key), "these are 4 characters"),
         (AccessKey("AKIAIOSFODNN7EXAMPL\n", KEY.secret_access_key), "no access key id"),
-        (AccessKey("ASIAIOSFODNN7EXAMPLE", KEY.secret_access_key), "temporary session"),
+        (AccessKey(EXAMPLE_SESSION_ID, KEY.secret_access_key), "temporary session"),
         (AccessKey(KEY.access_key_id, "short"), "no secret access key"),
         (AccessKey(KEY.access_key_id, "with space" * 4), "no secret access key"),
         (AccessKey(KEY.access_key_id, KEY.secret_access_key + "\n"), "no secret access key"),
@@ -204,10 +205,10 @@ SURROUNDINGS = [
 def test_rotation_fields_come_and_go_and_nothing_else_moves(
     rotation: RotationFields, above: bytes, below: bytes
 ) -> None:
-    text = b"A" * 40 + b"\n" + above + b"aws_access_key_id: AKIAIOSFODNN7EXAMPLE" + below
+    text = b"A" * 40 + b"\n" + above + f"aws_access_key_id: {EXAMPLE_ID}".encode() + below
     marked = with_rotation(text, rotation)
     assert read_rotation(marked, "it") == rotation
-    assert parse(marked, "it").key.access_key_id == "AKIAIOSFODNN7EXAMPLE"
+    assert parse(marked, "it").key.access_key_id == EXAMPLE_ID
     assert with_rotation(marked, rotation) == marked
     for other in ROTATIONS:
         assert read_rotation(with_rotation(marked, other), "it") == other
@@ -223,7 +224,7 @@ def test_rotation_fields_come_and_go_and_nothing_else_moves(
     ],
 )
 def test_half_a_key_in_the_rotation_fields_is_damage(line: bytes) -> None:
-    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n" + line
+    text = b"A" * 40 + f"\naws_access_key_id: {EXAMPLE_ID}\n".encode() + line
     with pytest.raises(DamagedError, match="are no key together"):
         read_rotation(text, "it")
 
@@ -235,22 +236,22 @@ def test_a_promise_that_cannot_be_read_is_damage_and_not_no_promise(promise: str
         read_rotation(text + f"previous_grace: {promise}\n".encode(), "it")
 
 
-OWN = AccessKey("AKIAIOSFODNN7EXAMPLE", "A" * 40)
+OWN = AccessKey(EXAMPLE_ID, "A" * 40)
 
 
 @pytest.mark.parametrize("kind", ["next", "previous"])
 def test_a_rotation_to_or_from_the_key_of_line_1_is_none(kind: str) -> None:
     """Somebody has moved it there by hand; to finish would be to delete the only key."""
-    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
+    text = b"A" * 40 + f"\naws_access_key_id: {EXAMPLE_ID}\n".encode()
     rotation = RotationFields("2026-11-24T03:00:00Z", ("AKIAONE",))._replace(**{kind: OWN})
     assert read_rotation(with_rotation(text, rotation), "it") == RotationFields()
     other = OWN._replace(secret_access_key="B" * 40)
-    with pytest.raises(DamagedError, match="two secrets for the key AKIAIOSFODNN7EXAMPLE"):
+    with pytest.raises(DamagedError, match=f"two secrets for the key {EXAMPLE_ID}"):
         read_rotation(with_rotation(text, rotation._replace(**{kind: other})), "it")
 
 
 def test_a_next_key_beside_a_previous_one_is_damage() -> None:
-    text = b"A" * 40 + b"\naws_access_key_id: AKIAIOSFODNN7EXAMPLE\n"
+    text = b"A" * 40 + f"\naws_access_key_id: {EXAMPLE_ID}\n".encode()
     with pytest.raises(DamagedError, match="a next key and a previous one"):
         read_rotation(with_rotation(text, RotationFields("t", (), NEXT, PREVIOUS)), "it")
 

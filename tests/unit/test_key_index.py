@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from filevault.credentials import AccessKey
 from filevault.rotation.key_index import KeyIndex
+from tests.samples import EXAMPLE_ID
 
-KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "a" * 40)
+KEY = AccessKey(EXAMPLE_ID, "a" * 40)
 OTHER = AccessKey("AKIAI44QH8DHBEXAMPLE", "b" * 40)
 
 

@@ -24,9 +24,9 @@ from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.client import AgentClient
 from filevault.keycache.protocol import LINE, Request
 from filevault.system.times import boottime
-from tests.agents import AgentProcess, short_folder
-from tests.others import NOBODY, as_user, become, fork, needs_root
-from tests.work import within
+from tests.conditions.other_user import NOBODY, as_user, become, fork, needs_root
+from tests.conditions.work_limits import within
+from tests.worlds.agent import AgentProcess, short_folder
 
 STATE = "ab" * 16
 OTHER = "cd" * 16

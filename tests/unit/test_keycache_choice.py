@@ -13,8 +13,8 @@ from filevault.keycache.cache import JOB_VARIABLE, KeyCache, job_agent_folder, o
 from filevault.keycache.cached_key import SESSION
 from filevault.keycache.client import AgentClient
 from filevault.system.times import boottime
-from tests.agents import AgentProcess, short_folder
-from tests.others import NOBODY, needs_root
+from tests.conditions.other_user import NOBODY, needs_root
+from tests.worlds.agent import AgentProcess, short_folder
 
 UID = os.geteuid()
 STATE = "ab" * 16

@@ -18,8 +18,8 @@ from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.kernel import KernelKeyring, _numbers
 from filevault.system.libc import function
 from filevault.system.times import boottime
-from tests.kernelkeys import needs_kernel_keyring
-from tests.others import NOBODY, as_user, needs_root
+from tests.conditions.kernel_keyring import needs_kernel_keyring
+from tests.conditions.other_user import NOBODY, as_user, needs_root
 
 pytestmark = needs_kernel_keyring
 

@@ -16,7 +16,7 @@ from filevault.system.files import Folder
 NAME = SessionName("p", "assume-role", "0" * 32, "item:p")
 
 
-class Watch:
+class WatchedWait:
     """A clock that only sleeping moves, and what was said."""
 
     def __init__(self, *, attended: bool, until: float = 1e9) -> None:
@@ -53,13 +53,13 @@ class Watch:
 
 
 def test_a_short_wait_is_silent(tmp_path: Path) -> None:
-    watch = Watch(attended=False, until=0.5)
+    watch = WatchedWait(attended=False, until=0.5)
     assert 0.5 <= watch.obtain(tmp_path) < 1
     assert watch.said == []
 
 
 def test_after_a_second_it_says_once_what_it_waits_for(tmp_path: Path) -> None:
-    watch = Watch(attended=False, until=40)
+    watch = WatchedWait(attended=False, until=40)
     assert 40 <= watch.obtain(tmp_path) < 41
     ((when, text),) = watch.said
     assert 1 <= when < 1.2
@@ -67,13 +67,13 @@ def test_after_a_second_it_says_once_what_it_waits_for(tmp_path: Path) -> None:
 
 
 def test_with_a_terminal_it_waits_as_long_as_it_takes(tmp_path: Path) -> None:
-    watch = Watch(attended=True, until=3600)
+    watch = WatchedWait(attended=True, until=3600)
     assert watch.obtain(tmp_path) >= 3600
     assert len(watch.said) == 1
 
 
 def test_without_a_terminal_it_gives_up_after_a_minute(tmp_path: Path) -> None:
-    watch = Watch(attended=False)
+    watch = WatchedWait(attended=False)
     with pytest.raises(BusyError, match="for a minute") as caught:
         watch.obtain(tmp_path)
     assert 60 <= watch.now - 5000 < 61

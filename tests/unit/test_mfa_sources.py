@@ -15,7 +15,7 @@ from filevault.mfa.token_code import token_code
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 
 
-class Terminal:
+class MutedTerminal:
     """A person who types one code, or no terminal."""
 
     def __init__(self, *, present: bool = True) -> None:
@@ -47,7 +47,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 def code(
     environ: dict[str, str],
-    terminal: Terminal,
+    terminal: MutedTerminal,
     *,
     prompt: str | None = None,
     process: str | None = None,
@@ -65,7 +65,7 @@ def code(
 
 
 def test_the_option_the_process_the_yubikey_the_terminal(environ: dict[str, str]) -> None:
-    terminal = Terminal()
+    terminal = MutedTerminal()
     assert code(environ, terminal, prompt="ykman", process="echo 111111", option="000000") == (
         "000000"
     )
@@ -79,11 +79,11 @@ def test_the_option_the_process_the_yubikey_the_terminal(environ: dict[str, str]
 def test_ykman_is_asked_for_the_account_and_on_the_device_that_are_named(
     environ: dict[str, str], tmp_path: Path
 ) -> None:
-    code(environ, Terminal(), prompt="ykman")
+    code(environ, MutedTerminal(), prompt="ykman")
     asked = (tmp_path / "arguments").read_text().splitlines()
     assert asked == ["oath", "accounts", "code", "--single", SERIAL]
     environ |= {"YKMAN_OATH_CREDENTIAL_NAME": "work", "YKMAN_OATH_DEVICE_SERIAL": "42"}
-    code(environ, Terminal(), prompt="ykman")
+    code(environ, MutedTerminal(), prompt="ykman")
     asked = (tmp_path / "arguments").read_text().splitlines()
     assert asked == ["--device", "42", "oath", "accounts", "code", "--single", "work"]
 
@@ -93,14 +93,14 @@ def test_a_program_that_fails_is_named_with_its_complaint(
 ) -> None:
     (tmp_path / "answer").write_text("echo no key >&2; exit 3")
     with pytest.raises(MfaError, match="ykman failed with status 3: no key"):
-        code(environ, Terminal(), prompt="ykman")
+        code(environ, MutedTerminal(), prompt="ykman")
     with pytest.raises(MfaError, match="mfa_process failed with status 4"):
-        code(environ, Terminal(), process="exit 4")
+        code(environ, MutedTerminal(), process="exit 4")
 
 
 def test_what_a_program_prints_is_asked_for_once(environ: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "answer").write_text("echo none")
-    terminal = Terminal()
+    terminal = MutedTerminal()
     with pytest.raises(MfaError, match="what ykman printed is not a token code of six digits"):
         code(environ, terminal, prompt="ykman")
     with pytest.raises(MfaError, match="what mfa_process of profile 'jon' printed is not"):
@@ -110,6 +110,6 @@ def test_what_a_program_prints_is_asked_for_once(environ: dict[str, str], tmp_pa
 
 def test_without_a_way_the_reason_is_told(environ: dict[str, str]) -> None:
     with pytest.raises(NoTerminalError, match="there is no terminal"):
-        code(environ, Terminal(present=False))
+        code(environ, MutedTerminal(present=False))
     with pytest.raises(NoTerminalError, match="--prompt none is set"):
-        code(environ, Terminal(), prompt="none")
+        code(environ, MutedTerminal(), prompt="none")

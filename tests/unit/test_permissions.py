@@ -16,8 +16,8 @@ import pytest
 from filevault.system import permissions
 from filevault.system.files import Folder
 from filevault.system.locks import locked
-from tests.conftest import tool
-from tests.others import as_user, needs_root
+from tests.conditions.other_user import as_user, needs_root
+from tests.conditions.tools import tool
 
 pytestmark = needs_root
 
@@ -27,7 +27,7 @@ ACLS = ("", f"u:{OTHER}:r", f"g:{OTHER}:rw,u:{APP}:---,m::r", f"u:{OTHER}:r,o::r
 DEFAULT_ACL = f"d:u:{OTHER}:rwx,d:g:{TEAM}:rwx"
 
 
-class Case(NamedTuple):
+class FileCase(NamedTuple):
     """A file before it is replaced by root, with the folder it lies in."""
 
     mode: int
@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    Case(*each, default_acl=bool(number % 2))
+    FileCase(*each, default_acl=bool(number % 2))
     for number, each in enumerate(
         itertools.product(MODES, (0, TEAM), ACLS, (0, APP), (OTHER, APP, 0))
     )

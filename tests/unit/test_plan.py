@@ -28,6 +28,7 @@ from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.sessions.session_hash import session_hash, session_name
 from filevault.sources.stored import StoredKey
+from tests.samples import EXAMPLE_ID
 
 S = "arn:aws:iam::123456789012:mfa/u"
 ROLE = "arn:aws:iam::123456789012:role/r"
@@ -291,8 +292,7 @@ def test_a_source_that_is_not_built_in_is_named_with_its_place(line: str) -> Non
 
 def test_keys_in_the_config_have_a_message_of_their_own_that_shows_none() -> None:
     config = (
-        "[profile my base]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\n"
-        "aws_secret_access_key = hush\n"
+        f"[profile my base]\naws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = hush\n"
     ).replace("my base", '"my base"')
     error = refusal(config, "my base")
     assert isinstance(error, ConfigError)

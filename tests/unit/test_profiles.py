@@ -16,6 +16,7 @@ from filevault.config.inheritance import MAX_CHAIN
 from filevault.config.overrides import Overrides
 from filevault.config.profile import Profile, resolve
 from filevault.errors import ConfigError, FilevaultError, ProfileLoopError, ProfileNotFoundError
+from tests.samples import EXAMPLE_ID
 
 ROLE = "arn:aws:iam::123456789012:role/r"
 SERIAL = "arn:aws:iam::123456789012:mfa/me"
@@ -336,7 +337,7 @@ SOURCES = {
     "process": "credential_process = prog\n",
     "credential-source": "credential_source = Environment\n",
     "login-session": "login_session = arn:aws:iam::123456789012:user/jon\n",
-    "config-keys": "aws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = hush\n",
+    "config-keys": f"aws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = hush\n",
 }
 
 

@@ -6,7 +6,7 @@ from filevault.errors import NoTerminalError
 from filevault.unlock.prompt import NoTerminal, confirm
 
 
-class Person:
+class OneAnswer:
     """Answers every question alike."""
 
     present = True
@@ -28,14 +28,14 @@ class Person:
 
 @pytest.mark.parametrize("answer", ["y", "Y", "yes", "YES"])
 def test_yes_is_yes(answer: str) -> None:
-    person = Person(answer)
+    person = OneAnswer(answer)
     assert confirm(person, "Delete it?")
     assert person.asked == ["Delete it? (y|N) "]
 
 
 @pytest.mark.parametrize("answer", ["", "n", "no", "ye", "yess", "j", "1", "true", "\x1b"])
 def test_anything_else_is_no(answer: str) -> None:
-    assert not confirm(Person(answer), "Delete it?")
+    assert not confirm(OneAnswer(answer), "Delete it?")
 
 
 def test_nobody_answers_nothing() -> None:

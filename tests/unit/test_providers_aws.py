@@ -247,10 +247,10 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User)
     assert session(aws, user).session_token
     assert len(aws.calls) == 3
     aws.arm(throttle(), times=9)
-    assert "too often" in refusal(AwsError, aws, user).message
+    assert "too many requests" in refusal(AwsError, aws, user).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
-    assert "a failure of its own" in refusal(AwsError, aws, user).message
+    assert "an internal failure" in refusal(AwsError, aws, user).message
 
 
 LOST = "the token code may be used up: wait for the next one"
@@ -295,7 +295,7 @@ def test_a_failure_of_awss_after_a_code_is_told_at_once(
 ) -> None:
     aws.arm(server_error(when))
     found = refusal(AwsError, aws, user, user.totp())
-    assert "a failure of its own" in found.message
+    assert "an internal failure" in found.message
     assert found.hint == LOST
     assert len(aws.calls) == 1
 
@@ -644,7 +644,7 @@ P = MfaRequest("arn:aws:iam::123456789012:mfa/u", "oathtool x")
 class Way(TokenCodeSource):
     """A way to a code, and a record of how often it was taken."""
 
-    def __init__(self, sources: Sources, answer: str, *, program: bool) -> None:
+    def __init__(self, sources: CodeWays, answer: str, *, program: bool) -> None:
         self._sources = sources
         self._answer = answer
         self._program = program
@@ -666,7 +666,7 @@ class Way(TokenCodeSource):
         return self._sources.patient
 
 
-class Sources:
+class CodeWays:
     """Ways to a code, and a record of which were taken."""
 
     def __init__(
@@ -691,7 +691,7 @@ def code_of(found: sts.TokenCodeFor | None) -> str:
 
 
 def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None:
-    sources = Sources()
+    sources = CodeWays()
     assert code_of(sources.token_code("000000").present(P, "u", same)) == "000000"
     assert sources.taken == []
     assert code_of(sources.token_code().present(P, "u", same)) == "111111"
@@ -701,13 +701,13 @@ def test_the_option_beats_the_program_and_the_program_beats_the_person() -> None
 
 
 def test_no_request_asks_nobody() -> None:
-    sources = Sources()
+    sources = CodeWays()
     assert sources.token_code("000000").present(None, "u", same) is None
     assert sources.taken == []
 
 
 def test_each_request_gets_a_code_of_its_own() -> None:
-    sources = Sources()
+    sources = CodeWays()
     token_code = sources.token_code()
     token_code.present(P, "u", same)
     token_code.present(P, "u", same)
@@ -715,7 +715,7 @@ def test_each_request_gets_a_code_of_its_own() -> None:
 
 
 def test_a_given_code_serves_once_and_never_falls_back() -> None:
-    sources = Sources()
+    sources = CodeWays()
     token_code = sources.token_code("000000")
     token_code.present(P, "u", same)
     with pytest.raises(MfaError, match="second token code") as caught:
@@ -727,11 +727,11 @@ def test_a_given_code_serves_once_and_never_falls_back() -> None:
 @pytest.mark.parametrize("code", ["", "12345", "1234567", "12345a", "123 456", "٣٣٣٣٣٣", "-12345"])
 def test_what_is_no_code_is_refused_and_not_shown(code: str) -> None:
     with pytest.raises(MfaError) as by_option:
-        Sources().token_code(code).present(S, "u", same)
+        CodeWays().token_code(code).present(S, "u", same)
     with pytest.raises(MfaError) as by_program:
-        Sources(printed=code).token_code().present(P, "u", same)
+        CodeWays(printed=code).token_code().present(P, "u", same)
     with pytest.raises(MfaError) as by_person:
-        Sources(answer=code).token_code().present(S, "u", same)
+        CodeWays(answer=code).token_code().present(S, "u", same)
     for caught in (by_option, by_program, by_person):
         assert not code or code not in caught.value.message
         assert "six digits" in caught.value.message
@@ -743,7 +743,7 @@ def refused(mfa: sts.TokenCodeFor | None) -> None:
 
 @pytest.mark.parametrize(("answer", "words"), [("12345", "six digits"), ("123456", "AWS refused")])
 def test_a_person_is_told_what_was_wrong_and_asked_three_times(answer: str, words: str) -> None:
-    sources = Sources(answer=answer, patient=True)
+    sources = CodeWays(answer=answer, patient=True)
     with pytest.raises(MfaError if len(answer) < 6 else WrongCodeError):
         sources.token_code().present(S, "u", refused)
     assert len(sources.taken) == 3
@@ -752,7 +752,7 @@ def test_a_person_is_told_what_was_wrong_and_asked_three_times(answer: str, word
 
 
 def test_where_nobody_can_be_asked_again_the_first_refusal_stands() -> None:
-    sources = Sources()
+    sources = CodeWays()
     with pytest.raises(WrongCodeError):
         sources.token_code().present(S, "u", refused)
     assert len(sources.taken) == 1
@@ -762,7 +762,7 @@ def test_where_nobody_can_be_asked_again_the_first_refusal_stands() -> None:
 def test_a_code_of_the_option_or_the_program_is_not_asked_for_again(
     given: str | None, request_: MfaRequest
 ) -> None:
-    sources = Sources(patient=True)
+    sources = CodeWays(patient=True)
     with pytest.raises(ProviderError):
         sources.token_code(given).present(request_, "u", refused)
     assert sources.said == []
@@ -773,15 +773,15 @@ def test_another_refusal_is_not_the_codes() -> None:
     def denied(_: sts.TokenCodeFor | None) -> None:
         raise AwsError("denied")
 
-    sources = Sources(patient=True)
+    sources = CodeWays(patient=True)
     with pytest.raises(AwsError, match="denied"):
         sources.token_code().present(S, "u", denied)
     assert (len(sources.taken), sources.said) == (1, [])
 
 
 def test_white_space_around_a_code_is_forgiven() -> None:
-    assert code_of(Sources(printed=" 123456\n").token_code().present(P, "u", same)) == "123456"
+    assert code_of(CodeWays(printed=" 123456\n").token_code().present(P, "u", same)) == "123456"
 
 
 def test_a_code_is_not_shown_by_repr() -> None:
-    assert "000000" not in repr(Sources().token_code("000000").present(S, "u", same))
+    assert "000000" not in repr(CodeWays().token_code("000000").present(S, "u", same))

@@ -18,7 +18,7 @@ from filevault.plan.planner import PlanOptions
 from filevault.plan.wiring import build
 from filevault.sessions.cached_provider import Caching
 from tests.fakes import FakeAws
-from tests.rig import PATIENT, Rig, gst, role, role_arn
+from tests.worlds.providers import PATIENT, ProviderWorld, gst, role, role_arn
 
 HOUR = 3600
 START = 1_795_470_000
@@ -49,7 +49,7 @@ USER_LINES = {"region": "eu-west-1", "mfa_serial": S}
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path) -> Rig:
+def rig(aws: FakeAws, tmp_path: Path) -> ProviderWorld:
     aws.clock.freeze(START)
     others = [
         (
@@ -63,14 +63,16 @@ def rig(aws: FakeAws, tmp_path: Path) -> Rig:
         )
         for name in ("ra", "rb", "rc")
     ]
-    rig = Rig(aws, tmp_path, config(("jonsmith", USER_LINES), ("r1", dict(ROLE_LINES)), *others))
+    rig = ProviderWorld(
+        aws, tmp_path, config(("jonsmith", USER_LINES), ("r1", dict(ROLE_LINES)), *others)
+    )
     rig.store("jonsmith", mfa_serial=S)
     for name in ("r1", "r2", "ra", "rb", "rc"):
         aws.add_role(name, max_session_duration=12 * HOUR)
     return rig
 
 
-def test_one_token_code_lasts_a_morning_of_three_roles(rig: Rig) -> None:
+def test_one_token_code_lasts_a_morning_of_three_roles(rig: ProviderWorld) -> None:
     for number, name in enumerate(("ra", "rb", "rc")):
         rig.run(name)
         expected = [role(name, HOUR, by="kept" if number else 1)]
@@ -86,14 +88,16 @@ def test_one_token_code_lasts_a_morning_of_three_roles(rig: Rig) -> None:
     assert len(rig.asked) == 2
 
 
-def test_a_session_handed_out_serves_the_roles_and_the_reverse(rig: Rig) -> None:
+def test_a_session_handed_out_serves_the_roles_and_the_reverse(rig: ProviderWorld) -> None:
     direct = rig.run("jonsmith")
     rig.run("ra")
     assert rig.made() == [gst(8 * HOUR, S), role("ra", HOUR, by=1)]
     assert rig.run("jonsmith") == direct
 
 
-def test_a_duration_that_is_asked_for_is_not_served_by_a_session_of_another(rig: Rig) -> None:
+def test_a_duration_that_is_asked_for_is_not_served_by_a_session_of_another(
+    rig: ProviderWorld,
+) -> None:
     rig.run("jonsmith")
     rig.run("jonsmith", PlanOptions(duration=1200))
     rig.run("jonsmith", PlanOptions(duration=1200))
@@ -104,7 +108,9 @@ def test_a_duration_that_is_asked_for_is_not_served_by_a_session_of_another(rig:
 
 
 @pytest.mark.parametrize("seconds", [8 * HOUR, HOUR, 900])
-def test_a_kept_session_of_a_role_serves_below_another_role(rig: Rig, seconds: int) -> None:
+def test_a_kept_session_of_a_role_serves_below_another_role(
+    rig: ProviderWorld, seconds: int
+) -> None:
     rig.config += config(
         ("above", {"source_profile": "ra", "role_arn": role_arn("rb"), "mfa_serial": S})
     )
@@ -118,7 +124,7 @@ def test_a_kept_session_of_a_role_serves_below_another_role(rig: Rig, seconds: i
     assert [call.role for call in rig.made() if call.role] == ["ra", "rb"]
 
 
-def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: Rig) -> None:
+def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: ProviderWorld) -> None:
     rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
     rig.run("ra", PlanOptions(duration=8 * HOUR))
     rig.config = rig.config.replace(
@@ -129,7 +135,9 @@ def test_a_kept_session_of_a_role_with_other_parameters_serves_nothing(rig: Rig)
     assert [call.role for call in rig.made()] == [None, "ra", "rb"]
 
 
-def test_a_kept_session_of_a_role_that_aws_refuses_below_another_is_renewed(rig: Rig) -> None:
+def test_a_kept_session_of_a_role_that_aws_refuses_below_another_is_renewed(
+    rig: ProviderWorld,
+) -> None:
     rig.config += config(("above", {"source_profile": "ra", "role_arn": role_arn("rb")}))
     rig.run("ra", PlanOptions(duration=8 * HOUR))
     rig.aws.directory.sessions.clear()
@@ -157,7 +165,7 @@ EDITS: dict[str, Callable[[dict[str, str]], Any]] = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 def test_editing_any_input_of_a_role_misses_and_undoing_it_hits(
-    rig: Rig, edit: Callable[[dict[str, str]], Any]
+    rig: ProviderWorld, edit: Callable[[dict[str, str]], Any]
 ) -> None:
     first = rig.run("r1")
     rig.made()
@@ -172,7 +180,7 @@ def test_editing_any_input_of_a_role_misses_and_undoing_it_hits(
     assert rig.made() == []
 
 
-def test_editing_the_source_of_a_role_misses(rig: Rig) -> None:
+def test_editing_the_source_of_a_role_misses(rig: ProviderWorld) -> None:
     first = rig.run("ra")
     rig.made()
     other = rig.store("other")
@@ -184,7 +192,7 @@ def test_editing_the_source_of_a_role_misses(rig: Rig) -> None:
     assert [call.action for call in rig.made()] == ["GetSessionToken", "AssumeRole"]
 
 
-def test_another_mfa_device_of_a_user_misses(rig: Rig) -> None:
+def test_another_mfa_device_of_a_user_misses(rig: ProviderWorld) -> None:
     first = rig.run("jonsmith")
     second = "arn:aws:iam::123456789012:mfa/second"
     rig.aws.add_mfa_device(rig.users["jonsmith"], second)
@@ -192,7 +200,7 @@ def test_another_mfa_device_of_a_user_misses(rig: Rig) -> None:
     assert rig.made() == [gst(8 * HOUR, S), gst(8 * HOUR, second)]
 
 
-def test_roles_that_alone_name_the_device_share_one_code(rig: Rig) -> None:
+def test_roles_that_alone_name_the_device_share_one_code(rig: ProviderWorld) -> None:
     rig.config = rig.config.replace(f"mfa_serial = {S}\n", "", 1)
     assert rig.plan("jonsmith").step != rig.plan("ra").step
     for name in ("ra", "rb", "rc"):
@@ -206,7 +214,7 @@ def test_roles_that_alone_name_the_device_share_one_code(rig: Rig) -> None:
     assert len(rig.asked) == 1
 
 
-def test_another_endpoint_misses(rig: Rig) -> None:
+def test_another_endpoint_misses(rig: ProviderWorld) -> None:
     rig.run("ra")
     rig.made()
     url = rig.aws.url.replace("127.0.0.1", "localhost")
@@ -214,7 +222,7 @@ def test_another_endpoint_misses(rig: Rig) -> None:
     assert [call.action for call in rig.made()] == ["GetSessionToken", "AssumeRole"]
 
 
-def test_a_replaced_key_misses_all_along_the_chain(rig: Rig) -> None:
+def test_a_replaced_key_misses_all_along_the_chain(rig: ProviderWorld) -> None:
     rig.run("ra")
     user = rig.users["jonsmith"]
     fresh = rig.aws.add_access_key(user)
@@ -228,7 +236,7 @@ def test_a_replaced_key_misses_all_along_the_chain(rig: Rig) -> None:
 
 @pytest.mark.parametrize("name", ["jonsmith", "ra"])
 def test_a_rotation_between_reading_the_key_and_the_call_costs_nothing(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, name: str
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     user = rig.users["jonsmith"]
     read = rig.keys.access_key
@@ -247,7 +255,7 @@ def test_a_rotation_between_reading_the_key_and_the_call_costs_nothing(
 
 
 def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_left(
-    rig: Rig,
+    rig: ProviderWorld,
 ) -> None:
     rig.run("ra")
     planned = rig.plan("ra")
@@ -268,7 +276,7 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
     [(HOUR, None, 900), (1200, None, 300), (HOUR, 1800, 1800), (HOUR, 60, 60)],
 )
 def test_what_is_handed_out_is_renewed_below_its_minimum(
-    rig: Rig, duration: int, min_ttl: int | None, left_to_serve: int
+    rig: ProviderWorld, duration: int, min_ttl: int | None, left_to_serve: int
 ) -> None:
     options = PlanOptions(duration=duration)
     first = rig.run("ra", options)
@@ -283,7 +291,7 @@ def test_what_is_handed_out_is_renewed_below_its_minimum(
     )
 
 
-def test_a_source_serves_until_its_last_minute(rig: Rig) -> None:
+def test_a_source_serves_until_its_last_minute(rig: ProviderWorld) -> None:
     rig.run("ra")
     rig.made()
     rig.aws.clock.advance(8 * HOUR - 60)
@@ -294,14 +302,14 @@ def test_a_source_serves_until_its_last_minute(rig: Rig) -> None:
     assert rig.made() == [gst(8 * HOUR, S), role("rc", HOUR, by=1)]
 
 
-def test_a_minimum_of_the_whole_life_renews_each_time(rig: Rig) -> None:
+def test_a_minimum_of_the_whole_life_renews_each_time(rig: ProviderWorld) -> None:
     for _ in range(3):
         rig.run("ra", min_ttl=HOUR)
     assert rig.made() == [gst(8 * HOUR, S), *[role("ra", HOUR, by=1)] * 3]
     assert len(rig.files()) == 2
 
 
-def test_refresh_passes_over_the_whole_chain_and_keeps_what_it_got(rig: Rig) -> None:
+def test_refresh_passes_over_the_whole_chain_and_keeps_what_it_got(rig: ProviderWorld) -> None:
     rig.run("ra")
     rig.made()
     rig.aws.clock.advance(100)
@@ -312,14 +320,16 @@ def test_refresh_passes_over_the_whole_chain_and_keeps_what_it_got(rig: Rig) -> 
     assert len(rig.files()) == 2
 
 
-def test_without_role_caching_only_the_session_below_is_kept(rig: Rig) -> None:
+def test_without_role_caching_only_the_session_below_is_kept(rig: ProviderWorld) -> None:
     rig.run("ra", cache_roles=False)
     rig.run("ra", cache_roles=False)
     assert rig.made() == [gst(8 * HOUR, S), role("ra", HOUR, by=1), role("ra", HOUR, by=1)]
     assert rig.kept() == [("jonsmith", "get-session-token")]
 
 
-def test_a_generated_session_name_is_one_that_sts_takes_and_new_each_time(rig: Rig) -> None:
+def test_a_generated_session_name_is_one_that_sts_takes_and_new_each_time(
+    rig: ProviderWorld,
+) -> None:
     for _ in range(2):
         rig.run("ra", refresh=True)
         rig.aws.clock.advance(1)
@@ -332,7 +342,7 @@ def test_a_generated_session_name_is_one_that_sts_takes_and_new_each_time(rig: R
     assert names[2] == "work"
 
 
-def test_an_unsafe_endpoint_is_refused_before_anything_is_read_or_asked(rig: Rig) -> None:
+def test_an_unsafe_endpoint_is_refused_before_anything_is_read_or_asked(rig: ProviderWorld) -> None:
     overrides = Overrides(endpoint_urls={"sts": "http://10.0.0.1"})
     with pytest.raises(ConfigError, match="plain http"):
         rig.run("ra", overrides=overrides)
@@ -342,7 +352,7 @@ def test_an_unsafe_endpoint_is_refused_before_anything_is_read_or_asked(rig: Rig
 # Failures of the cache
 
 
-def test_damaged_sessions_are_obtained_again(rig: Rig) -> None:
+def test_damaged_sessions_are_obtained_again(rig: ProviderWorld) -> None:
     rig.run("ra")
     rig.made()
     for path in rig.files():
@@ -352,7 +362,7 @@ def test_damaged_sessions_are_obtained_again(rig: Rig) -> None:
     assert rig.warnings == []
 
 
-def test_credentials_are_handed_out_where_they_cannot_be_kept(rig: Rig) -> None:
+def test_credentials_are_handed_out_where_they_cannot_be_kept(rig: ProviderWorld) -> None:
     (rig.folder / "state").mkdir()
     (rig.folder / "state/sessions").write_text("in the way")
     assert rig.run("ra").session_token
@@ -360,7 +370,7 @@ def test_credentials_are_handed_out_where_they_cannot_be_kept(rig: Rig) -> None:
     assert len(rig.warnings) == 1
 
 
-def test_a_refused_call_keeps_nothing_and_leaves_no_lock(rig: Rig) -> None:
+def test_a_refused_call_keeps_nothing_and_leaves_no_lock(rig: ProviderWorld) -> None:
     with pytest.raises(MfaError):
         rig.run("jonsmith", code="12345")
     assert rig.files() == []
@@ -371,7 +381,7 @@ def test_a_refused_call_keeps_nothing_and_leaves_no_lock(rig: Rig) -> None:
 # Parallel
 
 
-def test_64_parallel_misses_make_one_call_each_and_ask_once(rig: Rig) -> None:
+def test_64_parallel_misses_make_one_call_each_and_ask_once(rig: ProviderWorld) -> None:
     results: list[Any] = []
     barrier = threading.Barrier(64)
 
@@ -397,7 +407,7 @@ def test_64_parallel_misses_make_one_call_each_and_ask_once(rig: Rig) -> None:
 PROCESS = """
 import sys
 from tests.fakes import FakeAws
-from tests.rig import Rig
+from tests.worlds.providers import ProviderWorld
 from pathlib import Path
 
 class Remote:
@@ -405,13 +415,13 @@ class Remote:
     class clock:
         def __new__(cls): return float(sys.argv[5])
 
-rig = Rig(Remote, Path(sys.argv[1]), Path(sys.argv[1], "config").read_text())
+rig = ProviderWorld(Remote, Path(sys.argv[1]), Path(sys.argv[1], "config").read_text())
 rig.keys.put("nomfa", sys.argv[3], sys.argv[4])
 print(rig.run("plain").access_key_id)
 """
 
 
-def test_parallel_processes_make_one_call(rig: Rig) -> None:
+def test_parallel_processes_make_one_call(rig: ProviderWorld) -> None:
     user = rig.store("nomfa")
     rig.aws.add_role("plain")
     (rig.folder / "config").write_text(
@@ -461,7 +471,7 @@ with Folder.make(sys.argv[1]) as state:
     cache = SessionCache(state, "ab" * 16, lambda: bytes(32), lambda: 1000.0, print)
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
-    dependencies = Dependencies(SourceDependencies(Keys()), None, lambda: 1000.0, None)
+    dependencies = Dependencies(SourceDependencies(Keys), None, lambda: 1000.0, None)
     found = build(planned, dependencies, Caching(cache, None)).retrieve()
     assert found == kept
 print(*sorted(sys.modules))

@@ -10,7 +10,7 @@ import pytest
 from filevault.config.overrides import Overrides
 from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
-from tests.rig import REGION, Made, Rig, gst, role, role_arn
+from tests.worlds.providers import REGION, MadeCall, ProviderWorld, gst, role, role_arn
 
 HOUR = 3600
 S = "arn:aws:iam::123456789012:mfa/jonsmith"
@@ -138,9 +138,9 @@ duration_seconds = 900
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path) -> Rig:
+def rig(aws: FakeAws, tmp_path: Path) -> ProviderWorld:
     aws.clock.freeze(1_795_470_000)
-    rig = Rig(aws, tmp_path, CONFIG)
+    rig = ProviderWorld(aws, tmp_path, CONFIG)
     jonsmith = rig.store("jonsmith", mfa_serial=S)
     aws.add_mfa_device(jonsmith, T)
     rig.store("self", jonsmith)
@@ -150,12 +150,12 @@ def rig(aws: FakeAws, tmp_path: Path) -> Rig:
     return rig
 
 
-class Row(NamedTuple):
+class DecisionRow(NamedTuple):
     """One row: the invocation, its calls in order, and which sessions are kept."""
 
     title: str
     profile: str
-    calls: list[Made]
+    calls: list[MadeCall]
     kept: list[tuple[str, str]]
     options: PlanOptions = PlanOptions()
     overrides: Overrides = Overrides()
@@ -170,10 +170,12 @@ def _roles(*owners: str) -> list[tuple[str, str]]:
 
 
 TABLE = [
-    Row("u --no-session", "jonsmith", [], [], PlanOptions(no_session=True)),
-    Row("u", "jonsmith", [gst(8 * HOUR, S)], _gst_of("jonsmith")),
-    Row("u -d 2h", "jonsmith", [gst(7200, S)], _gst_of("jonsmith"), PlanOptions(duration=7200)),
-    Row(
+    DecisionRow("u --no-session", "jonsmith", [], [], PlanOptions(no_session=True)),
+    DecisionRow("u", "jonsmith", [gst(8 * HOUR, S)], _gst_of("jonsmith")),
+    DecisionRow(
+        "u -d 2h", "jonsmith", [gst(7200, S)], _gst_of("jonsmith"), PlanOptions(duration=7200)
+    ),
+    DecisionRow(
         "u AWS_SESSION_TOKEN_TTL=12h",
         "jonsmith",
         [gst(12 * HOUR, S)],
@@ -182,75 +184,75 @@ TABLE = [
             session_token_ttl=12 * HOUR, chained_session_token_ttl=900, assume_role_ttl=900
         ),
     ),
-    Row(
+    DecisionRow(
         "u AWS_SESSION_TOKEN_TTL=12h -d 36h",
         "jonsmith",
         [gst(36 * HOUR, S)],
         _gst_of("jonsmith"),
         PlanOptions(session_token_ttl=12 * HOUR, duration=36 * HOUR),
     ),
-    Row("nomfa", "nomfa", [gst(HOUR)], _gst_of("nomfa")),
-    Row("nomfa --no-session", "nomfa", [], [], PlanOptions(no_session=True)),
-    Row("nomfa -d 20m", "nomfa", [gst(1200)], _gst_of("nomfa"), PlanOptions(duration=1200)),
-    Row("ro", "ro", [role("ro", HOUR, by="key")], _roles("ro")),
-    Row(
+    DecisionRow("nomfa", "nomfa", [gst(HOUR)], _gst_of("nomfa")),
+    DecisionRow("nomfa --no-session", "nomfa", [], [], PlanOptions(no_session=True)),
+    DecisionRow("nomfa -d 20m", "nomfa", [gst(1200)], _gst_of("nomfa"), PlanOptions(duration=1200)),
+    DecisionRow("ro", "ro", [role("ro", HOUR, by="key")], _roles("ro")),
+    DecisionRow(
         "r1",
         "r1",
         [gst(8 * HOUR, S), role("r1", HOUR, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1")],
     ),
-    Row(
+    DecisionRow(
         "r1 AWS_CHAINED_SESSION_TOKEN_TTL=2h",
         "r1",
         [gst(7200, S), role("r1", HOUR, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1")],
         PlanOptions(chained_session_token_ttl=7200, session_token_ttl=900),
     ),
-    Row(
+    DecisionRow(
         "r1 -d 30m",
         "r1",
         [gst(1800, S), role("r1", 1800, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1")],
         PlanOptions(duration=1800),
     ),
-    Row(
+    DecisionRow(
         "r1 -d 2h", "r1", [role("r1", 7200, S, by="key")], _roles("r1"), PlanOptions(duration=7200)
     ),
-    Row(
+    DecisionRow(
         "r1 AWS_ASSUME_ROLE_TTL=2h",
         "r1",
         [role("r1", 7200, S, by="key")],
         _roles("r1"),
         PlanOptions(assume_role_ttl=7200),
     ),
-    Row(
+    DecisionRow(
         "r1 --no-session",
         "r1",
         [role("r1", HOUR, S, by="key")],
         _roles("r1"),
         PlanOptions(no_session=True),
     ),
-    Row(
+    DecisionRow(
         "r2",
         "r2",
         [gst(8 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_gst_of("jonsmith"), *_roles("r1", "r2")],
     ),
-    Row(
+    DecisionRow(
         "r2 -d 4h",
         "r2",
         [gst(4 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_gst_of("jonsmith"), *_roles("r1", "r2")],
         PlanOptions(duration=4 * HOUR),
     ),
-    Row(
+    DecisionRow(
         "r2 --no-session",
         "r2",
         [role("r1", HOUR, S, by="key"), role("r2", HOUR, by=1)],
         _roles("r1", "r2"),
         PlanOptions(no_session=True),
     ),
-    Row(
+    DecisionRow(
         "r3, a chain of three with the last without MFA",
         "r3",
         [
@@ -261,121 +263,123 @@ TABLE = [
         ],
         [*_gst_of("jonsmith"), *_roles("r1", "r2", "r3")],
     ),
-    Row(
+    DecisionRow(
         "only the role has the device, as in the AWS CLI's guide",
         "guide",
         [gst(8 * HOUR, N), role("r1", HOUR, by=1)],
         [*_roles("guide"), *_gst_of("nomfa")],
     ),
-    Row(
+    DecisionRow(
         "only the role has the device, -d 30m",
         "guide",
         [gst(1800, N), role("r1", 1800, by=1)],
         [*_roles("guide"), *_gst_of("nomfa")],
         PlanOptions(duration=1800),
     ),
-    Row(
+    DecisionRow(
         "only the role has the device, -d 2h",
         "guide",
         [role("r1", 7200, N, by="key")],
         _roles("guide"),
         PlanOptions(duration=7200),
     ),
-    Row(
+    DecisionRow(
         "only the role has the device, --no-session",
         "guide",
         [role("r1", HOUR, N, by="key")],
         _roles("guide"),
         PlanOptions(no_session=True),
     ),
-    Row(
+    DecisionRow(
         "only the roles of a chain have the device",
         "guidechain",
         [gst(8 * HOUR, N), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_roles("guide", "guidechain"), *_gst_of("nomfa")],
     ),
-    Row(
+    DecisionRow(
         "only the first role of a chain has the device",
         "guidefree",
         [gst(8 * HOUR, N), role("r1", HOUR, by=1), role("r3", HOUR, by=2)],
         [*_roles("guide", "guidefree"), *_gst_of("nomfa")],
     ),
-    Row(
+    DecisionRow(
         "only the role has the device, behind an alias of the user",
         "guidebehind",
         [gst(8 * HOUR, N), role("r1", HOUR, by=1)],
         [*_roles("guidebehind"), *_gst_of("nomfa")],
     ),
-    Row(
+    DecisionRow(
         "a role with the device after one without",
         "barechain",
         [role("r1", HOUR, by="key"), role("r2", HOUR, by=1)],
         _roles("bare", "barechain"),
     ),
-    Row("x", "x", [role("x", HOUR, T, by="key")], _roles("x")),
-    Row(
+    DecisionRow("x", "x", [role("x", HOUR, T, by="key")], _roles("x")),
+    DecisionRow(
         "a role of another device behind an alias with the user's",
         "xbehind",
         [role("x", HOUR, T, by="key")],
         _roles("xbehind"),
     ),
-    Row(
+    DecisionRow(
         "rt, a second role with another device",
         "rt",
         [gst(8 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_gst_of("jonsmith"), *_roles("r1", "rt")],
     ),
-    Row("self", "self", [role("self", HOUR, S, by="key")], _roles("self")),
-    Row(
+    DecisionRow("self", "self", [role("self", HOUR, S, by="key")], _roles("self")),
+    DecisionRow(
         "self -d 2h",
         "self",
         [role("self", 7200, S, by="key")],
         _roles("self"),
         PlanOptions(duration=7200),
     ),
-    Row(
+    DecisionRow(
         "a role that follows a role with its own key",
         "selftarget",
         [gst(8 * HOUR, S), role("self", HOUR, by=1), role("r2", HOUR, by=2)],
         [*_roles("self"), *_gst_of("self"), *_roles("selftarget")],
     ),
-    Row(
+    DecisionRow(
         "an alias of a role with its own key",
         "selfalias",
         [role("self", HOUR, S, by="key")],
         _roles("self"),
     ),
-    Row("dur", "dur", [role("dur", 7200, by="key")], _roles("dur")),
-    Row(
+    DecisionRow("dur", "dur", [role("dur", 7200, by="key")], _roles("dur")),
+    DecisionRow(
         "dur AWS_ASSUME_ROLE_TTL=3h",
         "dur",
         [role("dur", 3 * HOUR, by="key")],
         _roles("dur"),
         PlanOptions(assume_role_ttl=3 * HOUR),
     ),
-    Row(
+    DecisionRow(
         "dur AWS_ASSUME_ROLE_TTL=3h -d 20m",
         "dur",
         [role("dur", 1200, by="key")],
         _roles("dur"),
         PlanOptions(assume_role_ttl=3 * HOUR, duration=1200),
     ),
-    Row("a role of fifteen minutes", "short", [role("dur", 900, by="key")], _roles("short")),
-    Row(
+    DecisionRow(
+        "a role of fifteen minutes", "short", [role("dur", 900, by="key")], _roles("short")
+    ),
+    DecisionRow(
         "nomfa AWS_ROLE_ARN=R",
         "nomfa",
         [role("ro", HOUR, by="key")],
         _roles("nomfa"),
         overrides=Overrides(role_arn=role_arn("ro")),
     ),
-    Row(
+    DecisionRow(
         "nomfa AWS_MFA_SERIAL=N",
         "nomfa",
         [gst(8 * HOUR, N)],
         _gst_of("nomfa"),
         overrides=Overrides(mfa_serial=N),
     ),
-    Row(
+    DecisionRow(
         "dur AWS_MFA_SERIAL=N -d 1h",
         "dur",
         [gst(HOUR, N), role("dur", HOUR, by=1)],
@@ -383,29 +387,29 @@ TABLE = [
         PlanOptions(duration=HOUR),
         Overrides(mfa_serial=N),
     ),
-    Row("an alias without role", "alias", [gst(HOUR)], _gst_of("nomfa")),
-    Row("an alias with the same device", "same", [gst(8 * HOUR, S)], _gst_of("jonsmith")),
-    Row(
+    DecisionRow("an alias without role", "alias", [gst(HOUR)], _gst_of("nomfa")),
+    DecisionRow("an alias with the same device", "same", [gst(8 * HOUR, S)], _gst_of("jonsmith")),
+    DecisionRow(
         "one role of twelve hours behind an alias",
         "r1alias",
         [role("r1", 12 * HOUR, S, by="key")],
         _roles("r1"),
         PlanOptions(duration=12 * HOUR),
     ),
-    Row(
+    DecisionRow(
         "one role of twelve hours with an alias between it and the key",
         "r1behind",
         [role("r1", 12 * HOUR, S, by="key")],
         _roles("r1behind"),
         PlanOptions(duration=12 * HOUR),
     ),
-    Row(
+    DecisionRow(
         "one role at the default duration, alias between it and the key",
         "r1behind",
         [gst(8 * HOUR, S), role("r1", HOUR, by=1)],
         [*_gst_of("jonsmith"), *_roles("r1behind")],
     ),
-    Row(
+    DecisionRow(
         "two roles with an alias between them, twelve hours",
         "r2behind",
         [gst(12 * HOUR, S), role("r1", HOUR, by=1), role("r2", HOUR, by=2)],
@@ -416,7 +420,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row.title for row in TABLE])
-def test_each_invocation_makes_exactly_the_calls_of_its_row(rig: Rig, row: Row) -> None:
+def test_each_invocation_makes_exactly_the_calls_of_its_row(
+    rig: ProviderWorld, row: DecisionRow
+) -> None:
     credentials = rig.run(row.profile, row.options, row.overrides)
 
     made = rig.made()
@@ -442,7 +448,9 @@ def test_each_invocation_makes_exactly_the_calls_of_its_row(rig: Rig, row: Row) 
 
 
 @pytest.mark.parametrize("row", TABLE, ids=[row.title for row in TABLE])
-def test_without_a_cache_the_calls_are_the_same_and_nothing_is_kept(rig: Rig, row: Row) -> None:
+def test_without_a_cache_the_calls_are_the_same_and_nothing_is_kept(
+    rig: ProviderWorld, row: DecisionRow
+) -> None:
     rig.run(row.profile, row.options, row.overrides, caching=False)
 
     assert rig.made() == row.calls

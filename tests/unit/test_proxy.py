@@ -10,6 +10,7 @@ from filevault.aws.endpoint import Endpoint, without_urls
 from filevault.aws.signin import get_signin_token
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError, NetworkError
+from tests.samples import EXAMPLE_ID
 
 PASSWORD = "pa/ssw0rd"
 BAD = [
@@ -25,7 +26,7 @@ BAD = [
     "http://[::1",
     "\x1b[2Jssw0rd",
 ]
-KEY = Credentials("AKIAIOSFODNN7EXAMPLE", "s" * 40, "t" * 40)
+KEY = Credentials(EXAMPLE_ID, "s" * 40, "t" * 40)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from filevault.errors import AwsError, NoTerminalError, TooLongError, WrongCodeError
 from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws, error, throttle
-from tests.rig import Rig, role, role_arn
+from tests.worlds.providers import ProviderWorld, role, role_arn
 
 HOUR = 3600
 START = 1_795_470_000
@@ -43,9 +43,9 @@ role_arn = {role_arn("free")}
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path) -> Rig:
+def rig(aws: FakeAws, tmp_path: Path) -> ProviderWorld:
     aws.clock.freeze(START)
-    rig = Rig(aws, tmp_path, CONFIG)
+    rig = ProviderWorld(aws, tmp_path, CONFIG)
     rig.store("jonsmith", mfa_serial=S)
     rig.store("plain")
     outer = aws.add_role("outer")
@@ -54,14 +54,14 @@ def rig(aws: FakeAws, tmp_path: Path) -> Rig:
     return rig
 
 
-def revoke(rig: Rig, kind: str) -> None:
+def revoke(rig: ProviderWorld, kind: str) -> None:
     """Let AWS forget the sessions of a kind."""
     sessions = rig.aws.directory.sessions
     for key_id in [each for each, session in sessions.items() if session.kind == kind]:
         del sessions[key_id]
 
 
-def ended(rig: Rig) -> list[tuple[str, str]]:
+def ended(rig: ProviderWorld) -> list[tuple[str, str]]:
     """Return the calls since the last time, refused ones too, and forget them."""
     found = [(call.action, call.outcome) for call in rig.aws.calls]
     rig.aws.reset_calls()
@@ -71,7 +71,7 @@ def ended(rig: Rig) -> list[tuple[str, str]]:
 # Kept sessions that AWS takes no longer
 
 
-def test_a_revoked_session_is_dropped_and_renewed_once(rig: Rig) -> None:
+def test_a_revoked_session_is_dropped_and_renewed_once(rig: ProviderWorld) -> None:
     rig.run("jonsmith")
     revoke(rig, "session-token")
     rig.aws.reset_calls()
@@ -88,7 +88,7 @@ def test_a_revoked_session_is_dropped_and_renewed_once(rig: Rig) -> None:
     assert ended(rig) == []
 
 
-def test_an_expired_session_is_renewed_where_the_clock_here_is_late(rig: Rig) -> None:
+def test_an_expired_session_is_renewed_where_the_clock_here_is_late(rig: ProviderWorld) -> None:
     rig.run("jonsmith")
     rig.aws.reset_calls()
     rig.aws.arm(error("ExpiredToken", "The security token included in the request is expired", 403))
@@ -96,7 +96,7 @@ def test_an_expired_session_is_renewed_where_the_clock_here_is_late(rig: Rig) ->
     assert [action for action, _ in ended(rig)] == ["AssumeRole", "GetSessionToken", "AssumeRole"]
 
 
-def test_only_what_was_refused_is_renewed(rig: Rig) -> None:
+def test_only_what_was_refused_is_renewed(rig: ProviderWorld) -> None:
     rig.run("inner")
     (kept,) = [each for each in rig.files() if each.parent.name == "inner"]
     kept.unlink()
@@ -111,7 +111,7 @@ def test_only_what_was_refused_is_renewed(rig: Rig) -> None:
     assert len(rig.asked) == 1
 
 
-def test_every_session_of_a_chain_may_be_revoked(rig: Rig) -> None:
+def test_every_session_of_a_chain_may_be_revoked(rig: ProviderWorld) -> None:
     rig.run("inner")
     (kept,) = [each for each in rig.files() if each.parent.name == "inner"]
     kept.unlink()
@@ -128,7 +128,7 @@ def test_every_session_of_a_chain_may_be_revoked(rig: Rig) -> None:
     assert len(rig.asked) == 2
 
 
-def test_a_session_that_was_just_made_is_not_made_again(rig: Rig) -> None:
+def test_a_session_that_was_just_made_is_not_made_again(rig: ProviderWorld) -> None:
     refusal = error("InvalidClientTokenId", "The security token is invalid.", 403)
     rig.aws.arm(refusal, action="AssumeRole", times=9)
     for caching in (True, False):
@@ -138,7 +138,9 @@ def test_a_session_that_was_just_made_is_not_made_again(rig: Rig) -> None:
         assert ended(rig) == [("GetSessionToken", "ok"), ("AssumeRole", "InvalidClientTokenId")]
 
 
-def test_a_renewal_that_is_refused_too_is_the_end_and_nothing_refused_is_left(rig: Rig) -> None:
+def test_a_renewal_that_is_refused_too_is_the_end_and_nothing_refused_is_left(
+    rig: ProviderWorld,
+) -> None:
     rig.run("jonsmith")
     rig.aws.reset_calls()
     rig.aws.directory.sessions.clear()
@@ -151,7 +153,7 @@ def test_a_renewal_that_is_refused_too_is_the_end_and_nothing_refused_is_left(ri
     assert len(ended(rig)) == 2
 
 
-def test_other_refusals_renew_nothing(rig: Rig) -> None:
+def test_other_refusals_renew_nothing(rig: ProviderWorld) -> None:
     rig.run("jonsmith")
     rig.aws.reset_calls()
     rig.aws.arm(error("ValidationError", "no", 400))
@@ -162,7 +164,7 @@ def test_other_refusals_renew_nothing(rig: Rig) -> None:
 
 
 def test_a_session_that_cannot_be_dropped_is_passed_over(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stands in for a state directory on a full or failing disk."""
     from filevault.errors import StorageError
@@ -182,11 +184,11 @@ def test_a_session_that_cannot_be_dropped_is_passed_over(
 # A policy that wants a fresh code
 
 
-def strict_about_age(rig: Rig, seconds: int) -> None:
+def strict_about_age(rig: ProviderWorld, seconds: int) -> None:
     rig.aws.directory.roles[role_arn("outer")].max_mfa_age = seconds
 
 
-def test_a_policy_on_the_age_of_the_code_costs_one_more_question(rig: Rig) -> None:
+def test_a_policy_on_the_age_of_the_code_costs_one_more_question(rig: ProviderWorld) -> None:
     strict_about_age(rig, HOUR)
     rig.run("outer")
     rig.aws.clock.advance(2 * HOUR)
@@ -201,7 +203,7 @@ def test_a_policy_on_the_age_of_the_code_costs_one_more_question(rig: Rig) -> No
     assert ended(rig) == []
 
 
-def test_a_role_that_is_refused_with_a_fresh_code_too_is_the_end(rig: Rig) -> None:
+def test_a_role_that_is_refused_with_a_fresh_code_too_is_the_end(rig: ProviderWorld) -> None:
     rig.run("jonsmith")
     rig.users["jonsmith"].denied.add("sts:AssumeRole")
     rig.aws.reset_calls()
@@ -212,7 +214,7 @@ def test_a_role_that_is_refused_with_a_fresh_code_too_is_the_end(rig: Rig) -> No
 
 
 @pytest.mark.parametrize("caching", [True, False])
-def test_no_second_code_follows_one_of_the_same_run(rig: Rig, caching: bool) -> None:
+def test_no_second_code_follows_one_of_the_same_run(rig: ProviderWorld, caching: bool) -> None:
     strict_about_age(rig, 0)
     with pytest.raises(AwsError, match="AccessDenied"):
         rig.run("outer", caching=caching)
@@ -221,7 +223,7 @@ def test_no_second_code_follows_one_of_the_same_run(rig: Rig, caching: bool) -> 
 
 
 def test_without_anyone_to_ask_the_refusal_itself_is_told(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def nobody(_serial: str, _profile: str) -> str:
         raise NoTerminalError("profile 'outer' needs a code, and there is no terminal")
@@ -237,7 +239,7 @@ def test_without_anyone_to_ask_the_refusal_itself_is_told(
     )
 
 
-def test_a_denied_role_without_a_device_asks_for_no_code(rig: Rig) -> None:
+def test_a_denied_role_without_a_device_asks_for_no_code(rig: ProviderWorld) -> None:
     rig.run("outer")
     rig.aws.directory.roles[role_arn("inner")].require_mfa = True
     rig.aws.sts.mfa_survives_roles = False
@@ -249,7 +251,7 @@ def test_a_denied_role_without_a_device_asks_for_no_code(rig: Rig) -> None:
 # Durations over the role's maximum
 
 
-def test_a_duration_over_the_maximum_becomes_an_hour_and_is_told(rig: Rig) -> None:
+def test_a_duration_over_the_maximum_becomes_an_hour_and_is_told(rig: ProviderWorld) -> None:
     got = rig.run("free", PlanOptions(duration=2 * HOUR))
     assert got.expiration == START + HOUR
     assert [call.parameters["DurationSeconds"] for call in rig.aws.calls] == ["7200", "3600"]
@@ -261,14 +263,14 @@ def test_a_duration_over_the_maximum_becomes_an_hour_and_is_told(rig: Rig) -> No
     assert ended(rig) == []
 
 
-def test_a_maximum_that_allows_it_is_used(rig: Rig) -> None:
+def test_a_maximum_that_allows_it_is_used(rig: ProviderWorld) -> None:
     rig.aws.directory.roles[role_arn("free")].max_session_duration = 2 * HOUR
     rig.run("free", PlanOptions(duration=2 * HOUR))
     assert rig.made() == [role("free", 2 * HOUR, by="key")]
     assert rig.warnings == []
 
 
-def test_a_call_with_a_code_is_not_repeated_for_less(rig: Rig) -> None:
+def test_a_call_with_a_code_is_not_repeated_for_less(rig: ProviderWorld) -> None:
     with pytest.raises(TooLongError, match="does not allow sessions that long") as caught:
         rig.run("outer", PlanOptions(duration=2 * HOUR))
     assert "--duration" in str(caught.value.hint)
@@ -276,7 +278,7 @@ def test_a_call_with_a_code_is_not_repeated_for_less(rig: Rig) -> None:
     assert len(rig.asked) == 1
 
 
-def test_an_hour_that_is_refused_is_not_tried_again(rig: Rig) -> None:
+def test_an_hour_that_is_refused_is_not_tried_again(rig: ProviderWorld) -> None:
     text = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
     rig.aws.arm(error("ValidationError", text), times=9)
     with pytest.raises(TooLongError):
@@ -298,7 +300,7 @@ def test_an_hour_that_is_refused_is_not_tried_again(rig: Rig) -> None:
     ],
 )
 def test_a_refusal_names_the_call_of_the_chain(
-    rig: Rig, name: str, action: str, nth: int, wanted: str
+    rig: ProviderWorld, name: str, action: str, nth: int, wanted: str
 ) -> None:
     who = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: sts:AssumeRole"
     rig.aws.arm(error("AccessDenied", who, 403), action=action, nth=nth)
@@ -307,7 +309,9 @@ def test_a_refusal_names_the_call_of_the_chain(
     assert "arn:aws:iam::123456789012:user/x" in caught.value.message
 
 
-def test_who_may_not_do_what_is_told_with_the_permission_that_is_missing(rig: Rig) -> None:
+def test_who_may_not_do_what_is_told_with_the_permission_that_is_missing(
+    rig: ProviderWorld,
+) -> None:
     rig.users["plain"].denied.add("sts:GetSessionToken")
     with pytest.raises(AwsError, match="user/plain is not allowed sts:GetSessionToken") as caught:
         rig.run("plain")
@@ -316,18 +320,18 @@ def test_who_may_not_do_what_is_told_with_the_permission_that_is_missing(rig: Ri
     )
 
 
-def test_wrong_codes_keep_their_kind_along_a_chain(rig: Rig) -> None:
+def test_wrong_codes_keep_their_kind_along_a_chain(rig: ProviderWorld) -> None:
     with pytest.raises(WrongCodeError, match=r"call 1 of 2 for 'outer'"):
         rig.run("outer", code="000000")
 
 
 @pytest.mark.parametrize("code", ["SlowDown", "RequestThrottled", "Throttling"])
 def test_every_way_of_saying_too_often_is_understood(
-    rig: Rig, code: str, monkeypatch: pytest.MonkeyPatch
+    rig: ProviderWorld, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     rig.aws.arm(throttle()._replace(code=code), times=9)
-    with pytest.raises(AwsError, match="asked too often") as caught:
+    with pytest.raises(AwsError, match="too many requests") as caught:
         rig.run("plain")
     assert caught.value.code == code
     assert {outcome for _, outcome in ended(rig)} == {code}

@@ -11,9 +11,10 @@ from filevault.rotation.stored_item import StoredItem
 from filevault.system.times import format_time
 from filevault.vault.item import LongTermItem
 from filevault.vault.rotation_fields import RotationFields
+from tests.samples import EXAMPLE_ID
 
 NOW = 1_795_470_313
-KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "secret")
+KEY = AccessKey(EXAMPLE_ID, "secret")
 DAY = 86400
 
 

@@ -22,7 +22,7 @@ from filevault.sessions import SessionName
 from filevault.sessions.session_hash import session_hash
 from filevault.sources.stored import StoredKey
 from tests.fakes import FakeAws
-from tests.rig import Rig, gst, role, role_arn
+from tests.worlds.providers import ProviderWorld, gst, role, role_arn
 
 S = "arn:aws:iam::123456789012:mfa/u"
 ITEM = "0" * 64
@@ -178,14 +178,14 @@ mfa_serial = {S}
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path) -> Rig:
-    rig = Rig(aws, tmp_path, CONFIG)
+def rig(aws: FakeAws, tmp_path: Path) -> ProviderWorld:
+    rig = ProviderWorld(aws, tmp_path, CONFIG)
     rig.store("u", mfa_serial=S)
     aws.add_role("r")
     return rig
 
 
-def test_another_region_costs_no_other_code(rig: Rig) -> None:
+def test_another_region_costs_no_other_code(rig: ProviderWorld) -> None:
     first = rig.run("u", overrides=Overrides(region="eu-west-1"))
     assert rig.made() == [gst(28800, S)]
     for region in ("us-east-1", "ap-south-1"):
@@ -197,7 +197,7 @@ def test_another_region_costs_no_other_code(rig: Rig) -> None:
     assert len(rig.asked) == 1
 
 
-def test_sessions_of_an_earlier_version_are_missed_without_a_word(rig: Rig) -> None:
+def test_sessions_of_an_earlier_version_are_missed_without_a_word(rig: ProviderWorld) -> None:
     with rig.cache() as cache:
         old = SessionName("u", "get-session-token", "ab" * 16, "item:u")
         cache.store(old, Credentials("ASIAOLD", "secret", "token", int(rig.aws.clock()) + 28800))

@@ -17,16 +17,16 @@ from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, LockedError, StorageError
 from filevault.sessions import (
     AS_PARENT,
-    Listed,
+    ListedSession,
     MinimumLife,
     SessionCache,
     SessionName,
-    record,
+    session_file,
 )
 from filevault.sessions.session_hash import request_hash
 from filevault.system.files import Folder
 from filevault.system.times import format_time
-from tests.rig import PATIENT
+from tests.worlds.providers import PATIENT
 
 STATE = "ab" * 16
 KEY = bytes(range(32))
@@ -36,7 +36,7 @@ NAME = SessionName("jonsmith", "get-session-token", HASH, "item:jonsmith")
 HANDED_OUT = MinimumLife()
 
 
-class Clock:
+class StillClock:
     """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class Clock:
         return self.now
 
 
-class World:
+class OpenCache:
     """A cache with everything around it in reach."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.clock = Clock()
+        self.clock = StillClock()
         self.key = KEY
         self.key_error: FilevaultError | None = None
         self.key_uses = 0
@@ -79,8 +79,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path / "state")
+def world(tmp_path: Path) -> Iterator[OpenCache]:
+    made = OpenCache(tmp_path / "state")
     with made.folder:
         yield made
 
@@ -92,20 +92,20 @@ def made_for(seconds: int, *, key: str = "ASIAEXAMPLE", now: float = START) -> C
 # Found, and not
 
 
-def test_what_is_stored_is_found_with_every_field(world: World) -> None:
+def test_what_is_stored_is_found_with_every_field(world: OpenCache) -> None:
     credentials = made_for(3600)
     world.cache.store(NAME, credentials)
     assert world.cache.find(NAME, HANDED_OUT) == credentials
     assert world.warnings == []
 
 
-def test_fields_that_are_not_known_stay_unknown(world: World) -> None:
+def test_fields_that_are_not_known_stay_unknown(world: OpenCache) -> None:
     credentials = made_for(3600)._replace(account_id=None, arn=None)
     world.cache.store(NAME, credentials)
     assert world.cache.find(NAME, HANDED_OUT) == credentials
 
 
-def test_a_file_is_named_after_owner_operation_hash_and_expiry(world: World) -> None:
+def test_a_file_is_named_after_owner_operation_hash_and_expiry(world: OpenCache) -> None:
     world.cache.store(NAME._replace(owner="team/jon:smith"), made_for(3600))
     assert world.files() == [
         f"sessions/team%2Fjon%3Asmith/get-session-token-{HASH}@20261123T224513Z.fvs"
@@ -116,7 +116,7 @@ def test_a_file_is_named_after_owner_operation_hash_and_expiry(world: World) -> 
     assert path.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_header_tells_source_and_place_and_nothing_secret(world: World) -> None:
+def test_the_header_tells_source_and_place_and_nothing_secret(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     data = world.only_file().read_bytes()
     parsed = envelope.parse(data, "x")
@@ -138,19 +138,21 @@ def test_the_header_tells_source_and_place_and_nothing_secret(world: World) -> N
         NAME._replace(hash="f" * 32),
     ],
 )
-def test_another_owner_operation_or_hash_finds_nothing(world: World, other: SessionName) -> None:
+def test_another_owner_operation_or_hash_finds_nothing(
+    world: OpenCache, other: SessionName
+) -> None:
     world.cache.store(NAME, made_for(3600))
     assert world.cache.find(other, HANDED_OUT) is None
 
 
-def test_credentials_without_expiry_or_token_are_not_kept(world: World) -> None:
+def test_credentials_without_expiry_or_token_are_not_kept(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600)._replace(expiration=None))
     world.cache.store(NAME, made_for(3600)._replace(session_token=None))
     assert world.files() == []
     assert world.key_uses == 0
 
 
-def test_of_several_the_one_with_most_life_left_serves(world: World) -> None:
+def test_of_several_the_one_with_most_life_left_serves(world: OpenCache) -> None:
     files = {}
     for seconds in (3600, 7200, 5400):
         world.cache.store(NAME, made_for(seconds, key=f"ASIA{seconds}"))
@@ -165,7 +167,7 @@ def test_of_several_the_one_with_most_life_left_serves(world: World) -> None:
 
 
 def test_a_hit_opens_one_file_and_asks_for_the_key_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: OpenCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         world.cache.store(NAME._replace(hash=f"{number:032x}"), made_for(3600 + number))
@@ -184,7 +186,7 @@ def test_a_hit_opens_one_file_and_asks_for_the_key_once(
     assert world.key_uses == 1
 
 
-def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: World) -> None:
+def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: OpenCache) -> None:
     assert world.cache.find(NAME, HANDED_OUT) is None
     world.cache.store(NAME, made_for(3600))
     world.key_uses = 0
@@ -210,7 +212,7 @@ def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: World) -> None:
     ],
 )
 def test_a_session_serves_to_the_second_of_its_minimum(
-    world: World, life: int, minimum: MinimumLife, serves_at: int, renewed_at: int
+    world: OpenCache, life: int, minimum: MinimumLife, serves_at: int, renewed_at: int
 ) -> None:
     world.cache.store(NAME, made_for(life))
     world.rest(life - serves_at)
@@ -219,21 +221,23 @@ def test_a_session_serves_to_the_second_of_its_minimum(
     assert world.cache.find(NAME, minimum) is None
 
 
-def test_a_minimum_of_the_whole_life_or_more_renews_each_time(world: World) -> None:
+def test_a_minimum_of_the_whole_life_or_more_renews_each_time(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     assert world.cache.find(NAME, MinimumLife(3599)) is not None
     assert world.cache.find(NAME, MinimumLife(3600)) is None
     assert world.cache.find(NAME, MinimumLife(7200)) is None
 
 
-def test_a_moment_between_grant_and_writing_does_not_shorten_the_whole_life(world: World) -> None:
+def test_a_moment_between_grant_and_writing_does_not_shorten_the_whole_life(
+    world: OpenCache,
+) -> None:
     world.rest(20)
     world.cache.store(NAME, made_for(1800))
     world.rest(1800 - 20 - 899)
     assert world.cache.find(NAME, HANDED_OUT) is None  # the rule for half an hour: 15 minutes
 
 
-def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: World) -> None:
+def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     path = world.only_file()
     # Renamed to live longer: the name is authenticated, so the file serves nobody.
@@ -241,8 +245,12 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: World) -> None
     assert world.cache.find(NAME, HANDED_OUT) is None
     # Sealed under a name that says more than the content: the content is believed.
     entry = f"get-session-token-{HASH}@20361123T224513Z.fvs"
-    data = record.seal(
-        KEY, record.SessionFile(STATE, "jonsmith", entry), "item:jonsmith", START, made_for(3600)
+    data = session_file.seal(
+        KEY,
+        session_file.SessionFile(STATE, "jonsmith", entry),
+        "item:jonsmith",
+        START,
+        made_for(3600),
     )
     (path.parent / entry).write_bytes(data)
     assert world.cache.find(NAME, HANDED_OUT) is not None
@@ -269,7 +277,7 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: World) -> None
     ],
 )
 def test_a_damaged_file_is_a_miss_stays_and_goes_with_the_next_store(
-    world: World, damage: object
+    world: OpenCache, damage: object
 ) -> None:
     assert callable(damage)
     world.cache.store(NAME, made_for(3600))
@@ -288,7 +296,7 @@ def test_a_damaged_file_is_a_miss_stays_and_goes_with_the_next_store(
     assert world.warnings == []
 
 
-def test_every_flipped_bit_of_a_session_is_a_miss(world: World) -> None:
+def test_every_flipped_bit_of_a_session_is_a_miss(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     path = world.only_file()
     data = path.read_bytes()
@@ -299,20 +307,20 @@ def test_every_flipped_bit_of_a_session_is_a_miss(world: World) -> None:
         assert world.cache.find(NAME, HANDED_OUT) is None, position
 
 
-def test_a_damaged_file_does_not_hide_a_good_one(world: World) -> None:
+def test_a_damaged_file_does_not_hide_a_good_one(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     good = world.only_file()
     (good.parent / f"get-session-token-{HASH}@20270101T000000Z.fvs").write_bytes(b"?")
     assert world.cache.find(NAME, HANDED_OUT) is not None
 
 
-def test_a_session_under_another_key_is_a_miss(world: World) -> None:
+def test_a_session_under_another_key_is_a_miss(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     world.key = bytes(32)
     assert world.cache.find(NAME, HANDED_OUT) is None
 
 
-def test_swapped_sessions_are_misses(world: World) -> None:
+def test_swapped_sessions_are_misses(world: OpenCache) -> None:
     other = NAME._replace(hash="f" * 32)
     world.cache.store(NAME, made_for(3600))
     world.cache.store(other, made_for(3600, key="ASIAOTHER"))
@@ -324,7 +332,7 @@ def test_swapped_sessions_are_misses(world: World) -> None:
     assert world.cache.find(other, HANDED_OUT) is None
 
 
-def test_links_folders_and_foreign_names_are_misses(world: World, tmp_path: Path) -> None:
+def test_links_folders_and_foreign_names_are_misses(world: OpenCache, tmp_path: Path) -> None:
     world.cache.store(NAME, made_for(3600))
     path = world.only_file()
     elsewhere = tmp_path / "elsewhere"
@@ -343,7 +351,7 @@ def test_links_folders_and_foreign_names_are_misses(world: World, tmp_path: Path
     assert world.cache.find(NAME, HANDED_OUT) is None
 
 
-def test_being_locked_out_is_told_and_a_lost_key_file_is_a_miss(world: World) -> None:
+def test_being_locked_out_is_told_and_a_lost_key_file_is_a_miss(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     world.key_error = LockedError("nobody to ask")
     with pytest.raises(LockedError):
@@ -356,7 +364,9 @@ def test_being_locked_out_is_told_and_a_lost_key_file_is_a_miss(world: World) ->
 # Storing
 
 
-def test_a_new_session_replaces_those_of_its_hash_and_the_expired_ones_only(world: World) -> None:
+def test_a_new_session_replaces_those_of_its_hash_and_the_expired_ones_only(
+    world: OpenCache,
+) -> None:
     other = NAME._replace(hash="f" * 32)
     expired = NAME._replace(hash="e" * 32)
     role = NAME._replace(operation="assume-role")
@@ -375,7 +385,7 @@ def test_a_new_session_replaces_those_of_its_hash_and_the_expired_ones_only(worl
     ]
 
 
-def test_storing_that_fails_warns_once_and_raises_nothing(world: World) -> None:
+def test_storing_that_fails_warns_once_and_raises_nothing(world: OpenCache) -> None:
     (world.path / "sessions").write_text("in the way")
     world.cache.store(NAME, made_for(3600))
     world.cache.store(NAME, made_for(3600))
@@ -383,7 +393,7 @@ def test_storing_that_fails_warns_once_and_raises_nothing(world: World) -> None:
     assert world.warnings[0].startswith("sessions are not kept: ")
 
 
-def test_an_owner_without_a_folder_name_is_not_kept_and_says_so(world: World) -> None:
+def test_an_owner_without_a_folder_name_is_not_kept_and_says_so(world: OpenCache) -> None:
     name = NAME._replace(owner="x" * 300)
     assert world.cache.find(name, HANDED_OUT) is None
     world.cache.store(name, made_for(3600))
@@ -395,7 +405,7 @@ def test_an_owner_without_a_folder_name_is_not_kept_and_says_so(world: World) ->
 # Deleting
 
 
-def test_clear_deletes_the_sessions_of_one_profile_or_all(world: World) -> None:
+def test_clear_deletes_the_sessions_of_one_profile_or_all(world: OpenCache) -> None:
     for owner in ("a", "b", "team/c"):
         world.cache.store(NAME._replace(owner=owner), made_for(3600))
     assert world.cache.clear("team/c") == 1
@@ -407,7 +417,7 @@ def test_clear_deletes_the_sessions_of_one_profile_or_all(world: World) -> None:
     assert world.cache.clear() == 0
 
 
-def test_clear_reaches_nothing_but_sessions(world: World, tmp_path: Path) -> None:
+def test_clear_reaches_nothing_but_sessions(world: OpenCache, tmp_path: Path) -> None:
     world.cache.store(NAME, made_for(3600))
     (world.path / "session-key.fv").write_text("key")
     (world.path / "trust.json").write_text("{}")
@@ -423,13 +433,13 @@ def test_clear_reaches_nothing_but_sessions(world: World, tmp_path: Path) -> Non
     assert world.files() == ["sessions/jonsmith/notes.txt", "sessions/link/precious.fvs"]
 
 
-def test_clear_works_without_the_key(world: World) -> None:
+def test_clear_works_without_the_key(world: OpenCache) -> None:
     world.cache.store(NAME, made_for(3600))
     world.key_error = LockedError("locked")
     assert world.cache.clear() == 1
 
 
-def test_drop_source_deletes_what_was_made_from_it_whoever_owns_it(world: World) -> None:
+def test_drop_source_deletes_what_was_made_from_it_whoever_owns_it(world: OpenCache) -> None:
     role = SessionName("admin", "assume-role", "a" * 32, "item:jonsmith")
     others = SessionName("admin", "assume-role", "b" * 32, "item:jonsmith2")
     for name in (NAME, role, others):
@@ -441,7 +451,7 @@ def test_drop_source_deletes_what_was_made_from_it_whoever_owns_it(world: World)
     assert world.files() == [f"sessions/admin/assume-role-{'b' * 32}@20261123T224513Z.fvs"]
 
 
-def test_nothing_to_delete_is_no_error(world: World) -> None:
+def test_nothing_to_delete_is_no_error(world: OpenCache) -> None:
     assert world.cache.clear() == 0
     assert world.cache.clear("a") == 0
     assert world.cache.drop_source("item:a") == 0
@@ -451,7 +461,7 @@ def test_nothing_to_delete_is_no_error(world: World) -> None:
 # Listing
 
 
-def test_the_listing_comes_from_names_alone(world: World) -> None:
+def test_the_listing_comes_from_names_alone(world: OpenCache) -> None:
     world.cache.store(NAME._replace(owner="team/a"), made_for(3600))
     world.cache.store(SessionName("b", "assume-role", "b" * 32, "item:x"), made_for(900))
     for name in world.files():
@@ -467,8 +477,8 @@ def test_the_listing_comes_from_names_alone(world: World) -> None:
     (world.path / "sessions/%zz").mkdir()
     world.key_uses = 0
     assert world.cache.listing() == [
-        Listed("b", "assume-role", START + 900),
-        Listed("team/a", "get-session-token", START + 3600),
+        ListedSession("b", "assume-role", START + 900),
+        ListedSession("team/a", "get-session-token", START + 3600),
     ]
     assert world.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
     assert world.cache.expiration(NAME) is None
@@ -476,7 +486,7 @@ def test_the_listing_comes_from_names_alone(world: World) -> None:
 
 
 @given(
-    operation=st.sampled_from(record.OPERATIONS),
+    operation=st.sampled_from(session_file.OPERATIONS),
     digest=st.binary(min_size=16, max_size=16),
     expiration=st.integers(0, 253402300799),
 )
@@ -484,18 +494,20 @@ def test_a_name_survives_the_way_to_a_file_and_back(
     operation: str, digest: bytes, expiration: int
 ) -> None:
     name = SessionName("x", operation, digest.hex(), "item:x")
-    entry = record.file_name(name, expiration)
-    assert record.parse_name(entry) == record.FileName(operation, digest.hex(), expiration)
+    entry = session_file.file_name(name, expiration)
+    assert session_file.parse_name(entry) == session_file.FileName(
+        operation, digest.hex(), expiration
+    )
     assert "/" not in entry
     assert len(entry) < 120
 
 
 @given(st.text())
 def test_a_name_that_is_taken_apart_is_put_together_the_same(entry: str) -> None:
-    named = record.parse_name(entry)
+    named = session_file.parse_name(entry)
     if named is not None:
         name = SessionName("x", named.operation, named.hash, "item:x")
-        assert record.file_name(name, named.expiration) == entry
+        assert session_file.file_name(name, named.expiration) == entry
 
 
 VALUES = st.recursive(
@@ -523,7 +535,7 @@ def test_the_hash_of_a_request_is_fixed_for_version_1() -> None:
 # The lock
 
 
-def test_one_at_a_time_obtains_a_session(world: World) -> None:
+def test_one_at_a_time_obtains_a_session(world: OpenCache) -> None:
     inside = 0
     most = 0
 
@@ -544,19 +556,19 @@ def test_one_at_a_time_obtains_a_session(world: World) -> None:
     assert list((world.path / "locks").iterdir()) == []
 
 
-def test_the_locks_of_two_sessions_are_independent(world: World) -> None:
+def test_the_locks_of_two_sessions_are_independent(world: OpenCache) -> None:
     with world.cache.lock(NAME, PATIENT), world.cache.lock(NAME._replace(hash="f" * 32), PATIENT):
         pass
 
 
-def test_where_no_lock_can_be_made_work_goes_on(world: World) -> None:
+def test_where_no_lock_can_be_made_work_goes_on(world: OpenCache) -> None:
     (world.path / "locks").write_text("in the way")
     with world.cache.lock(NAME, PATIENT):
         pass
     assert len(world.warnings) == 1
 
 
-def test_an_error_inside_the_lock_is_the_callers(world: World) -> None:
+def test_an_error_inside_the_lock_is_the_callers(world: OpenCache) -> None:
     with pytest.raises(StorageError, match="mine"), world.cache.lock(NAME, PATIENT):
         raise StorageError("mine")
     assert world.warnings == []

@@ -22,7 +22,7 @@ from filevault.aws.signin import SigninToken, get_signin_token
 from filevault.calls.get_federation_token import federated_name
 from filevault.credentials import Credentials
 from filevault.errors import AwsError, NetworkError
-from tests.conftest import tool
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, stall
 
 

@@ -13,9 +13,8 @@ from filevault.vault.item_lines import ROTATION_FIELDS
 from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemLookup
 from filevault.vault.split_entries import Pair, find, fold, join
+from tests.samples import KEY_ID, SECRET
 
-ID = "AKIAQNZGKIQY56JQ7WML"
-SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 PAIR = Pair("work/access_id", "work/access_token")
 
 
@@ -58,28 +57,31 @@ def test_a_listing_has_the_item_in_place_of_its_former_pair_once() -> None:
 
 
 def test_further_lines_of_both_entries_are_kept() -> None:
-    text = join(PAIR, f"{ID}\r\nurl: x\n".encode(), f"{SECRET}\notpauth://totp/x".encode())
-    assert text == f"{SECRET}\naws_access_key_id: {ID}\notpauth://totp/x\nurl: x\n".encode()
-    assert parse(text, "item").key.access_key_id == ID
+    text = join(PAIR, f"{KEY_ID}\r\nurl: x\n".encode(), f"{SECRET}\notpauth://totp/x".encode())
+    assert text == f"{SECRET}\naws_access_key_id: {KEY_ID}\notpauth://totp/x\nurl: x\n".encode()
+    assert parse(text, "item").key.access_key_id == KEY_ID
 
 
 @pytest.mark.parametrize(
     ("key_id", "secret", "words"),
     [
         ("", SECRET, "'work/access_id', by its name one half.*has no access key id"),
-        (f"{ID} x", SECRET, "has no access key id in its first line"),
-        (ID, "short", "'work/access_token', by its name one half.*has no secret access key"),
-        (SECRET, ID, "has no access key id in its first line"),
-        (f"ASIA{ID[4:]}", SECRET, "the key id of a temporary session"),
+        (f"{KEY_ID} x", SECRET, "has no access key id in its first line"),
+        (KEY_ID, "short", "'work/access_token', by its name one half.*has no secret access key"),
+        (SECRET, KEY_ID, "has no access key id in its first line"),
+        (f"ASIA{KEY_ID[4:]}", SECRET, "the key id of a temporary session"),
         (
-            ID,
-            f"{SECRET}\naws_access_key_id: {ID}\nfilevault: 1 name=work/access_token",
+            KEY_ID,
+            f"{SECRET}\naws_access_key_id: {KEY_ID}\nfilevault: 1 name=work/access_token",
             "is an item of its own",
         ),
         *(
-            (ID + text, SECRET + other, "is an item of its own")
+            (KEY_ID + text, SECRET + other, "is an item of its own")
             for field in ROTATION_FIELDS
-            for text, other in ((f"\nurl: x\n{field}: {ID}\n", ""), ("", f"\n{field}: {ID}"))
+            for text, other in (
+                (f"\nurl: x\n{field}: {KEY_ID}\n", ""),
+                ("", f"\n{field}: {KEY_ID}"),
+            )
         ),
     ],
 )

@@ -12,9 +12,8 @@ from filevault.errors import DamagedError, FilevaultError, UsageError
 from filevault.vault.item import check_access_key, compose, parse
 from filevault.vault.rotation_fields import RotationFields, read_rotation, with_rotation
 from filevault.vault.split_entries import Pair, join
+from tests.samples import EXAMPLE_ID, PLAIN_SECRET, SECRET
 
-ID = "AKIAIOSFODNN7EXAMPLE"
-SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEYab"
 HEAD = b"filevault: 1 name=jon\n"
 
 
@@ -23,24 +22,37 @@ def parsed(text: str | bytes) -> Callable[[], object]:
 
 
 def _rotating(field: str) -> Callable[[], object]:
-    whole = compose("jon", AccessKey(ID, "s" * 40), created=None, created_from=None)
-    text = with_rotation(whole, RotationFields()._replace(**{field: AccessKey(SECRET, ID)}))
+    whole = compose("jon", AccessKey(EXAMPLE_ID, "s" * 40), created=None, created_from=None)
+    text = with_rotation(
+        whole, RotationFields()._replace(**{field: AccessKey(PLAIN_SECRET, EXAMPLE_ID)})
+    )
     return lambda: read_rotation(text, "item 'jon'")
 
 
 SOURCES: dict[str, Callable[[], object]] = {
-    "a new key": lambda: check_access_key(AccessKey(SECRET, ID)),
-    "a new key whose secret is its id": lambda: check_access_key(AccessKey(ID, ID)),
-    "a new key whose id is its secret": lambda: check_access_key(AccessKey(SECRET, SECRET)),
-    "a rewrite": lambda: compose("jon", AccessKey(SECRET, ID), created=None, created_from=None),
-    "an item": parsed(f"{ID}\naws_access_key_id: {SECRET}\n{HEAD.decode()}"),
-    "an item with half of it": parsed(f"{ID}\naws_access_key_id: {ID}\n{HEAD.decode()}"),
-    "lines": parsed(f"{ID}\naccess_key: {SECRET}\n"),
-    "exports": parsed(f"export AWS_ACCESS_KEY_ID={SECRET}\nexport AWS_SECRET_ACCESS_KEY={ID}\n"),
-    "INI": parsed(f"[jon]\naws_access_key_id = {SECRET}\naws_secret_access_key = {ID}\n"),
-    "JSON": parsed(json.dumps({"AccessKeyId": SECRET, "SecretAccessKey": ID})),
+    "a new key": lambda: check_access_key(AccessKey(PLAIN_SECRET, EXAMPLE_ID)),
+    "a new key whose secret is its id": lambda: check_access_key(AccessKey(EXAMPLE_ID, EXAMPLE_ID)),
+    "a new key whose id is its secret": lambda: check_access_key(
+        AccessKey(PLAIN_SECRET, PLAIN_SECRET)
+    ),
+    "a rewrite": lambda: compose(
+        "jon", AccessKey(PLAIN_SECRET, EXAMPLE_ID), created=None, created_from=None
+    ),
+    "an item": parsed(f"{EXAMPLE_ID}\naws_access_key_id: {PLAIN_SECRET}\n{HEAD.decode()}"),
+    "an item with half of it": parsed(
+        f"{EXAMPLE_ID}\naws_access_key_id: {EXAMPLE_ID}\n{HEAD.decode()}"
+    ),
+    "lines": parsed(f"{EXAMPLE_ID}\naccess_key: {PLAIN_SECRET}\n"),
+    "exports": parsed(
+        f"export AWS_ACCESS_KEY_ID={PLAIN_SECRET}\nexport AWS_SECRET_ACCESS_KEY={EXAMPLE_ID}\n"
+    ),
+    "INI": parsed(
+        f"[jon]\naws_access_key_id = {PLAIN_SECRET}\naws_secret_access_key = {EXAMPLE_ID}\n"
+    ),
+    "JSON": parsed(json.dumps({"AccessKeyId": PLAIN_SECRET, "SecretAccessKey": EXAMPLE_ID})),
     "two entries": lambda: parse(
-        join(Pair("jon/access_id", "jon/access_token"), SECRET.encode(), ID.encode()), "item 'jon'"
+        join(Pair("jon/access_id", "jon/access_token"), PLAIN_SECRET.encode(), EXAMPLE_ID.encode()),
+        "item 'jon'",
     ),
     "the next key": _rotating("next"),
     "the previous key": _rotating("previous"),
@@ -52,13 +64,13 @@ def test_it_is_refused_and_not_shown(source: str) -> None:
     with pytest.raises(FilevaultError) as caught:
         SOURCES[source]()
     assert isinstance(caught.value, UsageError | DamagedError)
-    assert SECRET not in f"{caught.value.message} {caught.value.hint}"
+    assert PLAIN_SECRET not in f"{caught.value.message} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
     "key_id",
     [
-        ID,
+        EXAMPLE_ID,
         "LKIAQAAAAAAAJ4IEZ4UM",
         "GOOG1EOYXJUMVNGBBEKHVOMMAWZN5FCZ7QLUGSGI53CVB2EUOUYVOEXAMPLE",
         "5f6e3a2b9c1d4e7f8a0b5f6e3a2b9c1d4e7f8a0b",  # an id of Oracle's
@@ -66,13 +78,13 @@ def test_it_is_refused_and_not_shown(source: str) -> None:
     ],
 )
 def test_ids_of_others_are_taken(key_id: str) -> None:
-    check_access_key(AccessKey(key_id, SECRET))
+    check_access_key(AccessKey(key_id, PLAIN_SECRET))
 
 
 def test_what_looks_like_what() -> None:
-    assert looks_like_key_id(ID)
-    assert looks_like_key_id(f" {ID}\n")
-    assert not looks_like_key_id(SECRET)
+    assert looks_like_key_id(EXAMPLE_ID)
+    assert looks_like_key_id(f" {EXAMPLE_ID}\n")
+    assert not looks_like_key_id(PLAIN_SECRET)
+    assert looks_like_secret(PLAIN_SECRET)
     assert looks_like_secret(SECRET)
-    assert looks_like_secret("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-    assert not looks_like_secret(ID)
+    assert not looks_like_secret(EXAMPLE_ID)

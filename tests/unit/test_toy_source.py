@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from filevault import sources
+from filevault.cli import main
+from filevault.cli.context import Runtime
 from filevault.config.profile import Profile
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.plan.explain import explain, kept_until
 from filevault.plan.planner import PlanOptions
-from filevault.sessions import record
+from filevault.sessions import session_file
 from filevault.sources.source import CredentialProvider, Source, SourceDependencies
 from filevault.system.digest import sha256_hex
 from tests.fakes import FakeAws
-from tests.rig import Rig, role, role_arn
+from tests.worlds.providers import ProviderWorld, role, role_arn
 
 HOUR = 3600
 CONFIG = f"""
@@ -98,10 +101,10 @@ OPENED: list[str] = []
 
 
 @pytest.fixture
-def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderWorld:
     monkeypatch.setitem(sources.SOURCES, "credential-source", (__name__, "Toy"))
     aws.clock.freeze()
-    made = Rig(aws, tmp_path, CONFIG)
+    made = ProviderWorld(aws, tmp_path, CONFIG)
     made.store("bear")
     for name in ("ra", "rb"):
         aws.add_role(name)
@@ -112,7 +115,7 @@ def rig(aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
     return made
 
 
-def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Rig) -> None:
+def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: ProviderWorld) -> None:
     assert rig.run("toy") == rig.run("toy") == BOXES["Box"]
     assert OPENED == ["Box"]
     assert rig.kept() == [("toy", "process")]
@@ -122,7 +125,27 @@ def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Rig) -
     assert rig.made() == []
 
 
-def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) -> None:
+@pytest.mark.parametrize("words", [(), ("--explain",), ("--no-cache",)])
+def test_no_vault_is_needed_for_it(
+    rig: ProviderWorld,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert main(["export", "--format", "json", *words, "toy"], Runtime(key_stores=())) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    if words == ("--explain",):
+        assert "no calls: the box is opened" in told.out
+    else:
+        assert json.loads(told.out)["AccessKeyId"] == BOXES["Box"].access_key_id
+
+
+def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: ProviderWorld) -> None:
     kept = rig.run("rb")
     assert rig.made() == [role("ra", HOUR, by="kept"), role("rb", HOUR, by=1)]
     assert "a role that is assumed from a session gets an hour" in " ".join(rig.plan("ra").reasons)
@@ -134,24 +157,26 @@ def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Rig) 
     assert (rig.keys.opened, rig.keys.read) == ([], [])
 
 
-def test_every_session_names_the_source_and_goes_with_it(rig: Rig) -> None:
+def test_every_session_names_the_source_and_goes_with_it(rig: ProviderWorld) -> None:
     rig.run("rb")
     rig.run("bear")
-    found = [record.source_of(path.read_bytes()) for path in rig.files()]
+    found = [session_file.source_of(path.read_bytes()) for path in rig.files()]
     assert sorted(map(str, found)) == ["item:bear", *["toy:Box"] * 3]
     with rig.cache() as cache:
         assert cache.drop_source("toy:Box") == 3
     assert rig.kept() == [("bear", "get-session-token")]
 
 
-def test_another_identity_of_the_source_misses(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_identity_of_the_source_misses(
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = rig.run("ra")
     monkeypatch.setattr(Toy, "identity", lambda *_: sha256_hex(b"another"))
     assert rig.run("ra") != first
     assert OPENED == ["Box"] * 2
 
 
-def test_it_is_explained(rig: Rig) -> None:
+def test_it_is_explained(rig: ProviderWorld) -> None:
     rig.run("toy")
     rig.made()
     for name, words in {
@@ -172,12 +197,12 @@ def test_it_is_explained(rig: Rig) -> None:
     assert rig.made() == []
 
 
-def test_signing_in_and_rotating_do_not_take_it_for_a_users_key(rig: Rig) -> None:
+def test_signing_in_and_rotating_do_not_take_it_for_a_users_key(rig: ProviderWorld) -> None:
     for options in (PlanOptions(console=True), PlanOptions(for_iam=True)):
         assert rig.plan("toy", options).step == Toy("toy", "Box")
 
 
-def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: Rig) -> None:
+def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: ProviderWorld) -> None:
     rig.config = CONFIG.replace("= Box", "= Bag")
     with pytest.raises(ConfigError, match="names no box"):
         rig.run("ra")
@@ -185,7 +210,7 @@ def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: Rig) -> None:
 
 
 def test_without_its_line_in_the_table_it_is_not_built_in(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(sources.SOURCES, "credential-source")
     with pytest.raises(ConfigError, match="this version of filevault cannot do"):

@@ -24,7 +24,7 @@ TOOLS = {"pass": "PASSWORD_STORE_DIR", "age": "PASSAGE_DIR"}
 AWS_VAULT = "AWS_VAULT_PASS_PASSWORD_STORE_DIR"
 
 
-class Case(NamedTuple):
+class ChoiceCase(NamedTuple):
     """What names a store: each place by the kind that lies there, `empty` for a folder of none."""
 
     vault: str | None  # --vault
@@ -79,14 +79,14 @@ def fill(folder: Path, kind: str | None) -> None:
 # The oracle: paths are relative to the world.
 
 
-def usual(case: Case, kind: str) -> str:
+def usual(case: ChoiceCase, kind: str) -> str:
     """Where a kind of vault lies that no option, no FILEVAULT_DIR and no config.toml names."""
     named = [name for name, _ in variables(case, kind)]
     home = {"pass": ".password-store"}.get(kind, ".local/share/filevault")
     return dict(variables(case, kind))[named[0]] if named else f"{case.home}/{home}"
 
 
-def variables(case: Case, kind: str) -> list[tuple[str, str]]:
+def variables(case: ChoiceCase, kind: str) -> list[tuple[str, str]]:
     """The tools' variables that count for a kind, the strongest first."""
     aws_vaults = "age" if case.aws_vault_backend == "passage" else "pass"
     found = [(AWS_VAULT, "aws-vault")] if case.aws_vault and kind == aws_vaults else []
@@ -99,7 +99,7 @@ def there(place: str | None) -> str | None:
     return place if place in MARKERS else None
 
 
-def oracle(case: Case) -> tuple[str, str] | type[FilevaultError]:
+def oracle(case: ChoiceCase) -> tuple[str, str] | type[FilevaultError]:
     """Return the store and the kind of the vault, or the error."""
     asked = case.backend or case.env_backend
     old = {"passage": "age"}.get(case.aws_vault_backend or "", case.aws_vault_backend)
@@ -141,7 +141,7 @@ def oracle(case: Case) -> tuple[str, str] | type[FilevaultError]:
     return store, kind
 
 
-def run(case: Case, world: Path) -> tuple[str, str, list[str]] | type[FilevaultError]:
+def run(case: ChoiceCase, world: Path) -> tuple[str, str, list[str]] | type[FilevaultError]:
     """Ask the program."""
 
     def path(place: str, kind: str | None) -> str | None:
@@ -174,7 +174,7 @@ def run(case: Case, world: Path) -> tuple[str, str, list[str]] | type[FilevaultE
     return os.path.relpath(choice.store, world), choice.backend.name, names
 
 
-def check(case: Case, world: Path) -> None:
+def check(case: ChoiceCase, world: Path) -> None:
     found, wanted = run(case, world), oracle(case)
     if isinstance(wanted, type):
         assert found is wanted, case
@@ -184,12 +184,12 @@ def check(case: Case, world: Path) -> None:
     assert found == (store, kind, others), case
 
 
-CASES = st.tuples(*map(st.sampled_from, AXES)).map(lambda values: Case(*values))
+CASES = st.tuples(*map(st.sampled_from, AXES)).map(lambda values: ChoiceCase(*values))
 
 
 @given(CASES)
 @settings(max_examples=400, deadline=None)
-def test_the_store_that_is_named_is_the_one_used(world: Path, case: Case) -> None:
+def test_the_store_that_is_named_is_the_one_used(world: Path, case: ChoiceCase) -> None:
     check(case, world)
 
 
@@ -197,7 +197,7 @@ def test_the_store_that_is_named_is_the_one_used(world: Path, case: Case) -> Non
 def test_the_store_that_is_named_is_the_one_used_in_every_combination(world: Path) -> None:
     """Every second value of the axes that only repeat each other is left out."""
     for values in every():
-        check(Case(*values), world)  # type: ignore[arg-type]
+        check(ChoiceCase(*values), world)  # type: ignore[arg-type]
 
 
 def every() -> Iterator[tuple[object, ...]]:

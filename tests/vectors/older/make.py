@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.fakes import FakeAws
-from tests.machine import LAUNCHER, PASSPHRASE, Machine
+from tests.worlds.machine import LAUNCHER, PASSPHRASE, Machine
 
 HOME = "/home/jon"
 """Where the files say they lie: a state directory is named after the path of its vault."""
@@ -144,7 +144,7 @@ class Maker:
         self.shared_vault("pass", "init", "--recipient", OWNER)
         config = self.machine.config.read_text(encoding="utf-8")
         self.machine.config.write_text(
-            re.sub(r"= /usr/bin/env .*launch\.py ", "= filevault ", config)
+            re.sub(r"= /usr/bin/env .*launch(?:er)?\.py ", "= filevault ", config)
         )
         shutil.copytree(self.machine.home, target / "home")
         shutil.copy(self.folder / "rotated.fv", target)
