@@ -1,8 +1,8 @@
 """Registry of the backends: the ways in which the items of a vault can be encrypted.
 
-A backend turns an item's bytes into a file's bytes and back, nothing else: it does not know AWS
-or where files lie. Each is a package that defines one record; nothing else of it is imported
-before a vault of its kind is opened.
+A backend turns an item's bytes into a file's bytes and back, nothing else: it knows neither
+AWS nor paths. Each is a package that defines one record; nothing else of it is imported before a
+vault of that backend is opened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Definition of a backend: one record for the registry, and what its opener is given."""
+"""Definition of a backend: the record for the registry, and the arguments of its opener."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 
 
 class SecretRequest(Record):
-    """Which secrets an opener can use, and how questions and messages call their target.
+    """The secrets that an opener can use, and the names of their target in questions and messages.
 
-    `kinds` are `passphrase` and `keyfile`; `target` is what a rejected secret failed to open;
-    `place` returns what the question names. `useful` returns which of the kinds can unlock the
-    vault as it is; it is called before a question.
+    `kinds` are `passphrase` and `keyfile`. `target` is what a rejected secret failed to open, for
+    the error; `subject` returns the path or name for the question. `useful` returns which of the
+    kinds can unlock the vault as it is; it is called before a question.
     """
 
     kinds: tuple[str, ...]
     target: str
-    place: Callable[[], str]
+    subject: Callable[[], str]
     useful: Callable[[], tuple[str, ...]] | None = None
 
 
 class VaultParts(Record):
-    """What an opener is given. Nothing is read or asked before the backend needs it.
+    """The arguments of an opener. Nothing is read or asked before the backend needs it.
 
     `root` is the path of the folder that has the items, `prefix` the folders that lead to it
     from the store. `folders_of` returns the folders from the root to an item. `secrets` returns
@@ -107,7 +107,7 @@ class OtherTool(Record):
     """Another program that keeps stores of a backend's format.
 
     `variable` names its store, `store` is the usual one, relative to HOME. If it is `exclusive`,
-    each store of the format is in its layout; else only those that lie where it keeps them.
+    each store of the format is in its layout; else only those at the paths that it uses.
     """
 
     variable: str
@@ -128,7 +128,7 @@ class Backend(Record):
 
     `marker` is the path, relative to the store, of the file that makes a folder such a vault;
     a recipients file at the prefix, or between it and the store, counts too. `aliases` are
-    other names that options take. `keys_hint` is said where a command needs keyslots.
+    other names that options take. `keys_hint` is the hint of a command that needs keyslots.
     """
 
     name: str
@@ -143,9 +143,9 @@ class Backend(Record):
     has_identities: bool = False
     """Whether identity files open it, and `init` makes one."""
     keys_name: str = ""
-    """What opens a vault for recipients, for messages."""
+    """The name, for messages, of the keys that open a vault for recipients."""
     recipient_term: str = ""
-    """What a recipient is called in the subject of a commit."""
+    """The name of a recipient in the subject of a commit."""
     keys_hint: str = ""
     tool: OtherTool | None = None
     agent: KeyAgent | None = None

@@ -116,19 +116,18 @@ def _group_limits(system: str) -> list[int]:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            places = [(f"{system}/sys/fs/cgroup", "memory.max")]
+            mount, file = f"{system}/sys/fs/cgroup", "memory.max"
         elif "memory" in controllers.split(","):
-            places = [(f"{system}/sys/fs/cgroup/memory", "memory.limit_in_bytes")]
+            mount, file = f"{system}/sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
         parts = [part for part in path.split("/") if part]
         if ".." in parts:
             parts = []
-        for mount, file in places:
-            for depth in range(len(parts), -1, -1):
-                text = _text("/".join([mount, *parts[:depth], file])).strip()
-                if text.isdecimal():
-                    limits.append(int(text))
+        for depth in range(len(parts), -1, -1):
+            text = _text("/".join([mount, *parts[:depth], file])).strip()
+            if text.isdecimal():
+                limits.append(int(text))
     return limits
 
 
@@ -189,7 +188,7 @@ def passphrase_bytes(value: _Bytes, what: str) -> _Bytes | bytes:
     if not value:
         raise LockedError(f"{what} is empty")
     if b"\x00" in value:
-        raise LockedError(f"{what} holds a zero byte")
+        raise LockedError(f"{what} contains a zero byte")
     if value.isascii():
         return value
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Family(Enum):
-    """What an item of a vault proves, and what opens it.
+    """The two ways in which an item is protected.
 
     An item of a `SEALED` vault is authenticated together with its header, under a master key
     that passphrases and key files unwrap. An item of a vault for `RECIPIENTS` is encrypted to
@@ -26,7 +26,7 @@ class Family(Enum):
 
 
 class ItemHeader(Record):
-    """What is authenticated along with an item (`docs/format.md` §4).
+    """The values that are authenticated along with an item (`docs/format.md` §4).
 
     `generation` and `created` are as in the format; `created_from` is set for `credentials`
     only, `source` for `session` and the SSO kinds only.
@@ -101,8 +101,8 @@ class NamedIdentitySource(IdentitySource, Protocol):
     """An identity source that messages can name."""
 
     @property
-    def place(self) -> str:
-        """The path that identities are read from, or the name of what provides them."""
+    def origin(self) -> str:
+        """The path that identities are read from, or the name of their provider."""
         ...
 
 
@@ -141,7 +141,7 @@ class RecipientsFile(Record):
 
 
 class ItemCipher(Protocol):
-    """What both families share: turning an item's bytes into a file's bytes and back."""
+    """The methods of both families: turning an item's bytes into a file's bytes and back."""
 
     name: str
     suffix: str
@@ -226,9 +226,9 @@ class RecipientsBackend(ItemCipher, Protocol):
     family: Literal[Family.RECIPIENTS]
 
     def governing(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned.
+        """Return the recipients files that are pinned.
 
-        That is the file that governs the root, every file below the root, and each override in
+        These are the file that governs the root, every file below the root, and each override in
         force from the environment. Raises BackendError for one that cannot be used.
         """
         ...
@@ -238,14 +238,14 @@ class RecipientsBackend(ItemCipher, Protocol):
         ...
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item file's recipients differ from the file that governs it.
+        """Return whether an item file's recipients differ from the file that governs it.
 
         None if that cannot be determined. Needs no secret key and asks no question.
         """
         ...
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether an available secret key can decrypt what these recipients can.
+        """Return whether an available secret key can decrypt what these recipients can.
 
         None if that cannot be determined. Raises as the source of passphrases does.
         """
@@ -294,4 +294,4 @@ class RecipientsBackend(ItemCipher, Protocol):
 
 
 OpenBackend: TypeAlias = SealedBackend | RecipientsBackend
-"""The backend of an opened vault; `family` tells which of the two it is."""
+"""The backend of an opened vault; `family` is the family that it belongs to."""

@@ -40,8 +40,8 @@ class Credentials(Record):
         for value in (self.access_key_id, self.secret_access_key, self.session_token or ""):
             if not (value.isascii() and value.isprintable() and " " not in value):
                 raise FilevaultError(
-                    "the credentials hold characters that no AWS credential has; nothing was "
-                    "handed out"
+                    "the credentials contain characters that no AWS credential has; nothing was "
+                    "issued"
                 )
 
 

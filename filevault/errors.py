@@ -10,27 +10,27 @@ FilevaultError                  1   anything not listed below
 │  ├─ ProfileLoopError          3   source_profile or include_profile in a circle
 │  ├─ VaultChoiceError          3   two markers, a marker of another backend, no marker
 │  └─ NewerFormatError          3   written by a newer filevault
-├─ NotFoundError                4
+├─ NotFoundError                4   something that must exist does not
 │  ├─ NoVaultError              4   the vault does not exist
 │  ├─ ItemNotFoundError         4   no stored key of that name
 │  └─ NoCredentialsError        4   a profile without key or source
 ├─ BusyError                    5   another process is doing the same
-├─ LockedError                  5
+├─ LockedError                  5   no available secret opens the vault
 │  ├─ WrongPassphraseError      5   a passphrase or key that opens no slot
 │  ├─ NotARecipientError        5   encrypted to other keys than the available ones
 │  └─ NoTerminalError           5   no terminal and no source
-├─ IntegrityError               6
+├─ IntegrityError               6   stored bytes cannot be trusted
 │  ├─ DamagedError              6   the bytes are not those that were written
 │  │  └─ NoKeyError             6   intact, and without an AWS key
 │  ├─ UnsupportedItemError      6   intact, and in a form that is not supported
 │  ├─ TamperedError             6   intact, but moved, renamed or exchanged
 │  └─ RollbackError             6   older than the last version seen (under --strict)
-├─ BackendError                 7
+├─ BackendError                 7   the vault's storage, or a program it needs, failed
 │  ├─ StorageError              7   the file system refused
 │  │  ├─ NoLocksError           7   the file system has no such lock
 │  │  └─ UnsyncedError          7   written, but a power failure may undo it
 │  └─ ProgramError              7   a program is missing, failed or was too slow
-├─ ProviderError                8
+├─ ProviderError                8   AWS, or a source of credentials, refused
 │  ├─ AwsError                  8   AWS refused, with operation and code
 │  │  ├─ ClockError             8   the clock of this machine is wrong
 │  │  ├─ WrongRegionError       8   signed for a region that is not the endpoint's
@@ -117,7 +117,7 @@ class ProfileLoopError(ConfigError):
 
 
 class VaultChoiceError(ConfigError):
-    """It is not clear which vault is meant, or the folder is no vault."""
+    """The choice of the vault is ambiguous, or the folder is no vault."""
 
 
 class NewerFormatError(ConfigError):
@@ -135,7 +135,7 @@ class NoVaultError(NotFoundError):
 
 
 class ItemNotFoundError(NotFoundError):
-    """The vault holds no item of that name."""
+    """The vault has no item of that name."""
 
 
 class NoCredentialsError(NotFoundError):

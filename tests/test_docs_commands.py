@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import Call
+from filevault.cli import CommandLine
 from filevault.cli.command import usage
 from filevault.cli.parser import find_command
 from filevault.errors import UsageError
@@ -70,7 +70,7 @@ def test_the_program_accepts_every_command_line_of_a_page(page: Path) -> None:
         if index is None:
             argv, index = ["list", *argv], 0  # global options alone
         try:
-            Call(argv, index).parse()
+            CommandLine(argv, index).parse()
         except UsageError as error:
             if not (span and "are required" in error.message):
                 wrong.append((line, error.message))

@@ -27,7 +27,7 @@ SAFE = {
     "keeper.id",  # hex digits
     "kept.id",
     "backend.name",
-    "kind",  # of a vault: an option and the name of a backend
+    "backend",  # of a vault: an option and the name of a backend
     "option",
     "rest",
     "slot.id",  # hex digits

@@ -2,7 +2,7 @@
 
 Files come from a synced folder that others may write. Armor and header are parsed strictly and
 cheaply, so that the library gets only files with a small and complete header: its time is
-quadratic in the number of stanzas, and it does as much work as a scrypt stanza demands.
+quadratic in the number of stanzas, and it does as much work as a scrypt stanza asks for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAGIC = b"age-encryption.org/"
 _BEGIN = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _END = b"-----END AGE ENCRYPTED FILE-----"
 _COLUMNS = 64
-_MAX_BLANK = 1024  # what the age program skips before and after armor
+_MAX_BLANK = 1024  # bytes that the age program skips before and after armor
 _BLANK = b" \t\r\n\v\f"
 _ARGUMENT = rb"[!-~]+\Z"
 _SALT_SIZE = 16
@@ -55,7 +55,7 @@ class AgeFile(Record):
 
 
 def is_age(data: bytes) -> bool:
-    """Tell whether bytes begin as an age file does, armored or not."""
+    """Return whether bytes begin as an age file does, armored or not."""
     return data.startswith((_MAGIC, _BEGIN))
 
 
@@ -203,8 +203,8 @@ def _stanzas(data: bytes, what: str) -> tuple[Stanza, ...]:
             body += part
             if len(line) < _COLUMNS:
                 break
-        kind, *args = (word.decode("ascii") for word in words[1:])
-        found.append(Stanza(kind, tuple(args), bytes(body)))
+        stanza_type, *args = (word.decode("ascii") for word in words[1:])
+        found.append(Stanza(stanza_type, tuple(args), bytes(body)))
 
 
 def _line(data: bytes, position: int, what: str) -> tuple[bytes, int]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from filevault.backends import kdf
-from filevault.backends.age import identities, plugins
-from filevault.backends.age.identities import LockedSshKey
+from filevault.backends.age import identity_text, plugins
+from filevault.backends.age.identity_text import LockedSshKey
 from filevault.backends.age.library import NO_MATCH, library, said
 from filevault.errors import (
     DamagedError,
@@ -25,14 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from filevault.backends.age.age_file import AgeFile
-    from filevault.backends.age.identities import AgeKey, Locked, ParsedIdentities, PluginIdentity
+    from filevault.backends.age.identity_text import (
+        AgeKey,
+        Locked,
+        ParsedIdentities,
+        PluginIdentity,
+    )
     from filevault.backends.age.plugins import Plugins
     from filevault.backends.protocols import IdentitySource, SecretSource
 
 _OPENED = (
     b"# of "  # a comment to age, followed by the digest of a file whose identities are included
 )
-_PASSPHRASE = "passphrase"  # noqa: S105 - a kind of secret
+_PASSPHRASE = "passphrase"  # noqa: S105 - a type of secret
 _POST_QUANTUM = "mlkem768x25519"
 # The library's own error texts about header and content, which it mixes with a plugin's.
 _DAMAGE = (
@@ -100,7 +105,7 @@ class AgeIdentities:
             if text.cached:
                 notes = [line for line in text.data.split(b"\n") if line.startswith(_OPENED)]
                 self._opened |= {note[len(_OPENED) :].decode("ascii", "replace") for note in notes}
-            self._add(identities.parse(text, self._available))
+            self._add(identity_text.parse(text, self._available))
         # The identities of those files are included already: do not ask for their passphrases.
         self._locked = [item for item in self._locked if _digest(item) not in self._opened]
         self._loaded = True
@@ -278,8 +283,8 @@ class AgeIdentities:
             else "it may be encrypted to other members of a team only: one of them must run "
             "filevault recipients add with your recipient"
         )
-        kind = LockedError if problems else NotARecipientError
-        return kind(f"{message}{tried}{more}", hint=hint)
+        error_type = LockedError if problems else NotARecipientError
+        return error_type(f"{message}{tried}{more}", hint=hint)
 
 
 def _digest(item: Locked) -> str | None:

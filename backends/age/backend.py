@@ -40,7 +40,7 @@ _GREASE = "-grease"
 class AgeBackend:
     """An age vault; made by `open`."""
 
-    __slots__ = ("_folders_of", "_governing", "_keyring", "_pinned", "_plugins")
+    __slots__ = ("_folders_of", "_governing", "_identities", "_pinned", "_plugins")
 
     name = AGE.name
     suffix = AGE.suffix
@@ -49,13 +49,13 @@ class AgeBackend:
     def __init__(
         self,
         governing: GoverningFiles,
-        keyring: AgeIdentities,
+        identities: AgeIdentities,
         plugins: Plugins,
         folders_of: Callable[[str], Sequence[str]],
         pinned: Callable[[], Sequence[str]],
     ) -> None:
         self._governing = governing
-        self._keyring = keyring
+        self._identities = identities
         self._plugins = plugins
         self._folders_of = folders_of
         self._pinned = pinned
@@ -68,24 +68,24 @@ class AgeBackend:
 
         `available_memory` returns the KiB that this process may count on.
         """
-        identities, environment = parts.identities(), parts.environment()
+        source, environment = parts.identities(), parts.environment()
         passphrase = parts.secrets(
-            SecretRequest(("passphrase",), "age identity of yours", lambda: identities.place)
+            SecretRequest(("passphrase",), "age identity of yours", lambda: source.origin)
         )
         plugins = Plugins(environment, parts.person)
-        keyring = AgeIdentities(identities, passphrase, plugins, available_memory)
+        identities = AgeIdentities(source, passphrase, plugins, available_memory)
         governing = GoverningFiles(
             parts.store,
             parts.prefix,
             environment=environment,
             passage=parts.other_tools,
-            own=lambda: _recipients_of(keyring),
+            own=lambda: _recipients_of(identities),
             warn=parts.warn,
         )
-        return cls(governing, keyring, plugins, parts.folders_of, parts.pinned_recipients)
+        return cls(governing, identities, plugins, parts.folders_of, parts.pinned_recipients)
 
     def governing(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned, as `RecipientsBackend` says.
+        """Return the recipients files that are pinned, see `RecipientsBackend.governing`.
 
         In a passage store without a recipients file it loads the user's identities, and may ask
         for a passphrase.
@@ -113,20 +113,20 @@ class AgeBackend:
 
     def own_recipients(self) -> tuple[str, ...]:
         """Return the recipients of the user's identities; may ask for a passphrase."""
-        return _recipients_of(self._keyring).all
+        return _recipients_of(self._identities).all
 
     def unlock(self) -> None:
         """Load the identities, once, and unlock one. Raises LockedError if there is none."""
-        self._keyring.unlock()
+        self._identities.unlock()
 
     def vault_key(self) -> bytes | None:
         """Return the identities in lines; None if they are all ssh keys and plugins.
 
         Raises LockedError if there is none, and as the source of passphrases.
         """
-        self._keyring.unlock()
-        self._keyring.unlock_files()
-        return self._keyring.lines()
+        self._identities.unlock()
+        self._identities.unlock_files()
+        return self._identities.lines()
 
     def encrypt(self, header: ItemHeader, plaintext: bytes) -> bytes:
         """Return the bytes of an item file, encrypted to exactly the recipients of its file.
@@ -153,10 +153,10 @@ class AgeBackend:
             LockedError: if none of the user's identities can decrypt it.
         """
         what = _item(kind, name)
-        return self._keyring.decrypt(age_file.parse_item(data, what), what)
+        return self._identities.decrypt(age_file.parse_item(data, what), what)
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item's recipients differ from the file that governs it.
+        """Return whether an item's recipients differ from the file that governs it.
 
         Stanzas for ssh keys name their recipient, those for X25519 only show their number, and a
         plugin may write any. Raises DamagedError if it is not an age file, and as `governs`.
@@ -169,36 +169,36 @@ class AgeBackend:
             for stanza in stanzas
             if not stanza.type.endswith(_GREASE)
         ]
-        told = [each for each in wanted if each is not None]
-        if len(told) < len(wanted):
+        known = [each for each in wanted if each is not None]
+        if len(known) < len(wanted):
             left = list(found)
-            for each in told:
+            for each in known:
                 if each not in left:
                     return True
                 left.remove(each)
-            return True if len(left) < len(wanted) - len(told) else None
-        if sorted(found) != sorted(told):
+            return True if len(left) < len(wanted) - len(known) else None
+        if sorted(found) != sorted(known):
             return True
-        return None if (recipients_file.X25519,) in told else False
+        return None if (recipients_file.X25519,) in known else False
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether one of the user's identities can decrypt what these recipients can.
+        """Return whether one of the user's identities can decrypt what these recipients can.
 
-        None if only a plugin could tell. May ask for a passphrase. Raises LockedError if none is
-        right.
+        None if only a plugin could determine it. May ask for a passphrase. Raises LockedError if
+        none is right.
         """
-        keyring = self._keyring
+        identities = self._identities
         try:
-            keyring.load()
+            identities.load()
         except LockedError:
             return False
         wanted = frozenset(recipients)
-        if not keyring.recipients & wanted and keyring.hides_recipients:
-            keyring.unlock_files()
-        if keyring.recipients & wanted:
+        if not identities.recipients & wanted and identities.hides_recipients:
+            identities.unlock_files()
+        if identities.recipients & wanted:
             return True
         plugins = map(recipients_file.plugin, recipients)
-        return None if any(name in keyring.plugin_names for name in plugins) else False
+        return None if any(name in identities.plugin_names for name in plugins) else False
 
     def try_set(self, recipients: Sequence[str], *, programs: bool = True) -> None:
         """Try recipients together, see `filevault.backends.protocols.RecipientsBackend`."""
@@ -217,16 +217,16 @@ class AgeBackend:
 
     def _own(self) -> tuple[str, ...]:
         """Return the recipients of the session key."""
-        keyring = self._keyring
-        keyring.load()
+        identities = self._identities
+        identities.load()
         root = self._governing.of(())
-        own = keyring.recipients.intersection(root.recipients)
-        if not own and keyring.hides_recipients:
-            keyring.unlock_files()
-            own = keyring.recipients.intersection(root.recipients)
+        own = identities.recipients.intersection(root.recipients)
+        if not own and identities.hides_recipients:
+            identities.unlock_files()
+            own = identities.recipients.intersection(root.recipients)
         if own:
             return tuple(sorted(own))
-        if keyring.plugin_names:
+        if identities.plugin_names:
             # A plugin's recipients cannot be determined, and those of a file are not trusted.
             pinned = tuple(filter(recipients_file.can_encrypt_to, self._pinned()))
             if pinned:
@@ -266,7 +266,7 @@ class AgeBackend:
             if recipients_file.do_not_mix(said(error)):
                 raise BackendError(
                     f"{what} cannot be encrypted: {recipients_file.mixture(recipients)}",
-                    hint="keep recipients of one kind only: filevault recipients remove takes one "
+                    hint="keep recipients of one type only: filevault recipients remove takes one "
                     "out",
                 ) from error
             raise BackendError(f"{what} cannot be encrypted: {said(error)}") from error
@@ -290,12 +290,12 @@ def _usable(file: RecipientsFile, what: str) -> tuple[str, ...]:
     return file.recipients
 
 
-def _recipients_of(keyring: AgeIdentities) -> AgeRecipients:
+def _recipients_of(identities: AgeIdentities) -> AgeRecipients:
     """Return the recipients of the user's identities; those of plugins are unknown."""
-    keyring.unlock()
-    keyring.unlock_files()
-    found = {name: recipients_file.can_encrypt_to(name) for name in keyring.recipients}
-    found.update({f"an identity of age-plugin-{name}": False for name in keyring.plugin_names})
+    identities.unlock()
+    identities.unlock_files()
+    found = {name: recipients_file.can_encrypt_to(name) for name in identities.recipients}
+    found.update({f"an identity of age-plugin-{name}": False for name in identities.plugin_names})
     if not found:
-        raise NoVaultError("no recipients are known, and no identity here tells one")
+        raise NoVaultError("no recipients are known, and no identity here shows one")
     return recipients_file.recipients(found)

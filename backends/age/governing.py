@@ -103,7 +103,7 @@ class GoverningFiles:
             NoVaultError: if none does.
             BackendError: if age would not accept it.
             StorageError: if it cannot be read, or is reached by a link.
-            LockedError: if the user's identities take its place, and cannot be unlocked.
+            LockedError: if the user's identities are used instead, and cannot be unlocked.
         """
         file = self._overriding() or self._nearest((*self._prefix, *folders))
         if file is None and self._passage:
@@ -213,7 +213,7 @@ class GoverningFiles:
                 try:
                     inner = folder.child(entry.name)
                 except FileNotFoundError:
-                    continue  # another process has removed it meanwhile
+                    continue  # another process has removed it
                 with inner:
                     self._walk(inner, (*parts, entry.name), found)
 

@@ -81,7 +81,7 @@ def _check(passphrase: bytes) -> None:
     if not passphrase:
         raise LockedError("the new passphrase is empty")
     if b"\x00" in passphrase:
-        raise LockedError("the new passphrase holds a zero byte")
+        raise LockedError("the new passphrase contains a zero byte")
     try:
         passphrase.decode("utf-8")
     except UnicodeDecodeError:

@@ -108,7 +108,7 @@ class Plugins:
         return None
 
     def recipient(self, recipients: Sequence[Any]) -> tuple[Any, Dialogue]:
-        """Return what encrypts to recipients of one plugin; raises ProgramError."""
+        """Return pyrage's object that encrypts to recipients of one plugin. Raises ProgramError."""
         age = library()
         name = recipients[0].plugin()
         problem = self.missing(name)

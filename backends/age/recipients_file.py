@@ -1,4 +1,4 @@
-"""`.age-recipients` files: parse and build them, and tell which recipients are usable.
+"""`.age-recipients` files: parse and build them, and check which recipients are usable.
 
 The grammar is the age program's: one recipient in each line; empty lines and lines that begin with
 `#` are ignored; no blanks around a recipient and no comment after it, except an ssh key's own. A
@@ -61,7 +61,7 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
     if len(data) > MAX_FILE:
         raise BackendError(f"{what} is longer than {MAX_FILE} bytes")
     if is_conflict(data):
-        raise BackendError(f"{what} holds the marks of a merge conflict", hint=LINES_HINT)
+        raise BackendError(f"{what} contains the marks of a merge conflict", hint=LINES_HINT)
     found: dict[str, bool] = {}
     lines = data.split(b"\n")
     for number, raw in enumerate(lines, 1):
@@ -87,7 +87,7 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
         if normal is None:
             reason = "is no recipient"
             if text.startswith("AGE-"):
-                reason = "holds an identity, a secret, where a recipient belongs"
+                reason = "contains an identity, a secret, where a recipient belongs"
             elif text.strip() != text or " #" in text:
                 reason = "is no recipient: no blanks and no comment may stand beside one"
             raise _refused(what, number, reason)
@@ -98,7 +98,7 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
 
 
 def recipients(found: dict[str, bool]) -> AgeRecipients:
-    """Return recipients from a table that tells of each whether it is usable."""
+    """Return recipients from a table from each to whether it is usable."""
     names = tuple(sorted(found))
     return AgeRecipients(names, tuple(name for name in names if not found[name]))
 
@@ -149,7 +149,7 @@ def why_not(recipient: str) -> str:
 
 
 def do_not_mix(complaint: str) -> bool:
-    """Tell whether the library refused a set for its labels (C2SP age, "labels")."""
+    """Return whether the library refused a set for its labels (C2SP age, "labels")."""
     return "recipient with labels" in complaint or "recipients with" in complaint
 
 
@@ -161,12 +161,12 @@ def mixture(names: Sequence[str]) -> str:
         return "age does not encrypt to these recipients together"
     shown, other = printable(quantum[0], 40), printable(others[0], 40)
     return (
-        f"{shown} is post-quantum, {other} is not, and age does not encrypt to both kinds together"
+        f"{shown} is post-quantum, {other} is not, and age does not encrypt to both types together"
     )
 
 
 def can_encrypt_to(recipient: str) -> bool:
-    """Tell whether the library accepts a recipient; of a plugin's, only its form is checked."""
+    """Return whether the library accepts a recipient; of a plugin's, only its form is checked."""
     age = library()
     if recipient.startswith(PQ_PREFIX):
         return False
@@ -178,7 +178,7 @@ def can_encrypt_to(recipient: str) -> bool:
 
 
 def is_plugin(recipient: str) -> bool:
-    """Tell whether a plugin is needed to encrypt to a recipient."""
+    """Return whether a plugin is needed to encrypt to a recipient."""
     if recipient.startswith(tuple(_TAG_PREFIXES)):
         return False
     return recipient.startswith("age1") and recipient.count("1") > 1

@@ -66,7 +66,7 @@ class PublicKey(Record):
         return binascii.b2a_base64(digest, newline=False).rstrip(b"=").decode("ascii")
 
     def fits(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether one of a file's stanzas is for this key."""
+        """Return whether one of a file's stanzas is for this key."""
         return any(
             stanza.type == self.type and stanza.args[:1] == (self.tag,) for stanza in stanzas
         )
@@ -90,8 +90,8 @@ def public_key(line: str) -> PublicKey | None:
         blob = binascii.a2b_base64(words[1].encode("ascii"), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
-    kind, _ = _string(blob, 0)
-    if kind is None or kind != words[0].encode("ascii", "replace"):
+    key_type, _ = _string(blob, 0)
+    if key_type is None or key_type != words[0].encode("ascii", "replace"):
         return None
     # Keys of a type that age ignores are not checked further.
     sizes = [len(part) for part in _strings(blob)]
@@ -103,7 +103,7 @@ def public_key(line: str) -> PublicKey | None:
 
 
 def is_private(data: bytes) -> bool:
-    """Tell whether a text is a PEM file, as private keys are."""
+    """Return whether a text is a PEM file, as private keys are."""
     return data.startswith(b"-----BEGIN ")
 
 
@@ -118,8 +118,8 @@ def visible_public(data: bytes) -> PublicKey | None:
     found, _ = _string(blob, position + 4)
     if found is None:
         return None
-    kind, _ = _string(found, 0)
-    return None if kind is None else PublicKey(kind.decode("ascii", "replace"), found)
+    key_type, _ = _string(found, 0)
+    return None if key_type is None else PublicKey(key_type.decode("ascii", "replace"), found)
 
 
 def _openssh_blob(data: bytes) -> bytes:
@@ -135,7 +135,7 @@ def _openssh_blob(data: bytes) -> bytes:
 
 
 def is_protected(data: bytes, what: str) -> bool:
-    """Tell whether a private key needs a passphrase. Raises LockedError for an invalid one."""
+    """Return whether a private key needs a passphrase. Raises LockedError for an invalid one."""
     try:
         _load(data, None, what)
     except TypeError:

@@ -1,4 +1,4 @@
-"""An opened `file` vault, and making a new one.
+"""An opened `file` vault, and the creation of a new one.
 
 Opening reads vault.json alone. Keyslots are read, and the user is asked for a passphrase, when
 the first item must be encrypted or decrypted (`docs/format.md` §5).
@@ -176,7 +176,7 @@ class FileBackend:
             self._refuse_retired(parsed.key, what)
         envelope.expect(parsed, self.vault_id, self.master_id, kind, name, what)
         self.unlock()
-        self._last = data, parsed.header  # callers mostly peek right afterwards
+        self._last = data, parsed.header  # most callers call `peek` next
         return envelope.unseal(self._item_key, parsed, what)
 
     def _refuse_retired(self, key_id: str, what: str) -> None:
@@ -193,9 +193,9 @@ class FileBackend:
     def confirm(self) -> None:
         """Raise StorageError if the master key was replaced since the vault was opened."""
         if self._root is not None and vault_json.read(self._root) != self._marker:
-            from filevault.backends.file.master_key import changed_meanwhile
+            from filevault.backends.file.master_key import concurrent_change
 
-            raise changed_meanwhile()
+            raise concurrent_change()
 
     def created(self, head: bytes) -> tuple[str, str | None] | None:
         """Return (time, origin) from an item's header; not authenticated."""

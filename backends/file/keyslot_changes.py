@@ -1,4 +1,4 @@
-"""Adding and removing keyslots (`docs/format.md` §5).
+"""Add, replace and remove keyslots (`docs/format.md` §5).
 
 The caller holds the vault's lock and has unwrapped the master key. Nothing here revokes access:
 copies of the vault, and the history of a repository, keep every keyslot there ever was.
@@ -90,14 +90,14 @@ def add(
 
     Raises:
         UsageError: for an invalid label, and if the vault has as many keyslots as it may.
-        StorageError: if it cannot be written, or the vault was changed meanwhile.
+        StorageError: if it cannot be written, or another process changed the vault.
     """
     keyslots.check_label(label)
     master_key.confirm(root, unwrapped)
     if len(own_slots(root, unwrapped)) >= MAX_SLOTS:
         raise UsageError(
             f"the vault has {MAX_SLOTS} keyslots, as many as may be",
-            hint="filevault slot list shows them, filevault slot remove ID makes room",
+            hint="filevault slot list shows them, filevault slot remove ID removes one",
         )
     with slot_folder(root) as folder:
         return keyslots.write(
@@ -143,7 +143,7 @@ def _kept_slot(
     """Return a keyslot other than one, known to be unwrapped by the secret at hand."""
     if unwrapped.slot.id != slot:
         if unwrapped.slot.id not in {each.id for each in own}:
-            raise master_key.changed_meanwhile()
+            raise master_key.concurrent_change()
         return unwrapped.slot
     return next(iter(slots_with_same_secret(root, unwrapped, policy)), None)
 
@@ -159,7 +159,7 @@ def slots_with_same_secret(root: Folder, unwrapped: UnwrappedKey, policy: KdfPol
 
 
 def opens(root: Folder, unwrapped: UnwrappedKey, secret: Secret, policy: KdfPolicy) -> bool:
-    """Tell whether a secret unwraps one of the keyslots; False if they cannot be read."""
+    """Return whether a secret unwraps one of the keyslots; False if they cannot be read."""
     try:
         own = own_slots(root, unwrapped)
     except FilevaultError:
@@ -184,7 +184,7 @@ def remove(
         UsageError: if it is the last one, or the only one that the secret at hand unwraps.
         NotFoundError: if it does not exist any more.
         PartlyDoneError: if it is deleted and the kept one exists twice.
-        StorageError: if it cannot be deleted, or the vault was changed meanwhile.
+        StorageError: if it cannot be deleted, or another process changed the vault.
     """
     master_key.confirm(root, unwrapped)
     what = keyslots.described(slot)
@@ -197,8 +197,9 @@ def remove(
     kept = _kept_slot(root, unwrapped, slot, own, policy)
     if kept is None:
         raise UsageError(
-            f"{what} is the one that what was given opens; another one must be known to work",
-            hint="open the vault with what is to stay, for example --key-file F; filevault "
+            f"{what} is the only one that the given secret opens; another one must be known to "
+            "work",
+            hint="open the vault with the secret that is to stay, such as --key-file F; filevault "
             "passphrase replaces a passphrase",
         )
     with slot_folder(root) as folder:
@@ -234,7 +235,7 @@ def remove(
             raise
         except StorageError as error:
             raise PartlyDoneError(
-                f"{what} is deleted, and yours lies there twice: {error.message}",
+                f"{what} is deleted, and the one that stays exists twice: {error.message}",
                 hint=f"filevault slot remove {kept.id}",
             ) from error
     return kept.id, copy

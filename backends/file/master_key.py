@@ -1,4 +1,4 @@
-"""Unwrapping the master key, for commands that change keyslots or replace the key.
+"""Unwrap the master key, for commands that change keyslots or replace the key.
 
 Everything else needs the item key alone: with the master key, keyslots can be made.
 """
@@ -70,7 +70,7 @@ def unwrap(
     for slot in keyslots.listing(root):
         if slot.id == opened.slot and recorder.last is not None:
             return UnwrappedKey(vault, recorder.last, slot, opened.master)
-    raise changed_meanwhile()
+    raise concurrent_change()
 
 
 def confirm(root: Folder, unwrapped: UnwrappedKey) -> None:
@@ -79,13 +79,13 @@ def confirm(root: Folder, unwrapped: UnwrappedKey) -> None:
     Call it under the lock.
     """
     if vault_json.read(root) != unwrapped.vault:
-        raise changed_meanwhile()
+        raise concurrent_change()
 
 
-def changed_meanwhile() -> StorageError:
+def concurrent_change() -> StorageError:
     """Return the error for a vault that another process changed during a question."""
     return StorageError(
-        "the vault's keys were changed by somebody else meanwhile; nothing was done",
+        "the vault's keys were changed by another process; nothing was done",
         hint="run the command again",
     )
 

@@ -1,4 +1,4 @@
-"""Replacing a vault's master key, in steps that each leave a vault that can be unlocked.
+"""Replace a vault's master key, in steps that each leave a vault that can be unlocked.
 
 First the new keyslots and the retired old key are written, which nothing refers to yet; then
 vault.json, which puts the new key into effect; then the caller re-encrypts the items; the old
@@ -56,7 +56,7 @@ class Prepared(Record):
 
     `before` is the present content of vault.json; `slots` are the ids of the new key's keyslots,
     in the order of the secrets. `retired` is the name of the retired key's file, and
-    `retired_before` tells whether that file existed before.
+    `retired_before` is True if that file existed before.
     """
 
     _secret = ("master",)
@@ -195,13 +195,13 @@ def remove_abandoned_slots(
     """Delete the keyslots of a master key that was prepared here and never put into effect.
 
     A kill between the first new keyslot and vault.json leaves them. Other secrets may have such
-    keyslots, too: the secret at hand tells which key they belong to.
+    keyslots, too: the secret at hand shows which key they belong to.
 
     Args:
         root: the vault's folder.
         unwrapped: the present master key, with the secret that unwraps it.
         policy: bounds of a passphrase's costs.
-        is_ours: tells whether this machine prepared a key, by its content of vault.json.
+        is_ours: returns whether this machine prepared a key, by its content of vault.json.
 
     Raises StorageError.
     """

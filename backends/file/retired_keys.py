@@ -87,7 +87,7 @@ def unseal(data: bytes, name: str, vault: str, key_id: str, master: bytes) -> by
 
 
 def exists(root: Folder, key_id: str) -> bool:
-    """Tell whether a key id is that of a retired key; nothing is opened."""
+    """Return whether a key id is that of a retired key; nothing is opened."""
     if len(key_id) != _ID_DIGITS:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Unlocking a `file` vault: which keyslots are tried, in which order, and the error if none fits.
+"""Unlock a `file` vault: the order in which keyslots are tried, and the error if none fits.
 
 `docs/format.md` §5 has the rules. Keyslots come from a synced folder that others may write: the
 costs of each are checked before anything is derived, and a damaged or forged one never keeps a
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from filevault.system.secret_buffer import SecretBytes
 
 MAX_SLOTS = 16
-_MAX_READ = 64  # slots of former master keys, and strays, may lie beside the sixteen
+_MAX_READ = 64  # slots of former master keys, and strays, beside the sixteen
 _OPENED_BY = {keyslots.PASSPHRASE: "a passphrase", keyslots.KEYFILE: "a key file"}
 
 
@@ -135,7 +135,7 @@ class Unlocking:
             try:
                 slot = self._read_one(name, what)
             except FileNotFoundError:
-                continue  # another process has removed it meanwhile
+                continue  # another process has removed it
             except FilevaultError as error:
                 problems.append(error)
                 continue
@@ -203,7 +203,7 @@ class Unlocking:
         """Try a secret on the keyslots of its type; None if the source has another one."""
         fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
         if not fitting:
-            raise self._wrong_kind(secret, found, unreadable)
+            raise self._wrong_type(secret, found, unreadable)
         value = _derived_from(secret)
         untried: list[FilevaultError] = []
         broken: DamagedError | None = None
@@ -247,16 +247,16 @@ class Unlocking:
             )
         return slot.cost
 
-    def _wrong_kind(
+    def _wrong_type(
         self, secret: Secret, found: list[Slot], problems: list[FilevaultError]
     ) -> LockedError:
         given = _OPENED_BY[keyslots.TYPES[secret.kind]]
         there = " or ".join(sorted({_OPENED_BY[slot.type] for slot in found}))
-        place = "the vault" if self._only_slot is None else keyslots.described(self._only_slot)
+        target = "the vault" if self._only_slot is None else keyslots.described(self._only_slot)
         more = f"; besides, {problems[0].message}" if problems else ""
         return LockedError(
-            f"{place} cannot be opened with {given}, only with {there}{more}",
-            hint=f"what was given came from {printable(secret.origin)}",
+            f"{target} cannot be opened with {given}, only with {there}{more}",
+            hint=f"the given secret came from {printable(secret.origin)}",
         )
 
     def _verify(self, master: bytes, what: str) -> None:
@@ -266,7 +266,7 @@ class Unlocking:
             or key_schedule.commitment(master, vault.vault) != vault.commitment
         ):
             raise TamperedError(
-                f"{what} holds another master key than vault.json commits to",
+                f"{what} contains another master key than vault.json commits to",
                 hint="one of the two was replaced: restore .filevault from a copy or from the "
                 "history of the repository",
             )

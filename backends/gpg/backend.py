@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from filevault.backends.definition import SecretRequest
-from filevault.backends.gpg import PASS, gpg_id, keys, openpgp, recipients, status
+from filevault.backends.gpg import PASS, governing, gpg_id, keys, openpgp, status
 from filevault.backends.gpg.keys import GpgKeys
 from filevault.backends.gpg.process import Gpg
 from filevault.backends.gpg.signature import check_signature, signing_keys
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.backends.definition import VaultParts
+    from filevault.backends.gpg.governing import GpgRecipients, ResolvedFile
     from filevault.backends.gpg.keys import Recipient
-    from filevault.backends.gpg.recipients import GpgRecipients, ResolvedFile
     from filevault.backends.gpg.status import Reply
     from filevault.backends.protocols import ItemHeader, RecipientsFile, Secret, SecretSource
 
@@ -44,7 +44,7 @@ class GpgBackend:
     __slots__ = (
         "_folders_of",
         "_gpg",
-        "_keyring",
+        "_keys",
         "_on_asked",
         "_passphrase",
         "_pinned",
@@ -69,7 +69,7 @@ class GpgBackend:
         self._warn = parts.warn
         self._on_asked = parts.on_asked
         self._secret: Secret | None = None
-        self._keyring = GpgKeys(gpg)
+        self._keys = GpgKeys(gpg)
         self._recipients: GpgRecipients | None = None
 
     @classmethod
@@ -93,7 +93,7 @@ class GpgBackend:
         """Return None: gpg-agent keeps the keys."""
 
     def governing(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned, see `filevault.backends.protocols.RecipientsBackend`.
+        """Return the recipients files that are pinned, see `RecipientsBackend.governing`.
 
         Raises:
             BackendError: for a `.gpg-id` that cannot be used or, with PASSWORD_STORE_SIGNING_KEY,
@@ -109,7 +109,7 @@ class GpgBackend:
     def forget(self) -> None:
         """Drop the recipients files and the keys that were read, so that they are read again."""
         self._recipients = None
-        self._keyring = GpgKeys(self._gpg)
+        self._keys = GpgKeys(self._gpg)
 
     def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
         """Return the full fingerprints of keys, sorted.
@@ -118,7 +118,7 @@ class GpgBackend:
             BackendError: naming the first id that is not a key, or no `usable` one.
             ProgramError: if gpg cannot be run.
         """
-        recipients = self._keyring.resolve(gpg_id.parse(gpg_id.build(ids), "the list of keys").ids)
+        recipients = self._keys.resolve(gpg_id.parse(gpg_id.build(ids), "the list of keys").ids)
         if usable:
             _check_usable(recipients, "the vault", "name another one", "name one of these instead")
         return tuple(recipient.name for recipient in recipients)
@@ -144,7 +144,7 @@ class GpgBackend:
         """Try recipients together, see `filevault.backends.protocols.RecipientsBackend`."""
         if programs:
             what = "an item"
-            found = self._keyring.resolve(recipients)
+            found = self._keys.resolve(recipients)
             _check_usable(found, what)
             self._encrypted(found, b"probe", what)
 
@@ -180,7 +180,7 @@ class GpgBackend:
         return status.plaintext(self._unlocked(attempt), what)
 
     def differs(self, name: str, data: bytes) -> bool | None:
-        """Tell whether an item's recipients differ from the file that governs it.
+        """Return whether an item's recipients differ from the file that governs it.
 
         None if that cannot be determined: for a hidden recipient, and a missing public key.
         Raises IntegrityError if it is not an encrypted message.
@@ -192,14 +192,14 @@ class GpgBackend:
         return not keys.exact(message.key_ids, recipients)
 
     def opens(self, recipients: Sequence[str]) -> bool | None:
-        """Tell whether an available secret key can decrypt what these recipients can."""
-        known = [each for each in self._keyring.resolve(recipients) if each.key_ids]
-        here = self._keyring.secret(known)
+        """Return whether an available secret key can decrypt what these recipients can."""
+        known = [each for each in self._keys.resolve(recipients) if each.key_ids]
+        here = self._keys.secret(known)
         return None if here is None else bool(here)
 
     def candidates(self, recipient: str) -> tuple[str, ...]:
         """Return the fingerprints of the keys that fit an ambiguous id."""
-        found = self._keyring.resolve([recipient])
+        found = self._keys.resolve([recipient])
         return tuple(fingerprint for each in found for fingerprint in each.candidates)
 
     def own_recipients(self) -> tuple[str, ...]:
@@ -213,7 +213,7 @@ class GpgBackend:
         """
 
         def names_of(entry: str) -> list[str]:
-            return [recipient.name for recipient in self._keyring.resolve([entry])]
+            return [recipient.name for recipient in self._keys.resolve([entry])]
 
         data = gpg_id.build(wanted, old, names_of)
         signature = self.sign(data)
@@ -307,9 +307,9 @@ class GpgBackend:
         governor = self._read().nearest(self._prefix)
         if governor is None:
             raise _no_recipients(self._store.path)
-        here = self._keyring.secret([r for r in governor.recipients if r.problem is None])
+        here = self._keys.secret([r for r in governor.recipients if r.problem is None])
         if here is None:
-            here = self._keyring.resolve(self._pinned())
+            here = self._keys.resolve(self._pinned())
         if not here:
             raise NotARecipientError(
                 f"no secret key of the recipients in {printable(governor.file.path)!r} is here"
@@ -324,7 +324,7 @@ class GpgBackend:
 
     def _read(self) -> GpgRecipients:
         if self._recipients is None:
-            self._recipients = recipients.read(self._store, self._prefix, self._gpg, self._keyring)
+            self._recipients = governing.read(self._store, self._prefix, self._gpg, self._keys)
             for notice in self._recipients.notices:
                 self._warn(notice)
         return self._recipients
@@ -346,7 +346,7 @@ def _check_usable(
     recipients: Sequence[Recipient],
     what: str,
     otherwise: str = f"change the {gpg_id.FILE}",
-    choose: str = "filevault recipients add with one of these puts it in the place of the id",
+    choose: str = "filevault recipients add with one of these replaces the id",
 ) -> None:
     for recipient in recipients:
         if recipient.problem is not None:

@@ -1,4 +1,4 @@
-"""`.gpg-id` files: their grammar, and which of them governs a folder.
+"""`.gpg-id` files: parse and build them, and find those above and below a folder.
 
 The grammar is that of `pass`, read as leniently as gopass and browserpass do; a notice reports
 where `pass` itself would read something else. Signatures are verified by the caller, over the
@@ -24,7 +24,7 @@ FILE = PASS.marker
 SIGNATURE = f"{FILE}.sig"
 _MAX_FILE = 64 << 10
 _MAX_DEPTH = 64
-_BLANKS = " \t"  # what the shell's `read` trims
+_BLANKS = " \t"  # the characters that the shell's `read` trims
 
 
 class GpgIds(Record):
@@ -32,7 +32,7 @@ class GpgIds(Record):
 
     ids: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    """What `pass` would read differently, one sentence each, for the user."""
+    """Sentences for the user about lines that `pass` would read differently."""
 
 
 class GpgIdFile(Record):
@@ -54,7 +54,7 @@ def parse(data: bytes, path: str) -> GpgIds:
     if len(data) > _MAX_FILE:
         raise BackendError(f"{shown!r} is longer than {_MAX_FILE} bytes")
     if is_conflict(data):
-        raise BackendError(f"{shown!r} holds the marks of a merge conflict", hint=LINES_HINT)
+        raise BackendError(f"{shown!r} contains the marks of a merge conflict", hint=LINES_HINT)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -139,7 +139,7 @@ def _check(entry: str, path: str) -> None:
     if entry.startswith("-"):
         raise BackendError(
             f"{path} has the line {printable(entry, 100)!r}, which is an option and no key id",
-            hint="somebody may have tried to pass options to gpg: see who changed it",
+            hint="this may be an attempt to pass options to gpg: find out who changed the file",
         )
     if printable(entry) != entry:
         raise BackendError(f"{path} has control characters in {printable(entry, 100)!r}")
@@ -204,7 +204,7 @@ def _descend(folder: Folder, path: str, depth: int, found: list[GpgIdFile]) -> N
         try:
             inner = folder.child(entry.name)
         except FileNotFoundError:
-            continue  # gone meanwhile
+            continue  # another process has removed it
         with inner:
             below = f"{path}{entry.name}/"
             file = _read(inner, below)

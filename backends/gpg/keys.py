@@ -1,4 +1,4 @@
-"""Keys in gpg's keyring: resolve the ids of a `.gpg-id`, and tell which keys are usable.
+"""The user's gpg keys: resolve the ids of a `.gpg-id`, and check which keys are usable.
 
 Ids are resolved offline to full fingerprints, the only names that gpg is given. An ambiguous id
 is rejected: which of its keys gpg would choose depends on trust and dates.
@@ -28,7 +28,7 @@ _PROBLEMS = {"r": "is revoked", "e": "has expired", "i": "is invalid", "d": "is 
 
 
 class Subkey(Record):
-    """A key or subkey that is meant for encryption."""
+    """A key or subkey for encryption."""
 
     fingerprint: str
     key_id: str
@@ -36,7 +36,7 @@ class Subkey(Record):
 
 
 class GpgKey(Record):
-    """A key of the keyring; `problem` is the reason why it is unusable, None if it is usable."""
+    """A key of gpg's keyring; `problem` is the reason why it is unusable, None if it is usable."""
 
     fingerprint: str
     key_id: str
@@ -105,7 +105,7 @@ class GpgKeys:
                 self._found[entry] = _by_name(entry, keys)
 
     def secret(self, recipients: Sequence[Recipient]) -> tuple[Recipient, ...] | None:
-        """Return those whose secret key is available or on a card; None if gpg cannot tell."""
+        """Return those whose secret key is available or on a card; None if gpg does not say."""
         if not recipients:
             return ()
         names = [recipient.name.rstrip("!") for recipient in recipients]
@@ -126,7 +126,7 @@ def secret_key_ids(listing: Reply) -> set[str]:
 
 
 def exact(key_ids: Iterable[str], recipients: Sequence[Recipient]) -> bool:
-    """Tell whether a message names each of the recipients and no other key."""
+    """Return whether a message names each of the recipients and no other key."""
     named = set(key_ids)
     allowed = frozenset[str]().union(*(recipient.key_ids for recipient in recipients))
     return named <= allowed and all(recipient.key_ids & named for recipient in recipients)

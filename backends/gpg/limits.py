@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Seconds for gpg alone: secret keys and their passphrases take the agent's time. Looking up keys
-# in a large keyring is included.
+# among many keys is included.
 _PROCESSOR_TIME = 10
 # Seconds for the content of a message, once its key is found: at most a mebibyte, milliseconds of
 # work. A packet that is skipped, not written, could be decompressed for minutes. The system's limit
@@ -72,7 +72,7 @@ class Watch:
         """Return the seconds of processor time that gpg has taken, None if that is unknown."""
         try:
             with open(f"/proc/{self._process.pid}/stat", "rb") as file:
-                # proc(5): its name, in brackets, may hold anything; utime is the twelfth after it.
+                # proc(5): the name, in brackets, is arbitrary; utime is the twelfth field after it.
                 fields = file.read().rpartition(b")")[2].split()
             return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError, IndexError):

@@ -106,7 +106,7 @@ def signature(data: bytes, what: str) -> bytes:
 
 
 def _is_newer(data: bytes, packet: _Packet) -> bool:
-    """Tell whether only RFC 9580 has such a packet."""
+    """Return whether only RFC 9580 has such a packet."""
     version = data[packet.start] if packet.start < packet.end else 0
     return (
         packet.tag == _PADDING
@@ -180,18 +180,18 @@ def _new_length(data: bytes, position: int, what: str) -> tuple[int, int, bool]:
     raise DamagedError(f"{what} is damaged: it has been cut short")
 
 
-def _old_length(data: bytes, position: int, kind: int, what: str) -> tuple[int, int]:
+def _old_length(data: bytes, position: int, length_type: int, what: str) -> tuple[int, int]:
     """Return (start of the body, end of the packet)."""
-    if kind == 3:  # as long as the file
+    if length_type == 3:  # as long as the file
         return position, len(data)
-    size = 1 << kind
+    size = 1 << length_type
     octets = data[position : position + size]
     if len(octets) < size:
         raise DamagedError(f"{what} is damaged: it has been cut short")
     return position + size, position + size + int.from_bytes(octets, "big")
 
 
-def _without_armor(data: bytes, kind: bytes, what: str) -> bytes:
+def _without_armor(data: bytes, label: bytes, what: str) -> bytes:
     """Return the data in ASCII armor, and binary data unchanged (RFC 4880 §6.2).
 
     The armor's checksum is ignored: the message has an integrity check of its own.
@@ -199,9 +199,11 @@ def _without_armor(data: bytes, kind: bytes, what: str) -> bytes:
     if not data.lstrip(b" \t\r\n").startswith(_ARMOR):
         return data
     lines = [line.strip() for line in data.strip().splitlines()]
-    ends = (b"-----BEGIN PGP %s-----" % kind, b"-----END PGP %s-----" % kind)
+    ends = (b"-----BEGIN PGP %s-----" % label, b"-----END PGP %s-----" % label)
     if (lines[0], lines[-1]) != ends or b"" not in lines:
-        raise DamagedError(f"{what} is damaged: its armor is not that of a {kind.decode().lower()}")
+        raise DamagedError(
+            f"{what} is damaged: its armor is not that of a {label.decode().lower()}"
+        )
     body = lines[lines.index(b"") + 1 : -1]
     if body and body[-1].startswith(b"="):
         body.pop()

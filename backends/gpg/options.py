@@ -65,7 +65,7 @@ def users(text: str) -> tuple[str, ...]:
 
 
 def names_home(words: Sequence[str]) -> bool:
-    """Tell whether options name a home of gpg, which overrides the environment's."""
+    """Return whether options name a home of gpg, which overrides the environment's."""
     return any(word.startswith("--home") for word in words)
 
 

@@ -71,7 +71,7 @@ def check_signature(
 
 
 def _good(reply: Reply, keys: Sequence[str]) -> bool:
-    """Tell whether one of the signatures is good and fits a key, and none is bad."""
+    """Return whether one of the signatures is good and fits a key, and none is bad."""
     if reply.count("BADSIG"):
         return False
     verdict = ""

@@ -1,4 +1,4 @@
-"""gpg's reply to an operation: its status lines, and the errors that they mean.
+"""gpg's reply to an operation: its status lines, and the errors for them.
 
 gpg's last line, "No secret key", is the same for a wrong passphrase, a missing terminal and an
 agent that cannot start; the error codes beside it differ (GnuPG doc/DETAILS, libgpg-error).
@@ -105,17 +105,17 @@ class Reply(Record):
 
 
 def wants_passphrase(reply: Reply) -> bool:
-    """Tell whether only a passphrase was missing, for which gpg was not allowed to ask."""
+    """Return whether only a passphrase was missing, for which gpg was not allowed to ask."""
     return reply.status != 0 and NO_PINENTRY in reply.codes()
 
 
 def rejects_passphrase(reply: Reply) -> bool:
-    """Tell whether the passphrase that was given is wrong."""
+    """Return whether the passphrase that was given is wrong."""
     return reply.status != 0 and BAD_PASSPHRASE in reply.codes()
 
 
 def no_secret_key(reply: Reply) -> bool:
-    """Tell whether gpg tried no secret key, or does not report why none could be used.
+    """Return whether gpg tried no secret key, or does not report why none could be used.
 
     gpg 2.2 then reports NO_SECKEY only, gpg 2.4 an error code as well; both do the same if the
     agent cannot be reached.
@@ -165,7 +165,7 @@ def _verified(reply: Reply, what: str) -> bytes:
         or reply.count("DECRYPTION_OKAY") != 1
         or reply.codes("proc_pkt.plaintext")
     ):
-        raise TamperedError(f"{what} is refused: it does not hold exactly one text")
+        raise TamperedError(f"{what} is refused: it does not contain exactly one text")
     if reply.status != 0 or not reply.count("ENC_TO"):
         raise DamagedError(f"{what} is refused by gpg: {reply.complaint()}")
     return reply.output

@@ -135,7 +135,7 @@ def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, wh
         raise TamperedError(
             f"{what} is sealed under another key of this vault",
             hint="the vault's key was changed and this file was not sealed again, "
-            "or an old copy of either was put back: filevault rekey --finish tells more",
+            "or an old copy of either was put back: filevault rekey --finish says more",
         )
     if header.kind != kind:
         raise TamperedError(

@@ -1,4 +1,4 @@
-"""A call to AWS as error messages describe it: operation, subject, and the secrets to redact."""
+"""The parts of a call that error messages need: operation, subject, and the secrets to redact."""
 
 from __future__ import annotations
 

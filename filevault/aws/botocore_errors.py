@@ -52,7 +52,8 @@ def not_from_aws(operation: str, subject: str, why: str = "") -> NotAwsError:
 def no_credentials(operation: str, subject: str) -> AwsError:
     """Return the error for an answer that contains no usable credentials."""
     return AwsError(
-        f"the answer to {operation} for {subject} holds no usable credentials", operation=operation
+        f"the answer to {operation} for {subject} contains no usable credentials",
+        operation=operation,
     )
 
 

@@ -40,8 +40,8 @@ _UNKNOWN_SESSION = (
     "--refresh obtains a new one; check that the region is enabled",
 )
 _EXPIRED = ("the session has expired", "--refresh obtains a new one")
-_THROTTLED = ("AWS is asked too often at the moment", "wait a little and run the command again")
-_INTERNAL = ("AWS has a failure of its own", "wait a little and run the command again")
+_THROTTLED = ("AWS gets too many requests at the moment", "wait a little and run the command again")
+_INTERNAL = ("AWS has an internal failure", "wait a little and run the command again")
 
 _BY_CODE = {
     "ExpiredToken": _EXPIRED,

@@ -59,7 +59,7 @@ class AssumeRole(Call):
 
     @property
     def carried_mfa(self) -> str | None:
-        """The serial of the device of the first call: the sessions after it carry its MFA on."""
+        """The serial of the device of the first call: the sessions after it carry its MFA."""
         return self.parent.carried_mfa if self.mfa is None else self.mfa.serial
 
     @property
@@ -69,12 +69,12 @@ class AssumeRole(Call):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return f"role {printable(self.role_arn)}"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return f"AssumeRole {printable(self.role_arn)}"
 
     def request_identity(self, parent: str) -> dict[str, object]:
@@ -104,14 +104,14 @@ class AssumeRole(Call):
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> AssumeRoleProvider:
-        """Return what calls AssumeRole."""
+        """Return the provider that calls AssumeRole."""
         return AssumeRoleProvider(self, parent, dependencies)
 
 
 class AssumeRoleProvider(CallProvider):
     """Calls AssumeRole each time that it is asked.
 
-    - A session without a configured name is called after the moment, which CloudTrail shows.
+    - Without a configured name the session gets the present time as its name, for CloudTrail.
     - A cached session of the parent that AWS no longer accepts is renewed, once.
     - Where AWS denies the role to a cached session with MFA, a policy may ask for a fresh code
       (`aws:MultiFactorAuthAge`): the call is made with the stored key and a new code, once.

@@ -23,10 +23,10 @@ _UNKNOWN_KEY = frozenset(
 
 
 class CallDependencies(Record):
-    """What the provider of a call needs.
+    """The arguments of the provider of a call.
 
-    `clock` gives Unix seconds; `warn` prints a warning; `subject` is how messages call the one it
-    is for; `source_provider` returns the provider of the credential source that the plan begins
+    `clock` returns Unix seconds; `warn` prints a warning; `subject` names the profile in messages;
+    `source_provider` returns the provider of the credential source that the plan begins
     with.
     """
 
@@ -68,11 +68,6 @@ class Call(Step):
         """The credential source that the plan begins with."""
         return self.parent.source
 
-    @property
-    def tells_account(self) -> bool:
-        """Whether the account in the answer is that of the credentials that sign the call."""
-        return False
-
     def request_identity(self, parent: str) -> dict[str, object]:
         """Return everything that determines the answer of the call."""
         return {
@@ -85,7 +80,7 @@ class Call(Step):
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> CredentialProvider:
-        """Return what makes the call each time that it is asked."""
+        """Return the provider that makes the call each time that it is asked."""
         raise NotImplementedError
 
 
@@ -95,7 +90,7 @@ def calls_of(step: Step) -> tuple[Call, ...]:
 
 
 class CallProvider(CredentialProvider):
-    """Base of what makes a call."""
+    """Base class of the providers of calls."""
 
     __slots__ = ("_parent", "_run")
 
@@ -104,7 +99,7 @@ class CallProvider(CredentialProvider):
         self._run = dependencies
 
     def _granted(self, made: Credentials, duration: int) -> Credentials:
-        """Return a session as AWS granted it. Raises AwsError for one that is over already."""
+        """Return a session as AWS granted it. Raises AwsError for one that has ended already."""
         from filevault.calls.granted_life import checked_life
 
         return checked_life(made, duration, self._run.clock(), self._run.subject)

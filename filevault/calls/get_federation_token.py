@@ -40,24 +40,19 @@ class FederationToken(Call):
         return "get-federation-token"
 
     @property
-    def tells_account(self) -> bool:
-        """True: a federated user belongs to the account of the user."""
-        return True
-
-    @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "federated user"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return "GetCallerIdentity for the user's name and GetFederationToken"
 
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> FederationTokenProvider:
-        """Return what calls GetFederationToken."""
+        """Return the provider that calls GetFederationToken."""
         return FederationTokenProvider(self, parent, dependencies)
 
 

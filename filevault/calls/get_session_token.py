@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class SessionToken(Call):
     """GetSessionToken for `profile`; durations are in seconds.
 
-    `exact` says that the person asked for this duration and gets this very session, so that a
-    session of another duration does not serve.
+    `exact` is True if the user asked for this duration: a session of another duration is then not
+    reused.
     """
 
     profile: str
@@ -56,12 +56,12 @@ class SessionToken(Call):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "session token"
 
     @property
     def description(self) -> str:
-        """What `--explain` calls the call."""
+        """The text for the call in `--explain`."""
         return "GetSessionToken"
 
     def request_identity(self, parent: str) -> dict[str, object]:
@@ -72,7 +72,7 @@ class SessionToken(Call):
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> SessionTokenProvider:
-        """Return what calls GetSessionToken."""
+        """Return the provider that calls GetSessionToken."""
         return SessionTokenProvider(self, parent, dependencies)
 
 

@@ -21,10 +21,10 @@ def checked_life(made: Credentials, duration: int, now: float, subject: str) -> 
         made: the session as the answer has it.
         duration: seconds that were asked for.
         now: Unix seconds.
-        subject: how messages call the one it is for.
+        subject: the profile in messages.
 
     AWS never grants more than was asked for. A later end is cut to what was asked for, so that
-    the session is not used when it has long ended. Raises AwsError for one that is over already.
+    the session is not used when it has long ended. Raises AwsError for one that has ended already.
     Both allow for a clock that differs from AWS's by as much as AWS itself allows.
     """
     if made.expiration is None:

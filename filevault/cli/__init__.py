@@ -1,4 +1,4 @@
-"""The command line: find the command, build its parser alone, run it, report its failure."""
+"""The command line: find the command, parse its options, run it, report its failure."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 _EXEC_FAILED = 125  # as env(1) and docker run: filevault failed, not the command
 _INTERRUPTED = 130
-_AS_THEY_ARE = (126, 127, _INTERRUPTED)  # the same for exec: about its command, and Ctrl-C
+_KEPT_BY_EXEC = (126, 127, _INTERRUPTED)  # about its command, and Ctrl-C
 
 
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
     reporter = Reporter(debug=debug)
-    failed_exec = False
+    is_exec_run = False
     streams.prepare()
     try:
         index = find_command(argv)
         if index is None:
             return _no_command(argv, reporter)
-        failed_exec = is_exec(argv, index)
-        call = Call(argv, index)
-        failed_exec = failed_exec and not call.prints_json()
-        namespace = call.parse()
+        is_exec_run = is_exec(argv, index)
+        line = CommandLine(argv, index)
+        is_exec_run = is_exec_run and not line.prints_json()
+        namespace = line.parse()
         settings = Settings.capture(global_options(namespace))
         reporter = Reporter(debug=settings.debug)
         needs_stdout: Callable[[argparse.Namespace], bool] = getattr(
-            call.module, "needs_stdout", _always
+            line.module, "needs_stdout", _always
         )
         if needs_stdout(namespace):
             streams.require()
@@ -49,7 +49,7 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             streams.tolerate_closed()
         context = Context(settings, runtime, reporter)
         try:
-            status = call.module.run(namespace, context)
+            status = line.module.run(namespace, context)
         except DeclinedError as declined:
             reporter.say(declined.message)
             status = 0
@@ -61,25 +61,25 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         reporter.error(error)
         reporter.lost_results()
         reporter.trace(error)
-        ours = failed_exec and error.exit_status not in _AS_THEY_ARE
-        return _EXEC_FAILED if ours else error.exit_status
+        keeps_status = not is_exec_run or error.exit_status in _KEPT_BY_EXEC
+        return error.exit_status if keeps_status else _EXEC_FAILED
     except KeyboardInterrupt:
         reporter.say("interrupted")
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of stdout has had enough
-        return _EXEC_FAILED if failed_exec else 1
-    except Exception as error:  # noqa: BLE001 - the one place that catches a bug
+    except BrokenPipeError:  # the reader of stdout has closed it
+        return _EXEC_FAILED if is_exec_run else 1
+    except Exception as error:  # noqa: BLE001 - a bug; caught only here
         reporter.bug(error)
         reporter.trace(error)
-        return _EXEC_FAILED if failed_exec else 1
+        return _EXEC_FAILED if is_exec_run else 1
 
 
 def _always(_args: argparse.Namespace) -> bool:
     return True
 
 
-class Call:
-    """The command line of one command: its module, its parser, its words.
+class CommandLine:
+    """The command line of one command: the name, the module, the parser and the words.
 
     `argv[index]` is the command's name. Raises UsageError if there is no such command.
     """
@@ -93,13 +93,13 @@ class Call:
         self._command: list[str] = []
         split: Split | None = getattr(self.module, "split", None)
         if split is not None:
-            # git's words are never taken for options, so that it needs no `--`.
+            # Words of git are never options of filevault, so that it needs no `--`.
             if "--" not in argv and self.name != "git":
                 self._program = self._words[self._parser.first_positional(self._words) :]
             self._words, self._command = split(self._parser, self._words, index)
 
     def prints_json(self) -> bool:
-        """Tell whether `exec` prints JSON and runs no program."""
+        """Return whether `exec` prints JSON and runs no program."""
         return self.name == "exec" and self._parser.has_flag(self._words, "--json")
 
     def parse(self) -> argparse.Namespace:
@@ -115,7 +115,7 @@ class Call:
 
 
 def is_exec(argv: Sequence[str], index: int) -> bool:
-    """Tell whether a command line means `exec`, even one with an unknown option before it."""
+    """Return whether a command line means `exec`, even one with an unknown option before it."""
     misread = index > 0 and argv[index] not in COMMANDS and argv[index] not in ALIASES
     # `list` is a module of this package once it is imported.
     return [*argv[index + misread : index + misread + 1]] == ["exec"]

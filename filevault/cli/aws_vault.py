@@ -1,4 +1,4 @@
-"""AWS Vault's options, variables and commands that filevault does not have, and what to use."""
+"""Options, variables and commands that only AWS Vault has, with their replacements."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DESKTOP = (
 _STORE = "AWS Vault's own file store is not read; --vault DIR names the folder of a filevault vault"
 _PROGRAM = "filevault runs gpg and age itself, so neither pass nor passage is needed"
 _SERVER = (
-    "there is no credential server: exec hands the credentials to the command, and "
+    "there is no credential server: exec gives the credentials to the command, and "
     "credential_process with filevault export renews them for SDKs"
 )
 
@@ -42,17 +42,17 @@ _COMMANDS = {"server": _SERVER, "proxy": _SERVER}
 
 
 def option(word: str) -> str | None:
-    """Return what to use instead of an option of AWS Vault, None for any other option."""
+    """Return the replacement of an option of AWS Vault, None for any other option."""
     return _find(word.partition("=")[0].replace("--no-", "--", 1), _OPTIONS)
 
 
 def variable(name: str) -> str | None:
-    """Return what to use instead of a variable of AWS Vault, None for any other variable."""
+    """Return the replacement of a variable of AWS Vault, None for any other variable."""
     return _find(name, _VARIABLES)
 
 
 def command(word: str) -> str | None:
-    """Return what to use instead of a command of AWS Vault, None for any other command."""
+    """Return the replacement of a command of AWS Vault, None for any other command."""
     return _COMMANDS.get(word)
 
 

@@ -33,14 +33,15 @@ class Browser(Record):
 def find(context: Context) -> list[Browser]:
     """Return the browsers to try, in this order; none if no browser could show anything.
 
-    BROWSER is a list of commands separated by colons, as for other programs; it counts without a
-    display too: remote shells of editors set it to what opens a browser at the other end.
+    BROWSER is a list of commands separated by colons, as for other programs; it is used without a
+    display too: remote shells of editors set it to a program that opens a browser on the user's
+    machine.
     """
-    from filevault.server.peer_uid import can_tell_peers
+    from filevault.server.peer_uid import can_find_peers
     from filevault.system import programs
     from filevault.system.search_path import find_program
 
-    if not can_tell_peers():  # the link is given to processes of this user only
+    if not can_find_peers():  # the link is given to processes of this user only
         return []
     get = context.settings.get
     found = []
@@ -74,21 +75,21 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
         context.reporter.say(
             f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead"
         )
-    with OneTimeLink(link) as handover:
+    with OneTimeLink(link) as served:
         for browser in browsers:
             try:
                 status = programs.launch(
-                    browser.argv(handover.address),
+                    browser.argv(served.address),
                     context.settings.program_environment(),
                     origin=browser.origin,
                 )
             except ProgramError as error:
                 context.reporter.warn(error.message)
                 continue
-            if handover.serve(_failed(status)):
+            if served.serve(_failed(status)):
                 return True
             if not status():
-                context.reporter.warn(f"no browser came for the link within {TIMEOUT:.0f} seconds")
+                context.reporter.warn(f"no browser requested the link within {TIMEOUT:.0f} seconds")
                 return False
             context.reporter.warn(f"{browser.origin} failed with status {status()}")
     return False

@@ -1,4 +1,4 @@
-"""Check whether the terminal's clipboard can be reached through tmux or screen."""
+"""The clipboard of the terminal: copy text to it, and check that tmux or screen lets it pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import NoTerminalError, ProgramError
 from filevault.system.printable import printable
+from filevault.system.terminal import open_terminal
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
@@ -37,6 +38,27 @@ def check(context: Context) -> None:
         raise ProgramError(
             "cannot copy the link: GNU screen keeps the clipboard from programs", hint=_INSTEAD
         )
+
+
+def copy(text: str) -> None:
+    """Copy ASCII text to the clipboard of the terminal, also over ssh.
+
+    Uses OSC 52 of xterm's control sequences, which terminals without it ignore. Raises
+    NoTerminalError without a terminal.
+    """
+    import base64
+
+    data = base64.b64encode(text.encode("ascii"))
+    try:
+        fd = open_terminal()
+    except OSError as error:
+        raise NoTerminalError(
+            "cannot copy the link: there is no terminal", hint=_INSTEAD
+        ) from error
+    with open(fd, "wb", buffering=0) as terminal:
+        sequence = memoryview(b"\x1b]52;c;" + data + b"\x07")
+        while sequence:
+            sequence = sequence[terminal.write(sequence) :]
 
 
 def caution(context: Context) -> str:

@@ -8,6 +8,7 @@ from filevault import errors
 from filevault.aws.console import Console, console_of
 from filevault.cli.obtain import plan_options, retrieve, warn_of_unused_code
 from filevault.system.printable import printable
+from filevault.system.record import Record
 from filevault.system.times import format_duration
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from filevault.aws.signin import SigninToken
     from filevault.cli.context import Context
     from filevault.cli.obtain import Obtainer
+    from filevault.cli.reporter import Reporter
     from filevault.credentials import Credentials
     from filevault.plan.planner import Plan
     from filevault.sources.source import Step
@@ -41,14 +43,14 @@ def sign_in_with_profile(
     subject = f"profile {printable(plan.profile)!r}"
     duration = _session_duration(args, context, plan.step)
     console = console_for(context, plan.region, credentials.arn)
+    signin = _Signin(context.reporter, clients, console, duration, subject)
     try:
-        signed = _signed(context, clients, console, credentials, duration, subject)
+        return console, signin.token(credentials)
     except errors.AwsError:
         others = provider.renew(credentials)
         if others is None:
             raise
-        signed = _signed(context, clients, console, others, duration, subject)
-    return console, signed
+    return console, signin.token(others)
 
 
 def sign_in_with_environment(
@@ -101,39 +103,46 @@ def sign_in_with_environment(
     else:
         identity = sts.get_caller_identity(clients, endpoint, credentials, subject=_ENVIRONMENT)
         arn = identity.arn
-        kind = arn.split(":")[-1].partition("/")[0]
-        if kind not in ("assumed-role", "federated-user"):
+        arn_type = arn.split(":")[-1].partition("/")[0]
+        if arn_type not in ("assumed-role", "federated-user"):
             raise errors.ProviderError(
                 f"{_ENVIRONMENT} are a session of {printable(arn, 200)!r}, and AWS lets no user's "
                 "session sign in",
                 hint="name a profile: filevault login PROFILE",
             )
-        if kind == "assumed-role":
+        if arn_type == "assumed-role":
             duration = _capped(options.duration)
     console = console_for(context, region, arn)
-    signed = _signed(context, clients, console, credentials, duration, _ENVIRONMENT)
-    return console, signed
+    signin = _Signin(context.reporter, clients, console, duration, _ENVIRONMENT)
+    return console, signin.token(credentials)
 
 
-def _signed(
-    context: Context,
-    clients: Clients,
-    console: Console,
-    credentials: Credentials,
-    duration: int | None,
-    subject: str,
-) -> SigninToken:
-    from filevault.aws.signin import get_signin_token
+class _Signin(Record):
+    """A sign-in to a console; `subject` names the credentials in errors."""
 
-    signed = get_signin_token(
-        clients, console.federation_url, credentials, duration=duration, subject=subject
-    )
-    if duration is not None and signed.duration is None:
-        context.reporter.warn(
-            f"AWS grants no console session of {format_duration(duration)} here: it lasts as long "
-            "as the credentials"
+    reporter: Reporter
+    clients: Clients
+    console: Console
+    duration: int | None
+    subject: str
+
+    def token(self, credentials: Credentials) -> SigninToken:
+        """Exchange credentials for a sign-in token; warn if AWS grants less than `duration`."""
+        from filevault.aws.signin import get_signin_token
+
+        signed = get_signin_token(
+            self.clients,
+            self.console.federation_url,
+            credentials,
+            duration=self.duration,
+            subject=self.subject,
         )
-    return signed
+        if self.duration is not None and signed.duration is None:
+            self.reporter.warn(
+                f"AWS grants no console session of {format_duration(self.duration)} here: it lasts "
+                "as long as the credentials"
+            )
+        return signed
 
 
 def _session_duration(args: argparse.Namespace, context: Context, step: Step) -> int | None:
@@ -173,7 +182,7 @@ def _clients(context: Context, profile: str | None) -> Clients:
 
 
 def environment_has_key(context: Context) -> bool:
-    """Tell whether the environment has an access key."""
+    """Return whether the environment has an access key."""
     return context.settings.get("AWS_ACCESS_KEY_ID") is not None
 
 

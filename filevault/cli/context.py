@@ -1,4 +1,4 @@
-"""What every command needs: settings, clock, reporter, terminal, AWS config and key cache."""
+"""Context: the settings, clock, reporter, terminal, AWS config and key cache of one run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class Runtime(Record):
-    """What tests replace.
+    """Clocks, key stores and paths of this process; tests replace them.
 
     `clock` returns Unix seconds, `boottime` seconds since the machine was started, `sleep` takes
-    seconds. `kdf` has the bounds of a passphrase's cost, `places` names the stores of the key
+    seconds. `kdf` has the bounds of a passphrase's cost, `key_stores` names the stores of the key
     cache, `root` is the folder of the agents' `/run` and `/tmp`, `program` starts filevault again.
     """
 
@@ -32,7 +32,7 @@ class Runtime(Record):
     sleep: Callable[[float], None] = time.sleep
     boottime: Callable[[], float] = boottime
     kdf: KdfPolicy = STANDARD
-    places: tuple[str, ...] = ("kernel", "agent")
+    key_stores: tuple[str, ...] = ("kernel", "agent")
     root: str = ""
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "filevault")
 
@@ -73,7 +73,7 @@ class Context:
         if self._key_cache is None:
             runtime = self.runtime
             self._key_cache = open_cache(
-                runtime.places, self.settings.get, runtime.boottime, runtime.root
+                runtime.key_stores, self.settings.get, runtime.boottime, runtime.root
             )
         return self._key_cache
 

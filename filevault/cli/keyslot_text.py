@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def keyslot_text(slot: Slot, context: Context, vault: Vault) -> str:
-    """Return what a keyslot says of itself besides its id, none of it authenticated."""
-    what = f"{slot.type}, made {slot.created}"
+    """Return type, date, cost and label of a keyslot as text; none of it is authenticated."""
+    text = f"{slot.type}, made {slot.created}"
     if slot.parameters is not None:
         costs = slot.parameters
-        what += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
+        text += f", {costs.memory_kib} KiB, {costs.iterations} passes, {costs.lanes} lanes"
         if keyslots.weaker([slot], context.kdf_policy.default):
-            what += ", weaker than new ones"
+            text += ", weaker than new ones"
     if slot.master_id != vault_json.read(vault.folder).master_id:
-        what += ", of a former master key"
+        text += ", of a former master key"
     if slot.id == vault.trust.last_slot:
-        what += ", opened the vault here last"
-    return what + (f", {printable(slot.label)!r}" if slot.label else "")
+        text += ", opened the vault here last"
+    return text + (f", {printable(slot.label)!r}" if slot.label else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from filevault.backends.definition import SecretRequest
 from filevault.backends.file import master_key
 from filevault.backends.file.unlock import useful_secrets
 from filevault.backends.file.vault_json import FOLDER
@@ -30,7 +31,8 @@ _T = TypeVar("_T")
 def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     """Return the chosen vault. Raises UsageError for a vault without keyslots.
 
-    `what` is the name of what such a vault lacks. Raises as `must_exist` if there is no vault.
+    `what` names the thing that such a vault lacks, for the message. Raises as `must_exist` if
+    there is no vault.
     """
     choice = existing_vault(context)
     backend = choice.backend
@@ -39,30 +41,31 @@ def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     return choice
 
 
-def unwrap_master_key(opened: OpenVault, context: Context, *kinds: str) -> UnwrappedKey:
+def unwrap_master_key(opened: OpenVault, context: Context, *secret_kinds: str) -> UnwrappedKey:
     """Unwrap a vault's master key with a secret that is given or asked for.
 
-    `kinds` are the kinds of secret to use, by default any. The key cache is not used: a cached
-    key cannot make a keyslot.
+    `secret_kinds` are `passphrase` and `keyfile`, by default both. The key cache is not used: a
+    cached key cannot make a keyslot.
 
     Raises LockedError, IntegrityError, NewerFormatError or BackendError.
     """
     vault = opened.vault
-    holder = master_key.unwrap(
+    only_slot = context.settings.options.slot
+    request = SecretRequest(
+        secret_kinds or ("passphrase", "keyfile"),
+        "keyslot of this vault",
+        lambda: opened.choice.root,
+        lambda: useful_secrets(vault.folder, only_slot),
+    )
+    unwrapped = master_key.unwrap(
         vault.folder,
-        Unlocker(
-            context.settings,
-            context.prompter,
-            lambda: opened.choice.root,
-            kinds or ("passphrase", "keyfile"),
-            useful=lambda: useful_secrets(vault.folder, context.settings.options.slot),
-        ),
+        Unlocker(context.settings, context.prompter, request),
         context.kdf_policy,
         last_slot=vault.trust.last_slot,
-        only_slot=context.settings.options.slot,
+        only_slot=only_slot,
     )
-    context.reporter.debug(f"keyslot {holder.slot.id} opened the vault")
-    return holder
+    context.reporter.debug(f"keyslot {unwrapped.slot.id} opened the vault")
+    return unwrapped
 
 
 class Changed(Generic[_T]):

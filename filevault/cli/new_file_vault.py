@@ -38,7 +38,7 @@ def make(
         VaultChoiceError: if there is one already.
         PinError: if there was one, and its items or its pin are still there.
         UsageError: for options that do not go together, or a weak passphrase.
-        LockedError: if no new passphrase can be had.
+        LockedError: if no new passphrase is given.
         StorageError: if something cannot be written.
     """
     _check_options(args, choice)

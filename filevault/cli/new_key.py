@@ -125,10 +125,10 @@ def _from_csv(text: str) -> NewKey:
             f"the CSV on stdin has {len(rows) - 1} keys instead of one",
             hint="leave the line with the names and the one with the key",
         )
-    places = [names.index(name) for name in (_CSV_ID, _CSV_SECRET)]
-    if max(places) >= len(rows[1]) or len(set(names)) != len(names):
+    columns = [names.index(name) for name in (_CSV_ID, _CSV_SECRET)]
+    if max(columns) >= len(rows[1]) or len(set(names)) != len(names):
         raise UsageError("the CSV on stdin is damaged", hint=_FORMS)
-    key_id, secret = (rows[1][place] for place in places)
+    key_id, secret = (rows[1][column] for column in columns)
     if not key_id and not secret:
         raise UsageError(
             "the CSV on stdin has no access key",

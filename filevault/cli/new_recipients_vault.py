@@ -42,7 +42,7 @@ _IDENTITY_ONLY = ("generate", "no_passphrase", "allow_weak")
 
 
 class NewIdentity(Record):
-    """An age identity that is to be written, with the recipient that it opens files of."""
+    """A new age identity that is not written yet: its path, its file's text and its recipient."""
 
     _secret = ("text",)
 
@@ -52,13 +52,13 @@ class NewIdentity(Record):
 
 
 def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> NewVault:
-    """Adopt a store that has recipients, else make one, and pin who they are.
+    """Adopt a store that has recipients, else make one, and pin the recipients.
 
     Raises:
         UsageError: for recipients given for a store that has its own, none given for a new
             `pass` store, or options that do not go with it.
         PinError: if there was a vault, and its items or its pin are still there.
-        VaultChoiceError: if another process has made one meanwhile.
+        VaultChoiceError: if another process has made one.
         StorageError, LockedError, ProgramError: as the parts that are needed.
     """
     _check_options(args, choice, context)
@@ -82,9 +82,9 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
             trust_present_repositories(choice, context, vault.trust)
         vault.trust.set_pin(pin)
         uncommitted = _commit(opened, context, written, chosen) if written else None
-    for place, names in pin.recipients:
+    for path, names in pin.recipients:
         for name in names:
-            context.reporter.result(f"recipient: {printable(name)} ({printable(place)})")
+            context.reporter.result(f"recipient: {printable(name)} ({printable(path)})")
     identity = made.path if made is not None else None
     return NewVault(choice.root, pin.digest, None, identity, uncommitted=uncommitted)
 
@@ -218,23 +218,23 @@ def _write_recipients(store: Folder, backend: RecipientsBackend, names: Sequence
 
 
 def _own_recipients(backend: RecipientsBackend) -> tuple[str, ...]:
-    """Return whom the identities that are named open files of; may ask for a passphrase."""
+    """Return the recipients of the named identities; may ask for a passphrase."""
     own = backend.own_recipients()
     try:
         return backend.resolve(own)
     except UsageError as error:
         raise UsageError(
-            f"the identities that are named do not tell whom to encrypt to: {error.message}",
+            f"the recipients of the named identities are not known: {error.message}",
             hint="give their recipients with --recipient",
         ) from error
 
 
 def _has_own(args: argparse.Namespace, choice: VaultChoice, context: Context) -> bool:
-    """Tell whether the user's identity exists and is to be used; then print that.
+    """Return whether the user's own identity exists and is used; print that then.
 
     An earlier `init` made it, perhaps one that was killed before it made the vault.
     """
-    path = _identities(choice, context).place
+    path = _identities(choice, context).origin
     if args.generate or not os.path.lexists(path):
         return False
     context.reporter.say(f"no identity is made: the one in {printable(path)} is used")
@@ -247,12 +247,12 @@ def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Contex
 
     check_library()  # before anything is asked for or shown
     settings = context.settings
-    path = _identities(choice, context).place
+    path = _identities(choice, context).origin
     store = choice.store
     if lies_in(path, store):
         raise UsageError(
             f"the new identity would lie at {printable(path)!r}, inside the store "
-            f"{printable(store)!r}, which is what others may get to see",
+            f"{printable(store)!r}, which others may see",
             hint="choose another folder for the store with --vault, or make an identity somewhere "
             "else with age-keygen and name it with --identity",
         )
@@ -276,13 +276,13 @@ def _new_identity(args: argparse.Namespace, choice: VaultChoice, context: Contex
 
 def _has_identity(path: str) -> UsageError:
     return UsageError(
-        f"{printable(path)!r} holds an identity already",
+        f"{printable(path)!r} has an identity already",
         hint=f"to encrypt to it: filevault init --backend age --identity {shell_word(path)}",
     )
 
 
 def _write_identity(identity: NewIdentity, home: str | None) -> Callable[[], None]:
-    """Write an identity's file, never over another; return what deletes it again."""
+    """Write an identity's file, never over another; return a function that deletes it."""
     with Folder.make(os.path.dirname(identity.path), home) as folder:
         try:
             folder.create(os.path.basename(identity.path), identity.text)

@@ -43,9 +43,9 @@ def generate_passphrase() -> str:
 
 
 def show_generated(passphrase: str, context: Context) -> None:
-    """Show a generated passphrase, before anything is made that only it opens.
+    """Print a generated passphrase, before anything is made that only it opens.
 
-    Raises StorageError where it cannot be shown.
+    Raises StorageError if it cannot be printed.
     """
     context.reporter.result_once(f"passphrase: {passphrase}")
     context.reporter.say(
@@ -69,7 +69,7 @@ def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) 
 
     `others` are the options that could be given instead, for the hint.
 
-    Raises UsageError for a weak one, LockedError where none can be had.
+    Raises UsageError for a weak one, LockedError if none is given.
     """
     if args.generate:
         generated = generate_passphrase()
@@ -82,7 +82,7 @@ def obtain_passphrase(args: argparse.Namespace, context: Context, *others: str) 
 
 
 def lies_in(path: str, folder: str) -> bool:
-    """Tell whether a path is a folder or inside it, links resolved."""
+    """Return whether a path is a folder or inside it, links resolved."""
     return f"{os.path.realpath(path)}/".startswith(f"{os.path.realpath(folder).rstrip('/')}/")
 
 
@@ -93,7 +93,7 @@ def key_file_path(name: str | None, choice: VaultChoice, context: Context) -> st
     path = os.path.abspath(context.settings.expand(name))
     if lies_in(path, choice.root):
         raise UsageError(
-            f"{printable(path)!r} lies in the vault, which is what others may get to see",
+            f"{printable(path)!r} lies in the vault, which others may see",
             hint="keep the key file somewhere else",
         )
     return path

@@ -36,7 +36,7 @@ def exists_already(choice: VaultChoice) -> VaultChoiceError:
     """Return the error for a folder that is a vault already."""
     return VaultChoiceError(
         f"there is a vault at {printable(choice.root)!r} already",
-        hint="filevault list shows what it holds; for a second one give --vault DIR",
+        hint="filevault list shows its keys; for a second one give --vault DIR",
     )
 
 
@@ -47,7 +47,7 @@ def refuse_lost(choice: VaultChoice, context: Context) -> None:
     if has_items(choice) or (is_remembered(choice, state_home) and not empty):
         file = choice.backend.marker
         if os.path.exists(f"{choice.store}/{file}"):
-            raise exists_already(choice)  # since we looked for it first
+            raise exists_already(choice)  # another process has made it
         raise PinError(
             f"the vault at {printable(choice.root)!r} has lost its marker {file}",
             hint=f"restore {file.split('/')[0]} from a copy or from the repository's history; for "
@@ -67,5 +67,5 @@ def move_memory_aside(choice: VaultChoice, context: Context) -> None:
         except OSError as error:
             raise StorageError(f"cannot move {printable(old)!r} aside: {error.strerror}") from error
         context.reporter.say(
-            f"a vault was at {shown} before; what was remembered of it is now at {printable(aside)}"
+            f"a vault was at {shown} before; its state directory is now at {printable(aside)}"
         )

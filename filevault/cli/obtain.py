@@ -1,4 +1,4 @@
-"""Obtain the credentials of a profile: what exec, export and login share."""
+"""Obtainer: plan a profile and obtain its credentials, for exec, export and login."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli.profiles import Profiles
-from filevault.config.overrides import read_overrides
+from filevault.config.overrides import read_durations, read_overrides
 from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions
@@ -75,7 +75,7 @@ class Obtainer:
             context.runtime.clock(),
             until=kept_until(
                 plan,
-                SourceDependencies(self._vault()),
+                SourceDependencies(self._keys),
                 None if self._args.refresh else sessions,
             ),
             keeps=sessions is not None,
@@ -100,7 +100,7 @@ class Obtainer:
         )
 
     def token_code(self) -> TokenCode:
-        """Return what gives the token codes of a run; `--mfa-token -` reads stdin now."""
+        """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
         return token_code(self._args, self._context)
 
     def provider(self, plan: Plan, code: TokenCode) -> CredentialProvider:
@@ -119,7 +119,7 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            SourceDependencies(self._vault()),
+            SourceDependencies(self._keys),
             code,
             context.runtime.clock,
             context.reporter.warn,
@@ -145,7 +145,8 @@ class Obtainer:
             return None
         return self._opened.sessions()
 
-    def _vault(self) -> Vault:
+    def _keys(self) -> Vault:
+        """Return the vault, for sources that need it. Raises as `no_vault` if there is none."""
         if self._opened is None:
             from filevault.vault.lost_vault import no_vault
 
@@ -157,20 +158,12 @@ def plan_options(
     args: argparse.Namespace, context: Context, *, console: bool = False
 ) -> PlanOptions:
     """Return the options of a plan that the command line and the environment give."""
-    duration = context.settings.duration
-    return PlanOptions(
-        no_session=args.no_session,
-        duration=duration("AWS_VAULT_DURATION") if args.duration is None else args.duration,
-        assume_role_ttl=duration("AWS_ASSUME_ROLE_TTL"),
-        session_token_ttl=duration("AWS_SESSION_TOKEN_TTL"),
-        chained_session_token_ttl=duration("AWS_CHAINED_SESSION_TOKEN_TTL"),
-        federation_token_ttl=duration("AWS_FEDERATION_TOKEN_TTL"),
-        console=console,
-    )
+    durations = read_durations(context.settings, args.duration)
+    return PlanOptions(no_session=args.no_session, console=console)._replace(**durations)
 
 
 def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
-    """Ask a plan's provider; a refusal by AWS names the profile whose key signs."""
+    """Return a provider's credentials; name the profile whose key signs in errors of AWS."""
     try:
         return provider.retrieve()
     except errors.AwsError as error:
@@ -183,7 +176,7 @@ def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
 
 
 def token_code(args: argparse.Namespace, context: Context) -> TokenCode:
-    """Return what gives the token codes of a run; `--mfa-token -` reads stdin now."""
+    """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
     from filevault.mfa import token_code
 
     return token_code.token_code(args.mfa_token, context.settings, lambda: context.prompter)
@@ -193,6 +186,6 @@ def warn_of_unused_code(code: TokenCode, context: Context) -> None:
     """Warn of a token code on the command line that no call needed."""
     if code.unused:
         context.reporter.warn(
-            "the code of --mfa-token was not used: no call needed one; --explain tells why, and "
+            "the code of --mfa-token was not used: no call needed one; --explain says why, and "
             "--refresh obtains a new session"
         )

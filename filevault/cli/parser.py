@@ -170,12 +170,12 @@ class Parser(argparse.ArgumentParser):
         return list(self._option_string_actions)  # argparse has no public view of it
 
     def knows(self, word: str) -> bool:
-        """Tell whether a word is an option, alone, with `=value`, or in a cluster of letters."""
+        """Return whether a word is an option, alone, with `=value`, or in a cluster of letters."""
         name = word.partition("=")[0] if word.startswith("--") else word[:2]
         return name in self._option_string_actions
 
     def takes_value(self, word: str) -> bool:
-        """Tell whether an option takes the next word as its value."""
+        """Return whether an option takes the next word as its value."""
         actions = self._option_string_actions
         action = actions.get(word)
         if action is not None:
@@ -191,7 +191,7 @@ class Parser(argparse.ArgumentParser):
         return False
 
     def has_flag(self, words: Sequence[str], name: str) -> bool:
-        """Tell whether a flag is among words that may not be valid otherwise."""
+        """Return whether a flag is among words that may not be valid otherwise."""
         action = self._option_string_actions[name]
         for word, _values, is_option in self.items(words):
             if not is_option:
@@ -374,16 +374,16 @@ def split_command(parser: Parser, argv: Sequence[str]) -> tuple[list[str], list[
     profile, and everything from the next one on is the command's, so that `exec work ls -l`
     works without `--`.
     """
-    ours: list[str] = []
+    own_words: list[str] = []
     positionals = 0
     index = 0
     for word, values, is_option in parser.items(argv):
         if word == "--":
-            return ours, list(values)
+            return own_words, list(values)
         if not is_option:
             positionals += 1
             if positionals == 2:
-                return ours, list(argv[index:])
-        ours += [word, *values]
+                return own_words, list(argv[index:])
+        own_words += [word, *values]
         index += 1 + len(values)
-    return ours, []
+    return own_words, []

@@ -31,7 +31,7 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
     text = export(given, form)
     if form == "ini" and given.settings.service_endpoints:
         context.reporter.warn(
-            "an ini section cannot hold the addresses of single services, so these are left out: "
+            "an ini section cannot contain the addresses of single services; left out: "
             + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
         )
     context.reporter.write(text)

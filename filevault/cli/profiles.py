@@ -50,7 +50,7 @@ class StoredNames:
         self.missing: list[str] = []
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; nothing is decrypted."""
+        """Return whether a key is stored for a profile; nothing is decrypted."""
         if name in self._loaded:
             return True
         try:
@@ -102,7 +102,7 @@ class Profiles:
                 follows=self._uses_this_vault,
             )
         except (errors.ProfileNotFoundError, errors.NoCredentialsError) as error:
-            raise self._naming_what_is_absent(error) from error
+            raise self._with_absent(error) from error
         _warn(profile, context)
         if profile.chain[0].shadowed:  # a planted key would hide another source
             from filevault.vault.planted_key import refuse_planted_key
@@ -120,13 +120,12 @@ class Profiles:
             if not self._choice.exists:
                 from filevault.vault.lost_vault import no_vault
 
-                is_config = isinstance(error, errors.ConfigError)
-                kind = errors.NoSourceError if is_config else errors.NoVaultError
-                raise kind(
-                    f"{error.message}: {no_vault(self._choice).message}", hint=error.hint
-                ) from error
+                reason = no_vault(self._choice).message
+                if isinstance(error, errors.NoSourceError):
+                    raise error.add_context(reason) from error
+                raise errors.NoVaultError(f"{error.message}; {reason}", hint=error.hint) from error
             if isinstance(error, errors.NoCredentialsError):
-                raise self._naming_what_is_absent(error) from error
+                raise self._with_absent(error) from error
             raise
 
     def _uses_this_vault(self, command: ExportCommand) -> bool:
@@ -134,7 +133,7 @@ class Profiles:
 
         return same_vault(command, self._context, self._choice)
 
-    def _naming_what_is_absent(
+    def _with_absent(
         self, error: errors.ProfileNotFoundError | errors.NoCredentialsError
     ) -> errors.FilevaultError:
         """Return the error with the files and folders that were searched and do not exist."""
@@ -146,9 +145,7 @@ class Profiles:
             from filevault.vault.lost_vault import no_vault
 
             absent.append(no_vault(self._choice).message)
-        if absent:
-            return type(error)(f"{error.message}: {'; '.join(absent)}", hint=hint)
-        return type(error)(error.message, hint=hint)
+        return error.add_context("; ".join(absent), hint=hint)
 
 
 def absent_config(context: Context) -> list[str]:

@@ -1,4 +1,4 @@
-"""Push the commits of a rotation, and name what other clones have to do."""
+"""Publisher: push the commits of a rotation, and hint at what other clones have to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Publisher:
     """Check before a rotation that it can be committed and pushed, and push its commits.
 
     Args:
-        context: the run of the command.
+        opened: the vault.
+        reporter: prints the hint.
         pushing: whether commits are pushed.
     """
 
@@ -73,11 +74,11 @@ class Publisher:
                     f"committed, but not pushed: {error.message}", hint=error.hint
                 ) from error
 
-    def tell_clones(self) -> None:
+    def hint_at_clones(self) -> None:
         """Hint at what the other clones of the vault need after a rotation."""
         if self._with_remote:
             first = "" if self._pushing else "filevault git push here, then "
             self._reporter.hint(
-                "other clones of the vault hand out the old key until they have the new one: "
+                "other clones of the vault use the old key until they have the new one: "
                 f"{first}filevault git pull there"
             )

@@ -1,4 +1,4 @@
-"""Questions before a command goes on: no answer is an error, "no" is not."""
+"""Yes-or-no questions: no terminal is an error, the answer "no" ends the command with status 0."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def require_terminal(prompter: Prompter, reason: str, hint: str) -> None:
 def confirm_or_decline(
     prompter: Prompter, question: str, *, outcome: str = "nothing was changed"
 ) -> None:
-    """Ask a yes-or-no question; raise DeclinedError for a no. `outcome` tells what was done."""
+    """Ask a yes-or-no question; raise DeclinedError with `outcome` as its message for a no."""
     if not confirm(prompter, question):
         raise DeclinedError(outcome)

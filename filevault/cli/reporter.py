@@ -1,6 +1,6 @@
 """The reporter: prints every result on stdout and every message on stderr.
 
-`filevault.cli.streams` tells what happens where a stream fails. Questions and passphrase prompts
+`filevault.cli.streams` documents what happens if a stream fails. Questions and passphrase prompts
 go to the terminal itself, see `filevault.unlock.prompt`.
 """
 
@@ -80,7 +80,7 @@ class Reporter:
             self.warn(text)
 
     def hint(self, text: str) -> None:
-        """Print what a person could do: on a terminal, or with `--debug`."""
+        """Print a hint for a person: on a terminal, or with `--debug`."""
         if self._debug or self.messages_on_terminal:
             self.say(f"hint: {text}")
 
@@ -90,7 +90,7 @@ class Reporter:
             self.say(f"debug: {text}")
 
     def error(self, error: FilevaultError) -> None:
-        """Print what failed and, where there is something to do, what."""
+        """Print an error and its hint."""
         # A name out of a file can be as long as the file.
         self.say(f"error: {printable(error.message, _LONGEST)}")
         if error.hint:
@@ -99,7 +99,7 @@ class Reporter:
     def bug(self, error: Exception) -> None:
         """Print that an error that is not a FilevaultError ended the command."""
         self.say(f"error: unexpected {type(error).__name__}, which is a bug in filevault")
-        self.say("hint: run it again with --debug and report what it prints; it holds no secret")
+        self.say("hint: run it again with --debug and report what it prints; it contains no secret")
 
     def lost_results(self) -> None:
         """Warn if stdout failed too, in a command that failed for another reason."""
@@ -133,7 +133,7 @@ class Reporter:
     # Progress, on a terminal.
 
     def step(self, text: str) -> None:
-        """Print what is done now: on a terminal, or with `--debug`."""
+        """Print the step that begins: on a terminal, or with `--debug`."""
         self.end_countdown()
         if self._debug or self.messages_on_terminal:
             self.say(text)

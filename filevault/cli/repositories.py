@@ -1,4 +1,4 @@
-"""The git repositories of a vault's store: which are trusted, and how git is run on them."""
+"""The git repositories of a vault's store: remember which are trusted, and run git on them."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def git_of(
     writable: bool,
     answers: list[bool] | None = None,
 ) -> Git:
-    """Return how git is run on a vault's store.
+    """Return a Git that runs git on a vault's store.
 
     Args:
         choice: the vault.
         context: the run's dependencies.
-        trust: what this machine remembers of the vault.
-        writable: whether more can be remembered.
+        trust: the trust of the vault on this machine.
+        writable: whether it can be written.
         answers: gets the answers of a person who is asked about a repository.
     """
     environment = context.settings.program_environment()

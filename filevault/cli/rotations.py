@@ -1,4 +1,4 @@
-"""Wiring of rotations: resolve profiles, obtain their sessions, and show the progress."""
+"""ProfileRotator: resolve profiles, obtain their sessions, rotate their keys, show progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filevault.plan.shared_sessions import SharedSessionProvider, SharedSessions
 from filevault.rotation.batch import Target
 from filevault.rotation.outcome import RotationOptions
 from filevault.sources.stored import item_reference
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -88,7 +88,7 @@ class ProfileRotator:
         return self._user_keys(target).identity_of(key).account
 
     def rotate(self, target: Target, primary: str, related: Sequence[str]) -> Outcome:
-        """Rotate the key in the related items; with `--dry-run` return what would come of it."""
+        """Rotate the key in the related items; with `--dry-run` return a preview."""
         clock = self._context.runtime.clock
         if self._args.dry_run:
             from filevault.rotation.preview import preview
@@ -108,18 +108,12 @@ class ProfileRotator:
             if sessions is not None:
                 sessions.drop_source(item_reference(item))
 
-        job = Job(
-            self._items,
-            primary,
-            self._user_keys(target),
-            Retry(runtime.sleep, runtime.boottime, self._progress),
-            f"filevault rotate {shell_word(target.name)}",
-        )
+        retry = Retry(runtime.sleep, runtime.boottime, self._progress)
+        job = Job(target.name, self._items, primary, self._user_keys(target), retry)
         self._progress.profile = target.name
         rotation = Rotation(
             job,
             self._options,
-            profile=target.name,
             clock=clock,
             progress=self._progress,
             drop_sessions=drop_sessions,
@@ -129,7 +123,7 @@ class ProfileRotator:
         finally:
             self._context.reporter.end_countdown()
 
-    def tell_unused_code(self) -> None:
+    def warn_of_unused_code(self) -> None:
         """Warn of a token code that no call of the run needed."""
         if self._token_code is not None:
             obtain.warn_of_unused_code(self._token_code, self._context)
@@ -137,14 +131,8 @@ class ProfileRotator:
     def _user_keys(self, target: Target) -> UserKeys:
         from filevault.rotation.keys import UserKeys
 
-        return UserKeys(
-            target.name,
-            target.profile,
-            lambda: self._session(target),
-            role=target.plan.step.assumed_role,
-            user_command=target.user_command,
-            allow_http=self._context.settings.allow_http,
-        )
+        allow_http = self._context.settings.allow_http
+        return UserKeys(target, lambda: self._session(target), allow_http=allow_http)
 
     def _session(self, target: Target) -> Credentials | None:
         """Obtain the session that the plan of a profile ends in, None for a plan without one.
@@ -164,7 +152,7 @@ class ProfileRotator:
             return SharedSessionProvider(self._sessions, step, key_id, source)
 
         dependencies = Dependencies(
-            SourceDependencies(self._opened.vault),
+            SourceDependencies(lambda: self._opened.vault),
             code,
             context.runtime.clock,
             context.reporter.warn,

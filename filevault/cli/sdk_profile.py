@@ -35,7 +35,7 @@ SAFEGUARD = (
 
 
 def same_vault(command: ExportCommand, context: Context, choice: VaultChoice) -> bool:
-    """Tell whether a command uses the chosen vault."""
+    """Return whether a command uses the chosen vault."""
     options = GlobalOptions(vault=command.vault, backend=command.backend, prefix=command.prefix)
     try:
         theirs = choose(Settings(context.settings.environ, options))
@@ -96,7 +96,7 @@ def section(
     """Return the lines of a section through which SDKs get a profile's credentials.
 
     They are the command and what else an SDK reads from its own section only: the region, and
-    the settings that choose endpoints. Raises ConfigError for values that mean nothing.
+    the settings that choose endpoints. Raises ConfigError for invalid values.
     """
     from filevault.config.inheritance import Inheritance
 
@@ -149,7 +149,7 @@ def _exported(context: Context, choice: VaultChoice, found: Section | None) -> s
 
 
 def _reads_chain(context: Context, choice: VaultChoice, profile: str) -> bool:
-    """Tell whether an SDK that assumes the profile's roles itself ends at filevault."""
+    """Return whether an SDK that assumes the profile's roles itself ends at filevault."""
     name = profile
     for _ in range(_LONGEST_CHAIN):
         found = context.aws_config.profile(name)

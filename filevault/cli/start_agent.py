@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
 
-START_TIMEOUT = 10.0  # seconds; a busy machine takes its time to start an interpreter
+START_TIMEOUT = 10.0  # seconds; a busy machine starts an interpreter slowly
 _OTHER_AGENT_TIMEOUT = 2.0  # seconds from another agent's lock to its first answer
 _PAUSE = 0.02
 NO_FOLDER_HINT = "set XDG_RUNTIME_DIR to a folder of yours that can be written"
@@ -51,12 +51,12 @@ def start_agent(context: Context, answers: Callable[[], bool]) -> bool:
 
 def _with_way_out(error: ProgramError, context: Context) -> ProgramError:
     """Return the error of an agent that did not start, with a hint if there is no folder for it."""
-    places = [
+    parents = [
         os.path.dirname(each) for each in agent_folders(context.settings.get, context.runtime.root)
     ]
-    usable = any(os.access(place, os.W_OK | os.X_OK) for place in places)
-    said = error.message.replace("filevault: error: ", "")
-    return ProgramError(said, hint=error.hint if usable else NO_FOLDER_HINT)
+    usable = any(os.access(parent, os.W_OK | os.X_OK) for parent in parents)
+    message = error.message.replace("filevault: error: ", "")
+    return ProgramError(message, hint=error.hint if usable else NO_FOLDER_HINT)
 
 
 def refuse_in_job(context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Errors about commands and options that do not exist, with what may have been meant."""
+"""Errors about commands and options that do not exist, with the most similar one."""
 
 from __future__ import annotations
 

@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 def record(choice: VaultChoice, context: Context) -> None:
     """Make the new vault the one that commands use, or print how to.
 
-    Only what options chose is recorded, and only if nothing else is recorded or exists by
-    default. Of a store of another tool everything that leads to it is recorded: its default path
-    may change.
+    Values of options are recorded, and only if nothing else is recorded or exists by default. For a
+    store of another tool all values that lead to it are recorded: its default path may change.
     """
     wanted = _wanted(choice, context)
     config = context.settings.config
@@ -57,7 +56,7 @@ def _wanted(choice: VaultChoice, context: Context) -> dict[str, str]:
 
 
 def _is_another_there(choice: VaultChoice, context: Context) -> bool:
-    """Tell whether another vault exists, or existed, at a default path."""
+    """Return whether another vault exists, or existed, at a default path."""
     settings = context.settings
     if settings.home_if_known is None:  # the default paths are unknown
         return True
@@ -89,7 +88,7 @@ def _note(wanted: dict[str, str], context: Context) -> bool:
 
 
 def _leads_back(choice: VaultChoice, context: Context) -> bool:
-    """Tell whether commands without options find the vault; a variable may choose another."""
+    """Return whether commands without options find the vault; a variable may choose another."""
     try:
         found = choose(Settings(context.settings.environ))
     except FilevaultError:

@@ -57,7 +57,7 @@ def choose_vault(context: Context) -> VaultChoice:
 
 
 def _name_ignored_variables(context: Context) -> None:
-    """Tell which variables of AWS Vault are ignored, where there is no vault yet."""
+    """Name the variables of AWS Vault that are ignored; called where there is no vault yet."""
     from filevault.cli import aws_vault
 
     for name in sorted(context.settings.environ):
@@ -124,7 +124,7 @@ class OpenVault:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -132,7 +132,7 @@ class OpenVault:
         self._folders.close()
 
     def pin(self) -> Pin:
-        """Return the vault's present identity. Raises what reading the recipients raises."""
+        """Return the vault's present identity. Raises as `pin_of`."""
         return pin_of(self.vault.backend)
 
     def sessions(self) -> SessionCache | None:
@@ -155,7 +155,7 @@ class OpenVault:
         return self._folders.enter_context(sessions_to_delete(self.choice, self._context))
 
     def git(self) -> Git:
-        """Return how git is run on the vault's store."""
+        """Return a Git that runs git on the vault's store."""
         return _git(self.choice, self._context, self.vault)
 
     def commit(self, paths: Sequence[str], subject: str) -> None:
@@ -302,7 +302,7 @@ def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVau
 
 @contextlib.contextmanager
 def local_memory(choice: VaultChoice, context: Context) -> Iterator[tuple[Trust, bool]]:
-    """Open what this machine remembers of a vault; tell whether more can be remembered."""
+    """Open the trust of a vault on this machine; yield it, and whether it can be written."""
     state, writable = open_state_directory(context.settings, choice, context.reporter.notice)
     with state or contextlib.nullcontext():
         yield Trust(state), writable
@@ -390,9 +390,9 @@ def _open_backend(
     last_slot: str | None,
     pinned_recipients: Callable[[], Sequence[str]],
 ) -> tuple[OpenBackend, Callable[[], bool]]:
-    """Return a vault's backend, and a function that tells whether the user was asked to open it.
+    """Return a vault's backend, and a function that returns whether the user was asked.
 
-    Nothing is asked yet. Raises what the opener of the backend raises.
+    Nothing is asked yet. Raises as the backend's opener.
     """
     settings, suffix = context.settings, choice.backend.suffix
     prompter = LazyPrompter(lambda: context.prompter)
@@ -403,11 +403,8 @@ def _open_backend(
         made = Unlocker(
             settings,
             prompter,
-            request.place,
-            request.kinds,
-            request.target,
-            sessions=lambda: keys.has_session_key(session_key_mark(choice, context)),
-            useful=request.useful,
+            request,
+            lambda: keys.has_session_key(session_key_mark(choice, context)),
         )
         unlockers.append(made)
         return made

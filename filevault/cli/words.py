@@ -1,4 +1,4 @@
-"""Words that generated passphrases are made of: short, common, easy to type and to tell apart."""
+"""The word list of generated passphrases: 512 short, common words, easy to type and distinct."""
 
 from __future__ import annotations
 

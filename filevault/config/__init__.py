@@ -1,1 +1,1 @@
-"""What the user configured: the AWS config, config.toml, environment variables and options."""
+"""Configuration by the user: the AWS config, config.toml, environment variables and options."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 LIMIT = 4 << 20  # bytes of a config file
 _COUNTED = 4096
-_SECTIONS_KEPT = 256  # of those taken apart: there may be as many profiles as keys
+_SECTIONS_KEPT = 256  # of those parsed: there may be as many profiles as keys
 
-_SPECIAL = frozenset(" \t\"'\\")  # what shlex does not leave as it is
+_SPECIAL = frozenset(" \t\"'\\")  # characters that shlex changes
 _TYPES = ("profile", "sso-session", "services")
 
 # A plain section: header and keys begin at the left margin, keys are plain words, and an empty
@@ -240,7 +240,7 @@ class AwsConfig:
         return self._find("services", name)
 
     def unread_header(self, name: str) -> str | None:
-        """Return a header that is meant for this profile but wrong, without its brackets.
+        """Return a misspelled header of this profile, without its brackets.
 
         `[NAME]` lacks the word `profile`, `[Profile NAME]` has it in the wrong case, and
         `[profile A B]` lacks the quotes.

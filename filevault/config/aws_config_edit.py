@@ -1,4 +1,4 @@
-"""Appending a profile to the AWS config; every other byte stays."""
+"""Append a profile to the AWS config; every other byte stays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def profile_section(name: str, values: Mapping[str, str]) -> str:
     for what, text in (("profile name", name), *values.items()):
         if printable(text) != text:
             raise ConfigError(
-                f"the {what} holds control or hidden characters, which must not go into the AWS "
+                f"the {what} contains control or hidden characters, which must not go into the AWS "
                 "config"
             )
     header = "default" if name == "default" else f"profile {_quoted(name)}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.config.export_command import ExportCommand
-    from filevault.config.inheritance import Inheritance, Setting
+    from filevault.config.inheritance import Inheritance, ProfileSetting
 
 SETTINGS = {
     "profile": ("source_profile",),
@@ -62,14 +62,14 @@ def choose_source(
     Raises ConfigError for a profile with both `source_profile` and `credential_source`, which
     botocore refuses as well.
     """
-    found: dict[str, Setting] = {}
+    found: dict[str, ProfileSetting] = {}
     for source, keys in SETTINGS.items():
         setting = next((each for each in map(settings.find, keys) if each is not None), None)
         if setting is not None and not (source == "profile" and setting.value == settings.name):
             found[source] = setting
     process = found.get("process")
     if process is not None and stored and _exports(process.value, settings.name, follows):
-        del found["process"]  # it is how SDKs get at the stored key
+        del found["process"]  # by it SDKs get the stored key
     elif process is not None and not stored and has_source_profile and "profile" not in found:
         del found["process"]
         found = {"profile": process, **found}

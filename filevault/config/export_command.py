@@ -1,4 +1,4 @@
-"""The `credential_process` that runs filevault itself: writing and recognising it."""
+"""The `credential_process` that runs filevault itself: compose and recognise it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Inheritance of settings: from a profile's own section, one it includes, or `[default]`.
 
-`include_profile` and the hand-down of `[default]` are AWS Vault's; the AWS CLI knows neither.
-Settings that make credentials are never handed down: a role or an SSO account in `[default]`
+`include_profile` and inheritance from `[default]` are AWS Vault's; the AWS CLI knows neither.
+Settings that make credentials are never inherited from it: a role or an SSO account in `[default]`
 would otherwise be that of every profile.
 """
 
@@ -37,8 +37,8 @@ _HANDED_DOWN = frozenset(
 )
 
 
-class Setting(Record):
-    """A value as it is written, and its section."""
+class ProfileSetting(Record):
+    """A value as it is written in the AWS config, with its section."""
 
     key: str
     value: str
@@ -60,10 +60,10 @@ class Inheritance:
         self.name = name
         self.own = _included(config, section)
         self.all = self.own + _included(config, config.profile("default"))
-        # Most settings that are asked for stand nowhere.
+        # Most settings that are looked up are in no section.
         self._keys = {key for each in self.all for key in (*each.values, *each.nested)}
 
-    def find(self, key: str) -> Setting | None:
+    def find(self, key: str) -> ProfileSetting | None:
         """Return the first setting that is not empty.
 
         A key that is empty in the profile's own sections switches off what `[default]` has.
@@ -146,7 +146,7 @@ class Inheritance:
         return section
 
     def account_id(self) -> str | None:
-        """Return `aws_account_id`, which `[default]` does not hand down."""
+        """Return `aws_account_id`, which is not inherited from `[default]`."""
         setting = self.find("aws_account_id")
         if setting is None:
             return None
@@ -179,7 +179,7 @@ def single_line(value: str, where: str) -> str:
     """
     if printable(value) != value:
         hint = "is the line below it indented by mistake?" if "\n" in value else None
-        raise ConfigError(f"{where} holds a line break or a hidden character", hint=hint)
+        raise ConfigError(f"{where} contains a line break or a hidden character", hint=hint)
     return value
 
 
@@ -211,7 +211,9 @@ def refuse_loop(names: Sequence[str], following: str, key: str) -> None:
         )
 
 
-def not_found(config: AwsConfig, name: str, referrer: Setting | None) -> ProfileNotFoundError:
+def not_found(
+    config: AwsConfig, name: str, referrer: ProfileSetting | None
+) -> ProfileNotFoundError:
     """Return the error for a profile that does not exist; `referrer` names it."""
     shown = printable(name)
     if referrer is None:
@@ -272,7 +274,7 @@ def _included(config: AwsConfig, section: Section | None) -> list[Section]:
     return sections
 
 
-def _find(sections: Sequence[Section], key: str) -> Setting | None:
+def _find(sections: Sequence[Section], key: str) -> ProfileSetting | None:
     for section in sections:
         if key in section.nested:
             raise ConfigError(
@@ -281,7 +283,7 @@ def _find(sections: Sequence[Section], key: str) -> Setting | None:
             )
         value = section.values.get(key)
         if value:
-            return Setting(key, value, section)
+            return ProfileSetting(key, value, section)
     return None
 
 

@@ -23,7 +23,7 @@ class OverridingVariable(Record):
     """One variable, or with `*` at the end all that begin so.
 
     `setting` is the field of `Overrides` or, for one that goes into a plan otherwise, what it
-    sets. `type` is TEXT, SWITCH, URL or DURATION. `meaning` is what `--explain` calls it, the
+    sets. `type` is TEXT, SWITCH, URL or DURATION. `meaning` is its name in `--explain`, the
     setting unless given. `option` is the command line option that goes before the variable, as
     argparse names it. `target_only` keeps a value from the profiles that the target takes its
     credentials from.
@@ -61,6 +61,15 @@ VARIABLES = (
     OverridingVariable("AWS_VAULT_DURATION", "duration", DURATION, option="duration"),
     OverridingVariable("AWS_MIN_TTL", "min_ttl", DURATION, "min-ttl", option="min_ttl"),
 )
+
+DURATIONS = {
+    "duration": "AWS_VAULT_DURATION",
+    "assume_role_ttl": "AWS_ASSUME_ROLE_TTL",
+    "session_token_ttl": "AWS_SESSION_TOKEN_TTL",
+    "chained_session_token_ttl": "AWS_CHAINED_SESSION_TOKEN_TTL",
+    "federation_token_ttl": "AWS_FEDERATION_TOKEN_TTL",
+}
+"""The variables with the durations of sessions, by the option of a plan that each one sets."""
 
 _IGNORE_URLS = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _POD = ("AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE")
@@ -126,6 +135,19 @@ def read_overrides(settings: Settings, region: str | None) -> Overrides:
             is_switch = used.variable.type == SWITCH
             values[setting] = used.value == "true" if is_switch else used.value
     return Overrides(**values, endpoint_urls=urls)  # type: ignore[arg-type]
+
+
+def read_durations(settings: Settings, duration: int | None) -> dict[str, int | None]:
+    """Return the values of `DURATIONS` in seconds, None for a variable that is not set.
+
+    `duration` is `--duration`, which overrides its variable. Raises UsageError.
+    """
+    found: dict[str, int | None]
+    found = {} if duration is None else {"duration": duration}
+    for option, name in DURATIONS.items():
+        if option not in found:
+            found[option] = settings.duration(name)
+    return found
 
 
 def used_variables(settings: Settings, options: Container[str]) -> list[UsedVariable]:

@@ -1,4 +1,4 @@
-"""A profile with every setting decided, and the chain of profiles that it needs.
+"""A profile with every setting decided, and the chain of profiles that it needs, without a loop.
 
 Pure: config and overrides go in, a `Profile` comes out; no key is read.
 """
@@ -11,7 +11,7 @@ from filevault.config.aws_variables import ChildSettings
 from filevault.config.credential_source import choose_source
 from filevault.config.inheritance import (
     Inheritance,
-    Setting,
+    ProfileSetting,
     comment_hint,
     not_found,
     profile_header,
@@ -105,7 +105,7 @@ def resolve(
         ConfigError: if a value cannot be used, or too many profiles follow each other.
     """
     links: list[tuple[Inheritance, bool]] = []
-    referrer: Setting | None = None
+    referrer: ProfileSetting | None = None
     while True:
         section = config.profile(name)
         stored = has_item(name)
@@ -136,7 +136,9 @@ _BEFORE_PROCESS = (
 )
 
 
-def _exported(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -> Setting | None:
+def _exported(
+    settings: Inheritance, follows: Callable[[ExportCommand], bool]
+) -> ProfileSetting | None:
     """Return the profile that filevault exports by the section's `credential_process`."""
     process = settings.find("credential_process")
     if process is None or any(settings.find(key) for key in _BEFORE_PROCESS):
@@ -146,7 +148,7 @@ def _exported(settings: Inheritance, follows: Callable[[ExportCommand], bool]) -
     command = parse(process.value)
     if command is None or not command.plain or not follows(command):
         return None
-    return Setting(process.key, command.profile, process.section)
+    return ProfileSetting(process.key, command.profile, process.section)
 
 
 def _decide(
@@ -283,7 +285,7 @@ def _child(settings: Inheritance, overrides: Overrides) -> ChildSettings:
     )
 
 
-def _no_session(setting: Setting | None, name: str) -> ConfigError:
+def _no_session(setting: ProfileSetting | None, name: str) -> ConfigError:
     where = "sso_session" if setting is None else setting.where
     return ConfigError(
         f"{where} names the section [sso-session {printable(name)}], which does not exist"

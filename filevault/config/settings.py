@@ -40,7 +40,7 @@ SWITCH = "switch"
 
 
 class SettingDefinition(Record):
-    """A setting that can be given in several places, here in the order of precedence.
+    """A setting that can be given in several ways, here in the order of precedence.
 
     `option` is the global option without hyphens, which is also the field of `GlobalOptions`.
     `variable` is a `FILEVAULT_*` variable, `config_key` a key of config.toml, `aws_vault` a

@@ -1,4 +1,4 @@
-"""Find every repository of a store, and what git would run because of each."""
+"""Find every repository of a store, with the programs that git would run because of each."""
 
 from __future__ import annotations
 

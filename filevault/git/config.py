@@ -61,7 +61,7 @@ WHOLE = ""
 """The key under which a whole file counts."""
 
 
-class Setting(Record):
+class GitSetting(Record):
     """One line of a file of plain form; section and name are in lower case."""
 
     section: str
@@ -76,7 +76,7 @@ class Setting(Record):
         return f"{self.section}.{middle}{self.name}"
 
 
-def plain_settings(data: bytes) -> list[Setting] | None:
+def plain_settings(data: bytes) -> list[GitSetting] | None:
     """Return the settings of a file of plain form, in order; None for any other file."""
     data = data.replace(b"\r\n", b"\n")
     if _CONTROL.search(data) or re.search(rb"\\$", data, re.MULTILINE):
@@ -93,7 +93,7 @@ def plain_settings(data: bytes) -> list[Setting] | None:
         setting = _SETTING.fullmatch(line)
         if setting is None or section is None:
             return None
-        settings.append(Setting(*section, setting[1].lower(), setting[2]))
+        settings.append(GitSetting(*section, setting[1].lower(), setting[2]))
     return settings
 
 
@@ -114,11 +114,11 @@ def counted(data: bytes) -> dict[str, str]:
     return {key: "\n".join(each) for key, each in values.items()}
 
 
-def _is_url(setting: Setting) -> bool:
+def _is_url(setting: GitSetting) -> bool:
     return setting.subsection is not None and setting.name == "url" and bool(setting.value)
 
 
-def _is_harmless(setting: Setting, remotes: set[str | None]) -> bool:
+def _is_harmless(setting: GitSetting, remotes: set[str | None]) -> bool:
     value = setting.value
     if value is None or _MARKS & set(value):
         return False

@@ -28,7 +28,7 @@ def real_path(store: Folder) -> str:
     except OSError as error:
         raise storage_error(error, "open", store.path) from error
     if not same:
-        raise StorageError(f"the store {printable(store.path)!r} was moved meanwhile")
+        raise StorageError(f"the store {printable(store.path)!r} was moved while it was open")
     return path
 
 

@@ -29,7 +29,7 @@ def operation_in_progress(own: str) -> str | None:
 
 
 def is_detached(own: str) -> bool | None:
-    """Tell whether HEAD is detached; None if only git itself can tell."""
+    """Return whether HEAD is detached; None if only git itself can determine it."""
     try:
         fd = os.open(f"{own}/HEAD", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:

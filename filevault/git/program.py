@@ -110,7 +110,7 @@ def not_committed(result: programs.Result) -> NotCommittedError:
     if any("tell me who you are" in line or "empty ident" in line for line in said):
         hint = (
             "filevault git config user.name 'YOUR NAME' and filevault git config user.email "
-            f"YOU@EXAMPLE tell it; {FINISH}"
+            f"YOU@EXAMPLE set it; {FINISH}"
         )
     elif any("failed to sign the data" in line for line in said):
         hint = f"the repository signs its commits: see that the key is at hand, unlocked; {FINISH}"

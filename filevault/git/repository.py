@@ -106,7 +106,7 @@ class Repository:
         return "/".join(self._below) or "."
 
     def fingerprint(self) -> dict[str, Part]:
-        """Return what git could run because of it; nothing is run. Raises RefusedError."""
+        """Return the parts that name what git could run; nothing is run. Raises RefusedError."""
         try:
             common = common_folder(self._folder)
         except StorageError as error:
@@ -127,7 +127,7 @@ class Repository:
         return None
 
     def has_remote(self) -> bool:
-        """Tell whether a remote repository is configured."""
+        """Return whether a remote repository is configured."""
         return any(name.startswith("remote.") for name in self._settings())
 
     def push(self, *, only_try: bool = False) -> None:
@@ -186,12 +186,12 @@ class Repository:
                 self._commit(subject)
 
     def has_commits(self) -> bool:
-        """Tell whether the branch that is checked out has a commit."""
+        """Return whether the branch that is checked out has a commit."""
         head = ("rev-parse", "--verify", "--quiet", "HEAD")
         return self._git.run(self.path, [*self._pinned(), *head]).status == 0
 
     def is_clean(self) -> bool:
-        """Tell whether all files of the work tree are committed. Raises NotCommittedError."""
+        """Return whether all files of the work tree are committed. Raises NotCommittedError."""
         words = ("status", "--porcelain=v1", "--ignore-submodules=all")
         return not self._run("--no-optional-locks", *self._without_filters(), *words)
 

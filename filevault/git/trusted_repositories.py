@@ -107,7 +107,7 @@ class TrustedRepositories:
         )
 
     def contains(self, repository: Repository) -> bool:
-        """Tell whether a repository is trusted as it is now; never ask."""
+        """Return whether a repository is trusted as it is now; never ask."""
         try:
             digests = self._memory.digests(repository.relative_path)
             return digests == _digests(repository.fingerprint())

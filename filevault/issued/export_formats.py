@@ -74,7 +74,7 @@ def _windows_cmd(issued: IssuedCredentials) -> str:
             continue
         if not {'"', "%", "!"}.isdisjoint(value):
             raise FilevaultError(
-                f"the value of {name} holds a character that cmd.exe cannot take literally",
+                f"the value of {name} contains a character that cmd.exe cannot take literally",
                 hint="--format powershell can write it",
             )
         lines.append(f'set "{name}={value}"\n')

@@ -1,4 +1,4 @@
-"""Issued credentials: what `exec` and `export` give to a command, and the variables for it."""
+"""Issued credentials: the value that `exec` and `export` give to a command, and its variables."""
 
 from __future__ import annotations
 
@@ -106,4 +106,4 @@ def check_value(name: str, value: str) -> None:
     """
     ascii_only = name not in _PATHS
     if (ascii_only and not value.isascii()) or printable(value) != value:
-        raise FilevaultError(f"the value of {name} holds characters that no value of it has")
+        raise FilevaultError(f"the value of {name} contains characters that no value of it has")

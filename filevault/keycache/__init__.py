@@ -1,1 +1,1 @@
-"""Keep the keys that open a vault in memory for a time, in the kernel or an agent."""
+"""The key cache: unlocked keys in memory for some hours, in the kernel or an agent."""

@@ -1,7 +1,7 @@
 """The agent: a process that keeps keys in its memory if the kernel keyring cannot be used.
 
 It answers one request per connection, logs nothing, forgets each key at its deadline, and all of
-them on SIGUSR1 and at its end. Only processes of the same user can connect: the socket lies in a
+them on SIGUSR1 and at its end. Only processes of the same user can connect: the socket is in a
 folder that no other user can open.
 """
 
@@ -244,7 +244,7 @@ def _nothing(_number: int, _frame: object) -> None:
 
 
 def _lock(folder: Folder) -> bool:
-    """Take the lock of a folder's agent until this process ends; tell whether it was free."""
+    """Take the lock of a folder's agent until this process ends; return whether it was free."""
     import fcntl
 
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC

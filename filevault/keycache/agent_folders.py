@@ -47,7 +47,7 @@ def user_agent_folders(get: Callable[[str], str | None], root: str = "") -> list
 
 
 def may_have_agent(folder: str) -> bool:
-    """Tell whether a folder has an agent's socket, or cannot be looked into."""
+    """Return whether a folder has an agent's socket, or cannot be looked into."""
     try:
         os.lstat(f"{folder}/{SOCKET_NAME}")
     except (FileNotFoundError, NotADirectoryError):
@@ -58,7 +58,7 @@ def may_have_agent(folder: str) -> bool:
 
 
 def _may_be_own(runtime: str, uid: int) -> bool:
-    """Tell whether a runtime folder belongs to the user, or cannot be checked."""
+    """Return whether a runtime folder belongs to the user, or cannot be checked."""
     if not runtime.startswith("/"):
         return False
     try:

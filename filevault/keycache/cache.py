@@ -29,8 +29,12 @@ class CacheEntry(Record):
     seconds: float
 
 
-class StoredKey(Record):
-    """The name of the store that took a key; the error if another may still have an older one."""
+class PutResult(Record):
+    """The result of caching a key.
+
+    `store` is the name of the store that took it; `error` is set if another store may still have
+    an older one.
+    """
 
     store: str
     error: FilevaultError | None = None
@@ -80,7 +84,7 @@ class KeyCache:
 
     def replace(
         self, state_id: str, key_type: KeyType, key: bytes, mark: str, seconds: int
-    ) -> StoredKey | None:
+    ) -> PutResult | None:
         """Cache a key as `put`, and forget older ones in all other stores."""
         name = self.put(state_id, key_type, key, mark, seconds)
         if name is None:
@@ -93,8 +97,8 @@ class KeyCache:
                 lambda each: each.forget_older(state_id, key_type, took_last=each.name == name),
             )
         except BackendError as error:
-            return StoredKey(name, error)
-        return StoredKey(name)
+            return PutResult(name, error)
+        return PutResult(name)
 
     def move(self, state_id: str, key_type: KeyType, mark: str, new: str) -> None:
         """Give a cached key another mark; its deadline stays."""

@@ -41,8 +41,8 @@ class AgentClient:
     An agent that did not answer is not asked for keys again in the run.
 
     Args:
-        folders: where a socket may lie, in the order in which they are tried.
-        forget_only: folders of further agents, which are only told to forget keys.
+        folders: where a socket may be, in the order in which they are tried.
+        forget_only: folders of further agents, in which keys are only forgotten.
     """
 
     name = "agent"
@@ -103,7 +103,7 @@ class AgentClient:
         return count
 
     def running(self) -> bool:
-        """Tell whether an agent answers."""
+        """Return whether an agent answers."""
         return any(True for _ in self._answers(Request("status", "0" * 32, SESSION)))
 
     def last_error(self) -> FilevaultError | None:
@@ -167,7 +167,7 @@ def _socket_in(path: str) -> str | None:
 
 
 def _belongs_to_another_user(path: str) -> bool:
-    """Tell whether another user made what is at a path, and no socket of this user is in it.
+    """Return whether another user made what is at a path, and no socket of this user is in it.
 
     In a folder for all, such as `/tmp`, another user must not be able to cause an error: no key
     was ever sent there. Only an agent of this user can have made a socket of this user.

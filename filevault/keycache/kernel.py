@@ -1,6 +1,6 @@
-"""The Linux kernel's keyring as a key cache, by raw system calls.
+"""The kernel keyring as a key store, by raw system calls.
 
-Keys lie in the user keyring, which all processes of a user can reach. A process with a session
+Keys are in the user keyring, which all processes of a user can reach. A process with a session
 keyring of its own, as ssh, sudo and cron create it, does not possess them (keyrings(7),
 "Possession"), and a new key can be read by possessors only. So a key is created in the process
 keyring, which is always possessed, gets its permissions and its timeout there, and is linked
@@ -85,7 +85,7 @@ class KernelKeyring:
         return None if cached is None else (cached.mark, cached.deadline)
 
     def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
-        """Cache a key; tell whether the kernel took it."""
+        """Cache a key; return whether the kernel took it."""
         try:
             key = self._call(
                 0,
@@ -154,7 +154,7 @@ class KernelKeyring:
             ids = self._read(_USER_KEYRING)
         except OSError as error:
             if error.errno not in _NO_KEY:
-                failed.append(_failure(error, "tell which keys it holds"))
+                failed.append(_failure(error, "list its keys"))
             return
         for at in range(0, len(ids), 4):
             key = int.from_bytes(ids[at : at + 4], sys.byteorder, signed=True)

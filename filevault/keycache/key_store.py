@@ -28,7 +28,7 @@ class KeyStore(Protocol):
         ...
 
     def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
-        """Cache a key for `seconds`; tell whether the store took it."""
+        """Cache a key for `seconds`; return whether the store took it."""
         ...
 
     def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:

@@ -176,6 +176,6 @@ def open_folder(path: str) -> Folder:
 
 
 def is_private(folder: Folder) -> bool:
-    """Tell whether a folder belongs to this user and no other user can open it."""
+    """Return whether a folder belongs to this user and no other user can open it."""
     info = os.fstat(folder.fd)
     return info.st_uid == os.geteuid() and not stat.S_IMODE(info.st_mode) & 0o077

@@ -9,7 +9,7 @@ from filevault.keycache.cached_key import SESSION, VAULT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.keycache.cache import KeyCache, StoredKey
+    from filevault.keycache.cache import KeyCache, PutResult
 
 
 class VaultKeys:
@@ -19,7 +19,7 @@ class VaultKeys:
         cache: the key cache.
         state_id: of the vault.
         seconds: returns how long to cache the session key after an unlock; 0 for not at all.
-        asked: tells whether a person was asked for the secret that opened the vault. A secret
+        asked: returns whether a person was asked for the secret that opened the vault. A secret
             that is always available needs no cache.
         fresh: ignore cached keys, so that the vault itself is opened.
     """
@@ -63,7 +63,7 @@ class VaultKeys:
         if not self._fresh and self._unwrapped is None and self._asked() and self._seconds() > 0:
             load()
 
-    def cache_session_key(self, seconds: int) -> StoredKey | None:
+    def cache_session_key(self, seconds: int) -> PutResult | None:
         """Cache the session key that was decrypted in this run; None if no store took it."""
         if self._unwrapped is None:
             return None
@@ -71,7 +71,7 @@ class VaultKeys:
         return self._cache.replace(self._state_id, SESSION, key, mark, seconds)
 
     def has_session_key(self, mark: str | None) -> bool:
-        """Tell whether the session key of the file with this digest is cached and may be used."""
+        """Return whether the session key of the file with this digest is cached and may be used."""
         entries = [] if self._fresh else self._cache.entries(self._state_id)
         return any(each.key_type == SESSION and each.mark == mark for each in entries)
 
@@ -79,10 +79,13 @@ class VaultKeys:
         """Return the cached key that opens the vault itself."""
         return None if self._fresh else self._cache.get(self._state_id, VAULT, mark)
 
-    def cache_vault_key(self, key: bytes, mark: str, seconds: int) -> StoredKey | None:
+    def cache_vault_key(self, key: bytes, mark: str, seconds: int) -> PutResult | None:
         """Cache the key that opens the vault itself; None if no store took it."""
         return self._cache.replace(self._state_id, VAULT, key, mark, seconds)
 
     def forget_vault_key(self) -> bool:
-        """Forget the key that opens the vault; tell whether it was cached. Raises BackendError."""
+        """Forget the key that opens the vault; return whether it was cached.
+
+        Raises BackendError.
+        """
         return self._cache.forget_key(self._state_id, VAULT) > 0

@@ -40,7 +40,7 @@ class FlagCode(TokenCodeSource):
         return self._code
 
     def origin(self, profile: str) -> str:  # noqa: ARG002
-        """Return what error messages call the code."""
+        """Return the name of the code in error messages."""
         return "the code of --mfa-token"
 
 

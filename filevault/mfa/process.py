@@ -32,5 +32,5 @@ class MfaProcess(TokenCodeSource):
         return printed_code(("/bin/sh", "-c", command), self._environment, "mfa_process")
 
     def origin(self, profile: str) -> str:
-        """Return what error messages call the code."""
+        """Return the name of the code in error messages."""
         return f"what mfa_process of profile {printable(profile)!r} printed"

@@ -18,7 +18,7 @@ def printed_code(argv: Sequence[str], environment: Mapping[str, str], name: str)
     Args:
         argv: the program and its arguments.
         environment: its environment.
-        name: what messages call it.
+        name: of the program, for messages.
 
     Raises MfaError if it fails, ProgramError if it is missing or too slow.
     """

@@ -23,7 +23,7 @@ class TokenCodeSource(Protocol):
         ...
 
     def origin(self, profile: str) -> str:
-        """Return what error messages call the code."""
+        """Return the name of the code in error messages."""
         ...
 
     def retry(self, reason: str) -> bool:  # noqa: ARG002

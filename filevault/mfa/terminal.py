@@ -44,7 +44,7 @@ class TerminalCode(TokenCodeSource):
         return answer
 
     def origin(self, profile: str) -> str:  # noqa: ARG002
-        """Return what error messages call the code."""
+        """Return the name of the code in error messages."""
         return "the answer"
 
     def retry(self, reason: str) -> bool:

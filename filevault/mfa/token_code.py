@@ -102,7 +102,7 @@ def _checked(code: str, origin: str) -> str:
 def token_code(
     option: str | None, settings: Settings, prompter: Callable[[], Prompter]
 ) -> TokenCode:
-    """Return what gives the token codes of a run.
+    """Return the source of the token codes of a run.
 
     Args:
         option: `--mfa-token`; `-` reads stdin now.

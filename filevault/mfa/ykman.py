@@ -40,5 +40,5 @@ class Ykman(TokenCodeSource):
         return printed_code(argv, settings.program_environment(), "ykman")
 
     def origin(self, profile: str) -> str:  # noqa: ARG002
-        """Return what error messages call the code."""
+        """Return the name of the code in error messages."""
         return "what ykman printed"

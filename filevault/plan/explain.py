@@ -57,9 +57,9 @@ def explain(
     """Return the lines that show a plan: its tree, its calls in order, and the reasons.
 
     Args:
-        plan: what would be done.
+        plan: the plan.
         now: Unix seconds.
-        until: what `kept_until` returned.
+        until: as `kept_until` returns it.
         keeps: whether sessions are kept at all.
         cache_roles: whether sessions of roles are kept.
     """

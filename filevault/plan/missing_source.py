@@ -1,4 +1,4 @@
-"""Why a profile has no credential source that filevault can use."""
+"""The error for a profile without a credential source that filevault can use."""
 
 from __future__ import annotations
 

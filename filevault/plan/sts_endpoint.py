@@ -1,4 +1,4 @@
-"""Where STS is called for a profile."""
+"""The endpoint of STS for a profile."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Dependencies(Record):
-    """What the providers of a run share.
+    """The arguments that the providers of a run share.
 
     Args:
-        sources: what credential sources need.
+        sources: the arguments of credential sources.
         token_code: gives the token codes of calls with MFA.
         clock: Unix seconds.
         warn: prints a warning where AWS grants less than was asked for.
@@ -52,8 +52,8 @@ def build(
     """Return the provider of a plan's credentials; nothing is called yet.
 
     Args:
-        plan: what to do.
-        dependencies: what the providers share.
+        plan: the plan.
+        dependencies: as in the class.
         caching: None keeps no session and finds none.
         share: wraps the provider of the user's session, so that it serves several plans of a run.
 
@@ -162,7 +162,7 @@ class _Wiring:
         return self._clients
 
     def _subject(self, step: Call) -> str:
-        """Return whom a call is for, and which one of the chain it is, for messages about it."""
+        """Return the profile of a call, with its number in the chain, for messages."""
         made = len(calls_of(self._plan.step))
         subject = f"profile {printable(step.profile)!r}"
         if made == 1:

@@ -1,4 +1,4 @@
-"""Rotate the keys of several profiles in one run: each key once, and without a role if it fails."""
+"""Batch: rotate the keys of several profiles in one run, each key once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Target(Record):
 
 
 class Rotator(Protocol):
-    """Resolves profiles and rotates single keys for a Batch."""
+    """Protocol: resolve profiles and rotate single keys for a Batch."""
 
     def target(self, name: str, *, as_user: bool = False) -> Target:
         """Resolve a profile; with `as_user` without the role of the stored key's own section."""

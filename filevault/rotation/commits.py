@@ -1,4 +1,4 @@
-"""Commits of the items that a rotation has written, and the push that may follow."""
+"""Commits: commit the items that a rotation has written, and push them if asked for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Commits:
             self._send(names)
 
     def publish(self, subject: Callable[[str], str], also: Iterable[str]) -> None:
-        """Commit and push, if pushing is asked for; what an earlier run has not pushed, too.
+        """Commit and push, if pushing is asked for; also commits that an earlier run left.
 
         Other clones must be able to get a new key before the old one is deactivated. Arguments
         and errors as of `commit`.
@@ -64,7 +64,7 @@ class Commits:
         return names
 
     def _send(self, names: Sequence[str]) -> None:
-        """Push, without the vault's lock; after a failure no further push is tried."""
+        """Push, without the vault's flock; after a failure no further push is tried."""
         push, self._push = self._push, None
         if push is not None:
             push(self._vault, names)

@@ -1,4 +1,4 @@
-"""Create the new key: check the answer to CreateAccessKey, or find out what a failed call did."""
+"""Create the new key: check the answer to CreateAccessKey; explain a call that failed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create_key(job: Job, known: Sequence[str] | None, owner: Identity) -> MadeKe
         owner: the user of the current key.
 
     Raises NotAwsError for an id that existed before the call: to take it for the new key would
-    delete that key in the end. What AWS has created, if anything, is unknown then.
+    delete that key in the end. It is then unknown whether AWS has created a key.
     """
     created = job.keys.signed_by(job.stored.key).create()
     with contextlib.suppress(FilevaultError):
@@ -67,10 +67,10 @@ def check_usable(job: Job, created: MadeKey, owner: Identity) -> None:
     try:
         check_access_key(created.key)
     except UsageError:
-        raise keys.not_from_aws(_OPERATION, "it holds no secret access key") from None
+        raise keys.not_from_aws(_OPERATION, "it has no secret access key") from None
     if job.items.has_secret(created.key.secret_access_key):
         raise keys.not_from_aws(
-            _OPERATION, "its secret access key is one that the vault holds already"
+            _OPERATION, "its secret access key is one that the vault contains already"
         )
     if created.user_name.lower() not in ("", (owner.user_name or "").lower()):
         raise ProviderError("AWS made the key for another user")
@@ -84,12 +84,12 @@ def check_newer(new: AccessKey, stored: StoredItem) -> None:
             "key of a rotation, but that key was there before it",
             hint="store the key that works with "
             f"filevault add {shell_word(stored.name)} --force --discard, which drops the others "
-            "that the item holds",
+            "that the item contains",
         )
 
 
 class CreationFailure(Record):
-    """A failed call: the error that says what it did, and the id of a key whose secret is lost."""
+    """A failed CreateAccessKey: the error to raise, and the id of a key whose secret is lost."""
 
     error: FilevaultError
     orphan: str | None = None
@@ -98,7 +98,7 @@ class CreationFailure(Record):
 def explain_failure(
     job: Job, error: FilevaultError, known: tuple[str, ...] | None
 ) -> CreationFailure:
-    """Find out what a failed call did; clear the rotation fields if it had no effect.
+    """Find out whether a failed call had an effect; clear the rotation fields if it had none.
 
     Args:
         job: the rotation.
@@ -139,7 +139,7 @@ def explain_failure(
         # IAM may list a key later than it has created it.
         composed = error.add_context(
             "IAM lists none yet, but whether AWS has made a key all the same is not known",
-            hint=f"{job.command} tells, a little later",
+            hint=f"{job.command} finds out, a little later",
         )
     return CreationFailure(composed, named)
 
@@ -150,7 +150,7 @@ def _clear_fields(job: Job) -> None:
 
 
 def _find_orphan(job: Job, known: Sequence[str] | None) -> tuple[bool, str | None]:
-    """Return whether IAM could tell, and the id of a new key of the user that was never used.
+    """Return whether IAM listed the keys, and the id of a new key of the user that was never used.
 
     The key was created by the call, or by another process at the same time. Its time of creation
     does not matter, since the list without it is only a moment old.

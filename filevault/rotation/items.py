@@ -81,7 +81,9 @@ class Items:
         if failures:
             count = len(failures) - 1
             more = f", and {count} more cannot be opened" if count else ""
-            self._warn(f"{failures[0].message}{more}; whether it holds the same key is not known")
+            self._warn(
+                f"{failures[0].message}{more}; whether it contains the same key is not known"
+            )
         return names
 
     def refresh(self, primary: str) -> None:
@@ -109,7 +111,7 @@ class Items:
             raise _changed(primary)
 
     def reread(self, name: str) -> StoredItem:
-        """Decrypt an item again, after a failure that leaves open what is stored."""
+        """Decrypt an item again, after a failure that leaves its content uncertain."""
         return self._read(name)
 
     def _digest(self, name: str) -> str | None:
@@ -212,10 +214,10 @@ class Items:
             first, second = (printable(each) for each in rotating[:2])
             add = f"filevault add {shell_word(rotating[0])} --force --discard"
             raise ProviderError(
-                f"the items {first!r} and {second!r} hold the same key, and each has a rotation of "
-                "its own under way",
+                f"the items {first!r} and {second!r} contain the same key, and each has an "
+                "unfinished rotation",
                 hint="was it rotated on two machines? store the key that works in both: "
-                f"{add} drops the others that it holds",
+                f"{add} drops the others that it contains",
             )
         return rotating[0] if rotating else name
 
@@ -282,7 +284,7 @@ class Items:
     def check_not_current(self, access_key_id: str, primary: str) -> None:
         """Raise StorageError if a key is now the current one of an item, or the primary changed.
 
-        The vault's lock is not held afterwards, since the next call to AWS may take its time.
+        The vault's flock is released afterwards, since the next call to AWS may take long.
         """
         with self._vault.transaction():
             self.refresh(primary)
@@ -290,7 +292,7 @@ class Items:
         if name is not None:
             raise StorageError(
                 f"the key {printable(access_key_id)} is the one that the item "
-                f"{printable(name)!r} hands out",
+                f"{printable(name)!r} uses",
                 hint="look at what is stored now, then run the command again",
             )
 
@@ -363,7 +365,7 @@ class Items:
     ) -> None:
         """Write an item if its file is the one that was read, and read it back.
 
-        After an error the old item usually stands; `reread` tells.
+        After an error the old item usually stands; use `reread` to see.
         """
         name = stored.name
         vault = self._vault
@@ -387,6 +389,6 @@ def _without_traceback(error: FilevaultError) -> FilevaultError:
 
 def _changed(name: str) -> StorageError:
     return StorageError(
-        f"the key of {printable(name)!r} was changed by somebody else meanwhile",
+        f"the key of {printable(name)!r} was changed by another process",
         hint="look at what is stored now, then run the command again",
     )

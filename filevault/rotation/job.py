@@ -1,9 +1,10 @@
-"""Parts that all steps of one rotation share."""
+"""Job: the parts that all steps of one rotation share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.system.printable import shell_word
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -15,21 +16,26 @@ if TYPE_CHECKING:
 
 
 class Job(Record):
-    """What the steps of one rotation work on.
+    """The items, the keys at AWS and the names that the steps of one rotation work on.
 
     Args:
+        profile: the profile whose key is rotated, for messages.
         items: the vault's items, loaded.
         primary: the name of the primary item: the one whose fields keep the rotation's state.
         keys: the user's keys at AWS.
         retry: repeats calls until AWS knows the new key.
-        command: the command to run again, for hints.
     """
 
+    profile: str
     items: Items
     primary: str
     keys: UserKeys
     retry: Retry
-    command: str
+
+    @property
+    def command(self) -> str:
+        """The command to run again, for hints."""
+        return f"filevault rotate {shell_word(self.profile)}"
 
     @property
     def stored(self) -> StoredItem:

@@ -1,4 +1,4 @@
-"""Index of items by the ids of the keys that they contain."""
+"""KeyIndex: find items by the ids of the keys that they contain."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from filevault.aws.iam import ListedKey
     from filevault.aws.sts import Identity
-    from filevault.config.profile import Profile
     from filevault.credentials import AccessKey
+    from filevault.rotation.batch import Target
     from filevault.rotation.retry import Retry
 
 NO_SUCH_KEY = "NoSuchEntity"
@@ -33,33 +33,28 @@ class UserKeys:
     """The access keys of one IAM user, as a profile of that user reaches them.
 
     Args:
-        name: the name of the profile, for messages.
-        profile: its settings: region and endpoints.
+        target: the profile, its plan and its settings: region and endpoints.
         obtain_session: returns the session that the plan of the profile ends in, None where the
             long-term key itself signs; called once, so that one token code is enough.
-        role: the ARN of the role of that session, None for a session of the user.
-        user_command: the command that rotates the key without the role, for hints.
         allow_http: allow plain http beyond the loopback interface.
     """
 
     def __init__(
         self,
-        name: str,
-        profile: Profile,
+        target: Target,
         obtain_session: Callable[[], Credentials | None],
         *,
-        role: str | None,
-        user_command: str,
         allow_http: bool,
     ) -> None:
+        name, profile = target.name, target.profile
         self._clients = Clients(profile=name, allow_http=allow_http)
         # For calls that signals or other writers wait for, or that are repeated anyway.
         self._short_clients = Clients.short_timeouts(profile=name, allow_http=allow_http)
         self._sts = sts_endpoint(profile, profile.chain)
         self._iam = self._sts._replace(url=profile.iam_endpoint_url)
         self._obtain_session = obtain_session
-        self._role = role
-        self._user_command = user_command
+        self._role = target.plan.step.assumed_role  # None for a session of the user
+        self._user_command = target.user_command
         self._session: Credentials | None = None
         self._owner: Identity | None = None
         self._connected = False
@@ -144,7 +139,7 @@ class UserKeys:
             raise
 
     def was_never_used(self, access_key_id: str, key: AccessKey) -> bool:
-        """Return whether a key was never used, as far as IAM tells."""
+        """Return whether a key was never used, as far as IAM says."""
         try:
             return self.signed_by(key).last_use(access_key_id).at is None
         except FilevaultError:

@@ -1,4 +1,4 @@
-"""Outcome of a rotation, the options that it was given, and how its progress is shown."""
+"""RotationOptions, Outcome and the Progress protocol: input, result and progress of a rotation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class RotationOptions(Record):
     """Options of the command line; `grace` and `older_than` are in seconds.
 
     `keep_old` and `grace` apply to the key that this run replaces; an old key that still exists
-    keeps what was promised for it. `grace` is None if the option is not given; 0 ends a time of
-    grace. `delete_orphan` is the id of a key of the user that is not in the vault.
+    keeps the promise that was stored for it. `grace` is None if the option is not given; 0 ends
+    a time of grace. `delete_orphan` is the id of a key of the user that is not in the vault.
     """
 
     keep_old: bool = False
@@ -25,14 +25,14 @@ class RotationOptions(Record):
 
 
 class Progress(Protocol):
-    """Shows the progress of a rotation."""
+    """Protocol: show the progress of a rotation."""
 
     def step(self, text: str) -> None:
         """Show which step begins."""
         ...
 
     def waiting(self, event: str, left: float) -> None:
-        """Show what is waited for, and for how many seconds at most."""
+        """Show which event is waited for, and for how many seconds at most."""
         ...
 
 

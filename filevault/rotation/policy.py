@@ -35,7 +35,7 @@ def is_deletion_left(stored: StoredItem) -> bool:
 
 
 def with_promise(fields: RotationFields, options: RotationOptions) -> RotationFields:
-    """Return the fields with what is promised for the old key: `kept`, `grace`, or nothing.
+    """Return the fields with the promise for the old key: `kept`, `grace`, or nothing.
 
     A promise that was stored when the rotation began stands, whatever the options of later runs;
     only a grace of 0 ends an earlier grace. Without one, the options of this run count.

@@ -1,4 +1,4 @@
-"""Preview of a rotation for `--dry-run`, as far as the vault tells: AWS is not called."""
+"""Preview of a rotation for `--dry-run`, from the vault alone: AWS is not called."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def quota_error(job: Job, other: ListedKey, owners: Sequence[str]) -> ProviderEr
         named = ", ".join(repr(printable(each)) for each in owners)
         removals = ", ".join(f"filevault remove {shell_word(each)}" for each in owners)
         return ProviderError(
-            "the user has two access keys already, which is all that IAM allows, so there is no "
-            f"room for a new one, and both are in the vault: {current} in "
+            "the user has two access keys already, which is all that IAM allows, so no "
+            f"new one can be made, and both are in the vault: {current} in "
             f"{printable(job.primary)!r}, {shown} in {named}",
             hint=f"one user cannot have two keys rotated: to give up {shown}, {removals}, then "
             f"{job.command} --delete-orphan {shown}",
@@ -67,7 +67,7 @@ def is_orphan_of(job: Job, other: ListedKey) -> bool:
     """Return whether a key was created by an interrupted rotation that did not store it.
 
     It must not have existed before, must have been created when the rotation began, as far as IAM
-    tells, and must never have been used.
+    says, and must never have been used.
     """
     known, started = job.stored.fields.known_keys, job.stored.fields.started
     if known is None or other.access_key_id in known or started is None:

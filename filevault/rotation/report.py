@@ -55,7 +55,7 @@ def _text(outcome: Outcome) -> str:
     if result == "young":
         return f"{new or old} is not old enough"
     if result == "same":
-        return f"has the key of {printable(outcome.same_as or '')}, which is dealt with already"
+        return f"has the key of {printable(outcome.same_as or '')}, which is done already"
     if result == "unfinished":
         if new is None:
             return (

@@ -1,4 +1,4 @@
-"""Retry calls until AWS knows a new key: IAM usually tells its other parts within seconds."""
+"""Retry: repeat calls until all of AWS knows a new key, which usually takes some seconds."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Retry:
     Args:
         sleep: sleeps for seconds.
         monotonic: returns seconds that setting the clock does not change; measures the calls.
-        progress: called each second with what is waited for.
+        progress: called each second with the event that is waited for.
         timeout: seconds for pauses and calls together; a call in progress then is the last one.
     """
 
@@ -65,7 +65,7 @@ class Retry:
     def until(self, event: str, call: Callable[[], _Answer]) -> _Answer:
         """Repeat a call until it succeeds; raise its last error after the timeout.
 
-        `event` is what progress says is waited for where AWS does not know the key yet.
+        `event` is shown by progress while AWS does not know the key yet.
         """
         left = float(self._timeout)
         pause = 1
@@ -89,7 +89,7 @@ class Retry:
 
 
 def _reason(error: FilevaultError, event: str) -> str:
-    """Return what has to happen for the next call to succeed."""
+    """Return the event after which the next call may succeed."""
     if is_unknown_key(error):
         return event
     if isinstance(error, NetworkError):

@@ -20,7 +20,7 @@ def deactivate(job: Job, key: AccessKey) -> None:
     """Set a key Inactive, unless it is the current key of an item; this can be reversed.
 
     Another process may store the key during the call: then the key is activated again, and
-    StorageError is raised. Raises what `delete` raises.
+    StorageError is raised. Raises as `delete`.
     """
     keys = job.keys.signed_by(job.stored.key, short_timeouts=True)
     _revoke(job, key, keys.deactivate)
@@ -46,9 +46,9 @@ def delete(job: Job, key: AccessKey) -> None:
 
 
 def _revoke(job: Job, key: AccessKey, call: Callable[[str], None]) -> None:
-    """Make a call for a key, after a look at what is stored by now before each attempt.
+    """Make a call for a key; before each attempt, check that no item uses the key by now.
 
-    The vault is locked for that look, and not during the call, which AWS can delay.
+    The vault's flock is taken for the check, and not during the call, which AWS can delay.
     """
 
     def attempt() -> None:
@@ -66,7 +66,7 @@ def _revoke(job: Job, key: AccessKey, call: Callable[[str], None]) -> None:
 def check_still_inactive(job: Job, previous: AccessKey) -> None:
     """Raise ProviderError if a deactivated key was activated again, and so is needed."""
     listed = job.keys.listed(job.stored.key)
-    # Where listing is not allowed, AWS is asked with the key itself: it rejects an inactive one.
+    # If listing is not allowed, AWS is asked with the key itself: it rejects an inactive one.
     if listed is None:
         active = job.keys.works(previous)
     else:
@@ -96,13 +96,13 @@ def check_orphan(items: Items, access_key_id: str, command: str) -> None:
     """Raise UsageError or ProviderError if an item contains a key, or might, that is to go."""
     if items.containing(access_key_id):
         raise UsageError(
-            f"{printable(access_key_id)} is no orphan: the vault holds its secret",
+            f"{printable(access_key_id)} is no orphan: the vault contains its secret",
             hint=f"{command} finishes what is unfinished",
         )
     unreadable = items.unreadable()
     if unreadable:
         raise ProviderError(
             f"{printable(access_key_id)} is not deleted, because {printable(unreadable[0])!r}, "
-            "which may hold its secret, cannot be opened",
+            "which may contain its secret, cannot be opened",
             hint="restore that item, or delete the key with aws iam delete-access-key",
         )

@@ -24,8 +24,8 @@ _Error = TypeVar("_Error", bound=FilevaultError)
 class Rollback(Record):
     """Result of deleting a new key; `orphan` is the id of a key whose secret is lost.
 
-    `deleted` tells whether AWS does not have the new key any more. `context` and `hint` are what
-    the error that led to it should say, empty or None if there is nothing to add.
+    `deleted` says whether the new key is gone at AWS. `context` and `hint` are added to the error
+    that led to the rollback; they are empty and None if there is nothing to add.
     """
 
     deleted: bool
@@ -34,7 +34,7 @@ class Rollback(Record):
     hint: str | None = None
 
     def explain(self, error: _Error) -> _Error:
-        """Return a copy of the error that led to the rollback, with what came of it."""
+        """Return a copy of the error that led to the rollback, with the result of the rollback."""
         return error.add_context(self.context, hint=self.hint)
 
 
@@ -85,7 +85,7 @@ def _check_own(job: Job, new: AccessKey, old: AccessKey) -> None:
     unreadable = job.items.unreadable()
     if unreadable and job.stored.fields.known_keys is None:
         raise ProviderError(
-            f"{printable(unreadable[0])!r}, which may hold its secret, cannot be opened"
+            f"{printable(unreadable[0])!r}, which may contain its secret, cannot be opened"
         )
 
 

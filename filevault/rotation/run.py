@@ -49,9 +49,8 @@ class Rotation:
     """The rotation of one key.
 
     Args:
-        job: what all steps work on.
+        job: the parts that all steps share.
         options: the options of the command line.
-        profile: the profile whose key it is, for the outcome.
         clock: returns Unix seconds.
         progress: shows the steps.
         drop_sessions: deletes the cached sessions that were obtained with the key of an item.
@@ -62,14 +61,12 @@ class Rotation:
         job: Job,
         options: RotationOptions,
         *,
-        profile: str,
         clock: Callable[[], float],
         progress: Progress,
         drop_sessions: Callable[[str], None],
     ) -> None:
         self._job = job
         self._options = options
-        self._profile = profile
         self._clock = clock
         self._progress = progress
         self._drop_cached_sessions = drop_sessions
@@ -145,7 +142,7 @@ class Rotation:
             self._delete(previous)
             self._job.set_fields(NO_FIELDS)
 
-    # What an earlier run left
+    # Work that an earlier run left
 
     def _reason_to_wait(self) -> str | None:
         """Return `young` or `waiting` if nothing is left but an old key that is to stay."""
@@ -264,7 +261,7 @@ class Rotation:
         return tuple(each.access_key_id for each in listed)
 
     def _note_start(self, known_keys: tuple[str, ...] | None) -> None:
-        """Store that the rotation begins, and what is promised for the old key."""
+        """Store that the rotation begins, and the promise for the old key."""
         started = RotationFields(format_time(self._clock()), known_keys)
         self._job.set_fields(with_promise(started, self._options))
 
@@ -334,7 +331,7 @@ class Rotation:
             previous_created_from=stored.item.created_from,
         )
         self._progress.step("storing the new key")
-        # Where IAM does not tell when the key was created, it is no older than its rotation.
+        # Where IAM does not say when the key was created, it is no older than its rotation.
         moment, origin = stored.fields.started, "add"
         if created is not None:
             moment, origin = format_time(created), "iam"
@@ -377,8 +374,8 @@ class Rotation:
                 raise
             self._begin(previous)
             raise error.add_context(
-                f"AWS takes the key {printable(new.access_key_id)} no more, and the old one, which "
-                "still works, is handed out again",
+                f"AWS no longer accepts the key {printable(new.access_key_id)}, and the old one, "
+                "which still works, is the current key again",
                 hint=f"{self._job.command} makes another",
             ) from error
         self._connect(new)
@@ -430,7 +427,7 @@ class Rotation:
         self._old_key, self._new_key = old.access_key_id, new.access_key_id
 
     def _delete_new_key(self, new: AccessKey, old: AccessKey) -> rollback.Rollback:
-        """Undo the creation of the new key, and note for the outcome what came of it."""
+        """Undo the creation of the new key, and note the result for the outcome."""
         undone = rollback.delete_new_key(self._job, new, old)
         if undone.deleted:
             self._new_key = None
@@ -440,7 +437,7 @@ class Rotation:
 
     def _outcome(self, result: str, error: FilevaultError | None) -> Outcome:
         return Outcome(
-            profile=self._profile,
+            profile=self._job.profile,
             result=result,
             item=self._job.primary,
             items=self._items,
@@ -463,5 +460,5 @@ def _with_second_key(error: FilevaultError, fields: RotationFields) -> Filevault
         return error
     return error.add_context(
         hint=f"{error.hint}, but throws away the secret of {printable(other.access_key_id)}, which "
-        "the item holds too"
+        "the item also contains"
     )

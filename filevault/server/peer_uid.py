@@ -37,7 +37,7 @@ def peer_uid(connection: socket) -> int | None:
     return None
 
 
-def can_tell_peers() -> bool:
+def can_find_peers() -> bool:
     """Return whether the kernel's table can be read."""
     try:
         with open(_TABLES[0], encoding="ascii") as table:

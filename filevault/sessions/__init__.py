@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from filevault.sessions.cache import Listed, SessionCache
+from filevault.sessions.cache import ListedSession, SessionCache
 from filevault.sessions.minimum_life import AS_PARENT, MinimumLife
-from filevault.sessions.record import SessionName
+from filevault.sessions.session_file import SessionName
 
 __all__ = [
     "AS_PARENT",
-    "Listed",
+    "ListedSession",
     "MinimumLife",
     "SessionCache",
     "SessionName",

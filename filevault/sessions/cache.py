@@ -18,8 +18,8 @@ from filevault.errors import (
     StorageError,
     UsageError,
 )
-from filevault.sessions import record
-from filevault.sessions.record import SessionFile
+from filevault.sessions import session_file
+from filevault.sessions.session_file import SessionFile
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.vault.names import decode_session_owner, encode_session_owner
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.sessions.lock_wait import LockWait
     from filevault.sessions.minimum_life import MinimumLife
-    from filevault.sessions.record import SessionName
+    from filevault.sessions.session_file import SessionName
     from filevault.system.files import Folder
 
 _LOCKS = "locks"
 
 
-class Listed(Record):
+class ListedSession(Record):
     """A session as in its file's name, which is not authenticated."""
 
     owner: str
@@ -114,8 +114,8 @@ class SessionCache:
             for entry in folder.entries():
                 if entry.name.startswith(f"{name.operation}-"):
                     with suppress(FileNotFoundError, IntegrityError, NewerFormatError):
-                        data = folder.read(entry.name, record.MAX_FILE)
-                        found.add(record.life_of(entry.name, data))
+                        data = folder.read(entry.name, session_file.MAX_FILE)
+                        found.add(session_file.life_of(entry.name, data))
         return sorted((each for each in found if each is not None), reverse=True)
 
     @contextmanager
@@ -149,7 +149,7 @@ class SessionCache:
             self._complain(error)
 
     def forget(self, name: SessionName, refused: Credentials) -> None:
-        """Delete a kept session that AWS refused; another one in its place stays.
+        """Delete a kept session that AWS refused; one that has replaced it stays.
 
         A file that cannot be deleted stays too, with a warning.
         """
@@ -195,7 +195,7 @@ class SessionCache:
 
         def comes_from_it(folder: Folder, entry: str) -> bool:
             try:
-                return record.source_of(folder.read(entry, record.MAX_FILE)) in wanted
+                return session_file.source_of(folder.read(entry, session_file.MAX_FILE)) in wanted
             except (IntegrityError, NewerFormatError):
                 return True
             except FileNotFoundError:
@@ -203,7 +203,7 @@ class SessionCache:
 
         return self._delete(comes_from_it, None)
 
-    def listing(self) -> list[Listed]:
+    def listing(self) -> list[ListedSession]:
         """Return every session, expired ones too, by the files' names; opens no file."""
         found = []
         for part, folder in self._folders(None):
@@ -211,14 +211,14 @@ class SessionCache:
             if owner is None:
                 continue
             for entry in folder.entries():
-                named = record.parse_name(entry.name)
+                named = session_file.parse_name(entry.name)
                 if named is not None and entry.is_file(follow_symlinks=False):
-                    found.append(Listed(owner, named.operation, named.expiration))
+                    found.append(ListedSession(owner, named.operation, named.expiration))
         return found
 
     def _folder(self, owner: str) -> Folder | None:
         try:
-            with self._state.child(record.FOLDER) as sessions:
+            with self._state.child(session_file.FOLDER) as sessions:
                 return sessions.child(encode_session_owner(owner))
         except (FileNotFoundError, StorageError, UsageError):
             return None
@@ -226,7 +226,7 @@ class SessionCache:
     def _folders(self, only: str | None) -> Iterator[tuple[str, Folder]]:
         """Open the folders of all owners or of one, one after the other, with their names."""
         try:
-            sessions = self._state.child(record.FOLDER)
+            sessions = self._state.child(session_file.FOLDER)
         except FileNotFoundError:
             return
         with sessions:
@@ -241,7 +241,7 @@ class SessionCache:
         for part, folder in self._folders(only):
             for entry in folder.entries():
                 if (
-                    entry.name.endswith(record.SUFFIX)
+                    entry.name.endswith(session_file.SUFFIX)
                     and entry.is_file(follow_symlinks=False)
                     and chosen(folder, entry.name)
                 ):
@@ -251,15 +251,15 @@ class SessionCache:
             folder.sweep()
             emptied.append(part)
         if gone:
-            with self._state.child(record.FOLDER) as sessions:
+            with self._state.child(session_file.FOLDER) as sessions:
                 for part in emptied:
                     sessions.remove_folder(part)
         return gone
 
-    def _open(self, folder: Folder, owner: str, entry: str) -> record.KeptSession | None:
+    def _open(self, folder: Folder, owner: str, entry: str) -> session_file.KeptSession | None:
         """Return a file's content, None if it cannot be used."""
         try:
-            data = folder.read(entry, record.MAX_FILE)
+            data = folder.read(entry, session_file.MAX_FILE)
         except (FileNotFoundError, StorageError):
             return None
         try:
@@ -268,21 +268,21 @@ class SessionCache:
             self._complain(error)
             return None
         try:
-            return record.unseal(key, SessionFile(self._state_id, owner, entry), data)
+            return session_file.unseal(key, SessionFile(self._state_id, owner, entry), data)
         except (IntegrityError, NewerFormatError):
             return None
 
     def _write(self, name: SessionName, credentials: Credentials, expiration: int) -> None:
         owner = encode_session_owner(name.owner)
         now = self._clock()
-        entry = record.file_name(name, expiration)
+        entry = session_file.file_name(name, expiration)
         key = self._session_key()
         file = SessionFile(self._state_id, owner, entry)
-        data = record.seal(key, file, name.source, now, credentials)
-        with self._state.make_child(record.FOLDER) as top, top.make_child(owner) as folder:
+        data = session_file.seal(key, file, name.source, now, credentials)
+        with self._state.make_child(session_file.FOLDER) as top, top.make_child(owner) as folder:
             folder.write(entry, data)
             for other in folder.entries():
-                named = record.parse_name(other.name)
+                named = session_file.parse_name(other.name)
                 if named is None or other.name == entry:
                     continue
                 if other.name.startswith(name.prefix) or named.expiration <= now:
@@ -301,7 +301,7 @@ def _files(folder: Folder, name: SessionName) -> list[tuple[str, int]]:
     try:
         for entry in folder.entries():
             if entry.name.startswith(name.prefix):
-                named = record.parse_name(entry.name)
+                named = session_file.parse_name(entry.name)
                 if named is not None:
                     found.append((entry.name, named.expiration))
     except StorageError:

@@ -78,9 +78,9 @@ class CachedProvider(CredentialProvider):
         return self._found is not None
 
     def renew(self, refused: Credentials) -> Credentials | None:
-        """Return others in place of kept credentials that AWS refused, which are forgotten.
+        """Return new credentials for cached ones that AWS refused, which are deleted.
 
-        None where the refused ones were obtained by this run: others would fare no better.
+        None if this run has obtained the refused ones: new ones would be refused as well.
         """
         if self._found is None:
             return None

@@ -1,4 +1,4 @@
-"""How long a process waits while another one obtains the session that it needs."""
+"""The wait for another process that obtains the same session, and its time limit."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class LockWait:
     """Waiting for another process that obtains the same session, perhaps with an MFA prompt.
 
     Args:
-        tell: prints what is waited for; called once, after a second.
+        say: prints what is waited for; called once, after a second.
         attended: returns whether a person is at the terminal, who can end the waiting.
         sleep: sleeps for seconds.
         clock: monotonic, in seconds.
     """
 
-    __slots__ = ("_attended", "_clock", "_sleep", "_tell", "_told")
+    __slots__ = ("_attended", "_clock", "_said", "_say", "_sleep")
 
     def __init__(
         self,
-        tell: Callable[[str], None],
+        say: Callable[[str], None],
         attended: Callable[[], bool],
         sleep: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tell = tell
+        self._say = say
         self._attended = attended
         self._sleep = sleep
         self._clock = clock
-        self._told = False
+        self._said = False
 
     def begin(self) -> Callable[[], None]:
         """Return the function to call each time that the lock is found taken.
@@ -50,9 +50,9 @@ class LockWait:
 
         def pause() -> None:
             waited = self._clock() - began
-            if waited >= _SILENCE and not self._told:
-                self._told = True
-                self._tell("waiting for another filevault that is obtaining this session")
+            if waited >= _SILENCE and not self._said:
+                self._said = True
+                self._say("waiting for another filevault that is obtaining this session")
             if waited >= TIMEOUT and not self._attended():
                 raise BusyError(
                     "another filevault has been obtaining this session for a minute",

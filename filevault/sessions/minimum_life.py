@@ -1,4 +1,4 @@
-"""How much life a cached session must have left to be reused."""
+"""The minimum life that a cached session must have left to be reused."""
 
 from __future__ import annotations
 

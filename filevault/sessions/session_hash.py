@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from filevault.sessions.record import HASH_LENGTH, SessionName
+from filevault.sessions.session_file import HASH_LENGTH, SessionName
 from filevault.system.digest import sha256_hex
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def session_hash(step: Step, source_identity: str) -> str:
 
     Args:
         step: the step whose session is named.
-        source_identity: what `Source.identity` returned for the plan's credential source.
+        source_identity: as `Source.identity` returns it for the plan's credential source.
     """
     if step.parent is None and step.operation is None:
         return source_identity  # it has no session
@@ -34,7 +34,7 @@ def request_hash(request: Mapping[str, object]) -> str:
 
 
 def session_name(step: Step, source_identity: str) -> SessionName:
-    """Return where the session of a step is kept; the step has an `operation`."""
+    """Return the name under which a step's session is kept; the step has an `operation`."""
     hash_ = session_hash(step, source_identity)
     return SessionName(step.owner, step.operation or "", hash_, step.source.reference)
 
@@ -42,7 +42,7 @@ def session_name(step: Step, source_identity: str) -> SessionName:
 def equivalent_names(
     step: Step, source_identity: str, lives: Iterable[int]
 ) -> Iterator[SessionName]:
-    """Return where else a session is kept that serves as well to obtain another session.
+    """Return the names of other sessions that serve as well to obtain another session.
 
     Args:
         step: a step whose session only serves to obtain another one.

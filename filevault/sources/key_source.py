@@ -1,4 +1,4 @@
-"""The protocol of what stores long-term keys: a vault."""
+"""Protocol of a store of long-term keys, such as a vault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class KeySource(Protocol):
-    """Where long-term keys are stored."""
+    """A store of long-term keys."""
 
     def access_key(
         self, name: str, ask_account: Callable[[AccessKey], str] | None = None

@@ -78,7 +78,7 @@ class Step(Record):
 
     @property
     def operation(self) -> str | None:
-        """The first part of the session file's name, None for what is never kept."""
+        """The first part of the session file's name, None for a step without a session."""
         return None
 
     @property
@@ -112,12 +112,12 @@ class Step(Record):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         raise NotImplementedError
 
     @property
     def description(self) -> str:
-        """What `--explain` writes about what is done."""
+        """The text for the step in `--explain`."""
         raise NotImplementedError
 
     def request_identity(self, parent: str) -> dict[str, object]:
@@ -137,12 +137,14 @@ class Step(Record):
 
 
 class SourceDependencies(Record):
-    """What the providers of credential sources need.
+    """The arguments of the providers of credential sources.
 
-    `identify` asks AWS whose account a key belongs to; None where no call is made with it.
+    `keys` returns what stores long-term keys; it raises NoVaultError if there is no vault, so a
+    source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
+    None where no call is made with it.
     """
 
-    keys: KeySource
+    keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
 
 
@@ -163,12 +165,12 @@ class Source(Step):
 
     @property
     def reference(self) -> str:
-        """What the session files made from it name as their source: a word, a colon, a name."""
+        """The source in the headers of session files made from it: a word, a colon, a name."""
         raise NotImplementedError
 
     @property
     def signer(self) -> str:
-        """What `--explain` calls the credentials where they sign a call."""
+        """The name of the credentials in `--explain` where they sign a call."""
         raise NotImplementedError
 
     def identity(self, dependencies: SourceDependencies) -> str:
@@ -180,5 +182,5 @@ class Source(Step):
         raise NotImplementedError
 
     def provider(self, dependencies: SourceDependencies) -> CredentialProvider:
-        """Return what obtains the credentials."""
+        """Return the provider of the credentials."""
         raise NotImplementedError

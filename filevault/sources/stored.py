@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def item_reference(name: str) -> str:
-    """Return how session files name an item of the vault as their credential source."""
+    """Return the name of an item as a credential source, for session files."""
     return f"item:{name}"
 
 
@@ -40,25 +40,25 @@ class StoredKey(Source):
 
     @property
     def title(self) -> str:
-        """What `--explain` calls the step in its tree."""
+        """The name of the step in the tree of `--explain`."""
         return "stored key"
 
     @property
     def signer(self) -> str:
-        """What `--explain` calls the key where it signs a call."""
+        """The name of the key in `--explain` where it signs a call."""
         return "the stored key"
 
     @property
     def description(self) -> str:
-        """What `--explain` writes where no call is made."""
+        """The text of `--explain` where no call is made."""
         return "the stored long-term key itself is issued"
 
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return SHA-256 of the item's file: a rewritten item merely misses the cache."""
-        return dependencies.keys.item_digest(self.profile)
+        return dependencies.keys().item_digest(self.profile)
 
     def provider(self, dependencies: SourceDependencies) -> StoredKeyProvider:
-        """Return what decrypts the key."""
+        """Return the provider that decrypts the key."""
         return StoredKeyProvider(self, dependencies)
 
 
@@ -76,7 +76,7 @@ class StoredKeyProvider(CredentialProvider):
         """Decrypt the key. Raises what `KeySource.access_key` raises."""
         from filevault.credentials import Credentials
 
-        keys, identify = self._dependencies.keys, self._dependencies.identify
+        keys, identify = self._dependencies.keys(), self._dependencies.identify
         self._key = key = keys.access_key(self._step.profile, identify)
         return Credentials(key.access_key_id, key.secret_access_key)
 
@@ -96,7 +96,7 @@ class StoredKeyProvider(CredentialProvider):
         If the answer of the call does not have it either, AWS is asked once; if that fails, a
         later run asks again.
         """
-        name, key, keys = self._step.profile, self._key, self._dependencies.keys
+        name, key, keys = self._step.profile, self._key, self._dependencies.keys()
         identify = self._dependencies.identify
         if key is None or identify is None or not keys.needs_account(name, key.access_key_id):
             return

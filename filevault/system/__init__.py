@@ -1,1 +1,1 @@
-"""Files, locks, programs, times and text: what every other package builds on."""
+"""Files, locks, programs, times and text, for all other packages."""

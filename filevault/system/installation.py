@@ -7,7 +7,7 @@ import sys
 
 
 def install_hint(package: str) -> str:
-    """Return the command that installs an optional package, or what to do instead.
+    """Return the command that installs an optional package, or another instruction.
 
     `package` is its name on the package index. The environment is detected by what its installer
     leaves in it: pipx keeps `pipx_metadata.json` in the prefix, `venv` makes the prefix differ

@@ -127,7 +127,7 @@ def key_lock(folder: Folder, name: str, pause: Callable[[], None] | None = None)
             if isinstance(error, OSError):
                 raise storage_error(error, "lock", folder.join(name)) from error
             raise
-        _close_empty(fd)  # it was deleted meanwhile: begin again
+        _close_empty(fd)  # another process has deleted it: begin again
     try:
         yield
     finally:

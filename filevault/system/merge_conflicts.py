@@ -36,7 +36,7 @@ def refuse_conflict(data: bytes, what: str, path: str) -> None:
     folder, file = (shell_word(part) for part in os.path.split(path))
     way = f"git -C {folder} checkout --ours -- {file}"
     raise DamagedError(
-        f"{what} holds the marks of a merge conflict: two versions of it came together, and git "
+        f"{what} contains the marks of a merge conflict: two versions of it came together, and git "
         "wrote both into one file",
         hint=f"{way} takes the one of this branch, --theirs the other; git add and git commit end "
         "the merge. If the marks are committed already, take the file from an earlier commit",

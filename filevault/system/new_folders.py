@@ -66,6 +66,6 @@ def refuse_home(path: str, home: str | None) -> None:
     if f"{real_home}/".startswith(f"{os.path.realpath(path).rstrip('/')}/"):
         raise StorageError(
             f"the home directory {printable(home)!r} does not exist, and is not made",
-            hint="set HOME to a folder that exists, or name other places: FILEVAULT_DIR, "
+            hint="set HOME to a folder that exists, or name other folders: FILEVAULT_DIR, "
             "AWS_CONFIG_FILE, XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME",
         )

@@ -1,4 +1,4 @@
-"""The filter for text from outside, so that nothing raw reaches a terminal.
+"""Escape text from outside, so that no control character reaches a terminal.
 
 Names, file contents and AWS's answers may contain escape sequences, line ends or direction marks
 that make a terminal or a reader see something else than the text.

@@ -76,7 +76,7 @@ def run(
     Args:
         argv: program and arguments; a bare name is looked up on the environment's PATH.
         environment: the program's environment.
-        origin: what messages call it, e.g. `"FILEVAULT_PASSPHRASE_COMMAND"`.
+        origin: its name in messages, e.g. `"FILEVAULT_PASSPHRASE_COMMAND"`.
         timeout: seconds after which it gets SIGTERM and, 2 seconds later, SIGKILL.
         terminal: make the terminal its stdin and stderr, if there is one.
         folder: its working directory; by default that of this process.

@@ -1,4 +1,4 @@
-"""NamedIdentities: where age identities come from."""
+"""NamedIdentities: read age identities from options, variables, the system or a default file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NamedIdentities:
         passage: whether the store is passage's own, whose identities are then the default.
         cached: returns the identities in the key cache, None if there are none.
 
-    `place` names the source in messages: a path, or what provides the identities. The class is a
+    `origin` names the source in messages: a path, or the name of a provider. The class is a
     `NamedIdentitySource` of the backends.
     """
 
@@ -38,7 +38,7 @@ class NamedIdentities:
         self._settings = settings
         self._cached = cached
         self._default = settings.passage_identities if passage else settings.default_identities
-        self.place = self._default
+        self.origin = self._default
 
     def named(self) -> bool:
         """Return whether an option, a variable or the system names a source that exists."""
@@ -94,7 +94,7 @@ class NamedIdentities:
         if not named:
             found = secret_sources.provided_secret(settings, "identity")
             if found is not None:
-                self.place = found.origin
+                self.origin = found.origin
                 return [IdentityText(found.value, found.origin)]
             named = [secret_sources.NamedSource("identity", "file", self._default, self._default)]
             if not os.path.exists(self._default):
@@ -107,7 +107,7 @@ class NamedIdentities:
             self._path(source) if source.transport == "file" else source.origin: source
             for source in named
         }
-        self.place = " or ".join(by_origin)
+        self.origin = " or ".join(by_origin)
         several = len(by_origin) > 1
         texts = []
         for path, source in by_origin.items():

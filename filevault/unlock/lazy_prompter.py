@@ -1,4 +1,4 @@
-"""LazyPrompter: a prompter that opens the terminal only when it is used."""
+"""LazyPrompter: a prompter that opens the terminal at its first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class LazyPrompter:
-    """A prompter that is created by `prompter` when it is used."""
+    """A prompter that calls `prompter` for the real one when it is used."""
 
     def __init__(self, prompter: Callable[[], Prompter]) -> None:
         self._ask = prompter

@@ -1,4 +1,4 @@
-"""Questions to the user at the terminal.
+"""Prompters: questions to the user at the terminal.
 
 They are written to `/dev/tty`, never to stdout, and stdin is not read, because both belong to the
 command. Without a terminal, `NoTerminal` raises an error at once for every question. Ctrl-D is an
@@ -24,7 +24,7 @@ _ANSWER_LIMIT = 4096
 
 
 class Prompter(Protocol):
-    """Asks the user."""
+    """Protocol: ask the user."""
 
     @property
     def present(self) -> bool:
@@ -192,7 +192,7 @@ def _read_line(fd: int) -> bytearray:
 
 @contextlib.contextmanager
 def _waking() -> Iterator[Callable[[int], None]]:
-    """Yield a function that waits until a descriptor can be read, and handles signals meanwhile.
+    """Yield a function that waits until a descriptor can be read, and handles signals.
 
     Python runs signal handlers between two of its instructions, so a signal right before read(2)
     would be handled only after the next key. Here it interrupts the wait.
@@ -230,26 +230,6 @@ def terminal() -> Prompter:
         return NoTerminal()
     os.close(fd)
     return Terminal()
-
-
-def to_clipboard(text: str) -> None:
-    """Copy ASCII text to the clipboard of the terminal, also over ssh.
-
-    Uses OSC 52 of xterm's control sequences, which terminals without it ignore. Raises
-    NoTerminalError without a terminal.
-    """
-    import base64
-
-    try:
-        fd = open_terminal()
-    except OSError as error:
-        raise NoTerminalError(
-            "cannot copy anything: there is no terminal", hint="--stdout prints instead"
-        ) from error
-    try:
-        _write(fd, f"\x1b]52;c;{base64.b64encode(text.encode('ascii')).decode('ascii')}\x07")
-    finally:
-        os.close(fd)
 
 
 def confirm(prompter: Prompter, question: str) -> bool:

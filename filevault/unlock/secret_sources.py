@@ -1,4 +1,4 @@
-"""Sources of secrets: values, descriptors, files and commands that options and variables name.
+"""Sources of secrets: values, descriptors, files and commands named by options and variables.
 
 Two sources of the same precedence are an error, because a guess could open the wrong vault. Which
 kinds of secret are read, and in which order, is decided in `filevault.unlock.unlocker`.
@@ -42,7 +42,7 @@ _CREDENTIALS = {
 class NamedSource(Record):
     """A source of a secret that an option or a variable names.
 
-    `kind` is that of the secret: passphrase, keyfile or identity. `transport` is value, fd, file
+    `kind` says which secret it is: passphrase, keyfile or identity. `transport` is value, fd, file
     or command. `origin` is the option or variable.
     """
 
@@ -221,7 +221,7 @@ def _read_descriptor(source: NamedSource) -> bytearray:
                 raise LockedError(
                     f"descriptor {fd} of {source.origin} did not end within "
                     f"{_DESCRIPTOR_TIMEOUT:g} seconds",
-                    hint="what writes the secret must close it, and leave no child that holds it",
+                    hint="the program that writes the secret must close it, and its children too",
                 )
             if not data.read(fd):
                 break
@@ -279,7 +279,7 @@ def _remove_line_end(data: bytearray) -> None:
 def check_text(data: _Bytes, what: str) -> _Bytes:
     """Return a secret unchanged. Raises LockedError for a NUL byte or invalid UTF-8."""
     if b"\x00" in data:
-        raise LockedError(f"{what} holds a NUL byte")
+        raise LockedError(f"{what} contains a NUL byte")
     if not data.isascii():  # ASCII is checked without a copy
         try:
             data.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Unlocker: where the passphrase or key of a vault comes from, and three tries at a passphrase.
+"""Unlocker: read the passphrase or key of a vault; allow three tries at a typed passphrase.
 
 An option has precedence over a variable; two sources of the same precedence are an error, because
 a guess could open the wrong vault. Then come credentials of systemd or a container runtime, a key
@@ -18,6 +18,7 @@ from filevault.unlock.secret_sources import check_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filevault.backends.definition import SecretRequest
     from filevault.config.settings import Settings
     from filevault.unlock.prompt import Prompter
 
@@ -33,7 +34,7 @@ _WAYS = {
     ("keyfile",): "give --key-file, or set FILEVAULT_KEY or its _FILE, _FD, _COMMAND forms",
 }
 TRIES = 3
-"""How often the user may type a passphrase."""
+"""How many times the user may type a passphrase."""
 
 
 class Unlocker:
@@ -42,31 +43,21 @@ class Unlocker:
     Args:
         settings: name the sources.
         prompter: asks the user.
-        vault: returns the vault's name for questions and hints.
-        kinds: the kinds of secret that can open such a vault: passphrase, or passphrase and
-            keyfile.
-        target: what a secret is tried on, for messages.
+        request: which secrets can open the vault, and how messages name it.
         sessions: returns whether the session key is cached, so that only the rest is locked.
-        useful: returns which of `kinds` can open this vault; called before a question.
     """
 
     def __init__(
         self,
         settings: Settings,
         prompter: Prompter,
-        vault: Callable[[], str],
-        kinds: tuple[str, ...] = ("passphrase", "keyfile"),
-        target: str = "keyslot of this vault",
+        request: SecretRequest,
         sessions: Callable[[], bool] = lambda: False,
-        useful: Callable[[], tuple[str, ...]] | None = None,
     ) -> None:
-        self._kinds = kinds
-        self._useful = useful
-        self._target = target
-        self._sessions = sessions
         self._settings = settings
         self._prompter = prompter
-        self._vault = vault
+        self._request = request
+        self._sessions = sessions
         self._tries = 0
 
     def asked(self) -> bool:
@@ -75,9 +66,9 @@ class Unlocker:
 
     def named(self) -> bool:
         """Return whether an option, a variable or the system names a source."""
-        return secret_sources.named_source(
-            self._settings, *self._kinds
-        ) is not None or secret_sources.is_provided(self._settings, *self._kinds)
+        settings, kinds = self._settings, self._request.kinds
+        named = secret_sources.named_source(settings, *kinds)
+        return named is not None or secret_sources.is_provided(settings, *kinds)
 
     def secret(self) -> Secret:
         """Return a passphrase or key from the source with the highest precedence.
@@ -88,14 +79,15 @@ class Unlocker:
             LockedError: if the source cannot be read or its content is unusable, or only a key
                 file opens the vault and none is given.
         """
-        source = secret_sources.named_source(self._settings, *self._kinds)
+        request = self._request
+        source = secret_sources.named_source(self._settings, *request.kinds)
         if source is not None:
             return secret_sources.read_source(source, self._settings)
         # A key before a passphrase, because trying it takes no time.
-        provided = secret_sources.provided_secret(self._settings, *reversed(self._kinds))
+        provided = secret_sources.provided_secret(self._settings, *reversed(request.kinds))
         if provided is not None:
             return provided
-        useful = self._kinds if self._useful is None else self._useful()
+        useful = request.kinds if request.useful is None else request.useful()
         if useful == ("keyfile",):
             raise LockedError(
                 "the vault is opened by a key file, and none is given", hint=_WAYS[useful]
@@ -103,7 +95,7 @@ class Unlocker:
         if not self._prompter.present:
             raise self._no_terminal(useful)
         self._tries += 1
-        answer = self._prompter.hidden(f"Passphrase for {printable(self._vault())}: ")
+        answer = self._prompter.hidden(f"Passphrase for {printable(request.subject())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
@@ -112,7 +104,7 @@ class Unlocker:
         what, more = "the vault is locked", ""
         if self._sessions():
             what = "sessions are unlocked, the long-term keys are locked"
-            more = "filevault unlock --vault-key holds what opens them, too; or "
+            more = "filevault unlock --vault-key also caches the key that opens them; or "
         return NoTerminalError(
             f"{what}, there is no terminal to ask for the passphrase, and no other source is given",
             hint=more + _WAYS[useful],
@@ -127,6 +119,6 @@ class Unlocker:
             raise WrongPassphraseError(f"wrong passphrase, {TRIES} times")
         what = "passphrase" if secret.kind == "passphrase" else "key"
         raise WrongPassphraseError(
-            f"the {what} from {printable(secret.origin)} opens no {self._target}",
-            hint=f"check that it is the {what} for {printable(self._vault())}",
+            f"the {what} from {printable(secret.origin)} opens no {self._request.target}",
+            hint=f"check that it is the {what} for {printable(self._request.subject())}",
         )

@@ -1,1 +1,1 @@
-"""Long-term keys and everything around them: the vault, its items, what is trusted of it."""
+"""The vault: its items, its choice, and what this machine remembers and trusts of it."""

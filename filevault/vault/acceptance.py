@@ -1,4 +1,4 @@
-"""Accept an item as it is now, whatever this machine saw of it before."""
+"""Accept an item as it is now, although it differs from the one that this machine last saw."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
 
 
 def needs_acceptance(vault: Vault, name: str) -> bool:
-    """Tell whether an item differs from the one that this machine saw last, or was never seen.
+    """Return whether an item differs from the one that this machine saw last, or was never seen.
 
     In a `file` vault only an older item, another of the same generation, or a removed one that is
     back needs acceptance. Raises as `Vault.read_files`, and IntegrityError for a damaged item.

@@ -19,7 +19,8 @@ from filevault.errors import (
     PinError,
     ProviderError,
 )
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
+from filevault.vault.pin import accept_hint
 from filevault.vault.seen_items import SeenItem
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ class AccountCheck:
     """Compares the accounts of the keys in a shared store with `trust.json`, and records them.
 
     Args:
-        trust: what this machine saw.
-        memory: records what it sees.
+        trust: the vault's `trust.json`.
+        memory: records the accounts.
     """
 
     def __init__(self, trust: Trust, memory: ItemMemory) -> None:
         self._trust = trust
         self._memory = memory
-        self._told: dict[str, str] = {}  # accounts that AWS reported in this run, by key id
+        self._reported: dict[str, str] = {}  # accounts that AWS reported in this run, by key id
 
     def check(
         self,
@@ -67,7 +68,7 @@ class AccountCheck:
             self._memory.record_seen(path_name, seen_with_account(item, digest, account))
 
     def is_missing(self, path_name: str, key_id: str) -> bool:
-        """Tell whether a key is trusted, and its account is still unknown."""
+        """Return whether a key is trusted, and its account is still unknown."""
         seen = self._trust.seen(path_name)
         return seen is not None and seen.key_id == key_id and seen.account is None
 
@@ -75,7 +76,7 @@ class AccountCheck:
         """Record the account that AWS reported for a key, for items that have or get that key."""
         if account_of(key_id) is not None or not is_account(account):
             return
-        self._told[key_id] = account
+        self._reported[key_id] = account
         for path_name in path_names:
             seen = self._trust.seen(path_name)
             if seen is not None and seen.key_id == key_id and seen.account != account:
@@ -84,7 +85,7 @@ class AccountCheck:
     def written(self, path_name: str, item: LongTermItem, digest: str) -> SeenItem:
         """Return what to record of an item that is written here."""
         key_id = item.key.access_key_id
-        account = account_of(key_id) or self._told.get(key_id)
+        account = account_of(key_id) or self._reported.get(key_id)
         seen = self._trust.seen(path_name)
         if account is None and seen is not None and seen.key_id == key_id:
             account = seen.account
@@ -122,18 +123,18 @@ def checked_account(
         raise PinError(
             f"the key of {printable(name)!r} belongs to another AWS account than before: "
             f"{printable(account, 40)} instead of {printable(known.account, 40)}",
-            hint=_hint(name),
+            hint=accept_hint(name),
         )
     return account
 
 
 def is_same_key(known: SeenItem, key_id: str, digest: str) -> bool:
-    """Tell whether a key is the one that was seen; if its id was not recorded, compare files."""
+    """Return whether a key is the one that was seen; if its id was not recorded, compare files."""
     return known.sha256 == digest if known.key_id is None else known.key_id == key_id
 
 
 def is_account(text: str) -> bool:
-    """Tell whether a text is an AWS account id: twelve digits."""
+    """Return whether a text is an AWS account id: twelve digits."""
     return re.match(_ACCOUNT, text) is not None
 
 
@@ -143,20 +144,16 @@ def _asked(name: str, key: AccessKey, ask_account: AskAccount | None) -> str:
     try:
         return ask_account(key)
     except (ProviderError, NetworkError, ConfigError) as error:
-        reason = "AWS does not know it" if isinstance(error, AwsError) else "AWS did not tell it"
+        reason = "AWS does not know it" if isinstance(error, AwsError) else "AWS did not report it"
         raise _unknown(name, key, f"{reason}: {error.message}") from error
 
 
 def _unknown(name: str, key: AccessKey, reason: str) -> FilevaultError:
-    tells = (
-        "its id does not tell its AWS account, and " if not account_of(key.access_key_id) else ""
+    no_account = (
+        "its id does not contain its AWS account, and " if not account_of(key.access_key_id) else ""
     )
     return PinError(
         f"the key of {printable(name)!r} is another one than before, "
-        f"{printable(key.access_key_id, 40)}: {tells}{reason}",
-        hint=_hint(name),
+        f"{printable(key.access_key_id, 40)}: {no_account}{reason}",
+        hint=accept_hint(name),
     )
-
-
-def _hint(name: str) -> str:
-    return f"if that is meant, filevault recipients accept {shell_word(name)}"

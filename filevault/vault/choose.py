@@ -1,7 +1,7 @@
 """Choose which folder is the vault: from options, variables, config.toml and defaults.
 
-These name the folder; its marker tells the backend. A store of another tool is never chosen only
-because it exists.
+These name the folder; its marker determines the backend. A store of another tool is never chosen
+only because it exists.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class VaultChoice(Record):
     """The chosen vault, whether it exists or not.
 
     `store` is the folder that other tools know, `prefix` the path below it that leads to the
-    items. `exists` tells whether its marker exists, `origin` is the option, variable or file that
-    chose it; `named` tells whether that named the folder, `explicit` whether it named folder or
+    items. `exists` is True if its marker exists, `origin` is the option, variable or file that
+    chose it; `named` is True if that named the folder, `explicit` if it named folder or
     backend; `passage` whether the store is passage's own.
     """
 
@@ -54,7 +54,7 @@ class VaultChoice(Record):
 
     @property
     def root(self) -> str:
-        """The folder that the items lie in."""
+        """The folder of the items."""
         return "/".join((self.store, *self.prefix))
 
     @property
@@ -72,7 +72,7 @@ class _Request(Record):
     """The store and the backend that settings ask for; other fields as in `VaultChoice`."""
 
     store: str
-    backend: Backend | None  # None: as its marker tells
+    backend: Backend | None  # None: that of its marker
     origin: str
     explicit: bool = False
     named: bool = False
@@ -103,9 +103,9 @@ def _choose(settings: Settings) -> VaultChoice:
     there = [choice for choice in found.values() if choice.exists]
     shown = printable(request.store)
     if len(there) > 1 and (backend is None or there[0].root == there[1].root):
-        kinds = " and ".join(choice.backend.name for choice in there)
+        names = " and ".join(choice.backend.name for choice in there)
         raise VaultChoiceError(
-            f"{shown!r} has the markers of two kinds of store: {kinds}",
+            f"{shown!r} has the markers of two backends: {names}",
             hint="keep each store in a folder of its own",
         )
     if backend is None:
@@ -187,7 +187,7 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
 
 
 def has_marker(root: Folder, backend: Backend) -> bool:
-    """Tell whether a folder has the marker of a sealed vault, valid or not.
+    """Return whether a folder has the marker of a sealed vault, valid or not.
 
     Raises StorageError for a marker that is a link.
     """
@@ -204,7 +204,7 @@ def has_marker(root: Folder, backend: Backend) -> bool:
 
 
 def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
-    """Tell whether a recipients file lies at the prefix or above it, inside the store."""
+    """Return whether a recipients file is at the prefix or above it, inside the store."""
     with contextlib.ExitStack() as stack:
         folder = store
         if _has_file(folder, name):
@@ -220,7 +220,7 @@ def has_recipients(store: Folder, prefix: Sequence[str], name: str) -> bool:
 
 
 def _has_file(folder: Folder, name: str) -> bool:
-    """Tell whether a folder has a file. A link counts: reading it is an error that names it."""
+    """Return whether a folder has a file. A link counts: reading it is an error that names it."""
     try:
         folder.refuse_link(name)
     except StorageError:

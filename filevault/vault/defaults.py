@@ -45,7 +45,7 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
 
 
 def fallback_backend(settings: Settings) -> Backend:
-    """Return the backend for `--pass-dir` if neither a marker nor an option tells."""
+    """Return the backend for `--pass-dir` if neither a marker nor an option determines one."""
     configured = settings.config.backend
     if configured is not None and BACKENDS[configured].tool is not None:
         return BACKENDS[configured]

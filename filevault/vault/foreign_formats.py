@@ -50,7 +50,7 @@ _REPLACE = "`filevault add --force --discard` replaces it with a new key"
 class ForeignItem(Record):
     """A key in the format of another tool.
 
-    `rest` are the lines that a rewrite keeps: all but those of the key. `temporary` tells whether
+    `rest` are the lines that a rewrite keeps: all but those of the key. `temporary` is True if
     these are the credentials of a session.
     """
 
@@ -77,7 +77,7 @@ def refuse_gopass(text: bytes, what: str) -> None:
 
 
 def names_secret(lines: list[bytes]) -> bool:
-    """Tell whether a line has a label of the secret access key; filevault writes none."""
+    """Return whether a line has a label of the secret access key; filevault writes none."""
     return any(_labelled(line)[0] == "secret" for line in lines)
 
 
@@ -98,7 +98,7 @@ def read_foreign(text: bytes, what: str) -> ForeignItem | None:
 
 
 def is_aws_vault_session(name: str) -> bool:
-    """Tell whether a name is that of a session or token of AWS Vault, not of a key.
+    """Return whether a name is that of a session or token of AWS Vault, not of a key.
 
     The names are those of its versions 4 to 7: `sts.AssumeRole,<base64>,<base64>,<time>`,
     `session:<profile>:<serial>:<time>`, `<profile> session (<time>)`, `oidc:<start url>`.
@@ -124,7 +124,7 @@ class _Findings:
         self.mfa_serial: str | None = None
 
     def take(self, part: str, value: str) -> bool:
-        """Collect a labelled value; tell whether it is part of the key, to be dropped with it."""
+        """Collect a labelled value; return whether it is part of the key, to be dropped with it."""
         if (part == "id" and is_key_id(value)) or (part == "user" and re.match(_AWS_KEY_ID, value)):
             self.ids.append(value)
         elif part == "secret" and is_secret_key(value):

@@ -148,7 +148,7 @@ def _refuse_swapped(key: AccessKey, what: str) -> None:
 
 
 def is_swapped(key: AccessKey) -> bool:
-    """Tell whether an id looks like a secret, or a secret like an id."""
+    """Return whether an id looks like a secret, or a secret like an id."""
     return looks_like_secret(key.access_key_id) or looks_like_key_id(key.secret_access_key)
 
 
@@ -181,7 +181,7 @@ def parse_for_rewrite(old: bytes, what: str) -> ForeignItem | None:
 
 
 def _may_contain_a_key(text: bytes) -> bool:
-    """Tell whether a text in no known format may contain a secret that a rewrite would keep."""
+    """Return whether a text in no known format may contain a secret that a rewrite would keep."""
     lines = lines_of(text)
     if "filevault" in _names(lines):
         return False
@@ -189,7 +189,7 @@ def _may_contain_a_key(text: bytes) -> bool:
 
 
 def _has_traces_of_a_key(text: bytes) -> bool:
-    """Tell whether a text without a key has traces of one."""
+    """Return whether a text without a key has traces of one."""
     lines = lines_of(text)
     return (
         not text.strip()

@@ -1,4 +1,4 @@
-"""Record in `trust.json` what is seen of items; a record that fails is only reported."""
+"""Record items that are read or written in `trust.json`; a failure is only reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ItemMemory:
-    """Records what is seen of the items of one vault.
+    """Records the items of one vault that are read or written.
 
     Args:
         trust: the vault's `trust.json`.

@@ -24,7 +24,7 @@ _DEPTH_LIMIT = 64
 class ItemStore:
     """The item files of a vault.
 
-    A file is an item only if it is regular, has the suffix, lies under no hidden folder, and its
+    A file is an item only if it is regular, has the suffix, is in no hidden folder, and its
     path is the encoding of its name. All other files (editor backups, `.git`, notes) are ignored
     and never changed.
 
@@ -74,7 +74,7 @@ class ItemStore:
     def _walk_into(
         self, folder: Folder, name: str, prefix: str, depth: int
     ) -> Iterator[tuple[str, Folder, str]]:
-        """Walk a folder; one that was deleted meanwhile or cannot be opened has no items.
+        """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
         Such a folder (`lost+found`, for example) must not stop the listing.
         """
@@ -155,7 +155,7 @@ class ItemStore:
             return False
 
     def has(self, name: str) -> bool:
-        """Tell whether an item exists; no file is read.
+        """Return whether an item exists; no file is read.
 
         Raises StorageError if its path is a link.
         """
@@ -174,7 +174,7 @@ class ItemStore:
                 path = folder.join(file)
         except FileNotFoundError as error:
             raise ItemNotFoundError(
-                f"the vault holds no key for {printable(name)!r}",
+                f"the vault has no key for {printable(name)!r}",
                 hint=f"filevault add {shell_word(name)}",
             ) from error
         if len(data) > _ITEM_LIMIT:
@@ -214,7 +214,7 @@ class ItemStore:
             with self._folder(folders) as folder:
                 folder.remove(file)
         except FileNotFoundError as error:
-            raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}") from error
+            raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}") from error
         parents = [*self._prefix, *folders]
         while parents:
             try:

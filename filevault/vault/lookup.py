@@ -64,7 +64,7 @@ class ItemLookup:
         return split_entries.fold([name for name in names if not is_aws_vault_session(name)])
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; no file is read."""
+        """Return whether a key is stored for a profile; no file is read."""
         if name.startswith(_TOTP):
             return False
         return self._store.has(name) or self.pair(name) is not None
@@ -116,5 +116,5 @@ def hint_at_top(choice: VaultChoice, names: Iterable[str]) -> str | None:
         store = ItemStore(top, choice.backend.suffix, literal=True)
         for name in names:
             if store.has(name):
-                return f"{printable(name)!r} lies at the top of the store: --prefix '' uses that"
+                return f"{printable(name)!r} is at the top of the store: --prefix '' uses that"
     return None

@@ -1,4 +1,4 @@
-"""A vault that does not exist: never created, or lost its marker.
+"""The errors for a vault that does not exist: never created, or without its marker.
 
 A vault is lost if its marker is gone while items or a pin of it are left.
 """
@@ -51,24 +51,24 @@ def raise_missing(choice: VaultChoice, state_home: str) -> None:
 def no_vault(choice: VaultChoice) -> NoVaultError:
     """Return the error for a vault that does not exist; it says what named the folder."""
     shown = printable(choice.root)
-    kind = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
+    backend = "" if choice.backend is DEFAULT else f" --backend {choice.backend.name}"
     if not choice.named:
-        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{kind}")
+        return NoVaultError(f"there is no vault at {shown!r} yet", hint=f"filevault init{backend}")
     origin = printable(choice.origin)
     option = f"{origin} {shell_word(choice.store)} " if choice.origin.startswith("--") else ""
     return NoVaultError(
         f"there is no vault at {printable(choice.store)!r}, which {origin} names",
-        hint=f"check {origin}, or make a vault there: filevault {option}init{kind}",
+        hint=f"check {origin}, or make a vault there: filevault {option}init{backend}",
     )
 
 
 def is_lost(choice: VaultChoice, state_home: str) -> bool:
-    """Tell whether a vault without a marker has items, or is remembered on this machine."""
+    """Return whether a vault without a marker has items, or is remembered on this machine."""
     return has_items(choice) or is_remembered(choice, state_home)
 
 
 def has_items(choice: VaultChoice) -> bool:
-    """Tell whether there are item files below the root."""
+    """Return whether there are item files below the root."""
     try:
         with Folder.open(choice.store) as folder:
             return bool(ItemStore(folder, choice.backend.suffix, choice.prefix).names())
@@ -77,7 +77,7 @@ def has_items(choice: VaultChoice) -> bool:
 
 
 def is_remembered(choice: VaultChoice, state_home: str) -> bool:
-    """Tell whether this machine has pinned a vault at the root.
+    """Return whether this machine has pinned a vault at the root.
 
     False if the state directory cannot be opened.
     """

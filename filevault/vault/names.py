@@ -20,7 +20,7 @@ _SEQUENCE = r"((?:%[0-9A-F]{2})+)"
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a name certainly encodes to itself, as nearly all do."""
+    """Return whether a name certainly encodes to itself, as nearly all do."""
     return text.isascii() and text.replace("-", "_").isidentifier() and text[0] != "-"
 
 

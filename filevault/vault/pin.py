@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING
 
 from filevault.backends.protocols import Family
 from filevault.system.digest import sha256_hex
-from filevault.system.printable import printable
+from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.backends.protocols import OpenBackend
+
+
+def accept_hint(name: str | None = None) -> str:
+    """Return the hint to accept a change: of an item, or with None of the vault."""
+    if name is None:
+        return "if that is meant, filevault recipients accept"
+    return f"if that is meant, filevault recipients accept {shell_word(name)}"
 
 
 class Pin(Record):

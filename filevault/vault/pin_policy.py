@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import FilevaultError, PinError, StorageError, TamperedError
 from filevault.system.printable import printable
-from filevault.vault.pin import difference
+from filevault.vault.pin import accept_hint, difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.vault.pin import Pin
     from filevault.vault.trust import Trust
-
-_ACCEPT = "if that is meant, filevault recipients accept"
 
 
 class PinPolicy:
@@ -160,12 +158,12 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
         raise PinError(
             f"the vault was replaced by another one: {_described(local)} is known here, "
             f"{_described(actual)} is there now",
-            hint=_ACCEPT,
+            hint=accept_hint(),
         )
     # During a rekey by this machine both keys are accepted.
     if local.commitment != actual.commitment and trust.pending_pin != actual.digest:
         raise PinError(
-            "the vault's master key is another one than this machine knows", hint=_ACCEPT
+            "the vault's master key is another one than this machine knows", hint=accept_hint()
         )
     return False
 
@@ -191,4 +189,4 @@ def check_recipients(trust: Trust, actual: Pin, *, given: str | None) -> None:
     # After an interrupted change by this machine both states are accepted.
     if local is not None and actual.digest not in (local.digest, trust.pending_pin):
         changes = "; ".join(difference(local, actual)[:4])
-        raise PinError(f"the vault's recipients have changed: {changes}", hint=_ACCEPT)
+        raise PinError(f"the vault's recipients have changed: {changes}", hint=accept_hint())

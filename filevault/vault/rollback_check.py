@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.errors import RollbackError
-from filevault.system.printable import printable, shell_word
+from filevault.system.printable import printable
+from filevault.vault.pin import accept_hint
 from filevault.vault.seen_items import is_put_back
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ class RollbackCheck:
     """Compares items with `trust.json`.
 
     Args:
-        trust: what this machine saw.
+        trust: the vault's `trust.json`.
         strict: raise an error instead of a warning.
         warn: called with a warning about an item that is used all the same.
     """
@@ -29,7 +30,7 @@ class RollbackCheck:
         self._warn = warn
 
     def suspicion(self, path_name: str, generation: int | None, digest: str) -> str | None:
-        """Return what is wrong with the age of an item, None if nothing is.
+        """Return the reason why an item is older than expected, None if it is not.
 
         `path_name` is its encoded name, `generation` None in a shared store.
         """
@@ -42,7 +43,7 @@ class RollbackCheck:
         return None
 
     def check(self, name: str, path_name: str, generation: int | None, digest: str) -> bool:
-        """Warn of an item that is older or was removed; tell whether it may be recorded.
+        """Warn of an item that is older or was removed; return whether it may be recorded.
 
         A suspicious item is not recorded: a warning today must not silence the error of tomorrow.
         Raises RollbackError under `--strict`.
@@ -51,7 +52,7 @@ class RollbackCheck:
         if reason is None:
             return True
         message = f"item {printable(name)!r} {reason}"
-        hint = f"if that is meant, filevault recipients accept {shell_word(name)}"
+        hint = accept_hint(name)
         if self._strict:
             raise RollbackError(message, hint=hint)
         self._warn(f"{message}; it is used all the same; {hint}")

@@ -34,7 +34,7 @@ class RotationFields(Record):
     Inactive, to be deleted later.
 
     When the rotation began, the old key was to stay for `grace` seconds from then on, or, if
-    `kept`, until the quota needs its place.
+    `kept`, until the quota of two keys requires its deletion.
     """
 
     started: str | None = None
@@ -99,7 +99,7 @@ def _grace(text: str | None, what: str) -> tuple[int | None, bool]:
     if not re.match(_SECONDS, text):
         raise DamagedError(
             f"{what} is damaged: {_GRACE} is neither {_KEPT!r} nor a number of seconds",
-            hint="it tells how long the old key is to stay at AWS",
+            hint="it says how long the old key is to stay at AWS",
         )
     return int(text), False
 

@@ -35,14 +35,14 @@ class SeenItem(Record):
     key_id: str | None = None
 
     def outdates(self, generation: int | None, sha256: str) -> bool:
-        """Tell whether an item is older, or another one of the same generation."""
+        """Return whether an item is older, or another one of the same generation."""
         if self.generation is None or generation is None or sha256 == self.sha256:
             return False
         return generation <= self.generation
 
 
 def is_valid(content: Mapping[str, Any]) -> bool:
-    """Tell whether the parts of `trust.json` that are read here are well-formed."""
+    """Return whether the parts of `trust.json` that are read here are well-formed."""
     return all(
         isinstance(entries, dict) and all(isinstance(each, dict) for each in entries.values())
         for entries in (content.get(key, {}) for key in (_ITEMS, _REMOVED))
@@ -60,7 +60,7 @@ def removed_item(content: Mapping[str, Any], path_name: str) -> SeenItem | None:
 
 
 def is_put_back(tombstone: SeenItem, generation: int | None, sha256: str) -> bool:
-    """Tell whether an item with the name of a removed one is an earlier state of it.
+    """Return whether an item with the name of a removed one is an earlier state of it.
 
     In a shared store earlier and later states cannot be distinguished, so any item counts.
     """

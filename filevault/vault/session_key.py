@@ -37,96 +37,131 @@ _LIMIT = 1 << 20
 _LOCK = ".lock"
 
 
-def load_session_key(
-    state: Folder,
-    state_id: str,
-    backend: OpenBackend,
-    clock: Callable[[], float],
-    cache: SessionKeyCache | None = None,
-    *,
-    replace: bool = False,
-) -> bytes:
-    """Return the 32 bytes of the session key; create one if there is none.
-
-    A cached key is used first, without asking for a passphrase. A key that this vault cannot
-    decrypt is renamed and replaced: sessions are temporary. A locked vault never replaces it.
+class SessionKeyFile:
+    """The file with the session key of one vault.
 
     Args:
         state: the state directory.
         state_id: 32 hex digits that name it.
         backend: of the vault.
         clock: Unix seconds.
-        cache: may have the key, and is told of it.
-        replace: an item was decrypted in this run, so a session key encrypted to others only is
-            of no use and is replaced.
-
-    Raises:
-        LockedError: if the vault cannot be opened.
-        NewerFormatError: if a newer filevault wrote it.
-        StorageError: if there is none, and a new one cannot be created or stored.
+        cache: may have the key; called when the key is decrypted or written.
     """
-    name = _KIND + backend.suffix
-    key = _read(state, name, state_id, backend, cache, replace=replace)
-    if key is not None:
-        return key
-    from filevault.system.locks import locked
 
-    with locked(state, _LOCK):
-        # Another process may have created it.
-        key = _read(state, name, state_id, backend, cache, replace=replace)
+    def __init__(
+        self,
+        state: Folder,
+        state_id: str,
+        backend: OpenBackend,
+        clock: Callable[[], float],
+        cache: SessionKeyCache | None = None,
+    ) -> None:
+        self._state = state
+        self._state_id = state_id
+        self._backend = backend
+        self._clock = clock
+        self._cache = cache
+        self._name = _KIND + backend.suffix
+
+    def load(self, *, replace: bool = False) -> bytes:
+        """Return the 32 bytes of the session key; create one if there is none.
+
+        A cached key is used first, without asking for a passphrase. A key that this vault cannot
+        decrypt is renamed and replaced: sessions are temporary. A locked vault never replaces it.
+
+        Args:
+            replace: an item was decrypted in this run, so a session key encrypted to others only
+                is of no use and is replaced.
+
+        Raises:
+            LockedError: if the vault cannot be opened.
+            NewerFormatError: if a newer filevault wrote it.
+            StorageError: if there is none, and a new one cannot be created or stored.
+        """
+        key = self._read(replace=replace)
         if key is not None:
             return key
-        key = new_session_key()
-        now = clock()
-        header = ItemHeader(_KIND, state_id, int(now), format_time(now))
-        try:
-            sealed = backend.encrypt(header, _line(state_id, key))
-        except (BackendError, NotARecipientError, NoVaultError) as error:
-            raise StorageError(
-                f"the session key cannot be encrypted: {error.message}", hint=error.hint
-            ) from error
-        with contextlib.suppress(OSError):
-            os.rename(name, f"{name}.{int(now)}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
-        state.write(name, sealed)
-        if cache is not None:
-            cache.on_unwrapped(sha256_hex(sealed), key)
-    return key
+        from filevault.system.locks import locked
 
-
-def reseal_session_key(
-    state: Folder,
-    state_id: str,
-    backend: OpenBackend,
-    key: bytes | None,
-    clock: Callable[[], float],
-    cache: SessionKeyCache | None = None,
-) -> None:
-    """Encrypt the session key again, to recipients that have changed.
-
-    Args as `load_session_key`; `key` is the key if the caller has it already. A file that cannot
-    be decrypted here is left as it is; if the key cannot be encrypted, the file is deleted.
-    Raises StorageError.
-    """
-    from filevault.system.locks import locked
-
-    name = _KIND + backend.suffix
-    with locked(state, _LOCK):
-        try:
-            key = key or _read(state, name, state_id, backend, cache)
-        except (LockedError, StorageError):
-            return
-        if key is not None and state.is_file(name):
-            mark = session_key_mark(state, backend.suffix)
-            now = clock()
-            header = ItemHeader(_KIND, state_id, int(now), format_time(now))
+        state, name = self._state, self._name
+        with locked(state, _LOCK):
+            # Another process may have created it.
+            key = self._read(replace=replace)
+            if key is not None:
+                return key
+            key = new_session_key()
+            now = int(self._clock())
             try:
-                sealed = backend.encrypt(header, _line(state_id, key))
-            except (BackendError, LockedError):
-                state.remove(name)
-            else:
-                state.write(name, sealed)
-                if cache is not None and mark is not None:
-                    cache.on_rewrapped(mark, sha256_hex(sealed))
+                sealed = self._sealed(key, now)
+            except (BackendError, NotARecipientError, NoVaultError) as error:
+                raise StorageError(
+                    f"the session key cannot be encrypted: {error.message}", hint=error.hint
+                ) from error
+            with contextlib.suppress(OSError):
+                os.rename(name, f"{name}.{now}.old", src_dir_fd=state.fd, dst_dir_fd=state.fd)
+            state.write(name, sealed)
+            if self._cache is not None:
+                self._cache.on_unwrapped(sha256_hex(sealed), key)
+        return key
+
+    def read(self) -> bytes | None:
+        """Return the session key, None if there is none that the backend can decrypt.
+
+        Raises LockedError, NewerFormatError, StorageError.
+        """
+        return self._read()
+
+    def reseal(self, key: bytes | None = None) -> None:
+        """Encrypt the session key again, with another key or to other recipients.
+
+        `key` is the key if the caller has it already. A file that cannot be decrypted here is left
+        as it is; if the key cannot be encrypted, the file is deleted. Raises StorageError.
+        """
+        from filevault.system.locks import locked
+
+        state, name = self._state, self._name
+        with locked(state, _LOCK):
+            try:
+                key = key or self._read()
+            except (LockedError, StorageError):
+                return
+            if key is not None and state.is_file(name):
+                mark = session_key_mark(state, self._backend.suffix)
+                try:
+                    sealed = self._sealed(key, int(self._clock()))
+                except (BackendError, LockedError):
+                    state.remove(name)
+                else:
+                    state.write(name, sealed)
+                    if self._cache is not None and mark is not None:
+                        self._cache.on_rewrapped(mark, sha256_hex(sealed))
+
+    def _sealed(self, key: bytes, now: int) -> bytes:
+        header = ItemHeader(_KIND, self._state_id, now, format_time(now))
+        return self._backend.encrypt(header, _line(self._state_id, key))
+
+    def _read(self, *, replace: bool = False) -> bytes | None:
+        try:
+            data = self._state.read(self._name, _LIMIT)
+        except FileNotFoundError:
+            return None
+        mark = sha256_hex(data)
+        key = None if self._cache is None else self._cache.session_key(mark)
+        if key is not None:
+            return key
+        try:
+            key = _parse(self._backend.decrypt(_KIND, self._state_id, data), self._state_id)
+        except NewerFormatError:
+            raise
+        except IntegrityError:
+            return None
+        except NotARecipientError as error:
+            if replace:
+                return None
+            raise StorageError(error.message, hint=error.hint) from error
+        if key is not None and self._cache is not None:
+            self._cache.on_unwrapped(mark, key)
+        return key
 
 
 def session_key_mark(state: Folder, suffix: str) -> str | None:
@@ -135,46 +170,6 @@ def session_key_mark(state: Folder, suffix: str) -> str | None:
         return sha256_hex(state.read(_KIND + suffix, _LIMIT))
     except FileNotFoundError:
         return None
-
-
-def read_session_key(state: Folder, state_id: str, backend: OpenBackend) -> bytes | None:
-    """Return the session key, None if there is none that this backend can decrypt.
-
-    Raises LockedError, NewerFormatError, StorageError.
-    """
-    return _read(state, _KIND + backend.suffix, state_id, backend)
-
-
-def _read(
-    state: Folder,
-    name: str,
-    state_id: str,
-    backend: OpenBackend,
-    cache: SessionKeyCache | None = None,
-    *,
-    replace: bool = False,
-) -> bytes | None:
-    try:
-        data = state.read(name, _LIMIT)
-    except FileNotFoundError:
-        return None
-    mark = sha256_hex(data)
-    key = None if cache is None else cache.session_key(mark)
-    if key is not None:
-        return key
-    try:
-        key = _parse(backend.decrypt(_KIND, state_id, data), state_id)
-    except NewerFormatError:
-        raise
-    except IntegrityError:
-        return None
-    except NotARecipientError as error:
-        if replace:
-            return None
-        raise StorageError(error.message, hint=error.hint) from error
-    if key is not None and cache is not None:
-        cache.on_unwrapped(mark, key)
-    return key
 
 
 def _line(state_id: str, key: bytes) -> bytes:

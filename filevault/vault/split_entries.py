@@ -65,7 +65,7 @@ def fold(names: Sequence[str]) -> list[str]:
 
 
 def is_half(name: str) -> bool:
-    """Tell whether the name of an entry is that of half a key."""
+    """Return whether the name of an entry is that of half a key."""
     return "/" in name and _half(name) != ""
 
 

@@ -1,4 +1,4 @@
-"""The state directory of a vault on this machine: sessions and `trust.json` lie in it."""
+"""The state directory of a vault on this machine, with its sessions and `trust.json`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def open_state_directory(
     settings: Settings, choice: VaultChoice, notice: Callable[[str], None]
 ) -> tuple[Folder | None, bool]:
-    """Open a vault's state directory; tell whether it can be written.
+    """Open a vault's state directory; return whether it can be written.
 
     Args:
         settings: with the folder of all state directories.
@@ -51,7 +51,7 @@ def open_state_directory(
 
 
 def _is_trusted_owner(owner: int, choice: VaultChoice) -> bool:
-    """Tell whether to believe a state directory of this owner.
+    """Return whether to believe a state directory of this owner.
 
     That is this user; for root also the owner of the vault, for whom root works then.
     """
@@ -66,7 +66,7 @@ def _is_trusted_owner(owner: int, choice: VaultChoice) -> bool:
 
 
 def _is_private(path: str, notice: Callable[[str], None]) -> bool:
-    """Make a state directory writable by this user only; tell whether it is."""
+    """Make a state directory writable by this user only; return whether it is."""
     try:
         with Folder.open(path) as folder:
             info = os.fstat(folder.fd)

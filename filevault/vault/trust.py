@@ -1,4 +1,4 @@
-"""What this machine remembers of a vault: its pin and the items it last saw.
+"""`trust.json`, the memory of this machine: a vault's pin and the items as last seen.
 
 The vault's folder is synced and other users can write it; the state directory with `trust.json`
 is local. So a vault whose identity changed, or an item that is older than before, can be detected
@@ -14,7 +14,7 @@ from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
 from filevault.system.strict_json import dumps, loads_nested
 from filevault.vault import seen_items
-from filevault.vault.pin import Pin
+from filevault.vault.pin import Pin, accept_hint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,6 @@ _LIMIT = 64 << 20
 _FORMAT = "filevault/1"
 _TEXTS = ("backend", "vault", "commit", "last_slot", "pending")
 _LISTS = ("recipients", "unfinished", "writing", "resealing")
-_ACCEPT = "if that is meant, filevault recipients accept"
 
 
 class Trust:
@@ -78,7 +77,7 @@ class Trust:
     def _damaged(what: str) -> DamagedError:
         return DamagedError(
             f"{what} is damaged",
-            hint=f"move it away; then compare the vault with what you expect and, {_ACCEPT}",
+            hint=f"move it away; then compare the vault with what you expect and, {accept_hint()}",
         )
 
     @property

@@ -27,7 +27,7 @@ from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemFiles, ItemLookup
 from filevault.vault.names import encode_name
 from filevault.vault.seen_items import SeenItem
-from filevault.vault.session_key import load_session_key, reseal_session_key
+from filevault.vault.session_key import SessionKeyFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +105,7 @@ class Vault:
 
     @cached_property
     def memory(self) -> ItemMemory:
-        """Records what is seen of items."""
+        """Records items that are read or written."""
         from filevault.vault.item_memory import ItemMemory
 
         return ItemMemory(self.trust, self._notice)
@@ -159,7 +159,7 @@ class Vault:
         return (seen.created, seen.created_from) if seen and seen.created else None
 
     def has(self, name: str) -> bool:
-        """Tell whether a key is stored for a profile; no file is read."""
+        """Return whether a key is stored for a profile; no file is read."""
         return self.lookup.has(name)
 
     def path(self, name: str) -> str:
@@ -250,7 +250,7 @@ class Vault:
         return self.item(name, ask_account).key
 
     def needs_account(self, name: str, key_id: str) -> bool:
-        """Tell whether the account of a trusted key is unknown, so that AWS should be asked."""
+        """Return whether the account of a trusted key is unknown, so that AWS should be asked."""
         if self.is_sealed or self.state is None:
             return False
         return self.accounts.is_missing(self.path_name(name), key_id)
@@ -418,20 +418,13 @@ class Vault:
         return [self.entry_path(each) for each in self.lookup.all_of(name)]
 
     def has_seen(self, name: str) -> bool:
-        """Tell whether this machine has stored, opened or accepted an item before."""
+        """Return whether this machine has stored, opened or accepted an item before."""
         return self.trust.seen(self.path_name(name)) is not None
 
     def reseal_session_key(self) -> None:
         """Encrypt the session key to the present recipients; sessions stay readable."""
         if self.state is not None:
-            reseal_session_key(
-                self.state,
-                self.state_id,
-                self.backend,
-                self._session_key,
-                self._clock,
-                self._session_keys,
-            )
+            self._session_key_file(self.state).reseal(self._session_key)
 
     def require_state(self) -> Folder:
         """Return the state directory. Raises StorageError if it cannot be written."""
@@ -446,15 +439,11 @@ class Vault:
         """Return the key of the cached sessions. Raises LockedError, StorageError."""
         state = self.require_state()
         if self._session_key is None:
-            self._session_key = load_session_key(
-                state,
-                self.state_id,
-                self.backend,
-                self._clock,
-                self._session_keys,
-                replace=self._has_opened,
-            )
+            self._session_key = self._session_key_file(state).load(replace=self._has_opened)
         return self._session_key
+
+    def _session_key_file(self, state: Folder) -> SessionKeyFile:
+        return SessionKeyFile(state, self.state_id, self.backend, self._clock, self._session_keys)
 
     def check_rollback(self, name: str, data: bytes) -> SeenItem | None:
         """Return what to record of an item of a `file` vault that was decrypted.

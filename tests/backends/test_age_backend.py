@@ -437,7 +437,7 @@ def test_passage_store_with_a_plugin_identity_alone_needs_a_recipients_file(
     plugin_on_path(tmp_path, monkeypatch)
     backend = open_store(tmp_path, PLUGIN_IDENTITY, passage=True)
     assert backend.governing()[0].unresolved == ("an identity of age-plugin-toy",)
-    with pytest.raises(BackendError, match="cannot be told"):
+    with pytest.raises(BackendError, match="its recipient is unknown"):
         backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from filevault.backends.age import identities
-from filevault.backends.age.identities import LockedFile
+from filevault.backends.age import identity_text
+from filevault.backends.age.identity_text import LockedFile
 from filevault.backends.protocols import IdentityText
 from filevault.errors import DamagedError, FilevaultError, LockedError
 from tests.conditions.tools import tool
@@ -108,7 +108,7 @@ def _open(vector: CctvVector, store: Path) -> bytes:
     if not vector.passphrases:
         backend = open_store(store, *(vector.identities or [pair()[0]]))
         return backend.decrypt("credentials", "vector", vector.data)
-    parsed = identities.parse(IdentityText(vector.data, "vector"), lambda: PLENTY)
+    parsed = identity_text.parse(IdentityText(vector.data, "vector"), lambda: PLENTY)
     if parsed.problems:
         raise parsed.problems[0]
     (locked,) = parsed.locked

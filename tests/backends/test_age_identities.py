@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.age import identities
-from filevault.backends.age.identities import LockedFile, LockedSshKey
+from filevault.backends.age import identity_text
+from filevault.backends.age.identity_text import LockedFile, LockedSshKey
 from filevault.backends.protocols import IdentityText, ItemHeader, Secret
 from filevault.errors import LockedError, WrongPassphraseError
 from tests.conditions.work_limits import at_most
@@ -31,7 +31,7 @@ from tests.worlds.file_vault import PASSPHRASE, GivenSecrets
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from filevault.backends.age.identities import ParsedIdentities
+    from filevault.backends.age.identity_text import ParsedIdentities
 
 HEADER = ItemHeader("credentials", "x", 1, "2026-11-23T21:45:13Z")
 ALICE, ALICE_TO = pair()
@@ -41,7 +41,7 @@ POST_QUANTUM = bech32("age-secret-key-pq-", bytes(range(32))).upper()
 
 def parse(data: bytes | str, available: int = PLENTY) -> ParsedIdentities:
     text = data.encode() if isinstance(data, str) else data
-    return identities.parse(IdentityText(text, "~/keys"), lambda: available)
+    return identity_text.parse(IdentityText(text, "~/keys"), lambda: available)
 
 
 def recipients(opened: ParsedIdentities) -> list[str]:
@@ -94,7 +94,7 @@ def test_unusable_line_is_told_by_number_and_the_others_serve(
 
 def test_text_without_an_identity_is_a_problem() -> None:
     for text in ("", "\n", "# nothing\n"):
-        assert "holds no identity" in parse(text).problems[0].message
+        assert "contains no identity" in parse(text).problems[0].message
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "rsa"])
@@ -131,7 +131,7 @@ def test_ssh_key_under_each_cipher_that_ssh_keygen_knows(tmp_path: Path, cipher:
     """It opens, also after a wrong passphrase, or the message names the cipher and the way out."""
     private, public = ssh_key("ed25519", "open sesame", "-Z", cipher)
     file = tmp_path / "my key"
-    opened = identities.parse(IdentityText(private, str(file)), lambda: PLENTY)
+    opened = identity_text.parse(IdentityText(private, str(file)), lambda: PLENTY)
     if cipher.startswith("aes256-"):
         backend = open_store(tmp_path, private, source=GivenSecrets(b"wrong", b"open sesame"))
         assert backend.decrypt("credentials", "x", age("-r", public, given=b"s")) == b"s"
@@ -186,9 +186,9 @@ def test_missing_bcrypt_is_named_with_what_to_install() -> None:
     program = """
 import sys
 sys.modules["bcrypt"] = None
-from filevault.backends.age import identities
+from filevault.backends.age import identity_text
 from filevault.backends.protocols import IdentityText
-(locked,) = identities.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
+(locked,) = identity_text.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
 try:
     locked.open(b"open sesame")
 except Exception as error:

@@ -169,7 +169,7 @@ def test_what_the_library_cannot_encrypt_to_stands_as_unresolved() -> None:
 def test_error_names_the_line_and_never_quotes_it() -> None:
     with pytest.raises(BackendError) as caught:
         parse(f"{BOB_TO}\n{ALICE}\n")
-    assert "line 2 of it holds an identity" in caught.value.message
+    assert "line 2 of it contains an identity" in caught.value.message
     assert ALICE[20:30] not in str(caught.value) + str(caught.value.hint)
     with pytest.raises(BackendError, match="line 1 of it is no recipient: no blanks"):
         parse(f"{BOB_TO} # Bob\n")

@@ -117,9 +117,9 @@ def nested(scene: GpgStore) -> bytes:
         (symmetric_too, "it can be opened with a passphrase"),
         (two_messages, "something follows the encrypted message"),
         (appended_text, "something follows the encrypted message"),
-        (two_texts, "it does not hold exactly one text"),
-        (no_text, "it does not hold exactly one text"),
-        (nested, "it does not hold exactly one text"),
+        (two_texts, "it does not contain exactly one text"),
+        (no_text, "it does not contain exactly one text"),
+        (nested, "it does not contain exactly one text"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -331,7 +331,7 @@ def test_master_key_that_vault_json_does_not_commit_to_is_refused(
         with pytest.raises(DamagedError, match="the passphrase or key is right"):
             reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
     else:
-        with pytest.raises(TamperedError, match="holds another master key than vault"):
+        with pytest.raises(TamperedError, match="contains another master key than vault"):
             reopen(tmp_path, GivenSecrets(PASSPHRASE)).unlock()
 
 

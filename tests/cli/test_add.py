@@ -131,7 +131,7 @@ def test_an_environment_without_a_key_is_refused(
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
-        (("add", "mfa/jon", "--stdin"), "kept for TOTP seeds"),
+        (("add", "mfa/jon", "--stdin"), "reserved for TOTP seeds"),
         (("add", "a//b", "--stdin"), "empty part"),
         (("add", "jon", "--stdin", "--discard"), "--discard goes with --force"),
         (("add", "jon", "--stdin", "--env"), "not allowed with"),

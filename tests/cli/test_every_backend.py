@@ -363,7 +363,7 @@ def test_the_marks_of_a_merge_conflict_are_known(stored: BackendMachine, command
     ended = InProcess(stored.machine.env).run(*argv)
     assert ended.status in (6, 12), ended
     said = ended.out + ended.err
-    assert "item 'work' holds the marks of a merge conflict" in said
+    assert "item 'work' contains the marks of a merge conflict" in said
     path = stored.path("work")
     assert f"git -C {path.parent} checkout --ours -- {path.name}" in said
     assert "--theirs" in said
@@ -380,7 +380,7 @@ def test_the_marks_of_a_merge_conflict_in_what_governs_a_vault(stored: BackendMa
     run = ("add", "two", "--stdin", "--no-config")
     ended = InProcess(stored.machine.env).run(*run, stdin=LINES.encode())
     assert ended.status in (6, 7), ended
-    assert "holds the marks of a merge conflict" in ended.err
+    assert "contains the marks of a merge conflict" in ended.err
     assert path.name in ended.err
 
 

@@ -106,7 +106,7 @@ def test_deleting_everything_and_starting_again(plain: AwsMachine) -> None:
 
     (old_state,) = machine.state.iterdir()
     again = machine.ok("init")
-    assert "what was remembered of it is now at" in again.err
+    assert "its state directory is now at" in again.err
     states = sorted(path.name for path in machine.state.iterdir())
     assert len(states) == 2
     assert states[1].startswith(f"{old_state.name}.")

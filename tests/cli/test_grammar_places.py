@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from filevault.cli import Call
+from filevault.cli import CommandLine
 from filevault.cli.command import ALIASES, COMMANDS, parser_of
 from filevault.cli.parser import Parser, add_global_options, find_command
 from filevault.errors import UsageError
@@ -55,7 +55,7 @@ def spellings(action: argparse.Action) -> Iterator[list[str]]:
 def read(argv: Sequence[str]) -> argparse.Namespace:
     index = find_command(argv)
     assert index is not None
-    namespace = Call(argv, index).parse()
+    namespace = CommandLine(argv, index).parse()
     del namespace.program  # the words as they were written
     return namespace
 

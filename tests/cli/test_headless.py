@@ -217,7 +217,7 @@ ROWS = [
             HOME=str(stage.folder / "foreign"), FILEVAULT_STRICT="1", **stage.key()
         ),
         NO_STATE
-        | {"unlock": Cell(2, r"error: nothing is to be held: the time is 0\n.*--ttl 8h\n$")},
+        | {"unlock": Cell(2, r"error: nothing would be cached: the time is 0\n.*--ttl 8h\n$")},
         uid=NOBODY,
     ),
     HeadlessRow(

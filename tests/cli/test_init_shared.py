@@ -120,7 +120,7 @@ def test_after_a_store_that_is_gone_as_a_whole_memory_is_moved_aside(pass_user: 
     shutil.rmtree(store(pass_user))
     refused(pass_user.run("list"), 10, "has lost its marker .gpg-id")
     again = pass_user.ok("init", "--recipient", ANN)
-    assert "what was remembered of it is now at" in again.err
+    assert "its state directory is now at" in again.err
     assert len(list(pass_user.state.iterdir())) == 2
     assert "(known here)" in pass_user.ok("recipients", "list").out
     pass_user.ok("add", "work", *PLAIN, stdin=LINES)
@@ -216,7 +216,7 @@ def test_an_identity_that_is_there_can_be_gone_on_with(age_user: Machine) -> Non
     refused(
         age_user.run(*AGE, *second, "init", "--generate"),
         2,
-        "holds an identity already",
+        "has an identity already",
         f"filevault init --backend age --identity {identities(age_user)}",
     )
     assert not (age_user.home / "second").exists()

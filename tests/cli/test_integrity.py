@@ -273,7 +273,7 @@ def test_a_vault_whose_master_key_was_replaced(two_keys: Machine) -> None:
     marker.write_text(json.dumps(content, separators=(",", ":")) + "\n")
     refused(export(two_keys), 10, "master key is another one than this machine knows")
     two_keys.ok("recipients", "accept")
-    refused(export(two_keys), 6, "holds another master key than vault.json commits to")
+    refused(export(two_keys), 6, "contains another master key than vault.json commits to")
 
 
 def test_a_given_pin_decides(two_keys: Machine, tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_a_damaged_memory_or_marker(two_keys: Machine, what: str) -> None:
 
 def test_two_markers(two_keys: Machine) -> None:
     (two_keys.vault / ".gpg-id").write_text("someone@example.com\n")
-    refused(export(two_keys), 3, "markers of two kinds of store")
+    refused(export(two_keys), 3, "markers of two backends")
 
 
 def test_a_folder_that_is_something_else(two_keys: Machine, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_where_aws_is_not_reached_nothing_is_taken_for_granted(
     store.plant(*store.key("own old"))
     env = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     ended = store.scene.run(*CALL, status=10, env=env)
-    assert "does not tell its AWS account" in ended.err
+    assert "does not contain its AWS account" in ended.err
 
 
 def test_rotation_asks_too_and_learns(machine: Machine, aws: FakeAws) -> None:

@@ -191,7 +191,7 @@ def test_an_agent_that_keeps_an_older_key_is_warned_of(agent_desk: KeyCacheMachi
         agent_desk.machine.places = "kernel agent"
         said = agent_desk.prepare("unlock", "--ttl", "5m")
         assert "(kernel keyring)" in said.out
-        assert "a key that was held before may be held still" in said.err
+        assert "a key that was cached before may still be cached" in said.err
         assert f"kill -9 {agent}" in said.err
         refused(agent_desk.machine.run("lock"), 7, "does not answer")
     finally:

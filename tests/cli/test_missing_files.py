@@ -67,7 +67,7 @@ CASES = [
         ("export", "stranger"),
         {"AWS_CONFIG_FILE": TYPO},
         3,
-        f"nor a stored key: AWS_CONFIG_FILE names '{TYPO}', which is not there",
+        f"nor a stored key; AWS_CONFIG_FILE names '{TYPO}', which is not there",
         "check AWS_CONFIG_FILE",
     ),
     Missing(

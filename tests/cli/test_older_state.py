@@ -279,7 +279,7 @@ def test_a_repository_that_an_older_build_used_is_adopted_first(oldest: Upgraded
     add = ("--stdin", "--no-config")
     stored = oldest.machine.run("add", "new", *add, stdin=key)
     assert (stored.status, "filevault git adopt" in stored.err) == (11, True), stored
-    assert "shows what was stored meanwhile" in oldest.machine.ok("git", "adopt").err
+    assert "shows changes that are not committed yet" in oldest.machine.ok("git", "adopt").err
     oldest.quiet("add", "newer", *add, stdin=key)
     log = tools.run("git", "-C", str(vault), "log", "--format=", "--name-only", "-1").out
     assert log.split() == ["newer.fv"]

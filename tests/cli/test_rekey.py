@@ -74,12 +74,12 @@ def test_every_item_lies_under_the_new_key_and_opens(two_profiles: Machine) -> N
 
 def test_what_an_old_holder_could_read_is_listed(two_profiles: Machine) -> None:
     done = two_profiles.ok("rekey")
-    told = done.out.partition("Whoever knew the former key could read:\n")[2].splitlines()
+    told = done.out.partition("Anyone who knew the former key could read:\n")[2].splitlines()
     assert [line.split(",")[0].split() for line in told] == [
         ["team/prod:eu", OTHER_ID],
         ["work", EXAMPLE_ID],
     ]
-    assert "make new keys at AWS" in done.err
+    assert "replace the keys above at AWS" in done.err
 
 
 def test_the_pin_is_the_new_one_here_and_is_shown(two_profiles: Machine) -> None:
@@ -123,7 +123,7 @@ def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(
     kept = list(machine.state.glob("*/sessions/*/*.fvs"))
     assert kept
     done = machine.ok("rekey")
-    assert f"Deleted {len(kept)} sessions made from keys that are sealed anew" in done.out
+    assert f"Deleted {len(kept)} sessions made from keys that are re-encrypted" in done.out
     assert "asks for an MFA code" in done.out
     assert not list(machine.state.glob("*/sessions/*/*.fvs"))
     ready.aws.reset_calls()
@@ -137,7 +137,7 @@ def test_sessions_that_cannot_be_deleted_do_not_stop_it(two_profiles: Machine) -
     (state,) = two_profiles.state.iterdir()
     (state / "sessions").write_text("no folder")
     done = two_profiles.ok("rekey")
-    assert "sessions that nothing finds again are left" in done.err
+    assert "sessions that cannot be used any more are left" in done.err
     assert SECRET in two_profiles.ok("export", "work", *REGION).out
 
 
@@ -145,15 +145,13 @@ def test_the_session_key_is_sealed_anew_and_not_made_anew(two_profiles: Machine)
     two_profiles.ok("list")
     state = next(two_profiles.state.iterdir())
     from filevault.system.files import Folder
-    from filevault.vault.session_key import load_session_key, read_session_key
+    from filevault.vault.session_key import SessionKeyFile
     from tests.worlds.file_vault import KnownPassphrase, opened
 
     def session_key(*, make: bool) -> bytes | None:
         with Folder.open(str(two_profiles.vault)) as root, Folder.open(str(state)) as folder:
-            backend = opened(root, KnownPassphrase())
-            if make:
-                return load_session_key(folder, state.name, backend, lambda: 2e9)
-            return read_session_key(folder, state.name, backend)
+            file = SessionKeyFile(folder, state.name, opened(root, KnownPassphrase()), lambda: 2e9)
+            return file.load() if make else file.read()
 
     made = session_key(make=True)
     assert made is not None
@@ -376,7 +374,7 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(two_profiles: Mac
             TypedAnswer("Secret access key: ", Late(SECRET)),
         ],
     )
-    assert (done.status, "changed by somebody else meanwhile" in done.err) == (7, True)
+    assert (done.status, "changed by another process" in done.err) == (7, True)
     assert not (two_profiles.vault / "new.fv").exists()
 
 
@@ -758,7 +756,7 @@ def test_what_an_ex_member_seals_under_the_old_key_is_never_just_used(
     shown = machine.run("rekey", "--finish")
     assert shown.status == 5
     assert "work  AKIAEVILEVILEVILEVIL" in shown.err
-    assert "whoever knew the former key can have written these" in shown.err
+    assert "anyone who knew the former key may have written these" in shown.err
 
 
 def test_the_old_passphrase_opens_nothing_that_is_stored_later(

@@ -205,11 +205,13 @@ def test_removing_says_what_it_does_not_take_back(work_vault: Machine) -> None:
     work_vault.ok("slot", "add", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     done = work_vault.ok("slot", "remove", old[:6], env={"FILEVAULT_PASSPHRASE": NEW})
     assert done.out == f"Removed keyslot {old}.\n"
-    assert "takes nothing back" in done.err
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     (own,) = ids(work_vault)
     assert re.search(
-        rf"yours is written anew, .* it was [0-9a-f]{{16}}, and is {own}$", done.err, re.MULTILINE
+        rf"your keyslot was written again .* it was [0-9a-f]{{16}}, and is {own}$",
+        done.err,
+        re.MULTILINE,
     )
     assert "opened the vault here last" in work_vault.ok("slot", "list").out
     assert not opens(work_vault, PASSPHRASE)
@@ -230,8 +232,8 @@ def test_a_changed_passphrase_is_the_only_one(work_vault: Machine) -> None:
     (old,) = ids(work_vault)
     done = work_vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     (new,) = ids(work_vault)
-    assert done.out == f"Changed the passphrase: keyslot {new} is in the place of {old}.\n"
-    assert "takes nothing back" in done.err
+    assert done.out == f"Changed the passphrase: keyslot {new} replaces {old}.\n"
+    assert "revokes nothing" in done.err
     assert "filevault rekey" in done.err
     assert opens(work_vault, NEW)
     assert not opens(work_vault, PASSPHRASE)
@@ -246,7 +248,7 @@ def test_no_keyslot_is_left_that_the_old_passphrase_opens(work_vault: Machine) -
     )
     done = work_vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
     assert re.search(
-        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is gone$", done.err, re.MULTILINE
+        r"the old passphrase opened keyslot [0-9a-f]{16}.*: it is deleted$", done.err, re.MULTILINE
     )
     assert len(ids(work_vault)) == 2
     assert not opens(work_vault, PASSPHRASE)

@@ -395,5 +395,5 @@ def test_messages_come_after_the_results_that_were_printed_before_them(
         stream_machine.start.restore()
         file.seek(0)
         lines = file.read().decode().splitlines()
-    above = next(number for number, line in enumerate(lines) if "those above" in line)
+    above = next(number for number, line in enumerate(lines) if "keys above" in line)
     assert lines[above - 1].startswith(f"  jon  {EXAMPLE_ID}"), lines

@@ -234,7 +234,7 @@ def test_with_a_time_of_zero_nothing_is_held(desk: KeyCacheMachine, jon: User) -
     assert desk.held() == []
     refused = desk.machine.run("unlock")
     assert (refused.status, refused.out) == (2, "")
-    assert "nothing is to be held" in refused.err
+    assert "nothing would be cached" in refused.err
     desk.typed("exec", "jon", "--", "true", answers=[PASSPHRASE_TYPED])
     desk.unlock("--ttl", "5m")
     assert desk.held() == ["session"]
@@ -339,8 +339,8 @@ def test_status_does_not_call_open_what_a_held_key_no_longer_opens(
     marker.write_text(json.dumps(written))
     lines = desk.machine.ok("status").out.splitlines()[1:]
     assert [line.partition(" until ")[0] for line in lines] == [
-        "sessions: locked; a former key is held",
-        "long-term keys: locked; a former key is held",
+        "sessions: locked; a former key is cached",
+        "long-term keys: locked; a former key is cached",
     ]
     assert desk.machine.ok("lock").out.endswith("; 2 keys forgotten.\n")
 
@@ -371,7 +371,7 @@ def test_what_is_locked_while_sessions_are_open_is_called_by_its_name(
     for argv in (("exec", "bot", "--", "true"), ("export", "jon", "-n"), ("rotate", "bot")):
         said = desk.quietly(*argv).err
         assert "sessions are unlocked, the long-term keys are locked" in said
-        assert "hint: filevault unlock --vault-key holds what opens them" in said
+        assert "hint: filevault unlock --vault-key also caches the key that opens them" in said
     # A key that is held makes no keyslot, and unlock is what is being run.
     for command in ("passphrase", "unlock"):
         assert "error: the vault is locked, " in desk.quietly(command).err

@@ -304,8 +304,8 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, identity: Path) -> None:
         (PLUGIN_IDENTITY, "age-plugin-toy"),
         ("AGE-SECRET-KEY-1QQQQQQQQQQQ", "changed or cut short"),
         (recipient, "is a recipient, not an identity"),
-        ("# nothing but a comment", "holds no identity"),
-        ("", "holds no identity"),
+        ("# nothing but a comment", "contains no identity"),
+        ("", "contains no identity"),
     ):
         wrong = private(tmp_path / "wrong", text + "\n")
         refused(timed(machine, *EXPORT, "--identity", str(wrong)), 5, *said)

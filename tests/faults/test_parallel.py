@@ -128,7 +128,7 @@ def test_parallel_writers_of_one_item_leave_one_of_their_keys(
         wrote = [n + 1 for n, (status, _, _) in enumerate(results) if status == 0]
         for index, (status, _, err) in enumerate(results):
             if status == 7:
-                assert "changed by somebody else meanwhile; nothing was replaced" in err
+                assert "changed by another process; nothing was replaced" in err
             elif status != 0:
                 assert index in victims, err
         if not killed:
@@ -268,7 +268,7 @@ class ParallelRounds:
             return
         assert status in (0, 3, 4, 7), (process.args, out, err)
         if status == 7:
-            assert "changed by somebody else meanwhile" in err, err
+            assert "changed by another process" in err, err
         assert "damaged" not in err, err
 
     def go_on(self, seconds: float, width: int = 6) -> None:

@@ -44,7 +44,7 @@ def runtime(orders: dict[str, str]) -> Runtime:
     return Runtime(
         clock=clock,
         boottime=lambda: clock() - time.time() + boottime(),
-        places=tuple(orders.get("places", "").split()),
+        key_stores=tuple(orders.get("places", "").split()),
         root=orders.get("root", ""),
         program=("/usr/bin/env", f"LAUNCH={json.dumps(orders)}", sys.executable, __file__),
         sleep=lambda seconds: time.sleep(min(seconds, 0.01)),

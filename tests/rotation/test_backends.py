@@ -323,7 +323,7 @@ def test_a_damaged_item_of_a_shared_store_is_an_error_still(
     shared_place.insert("torn", f"\naws_access_key_id: {other.access_key_id}\n")
     result = shared_place.machine.run("rotate", "jon", "--delete-orphan", other.access_key_id)
     assert result.status == 8
-    assert "'torn', which may hold its secret, cannot be opened" in result.err
+    assert "'torn', which may contain its secret, cannot be opened" in result.err
     assert "remove that item" not in result.err
     assert shared_place.machine.run("rotate", "torn").status == 6
     assert "torn: item 'torn' is damaged" in shared_place.machine.run("rotate", "--all").err

@@ -285,7 +285,7 @@ def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(
 
     rotating.aws.watch = watch
     ended = rotating.rotate("jon", status=12)
-    assert "hands out; it was made active again" in ended.err
+    assert "uses; it was made active again" in ended.err
     assert rotating.keys(user)[user.access_key_id] == "Active"
     assert rotating.works("again")
 

@@ -101,7 +101,7 @@ def test_a_key_that_is_handed_out_again_is_as_old_as_before(rotating: RotationMa
     unfinished(rotating)
     new = rotating.item("jon").key
     rotating.aws.directory.delete_access_key(user.keys[new.access_key_id])
-    assert "is handed out again" in rotating.rotate("jon", status=None).err
+    assert "is the current key again" in rotating.rotate("jon", status=None).err
     after = rotating.item("jon")
     assert (after.key, after.created, after.created_from) == (
         before.key,
@@ -185,7 +185,9 @@ def test_a_dry_run_tells_of_an_orphan_and_refuses_one_of_the_vault(
     other = rotating.aws.add_access_key(user).access_key_id
     assert f"{other} would be deleted first" in rotating.rotate(*words, other).out
     assert rotating.report(*words, other)[0]["orphan"] == other
-    assert "the vault holds its secret" in rotating.rotate(*words, user.access_key_id, status=2).err
+    assert (
+        "the vault contains its secret" in rotating.rotate(*words, user.access_key_id, status=2).err
+    )
     assert other in rotating.keys(user)
 
 

@@ -132,7 +132,7 @@ def test_without_push_a_person_is_told_of_the_other_clones(pushed: PushedVault) 
     pushed.machine.launcher = (*ON_STDERR, *pushed.machine.launcher)
     result = pushed.machine.on_terminal("rotate", "jon")
     assert result.status == 0
-    assert "other clones of the vault hand out the old key" in result.tty
+    assert "other clones of the vault use the old key" in result.tty
     assert "filevault git push here, then filevault git pull there" in result.tty
     assert pushed.pushed() == before
 

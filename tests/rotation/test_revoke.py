@@ -41,7 +41,7 @@ def test_an_orphan_is_not_deleted_while_an_item_cannot_be_opened(rotating: Rotat
     path.write_bytes(path.read_bytes()[:-20])
     ended = rotating.rotate("jon", "--delete-orphan", other.access_key_id, status=None)
     assert ended.status not in (0, 2)
-    assert "'torn', which may hold its secret, cannot be opened" in ended.err
+    assert "'torn', which may contain its secret, cannot be opened" in ended.err
     assert rotating.keys(user)[other.access_key_id] == "Active"
 
 
@@ -82,7 +82,7 @@ def test_a_new_key_that_aws_lost_gives_way_to_the_old_one_that_works(
     rotating.aws.directory.delete_access_key(user.keys[new.access_key_id])
     ended = rotating.rotate("jon", status=None)
     assert ended.status != 0
-    assert "is handed out again" in ended.err
+    assert "is the current key again" in ended.err
     assert rotating.item("jon").key == previous
     assert rotating.rotation("jon").next == new  # nothing is forgotten
     assert rotating.works("jon")

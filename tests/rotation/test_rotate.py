@@ -329,7 +329,7 @@ def test_the_other_key_is_deleted_on_word_and_the_rotation_goes_on(
 def test_a_key_in_the_vault_is_no_orphan(rotating: RotationMachine) -> None:
     user = rotating.user()
     ended = rotating.rotate("jon", "--delete-orphan", user.access_key_id, status=2)
-    assert "the vault holds its secret" in ended.err
+    assert "the vault contains its secret" in ended.err
     assert rotating.works("jon")
     assert rotating.aws.actions() == []
 
@@ -434,7 +434,7 @@ def test_an_item_that_cannot_be_opened_is_told_and_the_others_rotate(
     path = rotating.machine.vault / "torn.fv"
     path.write_bytes(path.read_bytes()[:-20])
     ended = rotating.rotate("good")
-    assert "whether it holds the same key is not known" in ended.err
+    assert "whether it contains the same key is not known" in ended.err
     rotating.check_rotated(user, "good")
     assert "torn" in rotating.rotate("torn", status=6).err
 

@@ -61,7 +61,7 @@ def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(rotating: Rotatio
 def test_the_profile_that_dealt_with_the_key_is_named(rotating: RotationMachine) -> None:
     rotating.user(profiles=("a", "b"))
     ended = rotating.rotate("--all", "--dry-run")
-    assert "b: has the key of a, which is dealt with already" in ended.out
+    assert "b: has the key of a, which is done already" in ended.out
     assert rotating.report("b", "a")[1]["same_as"] == "b"
 
 
@@ -128,7 +128,7 @@ def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(
         assert [(row["profile"], row["new_key"]) for row in json.loads(out)] == [("a", new)]
     else:
         assert out.decode() == f"a: {new} takes the place of {done.access_key_id} (in a)\n"
-    assert b"which does the rest too: 1 of 2 profiles are dealt with" in err
+    assert b"which does the rest too: 1 of 2 profiles are done" in err
     rotating.machine.ok("rotate", "b")
     rotating.check_rotated(cut, "b")
 

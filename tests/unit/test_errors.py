@@ -66,7 +66,7 @@ def test_an_error_carries_message_and_hint() -> None:
 def test_what_is_damaged_says_where_to_get_it_from() -> None:
     assert errors.DamagedError("it is torn").hint == errors.DamagedError.default_hint
     assert errors.DamagedError("it is torn", hint="mend it").hint == "mend it"
-    assert errors.NoKeyError("it holds no key").hint is None
+    assert errors.NoKeyError("it has no key").hint is None
 
 
 def test_an_aws_error_names_operation_and_code() -> None:

@@ -116,7 +116,7 @@ def test_neither_links_nor_pipes_nor_folders_are_items(item_root: Folder, items:
 
 def test_a_missing_item_is_named_with_the_way_out(items: ItemStore) -> None:
     for action in (items.read, items.remove):
-        with pytest.raises(ItemNotFoundError, match="the vault holds no key for 'a/b'"):
+        with pytest.raises(ItemNotFoundError, match="the vault has no key for 'a/b'"):
             action("a/b")
     with pytest.raises(ItemNotFoundError) as caught:
         items.read("a b")

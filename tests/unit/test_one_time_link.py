@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from filevault.server.one_time_link import OneTimeLink
-from filevault.server.peer_uid import can_tell_peers, peer_uid
+from filevault.server.peer_uid import can_find_peers, peer_uid
 from tests.conditions.other_user import needs_root
 
 LINK = "https://signin.example/federation?SigninToken=secret"
@@ -174,7 +174,7 @@ def test_another_user_gets_nothing_even_with_the_right_address() -> None:
 
 @needs_root
 def test_the_kernel_tells_who_is_at_the_other_end() -> None:
-    assert can_tell_peers()
+    assert can_find_peers()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 

@@ -256,7 +256,7 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, someone: Us
     assert "too often" in refusal(AwsError, aws, someone).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
-    assert "a failure of its own" in refusal(AwsError, aws, someone).message
+    assert "an internal failure" in refusal(AwsError, aws, someone).message
 
 
 LOST = "the token code may be used up: wait for the next one"
@@ -301,7 +301,7 @@ def test_a_failure_of_awss_after_a_code_is_told_at_once(
 ) -> None:
     aws.arm(server_error(when))
     found = refusal(AwsError, aws, someone, someone.totp())
-    assert "a failure of its own" in found.message
+    assert "an internal failure" in found.message
     assert found.hint == LOST
     assert len(aws.calls) == 1
 

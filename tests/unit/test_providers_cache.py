@@ -473,7 +473,7 @@ with Folder.make(sys.argv[1]) as state:
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
     token_code = TokenCode(None, tuple)
-    dependencies = Dependencies(SourceDependencies(Keys()), token_code, lambda: 1000.0, None)
+    dependencies = Dependencies(SourceDependencies(Keys), token_code, lambda: 1000.0, None)
     found = build(planned, dependencies, Caching(cache, None)).retrieve()
     assert found == kept
 print(*sorted(sys.modules))

@@ -331,7 +331,7 @@ def test_every_way_of_saying_too_often_is_understood(
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     rig.aws.arm(throttle()._replace(code=code), times=9)
-    with pytest.raises(AwsError, match="asked too often") as caught:
+    with pytest.raises(AwsError, match="too many requests") as caught:
         rig.run("plain")
     assert caught.value.code == code
     assert {outcome for _, outcome in ended(rig)} == {code}

@@ -35,7 +35,7 @@ def test_the_items_that_share_a_key_are_named_once() -> None:
         line(Outcome("a", "planned", "a", items, old_key="K")) == "a: K would be replaced (in a, b)"
     )
     same = Outcome("b", "same", "a", items, same_as="a")
-    assert line(same) == "b: has the key of a, which is dealt with already"
+    assert line(same) == "b: has the key of a, which is done already"
 
 
 FAILED = Outcome("a", "failed", error=ProviderError("no"))

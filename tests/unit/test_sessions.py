@@ -17,11 +17,11 @@ from filevault.credentials import Credentials
 from filevault.errors import FilevaultError, LockedError, StorageError
 from filevault.sessions import (
     AS_PARENT,
-    Listed,
+    ListedSession,
     MinimumLife,
     SessionCache,
     SessionName,
-    record,
+    session_file,
 )
 from filevault.sessions.session_hash import request_hash
 from filevault.system.files import Folder
@@ -245,8 +245,12 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(open_cache: OpenCache
     assert open_cache.cache.find(NAME, HANDED_OUT) is None
     # Sealed under a name that says more than the content: the content is believed.
     entry = f"get-session-token-{HASH}@20361123T224513Z.fvs"
-    data = record.seal(
-        KEY, record.SessionFile(STATE, "jonsmith", entry), "item:jonsmith", START, made_for(3600)
+    data = session_file.seal(
+        KEY,
+        session_file.SessionFile(STATE, "jonsmith", entry),
+        "item:jonsmith",
+        START,
+        made_for(3600),
     )
     (path.parent / entry).write_bytes(data)
     assert open_cache.cache.find(NAME, HANDED_OUT) is not None
@@ -475,8 +479,8 @@ def test_the_listing_comes_from_names_alone(open_cache: OpenCache) -> None:
     (open_cache.path / "sessions/%zz").mkdir()
     open_cache.key_uses = 0
     assert open_cache.cache.listing() == [
-        Listed("b", "assume-role", START + 900),
-        Listed("team/a", "get-session-token", START + 3600),
+        ListedSession("b", "assume-role", START + 900),
+        ListedSession("team/a", "get-session-token", START + 3600),
     ]
     assert open_cache.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
     assert open_cache.cache.expiration(NAME) is None
@@ -484,7 +488,7 @@ def test_the_listing_comes_from_names_alone(open_cache: OpenCache) -> None:
 
 
 @given(
-    operation=st.sampled_from(record.OPERATIONS),
+    operation=st.sampled_from(session_file.OPERATIONS),
     digest=st.binary(min_size=16, max_size=16),
     expiration=st.integers(0, 253402300799),
 )
@@ -492,18 +496,20 @@ def test_a_name_survives_the_way_to_a_file_and_back(
     operation: str, digest: bytes, expiration: int
 ) -> None:
     name = SessionName("x", operation, digest.hex(), "item:x")
-    entry = record.file_name(name, expiration)
-    assert record.parse_name(entry) == record.FileName(operation, digest.hex(), expiration)
+    entry = session_file.file_name(name, expiration)
+    assert session_file.parse_name(entry) == session_file.FileName(
+        operation, digest.hex(), expiration
+    )
     assert "/" not in entry
     assert len(entry) < 120
 
 
 @given(st.text())
 def test_a_name_that_is_taken_apart_is_put_together_the_same(entry: str) -> None:
-    named = record.parse_name(entry)
+    named = session_file.parse_name(entry)
     if named is not None:
         name = SessionName("x", named.operation, named.hash, "item:x")
-        assert record.file_name(name, named.expiration) == entry
+        assert session_file.file_name(name, named.expiration) == entry
 
 
 VALUES = st.recursive(

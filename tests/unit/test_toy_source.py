@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from filevault import sources
+from filevault.cli import main
+from filevault.cli.context import Runtime
 from filevault.config.profile import Profile
 from filevault.credentials import Credentials
 from filevault.errors import ConfigError
 from filevault.plan.explain import explain, kept_until
 from filevault.plan.planner import PlanOptions
-from filevault.sessions import record
+from filevault.sessions import session_file
 from filevault.sources.source import CredentialProvider, Source, SourceDependencies
 from filevault.system.digest import sha256_hex
 from tests.fakes import FakeAws
@@ -122,6 +125,26 @@ def test_a_profile_gets_the_credentials_of_its_source_and_keeps_them(rig: Provid
     assert rig.made() == []
 
 
+@pytest.mark.parametrize("words", [(), ("--explain",), ("--no-cache",)])
+def test_no_vault_is_needed_for_it(
+    rig: ProviderWorld,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    assert main(["export", "--format", "json", *words, "toy"], Runtime(key_stores=())) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    if words == ("--explain",):
+        assert "no calls: the box is opened" in told.out
+    else:
+        assert json.loads(told.out)["AccessKeyId"] == BOXES["Box"].access_key_id
+
+
 def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: ProviderWorld) -> None:
     kept = rig.run("rb")
     assert rig.made() == [role("ra", HOUR, by="kept"), role("rb", HOUR, by=1)]
@@ -137,7 +160,7 @@ def test_roles_are_assumed_with_the_source_and_capped_as_chained_ones(rig: Provi
 def test_every_session_names_the_source_and_goes_with_it(rig: ProviderWorld) -> None:
     rig.run("rb")
     rig.run("bear")
-    found = [record.source_of(path.read_bytes()) for path in rig.files()]
+    found = [session_file.source_of(path.read_bytes()) for path in rig.files()]
     assert sorted(map(str, found)) == ["item:bear", *["toy:Box"] * 3]
     with rig.cache() as cache:
         assert cache.drop_source("toy:Box") == 3

@@ -35,7 +35,7 @@ _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 class GivenIdentities:
     """A source of age identities that returns given texts and counts the requests."""
 
-    place = "identities"
+    origin = "identities"
 
     def __init__(self, *texts: bytes | str | IdentityText) -> None:
         self.asked = 0

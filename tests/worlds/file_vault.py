@@ -85,7 +85,7 @@ class SameAnswer:
 class NoIdentities:
     """A source of age identities that has none."""
 
-    place = "nowhere"
+    origin = "nowhere"
 
     def texts(self) -> list[IdentityText]:
         raise LockedError("there is no identity")

@@ -195,7 +195,7 @@ class ProviderWorld:
     def dependencies(self, code: str | None = None) -> Dependencies:
         """Return what the providers of one run share."""
         return Dependencies(
-            SourceDependencies(self.keys),
+            SourceDependencies(lambda: self.keys),
             self.token_code(code),
             self.aws.clock,
             self.warnings.append,

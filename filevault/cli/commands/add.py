@@ -128,8 +128,8 @@ def _store(
     with vault.transaction():
         if _digest(vault, args.profile) != before:
             raise errors.StorageError(
-                f"the key of {printable(args.profile)!r} was changed by another process "
-                "meanwhile; nothing was replaced",
+                f"the key of {printable(args.profile)!r} was changed by another process; "
+                "nothing was replaced",
                 hint="run the command again",
             )
         text = compose(
@@ -157,15 +157,15 @@ def _digest(vault: Vault, name: str) -> str | None:
 def _check_options(args: argparse.Namespace) -> None:
     encode_name(args.profile, ".fv")
     if args.profile.startswith("mfa/"):
-        raise errors.UsageError("names that begin with mfa/ are kept for TOTP seeds")
+        raise errors.UsageError("names that begin with mfa/ are reserved for TOTP seeds")
     if args.discard and not args.force:
         raise errors.UsageError("--discard goes with --force")
     if args.region:
         check_region(args.region, "--region")
-    trouble = serial_fault(args.mfa_serial) if args.mfa_serial else None
-    if trouble is not None:
+    fault = serial_fault(args.mfa_serial) if args.mfa_serial else None
+    if fault is not None:
         raise errors.UsageError(
-            f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {trouble[0]}", hint=trouble[1]
+            f"--mfa-serial {printable(args.mfa_serial, 200)!r} is {fault[0]}", hint=fault[1]
         )
     if args.sdk_profile == args.profile:
         raise errors.UsageError(
@@ -174,7 +174,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
-    """Raise for a named vault that does not exist and will not be made either."""
+    """Raise as `require_named_vault` for a vault that does not exist and will not be made."""
     if choice.exists or args.init:
         return
     settings, makes = context.settings, choice.backend.creator is not None
@@ -204,7 +204,7 @@ def _check_profile(args: argparse.Namespace, context: Context) -> None:
 
 
 def _open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> OpenVault:
-    """Open the vault; if there is none, make one where that is asked for."""
+    """Open the vault; make one if there is none, and an option or the user asks for it."""
     try:
         return open_vault(choice, context)
     except errors.NoVaultError as missing:
@@ -247,21 +247,21 @@ def _check_writable(args: argparse.Namespace, choice: VaultChoice, context: Cont
     try:
         check_writable(context.settings.aws_config_path, home)
     except errors.StorageError as error:
-        context.reporter.warn(f"{error.message}; the key is stored all the same")
+        context.reporter.warn(f"{error.message}; the key is stored anyway")
 
 
 def _old_text(args: argparse.Namespace, context: Context, vault: Vault) -> bytes:
     """Return the text to rewrite, empty for a new item or a discarded one."""
     shown = printable(args.profile)
     if not vault.has(args.profile):
-        if vault.is_sealed:  # to write to a pass or age vault takes no secret
+        if vault.is_sealed:  # writing to a pass or age vault needs no secret
             vault.unlock()
         return b""
     if not args.force:
         require_terminal(
             context.prompter,
             f"the key that is stored for {shown!r} would be replaced",
-            "--force replaces unasked",
+            "--force replaces it without asking",
         )
         confirm_or_decline(context.prompter, f"Replace the key that is stored for {shown}?")
     try:
@@ -320,7 +320,7 @@ def _new_key(args: argparse.Namespace, context: Context) -> new_key.NewKey:
 def _sections(
     args: argparse.Namespace, choice: VaultChoice, context: Context
 ) -> list[tuple[str, dict[str, str]]]:
-    """Return the sections to add; raises ConfigError for what cannot stand in the AWS config."""
+    """Return the sections to add; raises ConfigError for a value that the config cannot contain."""
     sections: list[tuple[str, dict[str, str]]] = []
     section = context.aws_config.profile(args.profile)
     if not args.no_config and section is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Cache keys in the memory of a process, as ssh-agent does.
 
-This is needed only where the kernel's keyring is refused, as in most containers; unlock starts
+This is needed only where the kernel keyring is refused, as in most containers; unlock starts
 the agent there automatically. With CMD, start an agent that serves this command alone and ends
 with it."""
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _for_command(command: Sequence[str], context: Context) -> int:
-    """Replace this process by the command, with an agent of its own that ends with it."""
+    """Replace this process by the command, and start an agent that serves it and ends with it."""
     import shutil
     import tempfile
 

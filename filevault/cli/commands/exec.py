@@ -44,12 +44,12 @@ def split(parser: Parser, argv: Sequence[str], _before: int) -> tuple[list[str],
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether filevault prints, and not the command."""
+    """Return whether filevault prints a result and runs no command."""
     return bool(args.json or args.explain)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Replace this process by the command; returns only without one to run."""
+    """Replace this process by the command; return only after `--json` or `--explain`."""
     if args.json:
         from filevault.cli.print_credentials import print_credentials
 
@@ -77,9 +77,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # A command that is not there ends with 127, one that cannot be run with 126: looked up
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
-        given = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
-    # What the command must not inherit leaves its environment here, such as a stale AWS_PROFILE.
-    child = child_environment(environ, given)
+        issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+    # Without what the command must not inherit, such as a stale AWS_PROFILE.
+    child = child_environment(environ, issued)
     close_descriptors(context.settings)
     if not args.command and context.reporter.results_on_terminal:
         say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")

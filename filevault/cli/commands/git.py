@@ -1,4 +1,4 @@
-"""`filevault git`: git in the vault's own repository."""
+"""`filevault git`: run git in the vault's own repository."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def split(_parser: Parser, argv: Sequence[str], before: int) -> tuple[list[str], list[str]]:
-    """Pass every word after `git` to git, except a lone --help; `before` stand before it."""
+    """Pass every word after `git` to git, except a lone --help; `before` words precede it."""
     options, words = list(argv[:before]), list(argv[before:])
     if words in (["--help"], ["-h"]):
         return [*options, *words], []
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 
 def _pin_first_use(choice: VaultChoice, context: Context) -> None:
-    """Pin the vault, with the repositories that are there; print why it is not possible."""
+    """Pin the vault and its present repositories; print the reason if that fails."""
     try:
         with open_vault(choice, context):
             pass
@@ -104,7 +104,5 @@ def _adopt(context: Context, store: Folder, runner: Git) -> int:
         each.repository.init_attributes()
     commit_store_if_empty(store, runner)
     if not all(each.repository.is_clean() for each in found):
-        context.reporter.say(
-            "`filevault git status` shows what was stored meanwhile and is to be committed"
-        )
+        context.reporter.say("`filevault git status` shows changes that are not committed yet")
     return 0

@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--recipient",
         action="append",
         metavar="R",
-        help="pass: a gpg key, age: a recipient, who can open the new vault; repeatable",
+        help="pass: a gpg key, age: a recipient that can open the new vault; repeatable",
     )
     parser.add_argument("--kdf-memory", type=int, metavar="KIB", help="memory of Argon2id")
     parser.add_argument("--kdf-iterations", type=int, metavar="N", help="passes of Argon2id")
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Make the vault, print where it is and its pin."""
+    """Make the vault, and print its path and its pin."""
     choice = choose_vault(context)
     warn_of_other_stores(choice, context)
     create = choice.backend.creator

@@ -1,4 +1,4 @@
-"""`filevault list`: profiles, stored keys and cached sessions, without unlocking anything."""
+"""`filevault list`: show profiles, stored keys and cached sessions, without unlocking anything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
-    from filevault.sessions import Listed
+    from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
@@ -41,7 +41,7 @@ class _Row(Record):
     has_key: bool
     created: int | None
     created_from: str | None
-    sessions: list[Listed]
+    sessions: list[ListedSession]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     for sentence in absent_config(context):
         context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
-    sessions: dict[str, list[Listed]] = {}
+    sessions: dict[str, list[ListedSession]] = {}
     now = context.runtime.clock()
     cache = opened.sessions() if opened is not None else None
     for session in cache.listing() if cache is not None else []:
@@ -126,15 +126,15 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     return rows
 
 
-def _created(said: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """Return when a key was created, and whether IAM or `add` says so."""
+def _created(stored_time: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
+    """Return the creation time of a key in Unix seconds, and its origin: `iam` or `add`."""
     try:
-        return (parse_time(said[0]), said[1]) if said is not None else (None, None)
+        return (parse_time(stored_time[0]), stored_time[1]) if stored_time else (None, None)
     except ValueError:
         return None, None
 
 
-def _labels(sessions: list[Listed], now: float) -> list[str]:
+def _labels(sessions: list[ListedSession], now: float) -> list[str]:
     ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
     return [
         f"{_LABELS.get(session.operation, session.operation)}:"
@@ -160,7 +160,7 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
     days = f"{limit // _DAY}d" if limit % _DAY == 0 else f"{limit}s"
     context.reporter.warn(
         f"{len(old)} key{'s' if len(old) > 1 else ''} of {days} or more: {names}{more}; "
-        f"filevault rotate --all --older-than {days} replaces what is that old"
+        f"filevault rotate --all --older-than {days} replaces them"
     )
 
 

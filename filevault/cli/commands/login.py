@@ -54,12 +54,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether the link may have to be printed."""
+    """Return whether the link, or the plan, may be printed on stdout."""
     return not args.copy or bool(args.explain)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Sign in, or print what would be done."""
+    """Sign in, or print the plan."""
     settings = context.settings
     to_stdout = not args.copy and (args.stdout or bool(settings.flag("AWS_VAULT_STDOUT")))
     logout = args.auto_logout or bool(settings.flag("AWS_VAULT_AUTO_LOGOUT"))
@@ -79,7 +79,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 _explain(args, context, obtainer, plan)
                 return 0
             if args.mfa_token and not plan.step.takes_token_code:
-                context.reporter.warn("--mfa-token does nothing: GetFederationToken takes no code")
+                context.reporter.warn(
+                    "--mfa-token does nothing: no call of this login takes a token code"
+                )
             console, signed = sign_in_with_profile(args, context, obtainer, plan)
     link = console.link(signed.token, console.destination(args.path))
     if logout:
@@ -102,9 +104,7 @@ def _explain(args: argparse.Namespace, context: Context, obtainer: Obtainer, mad
 
 def _deliver(link: str, args: argparse.Namespace, context: Context, *, to_stdout: bool) -> None:
     if args.copy:
-        from filevault.unlock.prompt import to_clipboard
-
-        to_clipboard(link)
+        clipboard.copy(link)
         context.reporter.say(
             f"the link was sent to the terminal's clipboard; it is good for {_life()}"
             f"{clipboard.caution(context)}"

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Change the passphrase of a file vault.
 
-The present one is asked for, or comes from where every command takes it; the new one is asked
-for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms. The new
-keyslot gets the present cost, and is opened before the old one is deleted, along with every other
-keyslot that the old passphrase opens.
+The present one is asked for, or comes from the source that every command uses; the new one is
+asked for twice, or comes from FILEVAULT_NEW_PASSPHRASE with its _FILE, _FD and _COMMAND forms.
+The new keyslot gets the present cost, and is opened before the old one is deleted, along with
+every other keyslot that the old passphrase opens.
 
 This revokes nothing: anyone who knew the old passphrase can open every earlier copy of the vault,
 and with the master key in it everything that is stored later. filevault rekey ends the latter."""
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether a passphrase is printed, not only a confirmation."""
+    """Return whether a passphrase is printed, not only a confirmation."""
     return bool(args.generate)
 
 
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     vault = opened.vault
-    holder = unwrap_master_key(opened, context)
-    if holder.slot.type != keyslots.PASSPHRASE:
+    unwrapped = unwrap_master_key(opened, context)
+    if unwrapped.slot.type != keyslots.PASSPHRASE:
         raise LockedError(
             "the vault was opened with a key file, so it is not known which passphrase to change",
             hint="give the present passphrase, or make a keyslot for one: filevault slot add",
@@ -68,12 +68,12 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
 
     def act() -> tuple[str, list[Slot]]:
         others: list[Slot] = []
-        if secret != secret_bytes(holder.secret):
+        if secret != secret_bytes(unwrapped.secret):
             others = keyslot_changes.slots_with_same_secret(
-                vault.folder, holder, context.kdf_policy
+                vault.folder, unwrapped, context.kdf_policy
             )
         new = keyslot_changes.change_passphrase(
-            vault.folder, holder, secret, costs, created=created, also=others
+            vault.folder, unwrapped, secret, costs, created=created, also=others
         )
         return new, others
 
@@ -81,14 +81,12 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     new, others = changed.result
     with contextlib.suppress(StorageError):
         vault.trust.set_last_slot(new)
-    context.reporter.result(
-        f"Changed the passphrase: keyslot {new} is in the place of {holder.slot.id}."
-    )
+    context.reporter.result(f"Changed the passphrase: keyslot {new} replaces {unwrapped.slot.id}.")
     for other in others:
         named = f" ({printable(other.label)!r})" if other.label else ""
         context.reporter.say(
-            f"the old passphrase opened keyslot {other.id}{named}, too: it is gone"
+            f"the old passphrase opened keyslot {other.id}{named}, too: it is deleted"
         )
-    context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
+    context.reporter.say(f"that revokes nothing: {NOT_REVOKED}")
     changed.check()
     return 0

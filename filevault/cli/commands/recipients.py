@@ -1,4 +1,4 @@
-"""`filevault recipients`: who can open the vault, changing that, and accepting what changed."""
+"""`filevault recipients`: list, add and remove recipients; accept a vault that changed."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more than a confirmation is printed."""
+    """Return whether more than a confirmation is printed."""
     return bool(args.action == "list")
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Show, change or accept."""
+    """List, add, remove or accept recipients."""
     if args.force and args.action != "remove":
         raise UsageError("--force is for recipients remove")
     if args.action in ("add", "remove"):
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return _list(opened, context, pin)
         if opened.vault.state is None:
             raise StorageError(
-                "what is accepted could not be remembered: the state directory cannot be written",
+                "what you accept could not be remembered: the state directory cannot be written",
                 hint=f"give the pin instead: FILEVAULT_PIN={pin.digest}",
             )
         if args.names:
@@ -125,13 +125,13 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
         resumed = bool(vault.trust.pending_reencryption)
         unfinished, provable = recipients.reencryption(wanted), recipients.only_certain(wanted)
         work = Reencryption(vault, unfinished, provable)
-        changing = {place for place, _ in wanted.recipients} | {wanted.replaced} - {""}
+        changing = {path for path, _ in wanted.recipients} | {wanted.replaced} - {""}
         if not changing and not resumed and not any(True for _ in work.outdated()):
             context.reporter.result("They are recipients already.")
             return 0
         work.check_openable(changing)
         if not adding and not args.force:
-            _confirm_shutting_out(context, recipients, wanted)
+            _confirm_lockout(context, recipients, wanted)
         written = files.write(wanted, unfinished)
         if wanted.replaced:
             former = printable(wanted.replaced)
@@ -140,17 +140,18 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
             )
         if resumed:  # what the interrupted run wrote may not be committed
             written = files.paths_after(wanted)
-        kind, folder = choice.backend.recipient_term, "/".join(choice.prefix)
-        names = _told(wanted, [place for place, _ in wanted.recipients] or unfinished or provable)
+        term, folder = choice.backend.recipient_term, "/".join(choice.prefix)
+        changed = [path for path, _ in wanted.recipients] or unfinished or provable
+        names = _recipients_after(wanted, changed)
         if written:
-            run.commit(written, subjects.recipients_set(kind, names, folder))
+            run.commit(written, subjects.recipients_set(term, names, folder))
         paths = work.run(
             lambda name: context.reporter.result(f"Reencrypted {printable(name)}."), run.on_failure
         )
         if resumed:
             paths = work.item_paths()
         if paths:
-            run.commit(paths, subjects.reencrypted(kind, names, folder))
+            run.commit(paths, subjects.reencrypted(term, names, folder))
         left = {item.path: unfinished.get(item.path, ()) for item in run.failed}
         files.finish(unfinished if run.uncommitted else left)
     context.reporter.result(f"pin: {wanted.after.digest}")
@@ -163,7 +164,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
 
 
 class _Run:
-    """Failures while recipients are changed, to be reported at the end."""
+    """Collect the failures of a change of recipients, and report them at its end."""
 
     def __init__(self, opened: OpenVault, context: Context) -> None:
         self._opened = opened
@@ -187,43 +188,41 @@ class _Run:
             self.uncommitted = self.uncommitted or error
 
     def end(self, items: int, kept: Sequence[str]) -> None:
-        """Raise the error that reports what is left."""
+        """Raise an error that names the items and files that are left, if any."""
         if kept:
-            places = ", ".join(repr(printable(place)) for place in kept)
+            paths = ", ".join(repr(printable(path)) for path in kept)
             only = (
-                f"{places} would have no recipient left, so it stays as it is, with the items "
+                f"{paths} would have no recipient left, so it stays as it is, with the items "
                 "that it governs"
             )
             self._context.reporter.warn(only)
-        besides = f"; besides, {self.uncommitted.message}" if self.uncommitted else ""
+        uncommitted = f"; also, {self.uncommitted.message}" if self.uncommitted else ""
         if self.failed:
             raise PartlyDoneError(
                 f"{len(self.failed)} of {items} items are still as they were: "
                 + ", ".join(printable(item.name) for item in self.failed[:5])
-                + besides,
+                + uncommitted,
                 hint="repeat the command when the cause is removed",
             )
         if kept:
             raise PartlyDoneError(
-                f"removed, but not from {places}{besides}",
-                hint="who opens what lies there can add another recipient first, with --prefix "
-                "for that folder; or delete the folder",
+                f"removed, but not from {paths}{uncommitted}",
+                hint="a person who can open its items can add another recipient first, with "
+                "--prefix for that folder; or delete the folder",
             )
         if self.uncommitted:
             raise self.uncommitted
 
 
-def _confirm_shutting_out(
-    context: Context, recipients: ChangePlanner, wanted: RecipientsChange
-) -> None:
-    """Ask if no key that is here could open something any more.
+def _confirm_lockout(context: Context, recipients: ChangePlanner, wanted: RecipientsChange) -> None:
+    """Ask before a change after which no available key opens some of the items.
 
     Raises DeclinedError, or NoTerminalError if there is no terminal.
     """
-    place = recipients.locked_out(wanted)
-    if place is None:
+    path = recipients.locked_out(wanted)
+    if path is None:
         return
-    what = f"no key that is here would open what {printable(place)!r} governs any more"
+    what = f"no key that is here would open what {printable(path)!r} governs any more"
     require_terminal(
         context.prompter,
         what,
@@ -232,10 +231,10 @@ def _confirm_shutting_out(
     confirm_or_decline(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
 
 
-def _told(wanted: RecipientsChange, places: Iterable[str]) -> list[str]:
-    """Return the recipients of the items that some recipients files govern, for the history."""
+def _recipients_after(wanted: RecipientsChange, paths: Iterable[str]) -> list[str]:
+    """Return the recipients that some recipients files have after a change, for its commit."""
     after = dict(wanted.after.recipients)
-    return sorted({each for place in places for each in after.get(place, ())})
+    return sorted({each for path in paths for each in after.get(path, ())})
 
 
 # list
@@ -259,9 +258,9 @@ def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
     _print_recipients(context, pin)
     unfinished = vault.trust.pending_reencryption
     if known == pin and unfinished:
-        places = ", ".join(map(printable, unfinished))
+        paths = ", ".join(map(printable, unfinished))
         context.reporter.say(
-            f"items that {places} governs may be encrypted to others than their recipients: repeat "
+            f"items that {paths} governs may be encrypted to others than their recipients: repeat "
             f"the last change, or {_again(opened, pin)}"
         )
     return 0
@@ -269,12 +268,12 @@ def _list(opened: OpenVault, context: Context, pin: Pin) -> int:
 
 def _again(opened: OpenVault, pin: Pin) -> str:
     """Return the command that re-encrypts items whose recipients differ."""
-    place = pin.root_path(opened.choice.prefix)
+    path = pin.root_path(opened.choice.prefix)
     governing = opened.vault.recipients_backend.governing()
     usable = [
         each
         for file in governing
-        if file.path == place
+        if file.path == path
         for each in file.recipients
         if each not in file.unresolved
     ]
@@ -282,15 +281,15 @@ def _again(opened: OpenVault, pin: Pin) -> str:
 
 
 def _rekey_interrupted(vault: Vault, pin: Pin) -> bool:
-    """Tell whether a rekey was interrupted on this machine and is not complete."""
+    """Return whether a rekey was interrupted on this machine and is not complete."""
     known = vault.trust.pin
     return bool(pin.vault) and known not in (None, pin) and vault.trust.pending_pin == pin.digest
 
 
 def _print_recipients(context: Context, pin: Pin) -> None:
-    for place, recipients in pin.recipients:
+    for path, recipients in pin.recipients:
         for recipient in recipients:
-            context.reporter.result(f"recipient: {printable(recipient)} ({printable(place)})")
+            context.reporter.result(f"recipient: {printable(recipient)} ({printable(path)})")
 
 
 def _print_slots(context: Context, vault: Vault) -> None:
@@ -303,11 +302,11 @@ def _print_slots(context: Context, vault: Vault) -> None:
 
 def _accept_item(context: Context, vault: Vault, name: str) -> None:
     if not vault.has(name):
-        raise ItemNotFoundError(f"the vault holds no key for {printable(name)!r}")
-    _tell_accepted(context, name, *accept(vault, name))
+        raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}")
+    _print_accepted(context, name, *accept(vault, name))
 
 
-def _tell_accepted(context: Context, name: str, before: str | None, now: str | None) -> None:
+def _print_accepted(context: Context, name: str, before: str | None, now: str | None) -> None:
     account = ""
     if now is not None and now != before:
         known = f", {printable(before)} before" if before is not None else ""
@@ -316,17 +315,17 @@ def _tell_accepted(context: Context, name: str, before: str | None, now: str | N
 
 
 def _unfinished(vault: Vault, known: Pin, pin: Pin) -> dict[str, tuple[str, ...]]:
-    """Return the places whose items may be encrypted to others than their recipients now are.
+    """Return the recipients files whose items may be encrypted to former recipients, and these.
 
-    Where others changed the recipients and no available key opens the items, they must re-encrypt.
+    If no available key opens the items, the users who changed the recipients must re-encrypt.
     """
     backend = vault.recipients_backend
     usable = {file.path: file.recipients for file in backend.governing() if not file.unresolved}
-    noted = {place: set(gone) for place, gone in vault.trust.pending_reencryption.items()}
-    for place, gone in changed_paths(known, pin).items():
-        if place in noted or (place in usable and _may_open(backend, usable[place])):
-            noted.setdefault(place, set()).update(gone)
-    return {place: tuple(sorted(gone)) for place, gone in noted.items() if place in usable}
+    noted = {path: set(gone) for path, gone in vault.trust.pending_reencryption.items()}
+    for path, gone in changed_paths(known, pin).items():
+        if path in noted or (path in usable and _may_open(backend, usable[path])):
+            noted.setdefault(path, set()).update(gone)
+    return {path: tuple(sorted(gone)) for path, gone in noted.items() if path in usable}
 
 
 def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
@@ -336,7 +335,7 @@ def _may_open(backend: RecipientsBackend, recipients: Sequence[str]) -> bool:
         return True
 
 
-def _tell_unfinished(
+def _print_unfinished(
     opened: OpenVault,
     context: Context,
     pin: Pin,
@@ -345,9 +344,9 @@ def _tell_unfinished(
     """Print which items are to be re-encrypted; forget the recipients files without any."""
     vault = opened.vault
     due = list(Reencryption(vault, unfinished).outdated())
-    places = {item.path for item in due}
+    paths = {item.path for item in due}
     vault.trust.end_recipients_change(
-        {place: unfinished[place] for place in unfinished if place in places}
+        {path: unfinished[path] for path in unfinished if path in paths}
     )
     lists = (
         ([item.name for item in due if item.certain], "encrypted"),
@@ -368,7 +367,7 @@ def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
     vault = opened.vault
     known = vault.trust.pin
     if _rekey_interrupted(vault, pin):
-        # The pin still tells which items were in the vault before.
+        # The pin still says which items were in the vault before.
         raise PartlyDoneError(
             "a rekey was interrupted here, so the vault's new key needs no acceptance",
             hint="filevault rekey does the rest of it",
@@ -395,16 +394,15 @@ def _accept_all(opened: OpenVault, context: Context, pin: Pin) -> int:
     unfinished: dict[str, tuple[str, ...]] = {}
     if not vault.is_sealed and known is not None and known.backend == pin.backend:
         unfinished = _unfinished(vault, known, pin)
-        vault.trust.end_recipients_change(
-            unfinished
-        )  # first: a pin that is known needs no second look
+        # Before the pin: a known pin is not compared again.
+        vault.trust.end_recipients_change(unfinished)
     elif vault.trust.pending_pin not in (None, pin.digest):
         vault.trust.end_recipients_change({})
     if known is None:
         trust_present_repositories(opened.choice, context, vault.trust)
     vault.trust.set_pin(pin)
     if unfinished:
-        _tell_unfinished(opened, context, pin, unfinished)
+        _print_unfinished(opened, context, pin, unfinished)
     with vault.trust.batch():
         _accept_items(context, vault)
     return 0
@@ -419,13 +417,13 @@ def _accept_items(context: Context, vault: Vault) -> None:
         for_aws = vault.is_sealed or known or context.aws_config.profile(name)
         try:
             if for_aws and needs_acceptance(vault, name):
-                _tell_accepted(context, name, *accept(vault, name))
+                _print_accepted(context, name, *accept(vault, name))
         except FilevaultError as error:
             context.reporter.result(f"Not accepted: {error.message}.")
             if isinstance(error, IntegrityError | NewerFormatError):
-                way = f"filevault remove {shell_word(name)} deletes it if it is not yours"
+                remedy = f"filevault remove {shell_word(name)} deletes it if it is not yours"
                 refused = refused or error.add_context(
-                    hint=f"{error.hint}; {way}" if error.hint else way
+                    hint=f"{error.hint}; {remedy}" if error.hint else remedy
                 )
             refused = refused or error
     if refused is not None:

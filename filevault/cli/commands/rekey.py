@@ -1,4 +1,4 @@
-"""`filevault rekey`: replace the master key of a file vault, because a wrong person knows it."""
+"""`filevault rekey`: replace the master key of a file vault, and re-encrypt every item."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ Keyslots are made for the secrets of this run: the passphrase or key file that o
 both if both are given. All others are lost, after a question; --drop-slots answers it.
 
 To finish an interrupted rekey, run it again. --finish also re-encrypts items that another machine
-encrypted with the former key meanwhile: it lists them and asks."""
+encrypted with the former key: it lists them and asks."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--finish", action="store_true", help="re-encrypt what another machine encrypted meanwhile"
+        "--finish", action="store_true", help="also re-encrypt items of a former key"
     )
     parser.add_argument(
         "--drop-slots",
@@ -76,12 +76,12 @@ def _rekey(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
     begun = change_key.is_pending(opened.vault)
     if not begun and not args.finish:
         return _begin(args, opened, context)
-    holder = unwrap_master_key(opened, context)
+    unwrapped = unwrap_master_key(opened, context)
     if begun:
-        _resume(opened, context, holder)
+        _resume(opened, context, unwrapped)
     if args.finish:
-        return _finish(opened, context, holder, resumed=bool(begun))
-    return _check_left(opened, context, holder)
+        return _finish(opened, context, unwrapped, resumed=bool(begun))
+    return _check_left(opened, context, unwrapped)
 
 
 def _check_memory(opened: OpenVault, context: Context) -> None:
@@ -101,9 +101,9 @@ def _check_memory(opened: OpenVault, context: Context) -> None:
 
 def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     vault, clock = opened.vault, context.runtime.clock
-    holders = _holders(args, opened, context)
-    own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])}
-    _confirm_losses(args, opened, context, _lost(opened, context, holders))
+    unwrapped_keys = _unwrap_all(args, opened, context)
+    own = {slot.id for slot in keyslot_changes.own_slots(vault.folder, unwrapped_keys[0])}
+    _confirm_losses(args, opened, context, _lost(opened, context, unwrapped_keys))
     if vault.state is None:
         context.reporter.warn(
             "nothing can be remembered on this machine: if this is interrupted, "
@@ -116,14 +116,14 @@ def _begin(args: argparse.Namespace, opened: OpenVault, context: Context) -> int
     left: list[UnreadableItem] = []
 
     def act() -> list[ItemContent]:
-        if {slot.id for slot in keyslot_changes.own_slots(vault.folder, holders[0])} != own:
-            raise master_key.changed_meanwhile()
-        old, master = holders[0].vault, holders[0].master
+        if {slot.id for slot in keyslot_changes.own_slots(vault.folder, unwrapped_keys[0])} != own:
+            raise master_key.concurrent_change()
+        old, master = unwrapped_keys[0].vault, unwrapped_keys[0].master
         present = survey(vault)
         exposed = item_contents(vault, old, master, {}, present.items, clock)
         begun = change_key.begin(
             vault,
-            holders,
+            unwrapped_keys,
             present,
             policy=context.kdf_policy,
             clock=clock,
@@ -171,47 +171,51 @@ def _left_over(
     )
 
 
-def _holders(args: argparse.Namespace, opened: OpenVault, context: Context) -> list[UnwrappedKey]:
+def _unwrap_all(
+    args: argparse.Namespace, opened: OpenVault, context: Context
+) -> list[UnwrappedKey]:
     """Unwrap the master key with every given secret, or with one that is typed."""
     given = [
-        kind
-        for kind in ("passphrase", "keyfile")
-        if secret_sources.named_source(context.settings, kind) is not None
+        secret_kind
+        for secret_kind in ("passphrase", "keyfile")
+        if secret_sources.named_source(context.settings, secret_kind) is not None
     ]
-    holders = [unwrap_master_key(opened, context, kind) for kind in given] or [
+    unwrapped_keys = [unwrap_master_key(opened, context, secret_kind) for secret_kind in given] or [
         unwrap_master_key(opened, context)
     ]
     if context.prompter.present and not args.drop_slots:
-        _ask_for_more(opened, context, holders)
-    return holders
+        _ask_for_more(opened, context, unwrapped_keys)
+    return unwrapped_keys
 
 
-def _ask_for_more(opened: OpenVault, context: Context, holders: list[UnwrappedKey]) -> None:
+def _ask_for_more(opened: OpenVault, context: Context, unwrapped_keys: list[UnwrappedKey]) -> None:
     """Ask for the passphrases of other keyslots."""
-    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, holders)):
+    while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, unwrapped_keys)):
         answer = context.prompter.hidden(
-            "Another passphrase that is to open the vault from now on, too (none: Enter): "
+            "Another passphrase that must still open the vault (none: Enter): "
         )
         if not answer:
             return
         secret = Secret(
             "passphrase", secret_sources.check_text(answer, "the passphrase"), "terminal"
         )
-        lost = _lost(opened, context, holders)
+        lost = _lost(opened, context, unwrapped_keys)
         found = next(iter(master_key.try_unwrap(lost, secret, context.kdf_policy)), None)
         if found is None:
             context.prompter.say("That passphrase opens nothing here.")
             continue
-        holders.append(holders[0]._replace(secret=secret, slot=found[0]))
+        unwrapped_keys.append(unwrapped_keys[0]._replace(secret=secret, slot=found[0]))
 
 
-def _lost(opened: OpenVault, context: Context, holders: Sequence[UnwrappedKey]) -> list[Slot]:
+def _lost(
+    opened: OpenVault, context: Context, unwrapped_keys: Sequence[UnwrappedKey]
+) -> list[Slot]:
     """Return the keyslots that no given secret opens."""
-    left = keyslot_changes.own_slots(opened.vault.folder, holders[0])
-    for holder in holders:
-        left = [slot for slot in left if slot.id != holder.slot.id]
+    left = keyslot_changes.own_slots(opened.vault.folder, unwrapped_keys[0])
+    for unwrapped in unwrapped_keys:
+        left = [slot for slot in left if slot.id != unwrapped.slot.id]
         same = {
-            slot.id for slot, _ in master_key.try_unwrap(left, holder.secret, context.kdf_policy)
+            slot.id for slot, _ in master_key.try_unwrap(left, unwrapped.secret, context.kdf_policy)
         }
         left = [slot for slot in left if slot.id not in same]
     return left
@@ -222,16 +226,15 @@ def _confirm_losses(
 ) -> None:
     for slot in lost:
         context.reporter.say(
-            f"this would open nothing any more: keyslot {slot.id} "
-            f"({keyslot_text(slot, context, opened.vault)})"
+            f"this keyslot would be lost: {slot.id} ({keyslot_text(slot, context, opened.vault)})"
         )
     if not lost or args.drop_slots:
         return
     require_terminal(
         context.prompter,
         f"{len(lost)} keyslot{'' if len(lost) == 1 else 's'} would be lost",
-        "--drop-slots loses them; what is given besides, with --key-file or FILEVAULT_PASSPHRASE, "
-        "is kept",
+        "--drop-slots drops them; a secret that --key-file or FILEVAULT_PASSPHRASE gives, too, "
+        "keeps its keyslot",
     )
     confirm_or_decline(context.prompter, "Go on without them?")
 
@@ -239,27 +242,27 @@ def _confirm_losses(
 # Resuming and finishing
 
 
-def _resume(opened: OpenVault, context: Context, holder: UnwrappedKey) -> None:
+def _resume(opened: OpenVault, context: Context, unwrapped: UnwrappedKey) -> None:
     """Resume a rekey that was interrupted on this machine."""
     vault, clock = opened.vault, context.runtime.clock
 
     def act() -> list[ItemContent]:
-        master_key.confirm(vault.folder, holder)
-        change_key.sync(vault, holder)
-        former = former_keys(vault, holder, context.kdf_policy)
+        master_key.confirm(vault.folder, unwrapped)
+        change_key.sync(vault, unwrapped)
+        former = former_keys(vault, unwrapped, context.kdf_policy)
         chosen = items_before_rekey(vault, former)
         _drop_sessions(opened, context, chosen)
         change_key.complete(
             vault,
-            holder.vault,
-            holder.master,
+            unwrapped.vault,
+            unwrapped.master,
             former,
             chosen,
-            slot=holder.slot.id,
+            slot=unwrapped.slot.id,
             clock=clock,
         )
         every = survey(vault).items
-        return item_contents(vault, holder.vault, holder.master, {}, every, clock)
+        return item_contents(vault, unwrapped.vault, unwrapped.master, {}, every, clock)
 
     context.reporter.say("a rekey was interrupted here: doing the rest of it")
     _lock(opened, context)
@@ -268,13 +271,13 @@ def _resume(opened: OpenVault, context: Context, holder: UnwrappedKey) -> None:
     changed.check()
 
 
-def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resumed: bool) -> int:
+def _finish(opened: OpenVault, context: Context, unwrapped: UnwrappedKey, *, resumed: bool) -> int:
     """Re-encrypt items of a former key under the present one, after a question."""
     vault, clock = opened.vault, context.runtime.clock
-    former = former_keys(vault, holder, context.kdf_policy)
-    foreign, unreadable = _foreign(opened, holder)
+    former = former_keys(vault, unwrapped, context.kdf_policy)
+    foreign, unreadable = _foreign(opened, unwrapped)
     known = [entry for entry in foreign if entry.master_id in former]
-    shown = item_contents(vault, holder.vault, holder.master, former, known, clock)
+    shown = item_contents(vault, unwrapped.vault, unwrapped.master, former, known, clock)
     by_name = {entry.name: entry for entry in known}
     chosen = [by_name[content.name] for content in shown]
     for content in shown:
@@ -288,7 +291,7 @@ def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resume
             left.append(UnreadableItem(entry.name, reason))
     if chosen:
         context.reporter.say(
-            "whoever knew the former key can have written these: take what you know"
+            "anyone who knew the former key may have written these: take over only what you know"
         )
         require_terminal(
             context.prompter,
@@ -299,10 +302,16 @@ def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resume
         confirm_or_decline(context.prompter, "Take them over?", outcome=outcome)
 
     def act() -> int:
-        master_key.confirm(vault.folder, holder)
+        master_key.confirm(vault.folder, unwrapped)
         _drop_sessions(opened, context, chosen)
         change_key.complete(
-            vault, holder.vault, holder.master, former, chosen, slot=holder.slot.id, clock=clock
+            vault,
+            unwrapped.vault,
+            unwrapped.master,
+            former,
+            chosen,
+            slot=unwrapped.slot.id,
+            clock=clock,
         )
         return len(chosen)
 
@@ -317,12 +326,12 @@ def _finish(opened: OpenVault, context: Context, holder: UnwrappedKey, *, resume
     return 0
 
 
-def _check_left(opened: OpenVault, context: Context, holder: UnwrappedKey) -> int:
-    foreign, unreadable = _foreign(opened, holder)
+def _check_left(opened: OpenVault, context: Context, unwrapped: UnwrappedKey) -> int:
+    foreign, unreadable = _foreign(opened, unwrapped)
     if foreign:
         raise PartlyDoneError(
-            f"{len(foreign)} item{'' if len(foreign) == 1 else 's'} came under a former key "
-            "meanwhile",
+            f"{len(foreign)} item{' is' if len(foreign) == 1 else 's are'} encrypted with a former "
+            "key",
             hint="filevault rekey --finish lists them and asks",
         )
     if unreadable:
@@ -331,10 +340,10 @@ def _check_left(opened: OpenVault, context: Context, holder: UnwrappedKey) -> in
 
 
 def _foreign(
-    opened: OpenVault, holder: UnwrappedKey
+    opened: OpenVault, unwrapped: UnwrappedKey
 ) -> tuple[list[SurveyedItem], tuple[UnreadableItem, ...]]:
-    """Return the items under another key than the present one, and the files that are no items."""
-    present: Marker = holder.vault
+    """Return the items of another key than the present one, and the files that are no items."""
+    present: Marker = unwrapped.vault
     found = survey(opened.vault)
     return [
         entry for entry in found.items if entry.master_id != present.master_id
@@ -349,22 +358,24 @@ def _lock(opened: OpenVault, context: Context) -> None:
         context.reporter.warn(f"the former key may still be cached: {error.message}")
     else:
         if count:
-            context.reporter.say("the vault is locked again: what was held is of its former key")
+            context.reporter.say(
+                "the vault is locked again: the cached keys belonged to its former key"
+            )
 
 
 def _drop_sessions(opened: OpenVault, context: Context, chosen: Sequence[SurveyedItem]) -> None:
-    """Delete the sessions made from items that get new files: nothing would find them."""
+    """Delete the sessions made from items that get new files: they could not be found again."""
     try:
         sessions = opened.sessions_to_delete()
         names = [item_reference(entry.name) for entry in chosen]
         count = sessions.drop_source(*names) if sessions is not None else 0
     except StorageError as error:
-        context.reporter.warn(f"sessions that nothing finds again are left: {error.message}")
+        context.reporter.warn(f"sessions that cannot be used any more are left: {error.message}")
         return
     if count:
         context.reporter.result(
-            f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are sealed "
-            "anew: the next use makes others, and asks for an MFA code where one is needed."
+            f"Deleted {count} session{'' if count == 1 else 's'} made from keys that are "
+            "re-encrypted: the next use obtains new ones, and asks for an MFA code if needed."
         )
 
 
@@ -392,20 +403,20 @@ def _report(
     every = "every item is" if whole else "every item that could be opened is"
     context.reporter.result(f"The vault has a new key, and {every} sealed under it.")
     if exposed:
-        context.reporter.result("Whoever knew the former key could read:")
+        context.reporter.result("Anyone who knew the former key could read:")
     for content in exposed:
         context.reporter.result(f"  {_described(content)}")
     if exposed:
         context.reporter.say(
-            "copies and the history keep what they held: make new keys at AWS for those above, "
-            "if somebody must not have them"
+            "copies and the history keep the old files: replace the keys above at AWS if others "
+            "must not have them"
         )
     if context.settings.pin is not None:
         context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
-    _tell_weak(opened, context)
+    _name_weak_slots(opened, context)
 
 
-def _tell_weak(opened: OpenVault, context: Context) -> None:
+def _name_weak_slots(opened: OpenVault, context: Context) -> None:
     """Name the keyslots that inherited a low cost."""
     vault = opened.vault
     present = vault_json.read(vault.folder).master_id

@@ -52,9 +52,9 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     if not args.sessions_only:
         if not vault.has(args.profile):
             raise ItemNotFoundError(
-                f"the vault holds no key for {shown!r}",
+                f"the vault has no key for {shown!r}",
                 hint=hint_at_top(opened.choice, [args.profile])
-                or "filevault list shows what it holds",
+                or "filevault list shows the stored keys",
             )
         if not args.force:
             require_terminal(
@@ -82,5 +82,5 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
 
 def _entries(vault: Vault, name: str) -> str:
     """Return the entries that contain a key, if there are several: all are deleted."""
-    places = vault.entry_paths(name)
-    return f" ({', '.join(map(printable, places))})" if len(places) > 1 else ""
+    paths = vault.entry_paths(name)
+    return f" ({', '.join(map(printable, paths))})" if len(paths) > 1 else ""

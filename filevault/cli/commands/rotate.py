@@ -1,9 +1,8 @@
-"""Command `filevault rotate`: replace stored keys by new ones."""
+"""`filevault rotate`: replace stored keys by new ones."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -11,6 +10,7 @@ from filevault.cli.parser import duration
 from filevault.cli.push import Publisher
 from filevault.cli.rotations import ProfileRotator
 from filevault.cli.wiring import choose_vault, open_vault
+from filevault.credentials import is_key_id
 from filevault.rotation.batch import Batch
 from filevault.rotation.items import Items
 from filevault.rotation.report import exit_status, json_text, line, single_error
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from filevault.rotation.outcome import Outcome
     from filevault.vault.vault import Vault
 
-_KEY_ID = r"[A-Z0-9]{16,128}"  # as IAM makes them
 DESCRIPTION = """Replace the stored key of profiles by a new one.
 
-The new key is made, stored, and proven to work before the old one is deactivated and deleted. A
-run that is cut off, wherever that is, is finished or undone by the next one."""
+The new key is made, stored, and proven to work before the old one is deactivated and deleted. If
+a run is interrupted at any step, the next one finishes or undoes it."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,12 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="first delete this key of the user, which the vault does not have",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="tell what would be done; call nothing"
+        "--dry-run", action="store_true", help="print what would be done; call nothing"
     )
     parser.add_argument(
         "--push",
         action="store_true",
-        help="push the new key with git before the old one is deactivated, and the end of it too",
+        help="push with git: the new key before the old one is deactivated, and later its end",
     )
     parser.add_argument("--json", action="store_true", help="print an array of objects")
     parser.add_argument(
@@ -81,7 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Return whether the output is more than messages about what was done."""
+    """Return whether a result is printed, not only messages about the keys."""
     return bool(args.json or args.dry_run)
 
 
@@ -118,19 +117,19 @@ def _rotate(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
         outcomes: list[Outcome | str] = []
         try:
             for name in names:
-                outcomes.append(_kept(args, batch.rotate(name, target)))
+                outcomes.append(_outcome_or_text(args, batch.rotate(name, target)))
         except (KeyboardInterrupt, errors.InterruptedByUserError):
             _report_interrupted(args, context, batch.settled(outcomes), len(names))
             raise
     outcomes = batch.settled(outcomes)
-    rotator.tell_unused_code()
+    rotator.warn_of_unused_code()
     if any(outcome.changed_key for outcome in _whole(outcomes)):
-        publisher.tell_clones()
+        publisher.hint_at_clones()
     return _report(args, context, outcomes)
 
 
-def _kept(args: argparse.Namespace, outcome: Outcome) -> Outcome | str:
-    """Return what has to be kept of an outcome: its text in a dry run, as there may be many."""
+def _outcome_or_text(args: argparse.Namespace, outcome: Outcome) -> Outcome | str:
+    """Return an outcome, but of a dry run only its text: there may be very many."""
     return _text(args, outcome) if args.dry_run and outcome.error is None else outcome
 
 
@@ -166,7 +165,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise errors.UsageError("--keep-old and --grace do not go together")
     if args.delete_orphan is not None and len(args.profiles) != 1:
         raise errors.UsageError("--delete-orphan goes with exactly one profile")
-    if args.delete_orphan is not None and not re.fullmatch(_KEY_ID, args.delete_orphan, re.ASCII):
+    orphan = args.delete_orphan
+    if orphan is not None and not (is_key_id(orphan) and orphan.isupper()):
         raise errors.UsageError(
             "the value of --delete-orphan is no access key id",
             hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",
@@ -229,17 +229,17 @@ def _print(
 def _print_errors(context: Context, outcomes: list[Outcome]) -> None:
     for outcome in outcomes:
         if outcome.error is not None:
-            said = f"{printable(outcome.profile)}: {outcome.error.message}"
-            context.reporter.error(errors.FilevaultError(said, hint=outcome.error.hint))
+            message = f"{printable(outcome.profile)}: {outcome.error.message}"
+            context.reporter.error(errors.FilevaultError(message, hint=outcome.error.hint))
 
 
 def _report_interrupted(
     args: argparse.Namespace, context: Context, outcomes: list[Outcome | str], count: int
 ) -> None:
-    """Print after Ctrl-C what is done, and what does the rest."""
+    """Print after Ctrl-C which profiles are done, and which command does the rest."""
     _print(args, context, outcomes, as_text=True)
     _print_errors(context, _whole(outcomes))
     rest = ""
     if count > 1:
-        rest = f", which does the rest too: {len(outcomes)} of {count} profiles are dealt with"
+        rest = f", which does the rest too: {len(outcomes)} of {count} profiles are done"
     context.reporter.say(f"what was begun is finished by the next filevault rotate{rest}")

@@ -59,12 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def needs_stdout(args: argparse.Namespace) -> bool:
-    """Tell whether more than a confirmation is printed."""
+    """Return whether more than a confirmation is printed."""
     return bool(args.action == "list" or args.generate)
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Show, add or remove."""
+    """List, add or remove keyslots."""
     choice = vault_with_keyslots(context, "keyslots")
     _check_options(args)
     with open_vault(choice, context) as opened:
@@ -105,7 +105,7 @@ def _list(opened: OpenVault, context: Context) -> int:
 def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
     keyslots.check_label(args.label)
     path = new_secret.key_file_path(args.new_key_file, opened.choice, context)
-    holder = unwrap_master_key(opened, context)
+    unwrapped = unwrap_master_key(opened, context)
 
     folder = opened.vault.folder
 
@@ -117,7 +117,7 @@ def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
         def act() -> str:
             made.append(
                 keyslot_changes.add(
-                    folder, holder, secret, costs, label=args.label, created=created
+                    folder, unwrapped, secret, costs, label=args.label, created=created
                 )
             )
             return made[0]
@@ -135,7 +135,9 @@ def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
         except BaseException:
             # If git was interrupted, the slot exists, and only this file opens it.
             secret = Secret("keyfile", text, path)
-            if not made and not keyslot_changes.opens(folder, holder, secret, context.kdf_policy):
+            if not made and not keyslot_changes.opens(
+                folder, unwrapped, secret, context.kdf_policy
+            ):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             raise
@@ -149,11 +151,11 @@ def _add(args: argparse.Namespace, opened: OpenVault, context: Context) -> int:
 def _remove(given: str, opened: OpenVault, context: Context) -> int:
     folder = opened.vault.folder
     slot = keyslot_changes.find(folder, given)
-    holder = unwrap_master_key(opened, context)
+    unwrapped = unwrap_master_key(opened, context)
     changed = change(
         opened,
         "Remove a keyslot.",
-        lambda: keyslot_changes.remove(folder, holder, slot, context.kdf_policy),
+        lambda: keyslot_changes.remove(folder, unwrapped, slot, context.kdf_policy),
     )
     context.reporter.result(f"Removed keyslot {slot}.")
     if changed.result is not None:
@@ -161,8 +163,8 @@ def _remove(given: str, opened: OpenVault, context: Context) -> int:
         with contextlib.suppress(StorageError):
             opened.vault.trust.set_last_slot(new)
         context.reporter.say(
-            f"yours is written anew, and opens as before: it was {old}, and is {new}"
+            f"your keyslot was written again and opens as before: it was {old}, and is {new}"
         )
-    context.reporter.say(f"that takes nothing back: {NOT_REVOKED}")
+    context.reporter.say(f"that revokes nothing: {NOT_REVOKED}")
     changed.check()
     return 0

@@ -1,4 +1,4 @@
-"""`filevault status`: which keys are cached, and until when."""
+"""`filevault status`: show which keys are cached, and until when."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(_args: argparse.Namespace, context: Context) -> int:
     marks = _marks(choice, context) if cached else ()
     for status in cached:
         what = "sessions" if status.key_type == SESSION else "long-term keys"
-        state = "unlocked" if status.mark in marks else "locked; a former key is held"
+        state = "unlocked" if status.mark in marks else "locked; a former key is cached"
         until = format_time(round(context.runtime.clock() + status.seconds))
         context.reporter.result(f"{what}: {state} until {until} ({status.store})")
     if not cached:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.wiring import OpenVault
     from filevault.errors import FilevaultError
-    from filevault.keycache.cache import StoredKey
+    from filevault.keycache.cache import PutResult
 
 DESCRIPTION = """Unlock the vault for some hours, so that commands do not ask for its passphrase.
 
 The cached key opens cached sessions, and long-term keys only with --vault-key. It is kept in the
-kernel's keyring or, where the kernel refuses, in the memory of an agent."""
+kernel keyring or, where the kernel refuses, in the memory of an agent."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +48,11 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 
 
 def run(args: argparse.Namespace, context: Context) -> int:
-    """Unlock, and print until when and where the keys are cached."""
+    """Unlock, and print for how long and in which key store the keys are cached."""
     seconds = context.settings.config.cache_ttl if args.ttl is None else args.ttl
     if seconds <= 0:
         raise UsageError(
-            "nothing is to be held: the time is 0", hint="give another with --ttl, e.g. --ttl 8h"
+            "nothing would be cached: the time is 0", hint="give another with --ttl, e.g. --ttl 8h"
         )
     with open_vault(choose_vault(context), context, uses_cached_keys=False) as opened:
         return _unlock(args, opened, context, seconds)
@@ -63,14 +63,14 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
     backend = opened.choice.backend
     if args.vault_key and backend.agent is not None:
         raise UsageError(
-            f"the keys of {backend.title} are held by {backend.agent.name}, not by filevault",
+            f"the keys of {backend.title} are cached by {backend.agent.name}, not by filevault",
             hint=backend.agent.lifetime_hint,
         )
     vault.require_state()  # before any question
     vault.unlock()
-    _tell_weakness(opened, context)
+    _name_weak_slot(opened, context)
     vault.session_key()
-    place = _cache(context, lambda: opened.keys.cache_session_key(seconds))
+    store = _cache(context, lambda: opened.keys.cache_session_key(seconds))
     if args.vault_key:
         key = vault.backend.vault_key()
         if key is None or len(key) > MAX_KEY_SIZE:
@@ -87,7 +87,7 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
     opened.remember_slot()
     what = "sessions and long-term keys" if args.vault_key else "sessions"
     until = format_time(context.runtime.clock() + seconds)
-    context.reporter.result(f"Unlocked for {what} until {until} ({place}).")
+    context.reporter.result(f"Unlocked for {what} until {until} ({store}).")
     if not args.vault_key and backend.agent is None:
         context.reporter.hint(
             "the first session of the day, and each of a profile without MFA, is made with a "
@@ -96,28 +96,28 @@ def _unlock(args: argparse.Namespace, opened: OpenVault, context: Context, secon
     return 0
 
 
-def _cache(context: Context, put: Callable[[], StoredKey | None]) -> str:
-    """Cache a key; start an agent if no other store accepts it. Return the store's name."""
-    taken = put()
-    if taken is None and "agent" in context.runtime.places:
+def _cache(context: Context, put: Callable[[], PutResult | None]) -> str:
+    """Cache a key; start an agent if no key store takes it. Return the store's name."""
+    result = put()
+    if result is None and "agent" in context.runtime.key_stores:
         failure = context.key_cache.last_error()
         if failure is not None:
             raise failure  # another agent cannot replace one that hangs
 
         def answers() -> bool:
-            nonlocal taken
-            taken = put()
-            return taken is not None
+            nonlocal result
+            result = put()
+            return result is not None
 
         if start_agent(context, answers):
-            taken = put()
-    if taken is None:
+            result = put()
+    if result is None:
         raise BackendError(
             "the key cannot be cached: the kernel keyring refuses it, and so does the agent"
         )
-    if taken.error is not None:
-        _warn_of_former(context, taken.error)
-    return taken.store
+    if result.error is not None:
+        _warn_of_former_key(context, result.error)
+    return result.store
 
 
 def _forget_vault_key(opened: OpenVault, context: Context) -> None:
@@ -125,17 +125,19 @@ def _forget_vault_key(opened: OpenVault, context: Context) -> None:
         if opened.keys.forget_vault_key():
             context.reporter.say("the key of the long-term keys was cached, and is forgotten")
     except BackendError as error:
-        _warn_of_former(context, error)
+        _warn_of_former_key(context, error)
 
 
-def _warn_of_former(context: Context, error: FilevaultError) -> None:
+def _warn_of_former_key(context: Context, error: FilevaultError) -> None:
     """Warn of a key that an earlier unlock may have left; this one has succeeded."""
     hint = f" ({error.hint})" if error.hint else ""
-    context.reporter.warn(f"a key that was held before may be held still: {error.message}{hint}")
+    context.reporter.warn(
+        f"a key that was cached before may still be cached: {error.message}{hint}"
+    )
 
 
-def _tell_weakness(opened: OpenVault, context: Context) -> None:
-    """Print it if the keyslot that opened the vault is cheaper to guess than a new one."""
+def _name_weak_slot(opened: OpenVault, context: Context) -> None:
+    """Print a message if the keyslot that opened the vault is cheaper to guess than a new one."""
     from filevault.backends.file import keyslots
 
     vault = opened.vault

@@ -133,7 +133,7 @@ class ChangePlanner:
     def locked_out(self, change: RecipientsChange) -> str | None:
         """Return a path whose items can be decrypted here now, but not after a change.
 
-        Raises LockedError if a passphrase is needed to tell and cannot be had.
+        Raises LockedError if a passphrase is needed to decide that and cannot be had.
         """
         before = dict(change.before.recipients)
         for path, recipients in change.recipients:
@@ -144,7 +144,7 @@ class ChangePlanner:
         return None
 
     def _may_be_resumed(self) -> bool:
-        """Tell whether a removal may be pending although nothing can be recorded."""
+        """Return whether a removal may be pending although nothing can be recorded."""
         if self._vault.state is not None:
             return False
         paths = [file.path for file in self._backend.governing()]
@@ -191,8 +191,8 @@ class ChangePlanner:
                 keys = self._backend.candidates(name)
                 if keys:
                     hint = (
-                        "it fits several keys; filevault recipients add with one of these puts it "
-                        f"in the place of the id: {' or '.join(keys)}"
+                        "it fits several keys; filevault recipients add with one of these replaces "
+                        f"the id: {' or '.join(keys)}"
                     )
                 raise BackendError(
                     f"{printable(name)} of {printable(file.path)!r} cannot be encrypted to, so "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import PinError, StorageError
 from filevault.system.digest import sha256_hex
-from filevault.vault.pin import difference, pin_of
+from filevault.vault.pin import accept_hint, difference, pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ class RecipientsFiles:
             changes = "; ".join(difference(change.after, actual)[:4])
             raise PinError(
                 f"the recipients were changed by another process at the same time: {changes}",
-                hint="if that is meant, filevault recipients accept",
+                hint=accept_hint(),
             )
         with self._recording():
             trust.set_pin(actual)

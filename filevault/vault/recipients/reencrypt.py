@@ -118,7 +118,7 @@ class Reencryption:
         return self._backend.decrypt(_KIND, name, data)
 
     def _reencrypt(self, name: str) -> bool:
-        """Re-encrypt a file unless its recipients are right; tell whether it was re-encrypted.
+        """Re-encrypt a file unless its recipients are right; return whether it was re-encrypted.
 
         The record of the item is updated if the item is still the recorded one.
         """

@@ -42,7 +42,7 @@ class BegunRekey(Record):
 
 
 def is_pending(vault: Vault) -> bool:
-    """Tell whether this machine has begun to change the vault's key, and not completed it."""
+    """Return whether this machine has begun to change the vault's key, and not completed it."""
     return vault.trust.pending_pin == _pin(vault_json.read(vault.folder)).digest
 
 
@@ -52,7 +52,7 @@ def _pin(vault: vault_json.Marker) -> Pin:
 
 def begin(
     vault: Vault,
-    holders: Sequence[UnwrappedKey],
+    unwrapped: Sequence[UnwrappedKey],
     present: Survey,
     *,
     policy: KdfPolicy,
@@ -66,8 +66,8 @@ def begin(
     behind that was killed before its key took effect is removed first.
 
     Args:
-        vault: the vault, whose lock is held.
-        holders: the master key with each secret that is to open the vault.
+        vault: the vault, whose lock the caller holds.
+        unwrapped: the master key with each secret that is to open the vault.
         present: all items.
         policy: the costs of the new keyslots.
         clock: Unix seconds.
@@ -78,7 +78,7 @@ def begin(
         RollbackError: for an older item under `--strict`.
         StorageError: if a file cannot be written; the vault still has its old key then.
     """
-    old = holders[0]
+    old = unwrapped[0]
     master_key.confirm(vault.folder, old)
     items, unreadable, seen, older = _checked(vault, old, present, policy)
     pending = vault.trust.pending_pin
@@ -93,7 +93,7 @@ def begin(
             vault.trust.set_pin(_pin(old.vault))
         # Recorded before the new key is written, so that it is recognised after a kill.
         vault.trust.begin_rekey(pin, seen, older)
-    prepared = rekey.prepare(vault.folder, holders, new, clock=clock)
+    prepared = rekey.prepare(vault.folder, unwrapped, new, clock=clock)
     try:
         announce(pin)
     except BaseException:
@@ -104,10 +104,10 @@ def begin(
 
 
 def _checked(
-    vault: Vault, holder: UnwrappedKey, present: Survey, policy: KdfPolicy
+    vault: Vault, unwrapped: UnwrappedKey, present: Survey, policy: KdfPolicy
 ) -> tuple[list[SurveyedItem], list[UnreadableItem], dict[str, SeenItem], dict[str, str]]:
     """Open each item; return those that open, the others, what was seen, and older digests."""
-    resealer = Resealer(vault, holder.vault, holder.master, {}, clock=lambda: 0)
+    resealer = Resealer(vault, unwrapped.vault, unwrapped.master, {}, clock=lambda: 0)
     former = None
     items: list[SurveyedItem] = []
     unreadable: list[UnreadableItem] = []
@@ -117,7 +117,7 @@ def _checked(
         what = f"item {printable(item.name)!r}"
         if not resealer.has_key(item):
             if former is None:
-                former = former_keys(vault, holder, policy)
+                former = former_keys(vault, unwrapped, policy)
             if item.master_id in former:
                 raise TamperedError(
                     f"{what} is sealed under another key of this vault",
@@ -141,9 +141,9 @@ def _checked(
     return items, unreadable, seen, older
 
 
-def sync(vault: Vault, holder: UnwrappedKey) -> None:
+def sync(vault: Vault, unwrapped: UnwrappedKey) -> None:
     """Sync vault.json, so that no power cut restores the old one. Raises StorageError."""
-    rekey.rewrite_marker(vault.folder, holder.vault)
+    rekey.rewrite_marker(vault.folder, unwrapped.vault)
 
 
 def complete(
@@ -159,7 +159,7 @@ def complete(
     """Re-encrypt items, retire former keys, delete their keyslots, and pin the present key.
 
     Args:
-        vault: the vault, whose lock is held.
+        vault: the vault, whose lock the caller holds.
         present: the content of vault.json.
         master: its master key.
         former: the keys to retire, by their ids.

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from filevault.vault.vault import Vault
 
 
-def former_keys(vault: Vault, holder: UnwrappedKey, policy: KdfPolicy) -> dict[str, bytes]:
+def former_keys(vault: Vault, unwrapped: UnwrappedKey, policy: KdfPolicy) -> dict[str, bytes]:
     """Return the former master keys by their ids.
 
     These are the retired ones. Where two machines each changed the key and one change was kept,
-    the other's key is in keyslots that no unlock tries: they are tried with the holder's secret.
+    the other's key is in keyslots that no unlock tries: they are tried with the secret at hand.
     Keys that were retired under such a key are returned as well.
     """
-    present = holder.vault
-    found = retired_keys.masters(vault.folder, present, holder.master)
+    present = unwrapped.vault
+    found = retired_keys.masters(vault.folder, present, unwrapped.master)
     others = [
         slot
         for slot in keyslots.listing(vault.folder)
@@ -33,9 +33,9 @@ def former_keys(vault: Vault, holder: UnwrappedKey, policy: KdfPolicy) -> dict[s
     ]
     in_slots = {
         slot.master_id: master
-        for slot, master in master_key.try_unwrap(others, holder.secret, policy)
+        for slot, master in master_key.try_unwrap(others, unwrapped.secret, policy)
     }
-    return retired_keys.masters(vault.folder, present, holder.master, in_slots)
+    return retired_keys.masters(vault.folder, present, unwrapped.master, in_slots)
 
 
 def items_before_rekey(vault: Vault, former: Mapping[str, bytes]) -> list[SurveyedItem]:

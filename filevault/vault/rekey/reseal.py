@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import unlocked_backend, vault_json
-from filevault.backends.file.master_key import changed_meanwhile
+from filevault.backends.file.master_key import concurrent_change
 from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError
 from filevault.system.digest import sha256_hex
@@ -15,7 +15,7 @@ from filevault.vault.acceptance import needs_acceptance
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.seen_items import SeenItem
-from filevault.vault.session_key import read_session_key, reseal_session_key
+from filevault.vault.session_key import SessionKeyFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ItemContent(Record):
-    """What a reader of an item learns: `key_id` of an access key, None of a TOTP seed."""
+    """The result of opening an item: `key_id` is that of an access key, None for a TOTP seed."""
 
     name: str
     key_id: str | None
@@ -67,7 +67,7 @@ class Resealer:
         self._backends[present.master_id] = unlocked_backend(present, master)
 
     def has_key(self, item: SurveyedItem) -> bool:
-        """Tell whether the master key of an item is known."""
+        """Return whether the master key of an item is known."""
         return item.master_id in self._backends
 
     def _open(self, item: SurveyedItem) -> tuple[bytes, ItemHeader, bytes]:
@@ -77,7 +77,7 @@ class Resealer:
         text = backend.decrypt(item.item_kind, self._vault.path_name(item.name), data)
         header = backend.peek(data)
         if sha256_hex(data) != item.digest:
-            raise changed_meanwhile()
+            raise concurrent_change()
         return data, header, text
 
     def content(self, item: SurveyedItem) -> ItemContent:
@@ -137,11 +137,14 @@ class Resealer:
         state, state_id = self._vault.state, self._vault.state_id
         if state is None:
             return
-        present = self._backends[self._present.master_id]
-        for master_id, backend in self._backends.items():
-            key = read_session_key(state, state_id, backend)
+        files = {
+            master_id: SessionKeyFile(state, state_id, backend, self._clock)
+            for master_id, backend in self._backends.items()
+        }
+        for master_id, file in files.items():
+            key = file.read()
             if key is not None and master_id != self._present.master_id:
-                reseal_session_key(state, state_id, present, key, self._clock)
+                files[self._present.master_id].reseal(key)
 
 
 def item_contents(

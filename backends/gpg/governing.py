@@ -1,7 +1,7 @@
-"""The recipients files of a `pass` store, all read at once.
+"""The recipients files of a `pass` store, and which of them governs an item.
 
-They are read once, verified and resolved; the file that governs an item is chosen from the result,
-so that a later change of a file has no effect.
+All are read at once, verified and resolved. The file that governs an item is chosen from the
+result, so that a later change of a file has no effect.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class GpgRecipients(Record):
         return self.root
 
 
-def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> GpgRecipients:
+def read(store: Folder, prefix: Sequence[str], gpg: Gpg, gpg_keys: GpgKeys) -> GpgRecipients:
     """Read every recipients file of a vault, and PASSWORD_STORE_KEY.
 
     An unusable one below the root is represented by the hash of its bytes, unresolved: it must not
@@ -76,7 +76,7 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, keyring: GpgKeys) -> Gp
 
     def resolved(path: str, ids: GpgIds) -> ResolvedFile:
         notices.extend(ids.notices)
-        recipients = keyring.resolve(ids.ids)
+        recipients = gpg_keys.resolve(ids.ids)
         names = tuple(recipient.name for recipient in recipients)
         unresolved = tuple(r.name for r in recipients if r.problem is not None)
         return ResolvedFile(RecipientsFile(path, names, unresolved), recipients)

@@ -60,7 +60,7 @@ class LockedSshKey(Record):
     origin: str
 
     def may_open(self, stanzas: Sequence[Stanza]) -> bool:
-        """Tell whether it could decrypt a file with these stanzas."""
+        """Return whether it could decrypt a file with these stanzas."""
         if self.public is None:
             return any(stanza.type == ssh_keys.RSA for stanza in stanzas)
         return self.public.fits(stanzas)
@@ -188,7 +188,7 @@ def parse_plain(data: bytes, origin: str) -> ParsedIdentities:
     if not keys and not plugins and not problems:
         problems.append(
             LockedError(
-                f"{what} holds no identity", hint="age-keygen makes one, and filevault init"
+                f"{what} contains no identity", hint="age-keygen makes one, and filevault init"
             )
         )
     return ParsedIdentities(tuple(keys), tuple(plugins), (), tuple(problems))

@@ -28,7 +28,7 @@ OPERATIONS = (
     "login",
     "process",
 )
-"""What a session can have been obtained by; the first part of its file's name."""
+"""The calls that a session can come from; the first part of its file's name."""
 
 _WHAT = "a session"
 HASH_LENGTH = 32
@@ -43,7 +43,7 @@ _BODY: dict[str, type] = {
 
 
 class SessionName(Record):
-    """Where a session is kept.
+    """The name of a session, which determines its file.
 
     `owner` is a profile, `hash` the 32 digits of `session_hash`, `source` the reference of the
     credential source that it was made from: `item:<name>`, `web:<profile>`, ...
@@ -61,7 +61,7 @@ class SessionName(Record):
 
 
 class FileName(Record):
-    """A file's name taken apart; `expiration` is in Unix seconds."""
+    """A parsed file name; `expiration` is in Unix seconds."""
 
     operation: str
     hash: str
@@ -69,7 +69,7 @@ class FileName(Record):
 
 
 class SessionFile(Record):
-    """Which file, all of it authenticated with the content.
+    """The path of a session file, all of it authenticated with the content.
 
     `state_id` is the name of the state directory, `folder` that of the owner's folder, `entry`
     that of the file.
