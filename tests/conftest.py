@@ -5,16 +5,22 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conditions import signal_defaults
+from tests.conditions.tools import tool
 from tests.fakes.fixtures import aws
+from tests.samples import ANN, JON
 from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
 
 __all__ = ["aws"]
+
+_MEMORY = "/dev/shm"
 
 signal_defaults.restore()
 
@@ -54,6 +60,31 @@ def signals() -> Iterator[None]:
 def machine(tmp_path: Path) -> Machine:
     """A fresh home of a fresh user."""
     return Machine(tmp_path / "home")
+
+
+@pytest.fixture
+def quick_machine(tmp_path: Path) -> Iterator[Machine]:
+    """A home without a vault, in memory where /dev/shm is writable."""
+    parent = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
+    with tempfile.TemporaryDirectory(dir=parent, prefix="filevault-") as folder:
+        yield Machine(Path(folder) / "home")
+
+
+@pytest.fixture
+def vault(machine: Machine) -> Machine:
+    """A machine with an empty `file` vault."""
+    return machine.with_vault()
+
+
+@pytest.fixture(scope="module")
+def gpg() -> Iterator[GpgHome]:
+    """The gpg home of a test module: keys of Jon and Ann without a passphrase."""
+    tool("gpg")
+    home = GpgHome()
+    home.make_key(JON)
+    home.make_key(ANN)
+    yield home
+    home.close()
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Path:
+def page_program(tmp_path: Path) -> Path:
     (text,) = blocks("python")
     file = tmp_path / "reader.py"
     file.write_text(text)
@@ -48,14 +48,14 @@ def run(
 
 
 @pytest.mark.parametrize("name", sorted(ITEMS))
-def test_program_of_the_page_opens_the_version_1_vault(program: Path, name: str) -> None:
-    done = run(program, VAULT, name)
+def test_program_of_the_page_opens_the_version_1_vault(page_program: Path, name: str) -> None:
+    done = run(page_program, VAULT, name)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == ITEMS[name][1].encode()
 
 
-def test_program_of_the_page_needs_nothing_of_filevault(program: Path) -> None:
-    text = program.read_text()
+def test_program_of_the_page_needs_nothing_of_filevault(page_program: Path) -> None:
+    text = page_program.read_text()
     imported = set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE))
     assert imported == {"base64", "argon2", "cryptography"}
     assert "filevault" not in re.findall(r"import (.*)", text)
@@ -63,16 +63,16 @@ def test_program_of_the_page_needs_nothing_of_filevault(program: Path) -> None:
 
 
 def test_program_of_the_page_refuses_a_wrong_passphrase_and_a_renamed_item(
-    program: Path, tmp_path: Path
+    page_program: Path, tmp_path: Path
 ) -> None:
-    done = run(program, VAULT, "jonsmith", PASSPHRASE + "r")
+    done = run(page_program, VAULT, "jonsmith", PASSPHRASE + "r")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"opens no slot" in done.stderr
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / ".filevault").symlink_to(VAULT / ".filevault")
     (copy / "other.fv").write_bytes((VAULT / "jonsmith.fv").read_bytes())
-    done = run(program, copy, "other")
+    done = run(page_program, copy, "other")
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"renamed" in done.stderr
 

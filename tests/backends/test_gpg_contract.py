@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def backend(scene: GpgStore) -> OpenBackend:
-    scene.write_ids("alice", "bob")
-    return scene.backend()
+def backend(gpg_store: GpgStore) -> OpenBackend:
+    gpg_store.write_ids("alice", "bob")
+    return gpg_store.backend()
 
 
 @pytest.fixture
-def stranger(scene: GpgStore) -> OpenBackend:
-    scene.write_ids("jbob")
-    backend = scene.backend()
+def stranger(gpg_store: GpgStore) -> OpenBackend:
+    gpg_store.write_ids("jbob")
+    backend = gpg_store.backend()
     backend.governing()
-    scene.write_ids("alice", "bob")
+    gpg_store.write_ids("alice", "bob")
     return backend
 
 
@@ -45,10 +45,10 @@ def test_flipped_bit_never_gives_another_plaintext(
 
 
 def test_item_of_another_vault_is_refused(  # type: ignore[no-redef]
-    backend: OpenBackend, stranger: OpenBackend, scene: GpgStore
+    backend: OpenBackend, stranger: OpenBackend, gpg_store: GpgStore
 ) -> None:
     data = stranger.encrypt(HEADER, EXAMPLE_ITEM)
-    scene.home.forget_secret("J. Bob <jbob@example.com>")
+    gpg_store.home.forget_secret("J. Bob <jbob@example.com>")
     with pytest.raises(LockedError):
         backend.decrypt("credentials", "work/prod", data)
 

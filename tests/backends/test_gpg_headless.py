@@ -47,10 +47,10 @@ done
 
 
 @pytest.fixture
-def locked(scene: GpgStore) -> bytes:
+def locked(gpg_store: GpgStore) -> bytes:
     """An item for the key that has a passphrase; no agent knows it."""
-    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["locked"])
-    scene.home.kill_agent()
+    data = gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["locked"])
+    gpg_store.home.kill_agent()
     return data
 
 
@@ -69,11 +69,11 @@ def use_pinentry(scene: GpgStore, answer: str) -> Path:
 
 @pytest.mark.timed
 def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
-    scene: GpgStore, locked: bytes
+    gpg_store: GpgStore, locked: bytes
 ) -> None:
-    log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
+    log = use_pinentry(gpg_store, f"echo D {PASSPHRASE.decode()}; echo OK")
     with within(2), pytest.raises(NoTerminalError) as caught:
-        read(scene.backend(), locked)
+        read(gpg_store.backend(), locked)
     assert caught.value.exit_status == 5
     assert caught.value.message == (
         "the gpg key of item 'prod' needs its passphrase, and gpg-agent has no way to ask for it"
@@ -83,95 +83,97 @@ def test_locked_key_without_a_terminal_fails_at_once_and_says_why(
     assert not log.exists()
 
 
-def test_passphrase_from_a_source_opens_the_key(scene: GpgStore, locked: bytes) -> None:
+def test_passphrase_from_a_source_opens_the_key(gpg_store: GpgStore, locked: bytes) -> None:
     source = GivenSecrets(PASSPHRASE)
-    backend = scene.backend(passphrase=source)
+    backend = gpg_store.backend(passphrase=source)
     assert read(backend, locked) == EXAMPLE_ITEM
     assert read(backend, locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (1, 0)
 
 
-def test_passphrase_is_kept_where_the_agent_forgets_it(scene: GpgStore, locked: bytes) -> None:
+def test_passphrase_is_kept_where_the_agent_forgets_it(gpg_store: GpgStore, locked: bytes) -> None:
     source = GivenSecrets(PASSPHRASE)
-    backend = scene.backend(passphrase=source)
+    backend = gpg_store.backend(passphrase=source)
     assert read(backend, locked) == EXAMPLE_ITEM
-    scene.home.kill_agent()
+    gpg_store.home.kill_agent()
     assert read(backend, locked) == EXAMPLE_ITEM
     assert source.asked == 1
 
 
-def test_source_beats_a_pinentry_that_could_ask(scene: GpgStore, locked: bytes) -> None:
-    log = use_pinentry(scene, "echo ERR 83886179 cancelled")
+def test_source_beats_a_pinentry_that_could_ask(gpg_store: GpgStore, locked: bytes) -> None:
+    log = use_pinentry(gpg_store, "echo ERR 83886179 cancelled")
     assert (
-        read(scene.backend(passphrase=GivenSecrets(PASSPHRASE), terminal=True), locked)
+        read(gpg_store.backend(passphrase=GivenSecrets(PASSPHRASE), terminal=True), locked)
         == EXAMPLE_ITEM
     )
     assert not log.exists()
 
 
-def test_nobody_is_asked_for_a_key_without_passphrase(scene: GpgStore) -> None:
+def test_nobody_is_asked_for_a_key_without_passphrase(gpg_store: GpgStore) -> None:
     source = GivenSecrets()
-    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
-    assert read(scene.backend(passphrase=source), data) == EXAMPLE_ITEM
+    data = gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"])
+    assert read(gpg_store.backend(passphrase=source), data) == EXAMPLE_ITEM
     assert source.asked == 0
 
 
-def test_wrong_passphrase_is_told_to_its_source(scene: GpgStore, locked: bytes) -> None:
+def test_wrong_passphrase_is_told_to_its_source(gpg_store: GpgStore, locked: bytes) -> None:
     source = GivenSecrets(b"wrong")
     with pytest.raises(WrongPassphraseError) as caught:
-        read(scene.backend(passphrase=source), locked)
+        read(gpg_store.backend(passphrase=source), locked)
     assert caught.value.message == "the passphrase from the test is wrong"
     assert caught.value.exit_status == 5
     assert source.refused == 1
 
 
 def test_another_passphrase_is_tried_where_the_source_has_one(
-    scene: GpgStore, locked: bytes
+    gpg_store: GpgStore, locked: bytes
 ) -> None:
     source = GivenSecrets(b"wrong", PASSPHRASE.decode().encode("latin-1"), PASSPHRASE)
-    assert read(scene.backend(passphrase=source), locked) == EXAMPLE_ITEM
+    assert read(gpg_store.backend(passphrase=source), locked) == EXAMPLE_ITEM
     assert (source.asked, source.refused) == (3, 2)
 
 
 @pytest.mark.parametrize("passphrase", [b"", b"a\nb", b"a\rb", b"a\0b"])
 def test_passphrase_that_gpg_cannot_be_given_is_refused(
-    scene: GpgStore, locked: bytes, passphrase: bytes
+    gpg_store: GpgStore, locked: bytes, passphrase: bytes
 ) -> None:
     with pytest.raises(LockedError, match="is empty or has a line end in it"):
-        read(scene.backend(passphrase=GivenSecrets(passphrase)), locked)
+        read(gpg_store.backend(passphrase=GivenSecrets(passphrase)), locked)
 
 
-def test_key_file_opens_no_gpg_key(scene: GpgStore, locked: bytes) -> None:
+def test_key_file_opens_no_gpg_key(gpg_store: GpgStore, locked: bytes) -> None:
     with pytest.raises(LockedError, match="opened with a passphrase, and the test gives a key"):
-        read(scene.backend(passphrase=GivenSecrets(keyfile(b"filevault-key-1:x"))), locked)
+        read(gpg_store.backend(passphrase=GivenSecrets(keyfile(b"filevault-key-1:x"))), locked)
 
 
-def test_source_that_has_nothing_speaks_for_itself(scene: GpgStore, locked: bytes) -> None:
+def test_source_that_has_nothing_speaks_for_itself(gpg_store: GpgStore, locked: bytes) -> None:
     class Empty(GivenSecrets):
         def secret(self) -> Secret:
             raise LockedError("the file is empty")
 
     with pytest.raises(LockedError, match="the file is empty"):
-        read(scene.backend(passphrase=Empty()), locked)
+        read(gpg_store.backend(passphrase=Empty()), locked)
 
 
-def test_agent_that_knows_the_passphrase_needs_no_source(scene: GpgStore, locked: bytes) -> None:
-    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
-    assert read(scene.backend(), locked) == EXAMPLE_ITEM
+def test_agent_that_knows_the_passphrase_needs_no_source(
+    gpg_store: GpgStore, locked: bytes
+) -> None:
+    assert read(gpg_store.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
+    assert read(gpg_store.backend(), locked) == EXAMPLE_ITEM
 
 
-def test_forbidden_loopback_is_explained(scene: GpgStore, locked: bytes) -> None:
-    scene.home.configure_agent("no-allow-loopback-pinentry")
+def test_forbidden_loopback_is_explained(gpg_store: GpgStore, locked: bytes) -> None:
+    gpg_store.home.configure_agent("no-allow-loopback-pinentry")
     with pytest.raises(ProgramError) as caught:
-        read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked)
+        read(gpg_store.backend(passphrase=GivenSecrets(PASSPHRASE)), locked)
     assert "its loopback mode is forbidden" in caught.value.message
     assert "no-allow-loopback-pinentry" in (caught.value.hint or "")
 
 
-def test_pinentry_may_ask_on_a_terminal(scene: GpgStore, locked: bytes) -> None:
-    log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
+def test_pinentry_may_ask_on_a_terminal(gpg_store: GpgStore, locked: bytes) -> None:
+    log = use_pinentry(gpg_store, f"echo D {PASSPHRASE.decode()}; echo OK")
     questions: list[str] = []
-    backend = scene.backend(
+    backend = gpg_store.backend(
         terminal=True, asked=lambda: questions.append("asked"), GPG_TTY="/dev/pts/77"
     )
     assert read(backend, locked) == EXAMPLE_ITEM
@@ -181,14 +183,14 @@ def test_pinentry_may_ask_on_a_terminal(scene: GpgStore, locked: bytes) -> None:
     assert "OPTION ttyname=/dev/pts/77" in log.read_text().splitlines()
 
 
-def test_terminal_is_named_to_pinentry_where_nobody_has(scene: GpgStore, locked: bytes) -> None:
-    log = use_pinentry(scene, f"echo D {PASSPHRASE.decode()}; echo OK")
+def test_terminal_is_named_to_pinentry_where_nobody_has(gpg_store: GpgStore, locked: bytes) -> None:
+    log = use_pinentry(gpg_store, f"echo D {PASSPHRASE.decode()}; echo OK")
     primary, secondary = pty.openpty()
     saved = os.dup(0)
     try:
         os.dup2(secondary, 0)
         name = os.ttyname(secondary)
-        assert read(scene.backend(terminal=True), locked) == EXAMPLE_ITEM
+        assert read(gpg_store.backend(terminal=True), locked) == EXAMPLE_ITEM
     finally:
         os.dup2(saved, 0)
         for fd in (saved, primary, secondary):
@@ -206,11 +208,11 @@ def test_terminal_is_named_to_pinentry_where_nobody_has(scene: GpgStore, locked:
     ],
 )
 def test_what_pinentry_answers_is_told(
-    scene: GpgStore, locked: bytes, answer: str, kind: type[FilevaultError], message: str
+    gpg_store: GpgStore, locked: bytes, answer: str, kind: type[FilevaultError], message: str
 ) -> None:
-    use_pinentry(scene, answer)
+    use_pinentry(gpg_store, answer)
     with pytest.raises(kind, match=message) as caught:
-        read(scene.backend(terminal=True), locked)
+        read(gpg_store.backend(terminal=True), locked)
     assert caught.value.exit_status == 5
 
 
@@ -230,28 +232,28 @@ def test_what_pinentry_answers_is_told(
     ],
 )
 def test_reason_is_told_where_gpg_conf_silences_it(
-    scene: GpgStore, locked: bytes, terminal: bool, kind: type[FilevaultError], message: str
+    gpg_store: GpgStore, locked: bytes, terminal: bool, kind: type[FilevaultError], message: str
 ) -> None:
-    use_pinentry(scene, "echo ERR 83886179 cancelled")
-    (scene.home.path / "gpg.conf").write_text("quiet\n")
+    use_pinentry(gpg_store, "echo ERR 83886179 cancelled")
+    (gpg_store.home.path / "gpg.conf").write_text("quiet\n")
     with pytest.raises(kind, match=message):
-        read(scene.backend(terminal=terminal), locked)
+        read(gpg_store.backend(terminal=terminal), locked)
     with pytest.raises(WrongPassphraseError):
-        read(scene.backend(passphrase=GivenSecrets(b"wrong")), locked)
-    assert read(scene.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
+        read(gpg_store.backend(passphrase=GivenSecrets(b"wrong")), locked)
+    assert read(gpg_store.backend(passphrase=GivenSecrets(PASSPHRASE)), locked) == EXAMPLE_ITEM
 
 
-def test_missing_pinentry_is_told(scene: GpgStore, locked: bytes) -> None:
-    scene.home.configure_agent("pinentry-program /nonexistent/pinentry")
+def test_missing_pinentry_is_told(gpg_store: GpgStore, locked: bytes) -> None:
+    gpg_store.home.configure_agent("pinentry-program /nonexistent/pinentry")
     with pytest.raises(NoTerminalError, match="has no way to ask"):
-        read(scene.backend(terminal=True), locked)
+        read(gpg_store.backend(terminal=True), locked)
 
 
 @pytest.mark.timed
-def test_time_limit_ends_gpg_and_says_so(scene: GpgStore, locked: bytes) -> None:
-    log = use_pinentry(scene, "read -r never")
+def test_time_limit_ends_gpg_and_says_so(gpg_store: GpgStore, locked: bytes) -> None:
+    log = use_pinentry(gpg_store, "read -r never")
     with within(2), pytest.raises(ProgramError) as caught:
-        read(scene.backend(terminal=True, timeout=0.5), locked)
+        read(gpg_store.backend(terminal=True, timeout=0.5), locked)
     assert caught.value.message == "gpg did not end within 0.5 seconds and was killed"
     assert "GETPIN" in log.read_text()
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
@@ -261,25 +263,25 @@ def test_time_limit_ends_gpg_and_says_so(scene: GpgStore, locked: bytes) -> None
 
 
 def test_user_who_gave_gpg_a_passphrase_file_is_served(
-    scene: GpgStore, locked: bytes, tmp_path: Path
+    gpg_store: GpgStore, locked: bytes, tmp_path: Path
 ) -> None:
     file = tmp_path / "passphrase"
     file.write_bytes(PASSPHRASE + b"\n")
     options = f"--pinentry-mode loopback --passphrase-file {file}"
-    assert read(scene.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == EXAMPLE_ITEM
+    assert read(gpg_store.backend(PASSWORD_STORE_GPG_OPTS=options), locked) == EXAMPLE_ITEM
 
 
-def test_agent_that_cannot_start_is_explained(scene: GpgStore) -> None:
-    scene.write_ids("alice")
-    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"])
-    long = scene.home.path / ("d" * 100)
+def test_agent_that_cannot_start_is_explained(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("alice")
+    data = gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"])
+    long = gpg_store.home.path / ("d" * 100)
     long.mkdir(mode=0o700)
-    shutil.copy(scene.home.path / "pubring.kbx", long)
-    shutil.copytree(scene.home.path / "private-keys-v1.d", long / "private-keys-v1.d")
+    shutil.copy(gpg_store.home.path / "pubring.kbx", long)
+    shutil.copytree(gpg_store.home.path / "private-keys-v1.d", long / "private-keys-v1.d")
     if os.path.isdir(f"/run/user/{os.getuid()}"):
         pytest.skip("the agent's socket lies in /run/user here, whatever its home")
     with pytest.raises(ProgramError) as caught:
-        read(scene.backend(GNUPGHOME=str(long)), data)
+        read(gpg_store.backend(GNUPGHOME=str(long)), data)
     assert caught.value.message == (
         f"gpg cannot start its agent, which keeps the secret keys: the path '{long}' is too long "
         "for its socket"
@@ -308,22 +310,22 @@ print(len(backend.encrypt(ItemHeader("credentials", "prod", 1, ""), b"text")) > 
 
 
 def test_read_only_home_of_gpg_is_explained_and_still_encrypts(
-    scene: GpgStore, tmp_path: Path
+    gpg_store: GpgStore, tmp_path: Path
 ) -> None:
     unshare = tool("unshare")
     if os.path.isdir(f"/run/user/{os.getuid()}"):
         pytest.skip("the agent's socket lies in /run/user here, whatever its home")
-    scene.write_ids("alice")
-    (tmp_path / "item").write_bytes(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"]))
-    scene.home.kill_agent()
-    home = scene.home.path
+    gpg_store.write_ids("alice")
+    (tmp_path / "item").write_bytes(gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"]))
+    gpg_store.home.kill_agent()
+    home = gpg_store.home.path
     mounted = f"mount --bind {home} {home} && mount -o remount,ro,bind {home}"
     if subprocess.run([unshare, "-m", "sh", "-c", mounted], capture_output=True).returncode != 0:
         pytest.skip("nobody may mount here")
     done = subprocess.run(
         [
             *(unshare, "-m", "sh", "-c", f'{mounted} && exec "$@"', "sh"),
-            *(sys.executable, "-c", READ_ONLY, str(home), str(scene.store)),
+            *(sys.executable, "-c", READ_ONLY, str(home), str(gpg_store.store)),
             *(str(tmp_path / "item"), os.environ["PATH"]),
         ],
         capture_output=True,
@@ -349,22 +351,22 @@ exec {gpg} "$@"
 
 
 def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
-    scene: GpgStore, tmp_path: Path
+    gpg_store: GpgStore, tmp_path: Path
 ) -> None:
     folder, log = tmp_path / "bin", tmp_path / "log"
     folder.mkdir()
     spy = folder / "gpg"
     spy.write_text(SPY.format(log=log, gpg=tool("gpg")))
     spy.chmod(spy.stat().st_mode | stat.S_IXUSR)
-    scene.write_ids("locked", "bob@example.com")
+    gpg_store.write_ids("locked", "bob@example.com")
     leak = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(leak, True)
     try:
-        backend = scene.backend(
+        backend = gpg_store.backend(
             passphrase=GivenSecrets(PASSPHRASE), PATH=f":.:relative:{folder}:{os.environ['PATH']}"
         )
         data = backend.encrypt(ItemHeader("credentials", "prod", 1, ""), EXAMPLE_ITEM)
-        scene.home.forget_secret("Bob <bob@example.com>")
+        gpg_store.home.forget_secret("Bob <bob@example.com>")
         assert read(backend, data) == EXAMPLE_ITEM
     finally:
         os.close(leak)
@@ -374,7 +376,9 @@ def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
     assert b"wJalrXUtnFEMI" not in seen
     lines = seen.decode().splitlines()
     names = {line.split("=")[0] for line in lines if line.startswith("env ")}
-    assert names <= {f"env {name}" for name in (*backend_variables(scene), "PWD", "_", "OLDPWD")}
+    assert names <= {
+        f"env {name}" for name in (*backend_variables(gpg_store), "PWD", "_", "OLDPWD")
+    }
     # ls adds one descriptor for the folder that it lists
     assert {tuple(line.split()[1:]) for line in lines if line.startswith("fds ")} == {
         ("0", "1", "2", "3")
@@ -395,7 +399,7 @@ def test_gpg_sees_no_secret_no_descriptor_and_nothing_but_what_it_needs(
     trusting = [call for call in calls if "--trust-model" in call]
     assert len(trusting) == 1
     named = {trusting[0][at + 1] for at, word in enumerate(trusting[0]) if word == "--recipient"}
-    assert named == {scene.keys["locked"], scene.keys["bob"]}
+    assert named == {gpg_store.keys["locked"], gpg_store.keys["bob"]}
 
 
 def backend_variables(scene: GpgStore) -> set[str]:

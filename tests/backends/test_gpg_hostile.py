@@ -124,46 +124,46 @@ def nested(scene: GpgStore) -> bytes:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_message_that_is_not_one_encrypted_text_is_refused_quickly(
-    scene: GpgStore, craft: Callable[[GpgStore], bytes], message: str
+    gpg_store: GpgStore, craft: Callable[[GpgStore], bytes], message: str
 ) -> None:
-    data = craft(scene)
-    error = refused(scene, data)
+    data = craft(gpg_store)
+    error = refused(gpg_store, data)
     assert error.message == f"item 'prod' is refused: {message}"
     assert error.exit_status == 6
 
 
-def test_clear_text_with_a_signature_is_no_item(scene: GpgStore) -> None:
+def test_clear_text_with_a_signature_is_no_item(gpg_store: GpgStore) -> None:
     with pytest.raises(DamagedError):
-        scene.backend().decrypt("credentials", "prod", clear_signed(scene))
+        gpg_store.backend().decrypt("credentials", "prod", clear_signed(gpg_store))
 
 
 @pytest.mark.parametrize("algorithm", [1, 2, 3])
-def test_compression_bomb_is_refused_quickly(scene: GpgStore, algorithm: int) -> None:
-    data = wrap(scene, bomb(algorithm))
+def test_compression_bomb_is_refused_quickly(gpg_store: GpgStore, algorithm: int) -> None:
+    data = wrap(gpg_store, bomb(algorithm))
     assert len(data) < 1 << 20
     message = "item 'prod' is refused: decrypted, it is longer than 983040 bytes"
-    assert refused(scene, data).message == message
+    assert refused(gpg_store, data).message == message
 
 
-def test_message_that_costs_time_without_a_text_is_given_up_quickly(scene: GpgStore) -> None:
+def test_message_that_costs_time_without_a_text_is_given_up_quickly(gpg_store: GpgStore) -> None:
     """A packet of a type that gpg skips: it would take some ten seconds, here and in gpg."""
-    data = wrap(scene, bomb(1, tag=60))
-    scene.home.gpg("--list-secret-keys")
+    data = wrap(gpg_store, bomb(1, tag=60))
+    gpg_store.home.gpg("--list-secret-keys")
     with at_most(1), pytest.raises(TamperedError, match="it takes too long to decrypt"):
-        scene.backend().decrypt("credentials", "prod", data)
+        gpg_store.backend().decrypt("credentials", "prod", data)
 
 
-def test_file_over_a_mebibyte_is_refused_unread(scene: GpgStore) -> None:
-    data = scene.home.encrypt(bytes(1 << 20), scene.keys["alice"], options=["-z", "0"])
+def test_file_over_a_mebibyte_is_refused_unread(gpg_store: GpgStore) -> None:
+    data = gpg_store.home.encrypt(bytes(1 << 20), gpg_store.keys["alice"], options=["-z", "0"])
     assert len(data) > 1 << 20
     with pytest.raises(DamagedError, match="it is longer than 1048576 bytes"):
-        scene.backend().decrypt("credentials", "prod", data)
+        gpg_store.backend().decrypt("credentials", "prod", data)
 
 
-def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: GpgStore) -> None:
+def test_partial_plaintext_of_a_cut_file_is_never_returned(gpg_store: GpgStore) -> None:
     text = EXAMPLE_ITEM * 500
-    data = scene.home.encrypt(text, scene.keys["alice"], options=["-z", "0"])
-    backend = scene.backend()
+    data = gpg_store.home.encrypt(text, gpg_store.keys["alice"], options=["-z", "0"])
+    backend = gpg_store.backend()
     for length in (*range(0, 140, 9), len(data) // 2, len(data) - 22, len(data) - 1):
         with pytest.raises(DamagedError):
             backend.decrypt("credentials", "prod", data[:length])
@@ -175,10 +175,10 @@ def test_partial_plaintext_of_a_cut_file_is_never_returned(scene: GpgStore) -> N
         backend.decrypt("credentials", "prod", whole)
 
 
-def test_flipped_bits_give_no_other_plaintext(scene: GpgStore) -> None:
-    scene.write_ids("alice")
-    backend = scene.backend()
-    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"])
+def test_flipped_bits_give_no_other_plaintext(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("alice")
+    backend = gpg_store.backend()
+    data = gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"], options=["-z", "0"])
     for where in range(0, len(data), 5):
         changed = bytearray(data)
         changed[where] ^= 1 << where % 8
@@ -189,23 +189,25 @@ def test_flipped_bits_give_no_other_plaintext(scene: GpgStore) -> None:
             assert backend.decrypt("credentials", "prod", bytes(changed)) == EXAMPLE_ITEM
 
 
-def test_changed_text_is_found_where_gpg_conf_ignores_it(scene: GpgStore) -> None:
-    (scene.home.path / "gpg.conf").write_text("ignore-mdc-error\n")
-    data = bytearray(scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["-z", "0"]))
-    assert scene.backend().decrypt("credentials", "prod", bytes(data)) == EXAMPLE_ITEM
+def test_changed_text_is_found_where_gpg_conf_ignores_it(gpg_store: GpgStore) -> None:
+    (gpg_store.home.path / "gpg.conf").write_text("ignore-mdc-error\n")
+    data = bytearray(
+        gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"], options=["-z", "0"])
+    )
+    assert gpg_store.backend().decrypt("credentials", "prod", bytes(data)) == EXAMPLE_ITEM
     data[-30] ^= 1
     with pytest.raises(DamagedError, match="its content is not what was encrypted"):
-        scene.backend().decrypt("credentials", "prod", bytes(data))
+        gpg_store.backend().decrypt("credentials", "prod", bytes(data))
 
 
-def test_message_without_integrity_check_is_refused(scene: GpgStore) -> None:
-    data = scene.home.encrypt(EXAMPLE_ITEM, scene.keys["alice"], options=["--rfc2440"])
+def test_message_without_integrity_check_is_refused(gpg_store: GpgStore) -> None:
+    data = gpg_store.home.encrypt(EXAMPLE_ITEM, gpg_store.keys["alice"], options=["--rfc2440"])
     with pytest.raises(TamperedError, match="its encryption has no integrity check"):
-        scene.backend().decrypt("credentials", "prod", data)
+        gpg_store.backend().decrypt("credentials", "prod", data)
 
 
-def test_error_about_a_crafted_name_is_one_clean_line(scene: GpgStore) -> None:
+def test_error_about_a_crafted_name_is_one_clean_line(gpg_store: GpgStore) -> None:
     with pytest.raises(TamperedError) as caught:
-        scene.backend().decrypt("credentials", "a\x1b[2J\nb", literal(EXAMPLE_ITEM))
+        gpg_store.backend().decrypt("credentials", "a\x1b[2J\nb", literal(EXAMPLE_ITEM))
     assert "\x1b" not in caught.value.message
     assert "\n" not in caught.value.message

@@ -122,29 +122,29 @@ def test_lengths_are_read_in_every_form(size: int, old: bool) -> None:
 @pytest.mark.parametrize("size", [0, 10, 600, 9000, 100_000])
 @pytest.mark.parametrize("options", [(), ("--armor",), ("-z", "9"), ("--throw-keyids",)])
 def test_messages_of_gpg_are_understood_as_gpg_understands_them(
-    scene: GpgStore, size: int, options: tuple[str, ...]
+    gpg_store: GpgStore, size: int, options: tuple[str, ...]
 ) -> None:
-    data = scene.home.encrypt(
+    data = gpg_store.home.encrypt(
         EXAMPLE_ITEM * (size // len(EXAMPLE_ITEM)),
-        scene.keys["alice"],
-        scene.keys["bob"],
+        gpg_store.keys["alice"],
+        gpg_store.keys["bob"],
         options=options,
     )
     message = openpgp.parse(data, "it")
-    said = scene.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
+    said = gpg_store.home.gpg("--status-fd", "1", "--list-only", "-d", data=data).stdout.decode()
     told = [line.split()[2] for line in said.splitlines() if " ENC_TO " in line]
     assert list(message.key_ids) == told
     assert message.data.startswith(bytes([0x84])) or message.data[0] & 0x80
     assert ("-----BEGIN" in repr(message)) is False
 
 
-def test_signatures_are_told_from_other_messages(scene: GpgStore) -> None:
-    alice = scene.keys["alice"]
-    detached = scene.home.gpg("-u", alice, "--detach-sign", data=b"x").stdout
-    armored = scene.home.gpg("-u", alice, "--armor", "--detach-sign", data=b"x").stdout
+def test_signatures_are_told_from_other_messages(gpg_store: GpgStore) -> None:
+    alice = gpg_store.keys["alice"]
+    detached = gpg_store.home.gpg("-u", alice, "--detach-sign", data=b"x").stdout
+    armored = gpg_store.home.gpg("-u", alice, "--armor", "--detach-sign", data=b"x").stdout
     assert openpgp.signature(detached, "it") == detached
     assert openpgp.signature(armored, "it")[0] & 0x80
-    signed = scene.home.gpg("-u", alice, "-z", "0", "--sign", data=b"x").stdout
-    for other in (signed, detached + LITERAL, b"", b"text", scene.home.encrypt(b"x", alice)):
+    signed = gpg_store.home.gpg("-u", alice, "-z", "0", "--sign", data=b"x").stdout
+    for other in (signed, detached + LITERAL, b"", b"text", gpg_store.home.encrypt(b"x", alice)):
         with pytest.raises(DamagedError):
             openpgp.signature(other, "it")

@@ -31,101 +31,101 @@ def write(scene: GpgStore, name: str, text: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_pass_shows_what_we_wrote(scene: GpgStore, text: bytes) -> None:
-    scene.write_ids("alice", "bob")
-    write(scene, "work/prod", text)
-    assert scene.run_pass("show", "work/prod").stdout == text
-    assert b"prod" in scene.run_pass("ls", "work").stdout
+def test_pass_shows_what_we_wrote(gpg_store: GpgStore, text: bytes) -> None:
+    gpg_store.write_ids("alice", "bob")
+    write(gpg_store, "work/prod", text)
+    assert gpg_store.run_pass("show", "work/prod").stdout == text
+    assert b"prod" in gpg_store.run_pass("ls", "work").stdout
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_we_read_what_pass_inserted(scene: GpgStore, text: bytes) -> None:
-    scene.run_pass("init", scene.keys["alice"], scene.keys["bob"])
-    scene.run_pass("insert", "-m", "work/prod", data=text)
-    data = (scene.store / "work" / "prod.gpg").read_bytes()
-    backend = scene.backend()
+def test_we_read_what_pass_inserted(gpg_store: GpgStore, text: bytes) -> None:
+    gpg_store.run_pass("init", gpg_store.keys["alice"], gpg_store.keys["bob"])
+    gpg_store.run_pass("insert", "-m", "work/prod", data=text)
+    data = (gpg_store.store / "work" / "prod.gpg").read_bytes()
+    backend = gpg_store.backend()
     assert backend.decrypt("credentials", "work/prod", data) == text
     assert not backend.differs("work/prod", data)
 
 
-def test_pass_finds_nothing_to_encrypt_again_in_what_we_wrote(scene: GpgStore) -> None:
-    scene.run_pass("init", scene.keys["alice"], scene.keys["bob"])
-    scene.run_pass("init", "-p", "team", scene.keys["bob"])
-    before = write(scene, "prod", EXAMPLE_ITEM), write(scene, "team/prod", EXAMPLE_ITEM)
-    said = scene.run_pass("init", scene.keys["alice"], scene.keys["bob"]).stdout
-    said += scene.run_pass("init", "-p", "team", scene.keys["bob"]).stdout
+def test_pass_finds_nothing_to_encrypt_again_in_what_we_wrote(gpg_store: GpgStore) -> None:
+    gpg_store.run_pass("init", gpg_store.keys["alice"], gpg_store.keys["bob"])
+    gpg_store.run_pass("init", "-p", "team", gpg_store.keys["bob"])
+    before = write(gpg_store, "prod", EXAMPLE_ITEM), write(gpg_store, "team/prod", EXAMPLE_ITEM)
+    said = gpg_store.run_pass("init", gpg_store.keys["alice"], gpg_store.keys["bob"]).stdout
+    said += gpg_store.run_pass("init", "-p", "team", gpg_store.keys["bob"]).stdout
     assert b"reencrypting" not in said
-    after = [(scene.store / f"{name}.gpg").read_bytes() for name in ("prod", "team/prod")]
+    after = [(gpg_store.store / f"{name}.gpg").read_bytes() for name in ("prod", "team/prod")]
     assert tuple(after) == before
 
 
-def test_we_and_pass_agree_on_what_differs_after_a_change(scene: GpgStore) -> None:
-    scene.run_pass("init", scene.keys["alice"])
-    data = write(scene, "prod", EXAMPLE_ITEM)
-    scene.write_ids("alice", "bob")
-    assert scene.backend().differs("prod", data)
-    said = scene.run_pass("init", scene.keys["alice"], scene.keys["bob"]).stdout
+def test_we_and_pass_agree_on_what_differs_after_a_change(gpg_store: GpgStore) -> None:
+    gpg_store.run_pass("init", gpg_store.keys["alice"])
+    data = write(gpg_store, "prod", EXAMPLE_ITEM)
+    gpg_store.write_ids("alice", "bob")
+    assert gpg_store.backend().differs("prod", data)
+    said = gpg_store.run_pass("init", gpg_store.keys["alice"], gpg_store.keys["bob"]).stdout
     assert b"prod: reencrypting to" in said
-    again = (scene.store / "prod.gpg").read_bytes()
-    assert not scene.backend().differs("prod", again)
-    assert scene.backend().decrypt("credentials", "prod", again) == EXAMPLE_ITEM
+    again = (gpg_store.store / "prod.gpg").read_bytes()
+    assert not gpg_store.backend().differs("prod", again)
+    assert gpg_store.backend().decrypt("credentials", "prod", again) == EXAMPLE_ITEM
 
 
-def test_groups_mean_to_us_what_they_mean_to_pass(scene: GpgStore) -> None:
-    (scene.home.path / "gpg.conf").write_text(
-        f"group team={scene.keys['alice']} {scene.keys['bob']}\n"
+def test_groups_mean_to_us_what_they_mean_to_pass(gpg_store: GpgStore) -> None:
+    (gpg_store.home.path / "gpg.conf").write_text(
+        f"group team={gpg_store.keys['alice']} {gpg_store.keys['bob']}\n"
     )
-    scene.run_pass("init", "team")
-    scene.run_pass("insert", "-m", "theirs", data=EXAMPLE_ITEM)
-    theirs = (scene.store / "theirs.gpg").read_bytes()
-    assert not scene.backend().differs("theirs", theirs)
-    write(scene, "ours", EXAMPLE_ITEM)
-    assert b"reencrypting" not in scene.run_pass("init", "team").stdout
+    gpg_store.run_pass("init", "team")
+    gpg_store.run_pass("insert", "-m", "theirs", data=EXAMPLE_ITEM)
+    theirs = (gpg_store.store / "theirs.gpg").read_bytes()
+    assert not gpg_store.backend().differs("theirs", theirs)
+    write(gpg_store, "ours", EXAMPLE_ITEM)
+    assert b"reencrypting" not in gpg_store.run_pass("init", "team").stdout
 
 
-def test_nearest_folder_means_to_us_what_it_means_to_pass(scene: GpgStore) -> None:
-    scene.run_pass("init", scene.keys["alice"])
-    scene.run_pass("init", "-p", "aws/team", scene.keys["bob"])
+def test_nearest_folder_means_to_us_what_it_means_to_pass(gpg_store: GpgStore) -> None:
+    gpg_store.run_pass("init", gpg_store.keys["alice"])
+    gpg_store.run_pass("init", "-p", "aws/team", gpg_store.keys["bob"])
     for name in ("top", "aws/prod", "aws/team/prod", "aws/team/deep/prod"):
-        scene.run_pass("insert", "-m", name, data=EXAMPLE_ITEM)
-        data = (scene.store / f"{name}.gpg").read_bytes()
-        assert not scene.backend().differs(name, data)
+        gpg_store.run_pass("insert", "-m", name, data=EXAMPLE_ITEM)
+        data = (gpg_store.store / f"{name}.gpg").read_bytes()
+        assert not gpg_store.backend().differs(name, data)
 
 
-def test_pass_uses_recipients_that_we_built(scene: GpgStore) -> None:
-    data = gpg_id.build([scene.keys["alice"], scene.keys["bob"]])
-    (scene.store / ".gpg-id").write_bytes(data)
-    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
-    assert not scene.backend().differs("prod", (scene.store / "prod.gpg").read_bytes())
+def test_pass_uses_recipients_that_we_built(gpg_store: GpgStore) -> None:
+    data = gpg_id.build([gpg_store.keys["alice"], gpg_store.keys["bob"]])
+    (gpg_store.store / ".gpg-id").write_bytes(data)
+    gpg_store.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
+    assert not gpg_store.backend().differs("prod", (gpg_store.store / "prod.gpg").read_bytes())
 
 
-def test_pass_drops_the_last_line_without_an_end_and_we_keep_it(scene: GpgStore) -> None:
-    (scene.store / ".gpg-id").write_text(f"{scene.keys['alice']}\n{scene.keys['bob']}")
-    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
-    backend = scene.backend()
-    assert backend.differs("prod", (scene.store / "prod.gpg").read_bytes())
-    assert any("pass ignores its last line" in notice for notice in scene.notes)
+def test_pass_drops_the_last_line_without_an_end_and_we_keep_it(gpg_store: GpgStore) -> None:
+    (gpg_store.store / ".gpg-id").write_text(f"{gpg_store.keys['alice']}\n{gpg_store.keys['bob']}")
+    gpg_store.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM)
+    backend = gpg_store.backend()
+    assert backend.differs("prod", (gpg_store.store / "prod.gpg").read_bytes())
+    assert any("pass ignores its last line" in notice for notice in gpg_store.notes)
 
 
-def test_signatures_are_good_to_either_side(scene: GpgStore) -> None:
-    alice, bob = scene.keys["alice"], scene.keys["bob"]
-    scene.run_pass("init", bob, PASSWORD_STORE_SIGNING_KEY=alice)
-    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=alice)
+def test_signatures_are_good_to_either_side(gpg_store: GpgStore) -> None:
+    alice, bob = gpg_store.keys["alice"], gpg_store.keys["bob"]
+    gpg_store.run_pass("init", bob, PASSWORD_STORE_SIGNING_KEY=alice)
+    backend = gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=alice)
     assert backend.governing()[0].recipients == (bob,)
     text = gpg_id.build([alice, bob])
     signature = backend.sign(text)
     assert signature
-    (scene.store / ".gpg-id").write_bytes(text)
-    (scene.store / ".gpg-id.sig").write_bytes(signature)
-    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_SIGNING_KEY=alice)
+    (gpg_store.store / ".gpg-id").write_bytes(text)
+    (gpg_store.store / ".gpg-id.sig").write_bytes(signature)
+    gpg_store.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_SIGNING_KEY=alice)
     backend.forget()
-    assert not backend.differs("prod", (scene.store / "prod.gpg").read_bytes())
+    assert not backend.differs("prod", (gpg_store.store / "prod.gpg").read_bytes())
 
 
-def test_variables_of_pass_mean_the_same(scene: GpgStore) -> None:
-    scene.write_ids("alice")
-    keys = f"{scene.keys['bob']} jbob@example.com"
-    scene.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_KEY=keys)
-    data = (scene.store / "prod.gpg").read_bytes()
-    assert not scene.backend(PASSWORD_STORE_KEY=keys).differs("prod", data)
-    assert scene.backend().differs("prod", data)
+def test_variables_of_pass_mean_the_same(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("alice")
+    keys = f"{gpg_store.keys['bob']} jbob@example.com"
+    gpg_store.run_pass("insert", "-m", "prod", data=EXAMPLE_ITEM, PASSWORD_STORE_KEY=keys)
+    data = (gpg_store.store / "prod.gpg").read_bytes()
+    assert not gpg_store.backend(PASSWORD_STORE_KEY=keys).differs("prod", data)
+    assert gpg_store.backend().differs("prod", data)

@@ -44,82 +44,84 @@ def refusal(scene: GpgStore, signing_key: str) -> str:
 
 
 @pytest.mark.parametrize("armor", [False, True])
-def test_signed_recipients_are_used(scene: GpgStore, armor: bool) -> None:
-    scene.write_ids("bob")
-    sign(scene, "alice", armor=armor)
-    for key in (scene.keys["alice"], scene.keys["alice"].lower()):
-        backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=key)
-        assert backend.governing()[0].recipients == (scene.keys["bob"],)
+def test_signed_recipients_are_used(gpg_store: GpgStore, armor: bool) -> None:
+    gpg_store.write_ids("bob")
+    sign(gpg_store, "alice", armor=armor)
+    for key in (gpg_store.keys["alice"], gpg_store.keys["alice"].lower()):
+        backend = gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=key)
+        assert backend.governing()[0].recipients == (gpg_store.keys["bob"],)
         assert backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
-def test_any_of_several_keys_and_any_of_several_signatures_will_do(scene: GpgStore) -> None:
-    scene.write_ids("bob")
-    sign(scene, "jbob", "alice")
-    keys = f"{scene.keys['bob']}  {scene.keys['alice']}"
-    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=keys).governing()
+def test_any_of_several_keys_and_any_of_several_signatures_will_do(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("bob")
+    sign(gpg_store, "jbob", "alice")
+    keys = f"{gpg_store.keys['bob']}  {gpg_store.keys['alice']}"
+    assert gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=keys).governing()
 
 
-def test_signing_subkey_may_be_named_itself_or_by_its_key(scene: GpgStore) -> None:
-    alice = scene.keys["alice"]
+def test_signing_subkey_may_be_named_itself_or_by_its_key(gpg_store: GpgStore) -> None:
+    alice = gpg_store.keys["alice"]
     quiet = ("--pinentry-mode", "loopback", "--passphrase", "")
-    scene.home.gpg(*quiet, "--quick-add-key", alice, "ed25519", "sign", "never")
-    subkey = scene.home.fingerprints("Alice Liddell <alice@example.com>")[2]
-    scene.write_ids("bob")
-    sign(scene, f"{subkey}!")
+    gpg_store.home.gpg(*quiet, "--quick-add-key", alice, "ed25519", "sign", "never")
+    subkey = gpg_store.home.fingerprints("Alice Liddell <alice@example.com>")[2]
+    gpg_store.write_ids("bob")
+    sign(gpg_store, f"{subkey}!")
     for key in (alice, subkey):
-        assert scene.backend(PASSWORD_STORE_SIGNING_KEY=key).governing()
-    sign(scene, f"{alice}!")
-    assert "does not name" in refusal(scene, subkey)
+        assert gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=key).governing()
+    sign(gpg_store, f"{alice}!")
+    assert "does not name" in refusal(gpg_store, subkey)
 
 
-def test_unsigned_changed_and_strangers_files_are_refused(scene: GpgStore) -> None:
-    scene.write_ids("bob")
-    alice = scene.keys["alice"]
-    assert refusal(scene, alice) == "'.gpg-id' is not signed: there is no .gpg-id.sig"
-    sign(scene, "jbob")
-    assert refusal(scene, alice) == (
+def test_unsigned_changed_and_strangers_files_are_refused(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("bob")
+    alice = gpg_store.keys["alice"]
+    assert refusal(gpg_store, alice) == "'.gpg-id' is not signed: there is no .gpg-id.sig"
+    sign(gpg_store, "jbob")
+    assert refusal(gpg_store, alice) == (
         "the signature of '.gpg-id' is not valid: it is by a key that "
         "PASSWORD_STORE_SIGNING_KEY does not name"
     )
-    sign(scene, "alice")
-    scene.write_ids("bob", "jbob")
-    assert refusal(scene, alice) == "the signature of '.gpg-id' is not valid: it is bad"
-    (scene.store / ".gpg-id.sig").write_bytes(b"not a signature")
-    assert "is damaged: it is no OpenPGP message" in refusal(scene, alice)
-    (scene.store / ".gpg-id.sig").write_bytes(b"")
-    assert refusal(scene, alice) == ".gpg-id.sig is no detached signature"
+    sign(gpg_store, "alice")
+    gpg_store.write_ids("bob", "jbob")
+    assert refusal(gpg_store, alice) == "the signature of '.gpg-id' is not valid: it is bad"
+    (gpg_store.store / ".gpg-id.sig").write_bytes(b"not a signature")
+    assert "is damaged: it is no OpenPGP message" in refusal(gpg_store, alice)
+    (gpg_store.store / ".gpg-id.sig").write_bytes(b"")
+    assert refusal(gpg_store, alice) == ".gpg-id.sig is no detached signature"
 
 
-def test_message_that_brings_its_own_text_is_no_signature(scene: GpgStore) -> None:
-    scene.write_ids("jbob")
-    whole = scene.home.gpg("-u", scene.keys["alice"], "-z", "0", "--sign", data=b"bob\n").stdout
-    (scene.store / ".gpg-id.sig").write_bytes(whole)
-    assert refusal(scene, scene.keys["alice"]) == ".gpg-id.sig is no detached signature"
+def test_message_that_brings_its_own_text_is_no_signature(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("jbob")
+    whole = gpg_store.home.gpg(
+        "-u", gpg_store.keys["alice"], "-z", "0", "--sign", data=b"bob\n"
+    ).stdout
+    (gpg_store.store / ".gpg-id.sig").write_bytes(whole)
+    assert refusal(gpg_store, gpg_store.keys["alice"]) == ".gpg-id.sig is no detached signature"
 
 
-def test_key_that_is_revoked_expired_or_not_here_signs_nothing(scene: GpgStore) -> None:
-    scene.write_ids("bob")
-    signer = scene.home.make_key("Signer <signer@example.com>")
-    sign(scene, signer)
-    assert scene.backend(PASSWORD_STORE_SIGNING_KEY=signer).governing()
-    scene.home.revoke(signer)
-    assert "its key is revoked" in refusal(scene, signer)
-    scene.home.gpg("--delete-secret-and-public-key", signer)
-    assert "its key is not here" in refusal(scene, signer)
-    expired = scene.keys["expired"]
+def test_key_that_is_revoked_expired_or_not_here_signs_nothing(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("bob")
+    signer = gpg_store.home.make_key("Signer <signer@example.com>")
+    sign(gpg_store, signer)
+    assert gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=signer).governing()
+    gpg_store.home.revoke(signer)
+    assert "its key is revoked" in refusal(gpg_store, signer)
+    gpg_store.home.gpg("--delete-secret-and-public-key", signer)
+    assert "its key is not here" in refusal(gpg_store, signer)
+    expired = gpg_store.keys["expired"]
     past = ("--faked-system-time", "20200101T010000")
-    text = (scene.store / ".gpg-id").read_bytes()
-    signature = scene.home.gpg(*past, "-u", expired, "--detach-sign", data=text).stdout
-    (scene.store / ".gpg-id.sig").write_bytes(signature)
-    assert "its key has expired" in refusal(scene, expired)
+    text = (gpg_store.store / ".gpg-id").read_bytes()
+    signature = gpg_store.home.gpg(*past, "-u", expired, "--detach-sign", data=text).stdout
+    (gpg_store.store / ".gpg-id.sig").write_bytes(signature)
+    assert "its key has expired" in refusal(gpg_store, expired)
 
 
-def test_every_file_in_force_must_be_signed(scene: GpgStore) -> None:
-    scene.write_ids("bob")
-    sign(scene, "alice")
-    scene.write_ids("jbob", folder="team")
-    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=scene.keys["alice"])
+def test_every_file_in_force_must_be_signed(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("bob")
+    sign(gpg_store, "alice")
+    gpg_store.write_ids("jbob", folder="team")
+    backend = gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=gpg_store.keys["alice"])
     backend.encrypt(HEADER, EXAMPLE_ITEM)  # what is governed by the signed file
     with pytest.raises(BackendError, match="is not signed: there is no team/.gpg-id.sig"):
         backend.encrypt(HEADER._replace(name="team/x"), EXAMPLE_ITEM)
@@ -129,60 +131,60 @@ def test_every_file_in_force_must_be_signed(scene: GpgStore) -> None:
 
 
 @pytest.mark.parametrize("value", [" ", "alice@example.com", "0123456789ABCDEF", "A" * 39])
-def test_variable_that_names_no_fingerprint_fails_closed(scene: GpgStore, value: str) -> None:
-    scene.write_ids("bob")
-    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=value)
+def test_variable_that_names_no_fingerprint_fails_closed(gpg_store: GpgStore, value: str) -> None:
+    gpg_store.write_ids("bob")
+    backend = gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=value)
     with pytest.raises(BackendError, match="^PASSWORD_STORE_SIGNING_KEY "):
         backend.encrypt(HEADER, EXAMPLE_ITEM)
 
 
-def test_user_id_that_reads_like_a_status_line_signs_nothing(scene: GpgStore) -> None:
+def test_user_id_that_reads_like_a_status_line_signs_nothing(gpg_store: GpgStore) -> None:
     """Python takes U+0085 and U+2028 for line ends; gpg writes user ids with them."""
-    alice = scene.keys["alice"]
+    alice = gpg_store.keys["alice"]
     fake = f"[GNUPG:] VALIDSIG {alice} 2026-11-24 1795483671 0 4 0 22 10 00 {alice}"
     for end in ("Å", "\u0085", "\u2028"):
-        scene.home.make_key(f"x{end}{fake}{end}y")
-    scene.write_ids("jbob")
-    listing = scene.home.gpg("--list-keys", "--with-colons").stdout.decode().split("\n")
+        gpg_store.home.make_key(f"x{end}{fake}{end}y")
+    gpg_store.write_ids("jbob")
+    listing = gpg_store.home.gpg("--list-keys", "--with-colons").stdout.decode().split("\n")
     primaries = [
         listing[at + 1].split(":")[9]
         for at, line in enumerate(listing)
-        if line.startswith("pub:") and listing[at + 1].split(":")[9] not in scene.keys.values()
+        if line.startswith("pub:") and listing[at + 1].split(":")[9] not in gpg_store.keys.values()
     ]
     assert len(primaries) == 3
     for mallory in primaries:
-        sign(scene, mallory)
-        assert "it is by a key that" in refusal(scene, alice)
+        sign(gpg_store, mallory)
+        assert "it is by a key that" in refusal(gpg_store, alice)
 
 
-def test_signature_that_is_made_is_the_one_that_is_wanted(scene: GpgStore) -> None:
-    scene.write_ids("bob")
-    alice = scene.keys["alice"]
-    backend = scene.backend(PASSWORD_STORE_SIGNING_KEY=alice)
-    data = (scene.store / ".gpg-id").read_bytes()
+def test_signature_that_is_made_is_the_one_that_is_wanted(gpg_store: GpgStore) -> None:
+    gpg_store.write_ids("bob")
+    alice = gpg_store.keys["alice"]
+    backend = gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=alice)
+    data = (gpg_store.store / ".gpg-id").read_bytes()
     signature = backend.sign(data)
     assert signature
-    (scene.store / ".gpg-id.sig").write_bytes(signature)
-    assert backend.governing()[0].recipients == (scene.keys["bob"],)
-    assert scene.backend().sign(data) is None
+    (gpg_store.store / ".gpg-id.sig").write_bytes(signature)
+    assert backend.governing()[0].recipients == (gpg_store.keys["bob"],)
+    assert gpg_store.backend().sign(data) is None
 
 
-def test_signing_key_with_passphrase_is_opened_as_any_other(scene: GpgStore) -> None:
-    locked = scene.keys["locked"]
-    scene.home.kill_agent()
+def test_signing_key_with_passphrase_is_opened_as_any_other(gpg_store: GpgStore) -> None:
+    locked = gpg_store.keys["locked"]
+    gpg_store.home.kill_agent()
     with pytest.raises(NoTerminalError) as caught:
-        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked).sign(b"x\n")
+        gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=locked).sign(b"x\n")
     assert locked in caught.value.message
     with pytest.raises(WrongPassphraseError):
-        scene.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=GivenSecrets(b"no")).sign(
+        gpg_store.backend(PASSWORD_STORE_SIGNING_KEY=locked, passphrase=GivenSecrets(b"no")).sign(
             b"x\n"
         )
-    made = scene.backend(
+    made = gpg_store.backend(
         PASSWORD_STORE_SIGNING_KEY=locked, passphrase=GivenSecrets(PASSPHRASE)
     ).sign(b"x\n")
     assert made
 
 
-def test_signing_key_that_is_not_here_gives_way_to_no_other(scene: GpgStore) -> None:
+def test_signing_key_that_is_not_here_gives_way_to_no_other(gpg_store: GpgStore) -> None:
     with pytest.raises(LockedError, match="the secret key for a signature by A{40} is not here"):
-        scene.backend(PASSWORD_STORE_SIGNING_KEY="A" * 40).sign(b"x\n")
+        gpg_store.backend(PASSWORD_STORE_SIGNING_KEY="A" * 40).sign(b"x\n")

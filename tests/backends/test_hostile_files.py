@@ -106,7 +106,7 @@ class Hostile:
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Hostile:
+def hostile_vault(tmp_path: Path) -> Hostile:
     return Hostile(tmp_path)
 
 
@@ -135,31 +135,37 @@ VAULT_FIELDS = ["format", "vault", "master", "commit"]
 @pytest.mark.parametrize("field", [*ITEM_FIELDS, "source", "more"])
 @hostile
 @given(value=ANYTHING, drop=st.booleans())
-def test_any_field_of_an_item(vault: Hostile, field: str, value: Any, drop: bool) -> None:
-    judge(vault.read_item, replaced(vault.item, field, value, drop=drop))
+def test_any_field_of_an_item(hostile_vault: Hostile, field: str, value: Any, drop: bool) -> None:
+    judge(hostile_vault.read_item, replaced(hostile_vault.item, field, value, drop=drop))
 
 
 @pytest.mark.parametrize("field", [*SLOT_FIELDS, *COSTS, "more"])
 @hostile
 @given(value=ANYTHING, drop=st.booleans())
-def test_any_field_of_a_passphrase_slot(vault: Hostile, field: str, value: Any, drop: bool) -> None:
-    data = replaced(vault.slots["argon2id"], field, value, drop=drop)
-    judge(lambda data: vault.read_slot("argon2id", data), data)
+def test_any_field_of_a_passphrase_slot(
+    hostile_vault: Hostile, field: str, value: Any, drop: bool
+) -> None:
+    data = replaced(hostile_vault.slots["argon2id"], field, value, drop=drop)
+    judge(lambda data: hostile_vault.read_slot("argon2id", data), data)
 
 
 @pytest.mark.parametrize("field", [*SLOT_FIELDS, *COSTS])
 @hostile
 @given(value=ANYTHING, drop=st.booleans())
-def test_any_field_of_a_keyfile_slot(vault: Hostile, field: str, value: Any, drop: bool) -> None:
-    data = replaced(vault.slots["keyfile"], field, value, drop=drop)
-    judge(lambda data: vault.read_slot("keyfile", data), data)
+def test_any_field_of_a_keyfile_slot(
+    hostile_vault: Hostile, field: str, value: Any, drop: bool
+) -> None:
+    data = replaced(hostile_vault.slots["keyfile"], field, value, drop=drop)
+    judge(lambda data: hostile_vault.read_slot("keyfile", data), data)
 
 
 @pytest.mark.parametrize("field", [*VAULT_FIELDS, "more"])
 @hostile
 @given(value=ANYTHING, drop=st.booleans())
-def test_any_field_of_vault_json(vault: Hostile, field: str, value: Any, drop: bool) -> None:
-    judge(vault.read_vault, replaced(vault.vault, field, value, drop=drop))
+def test_any_field_of_vault_json(
+    hostile_vault: Hostile, field: str, value: Any, drop: bool
+) -> None:
+    judge(hostile_vault.read_vault, replaced(hostile_vault.vault, field, value, drop=drop))
 
 
 BYTES = st.binary(max_size=3000) | st.text(max_size=500).map(
@@ -175,23 +181,29 @@ BYTES = st.binary(max_size=3000) | st.text(max_size=500).map(
 @example(data=b"\xff\xfe{\x00}\x00\n")
 @example(data=b"9" * 4090 + b"\n" + bytes(300))
 @example(data=bytes(1 << 21))
-def test_any_bytes_instead_of_a_file(vault: Hostile, data: bytes) -> None:
-    judge(vault.read_item, data)
-    judge(lambda data: vault.read_slot("argon2id", data), data)
-    judge(lambda data: vault.read_slot("keyfile", data), data)
-    judge(vault.read_vault, data)
+def test_any_bytes_instead_of_a_file(hostile_vault: Hostile, data: bytes) -> None:
+    judge(hostile_vault.read_item, data)
+    judge(lambda data: hostile_vault.read_slot("argon2id", data), data)
+    judge(lambda data: hostile_vault.read_slot("keyfile", data), data)
+    judge(hostile_vault.read_vault, data)
 
 
 @hostile
 @given(where=st.integers(0), bit=st.integers(0, 7), cut=st.booleans())
-def test_flipped_bits_and_cuts(vault: Hostile, where: int, bit: int, cut: bool) -> None:
+def test_flipped_bits_and_cuts(hostile_vault: Hostile, where: int, bit: int, cut: bool) -> None:
     def harmed(data: bytes) -> bytes:
         position = where % len(data)
         if cut:
             return data[:position]
         return data[:position] + bytes([data[position] ^ 1 << bit]) + data[position + 1 :]
 
-    judge(vault.read_item, harmed(vault.item))
-    judge(lambda data: vault.read_slot("argon2id", data), harmed(vault.slots["argon2id"]))
-    judge(lambda data: vault.read_slot("keyfile", data), harmed(vault.slots["keyfile"]))
-    judge(vault.read_vault, harmed(vault.vault))
+    judge(hostile_vault.read_item, harmed(hostile_vault.item))
+    judge(
+        lambda data: hostile_vault.read_slot("argon2id", data),
+        harmed(hostile_vault.slots["argon2id"]),
+    )
+    judge(
+        lambda data: hostile_vault.read_slot("keyfile", data),
+        harmed(hostile_vault.slots["keyfile"]),
+    )
+    judge(hostile_vault.read_vault, harmed(hostile_vault.vault))

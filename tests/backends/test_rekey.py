@@ -16,23 +16,14 @@ from tests.worlds.file_vault import (
     TIME,
     GivenSecrets,
     add_slot,
-    make,
     reopen,
     slot_files,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from filevault.backends.file.master_key import UnwrappedKey
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Folder]:
-    make(tmp_path)
-    with Folder.open(str(tmp_path)) as folder:
-        yield folder
 
 
 def hold(root: Folder) -> UnwrappedKey:

@@ -34,19 +34,11 @@ from tests.worlds.file_vault import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from filevault.backends.file.master_key import UnwrappedKey
 
 NEW = b"another long passphrase"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Folder]:
-    make(tmp_path)
-    with Folder.open(str(tmp_path)) as folder:
-        yield folder
 
 
 def hold(root: Folder, secret: bytes = PASSPHRASE) -> UnwrappedKey:

@@ -47,53 +47,56 @@ def stranger(tmp_path: Path) -> Iterator[ToyBackend]:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def toy_machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path / "home")
     machine.launcher = (sys.executable, "-c", REGISTERED)
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     return machine
 
 
-def test_the_command_line_works_with_a_fourth_backend(machine: Machine) -> None:
-    made = machine.ok("--backend", "toy", "init")
-    assert str(machine.vault) in made.out
+def test_the_command_line_works_with_a_fourth_backend(toy_machine: Machine) -> None:
+    made = toy_machine.ok("--backend", "toy", "init")
+    assert str(toy_machine.vault) in made.out
     # From here on the marker says which backend it is.
-    machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    machine.ok("add", "team/prod", "--stdin", "--no-config", stdin=LINES)
-    assert sorted(path.name for path in machine.vault.rglob("*.toy")) == ["prod.toy", "work.toy"]
-    assert "team/prod" in machine.ok("list").out
-    given = machine.ok("exec", "work", "-n", "--", "sh", "-c", "echo $AWS_SECRET_ACCESS_KEY")
+    toy_machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    toy_machine.ok("add", "team/prod", "--stdin", "--no-config", stdin=LINES)
+    assert sorted(path.name for path in toy_machine.vault.rglob("*.toy")) == [
+        "prod.toy",
+        "work.toy",
+    ]
+    assert "team/prod" in toy_machine.ok("list").out
+    given = toy_machine.ok("exec", "work", "-n", "--", "sh", "-c", "echo $AWS_SECRET_ACCESS_KEY")
     assert given.out == f"{SECRET}\n"
-    shown = json.loads(machine.ok("export", "team/prod", "-n", "--format", "json").out)
+    shown = json.loads(toy_machine.ok("export", "team/prod", "-n", "--format", "json").out)
     assert shown["AccessKeyId"] == KEY_ID
-    machine.ok("remove", "work", "--force")
-    assert "work" not in machine.ok("list").out
-    assert "backend: toy" in machine.ok("recipients", "list").out
-    assert "(toy)" in machine.run("status").out
+    toy_machine.ok("remove", "work", "--force")
+    assert "work" not in toy_machine.ok("list").out
+    assert "backend: toy" in toy_machine.ok("recipients", "list").out
+    assert "(toy)" in toy_machine.run("status").out
 
 
-def test_what_a_fourth_backend_lacks_is_refused_by_its_name(machine: Machine) -> None:
-    machine.ok("--backend", "toy", "init")
+def test_what_a_fourth_backend_lacks_is_refused_by_its_name(toy_machine: Machine) -> None:
+    toy_machine.ok("--backend", "toy", "init")
     for command in (("passphrase",), ("slot", "add", "--generate"), ("rekey",)):
-        refused = machine.run(*command)
+        refused = toy_machine.run(*command)
         assert refused.status == 2, refused
         assert "a toy vault has no " in refused.err
         assert TOY.keys_hint in refused.err
-    refused = machine.run("recipients", "add", "age1abc")
+    refused = toy_machine.run("recipients", "add", "age1abc")
     assert (refused.status, "a toy vault" in refused.err) == (2, True)
 
 
-def test_a_changed_item_of_a_fourth_backend_is_noticed(machine: Machine) -> None:
-    machine.ok("--backend", "toy", "init")
-    machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    item = machine.vault / "work.toy"
+def test_a_changed_item_of_a_fourth_backend_is_noticed(toy_machine: Machine) -> None:
+    toy_machine.ok("--backend", "toy", "init")
+    toy_machine.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    item = toy_machine.vault / "work.toy"
     old = item.read_bytes()
-    machine.advance(100)
-    machine.ok("add", "work", "--stdin", "--no-config", "--force", stdin=LINES)
+    toy_machine.advance(100)
+    toy_machine.ok("add", "work", "--stdin", "--no-config", "--force", stdin=LINES)
     item.write_bytes(old)
-    assert machine.run("--strict", "export", "work", "-n").status == 6
+    assert toy_machine.run("--strict", "export", "work", "-n").status == 6
 
 
-def test_a_name_that_is_in_no_registry_lists_them_all(machine: Machine) -> None:
-    refused = machine.run("--backend", "keychain", "list")
+def test_a_name_that_is_in_no_registry_lists_them_all(toy_machine: Machine) -> None:
+    refused = toy_machine.run("--backend", "keychain", "list")
     assert "the backends are file, pass, age and toy" in refused.err

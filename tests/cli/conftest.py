@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conditions.tools import tool
-from tests.fakes import FakeAws
-from tests.samples import ANN, JON
+from tests.fakes import FakeAws, User
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.backend_machine import GpgHomes
+from tests.worlds.key_cache import KeyCacheMachine
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import Machine
-from tests.worlds.pass_store import GpgHome
 from tests.worlds.team import Team
 
 
@@ -60,18 +58,13 @@ def keyrings() -> Iterator[GpgHomes]:
     rings.close()
 
 
-@pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    """A keyring of a test module, whose two keys have no passphrase."""
-    tool("gpg")
-    home = GpgHome()
-    home.make_key(JON)
-    home.make_key(ANN)
-    yield home
-    home.close()
-
-
 @pytest.fixture(params=["pass", "age"])
 def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> Team:
     """A team's vault of each kind that has recipients."""
     return Team(request.param, tmp_path / "home", keyrings)
+
+
+@pytest.fixture
+def jon(desk: KeyCacheMachine) -> User:
+    """The user `jon` of the AWS account of a `desk`."""
+    return desk.aws.directory.users["123456789012", "jon"]

@@ -27,11 +27,6 @@ PROCESS = {"Version": 1, "AccessKeyId": EXAMPLE_ID, "SecretAccessKey": SECRET}
 OLDER = "User name,Password,Access key ID,Secret access key,Console login link"
 
 
-@pytest.fixture
-def vault(machine: Machine) -> Machine:
-    return machine.with_vault()
-
-
 @pytest.mark.parametrize(
     "stdin",
     [

@@ -13,11 +13,6 @@ from tests.samples import EXAMPLE_ID, EXAMPLE_LINES, SECRET
 from tests.worlds.machine import Machine, ProcessResult
 
 
-@pytest.fixture
-def vault(machine: Machine) -> Machine:
-    return machine.with_vault()
-
-
 def add(machine: Machine, profile: str, *options: str) -> ProcessResult:
     return machine.run("add", profile, "--stdin", *options, stdin=EXAMPLE_LINES)
 

@@ -15,7 +15,7 @@ from tests.worlds.other_programs import OtherPrograms
 
 
 @pytest.fixture
-def jon(tmp_path: Path) -> Machine:
+def age_vault(tmp_path: Path) -> Machine:
     """Jon, with an age vault of his own that a plain identity opens."""
     tool("age")
     machine = Machine(tmp_path / "home")
@@ -28,51 +28,51 @@ def identities(machine: Machine) -> Path:
     return machine.home / ".config/filevault/identities"
 
 
-def test_init_makes_an_identity_outside_the_vault(jon: Machine) -> None:
-    assert identities(jon).stat().st_mode & 0o777 == 0o600
-    recipient = (jon.vault / ".age-recipients").read_text().strip()
-    shown = OtherPrograms(jon).run("age-keygen", "-y", str(identities(jon))).out.strip()
+def test_init_makes_an_identity_outside_the_vault(age_vault: Machine) -> None:
+    assert identities(age_vault).stat().st_mode & 0o777 == 0o600
+    recipient = (age_vault.vault / ".age-recipients").read_text().strip()
+    shown = OtherPrograms(age_vault).run("age-keygen", "-y", str(identities(age_vault))).out.strip()
     assert shown == recipient.splitlines()[-1]
 
 
-def test_what_filevault_stores_age_decrypts(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    shown = OtherPrograms(jon).run(
-        "age", "-d", "-i", str(identities(jon)), str(jon.vault / "work.age")
+def test_what_filevault_stores_age_decrypts(age_vault: Machine) -> None:
+    age_vault.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    shown = OtherPrograms(age_vault).run(
+        "age", "-d", "-i", str(identities(age_vault)), str(age_vault.vault / "work.age")
     )
     assert shown.out.splitlines()[0] == SECRET
     assert f"aws_access_key_id: {KEY_ID}" in shown.out
 
 
-def test_what_age_encrypts_filevault_hands_out(jon: Machine) -> None:
+def test_what_age_encrypts_filevault_hands_out(age_vault: Machine) -> None:
     text = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
     for name, options in (("work", ()), ("armored", ("-a",))):
-        target = str(jon.vault / f"{name}.age")
-        argv = ["age", *options, "-R", str(jon.vault / ".age-recipients"), "-o", target]
-        OtherPrograms(jon).run(*argv, stdin=text)
-        given = json.loads(jon.ok("export", name, "-n", "--format", "json").out)
+        target = str(age_vault.vault / f"{name}.age")
+        argv = ["age", *options, "-R", str(age_vault.vault / ".age-recipients"), "-o", target]
+        OtherPrograms(age_vault).run(*argv, stdin=text)
+        given = json.loads(age_vault.ok("export", name, "-n", "--format", "json").out)
         assert (given["AccessKeyId"], given["SecretAccessKey"]) == (KEY_ID, SECRET)
 
 
-def test_an_identity_comes_from_a_variable_as_a_ci_job_has_it(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+def test_an_identity_comes_from_a_variable_as_a_ci_job_has_it(age_vault: Machine) -> None:
+    age_vault.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     secret = next(
-        line for line in identities(jon).read_text().splitlines() if not line.startswith("#")
+        line for line in identities(age_vault).read_text().splitlines() if not line.startswith("#")
     )
-    identities(jon).unlink()
-    locked = jon.run("export", "work", "-n")
+    identities(age_vault).unlink()
+    locked = age_vault.run("export", "work", "-n")
     assert locked.status == 5
     assert "--identity" in locked.err
-    result = jon.ok("exec", "work", "-n", "--", "env", env={"FILEVAULT_AGE_IDENTITY": secret})
+    result = age_vault.ok("exec", "work", "-n", "--", "env", env={"FILEVAULT_AGE_IDENTITY": secret})
     assert KEY_ID in result.out
     assert secret not in result.everything
 
 
-def test_writing_needs_no_identity(jon: Machine) -> None:
-    identities(jon).rename(jon.home / "elsewhere")
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    env = {"FILEVAULT_AGE_IDENTITY_FILE": str(jon.home / "elsewhere")}
-    assert jon.ok("export", "work", "-n", env=env).status == 0
+def test_writing_needs_no_identity(age_vault: Machine) -> None:
+    identities(age_vault).rename(age_vault.home / "elsewhere")
+    age_vault.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    env = {"FILEVAULT_AGE_IDENTITY_FILE": str(age_vault.home / "elsewhere")}
+    assert age_vault.ok("export", "work", "-n", env=env).status == 0
 
 
 def test_a_protected_identity_is_unlocked_by_its_passphrase(tmp_path: Path) -> None:
@@ -89,21 +89,21 @@ def test_a_protected_identity_is_unlocked_by_its_passphrase(tmp_path: Path) -> N
     assert KEY_ID in shown.out
 
 
-def test_recipients_are_added_and_pinned(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+def test_recipients_are_added_and_pinned(age_vault: Machine) -> None:
+    age_vault.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     made = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True)
-    (jon.home / "ann").write_text(made.stdout)
-    (jon.home / "ann").chmod(0o600)
+    (age_vault.home / "ann").write_text(made.stdout)
+    (age_vault.home / "ann").chmod(0o600)
     ann = made.stderr.split()[-1]
-    jon.ok("recipients", "add", ann)
-    env = {"FILEVAULT_AGE_IDENTITY_FILE": str(jon.home / "ann")}
-    assert jon.ok("export", "work", "-n", env=env).status == 0
+    age_vault.ok("recipients", "add", ann)
+    env = {"FILEVAULT_AGE_IDENTITY_FILE": str(age_vault.home / "ann")}
+    assert age_vault.ok("export", "work", "-n", env=env).status == 0
     planted = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True)
-    with (jon.vault / ".age-recipients").open("a") as file:
+    with (age_vault.vault / ".age-recipients").open("a") as file:
         file.write(planted.stderr.split()[-1] + "\n")
-    refused = jon.run("add", "two", "--stdin", "--no-config", stdin=LINES)
+    refused = age_vault.run("add", "two", "--stdin", "--no-config", stdin=LINES)
     assert refused.status == 10
-    assert not (jon.vault / "two.age").exists()
+    assert not (age_vault.vault / "two.age").exists()
 
 
 def test_a_passage_store_is_adopted(tmp_path: Path) -> None:

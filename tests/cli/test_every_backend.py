@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ from tests.worlds.machine import ProcessResult, TypedAnswer
 SECOND_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 SECOND_LINES = f"{SECOND_ID}\n{SECOND_SECRET}\n"
 PLAIN = ("--stdin", "--no-config")
-
-
-@pytest.fixture(scope="module")
-def keyrings() -> Iterator[GpgHomes]:
-    rings = GpgHomes()
-    yield rings
-    rings.close()
 
 
 @pytest.fixture(params=KINDS)

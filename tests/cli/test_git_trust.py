@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conditions.tools import tool
 from tests.samples import ANN, JON, KEY_ID, SECRET
-from tests.unit.test_git_hostile import Trap
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import ON_STDERR, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms
+from tests.worlds.trap import Trap
 
 KEY = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
 ADOPT = "filevault: hint: filevault git adopt shows what it would run"
 UNKNOWN = "is not used: this machine was not told to use it"
-
-
-@pytest.fixture(scope="module")
-def keyrings() -> Iterator[GpgHomes]:
-    rings = GpgHomes()
-    yield rings
-    rings.close()
 
 
 class Planted:

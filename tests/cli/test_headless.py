@@ -256,7 +256,7 @@ ROWS = [
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def prepared_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="fvh", dir="/tmp") as name:
         yield Path(name)
 
@@ -279,11 +279,11 @@ def check(row: str, column: str, expected: Cell, ended: RestrictedResult) -> str
 @needs_kernel_keyring
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_each_command_works_or_says_the_way_out(
-    row: HeadlessRow, folder: Path, aws: FakeAws, program: tuple[str, ...]
+    row: HeadlessRow, prepared_folder: Path, aws: FakeAws, program: tuple[str, ...]
 ) -> None:
     import_everything()
     botocore_data.keep()
-    stage = PreparedMachine(folder, aws, row.uid)
+    stage = PreparedMachine(prepared_folder, aws, row.uid)
     env = row.env(stage)
     conditions = Conditions(row.uid, row.mounts(stage), row.without_keys)
     places = "kernel agent" if row.without_keys else "kernel"
@@ -345,19 +345,19 @@ ASKS = ("exec", "export", "add", "rotate", "unlock")
 
 @pytest.mark.parametrize("kind", ["terminal", "256 MiB"])
 def test_a_terminal_and_a_small_machine_need_no_way_out(
-    kind: str, folder: Path, aws: FakeAws
+    kind: str, prepared_folder: Path, aws: FakeAws
 ) -> None:
-    stage = PreparedMachine(folder, aws, 0, "standard" if kind == "256 MiB" else "cheap")
+    stage = PreparedMachine(prepared_folder, aws, 0, "standard" if kind == "256 MiB" else "cheap")
     machine = stage.machine
     machine.places = "agent"
-    machine.root = str(folder)
+    machine.root = str(prepared_folder)
     limit: tuple[str, ...] = ()
     if kind == "256 MiB":
         machine.kdf = "standard"
         limit = ("prlimit", f"--as={MEMORY}")
         machine.env["FILEVAULT_PASSPHRASE_FILE"] = str(stage.passphrase)
     launcher = (*limit, *machine.launcher)
-    config = folder / "sdk"
+    config = prepared_folder / "sdk"
     config.write_text(
         f"[profile sdk]\nregion = {REGION}\n"
         f"credential_process = {' '.join(launcher)} export jonsmith --format json\n"

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,13 @@ import pytest
 from tests.backends.test_gpg_hostile import bomb, literal
 from tests.conditions.tools import tool
 from tests.samples import ANN, JON, KEY_ID, LINES, OTHER_ACCOUNT, SECRET
-from tests.unit.test_git_hostile import ATTRIBUTES, CONFIG, HOOKS, Trap, bare_looking
+from tests.unit.test_git_hostile import ATTRIBUTES, CONFIG, HOOKS, bare_looking
 from tests.worlds.age_store import PLUGIN_RECIPIENT, pair, protect
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
 from tests.worlds.leak_check import RAW
 from tests.worlds.machine import ProcessResult
 from tests.worlds.other_programs import OtherPrograms
+from tests.worlds.trap import Trap
 
 AT_ONCE = 10.0
 ADD = ("--stdin", "--no-config")
@@ -37,13 +37,6 @@ PLAN = (
     "[profile sso-dev]\nregion=eu-west-1\nsso_start_url=https://example.awsapps.com/start\n"
     "sso_region=eu-west-1\nsso_account_id=029608264753\nsso_role_name=dev\n"
 )
-
-
-@pytest.fixture(scope="module")
-def keyrings() -> Iterator[GpgHomes]:
-    rings = GpgHomes()
-    yield rings
-    rings.close()
 
 
 class Clone:

@@ -111,17 +111,17 @@ AGENT = {
 
 
 @pytest.fixture
-def user(aws: FakeAws) -> User:
+def mfa_user(aws: FakeAws) -> User:
     return aws.add_user("jonsmith", mfa=True)
 
 
 @pytest.fixture
-def warm(machine: Machine, aws: FakeAws, user: User) -> Machine:
+def warm(machine: Machine, aws: FakeAws, mfa_user: User) -> Machine:
     """A machine with a key-file slot and a cached role session; AWS is gone afterwards."""
     key_file = machine.home / "key"
     machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
     machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
-    return warmed(machine, aws, user)
+    return warmed(machine, aws, mfa_user)
 
 
 def warmed(machine: Machine, aws: FakeAws, user: User) -> Machine:
@@ -195,8 +195,8 @@ def locked_at_the_end(machine: Machine) -> Iterator[None]:
 
 
 @pytest.fixture(params=["pass", "age"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, user: User
+def shared_machine(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, mfa_user: User
 ) -> Iterator[Machine]:
     """A machine with a shared vault, a cached role session, and nothing that opens the vault."""
     machine = Machine(tmp_path / "home")
@@ -212,7 +212,7 @@ def shared(
             machine.ok("init", "--recipient", "jon@example.com")
         else:
             machine.ok("init", "--no-passphrase")
-        warmed(machine, aws, user)
+        warmed(machine, aws, mfa_user)
         machine.ok("unlock")
         stack.enter_context(locked_at_the_end(machine))
         (machine.home / "bin").mkdir()
@@ -226,24 +226,28 @@ def shared(
 
 
 @needs_kernel_keyring
-def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(shared: Machine) -> None:
+def test_a_cached_exec_of_a_shared_vault_imports_neither_gpg_nor_age(
+    shared_machine: Machine,
+) -> None:
     # Opening a backend needs these two small modules of ours, not what they would import to run.
-    modules = imported(shared, OURS_COLD - {"filevault.system.programs", "filevault.unlock.prompt"})
+    modules = imported(
+        shared_machine, OURS_COLD - {"filevault.system.programs", "filevault.unlock.prompt"}
+    )
     assert "filevault.keycache.kernel" in modules
     assert not modules & AGENT
 
 
 @needs_kernel_keyring
-def test_a_cached_exec_of_a_shared_vault_starts_one_program(shared: Machine) -> None:
-    trace = shared.home / "trace"
+def test_a_cached_exec_of_a_shared_vault_starts_one_program(shared_machine: Machine) -> None:
+    trace = shared_machine.home / "trace"
     argv = [tool("strace"), "-f", "-o", str(trace), "-e", "trace=execve,clone,clone3,fork,vfork"]
     done = subprocess.run(
         [*argv, sys.executable, "-m", "filevault", *EXEC],
-        env=shared.environment({"LAUNCH": None}),
+        env=shared_machine.environment({"LAUNCH": None}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        cwd=shared.home,
+        cwd=shared_machine.home,
         start_new_session=True,
         check=True,
     )

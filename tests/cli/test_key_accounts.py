@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -93,11 +92,6 @@ class SharedAgeVault:
         (trust,) = self.scene.machine.state.glob("*/trust.json")
         item: dict[str, str] = json.loads(trust.read_bytes())["items"]["jon"]
         return item
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "home")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)).replace(" ", "-"))

@@ -26,7 +26,7 @@ from tests.worlds.pass_store import GpgHome
 
 
 @pytest.fixture
-def desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
+def agent_desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """A vault whose keys an agent of its own holds."""
     with short_folder() as runtime:
         desk = KeyCacheMachine(machine, aws, "agent", runtime)
@@ -52,102 +52,116 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_it_says_which_vault_is_locked(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock")
-    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
-    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 0 keys forgotten.\n"
+def test_it_says_which_vault_is_locked(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock")
+    assert (
+        agent_desk.machine.ok("lock").out
+        == f"Locked {agent_desk.machine.vault}; 1 key forgotten.\n"
+    )
+    assert (
+        agent_desk.machine.ok("lock").out
+        == f"Locked {agent_desk.machine.vault}; 0 keys forgotten.\n"
+    )
 
 
-def test_a_mistyped_vault_is_not_called_locked(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock")
-    typo = desk.machine.home / "typo"
-    refused(desk.machine.run("lock", "--vault", str(typo)), 4, "there is no vault", str(typo))
-    assert desk.held() == [SESSION]
+def test_a_mistyped_vault_is_not_called_locked(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock")
+    typo = agent_desk.machine.home / "typo"
+    refused(agent_desk.machine.run("lock", "--vault", str(typo)), 4, "there is no vault", str(typo))
+    assert agent_desk.held() == [SESSION]
 
 
-def test_the_keys_of_a_vault_that_is_gone_can_be_forgotten(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock")
-    desk.machine.vault.rename(desk.machine.home / "elsewhere")
-    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
-    assert desk.machine.run("lock").status != 0
+def test_the_keys_of_a_vault_that_is_gone_can_be_forgotten(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock")
+    agent_desk.machine.vault.rename(agent_desk.machine.home / "elsewhere")
+    assert (
+        agent_desk.machine.ok("lock").out
+        == f"Locked {agent_desk.machine.vault}; 1 key forgotten.\n"
+    )
+    assert agent_desk.machine.run("lock").status != 0
 
 
-def test_an_agent_that_cannot_be_asked_is_no_success(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock")
-    (folder,) = map(Path, desk.sockets)
+def test_an_agent_that_cannot_be_asked_is_no_success(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock")
+    (folder,) = map(Path, agent_desk.sockets)
     folder.chmod(0o755)
-    refused(desk.machine.run("lock"), 7, str(folder), "others can open it", "chmod 700")
+    refused(agent_desk.machine.run("lock"), 7, str(folder), "others can open it", "chmod 700")
     folder.chmod(0o700)
-    assert desk.held() == [SESSION]
-    assert "1 key forgotten" in desk.machine.ok("lock").out
+    assert agent_desk.held() == [SESSION]
+    assert "1 key forgotten" in agent_desk.machine.ok("lock").out
 
 
 @needs_root
 def test_what_another_user_puts_in_tmp_keeps_nobody_from_unlocking_and_locking(
-    desk: KeyCacheMachine,
+    agent_desk: KeyCacheMachine,
 ) -> None:
-    planted = Path(desk.machine.root, f"tmp/filevault-{os.geteuid()}")
+    planted = Path(agent_desk.machine.root, f"tmp/filevault-{os.geteuid()}")
     planted.mkdir(mode=0o755)
     (planted / "agent.sock").write_text("")
     for path in (planted, planted / "agent.sock"):
         os.chown(path, NOBODY, NOBODY)
-    assert "(agent)" in desk.prepare("unlock").out
-    assert desk.machine.ok("lock").out == f"Locked {desk.machine.vault}; 1 key forgotten.\n"
-    desk.prepare("unlock", "--vault-key")
-    assert desk.prepare("unlock").status == 0
-    assert desk.machine.ok("lock", "--all").out == "Locked; 1 key forgotten.\n"
+    assert "(agent)" in agent_desk.prepare("unlock").out
+    assert (
+        agent_desk.machine.ok("lock").out
+        == f"Locked {agent_desk.machine.vault}; 1 key forgotten.\n"
+    )
+    agent_desk.prepare("unlock", "--vault-key")
+    assert agent_desk.prepare("unlock").status == 0
+    assert agent_desk.machine.ok("lock", "--all").out == "Locked; 1 key forgotten.\n"
 
 
 @needs_root
 def test_after_su_the_runtime_folder_of_the_user_before_is_no_obstacle(
-    desk: KeyCacheMachine,
+    agent_desk: KeyCacheMachine,
 ) -> None:
-    inherited = Path(desk.machine.root, "run/user/before")
+    inherited = Path(agent_desk.machine.root, "run/user/before")
     inherited.mkdir(mode=0o700)
     os.chown(inherited, NOBODY, NOBODY)
-    desk.machine.env["XDG_RUNTIME_DIR"] = str(inherited)
-    desk.prepare("unlock")
+    agent_desk.machine.env["XDG_RUNTIME_DIR"] = str(inherited)
+    agent_desk.prepare("unlock")
     assert list(inherited.iterdir()) == []
-    assert desk.held() == [SESSION]
-    assert "; 1 key forgotten" in desk.machine.ok("lock").out
+    assert agent_desk.held() == [SESSION]
+    assert "; 1 key forgotten" in agent_desk.machine.ok("lock").out
 
 
-def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock", "--vault-key")
-    assert desk.held() == [SESSION, VAULT]
-    said = desk.prepare("unlock", "--ttl", "1h")
-    assert desk.held() == [SESSION]
+def test_unlocking_without_vault_key_ends_an_earlier_one_with_it(
+    agent_desk: KeyCacheMachine,
+) -> None:
+    agent_desk.prepare("unlock", "--vault-key")
+    assert agent_desk.held() == [SESSION, VAULT]
+    said = agent_desk.prepare("unlock", "--ttl", "1h")
+    assert agent_desk.held() == [SESSION]
     assert "forgotten" in said.err
-    assert desk.prepare("unlock").err == ""
+    assert agent_desk.prepare("unlock").err == ""
 
 
 @pytest.mark.parametrize("argv", [("unlock",), ("agent",)])
 def test_of_several_that_start_an_agent_at_once_none_fails(
-    desk: KeyCacheMachine, argv: tuple[str, ...]
+    agent_desk: KeyCacheMachine, argv: tuple[str, ...]
 ) -> None:
-    running = [desk.machine.popen(*argv, env=PASS) for _ in range(6)]
+    running = [agent_desk.machine.popen(*argv, env=PASS) for _ in range(6)]
     ends = [(*process.communicate(), process.returncode) for process in running]
     assert [status for _out, _err, status in ends] == [0] * 6, ends
-    assert len(desk.agents()) == 1
+    assert len(agent_desk.agents()) == 1
 
 
 def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(
-    desk: KeyCacheMachine,
+    agent_desk: KeyCacheMachine,
 ) -> None:
     """As a login without XDG_RUNTIME_DIR, with another folder for it, unlocks."""
-    usual = desk.machine.env["XDG_RUNTIME_DIR"]
-    other = Path(desk.machine.root, "other")
+    usual = agent_desk.machine.env["XDG_RUNTIME_DIR"]
+    other = Path(agent_desk.machine.root, "other")
     other.mkdir(mode=0o700)
-    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
-    desk.sockets.append(str(other / "filevault"))
-    desk.prepare("agent")
-    desk.machine.env["XDG_RUNTIME_DIR"] = usual
-    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
-    (longer,) = desk.sockets[:1]
-    desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
-    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
-    (state,) = desk.states
-    for folder in desk.sockets:
+    agent_desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    agent_desk.sockets.append(str(other / "filevault"))
+    agent_desk.prepare("agent")
+    agent_desk.machine.env["XDG_RUNTIME_DIR"] = usual
+    agent_desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    (longer,) = agent_desk.sockets[:1]
+    agent_desk.machine.env["XDG_RUNTIME_DIR"] = str(other)
+    agent_desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    (state,) = agent_desk.states
+    for folder in agent_desk.sockets:
         kinds = (
             AgentClient([folder]).status(state, SESSION),
             AgentClient([folder]).status(state, VAULT),
@@ -156,28 +170,30 @@ def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_another_agent(
 
 
 @needs_kernel_keyring
-def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock", "--vault-key", "--ttl", "12h")
-    desk.machine.places = "kernel agent"
-    desk.prepare("unlock", "--vault-key", "--ttl", "5m")
-    assert desk.held() == []  # in the agent
-    lines = desk.machine.ok("status").out.splitlines()[1:]
+def test_unlocking_for_a_shorter_time_ends_a_longer_one_in_an_agent(
+    agent_desk: KeyCacheMachine,
+) -> None:
+    agent_desk.prepare("unlock", "--vault-key", "--ttl", "12h")
+    agent_desk.machine.places = "kernel agent"
+    agent_desk.prepare("unlock", "--vault-key", "--ttl", "5m")
+    assert agent_desk.held() == []  # in the agent
+    lines = agent_desk.machine.ok("status").out.splitlines()[1:]
     assert [line.rpartition(" (")[2] for line in lines] == ["kernel keyring)"] * 2
-    assert "; 2 keys forgotten" in desk.machine.ok("lock").out
+    assert "; 2 keys forgotten" in agent_desk.machine.ok("lock").out
 
 
 @needs_kernel_keyring
-def test_an_agent_that_keeps_an_older_key_is_warned_of(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock", "--ttl", "12h")
-    (agent,) = desk.agents()
+def test_an_agent_that_keeps_an_older_key_is_warned_of(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock", "--ttl", "12h")
+    (agent,) = agent_desk.agents()
     os.kill(agent, signal.SIGSTOP)
     try:
-        desk.machine.places = "kernel agent"
-        said = desk.prepare("unlock", "--ttl", "5m")
+        agent_desk.machine.places = "kernel agent"
+        said = agent_desk.prepare("unlock", "--ttl", "5m")
         assert "(kernel keyring)" in said.out
         assert "a key that was cached before may still be cached" in said.err
         assert f"kill -9 {agent}" in said.err
-        refused(desk.machine.run("lock"), 7, "does not answer")
+        refused(agent_desk.machine.run("lock"), 7, "does not answer")
     finally:
         os.kill(agent, signal.SIGCONT)
 
@@ -194,7 +210,7 @@ done
 
 
 @pytest.fixture
-def shared(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
+def pass_desk(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     """A pass vault whose gpg key has a passphrase, which a pinentry types by itself."""
     tool("gpg")
     gpg = GpgHome()
@@ -219,12 +235,12 @@ def shared(machine: Machine, aws: FakeAws) -> Iterator[KeyCacheMachine]:
     gpg.close()
 
 
-def test_what_gpg_agent_opens_without_asking_is_not_held_again(shared: KeyCacheMachine) -> None:
-    shared.typed("export", "jon")  # the pinentry asked
-    assert shared.held() == [SESSION]
-    assert "1 key forgotten" in shared.machine.ok("lock").out
-    shared.typed("export", "jon")  # nobody was asked, whether there is a terminal or not
-    assert shared.held() == []
+def test_what_gpg_agent_opens_without_asking_is_not_held_again(pass_desk: KeyCacheMachine) -> None:
+    pass_desk.typed("export", "jon")  # the pinentry asked
+    assert pass_desk.held() == [SESSION]
+    assert "1 key forgotten" in pass_desk.machine.ok("lock").out
+    pass_desk.typed("export", "jon")  # nobody was asked, whether there is a terminal or not
+    assert pass_desk.held() == []
 
 
 # The agent of a job
@@ -242,54 +258,58 @@ SLEEPER = "echo $FILEVAULT_AGENT_DIR; sleep 60"
 PASS = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
 
-def test_a_job_locks_what_its_user_has_unlocked(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock", "--vault-key")
-    said = in_job(desk, "fv unlock >&2; fv lock", **PASS)
+def test_a_job_locks_what_its_user_has_unlocked(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock", "--vault-key")
+    said = in_job(agent_desk, "fv unlock >&2; fv lock", **PASS)
     assert "; 3 keys forgotten" in said.out, said
-    assert desk.held() == []
+    assert agent_desk.held() == []
 
 
-def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(desk: KeyCacheMachine) -> None:
-    said = in_job(desk, "echo $FILEVAULT_AGENT_DIR")
+def test_no_agent_is_started_in_the_place_of_a_jobs_that_has_ended(
+    agent_desk: KeyCacheMachine,
+) -> None:
+    said = in_job(agent_desk, "echo $FILEVAULT_AGENT_DIR")
     folder = Path(said.out.strip())
     wait_until(lambda: not folder.exists())
     env = {"FILEVAULT_AGENT_DIR": str(folder)}
     for argv in (("unlock",), ("agent",), ("agent", "--foreground")):
-        refused(desk.machine.run(*argv, env={**PASS, **env}), 7, "has ended", str(folder))
+        refused(agent_desk.machine.run(*argv, env={**PASS, **env}), 7, "has ended", str(folder))
         assert not folder.exists()
-    desk.sockets.append(str(folder))
-    assert desk.agents() == []
+    agent_desk.sockets.append(str(folder))
+    assert agent_desk.agents() == []
 
 
 def test_a_job_whose_agent_cannot_start_leaves_nothing(
-    desk: KeyCacheMachine, tmp_path: Path
+    agent_desk: KeyCacheMachine, tmp_path: Path
 ) -> None:
     long = tmp_path / ("x" * 80)
     long.mkdir()
-    said = in_job(desk, "echo started", TMPDIR=str(long))
+    said = in_job(agent_desk, "echo started", TMPDIR=str(long))
     refused(said, 7, "too long for a socket")
     assert list(long.iterdir()) == []
-    refused(in_job(desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
+    refused(in_job(agent_desk, "echo started", TMPDIR="/nowhere"), 7, "'/nowhere'")
 
 
-def test_the_command_of_a_job_has_no_child_that_it_did_not_start(desk: KeyCacheMachine) -> None:
+def test_the_command_of_a_job_has_no_child_that_it_did_not_start(
+    agent_desk: KeyCacheMachine,
+) -> None:
     """It may wait for all of them."""
     script = "import os\ntry: os.wait()\nexcept ChildProcessError: print('none')"
-    assert desk.machine.ok("agent", "--", sys.executable, "-c", script).out == "none\n"
+    assert agent_desk.machine.ok("agent", "--", sys.executable, "-c", script).out == "none\n"
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_jobs_agent_ends_with_the_job(
-    desk: KeyCacheMachine, number: int, *, stopped: bool
+    agent_desk: KeyCacheMachine, number: int, *, stopped: bool
 ) -> None:
-    with desk.machine.popen(
+    with agent_desk.machine.popen(
         "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
     ) as job:
         assert job.stdout is not None
         folder = job.stdout.readline().decode().strip()
-        desk.sockets.append(folder)
-        (agent,) = desk.agents()
+        agent_desk.sockets.append(folder)
+        (agent,) = agent_desk.agents()
         if stopped:
             os.kill(agent, signal.SIGSTOP)
         os.killpg(job.pid, number)
@@ -297,14 +317,14 @@ def test_a_jobs_agent_ends_with_the_job(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_without_its_guard_a_jobs_agent_ends(desk: KeyCacheMachine, number: int) -> None:
-    with desk.machine.popen(
+def test_without_its_guard_a_jobs_agent_ends(agent_desk: KeyCacheMachine, number: int) -> None:
+    with agent_desk.machine.popen(
         "agent", "--", "sh", "-c", "echo $FILEVAULT_AGENT_DIR; sleep 60"
     ) as job:
         assert job.stdout is not None
         folder = job.stdout.readline().decode().strip()
-        desk.sockets.append(folder)
-        (agent,) = desk.agents()
+        agent_desk.sockets.append(folder)
+        (agent,) = agent_desk.agents()
         guard = int(Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[1])
         assert guard not in (1, job.pid)
         os.kill(guard, number)
@@ -312,13 +332,13 @@ def test_without_its_guard_a_jobs_agent_ends(desk: KeyCacheMachine, number: int)
         os.killpg(job.pid, signal.SIGKILL)
 
 
-def test_an_agent_that_hangs_is_named_with_what_ends_it(desk: KeyCacheMachine) -> None:
-    desk.prepare("unlock")
-    (agent,) = desk.agents()
+def test_an_agent_that_hangs_is_named_with_what_ends_it(agent_desk: KeyCacheMachine) -> None:
+    agent_desk.prepare("unlock")
+    (agent,) = agent_desk.agents()
     os.kill(agent, signal.SIGSTOP)
     try:
         for argv in (("unlock",), ("lock",), ("agent",)):
-            said = desk.machine.run(*argv, env=PASS)
+            said = agent_desk.machine.run(*argv, env=PASS)
             refused(said, 7, "does not answer", f"kill -9 {agent}")
     finally:
         os.kill(agent, signal.SIGCONT)

@@ -99,7 +99,7 @@ class Upgraded:
 
 
 @pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
+def older_gpg() -> Iterator[GpgHome]:
     """A keyring with the keys of all the `pass` stores."""
     tool("gpg")
     home = GpgHome()
@@ -147,9 +147,9 @@ def test_passphrase_and_key_file_open_a_file_vault_with_its_pin(upgraded: Upgrad
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("kind", ["age", "pass"])
 def test_a_shared_store_is_read_and_written(
-    kind: str, build: str, tmp_path: Path, gpg: GpgHome, aws: FakeAws
+    kind: str, build: str, tmp_path: Path, older_gpg: GpgHome, aws: FakeAws
 ) -> None:
-    upgraded = Upgraded(build, tmp_path / "jon", Path(gpg.path))
+    upgraded = Upgraded(build, tmp_path / "jon", Path(older_gpg.path))
     upgraded.connect(aws)
     upgraded.use(kind)
     before = upgraded.memory(kind)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from tests.worlds.pass_store import pass_machine
 OTHER_SECRET = "secondUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 OTHER_LINES = f"{SECOND_ID}\n{OTHER_SECRET}\n"
 TEXT = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
-
-
-@pytest.fixture(scope="module")
-def keyrings() -> Iterator[GpgHomes]:
-    rings = GpgHomes()
-    yield rings
-    rings.close()
 
 
 class PassStorePair:

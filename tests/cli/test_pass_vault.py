@@ -16,7 +16,7 @@ from tests.worlds.pass_store import GpgHome, pass_machine
 
 
 @pytest.fixture
-def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+def pass_store(tmp_path: Path, gpg: GpgHome) -> Machine:
     """Jon, who has a pass store with one entry of another kind in it."""
     tool("pass")
     machine = pass_machine(tmp_path / "home", gpg)
@@ -27,69 +27,71 @@ def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
     return machine
 
 
-def test_a_store_that_exists_is_adopted_and_nothing_is_written_into_it(jon: Machine) -> None:
-    store = jon.home / ".password-store"
+def test_a_store_that_exists_is_adopted_and_nothing_is_written_into_it(pass_store: Machine) -> None:
+    store = pass_store.home / ".password-store"
     before = sorted(path.read_bytes() for path in store.rglob("*") if path.is_file())
-    result = jon.ok("init")
+    result = pass_store.ok("init")
     assert "recipient: " in result.out
     assert "pin: " in result.out
     assert sorted(path.read_bytes() for path in store.rglob("*") if path.is_file()) == before
-    assert jon.ok("init").status == 0
-    assert jon.run("init", "--recipient", "ann@example.com").status == 2
+    assert pass_store.ok("init").status == 0
+    assert pass_store.run("init", "--recipient", "ann@example.com").status == 2
 
 
-def test_what_filevault_stores_pass_shows(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+def test_what_filevault_stores_pass_shows(pass_store: Machine) -> None:
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    shown = OtherPrograms(pass_store).run("pass", "show", "aws/work").out
     assert shown.splitlines()[0] == SECRET
     assert f"aws_access_key_id: {KEY_ID}" in shown
-    assert "work" in OtherPrograms(jon).run("pass", "ls", "aws").out
+    assert "work" in OtherPrograms(pass_store).run("pass", "ls", "aws").out
 
 
-def test_what_pass_stores_filevault_hands_out(jon: Machine) -> None:
+def test_what_pass_stores_filevault_hands_out(pass_store: Machine) -> None:
     text = f"{SECRET}\naws_access_key_id: {KEY_ID}\n"
-    OtherPrograms(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
-    given = json.loads(jon.ok("export", "work", "-n", "--format", "json").out)
+    OtherPrograms(pass_store).run("pass", "insert", "-m", "aws/work", stdin=text)
+    given = json.loads(pass_store.ok("export", "work", "-n", "--format", "json").out)
     assert (given["AccessKeyId"], given["SecretAccessKey"]) == (KEY_ID, SECRET)
 
 
-def test_only_the_prefix_is_listed_and_nothing_is_decrypted(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    jon.env["GNUPGHOME"] = str(jon.home / "no-keys-at-all")
-    assert jon.ok("list", "--credentials").out == "work\n"
+def test_only_the_prefix_is_listed_and_nothing_is_decrypted(pass_store: Machine) -> None:
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    pass_store.env["GNUPGHOME"] = str(pass_store.home / "no-keys-at-all")
+    assert pass_store.ok("list", "--credentials").out == "work\n"
 
 
-def test_notes_survive_a_replacement(jon: Machine) -> None:
+def test_notes_survive_a_replacement(pass_store: Machine) -> None:
     text = f"{SECRET}\r\naws_access_key_id: {KEY_ID}\r\n# mine\r\notpauth://totp/x?secret=A\r\nend"
-    OtherPrograms(jon).run("pass", "insert", "-m", "aws/work", stdin=text)
+    OtherPrograms(pass_store).run("pass", "insert", "-m", "aws/work", stdin=text)
     other = f"{SECOND_ID}\n" + SECRET + "\n"
-    jon.ok("add", "work", "--stdin", "--no-config", "--force", stdin=other)
-    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+    pass_store.ok("add", "work", "--stdin", "--no-config", "--force", stdin=other)
+    shown = OtherPrograms(pass_store).run("pass", "show", "aws/work").out
     assert SECOND_ID in shown
     assert "# mine\r\notpauth://totp/x?secret=A\r\nend" in shown
 
 
-def test_a_role_session_is_cached_outside_the_store(jon: Machine, aws: FakeAws) -> None:
+def test_a_role_session_is_cached_outside_the_store(pass_store: Machine, aws: FakeAws) -> None:
     user = aws.add_user("jonsmith")
     role = aws.add_role("admin", trusts=[user])
-    jon.env["AWS_ENDPOINT_URL"] = aws.url
-    jon.add("work", user.access_key_id, user.secret_access_key, "--no-config")
-    jon.write_config(
+    pass_store.env["AWS_ENDPOINT_URL"] = aws.url
+    pass_store.add("work", user.access_key_id, user.secret_access_key, "--no-config")
+    pass_store.write_config(
         "[profile work]\nregion=eu-west-1\n"
         f"[profile admin]\nregion=eu-west-1\nsource_profile=work\nrole_arn={role.arn}\n"
     )
-    first = jon.ok("export", "admin").out
-    assert jon.ok("export", "admin").out == first
+    first = pass_store.ok("export", "admin").out
+    assert pass_store.ok("export", "admin").out == first
     assert aws.actions() == ["AssumeRole"]
-    names = {path.name for path in (jon.home / ".password-store").rglob("*") if path.is_file()}
+    names = {
+        path.name for path in (pass_store.home / ".password-store").rglob("*") if path.is_file()
+    }
     assert names == {".gpg-id", "jon.gpg", "work.gpg"}
 
 
-def test_each_change_is_a_commit_as_pass_makes_them(jon: Machine) -> None:
-    tools = OtherPrograms(jon)
+def test_each_change_is_a_commit_as_pass_makes_them(pass_store: Machine) -> None:
+    tools = OtherPrograms(pass_store)
     tools.run("pass", "git", "init")
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    jon.ok("remove", "work", "--force")
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    pass_store.ok("remove", "work", "--force")
     subjects = tools.run("pass", "git", "log", "--format=%s").out.splitlines()
     assert subjects[:2] == [
         "Remove aws/work from store.",
@@ -98,55 +100,59 @@ def test_each_change_is_a_commit_as_pass_makes_them(jon: Machine) -> None:
     assert tools.run("pass", "git", "status", "--porcelain").out == ""
 
 
-def test_recipients_that_changed_behind_our_back_stop_writing_not_reading(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    gpg_id = jon.home / ".password-store/.gpg-id"
+def test_recipients_that_changed_behind_our_back_stop_writing_not_reading(
+    pass_store: Machine,
+) -> None:
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    gpg_id = pass_store.home / ".password-store/.gpg-id"
     gpg_id.write_text(gpg_id.read_text() + "ann@example.com\n")
-    assert jon.ok("export", "work", "-n").status == 0
-    before = (jon.home / ".password-store/aws/work.gpg").read_bytes()
-    refused = jon.run("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
+    assert pass_store.ok("export", "work", "-n").status == 0
+    before = (pass_store.home / ".password-store/aws/work.gpg").read_bytes()
+    refused = pass_store.run("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
     assert refused.status == 10
     assert "added" in refused.err
-    assert (jon.home / ".password-store/aws/work.gpg").read_bytes() == before
-    assert "added" in jon.ok("recipients", "accept").out
-    jon.ok("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
+    assert (pass_store.home / ".password-store/aws/work.gpg").read_bytes() == before
+    assert "added" in pass_store.ok("recipients", "accept").out
+    pass_store.ok("add", "work", "--stdin", "--force", "--no-config", stdin=LINES)
 
 
-def test_a_recipient_is_added_and_removed_and_items_reencrypted(jon: Machine, gpg: GpgHome) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    outside = (jon.home / ".password-store/mail/jon.gpg").read_bytes()
-    result = jon.ok("recipients", "add", "ann@example.com")
+def test_a_recipient_is_added_and_removed_and_items_reencrypted(
+    pass_store: Machine, gpg: GpgHome
+) -> None:
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    outside = (pass_store.home / ".password-store/mail/jon.gpg").read_bytes()
+    result = pass_store.ok("recipients", "add", "ann@example.com")
     assert "Reencrypted work." in result.out
-    packets = OtherPrograms(jon).run(
+    packets = OtherPrograms(pass_store).run(
         "gpg", "--batch", "--list-only", "--list-packets",
-        str(jon.home / ".password-store/aws/work.gpg"),
+        str(pass_store.home / ".password-store/aws/work.gpg"),
     )  # fmt: skip
     assert (packets.out + packets.err).count("pubkey enc packet") == 2
-    assert (jon.home / ".password-store/mail/jon.gpg").read_bytes() == outside
-    jon.ok("recipients", "remove", "ann@example.com")
-    assert jon.ok("export", "work", "-n").status == 0
-    assert "Reencrypted" not in jon.ok("recipients", "add", "jon@example.com").out
+    assert (pass_store.home / ".password-store/mail/jon.gpg").read_bytes() == outside
+    pass_store.ok("recipients", "remove", "ann@example.com")
+    assert pass_store.ok("export", "work", "-n").status == 0
+    assert "Reencrypted" not in pass_store.ok("recipients", "add", "jon@example.com").out
 
 
-def test_a_key_of_another_account_is_refused_until_accepted(jon: Machine) -> None:
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+def test_a_key_of_another_account_is_refused_until_accepted(pass_store: Machine) -> None:
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
     text = f"{SECRET}\naws_access_key_id: {OTHER_ACCOUNT}\n"
-    OtherPrograms(jon).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
-    refused = jon.run("export", "work", "-n")
+    OtherPrograms(pass_store).run("pass", "insert", "-m", "-f", "aws/work", stdin=text)
+    refused = pass_store.run("export", "work", "-n")
     assert refused.status == 10
     assert "another AWS account" in refused.err
-    jon.ok("recipients", "accept", "work")
-    assert jon.ok("export", "work", "-n").status == 0
+    pass_store.ok("recipients", "accept", "work")
+    assert pass_store.ok("export", "work", "-n").status == 0
 
 
-def test_an_entry_that_was_renamed_is_refused_under_strict(jon: Machine) -> None:
+def test_an_entry_that_was_renamed_is_refused_under_strict(pass_store: Machine) -> None:
     """Whoever can write the store could swap two keys that way."""
-    jon.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
-    folder = next(jon.home.rglob("work.gpg")).parent
+    pass_store.ok("add", "work", "--stdin", "--no-config", stdin=LINES)
+    folder = next(pass_store.home.rglob("work.gpg")).parent
     (folder / "work.gpg").rename(folder / "prod.gpg")
     export = ("export", "prod", "-n", "--region", "eu-west-1")
-    assert "was it renamed with another tool?" in jon.ok(*export).err
-    refused = jon.run(*export, "--strict")
+    assert "was it renamed with another tool?" in pass_store.ok(*export).err
+    refused = pass_store.run(*export, "--strict")
     assert (refused.status, refused.out) == (6, "")
 
 
@@ -158,10 +164,10 @@ def test_a_new_store_is_made_for_a_key(tmp_path: Path, gpg: GpgHome) -> None:
     assert OtherPrograms(machine).run("pass", "show", "aws/work").out.startswith(SECRET)
 
 
-def test_files_are_private_whatever_passes_own_umask_variable_says(jon: Machine) -> None:
-    jon.env["PASSWORD_STORE_UMASK"] = "027"
-    jon.ok("git", "init")
-    jon.ok("add", "team/work", "--stdin", "--no-config", stdin=LINES)
-    folder = jon.home / ".password-store/aws/team"
+def test_files_are_private_whatever_passes_own_umask_variable_says(pass_store: Machine) -> None:
+    pass_store.env["PASSWORD_STORE_UMASK"] = "027"
+    pass_store.ok("git", "init")
+    pass_store.ok("add", "team/work", "--stdin", "--no-config", stdin=LINES)
+    folder = pass_store.home / ".password-store/aws/team"
     assert (folder / "work.gpg").stat().st_mode & 0o777 == 0o600
     assert folder.stat().st_mode & 0o777 == 0o700

@@ -21,7 +21,7 @@ def never_shown(result: ProcessResult, *secrets: str) -> None:
 
 
 @pytest.fixture
-def vault(machine: Machine) -> Machine:
+def jon_vault(machine: Machine) -> Machine:
     machine.with_vault()
     return machine.add("jon", EXAMPLE_ID, SECRET, "--no-config")
 
@@ -36,24 +36,24 @@ def export(machine: Machine, *answers: str) -> ProcessResult:
     )
 
 
-def test_the_right_passphrase_opens_at_once(vault: Machine) -> None:
-    result = export(vault, PASSPHRASE)
+def test_the_right_passphrase_opens_at_once(jon_vault: Machine) -> None:
+    result = export(jon_vault, PASSPHRASE)
     assert result.status == 0
     assert result.out.startswith(f"AWS_ACCESS_KEY_ID={EXAMPLE_ID}\n")
     assert result.err == ""
-    assert result.tty.splitlines() == [f"Passphrase for {vault.vault}: "]
+    assert result.tty.splitlines() == [f"Passphrase for {jon_vault.vault}: "]
     never_shown(result, PASSPHRASE)
 
 
-def test_a_wrong_passphrase_may_be_corrected(vault: Machine) -> None:
-    result = export(vault, "wrong horse", PASSPHRASE)
+def test_a_wrong_passphrase_may_be_corrected(jon_vault: Machine) -> None:
+    result = export(jon_vault, "wrong horse", PASSPHRASE)
     assert result.status == 0
     assert "That passphrase opens nothing here. Try again." in result.tty
     never_shown(result, PASSPHRASE, "wrong horse")
 
 
-def test_three_wrong_passphrases_are_enough(vault: Machine) -> None:
-    result = export(vault, "wrong one", "wrong two", "wrong three")
+def test_three_wrong_passphrases_are_enough(jon_vault: Machine) -> None:
+    result = export(jon_vault, "wrong one", "wrong two", "wrong three")
     assert (result.status, result.out) == (5, "")
     assert "wrong passphrase, 3 times" in result.err
     assert result.tty.count("Passphrase for") == 3
@@ -84,8 +84,8 @@ def test_a_vault_with_key_files_only_asks_for_no_passphrase(machine: Machine) ->
     assert "no terminal to ask for the passphrase" in inside.run("export", "jon", "-n").err
 
 
-def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
-    result = export(vault, "")
+def test_no_passphrase_at_all_is_not_tried(jon_vault: Machine) -> None:
+    result = export(jon_vault, "")
     assert result.status == 5
     assert "no passphrase was given" in result.err
 
@@ -99,9 +99,9 @@ def test_no_passphrase_at_all_is_not_tried(vault: Machine) -> None:
     ],
 )
 def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
-    vault: Machine, argv: tuple[str, ...], question: str
+    jon_vault: Machine, argv: tuple[str, ...], question: str
 ) -> None:
-    result = vault.on_terminal(*argv, env=LOCKED, answers=[TypedAnswer(question, "\x03")])
+    result = jon_vault.on_terminal(*argv, env=LOCKED, answers=[TypedAnswer(question, "\x03")])
     assert (result.status, result.out) == (130, "")
     assert result.err == "filevault: interrupted\n"
     assert result.echo
@@ -119,14 +119,14 @@ def test_ctrl_c_at_a_hidden_prompt_is_130_and_gives_the_echo_back(
     ],
 )
 def test_ctrl_d_is_an_empty_answer(
-    vault: Machine, argv: tuple[str, ...], questions: tuple[str, ...], status: int, said: str
+    jon_vault: Machine, argv: tuple[str, ...], questions: tuple[str, ...], status: int, said: str
 ) -> None:
-    vault.write_config(
+    jon_vault.write_config(
         "[profile mfa]\nsource_profile = jon\nregion = eu-west-1\n"
         "role_arn = arn:aws:iam::123456789012:role/x\nmfa_serial = arn:aws:iam::1:mfa/jon\n"
     )
     answers = [TypedAnswer(question, PASSPHRASE) for question in questions[:-1]]
-    result = vault.on_terminal(
+    result = jon_vault.on_terminal(
         *argv, env=LOCKED, answers=[*answers, TypedAnswer(questions[-1], "\x04")]
     )
     assert (result.status, result.out) == (status, "")
@@ -198,43 +198,43 @@ def test_a_typed_secret_that_is_none_is_refused_unshown(machine: Machine) -> Non
     assert machine.ok("list", "--credentials").out == ""
 
 
-def test_the_vault_is_opened_before_a_key_is_typed(vault: Machine) -> None:
+def test_the_vault_is_opened_before_a_key_is_typed(jon_vault: Machine) -> None:
     wrong = [TypedAnswer("Passphrase for", "wrong")] * 3
-    result = vault.on_terminal("add", "new", env=LOCKED, answers=wrong)
+    result = jon_vault.on_terminal("add", "new", env=LOCKED, answers=wrong)
     assert result.status == 5
     assert "Access key id" not in result.tty
 
 
 @pytest.mark.parametrize("answer", ["y", "yes"])
-def test_a_key_is_replaced_on_a_yes(vault: Machine, answer: str) -> None:
+def test_a_key_is_replaced_on_a_yes(jon_vault: Machine, answer: str) -> None:
     answers = [
         TypedAnswer("Replace the key that is stored for jon? (y|N) ", answer),
         TypedAnswer("Access key id: ", OTHER_ID),
         TypedAnswer("Secret access key: ", SECRET),
     ]
-    assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
-    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+    assert jon_vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
+    assert OTHER_ID in jon_vault.ok("export", "jon", "-n").out
 
 
 @pytest.mark.parametrize("answer", ["", "n", "what"])
-def test_a_key_is_kept_on_anything_else(vault: Machine, answer: str) -> None:
-    before = (vault.vault / "jon.fv").read_bytes()
+def test_a_key_is_kept_on_anything_else(jon_vault: Machine, answer: str) -> None:
+    before = (jon_vault.vault / "jon.fv").read_bytes()
     question = TypedAnswer("Replace the key that is stored for jon? (y|N) ", answer)
-    result = vault.on_terminal("add", "jon", answers=[question])
+    result = jon_vault.on_terminal("add", "jon", answers=[question])
     assert (result.status, result.err) == (0, "filevault: nothing was changed\n")
     assert "Access key id" not in result.tty
-    assert (vault.vault / "jon.fv").read_bytes() == before
+    assert (jon_vault.vault / "jon.fv").read_bytes() == before
 
 
-def test_a_key_is_deleted_on_a_yes_only(vault: Machine) -> None:
+def test_a_key_is_deleted_on_a_yes_only(jon_vault: Machine) -> None:
     question = "Delete the key of profile jon? (y|N) "
-    kept = vault.on_terminal("remove", "jon", answers=[TypedAnswer(question, "n")])
+    kept = jon_vault.on_terminal("remove", "jon", answers=[TypedAnswer(question, "n")])
     assert (kept.status, kept.out) == (0, "")
     assert "nothing was changed" in kept.err
-    assert (vault.vault / "jon.fv").exists()
-    gone = vault.on_terminal("rm", "jon", answers=[TypedAnswer(question, "y")])
+    assert (jon_vault.vault / "jon.fv").exists()
+    gone = jon_vault.on_terminal("rm", "jon", answers=[TypedAnswer(question, "y")])
     assert (gone.status, gone.out) == (0, "Deleted the key of profile jon.\n")
-    assert not (vault.vault / "jon.fv").exists()
+    assert not (jon_vault.vault / "jon.fv").exists()
 
 
 def test_add_offers_to_make_the_vault(machine: Machine) -> None:
@@ -282,34 +282,34 @@ def damage(machine: Machine) -> bytes:
     return bytes(data)
 
 
-def test_a_key_that_cannot_be_opened_is_discarded_on_a_second_yes_only(vault: Machine) -> None:
-    damaged = damage(vault)
+def test_a_key_that_cannot_be_opened_is_discarded_on_a_second_yes_only(jon_vault: Machine) -> None:
+    damaged = damage(jon_vault)
     replace = TypedAnswer("Replace the key that is stored for jon? (y|N) ", "y")
-    kept = vault.on_terminal(
+    kept = jon_vault.on_terminal(
         "add", "jon", answers=[replace, TypedAnswer("Discard it? (y|N) ", "n")]
     )
     assert (kept.status, kept.err) == (0, "filevault: nothing was changed\n")
     assert "is damaged" in kept.tty
-    assert (vault.vault / "jon.fv").read_bytes() == damaged
+    assert (jon_vault.vault / "jon.fv").read_bytes() == damaged
     answers = [
         replace,
         TypedAnswer("Discard it? (y|N) ", "y"),
         TypedAnswer("Access key id: ", OTHER_ID),
         TypedAnswer("Secret access key: ", SECRET),
     ]
-    assert vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
-    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+    assert jon_vault.on_terminal("add", "jon", "--no-config", answers=answers).status == 0
+    assert OTHER_ID in jon_vault.ok("export", "jon", "-n").out
 
 
-def test_force_discards_nothing_unless_told(vault: Machine) -> None:
-    damaged = damage(vault)
+def test_force_discards_nothing_unless_told(jon_vault: Machine) -> None:
+    damaged = damage(jon_vault)
     new = f"{OTHER_ID}\n{SECRET}\n"
-    refused = vault.run("add", "jon", "--stdin", "--force", stdin=new)
+    refused = jon_vault.run("add", "jon", "--stdin", "--force", stdin=new)
     assert refused.status == 6
     assert "--force --discard" in refused.err
-    assert (vault.vault / "jon.fv").read_bytes() == damaged
-    vault.ok("add", "jon", "--stdin", "--force", "--discard", "--no-config", stdin=new)
-    assert OTHER_ID in vault.ok("export", "jon", "-n").out
+    assert (jon_vault.vault / "jon.fv").read_bytes() == damaged
+    jon_vault.ok("add", "jon", "--stdin", "--force", "--discard", "--no-config", stdin=new)
+    assert OTHER_ID in jon_vault.ok("export", "jon", "-n").out
 
 
 @pytest.mark.parametrize(
@@ -321,12 +321,12 @@ def test_force_discards_nothing_unless_told(vault: Machine) -> None:
     ],
 )
 def test_without_a_terminal_a_question_is_an_error_with_its_own_hint(
-    vault: Machine, argv: tuple[str, ...], hint: str
+    jon_vault: Machine, argv: tuple[str, ...], hint: str
 ) -> None:
-    result = vault.run(*argv, stdin=f"{OTHER_ID}\n{SECRET}\n")
+    result = jon_vault.run(*argv, stdin=f"{OTHER_ID}\n{SECRET}\n")
     assert result.status == 5
     assert hint in result.err
-    assert EXAMPLE_ID in vault.ok("export", "jon", "-n").out
+    assert EXAMPLE_ID in jon_vault.ok("export", "jon", "-n").out
 
 
 def test_a_path_with_escapes_steers_no_terminal(machine: Machine) -> None:

@@ -25,7 +25,7 @@ MIXED = {"X25519": PLAIN, "p256tag": TAG, "ssh": SSH}
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Machine:
+def age_machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path / "home")
     machine.env["FILEVAULT_BACKEND"] = "age"
     return machine
@@ -50,61 +50,63 @@ def refused(ended: InProcessResult) -> None:
 
 
 @pytest.mark.parametrize("other", MIXED)
-def test_init_tries_the_whole_set(machine: Machine, other: str) -> None:
-    refused(run(machine, "init", "--recipient", QUANTUM, "--recipient", MIXED[other], status=7))
-    assert not machine.vault.exists()
-    run(machine, "init", "--recipient", QUANTUM, status=0)
+def test_init_tries_the_whole_set(age_machine: Machine, other: str) -> None:
+    refused(run(age_machine, "init", "--recipient", QUANTUM, "--recipient", MIXED[other], status=7))
+    assert not age_machine.vault.exists()
+    run(age_machine, "init", "--recipient", QUANTUM, status=0)
 
 
 @pytest.mark.parametrize("other", MIXED)
-def test_add_tries_the_whole_set(machine: Machine, other: str) -> None:
-    run(machine, "init", "--recipient", MIXED[other], status=0)
-    before = files(machine)
-    refused(run(machine, "recipients", "add", QUANTUM, status=7))
-    assert files(machine) == before
-    run(machine, "add", "work", "--stdin", "--no-config", status=0)
+def test_add_tries_the_whole_set(age_machine: Machine, other: str) -> None:
+    run(age_machine, "init", "--recipient", MIXED[other], status=0)
+    before = files(age_machine)
+    refused(run(age_machine, "recipients", "add", QUANTUM, status=7))
+    assert files(age_machine) == before
+    run(age_machine, "add", "work", "--stdin", "--no-config", status=0)
 
 
-def test_a_set_that_others_mixed_is_not_accepted(machine: Machine) -> None:
-    run(machine, "init", "--recipient", PLAIN, status=0)
-    recipients = machine.vault / ".age-recipients"
+def test_a_set_that_others_mixed_is_not_accepted(age_machine: Machine) -> None:
+    run(age_machine, "init", "--recipient", PLAIN, status=0)
+    recipients = age_machine.vault / ".age-recipients"
     recipients.write_text(f"{PLAIN}\n{QUANTUM}\n")
-    before = files(machine)
-    ended = run(machine, "recipients", "accept", status=7)
+    before = files(age_machine)
+    ended = run(age_machine, "recipients", "accept", status=7)
     refused(ended)
     assert ".age-recipients" in ended.err
-    assert files(machine) == before
+    assert files(age_machine) == before
     recipients.write_text(f"{QUANTUM}\n")
-    run(machine, "recipients", "accept", status=0)
-    run(machine, "add", "work", "--stdin", "--no-config", status=0)
+    run(age_machine, "recipients", "accept", status=0)
+    run(age_machine, "add", "work", "--stdin", "--no-config", status=0)
 
 
-def test_a_mixed_store_is_not_adopted(machine: Machine) -> None:
-    machine.vault.mkdir(parents=True)
-    (machine.vault / ".age-recipients").write_text(f"{PLAIN}\n{QUANTUM}\n")
-    refused(run(machine, "init", status=7))
+def test_a_mixed_store_is_not_adopted(age_machine: Machine) -> None:
+    age_machine.vault.mkdir(parents=True)
+    (age_machine.vault / ".age-recipients").write_text(f"{PLAIN}\n{QUANTUM}\n")
+    refused(run(age_machine, "init", status=7))
 
 
-def test_a_mixed_set_that_was_trusted_before_says_so_and_can_be_mended(machine: Machine) -> None:
+def test_a_mixed_set_that_was_trusted_before_says_so_and_can_be_mended(
+    age_machine: Machine,
+) -> None:
     """Trust on first use pins what is there: reading must not depend on it."""
-    machine.vault.mkdir(parents=True)
-    recipients = machine.vault / ".age-recipients"
+    age_machine.vault.mkdir(parents=True)
+    recipients = age_machine.vault / ".age-recipients"
     recipients.write_text(f"{PLAIN}\n{QUANTUM}\n")
-    stored = run(machine, "add", "work", "--stdin", "--no-config", status=7)
+    stored = run(age_machine, "add", "work", "--stdin", "--no-config", status=7)
     assert "post-quantum" in stored.err
     assert "filevault recipients remove" in stored.err
-    run(machine, "recipients", "remove", QUANTUM, "-f", status=0)
-    run(machine, "add", "work", "--stdin", "--no-config", status=0)
+    run(age_machine, "recipients", "remove", QUANTUM, "-f", status=0)
+    run(age_machine, "add", "work", "--stdin", "--no-config", status=0)
 
 
-def test_a_plugin_is_not_started_by_accepting(machine: Machine, tmp_path: Path) -> None:
-    run(machine, "init", "--recipient", PLAIN, status=0)
+def test_a_plugin_is_not_started_by_accepting(age_machine: Machine, tmp_path: Path) -> None:
+    run(age_machine, "init", "--recipient", PLAIN, status=0)
     started = tmp_path / "started"
     plugin = tmp_path / "bin/age-plugin-toy"
     plugin.parent.mkdir()
     plugin.write_text(f"#!/bin/sh\n: > {started}\n")
     plugin.chmod(0o755)
-    machine.env["PATH"] = f"{plugin.parent}:{os.environ['PATH']}"
-    (machine.vault / ".age-recipients").write_text(f"{PLAIN}\n{PLUGIN_RECIPIENT}\n")
-    run(machine, "recipients", "accept", status=0)
+    age_machine.env["PATH"] = f"{plugin.parent}:{os.environ['PATH']}"
+    (age_machine.vault / ".age-recipients").write_text(f"{PLAIN}\n{PLUGIN_RECIPIENT}\n")
+    run(age_machine, "recipients", "accept", status=0)
     assert not started.exists()

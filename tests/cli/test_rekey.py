@@ -31,7 +31,7 @@ WITH_NEW = {"FILEVAULT_PASSPHRASE": NEW}
 
 
 @pytest.fixture
-def vault(machine: Machine) -> Machine:
+def two_profiles(machine: Machine) -> Machine:
     """A vault with two keys."""
     machine.with_vault().add("work", EXAMPLE_ID, SECRET, "--no-config")
     return machine.add("team/prod:eu", OTHER_ID, SECRET, "--no-config")
@@ -53,27 +53,27 @@ def slots(vault: Path) -> list[dict[str, object]]:
     return [json.loads(file.read_bytes().partition(b"\n")[0]) for file in files]
 
 
-def test_every_item_lies_under_the_new_key_and_opens(vault: Machine) -> None:
-    before = marker(vault.vault)
-    done = vault.ok("rekey")
-    after = marker(vault.vault)
+def test_every_item_lies_under_the_new_key_and_opens(two_profiles: Machine) -> None:
+    before = marker(two_profiles.vault)
+    done = two_profiles.ok("rekey")
+    after = marker(two_profiles.vault)
     assert after["vault"] == before["vault"]
     assert after["commit"] != before["commit"]
-    assert sealed_under(vault.vault) == {after["master"]}
-    assert [slot["master"] for slot in slots(vault.vault)] == [after["master"]]
-    assert [file.name for file in (vault.vault / ".filevault/retired").iterdir()] == [
+    assert sealed_under(two_profiles.vault) == {after["master"]}
+    assert [slot["master"] for slot in slots(two_profiles.vault)] == [after["master"]]
+    assert [file.name for file in (two_profiles.vault / ".filevault/retired").iterdir()] == [
         before["master"]
     ]
     for name in ("work", "team/prod:eu"):
-        shown = vault.ok("export", name, *REGION)
+        shown = two_profiles.ok("export", name, *REGION)
         assert SECRET in shown.out
         assert "older" not in shown.err
     assert SECRET not in done.everything
     assert PASSPHRASE not in done.everything
 
 
-def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
-    done = vault.ok("rekey")
+def test_what_an_old_holder_could_read_is_listed(two_profiles: Machine) -> None:
+    done = two_profiles.ok("rekey")
     told = done.out.partition("Anyone who knew the former key could read:\n")[2].splitlines()
     assert [line.split(",")[0].split() for line in told] == [
         ["team/prod:eu", OTHER_ID],
@@ -82,36 +82,36 @@ def test_what_an_old_holder_could_read_is_listed(vault: Machine) -> None:
     assert "replace the keys above at AWS" in done.err
 
 
-def test_the_pin_is_the_new_one_here_and_is_shown(vault: Machine) -> None:
-    old = vault.ok("recipients", "list").out
-    done = vault.ok("rekey")
+def test_the_pin_is_the_new_one_here_and_is_shown(two_profiles: Machine) -> None:
+    old = two_profiles.ok("recipients", "list").out
+    done = two_profiles.ok("rekey")
     pin = re.search(r"^pin: ([0-9a-f]{64})$", done.out, re.MULTILINE)
     assert pin is not None
     assert pin[1] not in old
-    assert f"pin: {pin[1]} (known here)" in vault.ok("recipients", "list").out
-    vault.ok("--strict", "--pin", pin[1], "export", "work", *REGION)
+    assert f"pin: {pin[1]} (known here)" in two_profiles.ok("recipients", "list").out
+    two_profiles.ok("--strict", "--pin", pin[1], "export", "work", *REGION)
 
 
-def test_a_given_pin_is_as_good_as_a_remembered_one(vault: Machine) -> None:
+def test_a_given_pin_is_as_good_as_a_remembered_one(two_profiles: Machine) -> None:
     """As in CI: the state of this machine is new each time."""
-    listed = vault.ok("recipients", "list").out
+    listed = two_profiles.ok("recipients", "list").out
     old = listed.partition("pin: ")[2][:64]
-    shutil.rmtree(vault.state)
-    done = vault.ok("--strict", "--pin", old, "rekey")
+    shutil.rmtree(two_profiles.state)
+    done = two_profiles.ok("--strict", "--pin", old, "rekey")
     new = done.out.partition("pin: ")[2][:64]
     assert "change it wherever FILEVAULT_PIN is set" in done.err
-    shutil.rmtree(vault.state)
-    refused = vault.run("--strict", "--pin", old, "export", "work", *REGION)
+    shutil.rmtree(two_profiles.state)
+    refused = two_profiles.run("--strict", "--pin", old, "export", "work", *REGION)
     assert refused.status == 10
-    vault.ok("--strict", "--pin", new, "export", "work", *REGION)
+    two_profiles.ok("--strict", "--pin", new, "export", "work", *REGION)
 
 
-def test_without_a_place_to_remember_it_works_and_warns(vault: Machine) -> None:
-    shutil.rmtree(vault.state)
-    vault.state.write_text("no folder")
-    done = vault.ok("rekey")
+def test_without_a_place_to_remember_it_works_and_warns(two_profiles: Machine) -> None:
+    shutil.rmtree(two_profiles.state)
+    two_profiles.state.write_text("no folder")
+    done = two_profiles.ok("rekey")
     assert "nothing can be remembered on this machine" in done.err
-    assert SECRET in vault.ok("export", "work", *REGION).out
+    assert SECRET in two_profiles.ok("export", "work", *REGION).out
 
 
 def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(
@@ -133,72 +133,74 @@ def test_sessions_of_keys_sealed_anew_end_and_the_next_use_asks_for_a_code(
     assert "Deleted" not in machine.ok("rekey", "--finish").out
 
 
-def test_sessions_that_cannot_be_deleted_do_not_stop_it(vault: Machine) -> None:
-    (state,) = vault.state.iterdir()
+def test_sessions_that_cannot_be_deleted_do_not_stop_it(two_profiles: Machine) -> None:
+    (state,) = two_profiles.state.iterdir()
     (state / "sessions").write_text("no folder")
-    done = vault.ok("rekey")
+    done = two_profiles.ok("rekey")
     assert "sessions that cannot be used any more are left" in done.err
-    assert SECRET in vault.ok("export", "work", *REGION).out
+    assert SECRET in two_profiles.ok("export", "work", *REGION).out
 
 
-def test_the_session_key_is_sealed_anew_and_not_made_anew(vault: Machine) -> None:
-    vault.ok("list")
-    state = next(vault.state.iterdir())
+def test_the_session_key_is_sealed_anew_and_not_made_anew(two_profiles: Machine) -> None:
+    two_profiles.ok("list")
+    state = next(two_profiles.state.iterdir())
     from filevault.system.files import Folder
     from filevault.vault.session_key import SessionKeyFile
     from tests.worlds.file_vault import KnownPassphrase, opened
 
     def session_key(*, make: bool) -> bytes | None:
-        with Folder.open(str(vault.vault)) as root, Folder.open(str(state)) as folder:
+        with Folder.open(str(two_profiles.vault)) as root, Folder.open(str(state)) as folder:
             file = SessionKeyFile(folder, state.name, opened(root, KnownPassphrase()), lambda: 2e9)
             return file.load() if make else file.read()
 
     made = session_key(make=True)
     assert made is not None
-    vault.ok("rekey")
+    two_profiles.ok("rekey")
     assert session_key(make=False) == made
 
 
-def test_keyslots_of_others_are_lost_only_after_a_yes(vault: Machine) -> None:
-    vault.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
-    before = sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir())
-    refused = vault.run("rekey")
+def test_keyslots_of_others_are_lost_only_after_a_yes(two_profiles: Machine) -> None:
+    two_profiles.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
+    before = sorted(file.name for file in (two_profiles.vault / ".filevault/slots").iterdir())
+    refused = two_profiles.run("rekey")
     assert refused.status == 5
     assert re.search(r"keyslot would be lost: [0-9a-f]{16} \(keyfile, made .*'ci'\)", refused.err)
     assert "--drop-slots" in refused.err
-    no = vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "n")])
+    no = two_profiles.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "n")])
     assert (no.status, "nothing was changed" in no.err) == (0, True)
-    assert sorted(file.name for file in (vault.vault / ".filevault/slots").iterdir()) == before
-    vault.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "y")])
-    assert [slot["type"] for slot in slots(vault.vault)] == ["argon2id"]
-    lost = vault.run("--key-file", "ci.key", "export", "work", *REGION)
+    assert (
+        sorted(file.name for file in (two_profiles.vault / ".filevault/slots").iterdir()) == before
+    )
+    two_profiles.on_terminal("rekey", answers=[TypedAnswer("Go on without them? (y|N) ", "y")])
+    assert [slot["type"] for slot in slots(two_profiles.vault)] == ["argon2id"]
+    lost = two_profiles.run("--key-file", "ci.key", "export", "work", *REGION)
     assert lost.status == 5
 
 
-def test_an_unattended_run_drops_what_is_not_given(vault: Machine) -> None:
-    vault.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
-    done = vault.ok("rekey", "--drop-slots")
+def test_an_unattended_run_drops_what_is_not_given(two_profiles: Machine) -> None:
+    two_profiles.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    done = two_profiles.ok("rekey", "--drop-slots")
     assert "'anna'" in done.err
-    assert vault.run("export", "work", *REGION, env=WITH_NEW).status == 5
-    vault.ok("export", "work", *REGION)
+    assert two_profiles.run("export", "work", *REGION, env=WITH_NEW).status == 5
+    two_profiles.ok("export", "work", *REGION)
 
 
-def test_a_key_file_and_a_passphrase_are_both_kept_if_both_are_given(vault: Machine) -> None:
-    vault.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
-    vault.ok("--key-file", "ci.key", "rekey")
-    assert sorted((slot["type"], slot["label"]) for slot in slots(vault.vault)) == [
+def test_a_key_file_and_a_passphrase_are_both_kept_if_both_are_given(two_profiles: Machine) -> None:
+    two_profiles.ok("slot", "add", "--new-key-file", "ci.key", "--label", "ci")
+    two_profiles.ok("--key-file", "ci.key", "rekey")
+    assert sorted((slot["type"], slot["label"]) for slot in slots(two_profiles.vault)) == [
         ("argon2id", ""),
         ("keyfile", "ci"),
     ]
-    vault.ok("export", "work", *REGION)
+    two_profiles.ok("export", "work", *REGION)
     without = {"FILEVAULT_PASSPHRASE": None}
-    vault.ok("--key-file", "ci.key", "export", "work", *REGION, env=without)
+    two_profiles.ok("--key-file", "ci.key", "export", "work", *REGION, env=without)
 
 
-def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
-    vault.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
-    del vault.env["FILEVAULT_PASSPHRASE"]
-    done = vault.on_terminal(
+def test_a_person_can_type_the_passphrases_of_others(two_profiles: Machine) -> None:
+    two_profiles.ok("slot", "add", "--label", "anna", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    del two_profiles.env["FILEVAULT_PASSPHRASE"]
+    done = two_profiles.on_terminal(
         "rekey",
         answers=[
             TypedAnswer("Passphrase for", PASSPHRASE),
@@ -209,7 +211,7 @@ def test_a_person_can_type_the_passphrases_of_others(vault: Machine) -> None:
     assert done.status == 0, done
     assert "opens nothing here" in done.tty
     for passphrase in (PASSPHRASE, NEW):
-        vault.ok("export", "work", *REGION, env={"FILEVAULT_PASSPHRASE": passphrase})
+        two_profiles.ok("export", "work", *REGION, env={"FILEVAULT_PASSPHRASE": passphrase})
 
 
 def test_costs_and_label_of_a_keyslot_stay(machine: Machine) -> None:
@@ -237,10 +239,10 @@ def whole(vault: Machine) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in vault.vault.rglob("*") if path.is_file()}
 
 
-def test_a_wrong_passphrase_changes_nothing(vault: Machine) -> None:
-    before = whole(vault)
-    assert vault.run("rekey", env={"FILEVAULT_PASSPHRASE": "wrong"}).status == 5
-    assert whole(vault) == before
+def test_a_wrong_passphrase_changes_nothing(two_profiles: Machine) -> None:
+    before = whole(two_profiles)
+    assert two_profiles.run("rekey", env={"FILEVAULT_PASSPHRASE": "wrong"}).status == 5
+    assert whole(two_profiles) == before
 
 
 def _no_header(data: bytes) -> bytes:
@@ -262,11 +264,11 @@ JUNK: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", JUNK)
-def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str) -> None:
+def test_one_junk_file_blocks_neither_rekey_nor_accept(two_profiles: Machine, kind: str) -> None:
     """Whoever can write the folder, a former member too, can put one in."""
-    inside = InProcess(vault.env)
-    real = (vault.vault / "work.fv").read_bytes()
-    (vault.vault / "x.fv").write_bytes(JUNK[kind](real))
+    inside = InProcess(two_profiles.env)
+    real = (two_profiles.vault / "work.fv").read_bytes()
+    (two_profiles.vault / "x.fv").write_bytes(JUNK[kind](real))
     accepted = inside.run("recipients", "accept")
     assert accepted.status in (0, 3, 6), accepted
     if accepted.status:
@@ -276,7 +278,7 @@ def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str
     assert "item 'x'" in done.err
     assert "filevault remove x" in done.err
     assert inside.run("export", "work", "-n").status == 0
-    assert (vault.vault / "work.fv").read_bytes() != real
+    assert (two_profiles.vault / "work.fv").read_bytes() != real
     again = inside.run("rekey", "--finish")
     assert (again.status, "filevault remove x" in again.err) == (12, True), again
     assert inside.run("remove", "-f", "x").status == 0
@@ -284,59 +286,61 @@ def test_one_junk_file_blocks_neither_rekey_nor_accept(vault: Machine, kind: str
     assert inside.run("recipients", "accept").status == 0
 
 
-def test_a_junk_seed_is_named_with_its_file(vault: Machine) -> None:
-    (vault.vault / "mfa").mkdir()
-    (vault.vault / "mfa/x.fv").write_bytes(b"junk")
-    done = InProcess(vault.env).run("rekey")
+def test_a_junk_seed_is_named_with_its_file(two_profiles: Machine) -> None:
+    (two_profiles.vault / "mfa").mkdir()
+    (two_profiles.vault / "mfa/x.fv").write_bytes(b"junk")
+    done = InProcess(two_profiles.env).run("rekey")
     assert (done.status, "delete mfa/x.fv in the vault's folder" in done.err) == (12, True), done
 
 
-def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(vault: Machine) -> None:
-    item = vault.vault / "work.fv"
+def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(two_profiles: Machine) -> None:
+    item = two_profiles.vault / "work.fv"
     data = item.read_bytes()
     item.write_bytes(data[:-1] + b"?")
-    assert vault.run("rekey").status == 12
+    assert two_profiles.run("rekey").status == 12
     item.write_bytes(data)
-    done = vault.on_terminal("rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")])
+    done = two_profiles.on_terminal(
+        "rekey", "--finish", answers=[TypedAnswer("Take them over?", "y")]
+    )
     assert done.status == 0, done
-    assert vault.ok("export", "work", "-n").status == 0
+    assert two_profiles.ok("export", "work", "-n").status == 0
 
 
-def test_a_key_that_cannot_be_remembered_is_not_changed(vault: Machine) -> None:
+def test_a_key_that_cannot_be_remembered_is_not_changed(two_profiles: Machine) -> None:
     """This machine has pinned the key, and would refuse the new one."""
-    before = whole(vault)
-    launcher = vault.launcher
-    done = read_only(vault, vault.state).run("rekey")
+    before = whole(two_profiles)
+    launcher = two_profiles.launcher
+    done = read_only(two_profiles, two_profiles.state).run("rekey")
     assert (done.status, "could not be remembered" in done.err) == (7, True), done
     assert "nothing was changed" in done.err
-    vault.launcher = launcher
-    assert whole(vault) == before
-    assert vault.ok("export", "work", "-n").status == 0
+    two_profiles.launcher = launcher
+    assert whole(two_profiles) == before
+    assert two_profiles.ok("export", "work", "-n").status == 0
 
 
-def test_an_old_copy_of_an_item_is_told_before_it_becomes_new(vault: Machine) -> None:
+def test_an_old_copy_of_an_item_is_told_before_it_becomes_new(two_profiles: Machine) -> None:
     """Sealed anew, it could not be told from the newest any more."""
-    item = vault.vault / "work.fv"
+    item = two_profiles.vault / "work.fv"
     old = item.read_bytes()
-    vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
+    two_profiles.add("work", OTHER_ID, SECRET, "--force", "--no-config")
     item.write_bytes(old)
-    refused = vault.run("--strict", "rekey")
+    refused = two_profiles.run("--strict", "rekey")
     assert (refused.status, "older than the one this machine saw last" in refused.err) == (6, True)
-    done = vault.ok("rekey")
+    done = two_profiles.ok("rekey")
     assert "older than the one this machine saw last" in done.err
 
 
-def test_twice_in_a_row_is_fine(vault: Machine) -> None:
-    vault.ok("rekey")
-    vault.ok("rekey")
-    assert len(list((vault.vault / ".filevault/retired").iterdir())) == 2
-    assert SECRET in vault.ok("export", "work", *REGION).out
-    assert "There is nothing to finish." in vault.ok("rekey", "--finish").out
+def test_twice_in_a_row_is_fine(two_profiles: Machine) -> None:
+    two_profiles.ok("rekey")
+    two_profiles.ok("rekey")
+    assert len(list((two_profiles.vault / ".filevault/retired").iterdir())) == 2
+    assert SECRET in two_profiles.ok("export", "work", *REGION).out
+    assert "There is nothing to finish." in two_profiles.ok("rekey", "--finish").out
 
 
-def test_options_that_contradict_each_other(vault: Machine) -> None:
-    assert vault.run("rekey", "--finish", "--drop-slots").status == 2
-    assert vault.run("rekey", "now").status == 2
+def test_options_that_contradict_each_other(two_profiles: Machine) -> None:
+    assert two_profiles.run("rekey", "--finish", "--drop-slots").status == 2
+    assert two_profiles.run("rekey", "now").status == 2
 
 
 def test_an_age_vault_says_what_to_do_instead(machine: Machine) -> None:
@@ -345,22 +349,22 @@ def test_an_age_vault_says_what_to_do_instead(machine: Machine) -> None:
     assert (done.status, "filevault recipients" in done.err) == (2, True)
 
 
-def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -> None:
+def test_a_write_that_began_before_it_does_not_use_the_old_key(two_profiles: Machine) -> None:
     """`add` waits for a person while another process gives the vault a new key."""
-    del vault.env["FILEVAULT_PASSPHRASE"]
+    del two_profiles.env["FILEVAULT_PASSPHRASE"]
     held = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
 
     class Late(str):
         """An answer before which the vault gets a new key."""
 
         def encode(self, *args: str) -> bytes:
-            vault.ok("rekey", env=held)
+            two_profiles.ok("rekey", env=held)
             return str(self).encode(*args)
 
         def __add__(self, other: str) -> str:
             return str(self) + other
 
-    done = vault.on_terminal(
+    done = two_profiles.on_terminal(
         "add",
         "new",
         "--no-config",
@@ -371,7 +375,7 @@ def test_a_write_that_began_before_it_does_not_use_the_old_key(vault: Machine) -
         ],
     )
     assert (done.status, "changed by another process" in done.err) == (7, True)
-    assert not (vault.vault / "new.fv").exists()
+    assert not (two_profiles.vault / "new.fv").exists()
 
 
 # Two machines, one repository
@@ -644,22 +648,22 @@ def interrupt_rekey(machine: Machine) -> None:
     assert marker(machine.vault) != before
 
 
-def test_a_rekey_that_was_interrupted_is_told_and_not_accepted_away(vault: Machine) -> None:
+def test_a_rekey_that_was_interrupted_is_told_and_not_accepted_away(two_profiles: Machine) -> None:
     """What is pinned says which items need nobody's word to be sealed anew."""
-    interrupt_rekey(vault)
-    listed = vault.ok("recipients", "list").out
+    interrupt_rekey(two_profiles)
+    listed = two_profiles.ok("recipients", "list").out
     assert "(a rekey was interrupted here: filevault rekey finishes it)\n" in listed
     assert "NOT the one" not in listed
-    (state,) = vault.state.iterdir()
+    (state,) = two_profiles.state.iterdir()
     before = (state / "trust.json").read_bytes()
-    refused = vault.run("recipients", "accept")
+    refused = two_profiles.run("recipients", "accept")
     assert (refused.status, refused.out) == (12, "")
     assert "filevault rekey does the rest" in refused.err
     assert (state / "trust.json").read_bytes() == before
-    vault.ok("rekey")
-    assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}
-    assert "(known here)" in vault.ok("recipients", "list").out
-    vault.ok("recipients", "accept")
+    two_profiles.ok("rekey")
+    assert sealed_under(two_profiles.vault) == {marker(two_profiles.vault)["master"]}
+    assert "(known here)" in two_profiles.ok("recipients", "list").out
+    two_profiles.ok("recipients", "accept")
 
 
 def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clones) -> None:
@@ -683,15 +687,15 @@ def test_a_key_of_another_machine_outlives_a_rekey_that_is_resumed(clones: Clone
 
 
 @pytest.fixture
-def left(vault: Machine) -> tuple[Machine, Path]:
+def left(two_profiles: Machine) -> tuple[Machine, Path]:
     """A vault that got a new passphrase and a new key, and a copy from before."""
-    copy = vault.home / "copy"
-    shutil.copytree(vault.vault, copy)
-    vault.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
-    vault.env["FILEVAULT_PASSPHRASE"] = NEW
-    vault.ok("rekey")
-    vault.ok("export", "work", *REGION)
-    return vault, copy
+    copy = two_profiles.home / "copy"
+    shutil.copytree(two_profiles.vault, copy)
+    two_profiles.ok("passphrase", env={"FILEVAULT_NEW_PASSPHRASE": NEW})
+    two_profiles.env["FILEVAULT_PASSPHRASE"] = NEW
+    two_profiles.ok("rekey")
+    two_profiles.ok("export", "work", *REGION)
+    return two_profiles, copy
 
 
 def replace(target: Path, source: Path) -> None:
@@ -773,14 +777,14 @@ def test_the_old_passphrase_opens_nothing_that_is_stored_later(
 
 
 def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
-    vault: Machine,
+    two_profiles: Machine,
 ) -> None:
     """It lies under the old key as this machine knows, though not as the newest it saw."""
-    item = vault.vault / "work.fv"
+    item = two_profiles.vault / "work.fv"
     old = item.read_bytes()
-    vault.add("work", OTHER_ID, SECRET, "--force", "--no-config")
+    two_profiles.add("work", OTHER_ID, SECRET, "--force", "--no-config")
     item.write_bytes(old)
-    inside = InProcess(vault.env)
+    inside = InProcess(two_profiles.env)
 
     def cut_off(_resealing: object, _entry: object) -> None:
         raise StorageError("the disk is full")
@@ -789,6 +793,6 @@ def test_a_rekey_that_was_cut_off_takes_an_older_item_over_and_keeps_it_older(
         patch.setattr(Resealer, "seal", cut_off)
         assert inside.run("rekey").status == 12
     assert inside.run("rekey").status == 0
-    assert sealed_under(vault.vault) == {marker(vault.vault)["master"]}
+    assert sealed_under(two_profiles.vault) == {marker(two_profiles.vault)["master"]}
     shown = inside.run("export", "work", "-n", "--strict")
     assert (shown.status, "older than" in shown.err) == (6, True)

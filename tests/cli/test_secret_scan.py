@@ -17,7 +17,6 @@ from tests.samples import ANN, JON
 from tests.worlds.age_store import pair
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.machine import PASSPHRASE
 
 CHILD = ("sleep", "0.05")
@@ -197,13 +196,6 @@ def scanner(
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if scanner.is_ours(Path("/proc") / pid):
             os.kill(int(pid), signal.SIGKILL)  # an agent goes on by itself
-
-
-@pytest.fixture(scope="module")
-def keyrings() -> Iterator[GpgHomes]:
-    rings = GpgHomes()
-    yield rings
-    rings.close()
 
 
 def run_all(scene: AwsMachine, scanner: Scanner, runs: list[tuple[str, ...]], other: str) -> None:

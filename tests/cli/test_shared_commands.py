@@ -23,7 +23,7 @@ PLAIN = ("--stdin", "--no-config")
 
 
 @pytest.fixture
-def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+def pass_vault(tmp_path: Path, gpg: GpgHome) -> Machine:
     """A new pass store with one key."""
     machine = pass_machine(tmp_path / "home", gpg)
     machine.ok("init", "--recipient", JON)
@@ -31,15 +31,15 @@ def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
     return machine
 
 
-def test_options_before_git_are_ours_and_words_after_it_are_gits(jon: Machine) -> None:
-    commit_identity(jon)
-    jon.ok("git", "init")
-    del jon.env["FILEVAULT_BACKEND"]
-    assert jon.run("git", "log").status == 4
-    shown = jon.ok("--backend", "pass", "--debug", "git", "log", "--format=%s")
+def test_options_before_git_are_ours_and_words_after_it_are_gits(pass_vault: Machine) -> None:
+    commit_identity(pass_vault)
+    pass_vault.ok("git", "init")
+    del pass_vault.env["FILEVAULT_BACKEND"]
+    assert pass_vault.run("git", "log").status == 4
+    shown = pass_vault.ok("--backend", "pass", "--debug", "git", "log", "--format=%s")
     assert shown.out == "Add current contents of password store.\n"
-    assert jon.run("--backend", "pass", "git", "--backend", "pass", "log").status == 129
-    assert "git ARGS" in jon.ok("--backend", "pass", "git", "--help").out
+    assert pass_vault.run("--backend", "pass", "git", "--backend", "pass", "log").status == 129
+    assert "git ARGS" in pass_vault.ok("--backend", "pass", "git", "--help").out
 
 
 @pytest.mark.parametrize("words", [("--init",), ("--init", "--backend", "pass")])
@@ -64,29 +64,29 @@ def test_without_a_store_the_hint_is_the_init_of_its_kind(tmp_path: Path, gpg: G
     assert not (machine.home / ".password-store").exists()
 
 
-def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(jon: Machine) -> None:
-    path = jon.home / ".password-store/aws/work.gpg"
-    clear = jon.home / "clear"
+def test_an_item_that_cannot_be_opened_is_replaced_with_discard_alone(pass_vault: Machine) -> None:
+    path = pass_vault.home / ".password-store/aws/work.gpg"
+    clear = pass_vault.home / "clear"
     clear.write_text("of Ann's\n")
     # Jon's machine has Ann's public key only: an item that she alone can read.
     ann = GpgHome()
     try:
         ann.make_key("away@example.com")
-        tools = OtherPrograms(jon)
-        jon.env["GNUPGHOME"], own = ann.path, jon.env["GNUPGHOME"]
+        tools = OtherPrograms(pass_vault)
+        pass_vault.env["GNUPGHOME"], own = ann.path, pass_vault.env["GNUPGHOME"]
         tools.run("gpg", "--batch", "--yes", "-e", "-r", "away@example.com", "-o", str(path),
                   str(clear))  # fmt: skip
-        jon.env["GNUPGHOME"] = own
+        pass_vault.env["GNUPGHOME"] = own
     finally:
         ann.close()
     before = path.read_bytes()
     lines = f"{SECOND_ID}\n{SECRET}\n"
-    refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
+    refused = pass_vault.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 5
     assert "--force --discard" in refused.err
     assert path.read_bytes() == before
-    jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
-    assert SECOND_ID in jon.ok("export", "work", "-n").out
+    pass_vault.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
+    assert SECOND_ID in pass_vault.ok("export", "work", "-n").out
 
 
 UNKNOWN = (
@@ -98,32 +98,34 @@ UNKNOWN = (
 
 
 @pytest.mark.parametrize("text", UNKNOWN, ids=["json", "mime", "reference", "several"])
-def test_an_item_of_no_known_form_is_replaced_with_discard_alone(jon: Machine, text: str) -> None:
-    OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
+def test_an_item_of_no_known_form_is_replaced_with_discard_alone(
+    pass_vault: Machine, text: str
+) -> None:
+    OtherPrograms(pass_vault).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=text)
     lines = f"{SECOND_ID}\n{SECRET}\n"
-    refused = jon.run("add", "work", *PLAIN, "--force", stdin=lines)
+    refused = pass_vault.run("add", "work", *PLAIN, "--force", stdin=lines)
     assert refused.status == 6
     assert "--force --discard" in refused.err
-    assert OtherPrograms(jon).run("pass", "show", "aws/work").out == text
-    jon.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
-    shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+    assert OtherPrograms(pass_vault).run("pass", "show", "aws/work").out == text
+    pass_vault.ok("add", "work", *PLAIN, "--force", "--discard", stdin=lines)
+    shown = OtherPrograms(pass_vault).run("pass", "show", "aws/work").out
     assert shown.startswith(f"{SECRET}\naws_access_key_id: {SECOND_ID}\ncreated: ")
     assert len(shown.splitlines()) == 4
 
 
-def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(jon: Machine) -> None:
-    OtherPrograms(jon).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
+def test_an_item_of_no_known_form_is_discarded_on_a_second_yes_only(pass_vault: Machine) -> None:
+    OtherPrograms(pass_vault).run(tool("pass"), "insert", "-m", "-f", "aws/work", stdin=UNKNOWN[0])
     replace = TypedAnswer("Replace the key that is stored for work? (y|N) ", "y")
     key = {"AWS_ACCESS_KEY_ID": SECOND_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
     for answer, changed in (("n", False), ("y", True)):
         answers = [replace, TypedAnswer("Discard it? (y|N) ", answer)]
         words = ("add", "work", "--env", "--no-config")
-        ended = jon.on_terminal(*words, answers=answers, env=key)
+        ended = pass_vault.on_terminal(*words, answers=answers, env=key)
         assert (ended.status, "nothing was changed" in ended.err) == (0, not changed)
-        shown = OtherPrograms(jon).run("pass", "show", "aws/work").out
+        shown = OtherPrograms(pass_vault).run("pass", "show", "aws/work").out
         assert (shown == UNKNOWN[0]) is not changed
     assert (
-        OtherPrograms(jon)
+        OtherPrograms(pass_vault)
         .run("pass", "show", "aws/work")
         .out.startswith(f"{SECRET}\naws_access_key")
     )
@@ -159,8 +161,8 @@ def test_aws_vaults_variable_for_pass_says_nothing_about_age(tmp_path: Path) -> 
     assert not list((machine.home / ".password-store").iterdir())
 
 
-def test_an_entry_at_the_stores_top_is_pointed_to(jon: Machine) -> None:
-    store = jon.home / ".password-store"
+def test_an_entry_at_the_stores_top_is_pointed_to(pass_vault: Machine) -> None:
+    store = pass_vault.home / ".password-store"
     (store / "aws/work.gpg").rename(store / "work.gpg")
     (store / "aws").rmdir()
     hint = "'work' lies at the top of the store: --prefix '' uses that"
@@ -169,34 +171,36 @@ def test_an_entry_at_the_stores_top_is_pointed_to(jon: Machine) -> None:
         (("exec", "work", "true"), 125),
         (("remove", "work", "--force"), 4),
     ):
-        refused = jon.run(*argv)
+        refused = pass_vault.run(*argv)
         assert (refused.status, hint in refused.err) == (status, True), refused
-    jon.write_config(
+    pass_vault.write_config(
         "[profile work]\nregion=eu-west-1\n[profile admin]\nregion=eu-west-1\n"
         "source_profile=work\nrole_arn=arn:aws:iam::029608264753:role/admin\n"
     )
     for name in ("work", "admin"):
-        refused = jon.run("export", name)
+        refused = pass_vault.run("export", name)
         assert (refused.status, hint in refused.err) == (4, True), refused
-    assert hint not in jon.run("export", "other").err
-    assert KEY_ID in jon.ok("export", "work", "-n", "--prefix", "").out
+    assert hint not in pass_vault.run("export", "other").err
+    assert KEY_ID in pass_vault.ok("export", "work", "-n", "--prefix", "").out
 
 
-def test_a_link_in_the_place_of_our_folder_is_named_with_what_may_be_one(jon: Machine) -> None:
-    store = jon.home / ".password-store"
-    (store / "aws").rename(jon.home / "dotfiles")
-    (store / "aws").symlink_to(jon.home / "dotfiles")
+def test_a_link_in_the_place_of_our_folder_is_named_with_what_may_be_one(
+    pass_vault: Machine,
+) -> None:
+    store = pass_vault.home / ".password-store"
+    (store / "aws").rename(pass_vault.home / "dotfiles")
+    (store / "aws").symlink_to(pass_vault.home / "dotfiles")
     for argv in (("list",), ("export", "work", "-n"), ("add", "two", *PLAIN)):
-        refused = jon.run(*argv, stdin=LINES)
+        refused = pass_vault.run(*argv, stdin=LINES)
         assert refused.status == 7, refused
         assert f"'{store}/aws' is a link" in refused.err
         assert "only the folder of the whole store may be a link" in refused.err
     (store / "aws").unlink()
-    (jon.home / "dotfiles").rename(store / "aws")
-    store.rename(jon.home / "store")
-    store.symlink_to(jon.home / "store")
-    assert KEY_ID in jon.ok("export", "work", "-n").out
-    jon.ok("add", "two", *PLAIN, stdin=LINES)
+    (pass_vault.home / "dotfiles").rename(store / "aws")
+    store.rename(pass_vault.home / "store")
+    store.symlink_to(pass_vault.home / "store")
+    assert KEY_ID in pass_vault.ok("export", "work", "-n").out
+    pass_vault.ok("add", "two", *PLAIN, stdin=LINES)
 
 
 # age

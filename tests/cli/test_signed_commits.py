@@ -17,7 +17,7 @@ LOCKED = "locked@example.com"
 
 
 @pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
+def signing_gpg() -> Iterator[GpgHome]:
     tool("gpg")
     home = GpgHome()
     home.make_key(JON)
@@ -27,10 +27,10 @@ def gpg() -> Iterator[GpgHome]:
 
 
 @pytest.fixture
-def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+def signed_vault(tmp_path: Path, signing_gpg: GpgHome) -> Machine:
     """A file vault in a repository that signs its commits."""
     machine = Machine(tmp_path / "home").with_vault()
-    machine.env |= gpg.env()
+    machine.env |= signing_gpg.env()
     commit_identity(machine)
     machine.ok("git", "init")
     machine.ok("git", "config", "commit.gpgsign", "true")
@@ -42,19 +42,19 @@ def add(machine: Machine, name: str, **env: str) -> tuple[int, str]:
     return result.status, result.err
 
 
-def test_git_signs_the_commits_that_its_user_wants_signed(jon: Machine) -> None:
-    jon.ok("git", "config", "user.signingkey", JON)
-    assert add(jon, "work") == (0, "")
-    assert jon.ok("git", "log", "-1", "--format=%s %G?").out.strip()[-1] in "GU"
+def test_git_signs_the_commits_that_its_user_wants_signed(signed_vault: Machine) -> None:
+    signed_vault.ok("git", "config", "user.signingkey", JON)
+    assert add(signed_vault, "work") == (0, "")
+    assert signed_vault.ok("git", "log", "-1", "--format=%s %G?").out.strip()[-1] in "GU"
 
 
 def test_a_locked_signing_key_without_a_terminal_stops_the_commit_alone_and_at_once(
-    jon: Machine, gpg: GpgHome
+    signed_vault: Machine, signing_gpg: GpgHome
 ) -> None:
-    jon.ok("git", "config", "user.signingkey", LOCKED)
-    gpg.forget_passphrases()
-    status, err = add(jon, "work", GPG_TTY="/dev/tty1")
+    signed_vault.ok("git", "config", "user.signingkey", LOCKED)
+    signing_gpg.forget_passphrases()
+    status, err = add(signed_vault, "work", GPG_TTY="/dev/tty1")
     assert status == 11
     assert "saved, but not committed; git: error: gpg failed to sign the data" in err
     assert "the repository signs its commits" in err
-    assert jon.ok("list", "--credentials").out == "work\n"
+    assert signed_vault.ok("list", "--credentials").out == "work\n"

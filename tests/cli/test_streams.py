@@ -244,7 +244,7 @@ class StreamMachine:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
+def stream_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
     for name in COMMANDS:
         importlib.import_module(f"filevault.cli.commands.{name}")
     with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="w") as folder:
@@ -253,13 +253,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StreamMachine]:
 
 @each
 def test_a_result_that_stdout_cannot_take_is_refused_before_anything_is_done(
-    world: StreamMachine, case: StreamCase
+    stream_machine: StreamMachine, case: StreamCase
 ) -> None:
     """A confirmation is dropped where stdout is closed, and an error where it is broken."""
-    normal, changes = world.run(case)
+    normal, changes = stream_machine.run(case)
     assert normal.err.count("error") <= 1, normal
     for kind in ("closed", "read-only", "full"):
-        ended, changed = world.run(case, stdout=kind)
+        ended, changed = stream_machine.run(case, stdout=kind)
         if case.prints == "result":
             assert ended.status == case.failure, (kind, ended)
             assert ended.err.startswith("filevault: error: cannot write to 'stdout': "), ended
@@ -275,30 +275,32 @@ def test_a_result_that_stdout_cannot_take_is_refused_before_anything_is_done(
 
 @each
 def test_messages_that_stderr_cannot_take_change_no_status(
-    world: StreamMachine, case: StreamCase
+    stream_machine: StreamMachine, case: StreamCase
 ) -> None:
-    normal, changes = world.run(case)
+    normal, changes = stream_machine.run(case)
     for kind in ("closed", "full", "unread"):
-        ended, changed = world.run(case, stderr=kind)
+        ended, changed = stream_machine.run(case, stderr=kind)
         assert (ended.status, changed) == (normal.status, changes), (kind, ended)
         assert bool(ended.out) == bool(normal.out)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_failure_has_its_status_where_nothing_can_be_said(
-    world: StreamMachine, name: str
+    stream_machine: StreamMachine, name: str
 ) -> None:
     expected = {"exec": 125, "git": 4}.get(name, 2)  # git's options are not filevault's
     for kind in ("closed", "read-only", "full"):
-        ended, _ = world.run(StreamCase((name, "--no-such-option")), stdout=kind, stderr=kind)
+        ended, _ = stream_machine.run(
+            StreamCase((name, "--no-such-option")), stdout=kind, stderr=kind
+        )
         assert ended.status == expected, (kind, ended)
 
 
 @each
 def test_a_limit_on_the_size_of_files_has_a_documented_status(
-    world: StreamMachine, case: StreamCase
+    stream_machine: StreamMachine, case: StreamCase
 ) -> None:
-    ended, _ = world.run(case, limit=0)
+    ended, _ = stream_machine.run(case, limit=0)
     expected = {
         "result": (case.failure,),
         "confirmation": (7,),
@@ -306,9 +308,9 @@ def test_a_limit_on_the_size_of_files_has_a_documented_status(
     }  # SIGXFSZ
     assert ended.status in expected[case.prints], ended
     if case.prints == "result":  # where vault and state can be written, and stdout cannot
-        ended, _ = world.run(case, stdout=LIMITED)
+        ended, _ = stream_machine.run(case, stdout=LIMITED)
         assert ended.status == case.failure, ended
-        ended, _ = world.run(case, stdout="unread")
+        ended, _ = stream_machine.run(case, stdout="unread")
         assert ended.status in (1, case.failure), ended
 
 
@@ -324,9 +326,9 @@ UNUSABLE = ("closed", "read-only", "full", "null", "unread", LIMITED)
 @pytest.mark.parametrize("stdout", UNUSABLE)
 @pytest.mark.parametrize("argv", ONCE, ids=["init", "age", "slot", "passphrase"])
 def test_a_secret_that_is_shown_once_is_shown_before_anything_is_made(
-    world: StreamMachine, argv: tuple[str, ...], stdout: str
+    stream_machine: StreamMachine, argv: tuple[str, ...], stdout: str
 ) -> None:
-    ended, changed = world.run(StreamCase(argv), stdout=stdout)
+    ended, changed = stream_machine.run(StreamCase(argv), stdout=stdout)
     assert ended.status == 7, ended
     assert not changed
     assert len([line for line in ended.err.splitlines() if ": error: " in line]) == 1
@@ -379,18 +381,18 @@ def test_a_command_gets_the_descriptors_that_were_given_and_no_other(machine: Ma
 
 
 def test_messages_come_after_the_results_that_were_printed_before_them(
-    world: StreamMachine,
+    stream_machine: StreamMachine,
 ) -> None:
     """Both streams may be one file, or one terminal."""
     with tempfile.TemporaryFile() as file:
         subprocess.run(
-            [*world.machine.launcher, "rekey", "--drop-slots"],
-            env=world.machine.environment(),
+            [*stream_machine.machine.launcher, "rekey", "--drop-slots"],
+            env=stream_machine.machine.environment(),
             stdout=file,
             stderr=file,
             check=True,
         )
-        world.start.restore()
+        stream_machine.start.restore()
         file.seek(0)
         lines = file.read().decode().splitlines()
     above = next(number for number, line in enumerate(lines) if "keys above" in line)

@@ -25,7 +25,7 @@ ANOTHER = 12345
 
 
 @pytest.fixture
-def machine() -> Iterator[Machine]:
+def root_machine() -> Iterator[Machine]:
     """A machine of root's, as in a container, with a key and both configurations."""
     with tempfile.TemporaryDirectory(prefix="filevault-") as name:
         made = Machine(Path(name) / "home")
@@ -58,10 +58,12 @@ def follow(hint: str, machine: Machine) -> None:
 
 @pytest.mark.parametrize("how", ["owner", "mode"])
 @pytest.mark.parametrize("which", ["aws", "config.toml"])
-def test_the_hint_works_and_so_does_the_opt_out(machine: Machine, which: str, how: str) -> None:
-    path = machine.config if which == "aws" else toml(machine)
+def test_the_hint_works_and_so_does_the_opt_out(
+    root_machine: Machine, which: str, how: str
+) -> None:
+    path = root_machine.config if which == "aws" else toml(root_machine)
     spoil(path, how)
-    refused = InProcess(machine.env).run(*EXPORT)
+    refused = InProcess(root_machine.env).run(*EXPORT)
     assert (refused.status, refused.out) == (3, "")
     error, hint = refused.err.splitlines()
     reason = f"belongs to user {ANOTHER}" if how == "owner" else "is writable for every user"
@@ -71,41 +73,41 @@ def test_the_hint_works_and_so_does_the_opt_out(machine: Machine, which: str, ho
     assert "let whoever can write it choose your programs and accounts" in hint
     # The variable, among other paths or alone, and no other path.
     name, _, value = opt_out[0].partition("=")
-    for given in (value, f"/elsewhere:{value}", value.replace(str(machine.home), "~")):
-        ended = InProcess({**machine.env, name: given}).run(*EXPORT)
+    for given in (value, f"/elsewhere:{value}", value.replace(str(root_machine.home), "~")):
+        ended = InProcess({**root_machine.env, name: given}).run(*EXPORT)
         assert (ended.status, ended.err) == (0, ""), given
     for given in ("/elsewhere", f"{value}x", str(path.parent), ".aws/config", "1"):
-        assert InProcess({**machine.env, name: given}).run(*EXPORT).status == 3, given
-    follow(hint.partition("hint: ")[2], machine)
-    assert InProcess(machine.env).run(*EXPORT).status == 0
+        assert InProcess({**root_machine.env, name: given}).run(*EXPORT).status == 3, given
+    follow(hint.partition("hint: ")[2], root_machine)
+    assert InProcess(root_machine.env).run(*EXPORT).status == 0
 
 
 @pytest.mark.parametrize("how", ["owner", "mode"])
-def test_config_toml_remembers_the_opt_out(machine: Machine, how: str) -> None:
-    spoil(machine.config, how)
-    for named in (str(machine.config), "~/.aws/config"):
-        toml(machine).write_text(f'trust_writers_of = "{named}"\n')
-        assert InProcess(machine.env).run(*EXPORT).status == 0
-    toml(machine).write_text('trust_writers_of = ".aws/config"\n')
-    refused = InProcess(machine.env).run(*EXPORT)
+def test_config_toml_remembers_the_opt_out(root_machine: Machine, how: str) -> None:
+    spoil(root_machine.config, how)
+    for named in (str(root_machine.config), "~/.aws/config"):
+        toml(root_machine).write_text(f'trust_writers_of = "{named}"\n')
+        assert InProcess(root_machine.env).run(*EXPORT).status == 0
+    toml(root_machine).write_text('trust_writers_of = ".aws/config"\n')
+    refused = InProcess(root_machine.env).run(*EXPORT)
     assert refused.status == 3
     assert "trust_writers_of must be an absolute path" in refused.err
     # It says nothing of itself: whoever can write it could write that into it.
-    toml(machine).write_text(f'trust_writers_of = "{toml(machine)}"\n')
-    spoil(toml(machine), how)
-    assert f"'{toml(machine)}'" in InProcess(machine.env).run(*EXPORT).err
+    toml(root_machine).write_text(f'trust_writers_of = "{toml(root_machine)}"\n')
+    spoil(toml(root_machine), how)
+    assert f"'{toml(root_machine)}'" in InProcess(root_machine.env).run(*EXPORT).err
 
 
 @pytest.mark.parametrize("how", ["owner", "mode"])
 def test_a_section_is_added_to_a_config_whose_writers_are_trusted(
-    machine: Machine, how: str
+    root_machine: Machine, how: str
 ) -> None:
-    spoil(machine.config, how)
-    env = {**machine.env, **KEY, "FILEVAULT_TRUST_WRITERS_OF": str(machine.config)}
+    spoil(root_machine.config, how)
+    env = {**root_machine.env, **KEY, "FILEVAULT_TRUST_WRITERS_OF": str(root_machine.config)}
     added = InProcess(env).run("add", "new", "--env", "--region", "eu-west-1")
     assert added.status == 0, added
-    assert "[profile new]" in machine.config.read_text()
-    assert machine.config.stat().st_mode & 0o002 == 0
+    assert "[profile new]" in root_machine.config.read_text()
+    assert root_machine.config.stat().st_mode & 0o002 == 0
 
 
 @pytest.mark.parametrize(
@@ -118,9 +120,9 @@ def test_a_section_is_added_to_a_config_whose_writers_are_trusted(
     ],
 )
 def test_the_hints_for_files_that_hold_a_secret_work(
-    machine: Machine, mode: int, owner: int, at_home: bool, reason: str
+    root_machine: Machine, mode: int, owner: int, at_home: bool, reason: str
 ) -> None:
-    home = machine.home
+    home = root_machine.home
     for path in (home, *home.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     home.parent.chmod(0o777)
@@ -128,7 +130,7 @@ def test_the_hints_for_files_that_hold_a_secret_work(
     secret.write_text(PASSPHRASE)
     secret.chmod(mode)
     os.chown(secret, owner, owner)
-    env = dict(machine.env)
+    env = dict(root_machine.env)
     del env["FILEVAULT_PASSPHRASE"]
     copy = home / "copy"
 
@@ -152,17 +154,17 @@ def test_the_hints_for_files_that_hold_a_secret_work(
 
 @pytest.mark.parametrize("vault_owner", [0, ANOTHER, NOBODY])
 def test_a_state_folder_counts_for_root_only_if_the_vault_is_its_owners(
-    machine: Machine, vault_owner: int
+    root_machine: Machine, vault_owner: int
 ) -> None:
-    for path in (machine.state, *machine.state.rglob("*")):
+    for path in (root_machine.state, *root_machine.state.rglob("*")):
         os.chown(path, ANOTHER, ANOTHER)
-    trust = next(machine.state.rglob("trust.json"))
+    trust = next(root_machine.state.rglob("trust.json"))
     planted = re.sub(r'("generation": ?)', r"\g<1>9", trust.read_text())
     planted = re.sub(r'("sha256": ?)"[0-9a-f]{64}"', rf'\1"{"0" * 64}"', planted)
     trust.write_text(planted)
-    for path in (machine.vault, *machine.vault.rglob("*")):
+    for path in (root_machine.vault, *root_machine.vault.rglob("*")):
         os.chown(path, vault_owner, vault_owner)
-    ended = InProcess(machine.env).run(*EXPORT)
+    ended = InProcess(root_machine.env).run(*EXPORT)
     assert ended.status == 0, ended.err
     believed = vault_owner == ANOTHER
     assert ("is older than the one this machine saw last" in ended.err) is believed
@@ -170,11 +172,11 @@ def test_a_state_folder_counts_for_root_only_if_the_vault_is_its_owners(
 
 
 def test_init_goes_on_where_config_toml_of_another_user_is_a_link_elsewhere(
-    machine: Machine,
+    root_machine: Machine,
 ) -> None:
-    fresh = Machine(machine.home.parent / "fresh")
+    fresh = Machine(root_machine.home.parent / "fresh")
     fresh.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    place, kept = toml(fresh), toml(machine)
+    place, kept = toml(fresh), toml(root_machine)
     place.parent.mkdir(parents=True)
     place.symlink_to(kept)
     os.chown(place, ANOTHER, ANOTHER, follow_symlinks=False)

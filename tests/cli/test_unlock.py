@@ -42,11 +42,6 @@ def desk(
         desk.leave()
 
 
-@pytest.fixture
-def jon(desk: KeyCacheMachine) -> User:
-    return desk.aws.directory.users["123456789012", "jon"]
-
-
 def furnish(desk: KeyCacheMachine) -> None:
     aws = desk.aws
     jon, bot = aws.add_user("jon", mfa=True), aws.add_user("bot")

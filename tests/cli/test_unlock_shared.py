@@ -24,7 +24,8 @@ HOUR = 3600
 
 
 @pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
+def passphrase_gpg() -> Iterator[GpgHome]:
+    """A gpg home whose key has the passphrase that a `desk` types."""
     tool("gpg")
     home = GpgHome()
     home.make_key(JON, PASSPHRASE)
@@ -46,11 +47,6 @@ def desk(
         )
         yield desk
         desk.leave()
-
-
-@pytest.fixture
-def jon(desk: KeyCacheMachine) -> User:
-    return desk.aws.directory.users["123456789012", "jon"]
 
 
 def store(desk: KeyCacheMachine, jon: User, name: str = "jon") -> None:
@@ -159,12 +155,12 @@ def test_a_change_of_recipients_takes_the_held_key_along(desk: KeyCacheMachine, 
 
 
 def test_a_pass_vault_is_unlocked_and_locked(
-    desk: KeyCacheMachine, jon: User, gpg: GpgHome
+    desk: KeyCacheMachine, jon: User, passphrase_gpg: GpgHome
 ) -> None:
-    pass_vault(desk, jon, gpg)
+    pass_vault(desk, jon, passphrase_gpg)
     desk.prepare("export", "jon", "-t", jon.totp())
     desk.prepare("unlock")
-    gpg.forget_passphrases()
+    passphrase_gpg.forget_passphrases()
     assert status(desk) == ["sessions: unlocked"]
     with tempfile.TemporaryDirectory(prefix="fvg", dir="/tmp") as empty:
         Path(empty).chmod(0o700)
@@ -180,9 +176,9 @@ def test_a_pass_vault_is_unlocked_and_locked(
 
 
 def test_the_keys_of_a_pass_vault_are_left_to_gpg_agent(
-    desk: KeyCacheMachine, jon: User, gpg: GpgHome
+    desk: KeyCacheMachine, jon: User, passphrase_gpg: GpgHome
 ) -> None:
-    pass_vault(desk, jon, gpg)
+    pass_vault(desk, jon, passphrase_gpg)
     refused = desk.machine.run("unlock", "--vault-key", env={"FILEVAULT_PASSPHRASE": PASSPHRASE})
     assert (refused.status, refused.out) == (2, "")
     assert "held by gpg-agent" in refused.err

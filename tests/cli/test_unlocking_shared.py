@@ -114,8 +114,8 @@ def from_every_source(
 
 
 @pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    """A keyring whose key has a passphrase."""
+def locked_gpg() -> Iterator[GpgHome]:
+    """A gpg home whose key has a passphrase with blanks and letters beyond ASCII."""
     tool("gpg")
     home = GpgHome()
     (Path(home.path) / "gpg-agent.conf").write_text("s2k-count 65536\n")
@@ -125,59 +125,61 @@ def gpg() -> Iterator[GpgHome]:
 
 
 @pytest.fixture
-def jon(tmp_path: Path, gpg: GpgHome) -> Machine:
+def locked_vault(tmp_path: Path, locked_gpg: GpgHome) -> Machine:
     """A vault for that key, while the agent remembers nothing."""
-    machine = pass_machine(tmp_path / "home", gpg)
+    machine = pass_machine(tmp_path / "home", locked_gpg)
     machine.ok("init", "--recipient", JON)
     machine.ok("add", "work", *PLAIN, stdin=LINES)
-    gpg.forget_passphrases()
+    locked_gpg.forget_passphrases()
     return machine
 
 
-def test_a_cold_agent_without_a_terminal_is_an_error_that_says_so(jon: Machine) -> None:
+def test_a_cold_agent_without_a_terminal_is_an_error_that_says_so(locked_vault: Machine) -> None:
     texts = ("the gpg key of item 'work' needs its passphrase", "--passphrase-fd")
-    refused(timed(jon, *EXPORT), 5, *texts)
-    refused(timed(jon, "exec", "work", "-n", "--", "true"), 125, *texts)
-    before = (jon.home / ".password-store/aws/work.gpg").read_bytes()
-    refused(timed(jon, "add", "work", *PLAIN, "--force", stdin=LINES), 5, *texts)
-    assert (jon.home / ".password-store/aws/work.gpg").read_bytes() == before
+    refused(timed(locked_vault, *EXPORT), 5, *texts)
+    refused(timed(locked_vault, "exec", "work", "-n", "--", "true"), 125, *texts)
+    before = (locked_vault.home / ".password-store/aws/work.gpg").read_bytes()
+    refused(timed(locked_vault, "add", "work", *PLAIN, "--force", stdin=LINES), 5, *texts)
+    assert (locked_vault.home / ".password-store/aws/work.gpg").read_bytes() == before
     # Public keys are all that writing and listing take.
-    timed(jon, "add", "two", *PLAIN, stdin=LINES)
-    assert timed(jon, "list", "--credentials").out == "two\nwork\n"
+    timed(locked_vault, "add", "two", *PLAIN, stdin=LINES)
+    assert timed(locked_vault, "list", "--credentials").out == "two\nwork\n"
 
 
-def test_a_gpg_passphrase_comes_from_every_source(jon: Machine, gpg: GpgHome) -> None:
-    from_every_source(jon, "gpg key of yours", gpg.forget_passphrases)
-    gpg.forget_passphrases()
+def test_a_gpg_passphrase_comes_from_every_source(
+    locked_vault: Machine, locked_gpg: GpgHome
+) -> None:
+    from_every_source(locked_vault, "gpg key of yours", locked_gpg.forget_passphrases)
+    locked_gpg.forget_passphrases()
     with Descriptor(PASSPHRASE + "\n") as fd:
         options = ("--force", "--passphrase-fd", str(fd))
-        jon.ok("add", "work", "--env", "--no-config", *options, pass_fds=(fd,),
+        locked_vault.ok("add", "work", "--env", "--no-config", *options, pass_fds=(fd,),
                env={"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})  # fmt: skip
 
 
-def test_a_warm_agent_needs_nothing(jon: Machine, gpg: GpgHome) -> None:
+def test_a_warm_agent_needs_nothing(locked_vault: Machine, locked_gpg: GpgHome) -> None:
     # As a person's agent is after they have typed the passphrase once.
     argv = ["gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase-fd", "0", "-d"]
-    file = str(jon.home / ".password-store/aws/work.gpg")
+    file = str(locked_vault.home / ".password-store/aws/work.gpg")
     subprocess.run(
         [*argv, file],
-        env=jon.environment(gpg.env()),
+        env=locked_vault.environment(locked_gpg.env()),
         input=PASSPHRASE.encode(),
         capture_output=True,
         check=True,
     )
-    assert KEY_ID in jon.ok(*EXPORT).out
-    gpg.forget_passphrases()
-    assert jon.run(*EXPORT).status == 5
+    assert KEY_ID in locked_vault.ok(*EXPORT).out
+    locked_gpg.forget_passphrases()
+    assert locked_vault.run(*EXPORT).status == 5
 
 
-def test_the_agents_own_question_is_answered_on_the_terminal(jon: Machine) -> None:
+def test_the_agents_own_question_is_answered_on_the_terminal(locked_vault: Machine) -> None:
     tool("pinentry-curses")
-    jon.env["TERM"] = "xterm"
+    locked_vault.env["TERM"] = "xterm"
     # The agent is another process, and told by name which terminal that is: that of stderr.
-    jon.launcher = (*ON_STDERR, *jon.launcher)
+    locked_vault.launcher = (*ON_STDERR, *locked_vault.launcher)
     answers = [TypedAnswer("assphrase:", PASSPHRASE + "\r")]
-    result = jon.on_terminal(*EXPORT, answers=answers)
+    result = locked_vault.on_terminal(*EXPORT, answers=answers)
     assert KEY_ID in result.out, result
     assert PASSPHRASE not in result.tty
 

@@ -65,20 +65,20 @@ def leftovers(machine: Machine) -> list[str]:
 
 
 @pytest.fixture
-def vault(quick_machine: Machine) -> Machine:
+def quick_vault(quick_machine: Machine) -> Machine:
     """A machine with an empty vault."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     assert survey(CommandLine(("init",)), quick_machine).status == 0
     return quick_machine
 
 
-def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(vault: Machine) -> None:
-    assert survey(adding("one", ONE, "--no-config"), vault).status == 0
+def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(quick_vault: Machine) -> None:
+    assert survey(adding("one", ONE, "--no-config"), quick_vault).status == 0
     exporting = CommandLine(("export", "one", "--no-session", "--format", "json"))
     seen = set()
     for number in range(20):
-        writer = Running(adding("one", key(number), "--force", "--no-config"), vault)
-        readers = [Running(exporting, vault) for _ in range(2)]
+        writer = Running(adding("one", key(number), "--force", "--no-config"), quick_vault)
+        readers = [Running(exporting, quick_vault) for _ in range(2)]
         outcomes = [reader.wait() for reader in readers]
         assert writer.wait().status == 0
         for outcome in outcomes:
@@ -88,7 +88,7 @@ def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(vault: Machine) 
             assert found in (ONE, key(number - 1), key(number))
             seen.add(found)
     assert len(seen) > 5
-    assert leftovers(vault) == []
+    assert leftovers(quick_vault) == []
 
 
 @pytest.mark.parametrize("options", [(), ("--new-key-file",)], ids=["passphrase", "key-file"])
@@ -236,22 +236,22 @@ class ConcurrentRounds:
             self.possible[name] = {now}
 
 
-def test_items_survive_writers_that_are_killed(vault: Machine) -> None:
-    hammer = ConcurrentRounds(vault, 1)
+def test_items_survive_writers_that_are_killed(quick_vault: Machine) -> None:
+    hammer = ConcurrentRounds(quick_vault, 1)
     for _ in range(40):
         hammer.round()
     assert hammer.killed > 40
     assert hammer.done > 40
     for name in NAMES:
-        assert survey(adding(name, ONE, "--force", "--no-config"), vault).status == 0
-    assert stored(vault) == dict.fromkeys(NAMES, ONE)
+        assert survey(adding(name, ONE, "--force", "--no-config"), quick_vault).status == 0
+    assert stored(quick_vault) == dict.fromkeys(NAMES, ONE)
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(2))
-def test_items_survive_minutes_of_writers_that_are_killed(vault: Machine, seed: int) -> None:
-    hammer = ConcurrentRounds(vault, 1000 + seed)
+def test_items_survive_minutes_of_writers_that_are_killed(quick_vault: Machine, seed: int) -> None:
+    hammer = ConcurrentRounds(quick_vault, 1000 + seed)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         hammer.round()

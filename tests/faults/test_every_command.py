@@ -23,7 +23,7 @@ from tests.faults.harness import (
 )
 from tests.faults.scenarios import check_quiet
 from tests.worlds.agent import AgentProcess, short_folder
-from tests.worlds.fault_store import KINDS, FaultStore, keyring
+from tests.worlds.fault_store import KINDS, FaultStore
 from tests.worlds.machine import Machine
 from tests.worlds.pass_store import GpgHome
 
@@ -44,13 +44,7 @@ _STEPS = {
 
 
 @pytest.fixture(scope="module")
-def gpg() -> Iterator[GpgHome]:
-    with keyring() as home:
-        yield home
-
-
-@pytest.fixture(scope="module")
-def agent() -> Iterator[Path]:
+def agent_folder() -> Iterator[Path]:
     """Where an agent listens, for what `unlock` holds."""
     with short_folder() as folder, AgentProcess(folder / "filevault"):
         yield folder
@@ -127,12 +121,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def stage(name: str, quick_machine: Machine, gpg: GpgHome, agent: Path) -> StoreStage:
+def store_stage(name: str, quick_machine: Machine, gpg: GpgHome, agent_folder: Path) -> StoreStage:
     case, _, kind = name.rpartition("-")
     store = FaultStore(kind, quick_machine, gpg)
     if case == "unlock":
         quick_machine.places = "agent"
-        quick_machine.env["XDG_RUNTIME_DIR"] = str(agent)
+        quick_machine.env["XDG_RUNTIME_DIR"] = str(agent_folder)
         quick_machine.clock_file.write_text("0")  # the agent has another clock
     return StoreStage(CASES[case], store)
 
@@ -157,30 +151,30 @@ def kills(calls: list[CountedCall], every: int = 1) -> list[CallFault]:
 
 
 @each
-def test_neither_a_kill_nor_a_failure_loses_anything(stage: StoreStage, name: str) -> None:
+def test_neither_a_kill_nor_a_failure_loses_anything(store_stage: StoreStage, name: str) -> None:
     """At a sample of the calls, each failing in one way; the torture has them all."""
-    calls, every = stage.whole.calls, step(name)
-    stage.campaign(kills(calls, every), lambda *_: stage.check_second_try())
+    calls, every = store_stage.whole.calls, step(name)
+    store_stage.campaign(kills(calls, every), lambda *_: store_stage.check_second_try())
     numbers = range(len(calls))[::every]
     faults = [CallFault(number, MODES[place % 4]) for place, number in enumerate(numbers)]
     faults += [
         CallFault(number, ("ENOSPC", "EROFS")[place % 2], lasting=True)
         for place, number in enumerate(numbers[1::4])
     ]
-    stage.campaign(faults, lambda *_: None)
-    stage.check_second_try()
+    store_stage.campaign(faults, lambda *_: None)
+    store_stage.check_second_try()
 
 
 @pytest.mark.torture
 @each
 @pytest.mark.parametrize("mode", ["kill", *MODES, "EACCES", "EDQUOT", "EINVAL"])
-def test_every_fault_at_every_call(stage: StoreStage, mode: str) -> None:
-    faults = [CallFault(number, mode) for number in range(len(stage.whole.calls))]
+def test_every_fault_at_every_call(store_stage: StoreStage, mode: str) -> None:
+    faults = [CallFault(number, mode) for number in range(len(store_stage.whole.calls))]
     if mode == "kill":
-        faults = kills(stage.whole.calls)
+        faults = kills(store_stage.whole.calls)
     else:
         faults += [fault._replace(lasting=True) for fault in faults]
-    stage.campaign(faults, lambda *_: stage.check_second_try())
+    store_stage.campaign(faults, lambda *_: store_stage.check_second_try())
 
 
 # Nothing is forgotten

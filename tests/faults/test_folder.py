@@ -25,7 +25,7 @@ MARKER = ".filevault"
 
 
 @pytest.fixture
-def vault(quick_machine: Machine) -> Machine:
+def quick_items(quick_machine: Machine) -> Machine:
     """A machine with the items `one` and `team/two`."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     done(quick_machine, CommandLine(("init",)))
@@ -76,7 +76,7 @@ def exported(machine: Machine, name: str) -> str:
     return str(json.loads(outcome.out)["AccessKeyId"])
 
 
-def test_strays_beside_the_vaults_own_files_are_not_touched(vault: Machine) -> None:
+def test_strays_beside_the_vaults_own_files_are_not_touched(quick_items: Machine) -> None:
     for name in (
         "notes",
         "vault.json~",
@@ -85,24 +85,26 @@ def test_strays_beside_the_vaults_own_files_are_not_touched(vault: Machine) -> N
         "slots/.0011223344556677.slot.swp",
         "slots/0011223344556677.slot~",
     ):
-        path = vault.vault / MARKER / name
+        path = quick_items.vault / MARKER / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("mine")
-    before = picture(vault.vault / MARKER)
-    done(vault, adding("one", NEW, "--force"))
-    assert names(vault) == ["one", "team/two"]
-    assert exported(vault, "one") == NEW.access_key_id
+    before = picture(quick_items.vault / MARKER)
+    done(quick_items, adding("one", NEW, "--force"))
+    assert names(quick_items) == ["one", "team/two"]
+    assert exported(quick_items, "one") == NEW.access_key_id
     for argv in (("recipients", "list"), ("recipients", "accept"), ("clear",)):
-        assert run(vault, *argv).status == 0
-    assert picture(vault.vault / MARKER) == before
+        assert run(quick_items, *argv).status == 0
+    assert picture(quick_items.vault / MARKER) == before
 
 
-def test_memory_and_sessions_are_not_reached_through_links(vault: Machine, away: Path) -> None:
-    (state,) = vault.state.iterdir()
+def test_memory_and_sessions_are_not_reached_through_links(
+    quick_items: Machine, away: Path
+) -> None:
+    (state,) = quick_items.state.iterdir()
     (state / "trust.json").rename(away / "trust.json")
     (state / "trust.json").symlink_to(away / "trust.json")
     before = (away / "trust.json").read_bytes()
-    outcome = judged(survey(adding("three", NEW, "--no-config"), vault))
+    outcome = judged(survey(adding("three", NEW, "--no-config"), quick_items))
     assert outcome.status == 7
     assert "trust.json' is a link" in outcome.err
     assert (away / "trust.json").read_bytes() == before
@@ -136,17 +138,17 @@ PLACES = (
 @pytest.mark.parametrize("kind", [pipe, socket, Path.mkdir], ids=["pipe", "socket", "folder"])
 @pytest.mark.parametrize("place", PLACES)
 def test_something_else_than_a_file_neither_hangs_nor_is_an_item(
-    vault: Machine, place: str, kind: Callable[[Path], None], away: Path
+    quick_items: Machine, place: str, kind: Callable[[Path], None], away: Path
 ) -> None:
-    path = vault.vault / place
+    path = quick_items.vault / place
     if path.exists():
         path.rename(away / path.name)
     kind(path)
     mode = path.stat().st_mode
     if MARKER not in place:
         remaining = {"one.fv": ["team/two"], "new.fv": ["one", "team/two"]}
-        assert names(vault) == remaining.get(place, ["one"])
-        remaining_slot = exported(vault, "one" if place != "one.fv" else "team/two")
+        assert names(quick_items) == remaining.get(place, ["one"])
+        remaining_slot = exported(quick_items, "one" if place != "one.fv" else "team/two")
         assert remaining_slot in (ONE.access_key_id, TWO.access_key_id)
     for command in (
         CommandLine(("export", "one", "--no-session")),
@@ -157,7 +159,7 @@ def test_something_else_than_a_file_neither_hangs_nor_is_an_item(
         adding("team/two", NEW, "--no-config", "--force"),
         CommandLine(("remove", "--force", "team/two")),
     ):
-        outcome = judged(survey(command, vault))
+        outcome = judged(survey(command, quick_items))
         assert outcome.status in (0, 3, 4, 5, 6, 7, 10), (command.argv, outcome)
         if place == "team" and kind is Path.mkdir:
             continue  # any folder may get an item, and goes with it
@@ -167,9 +169,9 @@ def test_something_else_than_a_file_neither_hangs_nor_is_an_item(
 @pytest.mark.parametrize("kind", [pipe, socket, Path.mkdir], ids=["pipe", "socket", "folder"])
 @pytest.mark.parametrize("place", ["trust.json", "session-key.fv", "sessions", "locks"])
 def test_state_that_is_no_file_never_hangs(
-    vault: Machine, place: str, kind: Callable[[Path], None], away: Path
+    quick_items: Machine, place: str, kind: Callable[[Path], None], away: Path
 ) -> None:
-    (state,) = vault.state.iterdir()
+    (state,) = quick_items.state.iterdir()
     path = state / place
     if path.exists():
         path.rename(away / path.name)
@@ -180,7 +182,7 @@ def test_state_that_is_no_file_never_hangs(
         CommandLine(("clear",)),
         adding("new", NEW, "--no-config"),
     ):
-        outcome = judged(survey(command, vault))
+        outcome = judged(survey(command, quick_items))
         assert outcome.status in (0, 7), (command.argv, outcome)
     assert path.exists()
 
@@ -220,70 +222,76 @@ EXPORT = ("export", "one", "--no-session")
 
 
 @needs_root
-def test_one_item_that_cannot_be_read_does_not_hide_the_others(vault: Machine) -> None:
-    with nobody(vault), mode(vault.vault / "one.fv", 0):
-        outcome = run(vault, *EXPORT)
+def test_one_item_that_cannot_be_read_does_not_hide_the_others(quick_items: Machine) -> None:
+    with nobody(quick_items), mode(quick_items.vault / "one.fv", 0):
+        outcome = run(quick_items, *EXPORT)
         assert outcome.status == 7
         assert "one.fv': permission denied" in outcome.err
-        assert names(vault) == ["one", "team/two"]
-        assert run(vault, "list", "--json").status == 0
-        assert exported(vault, "team/two") == TWO.access_key_id
+        assert names(quick_items) == ["one", "team/two"]
+        assert run(quick_items, "list", "--json").status == 0
+        assert exported(quick_items, "team/two") == TWO.access_key_id
 
 
 @needs_root
-def test_one_folder_that_cannot_be_read_does_not_hide_the_others(vault: Machine) -> None:
-    (vault.vault / "lost+found").mkdir()
-    with nobody(vault), mode(vault.vault / "lost+found", 0), mode(vault.vault / "team", 0):
-        assert names(vault) == ["one"]
-        assert exported(vault, "one") == ONE.access_key_id
-        outcome = run(vault, "export", "team/two", "--no-session")
+def test_one_folder_that_cannot_be_read_does_not_hide_the_others(quick_items: Machine) -> None:
+    (quick_items.vault / "lost+found").mkdir()
+    with (
+        nobody(quick_items),
+        mode(quick_items.vault / "lost+found", 0),
+        mode(quick_items.vault / "team", 0),
+    ):
+        assert names(quick_items) == ["one"]
+        assert exported(quick_items, "one") == ONE.access_key_id
+        outcome = run(quick_items, "export", "team/two", "--no-session")
         assert outcome.status == 7
         assert "team': permission denied" in outcome.err
 
 
 @needs_root
 @pytest.mark.parametrize("place", ["", MARKER, f"{MARKER}/vault.json", f"{MARKER}/slots"])
-def test_a_vault_that_cannot_be_read_is_not_taken_for_none(vault: Machine, place: str) -> None:
-    with nobody(vault), mode(vault.vault / place, 0):
+def test_a_vault_that_cannot_be_read_is_not_taken_for_none(
+    quick_items: Machine, place: str
+) -> None:
+    with nobody(quick_items), mode(quick_items.vault / place, 0):
         for command in (
             CommandLine(EXPORT),
             adding("one", NEW, "--force", "--no-config"),
             adding("new", NEW, "--init", "--no-config"),
         ):
-            outcome = judged(survey(command, vault))
+            outcome = judged(survey(command, quick_items))
             assert outcome.status == 7, (command.argv, outcome)
             assert "permission denied" in outcome.err
         if place != f"{MARKER}/slots":
-            assert run(vault, "init").status in (3, 7)
-    with nobody(vault):
-        assert exported(vault, "one") == ONE.access_key_id
+            assert run(quick_items, "init").status in (3, 7)
+    with nobody(quick_items):
+        assert exported(quick_items, "one") == ONE.access_key_id
 
 
 @needs_root
 @pytest.mark.parametrize("place", ["", "team"])
 def test_a_folder_that_cannot_be_written_is_named_before_a_key_is_read(
-    vault: Machine, place: str
+    quick_items: Machine, place: str
 ) -> None:
-    with nobody(vault), mode(vault.vault / place, 0o500):
-        before = picture(vault.vault)
+    with nobody(quick_items), mode(quick_items.vault / place, 0o500):
+        before = picture(quick_items.vault)
         name = "team/two" if place else "one"
-        outcome = judged(survey(adding(name, NEW, "--force", "--no-config"), vault))
+        outcome = judged(survey(adding(name, NEW, "--force", "--no-config"), quick_items))
         assert outcome.status == 7
         assert "permission denied" in outcome.err
-        assert run(vault, "remove", "--force", name).status == 7
-        assert picture(vault.vault) == before
-        assert exported(vault, "one") == ONE.access_key_id
+        assert run(quick_items, "remove", "--force", name).status == 7
+        assert picture(quick_items.vault) == before
+        assert exported(quick_items, "one") == ONE.access_key_id
 
 
 @needs_root
-def test_without_a_state_that_can_be_written_reading_goes_on(vault: Machine) -> None:
-    (state,) = vault.state.iterdir()
-    with nobody(vault), mode(state, 0o500):
-        assert exported(vault, "one") == ONE.access_key_id
-        assert names(vault) == ["one", "team/two"]
-        done(vault, adding("three", NEW, "--no-config"))
-        assert exported(vault, "three") == NEW.access_key_id
-    with nobody(vault), mode(state / "trust.json", 0):
-        outcome = run(vault, *EXPORT)
+def test_without_a_state_that_can_be_written_reading_goes_on(quick_items: Machine) -> None:
+    (state,) = quick_items.state.iterdir()
+    with nobody(quick_items), mode(state, 0o500):
+        assert exported(quick_items, "one") == ONE.access_key_id
+        assert names(quick_items) == ["one", "team/two"]
+        done(quick_items, adding("three", NEW, "--no-config"))
+        assert exported(quick_items, "three") == NEW.access_key_id
+    with nobody(quick_items), mode(state / "trust.json", 0):
+        outcome = run(quick_items, *EXPORT)
         assert outcome.status == 7
         assert "trust.json': permission denied" in outcome.err

@@ -287,25 +287,25 @@ def _pattern(name: str) -> str:
 
 
 @pytest.fixture(params=CASES)
-def stage(request: pytest.FixtureRequest, quick_machine: Machine) -> KeyStage:
+def key_stage(request: pytest.FixtureRequest, quick_machine: Machine) -> KeyStage:
     """Each case in turn."""
     return KeyStage(CASES[request.param], quick_machine)
 
 
-def test_a_kill_at_any_call_leaves_a_vault_that_opens(stage: KeyStage) -> None:
+def test_a_kill_at_any_call_leaves_a_vault_that_opens(key_stage: KeyStage) -> None:
     faults = []
-    for number, call in enumerate(stage.whole.calls):
+    for number, call in enumerate(key_stage.whole.calls):
         faults.append(CallFault(number, "kill", "before"))
         if call.name == "write":
             faults.append(CallFault(number, "kill", "within"))
-    faults.append(CallFault(len(stage.whole.calls) - 1, "kill", "after"))
+    faults.append(CallFault(len(key_stage.whole.calls) - 1, "kill", "after"))
 
     def check(_fault: CallFault, outcome: RunOutcome) -> None:
         assert outcome.status == -9, outcome
-        stage.check_files(leftovers=True)
-        stage.check_second_try()
+        key_stage.check_files(leftovers=True)
+        key_stage.check_second_try()
 
-    stage.campaign(faults, check)
+    key_stage.campaign(faults, check)
 
 
 def fail(stage: KeyStage, faults: list[CallFault]) -> set[int]:
@@ -323,8 +323,8 @@ def fail(stage: KeyStage, faults: list[CallFault]) -> set[int]:
     return seen
 
 
-def test_a_call_that_fails_costs_nothing(stage: KeyStage) -> None:
-    calls = stage.whole.calls
+def test_a_call_that_fails_costs_nothing(key_stage: KeyStage) -> None:
+    calls = key_stage.whole.calls
     numbers = range(len(calls))
     faults = [CallFault(number, MODES[number % 4]) for number in numbers]
     faults += [
@@ -333,19 +333,19 @@ def test_a_call_that_fails_costs_nothing(stage: KeyStage) -> None:
     faults += [
         CallFault(number, "EIO", "after") for number in numbers if calls[number].name == "fsync"
     ]
-    assert 7 in fail(stage, faults)
+    assert 7 in fail(key_stage, faults)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("mode", [*MODES, "EACCES", "EDQUOT", "EINVAL"])
-def test_every_failure_at_every_call(stage: KeyStage, mode: str, when: str) -> None:
+def test_every_failure_at_every_call(key_stage: KeyStage, mode: str, when: str) -> None:
     late = ("write", "fsync", "rename", "unlink", "close")
-    calls = list(enumerate(stage.whole.calls))
+    calls = list(enumerate(key_stage.whole.calls))
     numbers = [number for number, call in calls if when == "before" or call.name in late]
-    fail(stage, [CallFault(number, mode, when) for number in numbers])
+    fail(key_stage, [CallFault(number, mode, when) for number in numbers])
     if when == "before":
-        fail(stage, [CallFault(number, mode, lasting=True) for number in numbers])
+        fail(key_stage, [CallFault(number, mode, lasting=True) for number in numbers])
 
 
 def test_a_keyslot_that_somebody_else_deletes_at_the_same_time_leaves_no_second_one(
@@ -374,10 +374,10 @@ def test_a_key_file_is_made_where_no_file_can_have_two_names(
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_reported_as_done_outlasts_a_power_cut(stage: KeyStage) -> None:
+def test_what_is_reported_as_done_outlasts_a_power_cut(key_stage: KeyStage) -> None:
     """Bytes are synced before their file has its name, and each folder after its last change."""
     unsynced: dict[str, CountedCall] = {}
-    for call in stage.whole.calls:
+    for call in key_stage.whole.calls:
         folder = str(Path(call.target or call.path).parent)
         if call.name == "fsync":
             unsynced.pop(call.path, None)

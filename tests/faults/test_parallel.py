@@ -82,20 +82,22 @@ def no_leftovers(machine: Machine, *, killed: bool) -> None:
 
 
 @pytest.fixture
-def vault(machine: Machine) -> Machine:
+def config_and_vault(machine: Machine) -> Machine:
     machine.write_config("[default]\n# kept\nregion = eu-west-1\n")
     return machine.with_vault()
 
 
 @pytest.mark.parametrize("killed", [0, 3])
-def test_parallel_writers_of_different_items_lose_none(vault: Machine, killed: int) -> None:
+def test_parallel_writers_of_different_items_lose_none(
+    config_and_vault: Machine, killed: int
+) -> None:
     chance = random.Random(killed)
     for lap in range(2):
         numbers = range(lap * WRITERS, (lap + 1) * WRITERS)
-        processes = [adding(vault, f"item{n}", n, "--no-config") for n in numbers]
+        processes = [adding(config_and_vault, f"item{n}", n, "--no-config") for n in numbers]
         victims = kill_some(processes, chance, killed)
         results = ended(processes)
-        found = stored(vault)
+        found = stored(config_and_vault)
         for index, (number, (status, _, err)) in enumerate(zip(numbers, results, strict=True)):
             name = f"item{number}"
             if status == 0:
@@ -104,20 +106,23 @@ def test_parallel_writers_of_different_items_lose_none(vault: Machine, killed: i
                 assert index in victims, err
                 assert status == -signal.SIGKILL
                 assert found.get(name, key(number)) == key(number)
-        no_leftovers(vault, killed=bool(killed))
+        no_leftovers(config_and_vault, killed=bool(killed))
 
 
 @pytest.mark.parametrize("killed", [0, 3])
-def test_parallel_writers_of_one_item_leave_one_of_their_keys(vault: Machine, killed: int) -> None:
+def test_parallel_writers_of_one_item_leave_one_of_their_keys(
+    config_and_vault: Machine, killed: int
+) -> None:
     chance = random.Random(killed)
-    vault.add("one", *key(0), "--no-config").add("other", *key(99), "--no-config")
+    config_and_vault.add("one", *key(0), "--no-config").add("other", *key(99), "--no-config")
     for _ in range(2):
         processes = [
-            adding(vault, "one", n, "--force", "--no-config") for n in range(1, WRITERS + 1)
+            adding(config_and_vault, "one", n, "--force", "--no-config")
+            for n in range(1, WRITERS + 1)
         ]
         victims = kill_some(processes, chance, killed)
         results = ended(processes)
-        found = stored(vault)
+        found = stored(config_and_vault)
         assert found["other"] == key(99)
         assert found["one"] in [key(n) for n in range(WRITERS + 1)]
         wrote = [n + 1 for n, (status, _, _) in enumerate(results) if status == 0]
@@ -129,7 +134,7 @@ def test_parallel_writers_of_one_item_leave_one_of_their_keys(vault: Machine, ki
         if not killed:
             assert wrote
             assert found["one"] in [key(n) for n in wrote]
-        no_leftovers(vault, killed=bool(killed))
+        no_leftovers(config_and_vault, killed=bool(killed))
 
 
 def test_parallel_inits_make_exactly_one_vault(machine: Machine) -> None:
@@ -159,27 +164,29 @@ def test_parallel_inits_make_exactly_one_vault(machine: Machine) -> None:
     assert len(states) == 3, states
 
 
-def test_parallel_adds_keep_every_section_of_the_aws_config(vault: Machine) -> None:
-    processes = [adding(vault, f"profile{n}", n, "--region", REGION) for n in range(WRITERS)]
+def test_parallel_adds_keep_every_section_of_the_aws_config(config_and_vault: Machine) -> None:
+    processes = [
+        adding(config_and_vault, f"profile{n}", n, "--region", REGION) for n in range(WRITERS)
+    ]
     for status, _, err in ended(processes):
         assert status == 0, err
         assert "was not changed" not in err
-    config = AwsConfig.load(str(vault.config))
+    config = AwsConfig.load(str(config_and_vault.config))
     assert set(config.profile_names()) == {"default", *(f"profile{n}" for n in range(WRITERS))}
     for number in range(WRITERS):
         section = config.profile(f"profile{number}")
         assert section is not None
         assert section.values == {"region": REGION}
-    assert vault.config.read_text().startswith("[default]\n# kept\nregion = eu-west-1\n")
-    assert len(stored(vault)) == WRITERS
+    assert config_and_vault.config.read_text().startswith("[default]\n# kept\nregion = eu-west-1\n")
+    assert len(stored(config_and_vault)) == WRITERS
 
 
-def test_parallel_first_adds_of_one_profile_write_one_section(vault: Machine) -> None:
-    processes = [adding(vault, "one", n, "--force") for n in range(WRITERS)]
+def test_parallel_first_adds_of_one_profile_write_one_section(config_and_vault: Machine) -> None:
+    processes = [adding(config_and_vault, "one", n, "--force") for n in range(WRITERS)]
     results = ended(processes)
     assert any(status == 0 for status, _, _ in results)
-    assert vault.config.read_text().count("[profile one]") == 1
-    assert stored(vault)["one"] in [key(n) for n in range(WRITERS)]
+    assert config_and_vault.config.read_text().count("[profile one]") == 1
+    assert stored(config_and_vault)["one"] in [key(n) for n in range(WRITERS)]
 
 
 def test_parallel_first_sessions_share_one_session_key(machine: Machine, aws: FakeAws) -> None:
@@ -299,15 +306,15 @@ class ParallelRounds:
         assert stored(self.machine)["last"] == key(10**9)
 
 
-def test_a_moment_of_the_hammer(vault: Machine) -> None:
-    hammer = ParallelRounds(vault, 1)
+def test_a_moment_of_the_hammer(config_and_vault: Machine) -> None:
+    hammer = ParallelRounds(config_and_vault, 1)
     hammer.go_on(3)
     hammer.finish()
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(3))
-def test_the_hammer(vault: Machine, seed: int) -> None:
-    hammer = ParallelRounds(vault, seed)
+def test_the_hammer(config_and_vault: Machine, seed: int) -> None:
+    hammer = ParallelRounds(config_and_vault, seed)
     hammer.go_on(60)
     hammer.finish()

@@ -55,7 +55,7 @@ BYTES = (b"caf\xe9.fv", b"\xff\xfe.fv", b"a\xed\xa0\x80b.fv", b"folder\xff/x.fv"
 
 
 @pytest.fixture
-def vault(machine: Machine) -> Machine:
+def two_items(machine: Machine) -> Machine:
     machine.with_vault()
     return machine.add("one", *ONE_KEY, "--no-config").add("team/two", *ONE_KEY, "--no-config")
 
@@ -92,36 +92,36 @@ def use(machine: Machine) -> None:
     assert names(machine) == ["one", "team/two"]
 
 
-def test_strays_are_never_items_and_never_touched(vault: Machine) -> None:
-    item = (vault.vault / "one.fv").read_bytes()
+def test_strays_are_never_items_and_never_touched(two_items: Machine) -> None:
+    item = (two_items.vault / "one.fv").read_bytes()
     for name in (*map(os.fsencode, STRAYS), *BYTES):
-        path = Path(os.fsdecode(os.fsencode(vault.vault) + b"/" + name))
+        path = Path(os.fsdecode(os.fsencode(two_items.vault) + b"/" + name))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(item)
-    before = picture(vault.vault)
-    use(vault)
-    assert picture(vault.vault) == before
+    before = picture(two_items.vault)
+    use(two_items)
+    assert picture(two_items.vault) == before
 
 
-def test_every_stray_name_can_still_be_a_profile_of_its_own(vault: Machine) -> None:
+def test_every_stray_name_can_still_be_a_profile_of_its_own(two_items: Machine) -> None:
     for name in ("work.fv~", "#work.fv#", ".one.fv.swp", "folder.fv/inner", "%41", "-x"):
         key = f"{NEW[0]}\n{NEW[1]}\n"
-        stored = run(vault, "add", "--stdin", "--no-config", "--", name, stdin=key)
+        stored = run(two_items, "add", "--stdin", "--no-config", "--", name, stdin=key)
         assert stored.status == 0, stored
-        assert name in names(vault)
+        assert name in names(two_items)
 
 
-def test_a_folder_with_the_name_of_an_item_is_left_alone(vault: Machine) -> None:
-    (vault.vault / "x.fv").mkdir()
-    (vault.vault / "x.fv/y.fv").write_bytes((vault.vault / "one.fv").read_bytes())
-    before = picture(vault.vault)
-    assert run(vault, "export", "x", "--no-session").status in (3, 4)
-    assert run(vault, "remove", "x", "--force").status in (4, 7)
-    stored = run(vault, "add", "x", "--stdin", "--no-config", stdin=f"{NEW[0]}\n{NEW[1]}\n")
+def test_a_folder_with_the_name_of_an_item_is_left_alone(two_items: Machine) -> None:
+    (two_items.vault / "x.fv").mkdir()
+    (two_items.vault / "x.fv/y.fv").write_bytes((two_items.vault / "one.fv").read_bytes())
+    before = picture(two_items.vault)
+    assert run(two_items, "export", "x", "--no-session").status in (3, 4)
+    assert run(two_items, "remove", "x", "--force").status in (4, 7)
+    stored = run(two_items, "add", "x", "--stdin", "--no-config", stdin=f"{NEW[0]}\n{NEW[1]}\n")
     assert stored.status == 7, stored
     assert "is a directory" in stored.err
-    assert picture(vault.vault) == before
-    use(vault)
+    assert picture(two_items.vault) == before
+    use(two_items)
 
 
 def _fifo(path: Path) -> None:
@@ -147,39 +147,39 @@ def _device(path: Path) -> None:
 )
 @pytest.mark.parametrize("place", ["x.fv", "team/x.fv", "notes"])
 def test_what_is_no_regular_file_is_never_opened_for_good(
-    vault: Machine, make: object, place: str
+    two_items: Machine, make: object, place: str
 ) -> None:
     try:
-        make(vault.vault / place)  # type: ignore[operator]
+        make(two_items.vault / place)  # type: ignore[operator]
     except PermissionError:
         pytest.skip("this process may make no such file")
-    before = picture(vault.vault)
+    before = picture(two_items.vault)
     name = place.removesuffix(".fv")
-    assert names(vault) == ["one", "team/two"]
-    assert run(vault, "list").status == 0
-    assert run(vault, "export", name, "--no-session").status in (3, 4, 7)
-    assert run(vault, "export", "one", "--no-session").status == 0
-    assert run(vault, "export", f"{name}/y", "--no-session").status in (3, 4, 7)
-    assert picture(vault.vault) == before
+    assert names(two_items) == ["one", "team/two"]
+    assert run(two_items, "list").status == 0
+    assert run(two_items, "export", name, "--no-session").status in (3, 4, 7)
+    assert run(two_items, "export", "one", "--no-session").status == 0
+    assert run(two_items, "export", f"{name}/y", "--no-session").status in (3, 4, 7)
+    assert picture(two_items.vault) == before
 
 
 @pytest.mark.parametrize("file", ["vault.json", "slots/*.slot", "slots/zz.slot"])
-def test_a_fifo_in_the_place_of_the_vaults_own_files(vault: Machine, file: str) -> None:
-    inner = vault.vault / ".filevault"
+def test_a_fifo_in_the_place_of_the_vaults_own_files(two_items: Machine, file: str) -> None:
+    inner = two_items.vault / ".filevault"
     for path in list(inner.glob(file)) or [inner / file]:
         path.unlink(missing_ok=True)
         os.mkfifo(path)
     wanted = {"vault.json": 7, "slots/*.slot": 7, "slots/zz.slot": 0}[file]
-    assert run(vault, "export", "one", "--no-session").status == wanted
-    assert run(vault, "list").status in (0, wanted)
+    assert run(two_items, "export", "one", "--no-session").status == wanted
+    assert run(two_items, "list").status in (0, wanted)
 
 
-def test_a_fifo_in_the_place_of_what_this_machine_remembers(vault: Machine) -> None:
-    (trust,) = vault.state.glob("*/trust.json")
+def test_a_fifo_in_the_place_of_what_this_machine_remembers(two_items: Machine) -> None:
+    (trust,) = two_items.state.glob("*/trust.json")
     trust.unlink()
     os.mkfifo(trust)
-    assert run(vault, "export", "one", "--no-session").status == 7
-    assert run(vault, "list").status == 7
+    assert run(two_items, "export", "one", "--no-session").status == 7
+    assert run(two_items, "list").status == 7
 
 
 LINK_HINT = "only the folder of the whole store may be a link: link that instead"
@@ -204,50 +204,50 @@ def moved(path: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_link_inside_the_vault_is_refused_and_never_written_through(
-    vault: Machine, tmp_path: Path, place: str, profile: str
+    two_items: Machine, tmp_path: Path, place: str, profile: str
 ) -> None:
-    moved(vault.vault / place, tmp_path)
-    inside, outside = picture(vault.vault), (tmp_path / "elsewhere").lstat()
+    moved(two_items.vault / place, tmp_path)
+    inside, outside = picture(two_items.vault), (tmp_path / "elsewhere").lstat()
     results = [
-        run(vault, "export", profile, "--no-session"),
-        run(vault, "add", profile, "--stdin", "--no-config", "--force", stdin="\n".join(NEW)),
+        run(two_items, "export", profile, "--no-session"),
+        run(two_items, "add", profile, "--stdin", "--no-config", "--force", stdin="\n".join(NEW)),
     ]
     if place != ".filevault/slots":  # removing opens no slot
-        results.append(run(vault, "remove", profile, "--force"))
+        results.append(run(two_items, "remove", profile, "--force"))
     for result in results:
         assert result.status in (3, 4, 7, 10), result
         assert result.out == ""
     assert LINK_HINT in "".join(result.err for result in results), results
-    assert picture(vault.vault) == inside
+    assert picture(two_items.vault) == inside
     assert (tmp_path / "elsewhere").lstat() == outside
 
 
-def test_a_link_to_a_slot_opens_nothing(vault: Machine, tmp_path: Path) -> None:
-    (slot,) = (vault.vault / ".filevault/slots").iterdir()
+def test_a_link_to_a_slot_opens_nothing(two_items: Machine, tmp_path: Path) -> None:
+    (slot,) = (two_items.vault / ".filevault/slots").iterdir()
     moved(slot, tmp_path)
-    result = run(vault, "export", "one", "--no-session")
+    result = run(two_items, "export", "one", "--no-session")
     assert result.status == 7
     assert LINK_HINT in result.err
 
 
-def test_links_are_no_items_in_a_list(vault: Machine, tmp_path: Path) -> None:
-    (vault.vault / "linked.fv").symlink_to(vault.vault / "one.fv")
-    (vault.vault / "dangling.fv").symlink_to(tmp_path / "nothing")
-    (vault.vault / "circle.fv").symlink_to("circle.fv")
-    (vault.vault / "around").symlink_to(".")
-    (vault.vault / "root").symlink_to("/")
-    before = picture(vault.vault)
-    use(vault)
-    assert picture(vault.vault) == before
+def test_links_are_no_items_in_a_list(two_items: Machine, tmp_path: Path) -> None:
+    (two_items.vault / "linked.fv").symlink_to(two_items.vault / "one.fv")
+    (two_items.vault / "dangling.fv").symlink_to(tmp_path / "nothing")
+    (two_items.vault / "circle.fv").symlink_to("circle.fv")
+    (two_items.vault / "around").symlink_to(".")
+    (two_items.vault / "root").symlink_to("/")
+    before = picture(two_items.vault)
+    use(two_items)
+    assert picture(two_items.vault) == before
 
 
-def test_the_root_may_be_a_link(vault: Machine, tmp_path: Path) -> None:
+def test_the_root_may_be_a_link(two_items: Machine, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    shutil.move(vault.vault, elsewhere)
-    vault.vault.symlink_to(elsewhere)
-    shutil.rmtree(vault.state)  # what the vault's other place was known by
-    use(vault)
-    assert vault.vault.is_symlink()
+    shutil.move(two_items.vault, elsewhere)
+    two_items.vault.symlink_to(elsewhere)
+    shutil.rmtree(two_items.state)  # what the vault's other place was known by
+    use(two_items)
+    assert two_items.vault.is_symlink()
     assert (elsewhere / "one.fv").is_file()
 
 
@@ -261,20 +261,20 @@ def test_the_root_may_be_no_file(machine: Machine) -> None:
     assert machine.vault.read_text() == "not a folder"
 
 
-def test_folders_deeper_than_anybody_makes_them_are_not_followed(vault: Machine) -> None:
-    folder = os.open(vault.vault, os.O_RDONLY)
+def test_folders_deeper_than_anybody_makes_them_are_not_followed(two_items: Machine) -> None:
+    folder = os.open(two_items.vault, os.O_RDONLY)
     for _ in range(100):
         os.mkdir("d", dir_fd=folder)
         inner = os.open("d", os.O_RDONLY, dir_fd=folder)
         os.close(folder)
         folder = inner
     os.close(folder)
-    assert names(vault) == ["one", "team/two"]
-    assert run(vault, "export", "one", "--no-session").status == 0
+    assert names(two_items) == ["one", "team/two"]
+    assert run(two_items, "export", "one", "--no-session").status == 0
 
 
-def test_many_strays_do_not_slow_it_down(vault: Machine) -> None:
-    item = (vault.vault / "one.fv").read_bytes()
+def test_many_strays_do_not_slow_it_down(two_items: Machine) -> None:
+    item = (two_items.vault / "one.fv").read_bytes()
     for number in range(3000):
-        (vault.vault / f"one.fv.{number}~").write_bytes(item)
-    assert names(vault) == ["one", "team/two"]
+        (two_items.vault / f"one.fv.{number}~").write_bytes(item)
+    assert names(two_items) == ["one", "team/two"]

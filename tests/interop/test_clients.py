@@ -59,7 +59,9 @@ def storage() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def scene(machine: Machine, aws: FakeAws, general: Recorder, storage: Recorder) -> AwsMachine:
+def client_machine(
+    machine: Machine, aws: FakeAws, general: Recorder, storage: Recorder
+) -> AwsMachine:
     """A profile with one address for S3 and another for the rest; sessions come from the fake."""
     found = AwsMachine(machine, aws)
     machine.write_config(
@@ -105,9 +107,9 @@ def script(code: str) -> list[str]:
 
 
 def test_every_client_signs_with_the_session_and_calls_the_profiles_addresses(
-    scene: AwsMachine, general: Recorder, storage: Recorder, javascript: JavaScript
+    client_machine: AwsMachine, general: Recorder, storage: Recorder, javascript: JavaScript
 ) -> None:
-    session = next(iter(scene.aws.directory.sessions.values()))
+    session = next(iter(client_machine.aws.directory.sessions.values()))
     key = session.access_key_id
     for recorder in (general, storage):
         recorder.secrets[key] = session.secret_access_key
@@ -132,7 +134,9 @@ def test_every_client_signs_with_the_session_and_calls_the_profiles_addresses(
     for name, (command, wanted, stored) in clients.items():
         # The session was obtained at another STS; it is in the cache whatever the address.
         run = [*("exec", "jonsmith", "--"), "env", f"AWS_ENDPOINT_URL_STS={general.url}", *command]
-        result = scene.machine.run(*run, env={**env, "AWS_ENDPOINT_URL_STS": scene.aws.url})
+        result = client_machine.machine.run(
+            *run, env={**env, "AWS_ENDPOINT_URL_STS": client_machine.aws.url}
+        )
         assert result.status == 0, (name, result)
         assert [each.what for each in general.seen] == wanted, name
         assert [each.what for each in storage.seen] == stored, name

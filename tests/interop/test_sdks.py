@@ -20,7 +20,7 @@ AWS = str(Path(sys.executable).with_name("aws"))
 
 
 @pytest.fixture
-def scene(machine: Machine, aws: FakeAws) -> AwsMachine:
+def sdk_machine(machine: Machine, aws: FakeAws) -> AwsMachine:
     """A vault with a key, an SDK profile for it, and `filevault` on the PATH."""
     found = AwsMachine(machine, aws).configure(mfa=False).store()
     program = machine.home / "bin/filevault"
@@ -40,11 +40,11 @@ def scene(machine: Machine, aws: FakeAws) -> AwsMachine:
 
 
 @pytest.fixture
-def in_its_environment(scene: AwsMachine, monkeypatch: pytest.MonkeyPatch) -> AwsMachine:
+def in_its_environment(sdk_machine: AwsMachine, monkeypatch: pytest.MonkeyPatch) -> AwsMachine:
     """This very process sees the machine's environment."""
-    for name, value in scene.machine.env.items():
+    for name, value in sdk_machine.machine.env.items():
         monkeypatch.setenv(name, value)
-    return scene
+    return sdk_machine
 
 
 def arn(scene: AwsMachine, *argv: str, env: dict[str, str | None] | None = None) -> str:
@@ -95,15 +95,15 @@ def test_a_long_term_key_serves_a_process_too(in_its_environment: AwsMachine) ->
     )
 
 
-def test_the_aws_cli_through_the_process(scene: AwsMachine) -> None:
-    assert arn(scene, "--profile", "sdk") == scene.user.arn
+def test_the_aws_cli_through_the_process(sdk_machine: AwsMachine) -> None:
+    assert arn(sdk_machine, "--profile", "sdk") == sdk_machine.user.arn
 
 
-def test_the_aws_cli_inside_exec(scene: AwsMachine) -> None:
+def test_the_aws_cli_inside_exec(sdk_machine: AwsMachine) -> None:
     command = ("--", AWS, "sts", "get-caller-identity")
-    scene.role.require_mfa = False
-    ran = scene.machine.ok("exec", "admin", *command, env={"AWS_PROFILE": "nowhere"})
-    assert f":assumed-role/{scene.role.name}/" in json.loads(ran.out)["Arn"]
+    sdk_machine.role.require_mfa = False
+    ran = sdk_machine.machine.ok("exec", "admin", *command, env={"AWS_PROFILE": "nowhere"})
+    assert f":assumed-role/{sdk_machine.role.name}/" in json.loads(ran.out)["Arn"]
 
 
 def test_an_sdk_profile_that_add_wrote_works_at_once(in_its_environment: AwsMachine) -> None:
@@ -149,13 +149,13 @@ def test_ini_reads_back_as_botocores_credentials_file(in_its_environment: AwsMac
     )
 
 
-def test_every_format_gives_the_same_session(scene: AwsMachine) -> None:
+def test_every_format_gives_the_same_session(sdk_machine: AwsMachine) -> None:
     def shown(form: str) -> str:
-        return scene.machine.ok("export", "jonsmith", "--format", form).out
+        return sdk_machine.machine.ok("export", "jonsmith", "--format", form).out
 
-    (session,) = [scene.aws.session(json.loads(shown("json"))["AccessKeyId"])]
+    (session,) = [sdk_machine.aws.session(json.loads(shown("json"))["AccessKeyId"])]
     for form in ("env", "export-env", "ini", "fish", "powershell", "env-file"):
         text = shown(form)
         for value in (session.access_key_id, session.secret_access_key, session.session_token):
             assert value in text
-    assert scene.aws.actions() == ["GetSessionToken"]
+    assert sdk_machine.aws.actions() == ["GetSessionToken"]

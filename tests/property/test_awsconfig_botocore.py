@@ -76,7 +76,7 @@ clean_sections = st.lists(
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("botocore") / "config"
 
 
@@ -134,35 +134,35 @@ def assert_same(place: Path, data: bytes) -> None:
 @example(b"[profile a]\nk = v\n\n\n  w\n\n")
 @example("[profile a]\n\u212aEY = 1\nkey = 2\n".encode())
 @example(b"[profile a]x] = b\n[profile a] y\nk=v\n")
-def test_both_read_or_refuse_the_same_file_alike(place: Path, data: bytes) -> None:
-    assert_same(place, data)
+def test_both_read_or_refuse_the_same_file_alike(config_path: Path, data: bytes) -> None:
+    assert_same(config_path, data)
 
 
 @settings(max_examples=500, deadline=None)
 @given(clean_sections, st.sampled_from(("\n", "\r\n")), st.booleans())
 def test_both_read_the_same_values(
-    place: Path, sections: list[tuple[str, list[str]]], end: str, inherited: bool
+    config_path: Path, sections: list[tuple[str, list[str]]], end: str, inherited: bool
 ) -> None:
     parts = ["[DEFAULT]\nd = d\ndd =\n  e = f"] if inherited else []
     for number, (header, body) in enumerate(sections):
         parts.append(f"[{header.format(number)}]")
         parts += [line.format(f"key_{index}") for index, line in enumerate(body)]
     data = "\n".join(parts).replace("\n", end).encode()
-    assert theirs(place, data) is not None
-    assert_same(place, data)
+    assert theirs(config_path, data) is not None
+    assert_same(config_path, data)
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(alphabet="[]profilebad =:#;\n\n\t\"'\\\r\x0c\x85\u2028%", max_size=80))
-def test_both_agree_on_text_of_the_right_letters(place: Path, text: str) -> None:
-    assert_same(place, ("[profile z]\n" + text).encode())
+def test_both_agree_on_text_of_the_right_letters(config_path: Path, text: str) -> None:
+    assert_same(config_path, ("[profile z]\n" + text).encode())
 
 
 @settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200))
-def test_arbitrary_bytes_are_read_or_refused_cleanly(place: Path, data: bytes) -> None:
-    assert_same(place, data)
-    assert_same(place, b"[a]\n" + data)
+def test_arbitrary_bytes_are_read_or_refused_cleanly(config_path: Path, data: bytes) -> None:
+    assert_same(config_path, data)
+    assert_same(config_path, b"[a]\n" + data)
 
 
 @settings(max_examples=300, deadline=None)
@@ -172,22 +172,22 @@ def test_arbitrary_bytes_are_read_or_refused_cleanly(place: Path, data: bytes) -
     st.dictionaries(st.sampled_from(("region", "mfa_serial", "x_1")), st.text(max_size=12)),
 )
 def test_what_is_appended_is_what_botocore_reads_and_nothing_else_changes(
-    place: Path, before: bytes, name: str, values: dict[str, str]
+    config_path: Path, before: bytes, name: str, values: dict[str, str]
 ) -> None:
-    old = theirs(place, before)
+    old = theirs(config_path, before)
     try:
-        append_profile(str(place), name, values)
+        append_profile(str(config_path), name, values)
     except ConfigError:
-        assert place.read_bytes() == before
+        assert config_path.read_bytes() == before
         # Refused only for a reason: a broken file, a name in use, or text that cannot be kept.
         if old is not None and name not in old["profiles"] and b"[DEFAULT]" not in before:
             assert any(
                 printable(text) != text or text != text.strip() for text in (name, *values.values())
             )
         return
-    after = place.read_bytes()
+    after = config_path.read_bytes()
     assert after.startswith(before)
-    loaded = theirs(place, after)
+    loaded = theirs(config_path, after)
     assert old is not None
     assert loaded is not None
     profiles = loaded["profiles"]

@@ -122,47 +122,47 @@ def _check_answer(two: Two, name: str) -> None:
 
 
 @pytest.mark.parametrize("first", range(3))
-def test_no_answer_to_create_access_key_costs_a_key(scene: RotationMachine, first: int) -> None:
-    two = Two(scene)
+def test_no_answer_to_create_access_key_costs_a_key(rotating: RotationMachine, first: int) -> None:
+    two = Two(rotating)
     for name in [*ANSWERS][first::3]:
         _check_answer(two, name)
-    scene.rotate("jon")
-    scene.check_rotated(two.jon, "jon")
+    rotating.rotate("jon")
+    rotating.check_rotated(two.jon, "jon")
 
 
 @pytest.mark.parametrize("denied", [[], ["iam:ListAccessKeys"]])
 def test_an_answer_that_cannot_be_read_names_the_key(
-    scene: RotationMachine, denied: list[str]
+    rotating: RotationMachine, denied: list[str]
 ) -> None:
-    user = scene.user(denied=denied)
-    scene.aws.arm(hostile.STRUCTURES["5,000 levels"], action="CreateAccessKey")
-    ended = scene.rotate("jon", status=9)
-    (orphan,) = set(scene.keys(user)) - {user.access_key_id}
+    user = rotating.user(denied=denied)
+    rotating.aws.arm(hostile.STRUCTURES["5,000 levels"], action="CreateAccessKey")
+    ended = rotating.rotate("jon", status=9)
+    (orphan,) = set(rotating.keys(user)) - {user.access_key_id}
     assert f"--delete-orphan {orphan}" in ended.err
-    assert scene.works("jon")
-    scene.rotate("jon", "--delete-orphan", orphan)
-    scene.check_rotated(user, "jon")
+    assert rotating.works("jon")
+    rotating.rotate("jon", "--delete-orphan", orphan)
+    rotating.check_rotated(user, "jon")
 
 
-def test_a_known_id_is_reported_as_failed(scene: RotationMachine) -> None:
-    two = Two(scene)
-    scene.aws.arm(two.fault(two.jon.access_key_id, None, None), action="CreateAccessKey")
-    (row,) = scene.report("jon", status=9)
-    (made,) = set(scene.keys(two.jon)) - {two.jon.access_key_id}
+def test_a_known_id_is_reported_as_failed(rotating: RotationMachine) -> None:
+    two = Two(rotating)
+    rotating.aws.arm(two.fault(two.jon.access_key_id, None, None), action="CreateAccessKey")
+    (row,) = rotating.report("jon", status=9)
+    (made,) = set(rotating.keys(two.jon)) - {two.jon.access_key_id}
     assert (row["result"], row["new_key"], row["orphan"]) == ("failed", None, made)
 
 
-def test_a_new_key_that_was_there_before_is_not_gone_on_with(scene: RotationMachine) -> None:
+def test_a_new_key_that_was_there_before_is_not_gone_on_with(rotating: RotationMachine) -> None:
     """What an earlier version may have left in an item."""
-    user = scene.user()
-    other = scene.aws.add_access_key(user)
+    user = rotating.user()
+    other = rotating.aws.add_access_key(user)
     known = (user.access_key_id, other.access_key_id)
     next_key = AccessKey(other.access_key_id, other.secret_access_key)
-    text = with_rotation(scene.text("jon"), RotationFields(scene.now(), known, next_key))
-    scene.store("jon", text)
-    ended = scene.rotate("jon", status=8)
+    text = with_rotation(rotating.text("jon"), RotationFields(rotating.now(), known, next_key))
+    rotating.store("jon", text)
+    ended = rotating.rotate("jon", status=8)
     assert "was there before it" in ended.err
-    assert set(scene.keys(user)) == set(known)
+    assert set(rotating.keys(user)) == set(known)
 
 
 # Every hostile answer before every call of a rotation
@@ -207,44 +207,44 @@ def _check(scene: RotationMachine, name: str, action: str, nth: int) -> None:
 
 @pytest.mark.parametrize(("name", "action", "nth"), EVERY[::41])
 def test_a_hostile_answer_to_a_call_of_a_rotation(
-    scene: RotationMachine, name: str, action: str, nth: int
+    rotating: RotationMachine, name: str, action: str, nth: int
 ) -> None:
-    _check(scene, name, action, nth)
+    _check(rotating, name, action, nth)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize(("name", "action", "nth"), EVERY)
 def test_every_hostile_answer_to_every_call_of_a_rotation(
-    scene: RotationMachine, name: str, action: str, nth: int
+    rotating: RotationMachine, name: str, action: str, nth: int
 ) -> None:
-    _check(scene, name, action, nth)
+    _check(rotating, name, action, nth)
 
 
 def test_a_dripping_answer_ends_a_rotation(
-    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch
+    rotating: RotationMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    user = scene.user()
+    user = rotating.user()
     monkeypatch.setattr(clients, "_SHORT_DEADLINE", 0.3)
-    drip = hostile.dripping(scene.aws.faults.wait)
-    scene.aws.arm(drip, action="DeleteAccessKey")
-    scene.rotate("jon")  # asked again, and then it is gone
-    assert scene.aws.actions().count("DeleteAccessKey") == 2
-    scene.check_rotated(user, "jon")
+    drip = hostile.dripping(rotating.aws.faults.wait)
+    rotating.aws.arm(drip, action="DeleteAccessKey")
+    rotating.rotate("jon")  # asked again, and then it is gone
+    assert rotating.aws.actions().count("DeleteAccessKey") == 2
+    rotating.check_rotated(user, "jon")
 
 
 # No lock of the vault is held while AWS is asked
 
 
-def test_the_vault_is_free_during_every_call(scene: RotationMachine) -> None:
-    user = scene.user(mfa_serial="arn:aws:iam::123456789012:mfa/jon")
-    scene.aws.add_role("admin")
-    scene.config(
+def test_the_vault_is_free_during_every_call(rotating: RotationMachine) -> None:
+    user = rotating.user(mfa_serial="arn:aws:iam::123456789012:mfa/jon")
+    rotating.aws.add_role("admin")
+    rotating.config(
         f"[profile jon]\n[profile admin]\nsource_profile = jon\nrole_arn = {role_arn('admin')}\n"
     )
     held: list[str] = []
 
     def watch(action: str) -> None:
-        fd = os.open(scene.machine.vault, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(rotating.machine.vault, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -252,9 +252,9 @@ def test_the_vault_is_free_during_every_call(scene: RotationMachine) -> None:
         finally:
             os.close(fd)
 
-    scene.aws.watch = watch
+    rotating.aws.watch = watch
     seen: set[str] = set()
-    other = scene.aws.add_access_key(user)
+    other = rotating.aws.add_access_key(user)
     for command in (
         ("export", "jon"),
         ("export", "admin"),
@@ -262,32 +262,32 @@ def test_the_vault_is_free_during_every_call(scene: RotationMachine) -> None:
         ("rotate", "jon", "--delete-orphan", other.access_key_id),
         ("rotate", "jon", "--grace", "1h"),
     ):
-        scene.aws.reset_calls()
-        scene.run(*command, status=None)
-        seen |= set(scene.aws.actions())
-    scene.aws.delay_new_keys(seconds=10**6)
-    scene.rotate("jon", "--grace", "0", status=None)
+        rotating.aws.reset_calls()
+        rotating.run(*command, status=None)
+        seen |= set(rotating.aws.actions())
+    rotating.aws.delay_new_keys(seconds=10**6)
+    rotating.rotate("jon", "--grace", "0", status=None)
     assert held == []
     assert {"GetSessionToken", "AssumeRole", "CreateAccessKey", "DeleteAccessKey"} <= seen
 
 
 def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(
-    scene: RotationMachine,
+    rotating: RotationMachine,
 ) -> None:
     """Another writer need not wait for AWS, so the vault is looked at once more."""
-    user = scene.user()
+    user = rotating.user()
     key = f"{user.access_key_id}\n{user.secret_access_key}\n".encode()
 
     def watch(action: str) -> None:
         if action == "UpdateAccessKey":
-            scene.aws.watch = lambda _: None
-            scene.run("add", "again", "--stdin", "--no-config", stdin=key)
+            rotating.aws.watch = lambda _: None
+            rotating.run("add", "again", "--stdin", "--no-config", stdin=key)
 
-    scene.aws.watch = watch
-    ended = scene.rotate("jon", status=12)
+    rotating.aws.watch = watch
+    ended = rotating.rotate("jon", status=12)
     assert "uses; it was made active again" in ended.err
-    assert scene.keys(user)[user.access_key_id] == "Active"
-    assert scene.works("again")
+    assert rotating.keys(user)[user.access_key_id] == "Active"
+    assert rotating.works("again")
 
 
 # How long a session says that it lives
@@ -295,23 +295,23 @@ def test_a_key_that_is_stored_while_it_is_deactivated_is_made_active_again(
 
 @pytest.mark.parametrize("operation", ["GetSessionToken", "AssumeRole"])
 def test_a_session_is_held_against_what_was_asked_for(
-    scene: RotationMachine, operation: str
+    rotating: RotationMachine, operation: str
 ) -> None:
-    scene.aws.clock.freeze()
-    scene.user()
-    scene.aws.add_role("admin")
-    scene.config(
+    rotating.aws.clock.freeze()
+    rotating.user()
+    rotating.aws.add_role("admin")
+    rotating.config(
         f"[profile jon]\n[profile admin]\nsource_profile = jon\nrole_arn = {role_arn('admin')}\n"
     )
     profile = "jon" if operation == "GetSessionToken" else "admin"
     command = ("export", profile, "--format", "json", "--duration", "1h", "--no-cache")
-    scene.aws.arm(hostile.dated("9999-12-31T23:59:59Z"), action=operation)
-    end = re.search(r'"Expiration": ?"([^"]+)"', scene.run(*command).out)
-    scene.aws.clock.advance(3600)
+    rotating.aws.arm(hostile.dated("9999-12-31T23:59:59Z"), action=operation)
+    end = re.search(r'"Expiration": ?"([^"]+)"', rotating.run(*command).out)
+    rotating.aws.clock.advance(3600)
     assert end is not None
-    assert end[1] == scene.now()
-    scene.aws.arm(hostile.dated("1970-01-01T00:00:00Z"), action=operation)
-    ended = scene.run(*command, status=8)
+    assert end[1] == rotating.now()
+    rotating.aws.arm(hostile.dated("1970-01-01T00:00:00Z"), action=operation)
+    ended = rotating.run(*command, status=8)
     assert "a session that ended at 1970-01-01T00:00:00Z" in ended.err
 
 
@@ -320,35 +320,35 @@ def test_a_session_is_held_against_what_was_asked_for(
 
 @pytest.mark.parametrize("profile", ["jon", "admin", "device"])
 def test_a_key_that_was_replaced_meanwhile_is_read_once_more(
-    scene: RotationMachine, profile: str
+    rotating: RotationMachine, profile: str
 ) -> None:
     serial = "arn:aws:iam::123456789012:mfa/jon"
-    user = scene.user(mfa_serial=serial)
-    scene.aws.add_role("admin")
-    scene.config(
+    user = rotating.user(mfa_serial=serial)
+    rotating.aws.add_role("admin")
+    rotating.config(
         f"[profile jon]\n[profile device]\nsource_profile = jon\nmfa_serial = {serial}\n"
         f"[profile admin]\nsource_profile = jon\nrole_arn = {role_arn('admin')}\n"
     )
 
     def watch(_action: str) -> None:
-        scene.aws.watch = lambda _: None
-        scene.run("rotate", "jon")
+        rotating.aws.watch = lambda _: None
+        rotating.run("rotate", "jon")
 
-    scene.aws.watch = watch
+    rotating.aws.watch = watch
     code = ("-t", user.totp(serial)) if profile == "device" else ()
     first = "--no-session" if profile == "admin" else "--no-cache"
-    scene.run("export", profile, first, *code)
-    scene.check_rotated(user, "jon")
+    rotating.run("export", profile, first, *code)
+    rotating.check_rotated(user, "jon")
 
 
-def test_a_key_that_was_not_replaced_is_not_tried_again(scene: RotationMachine) -> None:
-    scene.user()
+def test_a_key_that_was_not_replaced_is_not_tried_again(rotating: RotationMachine) -> None:
+    rotating.user()
     unknown = error("InvalidClientTokenId", "The security token included is invalid.", 403)
-    scene.aws.arm(unknown, action="GetSessionToken", times=5)
-    ended = scene.run("export", "jon", status=8)
+    rotating.aws.arm(unknown, action="GetSessionToken", times=5)
+    ended = rotating.run("export", "jon", status=8)
     assert "does not know the access key" in ended.err
-    assert scene.aws.faults.pending == 1
-    assert scene.aws.actions().count("GetSessionToken") == 1
+    assert rotating.aws.faults.pending == 1
+    assert rotating.aws.actions().count("GetSessionToken") == 1
 
 
 # Very many items
@@ -380,10 +380,10 @@ def _work(scene: RotationMachine, count: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_dry_run_does_work_in_proportion_to_the_items(
-    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch
+    rotating: RotationMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 90  # more than are kept parsed
-    assert _work(scene, count, monkeypatch) == (count, 2 * count)
+    assert _work(rotating, count, monkeypatch) == (count, 2 * count)
 
 
 # A process counts the memory of the one that started it, so a small one does.
@@ -398,12 +398,12 @@ sys.exit(status)
 @pytest.mark.torture
 @pytest.mark.parametrize("section", ["", "[profile p{}]\n"], ids=["no sections", "sections"])
 def test_a_dry_run_of_very_many_items_takes_little_memory(
-    scene: RotationMachine, section: str
+    rotating: RotationMachine, section: str
 ) -> None:
-    scene.aws.clock.freeze()  # so that what was seen is what is there
-    _fill(scene, 100_000)
-    scene.config("".join(map(section.format, range(100_000))))
-    machine = scene.machine
+    rotating.aws.clock.freeze()  # so that what was seen is what is there
+    _fill(rotating, 100_000)
+    rotating.config("".join(map(section.format, range(100_000))))
+    machine = rotating.machine
     machine.launcher = (sys.executable, "-c", _MEASURE, *machine.launcher)
     env = {"FILEVAULT_PASSPHRASE": PASSPHRASE}
     result = machine.run("rotate", "--all", "--dry-run", env=env, timeout=300)

@@ -213,8 +213,10 @@ def show(rows: list[KillRow]) -> None:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: RotationMachine) -> None:
-    stage = KillStage(scene)
+def test_a_kill_before_or_after_any_call_loses_nothing(
+    part: int, rotating: RotationMachine
+) -> None:
+    stage = KillStage(rotating)
     points = stage.points(every=False)
     assert [call.path for call in stage.whole.calls if call.name == "aws"] == [
         "GetCallerIdentity",
@@ -231,9 +233,9 @@ def test_a_kill_before_or_after_any_call_loses_nothing(part: int, scene: Rotatio
     assert seen <= {"old", "old, started", "old, next", "new, previous", "new"}
 
 
-def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: RotationMachine) -> None:
+def test_a_kill_at_any_call_loses_nothing_with_a_role(rotating: RotationMachine) -> None:
     """The role's session deletes the old key; the next run gets another from the new key."""
-    stage = KillStage(scene, CommandLine(("rotate", "admin")), role=True)
+    stage = KillStage(rotating, CommandLine(("rotate", "admin")), role=True)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == 14
     show([kill(stage, fault) for fault in points])
@@ -241,9 +243,9 @@ def test_a_kill_at_any_call_loses_nothing_with_a_role(scene: RotationMachine) ->
 
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
-    command: CommandLine, deferred: bool, scene: RotationMachine
+    command: CommandLine, deferred: bool, rotating: RotationMachine
 ) -> None:
-    stage = KillStage(scene, command, deferred=deferred)
+    stage = KillStage(rotating, command, deferred=deferred)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == (8 if deferred else 10)
     show([kill(stage, fault) for fault in points[1::2]])  # after each
@@ -252,30 +254,30 @@ def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
 @pytest.mark.torture
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_really_every_call_keeps_what_was_promised(
-    command: CommandLine, deferred: bool, scene: RotationMachine
+    command: CommandLine, deferred: bool, rotating: RotationMachine
 ) -> None:
-    stage = KillStage(scene, command, deferred=deferred)
+    stage = KillStage(rotating, command, deferred=deferred)
     show([kill(stage, fault) for fault in stage.points(every=True)])
 
 
 @pytest.mark.torture
-def test_a_kill_at_really_every_call_loses_nothing(scene: RotationMachine) -> None:
-    stage = KillStage(scene)
+def test_a_kill_at_really_every_call_loses_nothing(rotating: RotationMachine) -> None:
+    stage = KillStage(rotating)
     show([kill(stage, fault) for fault in stage.points(every=True)])
 
 
 @pytest.mark.torture
-def test_two_kills_in_a_row_lose_nothing(scene: RotationMachine) -> None:
+def test_two_kills_in_a_row_lose_nothing(rotating: RotationMachine) -> None:
     """What the first kill left is what the second run meets, and is killed in."""
-    stage = KillStage(scene)
+    stage = KillStage(rotating)
     for first in range(0, len(stage.whole.calls), 5):
         for second in range(0, len(stage.whole.calls), 4):
             stage.reset()
-            run_with_fault(ROTATE, scene.machine, at=first, mode="kill")
+            run_with_fault(ROTATE, rotating.machine, at=first, mode="kill")
             if stage.user.keys.keys() - stage.held():
                 continue  # an orphan waits for a word
             try:
-                run_with_fault(ROTATE, scene.machine, at=second, mode="kill")
+                run_with_fault(ROTATE, rotating.machine, at=second, mode="kill")
             except AssertionError:
                 continue  # it was done by then
             stage.check_nothing_is_lost()

@@ -179,17 +179,17 @@ def test_two_keys_are_told_apart_by_moto_too(moto: str, machine: Machine) -> Non
 
 
 def test_the_policy_of_the_page_allows_each_call_on_the_user_itself_alone(
-    scene: RotationMachine,
+    rotating: RotationMachine,
 ) -> None:
-    user = scene.user()
-    other = scene.aws.add_access_key(user)
+    user = rotating.user()
+    other = rotating.aws.add_access_key(user)
     (statement,) = of_page()["Statement"]
     resource = statement["Resource"].replace("${aws:username}", "jon")
     assert "$" not in resource
     used = set()
     for status, words in ((8, ()), (0, ("--delete-orphan", other.access_key_id))):
-        scene.rotate("jon", *words, status=status)
-        for call in scene.aws.calls:
+        rotating.rotate("jon", *words, status=status)
+        for call in rotating.aws.calls:
             if call.service == "iam":
                 whose = call.parameters.get("UserName", "jon")
                 arn = f"arn:aws:iam::{user.account}:user/{whose}"

@@ -72,72 +72,74 @@ class PushedVault:
 
 
 @pytest.fixture
-def team(machine: Machine, aws: FakeAws) -> PushedVault:
+def pushed(machine: Machine, aws: FakeAws) -> PushedVault:
     return PushedVault(machine, aws)
 
 
-def test_both_ends_of_a_rotation_are_pushed(team: PushedVault) -> None:
-    team.connect()
-    before = len(team.pushed())
-    result, outcome = team.rotate("--push")
+def test_both_ends_of_a_rotation_are_pushed(pushed: PushedVault) -> None:
+    pushed.connect()
+    before = len(pushed.pushed())
+    result, outcome = pushed.rotate("--push")
     assert (result.status, outcome["result"], outcome["old_state"]) == (0, "rotated", "deleted")
-    assert team.pushed() == team.here()
+    assert pushed.pushed() == pushed.here()
     # The new key with the old one, then the new one alone.
-    assert len(team.pushed()) == before + 2
+    assert len(pushed.pushed()) == before + 2
 
 
-def test_what_cannot_be_pushed_is_not_begun(team: PushedVault) -> None:
-    result, outcome = team.rotate("--push")
+def test_what_cannot_be_pushed_is_not_begun(pushed: PushedVault) -> None:
+    result, outcome = pushed.rotate("--push")
     assert (result.status, outcome["result"]) == (11, "failed")
     assert "nothing was changed, because git cannot push" in result.err
     assert "filevault git push -u" in result.err
-    assert set(team.user.keys) == {team.user.access_key_id}
-    team.connect()
-    clone = team.machine.home / "clone"
-    team.git("clone", "--quiet", str(team.bare), str(clone))
-    team.git("commit", "--quiet", "--allow-empty", "-m", "more", at=clone)
-    team.git("push", "--quiet", at=clone)
-    result, outcome = team.rotate("--push")
+    assert set(pushed.user.keys) == {pushed.user.access_key_id}
+    pushed.connect()
+    clone = pushed.machine.home / "clone"
+    pushed.git("clone", "--quiet", str(pushed.bare), str(clone))
+    pushed.git("commit", "--quiet", "--allow-empty", "-m", "more", at=clone)
+    pushed.git("push", "--quiet", at=clone)
+    result, outcome = pushed.rotate("--push")
     assert (result.status, outcome["result"]) == (11, "failed")
-    assert set(team.user.keys) == {team.user.access_key_id}
-    assert team.git("status", "--porcelain") == ""
+    assert set(pushed.user.keys) == {pushed.user.access_key_id}
+    assert pushed.git("status", "--porcelain") == ""
 
 
-def test_a_push_that_fails_leaves_the_old_key_active_and_is_made_up_for(team: PushedVault) -> None:
-    team.connect()
-    hook = team.refuse_pushes()
-    result, outcome = team.rotate("--push")
+def test_a_push_that_fails_leaves_the_old_key_active_and_is_made_up_for(
+    pushed: PushedVault,
+) -> None:
+    pushed.connect()
+    hook = pushed.refuse_pushes()
+    result, outcome = pushed.rotate("--push")
     assert (result.status, outcome["result"], outcome["old_state"]) == (12, "partly", "active")
     assert "committed, but not pushed: git cannot push: " in result.err
     assert result.err.count("not pushed") == 1
-    old, new = (team.user.keys[str(outcome[key])] for key in ("old_key", "new_key"))
+    old, new = (pushed.user.keys[str(outcome[key])] for key in ("old_key", "new_key"))
     assert (old.status, new.status) == ("Active", "Active")
-    assert new.access_key_id in team.ok("export", "jon", "-n").out
-    assert team.git("status", "--porcelain") == ""
-    again, _ = team.rotate("--push")
+    assert new.access_key_id in pushed.ok("export", "jon", "-n").out
+    assert pushed.git("status", "--porcelain") == ""
+    again, _ = pushed.rotate("--push")
     assert again.status == 12
-    assert set(team.user.keys) == {old.access_key_id, new.access_key_id}
+    assert set(pushed.user.keys) == {old.access_key_id, new.access_key_id}
     hook.unlink()
-    result, outcome = team.rotate("--push", "--older-than", "1d")
+    result, outcome = pushed.rotate("--push", "--older-than", "1d")
     assert (result.status, outcome["result"], outcome["old_state"]) == (0, "finished", "deleted")
-    assert set(team.user.keys) == {new.access_key_id}
-    assert team.pushed() == team.here()
+    assert set(pushed.user.keys) == {new.access_key_id}
+    assert pushed.pushed() == pushed.here()
 
 
-def test_without_push_a_person_is_told_of_the_other_clones(team: PushedVault) -> None:
-    team.connect()
-    before = team.pushed()
-    team.machine.launcher = (*ON_STDERR, *team.machine.launcher)
-    result = team.machine.on_terminal("rotate", "jon")
+def test_without_push_a_person_is_told_of_the_other_clones(pushed: PushedVault) -> None:
+    pushed.connect()
+    before = pushed.pushed()
+    pushed.machine.launcher = (*ON_STDERR, *pushed.machine.launcher)
+    result = pushed.machine.on_terminal("rotate", "jon")
     assert result.status == 0
     assert "other clones of the vault use the old key" in result.tty
     assert "filevault git push here, then filevault git pull there" in result.tty
-    assert team.pushed() == before
+    assert pushed.pushed() == before
 
 
-def test_push_without_a_repository_is_a_mistake(team: PushedVault) -> None:
-    (team.machine.vault / ".git").rename(team.machine.home / "gone")
-    ended = team.run("rotate", "jon", "--push")
+def test_push_without_a_repository_is_a_mistake(pushed: PushedVault) -> None:
+    (pushed.machine.vault / ".git").rename(pushed.machine.home / "gone")
+    ended = pushed.run("rotate", "jon", "--push")
     assert (ended.status, "filevault git init" in ended.err) == (2, True)
-    assert team.run("rotate", "jon", "--push", "--dry-run").status == 2
-    assert set(team.user.keys) == {team.user.access_key_id}
+    assert pushed.run("rotate", "jon", "--push", "--dry-run").status == 2
+    assert set(pushed.user.keys) == {pushed.user.access_key_id}

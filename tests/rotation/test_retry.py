@@ -81,24 +81,24 @@ def test_the_countdown_names_the_real_cause(error: FilevaultError, reason: str) 
 @pytest.mark.timed
 @pytest.mark.parametrize("action", ["UpdateAccessKey", "DeleteAccessKey"])
 def test_another_writer_waits_for_one_short_call_only(
-    scene: RotationMachine, monkeypatch: pytest.MonkeyPatch, action: str
+    rotating: RotationMachine, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
     """A call that gets no answer is given up soon, and the lock with it."""
     monkeypatch.setattr(clients, "_SHORT_READ_TIMEOUT", 1.0)
-    user = scene.user()
-    scene.aws.arm(stall(REAL), action=action)
+    user = rotating.user()
+    rotating.aws.arm(stall(REAL), action=action)
     added = threading.Event()
 
     def add() -> None:
-        while not (scene.aws.in_flight and scene.aws.actions().count(action)):
+        while not (rotating.aws.in_flight and rotating.aws.actions().count(action)):
             time.sleep(0.01)
         with within(REAL / 4):
-            scene.machine.add("ann", EXAMPLE_ID, "A" * 40, "--no-config")
+            rotating.machine.add("ann", EXAMPLE_ID, "A" * 40, "--no-config")
         added.set()
 
     writer = threading.Thread(target=add)
     writer.start()
-    scene.rotate("jon")
+    rotating.rotate("jon")
     writer.join(REAL)
     assert added.is_set()
-    scene.check_rotated(user, "jon")
+    rotating.check_rotated(user, "jon")

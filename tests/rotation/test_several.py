@@ -17,116 +17,120 @@ from tests.worlds.rotation import RotationMachine
 AWAY = "arn:aws:iam::999988887777:role/away"
 
 
-def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(scene: RotationMachine) -> None:
-    first, _, last = (scene.user(name) for name in "abc")
-    del scene.machine.env["AWS_ENDPOINT_URL"]
-    here = f"endpoint_url = {scene.aws.url}\n"
-    scene.config(
+def test_a_profile_with_a_bad_setting_is_told_and_the_others_rotate(
+    rotating: RotationMachine,
+) -> None:
+    first, _, last = (rotating.user(name) for name in "abc")
+    del rotating.machine.env["AWS_ENDPOINT_URL"]
+    here = f"endpoint_url = {rotating.aws.url}\n"
+    rotating.config(
         f"[profile a]\n{here}[profile b]\nrole_arn = {AWAY}\nendpoint_url = http://10.0.0.1\n"
         f"[profile c]\n{here}"
     )
-    found = {row["profile"]: row for row in scene.report("--all", status=12)}
+    found = {row["profile"]: row for row in rotating.report("--all", status=12)}
     assert [found[name]["result"] for name in "abc"] == ["rotated", "failed", "rotated"]
     assert "http://10.0.0.1" in found["b"]["error"]
-    scene.check_rotated(first, "a")
-    scene.check_rotated(last, "c")
+    rotating.check_rotated(first, "a")
+    rotating.check_rotated(last, "c")
 
 
-def test_the_first_of_several_names_may_be_the_wrong_one(scene: RotationMachine) -> None:
-    user = scene.user()
-    assert [row["result"] for row in scene.report("nobody", "jon", status=12)] == [
+def test_the_first_of_several_names_may_be_the_wrong_one(rotating: RotationMachine) -> None:
+    user = rotating.user()
+    assert [row["result"] for row in rotating.report("nobody", "jon", status=12)] == [
         "failed",
         "rotated",
     ]
-    scene.check_rotated(user, "jon")
+    rotating.check_rotated(user, "jon")
 
 
-def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(scene: RotationMachine) -> None:
-    user = scene.user(profiles=("b",))
-    scene.config(f"[profile a]\nsource_profile = b\nrole_arn = {AWAY}\n")
-    found = scene.report("a", "b")
+def test_a_key_that_one_profile_cannot_rotate_is_left_to_the_next(
+    rotating: RotationMachine,
+) -> None:
+    user = rotating.user(profiles=("b",))
+    rotating.config(f"[profile a]\nsource_profile = b\nrole_arn = {AWAY}\n")
+    found = rotating.report("a", "b")
     assert [(row["result"], row["same_as"]) for row in found] == [("same", "b"), ("rotated", None)]
-    scene.check_rotated(user, "b")
+    rotating.check_rotated(user, "b")
 
 
-def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(scene: RotationMachine) -> None:
-    scene.user(profiles=("a", "b"), denied=["iam:CreateAccessKey"])
-    assert [row["result"] for row in scene.report("a", "b", status=8)] == ["failed", "failed"]
+def test_a_key_that_no_profile_can_rotate_is_a_failure_of_each(rotating: RotationMachine) -> None:
+    rotating.user(profiles=("a", "b"), denied=["iam:CreateAccessKey"])
+    assert [row["result"] for row in rotating.report("a", "b", status=8)] == ["failed", "failed"]
 
 
-def test_the_profile_that_dealt_with_the_key_is_named(scene: RotationMachine) -> None:
-    scene.user(profiles=("a", "b"))
-    ended = scene.rotate("--all", "--dry-run")
+def test_the_profile_that_dealt_with_the_key_is_named(rotating: RotationMachine) -> None:
+    rotating.user(profiles=("a", "b"))
+    ended = rotating.rotate("--all", "--dry-run")
     assert "b: has the key of a, which is done already" in ended.out
-    assert scene.report("b", "a")[1]["same_as"] == "b"
+    assert rotating.report("b", "a")[1]["same_as"] == "b"
 
 
 def test_all_rotates_a_key_whose_own_section_has_a_role_of_elsewhere(
-    scene: RotationMachine,
+    rotating: RotationMachine,
 ) -> None:
-    user = scene.user()
-    scene.config(f"[profile jon]\nrole_arn = {AWAY}\n")
-    assert scene.report("--all")[0]["result"] == "rotated"
-    assert "AssumeRole" not in scene.aws.actions()
-    scene.check_rotated(user, "jon")
+    user = rotating.user()
+    rotating.config(f"[profile jon]\nrole_arn = {AWAY}\n")
+    assert rotating.report("--all")[0]["result"] == "rotated"
+    assert "AssumeRole" not in rotating.aws.actions()
+    rotating.check_rotated(user, "jon")
 
 
-def test_all_rotates_a_key_whose_own_role_may_not(scene: RotationMachine) -> None:
-    user = scene.user()
-    role = scene.aws.add_role("dev", trusts=[user])
+def test_all_rotates_a_key_whose_own_role_may_not(rotating: RotationMachine) -> None:
+    user = rotating.user()
+    role = rotating.aws.add_role("dev", trusts=[user])
     role.denied.update({"iam:CreateAccessKey"})
-    scene.config(f"[profile jon]\nrole_arn = {role.arn}\n")
-    scene.rotate("--all")
-    scene.check_rotated(user, "jon")
+    rotating.config(f"[profile jon]\nrole_arn = {role.arn}\n")
+    rotating.rotate("--all")
+    rotating.check_rotated(user, "jon")
 
 
-def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(scene: RotationMachine) -> None:
-    user = scene.user()
-    scene.config(f"[profile jon]\nrole_arn = {AWAY}\n[profile up]\nsource_profile = jon\n")
+def test_the_hint_for_a_role_of_elsewhere_names_it_and_works(rotating: RotationMachine) -> None:
+    user = rotating.user()
+    rotating.config(f"[profile jon]\nrole_arn = {AWAY}\n[profile up]\nsource_profile = jon\n")
     for name in ("jon", "up"):
-        ended = scene.rotate(name, status=3)
+        ended = rotating.rotate(name, status=3)
         assert AWAY in ended.err
         assert ended.err.endswith(": filevault rotate -n jon\n")
-    scene.rotate("-n", "jon")
-    scene.check_rotated(user, "jon")
+    rotating.rotate("-n", "jon")
+    rotating.check_rotated(user, "jon")
 
 
 def test_the_hint_for_a_role_without_the_rights_names_the_way_without_it(
-    scene: RotationMachine,
+    rotating: RotationMachine,
 ) -> None:
-    user = scene.user()
-    role = scene.aws.add_role("dev", trusts=[user])
+    user = rotating.user()
+    role = rotating.aws.add_role("dev", trusts=[user])
     role.denied.update({"iam:CreateAccessKey"})
-    scene.config(f"[profile jon]\nrole_arn = {role.arn}\n")
-    ended = scene.rotate("jon", status=8)
+    rotating.config(f"[profile jon]\nrole_arn = {role.arn}\n")
+    ended = rotating.rotate("jon", status=8)
     assert "allow iam:CreateAccessKey in the policies of" in ended.err
     assert f"or without the role {role.arn}: filevault rotate -n jon" in ended.err
 
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_ctrl_c_tells_what_is_done_and_who_does_the_rest(
-    scene: RotationMachine, as_json: bool
+    rotating: RotationMachine, as_json: bool
 ) -> None:
-    done = scene.user("a")
-    cut = scene.user("b")
-    scene.aws.arm(stall(TIMEOUT), action="GetCallerIdentity", nth=3)
-    process = scene.machine.popen("rotate", "--all", *["--json"] * as_json)
+    done = rotating.user("a")
+    cut = rotating.user("b")
+    rotating.aws.arm(stall(TIMEOUT), action="GetCallerIdentity", nth=3)
+    process = rotating.machine.popen("rotate", "--all", *["--json"] * as_json)
     deadline = time.monotonic() + TIMEOUT
-    while scene.aws.actions().count("DeleteAccessKey") < 1 or not scene.aws.in_flight:
+    while rotating.aws.actions().count("DeleteAccessKey") < 1 or not rotating.aws.in_flight:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    scene.aws.faults.release()
+    rotating.aws.faults.release()
     out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130, err
-    new = scene.item("a").key.access_key_id
+    new = rotating.item("a").key.access_key_id
     if as_json:
         assert [(row["profile"], row["new_key"]) for row in json.loads(out)] == [("a", new)]
     else:
         assert out.decode() == f"a: {new} takes the place of {done.access_key_id} (in a)\n"
     assert b"which does the rest too: 1 of 2 profiles are done" in err
-    scene.machine.ok("rotate", "b")
-    scene.check_rotated(cut, "b")
+    rotating.machine.ok("rotate", "b")
+    rotating.check_rotated(cut, "b")
 
 
 def with_own_role(scene: RotationMachine, denied: set[str]) -> User:
@@ -141,33 +145,33 @@ def with_own_role(scene: RotationMachine, denied: set[str]) -> User:
     return user
 
 
-def test_all_takes_one_code_for_a_key_whose_own_role_may_not(scene: RotationMachine) -> None:
+def test_all_takes_one_code_for_a_key_whose_own_role_may_not(rotating: RotationMachine) -> None:
     """The fake refuses a second code: the session with MFA serves the role and the user."""
-    user = with_own_role(scene, {"iam:CreateAccessKey"})
-    scene.rotate("--all")
-    assert asked(scene) == 1
-    assert scene.aws.actions().count("GetSessionToken") == 1
-    assert "AssumeRole" in scene.aws.actions()
-    scene.check_rotated(user, "jon")
+    user = with_own_role(rotating, {"iam:CreateAccessKey"})
+    rotating.rotate("--all")
+    assert asked(rotating) == 1
+    assert rotating.aws.actions().count("GetSessionToken") == 1
+    assert "AssumeRole" in rotating.aws.actions()
+    rotating.check_rotated(user, "jon")
 
 
 def test_a_key_that_neither_role_nor_user_can_rotate_is_told_with_both_reasons(
-    scene: RotationMachine,
+    rotating: RotationMachine,
 ) -> None:
-    user = with_own_role(scene, {"iam:CreateAccessKey"})
+    user = with_own_role(rotating, {"iam:CreateAccessKey"})
     user.denied.add("iam:CreateAccessKey")
-    ended = scene.rotate("--all", status=8)
+    ended = rotating.rotate("--all", status=8)
     assert "assumed-role/dev" in ended.err
     assert "; without the role: AWS refused CreateAccessKey" in ended.err
-    assert asked(scene) == 1
+    assert asked(rotating) == 1
 
 
-def test_a_refused_code_is_not_asked_for_again_without_the_role(scene: RotationMachine) -> None:
-    with_own_role(scene, set())
-    (home := scene.machine.home / "wrong").write_text("")
-    text = (scene.machine.home / ".aws/config").read_text()
+def test_a_refused_code_is_not_asked_for_again_without_the_role(rotating: RotationMachine) -> None:
+    with_own_role(rotating, set())
+    (home := rotating.machine.home / "wrong").write_text("")
+    text = (rotating.machine.home / ".aws/config").read_text()
     process = f"mfa_process = echo asked >> {home}; echo 000000"
     lines = [process if line.startswith("mfa_process") else line for line in text.splitlines()]
-    scene.machine.write_config("\n".join(lines) + "\n")
-    assert "token code is wrong" in scene.rotate("--all", status=8).err
+    rotating.machine.write_config("\n".join(lines) + "\n")
+    assert "token code is wrong" in rotating.rotate("--all", status=8).err
     assert home.read_text().count("asked") == 1

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import boto3  # noqa: F401 - loaded once, not by each child
 import botocore.httpsession  # noqa: F401
@@ -23,7 +19,6 @@ from tests.worlds.rotation import RotationMachine
 MODES = ("ENOSPC", "EIO", "EINTR", "EROFS")
 # Every so many-th point; gpg takes its time.
 STEPS = {"age": 17, "pass": 43}
-_MEMORY = "/dev/shm"
 
 
 class SharedScene(RotationMachine):
@@ -54,12 +49,10 @@ class SharedScene(RotationMachine):
 
 
 @pytest.fixture(params=["pass", "age"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, gpg: GpgHome
-) -> Iterator[SharedScene]:
-    place = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else tmp_path
-    with tempfile.TemporaryDirectory(dir=place, prefix="filevault-") as folder:
-        yield SharedScene(request.param, Machine(Path(folder) / "home"), aws, gpg)
+def shared_scene(
+    request: pytest.FixtureRequest, quick_machine: Machine, aws: FakeAws, gpg: GpgHome
+) -> SharedScene:
+    return SharedScene(request.param, quick_machine, aws, gpg)
 
 
 def fail(stage: KillStage, fault: CallFault) -> None:
@@ -76,9 +69,9 @@ def fail(stage: KillStage, fault: CallFault) -> None:
         raise AssertionError(f"{fault} at {stage.whole.calls[fault.at]}: {error}") from error
 
 
-def test_neither_a_kill_nor_a_failure_loses_a_key(shared: SharedScene) -> None:
+def test_neither_a_kill_nor_a_failure_loses_a_key(shared_scene: SharedScene) -> None:
     """At a sample of the calls; the torture has them all."""
-    stage, step = KillStage(shared), STEPS[shared.kind]
+    stage, step = KillStage(shared_scene), STEPS[shared_scene.kind]
     for fault in stage.points(every=False)[::step]:
         kill(stage, fault)
     files = [n for n, call in enumerate(stage.whole.calls) if call.name != "aws"]
@@ -88,8 +81,8 @@ def test_neither_a_kill_nor_a_failure_loses_a_key(shared: SharedScene) -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("mode", ["kill", *MODES])
-def test_every_fault_at_every_call(shared: SharedScene, mode: str) -> None:
-    stage = KillStage(shared)
+def test_every_fault_at_every_call(shared_scene: SharedScene, mode: str) -> None:
+    stage = KillStage(shared_scene)
     if mode == "kill":
         for fault in stage.points(every=True):
             kill(stage, fault)

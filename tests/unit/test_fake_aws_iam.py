@@ -16,14 +16,14 @@ __all__ = ["aws"]
 
 
 @pytest.fixture
-def user(aws: FakeAws) -> User:
+def iam_user(aws: FakeAws) -> User:
     aws.clock.freeze(1_700_000_010)
     return aws.add_user("jonsmith", path="/ops/", mfa=True)
 
 
 @pytest.fixture
-def iam(aws: FakeAws, user: User) -> Any:
-    return client_of("iam", aws.url, user)
+def iam(aws: FakeAws, iam_user: User) -> Any:
+    return client_of("iam", aws.url, iam_user)
 
 
 def error_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int, str]:
@@ -36,12 +36,12 @@ def error_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int, str]:
 
 
 def test_get_user_describes_the_caller_or_whoever_is_named(
-    aws: FakeAws, user: User, iam: Any
+    aws: FakeAws, iam_user: User, iam: Any
 ) -> None:
     aws.add_user("other")
     found = iam.get_user()["User"]
-    assert (found["UserName"], found["Arn"], found["Path"]) == ("jonsmith", user.arn, "/ops/")
-    assert found["UserId"] == user.user_id
+    assert (found["UserName"], found["Arn"], found["Path"]) == ("jonsmith", iam_user.arn, "/ops/")
+    assert found["UserId"] == iam_user.user_id
     assert found["CreateDate"].timestamp() == 1_700_000_010
     assert iam.get_user(UserName="other")["User"]["UserName"] == "other"
     with pytest.raises(ClientError) as error:
@@ -56,22 +56,22 @@ def test_users_of_another_account_are_out_of_sight(aws: FakeAws, iam: Any) -> No
     assert error_of(error)[0] == "NoSuchEntity"
 
 
-def test_a_new_key_works_at_once_and_is_listed(aws: FakeAws, user: User, iam: Any) -> None:
+def test_a_new_key_works_at_once_and_is_listed(aws: FakeAws, iam_user: User, iam: Any) -> None:
     made = iam.create_access_key()["AccessKey"]
     assert made["AccessKeyId"].startswith("AKIA")
     assert (made["UserName"], made["Status"]) == ("jonsmith", "Active")
     assert len(made["SecretAccessKey"]) == 40
-    assert client_of("sts", aws.url, made).get_caller_identity()["Arn"] == user.arn
+    assert client_of("sts", aws.url, made).get_caller_identity()["Arn"] == iam_user.arn
     listed = iam.list_access_keys()["AccessKeyMetadata"]
-    assert [key["AccessKeyId"] for key in listed] == [user.access_key_id, made["AccessKeyId"]]
+    assert [key["AccessKeyId"] for key in listed] == [iam_user.access_key_id, made["AccessKeyId"]]
     assert all("SecretAccessKey" not in key for key in listed)
     assert aws.calls[0].returned_access_key_id == made["AccessKeyId"]
     assert aws.calls[2].returned_access_key_id is None
 
 
-def test_a_user_has_two_keys_at_most_inactive_ones_included(user: User, iam: Any) -> None:
+def test_a_user_has_two_keys_at_most_inactive_ones_included(iam_user: User, iam: Any) -> None:
     iam.create_access_key()
-    iam.update_access_key(AccessKeyId=list(user.keys)[1], Status="Inactive")
+    iam.update_access_key(AccessKeyId=list(iam_user.keys)[1], Status="Inactive")
     with pytest.raises(ClientError) as error:
         iam.create_access_key()
     assert error_of(error) == (
@@ -81,34 +81,36 @@ def test_a_user_has_two_keys_at_most_inactive_ones_included(user: User, iam: Any
     )
 
 
-def test_an_inactive_key_is_refused_until_active_again(aws: FakeAws, user: User, iam: Any) -> None:
+def test_an_inactive_key_is_refused_until_active_again(
+    aws: FakeAws, iam_user: User, iam: Any
+) -> None:
     second = client_of("iam", aws.url, iam.create_access_key()["AccessKey"])
-    second.update_access_key(AccessKeyId=user.access_key_id, Status="Inactive")
+    second.update_access_key(AccessKeyId=iam_user.access_key_id, Status="Inactive")
     with pytest.raises(ClientError) as error:
         iam.get_user()
     assert error_of(error)[:2] == ("InvalidClientTokenId", 403)
     listed = second.list_access_keys()["AccessKeyMetadata"]
     assert [key["Status"] for key in listed] == ["Inactive", "Active"]
-    second.update_access_key(AccessKeyId=user.access_key_id, Status="Active")
+    second.update_access_key(AccessKeyId=iam_user.access_key_id, Status="Active")
     iam.get_user()
 
 
-def test_a_deleted_key_is_refused_and_makes_room(aws: FakeAws, user: User, iam: Any) -> None:
+def test_a_deleted_key_is_refused_and_makes_room(aws: FakeAws, iam_user: User, iam: Any) -> None:
     second = client_of("iam", aws.url, iam.create_access_key()["AccessKey"])
-    second.delete_access_key(AccessKeyId=user.access_key_id, UserName="jonsmith")
+    second.delete_access_key(AccessKeyId=iam_user.access_key_id, UserName="jonsmith")
     with pytest.raises(ClientError) as error:
-        client_of("sts", aws.url, user).get_caller_identity()
+        client_of("sts", aws.url, iam_user).get_caller_identity()
     assert error_of(error)[:2] == ("InvalidClientTokenId", 403)
     second.create_access_key()
     with pytest.raises(ClientError) as error:
-        second.delete_access_key(AccessKeyId=user.access_key_id)
+        second.delete_access_key(AccessKeyId=iam_user.access_key_id)
     assert error_of(error)[:2] == ("NoSuchEntity", 404)
 
 
-def test_a_session_outlives_the_key_it_came_from(aws: FakeAws, user: User, iam: Any) -> None:
-    session = client_of("sts", aws.url, user).get_session_token()
-    iam.delete_access_key(AccessKeyId=user.access_key_id)
-    assert client_of("sts", aws.url, session).get_caller_identity()["Arn"] == user.arn
+def test_a_session_outlives_the_key_it_came_from(aws: FakeAws, iam_user: User, iam: Any) -> None:
+    session = client_of("sts", aws.url, iam_user).get_session_token()
+    iam.delete_access_key(AccessKeyId=iam_user.access_key_id)
+    assert client_of("sts", aws.url, session).get_caller_identity()["Arn"] == iam_user.arn
 
 
 def test_a_key_belongs_to_one_user(aws: FakeAws, iam: Any) -> None:
@@ -163,9 +165,9 @@ def test_a_user_may_be_denied_an_action(aws: FakeAws) -> None:
     iam.get_user()
 
 
-def test_a_role_must_name_the_user(aws: FakeAws, user: User) -> None:
+def test_a_role_must_name_the_user(aws: FakeAws, iam_user: User) -> None:
     role = aws.add_role("rotator", denied=["iam:GetUser"])
-    answer = client_of("sts", aws.url, user).assume_role(
+    answer = client_of("sts", aws.url, iam_user).assume_role(
         RoleArn=role.arn, RoleSessionName="rotation"
     )
     iam = client_of("iam", aws.url, answer)
@@ -180,7 +182,7 @@ def test_a_role_must_name_the_user(aws: FakeAws, user: User) -> None:
     assert "assumed-role/rotator/rotation is not authorized" in error_of(error)[2]
 
 
-def test_last_use_is_told(aws: FakeAws, user: User, iam: Any) -> None:
+def test_last_use_is_told(aws: FakeAws, iam_user: User, iam: Any) -> None:
     made = iam.create_access_key()["AccessKey"]
     unused = iam.get_access_key_last_used(AccessKeyId=made["AccessKeyId"])
     assert unused["UserName"] == "jonsmith"
@@ -192,9 +194,9 @@ def test_last_use_is_told(aws: FakeAws, user: User, iam: Any) -> None:
     with pytest.raises(ClientError) as error:
         iam.get_access_key_last_used(AccessKeyId=EXAMPLE_ID)
     assert error_of(error)[:2] == ("AccessDenied", 403)
-    user.denied.add("iam:GetAccessKeyLastUsed")
+    iam_user.denied.add("iam:GetAccessKeyLastUsed")
     with pytest.raises(ClientError) as error:
-        iam.get_access_key_last_used(AccessKeyId=user.access_key_id)
+        iam.get_access_key_last_used(AccessKeyId=iam_user.access_key_id)
     assert error_of(error)[0] == "AccessDenied"
 
 

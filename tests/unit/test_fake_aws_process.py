@@ -60,12 +60,12 @@ def remote(process: subprocess.Popen[str]) -> RemoteFake:
 
 
 @pytest.fixture
-def sts(remote: RemoteFake) -> Any:
+def process_sts(remote: RemoteFake) -> Any:
     return client("sts", remote.url, EXAMPLE_ID, SECRET)
 
 
-def test_the_process_serves_its_seed_and_its_record(remote: RemoteFake, sts: Any) -> None:
-    answer = sts.assume_role(
+def test_the_process_serves_its_seed_and_its_record(remote: RemoteFake, process_sts: Any) -> None:
+    answer = process_sts.assume_role(
         RoleArn=ROLE,
         RoleSessionName="jon",
         DurationSeconds=7200,
@@ -84,8 +84,8 @@ def test_the_process_serves_its_seed_and_its_record(remote: RemoteFake, sts: Any
     assert SECRET in remote.ask("issued_secrets")
 
 
-def test_clock_and_faults_are_moved_from_outside(remote: RemoteFake, sts: Any) -> None:
-    credentials = sts.get_session_token(DurationSeconds=900)["Credentials"]
+def test_clock_and_faults_are_moved_from_outside(remote: RemoteFake, process_sts: Any) -> None:
+    credentials = process_sts.get_session_token(DurationSeconds=900)["Credentials"]
     before = remote.advance(0)
     assert 900 <= remote.advance(900) - before < 910
     inside = client(
@@ -98,9 +98,9 @@ def test_clock_and_faults_are_moved_from_outside(remote: RemoteFake, sts: Any) -
     with pytest.raises(ClientError, match="ExpiredToken"):
         inside.get_caller_identity()
     remote.arm({"kind": "error", "code": "Odd", "message": "why not"}, action="GetSessionToken")
-    sts.get_caller_identity()
+    process_sts.get_caller_identity()
     with pytest.raises(ClientError, match="why not"):
-        sts.get_session_token()
+        process_sts.get_session_token()
 
 
 def test_more_can_be_seeded_later_and_nonsense_is_refused(remote: RemoteFake) -> None:
@@ -142,7 +142,7 @@ def test_the_process_ends_when_told(process: subprocess.Popen[str], remote: Remo
 
 
 def test_the_real_command_line_client_is_served(
-    remote: RemoteFake, sts: Any, tmp_path: Path
+    remote: RemoteFake, process_sts: Any, tmp_path: Path
 ) -> None:
     program = Path(sys.executable).with_name("aws")
     if not program.exists():

@@ -16,7 +16,7 @@ from tests.worlds.git_store import GitStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> GitStore:
+def repository(tmp_path: Path) -> GitStore:
     made = GitStore(tmp_path / "store")
     made.init()
     return made
@@ -29,46 +29,51 @@ def hook(store: GitStore, name: str, script: str) -> None:
     file.chmod(0o755)
 
 
-def test_adding_replacing_and_removing_are_three_commits(store: GitStore) -> None:
-    store.commit(store.write("a/b.fv", b"one"), subject=subjects.added("a/b"))
-    store.commit(store.write("a/b.fv", b"two"), subject=subjects.added("a/b"))
-    assert store.head("a/b.fv") == b"two"
-    (store.path / "a/b.fv").unlink()
-    (store.path / "a").rmdir()
-    store.commit("a/b.fv", subject=subjects.removed("a/b"))
-    assert store.history() == [
+def test_adding_replacing_and_removing_are_three_commits(repository: GitStore) -> None:
+    repository.commit(repository.write("a/b.fv", b"one"), subject=subjects.added("a/b"))
+    repository.commit(repository.write("a/b.fv", b"two"), subject=subjects.added("a/b"))
+    assert repository.head("a/b.fv") == b"two"
+    (repository.path / "a/b.fv").unlink()
+    (repository.path / "a").rmdir()
+    repository.commit("a/b.fv", subject=subjects.removed("a/b"))
+    assert repository.history() == [
         "Remove a/b from store.",
         "Add given password for a/b to store.",
         "Add given password for a/b to store.",
     ]
-    assert store.status() == ""
-    assert store.git("ls-tree", "-r", "HEAD") == ""
+    assert repository.status() == ""
+    assert repository.git("ls-tree", "-r", "HEAD") == ""
 
 
-def test_what_has_not_changed_makes_no_commit(store: GitStore) -> None:
-    store.save("a.fv", b"one")
-    store.save("a.fv", b"one")
-    store.commit("never-there.fv")
-    assert store.history() == ["save a.fv"]
+def test_what_has_not_changed_makes_no_commit(repository: GitStore) -> None:
+    repository.save("a.fv", b"one")
+    repository.save("a.fv", b"one")
+    repository.commit("never-there.fv")
+    assert repository.history() == ["save a.fv"]
 
 
-def test_several_files_are_one_commit(store: GitStore) -> None:
-    store.save("gone.fv", b"x")
-    (store.path / "gone.fv").unlink()
-    names = [store.write("a.fv", b"1"), store.write("sub/b.fv", b"2"), "gone.fv", "never.fv"]
-    store.commit(*names, subject="all of it")
-    assert store.history() == ["all of it", "save gone.fv"]
-    assert store.git("ls-tree", "-r", "--name-only", "HEAD").split() == ["a.fv", "sub/b.fv"]
+def test_several_files_are_one_commit(repository: GitStore) -> None:
+    repository.save("gone.fv", b"x")
+    (repository.path / "gone.fv").unlink()
+    names = [
+        repository.write("a.fv", b"1"),
+        repository.write("sub/b.fv", b"2"),
+        "gone.fv",
+        "never.fv",
+    ]
+    repository.commit(*names, subject="all of it")
+    assert repository.history() == ["all of it", "save gone.fv"]
+    assert repository.git("ls-tree", "-r", "--name-only", "HEAD").split() == ["a.fv", "sub/b.fv"]
 
 
-def test_what_the_user_has_staged_stays_staged(store: GitStore) -> None:
-    store.save("a.fv", b"one")
-    store.write("notes", b"mine")
-    store.write("b.fv", b"also mine")
-    store.git("add", "notes", "b.fv")
-    store.save("a.fv", b"two")
-    assert store.status() == "A  b.fv\nA  notes\n"
-    assert store.git("show", "--name-only", "--format=", "HEAD").split() == ["a.fv"]
+def test_what_the_user_has_staged_stays_staged(repository: GitStore) -> None:
+    repository.save("a.fv", b"one")
+    repository.write("notes", b"mine")
+    repository.write("b.fv", b"also mine")
+    repository.git("add", "notes", "b.fv")
+    repository.save("a.fv", b"two")
+    assert repository.status() == "A  b.fv\nA  notes\n"
+    assert repository.git("show", "--name-only", "--format=", "HEAD").split() == ["a.fv"]
 
 
 def test_a_store_without_a_repository_is_left_alone(tmp_path: Path) -> None:
@@ -77,14 +82,14 @@ def test_a_store_without_a_repository_is_left_alone(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in store.path.iterdir()) == ["a.fv"]
 
 
-def test_the_innermost_repository_is_committed_to(store: GitStore) -> None:
-    store.init("team")
-    inner = store.path / "team"
-    names = (store.write("team/deep/x.fv", b"inner"), store.write("y.fv", b"outer"))
-    store.commit(*names, subject="both")
-    assert store.history(at=inner) == store.history() == ["both"]
-    assert store.head("deep/x.fv", at=inner) == b"inner"
-    assert store.git("ls-tree", "-r", "--name-only", "HEAD").split() == ["y.fv"]
+def test_the_innermost_repository_is_committed_to(repository: GitStore) -> None:
+    repository.init("team")
+    inner = repository.path / "team"
+    names = (repository.write("team/deep/x.fv", b"inner"), repository.write("y.fv", b"outer"))
+    repository.commit(*names, subject="both")
+    assert repository.history(at=inner) == repository.history() == ["both"]
+    assert repository.head("deep/x.fv", at=inner) == b"inner"
+    assert repository.git("ls-tree", "-r", "--name-only", "HEAD").split() == ["y.fv"]
 
 
 def test_a_surrounding_dotfiles_repository_is_never_committed_to(tmp_path: Path) -> None:
@@ -98,100 +103,102 @@ def test_a_surrounding_dotfiles_repository_is_never_committed_to(tmp_path: Path)
     assert not (dotfiles / ".git/info/attributes").exists()
 
 
-def test_the_store_may_be_reached_by_a_link(store: GitStore, tmp_path: Path) -> None:
+def test_the_store_may_be_reached_by_a_link(repository: GitStore, tmp_path: Path) -> None:
     link = tmp_path / "link"
-    link.symlink_to(store.path)
-    store.write("a.fv", b"one")
+    link.symlink_to(repository.path)
+    repository.write("a.fv", b"one")
     with Folder.open(str(link)) as folder:
-        commit_files(folder, ["a.fv"], "through a link", store.runner())
-    assert store.history() == ["through a link"]
+        commit_files(folder, ["a.fv"], "through a link", repository.runner())
+    assert repository.history() == ["through a link"]
 
 
-def test_a_git_folder_that_is_a_link_is_refused(store: GitStore, tmp_path: Path) -> None:
-    (store.path / ".git").rename(tmp_path / "elsewhere")
-    (store.path / ".git").symlink_to(tmp_path / "elsewhere")
-    store.save("a.fv", b"one")
-    assert store.history() == []
-    assert len(store.notes) == 1
-    assert "it is a link" in store.notes[0]
+def test_a_git_folder_that_is_a_link_is_refused(repository: GitStore, tmp_path: Path) -> None:
+    (repository.path / ".git").rename(tmp_path / "elsewhere")
+    (repository.path / ".git").symlink_to(tmp_path / "elsewhere")
+    repository.save("a.fv", b"one")
+    assert repository.history() == []
+    assert len(repository.notes) == 1
+    assert "it is a link" in repository.notes[0]
 
 
-def test_a_refused_repository_is_not_stepped_over(store: GitStore, tmp_path: Path) -> None:
-    (store.path / "sub").mkdir()
-    (store.path / "sub/.git").symlink_to(tmp_path)
-    store.save("sub/a.fv", b"one")
-    assert store.history() == []
-    assert store.notes
+def test_a_refused_repository_is_not_stepped_over(repository: GitStore, tmp_path: Path) -> None:
+    (repository.path / "sub").mkdir()
+    (repository.path / "sub/.git").symlink_to(tmp_path)
+    repository.save("sub/a.fv", b"one")
+    assert repository.history() == []
+    assert repository.notes
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("what", [".git", "file"])
-def test_a_repository_of_another_user_is_refused(store: GitStore, what: str) -> None:
+def test_a_repository_of_another_user_is_refused(repository: GitStore, what: str) -> None:
     if what == "file":
-        (store.path / "sub").mkdir()
-        (store.path / "sub/.git").write_text("gitdir: ../.git/modules/sub\n")
-        os.chown(store.path / "sub/.git", 1234, 1234)
+        (repository.path / "sub").mkdir()
+        (repository.path / "sub/.git").write_text("gitdir: ../.git/modules/sub\n")
+        os.chown(repository.path / "sub/.git", 1234, 1234)
     else:
-        os.chown(store.path / ".git", 1234, 1234)
-    assert store.find("sub") is None
-    assert "belongs to another user" in store.notes[0]
+        os.chown(repository.path / ".git", 1234, 1234)
+    assert repository.find("sub") is None
+    assert "belongs to another user" in repository.notes[0]
 
 
-def test_an_empty_git_folder_is_no_repository(store: GitStore) -> None:
-    (store.path / "sub/.git").mkdir(parents=True)
-    assert store.find("sub") == str(store.path)
-    assert store.notes == []
+def test_an_empty_git_folder_is_no_repository(repository: GitStore) -> None:
+    (repository.path / "sub/.git").mkdir(parents=True)
+    assert repository.find("sub") == str(repository.path)
+    assert repository.notes == []
 
 
-def test_submodules_and_linked_work_trees_are_repositories(store: GitStore, tmp_path: Path) -> None:
+def test_submodules_and_linked_work_trees_are_repositories(
+    repository: GitStore, tmp_path: Path
+) -> None:
     team = tmp_path / "team"
-    store.git("init", "--quiet", str(team))
-    store.git("commit", "--quiet", "--allow-empty", "-m", "first", at=team)
-    store.git("submodule", "--quiet", "add", str(team), "team")
-    store.git("commit", "--quiet", "-m", "a submodule")
-    store.git("worktree", "add", "--quiet", "tree")
-    store.save("team/a.fv", b"one")
-    store.save("tree/b.fv", b"two")
-    assert store.history(at=store.path / "team") == ["save team/a.fv", "first"]
-    assert store.history(at=store.path / "tree") == ["save tree/b.fv", "a submodule"]
-    assert store.history() == ["a submodule"]
-    assert "*.fv " in (store.path / ".git/modules/team/info/attributes").read_text()
-    assert "*.fv " in (store.path / ".git/info/attributes").read_text()
+    repository.git("init", "--quiet", str(team))
+    repository.git("commit", "--quiet", "--allow-empty", "-m", "first", at=team)
+    repository.git("submodule", "--quiet", "add", str(team), "team")
+    repository.git("commit", "--quiet", "-m", "a submodule")
+    repository.git("worktree", "add", "--quiet", "tree")
+    repository.save("team/a.fv", b"one")
+    repository.save("tree/b.fv", b"two")
+    assert repository.history(at=repository.path / "team") == ["save team/a.fv", "first"]
+    assert repository.history(at=repository.path / "tree") == ["save tree/b.fv", "a submodule"]
+    assert repository.history() == ["a submodule"]
+    assert "*.fv " in (repository.path / ".git/modules/team/info/attributes").read_text()
+    assert "*.fv " in (repository.path / ".git/info/attributes").read_text()
 
 
 @pytest.mark.parametrize("text", ["gitdir: ../evil\n", "gitdir: .\n", "junk", "gitdir: x\0y\n", ""])
-def test_a_git_file_that_leads_anywhere_else_is_refused(store: GitStore, text: str) -> None:
-    store.git("init", "--quiet", "--bare", str(store.path / "evil"))
-    (store.path / "sub").mkdir()
-    (store.path / "sub/.git").write_text(text)
-    assert store.find("sub") is None
-    assert len(store.notes) == 1
+def test_a_git_file_that_leads_anywhere_else_is_refused(repository: GitStore, text: str) -> None:
+    repository.git("init", "--quiet", "--bare", str(repository.path / "evil"))
+    (repository.path / "sub").mkdir()
+    (repository.path / "sub/.git").write_text(text)
+    assert repository.find("sub") is None
+    assert len(repository.notes) == 1
 
 
-def test_a_git_file_that_leads_nowhere_is_refused(store: GitStore) -> None:
-    (store.path / "sub").mkdir()
-    (store.path / "sub/.git").write_text("gitdir: ../.git/modules/none\n")
-    assert store.find("sub") is None
-    assert "it leads nowhere" in store.notes[0]
+def test_a_git_file_that_leads_nowhere_is_refused(repository: GitStore) -> None:
+    (repository.path / "sub").mkdir()
+    (repository.path / "sub/.git").write_text("gitdir: ../.git/modules/none\n")
+    assert repository.find("sub") is None
+    assert "it leads nowhere" in repository.notes[0]
 
 
-def test_commits_of_parallel_writers_under_the_lock_are_all_there(store: GitStore) -> None:
+def test_commits_of_parallel_writers_under_the_lock_are_all_there(repository: GitStore) -> None:
     def write(number: int) -> None:
-        with Folder.open(str(store.path)) as folder, locked(folder):
+        with Folder.open(str(repository.path)) as folder, locked(folder):
             folder.write(f"item-{number}.fv", b"x" * number)
-            commit_files(folder, [f"item-{number}.fv"], f"item {number}", store.runner())
+            commit_files(folder, [f"item-{number}.fv"], f"item {number}", repository.runner())
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(16)))
-    assert sorted(store.history()) == sorted(f"item {number}" for number in range(16))
-    assert store.status() == ""
-    assert store.pauses == []
+    assert sorted(repository.history()) == sorted(f"item {number}" for number in range(16))
+    assert repository.status() == ""
+    assert repository.pauses == []
 
 
-def test_another_git_at_work_is_waited_for(store: GitStore) -> None:
-    lock = store.path / ".git/index.lock"
+def test_another_git_at_work_is_waited_for(repository: GitStore) -> None:
+    lock = repository.path / ".git/index.lock"
     lock.touch()
-    store.write("a.fv", b"one")
+    repository.write("a.fv", b"one")
 
     class Patience(list[float]):
         def append(self, seconds: float) -> None:
@@ -199,71 +206,71 @@ def test_another_git_at_work_is_waited_for(store: GitStore) -> None:
             if len(self) == 3:
                 lock.unlink()
 
-    store.pauses = Patience()
-    store.commit("a.fv", subject="at last")
-    assert store.history() == ["at last"]
-    assert store.pauses == sorted(store.pauses)
+    repository.pauses = Patience()
+    repository.commit("a.fv", subject="at last")
+    assert repository.history() == ["at last"]
+    assert repository.pauses == sorted(repository.pauses)
 
 
-def test_a_lock_that_nobody_removes_is_named(store: GitStore) -> None:
-    (store.path / ".git/index.lock").touch()
+def test_a_lock_that_nobody_removes_is_named(repository: GitStore) -> None:
+    (repository.path / ".git/index.lock").touch()
     with pytest.raises(NotCommittedError, match="saved, but not committed.*index.lock") as caught:
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
     assert "delete the lock file" in (caught.value.hint or "")
-    assert len(store.pauses) == 5
-    assert sum(store.pauses) < 5
+    assert len(repository.pauses) == 5
+    assert sum(repository.pauses) < 5
 
 
-def test_a_hook_of_the_users_that_fails_leaves_the_file_saved(store: GitStore) -> None:
-    hook(store, "pre-commit", "echo 'not on a Friday \x1b[31m' >&2; exit 1")
+def test_a_hook_of_the_users_that_fails_leaves_the_file_saved(repository: GitStore) -> None:
+    hook(repository, "pre-commit", "echo 'not on a Friday \x1b[31m' >&2; exit 1")
     with pytest.raises(NotCommittedError) as caught:
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
     assert caught.value.message == ("saved, but not committed; git: not on a Friday \\x1b[31m")
     assert "filevault git status" in (caught.value.hint or "")
-    assert (store.path / "a.fv").read_bytes() == b"one"
-    assert store.history() == []
+    assert (repository.path / "a.fv").read_bytes() == b"one"
+    assert repository.history() == []
 
 
-def test_a_silent_refusal_has_a_reason_too(store: GitStore) -> None:
-    hook(store, "commit-msg", "exit 1")
+def test_a_silent_refusal_has_a_reason_too(repository: GitStore) -> None:
+    hook(repository, "commit-msg", "exit 1")
     with pytest.raises(NotCommittedError, match="a hook may have refused"):
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
 
 
-def test_an_unknown_author_is_told_what_to_set(store: GitStore) -> None:
-    (store.home / ".gitconfig").write_text("[user]\nuseConfigOnly = true\n")
+def test_an_unknown_author_is_told_what_to_set(repository: GitStore) -> None:
+    (repository.home / ".gitconfig").write_text("[user]\nuseConfigOnly = true\n")
     with pytest.raises(NotCommittedError) as caught:
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
     hint = caught.value.hint or ""
     for setting in ("user.name", "user.email"):
         assert f"filevault git config {setting} " in hint
 
 
-def test_a_missing_git_leaves_the_file_saved(store: GitStore) -> None:
-    store.write("a.fv", b"one")
+def test_a_missing_git_leaves_the_file_saved(repository: GitStore) -> None:
+    repository.write("a.fv", b"one")
     with pytest.raises(NotCommittedError, match="there is no program 'git'"):
-        store.commit("a.fv", PATH="/nowhere")
+        repository.commit("a.fv", PATH="/nowhere")
 
 
-def test_what_the_user_ignores_is_named_not_forced(store: GitStore) -> None:
-    store.write(".gitignore", b"private/\n")
+def test_what_the_user_ignores_is_named_not_forced(repository: GitStore) -> None:
+    repository.write(".gitignore", b"private/\n")
     with pytest.raises(NotCommittedError, match="ignored by one of your .gitignore"):
-        store.save("private/a.fv", b"one")
-    assert store.git("ls-files") == ""
+        repository.save("private/a.fv", b"one")
+    assert repository.git("ls-files") == ""
 
 
-def test_a_merge_in_progress_is_said(store: GitStore) -> None:
-    store.save("a.fv", b"one")
-    (store.path / ".git/MERGE_HEAD").write_text(store.git("rev-parse", "HEAD"))
+def test_a_merge_in_progress_is_said(repository: GitStore) -> None:
+    repository.save("a.fv", b"one")
+    (repository.path / ".git/MERGE_HEAD").write_text(repository.git("rev-parse", "HEAD"))
     with pytest.raises(NotCommittedError, match="partial commit during a merge"):
-        store.save("a.fv", b"two")
+        repository.save("a.fv", b"two")
 
 
-def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> None:
+def test_variables_of_git_are_not_obeyed(repository: GitStore, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    store.git("init", "--quiet", str(other))
-    store.write("a.fv", b"one")
-    store.commit(
+    repository.git("init", "--quiet", str(other))
+    repository.write("a.fv", b"one")
+    repository.commit(
         "a.fv",
         subject="here",
         GIT_DIR=str(other / ".git"),
@@ -273,8 +280,8 @@ def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> Non
         GIT_CONFIG_KEY_0="core.hooksPath",
         GIT_CONFIG_VALUE_0=str(other),
     )
-    assert store.history() == ["here"]
-    assert store.history(at=other) == []
+    assert repository.history() == ["here"]
+    assert repository.history(at=other) == []
 
 
 @pytest.mark.parametrize(
@@ -288,45 +295,45 @@ def test_variables_of_git_are_not_obeyed(store: GitStore, tmp_path: Path) -> Non
     ],
 )
 def test_a_commit_is_signed_where_git_or_pass_is_told_to(
-    store: GitStore, tmp_path: Path, settings: dict[str, str], *, signed: bool
+    repository: GitStore, tmp_path: Path, settings: dict[str, str], *, signed: bool
 ) -> None:
     signer = tmp_path / "signer"
     signer.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 1\n")
     signer.chmod(0o755)
-    store.git("config", "gpg.program", str(signer))
+    repository.git("config", "gpg.program", str(signer))
     for name, value in settings.items():
-        store.git("config", name, value)
+        repository.git("config", name, value)
     if signed:
         with pytest.raises(NotCommittedError, match="gpg failed to sign") as caught:
-            store.save("a.fv", b"one")
+            repository.save("a.fv", b"one")
         assert "signs its commits" in (caught.value.hint or "")
     else:
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
     assert (tmp_path / "asked").exists() == signed
 
 
-def test_what_git_writes_is_private(store: GitStore) -> None:
+def test_what_git_writes_is_private(repository: GitStore) -> None:
     old = os.umask(0o022)
     try:
-        store.save("a.fv", b"one")
+        repository.save("a.fv", b"one")
     finally:
         os.umask(old)
-    blob = store.git("rev-parse", "HEAD:a.fv").strip()
-    file = store.path / ".git/objects" / blob[:2] / blob[2:]
+    blob = repository.git("rev-parse", "HEAD:a.fv").strip()
+    file = repository.path / ".git/objects" / blob[:2] / blob[2:]
     assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
 
 
-def test_an_item_name_is_no_pattern(store: GitStore) -> None:
-    store.write("axb.fv", b"mine")
+def test_an_item_name_is_no_pattern(repository: GitStore) -> None:
+    repository.write("axb.fv", b"mine")
     for name in ("a[x]b.fv", "-x.fv", "  .fv", "übung \udcff.fv"):
-        store.save(name, name.encode("utf-8", "surrogateescape"))
-    assert store.status() == "?? axb.fv\n"
-    assert len(store.history()) == 4
+        repository.save(name, name.encode("utf-8", "surrogateescape"))
+    assert repository.status() == "?? axb.fv\n"
+    assert len(repository.history()) == 4
 
 
-def test_a_subject_is_one_line_without_escapes(store: GitStore) -> None:
-    store.commit(store.write("a.fv", b"1"), subject=subjects.added("x\n\x1b[31m\u202e"))
-    assert store.history() == ["Add given password for x\\n\\x1b[31m\\u202e to store."]
+def test_a_subject_is_one_line_without_escapes(repository: GitStore) -> None:
+    repository.commit(repository.write("a.fv", b"1"), subject=subjects.added("x\n\x1b[31m\u202e"))
+    assert repository.history() == ["Add given password for x\\n\\x1b[31m\\u202e to store."]
 
 
 def test_subjects_are_those_of_pass() -> None:
@@ -337,27 +344,29 @@ def test_subjects_are_those_of_pass() -> None:
     )
 
 
-def test_attributes_are_added_once_and_others_kept(store: GitStore) -> None:
-    file = store.path / ".git/info/attributes"
+def test_attributes_are_added_once_and_others_kept(repository: GitStore) -> None:
+    file = repository.path / ".git/info/attributes"
     file.parent.mkdir(exist_ok=True)
     file.write_text("*.md text")
-    store.save("a.fv", b"one")
-    store.save("a.fv", b"two")
+    repository.save("a.fv", b"one")
+    repository.save("a.fv", b"two")
     binary = "-text -diff -ident -filter -working-tree-encoding merge=binary"
     assert file.read_text() == f"*.md text\n*.fv {binary}\n.filevault/** {binary}\n"
-    excluded = (store.path / ".git/info/exclude").read_text().splitlines()
+    excluded = (repository.path / ".git/info/exclude").read_text().splitlines()
     assert excluded.count(".fv-*.tmp") == 1
 
 
-def test_attributes_that_cannot_be_written_stop_the_commit(store: GitStore, tmp_path: Path) -> None:
-    info = store.path / ".git/info"
+def test_attributes_that_cannot_be_written_stop_the_commit(
+    repository: GitStore, tmp_path: Path
+) -> None:
+    info = repository.path / ".git/info"
     for file in info.iterdir():
         file.unlink()
     info.rmdir()
     info.symlink_to(tmp_path)
     with pytest.raises(NotCommittedError, match="is a link"):
-        store.save("a.fv", b"one")
-    assert store.history() == []
+        repository.save("a.fv", b"one")
+    assert repository.history() == []
 
 
 @pytest.mark.parametrize("folder", ["aws", "my keys", 'a"b', "a\\b", "[a]*?", "#x", "!x", "tab\t"])

@@ -8,6 +8,7 @@ import pytest
 from filevault.git.passthrough import passthrough
 from filevault.system.files import Folder
 from tests.worlds.git_store import GitStore
+from tests.worlds.trap import Trap
 
 ALL_OF_OURS = ("*.fv", "*.gpg", "*.age", ".gpg-id", ".age-recipients", "*.json", "*.slot")
 ATTRIBUTES = "* filter=lfs diff=evil\n[attr]text filter=evil\n[attr]filter filter=evil\n" + "".join(
@@ -34,24 +35,6 @@ CONFIG = """[core]
 """
 ITEM = b"line\r\n$Id$\nline\n\x00\xff binary enough"
 HOOKS = ("pre-commit", "post-commit", "commit-msg", "prepare-commit-msg", "post-index-change")
-
-
-class Trap:
-    """A program that the attacker wants run; it leaves a mark."""
-
-    def __init__(self, folder: Path) -> None:
-        self.mark = folder / "mark"
-        self.run = folder / "run"
-        self.run.write_text(f'#!/bin/sh\necho "$0 $*" >> {self.mark}\ncat\n')
-        self.run.chmod(0o755)
-
-    def sprung(self) -> str:
-        return self.mark.read_text() if self.mark.exists() else ""
-
-
-@pytest.fixture
-def trap(tmp_path: Path) -> Trap:
-    return Trap(tmp_path)
 
 
 def bare_looking(folder: Path, trap: Trap) -> None:

@@ -15,8 +15,8 @@ from filevault.git.commit import repositories_of, require_commits
 from filevault.git.passthrough import passthrough
 from filevault.git.trusted_repositories import TrustedRepositories
 from filevault.system.files import Folder
-from tests.unit.test_git_hostile import Trap
 from tests.worlds.git_store import GitStore
+from tests.worlds.trap import Trap
 
 # githooks(5)
 HOOKS = (
@@ -61,7 +61,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> GitStore:
 
 
 @pytest.fixture
-def store(template: GitStore, tmp_path: Path) -> GitStore:
+def adopted(template: GitStore, tmp_path: Path) -> GitStore:
     """Another with the same, which this machine was told to use."""
     made = GitStore(tmp_path / "store")
     shutil.copytree(template.path, made.path, dirs_exist_ok=True)
@@ -71,11 +71,6 @@ def store(template: GitStore, tmp_path: Path) -> GitStore:
     (made.path / ".git/odd").write_text('[core] hooksPath = "odd-hooks" # of no plain form\n')
     made.adopt()
     return made
-
-
-@pytest.fixture
-def trap(tmp_path: Path) -> Trap:
-    return Trap(tmp_path)
 
 
 def _script(path: Path, trap: Trap) -> None:
@@ -231,133 +226,133 @@ def refuses(store: GitStore) -> UnknownRepositoryError:
 
 @pytest.mark.parametrize("vector", VECTORS)
 def test_what_changes_in_a_repository_makes_it_unknown(
-    store: GitStore, trap: Trap, vector: str
+    adopted: GitStore, trap: Trap, vector: str
 ) -> None:
-    before = store.history()
-    store.save("b.fv", b"it is known")
-    assert len(store.history()) == len(before) + 1
-    VECTORS[vector](store, trap)
-    refuses(store)
+    before = adopted.history()
+    adopted.save("b.fv", b"it is known")
+    assert len(adopted.history()) == len(before) + 1
+    VECTORS[vector](adopted, trap)
+    refuses(adopted)
     assert trap.sprung() == ""
-    assert (store.path / "a.fv").read_bytes() == b"two"
-    store.adopt()
-    with Folder.open(str(store.path)) as folder:
-        for repository in repositories_of(folder, ["a.fv"], store.runner()):
-            store.runner().trusted.require(repository)
+    assert (adopted.path / "a.fv").read_bytes() == b"two"
+    adopted.adopt()
+    with Folder.open(str(adopted.path)) as folder:
+        for repository in repositories_of(folder, ["a.fv"], adopted.runner()):
+            adopted.runner().trusted.require(repository)
 
 
-def test_a_commit_would_write_through_a_link(store: GitStore) -> None:
+def test_a_commit_would_write_through_a_link(adopted: GitStore) -> None:
     """What the links among the vectors are about, without the rule."""
-    victim = store.path.parent / "victim"
+    victim = adopted.path.parent / "victim"
     victim.write_text("precious\n")
-    (store.path / ".git/COMMIT_EDITMSG").unlink()
-    (store.path / ".git/COMMIT_EDITMSG").symlink_to(victim)
+    (adopted.path / ".git/COMMIT_EDITMSG").unlink()
+    (adopted.path / ".git/COMMIT_EDITMSG").symlink_to(victim)
     with pytest.raises(NotCommittedError):
-        store.save("a.fv", b"two")
+        adopted.save("a.fv", b"two")
     assert victim.read_text() == "precious\n"
-    store.everything = True
-    store.save("a.fv", b"three")
+    adopted.everything = True
+    adopted.save("a.fv", b"three")
     assert victim.read_text() == "save a.fv\n"
 
 
-def test_a_strategy_of_gits_own_does_not_count(store: GitStore) -> None:
-    (store.path / ".git/rebase-merge").mkdir()
-    (store.path / ".git/rebase-merge/strategy").write_text("ort\n")
-    (store.path / ".git/sequencer").mkdir()
-    (store.path / ".git/sequencer/opts").write_text("[options]\n\tstrategy = recursive\n")
-    with Folder.open(str(store.path)) as folder:
-        (repository,) = repositories_of(folder, ["a.fv"], store.runner())
-        assert store.runner().trusted.contains(repository)
+def test_a_strategy_of_gits_own_does_not_count(adopted: GitStore) -> None:
+    (adopted.path / ".git/rebase-merge").mkdir()
+    (adopted.path / ".git/rebase-merge/strategy").write_text("ort\n")
+    (adopted.path / ".git/sequencer").mkdir()
+    (adopted.path / ".git/sequencer/opts").write_text("[options]\n\tstrategy = recursive\n")
+    with Folder.open(str(adopted.path)) as folder:
+        (repository,) = repositories_of(folder, ["a.fv"], adopted.runner())
+        assert adopted.runner().trusted.contains(repository)
 
 
 def test_what_was_shown_is_remembered_not_what_is_there_by_then(
-    store: GitStore, trap: Trap
+    adopted: GitStore, trap: Trap
 ) -> None:
     """Somebody who watches the folder has all the time that a person takes to read and answer."""
-    with Folder.open(str(store.path)) as folder:
-        runner = store.runner()
+    with Folder.open(str(adopted.path)) as folder:
+        runner = adopted.runner()
         found = find_all(folder, runner)
-        _script(store.path / ".git/hooks/pre-commit", trap)
+        _script(adopted.path / ".git/hooks/pre-commit", trap)
         runner.trusted.add_shown({each.repository.relative_path: each.parts for each in found})
-    refuses(store)
+    refuses(adopted)
     assert trap.sprung() == ""
 
 
-def test_every_hook_counts(store: GitStore, trap: Trap) -> None:
+def test_every_hook_counts(adopted: GitStore, trap: Trap) -> None:
     for name in HOOKS:
-        hook = store.path / ".git/hooks" / name
+        hook = adopted.path / ".git/hooks" / name
         _script(hook, trap)
         with pytest.raises(NotCommittedError, match=f"changed: hook {name}$"):
-            store.commit("a.fv")
+            adopted.commit("a.fv")
         hook.unlink()
-    store.commit("a.fv")
+    adopted.commit("a.fv")
     assert trap.sprung() == ""
 
 
 @pytest.mark.parametrize("change", ["content", "mode", "gone"])
 def test_a_hook_that_is_not_what_it_was_makes_it_unknown(
-    store: GitStore, trap: Trap, change: str
+    adopted: GitStore, trap: Trap, change: str
 ) -> None:
-    hook = store.path / ".git/hooks/pre-commit"
+    hook = adopted.path / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\nexit 0\n")
     hook.chmod(0o644 if change == "mode" else 0o755)
-    store.adopt()
-    store.save("b.fv", b"two")
+    adopted.adopt()
+    adopted.save("b.fv", b"two")
     if change == "content":
         _script(hook, trap)
     elif change == "mode":
         hook.chmod(0o755)
     else:
         hook.unlink()
-    reason = refuses(store).message
+    reason = refuses(adopted).message
     assert f"hook pre-commit ({'changed' if change != 'gone' else 'gone'})" in reason
     assert trap.sprung() == ""
 
 
-def test_a_program_of_the_store_that_a_setting_names_is_part_of_it(store: GitStore) -> None:
-    (store.path / "sign.sh").write_text("#!/bin/sh\nexit 1\n")
-    _config(store, "[gpg]\n\tprogram = ./sign.sh --now\n")
-    store.adopt()
-    store.save("b.fv", b"two")
-    (store.path / "sign.sh").write_text("#!/bin/sh\nexit 2\n")
-    assert "sign.sh (changed)" in refuses(store).message
+def test_a_program_of_the_store_that_a_setting_names_is_part_of_it(adopted: GitStore) -> None:
+    (adopted.path / "sign.sh").write_text("#!/bin/sh\nexit 1\n")
+    _config(adopted, "[gpg]\n\tprogram = ./sign.sh --now\n")
+    adopted.adopt()
+    adopted.save("b.fv", b"two")
+    (adopted.path / "sign.sh").write_text("#!/bin/sh\nexit 2\n")
+    assert "sign.sh (changed)" in refuses(adopted).message
 
 
 @pytest.mark.parametrize("below", ["", "team", "deep/er"])
 def test_a_repository_that_appears_is_not_used(
-    store: GitStore, template: GitStore, trap: Trap, below: str
+    adopted: GitStore, template: GitStore, trap: Trap, below: str
 ) -> None:
-    shutil.rmtree(store.path / ".git")
-    store.memory.places.clear()
-    there = store.path / below / ".git"
+    shutil.rmtree(adopted.path / ".git")
+    adopted.memory.places.clear()
+    there = adopted.path / below / ".git"
     shutil.copytree(template.path / ".git", there)
     _script(there / "hooks/pre-commit", trap)
     name = f"{below}/x.fv".lstrip("/")
     with pytest.raises(NotCommittedError, match="this machine was not told to use it"):
-        store.save(name, b"two")
+        adopted.save(name, b"two")
     assert trap.sprung() == ""
-    store.adopt()
-    store.save(name, b"three")
+    adopted.adopt()
+    adopted.save(name, b"three")
     assert "pre-commit" in trap.sprung()
 
 
 def test_a_nested_repository_keeps_git_from_the_one_around_it(
-    store: GitStore, template: GitStore, trap: Trap, tmp_path: Path
+    adopted: GitStore, template: GitStore, trap: Trap, tmp_path: Path
 ) -> None:
     """`git status` goes into submodules, where it runs what their configuration names."""
-    inner = store.path / "sub"
+    inner = adopted.path / "sub"
     shutil.copytree(template.path / ".git", inner / ".git")
-    head = store.git("rev-parse", "HEAD").strip()
-    store.git("update-index", "--add", "--cacheinfo", f"160000,{head},sub")
+    head = adopted.git("rev-parse", "HEAD").strip()
+    adopted.git("update-index", "--add", "--cacheinfo", f"160000,{head},sub")
     with (inner / ".git/config").open("a") as file:
         file.write(f'[filter "evil"]\n\tclean = {trap.run}\n')
     (inner / ".git/info/attributes").write_text("* filter=evil\n")
     (inner / "a.fv").write_bytes(b"two")  # as long as what is committed, so that git looks into it
-    store.save("a.fv", b"ours goes on")  # our own commits do not look into it
-    with Folder.open(str(store.path)) as folder:
+    adopted.save("a.fv", b"ours goes on")  # our own commits do not look into it
+    with Folder.open(str(adopted.path)) as folder:
         for words in (["status"], ["add", "--all"], ["init"]):
             with pytest.raises(UnknownRepositoryError, match="store/sub"):
-                passthrough(folder, words, store.runner())
+                passthrough(folder, words, adopted.runner())
     assert trap.sprung() == ""
     # Nor does a new repository around it, whose first commit has everything.
     fresh = GitStore(tmp_path / "fresh")
@@ -367,48 +362,48 @@ def test_a_nested_repository_keeps_git_from_the_one_around_it(
         passthrough(folder, ["init", "--quiet"], fresh.runner())
     fresh.save("a.fv", b"x")
     assert trap.sprung() == ""
-    store.git("-c", "core.fsmonitor=false", "status", "--short")  # the trap is one
+    adopted.git("-c", "core.fsmonitor=false", "status", "--short")  # the trap is one
     assert trap.sprung()
 
 
 @pytest.mark.parametrize("vector", ["hook pre-commit", "commondir", "a setting"])
-def test_the_traps_would_spring(store: GitStore, trap: Trap, vector: str) -> None:
-    VECTORS[vector](store, trap)
-    store.git("-c", "core.hooksPath=.git/hooks" if vector[0] == "h" else "x.y=z",
+def test_the_traps_would_spring(adopted: GitStore, trap: Trap, vector: str) -> None:
+    VECTORS[vector](adopted, trap)
+    adopted.git("-c", "core.hooksPath=.git/hooks" if vector[0] == "h" else "x.y=z",
               *(("-c", "core.hooksPath=evil/hooks") if vector == "commondir" else ()),
               "commit", "--allow-empty", "-m", "x",
               *(("-S",) if vector == "a setting" else ()), check=False)  # fmt: skip
     assert trap.sprung()
 
 
-def test_daily_use_keeps_a_repository_known(store: GitStore, tmp_path: Path) -> None:
-    store.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
-    store.git("remote", "add", "origin", "https://git.example.com/vault")
-    store.git("config", "remote.origin.url", "ssh://git@git.example.com/vault")
-    store.git("push", "--quiet", str(tmp_path / "bare"), "main")
-    store.git("config", "branch.main.remote", "origin")
-    store.git("config", "branch.main.merge", "refs/heads/main")
-    store.git("config", "user.name", "Ann")
-    store.git("checkout", "--quiet", "-b", "other")
-    store.git("gc", "--quiet")
-    store.git("tag", "x")
-    store.save("b.fv", b"two")
-    assert store.history()[0] == "save b.fv"
+def test_daily_use_keeps_a_repository_known(adopted: GitStore, tmp_path: Path) -> None:
+    adopted.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
+    adopted.git("remote", "add", "origin", "https://git.example.com/vault")
+    adopted.git("config", "remote.origin.url", "ssh://git@git.example.com/vault")
+    adopted.git("push", "--quiet", str(tmp_path / "bare"), "main")
+    adopted.git("config", "branch.main.remote", "origin")
+    adopted.git("config", "branch.main.merge", "refs/heads/main")
+    adopted.git("config", "user.name", "Ann")
+    adopted.git("checkout", "--quiet", "-b", "other")
+    adopted.git("gc", "--quiet")
+    adopted.git("tag", "x")
+    adopted.save("b.fv", b"two")
+    assert adopted.history()[0] == "save b.fv"
 
 
-def test_what_filevault_git_changes_stays_known(store: GitStore, tmp_path: Path) -> None:
-    with Folder.open(str(store.path)) as folder:
+def test_what_filevault_git_changes_stays_known(adopted: GitStore, tmp_path: Path) -> None:
+    with Folder.open(str(adopted.path)) as folder:
         for words in (
             ["config", "core.editor", "true"],
             ["remote", "add", "usb", str(tmp_path / "usb")],
             ["init", "--quiet"],
         ):
-            assert passthrough(folder, words, store.runner()) == 0
-            store.save("b.fv", os.urandom(8))
+            assert passthrough(folder, words, adopted.runner()) == 0
+            adopted.save("b.fv", os.urandom(8))
         # Another command is no word for what somebody changes meanwhile.
-        _config(store, "[gpg]\n\tprogram = run\n")
+        _config(adopted, "[gpg]\n\tprogram = run\n")
         with pytest.raises(UnknownRepositoryError):
-            passthrough(folder, ["status"], store.runner())
+            passthrough(folder, ["status"], adopted.runner())
 
 
 def test_init_tells_the_machine_to_use_what_it_made(tmp_path: Path) -> None:
@@ -437,14 +432,14 @@ def test_an_init_that_is_killed_before_it_is_remembered_is_made_up_for(
 
 
 def test_an_init_that_fails_lets_no_other_repository_in(
-    store: GitStore, template: GitStore
+    adopted: GitStore, template: GitStore
 ) -> None:
-    shutil.rmtree(store.path / ".git")
-    store.memory.places.clear()
-    with Folder.open(str(store.path)) as folder:
-        assert passthrough(folder, ["init", "--no-such"], store.runner()) == 129
-    shutil.copytree(template.path / ".git", store.path / ".git")
-    assert "was not told" in refuses(store).message
+    shutil.rmtree(adopted.path / ".git")
+    adopted.memory.places.clear()
+    with Folder.open(str(adopted.path)) as folder:
+        assert passthrough(folder, ["init", "--no-such"], adopted.runner()) == 129
+    shutil.copytree(template.path / ".git", adopted.path / ".git")
+    assert "was not told" in refuses(adopted).message
 
 
 def test_where_nothing_can_be_remembered_no_repository_is_made(
@@ -462,18 +457,18 @@ def test_where_nothing_can_be_remembered_no_repository_is_made(
     assert not (store.path / ".git").exists()
 
 
-def test_too_much_to_remember_is_refused(store: GitStore) -> None:
-    with (store.path / ".git/hooks/data").open("wb") as file:
+def test_too_much_to_remember_is_refused(adopted: GitStore) -> None:
+    with (adopted.path / ".git/hooks/data").open("wb") as file:
         file.truncate(33 << 20)
-    assert "too large" in refuses(store).message
+    assert "too large" in refuses(adopted).message
 
 
 def test_the_other_repositories_of_a_store_get_their_commits(
-    store: GitStore, template: GitStore
+    adopted: GitStore, template: GitStore
 ) -> None:
-    shutil.copytree(template.path / ".git", store.path / "team/.git")
-    names = [store.write("team/x.fv", b"x"), store.write("y.fv", b"y")]
+    shutil.copytree(template.path / ".git", adopted.path / "team/.git")
+    names = [adopted.write("team/x.fv", b"x"), adopted.write("y.fv", b"y")]
     with pytest.raises(NotCommittedError, match="store/team"):
-        store.commit(*names, subject="both")
-    assert store.history()[0] == "both"
-    assert store.head("y.fv") == b"y"
+        adopted.commit(*names, subject="both")
+    assert adopted.history()[0] == "both"
+    assert adopted.head("y.fv") == b"y"

@@ -19,7 +19,7 @@ from tests.worlds.git_store import GitStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> GitStore:
+def diverged(tmp_path: Path) -> GitStore:
     """A store with two branches that disagree, and a file of neither."""
     made = GitStore(tmp_path / "store")
     made.init()
@@ -61,23 +61,23 @@ UNDER_WAY: dict[str, tuple[Callable[[GitStore], None], str]] = {
 
 @pytest.mark.parametrize("what", UNDER_WAY)
 def test_a_commit_that_may_get_lost_is_told_and_refused_where_that_loses_a_key(
-    store: GitStore, what: str
+    diverged: GitStore, what: str
 ) -> None:
     act, said = UNDER_WAY[what]
-    act(store)
+    act(diverged)
     if what == "revert":
-        store.git("reset", "--quiet", "--hard")
-        (store.path / ".git/REVERT_HEAD").write_text(store.git("rev-parse", "HEAD"))
-    with Folder.open(str(store.path)) as folder:
+        diverged.git("reset", "--quiet", "--hard")
+        (diverged.path / ".git/REVERT_HEAD").write_text(diverged.git("rev-parse", "HEAD"))
+    with Folder.open(str(diverged.path)) as folder:
         with pytest.raises(BackendError, match=f"{said}.*so that a commit may get lost") as caught:
-            require_commits(folder, ["b.fv"], store.runner())
+            require_commits(folder, ["b.fv"], diverged.runner())
         assert "filevault git switch" in (caught.value.hint or "")
         assert caught.value.exit_status == 7
-        store.write("b.fv", b"new")
+        diverged.write("b.fv", b"new")
         # In some of these git takes no commit of one file.
         with contextlib.suppress(NotCommittedError):
-            commit_files(folder, ["b.fv"], "saved", store.runner())
-    assert [note for note in store.notes if said in note and "may get lost" in note]
+            commit_files(folder, ["b.fv"], "saved", diverged.runner())
+    assert [note for note in diverged.notes if said in note and "may get lost" in note]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_branch_is_told_from_the_file_of_head(
     assert is_detached(str(tmp_path / "none")) is None
 
 
-def test_on_a_branch_nothing_is_said(store: GitStore) -> None:
-    with Folder.open(str(store.path)) as folder:
-        (found,) = require_commits(folder, ["b.fv", "a.fv"], store.runner())
-    assert found.path == str(store.path)
-    assert store.notes == []
+def test_on_a_branch_nothing_is_said(diverged: GitStore) -> None:
+    with Folder.open(str(diverged.path)) as folder:
+        (found,) = require_commits(folder, ["b.fv", "a.fv"], diverged.runner())
+    assert found.path == str(diverged.path)
+    assert diverged.notes == []
 
 
 # git(1), "Environment variables"; `git rev-parse --local-env-vars`; git's documentation.
@@ -123,11 +123,11 @@ GIT_SSL_NO_VERIFY GIT_SSL_VERSION GIT_TERMINAL_PROMPT GIT_TRACE GIT_TRACE2 GIT_T
 
 @pytest.mark.parametrize(("names", "kept"), [(LEADS_ELSEWHERE, False), (STAYS, True)])
 def test_git_gets_all_its_variables_but_those_that_lead_it_elsewhere(
-    store: GitStore, names: str, *, kept: bool
+    diverged: GitStore, names: str, *, kept: bool
 ) -> None:
     given = dict.fromkeys(names.split(), "/a value")
     assert for_git(given) == (given if kept else {})
-    local = store.git("rev-parse", "--local-env-vars").split()
+    local = diverged.git("rev-parse", "--local-env-vars").split()
     assert set(local) - {"GIT_INTERNAL_SUPER_PREFIX"} <= set(LEADS_ELSEWHERE.split())
 
 
@@ -150,12 +150,12 @@ def test_no_variable_leads_git_into_the_store(name: str, value: str, *, kept: bo
     assert (name in for_git({name: value})) is kept
 
 
-def test_an_author_that_only_variables_name_commits(store: GitStore) -> None:
-    (store.home / ".gitconfig").unlink()
+def test_an_author_that_only_variables_name_commits(diverged: GitStore) -> None:
+    (diverged.home / ".gitconfig").unlink()
     who = {"NAME": "Ann", "EMAIL": "ann@example.com"}
     names = {f"GIT_{role}_{k}": v for role in ("AUTHOR", "COMMITTER") for k, v in who.items()}
-    store.commit(store.write("b.fv", b"two"), subject="hers", **names)
-    line = store.git("log", "-1", "--format=%an <%ae> %cn <%ce> %s")
+    diverged.commit(diverged.write("b.fv", b"two"), subject="hers", **names)
+    line = diverged.git("log", "-1", "--format=%an <%ae> %cn <%ce> %s")
     assert line == "Ann <ann@example.com> Ann <ann@example.com> hers\n"
 
 
@@ -174,37 +174,37 @@ def test_a_pulled_conflict_puts_no_markers_into_an_item(tmp_path: Path, suffix: 
     assert f"UU a{suffix}" in store.status()
 
 
-def test_a_pull_of_branches_that_diverged_merges(store: GitStore, tmp_path: Path) -> None:
+def test_a_pull_of_branches_that_diverged_merges(diverged: GitStore, tmp_path: Path) -> None:
     other = tmp_path / "clone"
-    store.git("clone", "--quiet", str(store.path), str(other))
+    diverged.git("clone", "--quiet", str(diverged.path), str(other))
     (other / "c.fv").write_bytes(b"c")
-    store.git("add", ".", at=other)
-    store.git("commit", "--quiet", "-m", "c", at=other)
-    store.save("b.fv", b"two")
-    with Folder.open(str(store.path)) as folder:
+    diverged.git("add", ".", at=other)
+    diverged.git("commit", "--quiet", "-m", "c", at=other)
+    diverged.save("b.fv", b"two")
+    with Folder.open(str(diverged.path)) as folder:
         words = ["pull", "--quiet", "--no-edit", str(other), "main"]
-        assert passthrough(folder, words, store.runner()) == 0
-        assert (store.path / "c.fv").exists()
-        store.git("config", "pull.ff", "only")  # the user's choice goes first
-        store.git("reset", "--quiet", "--hard", "HEAD~1")
-        assert passthrough(folder, words, store.runner()) != 0
+        assert passthrough(folder, words, diverged.runner()) == 0
+        assert (diverged.path / "c.fv").exists()
+        diverged.git("config", "pull.ff", "only")  # the user's choice goes first
+        diverged.git("reset", "--quiet", "--hard", "HEAD~1")
+        assert passthrough(folder, words, diverged.runner()) != 0
 
 
-def test_a_push_goes_where_git_is_set_up_to_push(store: GitStore, tmp_path: Path) -> None:
-    store.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
-    with Folder.open(str(store.path)) as folder:
-        (found,) = require_commits(folder, ["a.fv"], store.runner())
+def test_a_push_goes_where_git_is_set_up_to_push(diverged: GitStore, tmp_path: Path) -> None:
+    diverged.git("init", "--quiet", "--bare", str(tmp_path / "bare"))
+    with Folder.open(str(diverged.path)) as folder:
+        (found,) = require_commits(folder, ["a.fv"], diverged.runner())
     assert not found.has_remote()
     with pytest.raises(NotPushedError, match="git cannot push: fatal: ") as caught:
         found.push()
     assert "filevault git push -u" in (caught.value.hint or "")
-    store.git("remote", "add", "origin", str(tmp_path / "bare"))
-    store.git("push", "--quiet", "-u", "origin", "main")
-    store.save("a.fv", os.urandom(8))
-    with Folder.open(str(store.path)) as folder:
-        (found,) = require_commits(folder, ["a.fv"], store.runner())
+    diverged.git("remote", "add", "origin", str(tmp_path / "bare"))
+    diverged.git("push", "--quiet", "-u", "origin", "main")
+    diverged.save("a.fv", os.urandom(8))
+    with Folder.open(str(diverged.path)) as folder:
+        (found,) = require_commits(folder, ["a.fv"], diverged.runner())
     assert found.has_remote()
     found.push(only_try=True)
-    assert store.history(at=tmp_path / "bare")[0] == "ours"
+    assert diverged.history(at=tmp_path / "bare")[0] == "ours"
     found.push()
-    assert store.history(at=tmp_path / "bare")[0] == "save a.fv"
+    assert diverged.history(at=tmp_path / "bare")[0] == "save a.fv"

@@ -17,14 +17,14 @@ from filevault.vault.names import encode_name
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Iterator[Folder]:
+def item_root(tmp_path: Path) -> Iterator[Folder]:
     with Folder.make(str(tmp_path / "root")) as made:
         yield made
 
 
 @pytest.fixture
-def store(root: Folder) -> ItemStore:
-    return ItemStore(root, ".fv")
+def items(item_root: Folder) -> ItemStore:
+    return ItemStore(item_root, ".fv")
 
 
 def put(root: Folder, path: str, data: bytes = b"x") -> Path:
@@ -88,120 +88,122 @@ def test_a_store_is_a_mapping_of_names(
         "a.fv.gpg",
     ],
 )
-def test_what_is_no_item_is_not_listed(root: Folder, store: ItemStore, path: str) -> None:
-    store.write("real", b"1")
-    put(root, path)
-    assert store.names() == ["real"]
-    assert store.heads(10) == [("real", b"1")]
+def test_what_is_no_item_is_not_listed(item_root: Folder, items: ItemStore, path: str) -> None:
+    items.write("real", b"1")
+    put(item_root, path)
+    assert items.names() == ["real"]
+    assert items.heads(10) == [("real", b"1")]
 
 
-def test_neither_links_nor_pipes_nor_folders_are_items(root: Folder, store: ItemStore) -> None:
-    store.write("real", b"1")
-    os.symlink("real.fv", f"{root.path}/link.fv")
-    os.symlink(".", f"{root.path}/circle")
-    os.mkfifo(f"{root.path}/pipe.fv")
-    os.mkdir(f"{root.path}/folder.fv")
-    assert store.names() == ["real"]
+def test_neither_links_nor_pipes_nor_folders_are_items(item_root: Folder, items: ItemStore) -> None:
+    items.write("real", b"1")
+    os.symlink("real.fv", f"{item_root.path}/link.fv")
+    os.symlink(".", f"{item_root.path}/circle")
+    os.mkfifo(f"{item_root.path}/pipe.fv")
+    os.mkdir(f"{item_root.path}/folder.fv")
+    assert items.names() == ["real"]
     for name in ("pipe", "folder"):
-        assert not store.has(name)
+        assert not items.has(name)
         with pytest.raises(StorageError):
-            store.read(name)
+            items.read(name)
         with pytest.raises(StorageError, match="is not a regular file|is a directory"):
-            store.write(name, b"2")
+            items.write(name, b"2")
     for name in ("link", "circle/real"):
-        for action in (store.has, store.read):
+        for action in (items.has, items.read):
             with pytest.raises(StorageError, match="is a link, which is refused"):
                 action(name)
 
 
-def test_a_missing_item_is_named_with_the_way_out(store: ItemStore) -> None:
-    for action in (store.read, store.remove):
+def test_a_missing_item_is_named_with_the_way_out(items: ItemStore) -> None:
+    for action in (items.read, items.remove):
         with pytest.raises(ItemNotFoundError, match="the vault has no key for 'a/b'"):
             action("a/b")
     with pytest.raises(ItemNotFoundError) as caught:
-        store.read("a b")
+        items.read("a b")
     assert caught.value.hint == "filevault add 'a b'"
 
 
 @pytest.mark.parametrize("name", ["", "/", "a//b", "/a", "a/", "a\0b", "\ud800", "u\u0308"])
-def test_names_that_have_no_path_reach_no_file(store: ItemStore, name: str) -> None:
-    for action in (store.has, store.read, store.remove):
+def test_names_that_have_no_path_reach_no_file(items: ItemStore, name: str) -> None:
+    for action in (items.has, items.read, items.remove):
         with pytest.raises(UsageError):
             action(name)
     with pytest.raises(UsageError):
-        store.write(name, b"1")
+        items.write(name, b"1")
 
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", ".", "./x", ".git/config", "-x"])
 def test_no_name_leads_out_or_to_hidden_places(
-    root: Folder, store: ItemStore, tmp_path: Path, name: str
+    item_root: Folder, items: ItemStore, tmp_path: Path, name: str
 ) -> None:
-    store.write(name, b"1")
+    items.write(name, b"1")
     assert os.listdir(tmp_path) == ["root"]
-    assert not [entry for entry in os.listdir(root.path) if entry.startswith((".", "-"))]
-    assert store.names() == [name]
+    assert not [entry for entry in os.listdir(item_root.path) if entry.startswith((".", "-"))]
+    assert items.names() == [name]
 
 
-def test_the_longest_names_are_kept(store: ItemStore) -> None:
+def test_the_longest_names_are_kept(items: ItemStore) -> None:
     name = "/".join(["x" * 250] * 10)
-    store.write(name, b"1")
-    assert store.read(name) == b"1"
+    items.write(name, b"1")
+    assert items.read(name) == b"1"
     with pytest.raises(UsageError):
-        store.write("x" * 253, b"1")
+        items.write("x" * 253, b"1")
 
 
-def test_a_file_of_more_than_a_mebibyte_is_damaged(root: Folder, store: ItemStore) -> None:
-    path = put(root, "a.fv", bytes(1 << 20))
-    assert len(store.read("a")) == 1 << 20
+def test_a_file_of_more_than_a_mebibyte_is_damaged(item_root: Folder, items: ItemStore) -> None:
+    path = put(item_root, "a.fv", bytes(1 << 20))
+    assert len(items.read("a")) == 1 << 20
     path.write_bytes(bytes((1 << 20) + 1))
     with pytest.raises(DamagedError, match="larger than 1 MiB"):
-        store.read("a")
+        items.read("a")
 
 
-def test_removing_takes_empty_folders_along_and_no_others(root: Folder, store: ItemStore) -> None:
+def test_removing_takes_empty_folders_along_and_no_others(
+    item_root: Folder, items: ItemStore
+) -> None:
     for name in ("a/b/c/one", "a/b/two"):
-        store.write(name, b"1")
-    store.remove("a/b/c/one")
-    assert not Path(root.path, "a/b/c").exists()
-    put(root, "a/notes")
-    store.remove("a/b/two")
-    assert os.listdir(f"{root.path}/a") == ["notes"]
+        items.write(name, b"1")
+    items.remove("a/b/c/one")
+    assert not Path(item_root.path, "a/b/c").exists()
+    put(item_root, "a/notes")
+    items.remove("a/b/two")
+    assert os.listdir(f"{item_root.path}/a") == ["notes"]
 
 
-def test_folders_without_end_are_not_walked_for_ever(root: Folder, store: ItemStore) -> None:
-    path = Path(root.path)
+def test_folders_without_end_are_not_walked_for_ever(item_root: Folder, items: ItemStore) -> None:
+    path = Path(item_root.path)
     for _ in range(80):
         path /= "d"
         path.mkdir()
     (path / "deep.fv").write_bytes(b"1")
-    store.write("a", b"1")
-    assert store.names() == ["a"]
+    items.write("a", b"1")
+    assert items.names() == ["a"]
 
 
-def test_no_descriptor_is_left_open(root: Folder, store: ItemStore) -> None:
-    store.write("a/b/c", b"1")
+def test_no_descriptor_is_left_open(item_root: Folder, items: ItemStore) -> None:
+    items.write("a/b/c", b"1")
     before = os.listdir("/proc/self/fd")
-    store.names()
-    store.heads(5)
-    store.read("a/b/c")
-    store.has("a/b/d")
-    store.has("x/y/z")
-    store.remove("a/b/c")
+    items.names()
+    items.heads(5)
+    items.read("a/b/c")
+    items.has("a/b/d")
+    items.has("x/y/z")
+    items.remove("a/b/c")
     for name in ("x/y", "a"):
         with pytest.raises(ItemNotFoundError):
-            store.read(name)
+            items.read(name)
     assert os.listdir("/proc/self/fd") == before
 
 
-def test_an_item_is_written_where_its_name_says(root: Folder, store: ItemStore) -> None:
+def test_an_item_is_written_where_its_name_says(item_root: Folder, items: ItemStore) -> None:
     for name in ("jonsmith", "team/jon:smith", ".hidden", "100%"):
-        store.write(name, name.encode())
-        assert Path(root.path, encode_name(name, ".fv")).read_bytes() == name.encode()
+        items.write(name, name.encode())
+        assert Path(item_root.path, encode_name(name, ".fv")).read_bytes() == name.encode()
 
 
-def test_a_plainly_named_item_in_a_folder_of_a_literal_name_is_listed(root: Folder) -> None:
-    store = ItemStore(root, ".gpg", literal=True)
-    put(root, "a:b/work.gpg", b"1")
+def test_a_plainly_named_item_in_a_folder_of_a_literal_name_is_listed(item_root: Folder) -> None:
+    store = ItemStore(item_root, ".gpg", literal=True)
+    put(item_root, "a:b/work.gpg", b"1")
     assert store.names() == ["a:b/work"]
-    put(root, "a%3Ab/work.gpg", b"2")
+    put(item_root, "a%3Ab/work.gpg", b"2")
     assert store.heads(1) == [("a:b/work", b"2")]

@@ -35,14 +35,14 @@ KEY = bytes(range(32))
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
+def socket_folder() -> Iterator[Path]:
     with short_folder() as made:
         yield made / "filevault"
 
 
 @pytest.fixture
-def agent(folder: Path) -> Iterator[AgentProcess]:
-    with AgentProcess(folder) as running:
+def agent(socket_folder: Path) -> Iterator[AgentProcess]:
+    with AgentProcess(socket_folder) as running:
         yield running
 
 
@@ -50,8 +50,8 @@ def cache(*folders: Path) -> KeyCache:
     return KeyCache([AgentClient([str(folder) for folder in folders])], boottime)
 
 
-def test_a_key_comes_back_as_it_was_put(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_a_key_comes_back_as_it_was_put(agent: AgentProcess, socket_folder: Path) -> None:
+    keys = cache(socket_folder)
     assert keys.get(STATE, SESSION, MARK) is None
     assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
     assert keys.put(STATE, VAULT, b"v" * MAX_KEY_SIZE, MARK, 60) == "agent"
@@ -64,12 +64,12 @@ def test_a_key_comes_back_as_it_was_put(agent: AgentProcess, folder: Path) -> No
     assert all(0 < seconds <= 60 for seconds in kinds.values())
 
 
-def test_a_key_that_is_too_long_is_not_held(agent: AgentProcess, folder: Path) -> None:
-    assert cache(folder).put(STATE, VAULT, b"v" * (MAX_KEY_SIZE + 1), MARK, 60) is None
+def test_a_key_that_is_too_long_is_not_held(agent: AgentProcess, socket_folder: Path) -> None:
+    assert cache(socket_folder).put(STATE, VAULT, b"v" * (MAX_KEY_SIZE + 1), MARK, 60) is None
 
 
-def test_locking_forgets_one_vault_or_all(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_locking_forgets_one_vault_or_all(agent: AgentProcess, socket_folder: Path) -> None:
+    keys = cache(socket_folder)
     for state in (STATE, OTHER):
         keys.put(state, SESSION, KEY, MARK, 60)
         keys.put(state, VAULT, KEY, MARK, 60)
@@ -80,11 +80,13 @@ def test_locking_forgets_one_vault_or_all(agent: AgentProcess, folder: Path) -> 
     assert keys.entries(OTHER) == []
 
 
-def test_a_key_is_gone_at_its_deadline_which_nothing_moves(folder: Path, tmp_path: Path) -> None:
+def test_a_key_is_gone_at_its_deadline_which_nothing_moves(
+    socket_folder: Path, tmp_path: Path
+) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0")
-    with AgentProcess(folder, clock):
-        keys = cache(folder)
+    with AgentProcess(socket_folder, clock):
+        keys = cache(socket_folder)
         keys.put(STATE, SESSION, KEY, MARK, 3600)
         clock.write_text("3590")
         assert keys.get(STATE, SESSION, MARK) == KEY  # being used does not make it live longer
@@ -94,8 +96,8 @@ def test_a_key_is_gone_at_its_deadline_which_nothing_moves(folder: Path, tmp_pat
         assert keys.get(STATE, SESSION, MARK) is None  # it was forgotten, not only kept back
 
 
-def test_sigusr1_makes_it_forget_and_go_on(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_sigusr1_makes_it_forget_and_go_on(agent: AgentProcess, socket_folder: Path) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
     agent.process.send_signal(signal.SIGUSR1)
     wait_for(lambda: keys.get(STATE, SESSION, MARK) is None)
@@ -111,38 +113,40 @@ def wait_for(condition: object) -> None:
         time.sleep(0.01)
 
 
-def test_it_ends_cleanly_and_takes_its_socket_away(agent: AgentProcess, folder: Path) -> None:
+def test_it_ends_cleanly_and_takes_its_socket_away(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
     assert agent.socket.exists()
     assert agent.stop() == 0
     assert not agent.socket.exists()
-    assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
+    assert cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60) is None
 
 
-def test_folder_socket_and_lock_are_private(agent: AgentProcess, folder: Path) -> None:
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+def test_folder_socket_and_lock_are_private(agent: AgentProcess, socket_folder: Path) -> None:
+    assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
     assert stat.S_IMODE(agent.socket.stat().st_mode) == 0o600
-    assert stat.S_IMODE((folder / "agent.lock").stat().st_mode) == 0o600
+    assert stat.S_IMODE((socket_folder / "agent.lock").stat().st_mode) == 0o600
 
 
-def test_there_is_one_agent_in_a_folder(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_there_is_one_agent_in_a_folder(agent: AgentProcess, socket_folder: Path) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
-    second = AgentProcess(folder)
+    second = AgentProcess(socket_folder)
     assert second.said == "taken\n"
     second.process.communicate()
     assert keys.get(STATE, SESSION, MARK) == KEY
 
 
-def test_what_a_killed_agent_left_is_no_obstacle(folder: Path) -> None:
-    keys = cache(folder)
-    with AgentProcess(folder) as killed:
+def test_what_a_killed_agent_left_is_no_obstacle(socket_folder: Path) -> None:
+    keys = cache(socket_folder)
+    with AgentProcess(socket_folder) as killed:
         keys.put(STATE, SESSION, KEY, MARK, 60)
         killed.process.kill()
         killed.process.wait()
         assert killed.socket.exists()
         assert keys.get(STATE, SESSION, MARK) is None
         assert keys.forget() == 0  # dead, it holds nothing
-    with AgentProcess(folder):
+    with AgentProcess(socket_folder):
         assert keys.get(STATE, SESSION, MARK) is None
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
 
@@ -156,8 +160,10 @@ def test_it_holds_no_standard_descriptor_and_no_folder(agent: AgentProcess) -> N
 # Attacks
 
 
-def test_other_requests_are_answered_by_hanging_up(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_other_requests_are_answered_by_hanging_up(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
     line = '{"op":"%s","state":"%s","kind":"%s","key":"%s","mark":"","deadline":%s}\n'
     for garbage in (
@@ -193,8 +199,8 @@ def test_other_requests_are_answered_by_hanging_up(agent: AgentProcess, folder: 
     assert keys.get(STATE, SESSION, MARK) == KEY
 
 
-def test_whoever_says_nothing_is_hung_up_on(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_whoever_says_nothing_is_hung_up_on(agent: AgentProcess, socket_folder: Path) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
     slow = [socket.socket(socket.AF_UNIX) for _ in range(20)]
     for each in slow:
@@ -208,8 +214,10 @@ def test_whoever_says_nothing_is_hung_up_on(agent: AgentProcess, folder: Path) -
         each.close()
 
 
-def test_a_thousand_silent_clients_keep_nobody_out(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_a_thousand_silent_clients_keep_nobody_out(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
     with contextlib.ExitStack() as opened:
         for _ in range(1000):
@@ -220,8 +228,10 @@ def test_a_thousand_silent_clients_keep_nobody_out(agent: AgentProcess, folder: 
     assert agent.process.poll() is None
 
 
-def test_a_thousand_clients_at_once_are_all_answered(agent: AgentProcess, folder: Path) -> None:
-    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
+def test_a_thousand_clients_at_once_are_all_answered(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
+    cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60)
     line = b'{"op":"get","state":"%b","kind":"session","key":"","mark":"","deadline":0}\n'
     with contextlib.ExitStack() as opened:
         clients = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(1000)]
@@ -248,8 +258,10 @@ def test_a_thousand_clients_at_once_are_all_answered(agent: AgentProcess, folder
 
 
 @pytest.mark.timed
-def test_an_agent_that_hangs_costs_less_than_a_second(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_an_agent_that_hangs_costs_less_than_a_second(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
     agent.process.send_signal(signal.SIGSTOP)
     try:
@@ -277,23 +289,23 @@ def fill_queue(agent: AgentProcess, opened: contextlib.ExitStack) -> None:
 
 @pytest.mark.timed
 def test_an_agent_whose_queue_is_full_costs_less_than_a_second(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
     agent.process.send_signal(signal.SIGSTOP)
     try:
         with contextlib.ExitStack() as opened:
             fill_queue(agent, opened)
             with within(1):
-                assert cache(folder).get(STATE, SESSION, MARK) is None
+                assert cache(socket_folder).get(STATE, SESSION, MARK) is None
     finally:
         agent.process.send_signal(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("answer", [b"", b"x" * 10_000, b"\n", b'{"ok":1}\n', b'{"ok":2,"key":""'])
-def test_nonsense_in_the_agents_place_is_no_key(folder: Path, answer: bytes) -> None:
-    folder.mkdir(mode=0o700)
+def test_nonsense_in_the_agents_place_is_no_key(socket_folder: Path, answer: bytes) -> None:
+    socket_folder.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(folder / "agent.sock"))
+        server.bind(str(socket_folder / "agent.sock"))
         server.listen()
 
         def serve() -> None:
@@ -304,14 +316,16 @@ def test_nonsense_in_the_agents_place_is_no_key(folder: Path, answer: bytes) -> 
 
         thread = threading.Thread(target=serve)
         thread.start()
-        assert cache(folder).get(STATE, SESSION, MARK) is None
+        assert cache(socket_folder).get(STATE, SESSION, MARK) is None
         thread.join()
 
 
-def test_a_link_in_the_sockets_place_leads_nowhere(agent: AgentProcess, folder: Path) -> None:
-    keys = cache(folder)
+def test_a_link_in_the_sockets_place_leads_nowhere(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
-    real = folder / "real.sock"
+    real = socket_folder / "real.sock"
     agent.socket.rename(real)
     agent.socket.symlink_to(real)
     assert keys.get(STATE, SESSION, MARK) is None
@@ -320,48 +334,48 @@ def test_a_link_in_the_sockets_place_leads_nowhere(agent: AgentProcess, folder: 
         keys.forget()
 
 
-def test_a_new_agent_replaces_a_link_and_not_what_it_leads_to(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    target = folder.parent / "target"
+def test_a_new_agent_replaces_a_link_and_not_what_it_leads_to(socket_folder: Path) -> None:
+    socket_folder.mkdir(mode=0o700)
+    target = socket_folder.parent / "target"
     target.write_text("precious")
-    (folder / "agent.sock").symlink_to(target)
-    with AgentProcess(folder) as running:
-        assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) == "agent"
+    (socket_folder / "agent.sock").symlink_to(target)
+    with AgentProcess(socket_folder) as running:
+        assert cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60) == "agent"
         assert stat.S_ISSOCK(running.socket.lstat().st_mode)
     assert target.read_text() == "precious"
 
 
-def test_a_link_in_the_folders_place_is_refused_by_both(folder: Path) -> None:
-    real = folder.parent / "real"
+def test_a_link_in_the_folders_place_is_refused_by_both(socket_folder: Path) -> None:
+    real = socket_folder.parent / "real"
     with AgentProcess(real):
-        folder.symlink_to(real)
+        socket_folder.symlink_to(real)
         assert cache(real).put(STATE, SESSION, KEY, MARK, 60) == "agent"
-        assert cache(folder).get(STATE, SESSION, MARK) is None
+        assert cache(socket_folder).get(STATE, SESSION, MARK) is None
         with pytest.raises(StorageError, match="a link"):
-            listen(str(folder), boottime)
+            listen(str(socket_folder), boottime)
 
 
 def test_a_folder_that_others_can_open_is_refused_by_both(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
-    keys = cache(folder)
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
-    folder.chmod(0o711)
+    socket_folder.chmod(0o711)
     assert keys.get(STATE, SESSION, MARK) is None
     with pytest.raises(BackendError, match="others can open it"):
         keys.forget()
     with pytest.raises(StorageError, match="others can open it"):
-        listen(str(folder), boottime)
+        listen(str(socket_folder), boottime)
 
 
 @needs_root
-def test_a_folder_that_another_user_made_is_refused_by_both(folder: Path) -> None:
-    folder.mkdir(mode=0o700)
-    os.chown(folder, NOBODY, NOBODY)
+def test_a_folder_that_another_user_made_is_refused_by_both(socket_folder: Path) -> None:
+    socket_folder.mkdir(mode=0o700)
+    os.chown(socket_folder, NOBODY, NOBODY)
     with pytest.raises(StorageError, match=f"belongs to user {NOBODY}"):
-        listen(str(folder), boottime)
-    assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
-    assert cache(folder).forget() == 0  # there is none
+        listen(str(socket_folder), boottime)
+    assert cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60) is None
+    assert cache(socket_folder).forget() == 0  # there is none
 
 
 def plant(folder: Path, what: str, agents: Path) -> None:
@@ -387,21 +401,21 @@ def plant(folder: Path, what: str, agents: Path) -> None:
     "what", ["folder", "closed folder", "socket", "link to a socket", "link", "file"]
 )
 def test_what_another_user_puts_in_an_agents_place_keeps_nobody_from_locking(
-    folder: Path, what: str
+    socket_folder: Path, what: str
 ) -> None:
     """Everybody can write to /tmp; the user is nobody here, and root the other one."""
-    folder.parent.chmod(0o755)
-    mine = folder.parent / "mine"
+    socket_folder.parent.chmod(0o755)
+    mine = socket_folder.parent / "mine"
     mine.mkdir(mode=0o700)
     os.chown(mine, NOBODY, NOBODY)
-    plant(folder, what, mine)
+    plant(socket_folder, what, mine)
 
     def action() -> object:
         agent = listen(str(mine), boottime)
         assert agent is not None
         thread = threading.Thread(target=agent.serve, daemon=True)
         thread.start()
-        keys = cache(folder, mine)
+        keys = cache(socket_folder, mine)
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
         return keys.forget(STATE), keys.forget()
 
@@ -409,9 +423,9 @@ def test_what_another_user_puts_in_an_agents_place_keeps_nobody_from_locking(
 
 
 @needs_root
-def test_a_folder_that_may_not_be_looked_into_is_called_that(folder: Path) -> None:
-    folder.parent.chmod(0o700)
-    for action in (lambda: listen(str(folder), boottime), cache(folder).forget):
+def test_a_folder_that_may_not_be_looked_into_is_called_that(socket_folder: Path) -> None:
+    socket_folder.parent.chmod(0o700)
+    for action in (lambda: listen(str(socket_folder), boottime), cache(socket_folder).forget):
         said = as_user(NOBODY, action)
         assert "permission denied" in said
         assert "link" not in said.splitlines()[-1]
@@ -419,33 +433,33 @@ def test_a_folder_that_may_not_be_looked_into_is_called_that(folder: Path) -> No
 
 @needs_root
 def test_locking_fails_where_the_folder_of_an_agent_went_to_another_user(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
-    keys = cache(folder)
+    keys = cache(socket_folder)
     keys.put(STATE, SESSION, KEY, MARK, 60)
-    os.chown(folder, NOBODY, NOBODY)
+    os.chown(socket_folder, NOBODY, NOBODY)
     with pytest.raises(BackendError, match=f"belongs to user {NOBODY}"):
         keys.forget()
 
 
 def test_locking_goes_on_behind_what_fails_and_tells_all_of_it(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
     with short_folder() as first, short_folder() as last:
         for each in (first, last):
             (each / "agent.sock").write_text("no socket")
-        keys = cache(first, folder, last)
+        keys = cache(first, socket_folder, last)
         assert keys.put(STATE, SESSION, KEY, MARK, 60) == "agent"
         with pytest.raises(BackendError) as error:
             keys.forget()
         for each in (first, last):
             assert str(each) in error.value.message
             assert str(each) in (error.value.hint or "")
-    assert cache(folder).entries(STATE) == []
+    assert cache(socket_folder).entries(STATE) == []
 
 
 def test_nonsense_in_an_agents_place_does_not_keep_another_from_locking(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
     with short_folder() as first, socket.socket(socket.AF_UNIX) as server:
         server.bind(str(first / "agent.sock"))
@@ -458,38 +472,40 @@ def test_nonsense_in_an_agents_place_does_not_keep_another_from_locking(
                 connection.sendall(b'{"ok":1}\n')
 
         thread = threading.Thread(target=serve)
-        cache(folder).put(STATE, SESSION, KEY, MARK, 60)
+        cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60)
         thread.start()
         with pytest.raises(BackendError, match="answer"):
-            cache(first, folder).forget()
+            cache(first, socket_folder).forget()
         thread.join()
-    assert cache(folder).entries(STATE) == []
+    assert cache(socket_folder).entries(STATE) == []
 
 
 @pytest.mark.parametrize("change", ["socket", "mode", pytest.param("owner", marks=needs_root)])
 def test_the_agent_ends_when_it_can_no_longer_be_asked(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    socket_folder: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Nobody could tell it to forget any more."""
     monkeypatch.setattr("filevault.keycache.agent._CHECK_INTERVAL", 0.05)
-    made = listen(str(folder), boottime)
+    made = listen(str(socket_folder), boottime)
     assert made is not None
     if change == "socket":
-        (folder / "agent.sock").unlink()
+        (socket_folder / "agent.sock").unlink()
     elif change == "mode":
-        folder.chmod(0o755)
+        socket_folder.chmod(0o755)
     else:
-        os.chown(folder, NOBODY, NOBODY)
+        os.chown(socket_folder, NOBODY, NOBODY)
     made.serve()
     made.close()
 
 
-def test_a_flood_of_connections_keeps_no_signal_waiting(folder: Path) -> None:
-    made = listen(str(folder), boottime)
+def test_a_flood_of_connections_keeps_no_signal_waiting(socket_folder: Path) -> None:
+    made = listen(str(socket_folder), boottime)
     assert made is not None
     with contextlib.ExitStack() as opened:
         for _ in range(100):
-            opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(folder / "agent.sock"))
+            opened.enter_context(socket.socket(socket.AF_UNIX)).connect(
+                str(socket_folder / "agent.sock")
+            )
         made._accept()
         assert 0 < len(made._connections) <= 32  # and then its turn is over
     made.close()
@@ -530,11 +546,13 @@ def test_the_last_resort_is_the_same_folder_whatever_tmpdir_says() -> None:
     assert found.pop()[-1] == f"/tmp/filevault-{os.geteuid()}"
 
 
-def test_a_job_asks_its_own_agent_and_locks_every_one(agent: AgentProcess, folder: Path) -> None:
+def test_a_job_asks_its_own_agent_and_locks_every_one(
+    agent: AgentProcess, socket_folder: Path
+) -> None:
     with short_folder() as runtime, AgentProcess(runtime / "filevault"):
         outside = {"XDG_RUNTIME_DIR": str(runtime)}
         of_user = open_cache(("agent",), outside.get, boottime)
-        of_job = open_cache(("agent",), {**outside, JOB_VARIABLE: str(folder)}.get, boottime)
+        of_job = open_cache(("agent",), {**outside, JOB_VARIABLE: str(socket_folder)}.get, boottime)
         of_user.put(STATE, VAULT, KEY, MARK, 60)
         assert of_job.get(STATE, VAULT, MARK) is None
         assert of_job.entries(STATE) == []
@@ -545,7 +563,7 @@ def test_a_job_asks_its_own_agent_and_locks_every_one(agent: AgentProcess, folde
 
 
 @pytest.mark.timed
-def test_agents_that_hang_cost_a_run_less_than_a_second_altogether(folder: Path) -> None:
+def test_agents_that_hang_cost_a_run_less_than_a_second_altogether(socket_folder: Path) -> None:
     with contextlib.ExitStack() as opened:
         runtime, other = (opened.enter_context(short_folder()) for _ in range(2))
         for each in (runtime, other):
@@ -567,10 +585,10 @@ def test_agents_that_hang_cost_a_run_less_than_a_second_altogether(folder: Path)
 
 @needs_root
 def test_another_user_can_neither_connect_nor_look_into_it(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
-    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
-    folder.parent.chmod(0o711)
+    cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60)
+    socket_folder.parent.chmod(0o711)
 
     def connect() -> None:
         socket.socket(socket.AF_UNIX).connect(str(agent.socket))
@@ -590,11 +608,15 @@ def test_another_user_can_neither_connect_nor_look_into_it(
 
 @needs_root
 def test_another_user_whom_the_folder_lets_in_is_hung_up_on(
-    agent: AgentProcess, folder: Path
+    agent: AgentProcess, socket_folder: Path
 ) -> None:
     """The agent itself looks who connects, whatever the permissions have become."""
-    cache(folder).put(STATE, SESSION, KEY, MARK, 60)
-    for path, mode in ((folder.parent, 0o711), (folder, 0o711), (agent.socket, 0o666)):
+    cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60)
+    for path, mode in (
+        (socket_folder.parent, 0o711),
+        (socket_folder, 0o711),
+        (agent.socket, 0o666),
+    ):
         path.chmod(mode)
     line = f'{{"op":"get","state":"{STATE}","kind":"session","key":"","mark":"","deadline":0}}\n'
 
@@ -612,12 +634,12 @@ def test_another_user_whom_the_folder_lets_in_is_hung_up_on(
 
 
 @needs_root
-def test_an_agent_of_another_user_is_not_talked_to(folder: Path) -> None:
+def test_an_agent_of_another_user_is_not_talked_to(socket_folder: Path) -> None:
     """The folder is ours, the socket looks like ours, and somebody else listens."""
-    folder.parent.chmod(0o711)
-    folder.mkdir()
-    os.chown(folder, NOBODY, NOBODY)
-    path = folder / "agent.sock"
+    socket_folder.parent.chmod(0o711)
+    socket_folder.mkdir()
+    os.chown(socket_folder, NOBODY, NOBODY)
+    path = socket_folder / "agent.sock"
     reading, writing = os.pipe()
     child = fork()
     if child == 0:
@@ -632,9 +654,9 @@ def test_an_agent_of_another_user_is_not_talked_to(folder: Path) -> None:
     os.close(writing)
     with os.fdopen(reading, "rb", buffering=0) as stream:
         assert stream.read(100) == b"ready "
-        os.chown(folder, 0, 0)
-        folder.chmod(0o700)
+        os.chown(socket_folder, 0, 0)
+        socket_folder.chmod(0o700)
         os.chown(path, 0, 0)
-        assert cache(folder).put(STATE, SESSION, KEY, MARK, 60) is None
+        assert cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60) is None
         assert stream.read(100) == b"heard "  # and nothing with it
     os.waitpid(child, 0)

@@ -35,45 +35,45 @@ def cache() -> KeyCache:
 
 
 @pytest.fixture
-def state() -> Iterator[str]:
+def state_id() -> Iterator[str]:
     state = secrets.token_hex(16)
     yield state
     KernelKeyring().forget(state)
 
 
-def test_a_key_comes_back_as_it_was_put(state: str) -> None:
+def test_a_key_comes_back_as_it_was_put(state_id: str) -> None:
     keys = cache()
-    assert keys.get(state, SESSION, MARK) is None
-    assert keys.put(state, SESSION, KEY, MARK, 60) == "kernel keyring"
-    assert keys.put(state, VAULT, b"v" * MAX_KEY_SIZE, MARK, 60) == "kernel keyring"
-    assert keys.get(state, SESSION, MARK) == KEY
-    assert keys.get(state, VAULT, MARK) == b"v" * MAX_KEY_SIZE
-    assert keys.get(state, SESSION, "4567") is None
-    assert keys.put(state, SESSION, KEY[::-1], MARK, 60) == "kernel keyring"
-    assert keys.get(state, SESSION, MARK) == KEY[::-1]
-    kinds = {status.key_type: status.seconds for status in keys.entries(state)}
+    assert keys.get(state_id, SESSION, MARK) is None
+    assert keys.put(state_id, SESSION, KEY, MARK, 60) == "kernel keyring"
+    assert keys.put(state_id, VAULT, b"v" * MAX_KEY_SIZE, MARK, 60) == "kernel keyring"
+    assert keys.get(state_id, SESSION, MARK) == KEY
+    assert keys.get(state_id, VAULT, MARK) == b"v" * MAX_KEY_SIZE
+    assert keys.get(state_id, SESSION, "4567") is None
+    assert keys.put(state_id, SESSION, KEY[::-1], MARK, 60) == "kernel keyring"
+    assert keys.get(state_id, SESSION, MARK) == KEY[::-1]
+    kinds = {status.key_type: status.seconds for status in keys.entries(state_id)}
     assert set(kinds) == {SESSION, VAULT}
     assert all(0 < seconds <= 60 for seconds in kinds.values())
-    assert keys.forget(state) == 2
-    assert keys.get(state, SESSION, MARK) is None
-    assert keys.entries(state) == []
+    assert keys.forget(state_id) == 2
+    assert keys.get(state_id, SESSION, MARK) is None
+    assert keys.entries(state_id) == []
 
 
-def test_the_kernel_itself_drops_it_in_time(state: str) -> None:
+def test_the_kernel_itself_drops_it_in_time(state_id: str) -> None:
     keys = KeyCache([KernelKeyring()], lambda: 0.0)  # a deadline of ours that never comes
-    keys.put(state, SESSION, KEY, MARK, 1)
-    assert keys.get(state, SESSION, MARK) == KEY
+    keys.put(state_id, SESSION, KEY, MARK, 1)
+    assert keys.get(state_id, SESSION, MARK) == KEY
     deadline = time.monotonic() + 10
-    while keys.get(state, SESSION, MARK) is not None:
+    while keys.get(state_id, SESSION, MARK) is not None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_key_past_its_deadline_is_none_even_if_the_kernel_still_has_it(state: str) -> None:
+def test_a_key_past_its_deadline_is_none_even_if_the_kernel_still_has_it(state_id: str) -> None:
     now = boottime()
-    KeyCache([KernelKeyring()], lambda: now).put(state, SESSION, KEY, MARK, 3600)
-    assert KeyCache([KernelKeyring()], lambda: now + 3599).get(state, SESSION, MARK) == KEY
-    assert KeyCache([KernelKeyring()], lambda: now + 3601).get(state, SESSION, MARK) is None
+    KeyCache([KernelKeyring()], lambda: now).put(state_id, SESSION, KEY, MARK, 3600)
+    assert KeyCache([KernelKeyring()], lambda: now + 3599).get(state_id, SESSION, MARK) == KEY
+    assert KeyCache([KernelKeyring()], lambda: now + 3601).get(state_id, SESSION, MARK) is None
 
 
 def in_process(action: str, state: str, *prefix: str) -> str:
@@ -112,45 +112,45 @@ def after_joining(action: str) -> str:
 @pytest.mark.parametrize("getting", [GET, after_joining(GET)], ids=["plain", "new session"])
 @pytest.mark.parametrize("prefix", [(), ("setsid", "-w")], ids=["", "setsid"])
 def test_it_is_found_from_any_session_keyring(
-    state: str, putting: str, getting: str, prefix: tuple[str, ...]
+    state_id: str, putting: str, getting: str, prefix: tuple[str, ...]
 ) -> None:
     """The possession trap: who joins a new session keyring does not possess the user's."""
-    assert in_process(putting, state) == "kernel keyring"
-    assert in_process(getting, state, *prefix) == "True"
-    assert in_process(putting, state) == "kernel keyring"  # put again over what is there
+    assert in_process(putting, state_id) == "kernel keyring"
+    assert in_process(getting, state_id, *prefix) == "True"
+    assert in_process(putting, state_id) == "kernel keyring"  # put again over what is there
     forget = getting.replace(GET, LOCK)
-    assert in_process(forget, state, *prefix) == "1"
-    assert in_process(getting, state) == "False"
+    assert in_process(forget, state_id, *prefix) == "1"
+    assert in_process(getting, state_id) == "False"
 
 
-def test_without_the_dance_the_trap_would_be_there(state: str) -> None:
+def test_without_the_dance_the_trap_would_be_there(state_id: str) -> None:
     """A key with the permissions it is made with is out of reach from a new session keyring."""
     add, keyctl = numbers()
-    name = f"filevault:{state}".encode()
+    name = f"filevault:{state_id}".encode()
     function("syscall")(add, b"user", name, b"payload", 7, -4)
     read = f"function('syscall')({keyctl}, 10, -4, b'user', b'filevault:' + state.encode())"
     script = after_joining(f"function('syscall')({keyctl}, 11, {read})")
     with pytest.raises(AssertionError, match="Permission denied|Required key not available"):
-        in_process(script, state)
+        in_process(script, state_id)
 
 
-def test_only_the_user_may_read_it(state: str) -> None:
-    cache().put(state, SESSION, KEY, MARK, 60)
-    (line,) = [line for line in Path("/proc/keys").read_text().splitlines() if state in line]
+def test_only_the_user_may_read_it(state_id: str) -> None:
+    cache().put(state_id, SESSION, KEY, MARK, 60)
+    (line,) = [line for line in Path("/proc/keys").read_text().splitlines() if state_id in line]
     assert line.split()[4] == "3f0b0000"
 
 
 @needs_root
-def test_another_user_can_neither_find_nor_read_it(state: str) -> None:
-    cache().put(state, SESSION, KEY, MARK, 60)
+def test_another_user_can_neither_find_nor_read_it(state_id: str) -> None:
+    cache().put(state_id, SESSION, KEY, MARK, 60)
     _add, keyctl = numbers()
-    key = function("syscall")(keyctl, SEARCH, -4, b"user", f"filevault:{state}".encode())
-    assert as_user(NOBODY, lambda: cache().get(state, SESSION, MARK)) == "None"
+    key = function("syscall")(keyctl, SEARCH, -4, b"user", f"filevault:{state_id}".encode())
+    assert as_user(NOBODY, lambda: cache().get(state_id, SESSION, MARK)) == "None"
     read = as_user(NOBODY, lambda: KernelKeyring()._read(key))
     assert "PermissionError" in read
     forget = as_user(NOBODY, lambda: KernelKeyring()._keyctl(21, key))
     assert "PermissionError" in forget
-    assert cache().get(state, SESSION, MARK) == KEY
+    assert cache().get(state_id, SESSION, MARK) == KEY
 
 
 @needs_root
@@ -216,7 +216,7 @@ def test_a_full_quota_is_no_error() -> None:
     assert as_user(OWN_UID + 1, action) == "(None, None)"
 
 
-def test_a_foreign_payload_is_no_key(state: str) -> None:
+def test_a_foreign_payload_is_no_key(state_id: str) -> None:
     add, _keyctl = numbers()
     for payload in (
         b"x",
@@ -224,10 +224,10 @@ def test_a_foreign_payload_is_no_key(state: str) -> None:
         b"filevault-cache-1 1 01\n",
         b"\xff" * 99,
     ):
-        name = f"filevault:{state}".encode()
+        name = f"filevault:{state_id}".encode()
         function("syscall")(add, b"user", name, payload, len(payload), -4)
-        assert KernelKeyring().get(state, SESSION) is None
-        KernelKeyring().forget(state)
+        assert KernelKeyring().get(state_id, SESSION) is None
+        KernelKeyring().forget(state_id)
 
 
 def test_a_machine_that_we_do_not_know_has_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ CASES = [
 
 
 @pytest.fixture
-def tree() -> Iterator[Path]:
+def permission_tree() -> Iterator[Path]:
     """A folder that every user may enter and write."""
     with tempfile.TemporaryDirectory(prefix="filevault-") as name:
         os.chmod(name, 0o777)
@@ -77,12 +77,12 @@ def acl_text(path: Path) -> list[str]:
 
 
 def test_a_replaced_file_keeps_group_acl_and_mode_and_follows_the_folders_owner(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
+    permission_tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "fsync", lambda _fd: None)  # most of the time, and not what is tested
     acls: dict[str, list[str]] = {}
     for number, case in enumerate(CASES):
-        folder = tree / str(number)
+        folder = permission_tree / str(number)
         folder.mkdir()
         (folder / "f").write_bytes(b"old")
         os.chown(folder, case.folder_owner, TEAM if case.default_acl else 0)
@@ -92,10 +92,10 @@ def test_a_replaced_file_keeps_group_acl_and_mode_and_follows_the_folders_owner(
             acls.setdefault(case.acl, []).append(f"{number}/f")
         if case.default_acl:
             acls.setdefault(DEFAULT_ACL, []).append(str(number))
-    setfacl(acls, tree)
+    setfacl(acls, permission_tree)
     warned: list[str] = []
     for number, case in enumerate(CASES):
-        path = tree / str(number) / "f"
+        path = permission_tree / str(number) / "f"
         before = granted(path)
         other_writes = before[0] & stat.S_IWOTH
         with Folder.open(str(path.parent), warned.append) as opened:
@@ -118,14 +118,14 @@ def test_a_replaced_file_keeps_group_acl_and_mode_and_follows_the_folders_owner(
 @pytest.mark.parametrize("owner", [0, APP])
 @pytest.mark.parametrize("made_by", [0, APP])
 def test_a_new_file_is_private_and_takes_what_its_folder_says(
-    tree: Path, owner: int, made_by: int, setgid: bool, default_acl: bool
+    permission_tree: Path, owner: int, made_by: int, setgid: bool, default_acl: bool
 ) -> None:
-    top = tree / "top"
+    top = permission_tree / "top"
     top.mkdir()
     os.chown(top, owner, TEAM)
     top.chmod(0o2777 if setgid else 0o777)
     if default_acl:
-        setfacl({DEFAULT_ACL: ["top"]}, tree)
+        setfacl({DEFAULT_ACL: ["top"]}, permission_tree)
 
     def make() -> None:
         with Folder.make(str(top / "a/b")) as folder, folder.make_child("c") as inner:
@@ -146,13 +146,13 @@ def test_a_new_file_is_private_and_takes_what_its_folder_says(
     assert granted(top / "a/b/c/own")[:2] == (0o600, made_by)
 
 
-def test_what_is_private_stays_so_whatever_lay_there(tree: Path) -> None:
-    path = tree / "f"
+def test_what_is_private_stays_so_whatever_lay_there(permission_tree: Path) -> None:
+    path = permission_tree / "f"
     path.write_bytes(b"old")
     os.chown(path, APP, TEAM)
     path.chmod(0o666)
-    setfacl({f"u:{OTHER}:rw": ["f"]}, tree)
-    with Folder.open(str(tree)) as folder:
+    setfacl({f"u:{OTHER}:rw": ["f"]}, permission_tree)
+    with Folder.open(str(permission_tree)) as folder:
         folder.write("f", b"new")
     assert granted(path)[0] == 0o600
     assert granted(path)[3] == b""
@@ -179,16 +179,16 @@ class Refused(NamedTuple):
     ids=lambda refused: refused.name,
 )
 def test_where_it_cannot_be_kept_the_file_is_private_and_that_is_told(
-    tree: Path, refused: Refused
+    permission_tree: Path, refused: Refused
 ) -> None:
-    path = tree / "f"
+    path = permission_tree / "f"
     path.write_bytes(b"old")
     os.chown(path, OTHER if refused.name == "unreadable" else APP, refused.group)
     path.chmod(refused.mode)
 
     def replace() -> str:
         warned: list[str] = []
-        with Folder.open(str(tree), warned.append) as folder:
+        with Folder.open(str(permission_tree), warned.append) as folder:
             folder.write("f", b"new", keep="f")
         return "\n".join(warned)
 
@@ -201,14 +201,14 @@ def test_where_it_cannot_be_kept_the_file_is_private_and_that_is_told(
 
 
 def test_no_step_on_the_way_grants_more_than_the_last(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
+    permission_tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill leaves the temporary file as it is: it must not be readable for more users."""
-    path = tree / "f"
+    path = permission_tree / "f"
     path.write_bytes(b"old")
     os.chown(path, 0, TEAM)
     path.chmod(0o646)
-    setfacl({f"u:{OTHER}:r": ["f"], DEFAULT_ACL: ["."]}, tree)
+    setfacl({f"u:{OTHER}:r": ["f"], DEFAULT_ACL: ["."]}, permission_tree)
     steps: list[tuple[str, int, int]] = []
 
     def watched(name: str) -> None:
@@ -216,7 +216,7 @@ def test_no_step_on_the_way_grants_more_than_the_last(
 
         def call(*args: object, **more: object) -> object:
             done = real(*args, **more)
-            for each in tree.glob(".fv-*.tmp"):
+            for each in permission_tree.glob(".fv-*.tmp"):
                 info = each.stat()
                 steps.append((name, stat.S_IMODE(info.st_mode), info.st_gid))
             return done
@@ -225,7 +225,7 @@ def test_no_step_on_the_way_grants_more_than_the_last(
 
     for name in ("open", "fchown", "fchmod", "setxattr", "removexattr", "write"):
         watched(name)
-    with Folder.open(str(tree)) as folder:
+    with Folder.open(str(permission_tree)) as folder:
         folder.write("f", b"new", keep="f")
     monkeypatch.undo()
     final = granted(path)
@@ -238,29 +238,29 @@ def test_no_step_on_the_way_grants_more_than_the_last(
         assert mode & 0o077 == 0 or gid == TEAM, name
 
 
-def test_a_folder_swapped_for_another_of_roots_is_not_given_away(tree: Path) -> None:
-    os.chown(tree, APP, APP)
-    (tree / "secret").mkdir()
-    (tree / "secret/file").write_text("root's")
-    fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+def test_a_folder_swapped_for_another_of_roots_is_not_given_away(permission_tree: Path) -> None:
+    os.chown(permission_tree, APP, APP)
+    (permission_tree / "secret").mkdir()
+    (permission_tree / "secret/file").write_text("root's")
+    fd = os.open(permission_tree, os.O_RDONLY | os.O_DIRECTORY)
     try:
         permissions.give_folder("secret", fd)
-        (tree / "link").symlink_to("/root")
+        (permission_tree / "link").symlink_to("/root")
         permissions.give_folder("link", fd)
     finally:
         os.close(fd)
-    assert (tree / "secret").stat().st_uid == 0
+    assert (permission_tree / "secret").stat().st_uid == 0
     assert Path("/root").stat().st_uid == 0
 
 
-def test_a_lock_that_root_takes_gives_no_file_away(tree: Path) -> None:
-    os.chown(tree, APP, APP)
-    (tree / "planted").write_text("root's")
-    (tree / "planted").chmod(0o440)
-    with Folder.open(str(tree)) as folder:
+def test_a_lock_that_root_takes_gives_no_file_away(permission_tree: Path) -> None:
+    os.chown(permission_tree, APP, APP)
+    (permission_tree / "planted").write_text("root's")
+    (permission_tree / "planted").chmod(0o440)
+    with Folder.open(str(permission_tree)) as folder:
         for name, owner, mode in (("planted", 0, 0o440), ("new", APP, 0o600)):
             with locked(folder, name):
-                info = (tree / name).stat()
+                info = (permission_tree / name).stat()
                 assert (info.st_uid, stat.S_IMODE(info.st_mode)) == (owner, mode)
 
 

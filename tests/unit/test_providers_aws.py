@@ -76,16 +76,16 @@ def refusal(kind: type[FilevaultError], aws: FakeAws, user: User, *args: Any, **
 
 
 @pytest.fixture
-def user(aws: FakeAws) -> User:
+def someone(aws: FakeAws) -> User:
     return aws.add_user("someone", mfa=True)
 
 
 # What is sent and what comes back
 
 
-def test_a_session_carries_key_token_and_expiry(aws: FakeAws, user: User) -> None:
+def test_a_session_carries_key_token_and_expiry(aws: FakeAws, someone: User) -> None:
     aws.clock.freeze()
-    got = session(aws, user, user.totp(), duration=900)
+    got = session(aws, someone, someone.totp(), duration=900)
     made = aws.session(got.access_key_id)
     assert (got.secret_access_key, got.session_token) == (
         made.secret_access_key,
@@ -95,18 +95,18 @@ def test_a_session_carries_key_token_and_expiry(aws: FakeAws, user: User) -> Non
     assert (got.account_id, got.arn) == (None, None)
     (call,) = aws.calls
     assert call.region == "eu-west-1"
-    assert call.access_key_id == user.access_key_id
-    assert call.parameters["SerialNumber"] == user.mfa_serial
+    assert call.access_key_id == someone.access_key_id
+    assert call.parameters["SerialNumber"] == someone.mfa_serial
 
 
 def test_every_parameter_of_a_role_is_sent_and_its_identity_comes_back(
-    aws: FakeAws, user: User
+    aws: FakeAws, someone: User
 ) -> None:
     aws.add_role("admin", external_id="outside")
     request = sts.RoleRequest(
         ARN, "me", 1800, "outside", (("team", "blue"), ("cost", "42")), ("team",), "someone"
     )
-    got = assumed(aws, key_of(user), request)
+    got = assumed(aws, key_of(someone), request)
     assert got.account_id == "123456789012"
     assert got.arn == "arn:aws:sts::123456789012:assumed-role/admin/me"
     (call,) = aws.calls
@@ -124,9 +124,9 @@ def test_every_parameter_of_a_role_is_sent_and_its_identity_comes_back(
     }
 
 
-def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, user: User) -> None:
+def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, someone: User) -> None:
     aws.add_role("admin")
-    assumed(aws, key_of(user), REQUEST)
+    assumed(aws, key_of(someone), REQUEST)
     assert set(aws.calls[0].parameters) - {"Version"} == {
         "RoleArn",
         "RoleSessionName",
@@ -138,42 +138,47 @@ def test_what_a_role_request_leaves_out_is_not_sent(aws: FakeAws, user: User) ->
 
 
 def test_a_wrong_code_a_used_code_and_a_foreign_device_are_told_apart(
-    aws: FakeAws, user: User
+    aws: FakeAws, someone: User
 ) -> None:
     aws.clock.freeze()
-    code = user.totp()
-    session(aws, user, code)
-    used = refusal(AwsError, aws, user, code)
+    code = someone.totp()
+    session(aws, someone, code)
+    used = refusal(AwsError, aws, someone, code)
     assert "was used before" in used.message
     assert used.code == "AccessDenied"
     assert code not in used.message.replace(aws.calls[0].host, "")
     assert "each code works once" in used.hint
-    foreign = refusal(AwsError, aws, user, "123456", serial="arn:aws:iam::123456789012:mfa/other")
+    foreign = refusal(
+        AwsError, aws, someone, "123456", serial="arn:aws:iam::123456789012:mfa/other"
+    )
     assert "not one of this user's" in foreign.message
     assert "mfa_serial" in foreign.hint
 
 
-def test_an_unknown_an_inactive_key_and_a_wrong_secret_are_told(aws: FakeAws, user: User) -> None:
-    wrong = Credentials(user.access_key_id, "x" * 40)
-    mismatch = refusal(AwsError, aws, user, key=wrong)
+def test_an_unknown_an_inactive_key_and_a_wrong_secret_are_told(
+    aws: FakeAws, someone: User
+) -> None:
+    wrong = Credentials(someone.access_key_id, "x" * 40)
+    mismatch = refusal(AwsError, aws, someone, key=wrong)
     assert mismatch.code == "SignatureDoesNotMatch"
     assert "secret access key does not belong" in mismatch.message
-    unknown = refusal(AwsError, aws, user, key=Credentials("AKIAUNKNOWN", "x" * 40))
+    unknown = refusal(AwsError, aws, someone, key=Credentials("AKIAUNKNOWN", "x" * 40))
     assert unknown.code == "InvalidClientTokenId"
     assert "does not know the access key" in unknown.message
-    user.keys[user.access_key_id].status = "Inactive"
-    assert refusal(AwsError, aws, user).code == "InvalidClientTokenId"
+    someone.keys[someone.access_key_id].status = "Inactive"
+    assert refusal(AwsError, aws, someone).code == "InvalidClientTokenId"
 
 
-def test_a_session_cannot_be_made_of_a_session(aws: FakeAws, user: User) -> None:
-    temporary = session(aws, user)
+def test_a_session_cannot_be_made_of_a_session(aws: FakeAws, someone: User) -> None:
+    temporary = session(aws, someone)
     assert (
-        "the stored key is a temporary one" in refusal(AwsError, aws, user, key=temporary).message
+        "the stored key is a temporary one"
+        in refusal(AwsError, aws, someone, key=temporary).message
     )
 
 
-def test_an_expired_session_is_told(aws: FakeAws, user: User) -> None:
-    temporary = session(aws, user)
+def test_an_expired_session_is_told(aws: FakeAws, someone: User) -> None:
+    temporary = session(aws, someone)
     aws.clock.advance(4000)
     with pytest.raises(AwsError, match="the session has expired") as caught:
         assumed(aws, temporary, REQUEST)
@@ -181,34 +186,34 @@ def test_an_expired_session_is_told(aws: FakeAws, user: User) -> None:
     assert "--refresh" in caught.value.hint
 
 
-def test_a_role_that_does_not_trust_says_what_to_check(aws: FakeAws, user: User) -> None:
+def test_a_role_that_does_not_trust_says_what_to_check(aws: FakeAws, someone: User) -> None:
     with pytest.raises(AwsError, match="trust policy") as caught:
-        assumed(aws, key_of(user), REQUEST)
+        assumed(aws, key_of(someone), REQUEST)
     assert "is not authorized to perform: sts:AssumeRole" in caught.value.message
     assert caught.value.hint is not None
     assert "external_id" in caught.value.hint
 
 
 def test_durations_over_the_roles_maximum_and_the_hour_of_chains_are_told(
-    aws: FakeAws, user: User
+    aws: FakeAws, someone: User
 ) -> None:
     aws.add_role("admin")
     with pytest.raises(AwsError, match="does not allow sessions that long") as caught:
-        assumed(aws, key_of(user), REQUEST._replace(duration=7200))
+        assumed(aws, key_of(someone), REQUEST._replace(duration=7200))
     assert "maximum" in str(caught.value.hint)
-    first = assumed(aws, key_of(user), REQUEST)
+    first = assumed(aws, key_of(someone), REQUEST)
     with pytest.raises(AwsError, match="lives an hour at most"):
         assumed(aws, first, REQUEST._replace(duration=7200))
 
 
-def test_a_clock_that_is_wrong_is_told(aws: FakeAws, user: User) -> None:
+def test_a_clock_that_is_wrong_is_told(aws: FakeAws, someone: User) -> None:
     aws.query_api.check_skew = True
     aws.clock.advance(3600)
-    found = refusal(AwsError, aws, user)
+    found = refusal(AwsError, aws, someone)
     assert re.search(r"the clock of this machine is (1h0m0s|59m\d+s) behind AWS's", found.message)
     assert "set the clock" in found.hint
     aws.clock.advance(-7200)
-    found = refusal(AwsError, aws, user)
+    found = refusal(AwsError, aws, someone)
     assert re.search(r"the clock of this machine is (1h0m\d+s|59m\d+s) ahead of", found.message)
 
 
@@ -220,9 +225,11 @@ def test_a_clock_that_is_wrong_is_told(aws: FakeAws, user: User) -> None:
         "Signature not yet current",
     ],
 )
-def test_a_clock_is_told_without_times_that_are_none(aws: FakeAws, user: User, text: str) -> None:
+def test_a_clock_is_told_without_times_that_are_none(
+    aws: FakeAws, someone: User, text: str
+) -> None:
     aws.arm(error("SignatureDoesNotMatch", text, 403))
-    assert "the clock of this machine differs" in refusal(AwsError, aws, user).message
+    assert "the clock of this machine differs" in refusal(AwsError, aws, someone).message
 
 
 @pytest.mark.parametrize(
@@ -234,23 +241,23 @@ def test_a_clock_is_told_without_times_that_are_none(aws: FakeAws, user: User, t
         ("SomethingNew", "SomethingNew: because"),
     ],
 )
-def test_other_refusals_keep_awss_words(aws: FakeAws, user: User, code: str, words: str) -> None:
+def test_other_refusals_keep_awss_words(aws: FakeAws, someone: User, code: str, words: str) -> None:
     aws.arm(error(code, "because."), times=5)
-    found = refusal(AwsError, aws, user)
+    found = refusal(AwsError, aws, someone)
     assert words in found.message
     assert not found.message.endswith(".")
     assert (found.operation, found.code) == ("GetSessionToken", code)
 
 
-def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, user: User) -> None:
+def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, someone: User) -> None:
     aws.arm(throttle(), times=2)
-    assert session(aws, user).session_token
+    assert session(aws, someone).session_token
     assert len(aws.calls) == 3
     aws.arm(throttle(), times=9)
-    assert "too many requests" in refusal(AwsError, aws, user).message
+    assert "too many requests" in refusal(AwsError, aws, someone).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
-    assert "an internal failure" in refusal(AwsError, aws, user).message
+    assert "an internal failure" in refusal(AwsError, aws, someone).message
 
 
 LOST = "the token code may be used up: wait for the next one"
@@ -259,31 +266,31 @@ LOST = "the token code may be used up: wait for the next one"
 @pytest.mark.parametrize("mode", ["standard", "legacy", "adaptive"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_answer_to_a_call_with_a_code_is_not_asked_for_again(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, mode: str, when: Literal["before"]
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch, mode: str, when: Literal["before"]
 ) -> None:
     monkeypatch.setenv("AWS_RETRY_MODE", mode)
     aws.arm(drop(when))
-    found = refusal(NetworkError, aws, user, user.totp())
+    found = refusal(NetworkError, aws, someone, someone.totp())
     assert "closed the connection" in found.message
     assert LOST in found.hint
     assert len(aws.calls) == 1
 
 
 def test_a_lost_answer_to_assume_role_with_a_code_is_not_asked_for_again(
-    aws: FakeAws, user: User
+    aws: FakeAws, someone: User
 ) -> None:
     aws.add_role("admin", require_mfa=True)
     aws.arm(drop("after"))
-    mfa = sts.TokenCodeFor(str(user.mfa_serial), user.totp())
+    mfa = sts.TokenCodeFor(str(someone.mfa_serial), someone.totp())
     with pytest.raises(NetworkError) as caught:
-        sts.assume_role(Clients(), at(aws), key_of(user), REQUEST, mfa=mfa, subject="x")
+        sts.assume_role(Clients(), at(aws), key_of(someone), REQUEST, mfa=mfa, subject="x")
     assert LOST in str(caught.value.hint)
     assert len(aws.calls) == 1
 
 
-def test_silence_after_a_code_ends_with_the_first_attempt(aws: FakeAws, user: User) -> None:
+def test_silence_after_a_code_ends_with_the_first_attempt(aws: FakeAws, someone: User) -> None:
     aws.arm(stall(30))
-    found = refusal(NetworkError, aws, user, user.totp(), clients=Clients(read_timeout=0.2))
+    found = refusal(NetworkError, aws, someone, someone.totp(), clients=Clients(read_timeout=0.2))
     assert "did not answer in time" in found.message
     assert LOST in found.hint
     assert aws.in_flight == ["GetSessionToken"]
@@ -291,23 +298,23 @@ def test_silence_after_a_code_ends_with_the_first_attempt(aws: FakeAws, user: Us
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_failure_of_awss_after_a_code_is_told_at_once(
-    aws: FakeAws, user: User, when: Literal["before"]
+    aws: FakeAws, someone: User, when: Literal["before"]
 ) -> None:
     aws.arm(server_error(when))
-    found = refusal(AwsError, aws, user, user.totp())
+    found = refusal(AwsError, aws, someone, someone.totp())
     assert "an internal failure" in found.message
     assert found.hint == LOST
     assert len(aws.calls) == 1
 
 
-def test_throttling_takes_no_code_and_is_retried(aws: FakeAws, user: User) -> None:
+def test_throttling_takes_no_code_and_is_retried(aws: FakeAws, someone: User) -> None:
     aws.arm(throttle(), times=2)
-    assert session(aws, user, user.totp()).session_token
+    assert session(aws, someone, someone.totp()).session_token
     assert len(aws.calls) == 3
 
 
 def test_a_connection_that_is_not_made_takes_no_code_and_is_tried_again(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts: list[object] = []
     original = AWSHTTPConnection.connect
@@ -319,32 +326,32 @@ def test_a_connection_that_is_not_made_takes_no_code_and_is_tried_again(
         original(self)
 
     monkeypatch.setattr(AWSHTTPConnection, "connect", connect)
-    assert session(aws, user, user.totp()).session_token
+    assert session(aws, someone, someone.totp()).session_token
     assert (len(attempts), len(aws.calls)) == (2, 1)
 
 
-def test_a_lost_answer_without_a_code_is_asked_for_again(aws: FakeAws, user: User) -> None:
+def test_a_lost_answer_without_a_code_is_asked_for_again(aws: FakeAws, someone: User) -> None:
     aws.arm(drop("after"))
-    assert session(aws, user).session_token
+    assert session(aws, someone).session_token
     assert len(aws.calls) == 2
 
 
 def test_the_usual_variables_of_botocore_set_the_retries(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     aws.arm(throttle())
-    refusal(AwsError, aws, user)
+    refusal(AwsError, aws, someone)
     assert len(aws.calls) == 1
 
 
 def test_what_a_server_says_is_escaped_shortened_and_rid_of_secrets(
-    aws: FakeAws, user: User
+    aws: FakeAws, someone: User
 ) -> None:
-    secret = user.secret_access_key
+    secret = someone.secret_access_key
     text = f"look: {secret}, code 654321, \u202eevil\u0085 " + "x" * 2000
     aws.arm(error("Hostile\u202e", text), times=5)
-    found = refusal(AwsError, aws, user, "654321")
+    found = refusal(AwsError, aws, someone, "654321")
     assert "654321" not in found.message
     assert "***" in found.message
     assert "\u202e" not in found.message + found.code
@@ -352,10 +359,10 @@ def test_what_a_server_says_is_escaped_shortened_and_rid_of_secrets(
     assert len(found.message) < 700
 
 
-def test_a_secret_is_redacted_even_where_it_is_part_of_a_word(aws: FakeAws, user: User) -> None:
-    secret = user.secret_access_key
+def test_a_secret_is_redacted_even_where_it_is_part_of_a_word(aws: FakeAws, someone: User) -> None:
+    secret = someone.secret_access_key
     aws.arm(error("Odd", f"sent x{secret}9 and 1654321 and 654321"))
-    found = refusal(AwsError, aws, user, "654321")
+    found = refusal(AwsError, aws, someone, "654321")
     assert found.message.endswith("Odd: sent x***9 and 1654321 and ***")
 
 
@@ -405,50 +412,50 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("once")
-def test_nobody_listening_is_a_network_error(aws: FakeAws, user: User) -> None:
+def test_nobody_listening_is_a_network_error(aws: FakeAws, someone: User) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    found = refusal(NetworkError, aws, user, endpoint=Endpoint("eu-west-1", url))
+    found = refusal(NetworkError, aws, someone, endpoint=Endpoint("eu-west-1", url))
     assert f"cannot connect to {url}" in found.message
     assert "HTTPS_PROXY" in found.hint
 
 
 @pytest.mark.usefixtures("once")
-def test_a_name_that_does_not_exist_is_a_network_error(aws: FakeAws, user: User) -> None:
+def test_a_name_that_does_not_exist_is_a_network_error(aws: FakeAws, someone: User) -> None:
     endpoint = Endpoint("eu-west-1", "https://sts.invalid")
-    assert "https://sts.invalid" in refusal(NetworkError, aws, user, endpoint=endpoint).message
+    assert "https://sts.invalid" in refusal(NetworkError, aws, someone, endpoint=endpoint).message
 
 
 @pytest.mark.usefixtures("once")
-def test_a_dropped_connection_is_a_network_error(aws: FakeAws, user: User) -> None:
+def test_a_dropped_connection_is_a_network_error(aws: FakeAws, someone: User) -> None:
     aws.arm(drop())
-    found = refusal(NetworkError, aws, user)
+    found = refusal(NetworkError, aws, someone)
     assert "closed the connection" in found.message
 
 
 @pytest.mark.usefixtures("once")
-def test_silence_ends_after_the_time_limit(aws: FakeAws, user: User) -> None:
+def test_silence_ends_after_the_time_limit(aws: FakeAws, someone: User) -> None:
     aws.arm(stall(30))
-    found = refusal(NetworkError, aws, user, clients=Clients(read_timeout=0.2))
+    found = refusal(NetworkError, aws, someone, clients=Clients(read_timeout=0.2))
     assert "did not answer in time" in found.message
 
 
 @pytest.mark.usefixtures("once")
-def test_a_certificate_that_is_not_accepted_is_told(aws: FakeAws, user: User) -> None:
+def test_a_certificate_that_is_not_accepted_is_told(aws: FakeAws, someone: User) -> None:
     url = aws.url.replace("http:", "https:")  # speaks no TLS at all
-    found = refusal(NetworkError, aws, user, endpoint=Endpoint("eu-west-1", url))
+    found = refusal(NetworkError, aws, someone, endpoint=Endpoint("eu-west-1", url))
     assert "TLS" in found.message
     assert "AWS_CA_BUNDLE" in found.hint
 
 
 @pytest.mark.usefixtures("once")
 def test_a_proxy_that_cannot_be_reached_is_told(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     endpoint = Endpoint("eu-west-1", "https://sts.invalid")
-    assert "proxy" in refusal(NetworkError, aws, user, endpoint=endpoint).message
+    assert "proxy" in refusal(NetworkError, aws, someone, endpoint=endpoint).message
 
 
 @pytest.mark.usefixtures("once")
@@ -464,17 +471,17 @@ def test_a_proxy_that_cannot_be_reached_is_told(
     ],
 )
 def test_an_answer_that_is_not_awss_is_an_error_of_ours(
-    aws: FakeAws, user: User, status: int, body: bytes
+    aws: FakeAws, someone: User, status: int, body: bytes
 ) -> None:
     with answering(status, body) as url:
-        found = refusal(FilevaultError, aws, user, endpoint=Endpoint("eu-west-1", url))
+        found = refusal(FilevaultError, aws, someone, endpoint=Endpoint("eu-west-1", url))
     assert isinstance(found, NetworkError | AwsError)
     assert "\x1b" not in found.message
 
 
-def test_filevault_names_itself_to_aws(aws: FakeAws, user: User) -> None:
+def test_filevault_names_itself_to_aws(aws: FakeAws, someone: User) -> None:
     with answering(200, b"<x/>") as url, pytest.raises(FilevaultError):
-        session(aws, user, endpoint=Endpoint("eu-west-1", url))
+        session(aws, someone, endpoint=Endpoint("eu-west-1", url))
     assert "filevault/" in agents[0]
 
 
@@ -482,7 +489,7 @@ def test_filevault_names_itself_to_aws(aws: FakeAws, user: User) -> None:
 
 
 def test_no_file_variable_or_profile_disturbs_or_gives_credentials(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     credentials = tmp_path / "credentials"
     credentials.write_text("this is [no INI")
@@ -501,34 +508,34 @@ def test_no_file_variable_or_profile_disturbs_or_gives_credentials(
     monkeypatch.setenv("AWS_SESSION_TOKEN", "other")
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1")
     for profile in (None, "work", "unknown"):
-        session(aws, user, clients=Clients(profile=profile))
-    assert [call.access_key_id for call in aws.calls] == [user.access_key_id] * 3
+        session(aws, someone, clients=Clients(profile=profile))
+    assert [call.access_key_id for call in aws.calls] == [someone.access_key_id] * 3
     assert {call.region for call in aws.calls} == {"eu-west-1"}
 
 
 def test_botocores_own_settings_come_from_the_profiles_section(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = tmp_path / "config"
     config.write_text("[profile work]\nmax_attempts = 1\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     aws.arm(throttle())
-    refusal(AwsError, aws, user, clients=Clients(profile="work"))
+    refusal(AwsError, aws, someone, clients=Clients(profile="work"))
     assert len(aws.calls) == 1
 
 
 def test_a_setting_that_botocore_cannot_use_is_a_config_error(
-    aws: FakeAws, user: User, monkeypatch: pytest.MonkeyPatch
+    aws: FakeAws, someone: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_RETRY_MODE", "often")
-    assert "often" in refusal(ConfigError, aws, user).message
+    assert "often" in refusal(ConfigError, aws, someone).message
     monkeypatch.delenv("AWS_RETRY_MODE")
     bad = Endpoint("not a region", aws.url)
-    assert "region" in refusal(ConfigError, aws, user, endpoint=bad).message
+    assert "region" in refusal(ConfigError, aws, someone, endpoint=bad).message
     bad = Endpoint("eu-west-1", "https://-.example")
-    assert "cannot be called" in refusal(ConfigError, aws, user, endpoint=bad).message
+    assert "cannot be called" in refusal(ConfigError, aws, someone, endpoint=bad).message
     bad = Endpoint("eu-west-1", None, "sometimes")
-    assert "sometimes" in refusal(ConfigError, aws, user, endpoint=bad).message
+    assert "sometimes" in refusal(ConfigError, aws, someone, endpoint=bad).message
 
 
 @pytest.mark.parametrize(

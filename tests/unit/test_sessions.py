@@ -79,7 +79,7 @@ class OpenCache:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[OpenCache]:
+def open_cache(tmp_path: Path) -> Iterator[OpenCache]:
     made = OpenCache(tmp_path / "state")
     with made.folder:
         yield made
@@ -92,33 +92,33 @@ def made_for(seconds: int, *, key: str = "ASIAEXAMPLE", now: float = START) -> C
 # Found, and not
 
 
-def test_what_is_stored_is_found_with_every_field(world: OpenCache) -> None:
+def test_what_is_stored_is_found_with_every_field(open_cache: OpenCache) -> None:
     credentials = made_for(3600)
-    world.cache.store(NAME, credentials)
-    assert world.cache.find(NAME, HANDED_OUT) == credentials
-    assert world.warnings == []
+    open_cache.cache.store(NAME, credentials)
+    assert open_cache.cache.find(NAME, HANDED_OUT) == credentials
+    assert open_cache.warnings == []
 
 
-def test_fields_that_are_not_known_stay_unknown(world: OpenCache) -> None:
+def test_fields_that_are_not_known_stay_unknown(open_cache: OpenCache) -> None:
     credentials = made_for(3600)._replace(account_id=None, arn=None)
-    world.cache.store(NAME, credentials)
-    assert world.cache.find(NAME, HANDED_OUT) == credentials
+    open_cache.cache.store(NAME, credentials)
+    assert open_cache.cache.find(NAME, HANDED_OUT) == credentials
 
 
-def test_a_file_is_named_after_owner_operation_hash_and_expiry(world: OpenCache) -> None:
-    world.cache.store(NAME._replace(owner="team/jon:smith"), made_for(3600))
-    assert world.files() == [
+def test_a_file_is_named_after_owner_operation_hash_and_expiry(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME._replace(owner="team/jon:smith"), made_for(3600))
+    assert open_cache.files() == [
         f"sessions/team%2Fjon%3Asmith/get-session-token-{HASH}@20261123T224513Z.fvs"
     ]
-    path = world.only_file()
+    path = open_cache.only_file()
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert path.parent.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_header_tells_source_and_place_and_nothing_secret(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    data = world.only_file().read_bytes()
+def test_the_header_tells_source_and_place_and_nothing_secret(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    data = open_cache.only_file().read_bytes()
     parsed = envelope.parse(data, "x")
     assert parsed.header.kind == "session"
     assert parsed.header.name == f"sessions/jonsmith/get-session-token-{HASH}@20261123T224513Z"
@@ -139,40 +139,40 @@ def test_the_header_tells_source_and_place_and_nothing_secret(world: OpenCache) 
     ],
 )
 def test_another_owner_operation_or_hash_finds_nothing(
-    world: OpenCache, other: SessionName
+    open_cache: OpenCache, other: SessionName
 ) -> None:
-    world.cache.store(NAME, made_for(3600))
-    assert world.cache.find(other, HANDED_OUT) is None
+    open_cache.cache.store(NAME, made_for(3600))
+    assert open_cache.cache.find(other, HANDED_OUT) is None
 
 
-def test_credentials_without_expiry_or_token_are_not_kept(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600)._replace(expiration=None))
-    world.cache.store(NAME, made_for(3600)._replace(session_token=None))
-    assert world.files() == []
-    assert world.key_uses == 0
+def test_credentials_without_expiry_or_token_are_not_kept(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600)._replace(expiration=None))
+    open_cache.cache.store(NAME, made_for(3600)._replace(session_token=None))
+    assert open_cache.files() == []
+    assert open_cache.key_uses == 0
 
 
-def test_of_several_the_one_with_most_life_left_serves(world: OpenCache) -> None:
+def test_of_several_the_one_with_most_life_left_serves(open_cache: OpenCache) -> None:
     files = {}
     for seconds in (3600, 7200, 5400):
-        world.cache.store(NAME, made_for(seconds, key=f"ASIA{seconds}"))
-        path = world.only_file()
+        open_cache.cache.store(NAME, made_for(seconds, key=f"ASIA{seconds}"))
+        path = open_cache.only_file()
         files[path] = path.read_bytes()
         path.unlink()
     for path, data in files.items():
         path.write_bytes(data)
-    found = world.cache.find(NAME, HANDED_OUT)
+    found = open_cache.cache.find(NAME, HANDED_OUT)
     assert found is not None
     assert found.access_key_id == "ASIA7200"
 
 
 def test_a_hit_opens_one_file_and_asks_for_the_key_once(
-    world: OpenCache, monkeypatch: pytest.MonkeyPatch
+    open_cache: OpenCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
-        world.cache.store(NAME._replace(hash=f"{number:032x}"), made_for(3600 + number))
-    world.cache.store(NAME, made_for(7200))
-    world.key_uses = 0
+        open_cache.cache.store(NAME._replace(hash=f"{number:032x}"), made_for(3600 + number))
+    open_cache.cache.store(NAME, made_for(7200))
+    open_cache.key_uses = 0
     read = []
     plain = Folder.read
 
@@ -181,18 +181,18 @@ def test_a_hit_opens_one_file_and_asks_for_the_key_once(
         return plain(folder, name, limit)
 
     monkeypatch.setattr(Folder, "read", counting)
-    assert world.cache.find(NAME, HANDED_OUT) is not None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is not None
     assert read == [f"get-session-token-{HASH}@20261123T234513Z.fvs"]
-    assert world.key_uses == 1
+    assert open_cache.key_uses == 1
 
 
-def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: OpenCache) -> None:
-    assert world.cache.find(NAME, HANDED_OUT) is None
-    world.cache.store(NAME, made_for(3600))
-    world.key_uses = 0
-    world.rest(3590)
-    assert world.cache.find(NAME, HANDED_OUT) is None
-    assert world.key_uses == 0
+def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(open_cache: OpenCache) -> None:
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.key_uses = 0
+    open_cache.rest(3590)
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.key_uses == 0
 
 
 # Minimum life
@@ -212,37 +212,37 @@ def test_a_miss_neither_opens_a_file_nor_asks_for_the_key(world: OpenCache) -> N
     ],
 )
 def test_a_session_serves_to_the_second_of_its_minimum(
-    world: OpenCache, life: int, minimum: MinimumLife, serves_at: int, renewed_at: int
+    open_cache: OpenCache, life: int, minimum: MinimumLife, serves_at: int, renewed_at: int
 ) -> None:
-    world.cache.store(NAME, made_for(life))
-    world.rest(life - serves_at)
-    assert world.cache.find(NAME, minimum) is not None
-    world.rest(serves_at - renewed_at)
-    assert world.cache.find(NAME, minimum) is None
+    open_cache.cache.store(NAME, made_for(life))
+    open_cache.rest(life - serves_at)
+    assert open_cache.cache.find(NAME, minimum) is not None
+    open_cache.rest(serves_at - renewed_at)
+    assert open_cache.cache.find(NAME, minimum) is None
 
 
-def test_a_minimum_of_the_whole_life_or_more_renews_each_time(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    assert world.cache.find(NAME, MinimumLife(3599)) is not None
-    assert world.cache.find(NAME, MinimumLife(3600)) is None
-    assert world.cache.find(NAME, MinimumLife(7200)) is None
+def test_a_minimum_of_the_whole_life_or_more_renews_each_time(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    assert open_cache.cache.find(NAME, MinimumLife(3599)) is not None
+    assert open_cache.cache.find(NAME, MinimumLife(3600)) is None
+    assert open_cache.cache.find(NAME, MinimumLife(7200)) is None
 
 
 def test_a_moment_between_grant_and_writing_does_not_shorten_the_whole_life(
-    world: OpenCache,
+    open_cache: OpenCache,
 ) -> None:
-    world.rest(20)
-    world.cache.store(NAME, made_for(1800))
-    world.rest(1800 - 20 - 899)
-    assert world.cache.find(NAME, HANDED_OUT) is None  # the rule for half an hour: 15 minutes
+    open_cache.rest(20)
+    open_cache.cache.store(NAME, made_for(1800))
+    open_cache.rest(1800 - 20 - 899)
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None  # the rule for half an hour: 15 minutes
 
 
-def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    path = world.only_file()
+def test_the_sealed_expiry_decides_not_the_one_in_the_name(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    path = open_cache.only_file()
     # Renamed to live longer: the name is authenticated, so the file serves nobody.
     path.rename(path.with_name(f"get-session-token-{HASH}@20361123T224513Z.fvs"))
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
     # Sealed under a name that says more than the content: the content is believed.
     entry = f"get-session-token-{HASH}@20361123T224513Z.fvs"
     data = session_file.seal(
@@ -253,9 +253,9 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: OpenCache) -> 
         made_for(3600),
     )
     (path.parent / entry).write_bytes(data)
-    assert world.cache.find(NAME, HANDED_OUT) is not None
-    world.rest(3600)
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is not None
+    open_cache.rest(3600)
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
 
 
 # Damage is a miss
@@ -277,107 +277,109 @@ def test_the_sealed_expiry_decides_not_the_one_in_the_name(world: OpenCache) -> 
     ],
 )
 def test_a_damaged_file_is_a_miss_stays_and_goes_with_the_next_store(
-    world: OpenCache, damage: object
+    open_cache: OpenCache, damage: object
 ) -> None:
     assert callable(damage)
-    world.cache.store(NAME, made_for(3600))
-    path = world.only_file()
+    open_cache.cache.store(NAME, made_for(3600))
+    path = open_cache.only_file()
     before = path.read_bytes()
     broken = damage(before)
     assert broken != before
     path.write_bytes(broken)
 
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
     assert path.read_bytes() == broken
-    world.rest(1)
-    world.cache.store(NAME, made_for(3600, now=world.clock()))
+    open_cache.rest(1)
+    open_cache.cache.store(NAME, made_for(3600, now=open_cache.clock()))
     assert not path.exists()
-    assert world.cache.find(NAME, HANDED_OUT) is not None
-    assert world.warnings == []
+    assert open_cache.cache.find(NAME, HANDED_OUT) is not None
+    assert open_cache.warnings == []
 
 
-def test_every_flipped_bit_of_a_session_is_a_miss(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    path = world.only_file()
+def test_every_flipped_bit_of_a_session_is_a_miss(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    path = open_cache.only_file()
     data = path.read_bytes()
     for position in range(0, len(data), 3):
         flipped = bytearray(data)
         flipped[position] ^= 1 << (position % 8)
         path.write_bytes(bytes(flipped))
-        assert world.cache.find(NAME, HANDED_OUT) is None, position
+        assert open_cache.cache.find(NAME, HANDED_OUT) is None, position
 
 
-def test_a_damaged_file_does_not_hide_a_good_one(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    good = world.only_file()
+def test_a_damaged_file_does_not_hide_a_good_one(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    good = open_cache.only_file()
     (good.parent / f"get-session-token-{HASH}@20270101T000000Z.fvs").write_bytes(b"?")
-    assert world.cache.find(NAME, HANDED_OUT) is not None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is not None
 
 
-def test_a_session_under_another_key_is_a_miss(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    world.key = bytes(32)
-    assert world.cache.find(NAME, HANDED_OUT) is None
+def test_a_session_under_another_key_is_a_miss(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.key = bytes(32)
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
 
 
-def test_swapped_sessions_are_misses(world: OpenCache) -> None:
+def test_swapped_sessions_are_misses(open_cache: OpenCache) -> None:
     other = NAME._replace(hash="f" * 32)
-    world.cache.store(NAME, made_for(3600))
-    world.cache.store(other, made_for(3600, key="ASIAOTHER"))
-    first, second = (world.path / name for name in world.files())
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.cache.store(other, made_for(3600, key="ASIAOTHER"))
+    first, second = (open_cache.path / name for name in open_cache.files())
     one, two = first.read_bytes(), second.read_bytes()
     first.write_bytes(two)
     second.write_bytes(one)
-    assert world.cache.find(NAME, HANDED_OUT) is None
-    assert world.cache.find(other, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(other, HANDED_OUT) is None
 
 
-def test_links_folders_and_foreign_names_are_misses(world: OpenCache, tmp_path: Path) -> None:
-    world.cache.store(NAME, made_for(3600))
-    path = world.only_file()
+def test_links_folders_and_foreign_names_are_misses(open_cache: OpenCache, tmp_path: Path) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    path = open_cache.only_file()
     elsewhere = tmp_path / "elsewhere"
     path.rename(elsewhere)
     path.symlink_to(elsewhere)
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
     path.unlink()
     path.mkdir()
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
     path.rmdir()
     os.mkfifo(path)
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
     path.unlink()
     path.parent.rmdir()
     path.parent.symlink_to(tmp_path)
-    assert world.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
 
 
-def test_being_locked_out_is_told_and_a_lost_key_file_is_a_miss(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    world.key_error = LockedError("nobody to ask")
+def test_being_locked_out_is_told_and_a_lost_key_file_is_a_miss(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.key_error = LockedError("nobody to ask")
     with pytest.raises(LockedError):
-        world.cache.find(NAME, HANDED_OUT)
-    world.key_error = StorageError("read-only")
-    assert world.cache.find(NAME, HANDED_OUT) is None
-    assert world.warnings == ["sessions are not kept: read-only"]
+        open_cache.cache.find(NAME, HANDED_OUT)
+    open_cache.key_error = StorageError("read-only")
+    assert open_cache.cache.find(NAME, HANDED_OUT) is None
+    assert open_cache.warnings == ["sessions are not kept: read-only"]
 
 
 # Storing
 
 
 def test_a_new_session_replaces_those_of_its_hash_and_the_expired_ones_only(
-    world: OpenCache,
+    open_cache: OpenCache,
 ) -> None:
     other = NAME._replace(hash="f" * 32)
     expired = NAME._replace(hash="e" * 32)
     role = NAME._replace(operation="assume-role")
-    world.cache.store(expired, made_for(900))
+    open_cache.cache.store(expired, made_for(900))
     for name in (NAME, other, role):
-        world.cache.store(name, made_for(3600))
-    stranger = world.path / "sessions/jonsmith/notes.txt"
+        open_cache.cache.store(name, made_for(3600))
+    stranger = open_cache.path / "sessions/jonsmith/notes.txt"
     stranger.write_text("mine")
-    world.rest(1000)
-    world.cache.store(NAME, made_for(1800, now=world.clock()))  # shorter than what it replaces
-    assert world.files() == [
+    open_cache.rest(1000)
+    open_cache.cache.store(
+        NAME, made_for(1800, now=open_cache.clock())
+    )  # shorter than what it replaces
+    assert open_cache.files() == [
         f"sessions/jonsmith/assume-role-{HASH}@20261123T224513Z.fvs",
         f"sessions/jonsmith/get-session-token-{HASH}@20261123T223153Z.fvs",
         f"sessions/jonsmith/get-session-token-{'f' * 32}@20261123T224513Z.fvs",
@@ -385,87 +387,87 @@ def test_a_new_session_replaces_those_of_its_hash_and_the_expired_ones_only(
     ]
 
 
-def test_storing_that_fails_warns_once_and_raises_nothing(world: OpenCache) -> None:
-    (world.path / "sessions").write_text("in the way")
-    world.cache.store(NAME, made_for(3600))
-    world.cache.store(NAME, made_for(3600))
-    assert len(world.warnings) == 1
-    assert world.warnings[0].startswith("sessions are not kept: ")
+def test_storing_that_fails_warns_once_and_raises_nothing(open_cache: OpenCache) -> None:
+    (open_cache.path / "sessions").write_text("in the way")
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.cache.store(NAME, made_for(3600))
+    assert len(open_cache.warnings) == 1
+    assert open_cache.warnings[0].startswith("sessions are not kept: ")
 
 
-def test_an_owner_without_a_folder_name_is_not_kept_and_says_so(world: OpenCache) -> None:
+def test_an_owner_without_a_folder_name_is_not_kept_and_says_so(open_cache: OpenCache) -> None:
     name = NAME._replace(owner="x" * 300)
-    assert world.cache.find(name, HANDED_OUT) is None
-    world.cache.store(name, made_for(3600))
-    assert world.files() == []
-    assert len(world.warnings) == 1
-    assert world.cache.clear("x" * 300) == 0
+    assert open_cache.cache.find(name, HANDED_OUT) is None
+    open_cache.cache.store(name, made_for(3600))
+    assert open_cache.files() == []
+    assert len(open_cache.warnings) == 1
+    assert open_cache.cache.clear("x" * 300) == 0
 
 
 # Deleting
 
 
-def test_clear_deletes_the_sessions_of_one_profile_or_all(world: OpenCache) -> None:
+def test_clear_deletes_the_sessions_of_one_profile_or_all(open_cache: OpenCache) -> None:
     for owner in ("a", "b", "team/c"):
-        world.cache.store(NAME._replace(owner=owner), made_for(3600))
-    assert world.cache.clear("team/c") == 1
-    assert [listed.owner for listed in world.cache.listing()] == ["a", "b"]
-    assert not (world.path / "sessions/team%2Fc").exists()
-    assert world.cache.clear("nobody") == 0
-    assert world.cache.clear() == 2
-    assert world.files() == []
-    assert world.cache.clear() == 0
+        open_cache.cache.store(NAME._replace(owner=owner), made_for(3600))
+    assert open_cache.cache.clear("team/c") == 1
+    assert [listed.owner for listed in open_cache.cache.listing()] == ["a", "b"]
+    assert not (open_cache.path / "sessions/team%2Fc").exists()
+    assert open_cache.cache.clear("nobody") == 0
+    assert open_cache.cache.clear() == 2
+    assert open_cache.files() == []
+    assert open_cache.cache.clear() == 0
 
 
-def test_clear_reaches_nothing_but_sessions(world: OpenCache, tmp_path: Path) -> None:
-    world.cache.store(NAME, made_for(3600))
-    (world.path / "session-key.fv").write_text("key")
-    (world.path / "trust.json").write_text("{}")
-    (world.path / "sessions/jonsmith/notes.txt").write_text("mine")
+def test_clear_reaches_nothing_but_sessions(open_cache: OpenCache, tmp_path: Path) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    (open_cache.path / "session-key.fv").write_text("key")
+    (open_cache.path / "trust.json").write_text("{}")
+    (open_cache.path / "sessions/jonsmith/notes.txt").write_text("mine")
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "precious.fvs").write_text("mine")
-    (world.path / "sessions/link").symlink_to(victim)
-    assert world.cache.clear() == 1
+    (open_cache.path / "sessions/link").symlink_to(victim)
+    assert open_cache.cache.clear() == 1
     assert (victim / "precious.fvs").exists()
-    assert (world.path / "session-key.fv").exists()
-    assert (world.path / "trust.json").exists()
-    assert world.files() == ["sessions/jonsmith/notes.txt", "sessions/link/precious.fvs"]
+    assert (open_cache.path / "session-key.fv").exists()
+    assert (open_cache.path / "trust.json").exists()
+    assert open_cache.files() == ["sessions/jonsmith/notes.txt", "sessions/link/precious.fvs"]
 
 
-def test_clear_works_without_the_key(world: OpenCache) -> None:
-    world.cache.store(NAME, made_for(3600))
-    world.key_error = LockedError("locked")
-    assert world.cache.clear() == 1
+def test_clear_works_without_the_key(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME, made_for(3600))
+    open_cache.key_error = LockedError("locked")
+    assert open_cache.cache.clear() == 1
 
 
-def test_drop_source_deletes_what_was_made_from_it_whoever_owns_it(world: OpenCache) -> None:
+def test_drop_source_deletes_what_was_made_from_it_whoever_owns_it(open_cache: OpenCache) -> None:
     role = SessionName("admin", "assume-role", "a" * 32, "item:jonsmith")
     others = SessionName("admin", "assume-role", "b" * 32, "item:jonsmith2")
     for name in (NAME, role, others):
-        world.cache.store(name, made_for(3600))
-    broken = world.path / "sessions/admin" / f"assume-role-{'c' * 32}@20261123T224513Z.fvs"
+        open_cache.cache.store(name, made_for(3600))
+    broken = open_cache.path / "sessions/admin" / f"assume-role-{'c' * 32}@20261123T224513Z.fvs"
     broken.write_bytes(b"?")
-    world.key_error = LockedError("locked")
-    assert world.cache.drop_source("item:jonsmith") == 3
-    assert world.files() == [f"sessions/admin/assume-role-{'b' * 32}@20261123T224513Z.fvs"]
+    open_cache.key_error = LockedError("locked")
+    assert open_cache.cache.drop_source("item:jonsmith") == 3
+    assert open_cache.files() == [f"sessions/admin/assume-role-{'b' * 32}@20261123T224513Z.fvs"]
 
 
-def test_nothing_to_delete_is_no_error(world: OpenCache) -> None:
-    assert world.cache.clear() == 0
-    assert world.cache.clear("a") == 0
-    assert world.cache.drop_source("item:a") == 0
-    assert world.cache.listing() == []
+def test_nothing_to_delete_is_no_error(open_cache: OpenCache) -> None:
+    assert open_cache.cache.clear() == 0
+    assert open_cache.cache.clear("a") == 0
+    assert open_cache.cache.drop_source("item:a") == 0
+    assert open_cache.cache.listing() == []
 
 
 # Listing
 
 
-def test_the_listing_comes_from_names_alone(world: OpenCache) -> None:
-    world.cache.store(NAME._replace(owner="team/a"), made_for(3600))
-    world.cache.store(SessionName("b", "assume-role", "b" * 32, "item:x"), made_for(900))
-    for name in world.files():
-        (world.path / name).write_bytes(b"")
+def test_the_listing_comes_from_names_alone(open_cache: OpenCache) -> None:
+    open_cache.cache.store(NAME._replace(owner="team/a"), made_for(3600))
+    open_cache.cache.store(SessionName("b", "assume-role", "b" * 32, "item:x"), made_for(900))
+    for name in open_cache.files():
+        (open_cache.path / name).write_bytes(b"")
     for stranger in (
         "notes.txt",
         f"guess-{HASH}@20261123T224513Z.fvs",
@@ -473,16 +475,16 @@ def test_the_listing_comes_from_names_alone(world: OpenCache) -> None:
         f"assume-role-{HASH}@20261323T224513Z.fvs",
         f"assume-role-{HASH}.fvs",
     ):
-        (world.path / "sessions/b" / stranger).write_bytes(b"")
-    (world.path / "sessions/%zz").mkdir()
-    world.key_uses = 0
-    assert world.cache.listing() == [
+        (open_cache.path / "sessions/b" / stranger).write_bytes(b"")
+    (open_cache.path / "sessions/%zz").mkdir()
+    open_cache.key_uses = 0
+    assert open_cache.cache.listing() == [
         ListedSession("b", "assume-role", START + 900),
         ListedSession("team/a", "get-session-token", START + 3600),
     ]
-    assert world.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
-    assert world.cache.expiration(NAME) is None
-    assert world.key_uses == 0
+    assert open_cache.cache.expiration(NAME._replace(owner="team/a")) == START + 3600
+    assert open_cache.cache.expiration(NAME) is None
+    assert open_cache.key_uses == 0
 
 
 @given(
@@ -535,13 +537,13 @@ def test_the_hash_of_a_request_is_fixed_for_version_1() -> None:
 # The lock
 
 
-def test_one_at_a_time_obtains_a_session(world: OpenCache) -> None:
+def test_one_at_a_time_obtains_a_session(open_cache: OpenCache) -> None:
     inside = 0
     most = 0
 
     def obtain() -> None:
         nonlocal inside, most
-        with world.cache.lock(NAME, PATIENT):
+        with open_cache.cache.lock(NAME, PATIENT):
             inside += 1
             most = max(most, inside)
             threading.Event().wait(0.005)
@@ -553,22 +555,25 @@ def test_one_at_a_time_obtains_a_session(world: OpenCache) -> None:
     for thread in threads:
         thread.join()
     assert most == 1
-    assert list((world.path / "locks").iterdir()) == []
+    assert list((open_cache.path / "locks").iterdir()) == []
 
 
-def test_the_locks_of_two_sessions_are_independent(world: OpenCache) -> None:
-    with world.cache.lock(NAME, PATIENT), world.cache.lock(NAME._replace(hash="f" * 32), PATIENT):
+def test_the_locks_of_two_sessions_are_independent(open_cache: OpenCache) -> None:
+    with (
+        open_cache.cache.lock(NAME, PATIENT),
+        open_cache.cache.lock(NAME._replace(hash="f" * 32), PATIENT),
+    ):
         pass
 
 
-def test_where_no_lock_can_be_made_work_goes_on(world: OpenCache) -> None:
-    (world.path / "locks").write_text("in the way")
-    with world.cache.lock(NAME, PATIENT):
+def test_where_no_lock_can_be_made_work_goes_on(open_cache: OpenCache) -> None:
+    (open_cache.path / "locks").write_text("in the way")
+    with open_cache.cache.lock(NAME, PATIENT):
         pass
-    assert len(world.warnings) == 1
+    assert len(open_cache.warnings) == 1
 
 
-def test_an_error_inside_the_lock_is_the_callers(world: OpenCache) -> None:
-    with pytest.raises(StorageError, match="mine"), world.cache.lock(NAME, PATIENT):
+def test_an_error_inside_the_lock_is_the_callers(open_cache: OpenCache) -> None:
+    with pytest.raises(StorageError, match="mine"), open_cache.cache.lock(NAME, PATIENT):
         raise StorageError("mine")
-    assert world.warnings == []
+    assert open_cache.warnings == []

@@ -184,7 +184,7 @@ def _base() -> tuple[CopiedGpgHome, dict[str, str]]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[GpgStore]:
+def gpg_store(tmp_path: Path) -> Iterator[GpgStore]:
     """An empty store, and a home with every key and no agent running."""
     tool("gpg")
     base, keys = _base()
