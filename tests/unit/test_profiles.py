@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.config.aws_config import AwsConfig
-from filevault.config.inheritance import MAX_CHAIN
 from filevault.config.overrides import Overrides
 from filevault.config.profile import Profile, resolve
+from filevault.config.profile_loop import MAX_CHAIN
 from filevault.errors import ConfigError, FilevaultError, ProfileLoopError, ProfileNotFoundError
 from tests.samples import EXAMPLE_ID
 
