@@ -72,7 +72,7 @@ def available_memory(system: str = "/") -> int:
     0 if even that is unknown.
 
     Args:
-        system: the folder that stands for `/`.
+        system: the root of the file system to read from; tests give another.
     """
     limits = [_mem_available(system), *_group_limits(system)]
     known = [limit for limit in limits if 0 <= limit < _UNLIMITED]
@@ -155,18 +155,20 @@ def check_bounds(
     if not 1 <= lanes <= MAX_LANES:
         raise TamperedError(f"{what} asks for {lanes} lanes, allowed are 1 to 16")
     if memory > MAX_MEMORY_KIB:
-        raise TamperedError(f"{what} asks for {memory} KiB of memory, allowed are {MAX_MEMORY_KIB}")
+        raise TamperedError(
+            f"{what} asks for {memory} KiB of memory, at most {MAX_MEMORY_KIB} are allowed"
+        )
     if parameters.cost > MAX_SLOT_COST:
         raise TamperedError(
             f"{what} asks for {memory} KiB of memory times {iterations} iterations, "
-            f"allowed are {MAX_SLOT_COST}"
+            f"at most {MAX_SLOT_COST} are allowed"
         )
     if memory < 8 * lanes:  # RFC 9106 §3.1
         raise TamperedError(f"{what} asks for {memory} KiB of memory, too little for {lanes} lanes")
     if memory < policy.min_memory_kib:
         raise LockedError(
-            f"{what} is too weak: it spends {memory} KiB of memory on a guess, "
-            f"at least {policy.min_memory_kib} are asked for",
+            f"{what} is too weak: a guess costs only {memory} KiB of memory; "
+            f"at least {policy.min_memory_kib} are required",
             hint="--allow-weak-kdf allows it",
         )
     if memory > _ALWAYS_ALLOWED_KIB:
@@ -220,7 +222,7 @@ def derive(passphrase: SecretBytes, salt: bytes, parameters: KdfParameters) -> b
         len(salt),
         derived,
         KEK_SIZE,
-        ffi.NULL,  # no encoded form of it
+        ffi.NULL,  # the encoded hash is not wanted
         0,
         lib.Argon2_id,
         _ARGON2_VERSION,

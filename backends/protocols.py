@@ -1,4 +1,7 @@
-"""Protocols of backends, and of what backends call; imported by type checkers only."""
+"""Protocols of the two families of backends: with a master key, and with recipients.
+
+Also the protocols of what backends call. Imported by type checkers only.
+"""
 
 from __future__ import annotations
 
@@ -97,7 +100,7 @@ class ItemCipher(Protocol):
     def vault_key(self) -> bytes | None:
         """Return the bytes that unlock the vault without a question, unlocking it first.
 
-        None if no such bytes exist. Raises as `unlock`.
+        None if no such bytes exist. Raises what `unlock` raises.
         """
         ...
 
@@ -176,7 +179,7 @@ class RecipientsBackend(ItemCipher, Protocol):
     def opens(self, recipients: Sequence[str]) -> bool | None:
         """Return whether an available secret key can decrypt what these recipients can.
 
-        None if that cannot be determined. Raises as the source of passphrases does.
+        None if that cannot be determined. Raises what the source of passphrases raises.
         """
         ...
 

@@ -1,8 +1,8 @@
 """The entry point of the program: the console script and `python -P -m filevault`."""
 
 # With -m, Python searches the working directory first, so anyone who can write there could plant a
-# module. Python imports some modules before this runs (types, for one): only -P protects against
-# those, and removing the folder here against the rest. Until then only built-in modules are
+# module. Python imports some modules before this runs (types, for one): only -P protects those.
+# Removing the folder below protects all later imports. Until then only built-in modules are
 # imported, and no `from __future__`, which is a module as well.
 import sys
 

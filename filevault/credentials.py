@@ -82,8 +82,8 @@ _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 §6
 def account_of(access_key_id: str) -> str | None:
     """Return the AWS account that an access key id belongs to, None if it does not contain it.
 
-    Ids made since 2019 contain it in base 32 after the four letters: 40 bits after the first one.
-    In older ids the fifth letter is I or J.
+    In ids made since 2019, after the four letters, in base 32, comes one bit and then the account
+    in 40 bits. In older ids the fifth letter is I or J.
     """
     digits = access_key_id[4:]
     if len(digits) != 16 or digits[0] in "IJ" or not set(digits) <= set(_BASE32):

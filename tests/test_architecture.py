@@ -213,7 +213,7 @@ def test_only_the_composition_root_opens_a_backend() -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr == "opener"
     }
-    assert callers == {"filevault/cli/wiring.py"}
+    assert callers == {"filevault/cli/open_vault.py"}
 
 
 BACKEND_WORDS = {

@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from filevault.backends.age.plugins import Plugins
     from filevault.backends.protocols import IdentitySource, SecretSource
 
-_OPENED = (
-    b"# of "  # a comment to age, followed by the digest of a file whose identities are included
-)
+# age reads it as a comment; after it comes the digest of a protected file whose identities are all
+# listed.
+_OPENED = b"# of "
 _PASSPHRASE = "passphrase"  # noqa: S105 - a type of secret
 _POST_QUANTUM = "mlkem768x25519"
-# The library's own error texts about header and content, which it mixes with a plugin's.
+# The library raises a plugin's errors in the same class; these texts, about header and content,
+# are its own.
 _DAMAGE = (
     "Header",
     "Last STREAM chunk",
@@ -113,7 +114,7 @@ class AgeIdentities:
     def unlock(self) -> None:
         """Make at least one identity ready for use, asking for a passphrase if necessary.
 
-        Raises LockedError if there is none, and as the source of passphrases.
+        Raises LockedError if there is none; also raises what the source of passphrases raises.
         """
         self.load()
         if not self._keys and not self._plugin_identities and self._locked:
@@ -162,8 +163,10 @@ class AgeIdentities:
         """Return a file's plaintext.
 
         Raises:
-            LockedError: if no identity can decrypt it; as the source of passphrases.
+            LockedError: if no identity can decrypt it.
             DamagedError: if one can, and header or content was changed.
+
+        Also raises what the source of passphrases raises.
         """
         self.load()
         keys: Sequence[AgeKey] = list(self._keys)
@@ -197,7 +200,8 @@ class AgeIdentities:
     def _open(self, items: Sequence[Locked]) -> None:
         """Ask until a passphrase unlocks one of these, or the source gives up.
 
-        One that no passphrase can unlock becomes a problem. Return as well if none is left.
+        One that no passphrase can unlock is noted as a problem and left out. Ends, too, when none
+        is left.
         """
         left = list(items)
         while left:

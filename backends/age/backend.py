@@ -1,4 +1,4 @@
-"""An opened `age` vault: items are age files, encrypted to the recipients of the nearest file.
+"""An opened `age` vault: items are age files for those named in the nearest `.age-recipients`.
 
 Writing needs no secret; reading needs one of the user's identities. Nothing proves who wrote a
 file: anyone who can write to the vault can replace an item by another valid one.
@@ -104,7 +104,10 @@ class AgeBackend:
         self._governing.forget()
 
     def resolve(self, ids: Sequence[str], *, usable: bool = True) -> tuple[str, ...]:
-        """Return recipients in the form that `.age-recipients` has. Raises as `checked`."""
+        """Return recipients in the form that `.age-recipients` has.
+
+        Raises what `recipients_file.checked` raises.
+        """
         return tuple(recipients_file.checked(each, usable=usable) for each in ids)
 
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:

@@ -77,7 +77,7 @@ class GoverningFiles:
         self._override = None
 
     def all(self) -> tuple[RecipientsFile, ...]:
-        """Return what is pinned, sorted by path. Raises as `of`.
+        """Return what is pinned, sorted by path. Raises what `of` raises.
 
         An unusable file below the root is represented by the hash of its bytes, unresolved: it
         must not prevent writes to the rest of the vault.

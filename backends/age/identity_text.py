@@ -66,7 +66,7 @@ class LockedSshKey(Record):
         return self.public.fits(stanzas)
 
     def open(self, passphrase: bytes) -> ParsedIdentities | None:
-        """Return the key, None if the passphrase is wrong. Raises as `ssh_keys.unlock`."""
+        """Return the key, None if the passphrase is wrong. Raises what `ssh_keys.unlock` raises."""
         what = printable(self.origin)
         key = ssh_keys.unlock(self.data, passphrase, what)
         if key is None:
@@ -90,7 +90,7 @@ class LockedFile(Record):
         return bool(stanzas)
 
     def open(self, passphrase: bytes) -> ParsedIdentities | None:
-        """Return its identities, None if the passphrase is wrong. Raises as `decrypt`."""
+        """Return its identities, None if the passphrase is wrong. Raises what `decrypt` raises."""
         data = self.decrypt(passphrase)
         return None if data is None else parse_plain(data, self.origin)
 
@@ -159,7 +159,7 @@ def _ssh(text: IdentityText) -> ParsedIdentities:
         return ParsedIdentities(locked=(LockedSshKey(text.data, public, text.origin),))
     key = ssh_keys.unlock(text.data, None, what)
     if key is None:
-        raise LockedError(f"{what} is no private key that age can use")
+        raise LockedError(f"{what} is not a private key that age can use")
     return ParsedIdentities((AgeKey(key.identity, key.public.line, text.origin),))
 
 
@@ -221,5 +221,5 @@ def _line(line: bytes, origin: str) -> AgeKey | PluginIdentity:
             "is a recipient, not an identity", hint="identities begin with AGE-SECRET-KEY-1"
         )
     raise LockedError(
-        "is no identity", hint="an identity alone in its line, comments on lines of their own"
+        "is not an identity", hint="an identity alone in its line, comments on lines of their own"
     )

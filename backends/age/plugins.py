@@ -1,7 +1,7 @@
 """Run age plugins: programs named `age-plugin-NAME` that keep keys elsewhere, e.g. in hardware.
 
 A plugin is started by the age library, from PATH and with this process's environment. It is run
-for an identity of the user and for an accepted recipient, never for one that only a file in the
+only for an identity of the user or an accepted recipient, never for one that only a file in the
 vault names.
 """
 
@@ -83,7 +83,7 @@ class Plugins:
     """Finds and runs plugins.
 
     Args:
-        environment: has the PATH; it is the process's own, without credentials.
+        environment: the process's environment without credentials; its PATH is searched.
         person: returns who answers the questions of plugins; None declines them.
     """
 

@@ -85,11 +85,11 @@ def parse(data: bytes, what: str, warn: Callable[[str], None]) -> AgeRecipients:
             continue
         normal = _normal(text)
         if normal is None:
-            reason = "is no recipient"
+            reason = "is not a recipient"
             if text.startswith("AGE-"):
                 reason = "contains an identity, a secret, where a recipient belongs"
             elif text.strip() != text or " #" in text:
-                reason = "is no recipient: no blanks and no comment may stand beside one"
+                reason = "is not a recipient: no blanks and no comment may stand beside one"
             raise _refused(what, number, reason)
         found[normal] = can_encrypt_to(normal)
     if not found:
@@ -109,7 +109,7 @@ def parse_words(text: str, what: str) -> AgeRecipients:
     for number, word in enumerate(text.split(), 1):
         normal = _normal(word)
         if normal is None:
-            raise BackendError(f"word {number} of {what} is no age recipient")
+            raise BackendError(f"word {number} of {what} is not an age recipient")
         found[normal] = can_encrypt_to(normal)
     if not found:
         raise BackendError(f"{what} names no recipients")
@@ -131,7 +131,7 @@ def checked(text: str, *, usable: bool = True) -> str:
         )
     if normal is None or (key is not None and not key.supported):
         raise UsageError(
-            f"{printable(text, 60)!r} is no age recipient",
+            f"{printable(text, 60)!r} is not an age recipient",
             hint="it looks like age1..., ssh-ed25519 AAAA... or ssh-rsa AAAA...",
         )
     if usable and not can_encrypt_to(normal):

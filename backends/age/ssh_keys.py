@@ -230,7 +230,7 @@ def _refuse_cipher(data: bytes, what: str) -> None:
 
 def _unusable(what: str) -> FilevaultError:
     return LockedError(
-        f"{what} is no private key that age can use",
+        f"{what} is not a private key that age can use",
         hint=f"age uses {ED25519} and {RSA} keys of {MIN_RSA_BITS} to 4096 bits",
     )
 

@@ -136,7 +136,7 @@ class FileBackend:
         return self._opened_slot
 
     def unlock(self) -> None:
-        """Unlock the vault now, once. Raises as `Unlocking.open`."""
+        """Unlock the vault now, once. Raises what `Unlocking.open` raises."""
         if self._unwrap is not None:
             if not self._adopt_cached():
                 self._adopt(self._unwrap())

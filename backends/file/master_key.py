@@ -1,4 +1,4 @@
-"""Unwrap the master key, for commands that change keyslots or replace the key.
+"""Unwrap the master key from a keyslot, for commands that change keyslots or replace the key.
 
 Everything else needs the item key alone: with the master key, keyslots can be made.
 """
@@ -63,7 +63,7 @@ def unwrap(
 ) -> UnwrappedKey:
     """Ask a source for a secret, and return the master key that it unwraps.
 
-    Args as `Unlocking`. Raises as `Unlocking.open`.
+    Args as `Unlocking`. Raises what `Unlocking.open` raises.
     """
     vault = vault_json.read(root)
     recorder = _Recorder(source)

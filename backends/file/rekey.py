@@ -1,8 +1,8 @@
-"""Replace a vault's master key, in steps that each leave a vault that can be unlocked.
+"""Replace the master key in the files that have it: keyslots and vault.json.
 
-First the new keyslots and the retired old key are written, which nothing refers to yet; then
-vault.json, which puts the new key into effect; then the caller re-encrypts the items; the old
-keyslots are deleted last (`docs/format.md` §5).
+The vault can be unlocked after each step. First the new keyslots and the retired old key are
+written, which nothing refers to yet; then vault.json, which puts the new key into effect; then the
+caller re-encrypts the items; the old keyslots are deleted last (`docs/format.md` §5).
 """
 
 from __future__ import annotations

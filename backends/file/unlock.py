@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from filevault.system.secret_buffer import SecretBytes
 
 MAX_SLOTS = 16
-_MAX_READ = 64  # slots of former master keys, and strays, beside the sixteen
+_MAX_READ = 64  # more than MAX_SLOTS: those of former master keys and foreign files count too
 _OPENED_BY = {keyslots.PASSPHRASE: "a passphrase", keyslots.KEYFILE: "a key file"}
 
 
@@ -126,7 +126,10 @@ class Unlocking:
                 return opened
 
     def _read(self) -> tuple[list[Slot], list[FilevaultError]]:
-        """Return this master key's keyslots in the order of trying, and errors of others."""
+        """Return the keyslots of this master key in the order in which to try them.
+
+        Also return the errors of the files that cannot be used.
+        """
         found: list[Slot] = []
         problems: list[FilevaultError] = []
         strangers = 0
@@ -201,7 +204,10 @@ class Unlocking:
         unreadable: list[FilevaultError],
         source: SecretSource,
     ) -> UnlockResult | None:
-        """Try a secret on the keyslots of its type; None if the source has another one."""
+        """Try a secret on the keyslots of its type.
+
+        Return None if it fits none and the source will give another secret.
+        """
         fitting = [slot for slot in found if slot.type == keyslots.TYPES[secret.kind]]
         if not fitting:
             raise self._wrong_type(secret, found, unreadable)

@@ -210,7 +210,7 @@ class GpgBackend:
     def recipients_files(self, wanted: Sequence[str], old: bytes = b"") -> dict[str, bytes]:
         """Return `.gpg-id` and, with PASSWORD_STORE_SIGNING_KEY, its signature.
 
-        See `filevault.backends.protocols.RecipientsBackend`. Raises as `sign`.
+        See `filevault.backends.protocols.RecipientsBackend`. Raises what `sign` raises.
         """
 
         def names_of(entry: str) -> list[str]:
@@ -225,7 +225,7 @@ class GpgBackend:
         """Return the `.gpg-id.sig` for the bytes of a `.gpg-id`, None if none is required.
 
         It is made with the first key of PASSWORD_STORE_SIGNING_KEY, as by pass, and verified.
-        Raises as `decrypt`.
+        Raises what `decrypt` raises.
         """
         keys = signing_keys(self._gpg.environment)
         if not keys:

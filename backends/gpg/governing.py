@@ -94,7 +94,7 @@ def read(store: Folder, prefix: Sequence[str], gpg: Gpg, gpg_keys: GpgKeys) -> G
             if isinstance(error, ProgramError):
                 raise
             name = f"unusable, sha256:{sha256_hex(file.data)}"
-            problem = f"is no list of keys: {error.message}"
+            problem = f"is not a list of keys: {error.message}"
             unusable = Recipient(name, frozenset(), problem)
             return ResolvedFile(RecipientsFile(file.path, (name,), (name,)), (unusable,))
 

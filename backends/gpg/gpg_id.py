@@ -138,7 +138,7 @@ def build(
 def _check(entry: str, path: str) -> None:
     if entry.startswith("-"):
         raise BackendError(
-            f"{path} has the line {printable(entry, 100)!r}, which is an option and no key id",
+            f"{path} has the line {printable(entry, 100)!r}, which is an option, not a key id",
             hint="this may be an attempt to pass options to gpg: find out who changed the file",
         )
     if printable(entry) != entry:

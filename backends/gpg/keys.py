@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Short and long key id, version 4 and 5 fingerprint. A final `!` means this subkey and no other.
 _HEX_ID = re.compile(r"(?:0x)?([0-9A-Fa-f]{8}|[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})(!?)")
 _MAILBOX = re.compile(r"<?([^\s<>@]+@[^\s<>@]+)>?")
-# Of a key or subkey as a whole (GnuPG doc/DETAILS, field 2).
+# Validity letters of a key or subkey that make it unusable (GnuPG doc/DETAILS, field 2).
 _PROBLEMS = {"r": "is revoked", "e": "has expired", "i": "is invalid", "d": "is disabled"}
 
 
@@ -50,10 +50,10 @@ class GpgKey(Record):
 class Recipient(Record):
     """A resolved id.
 
-    `name` is the full fingerprint, of a subkey with `!` if the id has that, or the id as written
-    if it cannot be resolved. `key_ids` are those that a message to it may name. `problem` is the
-    reason why it is unusable, None if it is usable. `candidates` are the fingerprints of the keys
-    that fit an ambiguous id.
+    `name` is the full fingerprint (with `!`, that of the subkey, if the id ends in `!`), or the id
+    as written if it cannot be resolved. `key_ids` are those that a message to it may name.
+    `problem` is the reason why it is unusable, None if it is usable. `candidates` are the
+    fingerprints of the keys that fit an ambiguous id.
     """
 
     name: str
@@ -86,7 +86,7 @@ class GpgKeys:
             if entry.startswith("-"):
                 raise BackendError(
                     f"a group of gpg.conf has the member {printable(entry, 100)!r}, which is an "
-                    "option and no key id"
+                    "option, not a key id"
                 )
         self._look_up([entry for entry in members if entry not in self._found])
         found = {self._found[entry].name: self._found[entry] for entry in members}
@@ -105,7 +105,10 @@ class GpgKeys:
                 self._found[entry] = _by_name(entry, keys)
 
     def secret(self, recipients: Sequence[Recipient]) -> tuple[Recipient, ...] | None:
-        """Return those whose secret key is available or on a card; None if gpg does not say."""
+        """Return the recipients whose secret key is available or on a card.
+
+        Return None if gpg does not say.
+        """
         if not recipients:
             return ()
         names = [recipient.name.rstrip("!") for recipient in recipients]
@@ -170,7 +173,7 @@ def _by_number(entry: str, keys: Sequence[GpgKey]) -> Recipient:
         if subkey.fingerprint.endswith(number)
     ]
     if len(subkeys) != 1:
-        return Recipient(entry, frozenset(), "is no single encryption key in gpg's keyring")
+        return Recipient(entry, frozenset(), "is not exactly one encryption key in gpg's keyring")
     subkey = subkeys[0]
     return Recipient(f"{subkey.fingerprint}!", frozenset({subkey.key_id}), subkey.problem)
 

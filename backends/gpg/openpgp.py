@@ -101,7 +101,7 @@ def signature(data: bytes, what: str) -> bytes:
     data = _without_armor(data, b"SIGNATURE", what)
     tags = {packet.tag for packet in _packets(data, what)}
     if tags != {_SIGNATURE}:
-        raise DamagedError(f"{what} is no detached signature")
+        raise DamagedError(f"{what} is not a detached signature")
     return data
 
 

@@ -40,7 +40,7 @@ def signing_keys(environment: Mapping[str, str]) -> tuple[str, ...]:
     for key in keys:
         if not re.fullmatch(_FINGERPRINT, key):
             raise BackendError(
-                f"{VARIABLE} has {printable(key, 100)!r}, which is no full fingerprint",
+                f"{VARIABLE} has {printable(key, 100)!r}, which is not a full fingerprint",
                 hint="gpg --list-keys --with-subkey-fingerprints shows them",
             )
     if text and not keys:

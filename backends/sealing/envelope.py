@@ -106,7 +106,7 @@ def parse(data: bytes, what: str) -> Envelope:
     """Parse a file.
 
     Args:
-        data: the file's bytes; `MAX_FILE` + 1 bytes suffice of a longer one.
+        data: the file's bytes; of a file longer than `MAX_FILE`, the first `MAX_FILE` + 1 suffice.
         what: the file's name in messages, already printable.
 
     Raises:
@@ -135,7 +135,8 @@ def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, wh
         raise TamperedError(
             f"{what} is sealed under another key of this vault",
             hint="the vault's key was changed and this file was not sealed again, "
-            "or an old copy of either was put back: filevault rekey --finish says more",
+            "or an old copy of this file or of vault.json was put back: filevault rekey --finish "
+            "says more",
         )
     if header.kind != kind:
         raise TamperedError(
@@ -188,11 +189,11 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
     if not name:
         raise DamagedError(f"{what} is damaged: it has no name")
     if created_from is not None and (kind != "credentials" or created_from not in _ORIGINS):
-        raise DamagedError(f"{what} is damaged: its 'created_from' is none")
+        raise DamagedError(f"{what} is damaged: its 'created_from' is not valid")
     if (source is not None) != (kind in SESSION_KINDS):
         raise DamagedError(f"{what} is damaged: only session files have a 'source', and each has")
     if source is not None and not _is_reference(str(source)):
-        raise DamagedError(f"{what} is damaged: its 'source' is none")
+        raise DamagedError(f"{what} is damaged: its 'source' is not valid")
     header = ItemHeader(
         str(kind),
         str(name),

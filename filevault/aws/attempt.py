@@ -1,4 +1,4 @@
-"""The parts of a call that error messages need: operation, subject, and the secrets to redact."""
+"""A call to AWS, as messages about its failure need it, with the secrets to redact."""
 
 from __future__ import annotations
 

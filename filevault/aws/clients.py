@@ -1,4 +1,4 @@
-"""Clients: the factory of botocore clients with explicit credentials.
+"""Make botocore clients with explicit credentials.
 
 botocore takes regions, retries, proxies and CA bundles from its usual variables and the profile's
 section. Credentials and endpoints are given, so it never looks for credentials in files, the
@@ -102,7 +102,8 @@ class Clients:
 
         With `once`, for calls that must not be made twice, such as those with a token code, a
         request is repeated only if AWS cannot have processed it. `received` gets the body of the
-        answer as it arrives. Times in answers become Unix seconds, or None.
+        answer as it arrives. Times in answers become Unix seconds, or None
+        if they cannot be parsed.
 
         Raises ConfigError for an unsafe URL, and botocore's own errors.
         """
@@ -126,7 +127,8 @@ class Clients:
                 connect_timeout=self._connect_timeout,
                 read_timeout=self._read_timeout,
                 user_agent_extra=f"filevault/{__version__}",
-                # The plan has considered them, and a session's hash depends on the result.
+                # Already considered when planning (plan/sts_endpoint.py); a session's hash depends
+                # on the result.
                 ignore_configured_endpoint_urls=True,
                 use_fips_endpoint=endpoint.use_fips,
                 use_dualstack_endpoint=endpoint.use_dualstack,
@@ -204,7 +206,7 @@ class Clients:
         )
 
     def _region(self, service: str, endpoint: Endpoint) -> str:
-        """Return the region to sign for; for IAM with a URL, botocore does not know it."""
+        """Return the region to sign for; botocore cannot tell it for IAM at an endpoint URL."""
         if service != "iam" or endpoint.url is None:
             return endpoint.region
         from botocore.exceptions import UnknownRegionError

@@ -51,7 +51,7 @@ class Console(Record):
             )
         if not path.isprintable() or re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:", path):
             raise UsageError(
-                f"{printable(path, 200)!r} is no path of the console",
+                f"{printable(path, 200)!r} is not a path of the console",
                 hint="give what follows the host, for example --path s3/buckets",
             )
         page, mark, fragment = path.lstrip("/").partition("#")

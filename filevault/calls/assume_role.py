@@ -92,8 +92,8 @@ class AssumeRole(Call):
     def equivalents(self, lives: Iterable[int]) -> Iterator[AssumeRole]:
         """Return other calls whose kept session serves as well to assume the next role.
 
-        These are the same call with any duration, and that with the stored key and a token code
-        instead of a session with MFA.
+        These are the same call with each of `lives` as its duration, and the same call signed by
+        the stored key with a token code, instead of by a session with MFA.
         """
         for seconds in lives:
             same = self._replace(duration=seconds)
@@ -116,7 +116,7 @@ class AssumeRoleProvider(CallProvider):
     - Where AWS denies the role to a cached session with MFA, a policy may ask for a fresh code
       (`aws:MultiFactorAuthAge`): the call is made with the stored key and a new code, once.
     - A duration over the role's maximum, which only AWS knows, becomes an hour, unless the call
-      carried a token code: that one is spent.
+      carried a token code: then it is not repeated, because the code is spent.
     """
 
     __slots__ = ("_step",)

@@ -39,7 +39,7 @@ class Runtime(Record):
 
 
 class Context:
-    """The dependencies of one run, each made at its first use; vaults are opened by `wiring`."""
+    """The dependencies of one run, each made at its first use; `open_vault` opens vaults."""
 
     def __init__(self, settings: Settings, runtime: Runtime, reporter: Reporter) -> None:
         self.settings = settings

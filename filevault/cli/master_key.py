@@ -1,4 +1,4 @@
-"""The master key of a `file` vault, for the commands that change its keyslots."""
+"""Unwrap the master key for a command, and commit the change of keyslots or key that it makes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from filevault.backends.definition import SecretRequest
 from filevault.backends.file import master_key
 from filevault.backends.file.unlock import useful_secrets
 from filevault.backends.file.vault_json import FOLDER
-from filevault.cli.wiring import existing_vault
+from filevault.cli.open_vault import existing_vault
 from filevault.errors import NotCommittedError, UsageError
 from filevault.unlock.unlocker import Unlocker
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.file.master_key import UnwrappedKey
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
 
 NOT_REVOKED = (
@@ -31,8 +31,8 @@ _T = TypeVar("_T")
 def vault_with_keyslots(context: Context, what: str) -> VaultChoice:
     """Return the chosen vault. Raises UsageError for a vault without keyslots.
 
-    `what` names the thing that such a vault lacks, for the message. Raises as `must_exist` if
-    there is no vault.
+    `what` names the thing that such a vault lacks, for the message. Raises what
+    `must_exist` raises if there is no vault.
     """
     choice = existing_vault(context)
     backend = choice.backend

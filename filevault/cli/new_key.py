@@ -86,7 +86,7 @@ def _from_json(text: str) -> NewKey:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise UsageError("stdin begins like JSON and is none", hint=_FORMS) from None
+        raise UsageError("stdin begins like JSON but is not valid JSON", hint=_FORMS) from None
     inner = value.get("AccessKey")
     if isinstance(inner, dict):
         value = inner

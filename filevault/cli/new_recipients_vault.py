@@ -13,8 +13,8 @@ from filevault.cli.new_secret import (
     show_generated,
 )
 from filevault.cli.new_vault import NewVault, exists_already, move_memory_aside, refuse_lost
+from filevault.cli.open_vault import choose_vault, open_recipients_backend, open_vault
 from filevault.cli.repositories import trust_present_repositories
-from filevault.cli.wiring import choose_vault, open_recipients_backend, open_vault
 from filevault.errors import NotCommittedError, UsageError
 from filevault.git import subjects
 from filevault.git.commit import commit_files
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
 
 _FILE_ONLY = ("new_key_file", "kdf_memory", "kdf_iterations", "kdf_lanes")

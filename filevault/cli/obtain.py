@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
@@ -155,7 +155,7 @@ class Obtainer:
         return self._opened.sessions()
 
     def _keys(self) -> Vault:
-        """Return the vault, for sources that need it. Raises as `no_vault` if there is none."""
+        """Return the vault, for sources that need it. Raises NoVaultError."""
         if self._opened is None:
             from filevault.vault.lost_vault import no_vault
 

@@ -1,4 +1,4 @@
-"""Grammar of the command line: global options, shared options, and the words of a program."""
+"""Grammar of the command line: global and shared options, and where a program's words begin."""
 
 from __future__ import annotations
 

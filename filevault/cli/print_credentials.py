@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli.obtain import Obtainer
+from filevault.cli.open_vault import choose_vault, open_vault_if_any
 from filevault.cli.profiles import profile_name
-from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.issued.export_formats import export
 from filevault.system.printable import printable
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from filevault.cli.context import Context
-    from filevault.config.export_command import ExportCommand
+    from filevault.config.credential_process import ExportCommand
     from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
     from filevault.vault.choose import VaultChoice
@@ -113,7 +113,7 @@ class Profiles:
         return profile
 
     def plan(self, profile: Profile, options: PlanOptions) -> Plan:
-        """Decide which calls a profile needs. Raises as `filevault.plan.planner.plan`."""
+        """Decide which calls a profile needs. Raises what `filevault.plan.planner.plan` raises."""
         try:
             return plan(profile, options)
         except (errors.NoCredentialsError, errors.NoSourceError) as error:

@@ -1,4 +1,4 @@
-"""Yes-or-no questions: no terminal is an error, the answer "no" ends the command with status 0."""
+"""Yes-or-no questions. Without a terminal they are an error; "no" ends with status 0."""
 
 from __future__ import annotations
 

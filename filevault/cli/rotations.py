@@ -1,4 +1,4 @@
-"""ProfileRotator: resolve profiles, obtain their sessions, rotate their keys, show progress."""
+"""Rotator of batches for the command line: it resolves profiles and rotates their keys."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.cli.context import Context
-    from filevault.cli.push import Publisher
+    from filevault.cli.open_vault import OpenVault
     from filevault.cli.reporter import Reporter
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.rotation_push import Publisher
     from filevault.credentials import AccessKey, Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.rotation.items import Items

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.backends.definition import RECIPIENTS
-from filevault.config.export_command import ExportCommand, parse
+from filevault.config.credential_process import ExportCommand, parse
 from filevault.config.inheritance import profile_header
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.system.printable import printable

@@ -41,7 +41,8 @@ def unknown_command(
             continue
         if any(name in options_of(each) for each in known):
             return UsageError(
-                f"{printable(option, _LONGEST)} is no global option and stands before the command",
+                f"{printable(option, _LONGEST)} is not a global option, but stands "
+                "before the command",
                 hint="give the options of a command after its name",
             )
         return unknown_option(

@@ -25,7 +25,7 @@ def profile_section(name: str, values: Mapping[str, str]) -> str:
     """
     for key in values:
         if not key or not _KEY.issuperset(key):
-            raise ConfigError(f"{printable(key)!r} is no key of the AWS config")
+            raise ConfigError(f"{printable(key)!r} is not a key of the AWS config")
     for what, text in (("profile name", name), *values.items()):
         if printable(text) != text:
             raise ConfigError(

@@ -15,7 +15,7 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.config.export_command import ExportCommand
+    from filevault.config.credential_process import ExportCommand
     from filevault.config.inheritance import Inheritance, ProfileSetting
 
 SETTINGS = {
@@ -93,7 +93,7 @@ def choose_source(
 
 def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:
     """Return whether a `credential_process` makes filevault export a profile of this vault."""
-    from filevault.config.export_command import parse
+    from filevault.config.credential_process import parse
 
     command = parse(process)
     return command is not None and command.profile == name and follows(command)

@@ -1,8 +1,8 @@
-"""Inheritance of settings: from a profile's own section, one it includes, or `[default]`.
+"""Where a profile's setting comes from: its own section, one that it includes, or `[default]`.
 
 `include_profile` and inheritance from `[default]` are AWS Vault's; the AWS CLI knows neither.
-Settings that make credentials are never inherited from it: a role or an SSO account in `[default]`
-would otherwise be that of every profile.
+Settings that make credentials are never inherited from `[default]`: otherwise its role or SSO
+account would apply to every profile.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Inheritance:
         self.name = name
         self.own = _included(config, section)
         self.all = self.own + _included(config, config.profile("default"))
-        # Most settings that are looked up are in no section.
+        # Most look-ups find nothing, so the keys are collected once.
         self._keys = {key for each in self.all for key in (*each.values, *each.nested)}
 
     def find(self, key: str) -> ProfileSetting | None:
@@ -100,10 +100,10 @@ class Inheritance:
         if setting is None:
             return None
         value = setting.value
-        # int() alone would take "3_600" and digits of every script.
+        # int() alone would accept "3_600" and non-ASCII digits.
         if not (value.isascii() and value.isdigit() and len(value) <= 9 and int(value) > 0):
             raise ConfigError(
-                f"{setting.where} is no positive whole number: {printable(value, 40)!r}",
+                f"{setting.where} is not a positive whole number: {printable(value, 40)!r}",
                 hint=comment_hint(value),
             )
         return int(value)
@@ -129,7 +129,8 @@ class Inheritance:
     def _services(self) -> Section | None:
         """Return the `[services]` section of the profile.
 
-        The `endpoint_url` of the profile's own section goes before `services` of `[default]`.
+        The `endpoint_url` of the profile's own section takes precedence over `services`
+        of `[default]`.
         """
         setting = _find(self.own, "services")
         if setting is None and _find(self.own, "endpoint_url") is None:
@@ -223,7 +224,7 @@ def _hint(config: AwsConfig, name: str) -> str:
     printable(name)
     header = config.unread_header(name)
     if header is not None:
-        return f"the section [{printable(header)}] is no profile: write {profile_header(name)}"
+        return f"the section [{printable(header)}] is not a profile: write {profile_header(name)}"
     import difflib
 
     # Bounded, because comparing long texts takes quadratic time.

@@ -1,6 +1,6 @@
 """A profile with every setting decided, and the chain of profiles that it needs.
 
-Pure: config and overrides go in, a `Profile` comes out; no key is read.
+Pure: config and overrides go in, a `Profile` comes out; no key is read. A loop is refused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.config.aws_config import AwsConfig
-    from filevault.config.export_command import ExportCommand
+    from filevault.config.credential_process import ExportCommand
     from filevault.config.overrides import Overrides
 
 
@@ -143,7 +143,7 @@ def _exported(
     process = settings.find("credential_process")
     if process is None or any(settings.find(key) for key in _BEFORE_PROCESS):
         return None
-    from filevault.config.export_command import parse
+    from filevault.config.credential_process import parse
 
     command = parse(process.value)
     if command is None or not command.plain or not follows(command):

@@ -254,7 +254,7 @@ class Settings:
 
     @property
     def config(self) -> ConfigFile:
-        """The content of config.toml. Raises as `config_toml.load`."""
+        """The content of config.toml. Raises what `config_toml.load` raises."""
         if self._config is None:
             given = self.options.strict or self.flag("FILEVAULT_STRICT") is not None
             self._config = load(self.config_path, self._trusted(), strictness_given=given)
@@ -520,6 +520,6 @@ def _home_of_user() -> str:
         if home.startswith("/"):
             return home
     raise ConfigError(
-        "HOME is no absolute path, and the password database knows none for this user",
+        "HOME is not an absolute path, and the password database knows none for this user",
         hint="set HOME, or FILEVAULT_DIR, AWS_CONFIG_FILE, XDG_CONFIG_HOME and XDG_STATE_HOME",
     )

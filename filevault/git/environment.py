@@ -1,4 +1,4 @@
-"""The environment that git gets: without variables that redirect it or what it runs.
+"""The environment for git, without variables that point it to another repository or program.
 
 The names are those of `git(1)`, "Environment variables", `git rev-parse --local-env-vars`, and of
 git's own scripts.

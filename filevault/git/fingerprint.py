@@ -10,7 +10,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from filevault.git.config import WHOLE, counted, hook_folders, included, plain_settings
+from filevault.git.dangerous_settings import WHOLE, counted, hook_folders, included, plain_settings
 from filevault.git.folder import RefusedError
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
@@ -26,11 +26,11 @@ _SAMPLE = ".sample"  # git's templates put these beside the hooks and never run 
 # Remotes in the form of old versions of git: each file may name a path to push to.
 _REMOTE_FOLDERS = ("remotes", "branches")
 _TODO = "rebase-merge/git-rebase-todo"
-# Each may name a merge strategy, whose program git looks for below the work tree if it has a `/`.
+# Each may name a merge strategy; if the name has a `/`, git looks for its program in the work tree.
 _STRATEGY = "rebase-merge/strategy"
 _SEQUENCER = "sequencer/opts"
 _STRATEGIES = frozenset({"octopus", "ort", "ours", "recursive", "resolve", "subtree"})
-# Folders of a git folder whose links other methods add.
+# Subfolders that `_links` skips: their links are added elsewhere.
 _SEPARATE = ("hooks", "modules", "worktrees")
 FOLDER_PART = "git folder"
 """The part that every repository has; a plain repository has no other."""
@@ -117,8 +117,8 @@ class _Collector:
     def _links(self, top: str, prefix: str) -> None:
         """Add the links in a git folder: git writes through them, wherever they lead.
 
-        Through one, a commit could add a line to any file of the user, or go to another
-        repository. The folders of loose objects are left out: git only reads them.
+        Through one, a commit could add a line to any file of the user, or end up in
+        another repository. The folders of loose objects are left out: git only reads them.
         """
         for here, folders, files in os.walk(top):
             for name in sorted((*folders, *files)):
@@ -193,7 +193,10 @@ class _Collector:
                     self._put(f"file {path}", data, _summary(data))
 
     def _hooks(self, folder: str, prefix: str) -> None:
-        """Add the files of a folder; if it contains the work tree, only those at its top."""
+        """Add the hooks, or the remotes, in a folder.
+
+        If the folder contains the work tree, its subfolders are left out.
+        """
         real = os.path.realpath(folder)
         flat = f"{self._top}/".startswith(f"{real}/")
         for path in _files_below(real, flat=flat):

@@ -65,7 +65,7 @@ def _linked(text: bytes, path: str) -> str:
     """
     word, _, target = os.fsdecode(text).partition(" ")
     if word != "gitdir:" or len(text) > _LINK_LIMIT or "\0" in target:
-        raise RefusedError("it is no git folder")
+        raise RefusedError("it is not a git folder")
     folder = os.path.realpath(os.path.join(path, target.rstrip("\r\n")))
     parts = folder.split("/")
     inside = ".git" in parts and parts[parts.index(".git") + 1 :][:1] in (

@@ -1,4 +1,4 @@
-"""The repositories that this machine trusts: no hook of a clone runs before it is adopted.
+"""The repositories that this machine trusts: until a clone is adopted, none of its hooks runs.
 
 Anyone who can write the vault's folder can put a `.git` there, and its hooks and configuration
 name programs. So a repository is used only if it was adopted, and only while nothing that git

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.config.credential_process import parse
 from filevault.config.credential_source import SETTINGS
-from filevault.config.export_command import parse
 from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
 from filevault.system.printable import printable, shell_word
 

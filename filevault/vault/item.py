@@ -50,7 +50,7 @@ def check_access_key(key: AccessKey) -> None:
     """
     if looks_like_secret(key.access_key_id):
         raise UsageError(
-            "that is no access key id: it looks like a secret access key",
+            "that is not an access key id: it looks like a secret access key",
             hint="are id and secret swapped? the id looks like AKIA followed by 16 letters and "
             "digits",
         )
@@ -61,7 +61,7 @@ def check_access_key(key: AccessKey) -> None:
         )
     if not is_key_id(key.access_key_id):
         raise UsageError(
-            "that is no access key id: 16 to 128 letters and digits are needed, "
+            "that is not an access key id: 16 to 128 letters and digits are needed, "
             f"these are {len(key.access_key_id)} characters",
             hint="it looks like AKIA followed by 16 letters and digits",
         )

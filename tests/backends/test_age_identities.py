@@ -66,15 +66,15 @@ def test_lines_comments_and_line_ends_are_read_as_age_does() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f" {BOB}", "is no identity"),
-        ("nonsense", "is no identity"),
+        (f" {BOB}", "is not an identity"),
+        ("nonsense", "is not an identity"),
         (BOB[:-1], "was changed or cut short"),
-        (BOB.lower(), "is no identity"),
+        (BOB.lower(), "is not an identity"),
         (f"{BOB} # mine", "was changed or cut short"),
         (BOB_TO, "is a recipient, not an identity"),
         (POST_QUANTUM, "is a post-quantum identity, which pyrage"),
         ("AGE-PLUGIN-X", "was changed or cut short"),
-        (b"\xff", "is no identity"),
+        (b"\xff", "is not an identity"),
     ],
     ids=range(9),  # the lines are new in each run
 )
@@ -300,7 +300,7 @@ def test_unlocking_without_any_usable_identity_says_why(tmp_path: Path) -> None:
     for texts, message in (
         ((), "there is no identity"),
         ((POST_QUANTUM,), "post-quantum identity"),
-        (("x", POST_QUANTUM), "line 1 of identities-1 is no identity"),
+        (("x", POST_QUANTUM), "line 1 of identities-1 is not an identity"),
     ):
         with pytest.raises(LockedError, match=message):
             open_store(tmp_path, *texts).unlock()

@@ -171,7 +171,7 @@ def test_error_names_the_line_and_never_quotes_it() -> None:
         parse(f"{BOB_TO}\n{ALICE}\n")
     assert "line 2 of it contains an identity" in caught.value.message
     assert ALICE[20:30] not in str(caught.value) + str(caught.value.hint)
-    with pytest.raises(BackendError, match="line 1 of it is no recipient: no blanks"):
+    with pytest.raises(BackendError, match="line 1 of it is not a recipient: no blanks"):
         parse(f"{BOB_TO} # Bob\n")
 
 

@@ -355,7 +355,7 @@ def test_id_with_an_exclamation_mark_means_that_subkey(gpg_store: GpgStore) -> N
     gpg_store.write_ids(f"{first}!")
     assert gpg_store.backend().differs("prod", data)
     gpg_store.write_ids(f"{primary}!")
-    with pytest.raises(BackendError, match="is no single encryption key"):
+    with pytest.raises(BackendError, match="is not exactly one encryption key"):
         gpg_store.backend().encrypt(header(), EXAMPLE_ITEM)
 
 
@@ -370,7 +370,7 @@ def test_groups_of_gpg_conf_are_expanded(gpg_store: GpgStore) -> None:
     assert backend.governing()[0].recipients == tuple(sorted([keys["alice"], keys["bob"]]))
     assert readers(gpg_store, backend.encrypt(header(), EXAMPLE_ITEM)) == {"alice", "bob"}
     assert backend.resolve(["odd:name"]) == (keys["jbob"],)
-    with pytest.raises(BackendError, match="which is an option and no key id"):
+    with pytest.raises(BackendError, match="which is an option, not a key id"):
         backend.resolve(["evil"])
 
 
@@ -385,7 +385,7 @@ def test_user_id_with_odd_characters_fakes_no_record(gpg_store: GpgStore) -> Non
 
 def test_option_like_line_is_refused_before_gpg_sees_it(gpg_store: GpgStore) -> None:
     gpg_store.write_ids("alice", f"--output={gpg_store.store}/x")
-    with pytest.raises(BackendError, match="which is an option and no key id"):
+    with pytest.raises(BackendError, match="which is an option, not a key id"):
         gpg_store.backend().governing()
     assert not (gpg_store.store / "x").exists()
 

@@ -61,7 +61,7 @@ def test_comment_after_a_fingerprint_is_no_trap() -> None:
         (b"", "'.gpg-id' lists no gpg key"),
         (b"\n  \n# bob@x\n", "'.gpg-id' lists no gpg key"),
         (b"alice@x\n  --output=/etc/passwd\n", ".gpg-id has the line '--output=/etc/passwd'"),
-        (b"-o\n", ".gpg-id has the line '-o', which is an option and no key id"),
+        (b"-o\n", ".gpg-id has the line '-o', which is an option, not a key id"),
         (b"a\x1b[31m\n", r".gpg-id has control characters in"),
         ("a\u202eb\n".encode(), r".gpg-id has control characters in"),
         (b"a\x00b\n", r".gpg-id has control characters in"),

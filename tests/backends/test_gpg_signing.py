@@ -88,7 +88,7 @@ def test_unsigned_changed_and_strangers_files_are_refused(gpg_store: GpgStore) -
     (gpg_store.store / ".gpg-id.sig").write_bytes(b"not a signature")
     assert "is damaged: it is no OpenPGP message" in refusal(gpg_store, alice)
     (gpg_store.store / ".gpg-id.sig").write_bytes(b"")
-    assert refusal(gpg_store, alice) == ".gpg-id.sig is no detached signature"
+    assert refusal(gpg_store, alice) == ".gpg-id.sig is not a detached signature"
 
 
 def test_message_that_brings_its_own_text_is_no_signature(gpg_store: GpgStore) -> None:
@@ -97,7 +97,7 @@ def test_message_that_brings_its_own_text_is_no_signature(gpg_store: GpgStore) -
         "-u", gpg_store.keys["alice"], "-z", "0", "--sign", data=b"bob\n"
     ).stdout
     (gpg_store.store / ".gpg-id.sig").write_bytes(whole)
-    assert refusal(gpg_store, gpg_store.keys["alice"]) == ".gpg-id.sig is no detached signature"
+    assert refusal(gpg_store, gpg_store.keys["alice"]) == ".gpg-id.sig is not a detached signature"
 
 
 def test_key_that_is_revoked_expired_or_not_here_signs_nothing(gpg_store: GpgStore) -> None:

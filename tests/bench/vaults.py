@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filevault.backends.item_header import ItemHeader
 from filevault.cli.context import Context, Runtime
+from filevault.cli.open_vault import OpenVault, choose_vault, open_vault
 from filevault.cli.reporter import Reporter
-from filevault.cli.wiring import OpenVault, choose_vault, open_vault
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from filevault.cli.context import Context
+from filevault.cli.open_vault import choose_vault, open_vault, open_vault_if_any
 from filevault.cli.profiles import Profiles, StoredNames
 from filevault.cli.reporter import Reporter
-from filevault.cli.wiring import choose_vault, open_vault, open_vault_if_any
 from filevault.config.overrides import read_overrides
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.credentials import AccessKey

@@ -89,7 +89,7 @@ def test_only_what_differs_is_encrypted_anew(team: Team) -> None:
 
 def test_who_is_no_recipient_cannot_be_removed(team: Team) -> None:
     before = (team.files(), team.recipients)
-    refused(team.machine.run("recipients", "remove", team.ann), 2, "is no recipient", team.ann)
+    refused(team.machine.run("recipients", "remove", team.ann), 2, "is not a recipient", team.ann)
     refused(team.machine.run("recipients", "remove", team.jon), 2, "the last recipient")
     refused(team.machine.run("recipients", "add"), 2, "needs a recipient")
     assert (team.files(), team.recipients) == before

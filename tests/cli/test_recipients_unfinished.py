@@ -73,12 +73,12 @@ def test_only_the_removal_that_was_cut_off_goes_on_without_a_recipient(team: Tea
     start.restore()
     assert run_with_fault(command, team.machine, at=places[-2], mode="kill").status == -9
     before = (team.files(), team.noted())
-    refused(team.machine.run("recipients", "remove", team.zoe), 2, "is no recipient")
-    refused(team.machine.run("recipients", "remove", team.ann, team.zoe), 2, "is no recipient")
+    refused(team.machine.run("recipients", "remove", team.zoe), 2, "is not a recipient")
+    refused(team.machine.run("recipients", "remove", team.ann, team.zoe), 2, "is not a recipient")
     assert (team.files(), team.noted()) == before
     team.machine.ok("recipients", "remove", team.ann)
     assert ({team.whom(name) for name in NAMES}, team.noted()) == ({1}, {})
-    refused(team.machine.run("recipients", "remove", team.ann), 2, "is no recipient")
+    refused(team.machine.run("recipients", "remove", team.ann), 2, "is not a recipient")
     for subject in team.subjects():
         assert subject.startswith(("Add", "Configure")) or team.jon in subject, subject
 
@@ -165,7 +165,9 @@ def test_where_nothing_is_remembered_the_items_tell_what_is_left(team: Team, act
     assert again.out.count("Reencrypted ") == again.out.count("Reencrypted three.") == 1
     assert {team.whom(name) for name in NAMES} == {2 if action == "add" else 1}
     if action == "remove":
-        refused(team.machine.run("recipients", "remove", team.ann, env=env), 2, "is no recipient")
+        refused(
+            team.machine.run("recipients", "remove", team.ann, env=env), 2, "is not a recipient"
+        )
     else:
         assert "already" in team.machine.ok("recipients", "add", team.ann, env=env).out
 

@@ -118,8 +118,8 @@ def test_no_option_of_ours_is_called_aws_vaults() -> None:
 @pytest.mark.parametrize(
     ("line", "status", "error", "hint"),
     [
-        ("-d 1h exec work", 125, "-d is no global option", "after its name"),
-        ("--format json export work", 2, "--format is no global option", "after its name"),
+        ("-d 1h exec work", 125, "-d is not a global option", "after its name"),
+        ("--format json export work", 2, "--format is not a global option", "after its name"),
         ("--vualt x list", 2, "no option '--vualt'", "did you mean --vault? filevault --help"),
         ("--vualt x exec work", 125, "no option '--vualt'", "did you mean --vault?"),
         ("server work", 2, "server is a command of AWS Vault", "no credential server"),

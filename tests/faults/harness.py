@@ -28,7 +28,7 @@ from filevault import cli
 from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
-from filevault.cli.wiring import OpenVault, choose_vault, open_vault
+from filevault.cli.open_vault import OpenVault, choose_vault, open_vault
 from tests.launch import botocore_data, launcher
 from tests.launch.preload import import_everything
 from tests.worlds.machine import Machine

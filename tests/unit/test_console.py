@@ -164,5 +164,5 @@ def test_a_path_stays_on_the_console_and_gets_the_region(path: str, wanted: str)
     "path", ["https://evil.example/", "javascript:x", "a\nb", "a\x1bb", "\udcff"]
 )
 def test_what_is_no_path_is_refused(path: str) -> None:
-    with pytest.raises(UsageError, match="is no path of the console"):
+    with pytest.raises(UsageError, match="is not a path of the console"):
         console_of("eu-west-1", None, None).destination(path)

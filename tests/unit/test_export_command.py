@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from filevault.config.export_command import ExportCommand, parse
+from filevault.config.credential_process import ExportCommand, parse
 
 words = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FF), min_size=1, max_size=20)
 commands = st.builds(
@@ -81,7 +81,7 @@ def test_the_options_with_a_value_are_those_of_the_command_line() -> None:
     """An option that is not known here would be taken for a word of its own."""
     from filevault.cli.commands import export
     from filevault.cli.parser import Parser, add_global_options
-    from filevault.config import export_command
+    from filevault.config import credential_process as module
 
     parser = Parser("filevault export", "")
     export.configure(parser)
@@ -92,5 +92,9 @@ def test_the_options_with_a_value_are_those_of_the_command_line() -> None:
         if action.option_strings and action.nargs is None
         for option in action.option_strings
     }
-    known = {*export_command._OTHER_OPTIONS_WITH_VALUE, *export_command._VAULT_OPTIONS, "--format"}
+    known = {
+        *module._OTHER_OPTIONS_WITH_VALUE,
+        *module._VAULT_OPTIONS,
+        "--format",
+    }
     assert takes == known

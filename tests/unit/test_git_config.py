@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.git.config import WHOLE, counted, included, plain_settings, unquoted
+from filevault.git.dangerous_settings import WHOLE, counted, included, plain_settings, unquoted
 from tests.conditions.tools import tool
 
 # Every setting of git-config(1) that names a program or a path, leads to other settings or

@@ -152,11 +152,11 @@ def test_names_are_compared_exactly(name: str) -> None:
     [
         ("[profile production]\n[profile staging]\n", "producton", "did you mean 'production'?"),
         ("[profile Work]\n", "work", "did you mean 'Work'?"),
-        ("[work]\n", "work", "the section [work] is no profile: write [profile work]"),
+        ("[work]\n", "work", "the section [work] is not a profile: write [profile work]"),
         (
             "[profile my work]\n",
             "my work",
-            'the section [profile my work] is no profile: write [profile "my work"]',
+            'the section [profile my work] is not a profile: write [profile "my work"]',
         ),
     ],
 )
@@ -800,7 +800,7 @@ def test_transitive_tags_are_keys(text: str, keys: tuple[str, ...]) -> None:
 def test_a_duration_that_is_no_positive_number_is_refused_where_it_stands(value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         resolved(f"[default]\n\nduration_seconds = {value}\n[profile p]\n")
-    assert caught.value.message.startswith("duration_seconds in line 3 of '/h/config' is no ")
+    assert caught.value.message.startswith("duration_seconds in line 3 of '/h/config' is not a ")
     assert len(caught.value.message) < 200
     assert (caught.value.hint is not None) == ("#" in value)
 
@@ -826,7 +826,7 @@ SINGLE = [
 @pytest.mark.parametrize("key", SINGLE)
 @pytest.mark.parametrize("value", ["a\n  b", "a\x1b[31m", "a\u202eb"])
 def test_hidden_characters_are_refused_where_they_stand(key: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' holds ") as caught:
+    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' contains ") as caught:
         resolved(f"[profile p]\n\n{key} = {value}\n")
     assert caught.value.message.isprintable()
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli import new_key, sdk_profile
 from filevault.cli.new_file_vault import make
+from filevault.cli.open_vault import choose_vault, open_vault, require_named_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.wiring import choose_vault, open_vault, require_named_vault
 from filevault.config.aws_config_edit import append_profile, profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_fault
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -174,7 +174,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
-    """Raise as `require_named_vault` for a vault that does not exist and will not be made."""
+    """Raise what `require_named_vault` raises, unless the vault exists or will be made."""
     if choice.exists or args.init:
         return
     settings, makes = context.settings, choice.backend.creator is not None

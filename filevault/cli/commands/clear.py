@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.profiles import StoredNames
-from filevault.cli.wiring import (
+from filevault.cli.open_vault import (
     choose_vault,
     open_vault_if_any,
     require_named_vault,
     sessions_to_delete,
 )
+from filevault.cli.profiles import StoredNames
 from filevault.errors import ProfileNotFoundError
 from filevault.system.printable import printable
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli.obtain import Obtainer, say_unless_disabled
+from filevault.cli.open_vault import choose_vault, open_vault_if_any
 from filevault.cli.parser import add_session_options, split_command
 from filevault.cli.profiles import profile_name
 from filevault.cli.replace_process import find_command, replace_process
-from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.issued.child_environment import child_environment
 from filevault.system.printable import printable, shell_word
 

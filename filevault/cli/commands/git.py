@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.open_vault import existing_vault, local_memory, open_vault
 from filevault.cli.questions import confirm_or_decline
 from filevault.cli.repositories import git_of
-from filevault.cli.wiring import existing_vault, local_memory, open_vault
 from filevault.errors import FilevaultError, NotFoundError, UsageError
 from filevault.git.adoption import find_all
 from filevault.git.commit import commit_store_if_empty

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
+from filevault.cli.open_vault import choose_vault, warn_of_other_stores
 from filevault.cli.vault_record import record, say_how_to_name_identities
-from filevault.cli.wiring import choose_vault, warn_of_other_stores
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:

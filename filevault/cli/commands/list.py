@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.profiles import absent_config
-from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import NoVaultError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
-from filevault.cli.wiring import choose_vault
+from filevault.cli.open_vault import choose_vault
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
 

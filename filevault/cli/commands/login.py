@@ -13,9 +13,9 @@ from filevault.cli.console_signin import (
     sign_in_with_profile,
 )
 from filevault.cli.obtain import Obtainer, say_unless_disabled
+from filevault.cli.open_vault import choose_vault, open_vault_if_any
 from filevault.cli.parser import add_session_options
 from filevault.cli.profiles import profile_name
-from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:

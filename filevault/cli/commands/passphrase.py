@@ -14,7 +14,7 @@ from filevault.cli.master_key import (
     unwrap_master_key,
     vault_with_keyslots,
 )
-from filevault.cli.wiring import open_vault
+from filevault.cli.open_vault import open_vault
 from filevault.errors import LockedError, StorageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.file.keyslots import Slot
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
 
 DESCRIPTION = """Change the passphrase of a file vault.
 

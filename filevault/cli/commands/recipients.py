@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from filevault.backends.definition import SEALED
 from filevault.backends.file import keyslots
 from filevault.cli.keyslot_text import keyslot_text
+from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import trust_present_repositories
-from filevault.cli.wiring import choose_vault, existing_vault, open_vault
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.protocols import RecipientsBackend
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.pin import Pin
     from filevault.vault.vault import Vault
 

@@ -9,8 +9,8 @@ from filevault.backends.file.vault_json import FOLDER
 from filevault.backends.values import Secret
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import change, unwrap_master_key, vault_with_keyslots
+from filevault.cli.open_vault import open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.wiring import open_vault
 from filevault.errors import BackendError, PartlyDoneError, StorageError, UsageError
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable, shell_word
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.file.vault_json import Marker
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.pin import Pin
     from filevault.vault.rekey.reseal import ItemContent
     from filevault.vault.survey import SurveyedItem
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Resume an interrupted rekey, or begin one."""
     choice = vault_with_keyslots(context, "master key")
     if args.finish and args.drop_slots:
-        raise UsageError("--finish loses no keyslots: --drop-slots does not go with it")
+        raise UsageError("--drop-slots cannot be used with --finish, which drops no keyslots")
     # The cached keys are those of the former master key.
     with open_vault(choice, context, caches_session_key=False) as opened:
         return _rekey(args, opened, context)
@@ -160,7 +160,7 @@ def _left_over(
         context.reporter.warn(f"{each.reason}; it stays as it is")
     name = left[0].name
     way = f"filevault remove {shell_word(name)} deletes it"
-    if name.startswith("mfa/"):  # a TOTP seed is no profile
+    if name.startswith("mfa/"):  # a TOTP seed is not a profile
         way = f"delete {printable(opened.vault.path(name))} in the vault's folder"
     return PartlyDoneError(
         f"{len(left)} item{'' if len(left) == 1 else 's'} cannot be opened with any key of the "
@@ -192,7 +192,7 @@ def _ask_for_more(opened: OpenVault, context: Context, unwrapped_keys: list[Unwr
     """Ask for the passphrases of other keyslots."""
     while any(slot.type == keyslots.PASSPHRASE for slot in _lost(opened, context, unwrapped_keys)):
         answer = context.prompter.hidden(
-            "Another passphrase that must still open the vault (none: Enter): "
+            "Another passphrase that must still open the vault (Enter if there is none): "
         )
         if not answer:
             return
@@ -233,8 +233,8 @@ def _confirm_losses(
     require_terminal(
         context.prompter,
         f"{len(lost)} keyslot{'' if len(lost) == 1 else 's'} would be lost",
-        "--drop-slots drops them; a secret that --key-file or FILEVAULT_PASSPHRASE gives, too, "
-        "keeps its keyslot",
+        "--drop-slots drops them; to keep a keyslot, give its secret as well: --key-file or "
+        "FILEVAULT_PASSPHRASE",
     )
     confirm_or_decline(context.prompter, "Go on without them?")
 
@@ -351,7 +351,10 @@ def _foreign(
 
 
 def _lock(opened: OpenVault, context: Context) -> None:
-    """Forget the cached keys of the former master key; first, so that no crash leaves them."""
+    """Forget the cached keys of the former master key.
+
+    Called first, so that they are gone even if the run crashes later.
+    """
     try:
         count = context.key_cache.forget(opened.choice.state_id)
     except BackendError as error:
@@ -412,7 +415,7 @@ def _report(
             "must not have them"
         )
     if context.settings.pin is not None:
-        context.reporter.say("the pin is another one now: change it wherever FILEVAULT_PIN is set")
+        context.reporter.say("the pin has changed: change it wherever FILEVAULT_PIN is set")
     _name_weak_slots(opened, context)
 
 
@@ -424,5 +427,5 @@ def _name_weak_slots(opened: OpenVault, context: Context) -> None:
     for slot in keyslots.weaker(own, context.kdf_policy.default):
         context.reporter.say(
             f"keyslot {slot.id} is weaker than new ones, as was the one before it: filevault "
-            "passphrase makes a new one, if you like for the same passphrase"
+            "passphrase makes a new one; the passphrase may stay the same"
         )

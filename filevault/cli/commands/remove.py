@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import ItemNotFoundError, NotCommittedError
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.vault import Vault
 
 DESCRIPTION = """Delete a stored key and every session made from it.

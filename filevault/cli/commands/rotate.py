@@ -6,10 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault import errors
+from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.parser import duration
-from filevault.cli.push import Publisher
+from filevault.cli.rotation_push import Publisher
 from filevault.cli.rotations import ProfileRotator
-from filevault.cli.wiring import choose_vault, open_vault
 from filevault.credentials import is_key_id
 from filevault.rotation.batch import Batch
 from filevault.rotation.items import Items
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.rotation.outcome import Outcome
     from filevault.vault.vault import Vault
 
@@ -168,7 +168,7 @@ def _check_options(args: argparse.Namespace) -> None:
     orphan = args.delete_orphan
     if orphan is not None and not (is_key_id(orphan) and orphan.isupper()):
         raise errors.UsageError(
-            "the value of --delete-orphan is no access key id",
+            "the value of --delete-orphan is not an access key id",
             hint="it has capital letters and digits, such as AKIAIOSFODNN7EXAMPLE",
         )
 

@@ -16,7 +16,7 @@ from filevault.cli.master_key import (
     unwrap_master_key,
     vault_with_keyslots,
 )
-from filevault.cli.wiring import open_vault
+from filevault.cli.open_vault import open_vault
 from filevault.errors import StorageError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from filevault.backends.kdf import KdfParameters
     from filevault.cli.context import Context
     from filevault.cli.master_key import Changed
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
 
 DESCRIPTION = """Show, add or remove the keyslots of a file vault.
 

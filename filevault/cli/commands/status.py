@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.backends.definition import SEALED
-from filevault.cli.wiring import choose_vault, open_vault, session_key_mark
+from filevault.cli.open_vault import choose_vault, open_vault, session_key_mark
 from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK, SESSION
 from filevault.system.printable import printable

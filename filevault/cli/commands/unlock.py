@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.backends.definition import SEALED
+from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
-from filevault.cli.wiring import choose_vault, open_vault
 from filevault.errors import BackendError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE
 from filevault.system.times import format_time
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.cli.context import Context
-    from filevault.cli.wiring import OpenVault
+    from filevault.cli.open_vault import OpenVault
     from filevault.errors import FilevaultError
     from filevault.keycache.cache import PutResult
 

@@ -76,7 +76,7 @@ class ChangePlanner:
         """Return the change that removes recipients from every file of the vault.
 
         A folder below the root that would have no recipient left stays as it is. Raises
-        UsageError for a name that is no recipient, unless its removal is pending, and if no
+        UsageError for a name that is not a recipient, unless its removal is pending, and if no
         recipient would be left at the root.
         """
         before = pin_of(self._backend)
@@ -98,7 +98,7 @@ class ChangePlanner:
         if not absent <= removed and not self._may_be_resumed():
             name = min(absent - removed)
             raise UsageError(
-                f"{printable(name)} is no recipient of this vault",
+                f"{printable(name)} is not a recipient of this vault",
                 hint="filevault recipients list shows who is; where a removal was interrupted, "
                 "nothing of it is left to do",
             )

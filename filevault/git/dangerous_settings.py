@@ -1,9 +1,9 @@
-"""The settings in a repository's configuration file that could matter, read without git.
+"""Which settings of a repository's configuration could run a program or lead outside.
 
-A setting counts unless it is known to be harmless: git has dozens that name programs, paths or
-further files, and each version adds some. Harmless settings are recognised only in a file of
-the plain form that git itself writes. Of any other file every byte counts, so that no text can
-mean one thing here and another to git (`git-config(1)`, "Syntax").
+The file is read without git. A setting counts unless it is known to be harmless: git has dozens
+that name programs, paths or further files, and each version adds some. Harmless settings are
+recognised only in a file of the plain form that git itself writes. Of any other file every byte
+counts, so that no text can mean one thing here and another to git (`git-config(1)`, "Syntax").
 """
 
 from __future__ import annotations

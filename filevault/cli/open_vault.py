@@ -38,15 +38,13 @@ if TYPE_CHECKING:
 def choose_vault(context: Context) -> VaultChoice:
     """Return the vault that the settings choose; it need not exist.
 
-    Raises as `filevault.vault.choose.choose`.
+    Raises what `filevault.vault.choose.choose` raises.
     """
     settings = context.settings
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
         value = printable(ignored, 40)
-        context.reporter.warn(
-            f"AWS_VAULT_BACKEND={value} is not known here; ignored: {backend_names()}"
-        )
+        context.reporter.warn(f"AWS_VAULT_BACKEND={value} is ignored; known are {backend_names()}")
     choice = choose(settings)
     context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
     if not choice.exists:
@@ -65,7 +63,7 @@ def _name_ignored_variables(context: Context) -> None:
 
 
 def existing_vault(context: Context) -> VaultChoice:
-    """Return the vault that the settings choose. Raises as `must_exist` if it does not exist."""
+    """Return the vault that the settings choose. Raises what `must_exist` raises."""
     choice = choose_vault(context)
     must_exist(choice, context.settings.state_home)
     return choice
@@ -74,8 +72,8 @@ def existing_vault(context: Context) -> VaultChoice:
 def require_named_vault(choice: VaultChoice, context: Context) -> None:
     """Raise if an option, a variable or config.toml names a vault that does not exist.
 
-    A misspelt path must be reported as such, not as a missing profile or key. Raises as
-    `filevault.vault.choose.must_exist`.
+    A misspelt path must be reported as such, not as a missing profile or key. Raises what
+    `filevault.vault.choose.must_exist` raises.
     """
     if choice.explicit and not choice.exists:
         must_exist(choice, context.settings.state_home)
@@ -130,7 +128,7 @@ class OpenVault:
         self._folders.close()
 
     def pin(self) -> Pin:
-        """Return the vault's present identity. Raises as `pin_of`."""
+        """Return the vault's present identity. Raises what `pin_of` raises."""
         return pin_of(self.vault.backend)
 
     def sessions(self) -> SessionCache | None:
@@ -149,7 +147,7 @@ class OpenVault:
         )
 
     def sessions_to_delete(self) -> SessionCache | None:
-        """Return the session cache as `sessions_to_delete` does, open as long as the vault."""
+        """Return the cache that the function of this name opens; it is closed with the vault."""
         return self._folders.enter_context(sessions_to_delete(self.choice, self._context))
 
     def git(self) -> Git:
@@ -168,7 +166,7 @@ class OpenVault:
     def require_commits(self, paths: Iterable[str]) -> list[Repository]:
         """Return the repositories of files that are about to change; fail early.
 
-        Raises as `filevault.cli.repositories.require_commits`.
+        Raises what `filevault.cli.repositories.require_commits` raises.
         """
         from filevault.cli.repositories import require_commits
 
@@ -202,8 +200,8 @@ def open_vault(
     Args:
         choice: the vault.
         context: the run's dependencies.
-        checks_pin: compare the vault with its pin, and pin it at its first use. Without it a
-            vault can be shown and accepted that would be refused.
+        checks_pin: compare the vault with its pin, and pin it at its first use. False
+            opens a vault that would be refused, so that it can be shown and accepted.
         uses_cached_keys: take keys from the key cache.
         caches_session_key: see `OpenVault`. Never done for a vault whose pin is not checked.
         backend: the open backend of a vault that was just created.
@@ -266,7 +264,7 @@ def open_vault(
             session_keys=keys,
         )
         if checks_pin:
-            # A reader of a vault for recipients does not need them resolved.
+            # Reading a recipients vault needs no resolved recipients.
             sealed = opened.family == SEALED
             policy.check_opened(pin_of(opened) if sealed else Pin(choice.backend.name))
         result = OpenVault(
@@ -288,7 +286,7 @@ def _never() -> bool:
 def open_vault_if_any(choice: VaultChoice, context: Context) -> Iterator[OpenVault | None]:
     """Open the chosen vault for reading profiles; yield None if there is none and none is named.
 
-    Raises as `open_vault`, and as `require_named_vault`.
+    Raises what `open_vault` and `require_named_vault` raise.
     """
     require_named_vault(choice, context)
     opened = None
@@ -390,7 +388,7 @@ def _open_backend(
 ) -> tuple[OpenBackend, Callable[[], bool]]:
     """Return a vault's backend, and a function that returns whether the user was asked.
 
-    Nothing is asked yet. Raises as the backend's opener.
+    Nothing is asked yet. Raises what the backend's opener raises.
     """
     settings, suffix = context.settings, choice.backend.suffix
     unlockers: list[Unlocker] = []

@@ -1,4 +1,4 @@
-"""Publisher: push the commits of a rotation, and hint at what other clones have to do."""
+"""Push the commits that a rotation has made, and hint at what other clones have to do."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from filevault.git.commit import repositories_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from filevault.cli.open_vault import OpenVault
     from filevault.cli.reporter import Reporter
-    from filevault.cli.wiring import OpenVault
     from filevault.git.repository import Repository
     from filevault.vault.vault import Vault
 

@@ -1,4 +1,4 @@
-"""The `credential_process` that runs filevault itself: compose and recognise it."""
+"""Compose and recognise a `credential_process` that runs filevault itself."""
 
 from __future__ import annotations
 
