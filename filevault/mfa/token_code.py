@@ -1,4 +1,4 @@
-"""Token codes: the choice of the way to get it, the call that carries it."""
+"""Token codes: which way provides the code, and the call that uses it up."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from filevault.aws.sts import TokenCodeFor
     from filevault.config.settings import Settings
     from filevault.mfa.flag import FlagCode
-    from filevault.mfa.protocol import TokenCodeSource
     from filevault.mfa.request import MfaRequest
+    from filevault.mfa.way import TokenCodeSource
     from filevault.unlock.prompt import Prompter
 
 _DIGITS = 6
@@ -61,8 +61,8 @@ class TokenCode:
         """Make a call with a new code, or with None where `request` is None.
 
         A person who mistypes a code is asked again, twice; any other way is tried once. Raises
-        MfaError for a code that is not one and for a second use of `--mfa-token`, and what `call`
-        raises.
+        MfaError for a code that is not six digits and for a second use of `--mfa-token`, and what
+        `call` raises.
         """
         if request is None:
             return call(None)
@@ -111,7 +111,7 @@ def token_code(
 
 
 def _other_sources(settings: Settings, prompter: Prompter) -> tuple[TokenCodeSource, ...]:
-    """Return the ways to a code after `--mfa-token`, in their order: the first that serves."""
+    """Return the ways other than `--mfa-token`, in order; the first that serves is used."""
     from filevault.mfa.process import MfaProcess
     from filevault.mfa.terminal import TerminalCode
     from filevault.mfa.ykman import Ykman

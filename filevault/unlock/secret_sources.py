@@ -152,7 +152,9 @@ def close_descriptors(settings: Settings) -> None:
 
 
 def read_source(source: NamedSource, settings: Settings) -> Secret:
-    """Return the secret from a source, without one final line end unless it is a variable's value.
+    """Return the secret from a source.
+
+    A final line end is removed, except from a variable's value and from identities.
 
     Raises LockedError if the source cannot be read or its content is unusable, UsageError for a
     wrong descriptor number, ProgramError for a command that cannot be run.
@@ -221,7 +223,8 @@ def _read_descriptor(source: NamedSource) -> bytearray:
                 raise LockedError(
                     f"descriptor {fd} of {source.origin} did not end within "
                     f"{_DESCRIPTOR_TIMEOUT:g} seconds",
-                    hint="the program that writes the secret must close it, and its children too",
+                    hint="the program that writes the secret, and each of its children, must close "
+                    "the descriptor",
                 )
             if not data.read(fd):
                 break
@@ -263,7 +266,7 @@ def _run(source: NamedSource, settings: Settings) -> bytearray:
 
 
 def _as_given(kind: str, data: bytearray, what: str) -> bytearray:
-    """Return the secret in some bytes: text without its final line end; identities as they are."""
+    """Return the secret that was read: text without its final line end, identities unchanged."""
     if kind == "identity":
         return data
     _remove_line_end(data)
@@ -284,6 +287,6 @@ def check_text(data: _Bytes, what: str) -> _Bytes:
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
-            # Without the cause: it would carry the bytes.
+            # `from None`, because the cause would contain the secret.
             raise LockedError(f"{what} is not UTF-8") from None
     return data

@@ -61,7 +61,7 @@ OURS_COLD = frozenset(
         "filevault.backends.protocols",
         "filevault.cli.protocols",
         "filevault.keycache.key_store",
-        "filevault.mfa.protocol",
+        "filevault.mfa.way",
         # Only what opens the vault, asks or writes needs these.
         "filevault.backends.file.new_vault",
         "filevault.calls.get_federation_token",
