@@ -199,8 +199,7 @@ def _ask(path: str, request: Request, timeout: float) -> Answer | None:
     """Send one request; None if no process listens: a dead agent has forgotten all keys.
 
     The path may have been redirected since its folder was checked, so the peer's user id is
-    checked.
-    Raises BackendError if the answer is late or invalid, or the peer is another user.
+    checked. Raises BackendError if the answer is late or invalid, or the peer is another user.
     """
     deadline = time.monotonic() + timeout
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
