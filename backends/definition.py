@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
-from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from filevault.backends.kdf import KdfParameters
+    from filevault.backends.kdf import KdfPolicy
     from filevault.backends.protocols import (
-        Family,
+        Creator,
         NamedIdentitySource,
         OpenBackend,
         Person,
-        SealedBackend,
         SecretSource,
     )
     from filevault.system.files import Folder
+
+Family = Literal["sealed", "recipients"]
+"""The two ways in which an item is protected."""
+
+SEALED: Final = "sealed"
+"""An item is authenticated together with its header.
+
+That is done under a master key that passphrases and key files unwrap.
+"""
+
+RECIPIENTS: Final = "recipients"
+"""An item is encrypted to public keys.
+
+Other tools write it too, and nothing proves who wrote it.
+"""
 
 
 class SecretRequest(Record):
@@ -43,7 +56,8 @@ class VaultParts(Record):
     from the store. `folders_of` returns the folders from the root to an item. `secrets` returns
     a source of secrets, `named_secrets` one only if an option, a variable or the system names
     it. `cached_key` returns what `vault_key` returned earlier, by the commitment or another
-    mark. `pinned_recipients` returns the root's recipients that are pinned.
+    mark. `pinned_recipients` returns the root's recipients that are pinned. `person`
+    returns the user at the terminal.
     """
 
     store: Folder
@@ -58,49 +72,16 @@ class VaultParts(Record):
     identities: Callable[[], NamedIdentitySource]
     cached_key: Callable[[str], bytes | None]
     pinned_recipients: Callable[[], Sequence[str]]
-    person: Person | None
+    person: Callable[[], Person] | None
     warn: Callable[[str], None]
     on_asked: Callable[[], None]
     """Called when a program of the backend asks the user."""
-    kdf_policy: KdfPolicy = STANDARD
+    kdf_policy: Callable[[], KdfPolicy]
+    """The costs that a passphrase's keyslots may have."""
     last_slot: str | None = None
     """The keyslot that unlocked the vault last time, tried first."""
     only_slot: str | None = None
     """The one keyslot to try (`--slot`)."""
-
-
-class Creator(Protocol):
-    """Makes a sealed vault in an existing folder and returns its backend, unlocked."""
-
-    def __call__(
-        self,
-        root: Folder,
-        *,
-        passphrase: bytes | None,
-        keyfile_text: bytes | None,
-        policy: KdfPolicy,
-        parameters: KdfParameters | None,
-        clock: Callable[[], float],
-    ) -> SealedBackend:
-        """Make the vault; the caller holds the lock on `root`.
-
-        A crash at any instant leaves no vault or a complete one.
-
-        Args:
-            root: an existing folder.
-            passphrase: unlocks the vault.
-            keyfile_text: the text of a key file that unlocks the vault.
-            policy: bounds of a passphrase's costs, and the costs if `parameters` gives none.
-            parameters: the passphrase's costs.
-            clock: returns Unix seconds.
-
-        Raises:
-            VaultChoiceError: if there is a vault already.
-            UsageError: for costs out of bounds, and for neither passphrase nor key file.
-            LockedError: for an invalid passphrase or key file.
-            StorageError: if it cannot be written.
-        """
-        ...
 
 
 class OtherTool(Record):

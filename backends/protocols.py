@@ -1,61 +1,16 @@
-"""Protocols of the two families of backends, and the values that go in and out of them."""
+"""Protocols of backends, and of what backends call; imported by type checkers only."""
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-from filevault.system.record import Record
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from filevault.system.secret_buffer import SecretBytes
-
-
-class Family(Enum):
-    """The two ways in which an item is protected.
-
-    An item of a `SEALED` vault is authenticated together with its header, under a master key
-    that passphrases and key files unwrap. An item of a vault for `RECIPIENTS` is encrypted to
-    public keys: other tools write it too, and nothing proves who wrote it.
-    """
-
-    SEALED = "sealed"
-    RECIPIENTS = "recipients"
-
-
-class ItemHeader(Record):
-    """The values that are authenticated along with an item (`docs/format.md` §4).
-
-    `generation` and `created` are as in the format; `created_from` is set for `credentials`
-    only, `source` for `session` and the SSO kinds only.
-    """
-
-    kind: str
-    name: str
-    generation: int
-    created: str
-    created_from: str | None = None
-    source: str | None = None
-
-
-class Secret(Record):
-    """A passphrase or the text of a key file, with its origin for messages.
-
-    `content` can be overwritten if it is a bytearray; `value` is a copy that cannot.
-    """
-
-    _secret = ("content",)
-
-    kind: str  # "passphrase" or "keyfile"
-    content: SecretBytes
-    origin: str
-
-    @property
-    def value(self) -> bytes:
-        """A copy that stays valid when `content` is overwritten."""
-        return bytes(self.content)
+    from filevault.backends.item_header import ItemHeader
+    from filevault.backends.kdf import KdfParameters, KdfPolicy
+    from filevault.backends.values import IdentityText, RecipientsFile, Secret
+    from filevault.system.files import Folder
 
 
 class SecretSource(Protocol):
@@ -71,19 +26,6 @@ class SecretSource(Protocol):
         Return to be asked for another one, or raise WrongPassphraseError.
         """
         ...
-
-
-class IdentityText(Record):
-    """The bytes of an identity file, or of a variable that has one, and their origin.
-
-    `cached` is true for the output of `RecipientsBackend.vault_key`.
-    """
-
-    _secret = ("data",)
-
-    data: bytes
-    origin: str
-    cached: bool = False
 
 
 class IdentitySource(Protocol):
@@ -127,19 +69,6 @@ class Person(Protocol):
         ...
 
 
-class RecipientsFile(Record):
-    """A file that lists the recipients of its folder and of those below, or such a variable.
-
-    `path` is relative to the store, or `env:` and the variable's name. `recipients` are full
-    fingerprints (gpg) or recipient strings (age), sorted, without duplicates; one that cannot
-    be resolved is listed as it is written. `unresolved` are those that cannot be encrypted to.
-    """
-
-    path: str
-    recipients: tuple[str, ...]
-    unresolved: tuple[str, ...] = ()
-
-
 class ItemCipher(Protocol):
     """The methods of both families: turning an item's bytes into a file's bytes and back."""
 
@@ -176,7 +105,7 @@ class ItemCipher(Protocol):
 class SealedBackend(ItemCipher, Protocol):
     """An opened vault with a master key: it has an identity, and its items have a header."""
 
-    family: Literal[Family.SEALED]
+    family: Literal["sealed"]
     head_size: int
     """How many of an item file's first bytes `created` needs."""
 
@@ -223,7 +152,7 @@ class RecipientsBackend(ItemCipher, Protocol):
     Recipients files are read once; the result is reused until `forget`.
     """
 
-    family: Literal[Family.RECIPIENTS]
+    family: Literal["recipients"]
 
     def governing(self) -> tuple[RecipientsFile, ...]:
         """Return the recipients files that are pinned.
@@ -289,6 +218,40 @@ class RecipientsBackend(ItemCipher, Protocol):
         The last is the recipients file itself; `old` is the present one, whose comments and
         lines are kept if possible. Raises BackendError or UsageError for recipients that it
         cannot list, LockedError if a signature is required and cannot be made.
+        """
+        ...
+
+
+class Creator(Protocol):
+    """Makes a sealed vault in an existing folder and returns its backend, unlocked."""
+
+    def __call__(
+        self,
+        root: Folder,
+        *,
+        passphrase: bytes | None,
+        keyfile_text: bytes | None,
+        policy: KdfPolicy,
+        parameters: KdfParameters | None,
+        clock: Callable[[], float],
+    ) -> SealedBackend:
+        """Make the vault; the caller holds the lock on `root`.
+
+        A crash at any instant leaves no vault or a complete one.
+
+        Args:
+            root: an existing folder.
+            passphrase: unlocks the vault.
+            keyfile_text: the text of a key file that unlocks the vault.
+            policy: bounds of a passphrase's costs, and the costs if `parameters` gives none.
+            parameters: the passphrase's costs.
+            clock: returns Unix seconds.
+
+        Raises:
+            VaultChoiceError: if there is a vault already.
+            UsageError: for costs out of bounds, and for neither passphrase nor key file.
+            LockedError: for an invalid passphrase or key file.
+            StorageError: if it cannot be written.
         """
         ...
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.definition import Backend, OtherTool
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, Backend, OtherTool
 
 if TYPE_CHECKING:
     from filevault.backends.definition import VaultParts
@@ -23,7 +22,7 @@ AGE = Backend(
     name="age",
     suffix=".age",
     marker=".age-recipients",
-    family=Family.RECIPIENTS,
+    family=RECIPIENTS,
     opener=_open,
     aliases=("passage",),
     has_identities=True,

@@ -16,8 +16,7 @@ from filevault.backends.age.library import library, said
 from filevault.backends.age.plugins import Plugins
 from filevault.backends.age.plugins import refusal as plugin_refusal
 from filevault.backends.age.recipients_file import AgeRecipients
-from filevault.backends.definition import SecretRequest
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, SecretRequest
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.backends.definition import VaultParts
-    from filevault.backends.protocols import ItemHeader, RecipientsFile
+    from filevault.backends.item_header import ItemHeader
+    from filevault.backends.values import RecipientsFile
 
 _SESSION_KEY = "session-key"
 _GREASE = "-grease"
@@ -44,7 +44,7 @@ class AgeBackend:
 
     name = AGE.name
     suffix = AGE.suffix
-    family: Literal[Family.RECIPIENTS] = Family.RECIPIENTS
+    family: Literal["recipients"] = RECIPIENTS
 
     def __init__(
         self,

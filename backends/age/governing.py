@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends.age import recipients_file
 from filevault.backends.age.recipients_file import FILE, AgeRecipients
-from filevault.backends.protocols import RecipientsFile
+from filevault.backends.values import RecipientsFile
 from filevault.errors import BackendError, NoVaultError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import read_all, storage_error

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from filevault.backends.age.age_file import AgeFile, Stanza
     from filevault.backends.age.ssh_keys import PublicKey
-    from filevault.backends.protocols import IdentityText
+    from filevault.backends.values import IdentityText
 
 _X25519 = "AGE-SECRET-KEY-1"
 _POST_QUANTUM = "AGE-SECRET-KEY-PQ-1"

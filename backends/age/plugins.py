@@ -16,7 +16,7 @@ from filevault.system.printable import printable
 from filevault.system.search_path import find_program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from filevault.backends.protocols import Person
 
@@ -29,9 +29,10 @@ class Dialogue:
     The library aborts on an exception, so none is raised; Ctrl-C is recorded for later.
     """
 
-    def __init__(self, plugin: str, person: Person | None) -> None:
+    def __init__(self, plugin: str, person: Callable[[], Person] | None) -> None:
         self._plugin = plugin
-        self._person = person if person is not None and person.present else None
+        asked = None if person is None else person()
+        self._person = asked if asked is not None and asked.present else None
         self.interrupted = False
         self.declined = False
 
@@ -83,12 +84,12 @@ class Plugins:
 
     Args:
         environment: has the PATH; it is the process's own, without credentials.
-        person: answers the questions of plugins; None declines them.
+        person: returns who answers the questions of plugins; None declines them.
     """
 
     __slots__ = ("_path", "_person")
 
-    def __init__(self, environment: Mapping[str, str], person: Person | None) -> None:
+    def __init__(self, environment: Mapping[str, str], person: Callable[[], Person] | None) -> None:
         self._path = environment.get("PATH")
         self._person = person
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.definition import Backend
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED, Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,10 +32,10 @@ def _create(
     parameters: KdfParameters | None,
     clock: Callable[[], float],
 ) -> SealedBackend:
-    """Make a vault, as `filevault.backends.file.backend.create` does."""
-    from filevault.backends.file import backend
+    """Make a vault, as `filevault.backends.file.new_vault.create` does."""
+    from filevault.backends.file import new_vault
 
-    return backend.create(
+    return new_vault.create(
         root,
         passphrase=passphrase,
         keyfile_text=keyfile_text,
@@ -63,7 +62,7 @@ FILE = Backend(
     name="file",
     suffix=".fv",
     marker=".filevault/vault.json",
-    family=Family.SEALED,
+    family=SEALED,
     opener=_open,
     aliases=("passphrase",),
     creator=_create,

@@ -1,45 +1,34 @@
-"""An opened `file` vault, and the creation of a new one.
+"""An opened `file` vault.
 
 Opening reads vault.json alone. Keyslots are read, and the user is asked for a passphrase, when
-the first item must be encrypted or decrypted (`docs/format.md` §5).
+the first item must be encrypted or decrypted (`docs/format.md` §5). What does that is imported
+only then: a run that finds the session key in the key cache unlocks nothing.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import functools
 from typing import TYPE_CHECKING, Literal
 
-from filevault.backends import kdf
-from filevault.backends.definition import SecretRequest
-from filevault.backends.file import FILE, keyslots, vault_json
-from filevault.backends.file.unlock import Unlocking, UnlockResult, useful_secrets
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED, SecretRequest
+from filevault.backends.file import FILE, vault_json
 from filevault.backends.sealing import envelope, key_schedule
-from filevault.errors import (
-    FilevaultError,
-    LockedError,
-    NoVaultError,
-    StorageError,
-    TamperedError,
-    UsageError,
-    VaultChoiceError,
-)
+from filevault.errors import TamperedError
 from filevault.system.printable import printable
-from filevault.system.times import format_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.backends.definition import VaultParts
+    from filevault.backends.file.unlock import UnlockResult
     from filevault.backends.file.vault_json import Marker
-    from filevault.backends.kdf import KdfParameters, KdfPolicy
-    from filevault.backends.protocols import ItemHeader, Secret, SecretSource
+    from filevault.backends.item_header import ItemHeader
+    from filevault.backends.protocols import SecretSource
     from filevault.system.files import Folder
 
 
 class FileBackend:
-    """A `file` vault; made by `open`, `opened` or `create`."""
+    """A `file` vault; made by `open` or `opened`."""
 
     __slots__ = (
         "_cached_key",
@@ -48,25 +37,22 @@ class FileBackend:
         "_master",
         "_opened_slot",
         "_root",
-        "_source",
-        "_unlocking",
+        "_unwrap",
     )
 
     name = FILE.name
     suffix = FILE.suffix
-    family: Literal[Family.SEALED] = Family.SEALED
+    family: Literal["sealed"] = SEALED
     head_size = envelope.HEAD_SIZE
 
     def __init__(
         self,
         vault: Marker,
-        source: SecretSource,
-        unlocking: Unlocking | None,
+        unwrap: Callable[[], UnlockResult] | None,
         cached_key: Callable[[str], bytes | None] = lambda _commitment: None,
     ) -> None:
         self._marker = vault
-        self._source = source
-        self._unlocking = unlocking
+        self._unwrap = unwrap  # None once the vault is unlocked
         self._cached_key = cached_key
         self._root: Folder | None = None
         self._master = b""
@@ -77,11 +63,12 @@ class FileBackend:
     def open(
         cls,
         parts: VaultParts,
-        available_memory: Callable[[], int] = kdf.available_memory,
+        available_memory: Callable[[], int] | None = None,
     ) -> FileBackend:
         """Open an existing vault. Only vault.json is read.
 
-        `available_memory` returns the KiB that this process may count on.
+        `available_memory` returns the KiB that this process may count on; it is
+        `kdf.available_memory` if left out.
 
         Raises:
             NoVaultError: if the folder has no marker.
@@ -91,25 +78,40 @@ class FileBackend:
         """
         root, only_slot = parts.store, parts.only_slot
         vault = vault_json.read(root)
-        source = parts.secrets(
-            SecretRequest(
+
+        @functools.cache  # it counts the tries
+        def source() -> SecretSource:
+            from filevault.backends.file.unlock import useful_secrets
+
+            request = SecretRequest(
                 ("passphrase", "keyfile"),
                 "keyslot of this vault",
                 lambda: parts.root,
                 lambda: useful_secrets(root, only_slot),
             )
-        )
-        unlocking = Unlocking(
-            root, vault, parts.kdf_policy, parts.last_slot, only_slot, available_memory
-        )
-        backend = cls(vault, source, unlocking, parts.cached_key)
+            return parts.secrets(request)
+
+        def unwrap() -> UnlockResult:
+            from filevault.backends import kdf
+            from filevault.backends.file.unlock import Unlocking
+
+            return Unlocking(
+                root,
+                vault,
+                parts.kdf_policy(),
+                parts.last_slot,
+                only_slot,
+                available_memory or kdf.available_memory,
+            ).open(source())
+
+        backend = cls(vault, unwrap, parts.cached_key)
         backend._root = root
         return backend
 
     @classmethod
     def opened(cls, vault: Marker, opened: UnlockResult) -> FileBackend:
         """Return the unlocked backend of a vault whose master key is known."""
-        backend = cls(vault, _NoSource(), None)
+        backend = cls(vault, None)
         backend._adopt(opened)
         return backend
 
@@ -135,10 +137,10 @@ class FileBackend:
 
     def unlock(self) -> None:
         """Unlock the vault now, once. Raises as `Unlocking.open`."""
-        if self._unlocking is not None:
+        if self._unwrap is not None:
             if not self._adopt_cached():
-                self._adopt(self._unlocking.open(self._source))
-            self._unlocking = None
+                self._adopt(self._unwrap())
+            self._unwrap = None
 
     def vault_key(self) -> bytes:
         """Return the master key, unlocking the vault first."""
@@ -207,93 +209,3 @@ class FileBackend:
         if last is not None and last[0] is data:
             return last[1]
         return envelope.parse(data, what).header
-
-
-class _NoSource:
-    """Secret source of a vault that is unlocked already."""
-
-    def secret(self) -> Secret:
-        raise LockedError("the vault is unlocked already")
-
-    def on_rejected(self, secret: Secret) -> None:
-        raise LockedError(f"the {secret.kind} opens nothing")
-
-
-def create(
-    root: Folder,
-    *,
-    passphrase: bytes | None = None,
-    keyfile_text: bytes | None = None,
-    policy: KdfPolicy,
-    parameters: KdfParameters | None = None,
-    label: str = "",
-    clock: Callable[[], float],
-    random: Callable[[int], bytes] = os.urandom,
-    available_memory: Callable[[], int] = kdf.available_memory,
-) -> FileBackend:
-    """Make a vault, see `filevault.backends.definition.Creator`; `label` is published.
-
-    vault.json is written last, after every keyslot was read back and unwrapped. Keyslots that a
-    crashed run left are kept: they name another master key and are skipped.
-    """
-    try:
-        vault_json.read(root)
-    except NoVaultError:
-        pass
-    else:
-        raise VaultChoiceError(f"there is a vault already at {printable(root.path)!r}")
-    keyslots.check_label(label)
-    secrets = _slot_secrets(passphrase, keyfile_text, parameters, policy, available_memory)
-
-    vault = key_schedule.new_vault_id(random)
-    master = key_schedule.new_master(random)
-    created = format_time(clock())
-    written = vault_json.Marker(
-        vault, key_schedule.item_key_id(master, vault), key_schedule.commitment(master, vault)
-    )
-    with root.make_child(vault_json.FOLDER) as inner:
-        with inner.make_child(keyslots.FOLDER) as folder:
-            names = [
-                keyslots.write(
-                    folder,
-                    master,
-                    vault,
-                    secret,
-                    parameters=costs,
-                    label=label,
-                    created=created,
-                    random=random,
-                )
-                for secret, costs in secrets
-            ]
-        try:
-            vault_json.write(inner, written)
-        except BaseException:
-            # A generated passphrase is not shown after an error: this must not be a vault.
-            with contextlib.suppress(FileNotFoundError, StorageError):
-                inner.remove(vault_json.FILE)
-            raise
-    return FileBackend.opened(written, UnlockResult(master, names[0]))
-
-
-def _slot_secrets(
-    passphrase: bytes | None,
-    keyfile_text: bytes | None,
-    parameters: KdfParameters | None,
-    policy: KdfPolicy,
-    available_memory: Callable[[], int],
-) -> list[tuple[bytes, KdfParameters | None]]:
-    """Return the secret and the costs of each keyslot. Raises before anything is written."""
-    secrets: list[tuple[bytes, KdfParameters | None]] = []
-    if passphrase is not None:
-        costs = policy.default if parameters is None else parameters
-        try:
-            kdf.check_bounds(costs, policy, available_memory, "the new keyslot")
-        except FilevaultError as error:
-            raise UsageError(error.message, hint=error.hint) from error
-        secrets.append((kdf.passphrase_bytes(passphrase, "the new passphrase"), costs))
-    if keyfile_text is not None:
-        secrets.append((keyslots.keyfile_bytes(keyfile_text, "the new key file"), None))
-    if not secrets:
-        raise UsageError("a vault needs a passphrase or a key file")
-    return secrets

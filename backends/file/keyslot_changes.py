@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.master_key import UnwrappedKey
     from filevault.backends.kdf import KdfParameters, KdfPolicy
-    from filevault.backends.protocols import Secret
+    from filevault.backends.values import Secret
     from filevault.system.files import Folder
 
 _LEAST_DIGITS = 4

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.vault_json import Marker
     from filevault.backends.kdf import KdfPolicy
-    from filevault.backends.protocols import Secret, SecretSource
+    from filevault.backends.protocols import SecretSource
+    from filevault.backends.values import Secret
     from filevault.system.files import Folder
 
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import vault_json
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.errors import DamagedError, FilevaultError, StorageError, TamperedError
 from filevault.system.times import format_time

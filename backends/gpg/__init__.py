@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.definition import Backend, KeyAgent, OtherTool
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, Backend, KeyAgent, OtherTool
 
 if TYPE_CHECKING:
     from filevault.backends.definition import VaultParts
@@ -23,7 +22,7 @@ PASS = Backend(
     name="pass",
     suffix=".gpg",
     marker=".gpg-id",
-    family=Family.RECIPIENTS,
+    family=RECIPIENTS,
     opener=_open,
     aliases=("gpg",),
     keys_name="gpg keys",

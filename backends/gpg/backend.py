@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
-from filevault.backends.definition import SecretRequest
+from filevault.backends.definition import RECIPIENTS, SecretRequest
 from filevault.backends.gpg import PASS, governing, gpg_id, keys, openpgp, status
 from filevault.backends.gpg.keys import GpgKeys
 from filevault.backends.gpg.process import Gpg
 from filevault.backends.gpg.signature import check_signature, signing_keys
-from filevault.backends.protocols import Family
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
     from filevault.backends.gpg.governing import GpgRecipients, ResolvedFile
     from filevault.backends.gpg.keys import Recipient
     from filevault.backends.gpg.status import Reply
-    from filevault.backends.protocols import ItemHeader, RecipientsFile, Secret, SecretSource
+    from filevault.backends.item_header import ItemHeader
+    from filevault.backends.protocols import SecretSource
+    from filevault.backends.values import RecipientsFile, Secret
 
 _LONGEST_SOCKET = 107  # sun_path, with its NUL
 _SOCKET = "/S.gpg-agent"
@@ -57,7 +58,7 @@ class GpgBackend:
 
     name = PASS.name
     suffix = PASS.suffix
-    family: Literal[Family.RECIPIENTS] = Family.RECIPIENTS
+    family: Literal["recipients"] = RECIPIENTS
 
     def __init__(self, parts: VaultParts, gpg: Gpg, passphrase: SecretSource | None) -> None:
         self._store = parts.store
@@ -79,7 +80,7 @@ class GpgBackend:
         gpg-agent asks for passphrases, unless a source of them is named. `timeout` is how many
         seconds gpg may take, including the user's answers.
         """
-        terminal = parts.person is not None and parts.person.present
+        terminal = parts.person is not None and parts.person().present
         request = SecretRequest(("passphrase",), "gpg key of yours", lambda: parts.root)
         passphrase = parts.named_secrets(request)
         ask = terminal and passphrase is None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from filevault.backends.gpg import gpg_id
 from filevault.backends.gpg.keys import Recipient
 from filevault.backends.gpg.signature import check_signature, signing_keys
-from filevault.backends.protocols import RecipientsFile
+from filevault.backends.values import RecipientsFile
 from filevault.errors import BackendError, ProgramError, TamperedError
 from filevault.system.digest import sha256_hex
 from filevault.system.record import Record

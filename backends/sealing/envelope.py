@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import format_header, xaes
 from filevault.errors import BackendError, DamagedError, TamperedError
 from filevault.system import strict_json

@@ -23,9 +23,9 @@ FORMAT = "filevault/1"
 MAX_HEADER = 4096
 """Bytes of a header line, its LF included, and of vault.json."""
 
-_FAMILY = re.compile(r"filevault/([1-9][0-9]{0,15})\Z", re.ASCII)
-_BEGINNING = re.compile(rb'\{"format":"(filevault/[1-9][0-9]{0,15})"[,}]')
-_HEX = re.compile(r"[0-9a-f]*\Z", re.ASCII)
+_FAMILY = r"filevault/([1-9][0-9]{0,15})\Z"
+_BEGINNING = rb'\{"format":"(filevault/[1-9][0-9]{0,15})"[,}]'
+_HEX = frozenset("0123456789abcdef")
 
 
 def split(data: bytes, what: str) -> tuple[bytes, bytes]:
@@ -59,7 +59,7 @@ def parse(line: bytes, fields: Mapping[str, type], what: str) -> dict[str, str |
 
 def refuse_newer(data: bytes, what: str) -> None:
     """Raise NewerFormatError if a header's format is `filevault/N` with N above 1."""
-    found = _BEGINNING.match(data)
+    found = re.match(_BEGINNING, data)
     if found:
         name: object = found.group(1).decode("ascii")
     else:
@@ -68,7 +68,7 @@ def refuse_newer(data: bytes, what: str) -> None:
         except (ValueError, RecursionError):
             return
         name = value.get("format") if isinstance(value, dict) else None
-    match = _FAMILY.match(name) if isinstance(name, str) else None
+    match = re.match(_FAMILY, name, re.ASCII) if isinstance(name, str) else None
     if match and int(match.group(1)) > 1:
         raise NewerFormatError(
             f"{what} was made by a newer filevault: its format is {match.group()}, "
@@ -80,7 +80,7 @@ def refuse_newer(data: bytes, what: str) -> None:
 def check_hex(values: Mapping[str, str | int], field: str, digits: int, what: str) -> str:
     """Return a field that must have `digits` lower-case hex digits. Raises DamagedError."""
     text = values[field]
-    if not isinstance(text, str) or len(text) != digits or not _HEX.match(text):
+    if not isinstance(text, str) or len(text) != digits or not _HEX.issuperset(text):
         raise DamagedError(f"{what} is damaged: its {field!r} is not {digits} hex digits")
     return text
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from filevault.aws.sts import RoleRequest, TokenCodeFor
     from filevault.calls.call import CallDependencies
     from filevault.credentials import Credentials
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
     from filevault.sources.source import CredentialProvider, Step
 
 _ALWAYS_ALLOWED = 3600

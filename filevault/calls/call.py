@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from filevault.aws.clients import Clients
     from filevault.aws.endpoint import Endpoint
     from filevault.credentials import Credentials
-    from filevault.mfa.token_code import MfaRequest, TokenCode
+    from filevault.mfa.request import MfaRequest
+    from filevault.mfa.token_code import TokenCode
     from filevault.sources.source import Source
 
 _UNKNOWN_KEY = frozenset(

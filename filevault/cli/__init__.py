@@ -11,13 +11,12 @@ from filevault.cli.parser import Parser, add_global_options, find_command, globa
 from filevault.cli.reporter import Reporter
 from filevault.config.settings import Settings
 from filevault.errors import DeclinedError, FilevaultError, UsageError
-from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from filevault.cli.command import Split
+    from filevault.cli.protocols import Split
 
 _EXEC_FAILED = 125  # as env(1) and docker run: filevault failed, not the command
 _INTERRUPTED = 130
@@ -54,7 +53,10 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             reporter.say(declined.message)
             status = 0
         finally:
-            close_descriptors(settings)
+            if settings.names_descriptor:
+                from filevault.unlock.secret_sources import close_descriptors
+
+                close_descriptors(settings)
         streams.finish()
         return status
     except FilevaultError as error:

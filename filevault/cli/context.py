@@ -6,7 +6,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from filevault.backends.kdf import STANDARD, KdfPolicy
 from filevault.keycache.cache import KeyCache, open_cache
 from filevault.system.record import Record
 from filevault.system.times import boottime
@@ -14,6 +13,7 @@ from filevault.system.times import boottime
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from filevault.backends.kdf import KdfPolicy
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
@@ -24,14 +24,15 @@ class Runtime(Record):
     """Clocks, key stores and paths of this process; tests replace them.
 
     `clock` returns Unix seconds, `boottime` seconds since the machine was started, `sleep` takes
-    seconds. `kdf` has the bounds of a passphrase's cost, `key_stores` names the stores of the key
-    cache, `root` is the folder of the agents' `/run` and `/tmp`, `program` starts filevault again.
+    seconds. `kdf` has the bounds of a passphrase's cost, None means `kdf.STANDARD`. `key_stores`
+    names the stores of the key cache, `root` is the folder of the agents' `/run` and `/tmp`,
+    `program` starts filevault again.
     """
 
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
     boottime: Callable[[], float] = boottime
-    kdf: KdfPolicy = STANDARD
+    kdf: KdfPolicy | None = None
     key_stores: tuple[str, ...] = ("kernel", "agent")
     root: str = ""
     program: tuple[str, ...] = (sys.executable, "-P", "-m", "filevault")
@@ -80,5 +81,7 @@ class Context:
     @property
     def kdf_policy(self) -> KdfPolicy:
         """The bounds of a passphrase's cost, with `--allow-weak-kdf` applied."""
-        policy = self.runtime.kdf
+        from filevault.backends.kdf import STANDARD
+
+        policy = self.runtime.kdf or STANDARD
         return policy.without_floor() if self.settings.options.allow_weak_kdf else policy

@@ -59,7 +59,7 @@ def unwrap_master_key(opened: OpenVault, context: Context, *secret_kinds: str) -
     )
     unwrapped = master_key.unwrap(
         vault.folder,
-        Unlocker(context.settings, context.prompter, request),
+        Unlocker(context.settings, lambda: context.prompter, request),
         context.kdf_policy,
         last_slot=vault.trust.last_slot,
         only_slot=only_slot,

@@ -22,8 +22,7 @@ from filevault.vault.trust import Trust
 if TYPE_CHECKING:
     import argparse
 
-    from filevault.backends.definition import Creator
-    from filevault.backends.protocols import SealedBackend
+    from filevault.backends.protocols import Creator, SealedBackend
     from filevault.cli.context import Context
     from filevault.vault.choose import VaultChoice
     from filevault.vault.pin import Pin

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
+    from filevault.sessions.lock_wait import LockWait
     from filevault.sources.source import CredentialProvider
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
@@ -87,9 +88,9 @@ class Obtainer:
     def credentials(self, plan: Plan) -> IssuedCredentials:
         """Carry a plan out, or take its session from the cache."""
         context = self._context
-        code = self.token_code()
+        code = None if self._args.mfa_token is None else self.token_code()
         credentials = retrieve(self.provider(plan, code), plan)
-        if plan.step.takes_token_code:
+        if code is not None and plan.step.takes_token_code:
             warn_of_unused_code(code, context)
         self.remember_slot()
         account, doubts = account_of_credentials(plan, credentials)
@@ -103,11 +104,13 @@ class Obtainer:
         """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
         return token_code(self._args, self._context)
 
-    def provider(self, plan: Plan, code: TokenCode) -> CredentialProvider:
-        """Return the provider that carries a plan out; it looks into the session cache first."""
+    def provider(self, plan: Plan, code: TokenCode | None) -> CredentialProvider:
+        """Return the provider that carries a plan out; it looks into the session cache first.
+
+        `code` gives the token codes; with None it is made when a call is.
+        """
         from filevault.plan.wiring import Dependencies, build
         from filevault.sessions.cached_provider import Caching
-        from filevault.sessions.lock_wait import LockWait
         from filevault.sources.source import SourceDependencies
 
         args, context, settings = self._args, self._context, self._context.settings
@@ -120,7 +123,7 @@ class Obtainer:
             )
         dependencies = Dependencies(
             SourceDependencies(self._keys),
-            code,
+            self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             settings.allow_http,
@@ -128,11 +131,17 @@ class Obtainer:
         sessions = self._sessions()
         if sessions is None:
             return build(plan, dependencies, None)
-        wait = LockWait(
+        caching = Caching(sessions, self._lock_wait, args.refresh, min_ttl, settings.cache_roles)
+        return build(plan, dependencies, caching)
+
+    def _lock_wait(self) -> LockWait:
+        """Return how long to wait for another process that obtains the same session."""
+        from filevault.sessions.lock_wait import LockWait
+
+        context = self._context
+        return LockWait(
             context.reporter.say, lambda: context.prompter.present, context.runtime.sleep
         )
-        caching = Caching(sessions, wait, args.refresh, min_ttl, settings.cache_roles)
-        return build(plan, dependencies, caching)
 
     def remember_slot(self) -> None:
         """Remember which keyslot opened the vault."""

@@ -153,7 +153,7 @@ class ProfileRotator:
 
         dependencies = Dependencies(
             SourceDependencies(lambda: self._opened.vault),
-            code,
+            lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             context.settings.allow_http,

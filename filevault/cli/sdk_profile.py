@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from filevault import errors
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS
 from filevault.config.export_command import ExportCommand, parse
 from filevault.config.inheritance import profile_header
 from filevault.config.settings import GlobalOptions, Settings
@@ -66,7 +66,7 @@ def command(context: Context, chosen: VaultChoice, profile: str) -> str:
     """
     if _identity(chosen) == _default(context):
         return ExportCommand(profile).written(_program(context))
-    shared = chosen.backend.family is Family.RECIPIENTS
+    shared = chosen.backend.family == RECIPIENTS
     return ExportCommand(
         profile,
         chosen.store,

@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, ProgramError
-from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
+from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cache import JOB_VARIABLE, job_agent_folder
 from filevault.system import programs
 from filevault.system.printable import printable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, SEALED
 from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
 from filevault.system.config_files import edit_config
@@ -43,7 +43,7 @@ def _wanted(choice: VaultChoice, context: Context) -> dict[str, str]:
     """Return the keys of config.toml that lead to the vault; none if no option chose it."""
     settings = context.settings
     options = settings.options
-    if choice.backend.family is Family.SEALED:
+    if choice.backend.family == SEALED:
         if options.vault is None:
             return {}
         known = settings.home_if_known is not None
@@ -111,7 +111,7 @@ def say_how_to_name_identities(choice: VaultChoice, context: Context) -> None:
 
 def _say_how(choice: VaultChoice, context: Context) -> None:
     named = {"vault": choice.store}
-    if choice.backend.family is Family.RECIPIENTS:
+    if choice.backend.family == RECIPIENTS:
         named |= {"backend": choice.backend.name, "prefix": "/".join(choice.prefix)}
     variables = {
         "vault": "FILEVAULT_DIR",

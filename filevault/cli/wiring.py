@@ -6,15 +6,12 @@ import contextlib
 from typing import TYPE_CHECKING, Self
 
 from filevault.backends import backend_names
-from filevault.backends.definition import VaultParts
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED, VaultParts
 from filevault.errors import FilevaultError, LockedError, NoVaultError, StorageError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
 from filevault.system.printable import printable
-from filevault.unlock.lazy_prompter import LazyPrompter
-from filevault.unlock.unlocker import Unlocker
 from filevault.vault.choose import choose, must_exist
 from filevault.vault.names import encode_name
 from filevault.vault.pin import Pin, pin_of
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
     from filevault.unlock.identities import NamedIdentities
+    from filevault.unlock.unlocker import Unlocker
     from filevault.vault.choose import VaultChoice
 
 
@@ -179,7 +177,7 @@ class OpenVault:
     def remember_slot(self) -> None:
         """Remember which keyslot opened the vault: it is tried first the next time."""
         backend = self.vault.backend
-        if backend.family is Family.SEALED and backend.opened_slot is not None:
+        if backend.family == SEALED and backend.opened_slot is not None:
             with contextlib.suppress(FilevaultError):
                 self.vault.trust.set_last_slot(backend.opened_slot)
 
@@ -269,7 +267,7 @@ def open_vault(
         )
         if checks_pin:
             # A reader of a vault for recipients does not need them resolved.
-            sealed = opened.family is Family.SEALED
+            sealed = opened.family == SEALED
             policy.check_opened(pin_of(opened) if sealed else Pin(choice.backend.name))
         result = OpenVault(
             choice,
@@ -340,7 +338,7 @@ def _write_guard(
     choice: VaultChoice, context: Context, backend: OpenBackend, policy: PinPolicy
 ) -> Callable[[], None]:
     """Return the check that every write begins with."""
-    if backend.family is Family.SEALED:
+    if backend.family == SEALED:
         return backend.confirm
     forget = backend.forget
 
@@ -376,7 +374,7 @@ def open_recipients_backend(
     backend, _was_asked = _open_backend(
         choice, context, store, keys, last_slot=None, pinned_recipients=tuple
     )
-    if backend.family is Family.SEALED:
+    if backend.family == SEALED:
         raise UsageError(f"{choice.backend.title} has no recipients")
     return backend
 
@@ -395,14 +393,15 @@ def _open_backend(
     Nothing is asked yet. Raises as the backend's opener.
     """
     settings, suffix = context.settings, choice.backend.suffix
-    prompter = LazyPrompter(lambda: context.prompter)
     unlockers: list[Unlocker] = []
     questions: list[None] = []
 
     def unlocker(request: SecretRequest) -> Unlocker:
+        from filevault.unlock.unlocker import Unlocker
+
         made = Unlocker(
             settings,
-            prompter,
+            lambda: context.prompter,
             request,
             lambda: keys.has_session_key(session_key_mark(choice, context)),
         )
@@ -432,10 +431,10 @@ def _open_backend(
         identities=identities,
         cached_key=keys.vault_key,
         pinned_recipients=pinned_recipients,
-        person=prompter,
+        person=lambda: context.prompter,
         warn=context.reporter.warn,
         on_asked=lambda: questions.append(None),
-        kdf_policy=context.kdf_policy,
+        kdf_policy=lambda: context.kdf_policy,
         last_slot=last_slot,
         only_slot=settings.options.slot,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import ConfigError, ProfileLoopError, ProfileNotFoundError
+from filevault.config.profile_loop import refuse_loop
+from filevault.errors import ConfigError, ProfileNotFoundError
 from filevault.partitions import check_region
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from filevault.config.aws_config import AwsConfig, Section
-
-MAX_CHAIN = 64  # profiles in a row, by source or by inclusion
 
 _HANDED_DOWN = frozenset(
     {
@@ -188,27 +187,6 @@ def comment_hint(value: str) -> str | None:
     if " #" in value or " ;" in value:
         return "a comment needs a line of its own: after a value it is part of the value"
     return None
-
-
-def refuse_loop(names: Sequence[str], following: str, key: str) -> None:
-    """Refuse a loop of profiles, and too many in a row, before one more is followed.
-
-    Raises:
-        ProfileLoopError: with the loop.
-        ConfigError: beyond MAX_CHAIN profiles.
-    """
-    if following in names:
-        circle = [*names[names.index(following) :], following]
-        shown = " -> ".join(printable(name) for name in circle)
-        raise ProfileLoopError(
-            f"profiles refer to each other in a circle by {key}: {shown}",
-            hint=f"take the {key} out of one of them",
-        )
-    if len(names) >= MAX_CHAIN:
-        raise ConfigError(
-            f"more than {MAX_CHAIN} profiles follow each other by {key}, beginning with "
-            f"{printable(names[0])!r}"
-        )
 
 
 def not_found(

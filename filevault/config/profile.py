@@ -1,4 +1,4 @@
-"""A profile with every setting decided, and the chain of profiles that it needs, without a loop.
+"""A profile with every setting decided, and the chain of profiles that it needs.
 
 Pure: config and overrides go in, a `Profile` comes out; no key is read.
 """
@@ -15,9 +15,9 @@ from filevault.config.inheritance import (
     comment_hint,
     not_found,
     profile_header,
-    refuse_loop,
     single_line,
 )
+from filevault.config.profile_loop import refuse_loop
 from filevault.errors import ConfigError
 from filevault.system.printable import printable
 from filevault.system.record import Record

@@ -471,6 +471,13 @@ class Settings:
         return found
 
     @property
+    def names_descriptor(self) -> bool:
+        """Whether an option or a variable names a descriptor from which a secret is read."""
+        return self.options.passphrase_fd is not None or any(
+            name.endswith("_FD") for name in self._secrets
+        )
+
+    @property
     def secret_names(self) -> list[str]:
         """The names of the removed variables, which contain or name a secret."""
         return sorted(self._secrets)

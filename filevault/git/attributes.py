@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.errors import StorageError
 from filevault.system.printable import printable
 
@@ -45,7 +45,7 @@ def write_info(info: Folder, backend: Backend, folders: Sequence[str]) -> None:
 
 
 def _attributes(backend: Backend, folders: Sequence[str]) -> tuple[str, ...]:
-    if backend.family is Family.SEALED:
+    if backend.family == SEALED:
         folder, inside, _name = backend.marker.partition("/")
         marker = f"{folder}/**" if inside else folder
         return (f"*{backend.suffix} {_BINARY}", f"{marker} {_BINARY}")

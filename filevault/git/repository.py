@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.errors import (
     FilevaultError,
     NotCommittedError,
@@ -215,7 +215,7 @@ class Repository:
             hooks = self._own_hooks()
         except NotCommittedError:
             hooks = ()  # git cannot read its configuration, and will say so itself
-        renames = _NO_RENAMES if self._git.backend.family is Family.SEALED else ()
+        renames = _NO_RENAMES if self._git.backend.family == SEALED else ()
         flags = (*self._pinned(), *renames, *self._pull_strategy(), *hooks)
         return self._git.attach(self.path, [*flags, *arguments])
 

@@ -5,21 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from filevault.keycache.cache import job_agent_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SOCKET_NAME = "agent.sock"
-JOB_VARIABLE = "FILEVAULT_AGENT_DIR"
-"""The environment variable with the folder of a job's own agent."""
-
-
-def job_agent_folder(get: Callable[[str], str | None]) -> str | None:
-    """Return the folder of this job's agent, None without one.
-
-    `get` returns an environment variable, or None.
-    """
-    value = get(JOB_VARIABLE)
-    return value if value and value.startswith("/") else None
 
 
 def agent_folders(get: Callable[[str], str | None], root: str = "") -> list[str]:

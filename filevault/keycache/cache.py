@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.keycache.agent_folders import job_agent_folder, may_have_agent, user_agent_folders
 from filevault.keycache.cached_key import KEY_TYPES, MAX_KEY_SIZE, CachedKey
 from filevault.system.record import Record
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from filevault.errors import FilevaultError
     from filevault.keycache.cached_key import KeyType
     from filevault.keycache.key_store import KeyStore
+
+JOB_VARIABLE = "FILEVAULT_AGENT_DIR"
+"""The environment variable with the folder of a job's own agent."""
 
 
 class CacheEntry(Record):
@@ -167,11 +169,15 @@ def _sum(stores: Iterable[KeyStore], action: Callable[[KeyStore], int]) -> int:
 class _LazyStores:
     """The kernel keyring and the agents, each imported when it is first iterated over.
 
-    `forget_only` are folders of agents in which keys are only forgotten.
+    `folders` returns the folders of the agents that are asked, `forget_only` those of agents in
+    which keys are only forgotten.
     """
 
     def __init__(
-        self, names: Sequence[str], folders: Sequence[str], forget_only: Sequence[str] = ()
+        self,
+        names: Sequence[str],
+        folders: Callable[[], Sequence[str]],
+        forget_only: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._names = names
         self._folders = folders
@@ -187,14 +193,29 @@ class _LazyStores:
                 self._kernel = KernelKeyring()
             yield self._kernel
         if "agent" in self._names:
-            # Checked each time: an agent may be started later.
-            folders = (*self._folders, *self._forget_only)
-            if self._agents is None and any(map(may_have_agent, folders)):
-                from filevault.keycache.client import AgentClient
-
-                self._agents = AgentClient(self._folders, self._forget_only)
+            if self._agents is None:  # checked each time: an agent may be started later
+                self._agents = self._find_agents()
             if self._agents is not None:
                 yield self._agents
+
+    def _find_agents(self) -> KeyStore | None:
+        from filevault.keycache.agent_folders import may_have_agent
+
+        folders, forget_only = self._folders(), self._forget_only()
+        if not any(map(may_have_agent, (*folders, *forget_only))):
+            return None
+        from filevault.keycache.client import AgentClient
+
+        return AgentClient(folders, forget_only)
+
+
+def job_agent_folder(get: Callable[[str], str | None]) -> str | None:
+    """Return the folder of this job's agent, None without one.
+
+    `get` returns an environment variable, or None.
+    """
+    value = get(JOB_VARIABLE)
+    return value if value and value.startswith("/") else None
 
 
 def open_cache(
@@ -213,8 +234,14 @@ def open_cache(
         clock: as `filevault.system.times.boottime`.
         root: the parent of `/run` and `/tmp`, empty for `/`.
     """
-    job, usual = job_agent_folder(get), user_agent_folders(get, root)
+
+    def usual() -> Sequence[str]:
+        from filevault.keycache.agent_folders import user_agent_folders
+
+        return user_agent_folders(get, root)
+
+    job = job_agent_folder(get)
     if job is None:
         return KeyCache(_LazyStores(names, usual), clock)
-    kernel = _LazyStores([name for name in names if name == "kernel"], ())
-    return KeyCache(_LazyStores(("agent",), [job], usual), clock, kernel)
+    kernel = _LazyStores([name for name in names if name == "kernel"], tuple)
+    return KeyCache(_LazyStores(("agent",), lambda: [job], usual), clock, kernel)

@@ -10,7 +10,7 @@ from filevault.mfa.protocol import TokenCodeSource
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
 
 _LONGEST_LINE = 64  # bytes
 

@@ -11,7 +11,7 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
 
 
 class MfaProcess(TokenCodeSource):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
 
 
 class TokenCodeSource(Protocol):

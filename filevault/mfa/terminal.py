@@ -10,7 +10,7 @@ from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.config.settings import Settings
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
     from filevault.unlock.prompt import Prompter
 
 

@@ -1,11 +1,10 @@
-"""Token codes: the request for one, the choice of the way to get it, the call that carries it."""
+"""Token codes: the choice of the way to get it, the call that carries it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
 from filevault.errors import MfaError, WrongCodeError
-from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,18 +13,12 @@ if TYPE_CHECKING:
     from filevault.config.settings import Settings
     from filevault.mfa.flag import FlagCode
     from filevault.mfa.protocol import TokenCodeSource
+    from filevault.mfa.request import MfaRequest
     from filevault.unlock.prompt import Prompter
 
 _DIGITS = 6
 _ATTEMPTS = 3
 _Answer = TypeVar("_Answer")
-
-
-class MfaRequest(Record):
-    """A token code that a call must carry; `process` is the profile's `mfa_process`."""
-
-    serial: str
-    process: str | None = None
 
 
 class _MalformedCodeError(MfaError):

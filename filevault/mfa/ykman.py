@@ -9,7 +9,7 @@ from filevault.mfa.protocol import TokenCodeSource
 
 if TYPE_CHECKING:
     from filevault.config.settings import Settings
-    from filevault.mfa.token_code import MfaRequest
+    from filevault.mfa.request import MfaRequest
 
 
 class Ykman(TokenCodeSource):

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.calls.assume_role import AssumeRole
-from filevault.calls.get_session_token import SessionToken
 from filevault.config.aws_variables import ChildSettings
-from filevault.mfa.token_code import MfaRequest
 from filevault.plan import account, limits
 from filevault.plan.limits import Duration
 from filevault.plan.sts_endpoint import sts_endpoint
@@ -24,8 +21,10 @@ from filevault.system.times import format_duration
 
 if TYPE_CHECKING:
     from filevault.aws.endpoint import Endpoint
+    from filevault.calls.assume_role import AssumeRole
     from filevault.calls.get_federation_token import FederationToken
     from filevault.config.profile import Profile
+    from filevault.mfa.request import MfaRequest
     from filevault.sources.source import Source, Step
 
 _ROLE = 3600
@@ -192,6 +191,8 @@ class _Planner:
             self.say(profile, f"a session with MFA comes first{whose}: one code serves every role")
         if duration.origin is not None:
             self.say(profile, f"{duration.origin} sets the session's duration")
+        from filevault.calls.get_session_token import SessionToken
+
         return SessionToken(
             profile=profile.name,
             parent=key,
@@ -226,6 +227,8 @@ class _Planner:
 
     def role(self, profile: Profile, role_arn: str, parent: Step) -> AssumeRole:
         """Plan to assume a profile's role."""
+        from filevault.calls.assume_role import AssumeRole
+
         limits.check_role(profile)
         return AssumeRole(
             profile=profile.name,
@@ -364,4 +367,6 @@ def _asked(seconds: int) -> Duration:
 def _mfa(profile: Profile) -> MfaRequest | None:
     if profile.mfa_serial is None:
         return None
+    from filevault.mfa.request import MfaRequest
+
     return MfaRequest(profile.mfa_serial, profile.mfa_process)

@@ -30,14 +30,14 @@ class Dependencies(Record):
 
     Args:
         sources: the arguments of credential sources.
-        token_code: gives the token codes of calls with MFA.
+        token_code: returns what gives the token codes of calls with MFA.
         clock: Unix seconds.
         warn: prints a warning where AWS grants less than was asked for.
         allow_http: let endpoint URLs be plain http beyond the loopback interface.
     """
 
     sources: SourceDependencies
-    token_code: TokenCode
+    token_code: Callable[[], TokenCode]
     clock: Callable[[], float]
     warn: Callable[[str], None]
     allow_http: bool = False
@@ -126,7 +126,7 @@ class _Wiring:
         parent = self.provider(step.parent, AS_PARENT, signs=step)
         dependencies = CallDependencies(
             clients=self._opened(),
-            token_code=self._dependencies.token_code,
+            token_code=self._dependencies.token_code(),
             clock=self._dependencies.clock,
             warn=self._dependencies.warn,
             subject=self._subject(step),

@@ -20,7 +20,7 @@ class Caching(Record):
 
     Args:
         cache: where sessions are kept.
-        lock_wait: how long to wait for another process that obtains the same session.
+        lock_wait: returns how long to wait for another process that obtains the same session.
         refresh: ignore kept sessions, all along the chain; new ones are kept.
         min_ttl: seconds that the issued credentials must live on, None for the rule of
             `MinimumLife`.
@@ -28,7 +28,7 @@ class Caching(Record):
     """
 
     cache: SessionCache
-    lock_wait: LockWait
+    lock_wait: Callable[[], LockWait]
     refresh: bool = False
     min_ttl: int | None = None
     cache_roles: bool = True
@@ -91,7 +91,7 @@ class CachedProvider(CredentialProvider):
     def _obtain(self, refused: Credentials | None = None) -> Credentials:
         provider = self._wire()
         cache = self._caching.cache
-        with cache.lock(self._name, self._caching.lock_wait):
+        with cache.lock(self._name, self._caching.lock_wait()):
             found = self._find()
             if found is not None and found[1] != refused:
                 return found[1]

@@ -6,7 +6,7 @@ the content (`docs/format.md` §7).
 
 from __future__ import annotations
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.backends.sealing.key_schedule import session_key_id
 from filevault.credentials import Credentials

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import ConfigError, NoLocksError, StorageError
 from filevault.system.files import Folder, read_all, storage_error
-from filevault.system.new_folders import refuse_home
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
@@ -207,6 +206,8 @@ def check_writable(path: str, home: str | None = None) -> None:
 
     `home` is the home directory, which is never created.
     """
+    from filevault.system.new_folders import refuse_home
+
     target = os.path.realpath(path)
     with contextlib.suppress(OSError):
         _refuse_protected(os.stat(target), target)

@@ -14,14 +14,13 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from filevault.errors import StorageError, UnsyncedError
-from filevault.system import permissions
-from filevault.system.new_folders import make_folders, make_private, sync_folder
-from filevault.system.permissions import Permissions
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from filevault.system.permissions import Permissions
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -99,7 +98,10 @@ class Folder:
         `home` is the home directory, which is never created. Raises StorageError.
         """
         try:
-            make_folders(path, home)
+            if not os.path.isdir(path):
+                from filevault.system.new_folders import make_folders
+
+                make_folders(path, home)
             return cls.open(path, warn)
         except OSError as error:  # also for a dangling link
             raise storage_error(error, "create", path) from error
@@ -144,6 +146,8 @@ class Folder:
             return self.child(name)
         except FileNotFoundError:
             pass
+        from filevault.system.new_folders import make_private
+
         try:
             with contextlib.suppress(FileExistsError):
                 make_private(name, self.fd)
@@ -177,7 +181,7 @@ class Folder:
             raise self._refusal(error, "read", name) from error
         try:
             info = os.fstat(fd)
-            if own and not permissions.is_own(info, self.fd):
+            if own and not _is_own(info, self.fd):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
@@ -241,7 +245,7 @@ class Folder:
         self,
         name: str,
         data: bytes,
-        mode: int = permissions.PRIVATE,
+        mode: int = 0o600,
         *,
         keep: str | Permissions | None = None,
         sweep: bool = True,
@@ -260,6 +264,7 @@ class Folder:
             UnsyncedError: if the new bytes are written, but a power failure may undo that.
             StorageError: for any other failure; the old bytes stay.
         """
+        from filevault.system import permissions
         from filevault.system.atomic_write import replace_file
         from filevault.system.temporary_files import sweep_temporary_files
 
@@ -312,6 +317,8 @@ class Folder:
 
     def _sync(self, name: str, done: str) -> None:
         """Make the last change of a file durable. Raises UnsyncedError."""
+        from filevault.system.new_folders import sync_folder
+
         try:
             sync_folder(self.fd)
         except OSError as error:
@@ -324,6 +331,8 @@ class Folder:
 
     def remove_folder(self, name: str) -> bool:
         """Delete a folder if it is empty; return whether it was deleted."""
+        from filevault.system.new_folders import sync_folder
+
         try:
             os.rmdir(name, dir_fd=self.fd)
         except OSError:
@@ -337,3 +346,12 @@ class Folder:
         from filevault.system.temporary_files import sweep_temporary_files
 
         sweep_temporary_files(self.fd)
+
+
+def _is_own(info: os.stat_result, folder_fd: int) -> bool:
+    """Return whether a file belongs to this user or, for root, to the owner of the folder.
+
+    Root writes files for that owner: see `filevault.system.permissions.follow_folder`.
+    """
+    user = os.geteuid()
+    return info.st_uid == user or (user == 0 and info.st_uid == os.fstat(folder_fd).st_uid)

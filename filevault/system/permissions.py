@@ -127,15 +127,6 @@ def follow_folder(fd: int, folder_fd: int, before: Permissions | None) -> None:
                 os.fchown(fd, user, group)
 
 
-def is_own(info: os.stat_result, folder_fd: int) -> bool:
-    """Return whether a file belongs to this user or, for root, to the owner of the folder.
-
-    Root writes files for that owner: see `follow_folder`.
-    """
-    user = os.geteuid()
-    return info.st_uid == user or (user == 0 and info.st_uid == os.fstat(folder_fd).st_uid)
-
-
 def give_folder(name: str, dir_fd: int) -> None:
     """Give a folder that root has just created the owner and group of its parent, if possible."""
     if os.geteuid() != 0:

@@ -12,7 +12,7 @@ from filevault.unlock import secret_sources
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.backends.protocols import IdentityText
+    from filevault.backends.values import IdentityText
     from filevault.config.settings import Settings
 
 
@@ -75,7 +75,7 @@ class NamedIdentities:
 
         Raises LockedError if there is no source, or it cannot be read.
         """
-        from filevault.backends.protocols import IdentityText
+        from filevault.backends.values import IdentityText
 
         cached = self._cached()
         if cached is None:
@@ -87,7 +87,7 @@ class NamedIdentities:
             return unlocked
 
     def _named(self) -> list[IdentityText]:
-        from filevault.backends.protocols import IdentityText
+        from filevault.backends.values import IdentityText
 
         settings = self._settings
         named = self._explicit()

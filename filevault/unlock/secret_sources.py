@@ -10,7 +10,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
 from filevault.system.printable import printable
 from filevault.system.record import Record

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.errors import LockedError, NoTerminalError, WrongPassphraseError
 from filevault.system.printable import printable
 from filevault.unlock import secret_sources
@@ -42,7 +42,7 @@ class Unlocker:
 
     Args:
         settings: name the sources.
-        prompter: asks the user.
+        prompter: returns what asks the user; called when a question is needed.
         request: which secrets can open the vault, and how messages name it.
         sessions: returns whether the session key is cached, so that only the rest is locked.
     """
@@ -50,7 +50,7 @@ class Unlocker:
     def __init__(
         self,
         settings: Settings,
-        prompter: Prompter,
+        prompter: Callable[[], Prompter],
         request: SecretRequest,
         sessions: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -92,10 +92,10 @@ class Unlocker:
             raise LockedError(
                 "the vault is opened by a key file, and none is given", hint=_WAYS[useful]
             )
-        if not self._prompter.present:
+        if not self._prompter().present:
             raise self._no_terminal(useful)
         self._tries += 1
-        answer = self._prompter.hidden(f"Passphrase for {printable(request.subject())}: ")
+        answer = self._prompter().hidden(f"Passphrase for {printable(request.subject())}: ")
         if not answer:
             raise LockedError("no passphrase was given")
         return Secret("passphrase", check_text(answer, "the passphrase"), "terminal")
@@ -113,7 +113,7 @@ class Unlocker:
     def on_rejected(self, secret: Secret) -> None:
         """Allow three tries on a terminal, one for any other source; raise WrongPassphraseError."""
         if secret.origin == "terminal" and self._tries < TRIES:
-            self._prompter.say("That passphrase opens nothing here. Try again.")
+            self._prompter().say("That passphrase opens nothing here. Try again.")
             return
         if secret.origin == "terminal":
             raise WrongPassphraseError(f"wrong passphrase, {TRIES} times")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, SEALED
 from filevault.credentials import account_of
 from filevault.system.printable import printable
 from filevault.vault.account_check import is_same_key, seen_with_account
@@ -26,7 +26,7 @@ def accept(vault: Vault, name: str) -> tuple[str | None, str | None]:
     digest = files.digest
     plaintext = vault.decrypt(files)
     path_name = vault.path_name(name)
-    if vault.backend.family is Family.SEALED:
+    if vault.backend.family == SEALED:
         header = vault.backend.peek(files.data)
         seen = SeenItem(header.generation, digest, header.created, header.created_from)
         vault.trust.replace_seen(path_name, seen)
@@ -53,7 +53,7 @@ def needs_acceptance(vault: Vault, name: str) -> bool:
     """
     files = vault.read_files(name)
     path_name = vault.path_name(name)
-    if vault.backend.family is Family.RECIPIENTS:
+    if vault.backend.family == RECIPIENTS:
         seen = vault.trust.seen(path_name)
         return seen is None or seen.sha256 != files.digest
     header = vault.backend.peek(files.data, f"item {printable(name)!r}")

@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS, DEFAULT
-from filevault.backends.protocols import Family
+from filevault.backends.definition import RECIPIENTS, SEALED
 from filevault.errors import StorageError, UsageError, VaultChoiceError
 from filevault.system.digest import sha256_hex
 from filevault.system.files import Folder
@@ -86,7 +86,7 @@ def choose(settings: Settings) -> VaultChoice:
         UsageError, ConfigError: for invalid settings, or options that contradict each other.
     """
     choice = _choose(settings)
-    if choice.backend.family is Family.SEALED and settings.options.prefix:
+    if choice.backend.family == SEALED and settings.options.prefix:
         raise UsageError(
             f"--prefix is for pass and passage stores, and {printable(choice.root)!r} is the "
             f"folder of {choice.backend.title}",
@@ -133,7 +133,7 @@ def _complete(settings: Settings, request: _Request, backend: Backend) -> VaultC
         )
     )
     prefix = ""
-    if backend.family is Family.RECIPIENTS:
+    if backend.family == RECIPIENTS:
         chosen = named_prefix(settings, request.store, backend)
         default = _DEFAULT_PREFIX if passage or (tool is not None and tool.exclusive) else ""
         prefix = default if chosen is None else chosen
@@ -172,7 +172,7 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
             hint = f"the folder is set by {printable(choice.origin)}"
         raise error.add_context(hint=hint) from error
     with store:
-        if choice.backend.family is Family.SEALED:
+        if choice.backend.family == SEALED:
             return has_marker(store, choice.backend)
         if has_recipients(store, choice.prefix, choice.backend.marker):
             return True

@@ -6,7 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.errors import DamagedError, ItemNotFoundError, StorageError, UsageError
-from filevault.system import permissions
 from filevault.system.merge_conflicts import refuse_conflict
 from filevault.system.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
@@ -197,6 +196,8 @@ class ItemStore:
         self._swept.add("/".join(folders))
 
     def _permissions(self, name: str) -> Permissions | None:
+        from filevault.system import permissions
+
         *folders, file = self._parts(name)
         try:
             with self._folder(folders) as folder:

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import DEFAULT
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.errors import NoVaultError, PinError, StorageError, VaultChoiceError
 from filevault.system.files import Folder
 from filevault.system.printable import printable, shell_word
@@ -32,7 +32,7 @@ def raise_missing(choice: VaultChoice, state_home: str) -> None:
     """
     shown = printable(choice.root)
     if is_lost(choice, state_home):
-        sealed = choice.backend.family is Family.SEALED
+        sealed = choice.backend.family == SEALED
         if sealed and os.path.exists(f"{choice.root}/{choice.backend.marker}"):
             return
         raise PinError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -74,7 +74,7 @@ def pin_of(backend: OpenBackend) -> Pin:
 
     Raises as reading the recipients files does.
     """
-    if backend.family is Family.SEALED:
+    if backend.family == SEALED:
         return Pin(backend.name, backend.vault_id, backend.commitment)
     files = backend.governing()
     return Pin(backend.name, recipients=tuple((each.path, each.recipients) for each in files))

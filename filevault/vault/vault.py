@@ -11,7 +11,8 @@ import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family, ItemHeader
+from filevault.backends.definition import RECIPIENTS, SEALED
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
@@ -83,7 +84,7 @@ class Vault:
         commit: Callable[[Sequence[str], str], None] = lambda _paths, _subject: None,
         session_keys: SessionKeyCache | None = None,
     ) -> None:
-        shared = backend.family is Family.RECIPIENTS
+        shared = backend.family == RECIPIENTS
         self.folder = store
         self.backend = backend
         self.state = state
@@ -127,12 +128,12 @@ class Vault:
     @property
     def is_sealed(self) -> bool:
         """Whether items are authenticated; else other tools write the store as well."""
-        return self.backend.family is Family.SEALED
+        return self.backend.family == SEALED
 
     @property
     def recipients_backend(self) -> RecipientsBackend:
         """The backend of a vault for recipients. Raises UsageError for another vault."""
-        if self.backend.family is Family.SEALED:
+        if self.backend.family == SEALED:
             raise UsageError(f"the vault is a {self.backend.name} vault, which has no recipients")
         return self.backend
 
@@ -147,13 +148,13 @@ class Vault:
         header from what was last seen of it. Nothing is decrypted.
         """
         backend = self.backend
-        size = backend.head_size if backend.family is Family.SEALED else 0
+        size = backend.head_size if backend.family == SEALED else 0
         heads = dict(self.items.heads(size))
         names = self.lookup.keys(list(heads))
         return {name: self._created(name, heads.get(name, b"")) for name in names}
 
     def _created(self, name: str, head: bytes) -> tuple[str, str | None] | None:
-        if self.backend.family is Family.SEALED:
+        if self.backend.family == SEALED:
             return self.backend.created(head)
         seen = self.trust.seen(self.path_name(name))
         return (seen.created, seen.created_from) if seen and seen.created else None
@@ -268,9 +269,7 @@ class Vault:
     def is_open(self) -> bool:
         """Whether an item was decrypted in this run, so that no secret is asked for again."""
         backend = self.backend
-        return self._has_opened or (
-            backend.family is Family.SEALED and backend.opened_slot is not None
-        )
+        return self._has_opened or (backend.family == SEALED and backend.opened_slot is not None)
 
     def check_recipients(self) -> None:
         """Fail early: raise PinError if the pin forbids writing, before prompting."""
@@ -378,7 +377,7 @@ class Vault:
 
     def _header(self, data: bytes) -> ItemHeader | None:
         """Return an item's header, not authenticated; None if its backend has none."""
-        return self.backend.peek(data) if self.backend.family is Family.SEALED else None
+        return self.backend.peek(data) if self.backend.family == SEALED else None
 
     def remove(self, name: str, *, subject: str) -> None:
         """Delete an item and commit that; call inside `transaction`.

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.backends.age import age_file
-from filevault.backends.protocols import IdentityText, ItemHeader
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import IdentityText
 from filevault.errors import (
     BackendError,
     DamagedError,
@@ -412,10 +413,10 @@ def test_plugin_asks_the_person_who_is_there(
     plugin_on_path(tmp_path, monkeypatch, ask=True)
     store = make_store(tmp_path / "store", PLUGIN_RECIPIENT)
     person = SameAnswer("1234")
-    backend = open_store(store, PLUGIN_IDENTITY, person=person)
+    backend = open_store(store, PLUGIN_IDENTITY, person=lambda: person)
     assert backend.decrypt("c", "x", backend.encrypt(HEADER, EXAMPLE_ITEM)) == EXAMPLE_ITEM
     assert person.heard == ["age-plugin-toy: PIN?: "] * 2
-    wrong = open_store(store, PLUGIN_IDENTITY, person=SameAnswer("0000"))
+    wrong = open_store(store, PLUGIN_IDENTITY, person=lambda: SameAnswer("0000"))
     with pytest.raises(LockedError, match="no PIN"):
         wrong.decrypt("c", "x", backend.encrypt(HEADER, EXAMPLE_ITEM))
 

@@ -18,7 +18,7 @@ import pytest
 
 from filevault.backends.age import identity_text
 from filevault.backends.age.identity_text import LockedFile
-from filevault.backends.protocols import IdentityText
+from filevault.backends.values import IdentityText
 from filevault.errors import DamagedError, FilevaultError, LockedError
 from tests.conditions.tools import tool
 from tests.conditions.work_limits import at_most

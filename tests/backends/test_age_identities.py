@@ -10,7 +10,8 @@ import pytest
 
 from filevault.backends.age import identity_text
 from filevault.backends.age.identity_text import LockedFile, LockedSshKey
-from filevault.backends.protocols import IdentityText, ItemHeader, Secret
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import IdentityText, Secret
 from filevault.errors import LockedError, WrongPassphraseError
 from tests.conditions.work_limits import at_most
 from tests.worlds.age_store import (

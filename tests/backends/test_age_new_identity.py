@@ -10,7 +10,7 @@ import pytest
 
 from filevault.backends.age import age_file
 from filevault.backends.age.new_identity import MIN_WORK_FACTOR, new_identity
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import BackendError, LockedError
 from tests.worlds.age_store import PLENTY, age, age_at_terminal, make_store, open_store
 from tests.worlds.file_vault import TIME, GivenSecrets

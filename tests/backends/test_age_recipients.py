@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from filevault.backends.age import recipients_file
-from filevault.backends.protocols import RecipientsFile
+from filevault.backends.values import RecipientsFile
 from filevault.errors import BackendError, NoVaultError, StorageError, UsageError
 from tests.conditions.tools import tool
 from tests.worlds.age_store import (

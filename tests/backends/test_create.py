@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from filevault.backends.file import FILE, keyslots
-from filevault.backends.file.backend import create
+from filevault.backends.file.new_vault import create
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.kdf import DEFAULT, STANDARD, KdfParameters
-from filevault.backends.protocols import ItemHeader
 from filevault.errors import (
     LockedError,
     NewerFormatError,

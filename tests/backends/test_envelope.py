@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import envelope
 from filevault.errors import BackendError, DamagedError, FilevaultError, TamperedError
 from filevault.system.times import format_time

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filevault.backends import BACKENDS
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.system.files import Folder
 from tests.backends.contract import *  # noqa: F403 - the contract's tests run here
 from tests.backends.contract import HEADER
@@ -34,7 +34,7 @@ def test_backend_reached_by_its_name_is_this_one(tmp_path: Path) -> None:
     data = made.encrypt(HEADER, EXAMPLE_ITEM)
     with Folder.open(str(tmp_path)) as root:
         backend = BACKENDS["file"].opener(parts(root, GivenSecrets(PASSPHRASE)))
-        assert backend.family is Family.SEALED
+        assert backend.family == SEALED
         assert backend.decrypt(HEADER.kind, HEADER.name, data) == EXAMPLE_ITEM
         assert (backend.vault_id, backend.commitment, backend.opened_slot) == (
             made.vault_id,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.protocols import Family, ItemHeader, RecipientsFile
+from filevault.backends.definition import RECIPIENTS
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import RecipientsFile
 from filevault.errors import (
     BackendError,
     LockedError,
@@ -461,6 +463,6 @@ def test_options_that_cannot_serve_are_refused(
 
 def test_listing_needs_no_look_into_items(gpg_store: GpgStore) -> None:
     backend = gpg_store.backend()
-    assert (backend.suffix, backend.family) == (".gpg", Family.RECIPIENTS)
+    assert (backend.suffix, backend.family) == (".gpg", RECIPIENTS)
     backend.unlock()
     assert not (gpg_store.home.path / "S.gpg-agent").exists()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from filevault.backends.protocols import ItemHeader, Secret
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.values import Secret
 from filevault.errors import (
     FilevaultError,
     LockedError,

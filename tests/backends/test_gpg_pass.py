@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filevault.backends.gpg import gpg_id
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from tests.samples import EXAMPLE_ITEM
 
 if TYPE_CHECKING:

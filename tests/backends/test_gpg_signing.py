@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import (
     BackendError,
     LockedError,

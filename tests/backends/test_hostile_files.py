@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from filevault.backends.file import keyslots
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import FilevaultError
 from tests.conditions.work_limits import at_most
 from tests.worlds.file_vault import (

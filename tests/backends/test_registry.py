@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from filevault.backends import BACKENDS, backend_names, find_backend
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 
 LOADED = """
 import sys
@@ -47,6 +47,6 @@ def test_backend_is_found_by_name_and_alias_alone() -> None:
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_backend_says_what_its_family_needs(name: str) -> None:
     backend = BACKENDS[name]
-    sealed = backend.family is Family.SEALED
+    sealed = backend.family == SEALED
     assert (backend.creator is not None, not backend.recipient_term) == (sealed, sealed)
     assert backend.has_keyslots or backend.keys_hint

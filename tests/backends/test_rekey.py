@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from filevault.backends.file import keyslots, master_key, rekey, retired_keys, vault_json
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import key_schedule
 from filevault.errors import FilevaultError, StorageError, TamperedError, UnsyncedError
 from filevault.system.files import Folder
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends.file.master_key import UnwrappedKey
-    from filevault.backends.protocols import ItemHeader
 
 
 def hold(root: Folder) -> UnwrappedKey:
@@ -207,9 +207,7 @@ def test_what_a_killed_try_left_is_taken_away_and_no_slot_of_anybody_else(
 def test_an_item_under_a_retired_key_is_told_from_one_under_an_unknown_key(
     root: Folder, tmp_path: Path
 ) -> None:
-    from filevault.backends.protocols import ItemHeader as Header
-
-    header: ItemHeader = Header("credentials", "work", 1, "2026-11-23T21:45:13Z", "add")
+    header = ItemHeader("credentials", "work", 1, "2026-11-23T21:45:13Z", "add")
     data = reopen(tmp_path, GivenSecrets(PASSPHRASE)).encrypt(header, b"x")
     change(root)
     backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))

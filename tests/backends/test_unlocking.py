@@ -8,9 +8,10 @@ import pytest
 
 from filevault.backends import kdf
 from filevault.backends.file import keyslots, master_key, vault_json
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.kdf import STANDARD, KdfParameters
-from filevault.backends.protocols import ItemHeader, Secret
 from filevault.backends.sealing import key_schedule
+from filevault.backends.values import Secret
 from filevault.errors import (
     BackendError,
     DamagedError,

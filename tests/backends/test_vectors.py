@@ -10,8 +10,8 @@ import pytest
 from filevault.backends.file import retired_keys, vault_json
 from filevault.backends.file.unlock import Unlocking
 from filevault.backends.kdf import STANDARD
-from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope
+from filevault.backends.values import Secret
 from filevault.errors import (
     DamagedError,
     FilevaultError,

@@ -8,8 +8,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
-from filevault.backends.definition import Backend, VaultParts
-from filevault.backends.protocols import Family, ItemHeader
+from filevault.backends.definition import SEALED, Backend, VaultParts
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import DamagedError, StorageError, TamperedError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class ToyBackend:
 
     name = "toy"
     suffix = ".toy"
-    family: Literal[Family.SEALED] = Family.SEALED
+    family: Literal["sealed"] = SEALED
     head_size = 1024
     opened_slot = None
 
@@ -93,7 +93,7 @@ TOY = Backend(
     name="toy",
     suffix=".toy",
     marker="toy-key",
-    family=Family.SEALED,
+    family=SEALED,
     opener=_open,
     creator=create,
     keys_hint="its key lies beside the items",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.cli.context import Context, Runtime
 from filevault.cli.reporter import Reporter
 from filevault.cli.wiring import OpenVault, choose_vault, open_vault

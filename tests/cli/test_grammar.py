@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import filevault
-from filevault.cli.command import ALIASES, COMMANDS, Command, Split
+from filevault.cli.command import ALIASES, COMMANDS
 from filevault.cli.commands import (
     add,
     agent,
@@ -31,6 +31,7 @@ from filevault.cli.commands import (
 from filevault.cli.commands import exec as exec_
 from filevault.cli.commands import help as help_
 from filevault.cli.commands import list as list_
+from filevault.cli.protocols import Command, Split
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import Machine
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from filevault.backends.age.library import library
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from tests.samples import KEY_ID, SECRET
 from tests.worlds import file_vault
 from tests.worlds.in_process import InProcess, InProcessResult

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope, key_schedule
+from filevault.backends.values import Secret
 from filevault.cli.command import COMMANDS
 from filevault.errors import IntegrityError, LockedError
 from filevault.system.files import Folder

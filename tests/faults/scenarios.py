@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filevault.backends.file import FILE, keyslots
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.cli.context import Context
 from filevault.credentials import AccessKey, Credentials
 from filevault.sessions import SessionName

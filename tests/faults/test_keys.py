@@ -12,8 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from filevault.backends.file import keyslots, master_key, retired_keys, vault_json
-from filevault.backends.protocols import Secret
 from filevault.backends.sealing import envelope, key_schedule
+from filevault.backends.values import Secret
 from filevault.cli.commands import rekey, slot
 from filevault.cli.context import Context
 from filevault.errors import NotFoundError, WrongPassphraseError

@@ -17,9 +17,9 @@ import pytest
 
 from filevault.errors import BackendError, StorageError
 from filevault.keycache.agent import listen
-from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders
+from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.agent_keys import AgentKeys
-from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.cache import JOB_VARIABLE, KeyCache, open_cache
 from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.client import AgentClient
 from filevault.keycache.protocol import LINE, Request

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
-from filevault.keycache.cache import KeyCache, open_cache
+from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cache import JOB_VARIABLE, KeyCache, job_agent_folder, open_cache
 from filevault.keycache.cached_key import SESSION
 from filevault.keycache.client import AgentClient
 from filevault.system.times import boottime

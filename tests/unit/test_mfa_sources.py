@@ -9,7 +9,8 @@ import pytest
 from filevault.aws.sts import TokenCodeFor
 from filevault.config.settings import GlobalOptions, Settings
 from filevault.errors import MfaError, NoTerminalError
-from filevault.mfa.token_code import MfaRequest, token_code
+from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import token_code
 
 SERIAL = "arn:aws:iam::123456789012:mfa/jon"
 

@@ -23,7 +23,7 @@ from filevault.errors import (
     NoSourceError,
     UsageError,
 )
-from filevault.mfa.token_code import MfaRequest
+from filevault.mfa.request import MfaRequest
 from filevault.plan.explain import explain
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.sessions.session_hash import session_hash, session_name

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from filevault.config.aws_config import AwsConfig
-from filevault.config.inheritance import MAX_CHAIN
 from filevault.config.overrides import Overrides
 from filevault.config.profile import Profile, resolve
+from filevault.config.profile_loop import MAX_CHAIN
 from filevault.errors import ConfigError, FilevaultError, ProfileLoopError, ProfileNotFoundError
 from tests.samples import EXAMPLE_ID
 
@@ -826,7 +826,7 @@ SINGLE = [
 @pytest.mark.parametrize("key", SINGLE)
 @pytest.mark.parametrize("value", ["a\n  b", "a\x1b[31m", "a\u202eb"])
 def test_hidden_characters_are_refused_where_they_stand(key: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' holds ") as caught:
+    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' contains ") as caught:
         resolved(f"[profile p]\n\n{key} = {value}\n")
     assert caught.value.message.isprintable()
 

@@ -30,7 +30,8 @@ from filevault.errors import (
 )
 from filevault.mfa.flag import FlagCode
 from filevault.mfa.protocol import TokenCodeSource
-from filevault.mfa.token_code import MfaRequest, TokenCode
+from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import TokenCode
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 
 ARN = "arn:aws:iam::123456789012:role/admin"
@@ -253,7 +254,7 @@ def test_throttling_and_failures_are_retried_then_told(aws: FakeAws, someone: Us
     assert session(aws, someone).session_token
     assert len(aws.calls) == 3
     aws.arm(throttle(), times=9)
-    assert "too often" in refusal(AwsError, aws, someone).message
+    assert "too many requests" in refusal(AwsError, aws, someone).message
     aws.faults.clear()
     aws.arm(server_error(), times=9)
     assert "an internal failure" in refusal(AwsError, aws, someone).message

@@ -264,7 +264,7 @@ def test_a_key_that_goes_between_plan_and_use_is_told_even_where_a_session_is_le
         build(
             planned,
             rig.dependencies(),
-            Caching(cache, PATIENT),
+            Caching(cache, lambda: PATIENT),
         )
 
 
@@ -453,7 +453,6 @@ from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
 from filevault.system.files import Folder
 from filevault.plan.wiring import Dependencies, build
-from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import PlanOptions, Plan, plan
 from filevault.calls.assume_role import AssumeRole
 from filevault.sessions import SessionCache
@@ -472,8 +471,7 @@ with Folder.make(sys.argv[1]) as state:
     cache = SessionCache(state, "ab" * 16, lambda: bytes(32), lambda: 1000.0, print)
     kept = Credentials("ASIA", "s", "t", 4600)
     cache.store(session_name(step, "00" * 32), kept)
-    token_code = TokenCode(None, tuple)
-    dependencies = Dependencies(SourceDependencies(Keys), token_code, lambda: 1000.0, None)
+    dependencies = Dependencies(SourceDependencies(Keys), None, lambda: 1000.0, None)
     found = build(planned, dependencies, Caching(cache, None)).retrieve()
     assert found == kept
 print(*sorted(sys.modules))

@@ -16,7 +16,7 @@ from filevault.calls.assume_role import AssumeRole
 from filevault.calls.get_session_token import SessionToken
 from filevault.config.overrides import Overrides
 from filevault.credentials import Credentials
-from filevault.mfa.token_code import MfaRequest
+from filevault.mfa.request import MfaRequest
 from filevault.plan.planner import PlanOptions
 from filevault.sessions import SessionName
 from filevault.sessions.session_hash import session_hash

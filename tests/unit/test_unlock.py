@@ -47,7 +47,7 @@ def settings(variables: dict[str, str] | None = None, **options: Any) -> Setting
 
 
 def given(variables: dict[str, str] | None = None, **options: Any) -> bytes:
-    return Unlocker(settings(variables, **options), NoTerminal(), REQUEST).secret().value
+    return Unlocker(settings(variables, **options), NoTerminal, REQUEST).secret().value
 
 
 def private(path: Path, data: bytes) -> str:
@@ -121,7 +121,7 @@ def test_what_is_read_can_be_overwritten(kind: str, tmp_path: Path) -> None:
     path = private(tmp_path / "pass", b"secret\n")
     content = {"_FILE": path, "_FD": str(pipe(b"secret\n")), "_COMMAND": f"cat {path}"}[kind]
     found = settings({f"FILEVAULT_PASSPHRASE{kind}": content})
-    secret = Unlocker(found, NoTerminal(), REQUEST).secret()
+    secret = Unlocker(found, NoTerminal, REQUEST).secret()
     assert secret.content == b"secret"
     assert isinstance(secret.content, bytearray)
 
@@ -279,7 +279,7 @@ def test_a_credential_of_the_system_is_used_only_where_nothing_else_is_named(
     assert given(variables) == b"from systemd"
     assert given({**variables, "FILEVAULT_PASSPHRASE": "named"}) == b"named"
     private(tmp_path / "filevault-key", b"the key\n")
-    secret = Unlocker(settings(variables), NoTerminal(), REQUEST).secret()
+    secret = Unlocker(settings(variables), NoTerminal, REQUEST).secret()
     assert (secret.kind, secret.value) == ("keyfile", b"the key")
 
 
@@ -292,7 +292,7 @@ def test_without_any_source_the_hint_names_every_way() -> None:
 
 def test_a_person_has_three_tries() -> None:
     person = AnswersInTurn("one", "two", "three")
-    unlocker = Unlocker(settings(), person, REQUEST._replace(subject=lambda: "/vault\x1b"))
+    unlocker = Unlocker(settings(), lambda: person, REQUEST._replace(subject=lambda: "/vault\x1b"))
     for _ in range(2):
         unlocker.on_rejected(unlocker.secret())
     last = unlocker.secret()
@@ -303,14 +303,14 @@ def test_a_person_has_three_tries() -> None:
 
 
 def test_any_other_source_has_one_try() -> None:
-    unlocker = Unlocker(settings({"FILEVAULT_PASSPHRASE": "wrong"}), NoTerminal(), REQUEST)
+    unlocker = Unlocker(settings({"FILEVAULT_PASSPHRASE": "wrong"}), NoTerminal, REQUEST)
     with pytest.raises(WrongPassphraseError, match="passphrase from FILEVAULT_PASSPHRASE"):
         unlocker.on_rejected(unlocker.secret())
 
 
 def test_no_answer_is_no_passphrase() -> None:
     with pytest.raises(LockedError, match="no passphrase was given"):
-        Unlocker(settings(), AnswersInTurn(""), REQUEST).secret()
+        Unlocker(settings(), lambda: AnswersInTurn(""), REQUEST).secret()
 
 
 def test_a_new_passphrase_is_asked_twice_until_both_agree() -> None:
@@ -355,5 +355,5 @@ def test_descriptors_of_secrets_are_closed_whether_read_or_not() -> None:
 
 
 def test_a_source_does_not_show_its_content() -> None:
-    secret = Unlocker(settings({"FILEVAULT_PASSPHRASE": "hunter2"}), NoTerminal(), REQUEST).secret()
+    secret = Unlocker(settings({"FILEVAULT_PASSPHRASE": "hunter2"}), NoTerminal, REQUEST).secret()
     assert "hunter2" not in repr(secret)

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filevault.backends.file import backend
+from filevault.backends.file import new_vault
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.kdf import STANDARD
-from filevault.backends.protocols import ItemHeader
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.system.files import Folder
 from tests.vectors.envelopes import envelopes
@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 def vault_v1(folder: Path) -> None:
     """Write the vault that every version of filevault must open."""
     with Folder.make(str(folder / "store")) as root:
-        made = backend.create(
+        made = new_vault.create(
             root,
             passphrase=PASSPHRASE.encode(),
             keyfile_text=KEYFILE.encode(),

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from filevault.backends.age.backend import AgeBackend
 from filevault.backends.age.library import library
-from filevault.backends.protocols import IdentityText
+from filevault.backends.values import IdentityText
 from filevault.errors import LockedError
 from filevault.system.files import Folder
 from tests.conditions.tools import tool

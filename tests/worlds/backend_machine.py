@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from tests.conditions.tools import tool
 from tests.samples import ANN, JON, KEY_ID, SECRET, ZOE
 from tests.worlds import file_vault

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from filevault.backends.definition import VaultParts
 from filevault.backends.file import keyslots, vault_json
-from filevault.backends.file.backend import FileBackend, create
+from filevault.backends.file.backend import FileBackend
+from filevault.backends.file.new_vault import create
 from filevault.backends.kdf import KdfParameters, KdfPolicy
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.errors import LockedError, WrongPassphraseError
 from filevault.system.files import Folder
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from filevault.backends.file.vault_json import Marker
-    from filevault.backends.protocols import IdentityText, SecretSource
+    from filevault.backends.protocols import SecretSource
+    from filevault.backends.values import IdentityText
 
 CHEAP = KdfPolicy(default=KdfParameters(64, 1, 1), min_memory_kib=8)
 PASSPHRASE = b"correct horse battery staple"
@@ -131,7 +133,7 @@ def parts(store: Folder, source: SecretSource, **more: Any) -> VaultParts:
         person=None,
         warn=lambda _text: None,
         on_asked=lambda: None,
-        kdf_policy=CHEAP,
+        kdf_policy=lambda: CHEAP,
     )
     return given._replace(**more)
 
@@ -151,7 +153,11 @@ def reopen(
 ) -> FileBackend:
     """Open a vault; its root stays open until the process ends."""
     given = parts(
-        Folder.open(str(path)), source, kdf_policy=policy, last_slot=last_slot, only_slot=only_slot
+        Folder.open(str(path)),
+        source,
+        kdf_policy=lambda: policy,
+        last_slot=last_slot,
+        only_slot=only_slot,
     )
     return FileBackend.open(given, available_memory=available)
 

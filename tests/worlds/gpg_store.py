@@ -138,7 +138,7 @@ class GpgStore:
             prefix=prefix,
             environment=lambda: {**self.environment, **variables},
             named_secrets=lambda _request: passphrase,
-            person=SameAnswer("") if terminal else None,
+            person=(lambda: SameAnswer("")) if terminal else None,
             pinned_recipients=lambda: trusted,
             warn=self.notes.append,
             on_asked=asked,

@@ -15,7 +15,8 @@ from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
 from filevault.mfa.flag import FlagCode
 from filevault.mfa.protocol import TokenCodeSource
-from filevault.mfa.token_code import MfaRequest, TokenCode
+from filevault.mfa.request import MfaRequest
+from filevault.mfa.token_code import TokenCode
 from filevault.plan.planner import Plan, PlanOptions, plan
 from filevault.plan.wiring import Dependencies, build
 from filevault.sessions import SessionCache
@@ -189,14 +190,14 @@ class ProviderWorld:
         """Get a profile's credentials as one run of the program would."""
         planned = self.plan(name, options, overrides)
         with self.cache() as cache:
-            used = Caching(cache, PATIENT, **how) if caching else None
+            used = Caching(cache, lambda: PATIENT, **how) if caching else None
             return build(planned, self.dependencies(code), used).retrieve()
 
     def dependencies(self, code: str | None = None) -> Dependencies:
         """Return what the providers of one run share."""
         return Dependencies(
             SourceDependencies(lambda: self.keys),
-            self.token_code(code),
+            lambda: self.token_code(code),
             self.aws.clock,
             self.warnings.append,
         )

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from filevault.backends.protocols import ItemHeader, SealedBackend
+from filevault.backends.item_header import ItemHeader
+from filevault.backends.protocols import SealedBackend
 from filevault.cli.context import Runtime
 from filevault.system.files import Folder
 from filevault.vault.item import LongTermItem, parse

@@ -15,7 +15,8 @@ from filevault.cli.start_agent import (
     start_agent,
 )
 from filevault.errors import BackendError, StorageError, UsageError
-from filevault.keycache.agent_folders import JOB_VARIABLE, agent_folders, job_agent_folder
+from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cache import JOB_VARIABLE, job_agent_folder
 from filevault.keycache.client import AgentClient
 from filevault.system import programs
 from filevault.system.files import storage_error

@@ -12,7 +12,6 @@ from filevault.cli.replace_process import find_command, replace_process
 from filevault.cli.wiring import choose_vault, open_vault_if_any
 from filevault.issued.child_environment import child_environment
 from filevault.system.printable import printable, shell_word
-from filevault.unlock.secret_sources import close_descriptors
 
 if TYPE_CHECKING:
     import argparse
@@ -80,7 +79,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
     # Without what the command must not inherit, such as a stale AWS_PROFILE.
     child = child_environment(environ, issued)
-    close_descriptors(context.settings)
+    if context.settings.names_descriptor:
+        from filevault.unlock.secret_sources import close_descriptors
+
+        close_descriptors(context.settings)
     if not args.command and context.reporter.results_on_terminal:
         say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")
     context.reporter.flush()

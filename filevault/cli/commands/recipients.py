@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.backends.definition import SEALED
 from filevault.backends.file import keyslots
-from filevault.backends.protocols import Family
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.repositories import trust_present_repositories
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
                 f"recipients {args.action} needs a recipient", hint="filevault recipients --help"
             )
         choice = existing_vault(context)
-        if choice.backend.family is Family.SEALED:
+        if choice.backend.family == SEALED:
             raise UsageError(
                 f"{choice.backend.title} has keyslots instead of recipients",
                 hint="filevault recipients list shows them",

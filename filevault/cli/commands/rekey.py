@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends.file import keyslot_changes, keyslots, master_key, vault_json
 from filevault.backends.file.vault_json import FOLDER
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import change, unwrap_master_key, vault_with_keyslots
 from filevault.cli.questions import confirm_or_decline, require_terminal

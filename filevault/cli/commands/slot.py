@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends.file import keyslot_changes, keyslots
-from filevault.backends.protocols import Secret
+from filevault.backends.values import Secret
 from filevault.cli import new_secret
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.master_key import (

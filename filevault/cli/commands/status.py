@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.cli.wiring import choose_vault, open_vault, session_key_mark
 from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK, SESSION
@@ -51,7 +51,7 @@ def _marks(choice: VaultChoice, context: Context) -> set[str | None]:
     """Return the marks of the keys that open the vault as it is now."""
     marks: set[str | None] = {IDENTITIES_MARK} if choice.backend.has_identities else set()
     marks.add(session_key_mark(choice, context))
-    if choice.backend.family is Family.SEALED:
+    if choice.backend.family == SEALED:
         with (
             contextlib.suppress(FilevaultError),
             open_vault(choice, context, checks_pin=False) as opened,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import Family
+from filevault.backends.definition import SEALED
 from filevault.cli.parser import duration
 from filevault.cli.start_agent import start_agent
 from filevault.cli.wiring import choose_vault, open_vault
@@ -142,7 +142,7 @@ def _name_weak_slot(opened: OpenVault, context: Context) -> None:
 
     vault = opened.vault
     backend = vault.backend
-    slot_id = backend.opened_slot if backend.family is Family.SEALED else None
+    slot_id = backend.opened_slot if backend.family == SEALED else None
     if slot_id is None:
         return
     found = [slot for slot in keyslots.listing(vault.folder) if slot.id == slot_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.errors import BackendError, FilevaultError, LockedError, NotARecipientError
 from filevault.system.record import Record
 

@@ -20,7 +20,8 @@ from filevault.vault.session_key import SessionKeyFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from filevault.backends.protocols import ItemHeader, SealedBackend
+    from filevault.backends.item_header import ItemHeader
+    from filevault.backends.protocols import SealedBackend
     from filevault.vault.survey import SurveyedItem
     from filevault.vault.vault import Vault
 
