@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filevault.errors import MfaError, WrongCodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from filevault.aws.sts import TokenCodeFor
     from filevault.config.settings import Settings
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from filevault.mfa.way import TokenCodeSource
     from filevault.unlock.prompt import Prompter
 
+    _Answer = TypeVar("_Answer")
+
 _DIGITS = 6
 _ATTEMPTS = 3
-_Answer = TypeVar("_Answer")
 
 
 class _MalformedCodeError(MfaError):

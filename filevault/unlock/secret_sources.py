@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filevault.backends.values import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
@@ -19,11 +19,13 @@ from filevault.system.secret_files import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     from filevault.config.settings import Settings
     from filevault.system.secret_buffer import SecretBytes
 
-_Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
+    _Bytes = TypeVar("_Bytes", bound=bytes | bytearray)
+
 _LIMIT = 64 << 10
 _COMMAND_TIMEOUT = 120.0
 _DESCRIPTOR_TIMEOUT = 120.0  # seconds; as for a command

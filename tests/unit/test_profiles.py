@@ -826,7 +826,7 @@ SINGLE = [
 @pytest.mark.parametrize("key", SINGLE)
 @pytest.mark.parametrize("value", ["a\n  b", "a\x1b[31m", "a\u202eb"])
 def test_hidden_characters_are_refused_where_they_stand(key: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' holds ") as caught:
+    with pytest.raises(ConfigError, match=f"^{key} in line 3 of '/h/config' contains ") as caught:
         resolved(f"[profile p]\n\n{key} = {value}\n")
     assert caught.value.message.isprintable()
 
