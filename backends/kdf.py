@@ -7,17 +7,19 @@ bounds a keyslot could demand terabytes or years (`docs/format.md` §5).
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError, LockedError, TamperedError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from filevault.system.secret_buffer import SecretBytes
 
-_Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
+    _Bytes = TypeVar("_Bytes", bound=bytes | bytearray)
+
 KEK_SIZE = 64
 MIN_SALT = 16
 MAX_SALT = 64

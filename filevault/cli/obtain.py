@@ -109,7 +109,7 @@ class Obtainer:
 
         `code` gives the token codes; with None it is made when a call is.
         """
-        from filevault.plan.wiring import Dependencies, build
+        from filevault.plan.providers import Dependencies, build
         from filevault.sessions.cached_provider import Caching
         from filevault.sources.source import SourceDependencies
 

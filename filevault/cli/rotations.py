@@ -139,7 +139,7 @@ class ProfileRotator:
 
         It is not cached, since it would be one of a key that is about to be deleted.
         """
-        from filevault.plan.wiring import Dependencies, build
+        from filevault.plan.providers import Dependencies, build
         from filevault.sources.source import SourceDependencies
 
         if target.plan.step.is_long_term:

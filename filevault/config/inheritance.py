@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.config.profile_loop import refuse_loop
 from filevault.errors import ConfigError, ProfileNotFoundError
 from filevault.partitions import check_region
 from filevault.system.printable import printable
@@ -246,6 +245,8 @@ def _included(config: AwsConfig, section: Section | None) -> list[Section]:
         setting = _find([section], "include_profile")
         if setting is None:
             break
+        from filevault.config.profile_loop import refuse_loop
+
         refuse_loop([each.name for each in sections], setting.value, setting.key)
         section = config.profile(setting.value)
         if section is None:

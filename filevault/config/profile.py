@@ -17,7 +17,6 @@ from filevault.config.inheritance import (
     profile_header,
     single_line,
 )
-from filevault.config.profile_loop import refuse_loop
 from filevault.errors import ConfigError
 from filevault.system.printable import printable
 from filevault.system.record import Record
@@ -120,6 +119,8 @@ def resolve(
         if referrer is None or referrer.value == name:
             break
         name = referrer.value
+        from filevault.config.profile_loop import refuse_loop
+
         refuse_loop([each.name for each, _stored in links], name, referrer.key)
     profile: Profile | None = None
     for settings, stored in reversed(links[1:]):

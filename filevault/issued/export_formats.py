@@ -13,8 +13,8 @@ from filevault.system.times import format_time
 if TYPE_CHECKING:
     from filevault.issued.issued_credentials import IssuedCredentials
 
-# Values that need no quotes. Without `%` for fish, `~` and `!` for every shell; zsh expands `=word`
-# at the beginning and after a colon to the path of a command.
+# Values that need no quotes. `%` is left out because of fish, `~` and `!` because of all shells.
+# zsh expands `=word` at the beginning and after a colon to the path of a command.
 _BARE_WORD = r"(?!=)(?:[A-Za-z0-9_/=.,@+-]|:(?!=))+\Z"
 _CMD_WORD = r"[A-Za-z0-9_/=.,:@+-]+\Z"
 

@@ -1,4 +1,4 @@
-"""A key in the cache: its type, its mark, its deadline."""
+"""A key in the cache: its type, the mark of what it belongs to, its deadline."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from filevault.keycache.cached_key import KeyType
 
-_TIMEOUT = 0.7  # seconds for all failures of one run together: a person is waiting
+_TIMEOUT = 0.7  # seconds that failed requests may cost a run in total: a person is waiting
 _MIN_TIMEOUT = 0.05  # seconds for each request, however little is left
 _PAUSE = 0.005
 
@@ -74,8 +74,9 @@ class AgentClient:
         return False
 
     def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
-        """Have every agent forget; one type of key only in the folders that `get` asks.
+        """Have every agent forget its keys, or those of one type.
 
+        One type is forgotten only in the folders that `get` asks, all types in every folder.
         Raises BackendError, after all were asked, for each agent that does not confirm, and for
         each folder whose socket cannot be used.
         """
@@ -83,7 +84,7 @@ class AgentClient:
         return self._forget(folders, Request("lock", state_id or "", key_type or ""))
 
     def forget_older(self, state_id: str, key_type: KeyType, *, took_last: bool) -> int:
-        """Have all agents forget a type of key but the one that took the last."""
+        """Have all agents forget a type of key; with `took_last` not the one that took the last."""
         others = [folder for folder in self._folders if not took_last or folder != self._took]
         return self._forget(others, Request("lock", state_id, key_type))
 
@@ -167,7 +168,7 @@ def _socket_in(path: str) -> str | None:
 
 
 def _belongs_to_another_user(path: str) -> bool:
-    """Return whether another user made what is at a path, and no socket of this user is in it.
+    """Return whether a path belongs to another user and contains no socket of this user.
 
     In a folder for all, such as `/tmp`, another user must not be able to cause an error: no key
     was ever sent there. Only an agent of this user can have made a socket of this user.
@@ -197,8 +198,8 @@ def _belongs_to_another_user(path: str) -> bool:
 def _ask(path: str, request: Request, timeout: float) -> Answer | None:
     """Send one request; None if no process listens: a dead agent has forgotten all keys.
 
-    The path may lead elsewhere since its folder was checked, so the peer's user id is checked.
-    Raises BackendError if the answer is late or invalid, or the peer is another user.
+    The path may have been redirected since its folder was checked, so the peer's user id is
+    checked. Raises BackendError if the answer is late or invalid, or the peer is another user.
     """
     deadline = time.monotonic() + timeout
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)

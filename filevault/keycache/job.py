@@ -20,11 +20,12 @@ LOCK = "agent.lock"
 
 
 def enter(job: int, folder: str) -> None:
-    """Return in a new process that ends with the job and is a child of its guard only.
+    """Fork twice and return only in the last process, which is the agent and ends with the job.
 
     The calling process ends, because the job's command may wait for all of its children. The
-    guard has no key. It kills the agent when the job has ended, even a stopped agent, and deletes
-    the folder; the kernel kills the agent if the guard ends.
+    process between the two is the guard, which has no key. When the job has ended, the guard kills
+    the agent (even if it is stopped by a signal) and deletes the folder. If the guard ends, the
+    kernel kills the agent.
 
     Args:
         job: the process id, which must be the parent of this process.
@@ -78,7 +79,7 @@ def _stop(_number: int, _frame: object) -> None:
 
 
 def remove_folder(folder: str) -> None:
-    """Delete the folder of a job's agent that has ended, unless it contains other files."""
+    """After a job's agent has ended, delete its folder, unless that contains other files."""
     for name in (SOCKET_NAME, LOCK):
         with contextlib.suppress(OSError):
             os.unlink(f"{folder}/{name}")

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.errors import MfaError
-from filevault.mfa.protocol import TokenCodeSource
+from filevault.mfa.way import TokenCodeSource
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:

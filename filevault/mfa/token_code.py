@@ -1,24 +1,26 @@
-"""Token codes: the choice of the way to get it, the call that carries it."""
+"""Token codes: which way provides the code, and the call that uses it up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filevault.errors import MfaError, WrongCodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeVar
 
     from filevault.aws.sts import TokenCodeFor
     from filevault.config.settings import Settings
     from filevault.mfa.flag import FlagCode
-    from filevault.mfa.protocol import TokenCodeSource
     from filevault.mfa.request import MfaRequest
+    from filevault.mfa.way import TokenCodeSource
     from filevault.unlock.prompt import Prompter
+
+    _Answer = TypeVar("_Answer")
 
 _DIGITS = 6
 _ATTEMPTS = 3
-_Answer = TypeVar("_Answer")
 
 
 class _MalformedCodeError(MfaError):
@@ -61,8 +63,8 @@ class TokenCode:
         """Make a call with a new code, or with None where `request` is None.
 
         A person who mistypes a code is asked again, twice; any other way is tried once. Raises
-        MfaError for a code that is not one and for a second use of `--mfa-token`, and what `call`
-        raises.
+        MfaError for a code that is not six digits and for a second use of `--mfa-token`, and what
+        `call` raises.
         """
         if request is None:
             return call(None)
@@ -111,7 +113,7 @@ def token_code(
 
 
 def _other_sources(settings: Settings, prompter: Prompter) -> tuple[TokenCodeSource, ...]:
-    """Return the ways to a code after `--mfa-token`, in their order: the first that serves."""
+    """Return the ways other than `--mfa-token`, in order; the first that serves is used."""
     from filevault.mfa.process import MfaProcess
     from filevault.mfa.terminal import TerminalCode
     from filevault.mfa.ykman import Ykman

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.mfa.program import printed_code
-from filevault.mfa.protocol import TokenCodeSource
+from filevault.mfa.way import TokenCodeSource
 
 if TYPE_CHECKING:
     from filevault.config.settings import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.aws.endpoint import redact_url
 from filevault.calls.call import calls_of
 from filevault.config.overrides import URL, pod_variables, used_variables
-from filevault.plan.wiring import is_kept
+from filevault.plan.providers import is_kept
 from filevault.sessions.session_hash import equivalent_names, session_name
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_time

@@ -1,9 +1,8 @@
-"""The decision table: the calls that a profile needs, their order, durations and reasons.
+"""The plan of a profile: the calls that it needs, their order, durations and reasons.
 
-Pure data comes out, nothing is called.
-
-The rules are AWS Vault's (its session before a role, one token code for the whole chain, the
-hour that AWS grants to chained roles), with every session cached.
+The plan is pure data; nothing is called. A chained role gets an hour at most, as AWS grants no
+more. The rules are AWS Vault's: its session before a role, one token code for the whole chain.
+But every session can be cached.
 """
 
 from __future__ import annotations
@@ -38,9 +37,9 @@ class PlanOptions(Record):
 
     `duration` is `--duration` or AWS_VAULT_DURATION, the four others are AWS_ASSUME_ROLE_TTL,
     AWS_SESSION_TOKEN_TTL, AWS_CHAINED_SESSION_TOKEN_TTL and AWS_FEDERATION_TOKEN_TTL. With
-    `console` the credentials must be able to sign in to the console, which those of
-    GetSessionToken are not; with `for_iam` to call IAM, which accepts those of GetSessionToken
-    only with MFA.
+    `console` the credentials must be able to sign in to the console; those of GetSessionToken
+    cannot. With `for_iam` they must be able to call IAM; those of GetSessionToken can only with
+    MFA.
     """
 
     no_session: bool = False
@@ -78,7 +77,7 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
     """Decide how a profile gets its credentials.
 
     Raises:
-        NoCredentialsError: if the first profile of the chain names no credential source.
+        NoCredentialsError: if the profile at the source end of the chain names no source.
         NoSourceError: for a role with nothing to assume it with.
         ConfigError: for a source that is not built in, and for values that STS would refuse.
         UsageError: for a `--duration` that STS would refuse.
@@ -144,7 +143,7 @@ class _Planner:
     def __init__(self, options: PlanOptions, chain: list[Profile]) -> None:
         self._options = options
         self._chain = chain
-        # Reasons for no session before the key is used, dropped if a later profile gets one.
+        # Why the key is used without a session; dropped if a later profile gets one.
         self._without: list[tuple[Profile, str]] = []
         self.reasons: list[str] = []
         self.warnings: list[str] = []
@@ -207,7 +206,7 @@ class _Planner:
         from filevault.calls.get_federation_token import FederationToken
 
         self.say(
-            profile, "a user's session cannot sign in, so a federated user stands for the user"
+            profile, "the session of a user cannot sign in, so that of a federated user is used"
         )
         duration = _federation_duration(self._options)
         if duration.origin is not None:
@@ -282,8 +281,8 @@ class _Planner:
     def _rotates_own_key(self, profile: Profile, child: Profile | None) -> bool:
         """Return whether a rotation needs a session with MFA for the key's own profile.
 
-        It serves both the role of that profile's section and the user: where the role may not
-        change keys the user can, and AWS takes each token code once.
+        The session serves the role of that profile's section and, where the role may not change
+        keys, the user; AWS takes each token code only once.
         """
         return self._options.for_iam and child is None and profile.mfa_serial is not None
 
@@ -352,8 +351,8 @@ class _Planner:
 def _device(profile: Profile, above: list[Profile]) -> Profile:
     """Return the profile whose MFA device is used for a session of `profile`.
 
-    The AWS CLI's guide has `mfa_serial` in the sections of roles only: then it is the device of
-    the role whose `source_profile` is the key's profile.
+    The AWS CLI's guide sets `mfa_serial` only in the sections of roles. If the key's profile has
+    none, the device is that of the role whose `source_profile` it is.
     """
     if profile.mfa_serial is None and profile.role_arn is None and above:
         return above[0] if above[0].role_arn is not None else profile

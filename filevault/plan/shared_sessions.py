@@ -1,4 +1,4 @@
-"""The user's sessions that serve several plans of one run: AWS takes each token code once."""
+"""Obtain a user's session once for several plans of a run: AWS takes each token code once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commits: commit the items that a rotation has written, and push them if asked for."""
+"""Commit the items that a rotation has written, and have them pushed if that is asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Commits:
-    """Commit items, several at once, and push the commits if that is asked for.
+    """Commits items, several at once, and has them pushed if that is asked for.
 
     Args:
         vault: the vault of the items.

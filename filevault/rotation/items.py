@@ -1,4 +1,4 @@
-"""Items of the vault during a rotation: all decrypted at once, rewritten only if unchanged."""
+"""Items of the vault during a rotation; one is rewritten only if no other process changed it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Job: the parts that all steps of one rotation share."""
+"""The items, the keys at AWS and the names that the steps of one rotation work on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Job(Record):
-    """The items, the keys at AWS and the names that the steps of one rotation work on.
+    """The parts that all steps of one rotation share.
 
     Args:
         profile: the profile whose key is rotated, for messages.

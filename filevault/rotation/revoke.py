@@ -1,4 +1,4 @@
-"""Revoke the old key: deactivate, then delete it, unless an item or its owner uses it again."""
+"""Revoke the old key, unless an item uses the key again or it was made active again."""
 
 from __future__ import annotations
 

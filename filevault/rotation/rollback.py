@@ -1,4 +1,4 @@
-"""Roll back a rotation: delete the new key after a failure, or make the old key current again."""
+"""Undo the rotation of a key: delete the new key after a failure, or go back to the old key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Rollback(Record):
     """Result of deleting a new key; `orphan` is the id of a key whose secret is lost.
 
     `deleted` says whether the new key is gone at AWS. `context` and `hint` are added to the error
-    that led to the rollback; they are empty and None if there is nothing to add.
+    that led to the rollback; they are an empty text and None if there is nothing
+    to add.
     """
 
     deleted: bool
@@ -41,8 +42,8 @@ class Rollback(Record):
 def delete_new_key(job: Job, new: AccessKey, old: AccessKey) -> Rollback:
     """Delete the new key and clear the rotation fields; `old` signs the calls.
 
-    A key that the vault contains elsewhere is never deleted. If only the fields stay, the next
-    run sees that AWS does not have the key.
+    A key that the vault contains elsewhere is never deleted. If the key is
+    deleted but its fields cannot be cleared, the next run sees that AWS does not have the key.
     """
     access_key_id = new.access_key_id
     with contextlib.suppress(FilevaultError):
@@ -59,7 +60,7 @@ def delete_new_key(job: Job, new: AccessKey, old: AccessKey) -> Rollback:
             hint=job.command + (f" --delete-orphan {access_key_id}" if orphan else ""),
         )
     done, fields = Rollback(deleted=True), NO_FIELDS
-    # Where IAM did not have the key, AWS has created none, or another one than it answered.
+    # If IAM does not have the key, AWS created none, or one with another id than it returned.
     orphan = None if existed else _unknown_key(job, old)
     if orphan is not None:
         fields = job.stored.fields._replace(next=None)
@@ -129,8 +130,8 @@ def _unknown_key(job: Job, old: AccessKey) -> str | None:
 def roll_back_to(job: Job, previous: AccessKey) -> bool:
     """Make the previous key current again, if AWS rejects the new one and accepts the previous.
 
-    Where IAM lists the new key as active, nothing is done. The new key is kept as the next one,
-    which is still to be proven. Return whether it was done.
+    Where IAM lists the new key as active, nothing is done. The new key is kept in `next_*`,
+    as a key that AWS may not know yet. Return whether the previous key is current again.
     """
     stored = job.stored
     new, fields = stored.key, stored.fields
@@ -161,7 +162,7 @@ def roll_back_to(job: Job, previous: AccessKey) -> bool:
 
 
 def _is_listed_as_active(job: Job, previous: AccessKey, new: AccessKey) -> bool:
-    """Return whether IAM lists the new key as active, as far as the previous key may ask."""
+    """Return whether IAM lists the new key as active; False if the previous key cannot list."""
     try:
         listed = job.keys.listed(previous) or ()
     except InterruptedByUserError:

@@ -1,4 +1,4 @@
-"""Rotate one key: the steps in order, each of which may be the last one before a crash.
+"""Rotate one key and delete the sessions of the old one; a crash may follow any step.
 
 The state is in the fields of the primary item, whose file is replaced atomically:
 
@@ -110,7 +110,7 @@ class Rotation:
             return waiting
         finished = self._finish_earlier_run()
         if self._stored.fields.previous is not None:
-            return "finished"  # and the old key has only begun to wait for its deletion
+            return "finished"  # its old key waits for deletion
         if not is_due(self._stored, self._options, self._clock(), FRESH if finished else 0):
             return "finished" if finished else "young"
 
@@ -128,7 +128,7 @@ class Rotation:
     def _revoke_old_key(self, *, keep: bool = True) -> None:
         """Take the steps after the switch: the new key is current, the old one is the previous.
 
-        With `keep` the old key stays inactive, if that was promised.
+        With `keep` an old key that --keep-old or --grace promised to keep stays, inactive.
         """
         new, previous = self._stored.key, self._previous()
         self._replace_in_other_items(new, previous)
@@ -205,7 +205,7 @@ class Rotation:
         return True
 
     def _is_gone(self, new: AccessKey, old: AccessKey) -> bool:
-        """Return whether AWS has lost a new key that IAM does not list; forget it then.
+        """Return whether AWS has lost a new key that IAM does not list; if so, remove it here.
 
         IAM may not list a key yet that was created a moment ago, and its secret is only here.
         """
@@ -261,7 +261,7 @@ class Rotation:
         return tuple(each.access_key_id for each in listed)
 
     def _note_start(self, known_keys: tuple[str, ...] | None) -> None:
-        """Store that the rotation begins, and the promise for the old key."""
+        """Store that the rotation begins, and what --keep-old or --grace promises."""
         started = RotationFields(format_time(self._clock()), known_keys)
         self._job.set_fields(with_promise(started, self._options))
 
@@ -331,7 +331,7 @@ class Rotation:
             previous_created_from=stored.item.created_from,
         )
         self._progress.step("storing the new key")
-        # Where IAM does not say when the key was created, it is no older than its rotation.
+        # If IAM does not say when, assume the start of the rotation: the key cannot be older.
         moment, origin = stored.fields.started, "add"
         if created is not None:
             moment, origin = format_time(created), "iam"
@@ -454,7 +454,7 @@ class Rotation:
 
 
 def _with_second_key(error: FilevaultError, fields: RotationFields) -> FilevaultError:
-    """Return an error whose hint to store another key says that the item contains a second one."""
+    """If the error's hint is to store another key, add that this loses the item's second key."""
     other = fields.next or fields.previous
     if other is None or error.hint is None or "--force" not in error.hint:
         return error

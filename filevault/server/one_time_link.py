@@ -1,7 +1,7 @@
 """OneTimeLink: gives a secret link to a browser without putting it into an argument list.
 
-The browser gets a loopback address that cannot be guessed. It redirects one request to the link,
-only of a process of this user, and only for a minute.
+The browser gets a loopback address that cannot be guessed. It answers a single request, from a
+process of this user and within a minute, by a redirection to the link.
 """
 
 from __future__ import annotations

@@ -102,9 +102,9 @@ class SessionCache:
             return next((expiration for _, expiration in _files(folder, name)), None)
 
     def lives(self, name: SessionName) -> list[int]:
-        """Return the whole lives, in seconds, of the sessions that an owner has of one operation.
+        """Return for how many seconds the sessions of an owner and operation were issued.
 
-        Headers are read, nothing is opened or verified; the longest life comes first.
+        The longest life comes first, each once. Only headers are read; nothing is verified.
         """
         folder = self._folder(name.owner)
         if folder is None:
@@ -149,7 +149,7 @@ class SessionCache:
             self._complain(error)
 
     def forget(self, name: SessionName, refused: Credentials) -> None:
-        """Delete a kept session that AWS refused; one that has replaced it stays.
+        """Delete a kept session that AWS refused; if another run replaced it, the new one stays.
 
         A file that cannot be deleted stays too, with a warning.
         """

@@ -27,7 +27,7 @@ class MinimumLife(Record):
     def met(self, left: float, whole: int) -> bool:
         """Return whether a session with `left` of its `whole` life, in seconds, is reused.
 
-        With a minimum at or above the whole life none is.
+        If the minimum is not below the whole life, no session is reused.
         """
         needed = self.seconds
         if needed is None:

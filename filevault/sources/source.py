@@ -1,7 +1,7 @@
 """Base classes of the steps of a plan, of credential sources and of credential providers.
 
-A step is pure data. Its provider obtains the credentials; each provider knows the one of its
-parent, the step before it, and nothing beyond.
+A step is pure data. Its provider obtains the credentials; a provider knows only the provider of
+the step before (its parent).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class CredentialProvider:
 
     @property
     def from_cache(self) -> bool:
-        """Whether the credentials that were returned last are a session of an earlier run."""
+        """Whether the last returned credentials are a session that an earlier run obtained."""
         return False
 
     def retrieve(self) -> Credentials:
@@ -139,7 +139,7 @@ class Step(Record):
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
-    `keys` returns what stores long-term keys; it raises NoVaultError if there is no vault, so a
+    `keys` returns the store of long-term keys; it raises NoVaultError if there is no vault, so a
     source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
     None where no call is made with it.
     """
@@ -174,7 +174,7 @@ class Source(Step):
         raise NotImplementedError
 
     def identity(self, dependencies: SourceDependencies) -> str:
-        """Return hex digits that change whenever the credentials may be others.
+        """Return hex digits that change whenever the credentials may have changed.
 
         They go into the hash of the source's session, if it has an `operation`, and of each session
         that is made from it. Nothing is decrypted.

@@ -1,4 +1,4 @@
-"""Calls of C library functions that Python's own modules lack.
+"""C library functions that Python does not offer.
 
 `ctypes` would cost each start 2 ms; this uses the module that ctypes itself is made of.
 """

@@ -42,7 +42,7 @@ class Permissions(Record):
 
 
 def read(name: str, dir_fd: int) -> Permissions | None:
-    """Return the permissions of a regular file for its replacement, None if there is none."""
+    """Return the permissions of a regular file that is to be replaced, None if there is none."""
     try:
         info = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except OSError:
@@ -110,8 +110,8 @@ def _remove_inherited_acl(fd: int) -> None:
 def follow_folder(fd: int, folder_fd: int, before: Permissions | None) -> None:
     """Set the owner of a file that root writes to the owner of its folder, as far as possible.
 
-    In a folder of root, a replaced file keeps its owner. A file that replaces none gets the
-    folder's group, too, which any user's file gets in a setgid folder.
+    In a folder of root, a replaced file keeps its owner. A new file also gets the
+    folder's group, as it would in a setgid folder.
     """
     folder = os.fstat(folder_fd)
     root = os.geteuid() == 0
@@ -137,7 +137,7 @@ def give_folder(name: str, dir_fd: int) -> None:
             return
         fd = os.open(name, _FOLDER, dir_fd=dir_fd)
         try:
-            # The parent's owner may have replaced it by another folder of root.
+            # The parent's owner may have put another folder of root in its place.
             if os.fstat(fd).st_uid == 0 and not os.listdir(fd):
                 os.fchown(fd, parent.st_uid, parent.st_gid)
         finally:

@@ -187,7 +187,7 @@ def attach(
     folder: str | None = None,
     umask: int = -1,
 ) -> int:
-    """Run a program in the foreground and return its status as a shell shows it.
+    """Run a program in the foreground; return its status (128 + signal for a killed program).
 
     It has the stdin, stdout and stderr of this process, no other descriptor and no time limit;
     Ctrl-C is left to it. Arguments as in `run`.
@@ -204,8 +204,8 @@ def attach(
 def _ignored_interrupts() -> Iterator[None]:
     """Leave Ctrl-C to the program: the terminal sends SIGINT to both.
 
-    By a handler that does nothing, because programs inherit SIG_IGN, which is kept where it is
-    set already.
+    A handler that does nothing is set rather than SIG_IGN, because programs inherit SIG_IGN. If
+    SIG_IGN is set already, it stays.
     """
     import signal
 
@@ -231,7 +231,7 @@ def start(
     """Start a daemon; return when it closes its stdout, which says that it is ready.
 
     It has no terminal, no descriptor of this process and `/` as its working directory. Arguments
-    as in `run`; with `leaves` the program forks the daemon and ends itself.
+    as in `run`; with `leaves` the program forks the daemon and exits.
 
     Raises:
         ProgramError: if it is missing, cannot be started, ends at once or is not ready in time.
@@ -344,7 +344,7 @@ def _popen(
 
 
 def _end(process: Popen[bytes]) -> None:
-    """End a program with SIGTERM, so that it can clean up (git its lock files), then SIGKILL."""
+    """End a program with SIGTERM (git then deletes its lock files), after a pause with SIGKILL."""
     import subprocess
 
     process.terminate()

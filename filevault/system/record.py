@@ -1,4 +1,4 @@
-"""Record, the base class of immutable values with named fields, whose secrets `repr` hides.
+"""Record, the base class of immutable values with named fields; `repr` hides secret fields.
 
 `typing.NamedTuple` compiles code for each class: 60 to 120 µs, times the forty classes that a
 cached `exec` defines. A Record costs 5 µs to define, and type checkers see it as the frozen

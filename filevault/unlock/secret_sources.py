@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from filevault.backends.values import Secret
 from filevault.errors import FilevaultError, LockedError, UsageError
@@ -19,11 +19,13 @@ from filevault.system.secret_files import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeVar
 
     from filevault.config.settings import Settings
     from filevault.system.secret_buffer import SecretBytes
 
-_Bytes = TypeVar("_Bytes", bound="bytes | bytearray")
+    _Bytes = TypeVar("_Bytes", bound=bytes | bytearray)
+
 _LIMIT = 64 << 10
 _COMMAND_TIMEOUT = 120.0
 _DESCRIPTOR_TIMEOUT = 120.0  # seconds; as for a command
@@ -152,7 +154,9 @@ def close_descriptors(settings: Settings) -> None:
 
 
 def read_source(source: NamedSource, settings: Settings) -> Secret:
-    """Return the secret from a source, without one final line end unless it is a variable's value.
+    """Return the secret from a source.
+
+    A final line end is removed, except from a variable's value and from identities.
 
     Raises LockedError if the source cannot be read or its content is unusable, UsageError for a
     wrong descriptor number, ProgramError for a command that cannot be run.
@@ -221,7 +225,8 @@ def _read_descriptor(source: NamedSource) -> bytearray:
                 raise LockedError(
                     f"descriptor {fd} of {source.origin} did not end within "
                     f"{_DESCRIPTOR_TIMEOUT:g} seconds",
-                    hint="the program that writes the secret must close it, and its children too",
+                    hint="the program that writes the secret, and each of its children, must close "
+                    "the descriptor",
                 )
             if not data.read(fd):
                 break
@@ -263,7 +268,7 @@ def _run(source: NamedSource, settings: Settings) -> bytearray:
 
 
 def _as_given(kind: str, data: bytearray, what: str) -> bytearray:
-    """Return the secret in some bytes: text without its final line end; identities as they are."""
+    """Return the secret that was read: text without its final line end, identities unchanged."""
     if kind == "identity":
         return data
     _remove_line_end(data)
@@ -284,6 +289,6 @@ def check_text(data: _Bytes, what: str) -> _Bytes:
         try:
             data.decode("utf-8")
         except UnicodeDecodeError:
-            # Without the cause: it would carry the bytes.
+            # `from None`, because the cause would contain the secret.
             raise LockedError(f"{what} is not UTF-8") from None
     return data

@@ -1,4 +1,4 @@
-"""Record items that are read or written in `trust.json`; a failure is only reported."""
+"""Record in `trust.json` which items were read or written; a failure is only reported."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class ItemFiles(Record):
 
     @property
     def data(self) -> bytes:
-        """The file of an item that is not a pair; in a `file` vault every item is one file."""
+        """The only file; not for a pair, which a `file` vault never has."""
         return self.files[0][1]
 
     @property
@@ -70,7 +70,7 @@ class ItemLookup:
         return self._store.has(name) or self.pair(name) is not None
 
     def pair(self, name: str) -> Pair | None:
-        """Return the pair of entries below a name; only if there is no item of the name."""
+        """Return the pair of entries below a name, even beside an item of that name."""
         if not self._shared or f"{name}/".startswith(_TOTP):
             return None
         from filevault.vault import split_entries
@@ -88,7 +88,7 @@ class ItemLookup:
             return ItemFiles(tuple((half, self._store.read(half)) for half in pair.names))
 
     def all_of(self, name: str) -> tuple[str, ...]:
-        """Return the names of all files that contain a profile's key, the one that counts last."""
+        """Return the names of all files with a profile's key; an item, which prevails, is last."""
         pair = self.pair(name)
         own = (name,) if pair is None or self._store.has(name) else ()
         return own if pair is None else (*pair.names, *own)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def accept_hint(name: str | None = None) -> str:
     """Return the hint to accept a change: of an item, or with None of the vault."""
     if name is None:
-        return "if that is meant, filevault recipients accept"
-    return f"if that is meant, filevault recipients accept {shell_word(name)}"
+        return "if the change is intended, run filevault recipients accept"
+    return f"if the change is intended, run filevault recipients accept {shell_word(name)}"
 
 
 class Pin(Record):

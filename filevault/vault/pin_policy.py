@@ -30,7 +30,7 @@ class PinPolicy:
         identity: returns the vault's present identity; reads its recipients files.
         before_pinning: called before a vault is pinned for the first time.
         say: called with a message for each recipient that is trusted from now on.
-        notice: called with messages that matter to a person only.
+        notice: called with messages that are shown only to a person at a terminal.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class PinPolicy:
         Raises:
             PinError: if they differ; the message says what was added and removed.
             TamperedError: if a recipients file is not signed as it must be.
-            StorageError: if nothing is pinned, and nothing can be.
+            StorageError: if nothing is pinned and the pin cannot be stored.
         """
         if self._given is None and not self._writable:
             raise StorageError(
@@ -95,13 +95,14 @@ class PinPolicy:
             raise TamperedError(
                 error.message,
                 hint="a change of the recipients was interrupted here: run the same recipients "
-                "add or remove again; if that does not help, find out who changed it",
+                "add or remove again; if that does not help, find out who changed the recipients "
+                "file",
             ) from error
         if self._trust.pin is None and self._given is None:
             self.pin_first_use()
 
     def pin_first_use(self) -> None:
-        """Pin the vault's present identity, and say which recipients are trusted with that."""
+        """Pin the vault's present identity, and say which recipients are trusted thereby."""
         pin = self._identity()
         self._before_pinning()
         self._trust.set_pin(pin)
@@ -151,7 +152,7 @@ def check_pin(trust: Trust, actual: Pin, *, given: str | None, strict: bool) -> 
         if strict:
             raise PinError(
                 "this vault has never been seen here, and --strict trusts nothing unseen",
-                hint="give its pin with --pin or FILEVAULT_PIN, or filevault recipients accept",
+                hint="give its pin with --pin or FILEVAULT_PIN, or run filevault recipients accept",
             )
         return True
     if local.vault != actual.vault or local.backend != actual.backend:

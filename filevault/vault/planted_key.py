@@ -28,5 +28,6 @@ def refuse_planted_key(vault: Vault | None, profile: Profile) -> None:
         raise PinError(
             f"a key for {printable(profile.name)!r} has appeared in the store, and the AWS config "
             "has another source for that profile",
-            hint=f"if the key is meant, filevault recipients accept {shell_word(profile.name)}",
+            hint="if the key is intended, run filevault recipients accept "
+            f"{shell_word(profile.name)}",
         )

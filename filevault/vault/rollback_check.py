@@ -1,4 +1,4 @@
-"""Check that an item is not older than the one this machine saw last, and was not removed here."""
+"""Detect an item that was put back: older than this machine saw last, or removed here."""
 
 from __future__ import annotations
 

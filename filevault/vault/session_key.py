@@ -67,7 +67,8 @@ class SessionKeyFile:
         """Return the 32 bytes of the session key; create one if there is none.
 
         A cached key is used first, without asking for a passphrase. A key that this vault cannot
-        decrypt is renamed and replaced: sessions are temporary. A locked vault never replaces it.
+        decrypt is renamed and replaced, which loses only sessions. While the vault is locked,
+        nothing is replaced.
 
         Args:
             replace: an item was decrypted in this run, so a session key encrypted to others only
@@ -114,7 +115,7 @@ class SessionKeyFile:
     def reseal(self, key: bytes | None = None) -> None:
         """Encrypt the session key again, with another key or to other recipients.
 
-        `key` is the key if the caller has it already. A file that cannot be decrypted here is left
+        `key` is the session key, if the caller has it. A file that cannot be decrypted here is left
         as it is; if the key cannot be encrypted, the file is deleted. Raises StorageError.
         """
         from filevault.system.locks import locked

@@ -14,7 +14,7 @@ from filevault.errors import DamagedError, FilevaultError, NewerFormatError
 from filevault.system.printable import printable
 from filevault.system.strict_json import dumps, loads_nested
 from filevault.vault import seen_items
-from filevault.vault.pin import Pin, accept_hint
+from filevault.vault.pin import Pin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,7 +77,8 @@ class Trust:
     def _damaged(what: str) -> DamagedError:
         return DamagedError(
             f"{what} is damaged",
-            hint=f"move it away; then compare the vault with what you expect and, {accept_hint()}",
+            hint="move it away and compare the vault with what you expect; if it is right, run "
+            "filevault recipients accept",
         )
 
     @property
@@ -177,7 +178,7 @@ class Trust:
 
     @property
     def rekey_older_items(self) -> dict[str, tuple[str, ...]]:
-        """The digests of older items that a pending rekey re-encrypts all the same."""
+        """Digests of items that a pending rekey re-encrypts although newer ones were seen here."""
         return {name: tuple(each) for name, each in self._content.get("resealing", {}).items()}
 
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
@@ -196,7 +197,7 @@ class Trust:
             self._content = content
 
     def set_pin(self, pin: Pin) -> None:
-        """Pin an identity; if it is another vault, drop all that was recorded of the last one."""
+        """Pin an identity; if it is another vault's, drop all records of the previous vault."""
 
         def change(content: dict[str, Any]) -> None:
             if (content.get("backend"), content.get("vault", "")) != (pin.backend, pin.vault):

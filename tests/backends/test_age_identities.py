@@ -188,7 +188,7 @@ def test_missing_bcrypt_is_named_with_what_to_install() -> None:
 import sys
 sys.modules["bcrypt"] = None
 from filevault.backends.age import identity_text
-from filevault.backends.protocols import IdentityText
+from filevault.backends.values import IdentityText
 (locked,) = identity_text.parse(IdentityText(sys.stdin.buffer.read(), "key")).locked
 try:
     locked.open(b"open sesame")

@@ -291,7 +291,7 @@ def test_agent_that_cannot_start_is_explained(gpg_store: GpgStore) -> None:
 
 READ_ONLY = """
 import sys
-from filevault.backends.protocols import ItemHeader
+from filevault.backends.item_header import ItemHeader
 from filevault.backends.gpg.backend import GpgBackend
 from filevault.errors import ProgramError
 from filevault.system.files import Folder

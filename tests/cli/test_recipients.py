@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
+from tests.faults.harness import HarnessCommand, Snapshot, run_with_fault, survey
 from tests.samples import ANN, JON, KEY_ID, LINES
 from tests.worlds.age_store import new_identity, pair
 from tests.worlds.backend_machine import GpgHomes
@@ -26,7 +26,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
     if action == "remove":
         machine.ok("recipients", "add", team.ann)
     start = Snapshot.take(machine.home)
-    command = CommandLine(("recipients", action, team.ann))
+    command = HarnessCommand(("recipients", action, team.ann))
     whole = survey(command, machine)
     assert whole.status == 0, whole
     expected = sorted((team.jon, team.ann) if action == "add" else (team.jon,))
@@ -38,7 +38,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
         killed = run_with_fault(command, machine, at=place, mode="kill", when=when)
         assert killed.status == -9, killed
         between = team.files()
-        reading = survey(CommandLine(("export", "one", "-n")), machine)
+        reading = survey(HarnessCommand(("export", "one", "-n")), machine)
         assert (reading.status, KEY_ID in reading.out) == (0, True), (place, when, reading)
         done = {name for name in NAMES if team.whom(name) == len(expected)}
         again = survey(command, machine)
@@ -53,7 +53,7 @@ def test_a_change_that_was_killed_anywhere_is_finished_by_the_same_command(
 
 def test_a_kill_is_no_licence_for_a_stranger(team: Team) -> None:
     machine = team.machine
-    command = CommandLine(("recipients", "add", team.ann))
+    command = HarnessCommand(("recipients", "add", team.ann))
     start = Snapshot.take(machine.home)
     calls = survey(command, machine).calls
     start.restore()

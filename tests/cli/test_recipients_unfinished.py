@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.tools import tool
-from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
+from tests.faults.harness import HarnessCommand, Snapshot, run_with_fault, survey
 from tests.samples import ANN, JON, KEY_ID, LINES, ZOE
 from tests.worlds.age_store import new_identity
 from tests.worlds.backend_machine import GpgHomes
@@ -20,7 +20,7 @@ from tests.worlds.team import ADD, NAMES, Team, refused
 NO_STATE = {"XDG_STATE_HOME": "/proc/nowhere"}
 
 
-def renames(command: CommandLine, machine: Machine) -> list[int]:
+def renames(command: HarnessCommand, machine: Machine) -> list[int]:
     return [n for n, call in enumerate(survey(command, machine).calls) if call.name == "rename"]
 
 
@@ -48,7 +48,7 @@ def test_items_under_recipients_that_did_not_change_are_left_alone(team: Team) -
 def test_a_run_that_goes_on_keeps_to_the_places_of_the_change(team: Team) -> None:
     team.write_recipients(team.zoe, folder="team")
     team.machine.ok("recipients", "accept")  # team/two is left encrypted to Jon
-    command = CommandLine(("recipients", "add", team.ann))
+    command = HarnessCommand(("recipients", "add", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     start.restore()
@@ -67,7 +67,7 @@ def test_a_run_that_goes_on_keeps_to_the_places_of_the_change(team: Team) -> Non
 
 def test_only_the_removal_that_was_cut_off_goes_on_without_a_recipient(team: Team) -> None:
     team.machine.ok("recipients", "add", team.ann)
-    command = CommandLine(("recipients", "remove", team.ann))
+    command = HarnessCommand(("recipients", "remove", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     start.restore()
@@ -87,7 +87,7 @@ def test_a_removal_from_several_files_that_was_killed_anywhere_is_finished(team:
     team.write_recipients(team.jon, team.ann, folder="team")
     team.machine.ok("recipients", "accept")
     team.machine.ok("recipients", "add", team.ann)
-    command = CommandLine(("recipients", "remove", team.ann))
+    command = HarnessCommand(("recipients", "remove", team.ann))
     start = Snapshot.take(team.machine.home)
     places = renames(command, team.machine)
     for place in places:
@@ -325,7 +325,7 @@ def test_a_signed_change_that_was_killed_anywhere_is_finished(
     machine.ok("init")
     ids = machine.home / ".password-store/.gpg-id"
     ann = keyrings.fingerprints[ANN]
-    command = CommandLine(("recipients", "add", ANN))
+    command = HarnessCommand(("recipients", "add", ANN))
     start = Snapshot.take(machine.home)
     calls = survey(command, machine).calls
     places = [n for n, call in enumerate(calls) if call.name == "rename"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from filevault.backends.age.library import library
-from tests.faults.harness import CommandLine
+from tests.faults.harness import HarnessCommand
 from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
 from tests.samples import ANN
 from tests.worlds.fault_store import BOTH, KINDS, FaultStore
@@ -38,20 +38,20 @@ class StoreCase(NamedTuple):
     """
 
     kinds: tuple[str, ...]
-    command: Callable[[FaultStore], CommandLine]
+    command: Callable[[FaultStore], HarnessCommand]
     prepare: Callable[[FaultStore], None]
     after: dict[str, object] = BOTH  # type: ignore[assignment] # never changed
     again: tuple[int, ...] = (0,)
     settled: Callable[[FaultStore], None] = _nothing
-    retry: Callable[[FaultStore], CommandLine] | None = None
+    retry: Callable[[FaultStore], HarnessCommand] | None = None
 
 
-def _made(*commands: CommandLine) -> Callable[[FaultStore], None]:
+def _made(*commands: HarnessCommand) -> Callable[[FaultStore], None]:
     return lambda store: store.make().run(*commands)
 
 
 def _with_ann(store: FaultStore) -> None:
-    store.make().run(KEEP, CommandLine(("recipients", "add", ann(store))))
+    store.make().run(KEEP, HarnessCommand(("recipients", "add", ann(store))))
 
 
 def _changed_by_somebody(store: FaultStore) -> None:
@@ -68,7 +68,7 @@ def _forgotten(store: FaultStore) -> None:
 
 def _in_repository(store: FaultStore) -> None:
     commit_identity(store.machine)
-    store.make().run(CommandLine(("git", "init", "--quiet")))
+    store.make().run(HarnessCommand(("git", "init", "--quiet")))
 
 
 def _for_a_repository(store: FaultStore) -> None:
@@ -118,50 +118,55 @@ def _is_committed(store: FaultStore) -> None:
 CASES = {
     "init": StoreCase(
         SHARED,
-        lambda store: CommandLine(("init", *store.words)),
+        lambda store: HarnessCommand(("init", *store.words)),
         _nothing,
         {},
         settled=_is_pinned,
-        retry=lambda store: CommandLine(
+        retry=lambda store: HarnessCommand(
             ("init", *(() if store.recipients.exists() else store.words))  # adopted, or made
         ),
     ),
     "recipients-add": StoreCase(
         SHARED,
-        lambda store: CommandLine(("recipients", "add", ann(store))),
+        lambda store: HarnessCommand(("recipients", "add", ann(store))),
         _made(KEEP),
         settled=_ann_reads_all,
     ),
     "recipients-remove": StoreCase(
         SHARED,
-        lambda store: CommandLine(("recipients", "remove", ann(store))),
+        lambda store: HarnessCommand(("recipients", "remove", ann(store))),
         _with_ann,
         again=(0, 2),  # all was done: the recipient is none any more, and the hint says so
         settled=_ann_reads_nothing,
     ),
     "recipients-accept": StoreCase(
         SHARED,
-        lambda _: CommandLine(("recipients", "accept")),
+        lambda _: HarnessCommand(("recipients", "accept")),
         _changed_by_somebody,
         settled=_ann_is_pinned,
     ),
     "recipients-accept-first": StoreCase(
-        ("file",), lambda _: CommandLine(("recipients", "accept")), _forgotten, settled=_is_pinned
+        ("file",),
+        lambda _: HarnessCommand(("recipients", "accept")),
+        _forgotten,
+        settled=_is_pinned,
     ),
     "keep-session": StoreCase(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
     "clear": StoreCase(
         SHARED,
-        lambda _: CommandLine(("clear",)),
+        lambda _: HarnessCommand(("clear",)),
         _made(KEEP, KEEP_OTHER),
         settled=_has_no_sessions,
     ),
-    "first-use": StoreCase(KINDS, lambda _: CommandLine(("list",)), _forgotten, settled=_is_pinned),
+    "first-use": StoreCase(
+        KINDS, lambda _: HarnessCommand(("list",)), _forgotten, settled=_is_pinned
+    ),
     "unlock": StoreCase(
-        KINDS, lambda _: CommandLine(("unlock",)), _forgotten, settled=_has_session_key
+        KINDS, lambda _: HarnessCommand(("unlock",)), _forgotten, settled=_has_session_key
     ),
     "git-init": StoreCase(
         KINDS,
-        lambda _: CommandLine(("git", "init", "--quiet")),
+        lambda _: HarnessCommand(("git", "init", "--quiet")),
         _for_a_repository,
         settled=_is_committed,
     ),

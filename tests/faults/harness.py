@@ -42,7 +42,7 @@ _SYNCING = ("fsync", "fdatasync")
 _NEED_SPACE = ("open", "write", "writev", "pwrite", "fsync", "mkdir", "rename", "replace", "link")
 
 
-class CommandLine(NamedTuple):
+class HarnessCommand(NamedTuple):
     """A command line with its stdin and variables; `action` runs in its place if given."""
 
     argv: tuple[str, ...]
@@ -134,13 +134,19 @@ class NeverReached(AssertionError):  # noqa: N818 - a fact about a run
     """The command ended before the call at which it was to fail."""
 
 
-def survey(command: CommandLine, home: Machine) -> RunOutcome:
+def survey(command: HarnessCommand, home: Machine) -> RunOutcome:
     """Run a command unharmed; `calls` of what is returned are the points for faults."""
     return Running(command, home).wait()
 
 
 def run_with_fault(
-    command: CommandLine, home: Machine, *, at: int, mode: str, when: str = "before", **more: bool
+    command: HarnessCommand,
+    home: Machine,
+    *,
+    at: int,
+    mode: str,
+    when: str = "before",
+    **more: bool,
 ) -> RunOutcome:
     """Run a command that meets a fault; fails if it never came to call number `at`."""
     fault = CallFault(at, mode, when, **more)
@@ -153,7 +159,9 @@ def run_with_fault(
 class Running:
     """A child under way, for several at a time."""
 
-    def __init__(self, command: CommandLine, home: Machine, fault: CallFault | None = None) -> None:
+    def __init__(
+        self, command: HarnessCommand, home: Machine, fault: CallFault | None = None
+    ) -> None:
         _warm_up()
         self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
         self._files[0].write(command.stdin)
@@ -196,7 +204,9 @@ def _warm_up() -> None:
     xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
 
 
-def _child(command: CommandLine, home: Machine, fault: CallFault | None, files: list[int]) -> None:
+def _child(
+    command: HarnessCommand, home: Machine, fault: CallFault | None, files: list[int]
+) -> None:
     """Become filevault; never returns."""
     status = 99
     try:

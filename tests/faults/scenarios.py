@@ -22,7 +22,7 @@ from filevault.vault.choose import has_marker
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.faults.harness import CommandLine, CountedCall, RunOutcome, Snapshot, survey, vault_of
+from tests.faults.harness import CountedCall, HarnessCommand, RunOutcome, Snapshot, survey, vault_of
 from tests.samples import ONE_ID, TWO_ID
 from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
@@ -56,14 +56,14 @@ class Scenario(NamedTuple):
     before the second try.
     """
 
-    command: CommandLine
+    command: HarnessCommand
     decisive: tuple[str, str]
     before: Items | None
     after: Items
-    existing: tuple[CommandLine, ...] = ()
+    existing: tuple[HarnessCommand, ...] = ()
     config: bool = False
-    again: CommandLine | None = None
-    mend: CommandLine | None = None
+    again: HarnessCommand | None = None
+    mend: HarnessCommand | None = None
     again_ends: tuple[int, ...] = (0,)
 
     def decides(self, call: CountedCall) -> bool:
@@ -72,10 +72,10 @@ class Scenario(NamedTuple):
         return call.name == name and re.fullmatch(path, call.target or call.path) is not None
 
 
-def adding(name: str, key: AccessKey, *options: str) -> CommandLine:
+def adding(name: str, key: AccessKey, *options: str) -> HarnessCommand:
     """Return the command that stores a key from stdin."""
     text = f"{key.access_key_id}\n{key.secret_access_key}\n"
-    return CommandLine(("add", name, "--stdin", *options), text.encode())
+    return HarnessCommand(("add", name, "--stdin", *options), text.encode())
 
 
 def _keep_session(context: Context) -> int:
@@ -132,11 +132,11 @@ def _show_sessions(context: Context) -> int:
         return 0
 
 
-SHOW_SESSIONS = CommandLine(("show-sessions",), action=_show_sessions)
-KEEP = CommandLine(("keep-session",), action=_keep_session)
-KEEP_OTHER = CommandLine(("keep-other",), action=_keep_other)
-KEEP_ELSEWHERE = CommandLine(("keep-elsewhere",), action=_keep_elsewhere)
-_INIT = CommandLine(("init",))
+SHOW_SESSIONS = HarnessCommand(("show-sessions",), action=_show_sessions)
+KEEP = HarnessCommand(("keep-session",), action=_keep_session)
+KEEP_OTHER = HarnessCommand(("keep-other",), action=_keep_other)
+KEEP_ELSEWHERE = HarnessCommand(("keep-elsewhere",), action=_keep_elsewhere)
+_INIT = HarnessCommand(("init",))
 _BOTH = (_INIT, adding("one", ONE, "--no-config"), adding("team/two", TWO, "--no-config"))
 _WITH_SESSIONS = (*_BOTH, KEEP, KEEP_OTHER)
 _TWO_ITEMS = {"one": ONE, "team/two": TWO}
@@ -151,20 +151,20 @@ SCENARIOS = {
         again_ends=(0, 3),
     ),
     "init-with-key-file": Scenario(
-        CommandLine(("init", "--new-key-file", "keys/machine.key")),
+        HarnessCommand(("init", "--new-key-file", "keys/machine.key")),
         ("rename", _VAULT + r"\.filevault/vault\.json"),
         None,
         {},
         again_ends=(0, 3),
-        again=CommandLine(("init", "--new-key-file", "keys/another.key")),
+        again=HarnessCommand(("init", "--new-key-file", "keys/another.key")),
     ),
     "init-with-only-a-key-file": Scenario(
-        CommandLine(("init", "--no-passphrase", "--new-key-file", "keys/machine.key")),
+        HarnessCommand(("init", "--no-passphrase", "--new-key-file", "keys/machine.key")),
         ("rename", _VAULT + r"\.filevault/vault\.json"),
         None,
         {},
         again_ends=(0, 3),
-        again=CommandLine(("init", "--no-passphrase", "--new-key-file", "keys/another.key")),
+        again=HarnessCommand(("init", "--no-passphrase", "--new-key-file", "keys/another.key")),
     ),
     "add": Scenario(
         adding("deep/new", NEW, "--no-config"),
@@ -199,7 +199,7 @@ SCENARIOS = {
         again=adding("new", NEW, "--force"),
     ),
     "remove": Scenario(
-        CommandLine(("remove", "-f", "team/two")),
+        HarnessCommand(("remove", "-f", "team/two")),
         ("unlink", _VAULT + r"team/two\.fv"),
         _TWO_ITEMS,
         {"one": ONE},
@@ -214,14 +214,14 @@ SCENARIOS = {
         _BOTH,
     ),
     "renew-session": Scenario(
-        CommandLine(("renew-session",), action=_renew_session),
+        HarnessCommand(("renew-session",), action=_renew_session),
         ("rename", r"\.local/state/filevault/.*\.fvs"),
         _TWO_ITEMS,
         _TWO_ITEMS,
         _WITH_SESSIONS,
     ),
     "clear": Scenario(
-        CommandLine(("clear",)),
+        HarnessCommand(("clear",)),
         ("unlink", r"\.local/state/filevault/.*\.fvs"),
         _TWO_ITEMS,
         _TWO_ITEMS,

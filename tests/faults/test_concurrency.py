@@ -22,7 +22,7 @@ from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.faults.harness import CallFault, CommandLine, Running, RunOutcome, survey, vault_of
+from tests.faults.harness import CallFault, HarnessCommand, Running, RunOutcome, survey, vault_of
 from tests.faults.scenarios import ONE, SESSION, adding, check_quiet
 from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
@@ -38,7 +38,7 @@ def key(number: int) -> AccessKey:
     return AccessKey(f"AKIA{number:016d}", f"secret/{number:033d}")
 
 
-def together(machine: Machine, commands: Iterable[CommandLine]) -> list[RunOutcome]:
+def together(machine: Machine, commands: Iterable[HarnessCommand]) -> list[RunOutcome]:
     """Run commands at the same time."""
     running = [Running(command, machine) for command in commands]
     outcomes = [each.wait() for each in running]
@@ -68,13 +68,13 @@ def leftovers(machine: Machine) -> list[str]:
 def quick_vault(quick_machine: Machine) -> Machine:
     """A machine with an empty vault."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    assert survey(CommandLine(("init",)), quick_machine).status == 0
+    assert survey(HarnessCommand(("init",)), quick_machine).status == 0
     return quick_machine
 
 
 def test_a_reader_beside_writers_sees_one_whole_key_at_any_time(quick_vault: Machine) -> None:
     assert survey(adding("one", ONE, "--no-config"), quick_vault).status == 0
-    exporting = CommandLine(("export", "one", "--no-session", "--format", "json"))
+    exporting = HarnessCommand(("export", "one", "--no-session", "--format", "json"))
     seen = set()
     for number in range(20):
         writer = Running(adding("one", key(number), "--force", "--no-config"), quick_vault)
@@ -97,7 +97,7 @@ def test_parallel_inits_make_one_vault(quick_machine: Machine, options: tuple[st
     machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
     for round_ in range(6):
         commands = [
-            CommandLine(("init", *options, *(f"{number}.key" for _ in options)))
+            HarnessCommand(("init", *options, *(f"{number}.key" for _ in options)))
             for number in range(WRITERS)
         ]
         outcomes = together(machine, commands)
@@ -180,7 +180,7 @@ class ConcurrentRounds:
         self.done = 0
         self.possible: Possible = {name: {None} for name in NAMES}
 
-    def _command(self) -> tuple[str | None, AccessKey | None, CommandLine]:
+    def _command(self) -> tuple[str | None, AccessKey | None, HarnessCommand]:
         """Return the item a command changes, what it makes of it, and the command."""
         self.number += 1
         name = self.random.choice(NAMES)
@@ -189,15 +189,15 @@ class ConcurrentRounds:
             new = key(self.number)
             return name, new, adding(name, new, "--force", "--no-config")
         if what < 0.85:
-            return name, None, CommandLine(("remove", "--force", name))
+            return name, None, HarnessCommand(("remove", "--force", name))
         return self.random.choice(
             [
-                (None, None, CommandLine(("list", "--json"))),
-                (None, None, CommandLine(("clear",))),
+                (None, None, HarnessCommand(("list", "--json"))),
+                (None, None, HarnessCommand(("clear",))),
                 (
                     None,
                     None,
-                    CommandLine(("own-session",), env={"OWN": "a" * 32}, action=_own_session),
+                    HarnessCommand(("own-session",), env={"OWN": "a" * 32}, action=_own_session),
                 ),
             ]
         )

@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.harness import (
     CallFault,
-    CommandLine,
     CountedCall,
+    HarnessCommand,
     NeverReached,
     Snapshot,
     run_with_fault,
@@ -96,7 +96,7 @@ def test_two_kills_in_a_row_lose_nothing(name: str, quick_machine: Machine) -> N
             kill_again(stage, second, fault, f"killed before call {first}, then {later}")
 
 
-def kill_again(stage: ScenarioStage, command: CommandLine, fault: CallFault, where: str) -> None:
+def kill_again(stage: ScenarioStage, command: HarnessCommand, fault: CallFault, where: str) -> None:
     """Kill the second try too, if it comes that far, and look."""
     try:
         with contextlib.suppress(NeverReached):

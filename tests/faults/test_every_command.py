@@ -14,8 +14,8 @@ from tests.faults import everywhere, scenarios, test_keys, test_shared_stores
 from tests.faults.everywhere import CASES, READING, WRITING, StoreCase
 from tests.faults.harness import (
     CallFault,
-    CommandLine,
     CountedCall,
+    HarnessCommand,
     RunOutcome,
     Snapshot,
     run_with_fault,
@@ -97,7 +97,7 @@ class StoreStage:
             r"^filevault: hint: to encrypt to it: filevault (.*)$", again.err, re.MULTILINE
         )
         if hint is not None:
-            again = survey(CommandLine(tuple(shlex.split(hint[1]))), self.machine)
+            again = survey(HarnessCommand(tuple(shlex.split(hint[1]))), self.machine)
         check_quiet(again)
         assert again.status in self.case.again, again
         self.check_settled()
@@ -203,7 +203,7 @@ def test_what_is_said_to_write_nothing_writes_nothing(
     command: str, quick_machine: Machine, gpg: GpgHome
 ) -> None:
     store = FaultStore("file", quick_machine, gpg).make()
-    outcome = survey(CommandLine(READING[command]), store.machine)
+    outcome = survey(HarnessCommand(READING[command]), store.machine)
     assert (outcome.status, outcome.calls) == (0, []), outcome
 
 
@@ -213,5 +213,5 @@ def test_what_is_left_out_is_refused(kind: str, quick_machine: Machine, gpg: Gpg
     words = {"slot": ("slot", "add"), "passphrase": ("passphrase",), "rekey": ("rekey",)}
     assert {name for name, kinds in WRITING.items() if kind not in kinds} == set(words)
     for argv in words.values():
-        outcome = survey(CommandLine(argv), store.machine)
+        outcome = survey(HarnessCommand(argv), store.machine)
         assert (outcome.status, outcome.calls) == (2, []), outcome

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions.other_user import needs_root
-from tests.faults.harness import CommandLine, RunOutcome, survey
+from tests.faults.harness import HarnessCommand, RunOutcome, survey
 from tests.faults.scenarios import NEW, ONE, TWO, adding
 from tests.worlds.in_process import picture
 from tests.worlds.machine import PASSPHRASE, Machine
@@ -28,7 +28,7 @@ MARKER = ".filevault"
 def quick_items(quick_machine: Machine) -> Machine:
     """A machine with the items `one` and `team/two`."""
     quick_machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
-    done(quick_machine, CommandLine(("init",)))
+    done(quick_machine, HarnessCommand(("init",)))
     done(quick_machine, adding("one", ONE, "--no-config"))
     done(quick_machine, adding("team/two", TWO, "--no-config"))
     return quick_machine
@@ -44,7 +44,7 @@ def away(quick_machine: Machine) -> Path:
 
 def run(machine: Machine, *argv: str) -> RunOutcome:
     """Run a command in a child, which a time limit would kill."""
-    outcome = survey(CommandLine(argv), machine)
+    outcome = survey(HarnessCommand(argv), machine)
     assert outcome.status >= 0, f"{argv} hangs: {outcome}"
     return judged(outcome)
 
@@ -57,7 +57,7 @@ def judged(outcome: RunOutcome) -> RunOutcome:
     return outcome
 
 
-def done(machine: Machine, command: CommandLine) -> RunOutcome:
+def done(machine: Machine, command: HarnessCommand) -> RunOutcome:
     """Run a command and require success."""
     outcome = judged(survey(command, machine))
     assert outcome.status == 0, (command.argv, outcome)
@@ -151,13 +151,13 @@ def test_something_else_than_a_file_neither_hangs_nor_is_an_item(
         remaining_slot = exported(quick_items, "one" if place != "one.fv" else "team/two")
         assert remaining_slot in (ONE.access_key_id, TWO.access_key_id)
     for command in (
-        CommandLine(("export", "one", "--no-session")),
-        CommandLine(("export", "team/two", "--no-session")),
-        CommandLine(("list",)),
-        CommandLine(("recipients", "list")),
+        HarnessCommand(("export", "one", "--no-session")),
+        HarnessCommand(("export", "team/two", "--no-session")),
+        HarnessCommand(("list",)),
+        HarnessCommand(("recipients", "list")),
         adding("new", NEW, "--no-config", "--force"),
         adding("team/two", NEW, "--no-config", "--force"),
-        CommandLine(("remove", "--force", "team/two")),
+        HarnessCommand(("remove", "--force", "team/two")),
     ):
         outcome = judged(survey(command, quick_items))
         assert outcome.status in (0, 3, 4, 5, 6, 7, 10), (command.argv, outcome)
@@ -177,9 +177,9 @@ def test_state_that_is_no_file_never_hangs(
         path.rename(away / path.name)
     kind(path)
     for command in (
-        CommandLine(("export", "one", "--no-session")),
-        CommandLine(("list",)),
-        CommandLine(("clear",)),
+        HarnessCommand(("export", "one", "--no-session")),
+        HarnessCommand(("list",)),
+        HarnessCommand(("clear",)),
         adding("new", NEW, "--no-config"),
     ):
         outcome = judged(survey(command, quick_items))
@@ -254,7 +254,7 @@ def test_a_vault_that_cannot_be_read_is_not_taken_for_none(
 ) -> None:
     with nobody(quick_items), mode(quick_items.vault / place, 0):
         for command in (
-            CommandLine(EXPORT),
+            HarnessCommand(EXPORT),
             adding("one", NEW, "--force", "--no-config"),
             adding("new", NEW, "--init", "--no-config"),
         ):

@@ -24,8 +24,8 @@ from filevault.vault.trust import Trust
 from tests.conditions.tools import tool
 from tests.faults.harness import (
     CallFault,
-    CommandLine,
     CountedCall,
+    HarnessCommand,
     RunOutcome,
     Snapshot,
     run_with_fault,
@@ -111,36 +111,38 @@ def _finish(context: Context) -> int:
 class KeyCase(NamedTuple):
     """A command; `done` are the statuses of a second try, `settles` that all is anew then."""
 
-    command: CommandLine
-    before: tuple[CommandLine, ...] = ()
+    command: HarnessCommand
+    before: tuple[HarnessCommand, ...] = ()
     done: tuple[int, ...] = (0,)
     settles: bool = False
-    again: CommandLine | None = None
+    again: HarnessCommand | None = None
 
 
 _MADE = (
-    CommandLine(("init",)),
+    HarnessCommand(("init",)),
     adding("one", ONE, "--no-config"),
     adding(LATE, TWO, "--no-config"),
 )
-_OTHER = CommandLine(("slot", "add", "--label", "other"), env=WITH_NEW)
-_REKEY = CommandLine(("rekey", "--drop-slots"))
+_OTHER = HarnessCommand(("slot", "add", "--label", "other"), env=WITH_NEW)
+_REKEY = HarnessCommand(("rekey", "--drop-slots"))
 CASES = {
-    "slot-add": KeyCase(CommandLine(("slot", "add"), env=WITH_NEW)),
+    "slot-add": KeyCase(HarnessCommand(("slot", "add"), env=WITH_NEW)),
     "slot-add-key-file": KeyCase(
-        CommandLine(("slot", "add", "--new-key-file", "keys/a.key")),
-        again=CommandLine(("slot", "add", "--new-key-file", "keys/b.key")),
+        HarnessCommand(("slot", "add", "--new-key-file", "keys/a.key")),
+        again=HarnessCommand(("slot", "add", "--new-key-file", "keys/b.key")),
     ),
-    "slot-remove": KeyCase(CommandLine(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)),
-    "passphrase": KeyCase(CommandLine(("passphrase",), env=WITH_NEW), done=(0, 5)),
+    "slot-remove": KeyCase(
+        HarnessCommand(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)
+    ),
+    "passphrase": KeyCase(HarnessCommand(("passphrase",), env=WITH_NEW), done=(0, 5)),
     "rekey": KeyCase(_REKEY, (_OTHER, KEEP, KEEP_ELSEWHERE), settles=True),
     "rekey-finish": KeyCase(
-        CommandLine(("finish",), action=_finish),
+        HarnessCommand(("finish",), action=_finish),
         (
-            CommandLine(("set-aside",), action=_set_aside),
+            HarnessCommand(("set-aside",), action=_set_aside),
             _OTHER,
             _REKEY,
-            CommandLine(("put-back",), action=_put_back),
+            HarnessCommand(("put-back",), action=_put_back),
         ),
         settles=True,
     ),

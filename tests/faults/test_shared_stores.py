@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.harness import CommandLine, Snapshot, run_with_fault, survey
+from tests.faults.harness import HarnessCommand, Snapshot, run_with_fault, survey
 from tests.faults.scenarios import NEW, ONE, adding, check_quiet
 from tests.worlds.fault_store import BOTH, FaultStore
 from tests.worlds.machine import Machine
@@ -14,7 +14,7 @@ MODES = ("ENOSPC", "EIO", "EROFS", "EINTR")
 COMMANDS = {
     "add": (adding("deep/new", NEW, "--no-config", "--force"), {**BOTH, "deep/new": NEW}),
     "replace": (adding("one", NEW, "--no-config", "--force"), {**BOTH, "one": NEW}),
-    "remove": (CommandLine(("remove", "-f", "team/two")), {"one": ONE}),
+    "remove": (HarnessCommand(("remove", "-f", "team/two")), {"one": ONE}),
 }
 
 

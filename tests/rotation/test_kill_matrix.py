@@ -15,8 +15,8 @@ from filevault.cli.commands import rotate  # noqa: F401
 from tests.fakes import User
 from tests.faults.harness import (
     CallFault,
-    CommandLine,
     CountedCall,
+    HarnessCommand,
     RunOutcome,
     Snapshot,
     run_with_fault,
@@ -24,9 +24,9 @@ from tests.faults.harness import (
 )
 from tests.worlds.rotation import RotationMachine
 
-ROTATE = CommandLine(("rotate", "jon"))
-GRACE = CommandLine(("rotate", "jon", "--grace", "1d"))
-END = CommandLine(("rotate", "jon", "--grace", "0"))
+ROTATE = HarnessCommand(("rotate", "jon"))
+GRACE = HarnessCommand(("rotate", "jon", "--grace", "1d"))
+END = HarnessCommand(("rotate", "jon", "--grace", "0"))
 ITEMS = ("jon", "work")  # both hold the same key
 PARTS = 4
 
@@ -49,7 +49,7 @@ class KillStage:
     def __init__(
         self,
         scene: RotationMachine,
-        command: CommandLine = ROTATE,
+        command: HarnessCommand = ROTATE,
         *,
         role: bool = False,
         deferred: bool = False,
@@ -134,7 +134,7 @@ class KillStage:
             assert f"--delete-orphan {orphan}" in again.err
             self.check_nothing_is_lost()
             again = survey(
-                CommandLine((*self.command.argv, "--delete-orphan", orphan)), self.scene.machine
+                HarnessCommand((*self.command.argv, "--delete-orphan", orphan)), self.scene.machine
             )
             ended = "reported the orphan, deleted it on word, rotated"
         assert (again.status, again.errors) == (0, []), again
@@ -235,7 +235,7 @@ def test_a_kill_before_or_after_any_call_loses_nothing(
 
 def test_a_kill_at_any_call_loses_nothing_with_a_role(rotating: RotationMachine) -> None:
     """The role's session deletes the old key; the next run gets another from the new key."""
-    stage = KillStage(rotating, CommandLine(("rotate", "admin")), role=True)
+    stage = KillStage(rotating, HarnessCommand(("rotate", "admin")), role=True)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
     assert len(points) == 14
     show([kill(stage, fault) for fault in points])
@@ -243,7 +243,7 @@ def test_a_kill_at_any_call_loses_nothing_with_a_role(rotating: RotationMachine)
 
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
-    command: CommandLine, deferred: bool, rotating: RotationMachine
+    command: HarnessCommand, deferred: bool, rotating: RotationMachine
 ) -> None:
     stage = KillStage(rotating, command, deferred=deferred)
     points = [fault for fault in stage.points(every=False) if stage.is_aws(fault)]
@@ -254,7 +254,7 @@ def test_a_kill_at_any_call_keeps_what_was_promised_of_the_old_key(
 @pytest.mark.torture
 @pytest.mark.parametrize(("command", "deferred"), [(GRACE, False), (END, True)])
 def test_a_kill_at_really_every_call_keeps_what_was_promised(
-    command: CommandLine, deferred: bool, rotating: RotationMachine
+    command: HarnessCommand, deferred: bool, rotating: RotationMachine
 ) -> None:
     stage = KillStage(rotating, command, deferred=deferred)
     show([kill(stage, fault) for fault in stage.points(every=True)])

@@ -29,9 +29,9 @@ from filevault.errors import (
     WrongCodeError,
 )
 from filevault.mfa.flag import FlagCode
-from filevault.mfa.protocol import TokenCodeSource
 from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
+from filevault.mfa.way import TokenCodeSource
 from tests.fakes import FakeAws, User, drop, error, server_error, stall, throttle
 
 ARN = "arn:aws:iam::123456789012:role/admin"

@@ -15,7 +15,7 @@ import pytest
 from filevault.config.overrides import Overrides
 from filevault.errors import ConfigError, ItemNotFoundError, MfaError
 from filevault.plan.planner import PlanOptions
-from filevault.plan.wiring import build
+from filevault.plan.providers import build
 from filevault.sessions.cached_provider import Caching
 from tests.fakes import FakeAws
 from tests.worlds.providers import PATIENT, ProviderWorld, gst, role, role_arn
@@ -452,7 +452,7 @@ import sys
 from filevault.aws.endpoint import Endpoint
 from filevault.credentials import Credentials
 from filevault.system.files import Folder
-from filevault.plan.wiring import Dependencies, build
+from filevault.plan.providers import Dependencies, build
 from filevault.plan.planner import PlanOptions, Plan, plan
 from filevault.calls.assume_role import AssumeRole
 from filevault.sessions import SessionCache

@@ -14,7 +14,7 @@ from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.trust import Trust
 from tests.conditions.tools import tool
-from tests.faults.harness import CommandLine, Snapshot, survey
+from tests.faults.harness import HarnessCommand, Snapshot, survey
 from tests.faults.scenarios import NOW, ONE, SECRETS, TEMPORARY, TWO, adding
 from tests.samples import ANN, JON
 from tests.worlds.file_vault import KnownPassphrase, opened
@@ -65,13 +65,13 @@ class FaultStore:
     def make(self) -> FaultStore:
         """Make the vault and store both keys."""
         self.run(
-            CommandLine(("init", *self.words)),
+            HarnessCommand(("init", *self.words)),
             adding("one", ONE, "--no-config"),
             adding("team/two", TWO, "--no-config"),
         )
         return self
 
-    def run(self, *commands: CommandLine) -> None:
+    def run(self, *commands: HarnessCommand) -> None:
         """Run commands and require success."""
         for command in commands:
             made = survey(command, self.machine)

@@ -14,11 +14,11 @@ from filevault.config.profile import resolve
 from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
 from filevault.mfa.flag import FlagCode
-from filevault.mfa.protocol import TokenCodeSource
 from filevault.mfa.request import MfaRequest
 from filevault.mfa.token_code import TokenCode
+from filevault.mfa.way import TokenCodeSource
 from filevault.plan.planner import Plan, PlanOptions, plan
-from filevault.plan.wiring import Dependencies, build
+from filevault.plan.providers import Dependencies, build
 from filevault.sessions import SessionCache
 from filevault.sessions.cached_provider import Caching
 from filevault.sessions.lock_wait import LockWait

@@ -1,4 +1,4 @@
-"""Write recipients files: recorded before, pinned after, so that they change as a whole."""
+"""Write recipients files as one change: recorded before the first, pinned after the last."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class Reencryption:
 
     Args:
         vault: the vault.
-        paths: of recipients files; their items are outdated unless the recipients are equal.
-        only_certain: of recipients files; their items are outdated only if the recipients are
+        paths: recipients files whose items count as outdated unless the recipients are equal.
+        only_certain: recipients files whose items count as outdated only if the recipients are
             known to differ.
     """
 
@@ -51,7 +51,7 @@ class Reencryption:
         self._only_certain = only_certain
 
     def outdated(self, changing: Collection[str] = ()) -> Iterator[OutdatedItem]:
-        """Yield the outdated items; of files that are about to change, all items."""
+        """Yield the outdated items, and all items of the files in `changing`."""
         for name, path in self._governed({*self._paths, *self._only_certain, *changing}):
             if path in changing:
                 yield OutdatedItem(name, path, certain=True)
@@ -120,7 +120,7 @@ class Reencryption:
     def _reencrypt(self, name: str) -> bool:
         """Re-encrypt a file unless its recipients are right; return whether it was re-encrypted.
 
-        The record of the item is updated if the item is still the recorded one.
+        The record of the item is updated only if it described the file as it was here before.
         """
         vault, items = self._vault, self._vault.items
         data = items.read(name)
@@ -173,7 +173,7 @@ def changed_paths(before: Pin, after: Pin) -> dict[str, tuple[str, ...]]:
 
 
 def _governing_now(path: str, paths: Collection[str]) -> Sequence[str]:
-    """Return the paths that now govern the items that a path governs or governed."""
+    """Return the paths that now govern the items that `path` governs, or governed before."""
     if path in paths:
         return [path]
     above = None if path.startswith("env:") else _above(path, paths)

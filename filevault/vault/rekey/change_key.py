@@ -1,7 +1,7 @@
-"""Change the master key of a `file` vault: begin, then complete.
+"""Change the master key of a `file` vault: its files, its items and `trust.json`.
 
-All of it happens under the vault's lock and can be resumed wherever it was interrupted:
-re-encrypted items stay so, and `trust.json` records that a change is pending.
+The change is begun, then completed, all under the vault's lock. It can be resumed wherever it was
+interrupted: re-encrypted items stay so, and `trust.json` records that a change is pending.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The former master keys of a `file` vault, and the items still encrypted with them."""
+"""All former master keys of a `file` vault, and the items still encrypted with them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def former_keys(vault: Vault, unwrapped: UnwrappedKey, policy: KdfPolicy) -> dict[str, bytes]:
     """Return the former master keys by their ids.
 
-    These are the retired ones. Where two machines each changed the key and one change was kept,
-    the other's key is in keyslots that no unlock tries: they are tried with the secret at hand.
-    Keys that were retired under such a key are returned as well.
+    Most are retired: stored encrypted with their successors. Where two machines each changed the
+    key and one change was kept, the other's key is in keyslots that no unlock tries: they are tried
+    with the secret at hand. Keys that were retired under such a key are returned as well.
     """
     present = unwrapped.vault
     found = retired_keys.masters(vault.folder, present, unwrapped.master)

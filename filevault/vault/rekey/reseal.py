@@ -102,8 +102,9 @@ class Resealer:
     def seal(self, item: SurveyedItem) -> SeenItem | None:
         """Re-encrypt an item with the present key, and return what to record of it.
 
-        The new file is opened once before it replaces the old one. A copy that is older than what
-        this machine saw, or was removed here, keeps a low generation: None is returned.
+        The new file is opened once before it replaces the old one. For a copy that is older than
+        what this machine saw, or of an item that was removed here, the generation stays low and
+        None is returned.
         """
         _, header, text = self._open(item)
         path_name = self._vault.path_name(item.name)
@@ -132,8 +133,8 @@ class Resealer:
     def seal_session_key(self) -> None:
         """Re-encrypt the session key with the present key, so that sessions stay readable.
 
-        Sessions made from a re-encrypted item are missed all the same: their hash covers the
-        digest of the item's file.
+        Sessions made from a re-encrypted item are not found any more, even so: their hash covers
+        the digest of the item's file.
         """
         state, state_id = self._vault.state, self._vault.state_id
         if state is None:

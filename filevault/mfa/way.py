@@ -1,4 +1,4 @@
-"""The protocol of a way to get an MFA token code."""
+"""Interface of a way to get an MFA token code."""
 
 from __future__ import annotations
 

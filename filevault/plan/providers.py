@@ -69,8 +69,8 @@ def build(
     identity = ""
     if caching is not None and plan.step.operation is not None:
         identity = plan.step.source.identity(dependencies.sources)
-    wiring = _Wiring(plan, dependencies, caching, share, identity)
-    return wiring.provider(plan.step, MinimumLife(None if caching is None else caching.min_ttl))
+    providers = _Providers(plan, dependencies, caching, share, identity)
+    return providers.provider(plan.step, MinimumLife(None if caching is None else caching.min_ttl))
 
 
 def is_kept(step: Step, *, cache_roles: bool) -> bool:
@@ -78,7 +78,7 @@ def is_kept(step: Step, *, cache_roles: bool) -> bool:
     return step.operation is not None and (cache_roles or step.is_user_session)
 
 
-class _Wiring:
+class _Providers:
     """Makes the providers of one plan; those behind a cache only once they are missed."""
 
     def __init__(
