@@ -167,7 +167,7 @@ def test_ssh_key_of_a_type_that_age_does_not_use_is_a_problem() -> None:
     for key in (ssh_key("ecdsa")[0], ssh_key("ecdsa", "open sesame")[0]):
         opened = parse(key)
         assert not opened.keys
-        assert opened.locked or "no private key that age can use" in opened.problems[0].message
+        assert opened.locked or "not a private key that age can use" in opened.problems[0].message
     assert parse(b"-----BEGIN OPENSSH PRIVATE KEY-----\nx\n").problems
     assert parse(b"-----BEGIN CERTIFICATE-----\nx\n").problems
 
