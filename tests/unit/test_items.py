@@ -153,7 +153,7 @@ def test_any_text_is_read_or_refused_cleanly(text: bytes) -> None:
     ("key", "message"),
     [
         (AccessKey("AKIA", KEY.secret_access_key), "these are 4 characters"),
-        (AccessKey("AKIAIOSFODNN7EXAMPL\n", KEY.secret_access_key), "no access key id"),
+        (AccessKey("AKIAIOSFODNN7EXAMPL\n", KEY.secret_access_key), "not an access key id"),
         (AccessKey(EXAMPLE_SESSION_ID, KEY.secret_access_key), "temporary session"),
         (AccessKey(KEY.access_key_id, "short"), "no secret access key"),
         (AccessKey(KEY.access_key_id, "with space" * 4), "no secret access key"),
