@@ -44,7 +44,7 @@ def choose_vault(context: Context) -> VaultChoice:
     ignored = settings.aws_vault_backend[1]
     if ignored is not None:
         value = printable(ignored, 40)
-        context.reporter.warn(f"AWS_VAULT_BACKEND={value} is ignored; known are {backend_names()}")
+        context.reporter.warn(f"AWS_VAULT_BACKEND={value} is ignored; {backend_names()}")
     choice = choose(settings)
     context.reporter.debug(f"vault {printable(choice.root)} ({printable(choice.origin)})")
     if not choice.exists:

@@ -224,7 +224,7 @@ def test_a_backend_notices_that_the_vault_got_another_key(root: Folder, tmp_path
     backend = reopen(tmp_path, GivenSecrets(PASSPHRASE))
     backend.confirm()
     change(root)
-    with pytest.raises(StorageError, match="meanwhile"):
+    with pytest.raises(StorageError, match="changed by another process"):
         backend.confirm()
     reopen(tmp_path, GivenSecrets(PASSPHRASE)).confirm()
 

@@ -88,4 +88,4 @@ def test_an_unknown_backend_of_aws_vault_only_warns(machine: Machine) -> None:
     machine.with_vault()
     result = machine.run("list", env={"AWS_VAULT_BACKEND": "key\x1bchain"})
     assert result.status == 0
-    assert "AWS_VAULT_BACKEND=key\\x1bchain is ignored; known are" in result.err
+    assert "AWS_VAULT_BACKEND=key\\x1bchain is ignored; the backends are" in result.err

@@ -199,7 +199,7 @@ def test_a_home_that_does_not_exist_is_not_made_for_the_aws_config_either(tmp_pa
     assert InProcess(env).run("init").status == 0
     added = InProcess(env).run("add", "x", "--env", "--region", "eu-west-1")
     assert added.status == 0, added
-    assert "does not exist, and is not made; the key is stored all the same" in added.err
+    assert "does not exist, and is not made; the key is stored anyway" in added.err
     assert "filevault:     region = eu-west-1" in added.err
     assert not home.exists()
 

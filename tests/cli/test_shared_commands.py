@@ -165,7 +165,7 @@ def test_an_entry_at_the_stores_top_is_pointed_to(pass_vault: Machine) -> None:
     store = pass_vault.home / ".password-store"
     (store / "aws/work.gpg").rename(store / "work.gpg")
     (store / "aws").rmdir()
-    hint = "'work' lies at the top of the store: --prefix '' uses that"
+    hint = "'work' is at the top of the store: --prefix '' uses that"
     for argv, status in (
         (("export", "work", "-n"), 3),
         (("exec", "work", "true"), 125),

@@ -70,7 +70,7 @@ def test_the_hint_works_and_so_does_the_opt_out(
     assert f"'{path}' {reason}" in error
     opt_out = re.findall(r"FILEVAULT_TRUST_WRITERS_OF=\S+", hint)
     assert opt_out == [f"FILEVAULT_TRUST_WRITERS_OF={path}"]
-    assert "let whoever can write it choose your programs and accounts" in hint
+    assert "let those who can write it choose your programs and accounts" in hint
     # The variable, among other paths or alone, and no other path.
     name, _, value = opt_out[0].partition("=")
     for given in (value, f"/elsewhere:{value}", value.replace(str(root_machine.home), "~")):

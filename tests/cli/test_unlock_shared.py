@@ -181,5 +181,5 @@ def test_the_keys_of_a_pass_vault_are_left_to_gpg_agent(
     pass_vault(desk, jon, passphrase_gpg)
     refused = desk.machine.run("unlock", "--vault-key", env={"FILEVAULT_PASSPHRASE": PASSPHRASE})
     assert (refused.status, refused.out) == (2, "")
-    assert "held by gpg-agent" in refused.err
+    assert "cached by gpg-agent" in refused.err
     assert desk.held() == []

@@ -51,7 +51,7 @@ def program(place: Path) -> tuple[str, ...]:
         ROOT / "filevault", code / "filevault", ignore=shutil.ignore_patterns("__pycache__")
     )
     launcher = code / Path(LAUNCHER).relative_to(ROOT)
-    launcher.parent.mkdir()
+    launcher.parent.mkdir(parents=True)
     shutil.copy(LAUNCHER, launcher)
     installed = Path(next(path for path in site.getsitepackages() if path.endswith("-packages")))
     (code / "site").mkdir()
