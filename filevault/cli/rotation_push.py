@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.errors import NotPushedError, UsageError
+from filevault.errors import DeclinedError, NotPushedError, UnknownRepositoryError, UsageError
 from filevault.git.commit import repositories_of
+from filevault.git.trusted_repositories import ADOPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,12 @@ class Publisher:
             NotPushedError: if git could not push now.
         """
         vault = self._opened.vault
-        repositories = self._opened.require_commits([vault.path(name) for name in names])
+        try:
+            repositories = self._opened.require_commits([vault.path(name) for name in names])
+        except DeclinedError as declined:  # other keys may be rotated already
+            raise UnknownRepositoryError(
+                "the git repository of this key is not used, as you answered", hint=ADOPT
+            ) from declined
         if self._pushing and not repositories:
             raise UsageError(
                 "--push needs a git repository, and the vault has none of its own",

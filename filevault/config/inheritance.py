@@ -38,6 +38,8 @@ _HANDED_DOWN = frozenset(
 class ProfileSetting(Record):
     """A value as it is written in the AWS config, with its section."""
 
+    _secret = ("value",)
+
     key: str
     value: str
     section: Section

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 from filevault.aws.errors import name_key
 from filevault.errors import (
     ConfigError,
-    DeclinedError,
     FilevaultError,
     InterruptedByUserError,
     ProviderError,
@@ -129,7 +128,7 @@ class Batch:
             if same_as is not None:
                 return Outcome(target.name, "same", primary, related, same_as=same_as)
             outcome = self._rotator.rotate(target, primary, related)
-        except (InterruptedByUserError, DeclinedError):
+        except InterruptedByUserError:
             raise
         except FilevaultError as error:
             # The traceback would keep the variables of all calls.

@@ -71,6 +71,23 @@ def test_a_mistyped_vault_is_not_called_locked(agent_desk: KeyCacheMachine) -> N
     assert agent_desk.held() == [SESSION]
 
 
+@pytest.mark.parametrize("damage", ["marker", "config.toml"])
+def test_all_keys_are_forgotten_whatever_lies_in_the_vault_or_the_configuration(
+    agent_desk: KeyCacheMachine, damage: str
+) -> None:
+    """A second marker in a synced vault must not keep its keys in memory."""
+    machine = agent_desk.machine
+    agent_desk.prepare("unlock")
+    if damage == "marker":
+        (machine.vault / ".gpg-id").write_text("planted\n")
+    else:
+        (machine.home / ".config/filevault").mkdir(parents=True, exist_ok=True)
+        (machine.home / ".config/filevault/config.toml").write_text("no = such key\n")
+    assert machine.run("lock").status != 0
+    locked = machine.run("lock", "--all")
+    assert (locked.status, locked.out) == (0, "Locked; 1 key forgotten.\n"), locked
+
+
 def test_the_keys_of_a_vault_that_is_gone_can_be_forgotten(agent_desk: KeyCacheMachine) -> None:
     agent_desk.prepare("unlock")
     agent_desk.machine.vault.rename(agent_desk.machine.home / "elsewhere")

@@ -31,17 +31,19 @@ def needs_stdout(_args: argparse.Namespace) -> bool:
 
 def run(args: argparse.Namespace, context: Context) -> int:
     """Forget keys and print how many."""
-    choice = choose_vault(context)
-    if args.all:
+    if args.all:  # no vault is chosen: one that is damaged or planted must not prevent this
         count = context.key_cache.forget()
         context.reporter.result(f"Locked; {_keys(count)} forgotten.")
+        backends = tuple(BACKENDS.values())
     else:
+        choice = choose_vault(context)
         count = context.key_cache.forget(choice.state_id)
         if not count:
             # A key may be cached for a vault that was deleted; if not, the path may be mistyped.
             must_exist(choice, context.settings.state_home)
         context.reporter.result(f"Locked {printable(choice.root)}; {_keys(count)} forgotten.")
-    for backend in BACKENDS.values() if args.all else (choice.backend,):
+        backends = (choice.backend,)
+    for backend in backends:
         if backend.agent is not None:
             context.reporter.say(backend.agent.forget_hint)
     return 0

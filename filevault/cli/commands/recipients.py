@@ -131,7 +131,7 @@ def _change(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
             return 0
         work.check_openable(changing)
         if not adding and not args.force:
-            _confirm_lockout(context, recipients, wanted)
+            _confirm_lockout(context, recipients, wanted, resumed=resumed)
         written = files.write(wanted, unfinished)
         if wanted.replaced:
             former = printable(wanted.replaced)
@@ -214,7 +214,9 @@ class _Run:
             raise self.uncommitted
 
 
-def _confirm_lockout(context: Context, recipients: ChangePlanner, wanted: RecipientsChange) -> None:
+def _confirm_lockout(
+    context: Context, recipients: ChangePlanner, wanted: RecipientsChange, *, resumed: bool
+) -> None:
     """Ask before a change after which no available key opens some of the items.
 
     Raises DeclinedError, or NoTerminalError if there is no terminal.
@@ -228,7 +230,9 @@ def _confirm_lockout(context: Context, recipients: ChangePlanner, wanted: Recipi
         what,
         "--force removes them all the same; check first that another key can open it",
     )
-    confirm_or_decline(context.prompter, f"{what[:1].upper()}{what[1:]}. Remove them all the same?")
+    question = f"{what[:1].upper()}{what[1:]}. Remove them all the same?"
+    outcome = "an interrupted change is still unfinished" if resumed else "nothing was changed"
+    confirm_or_decline(context.prompter, question, outcome=outcome)
 
 
 def _recipients_after(wanted: RecipientsChange, paths: Iterable[str]) -> list[str]:
