@@ -52,7 +52,10 @@ class RecordingBrowser:
         path.chmod(0o755)
 
     def seen(self) -> str:
-        """What it recorded."""
+        """Return what it recorded; it may write that after login ends."""
+        deadline = time.monotonic() + 10
+        while not self.record.read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.02)
         return self.record.read_bytes().decode("utf-8", "replace")
 
     def signed_in(self) -> list[tuple[str, str]]:
