@@ -50,19 +50,8 @@ def get_session_token(
     `duration` is in seconds, `subject` names the profile in messages. Raises AwsError,
     NetworkError, ConfigError.
     """
-    parameters: dict[str, object] = {"DurationSeconds": duration, **_mfa(mfa)}
-    operation = "GetSessionToken"
-    response = call(
-        clients,
-        "sts",
-        endpoint,
-        credentials,
-        operation,
-        parameters,
-        subject=subject,
-        token_code=None if mfa is None else mfa.code,
-    )
-    return _credentials(response, operation, subject)
+    parameters: dict[str, object] = {"DurationSeconds": duration}
+    return _session(clients, endpoint, credentials, "GetSessionToken", parameters, mfa, subject)
 
 
 def assume_role(
@@ -79,7 +68,6 @@ def assume_role(
         "RoleArn": request.role_arn,
         "RoleSessionName": request.session_name,
         "DurationSeconds": request.duration,
-        **_mfa(mfa),
     }
     if request.external_id is not None:
         parameters["ExternalId"] = request.external_id
@@ -89,18 +77,7 @@ def assume_role(
         parameters["TransitiveTagKeys"] = list(request.transitive_tags)
     if request.source_identity is not None:
         parameters["SourceIdentity"] = request.source_identity
-    operation = "AssumeRole"
-    response = call(
-        clients,
-        "sts",
-        endpoint,
-        credentials,
-        operation,
-        parameters,
-        subject=subject,
-        token_code=None if mfa is None else mfa.code,
-    )
-    return _credentials(response, operation, subject)
+    return _session(clients, endpoint, credentials, "AssumeRole", parameters, mfa, subject)
 
 
 class Identity(Record):
@@ -152,8 +129,7 @@ def get_federation_token(
         "Policy": _ALLOW_ALL,
     }
     operation = "GetFederationToken"
-    response = call(clients, "sts", endpoint, credentials, operation, parameters, subject=subject)
-    return _credentials(response, operation, subject)
+    return _session(clients, endpoint, credentials, operation, parameters, None, subject)
 
 
 _ALLOW_ALL = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -163,8 +139,31 @@ _MAX_TOKEN = 16 << 10
 _SECRET = r"[!-~]{16,256}\Z"  # noqa: S105 - a pattern
 
 
-def _mfa(mfa: TokenCodeFor | None) -> dict[str, object]:
-    return {} if mfa is None else {"SerialNumber": mfa.serial, "TokenCode": mfa.code}
+def _session(
+    clients: Clients,
+    endpoint: Endpoint,
+    signer: Credentials,
+    operation: str,
+    parameters: dict[str, object],
+    mfa: TokenCodeFor | None,
+    subject: str,
+) -> Credentials:
+    """Make a call whose answer has credentials, with a token code if there is one."""
+    code = None
+    if mfa is not None:
+        code = mfa.code
+        parameters |= {"SerialNumber": mfa.serial, "TokenCode": code}
+    response = call(
+        clients,
+        "sts",
+        endpoint,
+        signer,
+        operation,
+        parameters,
+        subject=subject,
+        token_code=code,
+    )
+    return _credentials(response, operation, subject)
 
 
 def _credentials(response: Any, operation: str, subject: str) -> Credentials:  # noqa: ANN401

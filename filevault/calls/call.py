@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from filevault.errors import AwsError
@@ -78,11 +79,11 @@ class Call(Step):
             "duration": self.duration,
         }
 
+    @abstractmethod
     def provider(
         self, parent: CredentialProvider, dependencies: CallDependencies
     ) -> CredentialProvider:
         """Return the provider that makes the call each time that it is asked."""
-        raise NotImplementedError
 
 
 def calls_of(step: Step) -> tuple[Call, ...]:

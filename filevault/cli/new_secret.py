@@ -102,7 +102,7 @@ def key_file_path(name: str | None, choice: VaultChoice, context: Context) -> st
 def write_key_file(path: str, text: bytes, context: Context) -> None:
     """Write a key file, 0600; raises UsageError if there is a file already.
 
-    It opens the vault, so its owner is the user who runs this, whoever owns the folder.
+    It opens the vault: the user who runs filevault owns it, even in the folder of another user.
     """
     with Folder.make(os.path.dirname(path), context.settings.home_if_known) as folder:
         try:

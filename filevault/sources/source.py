@@ -6,6 +6,7 @@ the step before (its parent).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from filevault.system.record import Record
@@ -28,9 +29,9 @@ class CredentialProvider:
         """Whether the last returned credentials are a session that an earlier run obtained."""
         return False
 
+    @abstractmethod
     def retrieve(self) -> Credentials:
         """Return credentials that are valid now; raises FilevaultError."""
-        raise NotImplementedError
 
     def renew(self, refused: Credentials) -> Credentials | None:  # noqa: ARG002
         """Return new credentials in place of cached ones that AWS refused, None if there are none.
@@ -67,9 +68,9 @@ class Step(Record):
             ...
 
     @property
+    @abstractmethod
     def source(self) -> Source:
         """The credential source that the plan begins with."""
-        raise NotImplementedError
 
     @property
     def owner(self) -> str:
@@ -111,14 +112,14 @@ class Step(Record):
         return False
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """The name of the step in the tree of `--explain`."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def description(self) -> str:
         """The text for the step in `--explain`."""
-        raise NotImplementedError
 
     def request_identity(self, parent: str) -> dict[str, object]:
         """Return everything that determines a session, by the names in `docs/format.md` §7.
@@ -154,9 +155,9 @@ class Source(Step):
     parent = None
 
     @classmethod
+    @abstractmethod
     def of(cls, profile: Profile) -> Source:
         """Return the source that a profile names. Raises ConfigError."""
-        raise NotImplementedError
 
     @property
     def source(self) -> Source:
@@ -164,23 +165,23 @@ class Source(Step):
         return self
 
     @property
+    @abstractmethod
     def reference(self) -> str:
         """The source in the headers of session files made from it: a word, a colon, a name."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def signer(self) -> str:
         """The name of the credentials in `--explain` where they sign a call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return hex digits that change whenever the credentials may have changed.
 
         They go into the hash of the source's session, if it has an `operation`, and of each session
         that is made from it. Nothing is decrypted.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def provider(self, dependencies: SourceDependencies) -> CredentialProvider:
         """Return the provider of the credentials."""
-        raise NotImplementedError

@@ -22,7 +22,7 @@ from filevault.vault.survey import UnreadableItem, survey
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from filevault.backends.file.keyslots import Slot
     from filevault.backends.file.master_key import UnwrappedKey
@@ -242,6 +242,26 @@ def _confirm_losses(
 # Resuming and finishing
 
 
+def _complete(
+    opened: OpenVault,
+    context: Context,
+    unwrapped: UnwrappedKey,
+    former: Mapping[str, bytes],
+    chosen: Sequence[SurveyedItem],
+) -> None:
+    """Re-encrypt items with the present key, and delete the sessions made from them."""
+    _drop_sessions(opened, context, chosen)
+    change_key.complete(
+        opened.vault,
+        unwrapped.vault,
+        unwrapped.master,
+        former,
+        chosen,
+        slot=unwrapped.slot.id,
+        clock=context.runtime.clock,
+    )
+
+
 def _resume(opened: OpenVault, context: Context, unwrapped: UnwrappedKey) -> None:
     """Resume a rekey that was interrupted on this machine."""
     vault, clock = opened.vault, context.runtime.clock
@@ -250,17 +270,7 @@ def _resume(opened: OpenVault, context: Context, unwrapped: UnwrappedKey) -> Non
         master_key.confirm(vault.folder, unwrapped)
         change_key.sync(vault, unwrapped)
         former = former_keys(vault, unwrapped, context.kdf_policy)
-        chosen = items_before_rekey(vault, former)
-        _drop_sessions(opened, context, chosen)
-        change_key.complete(
-            vault,
-            unwrapped.vault,
-            unwrapped.master,
-            former,
-            chosen,
-            slot=unwrapped.slot.id,
-            clock=clock,
-        )
+        _complete(opened, context, unwrapped, former, items_before_rekey(vault, former))
         every = survey(vault).items
         return item_contents(vault, unwrapped.vault, unwrapped.master, {}, every, clock)
 
@@ -303,16 +313,7 @@ def _finish(opened: OpenVault, context: Context, unwrapped: UnwrappedKey, *, res
 
     def act() -> int:
         master_key.confirm(vault.folder, unwrapped)
-        _drop_sessions(opened, context, chosen)
-        change_key.complete(
-            vault,
-            unwrapped.vault,
-            unwrapped.master,
-            former,
-            chosen,
-            slot=unwrapped.slot.id,
-            clock=clock,
-        )
+        _complete(opened, context, unwrapped, former, chosen)
         return len(chosen)
 
     changed = change(opened, "Seal items under the vault's new key.", act, _paths(opened))
