@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.conditions.tools import tool
+from tests.fakes import FakeAws
 from tests.samples import EXAMPLE_KEY
 from tests.worlds.machine import ROOT, Machine, TypedAnswer
 
@@ -59,16 +60,24 @@ def two_recipients(machine: Machine) -> None:
     machine.env["OWN"] = own
 
 
-def a_strange_repository(machine: Machine) -> None:
-    a_key(machine)
+def repository(folder: Path) -> None:
     config = {"core.fsmonitor": "true", "user.name": "Jon", "user.email": "jon@example.com"}
     for words in (["init", "-q"], *(["config", *pair] for pair in config.items())):
-        subprocess.run([tool("git"), *words], cwd=machine.vault, check=True)
+        subprocess.run([tool("git"), *words], cwd=folder, check=True)
+
+
+def a_strange_repository(machine: Machine) -> None:
+    a_key(machine)
+    repository(machine.vault)
 
 
 def a_repository_from_before(machine: Machine) -> None:
-    """What a filevault left that did not remember repositories yet."""
     a_strange_repository(machine)
+    forget_repositories(machine)
+
+
+def forget_repositories(machine: Machine) -> None:
+    """Leave the state of a filevault that did not remember repositories yet."""
     (path,) = machine.state.glob("*/trust.json")
     content = json.loads(path.read_bytes())
     content.pop("repositories", None)
@@ -125,6 +134,28 @@ def test_a_question_that_nobody_can_answer_has_a_status_of_its_own(
     assert ended.status == expected.get(row.prepare, 5), ended
     if row.prepare is not a_strange_repository:
         assert contents(machine.vault) == before
+
+
+def test_a_no_about_a_later_key_of_a_rotation_hides_nothing(machine: Machine, aws: FakeAws) -> None:
+    """The repository of the second key is asked about when the first one is rotated already."""
+    machine.env["AWS_ENDPOINT_URL"] = aws.url
+    machine.with_vault()
+    for name in ("first", "team/second"):
+        user = aws.add_user(name.replace("/", "-"))
+        machine.add(name, user.access_key_id, user.secret_access_key, "--region", "eu-west-1")
+    item = machine.vault / "team/second.fv"
+    before = item.read_bytes()
+    repository(item.parent)
+    forget_repositories(machine)
+    ended = machine.on_terminal(
+        *("rotate", "first", "team/second"), answers=[TypedAnswer("Use it from now on?", "n")]
+    )
+    assert ended.status not in (0, 2), ended
+    assert aws.actions().count("CreateAccessKey") == 1, ended.everything
+    assert aws.actions().count("DeleteAccessKey") == 1
+    assert "the git repository of this key is not used" in ended.err
+    assert "nothing was changed" not in ended.everything
+    assert item.read_bytes() == before
 
 
 def test_the_table_has_every_question() -> None:
