@@ -158,6 +158,20 @@ def test_a_no_about_a_later_key_of_a_rotation_hides_nothing(machine: Machine, aw
     assert item.read_bytes() == before
 
 
+def test_a_no_after_an_interrupted_change_says_that_it_is_unfinished(machine: Machine) -> None:
+    two_recipients(machine)
+    (path,) = machine.state.glob("*/trust.json")
+    content = json.loads(path.read_bytes())
+    content["unfinished"] = {".age-recipients": []}  # its items are still to be re-encrypted
+    path.write_text(json.dumps(content))
+    ended = machine.on_terminal(
+        *("recipients", "remove", machine.env["OWN"]), answers=[TypedAnswer("all the same?", "n")]
+    )
+    assert ended.status == 0, ended
+    said = "filevault: an interrupted change is still unfinished"
+    assert ended.err.splitlines()[-1:] == [said], ended
+
+
 def test_the_table_has_every_question() -> None:
     """Each call that asks, wherever it stands in the command line, has its row above."""
     texts = [path.read_text() for path in (ROOT / "filevault/cli").rglob("*.py")]
