@@ -1,4 +1,4 @@
-"""The registry of backends: what it promises to whoever asks it."""
+"""The registry of backends: its names, aliases and light import."""
 
 from __future__ import annotations
 

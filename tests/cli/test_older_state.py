@@ -1,6 +1,6 @@
 """What older builds left on a machine (`tests/vectors/older/`): this one goes on with it.
 
-A word on stderr is a failure in every test here: nobody did anything but upgrade.
+A word on stderr is a failure in every test here: the user has only upgraded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Keys that somebody keeps as two entries of a `pass` or age store, and what becomes of them."""
+"""Keys that other tools keep as two entries of a `pass` or age store."""
 
 from __future__ import annotations
 

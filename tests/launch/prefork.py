@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 100_000  # bytes of an order; longer ones take the real start
-_HIGH = 500  # descriptors from here on are in nobody's way
+_HIGH = 500  # descriptors from here on are free
 # The interpreter reads these before any code runs.
 _AT_START = ("LC_", "LANG", "LD_", "MALLOC_", "PYTHON")
 
@@ -123,7 +123,7 @@ def _server() -> tuple[socket.socket, threading.Lock]:
         start_new_session=True,
         cwd="/",
     )
-    process.returncode = 0  # nobody waits for it
+    process.returncode = 0  # it is not waited for
     theirs.close()
     return ours, threading.Lock()
 
@@ -144,7 +144,7 @@ def _serve(control: socket.socket) -> _Order:
                 poll.unregister(fd)
                 pid, status = running.pop(fd)
                 _, ended = os.waitpid(pid, 0)
-                with contextlib.suppress(OSError):  # nobody reads it any more
+                with contextlib.suppress(OSError):  # it is not read any more
                     os.write(status, b"%d" % os.waitstatus_to_exitcode(ended))
                 os.close(status)
                 os.close(fd)

@@ -1,4 +1,4 @@
-"""An old key is taken out of use only if nobody hands it out and nobody has taken it up again."""
+"""An old key is revoked only if no item contains it and it was not reactivated."""
 
 from __future__ import annotations
 
