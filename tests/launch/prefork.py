@@ -57,9 +57,10 @@ class Prefork(subprocess.Popen[bytes]):
         super().__init__(list(argv), **options)
 
     def _execute_child(self, args: list[str], *options: Any) -> None:
-        (_, _, close_fds, pass_fds, cwd, env, *_rest) = options
+        (_, preexec_fn, close_fds, pass_fds, cwd, env, *_rest) = options
         stdin, to_stdin, from_stdout, stdout, from_stderr, stderr = options[9:15]
         assert close_fds
+        assert preexec_fn is None  # a copy would not call it
         wanted = {0: stdin, 1: stdout, 2: stderr, **{fd: fd for fd in pass_fds}}
         order = {
             "argv": args,
