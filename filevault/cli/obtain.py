@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sessions.lock_wait import LockWait
-    from filevault.sources.source import CredentialProvider
+    from filevault.sources.source import CredentialProvider, SourceDependencies
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -68,15 +68,14 @@ class Obtainer:
     def explanation(self, plan: Plan) -> Sequence[str]:
         """Return the lines of `--explain`."""
         from filevault.plan.explain import explain, kept_until, variable_lines
-        from filevault.sources.source import SourceDependencies
 
-        context, sessions = self._context, self._sessions()
+        context, sessions = self._context, self._sessions(plan)
         lines = explain(
             plan,
             context.runtime.clock(),
             until=kept_until(
                 plan,
-                SourceDependencies(self._keys),
+                self._source_dependencies(),
                 None if self._args.refresh else sessions,
             ),
             keeps=sessions is not None,
@@ -111,7 +110,6 @@ class Obtainer:
         """
         from filevault.plan.providers import Dependencies, build
         from filevault.sessions.cached_provider import Caching
-        from filevault.sources.source import SourceDependencies
 
         args, context, settings = self._args, self._context, self._context.settings
         min_ttl = args.min_ttl
@@ -122,13 +120,13 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            SourceDependencies(self._keys),
+            self._source_dependencies(),
             self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             settings.allow_http,
         )
-        sessions = self._sessions()
+        sessions = self._sessions(plan)
         if sessions is None:
             return build(plan, dependencies, None)
         caching = Caching(sessions, self._lock_wait, args.refresh, min_ttl, settings.cache_roles)
@@ -148,11 +146,28 @@ class Obtainer:
         if self._opened is not None:
             self._opened.remember_slot()
 
-    def _sessions(self) -> SessionCache | None:
-        """Return the session cache, None with `--no-cache` or without a state directory."""
+    def _sessions(self, plan: Plan) -> SessionCache | None:
+        """Return the session cache, None with `--no-cache` or without a state directory.
+
+        For a credential source that needs no vault also None where only a person could open it.
+        """
         if self._args.no_cache or self._opened is None:
             return None
-        return self._opened.sessions()
+        if plan.step.source.needs_vault:
+            return self._opened.sessions()
+        return self._opened.sessions_unasked()
+
+    def _source_dependencies(self) -> SourceDependencies:
+        from filevault.sources.source import SourceDependencies
+
+        context = self._context
+        return SourceDependencies(
+            keys=self._keys,
+            clock=context.runtime.clock,
+            say=context.reporter.say,
+            allow_http=context.settings.allow_http,
+            settings=lambda: context.settings,
+        )
 
     def _keys(self) -> Vault:
         """Return the vault, for sources that need it. Raises NoVaultError."""

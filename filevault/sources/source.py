@@ -6,6 +6,7 @@ the step before (its parent).
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
 
@@ -92,6 +94,15 @@ class Step(Record):
         return False
 
     @property
+    def may_be_users(self) -> bool:
+        """Whether the credentials may be those of an IAM user, which only they themselves show.
+
+        A role that is assumed with them is asked for as with a long-term key: with its duration and
+        MFA device. AWS refuses what does not apply.
+        """
+        return self.is_long_term
+
+    @property
     def is_user_session(self) -> bool:
         """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
         return False
@@ -137,16 +148,34 @@ class Step(Record):
         return ()
 
 
+def _silent(_text: str) -> None:
+    pass
+
+
+def _no_settings() -> Settings:
+    from filevault.config.settings import Settings
+
+    return Settings({})
+
+
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
     `keys` returns the store of long-term keys; it raises NoVaultError if there is no vault, so a
     source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
     None where no call is made with it.
+
+    `clock` returns Unix seconds, `say` prints what a program said, to stderr. `allow_http` lets
+    URLs be plain http beyond the loopback interface. `settings` returns the settings of the run,
+    which have its environment.
     """
 
     keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
+    clock: Callable[[], float] = time.time
+    say: Callable[[str], None] = _silent
+    allow_http: bool = False
+    settings: Callable[[], Settings] = _no_settings
 
 
 class Source(Step):
@@ -163,6 +192,20 @@ class Source(Step):
     def source(self) -> Source:
         """This source."""
         return self
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether the credentials, or what obtains them, are kept with a vault.
+
+        If not, no question about the vault is asked for this source: its sessions are kept if the
+        vault opens without one.
+        """
+        return True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that contain what the source reads; no command gets them."""
+        return ()
 
     @property
     @abstractmethod
