@@ -13,7 +13,7 @@ from filevault.plan.planner import Plan, PlanOptions
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sessions.lock_wait import LockWait
+    from filevault.sessions.token_store import TokenStore
+    from filevault.sources.key_source import KeySource
     from filevault.sources.source import CredentialProvider, SourceDependencies
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
@@ -158,16 +160,7 @@ class Obtainer:
         return self._opened.sessions_unasked()
 
     def _source_dependencies(self) -> SourceDependencies:
-        from filevault.sources.source import SourceDependencies
-
-        context = self._context
-        return SourceDependencies(
-            keys=self._keys,
-            clock=context.runtime.clock,
-            say=context.reporter.say,
-            allow_http=context.settings.allow_http,
-            settings=lambda: context.settings,
-        )
+        return source_dependencies(self._context, self._keys, self._opened, self._choice)
 
     def _keys(self) -> Vault:
         """Return the vault, for sources that need it. Raises NoVaultError."""
@@ -176,6 +169,38 @@ class Obtainer:
 
             raise no_vault(self._choice)
         return self._opened.vault
+
+
+def source_dependencies(
+    context: Context,
+    keys: Callable[[], KeySource],
+    opened: OpenVault | None,
+    choice: VaultChoice,
+) -> SourceDependencies:
+    """Return the arguments of the providers of credential sources.
+
+    `keys` returns the store of long-term keys; `opened` is the vault, None if there is none.
+    """
+    from filevault.sources.source import SourceDependencies
+
+    def tokens() -> TokenStore:
+        if opened is None:
+            from filevault.vault.lost_vault import no_vault
+
+            raise no_vault(choice)
+        return opened.tokens()
+
+    return SourceDependencies(
+        keys,
+        None,
+        tokens,
+        lambda: context.prompter.present,
+        context.runtime.clock,
+        context.reporter.say,
+        context.reporter.warn,
+        context.settings.allow_http,
+        lambda: context.settings,
+    )
 
 
 def plan_options(

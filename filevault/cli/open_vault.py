@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
+    from filevault.sessions.token_store import TokenStore
     from filevault.unlock.identities import NamedIdentities
     from filevault.unlock.prompt import Prompter
     from filevault.unlock.unlocker import Unlocker
@@ -159,6 +160,11 @@ class OpenVault:
             context.runtime.clock,
             context.reporter.notice,
         )
+
+    def tokens(self) -> TokenStore:
+        """Return the token records. Raises StorageError if they cannot be written."""
+        vault = self.vault
+        return token_store(vault.require_state(), self.choice, vault.session_key, self._context)
 
     def sessions_to_delete(self) -> SessionCache | None:
         """Return the cache that the function of this name opens; it is closed with the vault."""
@@ -343,6 +349,32 @@ def sessions_to_delete(choice: VaultChoice, context: Context) -> Iterator[Sessio
         yield SessionCache(
             state, choice.state_id, _no_key, context.runtime.clock, context.reporter.notice
         )
+
+
+def token_store(
+    state: Folder, choice: VaultChoice, session_key: Callable[[], bytes], context: Context
+) -> TokenStore:
+    """Return the token records below a state directory; `session_key` opens them."""
+    from filevault.sessions.lock_wait import LockWait
+    from filevault.sessions.token_store import TokenStore
+
+    def wait(action: str) -> LockWait:
+        return LockWait(
+            context.reporter.say,
+            lambda: context.prompter.present,
+            context.runtime.sleep,
+            action=action,
+            hint="it may be waiting for a person to sign in: do that, or end it",
+        )
+
+    return TokenStore(
+        state,
+        choice.state_id,
+        session_key,
+        clock=context.runtime.clock,
+        wait=wait,
+        warn=context.reporter.warn,
+    )
 
 
 def _no_key() -> bytes:

@@ -10,6 +10,7 @@ import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from filevault.errors import NoVaultError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from filevault.config.settings import Settings
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
+    from filevault.sources.token_records import TokenRecords
 
 
 class CredentialProvider:
@@ -148,6 +150,14 @@ class Step(Record):
         return ()
 
 
+def _no_tokens() -> TokenRecords:
+    raise NoVaultError("sign-ins are kept in the state directory of a vault, and there is none")
+
+
+def _nobody() -> bool:
+    return False
+
+
 def _silent(_text: str) -> None:
     pass
 
@@ -161,19 +171,24 @@ def _no_settings() -> Settings:
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
-    `keys` returns the store of long-term keys; it raises NoVaultError if there is no vault, so a
-    source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
-    None where no call is made with it.
+    `keys` returns the store of long-term keys, `tokens` that of token records; both raise
+    NoVaultError if there is no vault, so a source that needs none must not call them. `identify`
+    asks AWS whose account a key belongs to; None where no call is made with it.
 
-    `clock` returns Unix seconds, `say` prints what a program said, to stderr. `allow_http` lets
-    URLs be plain http beyond the loopback interface. `settings` returns the settings of the run,
-    which have its environment.
+    `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
+    is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
+    returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
+    settings of the run, which have its environment.
     """
 
     keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
+    tokens: Callable[[], TokenRecords] = _no_tokens
+    attended: Callable[[], bool] = _nobody
     clock: Callable[[], float] = time.time
     say: Callable[[str], None] = _silent
+    warn: Callable[[str], None] = _silent
     allow_http: bool = False
     settings: Callable[[], Settings] = _no_settings
 
