@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
-from tests.fakes.identity_provider import IdentityProvider
-from tests.fakes.sts import WebTrust
 from tests.worlds.machine import Machine, ProcessResult
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/ci.md").read_text()
@@ -86,10 +84,10 @@ class CiJob:
         self.machine = machine
         self.aws = aws
         self.shape = shape
-        self.provider = IdentityProvider(shape.issuer, aws.clock, (shape.audience,))
-        aws.sts.identity_providers[shape.issuer] = self.provider
+        self.provider = aws.add_identity_provider(shape.issuer, (shape.audience,))
         self.role = aws.add_role("deploy", account="111122223333")
-        aws.sts.web_trusts[ARN] = WebTrust(shape.issuer, shape.audience, shape.subject)
+        assert self.role.arn == ARN
+        aws.trust_web_identity(self.role, self.provider, shape.subject)
         (machine.home / "ci-aws-config").write_text(config)
         script = machine.home / "deploy.sh"
         script.write_text("#!/bin/sh\nenv\n")

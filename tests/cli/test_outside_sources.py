@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
-from tests.fakes.identity_provider import IdentityProvider
-from tests.fakes.sts import WebTrust
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.in_process import InProcess
@@ -30,11 +28,10 @@ class Job:
     def __init__(self, machine: Machine, aws: FakeAws) -> None:
         self.machine = machine
         self.aws = aws
-        self.provider = IdentityProvider(ISSUER, aws.clock)
-        aws.sts.identity_providers[ISSUER] = self.provider
+        self.provider = aws.add_identity_provider(ISSUER)
         self.role = aws.add_role("deploy")
         self.admin = aws.add_role("admin")
-        aws.sts.web_trusts[self.role.arn] = WebTrust(ISSUER, "sts.amazonaws.com", SUBJECT)
+        aws.trust_web_identity(self.role, self.provider, SUBJECT)
         self.token = self.provider.issue(SUBJECT)
         self.file = machine.home / "token"
         self.file.write_text(f"{self.token}\n")
@@ -48,7 +45,7 @@ class Job:
         return self
 
     def secrets(self) -> set[str]:
-        return {*self.aws.issued_secrets(), *self.provider.issued}
+        return {*self.aws.issued_secrets()}
 
 
 @pytest.fixture

@@ -25,8 +25,6 @@ from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
 from tests.fakes.faults import Fault
-from tests.fakes.identity_provider import IdentityProvider
-from tests.fakes.sts import WebTrust
 from tests.worlds.providers import MadeCall, ProviderWorld, role, role_arn
 
 HOUR = 3600
@@ -42,16 +40,13 @@ class WebWorld(ProviderWorld):
     def __init__(self, aws: FakeAws, folder: Path) -> None:
         super().__init__(aws, folder, "")
         aws.clock.freeze()
-        self.provider = IdentityProvider(ISSUER, aws.clock, ("sts.amazonaws.com", "org-1"))
-        aws.sts.identity_providers[ISSUER] = self.provider
+        self.provider = aws.add_identity_provider(ISSUER, ("sts.amazonaws.com", "org-1"))
         self.trust(SUBJECT)
         self.file = folder / "token"
 
     def trust(self, subject: str, audience: str = "sts.amazonaws.com", name: str = "ci") -> None:
-        arn = role_arn(name)
-        if arn not in self.aws.directory.roles:
-            self.aws.add_role(name)
-        self.aws.sts.web_trusts[arn] = WebTrust(ISSUER, audience, subject)
+        found = self.aws.directory.roles.get(role_arn(name)) or self.aws.add_role(name)
+        self.aws.trust_web_identity(found, self.provider, subject, audience)
 
     def configure(self, lines: str, more: str = "") -> WebWorld:
         self.config = f"{BASE}{lines}\n{more}"
