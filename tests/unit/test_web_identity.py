@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from filevault.config.aws_config import AwsConfig
@@ -507,6 +508,37 @@ def test_the_order_of_the_settings_is_told(world: WebWorld) -> None:
     )
     assert profile.shadowed == ("web_identity_token_env", "credential_process")
     assert world.plan("ci").step.source.title == "the token in '/a'"
+
+
+@pytest.mark.parametrize("on_top", [False, True])
+def test_botocore_gets_the_same_role_with_the_same_token(
+    world: WebWorld, on_top: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.aws.clock.reset()
+    top = world.aws.add_role("top")
+    world.put(world.provider.issue(SUBJECT))
+    world.file.write_text(world.file.read_text().strip())  # botocore sends it untrimmed
+    world.from_file(
+        f"role_session_name = me\n[profile top]\nregion = eu-west-1\nsource_profile = ci\n"
+        f"role_arn = {top.arn}\n"
+    )
+    name = "top" if on_top else "ci"
+    ours = world.run(name, caching=False)
+    our_calls = list(world.aws.calls)
+    world.aws.reset_calls()
+    path = world.folder / "config"
+    path.write_text(world.config)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", world.aws.url)
+    theirs = botocore.session.Session(profile=name).get_credentials()
+    assert theirs is not None
+    session = world.aws.session(str(theirs.get_frozen_credentials().access_key))
+    assert session.role is world.aws.session(ours.access_key_id).role
+    web_calls = our_calls[0], world.aws.calls[0]
+    ignored = {"DurationSeconds"}  # botocore leaves it to AWS
+    mine, other = ({k: v for k, v in c.parameters.items() if k not in ignored} for c in web_calls)
+    assert mine == other
+    assert [call.action for call in our_calls] == world.aws.actions()
 
 
 # Claims, read without trust
