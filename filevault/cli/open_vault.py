@@ -233,7 +233,7 @@ def open_vault(
     settings, reporter = context.settings, context.reporter
     must_exist(choice, settings.state_home)
     with contextlib.ExitStack() as opening:
-        store = opening.enter_context(Folder.open(choice.store, reporter.warn))
+        store = opening.enter_context(Folder.open(choice.store, reporter.warn, settings.inputs))
         trust, writable = opening.enter_context(local_memory(choice, context))
         keys = VaultKeys(
             context.key_cache,
