@@ -62,19 +62,23 @@ def find(context: Context) -> list[Browser]:
     return found
 
 
-def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
+def open_link(
+    link: str,
+    browsers: list[Browser],
+    context: Context,
+    *,
+    instead: str = "--stdout prints the link instead",
+) -> bool:
     """Open a link in the first browser that works; return whether one requested it.
 
-    If a browser fails, the next one is tried; if it runs and requests nothing, no other is.
-    Failures are printed as warnings.
+    `instead` says what to do without a browser. If a browser fails, the next one is tried; if it
+    runs and requests nothing, no other is. Failures are printed as warnings.
     """
     from filevault.server.one_time_link import TIMEOUT, OneTimeLink
     from filevault.system import programs
 
     if context.reporter.messages_on_terminal:
-        context.reporter.say(
-            f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead"
-        )
+        context.reporter.say(f"waiting {TIMEOUT:.0f} s for the browser; {instead}")
     with OneTimeLink(link) as served:
         for browser in browsers:
             try:

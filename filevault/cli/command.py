@@ -18,6 +18,7 @@ COMMANDS = {
     "exec": "run a command with credentials",
     "export": "print credentials",
     "login": "sign in to the AWS console",
+    "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions",

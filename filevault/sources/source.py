@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from filevault.config.profile import Profile
     from filevault.config.settings import Settings
+    from filevault.config.sso_session import SsoSession
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
-    from filevault.sources.token_records import TokenRecords
+    from filevault.sources.token_records import TokenRecord, TokenRecords
 
 
 class CredentialProvider:
@@ -178,8 +179,10 @@ class SourceDependencies(Record):
     `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
-    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
-    settings of the run, which have its environment.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
+    `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
+    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    environment.
     """
 
     keys: Callable[[], KeySource]
@@ -190,6 +193,8 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
     settings: Callable[[], Settings] = _no_settings
 
 

@@ -272,7 +272,6 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "sso_start_url = https://x.example/start",
         "login_session = arn:aws:iam::123456789012:user/jon",
     ],
 )
