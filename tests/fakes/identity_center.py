@@ -238,7 +238,7 @@ class IdentityCenter:
             redirect = redirects[0]
             if redirect != "http://127.0.0.1/oauth/callback":
                 raise _oidc("invalid_redirect_uri")
-        client_id, secret = self._secret("client"), self._secret("secret")
+        client_id, secret = secrets.token_urlsafe(16), self._secret("secret")
         expires = int(self._clock()) + 90 * 86400
         self.clients[client_id] = Client(secret, expires, tuple(scopes), redirect)
         return {
