@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
     from filevault.config.sso_session import SsoSession
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
@@ -96,6 +97,15 @@ class Step(Record):
         return False
 
     @property
+    def may_be_users(self) -> bool:
+        """Whether the credentials may be those of an IAM user, which only they themselves show.
+
+        A role that is assumed with them is asked for as with a long-term key: with its duration and
+        MFA device. AWS refuses what does not apply.
+        """
+        return self.is_long_term
+
+    @property
     def is_user_session(self) -> bool:
         """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
         return False
@@ -153,6 +163,12 @@ def _silent(_text: str) -> None:
     pass
 
 
+def _no_settings() -> Settings:
+    from filevault.config.settings import Settings
+
+    return Settings({})
+
+
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
@@ -163,9 +179,10 @@ class SourceDependencies(Record):
     `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
-    `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
-    `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
-    None where nobody can be asked.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
+    settings of the run, which have its environment. `sleep` takes seconds. `sso_sign_in` lets a
+    person sign in to an Identity Center session, which may take ten minutes; None where nobody
+    can be asked.
     """
 
     keys: Callable[[], KeySource]
@@ -176,6 +193,7 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
+    settings: Callable[[], Settings] = _no_settings
     sleep: Callable[[float], None] = time.sleep
     sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
 
@@ -194,6 +212,20 @@ class Source(Step):
     def source(self) -> Source:
         """This source."""
         return self
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether the credentials, or what obtains them, are kept with a vault.
+
+        If not, no question about the vault is asked for this source: its sessions are kept if the
+        vault opens without one.
+        """
+        return True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that contain what the source reads; no command gets them."""
+        return ()
 
     @property
     @abstractmethod

@@ -115,4 +115,4 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(answer.body)
 
-    do_GET = do_HEAD = do_POST  # noqa: N815  the names that http.server looks for
+    do_GET = do_HEAD = do_PUT = do_POST  # noqa: N815  the names that http.server looks for
