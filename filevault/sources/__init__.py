@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "stored": ("filevault.sources.stored", "StoredKey"),
-    "sso": ("filevault.sources.sso", "SsoRole"),
     "process": ("filevault.sources.process", "ProcessOutput"),
     "credential-source": ("filevault.sources.machine", "MachineCredentials"),
     "web-identity": ("filevault.sources.web_identity", "WebIdentity"),
+    "sso": ("filevault.sources.sso", "SsoRole"),
 }
 """The `source` of a profile to the module and class of the credential source."""
 

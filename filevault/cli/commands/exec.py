@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli.obtain import Obtainer, say_unless_disabled
 from filevault.cli.open_vault import choose_vault, open_vault_if_any
-from filevault.cli.parser import add_session_options, split_command
+from filevault.cli.parser import add_mask_option, add_session_options, split_command
 from filevault.cli.profiles import profile_name
 from filevault.cli.replace_process import find_command, replace_process
 from filevault.issued.child_environment import child_environment
@@ -34,6 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j", "--json", action="store_true", help="the same as export --format json"
     )
+    add_mask_option(parser)
     parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
 
 
@@ -80,6 +81,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
         issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+    if args.mask:
+        from filevault.cli.log_mask import mask
+
+        mask(issued.credentials, context)
     # Without what the command must not inherit, such as a stale AWS_PROFILE.
     child = child_environment(environ, issued)
     if context.settings.names_descriptor:
