@@ -140,7 +140,7 @@ def _names_in_code() -> set[str]:
     name = re.compile(
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
         r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
-        r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM"
+        r"|(WAYLAND_)?DISPLAY|BROWSER|SSH_CONNECTION|TMUX|STY|TERM"
     )
     found = set()
     for path in (*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")):

@@ -34,10 +34,10 @@ class Profile(Record):
 
     `source` is the credential source: `stored`, a key of `credential_source.SETTINGS`, or `none`.
     `source_where` is the setting that names it, with file and line, for `none` that of the role.
-    `shadowed` are the settings that name sources which are not used. `sts_endpoint_url` and
-    `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one. `account_id` is
-    `aws_account_id`, `child` the other settings that a command gets. `warnings` are sentences
-    about lines of the config that have no effect.
+    `shadowed` are the settings that name sources which are not used. `sts_endpoint_url`,
+    `iam_endpoint_url` and `signin_endpoint_url` are the effective ones; `endpoint_url` is the
+    general one. `account_id` is `aws_account_id`, `child` the other settings that a command gets.
+    `warnings` are sentences about lines of the config that have no effect.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Profile(Record):
     endpoint_url: str | None
     sts_endpoint_url: str | None
     iam_endpoint_url: str | None
+    signin_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -72,6 +73,7 @@ class Profile(Record):
     web_identity_token_process: str | None
     credential_process: str | None
     credential_source: str | None
+    login_session: str | None
     account_id: str | None
     child: ChildSettings
 
@@ -192,6 +194,7 @@ def _decide(
         endpoint_url=endpoint_url,
         sts_endpoint_url=_endpoint(settings, overrides, "sts"),
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
+        signin_endpoint_url=_endpoint(settings, overrides, "signin"),
         sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(
@@ -221,6 +224,7 @@ def _decide(
         web_identity_token_process=raw("web_identity_token_process"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
+        login_session=text("login_session"),
         account_id=settings.account_id(),
         child=_child(settings, overrides),
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "stored": ("filevault.sources.stored", "StoredKey"),
+    "login-session": ("filevault.sources.login_session", "LoginSession"),
 }
 """The `source` of a profile to the module and class of the credential source."""
 

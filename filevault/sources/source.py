@@ -110,6 +110,11 @@ class Step(Record):
         return None
 
     @property
+    def caution(self) -> str | None:
+        """A warning for a command that gets these credentials, None if there is none."""
+        return None
+
+    @property
     def takes_token_code(self) -> bool:
         """Whether a call of the plan could carry a token code."""
         return False
@@ -163,6 +168,9 @@ class SourceDependencies(Record):
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
     `allow_http` lets URLs be plain http beyond the loopback interface.
+
+    `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
+    live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     """
 
     keys: Callable[[], KeySource]
@@ -173,6 +181,9 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
+    fresh: bool = False
+    min_ttl: int | None = None
+    sign_in: Callable[[str], None] | None = None
 
 
 class Source(Step):

@@ -18,6 +18,7 @@ from tests.fakes.directory import Directory
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.iam import Iam
 from tests.fakes.identities import Session
+from tests.fakes.login import LoginService
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
 from tests.fakes.server import FakeServer
@@ -40,6 +41,7 @@ class FakeAws:
         self.iam = Iam(self.directory, self.clock)
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
         self.signin = Signin(self.directory, self.clock)
+        self.login = LoginService(self.directory, self.clock)
         self.endpoints: dict[str, HttpEndpoint] = {"/": self.query_api, "/federation": self.signin}
         """By path."""
         self.defects: list[BaseException] = []
@@ -55,7 +57,7 @@ class FakeAws:
         self._state_lock = threading.RLock()
         self._book_lock = threading.Lock()
         self._control = Control(self)
-        self._server = FakeServer(port, self._respond, self.defects.append)
+        self._server = FakeServer(port, self._respond, self.defects.append, self.clock)
         self._thread: threading.Thread | None = None
 
     @property
@@ -135,6 +137,8 @@ class FakeAws:
             with self._state_lock:
                 return self._control.respond(request)
         endpoint = self.endpoints.get(request.path)
+        if endpoint is None and ("/v1/" in request.path or request.path.startswith("/signin/")):
+            endpoint = self.login
         if endpoint is None:
             return HttpAnswer(404, b"not found\n", "text/plain")
         intent = endpoint.identify(request)

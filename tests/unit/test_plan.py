@@ -277,7 +277,6 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
         "web_identity_token_process = cat x",
         "credential_process = cat x",
         "credential_source = Environment",
-        "login_session = arn:aws:iam::123456789012:user/jon",
     ],
 )
 def test_a_source_that_is_not_built_in_is_named_with_its_place(line: str) -> None:

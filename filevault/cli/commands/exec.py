@@ -77,6 +77,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
         issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+        if plan.step.caution is not None and sdk_profile is None:
+            context.reporter.notice(plan.step.caution)
     # Without what the command must not inherit, such as a stale AWS_PROFILE.
     child = child_environment(environ, issued)
     if context.settings.names_descriptor:
