@@ -10,8 +10,6 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import format_header, xaes
 from filevault.errors import BackendError, DamagedError, TamperedError
@@ -159,6 +157,8 @@ def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, wh
 
 def unseal(key: bytes, envelope: Envelope, what: str) -> bytes:
     """Return the plaintext. Raises DamagedError if header or body was changed."""
+    from cryptography.exceptions import InvalidTag
+
     nonce, sealed = envelope.body[: xaes.NONCE_SIZE], envelope.body[xaes.NONCE_SIZE :]
     try:
         padded = xaes.decrypt(key, nonce, sealed, envelope.line)

@@ -71,7 +71,7 @@ class Obtainer:
         """Return the lines of `--explain`."""
         from filevault.plan.explain import explain, kept_until, variable_lines
 
-        context, sessions = self._context, self._sessions()
+        context, sessions = self._context, self._sessions(plan)
         lines = explain(
             plan,
             context.runtime.clock(),
@@ -128,7 +128,7 @@ class Obtainer:
             context.reporter.warn,
             settings.allow_http,
         )
-        sessions = self._sessions()
+        sessions = self._sessions(plan)
         if sessions is None:
             return build(plan, dependencies, None)
         caching = Caching(sessions, self._lock_wait, args.refresh, min_ttl, settings.cache_roles)
@@ -148,11 +148,16 @@ class Obtainer:
         if self._opened is not None:
             self._opened.remember_slot()
 
-    def _sessions(self) -> SessionCache | None:
-        """Return the session cache, None with `--no-cache` or without a state directory."""
+    def _sessions(self, plan: Plan) -> SessionCache | None:
+        """Return the session cache, None with `--no-cache` or without a state directory.
+
+        For a credential source that needs no vault also None where only a person could open it.
+        """
         if self._args.no_cache or self._opened is None:
             return None
-        return self._opened.sessions()
+        if plan.step.source.needs_vault:
+            return self._opened.sessions()
+        return self._opened.sessions_unasked()
 
     def _source_dependencies(self) -> SourceDependencies:
         return source_dependencies(self._context, self._keys, self._opened, self._choice)
@@ -194,6 +199,7 @@ def source_dependencies(
         context.reporter.say,
         context.reporter.warn,
         context.settings.allow_http,
+        lambda: context.settings,
     )
 
 

@@ -71,6 +71,9 @@ class Profile(Record):
     sso_registration_scopes: str | None
     web_identity_token_file: str | None
     web_identity_token_process: str | None
+    web_identity_token_env: str | None
+    web_identity_token_source: str | None
+    web_identity_token_audience: str | None
     credential_process: str | None
     credential_source: str | None
     login_session: str | None
@@ -136,6 +139,8 @@ _BEFORE_PROCESS = (
     "sso_start_url",
     "web_identity_token_file",
     "web_identity_token_process",
+    "web_identity_token_source",
+    "web_identity_token_env",
 )
 
 
@@ -222,6 +227,9 @@ def _decide(
         sso_registration_scopes=sso["sso_registration_scopes"],
         web_identity_token_file=text("web_identity_token_file"),
         web_identity_token_process=raw("web_identity_token_process"),
+        web_identity_token_env=text("web_identity_token_env"),
+        web_identity_token_source=text("web_identity_token_source"),
+        web_identity_token_audience=text("web_identity_token_audience"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
         login_session=text("login_session"),

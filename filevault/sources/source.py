@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
     from filevault.sources.token_records import TokenRecords
@@ -95,6 +96,15 @@ class Step(Record):
         return False
 
     @property
+    def may_be_users(self) -> bool:
+        """Whether the credentials may be those of an IAM user, which only they themselves show.
+
+        A role that is assumed with them is asked for as with a long-term key: with its duration and
+        MFA device. AWS refuses what does not apply.
+        """
+        return self.is_long_term
+
+    @property
     def is_user_session(self) -> bool:
         """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
         return False
@@ -157,6 +167,12 @@ def _silent(_text: str) -> None:
     pass
 
 
+def _no_settings() -> Settings:
+    from filevault.config.settings import Settings
+
+    return Settings({})
+
+
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
@@ -167,7 +183,8 @@ class SourceDependencies(Record):
     `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
-    `allow_http` lets URLs be plain http beyond the loopback interface.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
+    settings of the run, which have its environment.
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
@@ -181,6 +198,7 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
+    settings: Callable[[], Settings] = _no_settings
     fresh: bool = False
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None
@@ -200,6 +218,20 @@ class Source(Step):
     def source(self) -> Source:
         """This source."""
         return self
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether the credentials, or what obtains them, are kept with a vault.
+
+        If not, no question about the vault is asked for this source: its sessions are kept if the
+        vault opens without one.
+        """
+        return True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that contain what the source reads; no command gets them."""
+        return ()
 
     @property
     @abstractmethod
