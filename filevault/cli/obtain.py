@@ -124,7 +124,7 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            self._source_dependencies(),
+            self._source_dependencies()._replace(fresh=args.refresh, min_ttl=min_ttl),
             self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,

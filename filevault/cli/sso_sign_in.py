@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.countdown import Countdown
     from filevault.config.sso_session import SsoSession
+    from filevault.server.authorization_callback import Authorization
     from filevault.sources.token_records import TokenName, TokenRecords
 
 _Found = TypeVar("_Found")
@@ -33,6 +34,7 @@ _DEVICE = "device"
 _BROWSER = "browser"
 _SLOWER = 5  # seconds, RFC 8628 §3.5
 _LONGEST_PAUSE = 60.0
+_GLANCE = 0.01  # seconds
 _LEAST_LIFE = 900  # seconds that a registration must live on to be used
 
 VARIABLE = "AWS_VAULT_DEVICE_CODE"
@@ -210,12 +212,23 @@ class SsoSignIn:
             )
             self._show(f"sign in to {session.shown} in the browser; if none appears, open there")
             self._show(f"  {link}")
+            answer: Authorization | None = None
+
+            def answered() -> bool:
+                nonlocal answer
+                answer = answer or callback.wait(timeout=_GLANCE, doubt=self._doubt)
+                return answer is not None
+
             if not browser.open_link(
-                link, browsers, self._context, instead="--device-code signs in on another device"
+                link,
+                browsers,
+                self._context,
+                otherwise="--device-code signs in on another device",
+                done=answered,
             ):
                 return None
             with Countdown(self._context, "the sign-in in the browser") as countdown:
-                answer = callback.wait(tick=countdown.show, doubt=self._doubt)
+                answer = answer or callback.wait(tick=countdown.show, doubt=self._doubt)
             if answer is None:
                 raise _expired(session)
             if answer.code is None:

@@ -1,7 +1,8 @@
-"""Append profiles to the AWS config; every other byte stays."""
+"""Append profiles to the AWS config, or set a value of one; every other byte stays."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from filevault.config.aws_config import LIMIT, AwsConfig
@@ -83,6 +84,89 @@ def append_profiles(
         warn=warn,
         trusted=trusted,
     )
+
+
+def set_profile_value(
+    path: str,
+    name: str,
+    key: str,
+    value: str,
+    *,
+    home: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    trusted: Collection[str] = (),
+) -> None:
+    """Set one value in the section of a profile, atomically; a link's target is changed.
+
+    A value that is there is replaced in its line; otherwise a line is added below the header. The
+    result is parsed before it is written. `home`, `warn` and `trusted` are as for `edit_config`.
+
+    Raises:
+        ConfigError: if the profile has no section, or the result does not parse to the value and
+            to the same other values.
+        ConfigSyntaxError: if the file cannot be parsed.
+        StorageError: if it cannot be read or written.
+    """
+    profile_section(name, {key: value})  # for its checks
+    edit_config(
+        path,
+        lambda old: _with_value(old, path, name, key, value),
+        LIMIT,
+        home=home,
+        warn=warn,
+        trusted=trusted,
+    )
+
+
+def _with_value(old: bytes, path: str, name: str, key: str, value: str) -> bytes:
+    shown = printable(path)
+    before = AwsConfig.parse(old, path)
+    section = before.profile(name)
+    if section is None:
+        raise ConfigError(f"profile {printable(name)!r} has no section in {shown!r}")
+    lines = old.splitlines(keepends=True)  # of bytes: at \n, \r\n and \r only
+    at = section.lines.get(key, 0) - 1
+    # A key of [DEFAULT] has its line elsewhere; then the section gets a line of its own.
+    if at >= section.line and key.encode() in lines[at].lower():
+        lines[at] = re.sub(
+            rb"([=:][ \t]*)[^\r\n]*", lambda found: found[1] + value.encode(), lines[at], count=1
+        )
+    else:
+        lines.insert(section.line, _new_line(lines, section.line, f"{key} = {value}"))
+        if not lines[section.line - 1].endswith((b"\n", b"\r")):
+            lines[section.line - 1] += b"\n"
+    new = b"".join(lines)
+    after = AwsConfig.parse(new, path)
+    names = before.profile_names()
+    if after.profile_names() != names or any(
+        _values(after, each) != _values(before, each) | ({key: value} if each == name else {})
+        for each in names
+    ):
+        raise ConfigError(
+            f"{key} of profile {printable(name)!r} cannot be changed in {shown!r} without changing "
+            "something else",
+            hint=f"write this line yourself, below the header in line {section.line}: "
+            f"{key} = {value}",
+        )
+    return new
+
+
+def _new_line(lines: list[bytes], header: int, text: str) -> bytes:
+    """Return a line to put below a header, with the indentation and line end of its neighbours."""
+    end = b"\r\n" if lines[header - 1].endswith(b"\r\n") else b"\n"
+    indent = b""
+    for line in lines[header:]:
+        stripped = line.strip()
+        if stripped and stripped[:1] not in b"#;":
+            # An indented line below ours would continue its value.
+            indent = b"" if stripped.startswith(b"[") else line[: len(line) - len(line.lstrip())]
+            break
+    return indent + text.encode("utf-8") + end
+
+
+def _values(config: AwsConfig, name: str) -> dict[str, object]:
+    section = config.profile(name)
+    return {} if section is None else {**section.values, **section.nested}
 
 
 def with_profiles(old: bytes, path: str, profiles: Mapping[str, Mapping[str, str]]) -> bytes:

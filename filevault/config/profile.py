@@ -47,6 +47,7 @@ class Profile(Record):
     iam_endpoint_url: str | None
     sso_endpoint_url: str | None
     sso_oidc_endpoint_url: str | None
+    signin_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -77,6 +78,7 @@ class Profile(Record):
     web_identity_token_audience: str | None
     credential_process: str | None
     credential_source: str | None
+    login_session: str | None
     account_id: str | None
     child: ChildSettings
 
@@ -202,6 +204,7 @@ def _decide(
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
         sso_endpoint_url=_endpoint(settings, overrides, "sso") if is_sso else None,
         sso_oidc_endpoint_url=_endpoint(settings, overrides, "sso_oidc") if is_sso else None,
+        signin_endpoint_url=_endpoint(settings, overrides, "signin"),
         sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(
@@ -234,6 +237,7 @@ def _decide(
         web_identity_token_audience=text("web_identity_token_audience"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
+        login_session=text("login_session"),
         account_id=settings.account_id(),
         child=_child(settings, overrides),
     )

@@ -121,6 +121,11 @@ class Step(Record):
         return None
 
     @property
+    def caution(self) -> str | None:
+        """A warning for a command that gets these credentials, None if there is none."""
+        return None
+
+    @property
     def takes_token_code(self) -> bool:
         """Whether a call of the plan could carry a token code."""
         return False
@@ -183,6 +188,9 @@ class SourceDependencies(Record):
     `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
     None where nobody can be asked. `settings` returns the settings of the run, which have its
     environment.
+
+    `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
+    live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     """
 
     keys: Callable[[], KeySource]
@@ -196,6 +204,9 @@ class SourceDependencies(Record):
     sleep: Callable[[float], None] = time.sleep
     sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
     settings: Callable[[], Settings] = _no_settings
+    fresh: bool = False
+    min_ttl: int | None = None
+    sign_in: Callable[[str], None] | None = None
 
 
 class Source(Step):

@@ -18,9 +18,11 @@ from tests.samples import ANN, JON
 from tests.worlds.age_store import pair
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import PASSPHRASE
 
 CHILD = ("sleep", "0.05")
+DPOP_KEY = "PRIVATE KEY-----"  # the stand-in does not know the keys of logins
 NEW = "an altogether different passphrase"
 SECOND = ("--vault", "second")
 # `@` stands for the keyslot or recipient that the scene has at hand. What `add` reads from stdin
@@ -39,6 +41,12 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
+    "signin": [
+        ("signin", "console"),
+        ("export", "console", "--refresh"),
+        ("exec", "console", "--", *CHILD),
+        ("clear", "console"),
+    ],
     "rotate": [("rotate", "jonsmith", "--dry-run"), ("rotate", "jonsmith")],
     "unlock": [
         ("unlock", "--ttl", "1m"),
@@ -115,7 +123,7 @@ class Scanner:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW}]
+            needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW, DPOP_KEY}]
             for pid in set(filter(str.isdigit, os.listdir("/proc"))) - self._others:
                 self._look(Path("/proc") / pid, needles)
             for path in self.temporary.rglob("*"):
@@ -189,7 +197,9 @@ def scanner(
         "AWS_ENDPOINT_URL_SIGNIN": scene.aws.url,
         "AWS_ENDPOINT_URL_IAM": scene.aws.url,
         "FILEVAULT_DEBUG": "1",
+        "BROWSER": BROWSER,
     }
+    scene.aws.login.user = scene.user
     scanner = Scanner(scene, temporary)
     scanner.start()
     yield scanner

@@ -19,6 +19,7 @@ from tests.fakes.faults import Fault, Faults
 from tests.fakes.iam import Iam
 from tests.fakes.identities import Role, Session
 from tests.fakes.identity_center import PATHS, IdentityCenter
+from tests.fakes.login import LoginService
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
 from tests.fakes.server import FakeServer
@@ -44,6 +45,7 @@ class FakeAws:
         self.iam = Iam(self.directory, self.clock)
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
         self.signin = Signin(self.directory, self.clock)
+        self.login = LoginService(self.directory, self.clock)
         self.sso = IdentityCenter(self.directory, self.clock)
         self.endpoints: dict[str, HttpEndpoint] = {
             "/": self.query_api,
@@ -64,7 +66,7 @@ class FakeAws:
         self._state_lock = threading.RLock()
         self._book_lock = threading.Lock()
         self._control = Control(self)
-        self._server = FakeServer(port, self._respond, self.defects.append)
+        self._server = FakeServer(port, self._respond, self.defects.append, self.clock)
         self.sso.region_url = self.url
         self._thread: threading.Thread | None = None
 
@@ -162,6 +164,8 @@ class FakeAws:
             with self._state_lock:
                 return self._control.respond(request)
         endpoint = self.endpoints.get(request.path)
+        if endpoint is None and ("/v1/" in request.path or request.path.startswith("/signin/")):
+            endpoint = self.login
         if endpoint is None:
             return HttpAnswer(404, b"not found\n", "text/plain")
         intent = endpoint.identify(request)

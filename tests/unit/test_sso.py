@@ -13,6 +13,8 @@ from botocore.exceptions import EndpointProviderError
 
 from filevault.aws import sso_endpoint, sso_portal
 from filevault.aws.sso_start_url import StartUrl, is_aws, resolve
+from filevault.cli.browser import Browser, open_link
+from filevault.cli.sso_sign_in import SsoSignIn
 from filevault.config.sso_session import SsoSession
 from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, ProviderError
 from filevault.sources.sso_tokens import portal_service
@@ -110,6 +112,38 @@ def test_a_network_that_fails_while_polling_ends_nothing(world: SsoWorld) -> Non
     world.obtain()
     assert sum(world.slept) == 1 + 2 + 4
     assert any("closed the connection" in line for line in world.said)
+
+
+@pytest.mark.parametrize(
+    ("env", "terminals", "only_from_terminal", "opens"),
+    [
+        ({}, "oet", True, True),
+        ({"SSH_CONNECTION": "x"}, "oet", True, False),
+        ({"SSH_CLIENT": "x"}, "oet", True, False),
+        ({"SSH_TTY": "x"}, "oet", True, False),
+        ({"AWS_VAULT_DEVICE_CODE": "1"}, "oet", True, False),
+        ({"AWS_VAULT_DEVICE_CODE": "0"}, "oet", True, True),
+        ({"BROWSER": ""}, "oet", True, False),
+        ({}, "et", True, False),
+        ({}, "et", False, True),
+        ({}, "ot", False, False),
+        ({}, "oe", False, False),
+    ],
+)
+def test_a_browser_is_opened_only_with_a_display_and_from_a_terminal(
+    aws: FakeAws, env: dict[str, str], terminals: str, only_from_terminal: bool, opens: bool
+) -> None:
+    """Terminals are stdout, stderr and the terminal device."""
+    world = SsoWorld(aws, env={"BROWSER": "/bin/true", **env}, terminals=terminals)
+    sign_in = SsoSignIn(world.context, only_from_terminal=only_from_terminal)
+    assert bool(sign_in._browsers()) == opens
+    assert not SsoSignIn(world.context, device_code=True)._browsers()
+
+
+def test_a_link_that_was_opened_elsewhere_needs_no_other_browser(world: SsoWorld) -> None:
+    """The browser of this machine may hang, and its user takes another one."""
+    hanging = Browser(("/bin/sleep", "1"), "a browser that hangs")
+    assert open_link("http://127.0.0.1/", [hanging], world.context, done=lambda: True)
 
 
 # Registrations

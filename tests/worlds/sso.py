@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from filevault.cli.context import Context, Runtime
 from filevault.cli.reporter import Reporter
@@ -14,6 +15,7 @@ from filevault.sources.source import SourceDependencies
 from filevault.sources.sso import SsoRole
 from filevault.sources.sso_tokens import SsoTokens, token_name
 from filevault.sources.token_records import TokenName, TokenRecord
+from filevault.unlock.prompt import NoTerminal, Terminal
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
 
@@ -57,11 +59,19 @@ class Memory:
 class SsoWorld:
     """One session of the stand-in's instance; sleeping moves the stand-in's clock.
 
+    `terminals` are those of stdout, stderr and the terminal device: letters of `oet`.
+
     `slept` are the pauses, `said` the lines for the person, `on_sleep` is called with each pause.
     """
 
     def __init__(
-        self, aws: FakeAws, *, name: str | None = "work", start_url: str = START_URL
+        self,
+        aws: FakeAws,
+        *,
+        name: str | None = "work",
+        start_url: str = START_URL,
+        env: Mapping[str, str] = MappingProxyType({}),
+        terminals: str = "",
     ) -> None:
         aws.clock.freeze()
         aws.sso.assign(ACCOUNT, "prod", "Admin", "ReadOnly")
@@ -75,10 +85,11 @@ class SsoWorld:
             name, start_url, REGION, ("sso:account:access",), aws.url, aws.url, profile="dev"
         )
         self.context = Context(
-            Settings({"HOME": "/nowhere", "PATH": ""}),
+            Settings({"HOME": "/nowhere", "PATH": "", **env}),
             Runtime(clock=aws.clock, sleep=self._sleep, boottime=aws.clock),
-            _Listening(self.said),
+            _Listening(self.said, terminals),
         )
+        self.context._prompter = Terminal() if "t" in terminals else NoTerminal()
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -131,9 +142,18 @@ class SsoWorld:
 class _Listening(Reporter):
     """A reporter whose messages are kept."""
 
-    def __init__(self, said: list[str]) -> None:
+    def __init__(self, said: list[str], terminals: str) -> None:
         super().__init__()
         self._said = said
+        self._terminals = terminals
+
+    @property
+    def results_on_terminal(self) -> bool:
+        return "o" in self._terminals
+
+    @property
+    def messages_on_terminal(self) -> bool:
+        return "e" in self._terminals
 
     def say(self, text: str) -> None:
         self._said.append(text)

@@ -81,6 +81,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
         issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+        if plan.step.caution is not None and sdk_profile is None:
+            context.reporter.notice(plan.step.caution)
     if args.mask:
         from filevault.cli.log_mask import mask
 
