@@ -31,6 +31,7 @@ _SECRET_PREFIXES = (
     "FILEVAULT_AGE_IDENTITY",
     "AWS_VAULT_FILE_PASSPHRASE",
 )
+_TERMINALS = frozenset({"GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY"})
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _VARIABLE = r"\$(?:(\w+)|\{([^}]*)\})"  # as os.path.expandvars finds them
@@ -199,6 +200,24 @@ class Settings:
         self.environ = {**self.environ, **self._outer}
         if self._process is not None:
             self._process.update(self._outer)
+
+    def without_terminal(self) -> Settings:
+        """Return the same settings without the variables that lead a program to a terminal.
+
+        gpg would let its pinentry ask there.
+        """
+        found = Settings(
+            {name: self.environ[name] for name in self.environ if name not in _TERMINALS},
+            self.options,
+            self._secrets,
+            self._outer,
+        )
+        found._config = self._config
+        return found
+
+    def forget_secrets(self) -> None:
+        """Forget the variables that contain or name a secret: this process needs none of them."""
+        self._secrets = {}
 
     def get(self, name: str) -> str | None:
         """Return a variable's value, None if it is unset or empty."""
