@@ -333,7 +333,8 @@ class _Interposer:
     ) -> CountedCall | None:
         """Return what a call does, None if it changes no file below the home, nor asks AWS."""
         if name == "aws":
-            return CountedCall(name, parse_qs(os.fsdecode(args[1].body))["Action"][0])
+            given = parse_qs(os.fsdecode(args[1].body)).get("Action")
+            return CountedCall(name, given[0] if given else args[1].url.rpartition("/")[2])
         if name == "open":
             if not args[1] & WRITING:
                 return None
