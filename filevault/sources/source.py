@@ -7,7 +7,7 @@ the step before (its parent).
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from filevault.system.record import Record
 
@@ -150,9 +150,14 @@ class SourceDependencies(Record):
 
 
 class Source(Step):
-    """A credential source: where a profile's credentials begin."""
+    """A credential source: where a profile's credentials begin.
+
+    `declares_inputs` is True if all that decides about a cached session of its plans is read
+    through `filevault.system.inputs`. Only then may the hot lane repeat the answer.
+    """
 
     parent = None
+    declares_inputs: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

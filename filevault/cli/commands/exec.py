@@ -85,6 +85,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         close_descriptors(context.settings)
     if not args.command and context.reporter.results_on_terminal:
         say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")
+    if context.caches_answers:
+        from filevault.cli.cached_answers import cache_environment
+
+        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
     context.reporter.flush()
     return replace_process(path, command, child)
 
