@@ -27,9 +27,10 @@ _SPECIAL = frozenset(" \t\"'\\")  # characters that shlex changes
 _TYPES = ("profile", "sso-session", "services")
 
 # A plain section: header and keys begin at the left margin, keys are plain words, and an empty
-# value is followed only by indented `key = value` lines. _read_blocks parses all others. A line
-# matches in one way only and repeats inside it are possessive, so that matching takes linear time;
-# groups are not possessive because of a bug before Python 3.11.5 (python/cpython#106052).
+# value is followed only by indented `key = value` lines. _read_blocks parses all others, and a text
+# with one of _OTHER_ENDS. A line matches in one way only and repeats inside it are possessive, so
+# that matching takes linear time; groups are not possessive because of a bug before Python 3.11.5
+# (python/cpython#106052).
 _PLAIN = re.compile(
     r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
     (?: [ \t]*+ (?:[#;].*+)? \n )*
@@ -38,12 +39,14 @@ _PLAIN = re.compile(
             (?: [ \t].*+ \n | (?:[#;].*+)? \n )*
           | \n
             (?: [ \t]*+ (?:[#;].*+)? \n
-              | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ =
-                [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )* )
+              | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ = .*+ \n )* )
     )*
     (?= \[.+\] | \Z )""",
     re.VERBOSE | re.MULTILINE,
 )
+# What `str.splitlines` takes for a line end besides LF and CR. Excluded by a character class, they
+# would make the expression take a third longer to compile.
+_OTHER_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _MARGIN = re.compile(r"\n(\[|[a-z0-9_.\-]++)")  # a literal first character: twice as fast as ^
 _HEADER = re.compile(r"\[(.+)\]")
 _SEPARATOR = re.compile("[=:]")
@@ -231,6 +234,10 @@ class AwsConfig:
         """Return the profiles' names in the order of the file."""
         return list(self._names("profile"))
 
+    def sso_session_names(self) -> list[str]:
+        """Return the names of the SSO sessions in the order of the file."""
+        return list(self._names("sso-session"))
+
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)
@@ -242,6 +249,31 @@ class AwsConfig:
     def services(self, name: str) -> Section | None:
         """Return a `[services NAME]`; its endpoints are in `nested`."""
         return self._find("services", name)
+
+    def own_sections(self) -> list[Section]:
+        """Return every section with its own settings only, whatever its header.
+
+        For a credentials file, where `[NAME]` is a profile: a header that AWS does not define is
+        the name, and the type is empty. Settings of `[DEFAULT]` are in a section of that name.
+        """
+        found = []
+        for header, block in self._blocks.items():
+            if not isinstance(block, _Block):
+                start, end = block
+                (block,) = _read_blocks(self._text[start:end], self._line(start), self.path)
+            section_type, name = _meaning(header) or ("", header)
+            found.append(self._own_section(section_type, name, block.line, block.options))
+        if self._defaults:
+            line = min(line for line, _value in self._defaults.values())
+            found.append(self._own_section("", "DEFAULT", line, self._defaults))
+        return found
+
+    def _own_section(
+        self, section_type: str, name: str, line: int, options: Mapping[str, tuple[int, str]]
+    ) -> Section:
+        values = {key: value for key, (_line, value) in options.items()}
+        lines = {key: line for key, (line, _value) in options.items()}
+        return Section(section_type, name, values, {}, self.path, line, lines)
 
     def unread_header(self, name: str) -> str | None:
         """Return a misspelled header of this profile, without its brackets.
@@ -311,7 +343,8 @@ class AwsConfig:
         blocks = self._blocks
         spans = []
         position = 0
-        for match in _PLAIN.finditer(text):
+        is_plain = not any(end in text for end in _OTHER_ENDS)
+        for match in _PLAIN.finditer(text) if is_plain else ():
             start, end = span = match.span()
             if start != position:
                 self._add(_read_blocks(text[position:start], self._line(position), self.path))

@@ -43,6 +43,11 @@ class VaultKeys:
         self._unwrapped: tuple[str, bytes] | None = None
         self.found: FoundKey | None = None
 
+    @property
+    def unwrapped(self) -> tuple[str, bytes] | None:
+        """The mark and the bytes of the session key, if it was decrypted in this run."""
+        return self._unwrapped
+
     def session_key(self, mark: str) -> bytes | None:
         """Return the cached session key of the file with this digest."""
         found = None if self._fresh else self._cache.find(self._state_id, SESSION, mark)
