@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac as stdlib_hmac
 import itertools
 import os
 import posix
@@ -10,6 +12,8 @@ import random
 import re
 import secrets
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,11 +27,13 @@ from filevault.config import aws_variables, overrides
 from filevault.config.settings import SETTINGS
 from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
+from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey
 from filevault.keycache.kernel import KernelKeyring
-from filevault.lane import answer, calls, question
-from filevault.lane.digest import hmac
-from tests.conditions.kernel_keyring import needs_kernel_keyring
+from filevault.keycache.protocol import Answer, answer_line
+from filevault.lane import agent, answer, calls, question
+from filevault.lane.digest import equal, hash_of, hmac, xor
+from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 
@@ -42,6 +48,17 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotLane]:
             if name.startswith(("AWS_", "FILEVAULT_", "XDG_")):
                 patch.delenv(name)
         world = HotLane(tmp_path_factory.mktemp("lane") / "home", aws, patch)
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+@pytest.fixture(scope="module")
+def agent_lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotLane]:
+    """The same with an agent."""
+    with FakeAws() as aws, pytest.MonkeyPatch.context() as patch:
+        world = HotLane(tmp_path_factory.mktemp("a") / "home", aws, patch, "agent")
         try:
             yield world
         finally:
@@ -807,3 +824,108 @@ def test_parallel_runs_while_the_config_is_rewritten_get_one_of_both(lane: HotLa
     assert {process.returncode for process in running} == {0}
     assert {out for out, _err in ends} <= expected
     assert {err for _out, err in ends} == {b""}
+
+
+# The agent
+
+
+def test_an_agent_has_the_other_half_as_well(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    for words in (EXEC, EXPORT):
+        normal = lane.cached(words)
+        assert lane.ask(words) == normal == lane.run(words, lane=False)
+
+
+def test_after_a_lock_of_an_agent_no_answer_is_served(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    lane.machine.ok("lock")
+    assert isinstance(lane.ask(), str)
+    lane.unlock()
+    assert isinstance(lane.ask(), str)
+    lane.cached()
+
+
+def test_an_agent_that_is_stopped_costs_a_few_milliseconds(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    os.kill(lane.agent, signal.SIGSTOP)
+    try:
+        began = time.process_time(), time.monotonic()
+        assert isinstance(lane.ask(), str)
+        assert time.process_time() - began[0] < 0.05
+        assert time.monotonic() - began[1] < 0.05 + 20 * agent.TIMEOUT  # on a busy machine
+    finally:
+        os.kill(lane.agent, signal.SIGCONT)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_an_agent_in_a_folder_that_others_can_open_is_not_asked(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    folder = lane.runtime / "filevault"
+    folder.chmod(0o755)
+    assert lane.ask() == "the agent's folder is open to others"
+    folder.chmod(0o700)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_the_folders_of_agents_are_those_of_the_normal_path(tmp_path: Path) -> None:
+    """In each of the folders in turn, with and without a job's agent."""
+    root = str(tmp_path)
+    uid = os.geteuid()
+    envs: tuple[dict[str, str], ...]
+    envs = ({}, {"XDG_RUNTIME_DIR": f"{root}/x"}, {"FILEVAULT_AGENT_DIR": f"{root}/job"})
+    for env in envs:
+        environ = {name.encode(): value.encode() for name, value in env.items()}
+        for folder in agent_folders(env.get, root):
+            place = Path(folder)
+            place.mkdir(parents=True, mode=0o700)
+            place.chmod(0o700)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(place / "agent.sock"))
+                assert agent._socket_of(environ, root.encode()) == f"{folder}/agent.sock".encode()
+            (place / "agent.sock").unlink()
+            place.rmdir()
+        with pytest.raises(question.MissError):
+            agent._socket_of(environ, root.encode())
+    assert f"{root}/run/user/{uid}/filevault" in agent_folders(dict[str, str]().get, root)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 31, 32, 1872])
+def test_the_lane_reads_what_an_agent_writes(size: int) -> None:
+    key = os.urandom(size)
+    line = answer_line(Answer(ok=True, key=key, mark="ab" * 32, deadline=12345))
+    assert agent._parse(line) == (key, b"ab" * 32, 12345)
+    for wrong in (answer_line(Answer(ok=False)), line[:-2], line + b"x", b"", b"{}\n"):
+        with pytest.raises(question.MissError):
+            agent._parse(wrong)
+
+
+def test_the_digest_is_that_of_the_standard() -> None:
+    for size in (0, 1, 64, 65, 1000):
+        data = os.urandom(size)
+        assert hash_of(data) == hashlib.sha256(data).digest()
+        key = os.urandom(32)
+        assert hmac(key, data) == stdlib_hmac.digest(key, data, "sha256")
+    assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
+    assert equal(b"ab", b"ab")
+    assert not equal(b"ab", b"ac")
+    assert not equal(b"ab", b"abc")
+
+
+# Other users and places
+
+
+@pytest.mark.parametrize("prefix", [without_keyring(), ()])
+def test_without_a_keyring_or_for_another_user_it_is_the_normal_path(
+    lane: HotLane, prefix: tuple[str, ...]
+) -> None:
+    """In a sandbox that refuses keys; and with nothing unlocked, as another user."""
+    lane.cached()
+    env = lane.environ({"FILEVAULT_KEY_FILE": lane.opens["FILEVAULT_KEY_FILE"]})
+    done = subprocess.run(
+        [*prefix, *lane.whole(*EXPORT)], env=env, capture_output=True, cwd=lane.machine.home
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == lane.cached(EXPORT).printed

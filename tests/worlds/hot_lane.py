@@ -7,6 +7,8 @@ import io
 import os
 import posix
 import secrets
+import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +19,7 @@ import pytest
 
 from filevault.cli import main
 from filevault.keycache import kernel
+from filevault.keycache.protocol import peer
 from filevault.lane import answer, serve
 from filevault.lane.calls import Calls
 from tests.fakes import FakeAws
@@ -52,12 +55,20 @@ class HotLane:
     and cache answers at the same time.
     """
 
-    def __init__(self, home: Path, aws: FakeAws, patch: pytest.MonkeyPatch) -> None:
-        self.patch = patch
+    def __init__(
+        self, home: Path, aws: FakeAws, patch: pytest.MonkeyPatch, place: str = "kernel"
+    ) -> None:
         self.machine = machine = Machine(home)
         machine.names = f"filevault-test-{secrets.token_hex(8)}:"
         machine.lane = True
-        machine.places = "kernel"
+        machine.places = place
+        if place == "agent":
+            root = home.parent / "root"
+            self.runtime = root / f"run/user/{os.geteuid()}"
+            self.runtime.mkdir(parents=True)
+            (root / "tmp").mkdir()
+            machine.root = str(root)
+            machine.env["XDG_RUNTIME_DIR"] = str(self.runtime)
         patch.setattr(kernel, "_NAMES", machine.names)
         patch.setattr(serve, "_NAMES", machine.names.encode())
         key_file = machine.home / "key"
@@ -91,8 +102,17 @@ class HotLane:
         self.machine.ok("unlock", env=self.opens)
 
     def close(self) -> None:
-        """Leave nothing in the kernel keyring."""
+        """Leave nothing in the kernel keyring, and no agent."""
         kernel.KernelKeyring().forget(None)
+        if self.machine.places == "agent":
+            os.kill(self.agent, signal.SIGKILL)
+
+    @property
+    def agent(self) -> int:
+        """The process id of the agent."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.runtime / "filevault/agent.sock"))
+            return peer(connection)[0]
 
     @property
     def answers(self) -> list[Path]:
