@@ -539,6 +539,11 @@ class Settings:
         value = self.config.cache_roles
         return True if value is None else value
 
+    @property
+    def uses_lane(self) -> bool:
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
+        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
+
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.
 
