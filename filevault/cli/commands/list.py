@@ -6,11 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
-from filevault.cli.profiles import absent_config
 from filevault.errors import NoVaultError
 from filevault.system.printable import printable
-from filevault.system.record import Record
-from filevault.system.times import format_duration, format_time, parse_time
+from filevault.system.times import format_duration, format_time
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from filevault.cli.open_vault import OpenVault
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.creation_times import CreationTime
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
 
@@ -35,13 +34,25 @@ _LABELS = {
 }
 
 
-class _Row(Record):
-    profile: str
-    in_config: bool
-    has_key: bool
-    created: int | None
-    created_from: str | None
-    sessions: list[ListedSession]
+class _Row:
+    """A profile; no Record, since there may be ten thousand."""
+
+    __slots__ = ("created", "created_from", "has_key", "in_config", "profile", "sessions")
+
+    def __init__(
+        self,
+        profile: str,
+        in_config: bool,
+        has_key: bool,
+        created: CreationTime | None,
+        sessions: list[ListedSession],
+    ) -> None:
+        self.profile = profile
+        self.in_config = in_config
+        self.has_key = has_key
+        self.created: int | None = created[0] if created else None
+        self.created_from: str | None = created[1] if created else None
+        self.sessions = sessions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +107,12 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
 
 def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
     """Return profiles in file order, then keys without a section, then sessions without either."""
-    for sentence in absent_config(context):
-        context.reporter.warn(sentence)
+    if context.settings.get("AWS_CONFIG_FILE"):
+        # Not at the top: with it comes all that plans a profile.
+        from filevault.cli.profiles import absent_config
+
+        for sentence in absent_config(context):
+            context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[ListedSession]] = {}
     now = context.runtime.clock()
@@ -114,24 +129,13 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     ]
     rows = []
     for name in names:
-        row = _Row(name, name in configured, name in stored, None, None, sessions.get(name, []))
-        if row.has_key:
-            created, origin = _created(stored[name])
-            row = row._replace(created=created, created_from=origin)
-        if args.sessions and not row.sessions:
+        in_config, has_key = name in configured, name in stored
+        if args.sessions and name not in sessions:
             continue
-        if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
+        if (args.credentials and not has_key) or (args.profiles and not in_config):
             continue
-        rows.append(row)
+        rows.append(_Row(name, in_config, has_key, stored.get(name), sessions.get(name, [])))
     return rows
-
-
-def _created(stored_time: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """Return the creation time of a key in Unix seconds, and its origin: `iam` or `add`."""
-    try:
-        return (parse_time(stored_time[0]), stored_time[1]) if stored_time else (None, None)
-    except ValueError:
-        return None, None
 
 
 def _labels(sessions: list[ListedSession], now: float) -> list[str]:
@@ -143,10 +147,10 @@ def _labels(sessions: list[ListedSession], now: float) -> list[str]:
     ]
 
 
-def _age(row: _Row, now: float) -> str:
+def _age(row: _Row, now: int) -> str:
     if row.created is None:
         return "-"
-    days = max(0, int(now - row.created) // _DAY)
+    days = (now - row.created) // _DAY if now > row.created else 0
     return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
 
 
@@ -166,21 +170,21 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
 
 def _print_table(rows: list[_Row], context: Context) -> None:
     now = context.runtime.clock()
-    table = [
-        ("Profile", "Credentials", "Age", "Sessions"),
-        ("=======", "===========", "===", "========"),
+    names = [printable(row.profile) for row in rows]
+    # Each name is in one of the first two columns.
+    width = max(_WIDTH, 2 + max(map(len, names), default=0))
+    lines = [
+        f"{'Profile':{width}}{'Credentials':{width}}Age    Sessions\n",
+        f"{'=======':{width}}{'===========':{width}}===    ========\n",
     ]
-    for row in rows:
-        name = printable(row.profile)
-        shown_profile = name if row.in_config else "-"
+    for name, row in zip(names, rows, strict=True):
+        # Without a key no other column names the profile.
+        profile = name if row.in_config or not row.has_key else "-"
         key = name if row.has_key else "-"
-        sessions = ", ".join(_labels(row.sessions, now)) or "-"
-        if not row.in_config and not row.has_key:
-            shown_profile = name  # no other column names the profile
-        table.append((shown_profile, key, _age(row, now), sessions))
-    width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
-    for profile, key, age, sessions in table:
-        context.reporter.result(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
+        sessions = ", ".join(_labels(row.sessions, now)) if row.sessions else "-"
+        age = _age(row, int(now))
+        lines.append(f"{profile.ljust(width)}{key.ljust(width)}{age.ljust(7)}{sessions}\n")
+    context.reporter.write("".join(lines))
 
 
 def _print_json(rows: list[_Row], context: Context) -> None:
