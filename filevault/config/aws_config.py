@@ -17,6 +17,8 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from filevault.system.inputs import Inputs
+
 LIMIT = 4 << 20  # bytes of a config file
 _COUNTED = 4096
 _SECTIONS_KEPT = 256  # of those parsed: there may be as many profiles as keys
@@ -194,8 +196,10 @@ class AwsConfig:
         self._scan()
 
     @classmethod
-    def load(cls, path: str, trusted: Collection[str] = ()) -> AwsConfig:
-        """Read a file; a missing one counts as empty. `trusted` is as for `read_config`.
+    def load(
+        cls, path: str, trusted: Collection[str] = (), inputs: Inputs | None = None
+    ) -> AwsConfig:
+        """Read a file; a missing one counts as empty. The rest is as for `read_config`.
 
         Raises:
             ConfigSyntaxError: if botocore would refuse it.
@@ -203,7 +207,7 @@ class AwsConfig:
             StorageError: if it cannot be read.
         """
         try:
-            data = read_config(path, LIMIT, trusted=trusted)
+            data = read_config(path, LIMIT, trusted=trusted, inputs=inputs)
         except StorageError as error:
             raise error.add_context(
                 hint="AWS_CONFIG_FILE names another file, or /dev/null for none; without it HOME "
@@ -229,6 +233,10 @@ class AwsConfig:
     def profile_names(self) -> list[str]:
         """Return the profiles' names in the order of the file."""
         return list(self._names("profile"))
+
+    def sso_session_names(self) -> list[str]:
+        """Return the names of the SSO sessions in the order of the file."""
+        return list(self._names("sso-session"))
 
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""

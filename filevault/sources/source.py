@@ -6,17 +6,22 @@ the step before (its parent).
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from filevault.errors import NoVaultError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
+    from filevault.config.sso_session import SsoSession
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
+    from filevault.sources.token_records import TokenRecord, TokenRecords
 
 
 class CredentialProvider:
@@ -92,6 +97,15 @@ class Step(Record):
         return False
 
     @property
+    def may_be_users(self) -> bool:
+        """Whether the credentials may be those of an IAM user, which only they themselves show.
+
+        A role that is assumed with them is asked for as with a long-term key: with its duration and
+        MFA device. AWS refuses what does not apply.
+        """
+        return self.is_long_term
+
+    @property
     def is_user_session(self) -> bool:
         """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
         return False
@@ -104,6 +118,11 @@ class Step(Record):
     @property
     def carried_mfa(self) -> str | None:
         """The serial of the MFA device that the session carries, None without MFA."""
+        return None
+
+    @property
+    def caution(self) -> str | None:
+        """A warning for a command that gets these credentials, None if there is none."""
         return None
 
     @property
@@ -137,16 +156,57 @@ class Step(Record):
         return ()
 
 
+def _no_tokens() -> TokenRecords:
+    raise NoVaultError("sign-ins are kept in the state directory of a vault, and there is none")
+
+
+def _nobody() -> bool:
+    return False
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+def _no_settings() -> Settings:
+    from filevault.config.settings import Settings
+
+    return Settings({})
+
+
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
-    `keys` returns the store of long-term keys; it raises NoVaultError if there is no vault, so a
-    source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
-    None where no call is made with it.
+    `keys` returns the store of long-term keys, `tokens` that of token records; both raise
+    NoVaultError if there is no vault, so a source that needs none must not call them. `identify`
+    asks AWS whose account a key belongs to; None where no call is made with it.
+
+    `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
+    is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
+    returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
+    `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
+    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    environment.
+
+    `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
+    live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     """
 
     keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
+    tokens: Callable[[], TokenRecords] = _no_tokens
+    attended: Callable[[], bool] = _nobody
+    clock: Callable[[], float] = time.time
+    say: Callable[[str], None] = _silent
+    warn: Callable[[str], None] = _silent
+    allow_http: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
+    settings: Callable[[], Settings] = _no_settings
+    fresh: bool = False
+    min_ttl: int | None = None
+    sign_in: Callable[[str], None] | None = None
 
 
 class Source(Step):
@@ -163,6 +223,20 @@ class Source(Step):
     def source(self) -> Source:
         """This source."""
         return self
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether the credentials, or what obtains them, are kept with a vault.
+
+        If not, no question about the vault is asked for this source: its sessions are kept if the
+        vault opens without one.
+        """
+        return True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that contain what the source reads; no command gets them."""
+        return ()
 
     @property
     @abstractmethod

@@ -23,7 +23,9 @@ from filevault.cli.commands import (
     rekey,
     remove,
     rotate,
+    signin,
     slot,
+    sso,
     status,
     unlock,
     version,
@@ -43,8 +45,9 @@ GLOBAL = (
 
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, list_, exec_, export, login, rotate, remove, clear, unlock, lock, status, agent,
-    recipients, slot, passphrase, rekey, git, help_, version,
+    init, add, list_, exec_, export, login, sso, signin, rotate, remove, clear, unlock, lock,
+    status,
+    agent, recipients, slot, passphrase, rekey, git, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

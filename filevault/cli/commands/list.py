@@ -1,4 +1,4 @@
-"""`filevault list`: show profiles, stored keys and cached sessions, without unlocking anything."""
+"""`filevault list`: show profiles, keys, sessions and sign-ins, without unlocking anything."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
-from filevault.errors import NoVaultError
+from filevault.cli.sign_ins import sign_ins
+from filevault.errors import FilevaultError, NoVaultError
 from filevault.system.printable import printable
 from filevault.system.times import format_duration, format_time
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Container
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.sign_ins import SignIn
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
     from filevault.vault.creation_times import CreationTime
 
-DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
+DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
 Nothing is unlocked. The age of a key counts from its creation at AWS where that is known, else
 from the day it was stored, shown with a ≥."""
@@ -30,14 +33,26 @@ _NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
     "assume-role": "sts.AssumeRole",
+    "assume-role-with-web-identity": "sts.AssumeRoleWithWebIdentity",
     "get-federation-token": "sts.GetFederationToken",
+    "process": "credential_process",
+    "sso-role": "sso.GetRoleCredentials",
 }
 
 
 class _Row:
     """A profile; no Record, since there may be ten thousand."""
 
-    __slots__ = ("created", "created_from", "has_key", "in_config", "profile", "sessions")
+    __slots__ = (
+        "created",
+        "created_from",
+        "has_key",
+        "in_config",
+        "profile",
+        "sessions",
+        "signed_in",
+        "source",
+    )
 
     def __init__(
         self,
@@ -53,6 +68,13 @@ class _Row:
         self.created: int | None = created[0] if created else None
         self.created_from: str | None = created[1] if created else None
         self.sessions = sessions
+        self.source: str | None = None
+        self.signed_in: SignIn | None = None
+
+    def labels(self, now: float) -> list[str]:
+        """Return the live sessions and the sign-in, with the time that each has left."""
+        signed_in = [] if self.signed_in is None else [self.signed_in.label(now)]
+        return [*signed_in, *_labels(self.sessions, now)]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +103,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _print_json(rows, context)
     elif args.sessions:
         for row in rows:
-            for label in _labels(row.sessions, context.runtime.clock()):
+            for label in row.labels(context.runtime.clock()):
                 context.reporter.result(f"{printable(row.profile)}\t{label}")
     else:
         _print_table(rows, context)
@@ -122,6 +144,8 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
             sessions.setdefault(session.owner, []).append(session)
     stored = opened.vault.created_times() if opened is not None else {}
     configured = set(profiles)
+    signed_in = {each.reference: each for each in sign_ins(opened, now)}
+    sources = _Sources(context, stored) if signed_in or args.json else None
     names = [
         *profiles,
         *(key for key in stored if key not in configured),
@@ -130,12 +154,47 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     rows = []
     for name in names:
         in_config, has_key = name in configured, name in stored
-        if args.sessions and name not in sessions:
+        row = _Row(name, in_config, has_key, stored.get(name), sessions.get(name, []))
+        if sources is not None and in_config:
+            row.source, reference = sources.of(name)
+            row.signed_in = signed_in.get(reference)
+        if args.sessions and not row.sessions and row.signed_in is None:
             continue
         if (args.credentials and not has_key) or (args.profiles and not in_config):
             continue
-        rows.append(_Row(name, in_config, has_key, stored.get(name), sessions.get(name, [])))
+        rows.append(row)
     return rows
+
+
+class _Sources:
+    """The credential sources of profiles; a profile that cannot be resolved has none."""
+
+    def __init__(self, context: Context, stored: Container[str]) -> None:
+        self._config = context.aws_config
+        self._stored = stored
+
+    def of(self, name: str) -> tuple[str | None, str]:
+        """Return the name of a profile's source, and the source's reference or "" ."""
+        from filevault.config.overrides import Overrides
+        from filevault.config.profile import resolve
+        from filevault.sources import source_of
+
+        try:
+            profile = resolve(
+                self._config,
+                name,
+                overrides=Overrides(),
+                has_item=self._stored.__contains__,
+            )
+        except FilevaultError:
+            return None, ""
+        if profile.source == "none":
+            return None, ""
+        source = None
+        if profile.source != "profile":
+            with contextlib.suppress(FilevaultError):
+                source = source_of(profile)
+        return profile.source, "" if source is None else source.reference
 
 
 def _labels(sessions: list[ListedSession], now: float) -> list[str]:
@@ -181,7 +240,7 @@ def _print_table(rows: list[_Row], context: Context) -> None:
         # Without a key no other column names the profile.
         profile = name if row.in_config or not row.has_key else "-"
         key = name if row.has_key else "-"
-        sessions = ", ".join(_labels(row.sessions, now)) if row.sessions else "-"
+        sessions = ", ".join(row.labels(now)) if row.sessions or row.signed_in else "-"
         age = _age(row, int(now))
         lines.append(f"{profile.ljust(width)}{key.ljust(width)}{age.ljust(7)}{sessions}\n")
     context.reporter.write("".join(lines))
@@ -193,6 +252,7 @@ def _print_json(rows: list[_Row], context: Context) -> None:
         {
             "profile": row.profile,
             "in_config": row.in_config,
+            "source": row.source or ("stored" if row.has_key else None),
             "has_credentials": row.has_key,
             "created": None if row.created is None else format_time(row.created),
             "created_from": row.created_from,
@@ -205,6 +265,7 @@ def _print_json(rows: list[_Row], context: Context) -> None:
                 }
                 for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
             ],
+            "signed_in": None if row.signed_in is None else row.signed_in.json(),
         }
         for row in rows
     ]
