@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "print credentials",
     "login": "sign in to the AWS console",
     "signin": "sign in with a browser for the credentials of a profile",
+    "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "clear": "delete cached sessions, end console logins",

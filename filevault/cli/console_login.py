@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
+    from filevault.server.authorization_callback import Authorization
     from filevault.vault.vault import Vault
 
+_GLANCE = 0.01  # seconds
 _TRIES = 3  # at pasting the code, on a terminal
 
 
@@ -181,9 +183,16 @@ def _code_from_browser(
         )
         _show(context, "sign in in the browser of this machine; if none opens, open this link:")
         _show_link(context, request.link)
-        open_link(request.link, browsers, context, otherwise=None)
+        found: Authorization | None = None
+
+        def answered() -> bool:
+            nonlocal found
+            found = found or callback.wait(timeout=_GLANCE, doubt=doubt)
+            return found is not None
+
+        open_link(request.link, browsers, context, instead=None, done=answered)
         with Countdown(context, "the browser") as countdown:
-            found = callback.wait(tick=countdown.show, doubt=doubt)
+            found = found or callback.wait(tick=countdown.show, doubt=doubt)
     if found is None:
         raise ProviderError(
             f"nobody signed in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",

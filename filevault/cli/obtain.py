@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.config.sso_session import SsoSession
     from filevault.credentials import Credentials
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from filevault.sessions.token_store import TokenStore
     from filevault.sources.key_source import KeySource
     from filevault.sources.source import CredentialProvider, SourceDependencies
+    from filevault.sources.token_records import TokenRecord, TokenRecords
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -183,6 +185,11 @@ def source_dependencies(
     """
     from filevault.sources.source import SourceDependencies
 
+    def sso_sign_in(session: SsoSession, records: TokenRecords) -> TokenRecord:
+        from filevault.cli.sso_sign_in import SsoSignIn
+
+        return SsoSignIn(context)(session, records)
+
     def tokens() -> TokenStore:
         if opened is None:
             from filevault.vault.lost_vault import no_vault
@@ -200,6 +207,8 @@ def source_dependencies(
         context.reporter.warn,
         context.settings.allow_http,
         lambda: context.settings,
+        context.runtime.sleep,
+        sso_sign_in,
     )
 
 

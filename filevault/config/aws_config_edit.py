@@ -1,4 +1,4 @@
-"""Append a profile to the AWS config, or set one of its values; every other byte stays."""
+"""Append profiles to the AWS config, or set one value; every other byte stays."""
 
 from __future__ import annotations
 
@@ -53,21 +53,32 @@ def append_profile(
     warn: Callable[[str], None] | None = None,
     trusted: Collection[str] = (),
 ) -> None:
-    """Append a profile to the config file, atomically; a link's target is changed.
+    """Append a profile to the config file; see `append_profiles`."""
+    append_profiles(path, {name: values}, home=home, warn=warn, trusted=trusted)
 
-    A missing final line end and a blank line are added before it, with the line ends of the file.
-    The result is parsed before it is written. `home`, `warn` and `trusted` are as for
+
+def append_profiles(
+    path: str,
+    profiles: Mapping[str, Mapping[str, str]],
+    *,
+    home: str | None = None,
+    warn: Callable[[str], None] | None = None,
+    trusted: Collection[str] = (),
+) -> None:
+    """Append profiles to the config file, all in one atomic step; a link's target is changed.
+
+    A missing final line end and a blank line are added before each, with the line ends of the
+    file. The result is parsed before it is written. `home`, `warn` and `trusted` are as for
     `edit_config`.
 
     Raises:
-        ConfigError: if the profile exists, or the result does not parse to the given values.
+        ConfigError: if a profile exists, or the result does not parse to the given values.
         ConfigSyntaxError: if the file cannot be parsed.
         StorageError: if it cannot be read or written.
     """
-    added = profile_section(name, values)
     edit_config(
         path,
-        lambda old: _with_section(old, path, name, values, added),
+        lambda old: with_profiles(old, path, profiles),
         LIMIT,
         home=home,
         warn=warn,
@@ -158,28 +169,33 @@ def _values(config: AwsConfig, name: str) -> dict[str, object]:
     return {} if section is None else {**section.values, **section.nested}
 
 
-def _with_section(old: bytes, path: str, name: str, values: Mapping[str, str], added: str) -> bytes:
+def with_profiles(old: bytes, path: str, profiles: Mapping[str, Mapping[str, str]]) -> bytes:
+    """Return the bytes of a config file with profiles appended. Raises as `append_profiles`."""
     shown = printable(path)
     before = AwsConfig.parse(old, path)
-    present = before.profile(name)
-    if present is not None:
-        raise ConfigError(
-            f"profile {printable(name)!r} is already in {shown!r}, line {present.line}"
-        )
-    new = old + _appendix(old, added)
+    new = old
+    for name, values in profiles.items():
+        present = before.profile(name)
+        if present is not None:
+            raise ConfigError(
+                f"profile {printable(name)!r} is already in {shown!r}, line {present.line}"
+            )
+        new += _appendix(new, profile_section(name, values))
     if len(new) > LIMIT:
         raise ConfigError(f"{shown!r} would become longer than {LIMIT} bytes")
     after = AwsConfig.parse(new, path)
-    section = after.profile(name)
-    if (
-        section is None
-        or any(section.values.get(key) != value for key, value in values.items())
-        or after.profile_names() != [*before.profile_names(), name]
-    ):
-        raise ConfigError(
-            f"profile {printable(name)!r} cannot be written to {shown!r} so that it reads back "
-            "as it was given"
-        )
+    names = [*before.profile_names(), *profiles]
+    for name, values in profiles.items():
+        section = after.profile(name)
+        if (
+            section is None
+            or any(section.values.get(key) != value for key, value in values.items())
+            or after.profile_names() != names
+        ):
+            raise ConfigError(
+                f"profile {printable(name)!r} cannot be written to {shown!r} so that it reads back "
+                "as it was given"
+            )
     return new
 
 

@@ -34,10 +34,10 @@ class Profile(Record):
 
     `source` is the credential source: `stored`, a key of `credential_source.SETTINGS`, or `none`.
     `source_where` is the setting that names it, with file and line, for `none` that of the role.
-    `shadowed` are the settings that name sources which are not used. `sts_endpoint_url`,
-    `iam_endpoint_url` and `signin_endpoint_url` are the effective ones; `endpoint_url` is the
-    general one. `account_id` is `aws_account_id`, `child` the other settings that a command gets.
-    `warnings` are sentences about lines of the config that have no effect.
+    `shadowed` are the settings that name sources which are not used. The endpoint URLs
+    of services are the effective ones; `endpoint_url` is the general one. `account_id` is
+    `aws_account_id`, `child` the other settings that a command gets. `warnings` are sentences
+    about lines of the config that have no effect.
     """
 
     name: str
@@ -46,6 +46,8 @@ class Profile(Record):
     sts_endpoint_url: str | None
     iam_endpoint_url: str | None
     signin_endpoint_url: str | None
+    sso_endpoint_url: str | None
+    sso_oidc_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -182,6 +184,7 @@ def _decide(
             sso |= session
         elif source.name == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
+    is_sso = source.name == "sso"
     endpoint_url = _general_endpoint(settings, overrides)
     mfa_process = raw("mfa_process")
     if mfa_process is None and source_profile is not None:
@@ -200,6 +203,8 @@ def _decide(
         sts_endpoint_url=_endpoint(settings, overrides, "sts"),
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
         signin_endpoint_url=_endpoint(settings, overrides, "signin"),
+        sso_endpoint_url=_endpoint(settings, overrides, "sso") if is_sso else None,
+        sso_oidc_endpoint_url=_endpoint(settings, overrides, "sso_oidc") if is_sso else None,
         sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(

@@ -14,6 +14,7 @@ SOURCES = {
     "credential-source": ("filevault.sources.machine", "MachineCredentials"),
     "web-identity": ("filevault.sources.web_identity", "WebIdentity"),
     "login-session": ("filevault.sources.login_session", "LoginSession"),
+    "sso": ("filevault.sources.sso", "SsoRole"),
 }
 """The `source` of a profile to the module and class of the credential source."""
 

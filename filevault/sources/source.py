@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from filevault.config.profile import Profile
     from filevault.config.settings import Settings
+    from filevault.config.sso_session import SsoSession
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
-    from filevault.sources.token_records import TokenRecords
+    from filevault.sources.token_records import TokenRecord, TokenRecords
 
 
 class CredentialProvider:
@@ -184,7 +185,9 @@ class SourceDependencies(Record):
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
     `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
-    settings of the run, which have its environment.
+    settings of the run, which have its environment. `sleep` takes seconds. `sso_sign_in` lets a
+    person sign in to an Identity Center session, which may take ten minutes; None where nobody can
+    be asked.
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
@@ -199,6 +202,8 @@ class SourceDependencies(Record):
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
     settings: Callable[[], Settings] = _no_settings
+    sleep: Callable[[float], None] = time.sleep
+    sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
     fresh: bool = False
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None

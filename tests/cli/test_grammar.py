@@ -25,6 +25,7 @@ from filevault.cli.commands import (
     rotate,
     signin,
     slot,
+    sso,
     status,
     unlock,
     version,
@@ -44,8 +45,8 @@ GLOBAL = (
 
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, list_, exec_, export, login, signin, rotate, remove, clear, unlock, lock, status,
-    agent, recipients, slot, passphrase, rekey, git, help_, version,
+    init, add, list_, exec_, export, login, signin, sso, rotate, remove, clear, unlock, lock,
+    status, agent, recipients, slot, passphrase, rekey, git, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

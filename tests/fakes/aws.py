@@ -18,6 +18,7 @@ from tests.fakes.directory import Directory
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.iam import Iam
 from tests.fakes.identities import Session
+from tests.fakes.identity_center import PATHS, IdentityCenter
 from tests.fakes.login import LoginService
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
@@ -42,7 +43,12 @@ class FakeAws:
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
         self.signin = Signin(self.directory, self.clock)
         self.login = LoginService(self.directory, self.clock)
-        self.endpoints: dict[str, HttpEndpoint] = {"/": self.query_api, "/federation": self.signin}
+        self.sso = IdentityCenter(self.directory, self.clock)
+        self.endpoints: dict[str, HttpEndpoint] = {
+            "/": self.query_api,
+            "/federation": self.signin,
+            **dict.fromkeys(PATHS, self.sso),
+        }
         """By path."""
         self.defects: list[BaseException] = []
         """Exceptions that should not have happened: bugs of the fake."""
@@ -58,6 +64,7 @@ class FakeAws:
         self._book_lock = threading.Lock()
         self._control = Control(self)
         self._server = FakeServer(port, self._respond, self.defects.append, self.clock)
+        self.sso.region_url = self.url
         self._thread: threading.Thread | None = None
 
     @property

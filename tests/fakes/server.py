@@ -116,9 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         if answer.request_id:
             self.send_header("x-amzn-RequestId", answer.request_id)
-        for name, value in answer.headers.items():
+        for name, value in answer.headers:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
-    do_GET = do_PUT = do_POST  # noqa: N815  the names that http.server looks for
+    do_GET = do_HEAD = do_PUT = do_POST  # noqa: N815  the names that http.server looks for
