@@ -67,21 +67,21 @@ def open_link(
     browsers: list[Browser],
     context: Context,
     *,
-    instead: str | None = "--stdout prints the link instead",
+    otherwise: str | None = "--stdout prints the link instead",
     done: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Open a link in the first browser that works; return whether one requested it.
 
-    `instead` says what to do without a browser, None if that has been said. `done` is called
-    repeatedly, and ends the wait by returning True: the user may have opened the link without
-    filevault. If a browser fails, the next one is tried; if it runs and requests nothing, no other
-    is. Failures are printed as warnings.
+    If a browser fails, the next one is tried; if it runs and requests nothing, no other is.
+    Failures are printed as warnings. `otherwise` says how to do without; None if that has been
+    said. `done` is called repeatedly, and ends the wait by returning True: the user may have
+    opened the link without filevault.
     """
     from filevault.server.one_time_link import TIMEOUT, OneTimeLink
     from filevault.system import programs
 
-    if context.reporter.messages_on_terminal and instead is not None:
-        context.reporter.say(f"waiting {TIMEOUT:.0f} s for the browser; {instead}")
+    if context.reporter.messages_on_terminal and otherwise is not None:
+        context.reporter.say(f"waiting {TIMEOUT:.0f} s for the browser; {otherwise}")
     with OneTimeLink(link) as served:
         for browser in browsers:
             try:

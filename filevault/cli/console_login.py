@@ -230,7 +230,7 @@ def _code_from_browser(
             found = found or callback.wait(timeout=_GLANCE, doubt=doubt)
             return found is not None
 
-        open_link(request.link, browsers, context, instead=None, done=answered)
+        open_link(request.link, browsers, context, otherwise=None, done=answered)
         with Countdown(context, "the browser") as countdown:
             found = found or callback.wait(tick=countdown.show, doubt=doubt)
     if found is None:

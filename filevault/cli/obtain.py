@@ -214,9 +214,9 @@ def source_dependencies(
         context.reporter.say,
         context.reporter.warn,
         context.settings.allow_http,
-        lambda: context.settings,
         context.runtime.sleep,
         sso_sign_in,
+        lambda: context.settings,
     )
 
 

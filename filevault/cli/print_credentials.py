@@ -28,6 +28,10 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
                 context.reporter.result(line)
             return 0
         given = obtainer.credentials(plan)
+    if args.mask:
+        from filevault.cli.log_mask import mask
+
+        mask(given.credentials, context)
     text = export(given, form)
     if form == "ini" and given.settings.service_endpoints:
         context.reporter.warn(

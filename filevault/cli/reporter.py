@@ -130,6 +130,10 @@ class Reporter:
         """Whether stderr is a terminal."""
         return sys.stderr.isatty()
 
+    def workflow_command(self, text: str) -> None:
+        """Print a line for the runner of a CI job, which must begin with the command."""
+        print(text, file=sys.stderr, flush=True)
+
     # Progress, on a terminal.
 
     def step(self, text: str) -> None:

@@ -223,7 +223,7 @@ class SsoSignIn:
                 link,
                 browsers,
                 self._context,
-                instead="--device-code signs in on another device",
+                otherwise="--device-code signs in on another device",
                 done=answered,
             ):
                 return None

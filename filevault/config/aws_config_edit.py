@@ -1,4 +1,4 @@
-"""Append profiles to the AWS config, or set one value; every other byte stays."""
+"""Append profiles to the AWS config, or set a value of one; every other byte stays."""
 
 from __future__ import annotations
 

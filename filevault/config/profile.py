@@ -45,9 +45,9 @@ class Profile(Record):
     endpoint_url: str | None
     sts_endpoint_url: str | None
     iam_endpoint_url: str | None
-    signin_endpoint_url: str | None
     sso_endpoint_url: str | None
     sso_oidc_endpoint_url: str | None
+    signin_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -202,9 +202,9 @@ def _decide(
         endpoint_url=endpoint_url,
         sts_endpoint_url=_endpoint(settings, overrides, "sts"),
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
-        signin_endpoint_url=_endpoint(settings, overrides, "signin"),
         sso_endpoint_url=_endpoint(settings, overrides, "sso") if is_sso else None,
         sso_oidc_endpoint_url=_endpoint(settings, overrides, "sso_oidc") if is_sso else None,
+        signin_endpoint_url=_endpoint(settings, overrides, "signin"),
         sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(

@@ -184,10 +184,10 @@ class SourceDependencies(Record):
     `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
-    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
-    settings of the run, which have its environment. `sleep` takes seconds. `sso_sign_in` lets a
-    person sign in to an Identity Center session, which may take ten minutes; None where nobody can
-    be asked.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
+    `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
+    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    environment.
 
     `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
     live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
@@ -201,9 +201,9 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
-    settings: Callable[[], Settings] = _no_settings
     sleep: Callable[[float], None] = time.sleep
     sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
+    settings: Callable[[], Settings] = _no_settings
     fresh: bool = False
     min_ttl: int | None = None
     sign_in: Callable[[str], None] | None = None

@@ -61,7 +61,13 @@ OURS_COLD = frozenset(
         "filevault.mfa.way",
         # Only what opens the vault, asks or writes needs these.
         "filevault.backends.file.new_vault",
+        "filevault.calls.assume_role_with_web_identity",
         "filevault.calls.get_federation_token",
+        "filevault.cli.log_mask",
+        "filevault.identity_tokens",
+        "filevault.sources.machine",
+        "filevault.sources.process",
+        "filevault.sources.web_identity",
         "filevault.mfa.token_code",
         "filevault.sessions.lock_wait",
         "filevault.system.atomic_write",

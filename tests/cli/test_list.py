@@ -117,8 +117,8 @@ def test_json_has_a_documented_shape(full: Full) -> None:
         "gone",
     ]
     assert all(
-        list(row) == ["profile", "in_config", "has_credentials", "created", "created_from",
-                      "age_days", "sessions"]
+        list(row) == ["profile", "in_config", "source", "has_credentials", "created",
+                      "created_from", "age_days", "sessions", "signed_in"]
         for row in rows
     )  # fmt: skip
     by_name = {row["profile"]: row for row in rows}

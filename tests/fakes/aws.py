@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tests.fakes.calls import RecordedCall
 from tests.fakes.clock import Clock
@@ -17,15 +17,18 @@ from tests.fakes.control import Control
 from tests.fakes.directory import Directory
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.iam import Iam
-from tests.fakes.identities import Session
+from tests.fakes.identities import Role, Session
 from tests.fakes.identity_center import PATHS, IdentityCenter
 from tests.fakes.login import LoginService
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
 from tests.fakes.server import FakeServer
 from tests.fakes.signin import Signin
-from tests.fakes.sts import Sts
+from tests.fakes.sts import Sts, WebTrust
 from tests.fakes.wire import HttpAnswer, HttpEndpoint, HttpRequest, Intent
+
+if TYPE_CHECKING:
+    from tests.fakes.identity_provider import IdentityProvider
 
 
 class FakeAws:
@@ -92,6 +95,23 @@ class FakeAws:
         """Forget the calls made so far."""
         with self._book_lock:
             self._calls.clear()
+
+    def add_identity_provider(
+        self, issuer: str, audiences: tuple[str, ...] = ("sts.amazonaws.com",)
+    ) -> IdentityProvider:
+        """Make an identity provider, in IAM and in the world."""
+        from tests.fakes.identity_provider import IdentityProvider
+
+        provider = IdentityProvider(issuer, self.clock, audiences, self.directory.secrets)
+        self.sts.identity_providers[issuer] = provider
+        return provider
+
+    def trust_web_identity(
+        self, role: Role, provider: IdentityProvider, subject: str, audience: str | None = None
+    ) -> None:
+        """Let a role trust the tokens of a provider for subjects of a pattern."""
+        trust = WebTrust(provider.issuer, audience or provider.audiences[0], subject)
+        self.sts.web_trusts[role.arn] = trust
 
     def session(self, access_key_id: str) -> Session:
         """Return the session that was given out with an access key id."""

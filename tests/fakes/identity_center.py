@@ -193,7 +193,7 @@ class IdentityCenter:
         if request.path in _PORTAL:
             return self._portal(request)
         if request.path == "/vanity":
-            return HttpAnswer(302, b"", headers=(("Location", self.location),))
+            return HttpAnswer(302, b"", headers={"Location": self.location})
         if request.path == "/device":
             return self._device_page(request)
         if request.path == "/authorize":
@@ -447,7 +447,7 @@ class IdentityCenter:
             values["client_id"], values["code_challenge"], redirect, self._clock() + CODE_LIFE
         )
         back = urlencode({"code": code, "state": values["state"]})
-        return HttpAnswer(303, b"", headers=(("Location", f"{redirect}?{back}"),))
+        return HttpAnswer(303, b"", headers={"Location": f"{redirect}?{back}"})
 
     def _secret(self, word: str) -> str:
         made = f"{word}.{secrets.token_urlsafe(32)}"
@@ -482,7 +482,7 @@ def _oidc(code: str, status: int = 400) -> Refusal:
 
 
 def _json(value: Any, status: int = 200, error: str | None = None) -> HttpAnswer:
-    headers = () if error is None else (("x-amzn-ErrorType", error),)
+    headers = {} if error is None else {"x-amzn-ErrorType": error}
     return HttpAnswer(status, json.dumps(value).encode(), "application/json", headers=headers)
 
 

@@ -139,7 +139,7 @@ class LoginService:
         """Write a refusal; the message repeats what was sent, as careless services do."""
         name, _, code = refusal.code.partition("/")
         body = {"error": code or name, "message": refusal.message}
-        headers = (("x-amzn-errortype", f"{name}:http://internal.amazon.com/"),)
+        headers = {"x-amzn-errortype": f"{name}:http://internal.amazon.com/"}
         return HttpAnswer(
             refusal.status, json.dumps(body).encode(), "application/json", headers=headers
         )
@@ -161,7 +161,7 @@ class LoginService:
         found = self._page(request.target.partition("?")[2], region)
         self.pages.append(request.target)
         if found.startswith("http"):
-            return HttpAnswer(302, b"", "text/plain", headers=(("Location", found),))
+            return HttpAnswer(302, b"", "text/plain", headers={"Location": found})
         return HttpAnswer(200, f"<code>{html.escape(found)}</code>".encode(), "text/html")
 
     def _page(self, query: str, region: str) -> str:

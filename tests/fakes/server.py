@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         if answer.request_id:
             self.send_header("x-amzn-RequestId", answer.request_id)
-        for name, value in answer.headers:
+        for name, value in answer.headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

@@ -1,4 +1,4 @@
-"""`filevault list`: show profiles, stored keys and cached sessions, without unlocking anything."""
+"""`filevault list`: show profiles, keys, sessions and sign-ins, without unlocking anything."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.profiles import absent_config
-from filevault.errors import NoVaultError
+from filevault.cli.sign_ins import sign_ins
+from filevault.errors import FilevaultError, NoVaultError
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import format_duration, format_time, parse_time
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Container
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.cli.sign_ins import SignIn
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
 
-DESCRIPTION = """Show profiles of the AWS config, stored keys and cached sessions.
+DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
 Nothing is unlocked. The age of a key counts from its creation at AWS where that is known, else
 from the day it was stored, shown with a ≥."""
@@ -34,6 +37,7 @@ _LABELS = {
     "assume-role-with-web-identity": "sts.AssumeRoleWithWebIdentity",
     "get-federation-token": "sts.GetFederationToken",
     "process": "credential_process",
+    "sso-role": "sso.GetRoleCredentials",
 }
 
 
@@ -44,6 +48,13 @@ class _Row(Record):
     created: int | None
     created_from: str | None
     sessions: list[ListedSession]
+    source: str | None = None
+    signed_in: SignIn | None = None
+
+    def labels(self, now: float) -> list[str]:
+        """Return the live sessions and the sign-in, with the time that each has left."""
+        signed_in = [] if self.signed_in is None else [self.signed_in.label(now)]
+        return [*signed_in, *_labels(self.sessions, now)]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +83,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
         _print_json(rows, context)
     elif args.sessions:
         for row in rows:
-            for label in _labels(row.sessions, context.runtime.clock()):
+            for label in row.labels(context.runtime.clock()):
                 context.reporter.result(f"{printable(row.profile)}\t{label}")
     else:
         _print_table(rows, context)
@@ -109,6 +120,8 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
             sessions.setdefault(session.owner, []).append(session)
     stored = opened.vault.created_times() if opened is not None else {}
     configured = set(profiles)
+    signed_in = {each.reference: each for each in sign_ins(opened, now)}
+    sources = _Sources(context, stored) if signed_in or args.json else None
     names = [
         *profiles,
         *(key for key in stored if key not in configured),
@@ -120,12 +133,46 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
         if row.has_key:
             created, origin = _created(stored[name])
             row = row._replace(created=created, created_from=origin)
-        if args.sessions and not row.sessions:
+        if sources is not None and row.in_config:
+            source, reference = sources.of(name)
+            row = row._replace(source=source, signed_in=signed_in.get(reference))
+        if args.sessions and not row.sessions and row.signed_in is None:
             continue
         if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
             continue
         rows.append(row)
     return rows
+
+
+class _Sources:
+    """The credential sources of profiles; a profile that cannot be resolved has none."""
+
+    def __init__(self, context: Context, stored: Container[str]) -> None:
+        self._config = context.aws_config
+        self._stored = stored
+
+    def of(self, name: str) -> tuple[str | None, str]:
+        """Return the name of a profile's source, and the source's reference or "" ."""
+        from filevault.config.overrides import Overrides
+        from filevault.config.profile import resolve
+        from filevault.sources import source_of
+
+        try:
+            profile = resolve(
+                self._config,
+                name,
+                overrides=Overrides(),
+                has_item=self._stored.__contains__,
+            )
+        except FilevaultError:
+            return None, ""
+        if profile.source == "none":
+            return None, ""
+        source = None
+        if profile.source != "profile":
+            with contextlib.suppress(FilevaultError):
+                source = source_of(profile)
+        return profile.source, "" if source is None else source.reference
 
 
 def _created(stored_time: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
@@ -176,7 +223,7 @@ def _print_table(rows: list[_Row], context: Context) -> None:
         name = printable(row.profile)
         shown_profile = name if row.in_config else "-"
         key = name if row.has_key else "-"
-        sessions = ", ".join(_labels(row.sessions, now)) or "-"
+        sessions = ", ".join(row.labels(now)) or "-"
         if not row.in_config and not row.has_key:
             shown_profile = name  # no other column names the profile
         table.append((shown_profile, key, _age(row, now), sessions))
@@ -191,6 +238,7 @@ def _print_json(rows: list[_Row], context: Context) -> None:
         {
             "profile": row.profile,
             "in_config": row.in_config,
+            "source": row.source or ("stored" if row.has_key else None),
             "has_credentials": row.has_key,
             "created": None if row.created is None else format_time(row.created),
             "created_from": row.created_from,
@@ -203,6 +251,7 @@ def _print_json(rows: list[_Row], context: Context) -> None:
                 }
                 for session in sorted(row.sessions, key=lambda s: (s.operation, s.expiration))
             ],
+            "signed_in": None if row.signed_in is None else row.signed_in.json(),
         }
         for row in rows
     ]
