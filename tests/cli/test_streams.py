@@ -27,6 +27,7 @@ import pytest
 from filevault import cli
 from filevault.cli.command import COMMANDS
 from filevault.system import hardening
+from tests.fakes.identity_center import START_URL
 from tests.faults.harness import Snapshot
 from tests.launch import launcher
 from tests.samples import EXAMPLE_ID
@@ -192,6 +193,7 @@ CASES = {
         StreamCase(("export", "jon", "-n", "--format", "json")),
     ],
     "login": [StreamCase(("login", "jon", "--explain"))],
+    "sso": [StreamCase(("sso", "logout", "work"), "confirmation")],
     "rotate": [
         StreamCase(("rotate", "jon", "--dry-run")),
         StreamCase(("rotate", "jon", "--dry-run", "--json")),
@@ -240,6 +242,9 @@ class StreamMachine:
     def __init__(self, home: Path) -> None:
         self.machine = machine = Machine(home)
         machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
+        machine.write_config(
+            f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
+        )
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
         machine.places = "agent"
