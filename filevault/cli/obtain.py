@@ -154,7 +154,9 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            self._source_dependencies()._replace(fresh=args.refresh, min_ttl=min_ttl),
+            self._source_dependencies()._replace(
+                fresh=args.refresh, min_ttl=min_ttl, sign_in=self._sign_in
+            ),
             self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,
@@ -190,6 +192,12 @@ class Obtainer:
         if plan.step.source.needs_vault:
             return self._opened.sessions()
         return self._opened.sessions_unasked()
+
+    def _sign_in(self, profile: str) -> None:
+        from filevault.cli.console_login import sign_in_meanwhile
+
+        if self._opened is not None:
+            sign_in_meanwhile(profile, self._context, self._opened)
 
     def _source_dependencies(self) -> SourceDependencies:
         return source_dependencies(self._context, self._keys, self._opened, self._choice)
