@@ -162,6 +162,9 @@ SECRETS = {
         "FILEVAULT_KEY",
         "FILEVAULT_AGE_IDENTITY",
         "FILEVAULT_NEW_PASSPHRASE",
+        "FILEVAULT_SOURCE_PASSPHRASE",
+        "FILEVAULT_SOURCE_KEY",
+        "FILEVAULT_SOURCE_AGE_IDENTITY",
     )
     for suffix in SUFFIXES
 }
@@ -233,6 +236,8 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
     assert _told(table) == {each.name for each in VARIABLES if each.carries} | {
         "AWS_VAULT",
         "AWS_EC2_METADATA_DISABLED",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CREDENTIAL_PROFILES_FILE",
         MARKER,
     }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
+    from filevault.keycache.key_store import KeyStore
     from filevault.unlock.prompt import Prompter
 
 
@@ -79,6 +80,20 @@ class Context:
                 runtime.key_stores, self.settings.get, runtime.boottime, runtime.root
             )
         return self._key_cache
+
+    def add_key_store(self, store: KeyStore) -> None:
+        """Ask one more store for cached keys, after all others."""
+        self._key_cache = self.key_cache.followed_by(store)
+
+    def unattended(self) -> Context:
+        """Return the same without a terminal and without messages, and with a config read again."""
+        from filevault.cli.silence import SilentReporter
+        from filevault.unlock.prompt import NoTerminal
+
+        found = Context(self.settings.without_terminal(), self.runtime, SilentReporter())
+        found._prompter = NoTerminal()
+        found._key_cache = self._key_cache
+        return found
 
     @property
     def kdf_policy(self) -> KdfPolicy:

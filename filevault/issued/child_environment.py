@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from filevault.config.aws_variables import MARKER, is_removed, is_setting, marker_text
@@ -33,6 +34,10 @@ def child_environment(parent: Mapping[str, str], issued: IssuedCredentials) -> d
         # An SDK that cannot read the profile, as from a locked vault, must fail: the JavaScript
         # SDK would fall back to the machine's role.
         child["AWS_EC2_METADATA_DISABLED"] = "true"
+    if issued.container is not None:
+        # Every SDK prefers a static [default] to an endpoint; the second is of the Java SDK v1.
+        child["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+        child["AWS_CREDENTIAL_PROFILES_FILE"] = os.devnull
     settings = {
         name: value
         for name, value in found.items()

@@ -61,6 +61,10 @@ class KeyCache:
         self._boottime = boottime
         self._forget_only = forget_only
 
+    def followed_by(self, store: KeyStore) -> KeyCache:
+        """Return the same cache with one more store, which is asked last."""
+        return KeyCache(_Followed(self._stores, store), self._boottime, self._forget_only)
+
     def get(self, state_id: str, key_type: KeyType, mark: str) -> bytes | None:
         """Return a vault's key if it is cached with that mark and has not expired."""
         for store in self._stores:
@@ -164,6 +168,18 @@ def _sum(stores: Iterable[KeyStore], action: Callable[[KeyStore], int]) -> int:
     if failed:
         raise merge_errors(failed)
     return count
+
+
+class _Followed:
+    """Stores, and one more after them."""
+
+    def __init__(self, stores: Iterable[KeyStore], last: KeyStore) -> None:
+        self._stores = stores
+        self._last = last
+
+    def __iter__(self) -> Iterator[KeyStore]:
+        yield from self._stores
+        yield self._last
 
 
 class _LazyStores:

@@ -40,6 +40,11 @@ class VaultKeys:
         self._fresh = fresh
         self._unwrapped: tuple[str, bytes] | None = None
 
+    @property
+    def unwrapped(self) -> tuple[str, bytes] | None:
+        """The mark and the bytes of the session key, if it was decrypted in this run."""
+        return self._unwrapped
+
     def session_key(self, mark: str) -> bytes | None:
         """Return the cached session key of the file with this digest."""
         key = None if self._fresh else self._cache.get(self._state_id, SESSION, mark)

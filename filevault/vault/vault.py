@@ -379,10 +379,11 @@ class Vault:
         """Return an item's header, not authenticated; None if its backend has none."""
         return self.backend.peek(data) if self.backend.family == SEALED else None
 
-    def remove(self, name: str, *, subject: str) -> None:
+    def remove(self, name: str, *, subject: str, also: Sequence[str] = ()) -> None:
         """Delete an item and commit that; call inside `transaction`.
 
-        A pair that it hides is deleted first. Raises ItemNotFoundError, StorageError or
+        A pair that it hides is deleted first. `also` are items that were written without a
+        subject and belong to the same commit. Raises ItemNotFoundError, StorageError or
         NotCommittedError.
         """
         names = self.lookup.all_of(name)
@@ -399,7 +400,7 @@ class Vault:
             if before is not None:
                 self.memory.record_written(path_name, before)
             raise
-        self._commit(paths, subject)
+        self._commit([*paths, *map(self.path, also)], subject)
 
     def _last_state(self, name: str) -> SeenItem:
         """Return what to record of an item that is removed; it is not decrypted."""

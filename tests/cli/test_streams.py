@@ -38,6 +38,7 @@ WORKS = "works"
 LIMITED = "limited"
 _FULL_SIZE = 4096
 KEY = f"{EXAMPLE_ID}\n".encode() + b"x" * 40 + b"\n"
+KEY_JSON = json.dumps({"AccessKeyId": EXAMPLE_ID, "SecretAccessKey": "x" * 40}).encode()
 
 
 class StreamResult(NamedTuple):
@@ -176,6 +177,10 @@ class StreamCase(NamedTuple):
 CASES = {
     "init": [StreamCase(("init", "--vault", "other"))],
     "add": [StreamCase(("add", "new", "--stdin", "--no-config"), "confirmation", KEY)],
+    "import": [
+        StreamCase(("import", "-", "--name", "new", "--yes", "--no-config"), stdin=KEY_JSON),
+        StreamCase(("import", "-", "--name", "new", "--dry-run", "--json"), stdin=KEY_JSON),
+    ],
     "list": [StreamCase(("list",)), StreamCase(("list", "--json"))],
     "exec": [
         StreamCase(("exec", "jon", "-n", "--", "true"), "nothing"),
@@ -192,6 +197,12 @@ CASES = {
         StreamCase(("rotate", "jon", "--dry-run", "--json")),
     ],
     "remove": [StreamCase(("remove", "jon", "--force"), "confirmation")],
+    "rename": [StreamCase(("rename", "jon", "new"), "confirmation")],
+    "copy": [StreamCase(("copy", "jon", "new"), "confirmation")],
+    "migrate": [
+        StreamCase(("migrate", "--to", "other", "--yes")),
+        StreamCase(("migrate", "--to", "other", "--yes", "--keep", "--json")),
+    ],
     "clear": [StreamCase(("clear",), "confirmation")],
     "unlock": [StreamCase(("unlock",), "confirmation")],
     "lock": [StreamCase(("lock",), "confirmation")],

@@ -105,11 +105,17 @@ class Machine:
     def advance(self, seconds: float) -> None:
         """Move this machine's clock."""
         now = float(self.clock_file.read_text(encoding="ascii"))
-        self.clock_file.write_text(str(now + seconds), encoding="ascii")
+        self._set_clock(str(now + seconds))
 
     def freeze(self, at: float) -> None:
         """Stop this machine's clock at a time, in Unix seconds."""
-        self.clock_file.write_text(f"@{at}", encoding="ascii")
+        self._set_clock(f"@{at}")
+
+    def _set_clock(self, text: str) -> None:
+        """Replace the file at once: a process that is running reads it at any time."""
+        new = self.home / ".clock.new"
+        new.write_text(text, encoding="ascii")
+        new.replace(self.clock_file)
 
     def environment(self, env: Mapping[str, str | None] | None = None) -> dict[str, str]:
         """Return the environment of a process; None takes a variable away."""
