@@ -114,6 +114,12 @@ def test_the_command_gets_no_token(job: Job, github: FakeCi) -> None:
     assert "MY_TOKEN" not in child
     assert job.token not in str(child)
     assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in child  # not of this profile
+    found = machine.ok("exec", "admin", "--server", "--", sys.executable, "-c", PRINT)
+    child = json.loads(found.out)
+    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in child
+    assert "MY_TOKEN" not in child
+    assert job.token not in str(child)
+    assert machine.run("exec", "admin", "--server", "--mask", "--", "true").status == 125
 
 
 def test_many_that_miss_at_once_make_one_call_and_run_one_program(job: Job) -> None:
