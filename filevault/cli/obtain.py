@@ -149,10 +149,11 @@ class Obtainer:
         min_ttl = args.min_ttl
         if min_ttl is None:
             min_ttl = settings.duration("AWS_MIN_TTL")
-        if plan.step.is_long_term and (args.duration is not None or args.mfa_token):
-            context.reporter.warn(
-                "the long-term key itself is issued: --duration and --mfa-token do nothing"
-            )
+        if plan.step.parent is None and (args.duration is not None or args.mfa_token):
+            issued = "the long-term key itself is issued"
+            if not plan.step.is_long_term:
+                issued = "the credentials are issued as their source gives them"
+            context.reporter.warn(f"{issued}: --duration and --mfa-token do nothing")
         dependencies = Dependencies(
             self._source_dependencies()._replace(
                 fresh=args.refresh, min_ttl=min_ttl, sign_in=self._sign_in

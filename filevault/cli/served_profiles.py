@@ -118,7 +118,7 @@ class ServedProfiles:
             outcome = Outcome(
                 order.served,
                 failure="a server issues temporary credentials only, and these are a long-term key",
-                hint="leave --no-session out",
+                hint="leave --no-session out, or assume a role with the key",
                 status=2,
             )
         return Obtained(outcome, keys)
