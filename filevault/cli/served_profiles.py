@@ -114,12 +114,12 @@ class ServedProfiles:
             issued = obtainer.credentials(plan)
             keys = self._keys(opened) if opened is not None and order.attended else ()
         outcome = Outcome(order.served, issued.credentials, issued.account_id)
-        if issued.credentials.session_token is None:
+        if issued.credentials.session_token is None or issued.credentials.expiration is None:
             outcome = Outcome(
                 order.served,
-                failure="a server issues temporary credentials only, and these are a long-term key",
-                hint="leave --no-session out",
-                status=2,
+                failure="only temporary credentials with an expiry can be served, and these have "
+                "none",
+                status=8,
             )
         return Obtained(outcome, keys)
 
