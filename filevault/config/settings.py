@@ -217,6 +217,7 @@ class Settings:
             self.options,
             self._secrets,
             self._outer,
+            self.inputs,
         )
         found._config = self._config
         return found
