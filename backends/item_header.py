@@ -9,7 +9,8 @@ class ItemHeader(Record):
     """The values that are authenticated along with an item (`docs/format.md` §4).
 
     `generation` and `created` are as in the format; `created_from` is set for `credentials`
-    only, `source` for `session` and the SSO kinds only.
+    only, `source` for the kinds of session files only, `expires` and `renewable` for token
+    records only.
     """
 
     kind: str
@@ -18,3 +19,5 @@ class ItemHeader(Record):
     created: str
     created_from: str | None = None
     source: str | None = None
+    expires: str | None = None
+    renewable: bool = False

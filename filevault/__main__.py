@@ -1,4 +1,4 @@
-"""The entry point of the program: the console script and `python -P -m filevault`."""
+"""The entry point of the program, for `bin/filevault` and for `python -P -m filevault`."""
 
 # With -m, Python searches the working directory first, so anyone who can write there could plant a
 # module. Python imports some modules before this runs (types, for one): only -P protects those.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -29,11 +30,27 @@ HEAVY = {
 
 
 class Module(NamedTuple):
-    """A module of the program, taken apart."""
+    """A module of the program."""
 
     path: str
     text: str
-    tree: ast.Module
+
+    @property
+    def tree(self) -> ast.Module:
+        """Its syntax tree."""
+        return _parsed(self.text, self.path)
+
+
+@functools.cache
+def _parsed(text: str, path: str) -> ast.Module:
+    return ast.parse(text, path)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_trees() -> Iterator[None]:
+    """Keep the trees no longer than these tests run: each fork would copy 40 MB."""
+    yield
+    _parsed.cache_clear()
 
 
 def _modules() -> list[Module]:
@@ -43,7 +60,7 @@ def _modules() -> list[Module]:
             name = path.relative_to(ROOT).as_posix()
             if not name.startswith("filevault/backends/"):  # the link, on Pythons that follow it
                 text = path.read_text(encoding="utf-8")
-                found.append(Module(name, text, ast.parse(text, name)))
+                found.append(Module(name, text))
     return found
 
 

@@ -141,6 +141,7 @@ def _names_in_code() -> set[str]:
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
         r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
         r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM"
+        r"|(ACTIONS|BITBUCKET|BUILDKITE|CIRCLE|GITHUB|GITLAB)_[A-Z0-9_]+"
     )
     found = set()
     for path in (*(ROOT / "filevault").rglob("*.py"), *(ROOT / "backends").rglob("*.py")):

@@ -10,8 +10,6 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-
 from filevault.backends.item_header import ItemHeader
 from filevault.backends.sealing import format_header, xaes
 from filevault.errors import BackendError, DamagedError, TamperedError
@@ -34,7 +32,10 @@ _OVERHEAD = xaes.NONCE_SIZE + xaes.TAG_SIZE
 KINDS = frozenset({"credentials", "totp", "session-key", "retired"})
 """Kinds of the items of a vault."""
 
-SESSION_KINDS = frozenset({"session", "sso-token", "sso-client"})
+TOKEN_KINDS = frozenset({"sso-token", "sso-client", "login"})
+"""Kinds of token records, whose header may say until when they serve."""
+
+SESSION_KINDS = frozenset({"session", *TOKEN_KINDS})
 """Kinds of session files, whose header names their source."""
 
 _ORIGINS = frozenset({"iam", "add"})
@@ -84,6 +85,10 @@ def seal(
         values["created_from"] = header.created_from
     if header.source is not None:
         values["source"] = header.source
+    if header.expires is not None:
+        values["expires"] = header.expires
+    if header.renewable:
+        values["renewable"] = 1
     line = strict_json.dumps(values) + b"\n"
     what = _item(header.name)
     padded = plaintext + b"\x80" + bytes(-(len(plaintext) + 1) % _BLOCK)
@@ -152,6 +157,8 @@ def expect(envelope: Envelope, vault: str, key_id: str, kind: str, name: str, wh
 
 def unseal(key: bytes, envelope: Envelope, what: str) -> bytes:
     """Return the plaintext. Raises DamagedError if header or body was changed."""
+    from cryptography.exceptions import InvalidTag
+
     nonce, sealed = envelope.body[: xaes.NONCE_SIZE], envelope.body[xaes.NONCE_SIZE :]
     try:
         padded = xaes.decrypt(key, nonce, sealed, envelope.line)
@@ -178,6 +185,10 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
         fields = {**fields, "created_from": str}
     if b'"source":' in line:
         fields = {**fields, "source": str}
+        if b'"expires":' in line:
+            fields["expires"] = str
+        if b'"renewable":' in line:
+            fields["renewable"] = int
     values = format_header.parse(line, fields, what)
     vault = format_header.check_hex(values, "vault", 32, what)
     key = format_header.check_hex(values, "key", 16, what)
@@ -194,6 +205,14 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
         raise DamagedError(f"{what} is damaged: only session files have a 'source', and each has")
     if source is not None and not _is_reference(str(source)):
         raise DamagedError(f"{what} is damaged: its 'source' is not valid")
+    expires = None
+    if "expires" in values:
+        expires = format_header.check_time(values, "expires", what)
+    renewable = values.get("renewable")
+    if kind not in TOKEN_KINDS and (expires, renewable) != (None, None):
+        raise DamagedError(f"{what} is damaged: only token records have 'expires' or 'renewable'")
+    if renewable not in (None, 1):
+        raise DamagedError(f"{what} is damaged: its 'renewable' is not valid")
     header = ItemHeader(
         str(kind),
         str(name),
@@ -201,6 +220,8 @@ def _header(line: bytes, what: str) -> tuple[ItemHeader, str, str]:
         created,
         None if created_from is None else str(created_from),
         None if source is None else str(source),
+        expires,
+        renewable is not None,
     )
     return header, vault, key
 

@@ -7,7 +7,6 @@ distinguished from damaged ones everywhere, whatever else a newer header has.
 from __future__ import annotations
 
 import binascii
-import json
 import re
 from typing import TYPE_CHECKING
 
@@ -63,6 +62,8 @@ def refuse_newer(data: bytes, what: str) -> None:
     if found:
         name: object = found.group(1).decode("ascii")
     else:
+        import json
+
         try:
             value = json.loads(data)
         except (ValueError, RecursionError):

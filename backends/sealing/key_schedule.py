@@ -9,9 +9,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +19,9 @@ _VAULT_ID_SIZE = 16
 
 
 def _expand(key: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     return HKDF(SHA256(), length, salt, info).derive(key)
 
 

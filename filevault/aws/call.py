@@ -32,13 +32,14 @@ def call(
     clients: Clients,
     service: str,
     endpoint: Endpoint,
-    credentials: Credentials,
+    credentials: Credentials | None,
     operation: str,
     parameters: Mapping[str, object],
     *,
     subject: str,
     token_code: str | None = None,
     once: bool = False,
+    token: str | None = None,
 ) -> Any:  # noqa: ANN401
     """Make one call and return botocore's answer, a dictionary.
 
@@ -46,18 +47,21 @@ def call(
         clients: makes the client.
         service: botocore's name of the service, `sts` or `iam`.
         endpoint: where the call goes.
-        credentials: sign the call.
+        credentials: sign the call; None for a call that is not signed.
         operation: AWS's name of the call.
         parameters: the call's parameters.
         subject: the profile that the call is for, in messages.
         token_code: the MFA code among the parameters; the call is then made once.
         once: never repeat the call where it may have taken effect, as in `Clients.open`.
+        token: the token among the parameters of a call that is not signed.
 
     Raises AwsError, ConfigError and NetworkError; the latter has the access key ids of an answer
     that cannot be used.
     """
     received = Received()
-    secrets = (credentials.secret_access_key, credentials.session_token)
+    secrets: tuple[str | None, ...] = (token,)
+    if credentials is not None:
+        secrets = (credentials.secret_access_key, credentials.session_token)
     attempt = Attempt(operation, subject, secrets, token_code)
     try:
         with translated(attempt):

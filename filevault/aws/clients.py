@@ -93,12 +93,14 @@ class Clients:
         self,
         service: str,
         endpoint: Endpoint,
-        credentials: Credentials,
+        credentials: Credentials | None,
         *,
         once: bool,
         received: Received | None = None,
     ) -> Any:  # noqa: ANN401
         """Return a botocore client for one call; nothing is sent yet.
+
+        Without `credentials` the call is not signed.
 
         With `once`, for calls that must not be made twice, such as those with a token code, a
         request is repeated only if AWS cannot have processed it. `received` gets the body of the
@@ -108,6 +110,7 @@ class Clients:
         Raises ConfigError for an unsafe URL, and botocore's own errors.
         """
         import botocore.config
+        from botocore import UNSIGNED
 
         if endpoint.url is not None:
             check_url(endpoint.url, allow_http=self._allow_http)
@@ -120,9 +123,9 @@ class Clients:
             service,
             region_name=self._region(service, endpoint),
             endpoint_url=endpoint.url,
-            aws_access_key_id=credentials.access_key_id,
-            aws_secret_access_key=credentials.secret_access_key,
-            aws_session_token=credentials.session_token,
+            aws_access_key_id=credentials and credentials.access_key_id,
+            aws_secret_access_key=credentials and credentials.secret_access_key,
+            aws_session_token=credentials and credentials.session_token,
             config=new_config(
                 connect_timeout=self._connect_timeout,
                 read_timeout=self._read_timeout,
@@ -132,6 +135,8 @@ class Clients:
                 ignore_configured_endpoint_urls=True,
                 use_fips_endpoint=endpoint.use_fips,
                 use_dualstack_endpoint=endpoint.use_dualstack,
+                # botocore would look for credentials where it gets none.
+                signature_version=UNSIGNED if credentials is None else None,
             ),
         )
         self._limit(service, client, Received() if received is None else received)

@@ -105,7 +105,7 @@ def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
             hint=f"correct {setting}",
         )
     scheme, host = match.group(1).lower(), match.group(2).lower()
-    if scheme == "https" or allow_http or re.match(_LOOPBACK, host, re.ASCII):
+    if scheme == "https" or allow_http or is_loopback(host):
         return
     raise ConfigError(
         f"the endpoint URL {redact_url(url)!r} is plain http, which shows the credentials to "
@@ -113,6 +113,11 @@ def check_url(url: str, *, allow_http: bool, setting: str = SETTINGS) -> None:
         hint=f"use https in {setting}, or --allow-http or FILEVAULT_ALLOW_HTTP=1 where the "
         "network itself is trusted",
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host, in lower case and as URLs have it, is the loopback interface."""
+    return re.match(_LOOPBACK, host, re.ASCII) is not None
 
 
 def redact_url(url: str) -> str:

@@ -46,9 +46,21 @@ _INTERNAL = ("AWS has an internal failure", "wait a little and run the command a
 _BY_CODE = {
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
+    "IDPCommunicationError": (
+        "AWS could not reach the identity provider of the token",
+        "wait a little and run the command again",
+    ),
+    "IDPRejectedClaim": (
+        "the identity provider does not accept the token",
+        "get a new token; it may be too old or revoked",
+    ),
     "InternalFailure": _INTERNAL,
     "InternalError": _INTERNAL,
     "InvalidClientTokenId": _UNKNOWN_KEY,
+    "InvalidIdentityToken": (
+        "AWS does not accept the web identity token",
+        "check that IAM has an identity provider for the token's issuer, with its audience",
+    ),
     "PackedPolicyTooLarge": (
         "tags and policies together are longer than a session can carry",
         "use fewer or shorter session_tags",
@@ -133,6 +145,12 @@ _ROLE_DENIED = (
     "the role's trust policy or the caller's permissions do not allow it",
     "check role_arn, external_id, mfa_serial, the trust policy, and the caller's sts:AssumeRole",
 )
+_WEB_IDENTITY_DENIED = (
+    "the role's trust policy does not allow it to this token",
+    "check role_arn, and the conditions on aud and sub in the role's trust policy",
+)
+_WEB_IDENTITY = "AssumeRoleWithWebIdentity"
+_EXPIRED_TOKEN = ("the web identity token has expired", "the job must get a new one")
 _DENIED = re.compile(r"(arn:\S+) is not authorized to perform: ([\w:*-]+)")
 _DENIED_CODES = ("AccessDenied", "AccessDeniedException")
 
@@ -201,6 +219,8 @@ def explain(code: str, text: str, attempt: Attempt, status: object) -> tuple[str
         if pattern.search(text):
             return why, hint
     known = _BY_CODE.get(code)
+    if known is _EXPIRED and attempt.operation == _WEB_IDENTITY:
+        return _EXPIRED_TOKEN
     if known is not None:
         return _UNKNOWN_SESSION if known is _UNKNOWN_KEY and attempt.with_session else known
     if code in _DENIED_CODES:
@@ -232,6 +252,8 @@ def _denied(text: str, attempt: Attempt) -> tuple[str, str | None]:
     """Return which identity lacks which permission, and a hint."""
     if attempt.operation == "AssumeRole":
         return _ROLE_DENIED
+    if attempt.operation == _WEB_IDENTITY:
+        return _WEB_IDENTITY_DENIED
     match = _DENIED.search(text)
     if match is None:
         return "", None

@@ -1,4 +1,4 @@
-"""Calls to STS: three that obtain credentials, and GetCallerIdentity."""
+"""Calls to STS: four that obtain credentials, and GetCallerIdentity."""
 
 from __future__ import annotations
 
@@ -78,6 +78,45 @@ def assume_role(
     if request.source_identity is not None:
         parameters["SourceIdentity"] = request.source_identity
     return _session(clients, endpoint, credentials, "AssumeRole", parameters, mfa, subject)
+
+
+class WebIdentityRequest(Record):
+    """The parameters of AssumeRoleWithWebIdentity; `duration` is in seconds."""
+
+    _secret = ("token",)
+
+    role_arn: str
+    session_name: str
+    token: str
+    duration: int
+
+
+def assume_role_with_web_identity(
+    clients: Clients, endpoint: Endpoint, request: WebIdentityRequest, *, subject: str
+) -> Credentials:
+    """Call AssumeRoleWithWebIdentity, which is not signed, and return the session.
+
+    botocore repeats the call where AWS could not reach the identity provider
+    (IDPCommunicationError). Raises AwsError, NetworkError, ConfigError.
+    """
+    operation = "AssumeRoleWithWebIdentity"
+    parameters = {
+        "RoleArn": request.role_arn,
+        "RoleSessionName": request.session_name,
+        "WebIdentityToken": request.token,
+        "DurationSeconds": request.duration,
+    }
+    response = call(
+        clients,
+        "sts",
+        endpoint,
+        None,
+        operation,
+        parameters,
+        subject=subject,
+        token=request.token,
+    )
+    return _credentials(response, operation, subject)
 
 
 class Identity(Record):

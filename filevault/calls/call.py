@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from filevault.credentials import Credentials
     from filevault.mfa.request import MfaRequest
     from filevault.mfa.token_code import TokenCode
-    from filevault.sources.source import Source
+    from filevault.sources.source import Source, SourceDependencies
 
 _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"}
@@ -29,7 +29,7 @@ class CallDependencies(Record):
 
     `clock` returns Unix seconds; `warn` prints a warning; `subject` names the profile in messages;
     `source_provider` returns the provider of the credential source that the plan begins
-    with.
+    with; `sources` are the arguments of credential sources.
     """
 
     clients: Clients
@@ -38,16 +38,17 @@ class CallDependencies(Record):
     warn: Callable[[str], None]
     subject: str
     source_provider: Callable[[], CredentialProvider]
+    sources: SourceDependencies
 
 
 class Call(Step):
-    """A step that calls AWS, signed with the credentials of its parent."""
+    """A step that calls AWS, signed with the credentials of its parent, or with its token."""
 
     if TYPE_CHECKING:
 
         @property
         def parent(self) -> Step:
-            """The step whose credentials sign the call."""
+            """The step whose credentials sign the call, or whose token it carries."""
             ...
 
         @property
@@ -69,6 +70,11 @@ class Call(Step):
     def source(self) -> Source:
         """The credential source that the plan begins with."""
         return self.parent.source
+
+    @property
+    def proof(self) -> str:
+        """How the call names the caller, in `--explain`."""
+        return "signed by"
 
     def request_identity(self, parent: str) -> dict[str, object]:
         """Return everything that determines the answer of the call."""

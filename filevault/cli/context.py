@@ -65,7 +65,9 @@ class Context:
             from filevault.config.aws_config import AwsConfig
 
             trusted = self.settings.trusted_configs
-            self._config = AwsConfig.load(self.settings.aws_config_path, trusted)
+            self._config = AwsConfig.load(
+                self.settings.aws_config_path, trusted, self.settings.inputs
+            )
         return self._config
 
     @property

@@ -13,7 +13,7 @@ from filevault.plan.planner import Plan, PlanOptions
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sessions.lock_wait import LockWait
-    from filevault.sources.source import CredentialProvider
+    from filevault.sessions.token_store import TokenStore
+    from filevault.sources.key_source import KeySource
+    from filevault.sources.source import CredentialProvider, SourceDependencies
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -68,15 +70,14 @@ class Obtainer:
     def explanation(self, plan: Plan) -> Sequence[str]:
         """Return the lines of `--explain`."""
         from filevault.plan.explain import explain, kept_until, variable_lines
-        from filevault.sources.source import SourceDependencies
 
-        context, sessions = self._context, self._sessions()
+        context, sessions = self._context, self._sessions(plan)
         lines = explain(
             plan,
             context.runtime.clock(),
             until=kept_until(
                 plan,
-                SourceDependencies(self._keys),
+                self._source_dependencies(),
                 None if self._args.refresh else sessions,
             ),
             keeps=sessions is not None,
@@ -111,7 +112,6 @@ class Obtainer:
         """
         from filevault.plan.providers import Dependencies, build
         from filevault.sessions.cached_provider import Caching
-        from filevault.sources.source import SourceDependencies
 
         args, context, settings = self._args, self._context, self._context.settings
         min_ttl = args.min_ttl
@@ -122,13 +122,13 @@ class Obtainer:
                 "the long-term key itself is issued: --duration and --mfa-token do nothing"
             )
         dependencies = Dependencies(
-            SourceDependencies(self._keys),
+            self._source_dependencies(),
             self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             settings.allow_http,
         )
-        sessions = self._sessions()
+        sessions = self._sessions(plan)
         if sessions is None:
             return build(plan, dependencies, None)
         caching = Caching(sessions, self._lock_wait, args.refresh, min_ttl, settings.cache_roles)
@@ -148,11 +148,19 @@ class Obtainer:
         if self._opened is not None:
             self._opened.remember_slot()
 
-    def _sessions(self) -> SessionCache | None:
-        """Return the session cache, None with `--no-cache` or without a state directory."""
+    def _sessions(self, plan: Plan) -> SessionCache | None:
+        """Return the session cache, None with `--no-cache` or without a state directory.
+
+        For a credential source that needs no vault also None where only a person could open it.
+        """
         if self._args.no_cache or self._opened is None:
             return None
-        return self._opened.sessions()
+        if plan.step.source.needs_vault:
+            return self._opened.sessions()
+        return self._opened.sessions_unasked()
+
+    def _source_dependencies(self) -> SourceDependencies:
+        return source_dependencies(self._context, self._keys, self._opened, self._choice)
 
     def _keys(self) -> Vault:
         """Return the vault, for sources that need it. Raises NoVaultError."""
@@ -161,6 +169,38 @@ class Obtainer:
 
             raise no_vault(self._choice)
         return self._opened.vault
+
+
+def source_dependencies(
+    context: Context,
+    keys: Callable[[], KeySource],
+    opened: OpenVault | None,
+    choice: VaultChoice,
+) -> SourceDependencies:
+    """Return the arguments of the providers of credential sources.
+
+    `keys` returns the store of long-term keys; `opened` is the vault, None if there is none.
+    """
+    from filevault.sources.source import SourceDependencies
+
+    def tokens() -> TokenStore:
+        if opened is None:
+            from filevault.vault.lost_vault import no_vault
+
+            raise no_vault(choice)
+        return opened.tokens()
+
+    return SourceDependencies(
+        keys,
+        None,
+        tokens,
+        lambda: context.prompter.present,
+        context.runtime.clock,
+        context.reporter.say,
+        context.reporter.warn,
+        context.settings.allow_http,
+        lambda: context.settings,
+    )
 
 
 def plan_options(

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from filevault.git.program import Git
     from filevault.git.repository import Repository
     from filevault.sessions import SessionCache
+    from filevault.sessions.token_store import TokenStore
     from filevault.unlock.identities import NamedIdentities
+    from filevault.unlock.prompt import Prompter
     from filevault.unlock.unlocker import Unlocker
     from filevault.vault.choose import VaultChoice
 
@@ -133,6 +135,19 @@ class OpenVault:
 
     def sessions(self) -> SessionCache | None:
         """Return the session cache, None if the state directory cannot be written."""
+        return self._sessions(self.vault.session_key)
+
+    def sessions_unasked(self) -> SessionCache | None:
+        """Return the same, None also if only a person could open the vault: nobody is asked."""
+        try:
+            with open_vault(self.choice, self._context, asks=False) as opened:
+                key = opened.vault.session_key()
+        except (LockedError, StorageError) as error:
+            self._context.reporter.debug(f"no session is kept or looked for: {error.message}")
+            return None
+        return self._sessions(lambda: key)
+
+    def _sessions(self, session_key: Callable[[], bytes]) -> SessionCache | None:
         from filevault.sessions import SessionCache
 
         vault, context = self.vault, self._context
@@ -141,10 +156,15 @@ class OpenVault:
         return SessionCache(
             vault.state,
             vault.state_id,
-            vault.session_key,
+            session_key,
             context.runtime.clock,
             context.reporter.notice,
         )
+
+    def tokens(self) -> TokenStore:
+        """Return the token records. Raises StorageError if they cannot be written."""
+        vault = self.vault
+        return token_store(vault.require_state(), self.choice, vault.session_key, self._context)
 
     def sessions_to_delete(self) -> SessionCache | None:
         """Return the cache that the function of this name opens; it is closed with the vault."""
@@ -194,6 +214,7 @@ def open_vault(
     uses_cached_keys: bool = True,
     caches_session_key: bool = True,
     backend: SealedBackend | None = None,
+    asks: bool = True,
 ) -> OpenVault:
     """Open a vault; nothing is decrypted and nothing is asked yet.
 
@@ -205,13 +226,14 @@ def open_vault(
         uses_cached_keys: take keys from the key cache.
         caches_session_key: see `OpenVault`. Never done for a vault whose pin is not checked.
         backend: the open backend of a vault that was just created.
+        asks: ask a person where nothing else opens the vault; if False, as without a terminal.
 
     Raises NoVaultError, PinError, VaultChoiceError, IntegrityError, StorageError.
     """
     settings, reporter = context.settings, context.reporter
     must_exist(choice, settings.state_home)
     with contextlib.ExitStack() as opening:
-        store = opening.enter_context(Folder.open(choice.store, reporter.warn))
+        store = opening.enter_context(Folder.open(choice.store, reporter.warn, settings.inputs))
         trust, writable = opening.enter_context(local_memory(choice, context))
         keys = VaultKeys(
             context.key_cache,
@@ -232,6 +254,7 @@ def open_vault(
                 keys,
                 last_slot=trust.last_slot,
                 pinned_recipients=lambda: policy.pinned_recipients(choice.prefix),
+                asks=asks,
             )
         policy = PinPolicy(
             choice.root,
@@ -328,6 +351,32 @@ def sessions_to_delete(choice: VaultChoice, context: Context) -> Iterator[Sessio
         )
 
 
+def token_store(
+    state: Folder, choice: VaultChoice, session_key: Callable[[], bytes], context: Context
+) -> TokenStore:
+    """Return the token records below a state directory; `session_key` opens them."""
+    from filevault.sessions.lock_wait import LockWait
+    from filevault.sessions.token_store import TokenStore
+
+    def wait(action: str) -> LockWait:
+        return LockWait(
+            context.reporter.say,
+            lambda: context.prompter.present,
+            context.runtime.sleep,
+            action=action,
+            hint="it may be waiting for a person to sign in: do that, or end it",
+        )
+
+    return TokenStore(
+        state,
+        choice.state_id,
+        session_key,
+        clock=context.runtime.clock,
+        wait=wait,
+        warn=context.reporter.warn,
+    )
+
+
 def _no_key() -> bytes:
     raise LockedError("sessions are deleted here, not opened")
 
@@ -385,6 +434,7 @@ def _open_backend(
     *,
     last_slot: str | None,
     pinned_recipients: Callable[[], Sequence[str]],
+    asks: bool = True,
 ) -> tuple[OpenBackend, Callable[[], bool]]:
     """Return a vault's backend, and a function that returns whether the user was asked.
 
@@ -394,12 +444,19 @@ def _open_backend(
     unlockers: list[Unlocker] = []
     questions: list[None] = []
 
+    def person() -> Prompter:
+        if asks:
+            return context.prompter
+        from filevault.unlock.prompt import NoTerminal
+
+        return NoTerminal()
+
     def unlocker(request: SecretRequest) -> Unlocker:
         from filevault.unlock.unlocker import Unlocker
 
         made = Unlocker(
             settings,
-            lambda: context.prompter,
+            person,
             request,
             lambda: keys.has_session_key(session_key_mark(choice, context)),
         )
@@ -429,7 +486,7 @@ def _open_backend(
         identities=identities,
         cached_key=keys.vault_key,
         pinned_recipients=pinned_recipients,
-        person=lambda: context.prompter,
+        person=person,
         warn=context.reporter.warn,
         on_asked=lambda: questions.append(None),
         kdf_policy=lambda: context.kdf_policy,

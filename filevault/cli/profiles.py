@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault import errors
@@ -151,7 +150,7 @@ class Profiles:
 def absent_config(context: Context) -> list[str]:
     """Return one sentence if `AWS_CONFIG_FILE` names a file that does not exist, else nothing."""
     config = context.settings.aws_config_path
-    if not context.settings.get("AWS_CONFIG_FILE") or os.path.exists(config):
+    if not context.settings.get("AWS_CONFIG_FILE") or context.settings.inputs.exists(config):
         return []
     return [f"AWS_CONFIG_FILE names {printable(config)!r}, which is not there"]
 

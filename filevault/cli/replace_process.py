@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from filevault import errors
@@ -14,6 +13,7 @@ from filevault.system.search_path import candidates, is_executable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
 
 
 def find_command(command: str, path: str | None) -> str:
@@ -41,8 +41,9 @@ def replace_process(path: str, command: Sequence[str], environment: Mapping[str,
     Raises CommandNotFoundError or NotExecutableError.
     """
     # Python ignores these two, and a command would inherit that (signal(7)).
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    signals = _signals()
+    for number in (signals.SIGPIPE, signals.SIGXFSZ):
+        signals.signal(number, signals.SIG_DFL)
     restore()
     shown = printable(command[0], 200)
     try:
@@ -65,3 +66,11 @@ def _execute(path: str, command: Sequence[str], environment: Mapping[str, str]) 
             raise
     # A script without a `#!` line: execvp(3) runs it with the shell.
     os.execve("/bin/sh", ["/bin/sh", path, *command[1:]], dict(environment))  # noqa: S606
+
+
+def _signals() -> ModuleType:
+    """Return the module behind `signal`, which makes enumerations of all signals when imported."""
+    try:
+        return __import__("_signal")
+    except ImportError:  # not CPython
+        return __import__("signal")

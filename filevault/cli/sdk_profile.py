@@ -38,7 +38,8 @@ def same_vault(command: ExportCommand, context: Context, choice: VaultChoice) ->
     """Return whether a command uses the chosen vault."""
     options = GlobalOptions(vault=command.vault, backend=command.backend, prefix=command.prefix)
     try:
-        theirs = choose(Settings(context.settings.environ, options))
+        settings = Settings(context.settings.environ, options, inputs=context.settings.inputs)
+        theirs = choose(settings)
     except errors.FilevaultError:
         return False
     return _identity(theirs) == _identity(choice)

@@ -13,6 +13,8 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from filevault.system.inputs import Inputs
+
 
 class ConfigFile(Record):
     """The content of config.toml; None, or the default, for missing keys."""
@@ -29,12 +31,18 @@ class ConfigFile(Record):
     trust_writers_of: str | None = None  # a file that others may own or write
 
 
-def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = False) -> ConfigFile:
+def load(
+    path: str,
+    trusted: Collection[str] = (),
+    *,
+    strictness_given: bool = False,
+    inputs: Inputs | None = None,
+) -> ConfigFile:
     """Read config.toml, if there is one.
 
     A file in a folder that cannot be searched is an error, because it could demand `strict`. With
     `strictness_given` (by an option or a variable) it counts as missing, but with nothing cached,
-    which is the most that it could demand.
+    which is the most that it could demand. `inputs` notes what is read.
 
     Raises:
         ConfigError: if others can write it, it does not parse, or has an unknown key; `trusted`
@@ -42,7 +50,7 @@ def load(path: str, trusted: Collection[str] = (), *, strictness_given: bool = F
         StorageError: if it cannot be read.
     """
     try:
-        data = read_config(path, 64 << 10, trusted=trusted)
+        data = read_config(path, 64 << 10, trusted=trusted, inputs=inputs)
     except StorageError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 SETTINGS = {
     "profile": ("source_profile",),
     "sso": ("sso_session", "sso_start_url"),
-    "web-identity": ("web_identity_token_file", "web_identity_token_process"),
+    "web-identity": (
+        "web_identity_token_file",
+        "web_identity_token_process",
+        "web_identity_token_source",
+        "web_identity_token_env",
+    ),
     "process": ("credential_process",),
     "credential-source": ("credential_source",),
     "login-session": ("login_session",),
@@ -68,8 +73,8 @@ def choose_source(
         if setting is not None and not (source == "profile" and setting.value == settings.name):
             found[source] = setting
     process = found.get("process")
-    if process is not None and stored and _exports(process.value, settings.name, follows):
-        del found["process"]  # by it SDKs get the stored key
+    if process is not None and _exports(process.value, settings.name, follows):
+        del found["process"]  # by it SDKs get what filevault has for the profile
     elif process is not None and not stored and has_source_profile and "profile" not in found:
         del found["process"]
         found = {"profile": process, **found}
@@ -88,7 +93,17 @@ def choose_source(
         role = settings.find("role_arn")
         name, where = "none", None if role is None else role.where
     unused = tuple(each.key for source, each in found.items() if source != name)
+    if name == "web-identity":
+        unused = (*_other_tokens(settings, found[name].key), *unused)
     return ChosenSource(name, where, unused)
+
+
+def _other_tokens(settings: Inheritance, used: str) -> list[str]:
+    """Return the settings of web identity tokens that are not used, beside the one that is."""
+    keys = SETTINGS["web-identity"]
+    if used == "web_identity_token_source":  # GitLab's, whose variable the last one names
+        keys = keys[:-1]
+    return [key for key in keys if key != used and settings.find(key) is not None]
 
 
 def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:

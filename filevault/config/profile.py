@@ -70,6 +70,9 @@ class Profile(Record):
     sso_registration_scopes: str | None
     web_identity_token_file: str | None
     web_identity_token_process: str | None
+    web_identity_token_env: str | None
+    web_identity_token_source: str | None
+    web_identity_token_audience: str | None
     credential_process: str | None
     credential_source: str | None
     account_id: str | None
@@ -134,6 +137,8 @@ _BEFORE_PROCESS = (
     "sso_start_url",
     "web_identity_token_file",
     "web_identity_token_process",
+    "web_identity_token_source",
+    "web_identity_token_env",
 )
 
 
@@ -219,6 +224,9 @@ def _decide(
         sso_registration_scopes=sso["sso_registration_scopes"],
         web_identity_token_file=text("web_identity_token_file"),
         web_identity_token_process=raw("web_identity_token_process"),
+        web_identity_token_env=text("web_identity_token_env"),
+        web_identity_token_source=text("web_identity_token_source"),
+        web_identity_token_audience=text("web_identity_token_audience"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
         account_id=settings.account_id(),

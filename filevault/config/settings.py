@@ -16,6 +16,7 @@ from filevault.config.aws_variables import MARKER, is_credential, unchanged_sett
 from filevault.config.config_toml import ConfigFile, load
 from filevault.errors import ConfigError, UsageError
 from filevault.system.config_files import TRUST_VARIABLE
+from filevault.system.inputs import Inputs
 from filevault.system.printable import printable
 from filevault.system.record import Record
 from filevault.system.times import parse_duration
@@ -38,6 +39,7 @@ _SECRET_PREFIXES = (
 _ONE_VAULT = ("FILEVAULT_DIR", "FILEVAULT_BACKEND", "FILEVAULT_PREFIX", "FILEVAULT_PIN")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+_VARIABLE = r"\$(?:(\w+)|\{([^}]*)\})"  # as os.path.expandvars finds them
 _PROMPTS = ("terminal", "ykman", "none")
 
 TEXT = "text"
@@ -141,10 +143,19 @@ class Settings:
     """The settings of one run.
 
     `environ` is the environment of this process without the variables that contain or name a
-    secret, and without the settings of an outer filevault.
+    secret, and without the settings of an outer filevault. `inputs` notes what the run reads.
     """
 
-    __slots__ = ("_config", "_home", "_outer", "_process", "_secrets", "environ", "options")
+    __slots__ = (
+        "_config",
+        "_home",
+        "_outer",
+        "_process",
+        "_secrets",
+        "environ",
+        "inputs",
+        "options",
+    )
 
     def __init__(
         self,
@@ -152,8 +163,10 @@ class Settings:
         options: GlobalOptions = GlobalOptions(),  # noqa: B008 - immutable
         secrets: Mapping[str, str] | None = None,
         outer: Mapping[str, str] | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         self.options = options
+        self.inputs = inputs or Inputs()
         self._secrets = secrets or {}
         self._outer = outer or {}
         self._process: MutableMapping[str, str] | None = None
@@ -229,6 +242,7 @@ class Settings:
 
     def get(self, name: str) -> str | None:
         """Return a variable's value, None if it is unset or empty."""
+        self.inputs.variable(name)
         return self.environ.get(name) or None
 
     # Folders
@@ -242,6 +256,7 @@ class Settings:
         if self._home is None:
             home = self.get("HOME")
             if home is None or not home.startswith("/"):
+                self.inputs.spoil("the password database was asked")
                 home = _home_of_user()
             self._home = home.rstrip("/") or "/"
         return self._home
@@ -302,7 +317,14 @@ class Settings:
 
     def _aws_file(self, variable: str, default: str) -> str:
         value = self.get(variable)
-        return self.expand(os.path.expandvars(value)) if value else self._at_home(default)
+        if not value:
+            return self._at_home(default)
+        if "$" in value:
+            import re
+
+            for plain, braced in re.findall(_VARIABLE, value, re.ASCII):
+                self.inputs.variable(plain or braced)
+        return self.expand(os.path.expandvars(value))
 
     def expand(self, path: str) -> str:
         """Return `path` with a leading `~` replaced by the home directory."""
@@ -310,6 +332,8 @@ class Settings:
             return self.home
         if path.startswith("~/"):
             return self._at_home(path[2:])
+        if path.startswith("~"):
+            self.inputs.spoil("the password database was asked")
         return os.path.expanduser(path)
 
     # config.toml
@@ -319,18 +343,23 @@ class Settings:
         """The content of config.toml. Raises what `config_toml.load` raises."""
         if self._config is None:
             given = self.options.strict or self.flag("FILEVAULT_STRICT") is not None
-            self._config = load(self.config_path, self._trusted(), strictness_given=given)
+            self._config = load(
+                self.config_path, self._trusted(), strictness_given=given, inputs=self.inputs
+            )
         return self._config
 
     @property
     def trusted_configs(self) -> list[str]:
         """Absolute paths of the configuration files that others may own or write."""
         named = self.config.trust_writers_of
-        return [*self._trusted(), *([os.path.abspath(self.expand(named))] if named else [])]
+        return [*self._trusted(), *([self._absolute(named)] if named else [])]
 
     def _trusted(self) -> list[str]:
         paths = (self.get(TRUST_VARIABLE) or "").split(":")
-        return [os.path.abspath(self.expand(path)) for path in paths if path[:1] in ("/", "~")]
+        return [self._absolute(path) for path in paths if path[:1] in ("/", "~")]
+
+    def _absolute(self, path: str) -> str:
+        return self.inputs.absolute(self.expand(path))
 
     # Which vault
 
@@ -402,7 +431,7 @@ class Settings:
         The prefix in config.toml is for the store that config.toml names, if it names one.
         """
         config = self.config
-        if config.vault and os.path.abspath(self.expand(config.vault)) != store:
+        if config.vault and self._absolute(config.vault) != store:
             config = config._replace(prefix=None)
         for value in (
             self.options.prefix,

@@ -67,9 +67,13 @@ def explain(
     lines.append(f"region {'none' if plan.region is None else printable(plan.region)}")
     lines.extend(_tree(plan.step))
     made = calls_of(plan.step)
-    if not made:
-        lines.append(f"no calls: {plan.step.description}")
-    else:
+    source = plan.step.source
+    if source.operation is not None or not made:
+        lines.append(f"{'begins' if made else 'no calls'}: {source.description}")
+    if source.operation is not None:
+        kept = keeps and is_kept(source, cache_roles=cache_roles)
+        lines.append(f"     {_keeping(until(source) if kept else None, now, kept)}")
+    if made:
         lines.append("calls, in order:")
     for number, call in enumerate(made, start=1):
         lines.append(f"  {number}. {_call(call, number)}")
@@ -117,9 +121,10 @@ def _tree(step: Step) -> list[str]:
 def _call(call: Call, number: int) -> str:
     mfa = "no MFA" if call.mfa is None else f"MFA {printable(call.mfa.serial)}"
     signer = call.source.signer if number == 1 else f"the session of call {number - 1}"
+    signed = f"{call.proof} {signer}"
     where = _where(call.endpoint)
     duration = format_duration(call.duration)
-    return f"{call.description}, {duration}, {mfa}, signed by {signer}, in {where}"
+    return f"{call.description}, {duration}, {mfa}, {signed}, in {where}"
 
 
 def _where(endpoint: Endpoint) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.config.credential_process import parse
 from filevault.config.credential_source import SETTINGS
 from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
 from filevault.system.printable import printable, shell_word
@@ -29,22 +28,13 @@ def missing_source(profile: Profile) -> FilevaultError:
             f"read it: {profile.source_where}",
             hint=f"{add} stores it; then take it out of the file",
         )
-    command = parse(profile.credential_process or "") if profile.source == "process" else None
-    if command is not None and command.profile != profile.name:
-        words = " ".join(shell_word(word) for word in command.options())
-        return ConfigError(
-            f"profile {shown!r} is for SDKs: its credential_process runs filevault for profile "
-            f"{printable(command.profile)!r}",
-            hint=f"name that profile: filevault {words and words + ' '}exec "
-            f"{shell_word(command.profile)}",
-        )
-    if profile.source in SETTINGS and command is None:
+    if profile.source in SETTINGS:
         return ConfigError(
             f"profile {shown!r} takes its credentials from {profile.source_where}, which this "
             "version of filevault cannot do",
             hint=f"store a key for it: {add}",
         )
-    if profile.source_where is not None and command is None:
+    if profile.source_where is not None:
         return NoSourceError(
             f"profile {shown!r} has {profile.source_where}, but neither a source_profile nor a "
             "stored key to assume the role with",

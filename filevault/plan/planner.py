@@ -21,6 +21,7 @@ from filevault.system.times import format_duration
 if TYPE_CHECKING:
     from filevault.aws.endpoint import Endpoint
     from filevault.calls.assume_role import AssumeRole
+    from filevault.calls.assume_role_with_web_identity import AssumeRoleWithWebIdentity
     from filevault.calls.get_federation_token import FederationToken
     from filevault.config.profile import Profile
     from filevault.mfa.request import MfaRequest
@@ -162,7 +163,10 @@ class _Planner:
                 step = self.session(each, above, source)
             if each.role_arn is not None:
                 self._say_why_without()
-                step = self.role(each, each.role_arn, step)
+                if each.source == "web-identity":
+                    step = self.web_identity_role(each, each.role_arn, source)
+                else:
+                    step = self.role(each, each.role_arn, step)
         self._say_why_without()
         return step
 
@@ -244,6 +248,45 @@ class _Planner:
             source_identity=profile.source_identity,
         )
 
+    def web_identity_role(
+        self, profile: Profile, role_arn: str, source: Source
+    ) -> AssumeRoleWithWebIdentity:
+        """Plan to exchange a web identity token for the credentials of a profile's role."""
+        from filevault.calls.assume_role_with_web_identity import AssumeRoleWithWebIdentity
+        from filevault.sources.web_identity import WebIdentity
+
+        if not isinstance(source, WebIdentity):
+            raise TypeError(f"{type(source).__name__} is no web identity token")
+        limits.check_role(profile)
+        duration = self._role_duration(profile)
+        if duration.origin is not None:
+            self.say(profile, f"{duration.origin} sets the role's duration")
+        if profile.mfa_serial is not None:
+            self.say(profile, "no MFA: a web identity token takes its place")
+        left_out = [
+            name
+            for name, value in (
+                ("external_id", profile.external_id),
+                ("session_tags", profile.session_tags),
+                ("transitive_session_tags", profile.transitive_session_tags),
+                ("source_identity", profile.source_identity),
+            )
+            if value
+        ]
+        if left_out:
+            self.warnings.append(
+                f"{' and '.join(left_out)} of profile {printable(profile.name)!r} cannot be sent: "
+                "AssumeRoleWithWebIdentity does not take them, the token carries its own"
+            )
+        return AssumeRoleWithWebIdentity(
+            profile=profile.name,
+            parent=source,
+            role_arn=role_arn,
+            duration=duration.checked("AssumeRoleWithWebIdentity", limits.LONGEST_ROLE),
+            endpoint=self._endpoint(profile),
+            session_name=profile.role_session_name,
+        )
+
     def _no_session(self, profile: Profile, above: list[Profile]) -> str | None:
         """Return why there is no session before the profile's key is used, None if there is."""
         if self._options.no_session:
@@ -311,7 +354,7 @@ class _Planner:
     def _capped_if_chained(self, profile: Profile, parent: Step) -> int:
         """Return a role's duration; AWS grants a chained role no more than an hour."""
         duration = self._role_duration(profile)
-        if not parent.is_long_term and duration.seconds > limits.LONGEST_CHAINED_ROLE:
+        if not parent.may_be_users and duration.seconds > limits.LONGEST_CHAINED_ROLE:
             self.say(
                 profile,
                 f"{duration.origin} asks for {format_duration(duration.seconds)}, but a role that "
@@ -325,7 +368,7 @@ class _Planner:
     def _role_mfa(self, profile: Profile, parent: Step) -> MfaRequest | None:
         if profile.mfa_serial is None:
             return None
-        if not parent.is_long_term:
+        if not parent.may_be_users:
             if profile.mfa_serial == parent.carried_mfa:
                 self.say(profile, "no second token code: the first session carries the MFA")
             else:

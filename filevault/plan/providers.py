@@ -131,6 +131,7 @@ class _Providers:
             warn=self._dependencies.warn,
             subject=self._subject(step),
             source_provider=lambda: self._source(step, step),
+            sources=self._dependencies.sources,
         )
         made = step.provider(parent, dependencies)
         return made if self._share is None or not step.is_user_session else self._share(step, made)

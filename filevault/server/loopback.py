@@ -41,10 +41,12 @@ class LoopbackRequest(Record):
 class LoopbackServer:
     """A listener on a free port of 127.0.0.1; a context manager.
 
-    One thread serves all connections, so that a slow client delays no other.
+    One thread serves all connections, so that a slow client delays no other. With `allow_root`
+    processes of root may connect too: on WSL 2 its relay of loopback connections runs as root.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, allow_root: bool = False) -> None:
+        self._allowed = {os.geteuid(), 0} if allow_root else {os.geteuid()}
         self._selector = selectors.DefaultSelector()
         self._listener = socket.create_server((_HOST, 0))
         self._listener.setblocking(False)
@@ -78,7 +80,7 @@ class LoopbackServer:
                     continue
                 request = self._parse(head)
                 # The process that sent the request may have got the connection from another one.
-                allowed = request is not None and _is_own(key.fileobj)
+                allowed = request is not None and self._is_allowed(key.fileobj)
                 response = respond(request) if request is not None and allowed else None
                 if self._send(key.fileobj, response or NOT_FOUND) and response is not None:
                     yield response
@@ -88,7 +90,7 @@ class LoopbackServer:
             connection, _ = self._listener.accept()
         except OSError:
             return
-        if len(self._heads) >= _MAX_CONNECTIONS or not _is_own(connection):
+        if len(self._heads) >= _MAX_CONNECTIONS or not self._is_allowed(connection):
             connection.close()
             return
         connection.setblocking(False)
@@ -136,10 +138,9 @@ class LoopbackServer:
         del self._heads[connection]
         connection.close()
 
-
-def _is_own(connection: socket.socket) -> bool:
-    """Return whether this user owns the other end of a connection."""
-    try:
-        return peer_uid(connection) == os.geteuid()
-    except OSError:  # it has been closed
-        return False
+    def _is_allowed(self, connection: socket.socket) -> bool:
+        """Return whether a user who may connect owns the other end of a connection."""
+        try:
+            return peer_uid(connection) in self._allowed
+        except OSError:  # it has been closed
+            return False

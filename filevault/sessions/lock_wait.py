@@ -1,4 +1,4 @@
-"""The wait for another process that obtains the same session, and its time limit."""
+"""The wait for another process that does the same, and its time limit."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ class LockWait:
         attended: returns whether a person is at the terminal, who can end the waiting.
         sleep: sleeps for seconds.
         clock: monotonic, in seconds.
+        action: completes "another filevault is ..." in messages.
+        hint: what to do where the wait is too long.
     """
 
-    __slots__ = ("_attended", "_clock", "_said", "_say", "_sleep")
+    __slots__ = ("_action", "_attended", "_clock", "_hint", "_said", "_say", "_sleep")
 
     def __init__(
         self,
@@ -34,11 +36,17 @@ class LockWait:
         attended: Callable[[], bool],
         sleep: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        action: str = "obtaining this session",
+        hint: str = "it may be asking a person for an MFA code: answer there, or end it; "
+        "--no-cache does not wait",
     ) -> None:
         self._say = say
         self._attended = attended
         self._sleep = sleep
         self._clock = clock
+        self._action = action
+        self._hint = hint
         self._said = False
 
     def begin(self) -> Callable[[], None]:
@@ -52,12 +60,10 @@ class LockWait:
             waited = self._clock() - began
             if waited >= _SILENCE and not self._said:
                 self._said = True
-                self._say("waiting for another filevault that is obtaining this session")
+                self._say(f"waiting for another filevault that is {self._action}")
             if waited >= TIMEOUT and not self._attended():
                 raise BusyError(
-                    "another filevault has been obtaining this session for a minute",
-                    hint="it may be asking a person for an MFA code: answer there, or end it; "
-                    "--no-cache does not wait",
+                    f"another filevault has been {self._action} for a minute", hint=self._hint
                 )
             self._sleep(_PAUSE)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from filevault.sessions.session_file import HASH_LENGTH, SessionName
 from filevault.system.digest import sha256_hex
+from filevault.system.strict_json import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -29,8 +29,7 @@ def session_hash(step: Step, source_identity: str) -> str:
 
 def request_hash(request: Mapping[str, object]) -> str:
     """Return the 32 hex digits that name a request: SHA-256 over its canonical JSON."""
-    text = json.dumps(request, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return sha256_hex(text.encode("ascii"))[:HASH_LENGTH]
+    return sha256_hex(canonical(request).encode("ascii"))[:HASH_LENGTH]
 
 
 def session_name(step: Step, source_identity: str) -> SessionName:

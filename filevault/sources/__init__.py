@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "stored": ("filevault.sources.stored", "StoredKey"),
+    "process": ("filevault.sources.process", "ProcessOutput"),
+    "credential-source": ("filevault.sources.machine", "MachineCredentials"),
+    "web-identity": ("filevault.sources.web_identity", "WebIdentity"),
 }
 """The `source` of a profile to the module and class of the credential source."""
 

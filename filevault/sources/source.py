@@ -6,17 +6,21 @@ the step before (its parent).
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
+from filevault.errors import NoVaultError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
+    from filevault.sources.token_records import TokenRecords
 
 
 class CredentialProvider:
@@ -92,6 +96,15 @@ class Step(Record):
         return False
 
     @property
+    def may_be_users(self) -> bool:
+        """Whether the credentials may be those of an IAM user, which only they themselves show.
+
+        A role that is assumed with them is asked for as with a long-term key: with its duration and
+        MFA device. AWS refuses what does not apply.
+        """
+        return self.is_long_term
+
+    @property
     def is_user_session(self) -> bool:
         """Whether it is a session of the IAM user itself, kept even with `cache_roles = false`."""
         return False
@@ -137,16 +150,47 @@ class Step(Record):
         return ()
 
 
+def _no_tokens() -> TokenRecords:
+    raise NoVaultError("sign-ins are kept in the state directory of a vault, and there is none")
+
+
+def _nobody() -> bool:
+    return False
+
+
+def _silent(_text: str) -> None:
+    pass
+
+
+def _no_settings() -> Settings:
+    from filevault.config.settings import Settings
+
+    return Settings({})
+
+
 class SourceDependencies(Record):
     """The arguments of the providers of credential sources.
 
-    `keys` returns the store of long-term keys; it raises NoVaultError if there is no vault, so a
-    source that needs none must not call it. `identify` asks AWS whose account a key belongs to;
-    None where no call is made with it.
+    `keys` returns the store of long-term keys, `tokens` that of token records; both raise
+    NoVaultError if there is no vault, so a source that needs none must not call them. `identify`
+    asks AWS whose account a key belongs to; None where no call is made with it.
+
+    `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
+    is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
+    returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
+    settings of the run, which have its environment.
     """
 
     keys: Callable[[], KeySource]
     identify: Callable[[AccessKey], str] | None = None
+    tokens: Callable[[], TokenRecords] = _no_tokens
+    attended: Callable[[], bool] = _nobody
+    clock: Callable[[], float] = time.time
+    say: Callable[[str], None] = _silent
+    warn: Callable[[str], None] = _silent
+    allow_http: bool = False
+    settings: Callable[[], Settings] = _no_settings
 
 
 class Source(Step):
@@ -163,6 +207,20 @@ class Source(Step):
     def source(self) -> Source:
         """This source."""
         return self
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether the credentials, or what obtains them, are kept with a vault.
+
+        If not, no question about the vault is asked for this source: its sessions are kept if the
+        vault opens without one.
+        """
+        return True
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that contain what the source reads; no command gets them."""
+        return ()
 
     @property
     @abstractmethod

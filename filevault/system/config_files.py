@@ -19,12 +19,19 @@ from filevault.system.printable import printable, shell_word
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from filevault.system.inputs import Inputs
+
 TRUST_VARIABLE = "FILEVAULT_TRUST_WRITERS_OF"
 _MAX_LINKS = 40  # as in the kernel
 
 
 def read_config(
-    path: str, limit: int = 4 << 20, *, trusted: Collection[str] = (), folder: Folder | None = None
+    path: str,
+    limit: int = 4 << 20,
+    *,
+    trusted: Collection[str] = (),
+    folder: Folder | None = None,
+    inputs: Inputs | None = None,
 ) -> bytes | None:
     """Return a configuration file's bytes, None if it does not exist.
 
@@ -36,6 +43,7 @@ def read_config(
         limit: bytes that the file may have.
         trusted: absolute paths of files that are not checked, because the user said so.
         folder: the folder of a file that is to be replaced, which must not be a link.
+        inputs: notes the file, or that there is none.
 
     Raises:
         ConfigError: if it is refused, or longer than `limit`.
@@ -48,23 +56,32 @@ def read_config(
         else:
             fd = os.open(os.path.basename(path), flags | os.O_NOFOLLOW, dir_fd=folder.fd)
     except (FileNotFoundError, NotADirectoryError):
+        if inputs is not None:
+            inputs.absent(path)
         return None
     except OSError as error:
+        if inputs is not None:
+            inputs.spoil("a configuration file cannot be read")
         raise storage_error(error, "read", path) from error
     try:
         info = os.fstat(fd)
         if stat.S_ISCHR(info.st_mode) and os.path.samestat(info, os.stat(os.devnull)):
+            if inputs is not None:
+                inputs.seen(path, info)
             return b""
         shown = printable(path)
         if not stat.S_ISREG(info.st_mode):
             raise ConfigError(f"{shown!r} is not a regular file")
-        if os.path.abspath(path) not in trusted:
+        absolute = os.path.abspath if inputs is None else inputs.absolute
+        if absolute(path) not in trusted:
             _check_writers(info, path)
         if folder is not None:
             _check_new_owner(info, folder, path)
         data = read_all(fd, limit)
         if len(data) > limit:
             raise ConfigError(f"{shown!r} is longer than {limit} bytes")
+        if inputs is not None:
+            inputs.read(path, info, os.fstat(fd))
         return data
     except OSError as error:
         raise storage_error(error, "read", path) from error

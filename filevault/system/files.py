@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from filevault.system.inputs import Inputs
     from filevault.system.permissions import Permissions
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -63,18 +64,31 @@ class Folder:
     """An open directory. Use as a context manager, or call `close`.
 
     `warn` is called with a message if a file cannot get the permissions of the one that it
-    replaces; folders that are opened through this one inherit it.
+    replaces; `inputs` notes all that is read. Folders that are opened through this one inherit
+    both.
     """
 
-    __slots__ = ("fd", "path", "warn")
+    __slots__ = ("fd", "inputs", "path", "warn")
 
-    def __init__(self, fd: int, path: str, warn: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        path: str,
+        warn: Callable[[str], None] | None = None,
+        inputs: Inputs | None = None,
+    ) -> None:
         self.fd = fd
         self.path = path
         self.warn = warn
+        self.inputs = inputs
 
     @classmethod
-    def open(cls, path: str, warn: Callable[[str], None] | None = None) -> Folder:
+    def open(
+        cls,
+        path: str,
+        warn: Callable[[str], None] | None = None,
+        inputs: Inputs | None = None,
+    ) -> Folder:
         """Open a root folder, which may be a link.
 
         Raises:
@@ -84,14 +98,24 @@ class Folder:
         try:
             fd = os.open(path, _FOLDER)
         except FileNotFoundError:
+            if inputs is not None:
+                inputs.absent(path)
             raise
         except OSError as error:
+            if inputs is not None:
+                inputs.spoil("a folder cannot be opened")
             raise storage_error(error, "open", path) from error
-        return cls(fd, path, warn)
+        if inputs is not None:
+            inputs.seen(path, os.fstat(fd))
+        return cls(fd, path, warn, inputs)
 
     @classmethod
     def make(
-        cls, path: str, home: str | None = None, warn: Callable[[str], None] | None = None
+        cls,
+        path: str,
+        home: str | None = None,
+        warn: Callable[[str], None] | None = None,
+        inputs: Inputs | None = None,
     ) -> Folder:
         """Open a root folder; create it and its missing parents with mode 0700.
 
@@ -101,8 +125,10 @@ class Folder:
             if not os.path.isdir(path):
                 from filevault.system.new_folders import make_folders
 
+                if inputs is not None:
+                    inputs.spoil("a folder was made")
                 make_folders(path, home)
-            return cls.open(path, warn)
+            return cls.open(path, warn, inputs)
         except OSError as error:  # also for a dangling link
             raise storage_error(error, "create", path) from error
 
@@ -135,10 +161,36 @@ class Folder:
         try:
             fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=self.fd)
         except FileNotFoundError:
+            self._note_absent(name)
             raise
         except OSError as error:
+            self._spoil("a folder cannot be opened")
             raise self._refusal(error, "open", name) from error
-        return Folder(fd, self.join(name), self.warn)
+        if self.inputs is not None:
+            self.inputs.seen(self.join(name), os.fstat(fd))
+        return Folder(fd, self.join(name), self.warn, self.inputs)
+
+    def _note_absent(self, name: str) -> None:
+        if self.inputs is not None:
+            self.inputs.absent(self.join(name))
+
+    def _spoil(self, doubt: str) -> None:
+        if self.inputs is not None:
+            self.inputs.spoil(doubt)
+
+    def _look(self, name: str) -> os.stat_result:
+        """Return lstat(2) of an entry, and note it."""
+        try:
+            info = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            self._note_absent(name)
+            raise
+        except OSError:
+            self._spoil("a path cannot be looked at")
+            raise
+        if self.inputs is not None:
+            self.inputs.seen(self.join(name), info)
+        return info
 
     def make_child(self, name: str) -> Folder:
         """Open a folder inside this one; create it with mode 0700 if it is missing."""
@@ -148,6 +200,7 @@ class Folder:
             pass
         from filevault.system.new_folders import make_private
 
+        self._spoil("a folder was made")
         try:
             with contextlib.suppress(FileExistsError):
                 make_private(name, self.fd)
@@ -176,16 +229,22 @@ class Folder:
         try:
             fd = os.open(name, _READ, dir_fd=self.fd)
         except FileNotFoundError:
+            self._note_absent(name)
             raise
         except OSError as error:
+            self._spoil("a file cannot be read")
             raise self._refusal(error, "read", name) from error
         try:
             info = os.fstat(fd)
             if own and not _is_own(info, self.fd):
+                self._spoil("a file belongs to another user")
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
             if not stat.S_ISREG(info.st_mode):
                 raise StorageError(f"{printable(self.join(name))!r} is not a regular file")
-            return read_all(fd, limit)
+            data = read_all(fd, limit)
+            if self.inputs is not None:
+                self.inputs.read(self.join(name), info, os.fstat(fd))
+            return data
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -198,6 +257,7 @@ class Folder:
 
         For listings of thousands of files.
         """
+        self._spoil("files were listed with their beginnings")
         try:
             fd = os.open(name, _READ, dir_fd=self.fd)
         except OSError:
@@ -212,7 +272,7 @@ class Folder:
     def refuse_link(self, name: str) -> None:
         """Raise StorageError if an entry is a link."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISLNK(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode):
+            if stat.S_ISLNK(self._look(name).st_mode):
                 raise self._refusal(OSError(errno.ELOOP, os.strerror(errno.ELOOP)), "open", name)
 
     def refuse_other(self, name: str) -> None:
@@ -229,15 +289,19 @@ class Folder:
     def is_file(self, name: str) -> bool:
         """Return whether a regular file (not a link) of that name exists."""
         try:
-            return stat.S_ISREG(os.stat(name, dir_fd=self.fd, follow_symlinks=False).st_mode)
+            return stat.S_ISREG(self._look(name).st_mode)
         except OSError:
             return False
 
     def entries(self) -> list[os.DirEntry[str]]:
         """Return the directory's entries, sorted by name."""
         try:
+            before = os.fstat(self.fd)
             with os.scandir(self.fd) as found:
-                return sorted(found, key=lambda entry: entry.name)
+                entries = sorted(found, key=lambda entry: entry.name)
+            if self.inputs is not None:
+                self.inputs.read(self.path, before, os.fstat(self.fd))
+            return entries
         except OSError as error:
             raise storage_error(error, "read", self.path) from error
 
@@ -264,6 +328,7 @@ class Folder:
             UnsyncedError: if the new bytes are written, but a power failure may undo that.
             StorageError: for any other failure; the old bytes stay.
         """
+        self._spoil("a file was written")
         from filevault.system import permissions
         from filevault.system.atomic_write import replace_file
         from filevault.system.temporary_files import sweep_temporary_files
@@ -288,6 +353,7 @@ class Folder:
         With `follow`, a file of root gets the folder's owner. Raises FileExistsError if the file
         exists, StorageError if it cannot be written.
         """
+        self._spoil("a file was written")
         from filevault.system.atomic_write import create_file
         from filevault.system.temporary_files import sweep_temporary_files
 
@@ -307,6 +373,7 @@ class Folder:
             UnsyncedError: if it is deleted, but a power failure may undo that.
             StorageError: if it cannot be deleted.
         """
+        self._spoil("a file was deleted")
         try:
             os.unlink(name, dir_fd=self.fd)
         except FileNotFoundError:
@@ -331,6 +398,7 @@ class Folder:
 
     def remove_folder(self, name: str) -> bool:
         """Delete a folder if it is empty; return whether it was deleted."""
+        self._spoil("a folder was deleted")
         from filevault.system.new_folders import sync_folder
 
         try:

@@ -6,7 +6,6 @@ duplicate keys, floats, booleans, nesting and lone surrogates are refused.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ MAX_INTEGER = 2**53 - 1
 MAX_FOREIGN_DEPTH = 32
 """Limit of levels in other programs' JSON; Python's parser fails at about a thousand."""
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"?|[][{}]', re.DOTALL)
+_PART = r'"(?:[^"\\]|\\.)*"?|[][{}]'
+_BLANK = " \t\n\r"  # RFC 8259 §2
 
 
 class _RefusedError(ValueError):
@@ -43,20 +43,53 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _load(data: bytes, parse_int: Callable[[str], int]) -> dict[str, Any]:
+class _Settings:
+    """The attributes of a `json.JSONDecoder` that its scanner reads."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_unique)
+    parse_float = staticmethod(_no_float)
+    parse_constant = staticmethod(_no_float)
+
+    def __init__(self, parse_int: Callable[[str], int]) -> None:
+        self.parse_int = parse_int
+
+
+def _scanner(parse_int: Callable[[str], int]) -> Callable[[str, int], tuple[Any, int]]:
+    """Return the function that parses the JSON value at a position of a text.
+
+    It is the one that `json` uses: importing that module compiles seven regular expressions for
+    what is in C now.
+    """
+    settings: Any = _Settings(parse_int)
     try:
-        text = data.decode("utf-8")
-        value = json.loads(
-            text,
+        from _json import make_scanner
+
+        scan: Callable[[str, int], tuple[Any, int]] = make_scanner(settings)
+    except (ImportError, AttributeError):  # not CPython, or one whose scanner reads more
+        from json import JSONDecoder
+
+        decoder: Any = JSONDecoder(
             object_pairs_hook=_unique,
             parse_float=_no_float,
             parse_constant=_no_float,
             parse_int=parse_int,
         )
+        scan = decoder.scan_once
+    return scan
+
+
+def _load(data: bytes, parse_int: Callable[[str], int]) -> dict[str, Any]:
+    try:
+        text = data.decode("utf-8").strip(_BLANK)
+        value, end = _scanner(parse_int)(text, 0)
     except _RefusedError:
         raise
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, StopIteration) as error:
         raise _RefusedError("no JSON") from error
+    if end != len(text):
+        raise _RefusedError("no JSON")
     if not isinstance(value, dict):
         raise _RefusedError("no JSON object")
     return value
@@ -107,6 +140,8 @@ def loads_nested(data: bytes, what: str, depth: int) -> dict[str, Any]:
     try:
         value = _load(data, int)
         if b"\\u" in data:
+            import json
+
             _check_text(json.dumps(value, ensure_ascii=False))
         _check_depth(value, depth)
     except _RefusedError as error:
@@ -122,7 +157,7 @@ def is_too_deep(text: str, limit: int = MAX_FOREIGN_DEPTH) -> bool:
     if text.count("[") + text.count("{") <= limit:
         return False
     depth = 0
-    for token in _TOKEN.finditer(text):
+    for token in re.finditer(_PART, text, re.DOTALL):
         first = token.group()[0]
         if first in "[{":
             depth += 1
@@ -151,4 +186,38 @@ def _check_depth(value: dict[str, Any] | list[Any], depth: int) -> None:
 
 def dumps(value: Mapping[str, object]) -> bytes:
     """Return compact UTF-8 JSON, keys in the order given, non-ASCII text as it is."""
+    import json
+
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def canonical(value: object) -> str:
+    """Return compact ASCII JSON with sorted keys: equal values have equal text.
+
+    As `json.dumps` writes it with `sort_keys`; see `_scanner` for why that is not imported. Takes
+    None, booleans, integers, texts, and lists and mappings of them. Raises TypeError.
+    """
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, dict):
+        members = (f"{_quoted(key)}:{canonical(value[key])}" for key in sorted(value))
+        return "{" + ",".join(members) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(canonical, value)) + "]"
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def _quoted(text: str) -> str:
+    """Return a text as an ASCII string of JSON."""
+    try:
+        from _json import encode_basestring_ascii as quoted
+    except ImportError:  # not CPython
+        from json.encoder import encode_basestring_ascii as quoted
+    shown: str = quoted(text)
+    return shown

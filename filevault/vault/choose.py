@@ -86,6 +86,7 @@ def choose(settings: Settings) -> VaultChoice:
         UsageError, ConfigError: for invalid settings, or options that contradict each other.
     """
     choice = _choose(settings)
+    settings.inputs.real_path(choice.root)  # which names the state directory
     if choice.backend.family == SEALED and settings.options.prefix:
         raise UsageError(
             f"--prefix is for pass and passage stores, and {printable(choice.root)!r} is the "
@@ -97,7 +98,7 @@ def choose(settings: Settings) -> VaultChoice:
 
 def _choose(settings: Settings) -> VaultChoice:
     request = _requested(settings)
-    request = request._replace(store=os.path.abspath(request.store))
+    request = request._replace(store=settings.inputs.absolute(request.store))
     backend = request.backend
     found = {each.name: _complete(settings, request, each) for each in BACKENDS.values()}
     there = [choice for choice in found.values() if choice.exists]
@@ -128,8 +129,8 @@ def _complete(settings: Settings, request: _Request, backend: Backend) -> VaultC
         and not tool.exclusive
         and (
             (request.origin == "--pass-dir" and request.backend is backend)
-            or os.path.realpath(request.store)
-            in map(os.path.realpath, tool_stores(settings, backend))
+            or settings.inputs.real_path(request.store)
+            in map(settings.inputs.real_path, tool_stores(settings, backend))
         )
     )
     prefix = ""
@@ -163,7 +164,7 @@ def _parts(prefix: str) -> tuple[str, ...]:
 
 def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
     try:
-        store = Folder.open(choice.store)
+        store = Folder.open(choice.store, inputs=settings.inputs)
     except FileNotFoundError:
         return False
     except StorageError as error:
@@ -183,7 +184,7 @@ def _is_vault(settings: Settings, choice: VaultChoice) -> bool:
         return True
     if settings.home_if_known is None and settings.get("PASSAGE_IDENTITIES_FILE") is None:
         return False
-    return os.path.exists(settings.passage_identities)
+    return settings.inputs.exists(settings.passage_identities)
 
 
 def has_marker(root: Folder, backend: Backend) -> bool:
@@ -270,7 +271,7 @@ def _pass_dir(settings: Settings, store: str, backend: Backend | None) -> _Reque
     named = _Request(store, backend, "--pass-dir", explicit=True, named=True)
     if backend is not None:
         return named
-    request = named._replace(store=os.path.abspath(store))
+    request = named._replace(store=settings.inputs.absolute(store))
     with_tool = [each for each in BACKENDS.values() if each.tool is not None]
     there = [each for each in with_tool if _complete(settings, request, each).exists]
     if len(there) > 1:
@@ -289,14 +290,15 @@ def _default(
 
 def _backend_there(settings: Settings, configured: _Request) -> Backend:
     """Return the backend of the vault that config.toml names without one, else the default."""
-    request = configured._replace(store=os.path.abspath(configured.store))
+    request = configured._replace(store=settings.inputs.absolute(configured.store))
     every = BACKENDS.values()
     return next((each for each in every if _complete(settings, request, each).exists), DEFAULT)
 
 
 def at_default(settings: Settings) -> list[VaultChoice]:
     """Return the choices for the default folder, which is used if nothing names one."""
-    request = _Request(os.path.abspath(settings.default_vault), None, "default")
+    store = settings.inputs.absolute(settings.default_vault)
+    request = _Request(store, None, "default")
     return [
         _complete(settings, request, each)
         for each in BACKENDS.values()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault.backends import BACKENDS
@@ -30,7 +29,7 @@ def option_store(settings: Settings) -> tuple[str, str] | None:
     if pass_dir is None:
         return (settings.expand(vault), "--vault") if vault is not None else None
     store = settings.expand(pass_dir)
-    if vault is not None and not _same(store, settings.expand(vault)):
+    if vault is not None and not _same(settings, store, settings.expand(vault)):
         raise UsageError(
             "--vault and --pass-dir name different stores", hint="give one of them only"
         )
@@ -60,7 +59,7 @@ def default_store(settings: Settings, backend: Backend) -> tuple[str, str | None
     if tool is not None and tool.exclusive:
         return f"{settings.home}/{tool.store}", None
     default = None if tool is None else _tool_default(settings, tool)
-    if default is not None and os.path.isdir(default):
+    if default is not None and settings.inputs.is_folder(default):
         return default, None
     return settings.default_vault, None
 
@@ -106,7 +105,7 @@ def other_stores(
     Each with the path that it names.
     """
     for name, other in variable_stores(settings, backend):
-        if not _same(other, store):
+        if not _same(settings, other, store):
             yield name, other
     value = settings.environ.get(_AWS_VAULT_PREFIX)
     if value is not None and backend is aws_vault_backend(settings):
@@ -128,5 +127,6 @@ def _tool_default(settings: Settings, tool: OtherTool) -> str | None:
     return None if home is None else f"{home}/{tool.store}"
 
 
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
+def _same(settings: Settings, one: str, other: str) -> bool:
+    real_path = settings.inputs.real_path
+    return real_path(one) == real_path(other)

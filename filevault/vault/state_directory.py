@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.config.settings import Settings
+    from filevault.system.inputs import Inputs
     from filevault.vault.choose import VaultChoice
 
 
@@ -33,30 +34,33 @@ def open_state_directory(
     path = f"{home}/{choice.state_id}"
     shown = printable(path)
     try:
-        folder = Folder.make(path, settings.home_if_known)
+        folder = Folder.make(path, settings.home_if_known, inputs=settings.inputs)
     except (StorageError, FileNotFoundError) as error:
         notice(
             f"no session is kept and nothing is remembered: {error}; HOME or XDG_STATE_HOME "
             "can name a folder for that"
         )
         return None, False
-    if not _is_trusted_owner(os.fstat(folder.fd).st_uid, choice):
+    if not _is_trusted_owner(os.fstat(folder.fd).st_uid, choice, settings.inputs):
         folder.close()
         notice(f"no session is kept: {shown} belongs to another user")
         return None, False
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
         notice(f"no session is kept and nothing is remembered: {shown} is read-only")
         return folder, False
-    return folder, _is_private(home, notice) and _is_private(path, notice)
+    inputs = settings.inputs
+    inputs.writable(path)
+    return folder, _is_private(home, notice, inputs) and _is_private(path, notice, inputs)
 
 
-def _is_trusted_owner(owner: int, choice: VaultChoice) -> bool:
+def _is_trusted_owner(owner: int, choice: VaultChoice, inputs: Inputs) -> bool:
     """Return whether to believe a state directory of this owner.
 
     That is this user; for root also the owner of the vault, for whom root works then.
     """
     if owner == os.geteuid():
         return True
+    inputs.spoil("the state directory belongs to another user")
     if os.geteuid() != 0:
         return False
     try:
@@ -65,10 +69,10 @@ def _is_trusted_owner(owner: int, choice: VaultChoice) -> bool:
         return True  # the vault does not exist
 
 
-def _is_private(path: str, notice: Callable[[str], None]) -> bool:
+def _is_private(path: str, notice: Callable[[str], None], inputs: Inputs) -> bool:
     """Make a state directory writable by this user only; return whether it is."""
     try:
-        with Folder.open(path) as folder:
+        with Folder.open(path, inputs=inputs) as folder:
             info = os.fstat(folder.fd)
             if not info.st_mode & 0o022:
                 return True

@@ -36,6 +36,17 @@ HEADERS = st.one_of(
     ),
     st.builds(
         ItemHeader,
+        kind=st.sampled_from(sorted(envelope.TOKEN_KINDS)),
+        name=TEXT,
+        generation=st.integers(0, 2**53 - 1),
+        created=st.integers(0, 2**33).map(format_time),
+        created_from=st.none(),
+        source=TEXT.map("sso:".__add__),
+        expires=st.none() | st.integers(0, 2**33).map(format_time),
+        renewable=st.booleans(),
+    ),
+    st.builds(
+        ItemHeader,
         kind=st.sampled_from(sorted(envelope.SESSION_KINDS)),
         name=TEXT,
         generation=st.integers(0, 2**53 - 1),
@@ -161,3 +172,18 @@ def test_header_that_no_reader_accepts_is_not_written() -> None:
     ):
         with pytest.raises(FilevaultError):
             seal(wrong)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("session", {"expires": "2026-11-23T21:45:13Z"}),
+        ("session", {"renewable": True}),
+        ("credentials", {"source": None, "expires": "2026-11-23T21:45:13Z"}),
+        ("login", {"expires": "tomorrow"}),
+    ],
+)
+def test_only_token_records_say_until_when_they_serve(kind: str, more: dict[str, object]) -> None:
+    header = ItemHeader(kind, "name", 1, "2026-11-23T21:45:13Z", None, "sso:work")
+    with pytest.raises(DamagedError):
+        seal(header._replace(**more))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.key_cache import KeyCacheMachine
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import Machine
+from tests.worlds.pass_store import GpgHome
 from tests.worlds.team import Team
+from tests.worlds.warm import locked_at_the_end, warmed
 
 
 @pytest.fixture
@@ -68,3 +72,48 @@ def team(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> 
 def jon(desk: KeyCacheMachine) -> User:
     """The user `jon` of the AWS account of a `desk`."""
     return desk.aws.directory.users["123456789012", "jon"]
+
+
+@pytest.fixture
+def mfa_user(aws: FakeAws) -> User:
+    return aws.add_user("jonsmith", mfa=True)
+
+
+@pytest.fixture
+def warm(machine: Machine, aws: FakeAws, mfa_user: User) -> Machine:
+    """A machine with a key-file slot and a cached role session; AWS is gone afterwards."""
+    key_file = machine.home / "key"
+    machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
+    machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
+    return warmed(machine, aws, mfa_user)
+
+
+@pytest.fixture(params=["pass", "age"])
+def shared_machine(
+    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, mfa_user: User
+) -> Iterator[Machine]:
+    """A machine with a shared vault, a cached role session, and nothing that opens the vault."""
+    machine = Machine(tmp_path / "home")
+    machine.env["FILEVAULT_BACKEND"] = request.param
+    machine.places = "kernel"
+    tool(request.param)
+    with contextlib.ExitStack() as stack:
+        if request.param == "pass":
+            gpg = GpgHome()
+            stack.callback(gpg.close)
+            gpg.make_key("jon@example.com")
+            machine.env |= gpg.env()
+            machine.ok("init", "--recipient", "jon@example.com")
+        else:
+            machine.ok("init", "--no-passphrase")
+        warmed(machine, aws, mfa_user)
+        machine.ok("unlock")
+        stack.enter_context(locked_at_the_end(machine))
+        (machine.home / "bin").mkdir()
+        machine.env["PATH"] = str(machine.home / "bin")  # no gpg, no age
+        if request.param == "pass":
+            machine.env["GNUPGHOME"] = str(machine.home / "no-keys")
+        else:
+            (machine.home / ".config/filevault/identities").unlink()
+        assert machine.run("export", "work", "-n").status in (5, 7)
+        yield machine

@@ -14,6 +14,7 @@ import pytest
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
 from tests.samples import EXAMPLE_KEY
+from tests.worlds.damage import flip
 from tests.worlds.machine import ROOT, Machine, TypedAnswer
 
 
@@ -27,8 +28,7 @@ def a_key(machine: Machine) -> None:
 
 def a_damaged_key(machine: Machine) -> None:
     a_key(machine)
-    item = machine.vault / "jon.fv"
-    item.write_bytes(item.read_bytes()[:-1] + b"?")
+    flip(machine.vault / "jon.fv")
 
 
 def two_slots(machine: Machine) -> None:

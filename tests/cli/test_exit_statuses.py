@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import error
 from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.damage import flip
 
 
 def usage(scene: AwsMachine) -> None:
@@ -29,8 +30,7 @@ def locked(scene: AwsMachine) -> None:
 
 
 def damaged(scene: AwsMachine) -> None:
-    item = scene.machine.vault / "jonsmith.fv"
-    item.write_bytes(item.read_bytes()[:-1] + b"!")
+    flip(scene.machine.vault / "jonsmith.fv")
 
 
 def helper_missing(scene: AwsMachine) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,14 +14,13 @@ import pytest
 
 from filevault.backends.file.backend import FileBackend
 from filevault.cli import main
-from filevault.keycache.kernel import KernelKeyring
 from tests.bench.vaults import Bench
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
-from tests.fakes import FakeAws, User
+from tests.fakes import FakeAws
 from tests.launch import launcher
 from tests.worlds.machine import Machine
-from tests.worlds.pass_store import GpgHome
+from tests.worlds.warm import locked_at_the_end
 
 FORBIDDEN = (
     "argon2",
@@ -98,7 +95,7 @@ OPENING = frozenset(
     }
 )
 """What reads a secret and unwraps a key: not needed with the session key in the key cache."""
-MOST_MODULES = 95
+MOST_MODULES = 96
 """How many modules of filevault a cached `exec` of a role may import; each takes 0.1 ms or more."""
 EXEC = ("exec", "admin", "--", "/usr/bin/env")
 AGENT = {
@@ -108,36 +105,6 @@ AGENT = {
     "filevault.keycache.client",
     "filevault.keycache.protocol",
 }
-
-
-@pytest.fixture
-def mfa_user(aws: FakeAws) -> User:
-    return aws.add_user("jonsmith", mfa=True)
-
-
-@pytest.fixture
-def warm(machine: Machine, aws: FakeAws, mfa_user: User) -> Machine:
-    """A machine with a key-file slot and a cached role session; AWS is gone afterwards."""
-    key_file = machine.home / "key"
-    machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
-    machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
-    return warmed(machine, aws, mfa_user)
-
-
-def warmed(machine: Machine, aws: FakeAws, user: User) -> Machine:
-    """Store the key in the machine's vault and cache a session of the role."""
-    role = aws.add_role("admin", trusts=[user])
-    machine.env["AWS_ENDPOINT_URL"] = aws.url
-    machine.add("work", user.access_key_id, user.secret_access_key, "--no-config")
-    machine.write_config(
-        f"[profile work]\nregion=eu-west-1\nmfa_serial={user.mfa_serial}\n"
-        f"[profile admin]\nregion=eu-west-1\nsource_profile=work\nrole_arn={role.arn}\n"
-        f"mfa_serial={user.mfa_serial}\n"
-    )
-    machine.ok("export", "admin", "-t", user.totp())
-    # Cached sessions depend on the endpoint: keep the address, take away what answers there.
-    aws.__exit__(None, None, None)
-    return machine
 
 
 def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
@@ -182,47 +149,6 @@ def test_a_cached_exec_with_a_held_key_imports_no_more(warm: Machine) -> None:
     assert not modules & AGENT
     ours = [name for name in modules if name.partition(".")[0] == "filevault"]
     assert len(ours) <= MOST_MODULES, sorted(ours)
-
-
-@contextlib.contextmanager
-def locked_at_the_end(machine: Machine) -> Iterator[None]:
-    """Leave nothing in the keyring of whoever runs the tests."""
-    (state,) = [path.name for path in machine.state.iterdir() if len(path.name) == 32]
-    try:
-        yield
-    finally:
-        KernelKeyring().forget(state)
-
-
-@pytest.fixture(params=["pass", "age"])
-def shared_machine(
-    request: pytest.FixtureRequest, tmp_path: Path, aws: FakeAws, mfa_user: User
-) -> Iterator[Machine]:
-    """A machine with a shared vault, a cached role session, and nothing that opens the vault."""
-    machine = Machine(tmp_path / "home")
-    machine.env["FILEVAULT_BACKEND"] = request.param
-    machine.places = "kernel"
-    tool(request.param)
-    with contextlib.ExitStack() as stack:
-        if request.param == "pass":
-            gpg = GpgHome()
-            stack.callback(gpg.close)
-            gpg.make_key("jon@example.com")
-            machine.env |= gpg.env()
-            machine.ok("init", "--recipient", "jon@example.com")
-        else:
-            machine.ok("init", "--no-passphrase")
-        warmed(machine, aws, mfa_user)
-        machine.ok("unlock")
-        stack.enter_context(locked_at_the_end(machine))
-        (machine.home / "bin").mkdir()
-        machine.env["PATH"] = str(machine.home / "bin")  # no gpg, no age
-        if request.param == "pass":
-            machine.env["GNUPGHOME"] = str(machine.home / "no-keys")
-        else:
-            (machine.home / ".config/filevault/identities").unlink()
-        assert machine.run("export", "work", "-n").status in (5, 7)
-        yield machine
 
 
 @needs_kernel_keyring

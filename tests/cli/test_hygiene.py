@@ -13,6 +13,7 @@ import pytest
 from tests.conditions.mounts import read_only
 from tests.samples import EXAMPLE_ID
 from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.damage import flip
 from tests.worlds.leak_check import LeakCheck
 from tests.worlds.machine import PASSPHRASE, TypedAnswer
 
@@ -77,13 +78,12 @@ def failing_command(watch: LeakCheck) -> None:
 
 
 def damaged_item(watch: LeakCheck) -> None:
-    item = watch.scene.machine.vault / "jonsmith.fv"
-    item.write_bytes(item.read_bytes()[:-1] + b"!")
+    flip(watch.scene.machine.vault / "jonsmith.fv")
 
 
 def damaged_slot(watch: LeakCheck) -> None:
     for slot in (watch.scene.machine.vault / ".filevault/slots").iterdir():
-        slot.write_bytes(slot.read_bytes()[:-1] + b"!")
+        flip(slot)
 
 
 def damaged_marker(watch: LeakCheck) -> None:

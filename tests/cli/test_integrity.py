@@ -16,6 +16,7 @@ from filevault.vault.trust import Trust
 from tests.launch import launcher
 from tests.samples import ONE_KEY, TWO_KEY
 from tests.worlds import file_vault
+from tests.worlds.damage import flip
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 
@@ -43,12 +44,6 @@ def refused(result: ProcessResult, status: int, *texts: str) -> None:
 def slot(machine: Machine) -> Path:
     (file,) = (machine.vault / ".filevault/slots").iterdir()
     return file
-
-
-def flip(path: Path, position: int = -1) -> None:
-    data = bytearray(path.read_bytes())
-    data[position] ^= 1
-    path.write_bytes(data)
 
 
 def test_a_wrong_passphrase(two_keys: Machine) -> None:

@@ -14,7 +14,8 @@ from tests.conditions.other_user import needs_root
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import ProcessResult
 
-# It notes every argument list and environment of the machine that it may see, then does its part.
+# It notes every argument list and environment of the machine that it may see, then does its part:
+# whatever login's end depends on comes after the record is written.
 BROWSER = """#!{python}
 import glob, os, sys, urllib.request
 record = open({record!r}, "ab")
@@ -24,6 +25,7 @@ for name in glob.glob("/proc/[0-9]*/cmdline") + [f"/proc/{{os.getpid()}}/environ
         record.write(open(name, "rb").read() + b"\\n")
     except OSError:
         pass
+record.close()
 def get(address):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({{}}))
     with opener.open(address, timeout=20) as answer:
@@ -52,10 +54,7 @@ class RecordingBrowser:
         path.chmod(0o755)
 
     def seen(self) -> str:
-        """Return what it recorded; it may write that after login ends."""
-        deadline = time.monotonic() + 10
-        while not self.record.read_bytes() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        """Return what it recorded."""
         return self.record.read_bytes().decode("utf-8", "replace")
 
     def signed_in(self) -> list[tuple[str, str]]:
@@ -122,7 +121,14 @@ def test_a_browser_that_stays_open_is_left_to_itself(browser: RecordingBrowser) 
 def test_an_opener_that_hands_the_address_on_and_ends_is_the_usual_case(
     browser: RecordingBrowser,
 ) -> None:
-    browser.does("if os.fork() == 0:\n    import time\n    time.sleep(1)\n    get(sys.argv[1])\n")
+    browser.does(
+        "opener = os.getpid()\n"
+        "if os.fork() == 0:\n"
+        "    import time\n"
+        "    while os.getppid() == opener:\n        time.sleep(0.01)\n"
+        "    time.sleep(0.1)\n"  # login looks whether the opener failed
+        "    get(sys.argv[1])\n"
+    )
     assert browser.login().status == 0
     assert len(browser.signed_in()) == 1
 

@@ -20,6 +20,7 @@ from tests.conditions.mounts import read_only
 from tests.conditions.tools import tool
 from tests.samples import EXAMPLE_ID, ONE_ID, SECRET, TWO_ID
 from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.damage import flip
 from tests.worlds.in_process import InProcess
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.other_programs import commit_identity
@@ -296,7 +297,7 @@ def test_a_junk_seed_is_named_with_its_file(two_profiles: Machine) -> None:
 def test_an_item_that_was_damaged_is_brought_back_after_the_rekey(two_profiles: Machine) -> None:
     item = two_profiles.vault / "work.fv"
     data = item.read_bytes()
-    item.write_bytes(data[:-1] + b"?")
+    flip(item)
     assert two_profiles.run("rekey").status == 12
     item.write_bytes(data)
     done = two_profiles.on_terminal(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tests.fakes.clock import Clock, iso
 from tests.fakes.directory import Directory
@@ -30,6 +30,7 @@ class Iam:
     def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
         self._clock = clock
+        self.unsigned: Mapping[str, Callable[[Parameters], Result]] = {}
         self.actions: Mapping[str, Action] = {
             "CreateAccessKey": self.create_access_key,
             "DeleteAccessKey": self.delete_access_key,

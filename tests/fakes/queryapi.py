@@ -49,6 +49,11 @@ class Service(Protocol):
         """Return what the service can do."""
         ...
 
+    @property
+    def unsigned(self) -> Mapping[str, Callable[[Parameters], Result]]:
+        """Return what it does for requests without a signature."""
+        ...
+
 
 class QueryApi:
     """STS and IAM share an address; the credential scope tells which one is meant.
@@ -77,6 +82,9 @@ class QueryApi:
 
     def perform(self, request: HttpRequest, intent: Intent) -> HttpAnswer:
         """Authenticate the request and let the service act."""
+        unsigned = self._unsigned(request, intent)
+        if unsigned is not None:
+            return unsigned
         authorization = sigv4.parse_authorization(request)
         service = self._services.get(authorization.service)
         if service is None:
@@ -98,6 +106,21 @@ class QueryApi:
         request_id = new_request_id()
         document = result_document(intent.action, self._namespace(intent), result, request_id)
         return HttpAnswer(200, document, request_id=request_id, access_key_id=_key_in(result))
+
+    def _unsigned(self, request: HttpRequest, intent: Intent) -> HttpAnswer | None:
+        """Let STS act on a call that needs no signature, None for other calls."""
+        service = self._services["sts"]
+        act = service.unsigned.get(intent.action)
+        if act is None:
+            return None
+        if request.header("Authorization") or request.header("X-Amz-Security-Token"):
+            raise LookupError(f"{intent.action} is signed")
+        values = dict(intent.parameters)
+        if values.pop("Version", "") != service.version:
+            raise Refusal("InvalidAction", f"Could not find operation {intent.action}", 400)
+        result = act(Parameters(values))
+        document = result_document(intent.action, self._namespace(intent), result, "unsigned")
+        return HttpAnswer(200, document, request_id="unsigned", access_key_id=_key_in(result))
 
     def refuse(self, intent: Intent, refusal: Refusal) -> HttpAnswer:
         """Write a refusal as the service that was addressed does."""

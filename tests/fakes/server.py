@@ -112,4 +112,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer.body)
 
-    do_GET = do_POST  # noqa: N815  the name that http.server looks for
+    do_GET = do_PUT = do_POST  # noqa: N815  the names that http.server looks for

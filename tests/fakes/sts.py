@@ -5,8 +5,10 @@ Limits are those of the API reference and the IAM guide's page on temporary cred
 
 from __future__ import annotations
 
+import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from tests.fakes.clock import Clock, iso
 from tests.fakes.directory import Directory
@@ -17,12 +19,23 @@ from tests.fakes.refusal import Refusal, access_denied, invalid_value, validatio
 from tests.fakes.restrictions import Restrictions, read_restrictions
 from tests.fakes.wire import Result
 
+if TYPE_CHECKING:
+    from tests.fakes.identity_provider import IdentityProvider
+
 NAME = ascii_pattern(r"[\w+=,.@-]*")
 EXTERNAL_ID = ascii_pattern(r"[\w+=,.@:\/-]*")
 SERIAL = ascii_pattern(r"[\w+=/:,.@-]*")
 CODE = ascii_pattern(r"[\d]*")
 ROLE_ARN = re.compile(r"arn:aws(-[a-z]+)*:iam::\d{12}:role/\S+")
 LONGEST_CHAINED = 3600
+
+
+class WebTrust(NamedTuple):
+    """The trust policy of a role for web identities: an issuer, an audience, a subject pattern."""
+
+    issuer: str
+    audience: str
+    subject: str
 
 
 class Sts:
@@ -40,11 +53,18 @@ class Sts:
         self._clock = clock
         self.regions = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
         self.mfa_survives_roles = True
+        self.identity_providers: dict[str, IdentityProvider] = {}
+        """Those that IAM knows, by issuer."""
+        self.web_trusts: dict[str, WebTrust] = {}
+        """By the ARN of a role."""
         self.actions: Mapping[str, Action] = {
             "AssumeRole": self.assume_role,
             "GetCallerIdentity": self.get_caller_identity,
             "GetFederationToken": self.get_federation_token,
             "GetSessionToken": self.get_session_token,
+        }
+        self.unsigned: Mapping[str, Callable[[Parameters], Result]] = {
+            "AssumeRoleWithWebIdentity": self.assume_role_with_web_identity,
         }
 
     def get_caller_identity(self, caller: Caller, _parameters: Parameters) -> Result:
@@ -158,6 +178,60 @@ class Sts:
             },
             "PackedPolicySize": restrictions.packed_percent,
             "SourceIdentity": identity,
+        }
+
+    def assume_role_with_web_identity(self, parameters: Parameters) -> Result:
+        """Give a session of a role to a web identity token, whose signature is verified."""
+        arn = parameters.required("RoleArn", least=20, most=2048)
+        name = parameters.required("RoleSessionName", least=2, most=64, pattern=NAME)
+        token = parameters.required("WebIdentityToken", least=4, most=20000)
+        seconds = parameters.integer("DurationSeconds", least=900, most=43200, default=3600)
+        restrictions = read_restrictions(parameters)
+        parameters.check()
+        from tests.fakes.identity_provider import payload_of
+
+        provider = self.identity_providers.get(payload_of(token).get("iss", ""))
+        if provider is None:
+            raise Refusal(
+                "InvalidIdentityToken",
+                "No OpenIDConnect provider found in your account for "
+                f"{payload_of(token).get('iss')}",
+            )
+        claims = provider.verify(token)
+        role, trust = self._directory.roles.get(arn), self.web_trusts.get(arn)
+        audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
+        if (
+            role is None
+            or trust is None
+            or trust.issuer != claims["iss"]
+            or trust.audience not in audience
+            or not fnmatch.fnmatchcase(claims["sub"], trust.subject)
+        ):
+            raise access_denied("Not authorized to perform sts:AssumeRoleWithWebIdentity")
+        if seconds > role.max_session_duration:
+            raise validation_error(
+                "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            )
+        session = self._directory.add_session(
+            Session(
+                "role",
+                self._expiration(seconds),
+                user=None,
+                role=role,
+                name=name,
+                policy=restrictions.policy,
+                policy_arns=restrictions.policy_arns,
+            )
+        )
+        return {
+            "Credentials": _credentials(session),
+            "SubjectFromWebIdentityToken": claims["sub"],
+            "AssumedRoleUser": {
+                "AssumedRoleId": f"{role.role_id}:{name}",
+                "Arn": f"arn:aws:sts::{role.account}:assumed-role/{role.name}/{name}",
+            },
+            "Provider": claims["iss"],
+            "Audience": audience[0],
         }
 
     def _trusting_role(

@@ -9,7 +9,13 @@ import pkgutil
 import filevault
 
 # What the program's modules import in functions, or the standard library for them.
-_LATE = ("argon2.low_level", "xml.parsers.expat")
+_LATE = (
+    "argon2.low_level",
+    "cryptography.hazmat.primitives.ciphers.aead",
+    "cryptography.hazmat.primitives.kdf.hkdf",
+    "json",
+    "xml.parsers.expat",
+)
 
 
 @functools.cache

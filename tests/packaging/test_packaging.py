@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = f"filevault_aws-{__version__}"
 WHEEL = f"{NAME}-py3-none-any.whl"
 SDIST = f"{NAME}.tar.gz"
+SCRIPT = f"{NAME}.data/scripts/filevault"
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
 PASSPHRASE = "correct horse battery staple"
 
@@ -108,16 +109,18 @@ def _python(venv: Path) -> Path:
     return venv / "bin" / "python"
 
 
+def _install(wheel: Path, venv: Path, *options: str) -> None:
+    argv = [sys.executable, "-m", "pip", "--python", str(_python(venv)), "install", "--quiet"]
+    _run([*argv, "--disable-pip-version-check", *options, str(wheel)], venv)
+
+
 def _make(folder: Path) -> None:
     _copy(folder / "tree")
     _build(folder / "tree", folder / "first", "--sdist", "--wheel")
     _copy(folder / "other")
     _build(folder / "other", folder / "second")
     _run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], folder)
-    wheel = folder / "first" / WHEEL
-    argv = [sys.executable, "-m", "pip", "--python", str(_python(folder / "venv"))]
-    argv += ["install", "--quiet", "--disable-pip-version-check", str(wheel)]
-    _run(argv, folder)
+    _install(folder / "first" / WHEEL, folder / "venv")
 
 
 @pytest.fixture(scope="session")
@@ -158,16 +161,73 @@ def test_the_wheel_holds_exactly_the_backends_that_git_knows(built: Built) -> No
 
 def test_the_wheel_installs_nothing_beside_filevault(built: Built) -> None:
     tops = {name.partition("/")[0] for name in built.wheel_names}
-    assert tops == {"filevault", f"{NAME}.dist-info"}
+    assert tops == {"filevault", f"{NAME}.data", f"{NAME}.dist-info"}
+    assert [name for name in built.wheel_names if name.startswith(f"{NAME}.data/")] == [SCRIPT]
 
 
-def test_the_wheel_is_typed_and_licensed_and_has_the_console_script(built: Built) -> None:
+def test_the_wheel_is_typed_and_licensed(built: Built) -> None:
     names = built.wheel_names
     assert "filevault/py.typed" in names
     assert f"{NAME}.dist-info/licenses/LICENSE" in names
+
+
+def test_the_wheel_brings_its_script_and_lets_no_installer_write_one(built: Built) -> None:
+    text = (built.tree / "bin/filevault").read_text(encoding="utf-8")
     with zipfile.ZipFile(built.first / WHEEL) as wheel:
-        scripts = wheel.read(f"{NAME}.dist-info/entry_points.txt").decode()
-    assert scripts.startswith("[console_scripts]\nfilevault = filevault.")
+        # The first line for which an installer puts in its own Python.
+        expected = "#!python\n" + text.partition("\n")[2]
+        assert wheel.read(SCRIPT).decode() == expected
+    assert f"{NAME}.dist-info/entry_points.txt" not in built.wheel_names
+
+
+def test_the_installed_script_imports_nothing_before_filevault(built: Built) -> None:
+    done = subprocess.run(
+        [_python(built.venv), "-X", "importtime", built.venv / "bin/filevault", "version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"filevault {__version__}\n"
+    modules = re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE)
+    assert modules[modules.index("site") + 1] == "filevault"
+
+
+@pytest.mark.parametrize("start", ["directly", "by a link", "with -P", "with -I"])
+def test_no_module_in_the_folder_of_the_script_is_imported(
+    built: Built, tmp_path: Path, start: str
+) -> None:
+    """A folder of programs may be writable for more users than the one of the modules."""
+    script = tmp_path / "filevault"
+    shutil.copy(built.venv / "bin/filevault", script)
+    for name in ("filevault", "contextlib", "argparse"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')\n")
+    argv: dict[str, list[str | Path]] = {
+        "directly": [script],
+        "by a link": [tmp_path / "elsewhere/filevault"],
+        "with -P": [_python(built.venv), "-P", script],
+        "with -I": [_python(built.venv), "-I", script],
+    }
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/filevault").symlink_to(script)
+    assert _run([*argv[start], "version"], tmp_path) == f"filevault {__version__}\n"
+
+
+def test_an_editable_installation_brings_the_same_script(built: Built, tmp_path: Path) -> None:
+    build = f"from hatchling.build import build_editable; build_editable({str(tmp_path)!r})"
+    _run([sys.executable, "-c", build], built.tree)
+    _run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], tmp_path)
+    _install(tmp_path / WHEEL, tmp_path / "venv", "--no-deps")
+    installed, editable = (
+        (venv / "bin/filevault").read_text(encoding="utf-8").partition("\n")
+        for venv in (built.venv, tmp_path / "venv")
+    )
+    assert editable[2] == installed[2]
+    assert editable[0].startswith(f"#!{tmp_path / 'venv/bin/python'}")
+    assert _run([tmp_path / "venv/bin/filevault", "version"], tmp_path) == (
+        f"filevault {__version__}\n"
+    )
+    where = "import filevault, sys; sys.stdout.write(filevault.__file__)"
+    assert _run([_python(tmp_path / "venv"), "-c", where], tmp_path).startswith(str(built.tree))
 
 
 def test_neither_archive_holds_caches_or_private_files(built: Built) -> None:
@@ -191,6 +251,7 @@ def test_the_sdist_holds_tests_docs_and_the_backends_twice(built: Built) -> None
         "tests/vectors/vault-v1/store/.filevault/vault.json",
         "backends/__init__.py",
         "filevault/backends/__init__.py",
+        "bin/filevault",
     ):
         assert wanted in names, wanted
     top = {name for name in names if name.startswith("backends/")}

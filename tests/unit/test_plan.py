@@ -273,10 +273,6 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
     "line",
     [
         "sso_start_url = https://x.example/start",
-        "web_identity_token_file = /run/token",
-        "web_identity_token_process = cat x",
-        "credential_process = cat x",
-        "credential_source = Environment",
         "login_session = arn:aws:iam::123456789012:user/jon",
     ],
 )

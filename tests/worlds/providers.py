@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from filevault.config.aws_config import AwsConfig
 from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
+from filevault.config.settings import Settings
 from filevault.credentials import AccessKey, Credentials
 from filevault.errors import ItemNotFoundError
 from filevault.mfa.flag import FlagCode
@@ -90,7 +91,10 @@ class StoredKeys:
 
 
 class MadeCall(NamedTuple):
-    """A call as the tables of the tests write it; `signer` is `key` or the call's number."""
+    """A call as the tables of the tests write it.
+
+    `signer` is `key` or the call's number, `token` for a call without a signature.
+    """
 
     action: str
     seconds: int
@@ -131,6 +135,8 @@ class ProviderWorld:
         self.warnings: list[str] = []
         self.key_uses = 0
         self.users: dict[str, User] = {}
+        self.environ: dict[str, str] = {}
+        self.said: list[str] = []
 
     def store(self, name: str, user: User | None = None, **traits: Any) -> User:
         """Store the key of a user, made for it unless given, under a profile's name."""
@@ -196,7 +202,12 @@ class ProviderWorld:
     def dependencies(self, code: str | None = None) -> Dependencies:
         """Return what the providers of one run share."""
         return Dependencies(
-            SourceDependencies(lambda: self.keys),
+            SourceDependencies(
+                lambda: self.keys,
+                clock=self.aws.clock,
+                say=self.said.append,
+                settings=lambda: Settings(self.environ),
+            ),
             lambda: self.token_code(code),
             self.aws.clock,
             self.warnings.append,
@@ -216,7 +227,7 @@ class ProviderWorld:
                     call.action,
                     int(call.parameters["DurationSeconds"]),
                     call.parameters.get("SerialNumber"),
-                    signers.get(call.access_key_id, "kept"),
+                    signers.get(call.access_key_id, "kept") if call.access_key_id else "token",
                     role.rpartition("/")[2] if role else None,
                 )
             )

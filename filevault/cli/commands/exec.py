@@ -73,6 +73,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         sdk_profile = _sdk_profile(args, context, choice, name)
         command = args.command or [_shell(context)]
         environ = context.settings.environ
+        if sdk_profile is None:  # else the command's filevault reads them
+            hidden = plan.step.source.variables
+            environ = {name: value for name, value in environ.items() if name not in hidden}
         # A command that is not there ends with 127, one that cannot be run with 126: looked up
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))

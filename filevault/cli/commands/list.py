@@ -31,7 +31,9 @@ _NAMED = 5  # keys that a warning names
 _LABELS = {
     "get-session-token": "sts.GetSessionToken",
     "assume-role": "sts.AssumeRole",
+    "assume-role-with-web-identity": "sts.AssumeRoleWithWebIdentity",
     "get-federation-token": "sts.GetFederationToken",
+    "process": "credential_process",
 }
 
 

@@ -1,0 +1,114 @@
+"""One HTTP request beside the API of AWS, within limits: to a CI system or a metadata endpoint."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from filevault.aws.attempt import Attempt
+from filevault.aws.botocore_errors import translated
+from filevault.aws.exchange import InvalidAnswerError, Received, exchange
+from filevault.errors import NetworkError, NotAwsError
+from filevault.system.json_object import parse_object
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MAX_BODY = 64 << 10
+_PAUSE = 0.2  # seconds after the first attempt that failed; then twice as long
+
+
+class HttpAnswer(Record):
+    """An answer; `body` may be a secret."""
+
+    _secret = ("body",)
+
+    status: int
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Return the JSON object in the body, an empty one if it contains anything else."""
+        return parse_object(self.body) or {}
+
+
+class HttpRequest(Record):
+    """A request; headers and body may contain secrets, the URL contains none."""
+
+    _secret = ("headers", "body")
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def send(
+        self,
+        *,
+        operation: str,
+        subject: str,
+        seconds: float,
+        attempts: int = 1,
+        ca_bundle: str | None = None,
+        direct: bool = False,
+    ) -> HttpAnswer:
+        """Send the request and return the answer; redirections are not followed.
+
+        Args:
+            operation: what the request is, for messages.
+            subject: the profile in messages.
+            seconds: limit of one attempt, for connection, request and answer together.
+            attempts: how often it is sent while there is no answer, or one of status 500 or more.
+            ca_bundle: file of the certificates to trust, None for the usual ones.
+            direct: use no proxy.
+
+        Raises NetworkError without an answer, ConfigError for a proxy that cannot be used.
+        """
+        pause = _PAUSE
+        while True:
+            attempts -= 1
+            try:
+                answer = self._sent(operation, subject, seconds, ca_bundle, direct)
+                if answer.status < 500 or not attempts:
+                    return answer
+            except NetworkError as error:
+                if not attempts or isinstance(error, NotAwsError):
+                    raise
+            time.sleep(pause)
+            pause *= 2
+
+    def _sent(
+        self, operation: str, subject: str, seconds: float, ca_bundle: str | None, direct: bool
+    ) -> HttpAnswer:
+        from botocore.awsrequest import AWSRequest
+        from botocore.httpsession import URLLib3Session
+        from botocore.utils import get_environ_proxies
+
+        from filevault import __version__
+        from filevault.aws.proxy import check_proxy
+
+        if not direct:
+            check_proxy(self.url)
+        # The stubs lack some of the parameters.
+        new_http: Any = URLLib3Session
+        http = new_http(
+            verify=ca_bundle or True,
+            proxies={} if direct else get_environ_proxies(self.url),
+            timeout=(seconds, seconds),
+        )
+        headers = {"User-Agent": f"filevault/{__version__}", **self.headers}
+        request = AWSRequest(self.method, self.url, headers, self.body or None)
+        try:
+            with translated(Attempt(operation, subject, tuple(self.headers.values()), None)):
+                answer = exchange(
+                    http, request.prepare(), Received(), seconds=seconds, max_body=_MAX_BODY
+                )
+        except NotAwsError as error:
+            if not isinstance(error.__cause__, InvalidAnswerError):
+                raise
+            raise NotAwsError(
+                f"{operation} for {subject} failed: the answer is longer than {_MAX_BODY} bytes"
+            ) from error
+        finally:
+            http.close()
+        return HttpAnswer(answer.status_code, answer.content)

@@ -1,0 +1,67 @@
+"""Base class of the ways to get a web identity token, and the check of a token."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from filevault.errors import ProviderError
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from filevault.config.settings import Settings
+
+_LONGEST = 20000
+"""Characters of a token that STS takes (STS API reference, WebIdentityToken)."""
+
+
+class TokenRequest(Record):
+    """What a way needs to get a token.
+
+    `settings` has the environment, `subject` names the profile in messages. `ca_bundle` is the file
+    of the certificates to trust, None for the usual ones. `allow_http` permits plain http beyond
+    the loopback interface.
+    """
+
+    settings: Settings
+    subject: str
+    ca_bundle: str | None = None
+    allow_http: bool = False
+
+
+class TokenWay(Record):
+    """A way to get a web identity token: data only."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """The token in `--explain` and in messages: `the token of ...`."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that contain the token, or give a token to any process that has them."""
+        return ()
+
+    def mark(self, settings: Settings) -> tuple[str, ...]:  # noqa: ARG002
+        """Return what changes if the token is of another identity; no part of it is a secret."""
+        return ()
+
+    @abstractmethod
+    def token(self, request: TokenRequest) -> str:
+        """Return a token, read or fetched now. Raises ProviderError, ConfigError, NetworkError."""
+
+
+def checked(text: str, origin: str) -> str:
+    """Return a token without the white space around it, which AWS would refuse.
+
+    `origin` names the token in messages. Raises ProviderError for what can be no token.
+    """
+    token = text.strip()
+    if not token:
+        raise ProviderError(f"{origin} is empty")
+    if len(token) > _LONGEST:
+        raise ProviderError(f"{origin} is longer than {_LONGEST} characters, the limit of STS")
+    if not re.match(r"[!-~]{4,}\Z", token):
+        raise ProviderError(f"{origin} is no web identity token: it contains other characters")
+    return token

@@ -1,0 +1,149 @@
+"""The token records on disk: each in a sealed file of the state directory (`docs/format.md` §7).
+
+The present record is replaced atomically and durably, so that a kill or a power failure at any
+instant leaves the old tokens or the new ones.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from filevault.errors import IntegrityError, NewerFormatError, StorageError
+from filevault.sessions import token_file
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from filevault.sessions.lock_wait import LockWait
+    from filevault.sources.token_records import ListedToken, TokenName, TokenRecord
+    from filevault.system.files import Folder
+
+_LOCKS = "locks"
+
+
+class TokenStore:
+    """Token records below a vault's state directory; implements `TokenRecords`.
+
+    Args:
+        state: the state directory, open and writable.
+        state_id: its name, 32 hex digits.
+        session_key: returns the 32 bytes that seal records; may raise LockedError, StorageError.
+        clock: Unix seconds.
+        wait: returns for an action how to wait for another process.
+        warn: prints a warning.
+    """
+
+    __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_wait", "_warn")
+
+    def __init__(
+        self,
+        state: Folder,
+        state_id: str,
+        session_key: Callable[[], bytes],
+        *,
+        clock: Callable[[], float],
+        wait: Callable[[str], LockWait],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._state = state
+        self._state_id = state_id
+        self._session_key = session_key
+        self._clock = clock
+        self._wait = wait
+        self._warn = warn
+
+    def read(self, name: TokenName) -> TokenRecord | None:
+        """Return a record, None if there is none.
+
+        One that cannot be trusted counts as absent, with a warning: a sign-in replaces it. Raises
+        what `session_key` raises, and StorageError.
+        """
+        path = token_file.path_of(name)
+        try:
+            with self._state.child(path.folder) as folder:
+                data = folder.read(path.entry, token_file.MAX_FILE)
+        except FileNotFoundError:
+            return None
+        try:
+            return token_file.unseal(self._session_key(), self._state_id, name, data)
+        except (IntegrityError, NewerFormatError) as error:
+            self._warn(f"the kept sign-in of {printable(name.source)} is not used: {error.message}")
+            return None
+
+    def prepare(self, name: TokenName) -> None:
+        """Write a record's present bytes once more: raise StorageError if that is not possible."""
+        path = token_file.path_of(name)
+        self._session_key()
+        with self._state.make_child(path.folder) as folder, suppress(FileNotFoundError):
+            folder.write(path.entry, folder.read(path.entry, token_file.MAX_FILE))
+
+    def replace(self, name: TokenName, record: TokenRecord) -> None:
+        """Store a record; the file and its folder are synced on return.
+
+        Raises what `session_key` raises, BackendError for a record that is too long, StorageError.
+        """
+        path = token_file.path_of(name)
+        key = self._session_key()
+        data = token_file.seal(key, self._state_id, name, record, self._clock())
+        with self._state.make_child(path.folder) as folder:
+            folder.write(path.entry, data)
+
+    def delete(self, name: TokenName) -> bool:
+        """Delete a record; return whether there was one. Raises StorageError."""
+        path = token_file.path_of(name)
+        try:
+            with self._state.child(path.folder) as folder:
+                folder.remove(path.entry)
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def lock(self, name: TokenName, action: str) -> Iterator[None]:
+        """Take the record's flock; it is free again when the process ends.
+
+        Raises StorageError if it cannot be taken, and what the wait raises.
+        """
+        from filevault.system.locks import key_lock
+
+        path = token_file.path_of(name)
+        lock = f"{path.folder}-{path.entry.removesuffix(token_file.SUFFIX)}"
+        with (
+            self._state.make_child(_LOCKS) as locks,
+            key_lock(locks, lock, self._wait(action).begin()),
+        ):
+            yield
+
+    def listing(self) -> list[ListedToken]:
+        """Return what the headers of all records say; nothing is decrypted."""
+        found = []
+        for part, folder in self._folders():
+            for entry in folder.entries():
+                with suppress(FileNotFoundError, StorageError, IntegrityError, NewerFormatError):
+                    data = folder.read(entry.name, token_file.MAX_FILE)
+                    each = token_file.listed(part, entry.name, data)
+                    if each is not None:
+                        found.append(each)
+        return found
+
+    def clear(self) -> int:
+        """Delete every record; return how many tokens were deleted. Raises StorageError.
+
+        Registrations of clients, which are no sign-ins, are not counted.
+        """
+        gone = 0
+        for _part, folder in self._folders():
+            for entry in folder.entries():
+                if entry.name.endswith(token_file.SUFFIX) and entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):
+                        folder.remove(entry.name)
+                        gone += not entry.name.endswith(f"-client{token_file.SUFFIX}")
+            folder.sweep()
+        return gone
+
+    def _folders(self) -> Iterator[tuple[str, Folder]]:
+        for part in token_file.FOLDERS:
+            with suppress(FileNotFoundError), self._state.child(part) as folder:
+                yield part, folder

@@ -1,0 +1,223 @@
+"""Inputs: a record of everything that one run read, as witnesses for a later run.
+
+A later run reads the same if every witness is unchanged. The witness of a file is `fstat` of the
+very descriptor that it was read through; a path that was looked for in vain is a witness, too.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from filevault.system.record import Record
+
+FILE = "F"
+"""A file or a listed folder: nothing of it has changed."""
+FOLDER = "D"
+"""A folder on the way: it is the same one, with the same owner and mode."""
+ABSENT = "A"
+"""There is nothing at this path."""
+WRITABLE = "W"
+"""A folder in which this process may create files."""
+
+_MAX_LINKS = 40  # as in the kernel
+_TICK = 20_000_000
+"""Nanoseconds: twice the coarsest step in which Linux advances the times of files (HZ=100)."""
+
+
+class Witness(Record):
+    """One thing that a run found at a path: `kind` as above, `numbers` from `witness_numbers`."""
+
+    kind: str
+    path: str
+    numbers: tuple[int, ...] = ()
+
+
+def witness_numbers(kind: str, info: os.stat_result) -> tuple[int, ...]:
+    """Return what must be equal for a witness of that kind."""
+    found = (info.st_dev, info.st_ino, info.st_mode, info.st_uid, info.st_gid)
+    if kind == FOLDER:
+        return found
+    return (*found, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+class Inputs:
+    """What one run has read so far.
+
+    Args:
+        began: when the run began, in nanoseconds of Unix time. A file that changed later, or just
+            before, is no witness: a further change might not change its times ("racily clean" in
+            git's index format).
+    """
+
+    __slots__ = ("_began", "_found", "_looked_at", "devices", "doubt", "variables")
+
+    def __init__(self, began: int | None = None) -> None:
+        self._began = time.time_ns() if began is None else began
+        self._found: dict[str, Witness] = {}
+        self._looked_at: dict[str, str] = {}  # path to where it led
+        self.variables: set[str] = set()
+        self.devices: dict[int, str] = {}  # number of a device to a path on it
+        self.doubt: str | None = None
+
+    def spoil(self, doubt: str) -> None:
+        """Note why what this run read does not say what a later one would do."""
+        self.doubt = self.doubt or doubt
+
+    def variable(self, name: str) -> None:
+        """Note that an environment variable was looked up."""
+        self.variables.add(name)
+
+    def read(self, path: str, before: os.stat_result, after: os.stat_result) -> None:
+        """Note a file that was read, or a folder that was listed, through one descriptor.
+
+        `before` and `after` are fstat(2) of it, taken around the reading.
+        """
+        numbers = witness_numbers(FILE, before)
+        if numbers != witness_numbers(FILE, after):
+            self.spoil("a file changed while it was read")
+        if before.st_ctime_ns + _TICK >= self._began:
+            self.spoil("a file changed shortly before it was read")
+        self._note(FILE, path, before)
+
+    def seen(self, path: str, info: os.stat_result) -> None:
+        """Note what stat(2) says of a path: a folder on the way, or another file."""
+        self._note(FOLDER if stat.S_ISDIR(info.st_mode) else FILE, path, info)
+
+    def absent(self, path: str) -> None:
+        """Note a path at which there is nothing."""
+        self._add(Witness(ABSENT, path))
+
+    def writable(self, path: str) -> None:
+        """Note that this process may create files in a folder."""
+        self._found.setdefault(f"{path}/.", Witness(WRITABLE, path))
+
+    def real_path(self, path: str) -> str:
+        """Return a path with its links resolved (os.path.realpath), and note where it led."""
+        real = os.path.realpath(path)
+        if not path.startswith("/"):
+            self.spoil("a path is relative")
+        elif self._looked_at.setdefault(path, real) != real:
+            self.spoil("a link changed during the run")
+        return real
+
+    def exists(self, path: str) -> bool:
+        """Return whether a path exists, links followed, and note it."""
+        return self._stat(path) is not None
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a path is a folder, links followed, and note it."""
+        info = self._stat(path)
+        return info is not None and stat.S_ISDIR(info.st_mode)
+
+    def absolute(self, path: str) -> str:
+        """Return a path as os.path.abspath does; a relative one depends on the working folder."""
+        if not path.startswith("/"):
+            self.spoil("a path is relative")
+        return os.path.abspath(path)
+
+    def _stat(self, path: str) -> os.stat_result | None:
+        try:
+            info = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.absent(path)
+            return None
+        except (OSError, ValueError):
+            self.spoil("a path cannot be looked at")
+            return None
+        self.seen(path, info)
+        return info
+
+    def _note(self, kind: str, path: str, info: os.stat_result) -> None:
+        self.devices.setdefault(info.st_dev, path)
+        self._add(Witness(kind, path, witness_numbers(kind, info)))
+
+    def _add(self, witness: Witness) -> None:
+        if not witness.path.startswith("/"):
+            self.spoil("a path is relative")
+        before = self._found.get(witness.path)
+        if before is not None and before != witness:
+            if {before.kind, witness.kind} == {FILE, FOLDER}:
+                # A folder that was opened and also listed: the stricter one stays.
+                if before.numbers[:5] == witness.numbers[:5]:
+                    witness = before if before.kind == FILE else witness
+                else:
+                    self.spoil("a folder changed during the run")
+            else:
+                self.spoil("a path changed during the run")
+        self._found[witness.path] = witness
+
+    def witnesses(self) -> list[Witness] | None:
+        """Return the witnesses as they are now; None with a `doubt` that they say the same.
+
+        Each folder and each link on the way to a path is one, too, once. Each path must still lead
+        to what was read there.
+        """
+        found: dict[tuple[str, str], Witness] = {}
+        for path, real in self._looked_at.items():
+            end, info = self._walk(path, found)
+            if info is None:
+                found[ABSENT, end] = Witness(ABSENT, end)
+            if os.path.realpath(path) != real:
+                self.spoil("a link changed during the run")
+        for witness in self._found.values():
+            end, info = self._walk(witness.path, found)
+            if witness.kind == WRITABLE:
+                found[WRITABLE, end] = witness._replace(path=end)
+            elif witness.kind == ABSENT:
+                if info is not None:
+                    self.spoil("a path appeared during the run")
+                found[ABSENT, end] = Witness(ABSENT, end)
+            elif info is None or witness_numbers(witness.kind, info) != witness.numbers:
+                self.spoil("a path changed during the run")
+            elif witness.kind == FILE:
+                found[FILE, end] = witness._replace(path=end)
+        if any("\n" in each.path or "\0" in each.path for each in found.values()):
+            self.spoil("a path contains a line end")
+        return list(found.values()) if self.doubt is None else None
+
+    def _walk(
+        self, path: str, found: dict[tuple[str, str], Witness]
+    ) -> tuple[str, os.stat_result | None]:
+        """Add the folders and links on the way to a path; return where it leads, and to what.
+
+        For a path that does not exist that is its first part that is missing, and None.
+        """
+        at, links = "/", 0
+        info = self._step(at, found)
+        left = path.split("/")[::-1]
+        while left and info is not None:
+            here = os.path.normpath(f"{at.rstrip('/')}/{left.pop()}")  # `at` has no links any more
+            info = self._step(here, found)
+            if info is None:
+                return here, None
+            if stat.S_ISLNK(info.st_mode):
+                links += 1
+                if links > _MAX_LINKS:
+                    self.spoil("a path has too many links")
+                    return here, None
+                target = os.readlink(here)
+                left += target.split("/")[::-1]
+                here = "/" if target.startswith("/") else at
+                info = os.lstat(here)
+            at = here
+        return at, info
+
+    def _step(self, path: str, found: dict[tuple[str, str], Witness]) -> os.stat_result | None:
+        """Return what is at a path; add it if the way leads through it."""
+        try:
+            info = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            self.spoil("a path cannot be looked at")
+            return None
+        if stat.S_ISDIR(info.st_mode):
+            self.devices.setdefault(info.st_dev, path)
+            found[FOLDER, path] = Witness(FOLDER, path, witness_numbers(FOLDER, info))
+        elif stat.S_ISLNK(info.st_mode):
+            if info.st_ctime_ns + _TICK >= self._began:
+                self.spoil("a link changed shortly before it was followed")
+            found[FILE, path] = Witness(FILE, path, witness_numbers(FILE, info))
+        return info

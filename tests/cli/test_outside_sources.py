@@ -1,0 +1,211 @@
+"""Profiles whose credentials come from outside the vault: on the command line, without a vault."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.fakes import FakeAws
+from tests.fakes.ci import FakeCi
+from tests.fakes.identity_provider import IdentityProvider
+from tests.fakes.sts import WebTrust
+from tests.worlds.agent import short_folder
+from tests.worlds.aws_machine import REGION
+from tests.worlds.in_process import InProcess
+from tests.worlds.key_cache import KeyCacheMachine
+from tests.worlds.machine import Machine
+
+ISSUER = "https://token.actions.example"
+SUBJECT = "repo:acme/web:ref:refs/heads/main"
+PRINT = "import json, os; print(json.dumps(dict(os.environ)))"
+
+
+class Job:
+    """A job of a CI system on a machine, with a role `deploy` and one on top, `admin`."""
+
+    def __init__(self, machine: Machine, aws: FakeAws) -> None:
+        self.machine = machine
+        self.aws = aws
+        self.provider = IdentityProvider(ISSUER, aws.clock)
+        aws.sts.identity_providers[ISSUER] = self.provider
+        self.role = aws.add_role("deploy")
+        self.admin = aws.add_role("admin")
+        aws.sts.web_trusts[self.role.arn] = WebTrust(ISSUER, "sts.amazonaws.com", SUBJECT)
+        self.token = self.provider.issue(SUBJECT)
+        self.file = machine.home / "token"
+        self.file.write_text(f"{self.token}\n")
+
+    def configure(self, *lines: str) -> Job:
+        common = f"region = {REGION}\nendpoint_url = {self.aws.url}\n"
+        self.machine.write_config(
+            f"[profile ci]\n{common}role_arn = {self.role.arn}\n" + "\n".join(lines) + "\n"
+            f"[profile admin]\n{common}source_profile = ci\nrole_arn = {self.admin.arn}\n"
+        )
+        return self
+
+    def secrets(self) -> set[str]:
+        return {*self.aws.issued_secrets(), *self.provider.issued}
+
+
+@pytest.fixture
+def job(quick_machine: Machine, aws: FakeAws) -> Job:
+    return Job(quick_machine, aws)
+
+
+@pytest.fixture
+def github(job: Job) -> Iterator[FakeCi]:
+    with FakeCi(job.provider, SUBJECT) as served:
+        job.configure("web_identity_token_source = github")
+        job.machine.env |= served.github()
+        yield served
+    assert served.defects == []
+
+
+def test_a_vault_is_neither_needed_nor_asked_for(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine
+    for _ in range(2):
+        found = machine.ok("export", "admin", "--format", "json")
+        assert found.err == ""
+        key_id = json.loads(found.out)["AccessKeyId"]
+        assert job.aws.session(key_id).role is job.admin
+    assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"] * 2
+    assert not machine.vault.exists()
+    assert not machine.state.exists()
+    out = machine.ok("export", "ci", "--explain").out
+    assert "its session is not kept" in out
+
+    # With a vault, sessions are kept as long as it opens without a question.
+    machine.with_vault()
+    job.aws.reset_calls()
+    for _ in range(2):
+        assert machine.ok("export", "admin").err == ""
+    assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"]
+    del machine.env["FILEVAULT_PASSPHRASE"]
+    found = machine.on_terminal("export", "admin")
+    assert (found.status, found.tty, found.err) == (0, "", "")
+    assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"] * 2
+    found = machine.run("export", "admin")
+    assert (found.status, found.err) == (0, "")
+
+
+def test_what_is_unlocked_keeps_their_sessions(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine
+    with short_folder() as runtime:
+        desk = KeyCacheMachine(machine, job.aws, "agent", runtime)
+        desk.prepare("init")
+        desk.unlock("--ttl", "1m")
+        for _ in range(2):
+            assert machine.ok("export", "ci").err == ""
+        assert job.aws.actions() == ["AssumeRoleWithWebIdentity"]
+        desk.leave()
+
+
+def test_the_command_gets_no_token(job: Job, github: FakeCi) -> None:
+    machine = job.machine
+    child = json.loads(machine.ok("exec", "ci", "--", sys.executable, "-c", PRINT).out)
+    assert job.aws.session(child["AWS_ACCESS_KEY_ID"]).role is job.role
+    assert child["AWS_ACCOUNT_ID"] == "123456789012"
+    assert not any(name.startswith("ACTIONS_ID_TOKEN") for name in child)
+    assert not any(github.secret in value for value in child.values())
+    machine.env["MY_TOKEN"] = job.token
+    job.configure("web_identity_token_env = MY_TOKEN")
+    child = json.loads(machine.ok("exec", "admin", "--", sys.executable, "-c", PRINT).out)
+    assert "MY_TOKEN" not in child
+    assert job.token not in str(child)
+    assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in child  # not of this profile
+
+
+def test_nothing_shows_a_token(job: Job, github: FakeCi) -> None:
+    machine = job.machine
+    machine.env["FILEVAULT_DEBUG"] = "1"
+    job.aws.sts.web_trusts.clear()
+    found = machine.run("export", "ci")
+    assert found.status == 8
+    assert f"sub '{SUBJECT}'" in found.err
+    assert github.secret not in found.everything
+    assert not [secret for secret in job.secrets() if secret in found.everything]
+
+
+def test_a_program_that_runs_filevault_for_its_own_profile_is_stopped(job: Job) -> None:
+    machine = job.machine
+    program = machine.home / "broker"
+    orders = machine.environment()["LAUNCH"]
+    program.write_text(
+        f"#!/bin/sh\necho x >> {machine.home}/runs\n"
+        f'LAUNCH={shlex.quote(orders)} exec {shlex.join(machine.launcher)} export "$1" '
+        "--format json\n"
+    )
+    program.chmod(0o700)
+    machine.write_config(
+        f"[profile a]\ncredential_process = {program} b\n"
+        f"[profile b]\ncredential_process = {program} a\n"
+        "[profile self]\ncredential_process = filevault export self --format json\n"
+    )
+    found = machine.run("export", "a")
+    assert found.status == 8
+    assert "credential_process of profile 'a' runs itself" in found.err
+    assert (machine.home / "runs").read_text() == "x\n" * 2
+    found = machine.run("export", "self")
+    assert found.status == 4
+    assert "neither a stored key nor a source" in found.err
+
+
+def test_what_a_program_says_is_shown_without_a_terminal(job: Job) -> None:
+    machine = job.machine
+    credentials = {"Version": 1, "AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "hidden-secret"}
+    program = machine.home / "broker"
+    program.write_text(
+        f"#!/bin/sh\necho 'using the ticket' >&2\necho {shlex.quote(json.dumps(credentials))}\n"
+    )
+    program.chmod(0o700)
+    machine.write_config(f"[profile p]\ncredential_process = {program}\n")
+    found = machine.ok("export", "p", "--format", "json")
+    assert json.loads(found.out) == credentials
+    assert found.err == "filevault: credential_process of profile 'p': using the ticket\n"
+    program.write_text("#!/bin/sh\necho no ticket >&2; exit 4\n")
+    found = machine.run("export", "p")
+    assert (found.status, found.out) == (8, "")
+    assert "failed with status 4: no ticket" in found.err
+
+
+def test_list_names_their_sessions(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine.with_vault()
+    machine.ok("export", "admin")
+    lines = machine.ok("list", "--sessions").out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [
+        "ci\tsts.AssumeRoleWithWebIdentity",
+        "admin\tsts.AssumeRole",
+    ]
+    (found,) = json.loads(machine.ok("list", "--sessions", "--json").out)[0]["sessions"]
+    assert found["operation"] == "assume-role-with-web-identity"
+    machine.ok("clear", "ci")
+    assert machine.ok("list", "--sessions").out.startswith("admin\t")
+
+
+ABSENT = {
+    "web_identity_token_source = github": (8, "ACTIONS_ID_TOKEN_REQUEST_URL"),
+    "web_identity_token_source = svn": (3, "does not know"),
+    "web_identity_token_file = /no/such/token": (8, "no such file"),
+    "web_identity_token_process = exit 3": (8, "status 3"),
+    "credential_process = /no/such/program": (7, "no program"),
+    "credential_process = false": (8, "status 1"),
+    "credential_source = Environment": (8, "AWS_ACCESS_KEY_ID"),
+    "credential_source = EcsContainer": (8, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+    "credential_source = Ec2InstanceMetadata": (8, "AWS_EC2_METADATA_DISABLED"),
+    "credential_source = Magic": (3, "means nothing"),
+}
+
+
+@pytest.mark.parametrize("line", ABSENT)
+def test_a_source_that_is_not_there_has_its_status_and_one_line(job: Job, line: str) -> None:
+    status, says = ABSENT[line]
+    job.configure(line)
+    found = InProcess(job.machine.environment()).run("export", "admin")
+    assert (found.status, found.out) == (status, "")
+    assert says in found.err
+    errors = [each for each in found.err.splitlines() if each.startswith("filevault: error: ")]
+    assert len(errors) == 1
