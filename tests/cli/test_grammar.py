@@ -29,6 +29,7 @@ from filevault.cli.commands import (
     slot,
     status,
     unlock,
+    verify,
     version,
 )
 from filevault.cli.commands import exec as exec_
@@ -48,8 +49,8 @@ GLOBAL = (
 import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, import_, list_, exec_, export, login, rotate, remove, rename, copy, migrate, clear,
-    unlock, lock, status, agent, recipients, slot, passphrase, rekey, git, help_, version,
+    init, add, import_, list_, exec_, export, login, rotate, remove, rename, copy, migrate, verify,
+    clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

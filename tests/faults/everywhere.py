@@ -244,6 +244,7 @@ A kind that is left out refuses the command.
 
 READING = {
     "status": ("status",),
+    "verify": ("verify",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
     "help": ("help", "exec"),
