@@ -224,6 +224,22 @@ class SessionCache:
                     found.append(ListedSession(owner, named.operation, named.expiration))
         return found
 
+    def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
+        """Open each session with the session key; yield its path, and the error if it fails."""
+        for part, folder in self._folders(None):
+            for entry in folder.entries():
+                if session_file.parse_name(entry.name) is None:
+                    continue
+                failed: FilevaultError | None = None
+                try:
+                    data = folder.read(entry.name, session_file.MAX_FILE)
+                    session_file.unseal(key, SessionFile(self._state_id, part, entry.name), data)
+                except FileNotFoundError:
+                    continue  # another process deleted it
+                except FilevaultError as error:
+                    failed = error
+                yield f"{part}/{entry.name}", failed
+
     def _folder(self, owner: str) -> Folder | None:
         try:
             with self._state.child(session_file.FOLDER) as sessions:

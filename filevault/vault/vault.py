@@ -450,6 +450,15 @@ class Vault:
             self._session_key = self._session_key_file(state).load(replace=self._has_opened)
         return self._session_key
 
+    def existing_session_key(self) -> bytes | None:
+        """Return the key of the cached sessions, None if there is none that opens; make none.
+
+        Raises LockedError, NewerFormatError, StorageError.
+        """
+        if self.state is None:
+            return None
+        return self._session_key_file(self.state).read()
+
     def _session_key_file(self, state: Folder) -> SessionKeyFile:
         return SessionKeyFile(state, self.state_id, self.backend, self._clock, self._session_keys)
 
