@@ -11,6 +11,7 @@ import os
 import posix
 import random
 import re
+import resource
 import secrets
 import shutil
 import signal
@@ -1001,3 +1002,58 @@ def test_recipients_that_changed_are_a_miss(shared_machine: Machine) -> None:
     (path,) = [*machine.home.rglob(".gpg-id"), *machine.home.rglob(".age-recipients")]
     path.write_bytes(path.read_bytes() + b"# \n")
     assert served not in machine.run("exec", "admin", "--debug", "--", *command).err
+
+
+# Where the output fails
+
+
+def full(_folder: Path) -> tuple[int, Callable[[], object]]:
+    return os.open("/dev/full", os.O_WRONLY), bytes
+
+
+def closed_reader(_folder: Path) -> tuple[int, Callable[[], object]]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer, bytes
+
+
+def read_only(folder: Path) -> tuple[int, Callable[[], object]]:
+    path = folder / "read-only"
+    path.write_bytes(b"")
+    return os.open(path, os.O_RDONLY), path.read_bytes
+
+
+def limited(folder: Path) -> tuple[int, Callable[[], object]]:
+    """A file that takes only the first bytes; see `few_bytes`."""
+    path = folder / "limited"
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), path.read_bytes
+
+
+def few_bytes() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+
+@pytest.mark.parametrize("output", [full, closed_reader, read_only, limited])
+def test_a_failing_output_ends_as_on_the_normal_path(
+    lane: HotLane, tmp_path: Path, output: Callable[[Path], tuple[int, Callable[[], object]]]
+) -> None:
+    found = []
+    for cached in (True, False):
+        lane.cached(EXPORT)
+        if not cached:
+            for path in lane.answers:
+                path.unlink()
+        fd, written = output(tmp_path)
+        done = subprocess.run(
+            lane.whole(*EXPORT),
+            env=lane.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=fd,
+            stderr=subprocess.PIPE,
+            preexec_fn=few_bytes if output is limited else None,
+            cwd="/",
+        )
+        os.close(fd)
+        found.append((done.returncode, done.stderr, written()))
+    assert found[0] == found[1]
+    assert found[0][0] not in (0, 120)
