@@ -24,9 +24,12 @@ from pathlib import Path
 
 import pytest
 
+from filevault.cli import CommandLine
 from filevault.cli.command import COMMANDS, KEEPS_ANSWERS, parser_of
+from filevault.cli.parser import find_command
 from filevault.config import aws_variables, overrides, settings
 from filevault.config.settings import SETTINGS
+from filevault.errors import UsageError
 from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
@@ -516,6 +519,81 @@ def test_the_lane_knows_only_options_that_exist_with_their_values() -> None:
             assert actions[name].nargs is None, name
         for name in (*question.FLAGS[""], *question.FLAGS[command]):
             assert actions[name].nargs == 0, name
+
+
+WORDS = (
+    *(
+        "exec",
+        "export",
+        "admin",
+        "work",
+        "env",
+        "ls",
+        "-",
+        "--",
+        "--",
+        "-x",
+        "--region",
+        "eu-west-1",
+    ),
+    *(
+        "--region=eu-west-1",
+        "-d",
+        "1h",
+        "--duration=1h",
+        "--min-ttl",
+        "5m",
+        "--strict",
+        "-j",
+        "--json",
+    ),
+    *(
+        "--vault",
+        "/v",
+        "--vault=/v",
+        "--prefix",
+        "p",
+        "--prompt",
+        "none",
+        "--format",
+        "json",
+        "--debug",
+    ),
+    *("--refresh", "-n", "--no-cache", "--explain", "-t", "123456", "-dj", "--pin", "0" * 64),
+)
+
+
+def normal_split(words: list[str]) -> tuple[str | None, list[str]] | None:
+    """Return the profile and the program of a command line, None if it is refused."""
+    index = find_command(words)
+    if index is None or words[index] not in COMMANDS:
+        return None
+    try:
+        namespace = CommandLine(words, index).parse()
+    except UsageError:
+        return None
+    return namespace.profile, namespace.command
+
+
+def test_the_lane_splits_every_command_line_as_the_normal_path_does() -> None:
+    """Random ones: those that both take are taken alike; the lane takes no other."""
+    chosen = random.Random(11)
+    both = 0
+    for _ in range(5000):
+        words = ["exec", *chosen.choices(WORDS, k=chosen.randint(1, 6))]
+        chosen.shuffle(words)
+        try:
+            name, own, program, _debug = question._split(words)
+        except question.MissError:
+            continue
+        normal = normal_split(words)
+        if normal is None:
+            continue  # never cached
+        both += 1
+        assert (program or []) == normal[1], words
+        assert normal[0] is None or normal[0] in own, words
+        assert name == words[find_command(words) or 0]
+    assert both > 20
 
 
 @pytest.mark.parametrize(
