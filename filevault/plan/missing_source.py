@@ -25,7 +25,8 @@ def missing_source(profile: Profile) -> FilevaultError:
         return ConfigError(
             f"profile {shown!r} has its access key in the AWS config, where filevault does not "
             f"read it: {profile.source_where}",
-            hint=f"{add} stores it; then take it out of the file",
+            hint=f"filevault import --only {shell_word(profile.name)} stores it and offers to take "
+            "it out of the file",
         )
     if profile.source_where is not None:
         return NoSourceError(
@@ -35,5 +36,6 @@ def missing_source(profile: Profile) -> FilevaultError:
         )
     return NoCredentialsError(
         f"profile {shown!r} has neither a stored key nor a source of credentials",
-        hint=f"{add} stores a key for it (`~/.aws/credentials` is never a source)",
+        hint=f"{add} stores a key for it (`~/.aws/credentials` is never a source; filevault import "
+        "stores what it has)",
     )

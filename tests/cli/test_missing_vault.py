@@ -26,6 +26,7 @@ LINES_OF = {
     "rename": ["rename nowhere x", "rename has-source x"],
     "copy": ["copy nowhere x", "copy nowhere --to elsewhere"],
     "migrate": ["migrate --to elsewhere", "migrate --to age --dry-run"],
+    "verify": ["verify", "verify nowhere --json", "verify --online"],
     "clear": ["clear", "clear nowhere"],
     "unlock": ["unlock", "unlock --vault-key"],
     "lock": ["lock"],

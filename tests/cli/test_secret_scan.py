@@ -86,6 +86,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "rename": [("rename", "jonsmith", "jon", "--config")],
     "copy": [("copy", "jonsmith", "jon")],
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
+    "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
     "help": [("help", "exec")],
     "version": [("version",)],

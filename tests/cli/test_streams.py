@@ -207,6 +207,7 @@ CASES = {
         StreamCase(("migrate", "--to", "other", "--yes")),
         StreamCase(("migrate", "--to", "other", "--yes", "--keep", "--json")),
     ],
+    "verify": [StreamCase(("verify",)), StreamCase(("verify", "jon", "--json"))],
     "clear": [StreamCase(("clear",), "confirmation")],
     "unlock": [StreamCase(("unlock",), "confirmation")],
     "lock": [StreamCase(("lock",), "confirmation")],

@@ -252,6 +252,7 @@ A kind that is left out refuses the command.
 
 READING = {
     "status": ("status",),
+    "verify": ("verify",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
     "help": ("help", "exec"),
