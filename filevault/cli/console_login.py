@@ -234,7 +234,7 @@ def _code_from_browser(
 
         open_link(request.link, browsers, context, otherwise=None, done=answered)
         with Countdown(context, "the browser") as countdown:
-            found = found or callback.wait(tick=countdown.show, doubt=doubt)
+            found = found or callback.wait(timeout=TIMEOUT, tick=countdown.show, doubt=doubt)
     if found is None:
         raise ProviderError(
             f"nobody signed in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",
