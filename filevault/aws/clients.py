@@ -183,7 +183,10 @@ class Clients:
         """
         from urllib.parse import urlencode
 
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         answer = self._send(
             url,
             urlencode(form).encode("ascii"),
@@ -246,11 +249,7 @@ class Clients:
             proxies=get_environ_proxies(url),
             timeout=(self._connect_timeout, self._read_timeout),
         )
-        headers = {
-            "Accept": "application/json",
-            "User-Agent": f"filevault/{__version__}",
-            **headers,
-        }
+        headers = {"User-Agent": f"filevault/{__version__}", **headers}
         request = AWSRequest("POST", url, headers, body)
         if signer is not None:
             _sign(request, signer)
