@@ -122,6 +122,10 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.unlock.secret_sources import close_descriptors
 
         close_descriptors(context.settings)
+    if context.caches_answers:
+        from filevault.cli.cached_answers import cache_environment
+
+        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
     context.reporter.flush()
     return replace_process(path, command, child)
 
