@@ -64,7 +64,8 @@ class HttpRequest(Record):
             direct: use no proxy.
             say: called with a sentence before the request is sent again.
 
-        Raises NetworkError without an answer, ConfigError for a proxy that cannot be used.
+        Raises NetworkError without an answer, ConfigError for a proxy or certificates that cannot
+        be used.
         """
         pause = _PAUSE
         while True:
@@ -90,7 +91,10 @@ class HttpRequest(Record):
         from botocore.utils import get_environ_proxies
 
         from filevault import __version__
+        from filevault.aws.clients import check_ca_bundle
         from filevault.aws.proxy import check_proxy
+
+        check_ca_bundle(ca_bundle)
 
         if not direct:
             check_proxy(self.url)

@@ -61,6 +61,11 @@ class ProcessOutput(Source):
         return True
 
     @property
+    def refused_hint(self) -> str:
+        """What to do if AWS does not accept the credentials."""
+        return f"check what {_SETTING} of {printable(self.profile)!r} prints"
+
+    @property
     def reference(self) -> str:
         """`process:` and the name of the profile."""
         return f"process:{self.profile}"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conditions.tools import tool
-from tests.fakes import FakeAws
+from tests.fakes import FakeAws, Fault
 from tests.fakes.ci import FakeCi
 from tests.samples import JON
 from tests.worlds.agent import short_folder
@@ -253,6 +253,42 @@ def test_what_a_source_gives_takes_no_duration(job: Job) -> None:
     assert "hidden-secret" not in found.everything
 
 
+REFUSED = {
+    "credential_process = {program}": "check what credential_process of 'ci' prints",
+    "credential_source = Environment": "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+@pytest.mark.parametrize("fault", ["unknown", "expired", "secret"])
+def test_credentials_that_aws_does_not_accept_are_named(job: Job, line: str, fault: str) -> None:
+    machine, user = job.machine, job.aws.add_user("jon")
+    key_id, secret = user.access_key_id, user.secret_access_key
+    if fault == "unknown":
+        job.aws.directory.delete_access_key(job.aws.directory.keys[key_id])
+    elif fault == "secret":
+        secret = "another" + secret[7:]
+    else:
+        error = Fault("error", code="ExpiredToken", message="it is over", status=403)
+        job.aws.arm(error, action="AssumeRole")
+    printed = {"Version": 1, "AccessKeyId": key_id, "SecretAccessKey": secret}
+    (machine.home / "printed").write_text(json.dumps(printed))
+    job.configure(line.format(program=f"cat {machine.home}/printed"))
+    machine.env |= {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}
+    found = InProcess(machine.environment(), tidy=False).run("export", "admin")
+    assert found.status == 8
+    assert REFUSED[line] in found.err
+    assert "filevault add" not in found.err
+
+
+def test_certificates_that_are_not_there_are_named(job: Job, github: FakeCi) -> None:
+    del github
+    job.machine.env["AWS_CA_BUNDLE"] = "/no/such/bundle"
+    found = job.machine.run("export", "ci")
+    assert found.status == 3
+    assert "the CA bundle '/no/such/bundle' is not there" in found.err
+
+
 PRECEDENCE = {
     "web_identity_token_file = {file}\ncredential_process = false": "web_identity_token_file",
     "credential_process = cat {file}.json\ncredential_source = Environment": "credential_process",
@@ -263,7 +299,7 @@ PRECEDENCE = {
 @pytest.mark.parametrize("lines", PRECEDENCE)
 def test_a_profile_with_two_sources_is_warned_of(job: Job, lines: str) -> None:
     job.configure(*lines.format(file=job.file).splitlines())
-    found = InProcess(job.machine.environment()).run("export", "ci", "--explain")
+    found = InProcess(job.machine.environment(), tidy=False).run("export", "ci", "--explain")
     used = PRECEDENCE[lines]
     other = next(line.partition(" ")[0] for line in lines.splitlines() if not line.startswith(used))
     warning = f"profile 'ci' has {used} and also {other}: {used} is used"
@@ -296,7 +332,7 @@ ABSENT = {
 def test_a_source_that_is_not_there_has_its_status_and_one_line(job: Job, line: str) -> None:
     status, says = ABSENT[line]
     job.configure(line)
-    found = InProcess(job.machine.environment()).run("export", "admin")
+    found = InProcess(job.machine.environment(), tidy=False).run("export", "admin")
     assert (found.status, found.out) == (status, "")
     assert says in found.err
     errors = [each for each in found.err.splitlines() if each.startswith("filevault: error: ")]
