@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "make a vault",
     "add": "store a long-term access key",
+    "import": "store the keys that other tools and files have",
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
@@ -22,6 +23,10 @@ COMMANDS = {
     "signin": "sign in with a browser for the credentials of a profile",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
+    "rename": "give a stored key another name",
+    "copy": "copy a stored key to another name or vault",
+    "migrate": "move the whole vault to another backend or folder",
+    "verify": "check that every item opens, and with --online that AWS accepts every key",
     "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
@@ -35,6 +40,8 @@ COMMANDS = {
     "help": "show the help of a command",
     "version": "show the version",
 }
+KEEPS_ANSWERS = frozenset({"agent", "exec", "export", "help", "list", "login", "status", "version"})
+"""The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 
 

@@ -14,6 +14,7 @@ from tests.worlds.machine import PASSPHRASE
 # Without a vault that they need: one line for each action. Nobody knows the profile either.
 LINES_OF = {
     "add": ["add nowhere --stdin", "add has-source --stdin"],
+    "import": ["import - --name nowhere --yes", "import - --name nowhere --dry-run --only x"],
     "list": ["list", "list --json", "list --credentials", "list --sessions"],
     "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
     "export": ["export nowhere", "export has-source --explain", "export keyless"],
@@ -22,6 +23,10 @@ LINES_OF = {
     "signin": ["signin x"],
     "rotate": ["rotate nowhere", "rotate --all", "rotate nowhere --dry-run"],
     "remove": ["remove nowhere --force", "remove nowhere --sessions-only"],
+    "rename": ["rename nowhere x", "rename has-source x"],
+    "copy": ["copy nowhere x", "copy nowhere --to elsewhere"],
+    "migrate": ["migrate --to elsewhere", "migrate --to age --dry-run"],
+    "verify": ["verify", "verify nowhere --json", "verify --online"],
     "clear": ["clear", "clear nowhere"],
     "unlock": ["unlock", "unlock --vault-key"],
     "lock": ["lock"],

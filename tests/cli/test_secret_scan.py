@@ -34,6 +34,11 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("--vault", "third", "init", "--generate"),
     ],
     "add": [("add", "ann", "--stdin"), ("add", "ann", "--stdin", "--force")],
+    "import": [
+        ("import", "--dry-run"),
+        ("import", "--yes", "--remove-source", "--only", "old"),
+        ("import", "--json", "--yes", "--only", "older", "--rename", "older=ann"),
+    ],
     "list": [("list",), ("list", "--json")],
     "exec": [
         ("exec", "jonsmith", "--explain"),
@@ -78,6 +83,10 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "rekey": [("rekey", "--drop-slots"), ("rekey", "--finish")],
     "recipients": [("recipients", "list"), ("recipients", "accept")],
     "git": [("git", "init", "--quiet"), ("git", "status")],
+    "rename": [("rename", "jonsmith", "jon", "--config")],
+    "copy": [("copy", "jonsmith", "jon")],
+    "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
+    "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
     "help": [("help", "exec")],
     "version": [("version",)],
@@ -230,7 +239,11 @@ def run_all(scene: AwsMachine, scanner: Scanner, runs: list[tuple[str, ...]], ot
     (machine.home / ".gitconfig").write_text("[user]\n\tname = Jon\n\temail = jon@example.com\n")
     ann = scene.aws.add_user("ann")
     made = set()
+    clear = machine.home / ".aws/credentials"
+    pair = f"aws_access_key_id={ann.access_key_id}\naws_secret_access_key={ann.secret_access_key}\n"
     for argv in runs:
+        if argv[0] == "import":
+            clear.write_text(f"[old]\n{pair}[older]\n{pair}")
         if argv[-1] == "init":  # it makes an identity, and there is one in the usual place
             machine.env["XDG_CONFIG_HOME"] = str(machine.home / "other")
         scene.aws.clock.advance(30)  # each token code works once

@@ -9,6 +9,7 @@ interpreter instead. To copy the test process would take five times as long: it 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import functools
@@ -140,6 +141,7 @@ def _server() -> tuple[socket.socket, threading.Lock]:
     )
     process.returncode = 0  # it is not waited for
     theirs.close()
+    atexit.register(ours.close)
     return ours, threading.Lock()
 
 

@@ -20,9 +20,8 @@ from filevault.backends.age.backend import AgeBackend
 from filevault.backends.age.library import library
 from filevault.backends.values import IdentityText
 from filevault.errors import LockedError
-from filevault.system.files import Folder
 from tests.conditions.tools import tool
-from tests.worlds.file_vault import GivenSecrets, parts
+from tests.worlds.file_vault import GivenSecrets, OwnedFolder, parts
 
 pyrage = library()
 PLENTY = 1 << 40
@@ -75,9 +74,9 @@ def open_store(
     identities: GivenIdentities | None = None,
     **more: Any,
 ) -> AgeBackend:
-    """Open an age vault; its store stays open until the process ends."""
+    """Open an age vault; its store is closed when nothing refers to the vault any more."""
     given = parts(
-        Folder.open(str(store)),
+        OwnedFolder.open(str(store)),
         source or GivenSecrets(),
         prefix=prefix,
         environment=lambda: dict(os.environ) if environment is None else environment,
