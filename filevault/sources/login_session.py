@@ -79,9 +79,8 @@ class LoginSession(Source):
     def caution(self) -> str:
         """The warning for a command that may run longer than the credentials live."""
         return (
-            "these credentials end in 15 minutes or less, and this command cannot renew them; "
-            "SDKs get new ones through a profile with credential_process, and a role that is "
-            "assumed from this profile lives an hour"
+            "these credentials end in 15 minutes or less, and the command cannot renew them: "
+            "with exec --server it can, and a role that is assumed from this profile lives an hour"
         )
 
     def identity(self, dependencies: SourceDependencies) -> str:  # noqa: ARG002

@@ -12,6 +12,7 @@ import pytest
 from tests.fakes import FakeAws
 from tests.worlds.login_machine import ASKED, BROWSER, LoginMachine, link_in
 from tests.worlds.machine import Machine, ProcessResult, TypedAnswer
+from tests.worlds.served_command import ServedCommand
 
 PROCESSES = 64
 MINUTE = 60
@@ -178,15 +179,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_profile_with_another_source_is_refused(signed_in: LoginMachine, name: str) -> None:
-    section, hint = REFUSED[name]
+def test_a_profile_with_another_source_is_refused(signed_in: LoginMachine) -> None:
     config = signed_in.machine.config
-    config.write_text(f"{config.read_text()}\n{section}")
+    before = config.read_text()
     signed_in.aws.reset_calls()
-    result = signed_in.machine.run("signin", "other")
-    assert result.status == 3, result
-    assert hint in result.err
+    for name, (section, hint) in REFUSED.items():
+        config.write_text(f"{before}\n{section}")
+        result = signed_in.machine.run("signin", "other")
+        assert result.status == 3, (name, result)
+        assert hint in result.err, name
     assert signed_in.aws.actions() == []
 
 
@@ -401,6 +402,29 @@ def test_exec_on_a_terminal_warns_of_credentials_that_end_soon(signed_in: LoginM
     shown = machine.on_terminal("exec", "console", "--", "true").tty
     assert "these credentials end in 15 minutes or less" in shown
     assert "15 minutes" not in machine.on_terminal("exec", "admin", "--", "true").tty
+
+
+def test_a_served_command_gets_refreshed_credentials(signed_in: LoginMachine) -> None:
+    with ServedCommand(signed_in.machine, "console") as served:
+        first = served.key_id()
+        signed_in.advance(11 * MINUTE)
+        assert served.next_key_id(first) != first
+    assert list(signed_in.aws.login.used.values()) == [1]
+
+
+def test_a_cached_session_that_aws_refuses_is_replaced_by_a_refresh(
+    signed_in: LoginMachine,
+) -> None:
+    first = export(signed_in)["AccessKeyId"]
+    del signed_in.aws.directory.sessions[first]
+    assert export(signed_in, "admin")["SessionToken"]
+    assert signed_in.aws.actions() == [
+        "ExchangeCode",
+        "AssumeRole",
+        "RefreshToken",
+        "AssumeRole",
+    ]
+    assert export(signed_in)["AccessKeyId"] != first
 
 
 # Ending
