@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "serve": "serve credentials to other programs",
     "login": "sign in to the AWS console",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",

@@ -23,6 +23,7 @@ from filevault.cli.commands import (
     rekey,
     remove,
     rotate,
+    serve,
     slot,
     status,
     unlock,
@@ -43,8 +44,8 @@ GLOBAL = (
 
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, list_, exec_, export, login, rotate, remove, clear, unlock, lock, status, agent,
-    recipients, slot, passphrase, rekey, git, help_, version,
+    init, add, list_, exec_, export, serve, login, rotate, remove, clear, unlock, lock, status,
+    agent, recipients, slot, passphrase, rekey, git, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 
@@ -89,7 +90,7 @@ def test_the_version_goes_to_stdout(machine: Machine, argv: tuple[str, ...]) -> 
         (("--strict",), "no command is given"),
         (("--", "list"), "no command is given"),
         (("lsit",), "there is no command 'lsit'"),
-        (("serve", "x"), "there is no command 'serve'"),
+        (("srv", "x"), "there is no command 'srv'"),
         (("li\x1b[31m",), "there is no command"),
         (("--bogus",), "--bogus"),
         (("list", "--bogus"), "--bogus"),

@@ -17,6 +17,7 @@ LINES_OF = {
     "list": ["list", "list --json", "list --credentials", "list --sessions"],
     "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
     "export": ["export nowhere", "export has-source --explain", "export keyless"],
+    "serve": ["serve nowhere", "serve has-source", "serve keyless"],
     "login": ["login nowhere --stdout", "login has-source --explain"],
     "rotate": ["rotate nowhere", "rotate --all", "rotate nowhere --dry-run"],
     "remove": ["remove nowhere --force", "remove nowhere --sessions-only"],

@@ -186,6 +186,7 @@ CASES = {
         StreamCase(("export", "jon", "-n")),
         StreamCase(("export", "jon", "-n", "--format", "json")),
     ],
+    "serve": [StreamCase(("serve", "jon", "--explain"))],
     "login": [StreamCase(("login", "jon", "--explain"))],
     "rotate": [
         StreamCase(("rotate", "jon", "--dry-run")),

@@ -186,6 +186,7 @@ WRITING = {
     "list": {"file": "first-use", "pass": "first-use", "age": "first-use"},
     "exec": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "export": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "serve": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "login": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "rotate": {"file": "rotate", "pass": "rotate", "age": "rotate"},
     "clear": {"file": "clear", "pass": "clear", "age": "clear"},
