@@ -6,7 +6,10 @@ _DESKTOP = (
     "filevault uses no desktop keyring and no password manager; --backend file, pass or age "
     "chooses where keys are kept"
 )
-_STORE = "AWS Vault's own file store is not read; --vault DIR names the folder of a filevault vault"
+_STORE = (
+    "filevault import --from aws-vault DIR reads AWS Vault's file store; --vault DIR names the "
+    "folder of a filevault vault"
+)
 _PROGRAM = "filevault runs gpg and age itself, so neither pass nor passage is needed"
 _METADATA = (
     "exec --server serves credentials as containers get them, which every SDK knows and which no "

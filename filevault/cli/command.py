@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "make a vault",
     "add": "store a long-term access key",
+    "import": "store the keys that other tools and files have",
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
     "serve": "serve credentials to other programs",
     "login": "sign in to the AWS console",
+    "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
+    "signin": "sign in with a browser for the credentials of a profile",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
-    "clear": "delete cached sessions",
+    "rename": "give a stored key another name",
+    "copy": "copy a stored key to another name or vault",
+    "migrate": "move the whole vault to another backend or folder",
+    "verify": "check that every item opens, and with --online that AWS accepts every key",
+    "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
     "status": "show which keys are cached, and until when",
@@ -34,6 +41,8 @@ COMMANDS = {
     "help": "show the help of a command",
     "version": "show the version",
 }
+KEEPS_ANSWERS = frozenset({"agent", "exec", "export", "help", "list", "login", "status", "version"})
+"""The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 
 

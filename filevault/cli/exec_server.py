@@ -84,7 +84,9 @@ class ServedCommand:
                 loop = opened.enter_context(EventLoop())
                 container = self._serve(loop, renewals, served, opened)
                 environment = child_environment(
-                    context.settings.environ, self._issued(served, container)
+                    context.settings.environ,
+                    self._issued(served, container),
+                    self._profile.plan.step.source.variables,
                 )
                 context.reporter.flush()
                 running = ForegroundCommand(path, command, environment, context.reporter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from filevault.credentials import AccessKey
 from filevault.errors import UsageError
 from filevault.system.record import Record
 from filevault.system.strict_json import is_too_deep
-from filevault.system.times import parse_time
+from filevault.system.times import iam_time
 from filevault.vault.item import check_access_key
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from filevault.unlock.prompt import Prompter
 
 _LIMIT = 64 << 10
-# As the AWS CLI prints IAM's CreateDate: with or without a fraction, `Z` or `+00:00`.
-_IAM_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:Z|\+00:?00)\Z", re.ASCII)
 _FORMS = (
     "give what aws iam create-access-key prints, credential_process JSON, the CSV file of the "
     "console, or two lines: key id and secret"
@@ -99,7 +96,7 @@ def _from_json(text: str) -> NewKey:
         raise UsageError("the JSON on stdin has no AccessKeyId and SecretAccessKey", hint=_FORMS)
     if value.get("Status") == "Inactive":
         raise UsageError("the key on stdin is inactive at AWS")
-    return _checked(key_id, secret, _iam_time(value.get("CreateDate")))
+    return _checked(key_id, secret, iam_time(value.get("CreateDate")))
 
 
 def _is_heading(line: str) -> bool:
@@ -135,18 +132,6 @@ def _from_csv(text: str) -> NewKey:
             hint="it is that of a user who was made without one",
         )
     return _checked(key_id, secret)
-
-
-def _iam_time(value: object) -> str | None:
-    found = _IAM_TIME.match(value) if isinstance(value, str) else None
-    if found is None:
-        return None
-    text = found.group(1) + "Z"
-    try:
-        parse_time(text)
-    except ValueError:
-        return None
-    return text
 
 
 def _checked(key_id: str, secret: str, created: str | None = None) -> NewKey:

@@ -82,11 +82,14 @@ def adopt_or_make(args: argparse.Namespace, choice: VaultChoice, context: Contex
             trust_present_repositories(choice, context, vault.trust)
         vault.trust.set_pin(pin)
         uncommitted = _commit(opened, context, written, chosen) if written else None
-    for path, names in pin.recipients:
-        for name in names:
-            context.reporter.result(f"recipient: {printable(name)} ({printable(path)})")
     identity = made.path if made is not None else None
-    return NewVault(choice.root, pin.digest, None, identity, uncommitted=uncommitted)
+    return NewVault(
+        choice.root,
+        pin.digest,
+        identity=identity,
+        recipients=pin.recipients,
+        uncommitted=uncommitted,
+    )
 
 
 def _commit(

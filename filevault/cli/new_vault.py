@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class NewVault(Record):
     """A vault that was made or adopted.
 
-    `key_file` and `identity` are files that were written, `backend` is open for a vault with
+    `key_file` and `identity` are files that were written, `recipients` those of each recipients
+    file, `backend` is open for a vault with
     keyslots; `uncommitted` says why git has no commit of it.
     """
 
@@ -28,6 +29,7 @@ class NewVault(Record):
     pin: str
     key_file: str | None = None
     identity: str | None = None
+    recipients: tuple[tuple[str, tuple[str, ...]], ...] = ()
     backend: SealedBackend | None = None
     uncommitted: NotCommittedError | None = None
 

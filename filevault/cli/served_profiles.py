@@ -146,9 +146,10 @@ class ServedProfiles:
         if issued.credentials.session_token is None or issued.credentials.expiration is None:
             outcome = Outcome(
                 order.served,
-                failure="only temporary credentials with an expiry can be served, and these have "
-                "none",
-                status=8,
+                failure="a server issues temporary credentials with an expiry only, and these "
+                "have none",
+                hint="leave --no-session out, or assume a role",
+                status=2,
             )
         return Obtained(outcome, keys)
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from filevault.backends.definition import RECIPIENTS, SEALED
+from filevault.config.config_toml_edit import name_vault
 from filevault.config.settings import Settings
 from filevault.errors import ConfigError, FilevaultError, StorageError
 from filevault.system.config_files import edit_config
@@ -94,6 +95,41 @@ def _leads_back(choice: VaultChoice, context: Context) -> bool:
     except FilevaultError:
         return False
     return (found.root, found.backend) == (choice.root, choice.backend)
+
+
+def move_record(old: VaultChoice, new: VaultChoice, context: Context) -> None:
+    """Make commands use another vault than before, or print how to.
+
+    config.toml is changed if nothing but config.toml and the defaults led to the old vault: what
+    an option or a variable names stays named there. Nothing is done if commands use the new one.
+    """
+    if _leads_back(new, context):
+        return
+    sealed = new.backend.family == SEALED
+    values = {"backend": new.backend.name, "vault": new.store, "prefix": "/".join(new.prefix)}
+    settings = context.settings
+    if _leads_back(old, context) and not _is_named_by_variable(context):
+        try:
+            name_vault(
+                settings.config_path,
+                {"vault": new.store} if sealed else values,
+                home=settings.home_if_known,
+                warn=context.reporter.warn,
+                trusted=settings.trusted_configs,
+            )
+        except (ConfigError, StorageError) as error:
+            context.reporter.warn(error.message)
+        if _leads_back(new, context):
+            context.reporter.say(
+                f"commands use this vault from now on: noted in {printable(settings.config_path)}"
+            )
+            return
+    _say_how(new, context)
+
+
+def _is_named_by_variable(context: Context) -> bool:
+    settings = Settings(context.settings.environ)
+    return settings.vault is not None or settings.backend is not None
 
 
 def say_how_to_name_identities(choice: VaultChoice, context: Context) -> None:

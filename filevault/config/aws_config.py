@@ -234,6 +234,10 @@ class AwsConfig:
         """Return the profiles' names in the order of the file."""
         return list(self._names("profile"))
 
+    def sso_session_names(self) -> list[str]:
+        """Return the names of the SSO sessions in the order of the file."""
+        return list(self._names("sso-session"))
+
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)
@@ -245,6 +249,31 @@ class AwsConfig:
     def services(self, name: str) -> Section | None:
         """Return a `[services NAME]`; its endpoints are in `nested`."""
         return self._find("services", name)
+
+    def own_sections(self) -> list[Section]:
+        """Return every section with its own settings only, whatever its header.
+
+        For a credentials file, where `[NAME]` is a profile: a header that AWS does not define is
+        the name, and the type is empty. Settings of `[DEFAULT]` are in a section of that name.
+        """
+        found = []
+        for header, block in self._blocks.items():
+            if not isinstance(block, _Block):
+                start, end = block
+                (block,) = _read_blocks(self._text[start:end], self._line(start), self.path)
+            section_type, name = _meaning(header) or ("", header)
+            found.append(self._own_section(section_type, name, block.line, block.options))
+        if self._defaults:
+            line = min(line for line, _value in self._defaults.values())
+            found.append(self._own_section("", "DEFAULT", line, self._defaults))
+        return found
+
+    def _own_section(
+        self, section_type: str, name: str, line: int, options: Mapping[str, tuple[int, str]]
+    ) -> Section:
+        values = {key: value for key, (_line, value) in options.items()}
+        lines = {key: line for key, (line, _value) in options.items()}
+        return Section(section_type, name, values, {}, self.path, line, lines)
 
     def unread_header(self, name: str) -> str | None:
         """Return a misspelled header of this profile, without its brackets.

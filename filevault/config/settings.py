@@ -24,14 +24,20 @@ from filevault.system.times import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
+_AGE_IDENTITY = "FILEVAULT_AGE_IDENTITY"
 _SECRET_PREFIXES = (
     "FILEVAULT_PASSPHRASE",
     "FILEVAULT_NEW_PASSPHRASE",
+    "FILEVAULT_SOURCE_PASSPHRASE",
+    "FILEVAULT_SOURCE_KEY",
+    "FILEVAULT_SOURCE_AGE_IDENTITY",
     "FILEVAULT_KEY",
-    "FILEVAULT_AGE_IDENTITY",
+    _AGE_IDENTITY,
     "AWS_VAULT_FILE_PASSPHRASE",
 )
 _TERMINALS = frozenset({"GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY"})
+# What chooses or identifies the vault of the run, and no other.
+_ONE_VAULT = ("FILEVAULT_DIR", "FILEVAULT_BACKEND", "FILEVAULT_PREFIX", "FILEVAULT_PIN")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _VARIABLE = r"\$(?:(\w+)|\{([^}]*)\})"  # as os.path.expandvars finds them
@@ -220,6 +226,40 @@ class Settings:
         """Forget the variables that contain or name a secret: this process needs none of them."""
         self._secrets = {}
 
+    def for_other_vault(
+        self, which: str, *, vault: str | None, backend: str | None, prefix: str | None
+    ) -> Settings:
+        """Return the settings with which a second vault of the run is chosen and opened.
+
+        Args:
+            which: `SOURCE` or `NEW`. `FILEVAULT_SOURCE_PASSPHRASE` and the like, if one is set,
+                replace passphrase and key file of the first vault; else the same serve.
+            vault: the folder, None for the default one of the backend.
+            backend: its name or alias, None for that of its marker.
+            prefix: the folder of its items, None for the default.
+        """
+        options = self.options._replace(
+            vault=vault, backend=backend, prefix=prefix, pass_dir=None, pin=None, slot=None
+        )
+        prefixed = f"FILEVAULT_{which}_"
+        own = {
+            name.replace(prefixed, "FILEVAULT_", 1): value
+            for name, value in self._secrets.items()
+            if name.startswith(prefixed)
+        }
+        if any(name.startswith(_AGE_IDENTITY) for name in own):
+            options = options._replace(identity=())
+        else:
+            own |= {
+                name: value
+                for name, value in self._secrets.items()
+                if own and name.startswith(_AGE_IDENTITY)
+            }
+        if own:
+            options = options._replace(passphrase_fd=None, passphrase_file=None, key_file=None)
+        environ = {name: value for name, value in self.environ.items() if name not in _ONE_VAULT}
+        return Settings(environ, options, own or self._secrets, self._outer)
+
     def get(self, name: str) -> str | None:
         """Return a variable's value, None if it is unset or empty."""
         self.inputs.variable(name)
@@ -272,11 +312,33 @@ class Settings:
         return self._xdg("XDG_STATE_HOME", ".local/state") + "/filevault"
 
     @property
+    def aws_credentials_path(self) -> str:
+        """`$AWS_SHARED_CREDENTIALS_FILE`, else `~/.aws/credentials`."""
+        value = self.get("AWS_SHARED_CREDENTIALS_FILE")
+        return (
+            self.expand(os.path.expandvars(value)) if value else self._at_home(".aws/credentials")
+        )
+
+    @property
+    def aws_vault_files(self) -> str:
+        """`$AWS_VAULT_FILE_DIR`, else `~/.awsvault/keys`: AWS Vault's `file` store."""
+        value = self.get("AWS_VAULT_FILE_DIR")
+        return self.expand(value) if value else self._at_home(".awsvault/keys")
+
+    @property
+    def aws_vault_passphrase(self) -> str | None:
+        """`AWS_VAULT_FILE_PASSPHRASE`, which may be empty; None if it is not set."""
+        return self._secrets.get("AWS_VAULT_FILE_PASSPHRASE")
+
+    @property
     def aws_config_path(self) -> str:
         """`$AWS_CONFIG_FILE`, else `~/.aws/config`."""
-        value = self.get("AWS_CONFIG_FILE")
+        return self._aws_file("AWS_CONFIG_FILE", ".aws/config")
+
+    def _aws_file(self, variable: str, default: str) -> str:
+        value = self.get(variable)
         if not value:
-            return self._at_home(".aws/config")
+            return self._at_home(default)
         if "$" in value:
             import re
 
@@ -477,6 +539,11 @@ class Settings:
         """Whether sessions of roles are cached: `cache_roles` in config.toml, by default true."""
         value = self.config.cache_roles
         return True if value is None else value
+
+    @property
+    def uses_lane(self) -> bool:
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
+        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
 
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.

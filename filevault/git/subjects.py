@@ -32,6 +32,16 @@ def removed(path: str) -> str:
     return f"Remove {printable(path)} from store."
 
 
+def renamed(old: str, new: str) -> str:
+    """Return pass's subject for a renamed item."""
+    return f"Rename {printable(old)} to {printable(new)}."
+
+
+def copied(old: str, new: str) -> str:
+    """Return pass's subject for a copied item."""
+    return f"Copy {printable(old)} to {printable(new)}."
+
+
 def recipients_set(term: str, recipients: Iterable[str], folder: str) -> str:
     """Return the subject for a written recipients file; `term` is a recipient's name."""
     return f"Set {term} to {_listed(recipients, folder)}."

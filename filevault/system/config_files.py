@@ -165,7 +165,7 @@ def _path_owners(path: str) -> set[int]:
 
 def edit_config(
     path: str,
-    edit: Callable[[bytes], bytes],
+    edit: Callable[[bytes], bytes | None],
     limit: int = 4 << 20,
     *,
     home: str | None = None,
@@ -181,7 +181,7 @@ def edit_config(
 
     Args:
         path: the file.
-        edit: returns the new bytes for the old ones.
+        edit: returns the new bytes for the old ones, None to delete the file.
         limit: bytes that the file may have.
         home: the home directory, which is never created.
         warn: called with a message if group or ACL cannot be kept.
@@ -215,7 +215,11 @@ def edit_config(
         # The user trusts a path, and with it the target of a link there.
         trusted = (target,) if os.path.abspath(path) in trusted else ()
         old = read_config(target, limit, trusted=trusted, folder=folder)
-        folder.write(name, edit(old or b""), keep=name)
+        new = edit(old or b"")
+        if new is None:
+            folder.remove(name)
+        elif new != old:
+            folder.write(name, new, keep=name)
 
 
 def check_writable(path: str, home: str | None = None) -> None:

@@ -15,6 +15,11 @@ def temporary_name() -> str:
     return f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
 
 
+def is_temporary_name(name: str) -> bool:
+    """Return whether a file's name is that of a temporary file."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
 def sweep_temporary_files(folder_fd: int) -> None:
     """Delete the temporary files in a folder that are older than an hour; never raise.
 
@@ -24,7 +29,7 @@ def sweep_temporary_files(folder_fd: int) -> None:
     with contextlib.suppress(OSError), os.scandir(folder_fd) as entries:
         oldest = os.fstat(folder_fd).st_mtime - _MIN_AGE
         for entry in entries:
-            if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
+            if is_temporary_name(entry.name):
                 info = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(info.st_mode) and info.st_mtime < oldest:
                     os.unlink(entry.name, dir_fd=folder_fd)

@@ -9,6 +9,8 @@ import time
 _DAY = 86400
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1, "w": 604800}
 _DURATION = r"(\d{1,9})([wdhms])"
+# As the AWS CLI prints IAM's CreateDate: with or without a fraction, `Z` or `+00:00`.
+_IAM_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(?:Z|\+00:?00)\Z"
 _WHOLE = r"(?:\d{1,9}[wdhms])+\Z|\d{1,9}\Z"
 
 
@@ -96,3 +98,16 @@ def format_duration(seconds: float) -> str:
     if minute:
         return f"{sign}{minute}m{second}s"
     return f"{sign}{second}s"
+
+
+def iam_time(value: object) -> str | None:
+    """Return IAM's CreateDate, as the AWS CLI prints it, as `YYYY-MM-DDTHH:MM:SSZ`, else None."""
+    found = re.match(_IAM_TIME, value, re.ASCII) if isinstance(value, str) else None
+    if found is None:
+        return None
+    text = found.group(1) + "Z"
+    try:
+        parse_time(text)
+    except ValueError:
+        return None
+    return text

@@ -274,3 +274,21 @@ def compose(
         line_end_of(lines[0]) or (end if added or result else b"")
     )
     return first + b"".join(added) + b"".join(result)
+
+
+def with_name(text: bytes, path_name: str) -> bytes:
+    """Return the text of an item with another name in its name line, every other byte kept.
+
+    A text without a name line stays as it is: it is in the format of another tool.
+    """
+    lines = lines_of(text)
+    for index, line in enumerate(lines[1:], 1):
+        if (field_of(line) or ("", ""))[0] == "filevault":
+            lines[index] = f"filevault: 1 name={path_name}".encode() + line_end_of(line)
+            break
+    return b"".join(lines)
+
+
+def is_in_rotation(text: bytes) -> bool:
+    """Return whether an item has the fields of a rotation that is not finished."""
+    return not _names(lines_of(text)).isdisjoint(ROTATION_FIELDS)

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
 from filevault.backends.age.library import library
-from tests.faults.harness import HarnessCommand
-from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, adding
+from tests.faults.harness import HarnessCommand, survey
+from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, ONE, TWO, adding
+from tests.faults.tokens import REFRESH, SHOW, STORE
 from tests.samples import ANN
 from tests.worlds.fault_store import BOTH, KINDS, FaultStore
 from tests.worlds.other_programs import commit_identity
@@ -34,7 +36,8 @@ class StoreCase(NamedTuple):
     """A command on a vault: `prepare` makes what it starts from, the vault itself included.
 
     `after` is what is stored then, `again` how a second try may end, `settled` what else must
-    be true then. `retry` is what a person gives for a second try, if not the same.
+    be true then. `retry` is what a person gives for a second try, if not the same. `between` is
+    what else may be stored after a fault.
     """
 
     kinds: tuple[str, ...]
@@ -44,6 +47,7 @@ class StoreCase(NamedTuple):
     again: tuple[int, ...] = (0,)
     settled: Callable[[FaultStore], None] = _nothing
     retry: Callable[[FaultStore], HarnessCommand] | None = None
+    between: tuple[dict[str, object], ...] = ()
 
 
 def _made(*commands: HarnessCommand) -> Callable[[FaultStore], None]:
@@ -104,6 +108,10 @@ def _has_no_sessions(store: FaultStore) -> None:
     assert not list(store.machine.state.glob("*/sessions/*/*.fvs"))
 
 
+def _has_new_tokens(store: FaultStore) -> None:
+    assert survey(SHOW, store.machine).out == "new\n"
+
+
 def _has_session_key(store: FaultStore) -> None:
     _is_pinned(store)
     assert list(store.machine.state.glob(f"*/session-key{store.suffix}"))
@@ -152,6 +160,7 @@ CASES = {
         settled=_is_pinned,
     ),
     "keep-session": StoreCase(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
+    "keep-tokens": StoreCase(KINDS, lambda _: REFRESH, _made(STORE), settled=_has_new_tokens),
     "clear": StoreCase(
         SHARED,
         lambda _: HarnessCommand(("clear",)),
@@ -179,15 +188,47 @@ CASES = {
     ),
 }
 
+_JSON = json.dumps({"AccessKeyId": NEW.access_key_id, "SecretAccessKey": NEW.secret_access_key})
+_IMPORT = ("import", "-", "--name", "one", "--force", "--yes", "--no-config")
+CASES |= {
+    "import": StoreCase(
+        KINDS,
+        lambda _: HarnessCommand(_IMPORT, _JSON.encode()),
+        _made(),
+        {**BOTH, "one": NEW},
+    ),
+    "copy": StoreCase(
+        KINDS, lambda _: HarnessCommand(("copy", "one", "new")), _made(), {**BOTH, "new": ONE}
+    ),
+    "rename": StoreCase(
+        KINDS,
+        lambda _: HarnessCommand(("rename", "one", "new")),
+        _made(KEEP),
+        {"new": ONE, "team/two": TWO},
+        again=(0, 4),  # all was done: the old name is not known any more
+        between=({**BOTH, "new": ONE},),
+    ),
+}
+
 WRITING = {
     "init": {"file": "init", "pass": "init", "age": "init"},
     "add": {"file": "add", "pass": "add", "age": "add"},
+    "import": {
+        "file": "import import-and-remove",
+        "pass": "import",
+        "age": "import",
+    },
+    "copy": {"file": "copy", "pass": "copy", "age": "copy"},
+    "rename": {"file": "rename", "pass": "rename", "age": "rename"},
+    "migrate": {"file": "migrate", "pass": "migrate", "age": "migrate"},
     "remove": {"file": "remove", "pass": "remove", "age": "remove"},
     "list": {"file": "first-use", "pass": "first-use", "age": "first-use"},
     "exec": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "export": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "serve": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "login": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "sso": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},
+    "signin": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},
     "rotate": {"file": "rotate", "pass": "rotate", "age": "rotate"},
     "clear": {"file": "clear", "pass": "clear", "age": "clear"},
     "unlock": {"file": "unlock", "pass": "unlock", "age": "unlock"},
@@ -212,6 +253,7 @@ A kind that is left out refuses the command.
 
 READING = {
     "status": ("status",),
+    "verify": ("verify",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
     "help": ("help", "exec"),

@@ -269,23 +269,6 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
     assert "'base'" in refusal(config, "r").message
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "sso_start_url = https://x.example/start",
-        "login_session = arn:aws:iam::123456789012:user/jon",
-    ],
-)
-def test_a_source_that_is_not_built_in_is_named_with_its_place(line: str) -> None:
-    setting = line.split(" ", maxsplit=1)[0]
-    error = refusal(f"[profile base]\n{line}\n[profile r]\nsource_profile = base\n", "r")
-    assert isinstance(error, ConfigError)
-    assert error.exit_status == 3
-    assert f"takes its credentials from {setting} in line 2 of 'config'" in error.message
-    assert "'base'" in error.message
-    assert error.hint == "store a key for it: filevault add base"
-
-
 def test_keys_in_the_config_have_a_message_of_their_own_that_shows_none() -> None:
     config = (
         f"[profile my base]\naws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = hush\n"
@@ -296,7 +279,10 @@ def test_keys_in_the_config_have_a_message_of_their_own_that_shows_none() -> Non
         "profile 'my base' has its access key in the AWS config, where filevault does not read it: "
         "aws_access_key_id in line 2 of 'config'"
     )
-    assert error.hint == "filevault add 'my base' stores it; then take it out of the file"
+    assert (
+        error.hint
+        == "filevault import --only 'my base' stores it and offers to take it out of the file"
+    )
 
 
 def test_a_role_without_a_source_has_a_message_of_its_own() -> None:

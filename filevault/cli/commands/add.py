@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from filevault import errors
 from filevault.cli import new_key, sdk_profile
-from filevault.cli.new_file_vault import make
-from filevault.cli.open_vault import choose_vault, open_vault, require_named_vault
+from filevault.cli.first_vault import add_options, check_vault, open_or_make
+from filevault.cli.open_vault import choose_vault
+from filevault.cli.profile_sections import append_or_say
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.config.aws_config_edit import append_profile, profile_section
+from filevault.config.aws_config_edit import profile_section
 from filevault.partitions import check_region
 from filevault.plan.limits import serial_fault
 from filevault.sources.stored import item_reference
 from filevault.system.config_files import check_writable
 from filevault.system.printable import printable, shell_word
 from filevault.system.times import format_time
-from filevault.unlock.new_passphrase import has_new_passphrase
 from filevault.vault.item import compose, parse_for_rewrite
 from filevault.vault.names import encode_name
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import argparse
 
     from filevault.cli.context import Context
-    from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
     from filevault.vault.vault import Vault
 
@@ -33,8 +31,6 @@ DESCRIPTION = """Store a long-term access key under the name of a profile.
 
 The key id and the secret are asked for on the terminal, the secret without echo, unless --env or
 --stdin gives them. A profile that the AWS config does not have is added to it."""
-
-_KDF = ("kdf_memory", "kdf_iterations", "kdf_lanes")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,10 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="also add a profile through which SDKs get these credentials by themselves",
     )
-    parser.add_argument("--init", action="store_true", help="make the vault first if there is none")
-    parser.add_argument(
-        "--allow-weak", action="store_true", help="with --init: accept a short passphrase"
-    )
+    add_options(parser)
     parser.add_argument("--force", action="store_true", help="replace a stored key without asking")
     parser.add_argument(
         "--discard",
@@ -93,11 +86,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
     """Check everything that can fail, then ask, then store."""
     _check_options(args)
     choice = choose_vault(context)
-    _check_vault(args, choice, context)
+    check_vault(choice, context, makes=args.init)
     _check_profile(args, context)
     sections = _sections(args, choice, context)
     _check_writable(args, choice, context)
-    with _open_or_make(args, choice, context) as opened:
+    with open_or_make(args, choice, context) as opened:
         uncommitted = _store(args, context, opened.vault)
         opened.remember_slot()
         context.reporter.result(f"Stored the key of profile {printable(args.profile)}.")
@@ -173,16 +166,6 @@ def _check_options(args: argparse.Namespace) -> None:
         )
 
 
-def _check_vault(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
-    """Raise what `require_named_vault` raises, unless the vault exists or will be made."""
-    if choice.exists or args.init:
-        return
-    settings, makes = context.settings, choice.backend.creator is not None
-    if makes and (has_new_passphrase(settings, ordinary=False) or context.prompter.present):
-        return
-    require_named_vault(choice, context)
-
-
 def _check_profile(args: argparse.Namespace, context: Context) -> None:
     section = context.aws_config.profile(args.profile)
     source = section.values.get("source_profile") if section is not None else None
@@ -201,41 +184,6 @@ def _check_profile(args: argparse.Namespace, context: Context) -> None:
     warning = sdk_profile.warning(args.sdk_profile) if args.sdk_profile else None
     if warning is not None:
         context.reporter.warn(warning)
-
-
-def _open_or_make(args: argparse.Namespace, choice: VaultChoice, context: Context) -> OpenVault:
-    """Open the vault; make one if there is none, and an option or the user asks for it."""
-    try:
-        return open_vault(choice, context)
-    except errors.NoVaultError as missing:
-        backend, root = choice.backend, choice.root
-        create = backend.creator
-        if create is None:
-            if args.init:
-                raise errors.UsageError(
-                    f"--init makes a file vault, and {printable(root)!r} would be of the backend "
-                    f"{backend.name}",
-                    hint=f"filevault init --backend {backend.name}",
-                ) from missing
-            raise
-        if os.path.isdir(root) and os.listdir(root):
-            raise errors.NoVaultError(
-                f"there is no vault at {printable(root)!r}, but other files",
-                hint="to make one beside them: filevault init",
-            ) from missing
-        unattended = args.init or has_new_passphrase(context.settings, ordinary=False)
-        if not unattended:
-            if not context.prompter.present:
-                raise errors.NoVaultError(
-                    missing.message, hint="filevault init, or add --init to make it now"
-                ) from missing
-            question = f"There is no vault at {printable(choice.root)}. Make one?"
-            confirm_or_decline(context.prompter, question)
-    for name in ("generate", "new_key_file", "no_passphrase", "recipient", *_KDF):
-        setattr(args, name, None)
-    made = make(args, choice, context, create)
-    context.reporter.say(f"made a vault at {printable(made.root)}")
-    return open_vault(choose_vault(context), context, backend=made.backend)
 
 
 def _check_writable(args: argparse.Namespace, choice: VaultChoice, context: Context) -> None:
@@ -349,29 +297,8 @@ def _add_sections(
             f"is: check that it has {lines}"
         )
     for name, values in sections:
-        _append(context, name, values)
+        append_or_say(context, name, values)
     if args.sdk_profile:
         context.reporter.say(
             f"AWS_PROFILE={shell_word(args.sdk_profile)} uses it: {sdk_profile.SAFEGUARD}"
         )
-
-
-def _append(context: Context, name: str, values: dict[str, str]) -> None:
-    settings = context.settings
-    path = settings.aws_config_path
-    try:
-        append_profile(
-            path,
-            name,
-            values,
-            home=settings.home_if_known,
-            warn=context.reporter.warn,
-            trusted=settings.trusted_configs,
-        )
-    except (errors.StorageError, errors.ConfigError) as error:
-        context.reporter.warn(f"the AWS config was not changed: {error.message}")
-        context.reporter.say(f"add these lines to {printable(path)} yourself:")
-        for line in profile_section(name, values).splitlines():
-            context.reporter.say(f"    {line}")
-    else:
-        context.reporter.say(f"added profile {printable(name)} to {printable(path)}")

@@ -54,6 +54,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
         made = adopt_or_make(args, choice, context)
     else:
         made = make(args, choice, context, create)
+    for path, names in made.recipients:
+        for name in names:
+            context.reporter.result(f"recipient: {printable(name)} ({printable(path)})")
     context.reporter.result(f"vault: {printable(made.root)}")
     context.reporter.result(f"pin: {made.pin}")
     if made.key_file is not None:

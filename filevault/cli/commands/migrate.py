@@ -1,0 +1,304 @@
+"""`filevault migrate`: move a whole vault to another backend or another folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.cli import new_secret
+from filevault.cli.new_file_vault import make
+from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
+from filevault.cli.questions import confirm_or_decline, require_terminal
+from filevault.cli.second_vault import HELP, choose_target, refuse_nested
+from filevault.cli.vault_record import move_record
+from filevault.errors import (
+    BackendError,
+    IntegrityError,
+    LockedError,
+    NoKeyError,
+    NotCommittedError,
+    PartlyDoneError,
+    PinError,
+    UsageError,
+)
+from filevault.exchange.copy_item import ItemCopy, has_copy, read_item, write_copy
+from filevault.git import subjects
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from filevault.backends.protocols import SealedBackend
+    from filevault.cli.context import Context
+    from filevault.cli.open_vault import OpenVault
+    from filevault.vault.choose import VaultChoice
+
+DESCRIPTION = """Move every key of the vault to another backend or another folder.
+
+A vault that does not exist is made, with the options of init. Each item is compared byte for byte
+before the old one goes; only then commands use the new vault. A run that was interrupted is
+finished by the same command. Sessions are not moved: they are obtained again."""
+
+COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "left"
+
+
+class Migrated(Record):
+    """What happened to one item, with the reason if it is not in the new vault.
+
+    `outcome` is copied, present, clash, failed, or left for what is not a key of ours.
+    """
+
+    name: str
+    outcome: str
+    reason: str = ""
+    removed: bool = False
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--to", metavar="VAULT", help=HELP)
+    parser.add_argument("--keep", action="store_true", help="leave the old vault as it is")
+    parser.add_argument("--force", action="store_true", help="replace other keys of the same names")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be moved")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="print an array of objects")
+    new_secret.add_options(parser)
+    parser.add_argument(
+        "--new-key-file", metavar="F", help="file: write a key file that opens the new vault"
+    )
+    parser.add_argument(
+        "--no-passphrase",
+        action="store_true",
+        help="make no passphrase keyslot, with --new-key-file; age: leave the new identity plain",
+    )
+    parser.add_argument(
+        "--recipient",
+        action="append",
+        metavar="R",
+        help="pass, age: a recipient that can open the new vault; repeatable",
+    )
+
+
+def run(args: argparse.Namespace, context: Context) -> int:
+    """Copy and compare every item, then delete the old ones, then note the new vault."""
+    if args.to is None:
+        raise UsageError("--to is missing: it names the vault that gets the keys", hint=HELP)
+    choice = existing_vault(context)
+    target, target_context = choose_target(args.to, context, choice.backend)
+    if (target.real_root, target.backend) == (choice.real_root, choice.backend):
+        context.reporter.say(f"the vault is at {printable(choice.root)} already")
+        if args.json:
+            context.reporter.json([])
+        return 0
+    refuse_nested(choice, target)
+    if args.json and args.generate:
+        raise UsageError("--generate prints a passphrase, which is no JSON")
+    with open_vault(choice, context) as opened:
+        names = opened.vault.names()
+        if args.dry_run:
+            _report(args, [Migrated(name, "would be moved") for name in names], context)
+            return 0
+        _ask(args, choice, target, names, context)
+        with _open_or_make(args, target, target_context) as other:
+            return _Migration(args, context, opened, other).run(names)
+
+
+def _ask(
+    args: argparse.Namespace,
+    choice: VaultChoice,
+    target: VaultChoice,
+    names: Sequence[str],
+    context: Context,
+) -> None:
+    if args.yes:
+        return
+    count = f"{len(names)} key{'' if len(names) == 1 else 's'}"
+    verb = "copied" if args.keep else "moved"
+    require_terminal(
+        context.prompter,
+        f"{count} would be {verb} to {printable(target.root)!r}",
+        "--yes does not ask, --dry-run shows what would be done",
+    )
+    what = f"{target.backend.title} at {printable(target.root)}"
+    new = "" if target.exists else ", which is made first"
+    confirm_or_decline(
+        context.prompter,
+        f"{'Copy' if args.keep else 'Move'} {count} from {printable(choice.root)} to {what}{new}?",
+    )
+
+
+def _open_or_make(args: argparse.Namespace, target: VaultChoice, context: Context) -> OpenVault:
+    """Open the new vault in its own context; make it if it does not exist."""
+    backend: SealedBackend | None = None
+    if not target.exists:
+        for name in ("kdf_memory", "kdf_iterations", "kdf_lanes"):
+            setattr(args, name, None)
+        create = target.backend.creator
+        if create is None:
+            from filevault.cli.new_recipients_vault import adopt_or_make
+
+            made = adopt_or_make(args, target, context)
+        else:
+            made = make(args, target, context, create)
+        backend = made.backend
+        context.reporter.say(f"made a vault at {printable(made.root)}")
+        for file, names in made.recipients:
+            for each in names:
+                context.reporter.say(f"recipient: {printable(each)} ({printable(file)})")
+        for what, path in (("key file", made.key_file), ("identity", made.identity)):
+            if path is not None:
+                context.reporter.say(f"{what}: {printable(path)}")
+    return open_vault(choose_vault(context), context, backend=backend)
+
+
+class _Migration:
+    """One migration, from the first copy to the record of the new vault."""
+
+    def __init__(
+        self, args: argparse.Namespace, context: Context, source: OpenVault, target: OpenVault
+    ) -> None:
+        self._args = args
+        self._context = context
+        self._source = source
+        self._target = target
+        self._uncommitted: NotCommittedError | None = None
+
+    def run(self, names: Sequence[str]) -> int:
+        args, context = self._args, self._context
+        self._target.vault.check_recipients()
+        if not args.keep:
+            self._source.vault.check_recipients()
+        rows = [
+            self._copy(name, f"{number} of {len(names)}") for number, name in enumerate(names, 1)
+        ]
+        self._target.remember_slot()
+        rows += [self._left(name) for name in self._others(names)]
+        wrong = [row for row in rows if row.outcome in (CLASH, FAILED)]
+        if not wrong and not args.keep:
+            rows = [row if row.outcome == LEFT else self._remove(row) for row in rows]
+        _report(args, rows, context)
+        if wrong:
+            count = f"{len(wrong)} item{' is' if len(wrong) == 1 else 's are'}"
+            raise PartlyDoneError(
+                f"{count} not in the new vault; nothing was removed from the old one",
+                hint="the list has the reasons; the same command goes on",
+            )
+        if not args.keep:
+            self._drop_sessions()
+        self._say_the_end()
+        if self._uncommitted is not None:
+            raise self._uncommitted
+        return 0
+
+    def _others(self, names: Sequence[str]) -> list[str]:
+        """Return what else the old vault contains: it must not be lost unseen."""
+        vault = self._source.vault
+        known = {each for name in names for each in vault.lookup.all_of(name)}
+        return [name for name in vault.items.names() if name not in known]
+
+    def _left(self, name: str) -> Migrated:
+        """Return the outcome of what is no key: in a shared store it may be another tool's."""
+        ours = self._source.vault.is_sealed or name.startswith("mfa/")
+        return Migrated(name, FAILED if ours else LEFT, "it is no AWS key")
+
+    def _copy(self, name: str, progress: str) -> Migrated:
+        vault, target = self._source.vault, self._target.vault
+        self._context.reporter.countdown(f"{progress}: {printable(name)}")
+        try:
+            copy = read_item(vault, name)
+        except NoKeyError:
+            return self._left(name)
+        except LockedError as error:
+            if not vault.is_open:
+                raise
+            return Migrated(name, FAILED, error.message)
+        except (IntegrityError, PinError) as error:
+            return Migrated(name, FAILED, error.message)
+        finally:
+            self._context.reporter.end_countdown()
+        with target.transaction():
+            if target.has(name):
+                try:
+                    if has_copy(target, name, copy):
+                        return Migrated(name, PRESENT)
+                except IntegrityError as error:
+                    if not self._args.force:
+                        return Migrated(name, CLASH, error.message)
+                if not self._args.force:
+                    return Migrated(
+                        name, CLASH, "the new vault has another key of that name: --force"
+                    )
+            self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
+        return Migrated(name, COPIED)
+
+    def _note(self, error: NotCommittedError | None) -> None:
+        self._uncommitted = self._uncommitted or error
+
+    def _remove(self, row: Migrated) -> Migrated:
+        """Delete an item that the new vault has; one that was changed meanwhile is copied again."""
+        vault, target, name = self._source.vault, self._target.vault, row.name
+        with vault.transaction():
+            copy = read_item(vault, name)
+            if not has_copy(target, name, copy):
+                self._replace(name, copy)
+            try:
+                vault.remove(name, subject=subjects.removed(vault.entry_path(name)))
+            except NotCommittedError as error:
+                self._note(error)
+        return row._replace(removed=True)
+
+    def _replace(self, name: str, copy: ItemCopy) -> None:
+        target = self._target.vault
+        with target.transaction():
+            self._note(write_copy(target, name, copy, subjects.added(target.entry_path(name))))
+
+    def _drop_sessions(self) -> None:
+        sessions = self._source.sessions_to_delete()
+        try:
+            count = sessions.clear() if sessions is not None else 0
+        except BackendError as error:
+            self._context.reporter.warn(error.message)
+            return
+        if count:
+            self._context.reporter.say(
+                f"dropped {count} session{'' if count == 1 else 's'}: they are obtained again"
+            )
+
+    def _say_the_end(self) -> None:
+        context, old, new = self._context, self._source.choice, self._target.choice
+        if self._args.keep:
+            context.reporter.say(
+                f"the old vault at {printable(old.root)} stays, and commands still use it"
+            )
+            return
+        context.reporter.say(
+            f"the old vault at {printable(old.root)} has no keys any more; its history and copies "
+            "of it still do, for those who can open them"
+        )
+        move_record(old, new, context)
+
+
+def _report(args: argparse.Namespace, rows: Sequence[Migrated], context: Context) -> None:
+    if args.json:
+        context.reporter.json(
+            [
+                {
+                    "profile": row.name,
+                    "outcome": "planned" if row.outcome == "would be moved" else row.outcome,
+                    "reason": row.reason or None,
+                    "removed": row.removed,
+                }
+                for row in rows
+            ]
+        )
+        return
+    for row in rows:
+        outcome = {COPIED: "copied and verified", PRESENT: "verified, was copied before"}.get(
+            row.outcome, row.outcome
+        )
+        reason = f": {printable(row.reason)}" if row.reason else ""
+        removed = ", the old one deleted" if row.removed else ""
+        context.reporter.result(f"{printable(row.name)}: {outcome}{reason}{removed}")
+    if not rows:
+        context.reporter.say("the vault has no keys")

@@ -1,0 +1,110 @@
+"""The `credentials` and `config` files of the AWS CLI, with the layouts of aws-mfa and awsume.
+
+aws-mfa keeps the long-term key of profile `x` in `[x-long-term]` and writes temporary ones to
+`[x]`. awsume writes temporary ones to `[autoawsume-x]`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from filevault.config.aws_config import AwsConfig, Section
+from filevault.credentials import AccessKey
+from filevault.errors import UsageError
+from filevault.exchange.candidate import candidate, plain_value
+from filevault.exchange.found_keys import (
+    MAX_KEYS,
+    Contents,
+    FileFormat,
+    FoundKey,
+    LeftOut,
+    without_lines,
+)
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+ID = "aws_access_key_id"
+SECRET = "aws_secret_access_key"  # noqa: S105 - the name of a setting
+_TOKENS = ("aws_session_token", "aws_security_token")
+_SERIALS = ("mfa_serial", "aws_mfa_device")  # the AWS CLI's; aws-mfa's
+_LONG_TERM = "-long-term"
+_HEADER = r"^[ \t]*\[[^\]\n]+\][ \t]*(?:[;#].*)?\r?$"
+
+
+def recognise(text: str) -> bool:
+    """Return whether a text has the header of a section."""
+    return re.search(_HEADER, text, re.MULTILINE) is not None
+
+
+def read(text: str, path: str) -> Contents:
+    """Return the keys of all sections. Raises ConfigSyntaxError as botocore refuses the file."""
+    keys: list[FoundKey] = []
+    left_out: list[LeftOut] = []
+    for section in _sections(text, path):
+        found = _found(section)
+        if isinstance(found, FoundKey):
+            keys.append(found)
+        elif found is not None:
+            left_out.append(found)
+        if len(keys) + len(left_out) > MAX_KEYS:
+            raise UsageError(f"{printable(path)!r} has more than {MAX_KEYS} keys")
+    return Contents(tuple(keys), tuple(left_out))
+
+
+def _sections(text: str, path: str) -> list[Section]:
+    config = AwsConfig.parse(text.encode("utf-8"), path)
+    return [each for each in config.own_sections() if each.section_type in ("", "profile")]
+
+
+def _found(section: Section) -> FoundKey | LeftOut | None:
+    name, values = section.name.strip(), section.values
+    place = f"{section.path}:{section.line}"
+    token = next((values[each] for each in _TOKENS if values.get(each)), None)
+    if section.name == "DEFAULT":
+        if values.get(SECRET):
+            return LeftOut("DEFAULT", place, "[DEFAULT] hands its key to every section")
+        return None
+    found = candidate(name, values.get(ID), values.get(SECRET), place, token=token)
+    if not isinstance(found, FoundKey):
+        return found
+    serial = next((each for key in _SERIALS if (each := plain_value(values.get(key)))), None)
+    found = found._replace(mfa_serial=serial, region=plain_value(values.get("region")))
+    if name.endswith(_LONG_TERM) and name != _LONG_TERM:
+        found = found._replace(name=name[: -len(_LONG_TERM)], note=f"from [{name}]")
+    return found
+
+
+def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
+    """Return the text without the lines of these keys, in whichever sections they are."""
+    before = _sections(text, path)
+    removed = [
+        section
+        for section in before
+        if AccessKey(section.values.get(ID, ""), section.values.get(SECRET, "")) in keys
+    ]
+    numbers = {section.lines[name] for section in removed for name in (ID, SECRET)}
+    # A lone CR is a line end to botocore: such a file has other line numbers than this one.
+    if "\r" in text.replace("\r\n", "\n"):
+        raise UsageError(
+            f"{printable(path)!r} has lines that end with a carriage return alone",
+            hint="take the key out with an editor",
+        )
+    after = without_lines(text, numbers)
+    expected = [
+        {name: value for name, value in section.values.items() if name not in (ID, SECRET)}
+        if section in removed
+        else section.values
+        for section in before
+    ]
+    if [section.values for section in _sections(after, path)] != expected:
+        raise UsageError(
+            f"{printable(path)!r} cannot be edited so that the rest reads back as before",
+            hint="take the key out with an editor",
+        )
+    return after
+
+
+FORMAT = FileFormat("aws", "a credentials or config file of the AWS CLI", recognise, read, without)

@@ -1,0 +1,109 @@
+"""The CSV files that the IAM console offers for download: with and without the user's name."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from typing import TYPE_CHECKING
+
+from filevault.credentials import AccessKey
+from filevault.errors import UsageError
+from filevault.exchange.candidate import candidate
+from filevault.exchange.found_keys import (
+    MAX_KEYS,
+    Contents,
+    FileFormat,
+    FoundKey,
+    LeftOut,
+    without_lines,
+)
+from filevault.system.printable import printable
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Compared in lower case, as the AWS CLI does. The last one is a console password.
+_USER, _ID, _SECRET, _PASSWORD = "user name", "access key id", "secret access key", "password"
+_FILE = r"(.+)_accessKeys(?: ?\(\d+\))?\.csv\Z"  # the name that the console gives the file
+_LONGEST_FIELD = 4096
+
+
+class _Row(Record):
+    _secret = ("fields",)
+
+    fields: dict[str, str]
+    lines: tuple[int, ...]
+
+
+def recognise(text: str) -> bool:
+    """Return whether the first line that is not empty has the names of the columns."""
+    first = text.lstrip().partition("\n")[0]
+    names = [name.strip(' "\r').lower() for name in first[:_LONGEST_FIELD].split(",")]
+    return _ID in names and _SECRET in names
+
+
+def read(text: str, path: str) -> Contents:
+    """Return the keys of all rows. Raises UsageError for a damaged file."""
+    named = re.match(_FILE, os.path.basename(path))
+    keys: list[FoundKey] = []
+    left_out: list[LeftOut] = []
+    for row in _rows(text, path):
+        user = row.fields.get(_USER, "") or (named[1] if named else "")
+        place = f"{path}:{row.lines[0]}"
+        found = candidate(user, row.fields.get(_ID), row.fields.get(_SECRET), place)
+        if isinstance(found, FoundKey):
+            note = "the row also has a console password" if row.fields.get(_PASSWORD) else ""
+            keys.append(found._replace(note=note))
+        else:
+            left_out.append(found or LeftOut(user, place, "a user without an access key"))
+    return Contents(tuple(keys), tuple(left_out))
+
+
+def _rows(text: str, path: str) -> list[_Row]:
+    shown = printable(path)
+    rows: list[_Row] = []
+    names: list[str] = []
+    # Without newline translation, so that the reader counts the lines of the file.
+    reader = csv.reader(text.split("\n"), strict=True)
+    before = 0
+    try:
+        for values in reader:
+            first, before = before + 1, reader.line_num
+            values = [value.strip() for value in values]
+            if not any(values):
+                continue
+            if not names:
+                names = [value.lower() for value in values]
+                if len(set(names)) != len(names) or not {_ID, _SECRET} <= set(names):
+                    raise UsageError(f"{shown!r} is not a CSV file of access keys")
+                continue
+            fields = dict(zip(names, values, strict=False))
+            rows.append(_Row(fields, tuple(range(first, reader.line_num + 1))))
+            if len(rows) > MAX_KEYS:
+                raise UsageError(f"{shown!r} has more than {MAX_KEYS} rows")
+    except csv.Error:
+        # The cause is left out: it may carry a part of the file.
+        raise UsageError(f"line {before + 1} of {shown!r} is damaged CSV") from None
+    return rows
+
+
+def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
+    """Return the text without the rows of these keys, empty if no row is left.
+
+    A row with a console password stays: that would be lost.
+    """
+    rows = _rows(text, path)
+    removed = [
+        row
+        for row in rows
+        if AccessKey(row.fields.get(_ID, ""), row.fields.get(_SECRET, "")) in keys
+        and not row.fields.get(_PASSWORD)
+    ]
+    if len(removed) == len(rows):
+        return ""
+    return without_lines(text, {number for row in removed for number in row.lines})
+
+
+FORMAT = FileFormat("csv", "a CSV file of the IAM console", recognise, read, without)

@@ -1,0 +1,80 @@
+"""Copy an item to another name or another vault, and compare the copy byte for byte."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from filevault.errors import BusyError, NotCommittedError
+from filevault.exchange.store_key import verify
+from filevault.system.printable import printable, shell_word
+from filevault.system.record import Record
+from filevault.vault.item import is_in_rotation, parse, with_name
+
+if TYPE_CHECKING:
+    from filevault.vault.item import LongTermItem
+    from filevault.vault.vault import Vault
+
+
+class ItemCopy(Record):
+    """An item that was read, with what this machine knows of it: the account of its key."""
+
+    _secret = ("text",)
+
+    name: str
+    text: bytes
+    item: LongTermItem
+    account: str | None
+
+
+def read_item(vault: Vault, name: str) -> ItemCopy:
+    """Return an item, after every check that its use would make. Raises as `Vault.item`."""
+    digest, text = vault.open_item(name)
+    item = parse(text, f"item {printable(name)!r}")
+    vault.check_item(name, item, digest)
+    seen = vault.trust.seen(vault.path_name(name))
+    return ItemCopy(name, text, item, seen.account if seen is not None else None)
+
+
+def text_for(vault: Vault, name: str, copy: ItemCopy) -> bytes:
+    """Return the text that the copy has under a name in a vault: only its name line differs."""
+    return with_name(copy.text, vault.path_name(name))
+
+
+def has_copy(vault: Vault, name: str, copy: ItemCopy) -> bool:
+    """Return whether a vault has exactly this item under a name. Raises as `Vault.plaintext`."""
+    return vault.has(name) and vault.plaintext(name) == text_for(vault, name, copy)
+
+
+def write_copy(
+    vault: Vault, name: str, copy: ItemCopy, subject: str | None
+) -> NotCommittedError | None:
+    """Write an item under a name and read it back; call inside the vault's `transaction`.
+
+    Returns the error if git has no commit of it. Raises StorageError if it reads back
+    differently, and what `Vault.write` raises.
+    """
+    text = text_for(vault, name, copy)
+    uncommitted = None
+    try:
+        vault.write(
+            name,
+            text,
+            created=copy.item.created,
+            created_from=copy.item.created_from,
+            subject=subject,
+        )
+    except NotCommittedError as error:
+        uncommitted = error  # it is written: the rest follows
+    verify(vault, name, text)
+    if copy.account is not None:
+        vault.record_account([name], copy.item.key.access_key_id, copy.account)
+    return uncommitted
+
+
+def refuse_rotation(copy: ItemCopy) -> None:
+    """Raise BusyError for an item whose rotation is not finished: a copy would finish it again."""
+    if is_in_rotation(copy.text):
+        raise BusyError(
+            f"the rotation of {printable(copy.name)!r} is not finished",
+            hint=f"finish it first: filevault rotate {shell_word(copy.name)}",
+        )

@@ -1,0 +1,64 @@
+"""The JSON that `aws iam create-access-key` and credential processes print."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from filevault.credentials import AccessKey
+from filevault.errors import UsageError
+from filevault.exchange.candidate import candidate, plain_value
+from filevault.exchange.found_keys import Contents, FileFormat, LeftOut
+from filevault.system.printable import printable
+from filevault.system.strict_json import is_too_deep
+from filevault.system.times import iam_time
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+def recognise(text: str) -> bool:
+    """Return whether a text begins like a JSON object."""
+    return text.lstrip().startswith("{")
+
+
+def read(text: str, path: str) -> Contents:
+    """Return the key of the object. Raises UsageError for any other JSON."""
+    value = _object(text, path)
+    name = plain_value(_text(value.get("UserName"))) or ""
+    key_id, secret = _text(value.get("AccessKeyId")), _text(value.get("SecretAccessKey"))
+    token = _text(value.get("SessionToken"))
+    found = candidate(name, key_id, secret, path, token=token)
+    if found is None:
+        raise UsageError(f"{printable(path)!r} is JSON without AccessKeyId and SecretAccessKey")
+    if isinstance(found, LeftOut):
+        return Contents((), (found,))
+    if value.get("Status") == "Inactive":
+        return Contents((), (LeftOut(name, path, "the key is inactive at AWS"),))
+    return Contents((found._replace(created=iam_time(value.get("CreateDate"))),))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _object(text: str, path: str) -> dict[str, Any]:
+    shown = printable(path)
+    if is_too_deep(text):
+        raise UsageError(f"the JSON in {shown!r} is nested too deeply to be a key")
+    # The cause is left out of the error: it carries the text, secret included.
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{shown!r} begins like JSON but is not valid JSON") from None
+    inner = value.get("AccessKey")
+    return inner if isinstance(inner, dict) else value
+
+
+def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
+    """Return nothing if the key is one of these: the whole file is for that key."""
+    found = read(text, path).keys
+    return "" if found and found[0].key in keys else text
+
+
+FORMAT = FileFormat("json", "the JSON of aws iam create-access-key", recognise, read, without)

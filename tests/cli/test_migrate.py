@@ -1,0 +1,461 @@
+"""`migrate`, `rename` and `copy`: every key and every line of its item arrives, on each backend."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from filevault.system.digest import sha256_hex
+from filevault.system.files import Folder
+from filevault.vault.item import with_name
+from filevault.vault.trust import Trust
+from tests.fakes import FakeAws
+from tests.samples import JON, KEY_ID, OTHER_ID, OTHER_SECRET, SECOND_ID, SECRET
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.damage import flip
+from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
+
+NEW_WORD = "the passphrase of the new vault"
+TEXTS = {
+    "one": f"{SECRET}\naws_access_key_id: {KEY_ID}\nmfa_serial: arn:aws:iam::1:mfa/x\n"
+    "created: 2026-11-23T21:45:13Z\nfilevault: 1 name=one\n# a comment\nurl: https://x",
+    "team/two": f"{OTHER_SECRET}\r\naws_access_key_id: {SECOND_ID}\r\n"
+    "filevault: 1 name=team/two\r\notpauth://totp/x?secret=AAAA\r\n",
+}
+
+
+@pytest.fixture(params=KINDS)
+def keeper(request: pytest.FixtureRequest, tmp_path: Path, keyrings: GpgHomes) -> BackendMachine:
+    """A machine with two items in a vault of each backend, their lines written by hand."""
+    made = BackendMachine(request.param, tmp_path / "home", keyrings)
+    for name, text in TEXTS.items():
+        made.put(name, text.encode())
+    return made
+
+
+def run(keeper: BackendMachine, *argv: str, **env: str | None) -> InProcessResult:
+    merged = {**keeper.machine.env, **env}
+    return InProcess({k: v for k, v in merged.items() if v is not None}).run(*argv)
+
+
+def as_default(keeper: BackendMachine) -> None:
+    """Let config.toml alone name the vault, as after an `init` with options."""
+    machine = keeper.machine
+    machine.env.pop("FILEVAULT_BACKEND", None)
+    config = machine.home / ".config/filevault/config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(
+        f"# mine\nbackend = '{keeper.kind}'\ncache_ttl = '2h'\nvault = '{keeper.store}'\n"
+    )
+
+
+def target_words(kind: str) -> tuple[str, ...]:
+    return {"file": (), "pass": ("--recipient", JON), "age": ("--no-passphrase",)}[kind]
+
+
+def opened(keeper: BackendMachine, kind: str, folder: Path, keyrings: GpgHomes) -> BackendMachine:
+    """The other vault, seen past filevault's commands."""
+    other = object.__new__(BackendMachine)
+    other.kind, other.suffix = kind, {"file": ".fv", "pass": ".gpg", "age": ".age"}[kind]
+    other.machine, other.tools = keeper.machine, keeper.tools
+    other.store = folder
+    other.root = folder / "aws" if kind == "pass" else folder
+    other.identities = keeper.machine.home / ".config/filevault/identities"
+    keeper.machine.env |= keyrings.jon.env()
+    return other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_item_moves_from_each_backend_to_each(
+    keeper: BackendMachine, keyrings: GpgHomes, kind: str
+) -> None:
+    as_default(keeper)
+    keeper.machine.env |= {"FILEVAULT_PASSPHRASE": PASSPHRASE, **keyrings.jon.env()}
+    folder = keeper.machine.home / "moved"
+    words = ("migrate", "--to", f"{kind}:{folder}", *target_words(kind))
+    before = keeper.snapshot()
+    shown = run(keeper, *words, "--dry-run", "--json")
+    assert [row["profile"] for row in json.loads(shown.out)] == list(TEXTS)
+    assert run(keeper, *words).status == 5  # nobody to ask
+    assert keeper.snapshot() == before
+    assert not folder.exists()
+
+    kept = run(keeper, *words, "--yes", "--keep", "--json")
+    assert kept.status == 0, kept
+    assert {row["outcome"] for row in json.loads(kept.out)} == {"copied"}
+    assert keeper.snapshot() == before
+    other = opened(keeper, kind, folder, keyrings)
+    for name, text in TEXTS.items():
+        assert other.show(name) == text.encode()
+
+    done = run(keeper, *words, "--yes", "--json")
+    assert done.status == 0, done
+    assert json.loads(done.out) == [
+        {"profile": name, "outcome": "present", "reason": None, "removed": True} for name in TEXTS
+    ]
+    for name, text in TEXTS.items():
+        assert other.show(name) == text.encode()
+        assert not keeper.path(name).exists()
+    config = (keeper.machine.home / ".config/filevault/config.toml").read_text()
+    assert config.startswith("# mine\ncache_ttl = '2h'\n")
+    assert f"vault = '{folder}'\n" in config
+    listed = run(keeper, "list", "--credentials")
+    assert listed.out.splitlines() == list(TEXTS)
+    assert KEY_ID in run(keeper, "export", "one", "-n").out
+    again = run(keeper, *words, "--yes")
+    assert (again.status, again.out) == (0, "")
+    assert SECRET not in shown.out + kept.out + done.out + done.err
+
+
+def test_a_folder_without_a_backend_gets_the_present_one(
+    keeper: BackendMachine, keyrings: GpgHomes
+) -> None:
+    folder = keeper.machine.home / "moved"
+    words = target_words(keeper.kind) if keeper.kind == "pass" else ()
+    done = run(keeper, "migrate", "--to", str(folder), "--yes", *words)
+    assert done.status == 0, done
+    other = opened(keeper, keeper.kind, folder, keyrings)
+    assert {name: other.show(name) for name in TEXTS} == {
+        name: text.encode() for name, text in TEXTS.items()
+    }
+
+
+@pytest.fixture
+def file_keeper(tmp_path: Path) -> BackendMachine:
+    """A machine with the two items in a `file` vault."""
+    made = BackendMachine("file", tmp_path / "home", None)  # type: ignore[arg-type] # not for file
+    for name, text in TEXTS.items():
+        made.put(name, text.encode())
+    return made
+
+
+def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) -> None:
+    folder = file_keeper.machine.home / "moved"
+    env = {"FILEVAULT_NEW_PASSPHRASE": NEW_WORD}
+    assert run(file_keeper, "migrate", "--to", str(folder), "--yes", "--keep", **env).status == 0
+    for word, status in ((NEW_WORD, 0), (PASSPHRASE, 5)):
+        ended = run(
+            file_keeper, "--vault", str(folder), "export", "one", "-n", FILEVAULT_PASSPHRASE=word
+        )
+        assert ended.status == status
+    # The vault is there now, and still has its own passphrase.
+    assert run(file_keeper, "migrate", "--to", str(folder), "--yes", **env).status == 0
+
+
+def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
+    machine = file_keeper.machine
+    words = ("migrate", "--to", "moved")
+    no = machine.on_terminal(*words, answers=[TypedAnswer("Move 2 keys", "n\n")])
+    assert no.status == 0
+    assert "nothing was changed" in no.err
+    assert not (machine.home / "moved").exists()
+    yes = machine.on_terminal(*words, answers=[TypedAnswer("which is made first", "y\n")])
+    assert yes.status == 0, yes
+    assert file_keeper.snapshot().keys().isdisjoint({"one.fv", "team/two.fv"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "written"),
+    [
+        ("option", None, False),
+        ("FILEVAULT_DIR", "vault", False),
+        ("default", None, True),
+    ],
+)
+def test_config_toml_is_changed_only_where_nothing_else_names_the_old_vault(
+    file_keeper: BackendMachine, name: str, value: str | None, written: bool
+) -> None:
+    machine = file_keeper.machine
+    first = ("--vault", str(machine.vault)) if name == "option" else ()
+    env = {name: str(machine.vault)} if value else {}
+    done = run(file_keeper, *first, "migrate", "--to", str(machine.home / "new"), "--yes", **env)
+    assert done.status == 0, done
+    config = machine.home / ".config/filevault/config.toml"
+    if name == "FILEVAULT_DIR":
+        assert not config.exists()
+        assert "to use it: filevault --vault" in done.err
+    else:  # the option names what is the default anyway
+        assert config.read_text() == f"vault = '{machine.home / 'new'}'\n"
+    assert written or name != "default"
+
+
+def test_a_key_that_cannot_be_moved_stops_every_deletion(file_keeper: BackendMachine) -> None:
+    flip(file_keeper.path("one"))
+    before = file_keeper.snapshot()
+    words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes", "--json")
+    done = run(file_keeper, *words)
+    assert done.status == 12
+    rows = {row["profile"]: row for row in json.loads(done.out)}
+    assert (rows["one"]["outcome"], rows["team/two"]["outcome"]) == ("failed", "copied")
+    assert file_keeper.snapshot() == before
+    assert "nothing was removed" in done.err
+    file_keeper.put("one", TEXTS["one"].encode())
+    assert run(file_keeper, *words).status in (0, 12)
+
+
+def test_another_key_in_the_new_vault_is_not_overwritten(file_keeper: BackendMachine) -> None:
+    machine = file_keeper.machine
+    folder = str(machine.home / "new")
+    key = {"AWS_ACCESS_KEY_ID": OTHER_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
+    assert run(file_keeper, "--vault", folder, "init").status == 0
+    assert run(file_keeper, "--vault", folder, "add", "one", "--env", **key).status == 0
+    done = run(file_keeper, "migrate", "--to", folder, "--yes")
+    assert done.status == 12
+    assert "one: clash" in done.out
+    assert OTHER_ID in run(file_keeper, "--vault", folder, "export", "one", "-n").out
+    assert file_keeper.path("one").exists()
+    done = run(file_keeper, "migrate", "--to", folder, "--yes", "--force")
+    assert done.status == 0, done
+    assert KEY_ID in run(file_keeper, "--vault", folder, "export", "one", "-n").out
+
+
+def test_entries_of_others_stay_in_their_store(tmp_path: Path, keyrings: GpgHomes) -> None:
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
+    keeper.put("one", TEXTS["one"].encode())
+    keeper.put("mail", b"hunter2\nlogin: jon\n")
+    keeper.machine.env["FILEVAULT_PASSPHRASE"] = PASSPHRASE
+    folder = keeper.machine.home / "moved"
+    done = run(keeper, "migrate", "--to", f"file:{folder}", "--yes", "--json")
+    assert done.status == 0, done
+    rows = {row["profile"]: row["outcome"] for row in json.loads(done.out)}
+    assert rows == {"one": "copied", "mail": "left"}
+    assert keeper.path("mail").exists()
+    assert not keeper.path("one").exists()
+
+
+def test_something_unknown_in_a_sealed_vault_is_not_left_behind_unseen(
+    file_keeper: BackendMachine,
+) -> None:
+    (file_keeper.root / "mfa").mkdir()
+    (file_keeper.root / "mfa/one.fv").write_bytes(file_keeper.path("one").read_bytes())
+    done = run(file_keeper, "migrate", "--to", str(file_keeper.machine.home / "new"), "--yes")
+    assert done.status == 12
+    assert "mfa/one: failed" in done.out
+    assert file_keeper.path("one").exists()
+
+
+def test_sessions_are_dropped_and_obtained_again(plain: AwsMachine, tmp_path: Path) -> None:
+    machine = plain.machine
+    machine.ok("export", "jonsmith")
+    assert list(machine.state.glob("*/sessions/*/*.fvs"))
+    done = machine.ok("migrate", "--to", str(tmp_path / "new"), "--yes")
+    assert "dropped 1 session" in done.err
+    assert not list(machine.state.glob("*/sessions/*/*.fvs"))
+    machine.ok("export", "jonsmith")
+    assert len(list(machine.state.glob("*/sessions/*/*.fvs"))) == 1
+
+
+def test_the_account_of_a_key_is_remembered_for_the_new_vault(
+    tmp_path: Path, keyrings: GpgHomes, aws: FakeAws
+) -> None:
+    """A key id that does not contain its account: only the memory can notice another key."""
+    keeper = BackendMachine("age", tmp_path / "home", keyrings)
+    scene = AwsMachine(keeper.machine, aws).configure(mfa=False)
+    key = {
+        "AWS_ACCESS_KEY_ID": scene.user.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": scene.user.secret_access_key,
+    }
+    keeper.inside("add", "jonsmith", "--env", "--no-config", **key)
+    keeper.machine.ok("export", "jonsmith")  # AWS reports the account
+    folder = keeper.machine.home / "moved"
+    assert run(keeper, "migrate", "--to", str(folder), "--yes").status == 0
+    state = sha256_hex(os.fsencode(os.path.realpath(folder)))[:32]
+    with Folder.open(str(keeper.machine.state / state)) as opened_state:
+        seen = Trust(opened_state).seen("jonsmith")
+    assert seen is not None
+    assert seen.account == "123456789012"
+
+
+# Words that are refused, with status and message.
+REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
+    "no target": (("migrate",), 2, "--to is missing"),
+    "inside": (("migrate", "--to", ".local/share/filevault/inner", "--yes"), 2, "one inside"),
+    "around": (("migrate", "--to", ".local/share", "--yes"), 2, "one inside"),
+    "same folder": (("migrate", "--to", "age", "--yes", "--no-passphrase"), 3, "is a file vault"),
+    "generate as JSON": (("migrate", "--to", "new", "--generate", "--json"), 2, "is no JSON"),
+    "recipient for file": (("migrate", "--to", "new", "--recipient", "x", "--yes"), 2, "keyslots"),
+    "no recipient": (("migrate", "--to", "pass:new", "--yes"), 2, "none is given"),
+    "rename to itself": (("rename", "one", "one"), 2, "the old one"),
+    "rename unknown": (("rename", "three", "four"), 4, "no key for 'three'"),
+    "rename to mfa": (("rename", "one", "mfa/x"), 2, "reserved"),
+    "rename to nothing": (("rename", "one", "a//b"), 2, "cannot be the name"),
+    "rename to another": (("rename", "one", "team/two"), 5, "--force"),
+    "copy to itself": (("copy", "one"), 2, "another name"),
+    "copy unknown": (("copy", "three", "four"), 4, "no key for 'three'"),
+    "copy to another": (("copy", "one", "team/two"), 5, "--force"),
+    "copy to no vault": (("copy", "one", "--to", "new"), 4, "there is no vault"),
+    "copy to nothing": (("copy", "one", "a//b"), 2, "cannot be the name"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_done_changes_nothing(
+    file_keeper: BackendMachine, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, status, message = REFUSED[name]
+    monkeypatch.chdir(file_keeper.machine.home)
+    before = file_keeper.snapshot()
+    done = run(file_keeper, *words)
+    assert (done.status, message in done.err) == (status, True), done
+    assert done.err.count("error:") == 1
+    assert file_keeper.snapshot() == before
+    assert not (file_keeper.machine.home / "new").exists()
+
+
+def test_a_renamed_key_keeps_every_other_byte(keeper: BackendMachine) -> None:
+    done = run(keeper, "rename", "team/two", "solo")
+    assert done.status == 0, done
+    assert not keeper.path("team/two").exists()
+    expected = TEXTS["team/two"].replace("name=team/two\r\n", "name=solo\r\n")
+    assert keeper.show("solo") == expected.encode()
+    assert SECOND_ID in run(keeper, "export", "solo", "-n").out
+    assert run(keeper, "copy", "solo", "team/three").status == 0
+    assert keeper.show("team/three") == expected.replace("=solo", "=team/three").encode()
+    assert keeper.show("solo") == expected.encode()
+    strict = run(keeper, "export", "team/three", "-n", "--strict")
+    assert strict.status == 0, strict
+
+
+def test_a_rename_is_one_commit(keeper: BackendMachine) -> None:
+    assert run(keeper, "git", "init", "--quiet").status == 0
+    assert run(keeper, "rename", "one", "solo").status == 0
+    git = ["git", "-C", str(keeper.store)]
+    words = ("log", "-1", "--format=%s", "--name-status", "--no-renames")
+    log = subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+    one, solo = keeper.entry("one"), keeper.entry("solo")
+    assert log.splitlines() == [
+        f"Rename {one} to {solo}.",
+        "",
+        f"D\t{one}{keeper.suffix}",
+        f"A\t{solo}{keeper.suffix}",
+    ]
+    status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True)
+    assert status.stdout == b""
+
+
+CONFIG = """\
+# mine
+[default]
+region = x
+
+[profile one]  ; here
+region=y
+[profile "team/two"]
+source_profile = one
+[profile three]
+source_profile   =   one
+include_profile: one
+credential_process = /usr/bin/filevault export one --format json
+[profile ones]
+source_profile = ones
+# source_profile = one
+[services one]
+s3 =
+  source_profile = one
+"""
+RENAMED = (
+    CONFIG.replace("[profile one]", "[profile jon]")
+    .replace("source_profile = one\n[profile three", "source_profile = jon\n[profile three")
+    .replace("source_profile   =   one", "source_profile   =   jon")
+    .replace("include_profile: one", "include_profile: jon")
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_profile_and_all_that_names_it_are_renamed_in_the_config(
+    file_keeper: BackendMachine, end: str
+) -> None:
+    machine = file_keeper.machine
+    target = machine.home / "dotfiles"
+    target.write_bytes(CONFIG.replace("\n", end).encode())
+    machine.config.parent.mkdir()
+    machine.config.symlink_to(target)
+    done = run(file_keeper, "rename", "one", "jon", "--config")
+    assert done.status == 0, done
+    assert machine.config.is_symlink()
+    assert target.read_bytes() == RENAMED.replace("\n", end).encode()
+    assert "changed 4 lines" in done.err
+    assert "line 12 " in done.err
+
+
+def test_without_the_option_the_lines_are_named(file_keeper: BackendMachine) -> None:
+    machine = file_keeper.machine
+    machine.write_config(CONFIG)
+    done = run(file_keeper, "rename", "one", "jon")
+    assert done.status == 0
+    assert machine.config.read_text() == CONFIG
+    assert "in lines 5, 8, 10, 11; with --config" in done.err
+
+
+@pytest.mark.parametrize(
+    ("config", "new", "message"),
+    [
+        ("[profile one]\n[profile jon]\n", "jon", "already"),
+        ("[profile one]\n", "default", "renames no profile to or from"),
+        ("[profile one]\n", "j\u202eon", "control or hidden"),
+        ("[profile one]\n[x\n", "jon", "neither a section"),
+    ],
+)
+def test_a_config_that_cannot_be_changed_stops_the_rename(
+    file_keeper: BackendMachine, config: str, new: str, message: str
+) -> None:
+    file_keeper.machine.write_config(config)
+    before = file_keeper.snapshot()
+    done = run(file_keeper, "rename", "one", new, "--config")
+    assert done.status == 3, done
+    assert message in done.err
+    assert file_keeper.snapshot() == before
+    assert file_keeper.machine.config.read_text() == config
+
+
+def test_the_sessions_of_a_renamed_key_go(plain: AwsMachine) -> None:
+    machine = plain.machine
+    machine.ok("export", "jonsmith")
+    done = machine.ok("rename", "jonsmith", "jon", "--config")
+    assert "Deleted 1 session" in done.out
+    assert not list(machine.state.glob("*/sessions/*/*.fvs"))
+    machine.ok("export", "jon")
+    machine.ok("export", "jon", "-n")
+
+
+def test_a_key_in_rotation_is_not_copied(file_keeper: BackendMachine) -> None:
+    text = TEXTS["one"] + "\nrotation_started: 2026-11-23T21:45:13Z\n"
+    file_keeper.put("one", text.encode())
+    done = run(file_keeper, "copy", "one", "three")
+    assert done.status == 5
+    assert "rotation of 'one' is not finished" in done.err
+
+
+def test_a_copy_in_another_vault(keeper: BackendMachine, keyrings: GpgHomes) -> None:
+    folder = keeper.machine.home / "other"
+    env = {"FILEVAULT_PASSPHRASE": PASSPHRASE, "FILEVAULT_BACKEND": "file"}
+    assert run(keeper, "--vault", str(folder), "init", **env).status == 0
+    keeper.machine.env |= {"FILEVAULT_PASSPHRASE": PASSPHRASE}
+    done = run(keeper, "copy", "one", "three", "--to", str(folder))
+    assert done.status == 0, done
+    other = opened(keeper, "file", folder, keyrings)
+    assert other.show("three") == TEXTS["one"].replace("name=one", "name=three").encode()
+    assert run(keeper, "copy", "one", "three", "--to", str(folder)).status == 0  # again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"s\nfilevault: 1 name=a\n",
+        b"s\r\nfilevault: 1 name=a\r\nx\r\n",
+        b"s\nx\nfilevault: 1 name=a",
+    ],
+)
+def test_only_the_name_line_differs(text: bytes) -> None:
+    assert with_name(text, "b/c") == text.replace(b"name=a", b"name=b/c")
+
+
+def test_an_item_of_another_tool_moves_as_it_is(machine: Machine) -> None:
+    assert with_name(b'{"Key": "x"}', "b") == b'{"Key": "x"}'
+    assert machine.home.exists()
