@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "serve": "serve credentials to other programs",
     "login": "sign in to the AWS console",
     "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
     "signin": "sign in with a browser for the credentials of a profile",
