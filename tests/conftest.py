@@ -21,8 +21,20 @@ from tests.worlds.pass_store import GpgHome
 __all__ = ["aws"]
 
 _MEMORY = "/dev/shm"
+_ENOUGH = 2 << 30  # bytes; what a run keeps of its folders is a small part of it
 
 signal_defaults.restore()
+
+
+def pytest_configure() -> None:
+    """Let temporary folders lie in memory where programs may be run there.
+
+    A disk takes its time for each fsync; tests of what is synced read the calls.
+    """
+    if os.access(_MEMORY, os.W_OK | os.X_OK):
+        system = os.statvfs(_MEMORY)
+        if system.f_bavail * system.f_frsize > _ENOUGH and not system.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _MEMORY)
 
 
 def pytest_collection_finish() -> None:

@@ -140,7 +140,7 @@ def _names_in_code() -> set[str]:
     name = re.compile(
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
         r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
-        r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM"
+        r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM|SSH_(CONNECTION|CLIENT|TTY)"
         r"|(ACTIONS|BITBUCKET|BUILDKITE|CIRCLE|GITHUB|GITLAB)_[A-Z0-9_]+"
     )
     found = set()
@@ -236,6 +236,8 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
     assert _told(table) == {each.name for each in VARIABLES if each.carries} | {
         "AWS_VAULT",
         "AWS_EC2_METADATA_DISABLED",
+        "AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_CREDENTIAL_PROFILES_FILE",
         MARKER,
     }
 

@@ -8,6 +8,7 @@ environment or instance metadata.
 from __future__ import annotations
 
 import os
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from filevault import __version__
@@ -18,6 +19,7 @@ from filevault.aws.timestamp import read_timestamp
 from filevault.errors import ConfigError
 from filevault.partitions import partition_named
 from filevault.system.printable import printable
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,6 +35,24 @@ _DEADLINE = 120.0
 _SHORT_DEADLINE = 30.0
 _POST_DEADLINE = 30.0
 _MAX_BODY = 64 << 10
+
+
+class HttpAnswer(Record):
+    """An answer to a request that is not botocore's; names of `headers` are in lower case."""
+
+    _secret = ("body", "headers")
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Signer(Record):
+    """What signs a request that is not botocore's (SigV4)."""
+
+    credentials: Credentials
+    service: str
+    region: str
 
 
 class Clients:
@@ -163,6 +183,54 @@ class Clients:
         """
         from urllib.parse import urlencode
 
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = self._send(
+            url,
+            urlencode(form).encode("ascii"),
+            headers,
+            setting=setting,
+            deadline=deadline,
+            wanted=lambda status: status == 200,
+        )
+        return answer.status, answer.body
+
+    def post_json(
+        self,
+        url: str,
+        body: bytes,
+        *,
+        setting: str,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        deadline: float | None = None,
+        signer: Signer | None = None,
+    ) -> HttpAnswer:
+        """POST JSON, unsigned unless `signer` is given; return the answer, whatever its status.
+
+        Otherwise as `post`.
+        """
+        all_headers = {"Content-Type": "application/json", **headers}
+        return self._send(
+            url,
+            body,
+            all_headers,
+            setting=setting,
+            deadline=deadline,
+            wanted=lambda _: True,
+            signer=signer,
+        )
+
+    def _send(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        setting: str,
+        deadline: float | None,
+        wanted: Callable[[int], bool],
+        signer: Signer | None = None,
+    ) -> HttpAnswer:
+        """Make one POST with botocore's proxies and CA bundle, and return the answer."""
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
@@ -180,11 +248,12 @@ class Clients:
         )
         headers = {
             "Accept": "application/json",
-            "Content-Type": "application/x-www-form-urlencoded",
             "User-Agent": f"filevault/{__version__}",
+            **headers,
         }
-        body = urlencode(form).encode("ascii")
         request = AWSRequest("POST", url, headers, body)
+        if signer is not None:
+            _sign(request, signer)
         try:
             answer = exchange(
                 http,
@@ -192,11 +261,12 @@ class Clients:
                 Received(),
                 seconds=_POST_DEADLINE if deadline is None else deadline,
                 max_body=_MAX_BODY,
-                wanted=lambda status: status == 200,
+                wanted=wanted,
             )
         finally:
             http.close()
-        return answer.status_code, answer.content
+        given = {str(name).lower(): str(value) for name, value in answer.headers.items()}
+        return HttpAnswer(answer.status_code, given, answer.content)
 
     def _limit(self, service: str, client: Any, received: Received) -> None:  # noqa: ANN401
         """Limit the answers of a client, and end its call at the deadline."""
@@ -241,6 +311,15 @@ class Clients:
             session.set_config_variable("profile", self._profile)
         _check_ca_bundle(session.get_config_variable("ca_bundle"))
         return session
+
+
+def _sign(request: Any, signer: Signer) -> None:  # noqa: ANN401
+    from botocore.auth import SigV4Auth
+    from botocore.credentials import Credentials as BotocoreCredentials
+
+    given = signer.credentials
+    signing = BotocoreCredentials(given.access_key_id, given.secret_access_key, given.session_token)
+    SigV4Auth(signing, signer.service, signer.region).add_auth(request)
 
 
 def _check_ca_bundle(path: str | None) -> None:

@@ -11,10 +11,11 @@ _STORE = (
     "folder of a filevault vault"
 )
 _PROGRAM = "filevault runs gpg and age itself, so neither pass nor passage is needed"
-_SERVER = (
-    "there is no credential server: exec gives the credentials to the command, and "
-    "credential_process with filevault export renews them for SDKs"
+_METADATA = (
+    "exec --server serves credentials as containers get them, which every SDK knows and which no "
+    "other user can read"
 )
+_SERVER = f"{_METADATA}; it needs no proxy"
 
 # By the beginning of the name: `--op-` and `AWS_VAULT_OP_` have many.
 _OPTIONS = {
@@ -25,10 +26,7 @@ _OPTIONS = {
     "--proton-pass-": _DESKTOP,
     "--file-dir": _STORE,
     "--pass-cmd": _PROGRAM,
-    "--server": _SERVER,
-    "--ecs-server": _SERVER,
-    "--ec2-server": _SERVER,
-    "--lazy": _SERVER,
+    "--ec2-server": _METADATA,
     "--assume-role-ttl": "--duration, or AWS_ASSUME_ROLE_TTL",
     "--session-ttl": "AWS_SESSION_TOKEN_TTL",
 }

@@ -62,19 +62,26 @@ def find(context: Context) -> list[Browser]:
     return found
 
 
-def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
+def open_link(
+    link: str,
+    browsers: list[Browser],
+    context: Context,
+    *,
+    otherwise: str | None = "--stdout prints the link instead",
+    done: Callable[[], bool] = lambda: False,
+) -> bool:
     """Open a link in the first browser that works; return whether one requested it.
 
     If a browser fails, the next one is tried; if it runs and requests nothing, no other is.
-    Failures are printed as warnings.
+    Failures are printed as warnings. `otherwise` says how to do without; None if that has been
+    said. `done` is called repeatedly, and ends the wait by returning True: the user may have
+    opened the link without filevault.
     """
     from filevault.server.one_time_link import TIMEOUT, OneTimeLink
     from filevault.system import programs
 
-    if context.reporter.messages_on_terminal:
-        context.reporter.say(
-            f"waiting {TIMEOUT:.0f} s for the browser; --stdout prints the link instead"
-        )
+    if context.reporter.messages_on_terminal and otherwise is not None:
+        context.reporter.say(f"waiting {TIMEOUT:.0f} s for the browser; {otherwise}")
     with OneTimeLink(link) as served:
         for browser in browsers:
             try:
@@ -86,7 +93,8 @@ def open_link(link: str, browsers: list[Browser], context: Context) -> bool:
             except ProgramError as error:
                 context.reporter.warn(error.message)
                 continue
-            if served.serve(_failed(status)):
+            failed = _failed(status)
+            if served.serve(lambda: failed() or done()) or done():  # noqa: B023 - called at once
                 return True
             if not status():
                 context.reporter.warn(f"no browser requested the link within {TIMEOUT:.0f} seconds")

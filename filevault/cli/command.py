@@ -19,13 +19,15 @@ COMMANDS = {
     "exec": "run a command with credentials",
     "export": "print credentials",
     "login": "sign in to the AWS console",
+    "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
+    "signin": "sign in with a browser for the credentials of a profile",
     "rotate": "replace stored keys by new ones",
     "remove": "delete a stored key and the sessions made from it",
     "rename": "give a stored key another name",
     "copy": "copy a stored key to another name or vault",
     "migrate": "move the whole vault to another backend or folder",
     "verify": "check that every item opens, and with --online that AWS accepts every key",
-    "clear": "delete cached sessions",
+    "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
     "status": "show which keys are cached, and until when",
@@ -38,6 +40,8 @@ COMMANDS = {
     "help": "show the help of a command",
     "version": "show the version",
 }
+KEEPS_ANSWERS = frozenset({"agent", "exec", "export", "help", "list", "login", "status", "version"})
+"""The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 
 

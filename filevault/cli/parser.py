@@ -314,6 +314,15 @@ def global_options(namespace: argparse.Namespace) -> GlobalOptions:
     return GlobalOptions(**{**given, "identity": tuple(namespace.identity or ())})
 
 
+def add_mask_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--mask`, which exec and export share."""
+    parser.add_argument(
+        "--mask",
+        action="store_true",
+        help="in GitHub Actions, hide the credentials in the log of the job",
+    )
+
+
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that exec, export and login share."""
     parser.add_argument(

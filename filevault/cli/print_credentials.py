@@ -28,6 +28,10 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
                 context.reporter.result(line)
             return 0
         given = obtainer.credentials(plan)
+    if args.mask:
+        from filevault.cli.log_mask import mask
+
+        mask(given.credentials, context)
     text = export(given, form)
     if form == "ini" and given.settings.service_endpoints:
         context.reporter.warn(
@@ -35,4 +39,8 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
             + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
         )
     context.reporter.write(text)
+    if context.caches_answers:
+        from filevault.cli.cached_answers import cache_text
+
+        cache_text(context, obtainer.served(), text)
     return 0

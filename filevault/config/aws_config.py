@@ -234,6 +234,10 @@ class AwsConfig:
         """Return the profiles' names in the order of the file."""
         return list(self._names("profile"))
 
+    def sso_session_names(self) -> list[str]:
+        """Return the names of the SSO sessions in the order of the file."""
+        return list(self._names("sso-session"))
+
     def profile(self, name: str) -> Section | None:
         """Return the section of a profile; of two the last, as botocore does."""
         return self._find("profile", name)

@@ -50,6 +50,8 @@ VARIABLES = (
     Variable("AWS_CREDENTIAL_EXPIRATION", IDENTITY, "expiration", "aws_credential_expiration"),
     Variable("AWS_SESSION_EXPIRATION", IDENTITY, "expiration"),
     Variable("AWS_PROFILE", IDENTITY, "sdk_profile"),
+    Variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", CREDENTIAL, "container_uri"),
+    Variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", CREDENTIAL, "container_token"),
     Variable("AWS_REGION", SETTING, "region", "region"),
     Variable("AWS_DEFAULT_REGION", SETTING, "region"),
     Variable("AWS_ACCOUNT_ID", IDENTITY, "account_id", "aws_account_id"),

@@ -29,15 +29,26 @@ if TYPE_CHECKING:
     from filevault.config.overrides import Overrides
 
 
+METADATA = (
+    "ec2_instance_profile_name",
+    "ec2_metadata_service_endpoint",
+    "ec2_metadata_service_endpoint_mode",
+    "metadata_service_num_attempts",
+    "metadata_service_timeout",
+)
+"""The keys about the metadata service of EC2, which SDKs read as well."""
+
+
 class Profile(Record):
     """A profile with every setting decided.
 
     `source` is the credential source: `stored`, a key of `credential_source.SETTINGS`, or `none`.
     `source_where` is the setting that names it, with file and line, for `none` that of the role.
-    `shadowed` are the settings that name sources which are not used. `sts_endpoint_url` and
-    `iam_endpoint_url` are the effective ones; `endpoint_url` is the general one. `account_id` is
+    `shadowed` are the settings that name sources which are not used. The endpoint URLs
+    of services are the effective ones; `endpoint_url` is the general one. `account_id` is
     `aws_account_id`, `child` the other settings that a command gets. `warnings` are sentences
-    about lines of the config that have no effect.
+    about lines of the config that have no effect. `metadata_settings` has the keys of METADATA that
+    are set.
     """
 
     name: str
@@ -45,6 +56,9 @@ class Profile(Record):
     endpoint_url: str | None
     sts_endpoint_url: str | None
     iam_endpoint_url: str | None
+    sso_endpoint_url: str | None
+    sso_oidc_endpoint_url: str | None
+    signin_endpoint_url: str | None
     sts_regional_endpoints: str | None
     use_fips_endpoint: bool
     use_dualstack_endpoint: bool
@@ -75,6 +89,8 @@ class Profile(Record):
     web_identity_token_audience: str | None
     credential_process: str | None
     credential_source: str | None
+    metadata_settings: tuple[tuple[str, str], ...]
+    login_session: str | None
     account_id: str | None
     child: ChildSettings
 
@@ -180,6 +196,7 @@ def _decide(
             sso |= session
         elif source.name == "sso":
             raise _no_session(settings.find("sso_session"), sso_session)
+    is_sso = source.name == "sso"
     endpoint_url = _general_endpoint(settings, overrides)
     mfa_process = raw("mfa_process")
     if mfa_process is None and source_profile is not None:
@@ -197,6 +214,9 @@ def _decide(
         endpoint_url=endpoint_url,
         sts_endpoint_url=_endpoint(settings, overrides, "sts"),
         iam_endpoint_url=_endpoint(settings, overrides, "iam"),
+        sso_endpoint_url=_endpoint(settings, overrides, "sso") if is_sso else None,
+        sso_oidc_endpoint_url=_endpoint(settings, overrides, "sso_oidc") if is_sso else None,
+        signin_endpoint_url=_endpoint(settings, overrides, "signin"),
         sts_regional_endpoints=_sts_mode(settings, overrides),
         use_fips_endpoint=_switch(settings, "use_fips_endpoint", overrides.use_fips_endpoint),
         use_dualstack_endpoint=_switch(
@@ -229,6 +249,8 @@ def _decide(
         web_identity_token_audience=text("web_identity_token_audience"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
+        metadata_settings=tuple((key, value) for key in METADATA if (value := text(key))),
+        login_session=text("login_session"),
         account_id=settings.account_id(),
         child=_child(settings, overrides),
     )

@@ -35,6 +35,7 @@ _SECRET_PREFIXES = (
     _AGE_IDENTITY,
     "AWS_VAULT_FILE_PASSPHRASE",
 )
+_TERMINALS = frozenset({"GPG_TTY", "DISPLAY", "WAYLAND_DISPLAY"})
 # What chooses or identifies the vault of the run, and no other.
 _ONE_VAULT = ("FILEVAULT_DIR", "FILEVAULT_BACKEND", "FILEVAULT_PREFIX", "FILEVAULT_PIN")
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -205,6 +206,25 @@ class Settings:
         self.environ = {**self.environ, **self._outer}
         if self._process is not None:
             self._process.update(self._outer)
+
+    def without_terminal(self) -> Settings:
+        """Return the same settings without the variables that lead a program to a terminal.
+
+        gpg would let its pinentry ask there.
+        """
+        found = Settings(
+            {name: self.environ[name] for name in self.environ if name not in _TERMINALS},
+            self.options,
+            self._secrets,
+            self._outer,
+            self.inputs,
+        )
+        found._config = self._config
+        return found
+
+    def forget_secrets(self) -> None:
+        """Forget the variables that contain or name a secret: this process needs none of them."""
+        self._secrets = {}
 
     def for_other_vault(
         self, which: str, *, vault: str | None, backend: str | None, prefix: str | None
@@ -519,6 +539,11 @@ class Settings:
         """Whether sessions of roles are cached: `cache_roles` in config.toml, by default true."""
         value = self.config.cache_roles
         return True if value is None else value
+
+    @property
+    def uses_lane(self) -> bool:
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
+        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
 
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.

@@ -22,12 +22,21 @@ _CREDENTIAL_FIELDS = frozenset(
 _SERVICE = r"[a-z0-9_]+\Z"
 
 
+class ContainerVariables(Record):
+    """The address and the token of a container credentials endpoint."""
+
+    _secret = ("token",)
+
+    uri: str
+    token: str
+
+
 class IssuedCredentials(Record):
     """Credentials with the profile that they were obtained for and its settings for SDKs.
 
     `account` is the AWS account of exactly these credentials, None if it is not certain.
     `sdk_profile` is the profile that SDKs read instead of getting the credentials in the
-    environment.
+    environment, `container` the endpoint that they ask.
     """
 
     profile: str
@@ -37,6 +46,7 @@ class IssuedCredentials(Record):
     account: str | None = None
     settings: ChildSettings = ChildSettings()
     sdk_profile: str | None = None
+    container: ContainerVariables | None = None
 
     @property
     def account_id(self) -> str | None:
@@ -67,6 +77,9 @@ class IssuedCredentials(Record):
             "account_id_endpoint_mode": settings.account_id_endpoint_mode,
             "ca_bundle": settings.ca_bundle,
         }
+        if self.container is not None:
+            found |= dict.fromkeys(_CREDENTIAL_FIELDS - {"account_id"})
+            found |= {"container_uri": self.container.uri, "container_token": self.container.token}
         if self.sdk_profile is not None:
             found = {name: found[name] for name in found if name not in _CREDENTIAL_FIELDS}
         # `true` is the only value that every SDK accepts for a switch that is on.

@@ -31,6 +31,14 @@ class CacheEntry(Record):
     seconds: float
 
 
+class FoundKey(Record):
+    """A key with the store that has it, and the seconds until its deadline."""
+
+    cached: CachedKey
+    store: KeyStore
+    seconds: float
+
+
 class PutResult(Record):
     """The result of caching a key.
 
@@ -61,12 +69,21 @@ class KeyCache:
         self._boottime = boottime
         self._forget_only = forget_only
 
+    def followed_by(self, store: KeyStore) -> KeyCache:
+        """Return the same cache with one more store, which is asked last."""
+        return KeyCache(_Followed(self._stores, store), self._boottime, self._forget_only)
+
     def get(self, state_id: str, key_type: KeyType, mark: str) -> bytes | None:
         """Return a vault's key if it is cached with that mark and has not expired."""
+        found = self.find(state_id, key_type, mark)
+        return None if found is None else found.cached.key
+
+    def find(self, state_id: str, key_type: KeyType, mark: str) -> FoundKey | None:
+        """Return the same with its deadline and its store."""
         for store in self._stores:
             cached = store.get(state_id, key_type)
             if cached is not None and cached.mark == mark and self._left(cached.deadline) > 0:
-                return cached.key
+                return FoundKey(cached, store, self._left(cached.deadline))
         return None
 
     def put(
@@ -164,6 +181,18 @@ def _sum(stores: Iterable[KeyStore], action: Callable[[KeyStore], int]) -> int:
     if failed:
         raise merge_errors(failed)
     return count
+
+
+class _Followed:
+    """Stores, and one more after them."""
+
+    def __init__(self, stores: Iterable[KeyStore], last: KeyStore) -> None:
+        self._stores = stores
+        self._last = last
+
+    def __iter__(self) -> Iterator[KeyStore]:
+        yield from self._stores
+        yield self._last
 
 
 class _LazyStores:

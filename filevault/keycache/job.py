@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError
 from filevault.keycache.agent_folders import SOCKET_NAME
+from filevault.system.copies import die_with
 
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LOCK = "agent.lock"
 
@@ -50,7 +50,7 @@ def enter(job: int, folder: str) -> None:
     if agent:
         _guard(watched, agent, folder)
     os.close(watched)
-    if not _die_with(guard):
+    if not die_with(guard):
         raise BackendError("the guard of the job's agent has ended")
 
 
@@ -85,13 +85,3 @@ def remove_folder(folder: str) -> None:
             os.unlink(f"{folder}/{name}")
     with contextlib.suppress(OSError):
         os.rmdir(folder)
-
-
-def _die_with(parent: int) -> bool:
-    """Have the kernel kill this process when its parent ends; False if that has ended already."""
-    with contextlib.suppress(ImportError, OSError):
-        from filevault.system.libc import function
-
-        function("prctl")(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        return os.getppid() == parent
-    return False

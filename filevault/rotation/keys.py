@@ -12,8 +12,8 @@ from filevault.credentials import Credentials
 from filevault.errors import AwsError, ConfigError, FilevaultError, ProviderError
 from filevault.plan.sts_endpoint import sts_endpoint
 from filevault.rotation.retry import is_unknown_key
-from filevault.rotation.signals import are_signals_blocked
 from filevault.system.printable import printable
+from filevault.system.signals import are_signals_blocked
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:

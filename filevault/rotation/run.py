@@ -30,8 +30,8 @@ from filevault.rotation.policy import (
     with_promise,
 )
 from filevault.rotation.retry import is_unknown_key
-from filevault.rotation.signals import signals_blocked
 from filevault.system.printable import printable
+from filevault.system.signals import signals_blocked
 from filevault.system.times import format_time
 from filevault.vault.rotation_fields import NO_FIELDS, RotationFields
 

@@ -96,6 +96,8 @@ class CachedProvider(CredentialProvider):
             if found is not None and found[1] != refused:
                 return found[1]
             fresh = provider.retrieve()
+            if fresh == refused:  # what a source keeps itself
+                fresh = provider.renew(fresh) or fresh
             cache.store(self._name, fresh)
             return fresh
 

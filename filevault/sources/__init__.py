@@ -13,6 +13,8 @@ SOURCES = {
     "process": ("filevault.sources.process", "ProcessOutput"),
     "credential-source": ("filevault.sources.machine", "MachineCredentials"),
     "web-identity": ("filevault.sources.web_identity", "WebIdentity"),
+    "sso": ("filevault.sources.sso", "SsoRole"),
+    "login-session": ("filevault.sources.login_session", "LoginSession"),
 }
 """The `source` of a profile to the module and class of the credential source."""
 

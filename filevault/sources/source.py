@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from filevault.errors import NoVaultError
 from filevault.system.record import Record
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from filevault.config.profile import Profile
     from filevault.config.settings import Settings
+    from filevault.config.sso_session import SsoSession
     from filevault.credentials import AccessKey, Credentials
     from filevault.sources.key_source import KeySource
-    from filevault.sources.token_records import TokenRecords
+    from filevault.sources.token_records import TokenRecord, TokenRecords
 
 
 class CredentialProvider:
@@ -120,6 +121,11 @@ class Step(Record):
         return None
 
     @property
+    def caution(self) -> str | None:
+        """A warning for a command that gets these credentials, None if there is none."""
+        return None
+
+    @property
     def takes_token_code(self) -> bool:
         """Whether a call of the plan could carry a token code."""
         return False
@@ -178,8 +184,13 @@ class SourceDependencies(Record):
     `attended` returns whether a person is at the terminal, who can be asked to sign in; where it
     is False, a source that needs that raises `token_records.sign_in_first` at once. `clock`
     returns Unix seconds, `say` prints progress and `warn` a warning, to the terminal or stderr.
-    `allow_http` lets URLs be plain http beyond the loopback interface. `settings` returns the
-    settings of the run, which have its environment.
+    `allow_http` lets URLs be plain http beyond the loopback interface. `sleep` takes seconds.
+    `sso_sign_in` lets a person sign in to an Identity Center session, which may take ten minutes;
+    None where nobody can be asked. `settings` returns the settings of the run, which have its
+    environment.
+
+    `fresh` asks for new credentials even where a token record has some, `min_ttl` for such that
+    live that many seconds. `sign_in` lets the person at the terminal sign in for a profile.
     """
 
     keys: Callable[[], KeySource]
@@ -190,13 +201,23 @@ class SourceDependencies(Record):
     say: Callable[[str], None] = _silent
     warn: Callable[[str], None] = _silent
     allow_http: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    sso_sign_in: Callable[[SsoSession, TokenRecords], TokenRecord] | None = None
     settings: Callable[[], Settings] = _no_settings
+    fresh: bool = False
+    min_ttl: int | None = None
+    sign_in: Callable[[str], None] | None = None
 
 
 class Source(Step):
-    """A credential source: where a profile's credentials begin."""
+    """A credential source: where a profile's credentials begin.
+
+    `declares_inputs` is True if all that decides about a cached session of its plans is read
+    through `filevault.system.inputs`. Only then may the hot lane repeat the answer.
+    """
 
     parent = None
+    declares_inputs: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -26,7 +26,9 @@ from filevault.cli.commands import (
     remove,
     rename,
     rotate,
+    signin,
     slot,
+    sso,
     status,
     unlock,
     verify,
@@ -49,8 +51,9 @@ GLOBAL = (
 import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, import_, list_, exec_, export, login, rotate, remove, rename, copy, migrate, verify,
-    clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git, help_, version,
+    init, add, import_, list_, exec_, export, login, sso, signin, rotate, remove, rename, copy,
+    migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git,
+    help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

@@ -15,7 +15,7 @@ from tests.conditions.mounts import read_only
 from tests.conditions.other_user import needs_root
 from tests.conditions.tools import tool
 from tests.samples import ANN, JON, KEY_ID, LINES
-from tests.worlds.age_store import PLUGIN_IDENTITY, new_identity, protect
+from tests.worlds.age_store import PLUGIN_IDENTITY, new_identity, protect, protect_file
 from tests.worlds.machine import PASSPHRASE, Machine, ProcessResult
 from tests.worlds.other_programs import OtherPrograms, commit_identity
 from tests.worlds.pass_store import GpgHome, pass_machine
@@ -210,7 +210,8 @@ def test_a_disk_that_fills_up_leaves_no_identity(age_user: Machine) -> None:
 def test_an_identity_that_is_there_can_be_gone_on_with(age_user: Machine) -> None:
     first = age_user.home / "first"
     env = {"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE}
-    age_user.ok(*AGE, "--vault", str(first), "init", env=env)
+    age_user.ok(*AGE, "--vault", str(first), "init", "--no-passphrase")
+    protect_file(identities(age_user), PASSPHRASE)
     second = ("--vault", str(age_user.home / "second"))
     refused(age_user.run(*AGE, *second, "init", env=env), 5, "FILEVAULT_PASSPHRASE")
     refused(

@@ -117,19 +117,21 @@ def test_json_has_a_documented_shape(full: Full) -> None:
         "gone",
     ]
     assert all(
-        list(row) == ["profile", "in_config", "has_credentials", "created", "created_from",
-                      "age_days", "sessions"]
+        list(row) == ["profile", "in_config", "source", "has_credentials", "created",
+                      "created_from", "age_days", "sessions", "signed_in"]
         for row in rows
     )  # fmt: skip
     by_name = {row["profile"]: row for row in rows}
     assert by_name["old"] == {
         "profile": "old",
         "in_config": False,
+        "source": "stored",
         "has_credentials": True,
         "created": format_time(full.now - 100 * DAY),
         "created_from": "iam",
         "age_days": 100,
         "sessions": [],
+        "signed_in": None,
     }
     (session,) = by_name["gone"]["sessions"]
     assert session["operation"] == "assume-role"

@@ -17,6 +17,7 @@ from tests.fakes import FakeAws
 from tests.samples import JON, KEY_ID, OTHER_ID, OTHER_SECRET, SECOND_ID, SECRET
 from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.backend_machine import KINDS, BackendMachine, GpgHomes
+from tests.worlds.damage import flip
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 
@@ -185,8 +186,7 @@ def test_config_toml_is_changed_only_where_nothing_else_names_the_old_vault(
 
 
 def test_a_key_that_cannot_be_moved_stops_every_deletion(file_keeper: BackendMachine) -> None:
-    path = file_keeper.path("one")
-    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    flip(file_keeper.path("one"))
     before = file_keeper.snapshot()
     words = ("migrate", "--to", str(file_keeper.machine.home / "new"), "--yes", "--json")
     done = run(file_keeper, *words)

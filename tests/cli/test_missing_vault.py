@@ -19,6 +19,8 @@ LINES_OF = {
     "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
     "export": ["export nowhere", "export has-source --explain", "export keyless"],
     "login": ["login nowhere --stdout", "login has-source --explain"],
+    "sso": ["sso login x", "sso logout x", "sso list x", "sso profiles x --yes"],
+    "signin": ["signin x"],
     "rotate": ["rotate nowhere", "rotate --all", "rotate nowhere --dry-run"],
     "remove": ["remove nowhere --force", "remove nowhere --sessions-only"],
     "rename": ["rename nowhere x", "rename has-source x"],

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conditions.tools import tool
 from tests.samples import KEY_ID, LINES
-from tests.worlds.age_store import new_identity
+from tests.worlds.age_store import new_identity, protect_file
 from tests.worlds.in_process import InProcess, InProcessResult
 from tests.worlds.machine import Machine, TypedAnswer
 
@@ -173,10 +173,10 @@ def test_init_encrypts_to_every_identity_that_is_named(stores: Stores) -> None:
 def test_a_protected_identity_among_several_is_asked_for(stores: Stores, tmp_path: Path) -> None:
     machine = Machine(stores.home)
     words = ("--backend", "age", "--vault", str(stores.home / "new"))
-    env = {"FILEVAULT_NEW_PASSPHRASE": "correct horse battery"}
-    machine.ok(*words, "init", env=env)
+    machine.ok(*words, "init", "--no-passphrase")
     machine.ok(*words, "add", "work", *ADD, stdin=LINES)
     protected = stores.home / ".config/filevault/identities"
+    protect_file(protected, "correct horse battery")
     question = f"Passphrase for {stores.identity} or {protected}: "
     shown = machine.on_terminal(
         *(*words, "export", "work", "-n", "--identity", str(stores.identity)),

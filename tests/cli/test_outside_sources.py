@@ -11,8 +11,6 @@ import pytest
 
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
-from tests.fakes.identity_provider import IdentityProvider
-from tests.fakes.sts import WebTrust
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.in_process import InProcess
@@ -30,11 +28,10 @@ class Job:
     def __init__(self, machine: Machine, aws: FakeAws) -> None:
         self.machine = machine
         self.aws = aws
-        self.provider = IdentityProvider(ISSUER, aws.clock)
-        aws.sts.identity_providers[ISSUER] = self.provider
+        self.provider = aws.add_identity_provider(ISSUER)
         self.role = aws.add_role("deploy")
         self.admin = aws.add_role("admin")
-        aws.sts.web_trusts[self.role.arn] = WebTrust(ISSUER, "sts.amazonaws.com", SUBJECT)
+        aws.trust_web_identity(self.role, self.provider, SUBJECT)
         self.token = self.provider.issue(SUBJECT)
         self.file = machine.home / "token"
         self.file.write_text(f"{self.token}\n")
@@ -48,7 +45,7 @@ class Job:
         return self
 
     def secrets(self) -> set[str]:
-        return {*self.aws.issued_secrets(), *self.provider.issued}
+        return {*self.aws.issued_secrets()}
 
 
 @pytest.fixture
@@ -117,6 +114,39 @@ def test_the_command_gets_no_token(job: Job, github: FakeCi) -> None:
     assert "MY_TOKEN" not in child
     assert job.token not in str(child)
     assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in child  # not of this profile
+    found = machine.ok("exec", "admin", "--server", "--", sys.executable, "-c", PRINT)
+    child = json.loads(found.out)
+    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in child
+    assert "MY_TOKEN" not in child
+    assert job.token not in str(child)
+    assert machine.run("exec", "admin", "--server", "--mask", "--", "true").status == 125
+
+
+def test_many_that_miss_at_once_make_one_call_and_run_one_program(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine
+    key_file = machine.home / "key"
+    machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
+    machine.env["FILEVAULT_KEY_FILE"] = str(key_file)
+    output = {
+        "Version": 1,
+        "AccessKeyId": "ASIAEXAMPLE",
+        "SecretAccessKey": "hidden",
+        "SessionToken": "token",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }
+    (machine.home / "output").write_text(json.dumps(output))
+    broker = machine.home / "broker"
+    broker.write_text(f"#!/bin/sh\necho x >> {machine.home}/runs; cat {machine.home}/output\n")
+    broker.chmod(0o700)
+    with machine.config.open("a") as config:
+        config.write(f"[profile program]\ncredential_process = {broker}\n")
+    for profile in ("admin", "program"):
+        started = [machine.popen("export", profile, "--format", "json") for _ in range(12)]
+        answers = {process.communicate(timeout=60) for process in started}
+        assert {process.returncode for process in started} == {0}, answers
+        assert len(answers) == 1
+    assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"]
+    assert (machine.home / "runs").read_text() == "x\n"
 
 
 def test_nothing_shows_a_token(job: Job, github: FakeCi) -> None:
@@ -184,6 +214,26 @@ def test_list_names_their_sessions(job: Job) -> None:
     assert found["operation"] == "assume-role-with-web-identity"
     machine.ok("clear", "ci")
     assert machine.ok("list", "--sessions").out.startswith("admin\t")
+
+
+def test_what_a_source_gives_takes_no_duration(job: Job) -> None:
+    machine = job.machine
+    machine.env |= {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "hidden-secret"}
+    machine.write_config("[profile e]\ncredential_source = Environment\n")
+    err = machine.ok("export", "e", "-d", "1h").err
+    assert "issued as their source gives them: --duration and --mfa-token do nothing" in err
+    found = machine.run("login", "e", "--stdout")
+    assert found.status == 8
+    assert "the console takes temporary credentials only" in found.err
+    assert "hidden-secret" not in found.everything
+
+
+def test_a_wrong_passphrase_does_not_keep_such_a_profile_from_working(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine.with_vault()
+    machine.env["FILEVAULT_PASSPHRASE"] = "another passphrase altogether"
+    assert machine.ok("export", "ci").err == ""
+    machine.env["FILEVAULT_DEBUG"] = "1"
+    assert "opens no keyslot" in machine.ok("export", "ci").err
 
 
 ABSENT = {

@@ -10,7 +10,7 @@ import pytest
 from tests.conditions.tools import tool
 from tests.faults.harness import HarnessCommand, Snapshot, run_with_fault, survey
 from tests.samples import ANN, JON, KEY_ID, LINES, ZOE
-from tests.worlds.age_store import new_identity
+from tests.worlds.age_store import new_identity, protect_file
 from tests.worlds.backend_machine import GpgHomes
 from tests.worlds.machine import Machine, TypedAnswer
 from tests.worlds.other_programs import OtherPrograms, commit_identity
@@ -196,8 +196,8 @@ def test_a_wrong_passphrase_is_asked_for_three_times_for_all_items_together(
     tool("age")
     machine = Machine(tmp_path / "home")
     machine.env["FILEVAULT_BACKEND"] = "age"
-    secret = {"FILEVAULT_NEW_PASSPHRASE": "correct horse battery staple"}
-    machine.ok("init", env=secret)
+    machine.ok("init", "--no-passphrase")
+    protect_file(machine.home / ".config/filevault/identities", "correct horse battery staple")
     for name in NAMES:
         machine.ok("add", name, *ADD, stdin=LINES)
     ann = new_identity(tmp_path / "ann")

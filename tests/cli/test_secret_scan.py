@@ -13,13 +13,17 @@ import pytest
 
 from filevault.cli.command import COMMANDS
 from tests.conditions.tools import tool
+from tests.fakes.ci import FakeCi
+from tests.fakes.identity_center import START_URL
 from tests.samples import ANN, JON
 from tests.worlds.age_store import pair
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import PASSPHRASE
 
 CHILD = ("sleep", "0.05")
+DPOP_KEY = "PRIVATE KEY-----"  # the stand-in does not know the keys of logins
 NEW = "an altogether different passphrase"
 SECOND = ("--vault", "second")
 # `@` stands for the keyslot or recipient that the scene has at hand. What `add` reads from stdin
@@ -43,6 +47,20 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
+    "signin": [
+        ("signin", "console"),
+        ("export", "console", "--refresh"),
+        ("exec", "console", "--", *CHILD),
+        ("clear", "console"),
+    ],
+    "sso": [
+        ("sso", "login", "corp"),
+        ("sso", "list", "corp"),
+        ("sso", "profiles", "corp", "--yes"),
+        ("export", "corp", "--refresh"),
+        ("exec", "corp", "--", *CHILD),
+        ("sso", "logout", "corp"),
+    ],
     "rotate": [("rotate", "jonsmith", "--dry-run"), ("rotate", "jonsmith")],
     "unlock": [
         ("unlock", "--ttl", "1m"),
@@ -123,7 +141,7 @@ class Scanner:
 
     def _watch(self) -> None:
         while not self._stop.is_set():
-            needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW}]
+            needles = [s.encode() for s in {*self._scene.secrets(), PASSPHRASE, NEW, DPOP_KEY}]
             for pid in set(filter(str.isdigit, os.listdir("/proc"))) - self._others:
                 self._look(Path("/proc") / pid, needles)
             for path in self.temporary.rglob("*"):
@@ -179,7 +197,13 @@ def scanner(
         scene.machine.ok(
             "init", *(("--recipient", JON) if kind == "pass" else ("--no-passphrase",))
         )
-    scene.configure().store()
+    corp = (
+        f"[profile corp]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
+        f"sso_account_id = 111122223333\nsso_role_name = Admin\nendpoint_url = {scene.aws.url}\n"
+    )
+    scene.configure(more=corp).store()
+    scene.aws.sso.assign("111122223333", "prod", "Admin", "ReadOnly")
+    scene.aws.sso.confirm_after, scene.aws.sso.enforces_interval = 2, False
     secret = scene.machine.home / "secret"
     secret.mkdir()
     for name, text in (("old", PASSPHRASE), ("new", NEW)):
@@ -197,7 +221,9 @@ def scanner(
         "AWS_ENDPOINT_URL_SIGNIN": scene.aws.url,
         "AWS_ENDPOINT_URL_IAM": scene.aws.url,
         "FILEVAULT_DEBUG": "1",
+        "BROWSER": BROWSER,
     }
+    scene.aws.login.user = scene.user
     scanner = Scanner(scene, temporary)
     scanner.start()
     yield scanner
@@ -248,6 +274,38 @@ def test_nothing_shows_during_a_command_or_after_it(
     run_all(scene, scanner, RUNS[command], "")
     name = command.partition(" ")[0].encode()
     assert any(name in argv for argv in scanner.seen), scanner.seen
+
+
+def test_no_token_shows_on_its_way_to_a_role(scene: AwsMachine, scanner: Scanner) -> None:
+    machine, aws = scene.machine, scene.aws
+    provider = aws.add_identity_provider("https://ci.example")
+    role = aws.add_role("deploy")
+    aws.trust_web_identity(role, provider, "job")
+    token = machine.home / "token"
+    token.write_text(provider.issue("job"))
+    user = aws.add_user("broker")
+    output = machine.home / "output"
+    output.write_text(
+        f'{{"Version": 1, "AccessKeyId": "{user.access_key_id}", '
+        f'"SecretAccessKey": "{user.secret_access_key}"}}'
+    )
+    common = f"region = eu-west-1\nendpoint_url = {aws.url}\n"
+    web = f"{common}role_arn = {role.arn}\n"
+    machine.write_config(
+        f"[profile file]\n{web}web_identity_token_file = {token}\n"
+        f"[profile process]\n{web}web_identity_token_process = sleep 0.05; cat {token}\n"
+        f"[profile github]\n{web}web_identity_token_source = github\n"
+        f"[profile program]\n{common}credential_process = cat {output}\n"
+        f"[profile top]\n{common}role_arn = {role.arn}\nsource_profile = program\n"
+    )
+    with FakeCi(provider, "job") as ci:
+        machine.env |= ci.github()
+        runs = [("export", name) for name in ("file", "process", "github", "program", "top")]
+        run_all(scene, scanner, [*runs, ("exec", "github", "--", *CHILD)], "")
+    aws.sts.web_trusts.clear()
+    refused = machine.run("export", "file", "--refresh")
+    assert refused.status == 8
+    assert not [secret for secret in scene.secrets() if secret in refused.everything]
 
 
 @pytest.mark.parametrize("scanner", ["pass", "age"], indirect=True)

@@ -12,7 +12,7 @@ from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws, User
 from tests.samples import JON
-from tests.worlds.age_store import new_identity, protect
+from tests.worlds.age_store import new_identity, protect, protect_file
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.key_cache import CODE, PASSPHRASE_TYPED, KeyCacheMachine
@@ -57,7 +57,8 @@ def store(desk: KeyCacheMachine, jon: User, name: str = "jon") -> None:
 def age_vault(desk: KeyCacheMachine, jon: User) -> None:
     """Make an age vault that a protected identity opens."""
     desk.machine.env["FILEVAULT_BACKEND"] = "age"
-    desk.machine.ok("init", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    desk.machine.ok("init", "--no-passphrase")
+    protect_file(desk.machine.home / ".config/filevault/identities", PASSPHRASE)
     store(desk, jon)
 
 

@@ -118,7 +118,6 @@ def locked_gpg() -> Iterator[GpgHome]:
     """A gpg home whose key has a passphrase with blanks and letters beyond ASCII."""
     tool("gpg")
     home = GpgHome()
-    (Path(home.path) / "gpg-agent.conf").write_text("s2k-count 65536\n")
     home.make_key(JON, PASSPHRASE)
     yield home
     home.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tests.fakes.calls import RecordedCall
 from tests.fakes.clock import Clock
@@ -17,13 +17,18 @@ from tests.fakes.control import Control
 from tests.fakes.directory import Directory
 from tests.fakes.faults import Fault, Faults
 from tests.fakes.iam import Iam
-from tests.fakes.identities import Session
+from tests.fakes.identities import Role, Session
+from tests.fakes.identity_center import PATHS, IdentityCenter
+from tests.fakes.login import LoginService
 from tests.fakes.queryapi import QueryApi
 from tests.fakes.refusal import Refusal
 from tests.fakes.server import FakeServer
 from tests.fakes.signin import Signin
-from tests.fakes.sts import Sts
+from tests.fakes.sts import Sts, WebTrust
 from tests.fakes.wire import HttpAnswer, HttpEndpoint, HttpRequest, Intent
+
+if TYPE_CHECKING:
+    from tests.fakes.identity_provider import IdentityProvider
 
 
 class FakeAws:
@@ -40,7 +45,13 @@ class FakeAws:
         self.iam = Iam(self.directory, self.clock)
         self.query_api = QueryApi(self.directory, self.clock, (self.sts, self.iam))
         self.signin = Signin(self.directory, self.clock)
-        self.endpoints: dict[str, HttpEndpoint] = {"/": self.query_api, "/federation": self.signin}
+        self.login = LoginService(self.directory, self.clock)
+        self.sso = IdentityCenter(self.directory, self.clock)
+        self.endpoints: dict[str, HttpEndpoint] = {
+            "/": self.query_api,
+            "/federation": self.signin,
+            **dict.fromkeys(PATHS, self.sso),
+        }
         """By path."""
         self.defects: list[BaseException] = []
         """Exceptions that should not have happened: bugs of the fake."""
@@ -55,7 +66,8 @@ class FakeAws:
         self._state_lock = threading.RLock()
         self._book_lock = threading.Lock()
         self._control = Control(self)
-        self._server = FakeServer(port, self._respond, self.defects.append)
+        self._server = FakeServer(port, self._respond, self.defects.append, self.clock)
+        self.sso.region_url = self.url
         self._thread: threading.Thread | None = None
 
     @property
@@ -83,6 +95,23 @@ class FakeAws:
         """Forget the calls made so far."""
         with self._book_lock:
             self._calls.clear()
+
+    def add_identity_provider(
+        self, issuer: str, audiences: tuple[str, ...] = ("sts.amazonaws.com",)
+    ) -> IdentityProvider:
+        """Make an identity provider, in IAM and in the world."""
+        from tests.fakes.identity_provider import IdentityProvider
+
+        provider = IdentityProvider(issuer, self.clock, audiences, self.directory.secrets)
+        self.sts.identity_providers[issuer] = provider
+        return provider
+
+    def trust_web_identity(
+        self, role: Role, provider: IdentityProvider, subject: str, audience: str | None = None
+    ) -> None:
+        """Let a role trust the tokens of a provider for subjects of a pattern."""
+        trust = WebTrust(provider.issuer, audience or provider.audiences[0], subject)
+        self.sts.web_trusts[role.arn] = trust
 
     def session(self, access_key_id: str) -> Session:
         """Return the session that was given out with an access key id."""
@@ -135,6 +164,8 @@ class FakeAws:
             with self._state_lock:
                 return self._control.respond(request)
         endpoint = self.endpoints.get(request.path)
+        if endpoint is None and ("/v1/" in request.path or request.path.startswith("/signin/")):
+            endpoint = self.login
         if endpoint is None:
             return HttpAnswer(404, b"not found\n", "text/plain")
         intent = endpoint.identify(request)

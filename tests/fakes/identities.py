@@ -177,7 +177,7 @@ class Session:
 
     def __init__(
         self,
-        kind: Literal["session-token", "role", "federated"],
+        kind: Literal["session-token", "role", "federated", "login"],
         expiration: float,
         *,
         user: User | None,

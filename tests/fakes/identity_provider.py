@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
+from secrets import token_hex
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -22,12 +22,16 @@ _ES256 = ec.ECDSA(SHA256())
 
 
 class IdentityProvider:
-    """Signs with one P-256 key (ES256, RFC 7518 §3.4); `audiences` are those that IAM knows."""
+    """Signs with one P-256 key (ES256, RFC 7518 §3.4).
+
+    `audiences` are those that IAM knows; each token is added to `secrets`.
+    """
 
     def __init__(
-        self, issuer: str, clock: Clock, audiences: tuple[str, ...] = ("sts.amazonaws.com",)
+        self, issuer: str, clock: Clock, audiences: tuple[str, ...], secrets: set[str]
     ) -> None:
         self.issuer = issuer
+        self._secrets = secrets
         self.audiences = audiences
         self.issued: list[str] = []
         self._clock = clock
@@ -49,7 +53,7 @@ class IdentityProvider:
             "sub": subject,
             "iat": now,
             "exp": now + int(seconds),
-            "jti": secrets.token_hex(8),
+            "jti": token_hex(8),
             **claims,
         }
         signed = ".".join(_part(json.dumps(part)) for part in ({"alg": "ES256"}, payload))
@@ -57,6 +61,7 @@ class IdentityProvider:
         signature = r.to_bytes(32, "big") + s.to_bytes(32, "big")
         token = f"{signed}.{_encoded(signature)}"
         self.issued.append(token)
+        self._secrets.add(token)
         return token
 
     def verify(self, token: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,8 +27,11 @@ class FakeServer(ThreadingHTTPServer):
     request_queue_size = 256
     allow_reuse_address = True
 
-    def __init__(self, port: int, respond: Respond, report: Report) -> None:
+    def __init__(
+        self, port: int, respond: Respond, report: Report, clock: Callable[[], float] = time.time
+    ) -> None:
         self.respond = respond
+        self.clock = clock
         self._report = report
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
@@ -82,6 +86,9 @@ class _Handler(BaseHTTPRequestHandler):
     def version_string(self) -> str:
         return "fake"
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string(self.server.clock() if timestamp is None else timestamp)
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Stay quiet."""
 
@@ -109,7 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         if answer.request_id:
             self.send_header("x-amzn-RequestId", answer.request_id)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
 
-    do_GET = do_PUT = do_POST  # noqa: N815  the names that http.server looks for
+    do_GET = do_HEAD = do_PUT = do_POST  # noqa: N815  the names that http.server looks for

@@ -57,6 +57,7 @@ class HttpAnswer(NamedTuple):
     request_id: str = ""
     access_key_id: str | None = None
     raw: Iterable[bytes] | None = None
+    headers: Mapping[str, str] = {}
 
 
 class HttpEndpoint(Protocol):

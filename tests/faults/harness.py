@@ -1,6 +1,6 @@
 """Faults at every call that changes files: a command runs in a forked child, which fails or dies.
 
-The child shares the imports of the test process, so that a point costs milliseconds. Everything
+The child is a copy of the server of `prefork.py`, so that a point costs milliseconds. Everything
 that `os` and `fcntl` offer for changing files below the home is counted; a file that is opened
 for writing in any other way ends the survey, so that no new code escapes it.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
-import gc
 import io
 import json
 import os
@@ -18,19 +16,16 @@ import signal
 import sys
 import tempfile
 import types
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qs
 
 from filevault import cli
-from filevault.backends.sealing import xaes
 from filevault.cli.command import COMMANDS
 from filevault.cli.context import Context
 from filevault.cli.open_vault import OpenVault, choose_vault, open_vault
-from tests.launch import botocore_data, launcher
-from tests.launch.preload import import_everything
+from tests.launch import launcher, prefork
 from tests.worlds.machine import Machine
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -162,26 +157,36 @@ class Running:
     def __init__(
         self, command: HarnessCommand, home: Machine, fault: CallFault | None = None
     ) -> None:
-        _warm_up()
         self._files = [tempfile.TemporaryFile() for _ in range(4)]  # noqa: SIM115 - until waited for
-        self._files[0].write(command.stdin)
-        self._files[0].seek(0)
-        if "botocore" in sys.modules:
-            botocore_data.keep()
-        with warnings.catch_warnings():
-            # Other threads only wait here; nothing of theirs is used in the child.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self._pid = os.fork()
-        if self._pid == 0:
-            _child(command, home, fault, [file.fileno() for file in self._files])
+        stdin, stdout, stderr, report = self._files
+        stdin.write(command.stdin)
+        stdin.seek(0)
+        action = None if command.action is None else prefork.reference(command.action)
+        given = {
+            "argv": command.argv,
+            "action": action,
+            "home": str(home.home.resolve()),
+            "fault": fault,
+            "report": report.fileno(),
+        }
+        self._process = prefork.Prefork(
+            [json.dumps(given)],
+            function=child,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=[report.fileno()],
+            cwd=home.home,
+            env=home.environment(command.env),
+        )
 
     def kill(self) -> None:
         """Kill it as `kill -9` does; call before `wait`."""
-        os.kill(self._pid, signal.SIGKILL)
+        self._process.kill()
 
     def wait(self) -> RunOutcome:
         """Return how it ended."""
-        _, ended = os.waitpid(self._pid, 0)
+        ended = self._process.wait()
         for file in self._files:
             file.seek(0)
         _, out, err, report = (file.read() for file in self._files)
@@ -190,42 +195,26 @@ class Running:
         # A kill from outside can cut the last line.
         lines = [line for line in report.splitlines(keepends=True) if line.endswith(b"\n")]
         return RunOutcome(
-            os.waitstatus_to_exitcode(ended),
+            ended,
             out.decode("utf-8", "replace"),
             err.decode("utf-8", "replace"),
             [CountedCall(*json.loads(line)) for line in lines],
         )
 
 
-@functools.cache
-def _warm_up() -> None:
-    """Load and set up here what each child would have to otherwise, for half of its time."""
-    import_everything()
-    xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")
-
-
-def _child(
-    command: HarnessCommand, home: Machine, fault: CallFault | None, files: list[int]
-) -> None:
-    """Become filevault; never returns."""
+def child(argv: list[str], orders: dict[str, str]) -> NoReturn:
+    """Be filevault in a copy of the server, with the faults that the only argument describes."""
     status = 99
     try:
-        gc.disable()  # as production does; here it would also copy every page of the parent
+        given = json.loads(argv[0])
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(TIMEOUT)
-        os.setsid()  # no terminal
-        for number, fd in enumerate(files[:3]):
-            os.dup2(fd, number)
-        sys.stdin, sys.stdout, sys.stderr = _stream(0, "r"), _stream(1, "w"), _stream(2, "w")
-        os.environ.clear()
-        os.environ.update(home.environment(command.env))
-        orders = json.loads(os.environ.pop("LAUNCH"))
-        os.chdir(home.home)
-        argv = list(command.argv)
-        if command.action is not None:
-            _add_command(argv[0], command.action)
-        _Interposer(str(home.home.resolve()), fault, files[3]).install()
-        status = cli.main(argv, launcher.runtime(orders))
+        words = given["argv"]
+        if given["action"] is not None:
+            _add_command(words[0], prefork.referred(given["action"]))
+        fault = None if given["fault"] is None else CallFault(*given["fault"])
+        _Interposer(given["home"], fault, given["report"]).install()
+        status = cli.main(words, launcher.runtime(orders))
         sys.stdout.flush()
         sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - the child must end here, whatever happens
@@ -235,12 +224,6 @@ def _child(
         sys.stderr.flush()
     finally:
         os._exit(status)
-
-
-def _stream(fd: int, mode: str) -> TextIO:
-    stream = open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
-    assert isinstance(stream, io.TextIOWrapper)
-    return stream
 
 
 def vault_of(context: Context) -> OpenVault:
@@ -350,7 +333,8 @@ class _Interposer:
     ) -> CountedCall | None:
         """Return what a call does, None if it changes no file below the home, nor asks AWS."""
         if name == "aws":
-            return CountedCall(name, parse_qs(os.fsdecode(args[1].body))["Action"][0])
+            given = parse_qs(os.fsdecode(args[1].body)).get("Action")
+            return CountedCall(name, given[0] if given else args[1].url.rpartition("/")[2])
         if name == "open":
             if not args[1] & WRITING:
                 return None

@@ -14,16 +14,14 @@ from collections.abc import Iterable
 
 import pytest
 
-from filevault.cli.context import Context
 from filevault.credentials import AccessKey
-from filevault.sessions import SessionName
-from filevault.sessions.lock_wait import LockWait
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
-from tests.faults.harness import CallFault, HarnessCommand, Running, RunOutcome, survey, vault_of
-from tests.faults.scenarios import ONE, SESSION, adding, check_quiet
+from tests.faults import actions
+from tests.faults.harness import CallFault, HarnessCommand, Running, RunOutcome, survey
+from tests.faults.scenarios import ONE, adding, check_quiet
 from tests.worlds.file_vault import KnownPassphrase, opened
 from tests.worlds.machine import PASSPHRASE, Machine
 
@@ -155,17 +153,6 @@ def test_parallel_adds_on_a_new_machine_make_one_vault_with_all_keys(
     assert stored(quick_machine) == done
 
 
-def _own_session(context: Context) -> int:
-    """Keep a session of a name that no other process has."""
-    with vault_of(context) as vault:
-        sessions = vault.sessions()
-        assert sessions is not None
-        name = SessionName("one", "get-session-token", context.settings.environ["OWN"], "item:one")
-        with sessions.lock(name, LockWait(context.reporter.warn, lambda: True, time.sleep)):
-            sessions.store(name, SESSION)
-        return 0
-
-
 # Writers that are killed
 
 
@@ -197,7 +184,9 @@ class ConcurrentRounds:
                 (
                     None,
                     None,
-                    HarnessCommand(("own-session",), env={"OWN": "a" * 32}, action=_own_session),
+                    HarnessCommand(
+                        ("own-session",), env={"OWN": "a" * 32}, action=actions.own_session
+                    ),
                 ),
             ]
         )

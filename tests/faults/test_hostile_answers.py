@@ -39,7 +39,9 @@ class HostileCaller:
     def __init__(self, aws: FakeAws, *, deadline: float | None = None) -> None:
         self.aws = aws
         self.user: User = aws.add_user("jon")
-        aws.add_role("admin")
+        role = aws.add_role("admin")
+        self.provider = aws.add_identity_provider("https://ci.example")
+        aws.trust_web_identity(role, self.provider, "job")
         self.key = Credentials(self.user.access_key_id, self.user.secret_access_key)
         self.clients = Clients(deadline=deadline, persistent=False)
         self.at = Endpoint("eu-west-1", aws.url)
@@ -59,6 +61,11 @@ class HostileCaller:
         request = sts.RoleRequest(ROLE, "me", 900)
         return sts.assume_role(self.clients, self.at, self.key, request, mfa=None, subject=SUBJECT)
 
+    def web_identity(self) -> Credentials:
+        token = self.provider.issue("job")
+        request = sts.WebIdentityRequest(ROLE, "me", token, 900)
+        return sts.assume_role_with_web_identity(self.clients, self.at, request, subject=SUBJECT)
+
     def federated(self) -> Credentials:
         return sts.get_federation_token(
             self.clients, self.at, self.key, name="jon", duration=900, subject=SUBJECT
@@ -73,6 +80,7 @@ class HostileCaller:
 CALLS: dict[str, Callable[[HostileCaller], Any]] = {
     "GetSessionToken": HostileCaller.session,
     "AssumeRole": HostileCaller.role,
+    "AssumeRoleWithWebIdentity": HostileCaller.web_identity,
     "GetFederationToken": HostileCaller.federated,
     "GetCallerIdentity": lambda caller: sts.get_caller_identity(
         caller.clients, caller.at, caller.key, subject=SUBJECT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -14,14 +13,13 @@ import pytest
 from filevault.backends.file import keyslots, master_key, retired_keys, vault_json
 from filevault.backends.sealing import envelope, key_schedule
 from filevault.backends.values import Secret
-from filevault.cli.commands import rekey, slot
-from filevault.cli.context import Context
-from filevault.errors import NotFoundError, WrongPassphraseError
+from filevault.errors import WrongPassphraseError
 from filevault.system.files import Folder
 from filevault.vault.item import parse
 from filevault.vault.item_store import ItemStore
 from filevault.vault.trust import Trust
 from tests.conditions.tools import tool
+from tests.faults import actions
 from tests.faults.harness import (
     CallFault,
     CountedCall,
@@ -30,7 +28,6 @@ from tests.faults.harness import (
     Snapshot,
     run_with_fault,
     survey,
-    vault_of,
 )
 from tests.faults.scenarios import (
     KEEP,
@@ -51,61 +48,7 @@ NEW = "another long passphrase"
 BOTH = (PASSPHRASE, NEW)
 WITH_NEW = {"FILEVAULT_NEW_PASSPHRASE": NEW}
 ITEMS = {"one": ONE, "team/two": TWO}
-LATE = "team/two"  # the item that another machine is taken to have stored
 MODES = ("ENOSPC", "EIO", "EROFS", "EINTR")
-
-
-class Yes:
-    """Somebody who says yes; the harness has no terminal."""
-
-    present = True
-
-    def say(self, text: str) -> None:
-        """Hear it."""
-
-    def line(self, question: str) -> str:  # noqa: ARG002 - the protocol's
-        """Agree."""
-        return "y"
-
-    def hidden(self, question: str) -> bytes:
-        """Know nothing."""
-        raise AssertionError(question)
-
-
-def _remove_other(context: Context) -> int:
-    """Remove the keyslot with the label `other`."""
-    with vault_of(context) as vault:
-        for found in keyslots.listing(vault.vault.folder):
-            if found.label == "other":
-                return slot._remove(found.id, vault, context)
-        raise NotFoundError("it is gone")
-
-
-def _copy(source: Path, target: Path) -> None:
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    os.write(fd, source.read_bytes())
-    os.close(fd)
-
-
-def _set_aside(context: Context) -> int:
-    with vault_of(context) as vault:
-        folder = Path(vault.vault.folder.path)
-        _copy(folder / f"{LATE}.fv", folder.parent / "late")
-        return 0
-
-
-def _put_back(context: Context) -> int:
-    with vault_of(context) as vault:
-        folder = Path(vault.vault.folder.path)
-        _copy(folder.parent / "late", folder / f"{LATE}.fv")
-        os.unlink(folder.parent / "late")
-        return 0
-
-
-def _finish(context: Context) -> int:
-    context._prompter = Yes()
-    arguments = type("Arguments", (), {"finish": True, "drop_slots": False})
-    return rekey.run(arguments, context)  # type: ignore[arg-type]
 
 
 class KeyCase(NamedTuple):
@@ -121,7 +64,7 @@ class KeyCase(NamedTuple):
 _MADE = (
     HarnessCommand(("init",)),
     adding("one", ONE, "--no-config"),
-    adding(LATE, TWO, "--no-config"),
+    adding(actions.LATE, TWO, "--no-config"),
 )
 _OTHER = HarnessCommand(("slot", "add", "--label", "other"), env=WITH_NEW)
 _REKEY = HarnessCommand(("rekey", "--drop-slots"))
@@ -132,17 +75,17 @@ CASES = {
         again=HarnessCommand(("slot", "add", "--new-key-file", "keys/b.key")),
     ),
     "slot-remove": KeyCase(
-        HarnessCommand(("remove-other",), action=_remove_other), (_OTHER,), (0, 4)
+        HarnessCommand(("remove-other",), action=actions.remove_other), (_OTHER,), (0, 4)
     ),
     "passphrase": KeyCase(HarnessCommand(("passphrase",), env=WITH_NEW), done=(0, 5)),
     "rekey": KeyCase(_REKEY, (_OTHER, KEEP, KEEP_ELSEWHERE), settles=True),
     "rekey-finish": KeyCase(
-        HarnessCommand(("finish",), action=_finish),
+        HarnessCommand(("finish",), action=actions.finish),
         (
-            HarnessCommand(("set-aside",), action=_set_aside),
+            HarnessCommand(("set-aside",), action=actions.set_aside),
             _OTHER,
             _REKEY,
-            HarnessCommand(("put-back",), action=_put_back),
+            HarnessCommand(("put-back",), action=actions.put_back),
         ),
         settles=True,
     ),

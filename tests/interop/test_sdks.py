@@ -73,6 +73,27 @@ def test_botocore_takes_the_process_as_written(in_its_environment: AwsMachine) -
     assert iso(session.expiration) == iso(vars(credentials)["_expiry_time"].timestamp())
 
 
+def test_boto3_opens_a_chain_on_a_web_identity(in_its_environment: AwsMachine) -> None:
+    import boto3
+
+    scene = in_its_environment
+    aws, machine = scene.aws, scene.machine
+    provider = aws.add_identity_provider("https://ci.example")
+    job, admin = aws.add_role("job"), aws.add_role("top")
+    aws.trust_web_identity(job, provider, "me")
+    token = machine.home / "token"
+    token.write_text(provider.issue("me"))
+    common = f"region = {REGION}\nendpoint_url = {aws.url}\n"
+    machine.write_config(
+        f"[profile job]\n{common}role_arn = {job.arn}\nweb_identity_token_file = {token}\n"
+        f"[profile admin]\n{common}role_arn = {admin.arn}\nsource_profile = job\n"
+        f"[profile sdk]\n{common}credential_process = filevault export admin --format json\n"
+    )
+    sts = boto3.Session(profile_name="sdk").client("sts")
+    assert ":assumed-role/top/" in sts.get_caller_identity()["Arn"]
+    assert aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole", "GetCallerIdentity"]
+
+
 def test_boto3_calls_with_what_the_process_gave(in_its_environment: AwsMachine) -> None:
     import boto3
 

@@ -2,15 +2,18 @@
 
 A server in a process of its own, one for each process of the test run, loads the program and
 botocore once. Each start is a copy of it (fork(2)) with its own arguments, environment, working
-directory, descriptors and session, which then does what `launcher.py` does. Tests of the
-start itself, of the memory or of what is imported start the interpreter instead.
+directory, descriptors and session, which then does what `launcher.py` does, or calls a function
+of the tests. Tests of the start itself, of the memory or of what is imported start the
+interpreter instead. To copy the test process would take five times as long: it is as much larger.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import functools
+import importlib
 import io
 import json
 import os
@@ -22,13 +25,13 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 100_000  # bytes of an order; longer ones take the real start
-_HIGH = 500  # descriptors from here on are free
+_HIGH = 500  # a copy closes the descriptors below
 # The interpreter reads these before any code runs.
 _AT_START = ("LC_", "LANG", "LD_", "MALLOC_", "PYTHON")
 
@@ -49,10 +52,19 @@ class Prefork(subprocess.Popen[bytes]):
     """A copy of the server, with what `subprocess.Popen` does for any other process.
 
     It always has a session of its own. `terminal` is the descriptor of a terminal to control it.
+    `function` is called in the place of `launcher.start`, if given; the server keeps its module.
     """
 
-    def __init__(self, argv: Sequence[str], *, terminal: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        terminal: int | None = None,
+        function: Callable[[list[str], dict[str, str]], NoReturn] | None = None,
+        **options: Any,
+    ) -> None:
         self._terminal = terminal
+        self._function = reference(function) if function else ""
         self._status = -1
         super().__init__(list(argv), **options)
 
@@ -67,17 +79,20 @@ class Prefork(subprocess.Popen[bytes]):
             "env": dict(env),
             "cwd": os.fspath(cwd),
             "umask": _umask(),
+            "user": [os.geteuid(), os.getegid(), os.getgroups()],
             "targets": list(wanted),
             "terminal": self._terminal,
+            "function": self._function,
         }
         self._status, status = os.pipe()
         control, lock = _server()
         with lock:
             socket.send_fds(control, [json.dumps(order).encode()], [status, *wanted.values()])
         os.close(status)
-        for fd in {stdin, stdout, stderr}:
-            if fd not in (to_stdin, from_stdout, from_stderr):
-                os.close(fd)
+        # The ends of pipes and /dev/null; not the files that were given.
+        self._close_pipe_fds(  # type: ignore[attr-defined]
+            stdin, to_stdin, from_stdout, stdout, from_stderr, stderr
+        )
         self._child_created = True
         with open(self._status, "rb", buffering=0, closefd=False) as stream:
             self.pid = int(stream.readline())
@@ -126,12 +141,25 @@ def _server() -> tuple[socket.socket, threading.Lock]:
     )
     process.returncode = 0  # it is not waited for
     theirs.close()
+    atexit.register(ours.close)
     return ours, threading.Lock()
+
+
+def reference(function: Callable[..., Any]) -> str:
+    """Return a text by which a copy finds a function of a module."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def referred(text: str) -> Any:
+    """Return the function."""
+    module, _, name = text.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 class _Order(NamedTuple):
     argv: list[str]
     orders: dict[str, str]
+    function: str
 
 
 def _serve(control: socket.socket) -> _Order:
@@ -154,9 +182,12 @@ def _serve(control: socket.socket) -> _Order:
             if not data:
                 os._exit(0)
             status, *given = fds
+            order = json.loads(data)
+            if order["function"]:
+                referred(order["function"])
             pid = os.fork()
             if pid == 0:
-                return _become(json.loads(data), given)
+                return _become(order, given)
             for each in given:
                 os.close(each)
             os.write(status, b"%d\n" % pid)
@@ -168,7 +199,8 @@ def _serve(control: socket.socket) -> _Order:
 def _become(order: dict[str, Any], given: list[int]) -> _Order:
     """Take over the session, descriptors, folder and environment that were ordered."""
     os.setsid()
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in given]
+    lowest = max(_HIGH, *(target + 1 for target in order["targets"]))
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest) for fd in given]
     os.closerange(3, _HIGH)
     for fd, target in zip(high, order["targets"], strict=True):
         os.dup2(fd, target)
@@ -177,6 +209,11 @@ def _become(order: dict[str, Any], given: list[int]) -> _Order:
         fcntl.ioctl(order["terminal"], termios.TIOCSCTTY, 0)
     os.chdir(order["cwd"])
     os.umask(order["umask"])
+    user, group, groups = order["user"]
+    if user != os.geteuid():  # a test plays another user for a while
+        os.setgroups(groups)
+        os.setegid(group)
+        os.seteuid(user)
     os.environ.clear()
     os.environ.update(order["env"])
     time.tzset()
@@ -184,7 +221,8 @@ def _become(order: dict[str, Any], given: list[int]) -> _Order:
         setattr(sys, name, _stream(number, getattr(sys, f"__{name}__")))
         setattr(sys, f"__{name}__", getattr(sys, name))
     sys.argv = [str(Path(__file__).with_name("launcher.py")), *order["argv"]]
-    return _Order(order["argv"], json.loads(os.environ.pop("LAUNCH", "{}")))
+    orders = json.loads(os.environ.pop("LAUNCH", "{}"))
+    return _Order(order["argv"], orders, order["function"])
 
 
 def _stream(number: int, before: io.TextIOWrapper) -> io.TextIOWrapper:
@@ -213,7 +251,12 @@ def _main(control: int) -> NoReturn:
     import_everything()
     botocore_data.keep()
     gc.freeze()
-    order = _serve(socket.socket(fileno=control))
+    # Among the descriptors that a copy closes; no program that it starts has it, either.
+    low = socket.socket(fileno=os.dup(control))
+    os.close(control)
+    order = _serve(low)
+    if order.function:
+        referred(order.function)(order.argv, order.orders)
     launcher.start(order.argv, order.orders)
 
 

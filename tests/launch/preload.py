@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import importlib
 import pkgutil
 
 import filevault
+from filevault.backends.sealing import xaes
 
 # What the program's modules import in functions, or the standard library for them.
 _LATE = (
@@ -26,4 +28,7 @@ def import_everything() -> None:
             importlib.import_module(module.name)
     for name in _LATE:
         importlib.import_module(name)
-    "aws.example".encode("idna")  # imports the codec
+    for codec in ("ascii", "idna", "latin-1"):
+        codecs.lookup(codec)
+    # The first use of OpenSSL reads its configuration.
+    xaes.encrypt(bytes(xaes.KEY_SIZE), bytes(xaes.NONCE_SIZE), b"", b"")

@@ -269,23 +269,6 @@ def test_a_source_profile_without_key_is_the_one_that_is_named() -> None:
     assert "'base'" in refusal(config, "r").message
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "sso_start_url = https://x.example/start",
-        "login_session = arn:aws:iam::123456789012:user/jon",
-    ],
-)
-def test_a_source_that_is_not_built_in_is_named_with_its_place(line: str) -> None:
-    setting = line.split(" ", maxsplit=1)[0]
-    error = refusal(f"[profile base]\n{line}\n[profile r]\nsource_profile = base\n", "r")
-    assert isinstance(error, ConfigError)
-    assert error.exit_status == 3
-    assert f"takes its credentials from {setting} in line 2 of 'config'" in error.message
-    assert "'base'" in error.message
-    assert error.hint == "store a key for it: filevault add base"
-
-
 def test_keys_in_the_config_have_a_message_of_their_own_that_shows_none() -> None:
     config = (
         f"[profile my base]\naws_access_key_id = {EXAMPLE_ID}\naws_secret_access_key = hush\n"

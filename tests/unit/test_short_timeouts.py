@@ -12,7 +12,7 @@ from filevault.aws.endpoint import Endpoint
 from filevault.aws.iam import AccessKeys
 from filevault.credentials import Credentials
 from filevault.errors import NetworkError
-from filevault.rotation.signals import are_signals_blocked, signals_blocked
+from filevault.system.signals import are_signals_blocked, signals_blocked
 from tests.fakes import FakeAws
 from tests.fakes.faults import drop, stall, throttle
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from filevault.config.aws_config import AwsConfig
@@ -25,8 +26,6 @@ from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
 from tests.fakes.faults import Fault
-from tests.fakes.identity_provider import IdentityProvider
-from tests.fakes.sts import WebTrust
 from tests.worlds.providers import MadeCall, ProviderWorld, role, role_arn
 
 HOUR = 3600
@@ -42,16 +41,13 @@ class WebWorld(ProviderWorld):
     def __init__(self, aws: FakeAws, folder: Path) -> None:
         super().__init__(aws, folder, "")
         aws.clock.freeze()
-        self.provider = IdentityProvider(ISSUER, aws.clock, ("sts.amazonaws.com", "org-1"))
-        aws.sts.identity_providers[ISSUER] = self.provider
+        self.provider = aws.add_identity_provider(ISSUER, ("sts.amazonaws.com", "org-1"))
         self.trust(SUBJECT)
         self.file = folder / "token"
 
     def trust(self, subject: str, audience: str = "sts.amazonaws.com", name: str = "ci") -> None:
-        arn = role_arn(name)
-        if arn not in self.aws.directory.roles:
-            self.aws.add_role(name)
-        self.aws.sts.web_trusts[arn] = WebTrust(ISSUER, audience, subject)
+        found = self.aws.directory.roles.get(role_arn(name)) or self.aws.add_role(name)
+        self.aws.trust_web_identity(found, self.provider, subject, audience)
 
     def configure(self, lines: str, more: str = "") -> WebWorld:
         self.config = f"{BASE}{lines}\n{more}"
@@ -512,6 +508,37 @@ def test_the_order_of_the_settings_is_told(world: WebWorld) -> None:
     )
     assert profile.shadowed == ("web_identity_token_env", "credential_process")
     assert world.plan("ci").step.source.title == "the token in '/a'"
+
+
+@pytest.mark.parametrize("on_top", [False, True])
+def test_botocore_gets_the_same_role_with_the_same_token(
+    world: WebWorld, on_top: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.aws.clock.reset()
+    top = world.aws.add_role("top")
+    world.put(world.provider.issue(SUBJECT))
+    world.file.write_text(world.file.read_text().strip())  # botocore sends it untrimmed
+    world.from_file(
+        f"role_session_name = me\n[profile top]\nregion = eu-west-1\nsource_profile = ci\n"
+        f"role_arn = {top.arn}\n"
+    )
+    name = "top" if on_top else "ci"
+    ours = world.run(name, caching=False)
+    our_calls = list(world.aws.calls)
+    world.aws.reset_calls()
+    path = world.folder / "config"
+    path.write_text(world.config)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", world.aws.url)
+    theirs = botocore.session.Session(profile=name).get_credentials()
+    assert theirs is not None
+    session = world.aws.session(str(theirs.get_frozen_credentials().access_key))
+    assert session.role is world.aws.session(ours.access_key_id).role
+    web_calls = our_calls[0], world.aws.calls[0]
+    ignored = {"DurationSeconds"}  # botocore leaves it to AWS
+    mine, other = ({k: v for k, v in c.parameters.items() if k not in ignored} for c in web_calls)
+    assert mine == other
+    assert [call.action for call in our_calls] == world.aws.actions()
 
 
 # Claims, read without trust

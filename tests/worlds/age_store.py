@@ -9,7 +9,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -20,12 +20,8 @@ from filevault.backends.age.backend import AgeBackend
 from filevault.backends.age.library import library
 from filevault.backends.values import IdentityText
 from filevault.errors import LockedError
-from filevault.system.files import Folder
 from tests.conditions.tools import tool
-from tests.worlds.file_vault import GivenSecrets, parts
-
-if TYPE_CHECKING:
-    pass
+from tests.worlds.file_vault import GivenSecrets, OwnedFolder, parts
 
 pyrage = library()
 PLENTY = 1 << 40
@@ -78,9 +74,9 @@ def open_store(
     identities: GivenIdentities | None = None,
     **more: Any,
 ) -> AgeBackend:
-    """Open an age vault; its store stays open until the process ends."""
+    """Open an age vault; its store is closed when nothing refers to the vault any more."""
     given = parts(
-        Folder.open(str(store)),
+        OwnedFolder.open(str(store)),
         source or GivenSecrets(),
         prefix=prefix,
         environment=lambda: dict(os.environ) if environment is None else environment,
@@ -159,6 +155,11 @@ def protect(text: bytes, passphrase: bytes, factor: int = 10) -> bytes:
     key = ChaCha20Poly1305(_derived(file_key, nonce, b"payload"))
     body = key.encrypt(bytes(11) + b"\x01", text, None)
     return b"%s %s\n%s%s" % (header, _unpadded(mac), nonce, body)
+
+
+def protect_file(path: Path, passphrase: str) -> None:
+    """Protect an identity file; what `init` makes itself takes a second for each use of it."""
+    path.write_bytes(protect(path.read_bytes(), passphrase.encode()))
 
 
 def _unpadded(data: bytes) -> bytes:

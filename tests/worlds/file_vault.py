@@ -29,6 +29,15 @@ WHEN = "2026-11-23T21:45:13Z"
 PLENTY = 1 << 40
 
 
+class OwnedFolder(Folder):
+    """A folder that is closed when nothing refers to it any more."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class GivenSecrets:
     """A secret source that returns given secrets in turn; rejecting the last one is final."""
 
@@ -151,9 +160,9 @@ def reopen(
     only_slot: str | None = None,
     available: Callable[[], int] = lambda: PLENTY,
 ) -> FileBackend:
-    """Open a vault; its root stays open until the process ends."""
+    """Open a vault; its root is closed when nothing refers to the vault any more."""
     given = parts(
-        Folder.open(str(path)),
+        OwnedFolder.open(str(path)),
         source,
         kdf_policy=lambda: policy,
         last_slot=last_slot,

@@ -16,6 +16,8 @@ class GpgHome:
 
     def __init__(self) -> None:
         self.path = tempfile.mkdtemp(prefix="fvg", dir="/tmp")
+        # Protecting a key takes half a second otherwise, and so does each use of it.
+        Path(self.path, "gpg-agent.conf").write_text("s2k-count 65536\n")
 
     def env(self) -> dict[str, str]:
         """Return the variables that lead to it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.cli.obtain import Obtainer, say_unless_disabled
 from filevault.cli.open_vault import choose_vault, open_vault_if_any
-from filevault.cli.parser import add_session_options, split_command
+from filevault.cli.parser import add_mask_option, add_session_options, split_command
 from filevault.cli.profiles import profile_name
 from filevault.cli.replace_process import find_command, replace_process
 from filevault.issued.child_environment import child_environment
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Run a command with the credentials of a profile; without a command, $SHELL.
 
-The command replaces filevault: same process id, same stdin. If filevault itself fails, the status
-is 125; a command that cannot be run ends with 126, one that is not there with 127."""
+The command replaces filevault: same process id, same stdin. With --server filevault stays, serves
+the credentials on this machine, and renews them as long as the command runs.
+
+If filevault itself fails, the status is 125; a command that cannot be run ends with 126, one that
+is not there with 127."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_session_options(parser)
     parser.add_argument(
         "-j", "--json", action="store_true", help="the same as export --format json"
+    )
+    add_mask_option(parser)
+    parser.add_argument(
+        "-s",
+        "--server",
+        "--ecs-server",
+        action="store_true",
+        help="serve the credentials to the command and renew them, instead of passing them once",
+    )
+    parser.add_argument(
+        "--lazy", action="store_true", help="with a server: obtain them when they are asked for"
+    )
+    parser.add_argument(
+        "--allow-role",
+        action="append",
+        metavar="PATTERN",
+        help="with a server: let the command assume roles whose ARN matches, at /role-arn/ARN",
     )
     parser.usage = "filevault exec [OPTIONS] [PROFILE] [--] [CMD [ARGS...]]"
 
@@ -55,6 +75,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.command:
             raise errors.UsageError("--json prints credentials and runs no command")
         return print_credentials(args, context, "json")
+    if (args.lazy or args.allow_role) and not args.server:
+        option = "--lazy" if args.lazy else "--allow-role"
+        raise errors.UsageError(f"{option} goes with --server")
+    if args.mask and args.server:
+        raise errors.UsageError("with --server the command gets no credentials for --mask to hide")
     name = profile_name(args.profile, context)
     choice = choose_vault(context)
     with open_vault_if_any(choice, context) as opened:
@@ -70,26 +95,45 @@ def run(args: argparse.Namespace, context: Context) -> int:
             for line in obtainer.explanation(plan):
                 context.reporter.result(line)
             return 0
-        sdk_profile = _sdk_profile(args, context, choice, name)
+        sdk_profile = None if args.server else _sdk_profile(args, context, choice, name)
         command = args.command or [_shell(context)]
         environ = context.settings.environ
-        if sdk_profile is None:  # else the command's filevault reads them
-            hidden = plan.step.source.variables
-            environ = {name: value for name, value in environ.items() if name not in hidden}
         # A command that is not there ends with 127, one that cannot be run with 126: looked up
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
-        issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+        if not args.server:
+            issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
+            if plan.step.caution is not None and sdk_profile is None:
+                context.reporter.notice(plan.step.caution)
+    _say_shell(args, context, command)
+    if args.server:
+        from filevault.cli.exec_server import ServedCommand
+
+        return ServedCommand(args, context, choice, plan).run(path, command)
+    if args.mask:
+        from filevault.cli.log_mask import mask
+
+        mask(issued.credentials, context)
     # Without what the command must not inherit, such as a stale AWS_PROFILE.
-    child = child_environment(environ, issued)
+    # With an SDK's profile the command's filevault reads the source's variables.
+    hidden = plan.step.source.variables if sdk_profile is None else ()
+    child = child_environment(environ, issued, hidden)
     if context.settings.names_descriptor:
         from filevault.unlock.secret_sources import close_descriptors
 
         close_descriptors(context.settings)
-    if not args.command and context.reporter.results_on_terminal:
-        say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")
+    if context.caches_answers:
+        from filevault.cli.cached_answers import cache_environment
+
+        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
     context.reporter.flush()
     return replace_process(path, command, child)
+
+
+def _say_shell(args: argparse.Namespace, context: Context, command: Sequence[str]) -> None:
+    """Print that a shell starts, for beginners."""
+    if not args.command and context.reporter.results_on_terminal:
+        say_unless_disabled(context, f"starting {printable(command[0], 200)}; exit leaves it")
 
 
 def _sdk_profile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.cli.parser import add_session_options
+from filevault.cli.parser import add_mask_option, add_session_options
 from filevault.cli.print_credentials import print_credentials
 from filevault.issued.export_formats import FORMATS
 
@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
     parser.add_argument("--format", choices=FORMATS, default="env", help="default: env")
+    add_mask_option(parser)
     add_session_options(parser)
 
 

@@ -1,4 +1,4 @@
-"""`filevault status`: show which keys are cached, and until when."""
+"""`filevault status`: show which keys are cached and who is signed in, and until when."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends.definition import SEALED
 from filevault.cli.open_vault import choose_vault, open_vault, session_key_mark
+from filevault.cli.sign_ins import sign_ins
 from filevault.errors import FilevaultError
 from filevault.keycache.cached_key import IDENTITIES_MARK, SESSION
 from filevault.system.printable import printable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.vault.choose import VaultChoice
 
-DESCRIPTION = """Show which keys of the vault are cached, where, and until when.
+DESCRIPTION = """Show which keys of the vault are cached, where, and until when; and the sign-ins.
 
 Nothing is unlocked."""
 
@@ -29,7 +30,7 @@ def configure(_parser: argparse.ArgumentParser) -> None:
 
 
 def run(_args: argparse.Namespace, context: Context) -> int:
-    """Print the vault and a line for each cached key."""
+    """Print the vault, a line for each cached key, and one for each sign-in."""
     choice = choose_vault(context)
     cached = context.key_cache.entries(choice.state_id)
     if not cached:
@@ -44,6 +45,12 @@ def run(_args: argparse.Namespace, context: Context) -> int:
         context.reporter.result(f"{what}: {state} until {until} ({status.store})")
     if not cached:
         context.reporter.result("locked")
+    with (
+        contextlib.suppress(FilevaultError),
+        open_vault(choice, context, checks_pin=False) as opened,
+    ):
+        for each in sign_ins(opened, context.runtime.clock()):
+            context.reporter.result(each.sentence())
     return 0
 
 

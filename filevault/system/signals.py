@@ -29,6 +29,17 @@ def signals_blocked() -> Iterator[Callable[[], None]]:
         unblock()
 
 
+def sleep_interruptibly(seconds: float) -> None:
+    """Sleep, with the signals of `signals_blocked` unblocked meanwhile."""
+    import time
+
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    try:
+        time.sleep(seconds)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def are_signals_blocked() -> bool:
     """Return whether SIGTERM is blocked in this thread."""
     return signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())

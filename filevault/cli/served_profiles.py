@@ -1,0 +1,163 @@
+"""ServedProfiles: plans that a server carries out again and again, in short-lived copies."""
+
+from __future__ import annotations
+
+import argparse
+import binascii
+import contextlib
+from typing import TYPE_CHECKING
+
+from filevault.aws.endpoint import Endpoint
+from filevault.calls.call import calls_of
+from filevault.cli.obtain import Obtainer
+from filevault.cli.open_vault import open_vault_if_any
+from filevault.errors import FilevaultError
+from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE, SESSION, VAULT
+from filevault.keycache.process_memory import ProcessMemory
+from filevault.partitions import FALLBACK_REGION
+from filevault.server.renewing_process import Obtained, Order, Outcome
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.cli.context import Context
+    from filevault.cli.open_vault import OpenVault
+    from filevault.plan.planner import Plan
+    from filevault.vault.choose import VaultChoice
+
+_INTERRUPTED = 130
+_ROLE_LIFE = 3600  # seconds; AWS grants a role that is assumed from a session no more
+_LONGEST_FAILURE = 600  # characters
+
+
+class ServedProfile:
+    """A plan to serve, and roles on top of it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @property
+    def life(self) -> int:
+        """The seconds that a new session is planned to live, 0 if its source decides that."""
+        calls = calls_of(self.plan.step)
+        return calls[-1].duration if calls else 0
+
+    def role_life(self) -> int:
+        """Return the seconds that a session of a role on top of it lives."""
+        return min(_ROLE_LIFE, self.life) if self.life else _ROLE_LIFE
+
+    def with_role(self, arn: str) -> Plan:
+        """Return the plan of a role that is assumed with these credentials."""
+        from filevault.calls.assume_role import AssumeRole
+
+        plan = self.plan
+        calls = calls_of(plan.step)
+        endpoint = (
+            calls[-1].endpoint
+            if calls
+            else Endpoint(plan.region or FALLBACK_REGION, plan.endpoint_url)
+        )
+        step = AssumeRole(plan.profile, plan.step, arn, self.role_life(), endpoint)
+        return plan._replace(step=step, account_id=arn.split(":")[4], warnings=())
+
+
+class ServedProfiles:
+    """Carries out orders of a server; see `filevault.server.renewing_process`.
+
+    Args:
+        args: the options for sessions.
+        context: the run's dependencies; another key store is added to it.
+        choice: the vault.
+        profiles: by the numbers of the orders.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        context: Context,
+        choice: VaultChoice,
+        profiles: Sequence[ServedProfile],
+    ) -> None:
+        self._args = args
+        self._context = context
+        self._choice = choice
+        self._profiles = profiles
+        self._memory = ProcessMemory()
+        context.add_key_store(self._memory)
+
+    def keep(self, keys: Sequence[tuple[str, str, str]]) -> None:
+        """Keep keys of the vault for later orders."""
+        for key_type, mark, key in keys:
+            self._memory.keep(self._choice.state_id, key_type, mark, binascii.a2b_base64(key))
+
+    def obtain(self, order: Order) -> Obtained:
+        """Carry out an order; a failure is an outcome."""
+        try:
+            return self._obtained(order)
+        except KeyboardInterrupt:
+            return Obtained(Outcome(order.served, failure="interrupted", status=_INTERRUPTED))
+        except FilevaultError as error:
+            message = printable(error.message, _LONGEST_FAILURE)
+            hint = printable(error.hint, _LONGEST_FAILURE) if error.hint else None
+            status = error.exit_status
+        except Exception as error:  # noqa: BLE001 - a bug must not end in silence
+            message, hint, status = f"unexpected {type(error).__name__}", None, 1
+        return Obtained(Outcome(order.served, failure=message, hint=hint, status=status))
+
+    def _obtained(self, order: Order) -> Obtained:
+        profile = self._profiles[order.profile]
+        plan = profile.plan if order.role is None else profile.with_role(order.role)
+        context = self._context if order.attended else self._context.unattended()
+        with open_vault_if_any(self._choice, context) as opened:
+            obtainer = Obtainer(self._options(order), context, self._choice, opened)
+            issued = obtainer.credentials(plan)
+            keys = self._keys(opened) if opened is not None and order.attended else ()
+        outcome = Outcome(order.served, issued.credentials, issued.account_id)
+        if issued.credentials.session_token is None or issued.credentials.expiration is None:
+            outcome = Outcome(
+                order.served,
+                failure="a server issues temporary credentials with an expiry only, and these "
+                "have none",
+                hint="leave --no-session out, or assume a role",
+                status=2,
+            )
+        return Obtained(outcome, keys)
+
+    def _options(self, order: Order) -> argparse.Namespace:
+        values = dict(vars(self._args))
+        if not order.attended:
+            values |= {"refresh": False, "mfa_token": None}
+        if order.min_ttl is not None:
+            given = values["min_ttl"]
+            if given is None:
+                given = self._context.settings.duration("AWS_MIN_TTL") or 0
+            values["min_ttl"] = max(order.min_ttl, given)
+        return argparse.Namespace(**values)
+
+    def _keys(self, opened: OpenVault) -> tuple[tuple[str, str, str], ...]:
+        """Return the keys of an opened vault that renewals without a person need."""
+        if not opened.vault.is_open:
+            return ()
+        found = []
+        if opened.keys.unwrapped is not None:
+            found.append((SESSION, *opened.keys.unwrapped))
+        if self._uses_long_term_keys():
+            with contextlib.suppress(FilevaultError):
+                key = opened.vault.backend.vault_key()
+                if key is not None and len(key) <= MAX_KEY_SIZE:
+                    found.append((VAULT, opened.pin().commitment or IDENTITIES_MARK, key))
+        return tuple(
+            (kind, mark, binascii.b2a_base64(key, newline=False).decode("ascii"))
+            for kind, mark, key in found
+        )
+
+    def _uses_long_term_keys(self) -> bool:
+        """Return whether a renewal can use a long-term key without a person."""
+        return any(
+            all(
+                call.mfa is None or call.mfa.process is not None
+                for call in calls_of(each.plan.step)
+            )
+            for each in self._profiles
+        )

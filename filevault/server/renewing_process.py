@@ -1,0 +1,277 @@
+"""RenewingProcess: obtains credentials for a server, in one short-lived copy for each renewal.
+
+botocore is loaded in these copies only. The process that starts them has no server, and keeps the
+keys of the vault that a renewal needs; the serving process has none of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from filevault.credentials import Credentials
+from filevault.errors import FilevaultError
+from filevault.system.copies import start_copy
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_MESSAGE = 128 << 10  # bytes
+_MAX_ANSWER = 1 << 20
+_TIMEOUT = 120  # seconds for one renewal without a person
+_NICENESS = 10
+_GRACE = 2.0  # seconds between SIGTERM and SIGKILL
+_AT_ONCE = 4
+"""How many copies there are at the same time: each needs the memory of botocore."""
+_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+
+
+class Order(Record):
+    """An order to obtain credentials.
+
+    `served` is the number of what they are for, `profile` that of the plan. `role` is a role to
+    assume with them. They must live for `min_ttl` seconds, None for the rule of the session cache.
+    With `attended` a person may be asked.
+    """
+
+    served: int
+    profile: int
+    role: str | None = None
+    min_ttl: int | None = None
+    attended: bool = False
+
+
+class Outcome(Record):
+    """The outcome of an order: credentials with their account, or why there are none.
+
+    `status` is the exit status of the error, `hint` what to do about it.
+    """
+
+    _secret = ("credentials",)
+
+    served: int
+    credentials: Credentials | None = None
+    account_id: str | None = None
+    failure: str | None = None
+    hint: str | None = None
+    status: int = 0
+
+
+class RenewalError(FilevaultError):
+    """The failure of an outcome, with its exit status."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.failure or "no credentials were obtained", hint=outcome.hint)
+        self.exit_status = outcome.status
+
+
+class Obtained(Record):
+    """What a copy returns: an outcome, and keys of the vault, as base64 by type and mark."""
+
+    _secret = ("keys",)
+
+    outcome: Outcome
+    keys: tuple[tuple[str, str, str], ...] = ()
+
+
+class RenewingProcess:
+    """The serving process's end of the connection.
+
+    Args:
+        obtain: carries an order out; runs in a copy, and must not raise.
+        keep: keeps keys for later orders; runs in the renewing process.
+    """
+
+    def __init__(
+        self,
+        obtain: Callable[[Order], Obtained],
+        keep: Callable[[tuple[tuple[str, str, str], ...]], None],
+    ) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def serve() -> int:
+            self._socket.close()
+            _Renewer(theirs, obtain, keep).serve()
+            return 0
+
+        self._pid = start_copy(serve)
+        theirs.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read when an outcome is there."""
+        return self._socket.fileno()
+
+    def order(self, order: Order) -> None:
+        """Send an order. Raises OSError if the process is gone."""
+        self._socket.send(json.dumps(order._asdict()).encode("ascii"))
+
+    def detach(self) -> None:
+        """Let the process leave the terminal: from now on no person can be asked."""
+        self._socket.send(b"{}")
+
+    def receive(self) -> Outcome | None:
+        """Wait for the outcome of an order; return None if the process is gone."""
+        try:
+            data = self._socket.recv(_MAX_MESSAGE)
+        except OSError:
+            data = b""
+        return _outcome(json.loads(data)) if data else None
+
+    def close(self) -> None:
+        """End the process, and wait until it has ended."""
+        self._socket.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+
+class _Copy:
+    """A copy at work: its order, and what it has returned so far."""
+
+    __slots__ = ("data", "order", "pid")
+
+    def __init__(self, order: Order, pid: int) -> None:
+        self.order = order
+        self.pid = pid
+        self.data = bytearray()
+
+
+class _Renewer:
+    """The renewing process: starts copies, and passes on what they return."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        obtain: Callable[[Order], Obtained],
+        keep: Callable[[tuple[tuple[str, str, str], ...]], None],
+    ) -> None:
+        self._control = control
+        self._obtain = obtain
+        self._keep = keep
+        self._copies: dict[int, _Copy] = {}
+        self._waiting: list[Order] = []
+        self._poll = select.poll()
+        self._attached = True
+
+    def serve(self) -> None:
+        """Serve until the serving process has closed its end."""
+        for number in _FROM_TERMINAL:  # the copy that asks the person handles them
+            signal.signal(number, _nothing)
+        self._poll.register(self._control, select.POLLIN)
+        while True:
+            for fd, _events in self._poll.poll():
+                if fd == self._control.fileno():
+                    data = self._control.recv(_MAX_MESSAGE)
+                    if not data:
+                        self._end()
+                        return
+                    self._take(json.loads(data))
+                else:
+                    self._read(fd)
+            while self._waiting and len(self._copies) < _AT_ONCE:
+                self._start(self._waiting.pop(0))
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message:
+            self._waiting.append(Order(**message))
+            return
+        self._attached = False
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for fd in (0, 1):  # the command may close them, and its reader waits for that
+            os.dup2(null, fd)
+        os.close(null)
+
+    def _start(self, order: Order) -> None:
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+
+        def job() -> int:
+            self._control.close()
+            os.close(reading)
+            if not order.attended:
+                if self._attached:
+                    os.setsid()
+                else:
+                    os.setpgid(0, 0)
+                signal.alarm(_TIMEOUT)
+                os.nice(_NICENESS)  # answers go first
+            else:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            data = memoryview(_encoded(self._obtain(order)))
+            while data:
+                data = data[os.write(writing, data) :]
+            return 0
+
+        self._copies[reading] = _Copy(order, start_copy(job))
+        os.close(writing)
+        self._poll.register(reading, select.POLLIN)
+
+    def _read(self, fd: int) -> None:
+        copy = self._copies[fd]
+        part = os.read(fd, _MAX_MESSAGE)
+        copy.data += part
+        if part and len(copy.data) <= _MAX_ANSWER:
+            return
+        self._poll.unregister(fd)
+        os.close(fd)
+        del self._copies[fd]
+        self._reap(copy)
+        with contextlib.suppress(OSError):  # the serving process is gone, which `serve` notices
+            self._control.send(json.dumps(self._result(copy)).encode("ascii"))
+
+    def _result(self, copy: _Copy) -> object:
+        try:
+            found = json.loads(bytes(copy.data))
+        except ValueError:
+            failure = "the renewal was killed, or took too long"
+            return Outcome(copy.order.served, failure=failure, status=1)._asdict()
+        finally:
+            copy.data[:] = bytes(len(copy.data))
+        self._keep(tuple((kind, mark, key) for kind, mark, key in found["keys"]))
+        return found["outcome"]
+
+    def _reap(self, copy: _Copy) -> None:
+        """End a copy and the programs that it has left."""
+        if not copy.order.attended:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(copy.pid, signal.SIGKILL)
+        os.waitpid(copy.pid, 0)
+
+    def _end(self) -> None:
+        """End all copies; one that asks a person first restores the terminal."""
+        for copy in self._copies.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(copy.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for copy in self._copies.values():
+            while time.monotonic() < deadline:
+                pid, _status = os.waitpid(copy.pid, os.WNOHANG)
+                if pid:
+                    break
+                time.sleep(0.01)
+            else:
+                os.kill(copy.pid, signal.SIGKILL)
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """Leave a signal to the copy."""
+
+
+def _encoded(obtained: Obtained) -> bytes:
+    outcome = obtained.outcome._asdict()
+    credentials = obtained.outcome.credentials
+    outcome["credentials"] = None if credentials is None else credentials._asdict()
+    return json.dumps({"outcome": outcome, "keys": obtained.keys}).encode("ascii")
+
+
+def _outcome(fields: dict[str, Any]) -> Outcome:
+    credentials = fields["credentials"]
+    if isinstance(credentials, dict):
+        fields["credentials"] = Credentials(**credentials)
+    return Outcome(**fields)
