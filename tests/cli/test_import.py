@@ -421,6 +421,28 @@ def test_a_clash_of_names_is_settled_by_the_user(file_keeper: BackendMachine, na
     assert stored(file_keeper) == expected
 
 
+def test_of_a_whole_password_store_only_the_entries_of_aws_vault_are_imported(
+    tmp_path: Path, keyrings: GpgHomes
+) -> None:
+    """The vault is a folder of the same store, and the rest of it are personal passwords."""
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
+    keeper.add("one")
+    recipient = ("-r", JON)
+    for name, text in (("two", aws_vault.item("two", *TWO)), ("mail", b"hunter2\nlogin: jon\n")):
+        clear = keeper.machine.home / "clear"
+        clear.write_bytes(text)
+        target = keeper.store / f"{name}.gpg"
+        keeper.tools.run(
+            "gpg", "--batch", "--quiet", "-e", *recipient, "-o", str(target), str(clear)
+        )
+        clear.unlink()
+    done = run(keeper, "import", "--from", "aws-vault-pass", "--yes", "--json")
+    assert done.status == 0, done
+    actions = {row["profile"]: row["action"] for row in json.loads(done.out)}
+    assert actions == {"two": "import", "aws/one": "leave-out", "mail": "leave-out"}
+    assert stored(keeper) == {"one": ONE, "two": TWO}
+
+
 def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     machine = file_keeper.machine
     _credentials(machine, None)  # type: ignore[arg-type] # not used
