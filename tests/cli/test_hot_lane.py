@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac as stdlib_hmac
+import importlib
 import itertools
 import os
 import posix
@@ -23,7 +24,7 @@ from pathlib import Path
 import pytest
 
 from filevault.cli.command import COMMANDS, KEEPS_ANSWERS, parser_of
-from filevault.config import aws_variables, overrides
+from filevault.config import aws_variables, overrides, settings
 from filevault.config.settings import SETTINGS
 from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
@@ -33,6 +34,7 @@ from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
 from filevault.lane import agent, answer, calls, question
 from filevault.lane.digest import equal, hash_of, hmac, xor
+from filevault.sources import SOURCES
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
@@ -461,6 +463,19 @@ def test_of_a_secret_only_its_presence_counts(lane: HotLane) -> None:
     assert b"FILEVAULT_PASSPHRASE" not in dict(hit.env)
     everything = b"".join(path.read_bytes() for path in lane.answers)
     assert b"one" not in everything
+
+
+def test_the_lane_knows_every_variable_with_a_secret() -> None:
+    assert {name.decode() for name in question.SECRETS} == set(settings._SECRET_PREFIXES)
+    assert {name.decode() for name in question.FALSE} - {""} == settings._FALSE
+
+
+def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
+    declared = set()
+    for name, (module, source) in SOURCES.items():
+        if getattr(importlib.import_module(module), source).declares_inputs:
+            declared.add(name)
+    assert declared == {"stored"}
 
 
 def test_a_variable_in_a_path_is_an_input(lane: HotLane) -> None:
