@@ -41,7 +41,9 @@ COMMANDS = {
     "help": "show the help of a command",
     "version": "show the version",
 }
-KEEPS_ANSWERS = frozenset({"agent", "exec", "export", "help", "list", "login", "status", "version"})
+KEEPS_ANSWERS = frozenset(
+    {"agent", "exec", "export", "help", "list", "login", "status", "verify", "version"}
+)
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 

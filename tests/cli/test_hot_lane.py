@@ -744,6 +744,7 @@ def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
 def test_a_command_that_may_change_something_ends_all_answers() -> None:
     assert set(COMMANDS) >= KEEPS_ANSWERS
     changing = {"add", "clear", "lock", "passphrase", "recipients", "rekey", "remove", "rotate"}
+    changing |= {"copy", "import", "migrate", "rename"}
     assert not KEEPS_ANSWERS & changing
 
 
