@@ -25,6 +25,8 @@ _KEPT_BY_EXEC = (126, 127, _INTERRUPTED)  # about its command, and Ctrl-C
 
 def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
     """Run one command and return its exit status; reports on stderr."""
+    if argv and argv[0] == "__complete":
+        return _complete(argv[1:])
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
     reporter = Reporter(debug=debug)
     is_exec_run = False
@@ -74,6 +76,15 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
         reporter.bug(error)
         reporter.trace(error)
         return _EXEC_FAILED if is_exec_run else 1
+
+
+def _complete(argv: Sequence[str]) -> int:
+    """Print what completes a command line; the scripts of `filevault completion` ask so."""
+    from filevault.cli.completion.answer import answer
+
+    streams.prepare()
+    Reporter().write(answer(argv))
+    return 0
 
 
 def _always(_args: argparse.Namespace) -> bool:

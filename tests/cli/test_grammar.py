@@ -13,6 +13,7 @@ from filevault.cli.commands import (
     add,
     agent,
     clear,
+    completion,
     copy,
     export,
     git,
@@ -51,8 +52,8 @@ import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
     init, add, import_, list_, exec_, export, login, sso, signin, rotate, remove, rename, copy,
-    migrate, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git, help_,
-    version,
+    migrate, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git,
+    completion, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

@@ -78,6 +78,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "copy": [("copy", "jonsmith", "jon")],
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
     "clear": [("clear",)],
+    "completion": [("completion", "zsh")],
     "help": [("help", "exec")],
     "version": [("version",)],
     "remove": [("remove", "--force", "jonsmith")],

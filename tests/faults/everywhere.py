@@ -246,6 +246,7 @@ READING = {
     "status": ("status",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
+    "completion": ("completion", "bash"),
     "help": ("help", "exec"),
     "version": ("version",),
 }
