@@ -38,6 +38,7 @@ COMMANDS = {
     "passphrase": "change the passphrase of a file vault",
     "rekey": "give a file vault a new master key and re-encrypt every item",
     "git": "run git in the vault's own repository",
+    "completion": "print the script that completes command lines in a shell",
     "help": "show the help of a command",
     "version": "show the version",
 }
