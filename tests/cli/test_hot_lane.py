@@ -895,6 +895,7 @@ def test_answers_give_way_where_the_quota_is_full(lane: HotLane) -> None:
         pytest.skip("only root becomes another user")
     script = (
         "import os, time\n"
+        "from filevault.lane import answer, calls, question\n"
         "import filevault.keycache.key_store, filevault.system.libc\n"
         "from filevault.keycache.kernel import KernelKeyring\n"
         "from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey\n"
@@ -904,6 +905,11 @@ def test_answers_give_way_where_the_quota_is_full(lane: HotLane) -> None:
         "time.sleep(0.1)\n"
         "for slot in ANSWER_TYPES[:4]:\n"
         "    assert keys.put('', slot, CachedKey(bytes(1872), '0' * 64, 10**14), 60)\n"
+        "lane = calls.Calls()\n"
+        "assert len(lane.key(b'filevault:answer0')) > 1872\n"
+        "assert question.ask(['exec', 'p', '--', 'x'], {b'HOME': b'/'}).digest\n"
+        "lane.harden()\n"
+        "assert question.ask(['exec', 'p', '--', 'x'], {b'HOME': b'/'}).digest\n"
         "number = 0\n"
         "while True:\n"
         "    try:\n"
