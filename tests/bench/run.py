@@ -33,13 +33,19 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 EARLIER = "a122f73"  # the last commit before the hot lane
 ASKED = 50  # times in a row through credential_process
 PASS = ("-c", "pass")
+AWS_CLI_2 = os.environ.get("BENCH_AWS_CLI_2", "")
+"""The AWS CLI 2, which is not among the development tools."""
 
+SSO = ("export", "sso", "--format", "json")
 EXEC = ("exec", "p0", "--", "/bin/true")
 EXPORT = ("export", "p0", "--format", "json")
 
 
 class Row(NamedTuple):
-    """A run of filevault; `most` and `aim` are ratios to `python -c pass`."""
+    """A run of filevault; `most` and `aim` are ratios to `python -c pass`.
+
+    The earlier build cannot do what is `new`.
+    """
 
     name: str
     words: Sequence[str]
@@ -47,6 +53,7 @@ class Row(NamedTuple):
     most: float | None = None
     aim: float | None = None
     counted: bool = True
+    new: bool = False
 
 
 class Other(NamedTuple):
@@ -110,6 +117,7 @@ def rows(
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     keyed = bench.user(folder / "keyed", profiles=30, items=1, sessions=1)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
+    corp = bench.signed_in(folder / "corp")
     in_job = bench.user(folder / "job", profiles=30, items=1, sessions=1)
     for build in builds:  # another build may name a session otherwise
         for env in (small, large, keyed, in_job, by_passphrase):
@@ -125,12 +133,15 @@ def rows(
         Row("list, 1,000 items and profiles", ("list",), large, 4.0, 3.0),
         Row("list, 10,000 items, 1,000 sessions", ("list",), huge, 8.0, 6.0),
         Row("exec, cached, passphrase variable", EXEC, by_passphrase, counted=False),
+        Row("export, cached, key file", EXPORT, keyed),
+        Row("the same, Identity Center", SSO, corp, new=True),
         Row("export, cold, one STS call", (*EXPORT, "--refresh"), keyed, counted=False),
+        Row("the same, Identity Center", (*SSO, "--refresh"), corp, counted=False, new=True),
     ]
 
 
-def others(bench: Bench, env: Mapping[str, str]) -> list[Other]:
-    """Return the processes of other programs."""
+def others(bench: Bench, env: Mapping[str, str], corp: Mapping[str, str]) -> list[Other]:
+    """Return the processes of other programs; `corp` is signed in to Identity Center."""
     derive = (
         "from argon2.low_level import Type, hash_secret_raw as h; "
         "h(b'x' * 16, b'y' * 16, 3, 65536, 4, 64, Type.ID)"
@@ -141,6 +152,10 @@ def others(bench: Bench, env: Mapping[str, str]) -> list[Other]:
         Other("python: Argon2id alone, imports included", [sys.executable, "-c", derive], env),
         Other("python: boto3 and one STS call", [sys.executable, "-c", cold_boto3], signed),
     ]
+    if AWS_CLI_2:
+        cold = ["sh", "-c", 'rm -f "$HOME"/.aws/cli/cache/*.json; exec "$@"', "sh", AWS_CLI_2]
+        words = ["configure", "export-credentials", "--profile=sso"]
+        found.append(Other("cold, Identity Center (AWS CLI v2)", [*cold, *words], corp))
     aws = BIN / "aws"
     if aws.exists():
         found.append(
@@ -161,9 +176,9 @@ def print_table(builds: Sequence[Build], measured: Sequence[Row], base: Mapping[
     processes: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
         "pass": ([builds[0].python, *PASS], base)
     }
-    for row in measured:
-        for build in builds:
-            processes[f"{build.name} {row.name}"] = ([build.program, *row.words], row.env)
+    for number, row in enumerate(measured):
+        for build in builds[-1:] if row.new else builds:
+            processes[f"{build.name} {number}"] = ([build.program, *row.words], row.env)
     times = medians(processes)
     unit = times["pass"]
     valgrind = shutil.which("valgrind")
@@ -176,12 +191,16 @@ def print_table(builds: Sequence[Build], measured: Sequence[Row], base: Mapping[
     print(f"python -c pass: {unit * 1000:.1f} ms{shown}\n")
     heads = "".join(f"{build.name:>26}" for build in builds)
     print(f"{'':40}{heads}{'at most':>9}{'aim':>7}")
-    for row in measured:
+    for number, row in enumerate(measured):
         line, ratio = f"{row.name:40}", 0.0
         for build in builds:
+            seconds = times.get(f"{build.name} {number}")
+            if seconds is None:
+                line += f"{'-':>26}"
+                continue
             found = count(build, row)
-            ratio = times[f"{build.name} {row.name}"] / unit
-            cell = f"{times[f'{build.name} {row.name}'] * 1000:8.1f} ms{ratio:6.2f}x"
+            ratio = seconds / unit
+            cell = f"{seconds * 1000:8.1f} ms{ratio:6.2f}x"
             if found is not None and start is not None:
                 ratio = found / start
                 cell = f"{ratio:6.2f}x i. {cell}"
@@ -270,7 +289,7 @@ def main() -> int:
         unlocked = measured[0]
         base = {"PATH": unlocked.env["PATH"], "HOME": unlocked.env["HOME"], "LANG": "C.UTF-8"}
         unit = print_table(builds, measured, base)
-        found = others(bench, unlocked.env)
+        found = others(bench, unlocked.env, measured[-1].env)
         times = medians({each.name: (each.argv, each.env) for each in found})
         print()
         for each in found:
