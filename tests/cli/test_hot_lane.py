@@ -37,6 +37,7 @@ from filevault.lane.digest import equal, hash_of, hmac, xor
 from filevault.sources import SOURCES
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
+from tests.fakes.identity_center import START_URL
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 
 pytestmark = needs_kernel_keyring
@@ -475,7 +476,30 @@ def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
     for name, (module, source) in SOURCES.items():
         if getattr(importlib.import_module(module), source).declares_inputs:
             declared.add(name)
-    assert declared == {"stored"}
+    assert declared == {"stored", "sso"}
+
+
+def test_a_role_of_identity_center_is_in_the_lane_until_its_user_signs_out(
+    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.sso.assign("111122223333", "prod", "Admin")
+    aws.sso.confirm_after = 1
+    lane = HotLane(tmp_path / "home", aws, monkeypatch)
+    try:
+        with lane.machine.config.open("a") as config:
+            config.write(
+                f"[profile corp]\nsso_start_url={START_URL}\nsso_region=eu-west-1\n"
+                "sso_account_id=111122223333\nsso_role_name=Admin\n"
+            )
+        words = ("export", "corp", "--format", "json")
+        lane.machine.ok("sso", "login", "corp", env=lane.opens)
+        lane.machine.ok(*words, env=lane.opens)
+        time.sleep(TICK)
+        check_same(lane, words, {})
+        lane.machine.ok("sso", "logout", "corp", env=lane.opens)
+        assert isinstance(lane.ask(words), str)
+    finally:
+        lane.close()
 
 
 def test_a_variable_in_a_path_is_an_input(lane: HotLane) -> None:
