@@ -69,6 +69,7 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
     small = bench.user(folder / "small", profiles=30, items=1, sessions=1)
     large = bench.user(folder / "large", profiles=1000, items=1000, sessions=1)
     corp = bench.signed_in(folder / "corp")
+    console = bench.logged_in(folder / "console")
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
     unlocked = [bench.unlocked(small), bench.unlocked(large)]
@@ -95,6 +96,12 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
             "export json, cached, key file, Identity Center",
             [filevault, "export", "sso", "--format", "json"],
             corp,
+            lambda medians: medians["export json, cached, key file"] * 1.03,
+        ),
+        Measurement(
+            "export json, cached, key file, login session",
+            [filevault, "export", "console", "--format", "json"],
+            console,
             lambda medians: medians["export json, cached, key file"] * 1.03,
         ),
         Measurement(
