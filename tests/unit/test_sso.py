@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import threading
 from typing import Any
 
 import botocore.session
@@ -124,6 +126,7 @@ def test_a_network_that_fails_while_polling_ends_nothing(world: SsoWorld) -> Non
         ({"SSH_TTY": "x"}, "oet", True, False),
         ({"AWS_VAULT_DEVICE_CODE": "1"}, "oet", True, False),
         ({"AWS_VAULT_DEVICE_CODE": "0"}, "oet", True, True),
+        ({"AWS_VAULT_STDOUT": "1"}, "oet", True, False),
         ({"BROWSER": ""}, "oet", True, False),
         ({}, "et", True, False),
         ({}, "et", False, True),
@@ -247,6 +250,23 @@ def test_tokens_are_stored_before_they_are_used(signed_in: SsoWorld) -> None:
         *("prepare sso-token", "CreateToken", "replace sso-token"),
         "GetRoleCredentials",
     ]
+
+
+def test_ctrl_c_during_a_refresh_waits_for_the_new_tokens(signed_in: SsoWorld) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt(action: str) -> None:
+        if action == "CreateToken":
+            signal.pthread_kill(main, signal.SIGINT)
+
+    before = signed_in.record
+    signed_in.aws.clock.advance(3000)
+    signed_in.aws.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        signed_in.obtain()
+    assert signed_in.record.values["refreshToken"] != before.values["refreshToken"]
+    signed_in.obtain()
 
 
 def test_a_token_that_aws_revoked_is_refreshed_once_and_no_more(signed_in: SsoWorld) -> None:
