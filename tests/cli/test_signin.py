@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from tests.fakes import FakeAws
+from tests.fakes.browser import visit
+from tests.launch import launcher
 from tests.worlds.login_machine import ASKED, BROWSER, LoginMachine, link_in
 from tests.worlds.machine import Machine, ProcessResult, TypedAnswer
 from tests.worlds.served_command import ServedCommand
@@ -55,6 +58,31 @@ def test_a_browser_here_signs_in_and_the_config_names_the_user(logins: LoginMach
     found = export(logins)
     assert found["AccountId"] == "123456789012"
     assert logins.aws.session(found["AccessKeyId"]).kind == "login"
+
+
+def test_where_the_browser_fails_the_link_is_there_to_be_opened(logins: LoginMachine) -> None:
+    process = logins.machine.popen("signin", "console", env={"BROWSER": "/bin/false"})
+    assert process.stderr is not None
+    seen = b""
+    while (link := link_in(seen.decode())) is None or b"failed with status" not in seen:
+        seen += process.stderr.readline()
+    assert "You can close this window" in visit(link)
+    assert process.wait(timeout=60) == 0
+    process.communicate()
+
+
+def test_the_wait_for_the_browser_ends_with_its_time(logins: LoginMachine) -> None:
+    program = (
+        "import sys; from filevault.server import authorization_callback as a; a.TIMEOUT = 0.3; "
+        "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    logins.machine.launcher = (sys.executable, "-c", program, launcher.__file__)
+    env: dict[str, str | None] = {"BROWSER": "/bin/false"}
+    result = logins.machine.run("signin", "console", env=env)
+    assert (result.status, result.out) == (8, "")
+    assert "nobody signed in for profile 'console' within" in result.err
+    assert "--remote needs no browser on this machine" in result.err
+    assert logins.aws.actions() == []
 
 
 def test_the_wait_for_the_browser_says_what_it_waits_for_and_how_to_end_it(
