@@ -176,6 +176,7 @@ class SsoTokens:
                 "terminal to ask a person",
                 f"filevault sso login {shell_word(session.argument)}",
             )
+        self._tokens.prepare(self._name)  # a locked vault asks before the person signs in
         record = sign_in(session, self._tokens)
         self._tokens.replace(self._name, record)
         return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -389,6 +390,17 @@ def test_list_and_status_show_the_sign_in(scene: SsoMachine) -> None:
     assert f"dev: role Admin of account {PROD} by SSO session 'work'" in explained
     assert "begins: GetRoleCredentials with the sign-in to SSO session 'work'" in explained
     assert "1. AssumeRole" in explained
+    alone = scene.machine.ok("exec", "dev", "--explain", "--", "true").out
+    assert "no calls" not in alone
+    assert "begins: GetRoleCredentials" in alone
+
+
+def test_a_locked_vault_is_the_error_before_anybody_signs_in(scene: SsoMachine) -> None:
+    scene.aws.sso.confirm_after = 1
+    shutil.rmtree(scene.machine.state)
+    result = scene.machine.run("sso", "login", env={"FILEVAULT_PASSPHRASE": None})
+    assert result.status == 5
+    assert scene.aws.actions() == []
 
 
 # Nothing is in the clear

@@ -58,7 +58,9 @@ def test_a_sign_in_makes_exactly_these_calls_and_waits_the_interval(world: SsoWo
     world.obtain()
     assert world.made() == [*SIGN_IN, "CreateToken", "CreateToken", *ROLE]
     assert world.slept == [1.0] * 4
-    assert world.memory.done == ["replace sso-client", "replace sso-token"]
+    assert world.memory.done == [
+        *("prepare sso-token", "replace sso-client", "replace sso-token"),
+    ]
 
 
 def test_the_code_and_the_link_are_shown_with_what_to_check(world: SsoWorld) -> None:
@@ -98,7 +100,7 @@ def test_a_code_that_nobody_confirms_ends_after_ten_minutes(world: SsoWorld) -> 
         world.obtain()
     assert caught.value.exit_status == 8
     assert sum(world.slept) == 600
-    assert world.memory.done == ["replace sso-client"]
+    assert world.memory.done == ["prepare sso-token", "replace sso-client"]
 
 
 def test_a_no_in_the_browser_ends_it_at_once(world: SsoWorld) -> None:
