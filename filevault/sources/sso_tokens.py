@@ -144,6 +144,8 @@ class SsoTokens:
                 return record
             if isinstance(error, NetworkError) or not sso_oidc.is_over(error):
                 raise
+            if not sso_oidc.is_usual_end(error):
+                self._run.warn(error.message)
             return None
         return renewed
 

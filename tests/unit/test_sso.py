@@ -289,6 +289,34 @@ def test_after_the_end_of_the_session_a_person_signs_in_again(signed_in: SsoWorl
     assert signed_in.made() == calls
 
 
+@pytest.mark.parametrize(
+    ("code", "status", "signs_in", "says"),
+    [
+        ("invalid_grant", 400, True, False),
+        ("expired_token", 400, True, False),
+        ("invalid_client", 401, True, False),
+        ("unauthorized_client", 400, True, True),
+        ("invalid_request", 400, True, True),
+        ("SomethingNewException", 400, True, True),
+        ("slow_down", 400, False, False),
+        ("TooManyRequestsException", 429, False, False),
+    ],
+)
+def test_whatever_ends_a_session_a_person_signs_in_again(
+    signed_in: SsoWorld, code: str, status: int, signs_in: bool, says: bool
+) -> None:
+    signed_in.aws.clock.advance(3590)
+    signed_in.aws.arm(Fault("error", code=code, status=status), action="CreateToken")
+    if signs_in:
+        signed_in.obtain()
+        assert "StartDeviceAuthorization" in signed_in.made()
+    else:
+        with pytest.raises(AwsError, match="AWS limits the requests|TooMany"):
+            signed_in.obtain()
+        assert signed_in.made() == ["CreateToken"]
+    assert any("AWS refused CreateToken" in line for line in signed_in.said) == says
+
+
 def test_without_a_terminal_nothing_is_asked_and_no_call_is_made(world: SsoWorld) -> None:
     world.attended = False
     with pytest.raises(ProviderError, match="nobody is signed in") as caught:
