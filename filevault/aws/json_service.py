@@ -172,12 +172,14 @@ class JsonService:
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
 
+        from filevault.aws.clients import check_ca_bundle
         from filevault.aws.exchange import Received, exchange
         from filevault.aws.proxy import check_proxy
 
         if request.query:
             url = f"{url}?{urlencode(request.query, quote_via=quote)}"
         check_proxy(url)
+        check_ca_bundle(self._ca_bundle)
         headers = {"User-Agent": f"filevault/{__version__}", **request.headers}
         body = b""
         if request.body is not None:

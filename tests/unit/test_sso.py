@@ -480,6 +480,19 @@ def test_a_link_or_code_that_is_none_is_not_shown(
     assert world.said == []
 
 
+@pytest.mark.parametrize("bundle", ["/no/such/file", "/"])
+def test_a_ca_bundle_that_cannot_be_read_is_named(signed_in: SsoWorld, bundle: str) -> None:
+    signed_in.session = signed_in.session._replace(ca_bundle=bundle)
+    with pytest.raises(ConfigError, match="the CA bundle"):
+        signed_in.obtain()
+
+
+def test_plain_http_is_refused_beyond_this_machine(world: SsoWorld) -> None:
+    world.session = world.session._replace(oidc_url="http://oidc.example")
+    with pytest.raises(ConfigError, match="plain http"):
+        world.obtain()
+
+
 # Accounts and roles
 
 
