@@ -403,6 +403,16 @@ def test_a_locked_vault_is_the_error_before_anybody_signs_in(scene: SsoMachine) 
     assert scene.aws.actions() == []
 
 
+def test_verify_opens_tokens_and_a_damaged_one_is_a_warning(scene: SsoMachine) -> None:
+    scene.sign_in()
+    assert json.loads(scene.machine.ok("verify", "--json").out)["sessions"] == 2
+    (token,) = scene.machine.state.glob("*/sso/*-token.fvs")
+    token.write_bytes(token.read_bytes()[:-1] + b"?")
+    result = scene.machine.ok("verify")
+    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}'" in result.out + result.err
+    assert "sign in again" in result.out + result.err
+
+
 # Nothing is in the clear
 
 
