@@ -58,16 +58,26 @@ def forget_answers(context: Context) -> None:
 def _changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> bytes | None:
     """Return the changes that lead from one environment to the other, None if none do.
 
-    A variable that is set again at the end of the environment is removed first.
+    Their order counts: what is not where it was is removed, and set again at the end.
     """
-    removed = [name for name in before if name not in after]
-    changed = [name for name in after if before.get(name) != after[name]]
-    for moved in ([], [name for name in changed if name in before]):
-        words = [*removed, *moved, *(b"%b=%b" % (name, after[name]) for name in changed)]
-        content = b"\0".join(words)
-        with contextlib.suppress(MissError):
-            if list(serve.changed(dict(before), content).items()) == list(after.items()):
-                return content
+    at = {name: number for number, name in enumerate(before)}
+    kept: set[bytes] = set()
+    latest = -1
+    for name in after:
+        if at.get(name, -1) <= latest:
+            break
+        latest = at[name]
+        kept.add(name)
+    removed = [name for name in before if name not in kept]
+    words = [
+        b"%b=%b" % (name, value)
+        for name, value in after.items()
+        if name not in kept or before[name] != value
+    ]
+    content = b"\0".join([*removed, *words])
+    with contextlib.suppress(MissError):
+        if list(serve.changed(dict(before), content).items()) == list(after.items()):
+            return content
     return None
 
 

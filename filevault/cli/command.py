@@ -38,10 +38,13 @@ COMMANDS = {
     "passphrase": "change the passphrase of a file vault",
     "rekey": "give a file vault a new master key and re-encrypt every item",
     "git": "run git in the vault's own repository",
+    "completion": "print the script that completes command lines in a shell",
     "help": "show the help of a command",
     "version": "show the version",
 }
-KEEPS_ANSWERS = frozenset({"agent", "exec", "export", "help", "list", "login", "status", "version"})
+KEEPS_ANSWERS = frozenset(
+    {"agent", "exec", "export", "help", "list", "login", "status", "verify", "version"}
+)
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 

@@ -14,6 +14,7 @@ from filevault.cli.questions import require_terminal
 from filevault.errors import (
     IntegrityError,
     LockedError,
+    NoKeyError,
     NotFoundError,
     StorageError,
     UsageError,
@@ -277,15 +278,16 @@ def _vault(
             hint="--vault or FILEVAULT_DIR names the vault that gets the keys",
         )
     with open_vault(choice, other) as opened:
-        contents = _items(opened.vault, choice)
+        contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 
 
-def _items(vault: Vault, choice: VaultChoice) -> Contents:
+def _items(vault: Vault, choice: VaultChoice, *, aws_vault: bool) -> Contents:
+    """Read every key of a vault; with `aws_vault`, only the entries that AWS Vault wrote."""
     keys: list[FoundKey] = []
     left_out: list[LeftOut] = []
     for name in vault.names():
-        found = _item(vault, name, f"{choice.root}/{name}")
+        found = _item(vault, name, f"{choice.root}/{name}", aws_vault=aws_vault)
         if isinstance(found, FoundKey):
             keys.append(found)
         else:
@@ -293,13 +295,18 @@ def _items(vault: Vault, choice: VaultChoice) -> Contents:
     return Contents(tuple(keys), tuple(left_out))
 
 
-def _item(vault: Vault, name: str, place: str) -> FoundKey | LeftOut:
+def _item(vault: Vault, name: str, place: str, *, aws_vault: bool) -> FoundKey | LeftOut:
     try:
         text = vault.plaintext(name)
         if name_inside(text) is not None:
             found = read_item(text, name, place)
             return found._replace(text=text) if isinstance(found, FoundKey) else found
+        if aws_vault:
+            return LeftOut(name, place, "AWS Vault did not write it")
         item = parse(text, f"item {printable(name)!r}")
+    except NoKeyError as error:
+        # In a shared store it may be another tool's.
+        return LeftOut(name, place, error.message, failed=vault.is_sealed)
     except LockedError:
         if vault.is_sealed or not vault.is_open:
             raise

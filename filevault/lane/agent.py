@@ -3,6 +3,7 @@
 import _socket
 import posix
 import sys
+import time
 
 from filevault.lane.question import MissError
 
@@ -41,7 +42,10 @@ class Agent:
                 raise MissError("the agent belongs to another user")
             connection.sendall(request % (state, kind))
             line = b""
+            latest = time.monotonic() + TIMEOUT
             while not line.endswith(b"\n"):
+                if time.monotonic() > latest:
+                    raise MissError("the agent is slow")
                 part = connection.recv(_LINE + 1 - len(line))
                 line += part
                 if not part or len(line) > _LINE:

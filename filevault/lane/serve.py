@@ -61,7 +61,9 @@ def attempt(
         stores: the key stores that are asked.
         root: the parent of the agents' `/run` and `/tmp`, empty for `/`.
     """
-    tried = Attempt(dict(environ))
+    # Of a secret only the name matters here; the fewer copies, the better.
+    names = [name for name in environ if name.startswith(SECRETS)]
+    tried = Attempt({**environ, **dict.fromkeys(names, b"")})
     try:
         tried.question = ask(words, tried.environ)
         _serve(tried, tried.question, clock, boottime, stores, root.encode())

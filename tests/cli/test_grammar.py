@@ -13,6 +13,7 @@ from filevault.cli.commands import (
     add,
     agent,
     clear,
+    completion,
     copy,
     export,
     git,
@@ -54,7 +55,7 @@ import_ = module_of("import")
 MODULES: tuple[Command, ...] = (
     init, add, import_, list_, exec_, export, serve, login, sso, signin, rotate, remove, rename,
     copy, migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey,
-    git, help_, version,
+    git, completion, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 

@@ -151,11 +151,11 @@ def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) 
 def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
     machine = file_keeper.machine
     words = ("migrate", "--to", "moved")
-    no = machine.on_terminal(*words, answers=[TypedAnswer("Move 2 keys", "n\n")])
+    no = machine.on_terminal(*words, answers=[TypedAnswer("Move 2 keys", "n")])
     assert no.status == 0
     assert "nothing was changed" in no.err
     assert not (machine.home / "moved").exists()
-    yes = machine.on_terminal(*words, answers=[TypedAnswer("which is made first", "y\n")])
+    yes = machine.on_terminal(*words, answers=[TypedAnswer("which is made first", "y")])
     assert yes.status == 0, yes
     assert file_keeper.snapshot().keys().isdisjoint({"one.fv", "team/two.fv"})
 

@@ -90,6 +90,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
     "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
+    "completion": [("completion", "zsh")],
     "help": [("help", "exec")],
     "version": [("version",)],
     "remove": [("remove", "--force", "jonsmith")],

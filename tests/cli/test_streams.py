@@ -229,6 +229,7 @@ CASES = {
     ],
     "rekey": [StreamCase(("rekey", "--drop-slots"))],
     "git": [StreamCase(("git", "init", "--quiet"), "nothing")],
+    "completion": [StreamCase(("completion", "zsh"))],
     "help": [StreamCase(("help",)), StreamCase(("help", "exec"))],
     "version": [StreamCase(("version",))],
 }

@@ -256,6 +256,7 @@ READING = {
     "verify": ("verify",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
+    "completion": ("completion", "bash"),
     "help": ("help", "exec"),
     "version": ("version",),
 }

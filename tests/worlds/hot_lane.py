@@ -103,9 +103,14 @@ class HotLane:
 
     def close(self) -> None:
         """Leave nothing in the kernel keyring, and no agent."""
+        self._use_names()
         kernel.KernelKeyring().forget(None)
         if self.machine.places == "agent":
             os.kill(self.agent, signal.SIGKILL)
+
+    def _use_names(self) -> None:
+        setattr(kernel, "_NAMES", self.machine.names)  # noqa: B010 - put back by the fixture
+        setattr(serve, "_NAMES", self.machine.names.encode())  # noqa: B010
 
     @property
     def agent(self) -> int:
@@ -222,6 +227,7 @@ class HotLane:
             texts.append(bytes(data))
             return len(data)
 
+        self._use_names()  # those of another machine may be in use
         with pytest.MonkeyPatch.context() as patch:
             for owner in (posix, os):
                 patch.setattr(owner, "execve", become)
