@@ -76,11 +76,11 @@ class ImportSource:
 
     def remove(self, found: Collection[FoundKey], context: Context) -> None:
         """Take keys out of the source; raises what `take_out` raises, and StorageError."""
-        keys = {each.key for each in found}
+        entries = {each.entry for each in found}
         home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
-            if any(each.key in keys for each in _read(file).keys):
-                take_out(file, keys, home, warn)
+            if any(each.entry in entries for each in _read(file).keys):
+                take_out(file, entries, home, warn)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 for each in found:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from filevault.credentials import AccessKey
+    from filevault.exchange.found_keys import Entry
 
 MAX_FILE = 4 << 20
 _MAX_NEIGHBOURS = 1000
@@ -50,11 +51,11 @@ def decode(data: bytes, path: str) -> str:
 
 def take_out(
     file: ClearFile,
-    keys: Collection[AccessKey],
+    entries: Collection[Entry],
     home: str | None,
     warn: Callable[[str], None],
 ) -> None:
-    """Take keys out of a file: every other byte stays; a file without more is deleted.
+    """Take entries out of a file: every other byte stays; a file without more is deleted.
 
     It is replaced atomically and no backup is kept; of a link the target is changed. Raises
     ConfigError, UsageError, StorageError; the file is then as it was.
@@ -63,7 +64,7 @@ def take_out(
     def edit(data: bytes) -> bytes | None:
         text = decode(data, file.path)
         mark = data[: len(data) - len(text.encode("utf-8"))]
-        after = file.file_format.without(text, file.path, keys)
+        after = file.file_format.without(text, file.path, entries)
         return mark + after.encode("utf-8") if after else None
 
     path = os.path.abspath(file.path)
@@ -73,7 +74,7 @@ def take_out(
         with contextlib.suppress(OSError):
             os.unlink(path)
 
-    _delete_leftovers(path, keys)
+    _delete_leftovers(path, [key for _, key in entries])
 
 
 def _delete_leftovers(path: str, keys: Collection[AccessKey]) -> None:

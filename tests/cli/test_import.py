@@ -455,6 +455,16 @@ def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     assert left == CREDENTIALS.replace(pair(TWO), "")
 
 
+def test_the_same_key_under_another_name_stays_in_the_file(file_keeper: BackendMachine) -> None:
+    clear = file_keeper.machine.home / ".aws/credentials"
+    clear.parent.mkdir()
+    clear.write_text(f"[a]\n{pair(ONE)}[b]\n{pair(ONE)}")
+    done = run(file_keeper, "import", "--yes", "--only", "a", "--remove-source")
+    assert done.status == 0
+    assert clear.read_text() == f"[a]\n[b]\n{pair(ONE)}"
+    assert f"{clear} still has the secret" in done.err
+
+
 def test_a_replaced_item_keeps_its_other_lines(file_keeper: BackendMachine) -> None:
     text = f"{SECRET}\naws_access_key_id: {OTHER_ID}\nnote: mine\nfilevault: 1 name=one\n"
     file_keeper.put("one", text.encode())

@@ -103,7 +103,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     choice = choose_vault(context)
     first_vault.check_vault(choice, context, makes=args.init and not args.dry_run)
     source = read_source(args, context)
-    contents = _named(source.contents, args.name)
+    contents = source.contents
+    if args.name is not None:
+        names |= _name_of_the_only_key(contents, args.name)
     if not contents.keys:
         return _nothing_found(args, source, contents, context)
     if args.remove_source and not source.can_remove:
@@ -143,16 +145,14 @@ def _renames(args: argparse.Namespace) -> dict[str, str]:
     return names
 
 
-def _named(contents: Contents, name: str | None) -> Contents:
-    """Return the contents with the name of `--name` for the only key."""
-    if name is None or not contents.keys:
-        return contents
+def _name_of_the_only_key(contents: Contents, name: str) -> dict[str, str]:
+    """Return the name of `--name` by the one that the source has."""
     if len(contents.keys) > 1:
         raise UsageError(
             f"--name is for one key, and the source has {len(contents.keys)}",
             hint="--only chooses keys, --rename A=B gives them other names",
         )
-    return contents._replace(keys=(contents.keys[0]._replace(name=name),))
+    return {each.name: name for each in contents.keys}
 
 
 def _hidden_by(name: str, context: Context) -> str | None:
@@ -202,6 +202,8 @@ class _Import:
         written = [row for row in self._planned if row.is_written]
         safe = [row for row in self._planned if row.action != SKIP]
         removes = self._args.remove_source and bool(safe)
+        if not self._args.json:
+            self._show()
         if written or removes:
             self._ask(written, removes=removes)
         if written:
@@ -210,7 +212,7 @@ class _Import:
             self._add_profiles(safe)
         if safe and self._source.can_remove and not self._args.keep_source:
             self._clean_up(safe)
-        if self._args.json or not written:
+        if self._args.json:
             self._show()
         if self._uncommitted is not None:
             raise self._uncommitted
@@ -231,8 +233,6 @@ class _Import:
 
     def _ask(self, written: Sequence[PlannedKey], *, removes: bool) -> None:
         args, context = self._args, self._context
-        if not args.json and written:
-            self._show()
         if args.yes:
             return
         require_terminal(
