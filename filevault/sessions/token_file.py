@@ -87,6 +87,19 @@ def unseal(key: bytes, state_id: str, name: TokenName, data: bytes) -> TokenReco
     return TokenRecord(values, until, sealed.header.renewable)
 
 
+def check(key: bytes, state_id: str, path: TokenPath, data: bytes) -> None:
+    """Open the file of a record at a path, whosever it is.
+
+    Raises IntegrityError or NewerFormatError for anything but a record that was sealed under that
+    key for that path.
+    """
+    sealed = envelope.parse(data, _WHAT)
+    kind = next((kind for kind in _FILES if kind == sealed.header.kind), LOGIN)
+    key_id = session_key_id(key, state_id)
+    envelope.expect(sealed, state_id, key_id, kind, path.header_name, _WHAT)
+    strict_json.loads_nested(envelope.unseal(key, sealed, _WHAT), _WHAT, 1)
+
+
 def listed(folder: str, entry: str, data: bytes) -> ListedToken | None:
     """Return what a file's header says, None for another file; nothing is verified.
 

@@ -8,7 +8,7 @@ from filevault.checks.access import check_access
 from filevault.checks.finding import ERROR, WARNING, Finding, error_finding, worst_error
 from filevault.checks.items import check_item, check_other
 from filevault.checks.sessions import check_sessions
-from filevault.cli.open_vault import existing_vault, open_vault
+from filevault.cli.open_vault import existing_vault, open_vault, token_store
 from filevault.errors import FilevaultError, ItemNotFoundError, NetworkError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time, parse_time
@@ -94,9 +94,10 @@ class _Verification:
             vault, context.settings.pin, context.kdf_policy.default
         )
         self.findings += found
-        cache = self._opened.sessions()
-        if cache is not None:
-            self._counts["sessions"], found = check_sessions(vault, cache)
+        sessions = self._opened.sessions()
+        if sessions is not None and vault.state is not None:
+            tokens = token_store(vault.state, self._opened.choice, vault.session_key, context)
+            self._counts["sessions"], found = check_sessions(vault, sessions, tokens)
             self.findings += found
 
     def _item(self, name: str) -> None:
