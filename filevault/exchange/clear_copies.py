@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 MAX_FILE = 4 << 20
 _MAX_NEIGHBOURS = 1000
+# Where the AWS CLI and awsume keep sessions, sign-ins and answers of AWS in the clear.
+_CACHES = (
+    ".aws/cli/cache",
+    ".aws/cli/history",
+    ".aws/sso/cache",
+    ".aws/login/cache",
+    ".awsume/cache",
+)
 
 
 class ClearFile(Record):
@@ -115,6 +123,16 @@ def _small_file(path: str) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def clear_caches(home: str | None) -> list[str]:
+    """Return the folders of other programs that have files with sessions in the clear."""
+    found = []
+    for path in _CACHES if home is not None else ():
+        with contextlib.suppress(OSError):
+            if os.listdir(f"{home}/{path}"):
+                found.append(f"{home}/{path}")
+    return found
 
 
 def repository_of(path: str) -> str | None:

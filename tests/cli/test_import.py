@@ -300,12 +300,16 @@ def test_copies_and_histories_that_stay_are_named(file_keeper: BackendMachine) -
     folder = machine.home / ".aws"
     (folder / "credentials~").write_text(CREDENTIALS)
     (folder / "notes").write_text("[x]\n")
+    for cache in ("cli/cache", "sso/cache"):
+        (folder / cache).mkdir(parents=True)
+    (folder / "cli/cache/0123.json").write_text("{}")
     (machine.home / ".git").mkdir()
     done = run(file_keeper, "import", *source.words, "--yes", "--remove-source")
     assert done.status == 0
     assert f"warning: {folder}/credentials~ still has the secret" in done.err
     assert f"git repository at {machine.home} " in done.err
     assert "notes" not in done.err
+    assert f"sessions in the clear in {folder}/cli/cache: " in done.err
 
 
 def test_what_a_killed_edit_left_goes_with_the_key(file_keeper: BackendMachine) -> None:

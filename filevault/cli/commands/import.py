@@ -16,7 +16,7 @@ from filevault.errors import (
     StorageError,
     UsageError,
 )
-from filevault.exchange.clear_copies import other_copies, repository_of
+from filevault.exchange.clear_copies import clear_caches, other_copies, repository_of
 from filevault.exchange.formats import NAMES
 from filevault.exchange.found_keys import Contents, FoundKey, LeftOut
 from filevault.exchange.import_plan import (
@@ -319,6 +319,12 @@ class _Import:
                     f"the history of the git repository at {printable(repository)} may keep the "
                     "keys"
                 )
+        caches = clear_caches(self._context.settings.home_if_known)
+        if caches and self._source.paths:
+            reporter.say(
+                f"other programs keep sessions in the clear in {', '.join(map(printable, caches))}: "
+                "delete what you do not need any more"
+            )
         if self._source.paths:
             word = " ".join(shell_word(each.name) for each in found[:_NAMED])
             reporter.say(
