@@ -139,7 +139,7 @@ def _names_in_code() -> set[str]:
     """Every text in the program that is the name of a variable."""
     name = re.compile(
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
-        r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
+        r"|HOME|PATH|SHELL|(CREDENTIALS|RUNTIME)_DIRECTORY|LISTEN_(FDS|PID)|NOTIFY_SOCKET"
         r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM|SSH_(CONNECTION|CLIENT|TTY)"
         r"|(ACTIONS|BITBUCKET|BUILDKITE|CIRCLE|GITHUB|GITLAB)_[A-Z0-9_]+"
     )

@@ -163,7 +163,7 @@ class JsonService:
     def _exchange(
         self, request: JsonRequest, url: str, *, seconds: float = _DEADLINE, reads: bool = True
     ) -> tuple[int, Mapping[str, str], bytes]:
-        from urllib.parse import urlencode
+        from urllib.parse import quote, urlencode
 
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
@@ -173,17 +173,13 @@ class JsonService:
         from filevault.aws.proxy import check_proxy
 
         if request.query:
-            url = f"{url}?{urlencode(request.query)}"
+            url = f"{url}?{urlencode(request.query, quote_via=quote)}"
         check_proxy(url)
-        headers = {
-            "Accept": "application/json",
-            "User-Agent": f"filevault/{__version__}",
-            **request.headers,
-        }
+        headers = {"User-Agent": f"filevault/{__version__}", **request.headers}
         body = b""
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-            body = json.dumps(request.body, separators=(",", ":")).encode("ascii")
+            body = json.dumps(request.body).encode("ascii")
         # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(

@@ -102,15 +102,12 @@ def register(
 
     Raises AwsError, NetworkError, ConfigError.
     """
-    body: dict[str, object] = {
-        "clientName": CLIENT_NAME,
-        "clientType": "public",
-        "scopes": list(scopes),
-    }
+    body: dict[str, object] = {"clientName": CLIENT_NAME, "clientType": "public"}
     if issuer is not None:
         body["grantTypes"] = [CODE_GRANT, REFRESH_GRANT]
         body["redirectUris"] = [REGISTERED_REDIRECT]
         body["issuerUrl"] = issuer
+    body["scopes"] = list(scopes)
     attempt = Attempt("RegisterClient", subject, (), None)
     answer = service.call(JsonRequest("POST", "/client/register", body=body), attempt, repeat=True)
     if answer.status >= 300:
@@ -155,9 +152,8 @@ def poll(
 
     Raises AwsError with the codes EXPIRED and DENIED where it will never be confirmed.
     """
-    grant = {"grantType": DEVICE_GRANT, "deviceCode": device.device_code}
     attempt = _attempt(subject, client, device.device_code)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, DEVICE_GRANT, {"deviceCode": device.device_code}, attempt)
     if answer.status >= 300:
         code = oidc_code(answer)
         if code in (PENDING, SLOW_DOWN):
@@ -176,14 +172,9 @@ def redeem(
     subject: str,
 ) -> SsoToken:
     """Exchange an authorization code, which is good for one time. Raises as `register`."""
-    grant = {
-        "grantType": CODE_GRANT,
-        "code": code,
-        "codeVerifier": verifier,
-        "redirectUri": redirect_uri,
-    }
+    more = {"redirectUri": redirect_uri, "codeVerifier": verifier, "code": code}
     attempt = _attempt(subject, client, code, verifier)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, CODE_GRANT, more, attempt)
     if answer.status >= 300:
         raise oidc_error(answer, attempt)
     return _tokens(answer, attempt)
@@ -193,9 +184,8 @@ def refresh(
     service: JsonService, client: SsoClient, refresh_token: str, *, subject: str
 ) -> SsoToken:
     """Exchange a refresh token; the answer may have a new one. Raises as `register`."""
-    grant = {"grantType": REFRESH_GRANT, "refreshToken": refresh_token}
     attempt = _attempt(subject, client, refresh_token)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, REFRESH_GRANT, {"refreshToken": refresh_token}, attempt)
     if answer.status >= 300:
         raise oidc_error(answer, attempt)
     return _tokens(answer, attempt)
@@ -230,9 +220,13 @@ def is_unknown_client(error: AwsError) -> bool:
 
 
 def _ask(
-    service: JsonService, client: SsoClient, grant: Mapping[str, object], attempt: Attempt
+    service: JsonService,
+    client: SsoClient,
+    grant: str,
+    more: Mapping[str, object],
+    attempt: Attempt,
 ) -> JsonAnswer:
-    body = {**_identified(client), **grant}
+    body = {"grantType": grant, **_identified(client), **more}
     return service.call(JsonRequest("POST", "/token", body=body), attempt)
 
 

@@ -41,6 +41,8 @@ def main(
 
     `attempt` is what the hot lane found out, which did not serve this run.
     """
+    if argv and argv[0] == "__complete":
+        return _complete(argv[1:])
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
     reporter = Reporter(debug=debug)
     is_exec_run = False
@@ -96,6 +98,15 @@ def main(
         reporter.bug(error)
         reporter.trace(error)
         return _EXEC_FAILED if is_exec_run else 1
+
+
+def _complete(argv: Sequence[str]) -> int:
+    """Print what completes a command line; the scripts of `filevault completion` ask so."""
+    from filevault.cli.completion.answer import answer
+
+    streams.prepare()
+    Reporter().write(answer(argv))
+    return 0
 
 
 def _always(_args: argparse.Namespace) -> bool:

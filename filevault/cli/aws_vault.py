@@ -15,7 +15,7 @@ _METADATA = (
     "exec --server serves credentials as containers get them, which every SDK knows and which no "
     "other user can read"
 )
-_SERVER = f"{_METADATA}; it needs no proxy"
+_SERVER = f"{_METADATA}; filevault serve does it without a command, and needs no proxy"
 
 # By the beginning of the name: `--op-` and `AWS_VAULT_OP_` have many.
 _OPTIONS = {

@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "serve": "serve credentials to other programs",
     "login": "sign in to the AWS console",
     "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
     "signin": "sign in with a browser for the credentials of a profile",
@@ -37,6 +38,7 @@ COMMANDS = {
     "passphrase": "change the passphrase of a file vault",
     "rekey": "give a file vault a new master key and re-encrypt every item",
     "git": "run git in the vault's own repository",
+    "completion": "print the script that completes command lines in a shell",
     "help": "show the help of a command",
     "version": "show the version",
 }

@@ -260,13 +260,16 @@ def plan_options(
 
 
 def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
-    """Return a provider's credentials; name the profile whose key signs in errors of AWS."""
+    """Return a provider's credentials; say in errors of AWS what to do about those that sign."""
     try:
         return provider.retrieve()
     except errors.AwsError as error:
-        from filevault.aws.errors import name_key
+        from filevault.aws.errors import is_unaccepted, name_key
 
-        named = name_key(error, plan.step.source.profile)
+        source = plan.step.source
+        if source.refused_hint is not None and is_unaccepted(error):
+            raise error.add_context(hint=source.refused_hint) from error
+        named = name_key(error, source.profile)
         if named is error:
             raise
         raise named from error

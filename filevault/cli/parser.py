@@ -169,6 +169,10 @@ class Parser(argparse.ArgumentParser):
         """Return the names of all options."""
         return list(self._option_string_actions)  # argparse has no public view of it
 
+    def actions(self) -> list[argparse.Action]:
+        """Return the options and positionals in the order of their declaration."""
+        return list(self._actions)
+
     def knows(self, word: str) -> bool:
         """Return whether a word is an option, alone, with `=value`, or in a cluster of letters."""
         name = word.partition("=")[0] if word.startswith("--") else word[:2]

@@ -11,7 +11,7 @@ from filevault.aws.endpoint import Endpoint
 from filevault.calls.call import calls_of
 from filevault.cli.obtain import Obtainer
 from filevault.cli.open_vault import open_vault_if_any
-from filevault.errors import FilevaultError
+from filevault.errors import FilevaultError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.process_memory import ProcessMemory
 from filevault.partitions import FALLBACK_REGION
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.config.settings import Settings
     from filevault.plan.planner import Plan
     from filevault.vault.choose import VaultChoice
 
@@ -62,6 +63,20 @@ class ServedProfile:
         return plan._replace(step=step, account_id=arn.split(":")[4], warnings=())
 
 
+def plan_profiles(
+    args: argparse.Namespace, context: Context, choice: VaultChoice, names: Sequence[str]
+) -> list[ServedProfile]:
+    """Return the plans of profiles. Raises what planning raises, and UsageError."""
+    found = []
+    with open_vault_if_any(choice, context) as opened:
+        obtainer = Obtainer(args, context, choice, opened)
+        for name in names:
+            plan = obtainer.plan(name)
+            refuse_long_term(plan)
+            found.append(ServedProfile(plan))
+    return found
+
+
 class ServedProfiles:
     """Carries out orders of a server; see `filevault.server.renewing_process`.
 
@@ -85,6 +100,20 @@ class ServedProfiles:
         self._profiles = profiles
         self._memory = ProcessMemory()
         context.add_key_store(self._memory)
+
+    def reload(self) -> str | None:
+        """Plan all profiles again, by the AWS config as it is now; return why if one fails.
+
+        Then the former plans stay.
+        """
+        names = [each.plan.profile for each in self._profiles]
+        try:
+            self._profiles = plan_profiles(
+                self._args, self._context.unattended(), self._choice, names
+            )
+        except FilevaultError as error:
+            return printable(error.message, _LONGEST_FAILURE)
+        return None
 
     def keep(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """Keep keys of the vault for later orders."""
@@ -161,3 +190,22 @@ class ServedProfiles:
             )
             for each in self._profiles
         )
+
+
+def refuse_long_term(plan: Plan) -> None:
+    """Raise UsageError for a plan without a session."""
+    if plan.step.is_long_term:
+        raise UsageError(
+            f"profile {printable(plan.profile)!r}: only temporary credentials can be served, and "
+            "these are a long-term key",
+            hint="leave --no-session out",
+        )
+
+
+def forget_secrets(settings: Settings) -> None:
+    """Forget in this process, and so in a command, what only renewals need."""
+    if settings.names_descriptor:
+        from filevault.unlock.secret_sources import close_descriptors
+
+        close_descriptors(settings)
+    settings.forget_secrets()

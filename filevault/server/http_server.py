@@ -106,11 +106,23 @@ class HttpServer:
         loop.watch(listener.fileno(), self._accept)
         loop.add_timer(self._expire)
 
-    def close(self) -> None:
-        """Close the listener and every connection."""
+    def stop(self) -> None:
+        """Close the listener, and the connections that wait for nothing."""
         if self._listener.fileno() >= 0:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
+        for connection in list(self._connections.values()):
+            if connection.is_idle:
+                self._drop(connection)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client waits for an answer."""
+        return any(not each.is_idle for each in self._connections.values())
+
+    def close(self) -> None:
+        """Close the listener and every connection."""
+        self.stop()
         for connection in list(self._connections.values()):
             self._drop(connection)
 

@@ -58,6 +58,7 @@ class ServedCredentials:
         self._asked = not on_demand
         self._failures = 0
         self._not_before = 0.0
+        self._is_outdated = False
 
     def is_good(self, now: float) -> bool:
         """Return whether there are credentials that have not expired."""
@@ -71,7 +72,16 @@ class ServedCredentials:
         """Return when to begin the next renewal, in Unix seconds; None if no time is set."""
         if self.is_renewing or not (self._asked or not self.on_demand):
             return None
+        if self._is_outdated:
+            return 0.0
         return max(self._expiry - self._windows.advisory, self._not_before)
+
+    def renew_now(self) -> None:
+        """Renew at once: the plan has changed. What is only served on demand is dropped."""
+        self._is_outdated = True
+        if self.on_demand:
+            self.credentials = None
+            self._expiry = 0.0
 
     def begin(self, now: float) -> int | None:
         """Note that a renewal begins; return the seconds that its credentials must live at least.
@@ -80,7 +90,8 @@ class ServedCredentials:
         is served now, which must not be found again.
         """
         self.is_renewing = True
-        if self.credentials is None:
+        outdated, self._is_outdated = self._is_outdated, False
+        if self.credentials is None or outdated:
             return None
         return int(max(self._windows.advisory, self._expiry - now)) + 1
 

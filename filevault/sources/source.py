@@ -239,6 +239,11 @@ class Source(Step):
         return True
 
     @property
+    def refused_hint(self) -> str | None:
+        """What to do if AWS does not accept the credentials; None for what AWS's errors say."""
+        return None
+
+    @property
     def variables(self) -> tuple[str, ...]:
         """The environment variables that contain what the source reads; no command gets them."""
         return ()

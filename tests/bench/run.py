@@ -30,6 +30,11 @@ BIN = Path(sys.executable).parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "15"))
 
 
+AWS_CLI_2 = os.environ.get("BENCH_AWS_CLI_2", "")
+"""The AWS CLI 2, which is not among the development tools."""
+_AWS_CLI_2 = "aws configure export-credentials, cold (AWS CLI v2)"
+
+
 class Measurement(NamedTuple):
     """One measured process; `budget` is a ratio, or a function of the other medians."""
 
@@ -63,6 +68,7 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
     filevault = str(BIN / "filevault")
     small = bench.user(folder / "small", profiles=30, items=1, sessions=1)
     large = bench.user(folder / "large", profiles=1000, items=1000, sessions=1)
+    corp = bench.signed_in(folder / "corp")
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
     unlocked = [bench.unlocked(small), bench.unlocked(large)]
@@ -85,6 +91,18 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
         ),
         Measurement("exec, cached, unlocked in an agent, 30 profiles", run, in_agent, _times(4.0)),
         Measurement("export json, cached, key file", export, small, _times(4.0)),
+        Measurement(
+            "export json, cached, key file, Identity Center",
+            [filevault, "export", "sso", "--format", "json"],
+            corp,
+            lambda medians: medians["export json, cached, key file"] * 1.03,
+        ),
+        Measurement(
+            "export json, cold, Identity Center",
+            [filevault, "export", "sso", "--format", "json", "--refresh"],
+            corp,
+            _half_of_aws_cli_2,
+        ),
         Measurement("exec, cached, passphrase variable", run, by_passphrase, _hot_and_derivation),
         Measurement(
             "  (python: Argon2id alone, imports included)", [sys.executable, "-c", derive], base
@@ -100,6 +118,10 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
             {**small, **bench.long_term()},
         ),
     ]
+    if AWS_CLI_2:
+        cold = ["sh", "-c", 'rm -f "$HOME"/.aws/cli/cache/*.json; exec "$@"', "sh", AWS_CLI_2]
+        words = ["configure", "export-credentials", "--profile=sso"]
+        found.append(Measurement(_AWS_CLI_2, [*cold, *words], corp))
     aws = BIN / "aws"
     if aws.exists():
         cached = {**small, **bench.long_term()}
@@ -114,6 +136,10 @@ def rows(bench: Bench, folder: Path, opened: contextlib.ExitStack) -> list[Measu
         if shutil.which(argv[0]):
             found.append(Measurement(name, argv, dict(os.environ)))
     return found
+
+
+def _half_of_aws_cli_2(medians: dict[str, float]) -> float:
+    return medians.get(_AWS_CLI_2, 2.0) / 2
 
 
 def _times(ratio: float) -> Callable[[dict[str, float]], float]:

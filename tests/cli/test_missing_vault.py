@@ -18,6 +18,7 @@ LINES_OF = {
     "list": ["list", "list --json", "list --credentials", "list --sessions"],
     "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
     "export": ["export nowhere", "export has-source --explain", "export keyless"],
+    "serve": ["serve nowhere", "serve has-source", "serve keyless"],
     "login": ["login nowhere --stdout", "login has-source --explain"],
     "sso": ["sso login x", "sso logout x", "sso list x", "sso profiles x --yes"],
     "signin": ["signin x"],
@@ -40,7 +41,7 @@ LINES_OF = {
     "rekey": ["rekey", "rekey --drop-slots", "rekey --finish"],
     "git": ["git status", "git init"],
 }  # fmt: skip
-NEEDS_NONE = {"init", "agent", "help", "version"}
+NEEDS_NONE = {"init", "agent", "completion", "help", "version"}
 CONFIG = "[profile has-source]\nsource_profile = nowhere\nrole_arn = x\n[profile keyless]\n"
 
 

@@ -44,8 +44,10 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("exec", "jonsmith", "--explain"),
         ("exec", "admin", "--explain"),
         ("exec", "admin", "--", *CHILD),
+        ("exec", "--server", "--debug", "admin", "--", *CHILD),
     ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
+    "serve": [("serve", "admin", "--explain")],
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
     "signin": [
         ("signin", "console"),
@@ -88,6 +90,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
     "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
+    "completion": [("completion", "zsh")],
     "help": [("help", "exec")],
     "version": [("version",)],
     "remove": [("remove", "--force", "jonsmith")],

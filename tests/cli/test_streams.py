@@ -193,6 +193,7 @@ CASES = {
         StreamCase(("export", "jon", "-n")),
         StreamCase(("export", "jon", "-n", "--format", "json")),
     ],
+    "serve": [StreamCase(("serve", "jon", "--explain"))],
     "login": [StreamCase(("login", "jon", "--explain"))],
     "sso": [StreamCase(("sso", "logout", "work"), "confirmation")],
     "signin": [StreamCase(("signin", "console", "--adopt"), "confirmation")],
@@ -228,6 +229,7 @@ CASES = {
     ],
     "rekey": [StreamCase(("rekey", "--drop-slots"))],
     "git": [StreamCase(("git", "init", "--quiet"), "nothing")],
+    "completion": [StreamCase(("completion", "zsh"))],
     "help": [StreamCase(("help",)), StreamCase(("help", "exec"))],
     "version": [StreamCase(("version",))],
 }

@@ -21,8 +21,21 @@ from tests.faults.harness import (
 from tests.worlds.login_machine import LoginMachine
 from tests.worlds.machine import Machine
 
+USER = "arn:aws:iam::123456789012:user/jon"
 EXPORT = HarnessCommand(("export", "console", "--format", "json"))
 NOW = 2_000_000_000
+
+
+def _read_login(context: Context) -> int:
+    """Print the refresh token of the record."""
+    with vault_of(context) as opened:
+        record = opened.tokens().read(record_name(USER))
+        assert record is not None, "the login is lost"
+        context.reporter.result(LoginRecord.of(record).refresh_token)
+    return 0
+
+
+READ = HarnessCommand(("read-login",), action=_read_login)
 
 
 class RefreshStage:
@@ -52,15 +65,7 @@ class RefreshStage:
 
     def kept(self) -> str:
         """Return the refresh token of the record, which must be whole."""
-
-        def read(context: Context) -> int:
-            with vault_of(context) as opened:
-                record = opened.tokens().read(record_name(self.user.arn))
-                assert record is not None, "the login is lost"
-                print(LoginRecord.of(record).refresh_token)
-            return 0
-
-        done = survey(HarnessCommand(("read-login",), action=read), self.machine)
+        done = survey(READ, self.machine)
         assert done.status == 0, done
         return done.out.strip()
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from filevault import __version__
+from filevault.cli.completion.scripts import script
 from tests.fakes import FakeAws
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -33,6 +34,11 @@ NAME = f"filevault_aws-{__version__}"
 WHEEL = f"{NAME}-py3-none-any.whl"
 SDIST = f"{NAME}.tar.gz"
 SCRIPT = f"{NAME}.data/scripts/filevault"
+SHARED = {
+    "share/bash-completion/completions/filevault": "bash",
+    "share/fish/vendor_completions.d/filevault.fish": "fish",
+    "share/zsh/site-functions/_filevault": "zsh",
+}
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
 PASSPHRASE = "correct horse battery staple"
 
@@ -162,7 +168,15 @@ def test_the_wheel_holds_exactly_the_backends_that_git_knows(built: Built) -> No
 def test_the_wheel_installs_nothing_beside_filevault(built: Built) -> None:
     tops = {name.partition("/")[0] for name in built.wheel_names}
     assert tops == {"filevault", f"{NAME}.data", f"{NAME}.dist-info"}
-    assert [name for name in built.wheel_names if name.startswith(f"{NAME}.data/")] == [SCRIPT]
+    data = [name for name in built.wheel_names if name.startswith(f"{NAME}.data/")]
+    assert data == sorted([SCRIPT, *(f"{NAME}.data/data/{place}" for place in SHARED)])
+
+
+def test_the_shells_find_the_completions_of_the_wheel(built: Built) -> None:
+    for place, shell in SHARED.items():
+        assert (built.venv / place).read_text(encoding="utf-8") == script(shell)
+        printed = _run([built.venv / "bin/filevault", "completion", shell], built.venv)
+        assert printed == script(shell)
 
 
 def test_the_wheel_is_typed_and_licensed(built: Built) -> None:

@@ -19,6 +19,7 @@ from filevault.config.sso_session import SsoSession
 from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, ProviderError
 from filevault.sources.sso_tokens import portal_service
 from filevault.sources.token_records import SSO_CLIENT
+from filevault.system import programs
 from tests.fakes import FakeAws
 from tests.fakes.faults import Fault
 from tests.fakes.identity_center import START_URL
@@ -140,9 +141,12 @@ def test_a_browser_is_opened_only_with_a_display_and_from_a_terminal(
     assert not SsoSignIn(world.context, device_code=True)._browsers()
 
 
-def test_a_link_that_was_opened_elsewhere_needs_no_other_browser(world: SsoWorld) -> None:
+def test_a_link_that_was_opened_elsewhere_needs_no_other_browser(
+    world: SsoWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The browser of this machine may hang, and its user takes another one."""
-    hanging = Browser(("/bin/sleep", "1"), "a browser that hangs")
+    monkeypatch.setattr(programs, "launch", lambda *_, **__: lambda: None)
+    hanging = Browser(("hangs",), "a browser that hangs")
     assert open_link("http://127.0.0.1/", [hanging], world.context, done=lambda: True)
 
 

@@ -259,6 +259,11 @@ def test_a_service_is_asked_again_after_a_failure_of_its_own(
     world.configure("web_identity_token_source = github").run("ci")
     assert len(ci.requests) == 3
     assert paused == [0.2, 0.4]
+    assert world.said == [
+        f"the request for a web identity token for profile 'ci' was answered with status {status}; "
+        "it is sent again, Ctrl-C ends this"
+        for status in (500, 503)
+    ]
     ci.statuses = [500] * 3
     assert "status 500" in refused_again(world).message
     ci.statuses = [403]

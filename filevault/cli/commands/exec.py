@@ -122,10 +122,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.unlock.secret_sources import close_descriptors
 
         close_descriptors(context.settings)
-    if context.caches_answers:
+    served = obtainer.served() if sdk_profile is None else None
+    if context.caches_answer(served):
         from filevault.cli.cached_answers import cache_environment
 
-        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
+        cache_environment(context, served, child)
     context.reporter.flush()
     return replace_process(path, command, child)
 

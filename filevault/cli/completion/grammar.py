@@ -1,0 +1,188 @@
+"""What may stand at the cursor of a command line, found in the program's own parsers."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from filevault.cli.command import ALIASES, COMMANDS, module_of, parser_of
+from filevault.cli.parser import Parser, add_global_options, find_command, split_command
+from filevault.config.settings import GlobalOptions
+from filevault.system.record import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FILE, FOLDER, COMMAND = "files", "folders", "command"
+PROFILE, STORED, SESSION = "profile", "stored", "session"
+KEYSLOT, RECIPIENT, BACKEND = "keyslot", "recipient", "backend"
+
+# By the option, or by the command and the name of a positional: what its value is. A value that
+# is in neither table, such as a duration, cannot be known here.
+OPTION_VALUES = {
+    "--vault": FOLDER,
+    "--pass-dir": FOLDER,
+    "--to": FOLDER,
+    "--identity": FILE,
+    "--passphrase-file": FILE,
+    "--key-file": FILE,
+    "--new-key-file": FILE,
+    "--backend": BACKEND,
+    "--slot": KEYSLOT,
+    "--sdk-profile": PROFILE,
+}
+POSITIONALS = {
+    "add profile": PROFILE,
+    "import source": FILE,
+    "exec profile": PROFILE,
+    "export profile": PROFILE,
+    "login profile": PROFILE,
+    "sso session": SESSION,
+    "signin profile": PROFILE,
+    "rotate profiles": STORED,
+    "remove profile": STORED,
+    "rename old": STORED,
+    "copy profile": STORED,
+    "clear profile": PROFILE,
+    "recipients remove": RECIPIENT,
+    "recipients accept": STORED,
+    "slot remove": KEYSLOT,
+}
+_WORDS = {
+    "--prompt": ("terminal", "ykman", "none"),
+    "help of": tuple(COMMANDS),
+}
+
+
+class Place(Record):
+    """What may stand at the cursor.
+
+    `kind` is one of the kinds above, or "" for nothing but `words`, which are (text, description).
+    For COMMAND, `index` says at which word the other program's command line begins.
+    """
+
+    kind: str = ""
+    words: tuple[tuple[str, str], ...] = ()
+    index: int = 0
+
+
+def place(words: Sequence[str]) -> Place:
+    """Return what may stand in the place of the last word.
+
+    `words` follow the name of the program and end with the one at the cursor, which may be empty.
+    """
+    before, current = list(words[:-1]), words[-1]
+    index = find_command(before)
+    if index is None:
+        return _before_command(before, current)
+    name = ALIASES.get(before[index], before[index])
+    if name not in COMMANDS:
+        return Place()
+    if name == "git":
+        return Place(COMMAND, index=index)
+    parser = parser_of(name)
+    own = before[:index] + before[index + 1 :]
+    if hasattr(module_of(name), "split"):
+        begin = _begin_of_command(parser, own, current)
+        if begin is not None:
+            return Place(COMMAND, index=begin + (begin >= index))
+    return _in_command(name, parser, own, current)
+
+
+def settings_given(words: Sequence[str]) -> GlobalOptions:
+    """Return the options in a command line that say which vault is meant."""
+    parser = Parser("filevault", "")
+    add_global_options(parser)
+    given: dict[str, str] = {}
+    for word, values, is_option in parser.items(words):
+        name, equals, text = word.partition("=")
+        dest = name[2:].replace("-", "_") if is_option else ""
+        if dest == "pass_prefix":
+            dest = "prefix"
+        if dest in ("vault", "backend", "prefix", "pass_dir") and (equals or values):
+            given[dest] = text if equals else values[0]
+    return GlobalOptions(**given)  # type: ignore[arg-type]
+
+
+def _before_command(before: Sequence[str], current: str) -> Place:
+    if "--" in before:
+        return Place()
+    parser = Parser("filevault", "")
+    add_global_options(parser)
+    found = _option(parser, before, current)
+    return found if found is not None else Place(words=tuple(COMMANDS.items()))
+
+
+def _in_command(name: str, parser: Parser, own: Sequence[str], current: str) -> Place:
+    found = _option(parser, own, current)
+    if found is not None:
+        return found
+    positionals: list[str] = []
+    for word, values, is_option in parser.items(own):
+        if word == "--":
+            positionals += values
+        elif not is_option:
+            positionals.append(word)
+    left = list(positionals)
+    for action in parser.actions():
+        if action.option_strings:
+            continue
+        if left and action.nargs != argparse.ZERO_OR_MORE:
+            left.pop(0)
+            continue
+        dest = action.dest
+        if dest in ("names", "id"):  # what they are depends on the word before
+            dest = positionals[0]
+        return _values(action, f"{name} {dest}", left)
+    return Place()
+
+
+def _option(parser: Parser, before: Sequence[str], current: str) -> Place | None:
+    """Return the options or the values of one that may stand here; None for a positional."""
+    if "--" in before:
+        return None
+    items = list(parser.items(before))
+    if items and items[-1][2] and parser.takes_value(items[-1][0]) and not items[-1][1]:
+        return _values_of_option(parser, items[-1][0])
+    if not current.startswith("-"):
+        return None
+    if current.startswith("--") and "=" in current:
+        return _values_of_option(parser, current.partition("=")[0])
+    given = {word.partition("=")[0] for word, _values, is_option in items if is_option}
+    words = []
+    for action in parser.actions():
+        if given.intersection(action.option_strings) and not isinstance(
+            action, argparse._AppendAction
+        ):
+            continue
+        words += [(each, action.help or "") for each in action.option_strings]
+    return Place(words=tuple(words))
+
+
+def _values_of_option(parser: Parser, word: str) -> Place:
+    name = word if word.startswith("--") else f"-{word[-1]}"  # of a cluster the last letter
+    for action in parser.actions():
+        if name in action.option_strings and action.nargs != 0:
+            return _values(action, action.option_strings[0], ())
+    return Place()
+
+
+def _values(action: argparse.Action, key: str, given: Sequence[str]) -> Place:
+    """Return the values of an option or positional, without those that are given already."""
+    texts = _WORDS.get(key) or tuple(map(str, action.choices or ()))
+    if texts:
+        return Place(words=tuple((each, COMMANDS.get(each, "")) for each in texts))
+    kind = OPTION_VALUES.get(key) or POSITIONALS.get(key, "")
+    return Place(kind, tuple((each, "") for each in given) if kind == STORED else ())
+
+
+def _begin_of_command(parser: Parser, own: Sequence[str], current: str) -> int | None:
+    """Return the index in `own` of the first word of the command to run, None before it."""
+    mine, command = split_command(parser, own)
+    if command or "--" in own:
+        return len(own) - len(command)
+    items = list(parser.items(mine))
+    waiting = items and items[-1][2] and parser.takes_value(items[-1][0]) and not items[-1][1]
+    if waiting or current.startswith("-"):
+        return None
+    return len(own) if any(not is_option for _word, _values, is_option in items) else None
