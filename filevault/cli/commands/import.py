@@ -321,8 +321,9 @@ class _Import:
                 )
         caches = clear_caches(self._context.settings.home_if_known)
         if caches and self._source.paths:
+            folders = ", ".join(map(printable, caches))
             reporter.say(
-                f"other programs keep sessions in the clear in {', '.join(map(printable, caches))}: "
+                f"other programs keep sessions in the clear in {folders}: "
                 "delete what you do not need any more"
             )
         if self._source.paths:
