@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.context import Context
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.questions import require_terminal
+from filevault.cli.second_vault import SOURCE_VARIABLE, unlock
 from filevault.errors import (
     IntegrityError,
     LockedError,
@@ -278,6 +279,7 @@ def _vault(
             hint="--vault or FILEVAULT_DIR names the vault that gets the keys",
         )
     with open_vault(choice, other) as opened:
+        unlock(opened, SOURCE_VARIABLE)
         contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 

@@ -575,6 +575,22 @@ def test_hostile_names_are_shown_escaped_and_lead_nowhere(keeper: BackendMachine
     assert outside == []
 
 
+def test_the_variable_of_the_other_vaults_passphrase_is_named(file_keeper: BackendMachine) -> None:
+    source = _vault(file_keeper.machine, None)  # type: ignore[arg-type] # not used
+    done = run(file_keeper, "import", *source.words, "--yes")
+    assert done.status == 5
+    assert "FILEVAULT_SOURCE_PASSPHRASE gives the passphrase of" in done.err
+    answers = [
+        TypedAnswer("assphrase", SOURCE_WORD),
+        TypedAnswer("assphrase", PASSPHRASE),
+        TypedAnswer("Store 2 keys", "y"),
+    ]
+    env = {"FILEVAULT_PASSPHRASE": None}
+    typed = file_keeper.machine.on_terminal("import", *source.words, answers=answers, env=env)
+    assert typed.status == 0, typed
+    assert stored(file_keeper) == BOTH
+
+
 def test_the_source_is_not_touched_if_an_item_reads_back_differently(
     file_keeper: BackendMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

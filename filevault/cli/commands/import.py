@@ -204,6 +204,8 @@ class _Import:
         removes = self._args.remove_source and bool(safe)
         if not self._args.json:
             self._show()
+        if written:
+            self._check_vault()  # before the question: nothing that is agreed to must fail
         if written or removes:
             self._ask(written, removes=removes)
         if written:
@@ -246,11 +248,15 @@ class _Import:
         question = " and ".join(part for part in (store, remove) if part)
         confirm_or_decline(context.prompter, f"{question[:1].upper()}{question[1:]}?")
 
-    def _store(self, written: Sequence[PlannedKey]) -> None:
-        vault, context = self._opened.vault, self._context
+    def _check_vault(self) -> None:
+        """Unlock the vault; raise PinError if nothing may be written to it."""
+        vault = self._opened.vault
         vault.check_recipients()
         if vault.is_sealed:
             vault.unlock()
+
+    def _store(self, written: Sequence[PlannedKey]) -> None:
+        vault, context = self._opened.vault, self._context
         for row in written:
             error = store_key(vault, row, context.runtime.clock())
             self._uncommitted = self._uncommitted or error
