@@ -44,6 +44,7 @@ from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyrin
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
+from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
 
 pytestmark = needs_kernel_keyring
@@ -485,7 +486,7 @@ def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
     for name, (module, source) in SOURCES.items():
         if getattr(importlib.import_module(module), source).declares_inputs:
             declared.add(name)
-    assert declared == {"stored", "sso"}
+    assert declared == {"stored", "sso", "login-session"}
 
 
 def test_a_role_of_identity_center_is_in_the_lane_until_its_user_signs_out(
@@ -506,6 +507,32 @@ def test_a_role_of_identity_center_is_in_the_lane_until_its_user_signs_out(
         time.sleep(TICK)
         check_same(lane, words, {})
         lane.machine.ok("sso", "logout", "corp", env=lane.opens)
+        assert isinstance(lane.ask(words), str)
+    finally:
+        lane.close()
+
+
+def test_a_login_session_is_in_the_lane_until_it_ends_or_its_user_signs_out(
+    tmp_path: Path, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.login.user = aws.add_user("jon")
+    lane = HotLane(tmp_path / "home", aws, monkeypatch)
+    try:
+        with lane.machine.config.open("a") as config:
+            config.write(f"[profile console]\nregion = eu-west-1\nendpoint_url = {aws.url}\n")
+        opens = {**lane.opens, "BROWSER": BROWSER}
+        words = ("export", "console", "--format", "json")
+        lane.machine.ok("signin", "console", env=opens)
+        for _ in range(2):
+            lane.machine.ok(*words, env=lane.opens)
+            time.sleep(TICK)
+            check_same(lane, words, {})
+            lane.machine.ok("signin", "console", env=opens)
+            assert isinstance(lane.ask(words), str)
+        lane.machine.ok(*words, env=lane.opens)
+        time.sleep(TICK)
+        check_same(lane, words, {})
+        lane.machine.ok("clear", "console", env=lane.opens)
         assert isinstance(lane.ask(words), str)
     finally:
         lane.close()
