@@ -959,10 +959,14 @@ def test_the_lane_and_the_key_cache_use_the_same_calls() -> None:
     assert numbers == calls._NUMBERS
 
 
+SERVERS = ("AWS_CONTAINER_", "AWS_EC2_METADATA_", "AWS_PROFILE")
+"""What begins so leads to a server, or to a profile: no answer has it."""
+
+
 def test_the_closed_table_of_the_lane_is_that_of_exec() -> None:
     """Without what only a profile instead of credentials, or a server, sets."""
     table = {each.name for each in aws_variables.VARIABLES if each.carries}
-    table -= {name for name in table if name.startswith(("AWS_CONTAINER_", "AWS_PROFILE"))}
+    table -= {name for name in table if name.startswith(SERVERS)}
     table |= {"AWS_VAULT", aws_variables.MARKER}
     assert set(answer.SET_NAMES) == {name.encode() for name in table if not name.endswith("*")}
     assert {name.encode()[:-1] for name in table if name.endswith("*")} == {answer.SET_FAMILY}
