@@ -269,6 +269,16 @@ def test_what_sso_refuses_and_how(
     assert scene.aws.actions() == []
 
 
+def test_a_broken_profile_does_not_keep_its_session_from_being_used(scene: SsoMachine) -> None:
+    config = scene.machine.config
+    config.write_text(
+        f"[profile broken]\nsso_session = work\ninclude_profile = nowhere\n{config.read_text()}\n"
+    )
+    scene.aws.sso.confirm_after = 1
+    scene.machine.ok("sso", "login", "work")
+    assert scene.machine.run("sso", "login", "broken").status == 3
+
+
 # Accounts and roles
 
 
