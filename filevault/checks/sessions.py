@@ -1,4 +1,7 @@
-"""Whether each cached session opens. A damaged one is obtained again, so it is no error."""
+"""Whether each cached session and token record opens.
+
+A damaged one is obtained again, or a sign-in replaces it, so it is no error.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.sessions import SessionCache
+    from filevault.sessions.token_store import TokenStore
     from filevault.vault.vault import Vault
 
 
-def check_sessions(vault: Vault, cache: SessionCache) -> tuple[int, list[Finding]]:
-    """Return how many sessions there are, and the findings; no session key is made."""
-    if not cache.listing():
+def check_sessions(
+    vault: Vault, cache: SessionCache, tokens: TokenStore
+) -> tuple[int, list[Finding]]:
+    """Return how many sessions and records there are, and the findings; no session key is made."""
+    if not cache.listing() and not tokens.listing():
         return 0, []
     try:
         key = vault.existing_session_key()
@@ -31,5 +37,11 @@ def check_sessions(vault: Vault, cache: SessionCache) -> tuple[int, list[Finding
         if failed is not None:
             subject = f"session {printable(name)!r}"
             hint = "it is obtained again; filevault clear deletes it"
+            found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
+    for name, failed in tokens.check_files(key):
+        count += 1
+        if failed is not None:
+            subject = f"sign-in {printable(name)!r}"
+            hint = "sign in again; filevault clear deletes it"
             found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
     return count, found

@@ -16,6 +16,7 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from filevault.errors import FilevaultError
     from filevault.sessions.lock_wait import LockWait
     from filevault.sources.token_records import ListedToken, TokenName, TokenRecord
     from filevault.system.files import Folder
@@ -127,6 +128,23 @@ class TokenStore:
                     if each is not None:
                         found.append(each)
         return found
+
+    def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
+        """Yield the path of each file of a record, and why it does not open, None if it does."""
+        for part, folder in self._folders():
+            for entry in folder.entries():
+                if not entry.name.endswith(token_file.SUFFIX):
+                    continue
+                path = token_file.TokenPath(part, entry.name)
+                failed: FilevaultError | None = None
+                try:
+                    data = folder.read(entry.name, token_file.MAX_FILE)
+                    token_file.check(key, self._state_id, path, data)
+                except FileNotFoundError:
+                    continue
+                except (StorageError, IntegrityError, NewerFormatError) as error:
+                    failed = error
+                yield path.header_name, failed
 
     def clear_sso(self) -> int:
         """Delete every record of Identity Center; return how many sign-ins these were.

@@ -220,4 +220,5 @@ def test_the_wait_says_what_for_and_ends_where_nobody_can_end_it(kept: OpenStore
         kept.store.lock(WORK, "signing in to 'work'"),
     ):
         raise AssertionError("two have the flock")
-    assert kept.said == ["waiting for another filevault that is signing in to 'work'"]
+    said = "waiting for another filevault that is signing in to 'work'; Ctrl-C ends"
+    assert kept.said == [said]
