@@ -130,7 +130,7 @@ def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
             r"filevault ([a-z]+)((?: (?!-- |\||filevault |or )[^\s`]+)*)", line
         ):
             if command in COMMANDS and command != "git":  # whose words are git's
-                used = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest))
+                used = set(re.findall(r"(?<=\s)--?[a-z][a-z0-9-]*", rest))
                 wrong += [(command, option) for option in used - by_command[command]]
     assert not wrong
 
