@@ -12,7 +12,6 @@ from filevault.aws.attempt import Attempt
 from filevault.aws.botocore_errors import not_from_aws
 from filevault.aws.json_service import JsonRequest
 from filevault.aws.sso_errors import (
-    DENIED,
     EXPIRED,
     INVALID_CLIENT,
     INVALID_GRANT,
@@ -37,6 +36,7 @@ REFRESH_GRANT = "refresh_token"
 REGISTERED_REDIRECT = "http://127.0.0.1/oauth/callback"
 """The redirection that a client is registered with; a port is added (RFC 8252 §7.3)."""
 
+_FOR_A_TIME = (SLOW_DOWN, "too_many_requests", "429")
 _MAX_LIFE = 400 * 86400
 _MAX_INTERVAL = 60
 _INTERVAL = 5  # seconds, where the answer has none (RFC 8628 §3.2)
@@ -210,8 +210,16 @@ def authorize_link(
 
 
 def is_over(error: AwsError) -> bool:
-    """Return whether an error of `refresh` means that a person must sign in again."""
-    return error.code in (EXPIRED, DENIED, INVALID_CLIENT, INVALID_GRANT)
+    """Return whether an error of `refresh` means that a person must sign in again.
+
+    That is any refusal but one for a time; as for botocore, no code is relied on.
+    """
+    return error.code not in _FOR_A_TIME
+
+
+def is_usual_end(error: AwsError) -> bool:
+    """Return whether an error of `refresh` is one with which sessions usually end."""
+    return error.code in (EXPIRED, INVALID_CLIENT, INVALID_GRANT)
 
 
 def is_unknown_client(error: AwsError) -> bool:

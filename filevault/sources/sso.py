@@ -23,6 +23,7 @@ class SsoRole(Source):
     """A role in an account, obtained with the sign-in to a session."""
 
     declares_inputs = True  # only the AWS config decides which session is looked for
+    calls_aws = True
 
     profile: str
     session: SsoSession

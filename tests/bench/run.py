@@ -37,6 +37,7 @@ AWS_CLI_2 = os.environ.get("BENCH_AWS_CLI_2", "")
 """The AWS CLI 2, which is not among the development tools."""
 
 SSO = ("export", "sso", "--format", "json")
+LOGIN_SESSION = ("export", "console", "--format", "json")
 EXEC = ("exec", "p0", "--", "/bin/true")
 EXPORT = ("export", "p0", "--format", "json")
 
@@ -117,6 +118,7 @@ def rows(
     """Build the vaults and return what is measured, as long as `opened` is."""
     small = bench.user(folder / "small", profiles=30, items=1, sessions=1)
     large = bench.user(folder / "large", profiles=1000, items=1000, sessions=1)
+    console = bench.logged_in(folder / "console")
     huge = bench.user(folder / "huge", profiles=30, items=10_000, sessions=1000)
     keyed = bench.user(folder / "keyed", profiles=30, items=1, sessions=1)
     by_passphrase = bench.user(folder / "passphrase", profiles=30, items=1, sessions=1, key=False)
@@ -138,6 +140,7 @@ def rows(
         Row("exec, cached, passphrase variable", EXEC, by_passphrase, counted=False),
         Row("export, cached, key file", EXPORT, keyed),
         Row("the same, Identity Center", SSO, corp, new=True),
+        Row("the same, login session", LOGIN_SESSION, console, new=True),
         Row("export, cold, one STS call", (*EXPORT, "--refresh"), keyed, counted=False),
         Row("the same, Identity Center", (*SSO, "--refresh"), corp, counted=False, new=True),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -389,6 +390,27 @@ def test_list_and_status_show_the_sign_in(scene: SsoMachine) -> None:
     assert f"dev: role Admin of account {PROD} by SSO session 'work'" in explained
     assert "begins: GetRoleCredentials with the sign-in to SSO session 'work'" in explained
     assert "1. AssumeRole" in explained
+    alone = scene.machine.ok("exec", "dev", "--explain", "--", "true").out
+    assert "no calls" not in alone
+    assert "begins: GetRoleCredentials" in alone
+
+
+def test_a_locked_vault_is_the_error_before_anybody_signs_in(scene: SsoMachine) -> None:
+    scene.aws.sso.confirm_after = 1
+    shutil.rmtree(scene.machine.state)
+    result = scene.machine.run("sso", "login", env={"FILEVAULT_PASSPHRASE": None})
+    assert result.status == 5
+    assert scene.aws.actions() == []
+
+
+def test_verify_opens_tokens_and_a_damaged_one_is_a_warning(scene: SsoMachine) -> None:
+    scene.sign_in()
+    assert json.loads(scene.machine.ok("verify", "--json").out)["sessions"] == 2
+    (token,) = scene.machine.state.glob("*/sso/*-token.fvs")
+    token.write_bytes(token.read_bytes()[:-1] + b"?")
+    result = scene.machine.ok("verify")
+    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}'" in result.out + result.err
+    assert "sign in again" in result.out + result.err
 
 
 # Nothing is in the clear
