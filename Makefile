@@ -11,7 +11,7 @@ VENV = .venv/complete
 SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash unshare:util-linux setfacl:acl gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
 	openssl:openssl rclone:rclone ssh-keygen:openssh-client node:nodejs npm:npm systemd-creds:systemd \
-	systemd-analyze:systemd chromium:chromium
+	systemd-analyze:systemd chromium:chromium valgrind:valgrind
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto
 

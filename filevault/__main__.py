@@ -25,6 +25,18 @@ def entry() -> "NoReturn":
     Python's clean-up is skipped: it frees each object, which takes 3 ms, and the kernel frees the
     whole process at once. Files are closed and synced where they are written.
     """
+    tried = None
+    if "exec" in sys.argv or "export" in sys.argv:
+        import posix
+
+        from filevault.lane.serve import attempt
+
+        try:
+            # Serves a cached answer and does not return, or says why not.
+            tried = attempt(sys.argv[1:], posix.environ)
+        except KeyboardInterrupt:
+            posix.write(2, b"filevault: interrupted\n")
+            posix._exit(130)
     import contextlib
     import os
 
@@ -34,7 +46,7 @@ def entry() -> "NoReturn":
     from filevault.cli import main
 
     try:
-        status = main(sys.argv[1:])
+        status = main(sys.argv[1:], attempt=tried)
     except SystemExit as ending:  # --help and --version, by argparse
         status = ending.code if isinstance(ending.code, int) else 0
     for stream in (sys.stdout, sys.stderr):

@@ -30,6 +30,7 @@ SAFE = {
     "backend",  # of a vault: an option and the name of a backend
     "option",
     "rest",
+    "self._args.action",  # of `sso`, one of the parser's words
     "slot.id",  # hex digits
 }
 FOLDERS = (ROOT / "filevault", ROOT / "backends")

@@ -297,6 +297,19 @@ def keyfile_bytes(text: bytes, what: str) -> bytes:
     return key
 
 
+def files(root: Folder) -> list[tuple[str, bytes]]:
+    """Return the names and the bytes of a vault's keyslot files, sorted, damaged ones too."""
+    found = []
+    try:
+        with root.child(vault_json.FOLDER) as inner, inner.child(FOLDER) as folder:
+            for entry in folder.entries():
+                if entry.name.endswith(SUFFIX) and entry.is_file(follow_symlinks=False):
+                    found.append((entry.name, folder.read(entry.name, MAX_FILE)))
+    except FileNotFoundError:
+        pass
+    return found
+
+
 def listing(root: Folder) -> list[Slot]:
     """Return a vault's keyslots, sorted by id; unreadable ones are left out.
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from filevault.cli import streams
-from filevault.cli.command import ALIASES, COMMANDS, command_at, module_of, parser_of, usage
+from filevault.cli.command import (
+    ALIASES,
+    COMMANDS,
+    KEEPS_ANSWERS,
+    command_at,
+    module_of,
+    parser_of,
+    usage,
+)
 from filevault.cli.context import Context, Runtime
 from filevault.cli.parser import Parser, add_global_options, find_command, global_options
 from filevault.cli.reporter import Reporter
@@ -17,14 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from filevault.cli.protocols import Split
+    from filevault.lane.serve import Attempt
 
 _EXEC_FAILED = 125  # as env(1) and docker run: filevault failed, not the command
 _INTERRUPTED = 130
 _KEPT_BY_EXEC = (126, 127, _INTERRUPTED)  # about its command, and Ctrl-C
 
 
-def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B008 - immutable
-    """Run one command and return its exit status; reports on stderr."""
+def main(
+    argv: Sequence[str],
+    runtime: Runtime = Runtime(),  # noqa: B008 - immutable
+    attempt: Attempt | None = None,
+) -> int:
+    """Run one command and return its exit status; reports on stderr.
+
+    `attempt` is what the hot lane found out, which did not serve this run.
+    """
     if argv and argv[0] == "__complete":
         return _complete(argv[1:])
     debug = "--debug" in (argv[: argv.index("--")] if "--" in argv else argv)
@@ -48,13 +64,19 @@ def main(argv: Sequence[str], runtime: Runtime = Runtime()) -> int:  # noqa: B00
             streams.require()
         else:
             streams.tolerate_closed()
-        context = Context(settings, runtime, reporter)
+        context = Context(settings, runtime, reporter, attempt)
+        if attempt is not None and attempt.failure is not None:
+            streams.fail(attempt.failure)  # a part of the result is printed already
         try:
             status = line.module.run(namespace, context)
         except DeclinedError as declined:
             reporter.say(declined.message)
             status = 0
         finally:
+            if line.name not in KEEPS_ANSWERS:
+                from filevault.cli.cached_answers import forget_answers
+
+                forget_answers(context)
             if settings.names_descriptor:
                 from filevault.unlock.secret_sources import close_descriptors
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "rename": "give a stored key another name",
     "copy": "copy a stored key to another name or vault",
     "migrate": "move the whole vault to another backend or folder",
+    "verify": "check that every item opens, and with --online that AWS accepts every key",
     "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
@@ -40,6 +41,10 @@ COMMANDS = {
     "help": "show the help of a command",
     "version": "show the version",
 }
+KEEPS_ANSWERS = frozenset(
+    {"agent", "completion", "exec", "export", "help", "list", "login", "status", "version"}
+)
+"""The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
 
 

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from filevault.aws.login_tokens import LoginRequester
     from filevault.cli.browser import Browser
     from filevault.cli.context import Context
+    from filevault.cli.open_vault import OpenVault
     from filevault.config.overrides import Overrides
     from filevault.config.profile import Profile
+    from filevault.server.authorization_callback import Authorization
     from filevault.vault.vault import Vault
 
+_GLANCE = 0.01  # seconds
 _TRIES = 3  # at pasting the code, on a terminal
 
 
@@ -101,7 +104,9 @@ def _check_source(profile: Profile) -> None:
     )
 
 
-def sign_in(target: LoginTarget, context: Context, *, region: str, remote: bool) -> LoginRecord:
+def sign_in(
+    target: LoginTarget, context: Context, *, region: str, remote: bool, from_stdin: bool = True
+) -> LoginRecord:
     """Let a person sign in, and return the login; nothing is stored yet.
 
     Args:
@@ -109,6 +114,7 @@ def sign_in(target: LoginTarget, context: Context, *, region: str, remote: bool)
         context: the run's dependencies.
         region: where to sign in.
         remote: always let the person paste a code; else only without a browser here.
+        from_stdin: whether the code may come from stdin.
 
     Raises AwsError, ConfigError, NetworkError, ProviderError, UsageError, NoTerminalError.
     """
@@ -136,7 +142,7 @@ def sign_in(target: LoginTarget, context: Context, *, region: str, remote: bool)
     if browsers:
         code, request = _code_from_browser(requester, state, browsers, context)
     else:
-        code, request = _pasted_code(requester, state, context)
+        code, request = _pasted_code(requester, state, context, from_stdin=from_stdin)
     tokens = requester.exchange(code, request)
     return LoginRecord(
         tokens.credentials,
@@ -147,6 +153,42 @@ def sign_in(target: LoginTarget, context: Context, *, region: str, remote: bool)
         tokens.token_type,
         tokens.id_token,
     )
+
+
+def sign_in_meanwhile(profile: str, context: Context, opened: OpenVault) -> None:
+    """Let the person at the terminal sign in, in a run that needs the login of a profile.
+
+    Of several processes one asks; the others wait for it. A browser is opened only if stdout and
+    stderr are terminals: another program may be waiting for the result. stdin belongs to the
+    command. Raises what `sign_in` raises, and ProviderError if another user signs in.
+    """
+    from filevault.config.overrides import read_overrides
+    from filevault.partitions import FALLBACK_REGION
+    from filevault.sources.login_record import record_name
+
+    reporter, tokens = context.reporter, opened.tokens()
+    target = login_target(profile, context, opened.vault, read_overrides(context.settings, None))
+    name = record_name(target.login_session or "")
+    with tokens.lock(name, f"signing in for {target.subject}"):
+        kept = tokens.read(name)
+        if kept is not None and kept.renewable:
+            return  # another process has signed in
+        tokens.prepare(name)
+        last = None if kept is None else kept.values.get("signInRegion")
+        record = sign_in(
+            target,
+            context,
+            region=last or target.region or FALLBACK_REGION,
+            remote=not (reporter.messages_on_terminal and reporter.results_on_terminal),
+            from_stdin=False,
+        )
+        if record.credentials.arn != target.login_session:
+            raise ProviderError(
+                f"{target.subject} is of {printable(target.login_session, 200)}, and "
+                f"{printable(record.credentials.arn, 200)} has signed in; nothing was kept",
+                hint=f"sign in as that user, or let this one have the profile: {target.command}",
+            )
+        tokens.replace(name, record.record())
 
 
 def _browsers(context: Context) -> list[Browser]:
@@ -181,9 +223,16 @@ def _code_from_browser(
         )
         _show(context, "sign in in the browser of this machine; if none opens, open this link:")
         _show_link(context, request.link)
-        open_link(request.link, browsers, context, otherwise=None)
+        found: Authorization | None = None
+
+        def answered() -> bool:
+            nonlocal found
+            found = found or callback.wait(timeout=_GLANCE, doubt=doubt)
+            return found is not None
+
+        open_link(request.link, browsers, context, otherwise=None, done=answered)
         with Countdown(context, "the browser") as countdown:
-            found = callback.wait(tick=countdown.show, doubt=doubt)
+            found = found or callback.wait(tick=countdown.show, doubt=doubt)
     if found is None:
         raise ProviderError(
             f"nobody signed in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",
@@ -195,7 +244,7 @@ def _code_from_browser(
 
 
 def _pasted_code(
-    requester: LoginRequester, state: str, context: Context
+    requester: LoginRequester, state: str, context: Context, *, from_stdin: bool
 ) -> tuple[str, AuthorizationRequest]:
     """Let the person open the link anywhere, and paste the code that AWS shows."""
     from filevault.aws.login_link import AuthorizationRequest, confirmation_url, parse_pasted
@@ -220,7 +269,7 @@ def _pasted_code(
     _show_link(context, request.link)
     for left in range(_TRIES - 1, -1, -1):
         try:
-            return parse_pasted(read_pasted(is_complete), state), request
+            return parse_pasted(read_pasted(is_complete, from_stdin=from_stdin), state), request
         except UsageError as error:
             if not left or not context.prompter.present:
                 raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault import errors
 from filevault.aws.console import Console, console_of
 from filevault.cli.obtain import plan_options, retrieve, warn_of_unused_code
-from filevault.system.printable import printable
+from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 from filevault.system.times import format_duration
 
@@ -41,6 +41,13 @@ def sign_in_with_profile(
     obtainer.remember_slot()
     clients = _clients(context, plan.profile)
     subject = f"profile {printable(plan.profile)!r}"
+    if credentials.session_token is None:
+        raise errors.ProviderError(
+            f"{subject} gets a long-term key from {plan.step.source.title}, and the console takes "
+            "temporary credentials only",
+            hint="add a role_arn to a profile that has it as source_profile, or store the key: "
+            f"filevault add {shell_word(plan.profile)}",
+        )
     duration = _session_duration(args, context, plan.step)
     console = console_for(context, plan.region, credentials.arn)
     signin = _Signin(context.reporter, clients, console, duration, subject)

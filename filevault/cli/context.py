@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
     from filevault.keycache.key_store import KeyStore
+    from filevault.lane.serve import Attempt
     from filevault.unlock.prompt import Prompter
 
 
@@ -40,15 +41,32 @@ class Runtime(Record):
 
 
 class Context:
-    """The dependencies of one run, each made at its first use; `open_vault` opens vaults."""
+    """The dependencies of one run, each made at its first use; `open_vault` opens vaults.
 
-    def __init__(self, settings: Settings, runtime: Runtime, reporter: Reporter) -> None:
+    `attempt` is what the hot lane found out about this run, None if it was not asked.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: Runtime,
+        reporter: Reporter,
+        attempt: Attempt | None = None,
+    ) -> None:
         self.settings = settings
         self.runtime = runtime
         self.reporter = reporter
+        self.attempt = attempt
         self._prompter: Prompter | None = None
         self._config: AwsConfig | None = None
         self._key_cache: KeyCache | None = None
+
+    @property
+    def caches_answers(self) -> bool:
+        """Whether the answer of this run may be cached, or it is to be said why not."""
+        if self.attempt is None:
+            return False
+        return self.attempt.question is not None or self.settings.debug
 
     @property
     def prompter(self) -> Prompter:

@@ -12,7 +12,7 @@ from filevault.cli.default_profile import warn_of_default_profile
 from filevault.cli.foreground_command import ForegroundCommand
 from filevault.cli.served_profiles import ServedProfile, ServedProfiles
 from filevault.credentials import Credentials
-from filevault.errors import BackendError
+from filevault.errors import BackendError, UsageError
 from filevault.issued.child_environment import child_environment
 from filevault.issued.issued_credentials import ContainerVariables, IssuedCredentials
 from filevault.server.container_endpoint import ContainerEndpoint, TokenPaths, new_token
@@ -71,6 +71,11 @@ class ServedCommand:
 
         gc.enable()  # this process lives as long as the command
         context = self._context
+        if self._profile.plan.step.is_long_term:
+            raise UsageError(
+                "only temporary credentials can be served, and these are a long-term key",
+                hint="leave --no-session out",
+            )
         warn_of_default_profile(context)
         try:
             with contextlib.ExitStack() as opened:
@@ -82,7 +87,9 @@ class ServedCommand:
                 loop = opened.enter_context(EventLoop())
                 container = self._serve(loop, renewals, served, opened)
                 environment = child_environment(
-                    context.settings.environ, self._issued(served, container)
+                    context.settings.environ,
+                    self._issued(served, container),
+                    self._profile.plan.step.source.variables,
                 )
                 context.reporter.flush()
                 running = ForegroundCommand(path, command, environment, context.reporter)

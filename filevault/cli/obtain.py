@@ -10,6 +10,7 @@ from filevault.config.overrides import read_durations, read_overrides
 from filevault.issued.issued_credentials import IssuedCredentials
 from filevault.plan.account import account_of_credentials
 from filevault.plan.planner import Plan, PlanOptions
+from filevault.system.record import Record
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from filevault.cli.open_vault import OpenVault
     from filevault.config.sso_session import SsoSession
     from filevault.credentials import Credentials
+    from filevault.keycache.cache import FoundKey
     from filevault.mfa.token_code import TokenCode
     from filevault.sessions import SessionCache
     from filevault.sessions.lock_wait import LockWait
@@ -34,6 +36,18 @@ def say_unless_disabled(context: Context, text: str) -> None:
     """Print a message for beginners, unless `AWS_VAULT_DISABLE_HELP_MESSAGE` is set."""
     if not context.settings.flag("AWS_VAULT_DISABLE_HELP_MESSAGE"):
         context.reporter.say(text)
+
+
+class Served(Record):
+    """What a run served from the session cache.
+
+    `state_id` is that of the vault, `key` the cached session key that was used, `until` the end of
+    the session less the life that it must have left, in Unix seconds.
+    """
+
+    state_id: str
+    key: FoundKey
+    until: int
 
 
 class Obtainer:
@@ -57,6 +71,8 @@ class Obtainer:
         self._context = context
         self._choice = choice
         self._opened = opened
+        self._cache: SessionCache | None = None
+        self._provider: CredentialProvider | None = None
 
     def plan(self, name: str, *, console: bool = False) -> Plan:
         """Resolve a profile and plan its calls; with `console`, for signing in to the console.
@@ -92,7 +108,10 @@ class Obtainer:
         """Carry a plan out, or take its session from the cache."""
         context = self._context
         code = None if self._args.mfa_token is None else self.token_code()
-        credentials = retrieve(self.provider(plan, code), plan)
+        provider = self.provider(plan, code)
+        credentials = retrieve(provider, plan)
+        if plan.step.source.declares_inputs:
+            self._provider = provider
         if code is not None and plan.step.takes_token_code:
             warn_of_unused_code(code, context)
         self.remember_slot()
@@ -102,6 +121,17 @@ class Obtainer:
         return IssuedCredentials(
             plan.profile, credentials, plan.region, plan.endpoint_url, account, plan.child
         )
+
+    def served(self) -> Served | None:
+        """Return what was served from the session cache, None if anything else was needed."""
+        opened, cache, provider = self._opened, self._cache, self._provider
+        if opened is None or opened.keys.found is None:
+            return None
+        if cache is None or cache.usable_until is None:
+            return None
+        if provider is None or not provider.from_cache:
+            return None
+        return Served(opened.choice.state_id, opened.keys.found, cache.usable_until)
 
     def token_code(self) -> TokenCode:
         """Return the source of token codes of a run; `--mfa-token -` reads stdin now."""
@@ -119,18 +149,21 @@ class Obtainer:
         min_ttl = args.min_ttl
         if min_ttl is None:
             min_ttl = settings.duration("AWS_MIN_TTL")
-        if plan.step.is_long_term and (args.duration is not None or args.mfa_token):
-            context.reporter.warn(
-                "the long-term key itself is issued: --duration and --mfa-token do nothing"
-            )
+        if plan.step.parent is None and (args.duration is not None or args.mfa_token):
+            issued = "the long-term key itself is issued"
+            if not plan.step.is_long_term:
+                issued = "the credentials are issued as their source gives them"
+            context.reporter.warn(f"{issued}: --duration and --mfa-token do nothing")
         dependencies = Dependencies(
-            self._source_dependencies()._replace(fresh=args.refresh, min_ttl=min_ttl),
+            self._source_dependencies()._replace(
+                fresh=args.refresh, min_ttl=min_ttl, sign_in=self._sign_in
+            ),
             self.token_code if code is None else lambda: code,
             context.runtime.clock,
             context.reporter.warn,
             settings.allow_http,
         )
-        sessions = self._sessions(plan)
+        sessions = self._cache = self._sessions(plan)
         if sessions is None:
             return build(plan, dependencies, None)
         caching = Caching(sessions, self._lock_wait, args.refresh, min_ttl, settings.cache_roles)
@@ -160,6 +193,12 @@ class Obtainer:
         if plan.step.source.needs_vault:
             return self._opened.sessions()
         return self._opened.sessions_unasked()
+
+    def _sign_in(self, profile: str) -> None:
+        from filevault.cli.console_login import sign_in_meanwhile
+
+        if self._opened is not None:
+            sign_in_meanwhile(profile, self._context, self._opened)
 
     def _source_dependencies(self) -> SourceDependencies:
         return source_dependencies(self._context, self._keys, self._opened, self._choice)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 from filevault.backends import backend_names
 from filevault.backends.definition import SEALED, VaultParts
-from filevault.errors import FilevaultError, LockedError, NoVaultError, StorageError, UsageError
+from filevault.errors import (
+    FilevaultError,
+    LockedError,
+    NoTerminalError,
+    NoVaultError,
+    StorageError,
+    UsageError,
+)
 from filevault.keycache.cached_key import IDENTITIES_MARK
 from filevault.keycache.vault_keys import VaultKeys
 from filevault.system.files import Folder
@@ -140,10 +147,14 @@ class OpenVault:
     def sessions_unasked(self) -> SessionCache | None:
         """Return the same, None also if only a person could open the vault: nobody is asked."""
         try:
-            with open_vault(self.choice, self._context, asks=False) as opened:
+            # The pin was checked when this vault was opened.
+            with open_vault(self.choice, self._context, checks_pin=False, asks=False) as opened:
                 key = opened.vault.session_key()
-        except (LockedError, StorageError) as error:
+        except NoTerminalError as error:
             self._context.reporter.debug(f"no session is kept or looked for: {error.message}")
+            return None
+        except (LockedError, StorageError) as error:
+            self._context.reporter.notice(f"no session is kept or looked for: {error.message}")
             return None
         return self._sessions(lambda: key)
 

@@ -17,14 +17,14 @@ _PAUSE = 200  # milliseconds without input after a line, which end a pasted text
 _QUESTION = "code: "
 
 
-def read_pasted(is_complete: Callable[[str], bool]) -> str:
+def read_pasted(is_complete: Callable[[str], bool], *, from_stdin: bool) -> str:
     """Return the text that was pasted, with the line breaks that a copy may have added.
 
-    stdin is read unless it is a terminal or has nothing; then the terminal is asked, which
-    shows what is typed: the text is long, and serves once. `is_complete` returns whether a text
-    may be the whole one. Raises NoTerminalError if there is neither.
+    With `from_stdin`, stdin is read unless it is a terminal or has nothing. Else the terminal is
+    asked, which shows what is typed: the text is long, and serves once. `is_complete` returns
+    whether a text may be the whole one. Raises NoTerminalError if there is neither.
     """
-    if sys.stdin is not None and not sys.stdin.isatty():
+    if from_stdin and sys.stdin is not None and not sys.stdin.isatty():
         text = _decoded(_from_stdin(is_complete))
         if text.strip():
             return text

@@ -25,12 +25,15 @@ class Reporter:
 
     Args:
         debug: print debug messages, and the messages that are otherwise for terminals only.
+
+    `silent` is True until there is a message, even one that is shown on terminals only.
     """
 
     def __init__(self, *, debug: bool = False) -> None:
         self._debug = debug
         self._warned: set[str] = set()
         self._has_progress_line = False
+        self.silent = True
 
     # Results, on stdout.
 
@@ -52,6 +55,10 @@ class Reporter:
         """Print a line that cannot be printed again. Raises StorageError if it was not written."""
         streams.deliver(text)
 
+    def encoded(self, text: str) -> bytes:
+        """Return the bytes that stdout writes for a text."""
+        return text.encode(sys.stdout.encoding, sys.stdout.errors or "strict")
+
     @property
     def results_on_terminal(self) -> bool:
         """Whether stdout is a terminal."""
@@ -66,6 +73,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Print a message."""
+        self.silent = False
         print(f"filevault: {text}", file=sys.stderr)
 
     def warn(self, text: str) -> None:
@@ -76,11 +84,13 @@ class Reporter:
 
     def notice(self, text: str) -> None:
         """Print a warning that matters to a person only: on a terminal, or with `--debug`."""
+        self.silent = False
         if self._debug or self.messages_on_terminal:
             self.warn(text)
 
     def hint(self, text: str) -> None:
         """Print a hint for a person: on a terminal, or with `--debug`."""
+        self.silent = False
         if self._debug or self.messages_on_terminal:
             self.say(f"hint: {text}")
 
@@ -138,6 +148,7 @@ class Reporter:
 
     def step(self, text: str) -> None:
         """Print the step that begins: on a terminal, or with `--debug`."""
+        self.silent = False
         self.end_countdown()
         if self._debug or self.messages_on_terminal:
             self.say(text)

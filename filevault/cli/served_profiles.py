@@ -114,11 +114,12 @@ class ServedProfiles:
             issued = obtainer.credentials(plan)
             keys = self._keys(opened) if opened is not None and order.attended else ()
         outcome = Outcome(order.served, issued.credentials, issued.account_id)
-        if issued.credentials.session_token is None:
+        if issued.credentials.session_token is None or issued.credentials.expiration is None:
             outcome = Outcome(
                 order.served,
-                failure="a server issues temporary credentials only, and these are a long-term key",
-                hint="leave --no-session out",
+                failure="a server issues temporary credentials with an expiry only, and these "
+                "have none",
+                hint="leave --no-session out, or assume a role",
                 status=2,
             )
         return Obtained(outcome, keys)

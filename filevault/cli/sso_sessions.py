@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from filevault.cli.profiles import Profiles
 from filevault.config.overrides import read_overrides
 from filevault.config.sso_session import SsoSession, sso_session_named, sso_session_of
-from filevault.errors import ConfigError, UsageError
+from filevault.errors import ConfigError, FilevaultError, UsageError
+from filevault.sources.sso_tokens import token_name
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.sources.token_records import TokenName
     from filevault.vault.choose import VaultChoice
 
 _SHOWN = 8
@@ -62,6 +64,14 @@ class SsoSessions:
                 hint="name one, or set AWS_PROFILE to a profile of it",
             )
         return self._only_inline()
+
+    def token_of(self, name: str) -> TokenName | None:
+        """Return the name of the token record of a profile, None for one without a sign-in."""
+        try:
+            profile = self._profiles.resolve(name)
+            return token_name(sso_session_of(profile)) if profile.source == "sso" else None
+        except FilevaultError:
+            return None
 
     def _named(self, name: str) -> SsoSession:
         """Return the session of a section, with the settings of the first profile that has it."""

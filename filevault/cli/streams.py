@@ -13,7 +13,7 @@ import io
 import os
 import stat
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from filevault.errors import StorageError
 from filevault.system.files import storage_error
@@ -148,6 +148,14 @@ def tolerate_closed() -> None:
     """Ignore that stdout was closed at the start: this command prints only a confirmation."""
     if isinstance(sys.stdout, _Output) and sys.stdout.closed_at_start:
         sys.stdout.failure = None
+
+
+def fail(error: OSError) -> NoReturn:
+    """Raise what a failure to write the result is reported as: StorageError, BrokenPipeError."""
+    if isinstance(sys.stdout, _Output):
+        sys.stdout.failure = error
+    sys.stdout.flush()
+    raise error
 
 
 def flush() -> None:

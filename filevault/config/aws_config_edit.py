@@ -158,8 +158,8 @@ def _new_line(lines: list[bytes], header: int, text: str) -> bytes:
     for line in lines[header:]:
         stripped = line.strip()
         if stripped and stripped[:1] not in b"#;":
-            # An indented line below ours would continue its value.
-            indent = b"" if stripped.startswith(b"[") else line[: len(line) - len(line.lstrip())]
+            # A line below ours that is indented further would continue its value.
+            indent = line[: len(line) - len(line.lstrip())]
             break
     return indent + text.encode("utf-8") + end
 

@@ -28,6 +28,7 @@ class ConfigFile(Record):
     cache_roles: bool | None = None
     cache_ttl: int = 8 * 3600  # seconds for which a vault stays unlocked
     key_age_warning: int = 90 * 86400  # seconds; 0 is never
+    lane: bool | None = None  # whether answers are cached for the hot lane
     trust_writers_of: str | None = None  # a file that others may own or write
 
 
@@ -79,6 +80,7 @@ def load(
         "cache_roles": bool,
         "cache_ttl": str,
         "key_age_warning": str,
+        "lane": bool,
         "trust_writers_of": str,
     }
     for key, value in content.items():

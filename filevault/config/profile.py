@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from filevault.config.overrides import Overrides
 
 
+METADATA = (
+    "ec2_instance_profile_name",
+    "ec2_metadata_service_endpoint",
+    "ec2_metadata_service_endpoint_mode",
+    "metadata_service_num_attempts",
+    "metadata_service_timeout",
+)
+"""The keys about the metadata service of EC2, which SDKs read as well."""
+
+
 class Profile(Record):
     """A profile with every setting decided.
 
@@ -37,7 +47,8 @@ class Profile(Record):
     `shadowed` are the settings that name sources which are not used. The endpoint URLs
     of services are the effective ones; `endpoint_url` is the general one. `account_id` is
     `aws_account_id`, `child` the other settings that a command gets. `warnings` are sentences
-    about lines of the config that have no effect.
+    about lines of the config that have no effect. `metadata_settings` has the keys of METADATA that
+    are set.
     """
 
     name: str
@@ -78,6 +89,7 @@ class Profile(Record):
     web_identity_token_audience: str | None
     credential_process: str | None
     credential_source: str | None
+    metadata_settings: tuple[tuple[str, str], ...]
     login_session: str | None
     account_id: str | None
     child: ChildSettings
@@ -237,6 +249,7 @@ def _decide(
         web_identity_token_audience=text("web_identity_token_audience"),
         credential_process=raw("credential_process"),
         credential_source=text("credential_source"),
+        metadata_settings=tuple((key, value) for key in METADATA if (value := text(key))),
         login_session=text("login_session"),
         account_id=settings.account_id(),
         child=_child(settings, overrides),

@@ -217,6 +217,7 @@ class Settings:
             self.options,
             self._secrets,
             self._outer,
+            self.inputs,
         )
         found._config = self._config
         return found
@@ -538,6 +539,11 @@ class Settings:
         """Whether sessions of roles are cached: `cache_roles` in config.toml, by default true."""
         value = self.config.cache_roles
         return True if value is None else value
+
+    @property
+    def uses_lane(self) -> bool:
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
+        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
 
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.

@@ -112,7 +112,7 @@ def is_store(folder: Folder) -> bool:
     """Return whether a folder contains an item of AWS Vault."""
     return any(
         entry.is_file(follow_symlinks=False)
-        and folder.head(entry.name, 3) == b"eyJ"
+        and folder.head(entry.name, 3)[0] == b"eyJ"
         and aws_vault_jwe.looks_like_jwe(_read(folder, entry.name))
         for entry in folder.entries()
         if not entry.name.startswith(".")

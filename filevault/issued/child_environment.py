@@ -9,21 +9,28 @@ from filevault.config.aws_variables import MARKER, is_removed, is_setting, marke
 from filevault.issued.issued_credentials import check_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from filevault.issued.issued_credentials import IssuedCredentials
 
 _REGIONS = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
-def child_environment(parent: Mapping[str, str], issued: IssuedCredentials) -> dict[str, str]:
+def child_environment(
+    parent: Mapping[str, str], issued: IssuedCredentials, hidden: Collection[str] = ()
+) -> dict[str, str]:
     """Return the environment of a command: the parent's, cleaned, with the issued credentials.
 
     Variables of other credentials, such as a stale AWS_PROFILE, are removed. `parent` contains
     neither sources of secrets nor settings of an outer filevault: `filevault.config.settings`
-    has removed both. Raises FilevaultError for a value with forbidden characters.
+    has removed both. `hidden` are further variables that the command does not inherit. Raises
+    FilevaultError for a value with forbidden characters.
     """
-    child = {name: value for name, value in parent.items() if not is_removed(name, value)}
+    child = {
+        name: value
+        for name, value in parent.items()
+        if not is_removed(name, value) and name not in hidden
+    }
     child["AWS_VAULT"] = issued.profile
     found = issued.unchecked_variables()
     for name, value in found.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.keycache.cached_key import MAX_KEY_SIZE
+from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE
 from filevault.keycache.locked_memory import LockedMemory
 from filevault.keycache.protocol import Answer, Request
 
@@ -59,13 +59,16 @@ class AgentKeys:
         return True
 
     def forget(self, state: str = "", key_type: str = "") -> int:
-        """Forget the keys of a vault, or one type of them, or all; return how many there were."""
+        """Forget the keys of a vault, or one type of them, or all; return how many there were.
+
+        Answers are not counted.
+        """
         names = [
             name for name in self._entries if state in ("", name[0]) and key_type in ("", name[1])
         ]
         for name in names:
             self._remove(name)
-        return len(names)
+        return sum(name[1] not in ANSWER_TYPES for name in names)
 
     def expire(self) -> float | None:
         """Forget the keys past their deadline.

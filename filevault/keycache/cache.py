@@ -31,6 +31,14 @@ class CacheEntry(Record):
     seconds: float
 
 
+class FoundKey(Record):
+    """A key with the store that has it, and the seconds until its deadline."""
+
+    cached: CachedKey
+    store: KeyStore
+    seconds: float
+
+
 class PutResult(Record):
     """The result of caching a key.
 
@@ -67,10 +75,15 @@ class KeyCache:
 
     def get(self, state_id: str, key_type: KeyType, mark: str) -> bytes | None:
         """Return a vault's key if it is cached with that mark and has not expired."""
+        found = self.find(state_id, key_type, mark)
+        return None if found is None else found.cached.key
+
+    def find(self, state_id: str, key_type: KeyType, mark: str) -> FoundKey | None:
+        """Return the same with its deadline and its store."""
         for store in self._stores:
             cached = store.get(state_id, key_type)
             if cached is not None and cached.mark == mark and self._left(cached.deadline) > 0:
-                return cached.key
+                return FoundKey(cached, store, self._left(cached.deadline))
         return None
 
     def put(

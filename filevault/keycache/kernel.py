@@ -13,10 +13,11 @@ import contextlib
 import errno
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from filevault.errors import BackendError
-from filevault.keycache.cached_key import KEY_TYPES, SESSION, CachedKey
+from filevault.keycache.cached_key import ANSWER_TYPES, KEY_TYPES, SESSION, CachedKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,10 +58,13 @@ _NO_KEY = (*_GONE, errno.ENOSYS, errno.EPERM)
 # linux/keyctl.h
 _PROCESS_KEYRING = -2
 _USER_KEYRING = -4
-_SETPERM, _DESCRIBE, _LINK, _UNLINK, _SEARCH, _READ = 5, 6, 8, 9, 10, 11
+_UPDATE, _SETPERM, _DESCRIBE, _LINK, _UNLINK, _SEARCH, _READ = 2, 5, 6, 8, 9, 10, 11
 _SET_TIMEOUT, _INVALIDATE = 15, 21
+_PAUSES = (0.0, 0.005, 0.02)  # seconds between attempts to cache a key where there is no room
 # The possessor has all rights; the same user may view, read and search; others have none.
 _PERMISSIONS = 0x3F0B0000
+# An answer may be overwritten as well, by a process that does not possess it: it gives way at once.
+_ANSWER_PERMISSIONS = 0x3F0F0000
 
 
 class KernelKeyring:
@@ -85,35 +89,65 @@ class KernelKeyring:
         return None if cached is None else (cached.mark, cached.deadline)
 
     def put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
-        """Cache a key; return whether the kernel took it."""
-        try:
-            key = self._call(
-                0,
-                b"user",
-                _name(state_id, key_type),
-                _payload(cached),
-                _size(cached),
-                _PROCESS_KEYRING,
-            )
+        """Cache a key; return whether the kernel took it.
+
+        Cached answers make room for any other key.
+        """
+        if key_type in ANSWER_TYPES:
+            self.forget_answers((key_type,))
+        for pause in () if key_type in ANSWER_TYPES else _PAUSES:
             try:
-                self._keyctl(_SET_TIMEOUT, key, min(seconds, 0xFFFFFFFF))
-                self._keyctl(_SETPERM, key, _PERMISSIONS)
-                # This displaces a key of the same name.
-                self._keyctl(_LINK, key, _USER_KEYRING)
-            finally:
-                with contextlib.suppress(OSError):
-                    self._keyctl(_UNLINK, key, _PROCESS_KEYRING)
+                return self._put(state_id, key_type, cached, seconds)
+            except OSError as error:
+                if error.errno != errno.EDQUOT:
+                    return False
+            self.forget_answers()
+            time.sleep(pause)  # the kernel gives room back a moment later
+        try:
+            return self._put(state_id, key_type, cached, seconds)
         except OSError:
             return False
+
+    def _put(self, state_id: str, key_type: KeyType, cached: CachedKey, seconds: int) -> bool:
+        """Cache a key and return True. Raises OSError."""
+        key = self._call(
+            0,
+            b"user",
+            _name(state_id, key_type),
+            _payload(cached),
+            _size(cached),
+            _PROCESS_KEYRING,
+        )
+        try:
+            self._keyctl(_SET_TIMEOUT, key, min(seconds, 0xFFFFFFFF))
+            is_answer = key_type in ANSWER_TYPES
+            self._keyctl(_SETPERM, key, _ANSWER_PERMISSIONS if is_answer else _PERMISSIONS)
+            # This displaces a key of the same name.
+            self._keyctl(_LINK, key, _USER_KEYRING)
+        finally:
+            with contextlib.suppress(OSError):
+                self._keyctl(_UNLINK, key, _PROCESS_KEYRING)
         return True
+
+    def forget_answers(self, key_types: Sequence[KeyType] = ANSWER_TYPES) -> None:
+        """Forget the cached answers of all vaults, as far as the kernel permits."""
+        for key_type in key_types:
+            with contextlib.suppress(OSError):
+                key = self._find("", key_type)
+                with contextlib.suppress(OSError):
+                    self._keyctl(_UPDATE, key, b"-", 1)  # an invalid key keeps its room for a while
+                self._keyctl(_INVALIDATE, key)
 
     def forget(self, state_id: str | None, key_type: KeyType | None = None) -> int:
         """Forget the keys of a vault, or one type of them; all with None. Return how many.
 
-        Raises BackendError, after trying all, for a key that cannot be deleted.
+        Without a type the cached answers of all vaults go, too; they are not counted. Raises
+        BackendError, after trying all, for a key that cannot be deleted.
         """
         from filevault.keycache.key_store import merge_errors
 
+        if key_type is None:
+            self.forget_answers()
         count = 0
         failed: list[BackendError] = []
         key_types = KEY_TYPES if key_type is None else (key_type,)
@@ -162,7 +196,10 @@ class KernelKeyring:
             with contextlib.suppress(OSError):
                 # keyctl(2): type, user, group, permissions and description, with semicolons
                 words = self._read(key, _DESCRIBE).rstrip(b"\0").split(b";", 4)
-                if len(words) == 5 and words[0] == b"user" and words[4].startswith(_NAMES.encode()):
+                if len(words) < 5 or words[0] != b"user":
+                    continue
+                answers = [_name("", each) for each in ANSWER_TYPES]
+                if words[4].startswith(_NAMES.encode()) and words[4] not in answers:
                     yield key
 
     def _find(self, state_id: str, key_type: KeyType) -> int:
@@ -212,6 +249,9 @@ def _failure(error: OSError, what: str, hint: str | None = None) -> BackendError
 
 
 def _name(state_id: str, key_type: KeyType) -> bytes:
+    """Return the description of a key; the answers of all vaults share theirs."""
+    if key_type in ANSWER_TYPES:
+        return f"{_NAMES}{key_type}".encode()
     return (_NAMES + state_id + ("" if key_type == SESSION else f":{key_type}")).encode()
 
 

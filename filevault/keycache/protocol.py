@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from filevault.errors import DamagedError, StorageError
-from filevault.keycache.cached_key import KEY_TYPES, MAX_KEY_SIZE
+from filevault.keycache.cached_key import ANSWER_TYPES, KEY_TYPES, MAX_KEY_SIZE
 from filevault.system.files import Folder, storage_error
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
@@ -84,7 +84,10 @@ def parse_request(line: bytes) -> Request:
     if (
         request.op not in OPERATIONS
         or not _is_state(request.state, empty=request.op == "lock")
-        or (request.key_type not in KEY_TYPES and (request.key_type or request.op != "lock"))
+        or (
+            request.key_type not in (*KEY_TYPES, *ANSWER_TYPES)
+            and (request.key_type or request.op != "lock")
+        )
         or (request.op == "put") != bool(request.key)
     ):
         raise DamagedError("the request is invalid")

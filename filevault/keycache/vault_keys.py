@@ -9,7 +9,7 @@ from filevault.keycache.cached_key import SESSION, VAULT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from filevault.keycache.cache import KeyCache, PutResult
+    from filevault.keycache.cache import FoundKey, KeyCache, PutResult
 
 
 class VaultKeys:
@@ -22,6 +22,8 @@ class VaultKeys:
         asked: returns whether a person was asked for the secret that opened the vault. A secret
             that is always available needs no cache.
         fresh: ignore cached keys, so that the vault itself is opened.
+
+    `found` is the cached session key that was used, None if none was.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class VaultKeys:
         self._asked = asked
         self._fresh = fresh
         self._unwrapped: tuple[str, bytes] | None = None
+        self.found: FoundKey | None = None
 
     @property
     def unwrapped(self) -> tuple[str, bytes] | None:
@@ -47,8 +50,11 @@ class VaultKeys:
 
     def session_key(self, mark: str) -> bytes | None:
         """Return the cached session key of the file with this digest."""
-        key = None if self._fresh else self._cache.get(self._state_id, SESSION, mark)
-        return key if key is not None and len(key) == 32 else None
+        found = None if self._fresh else self._cache.find(self._state_id, SESSION, mark)
+        if found is None or len(found.cached.key) != 32:
+            return None
+        self.found = found
+        return found.cached.key
 
     def on_unwrapped(self, mark: str, key: bytes) -> None:
         """Cache the session key if a person was asked for the secret that opened the vault."""

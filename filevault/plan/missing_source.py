@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from filevault.config.credential_source import SETTINGS
 from filevault.errors import ConfigError, NoCredentialsError, NoSourceError
 from filevault.system.printable import printable, shell_word
 
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def missing_source(profile: Profile) -> FilevaultError:
-    """Return the error for a profile whose source is not built in, or that has none.
+    """Return the error for a profile without a credential source.
 
-    It is a ConfigError for a source that is not built in and for keys in the AWS config, a
+    It is a ConfigError for keys in the AWS config, a
     NoSourceError for a role with nothing to assume it with, a NoCredentialsError for a profile
     that names no source at all.
     """
@@ -26,13 +25,8 @@ def missing_source(profile: Profile) -> FilevaultError:
         return ConfigError(
             f"profile {shown!r} has its access key in the AWS config, where filevault does not "
             f"read it: {profile.source_where}",
-            hint=f"{add} stores it; then take it out of the file",
-        )
-    if profile.source in SETTINGS:
-        return ConfigError(
-            f"profile {shown!r} takes its credentials from {profile.source_where}, which this "
-            "version of filevault cannot do",
-            hint=f"store a key for it: {add}",
+            hint=f"filevault import --only {shell_word(profile.name)} stores it and offers to take "
+            "it out of the file",
         )
     if profile.source_where is not None:
         return NoSourceError(
@@ -42,5 +36,6 @@ def missing_source(profile: Profile) -> FilevaultError:
         )
     return NoCredentialsError(
         f"profile {shown!r} has neither a stored key nor a source of credentials",
-        hint=f"{add} stores a key for it (`~/.aws/credentials` is never a source)",
+        hint=f"{add} stores a key for it (`~/.aws/credentials` is never a source; filevault import "
+        "stores what it has)",
     )

@@ -90,6 +90,8 @@ def plan(profile: Profile, options: PlanOptions) -> Plan:
 
         raise missing_source(chain[0])
     planner = _Planner(options, chain)
+    if chain[0].source != "stored":
+        planner.say(chain[0], f"its credentials come from {chain[0].source_where}")
     for each in chain:
         if each.shadowed:
             planner.say(each, f"{_used(each)} before {', '.join(each.shadowed)}")

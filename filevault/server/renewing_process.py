@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _MAX_MESSAGE = 128 << 10  # bytes
 _MAX_ANSWER = 1 << 20
 _TIMEOUT = 120  # seconds for one renewal without a person
+_NICENESS = 10
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _AT_ONCE = 4
 """How many copies there are at the same time: each needs the memory of botocore."""
@@ -199,6 +200,7 @@ class _Renewer:
                 else:
                     os.setpgid(0, 0)
                 signal.alarm(_TIMEOUT)
+                os.nice(_NICENESS)  # answers go first
             else:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             data = memoryview(_encoded(self._obtain(order)))

@@ -54,9 +54,15 @@ class SessionCache:
             open or to write; may raise LockedError.
         clock: Unix seconds.
         warn: prints a warning; called once if sessions cannot be kept.
+
+    `usable_until` is the time, in Unix seconds, until which the session that `find` returned last
+    is returned again; None before.
     """
 
-    __slots__ = ("_clock", "_session_key", "_state", "_state_id", "_warn", "_warned")
+    __slots__ = (
+        *("_clock", "_session_key", "_state", "_state_id", "_warn", "_warned"),
+        "usable_until",
+    )
 
     def __init__(
         self,
@@ -72,6 +78,7 @@ class SessionCache:
         self._clock = clock
         self._warn = warn
         self._warned = False
+        self.usable_until: int | None = None
 
     def find(self, name: SessionName, minimum: MinimumLife) -> Credentials | None:
         """Return the kept session with most life left if that is enough, else None.
@@ -90,6 +97,7 @@ class SessionCache:
                     break  # the others live even shorter
                 found = self._open(folder, owner, entry)
                 if found is not None and minimum.met(found.expiration - now, found.whole_life):
+                    self.usable_until = found.expiration - minimum.needed(found.whole_life)
                     return found.credentials
         return None
 
@@ -215,6 +223,22 @@ class SessionCache:
                 if named is not None and entry.is_file(follow_symlinks=False):
                     found.append(ListedSession(owner, named.operation, named.expiration))
         return found
+
+    def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
+        """Open each session with the session key; yield its path, and the error if it fails."""
+        for part, folder in self._folders(None):
+            for entry in folder.entries():
+                if session_file.parse_name(entry.name) is None:
+                    continue
+                failed: FilevaultError | None = None
+                try:
+                    data = folder.read(entry.name, session_file.MAX_FILE)
+                    session_file.unseal(key, SessionFile(self._state_id, part, entry.name), data)
+                except FileNotFoundError:
+                    continue  # another process deleted it
+                except FilevaultError as error:
+                    failed = error
+                yield f"{part}/{entry.name}", failed
 
     def _folder(self, owner: str) -> Folder | None:
         try:

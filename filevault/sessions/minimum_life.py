@@ -29,10 +29,14 @@ class MinimumLife(Record):
 
         If the minimum is not below the whole life, no session is reused.
         """
-        needed = self.seconds
-        if needed is None:
-            needed = _ISSUED_SHORT if whole < _SHORT_LIFE else _ISSUED
+        needed = self.needed(whole)
         return left >= needed and needed < whole
+
+    def needed(self, whole: int) -> int:
+        """Return the seconds that a session must have left that was issued for `whole`."""
+        if self.seconds is not None:
+            return self.seconds
+        return _ISSUED_SHORT if whole < _SHORT_LIFE else _ISSUED
 
 
 AS_PARENT = MinimumLife(_AS_PARENT)

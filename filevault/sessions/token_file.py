@@ -21,8 +21,13 @@ from filevault.system.times import format_time, parse_time
 
 SUFFIX = ".fvs"
 MAX_FILE = envelope.MAX_FILE
-FOLDERS = ("sso", "login")
-_FILES = {SSO_TOKEN: ("sso", "token"), SSO_CLIENT: ("sso", "client"), LOGIN: ("login", "token")}
+SSO_FOLDER = "sso"
+FOLDERS = (SSO_FOLDER, "login")
+_FILES = {
+    SSO_TOKEN: (SSO_FOLDER, "token"),
+    SSO_CLIENT: (SSO_FOLDER, "client"),
+    LOGIN: ("login", "token"),
+}
 _HASH_LENGTH = 32
 _WHAT = "a token record"
 

@@ -128,13 +128,15 @@ class TokenStore:
                         found.append(each)
         return found
 
-    def clear(self) -> int:
-        """Delete every record; return how many tokens were deleted. Raises StorageError.
+    def clear_sso(self) -> int:
+        """Delete every record of Identity Center; return how many sign-ins these were.
 
-        Registrations of clients, which are no sign-ins, are not counted.
+        Registrations of clients are deleted too, and not counted. Raises StorageError.
         """
         gone = 0
-        for _part, folder in self._folders():
+        for part, folder in self._folders():
+            if part != token_file.SSO_FOLDER:
+                continue
             for entry in folder.entries():
                 if entry.name.endswith(token_file.SUFFIX) and entry.is_file(follow_symlinks=False):
                     with suppress(FileNotFoundError):

@@ -15,7 +15,11 @@ from filevault.sources.source import CredentialProvider
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from filevault.aws.http_request import HttpAnswer
+    from filevault.config.profile import Profile
+    from filevault.config.settings import Settings
     from filevault.credentials import Credentials
     from filevault.sources.source import SourceDependencies
 
@@ -24,6 +28,7 @@ _ENDPOINT = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
 _MODE = "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"
 _PROFILE = "AWS_EC2_INSTANCE_PROFILE_NAME"
 _SECONDS = "AWS_METADATA_SERVICE_TIMEOUT"
+_ATTEMPTS = "AWS_METADATA_SERVICE_NUM_ATTEMPTS"
 _ADDRESSES = {"ipv4": "http://169.254.169.254", "ipv6": "http://[fd00:ec2::254]"}
 _HOSTS = frozenset({"169.254.169.254", "[fd00:ec2::254]"})
 _PATHS = (
@@ -34,6 +39,7 @@ _PATHS = (
 _TOKEN = "latest/api/token"  # noqa: S105 - a path
 _TOKEN_LIFE = "21600"  # noqa: S105 - seconds, the longest
 _TIMEOUT = 1.0  # seconds for an attempt, as botocore's
+_DEFAULT_ATTEMPTS = 2
 _HOPS = (
     "is this an EC2 instance? in a container the answer is lost unless the hop limit is 2: aws ec2 "
     "modify-instance-metadata-options --instance-id ID --http-put-response-hop-limit 2"
@@ -41,9 +47,20 @@ _HOPS = (
 
 
 class InstanceCredentials(MachineCredentials):
-    """The credentials of the instance's role."""
+    """The credentials of the instance's role; `configured` are keys of the profile's section."""
 
     profile: str
+    configured: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def named_by(cls, profile: Profile) -> InstanceCredentials:
+        """Return the source for a profile, with its settings of the metadata service."""
+        return cls(profile.name, profile.metadata_settings)
+
+    def setting(self, name: str, settings: Settings) -> str | None:
+        """Return the value of a variable, else of the key of the same meaning in the section."""
+        key = name.removeprefix("AWS_").lower()
+        return settings.get(name) or dict(self.configured).get(key)
 
     @property
     def reference(self) -> str:
@@ -66,9 +83,9 @@ class InstanceCredentials(MachineCredentials):
         return "the metadata service of the instance is asked"
 
     def mark(self, dependencies: SourceDependencies) -> tuple[str, ...]:
-        """Return what the variables say: without a request nothing else is known."""
+        """Return what variables and section say: without a request nothing else is known."""
         settings = dependencies.settings()
-        return tuple(settings.get(name) or "" for name in (_ENDPOINT, _MODE, _PROFILE))
+        return tuple(self.setting(name, settings) or "" for name in (_ENDPOINT, _MODE, _PROFILE))
 
     def provider(self, dependencies: SourceDependencies) -> InstanceCredentialsProvider:
         """Return the provider that asks the metadata service."""
@@ -83,10 +100,11 @@ class InstanceCredentialsProvider(CredentialProvider):
     - A token that the service no longer accepts is replaced once.
     """
 
-    __slots__ = ("_dependencies", "_subject", "_token")
+    __slots__ = ("_dependencies", "_step", "_subject", "_token")
 
     def __init__(self, step: InstanceCredentials, dependencies: SourceDependencies) -> None:
         self._dependencies = dependencies
+        self._step = step
         self._subject = f"profile {printable(step.profile)!r}"
         self._token: str | None = None
 
@@ -102,7 +120,7 @@ class InstanceCredentialsProvider(CredentialProvider):
                 hint="unset it to use the role of the instance",
             )
         base = self._base()
-        values = self._credentials(base, settings.get(_PROFILE)).json()
+        values = self._credentials(base, self._setting(_PROFILE)).json()
         if values.get("Code", "Success") != "Success":
             code = printable(str(values.get("Code")), 80)
             raise ProviderError(
@@ -149,26 +167,15 @@ class InstanceCredentialsProvider(CredentialProvider):
         return answer
 
     def _sent(self, url: str) -> HttpAnswer:
-        from filevault.aws.metadata import ask
-
         if self._token is None:
             self._token = self._new_token()
         headers = {"X-aws-ec2-metadata-token": self._token}
-        return ask("GET", url, headers, subject=self._subject, seconds=self._seconds())
+        return self._ask("GET", url, headers)
 
     def _new_token(self) -> str:
-        from filevault.aws.metadata import ask
-
         headers = {"X-aws-ec2-metadata-token-ttl-seconds": _TOKEN_LIFE}
         try:
-            answer = ask(
-                "PUT",
-                self._base() + _TOKEN,
-                headers,
-                subject=self._subject,
-                seconds=self._seconds(),
-                attempts=2,
-            )
+            answer = self._ask("PUT", self._base() + _TOKEN, headers)
         except NetworkError as error:
             raise error.add_context(hint=_HOPS) from error
         token = answer.body.decode("ascii", "replace")
@@ -190,23 +197,44 @@ class InstanceCredentialsProvider(CredentialProvider):
         """Return the address of the service, with a slash at its end. Raises ConfigError."""
         from filevault.aws.metadata import check_metadata_url
 
-        settings = self._dependencies.settings()
-        mode = (settings.get(_MODE) or "ipv4").lower()
+        mode = (self._setting(_MODE) or "ipv4").lower()
         if mode not in _ADDRESSES:
-            raise ConfigError(f"{_MODE} is neither ipv4 nor ipv6: {printable(mode, 40)!r}")
-        url = settings.get(_ENDPOINT) or _ADDRESSES[mode]
+            raise ConfigError(f"{_where(_MODE)} is neither ipv4 nor ipv6: {printable(mode, 40)!r}")
+        url = self._setting(_ENDPOINT) or _ADDRESSES[mode]
         allowed = self._dependencies.allow_http
-        check_metadata_url(url, _HOSTS, setting=_ENDPOINT, allow_http=allowed)
+        check_metadata_url(url, _HOSTS, setting=_where(_ENDPOINT), allow_http=allowed)
         return f"{url.rstrip('/')}/"
 
-    def _seconds(self) -> float:
-        """Return the limit of one request in seconds."""
-        value = self._dependencies.settings().get(_SECONDS)
+    def _ask(self, method: str, url: str, headers: Mapping[str, str]) -> HttpAnswer:
+        from filevault.aws.metadata import ask
+
+        return ask(
+            method,
+            url,
+            headers,
+            subject=self._subject,
+            seconds=self._number(_SECONDS, r"\d{1,3}(\.\d{1,3})?", _TIMEOUT),
+            attempts=int(self._number(_ATTEMPTS, r"\d{1,2}", _DEFAULT_ATTEMPTS)),
+        )
+
+    def _number(self, name: str, form: str, default: float) -> float:
+        """Return a number that a variable or the section sets. Raises ConfigError."""
+        value = self._setting(name)
         if value is None:
-            return _TIMEOUT
-        if not re.match(r"\d{1,3}(\.\d{1,3})?\Z", value, re.ASCII) or not float(value):
-            raise ConfigError(f"{_SECONDS} is no number of seconds: {printable(value, 40)!r}")
+            return default
+        if not re.match(rf"{form}\Z", value, re.ASCII) or not float(value):
+            raise ConfigError(
+                f"{_where(name)} is no number that can be used: {printable(value, 40)!r}"
+            )
         return float(value)
+
+    def _setting(self, name: str) -> str | None:
+        return self._step.setting(name, self._dependencies.settings())
+
+
+def _where(name: str) -> str:
+    """Return a variable and the key of the same meaning, for messages."""
+    return f"{name} (or {name.removeprefix('AWS_').lower()})"
 
 
 def _checked_name(name: str, subject: str) -> str:

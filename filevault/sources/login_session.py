@@ -10,6 +10,8 @@ from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable, shell_word
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.aws.login_tokens import LoginRequester
     from filevault.config.profile import Profile
     from filevault.credentials import Credentials
@@ -122,6 +124,7 @@ class LoginSessionProvider(CredentialProvider):
         return self._obtain(refused, force=True)
 
     def _obtain(self, refused: Credentials | None, *, force: bool) -> Credentials:
+        from filevault.aws.login_errors import is_over
         from filevault.sources.login_record import record_name
 
         tokens, name = self._dependencies.tokens(), record_name(self._step.login_session)
@@ -137,8 +140,18 @@ class LoginSessionProvider(CredentialProvider):
             if found is not None and not found.ended:
                 if found != seen and self._has_life(found):
                     return found.credentials
-                return self._refreshed(tokens, found, may_keep=not force)
+                try:
+                    return self._refreshed(tokens, found, may_keep=not force)
+                except AwsError as error:
+                    if not is_over(error) or self._sign_in is None:
+                        raise
         return self._signed_in(tokens, found)
+
+    @property
+    def _sign_in(self) -> Callable[[str], None] | None:
+        """What lets the person at the terminal sign in, None if there is none."""
+        given = self._dependencies
+        return given.sign_in if given.sign_in is not None and given.attended() else None
 
     def end(self) -> None:
         """End the login at AWS; nothing is deleted here.
@@ -170,12 +183,11 @@ class LoginSessionProvider(CredentialProvider):
 
     def _signed_in(self, tokens: TokenRecords, found: LoginRecord | None) -> Credentials:
         """Let a person sign in where one is at the terminal. Raises ProviderError elsewhere."""
-        sign_in = self._dependencies.sign_in
-        if sign_in is None or not self._dependencies.attended():
+        if self._sign_in is None:
             raise self._step.sign_in_error(
                 "is not signed in" if found is None else "has a login session that has ended"
             )
-        sign_in(self._step.profile)
+        self._sign_in(self._step.profile)
         made = self._read(tokens)
         if made is None:
             raise self._step.sign_in_error("is not signed in")

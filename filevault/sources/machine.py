@@ -40,7 +40,12 @@ class MachineCredentials(Source):
             )
         module, name = found
         made: type[MachineCredentials] = getattr(__import__(module, fromlist=[name]), name)
-        return made(profile.name)
+        return made.named_by(profile)
+
+    @classmethod
+    def named_by(cls, profile: Profile) -> MachineCredentials:
+        """Return the source of this class for a profile."""
+        return cls(profile.name)
 
     @property
     def needs_vault(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from filevault.errors import NoVaultError
 from filevault.system.record import Record
@@ -210,9 +210,14 @@ class SourceDependencies(Record):
 
 
 class Source(Step):
-    """A credential source: where a profile's credentials begin."""
+    """A credential source: where a profile's credentials begin.
+
+    `declares_inputs` is True if all that decides about a cached session of its plans is read
+    through `filevault.system.inputs`. Only then may the hot lane repeat the answer.
+    """
 
     parent = None
+    declares_inputs: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

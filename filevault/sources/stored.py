@@ -21,6 +21,8 @@ def item_reference(name: str) -> str:
 class StoredKey(Source):
     """The long-term key stored under a profile's name."""
 
+    declares_inputs = True  # the item's file, which is read for its digest
+
     profile: str
 
     @classmethod

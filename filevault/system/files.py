@@ -252,22 +252,30 @@ class Folder:
         finally:
             os.close(fd)
 
-    def head(self, name: str, size: int) -> bytes:
-        """Return the first bytes of a regular file, b"" after any error.
+    def head(self, name: str, size: int) -> tuple[bytes, os.stat_result | None]:
+        """Return the first bytes of a regular file, b"" after any error, and its status.
 
-        For listings of thousands of files.
+        The status is that of the descriptor; None after an error, and if the file was changed
+        while it was read. For listings of thousands of files.
         """
         self._spoil("files were listed with their beginnings")
         try:
             fd = os.open(name, _READ, dir_fd=self.fd)
         except OSError:
-            return b""
+            return b"", None
         try:
-            return os.read(fd, size)
+            before = os.fstat(fd)
+            data = os.read(fd, size) if stat.S_ISREG(before.st_mode) else b""
+            after = os.fstat(fd)
         except OSError:
-            return b""
+            return b"", None
         finally:
             os.close(fd)
+        return data, after if (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+            after.st_size,
+            after.st_mtime_ns,
+            after.st_ctime_ns,
+        ) else None
 
     def refuse_link(self, name: str) -> None:
         """Raise StorageError if an entry is a link."""

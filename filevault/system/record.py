@@ -28,7 +28,9 @@ class Record:
     def __init__(self, *args: Any, **named: Any) -> None:  # noqa: ANN401
         fields = self._fields
         if not named and len(args) == len(fields):  # the most common call
-            self.__dict__.update(zip(fields, args, strict=True))
+            own = self.__dict__  # an update with pairs makes a list of each
+            for field, value in zip(fields, args):  # noqa: B905 - equally long
+                own[field] = value
             return
         if not args and named.keys() == self._names:  # common for large records
             self.__dict__.update(named)

@@ -11,10 +11,13 @@ from filevault.system.printable import printable, shell_word
 from filevault.vault.names import decode_path, encode_name
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Sequence
 
     from filevault.system.files import Folder
     from filevault.system.permissions import Permissions
+
+    ItemFile = tuple[str, Folder, os.DirEntry[str]]
 
 _ITEM_LIMIT = 1 << 20
 _DEPTH_LIMIT = 64
@@ -45,34 +48,30 @@ class ItemStore:
 
     def names(self) -> list[str]:
         """Return the names of all items, sorted."""
-        return [name for name, _ in self.heads(0)]
+        return sorted(name for name, _, _ in self.files())
 
-    def heads(self, size: int) -> list[tuple[str, bytes]]:
-        """Return the names of all items with the first bytes of their files, sorted."""
+    def files(self) -> Iterator[ItemFile]:
+        """Yield each item's name, its folder, open until the next step, and its file."""
         try:
             with self._folder(()) as root:
-                return sorted(
-                    (name, folder.head(entry, size) if size else b"")
-                    for name, folder, entry in self._walk(root, "", 0)
-                )
+                yield from self._walk(root, "", 0)
         except FileNotFoundError:
-            return []
+            return
 
-    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[tuple[str, Folder, str]]:
-        """Yield each item's name, its folder, open until the next step, and its file's name."""
+    def _walk(self, folder: Folder, prefix: str, depth: int) -> Iterator[ItemFile]:
+        suffix = self._suffix
         for entry in folder.entries():
-            if entry.name.startswith("."):
+            file = entry.name
+            if file.startswith("."):
                 continue
-            if entry.name.endswith(self._suffix):
-                name = self._name(folder, prefix, entry.name)
+            if file.endswith(suffix):
+                name = self._name(folder, prefix, file)
                 if name is not None and entry.is_file(follow_symlinks=False):
-                    yield name, folder, entry.name
+                    yield name, folder, entry
             elif depth < _DEPTH_LIMIT and entry.is_dir(follow_symlinks=False):
-                yield from self._walk_into(folder, entry.name, prefix, depth)
+                yield from self._walk_into(folder, file, prefix, depth)
 
-    def _walk_into(
-        self, folder: Folder, name: str, prefix: str, depth: int
-    ) -> Iterator[tuple[str, Folder, str]]:
+    def _walk_into(self, folder: Folder, name: str, prefix: str, depth: int) -> Iterator[ItemFile]:
         """Walk a folder; one that was deleted by another process or cannot be opened has no items.
 
         Such a folder (`lost+found`, for example) must not stop the listing.

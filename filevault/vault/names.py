@@ -127,6 +127,8 @@ def encode_session_owner(name: str) -> str:
 
 def decode_session_owner(part: str) -> str | None:
     """Return the profile whose sessions a folder contains, None if its name encodes none."""
+    if _is_plain(part):
+        return part
     name = _decode(part)
     if name is None:
         return None

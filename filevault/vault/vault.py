@@ -23,7 +23,7 @@ from filevault.errors import (
 )
 from filevault.system.digest import sha256_hex
 from filevault.system.printable import printable
-from filevault.system.times import format_time
+from filevault.system.times import format_time, parse_time
 from filevault.vault.item_store import ItemStore
 from filevault.vault.lookup import ItemFiles, ItemLookup
 from filevault.vault.names import encode_name
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from filevault.credentials import AccessKey
     from filevault.system.files import Folder
     from filevault.vault.account_check import AccountCheck, AskAccount
+    from filevault.vault.creation_times import CreationTime
     from filevault.vault.item import LongTermItem
     from filevault.vault.item_memory import ItemMemory
     from filevault.vault.rollback_check import RollbackCheck
@@ -141,23 +142,30 @@ class Vault:
         """Return the names of the stored keys, sorted; decrypt nothing."""
         return self.lookup.keys(self.items.names())
 
-    def created_times(self) -> dict[str, tuple[str, str | None] | None]:
+    def created_times(self) -> dict[str, CreationTime | None]:
         """Return the names of the stored keys, sorted, each with the time of its creation.
 
-        That is (time, `iam` or `add`) from the item's header, not authenticated, or without a
-        header from what was last seen of it. Nothing is decrypted.
+        That is Unix seconds and `iam`, `add` or None, from the item's header, not authenticated,
+        or without a header from what was last seen of it. Nothing is decrypted.
         """
-        backend = self.backend
-        size = backend.head_size if backend.family == SEALED else 0
-        heads = dict(self.items.heads(size))
-        names = self.lookup.keys(list(heads))
-        return {name: self._created(name, heads.get(name, b"")) for name in names}
-
-    def _created(self, name: str, head: bytes) -> tuple[str, str | None] | None:
         if self.backend.family == SEALED:
-            return self.backend.created(head)
+            from filevault.vault.creation_times import CreationTimes
+
+            times = CreationTimes(self.trust.state, self.backend.created, self.backend.head_size)
+            found = times.of(self.items)
+            if self.state is not None:
+                times.record(self.state)
+            return {name: found[name] for name in self.lookup.keys(list(found))}
+        return {name: self._created(name) for name in self.names()}
+
+    def _created(self, name: str) -> CreationTime | None:
         seen = self.trust.seen(self.path_name(name))
-        return (seen.created, seen.created_from) if seen and seen.created else None
+        if seen is None or seen.created is None:
+            return None
+        try:
+            return parse_time(seen.created), seen.created_from
+        except ValueError:
+            return None
 
     def has(self, name: str) -> bool:
         """Return whether a key is stored for a profile; no file is read."""
@@ -441,6 +449,15 @@ class Vault:
         if self._session_key is None:
             self._session_key = self._session_key_file(state).load(replace=self._has_opened)
         return self._session_key
+
+    def existing_session_key(self) -> bytes | None:
+        """Return the key of the cached sessions, None if there is none that opens; make none.
+
+        Raises LockedError, NewerFormatError, StorageError.
+        """
+        if self.state is None:
+            return None
+        return self._session_key_file(self.state).read()
 
     def _session_key_file(self, state: Folder) -> SessionKeyFile:
         return SessionKeyFile(state, self.state_id, self.backend, self._clock, self._session_keys)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tests.bench import endpoint  # noqa: E402 - after the path is set
 from tests.bench.vaults import Bench  # noqa: E402 - after the path is set
 from tests.fakes import FakeAws  # noqa: E402
 
@@ -175,6 +176,7 @@ def main() -> int:
                 line += f"{limit / unit:9.2f}x  {verdict}"
             print(line)
         print(f"\n{parallel(bench, folder)}")
+        print(f"\n{endpoint.report(bench, folder)}")
     return 0
 
 

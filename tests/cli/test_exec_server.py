@@ -68,7 +68,7 @@ def test_the_commands_status_is_ours(ready: AwsMachine) -> None:
     [
         (("admin", "--", "no-such-command"), 127, "there is no command 'no-such-command'"),
         (("nowhere", "--", "true"), 125, "nowhere"),
-        (("jonsmith", "-n", "--", "true"), 125, "temporary credentials only"),
+        (("jonsmith", "-n", "--", "true"), 125, "only temporary credentials"),
     ],
 )
 def test_failures_before_the_command_are_those_of_exec(

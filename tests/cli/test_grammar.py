@@ -32,6 +32,7 @@ from filevault.cli.commands import (
     sso,
     status,
     unlock,
+    verify,
     version,
 )
 from filevault.cli.commands import exec as exec_
@@ -52,7 +53,7 @@ import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
     init, add, import_, list_, exec_, export, login, sso, signin, rotate, remove, rename, copy,
-    migrate, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git,
+    migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git,
     completion, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)

@@ -125,11 +125,13 @@ def test_json_has_a_documented_shape(full: Full) -> None:
     assert by_name["old"] == {
         "profile": "old",
         "in_config": False,
+        "source": "stored",
         "has_credentials": True,
         "created": format_time(full.now - 100 * DAY),
         "created_from": "iam",
         "age_days": 100,
         "sessions": [],
+        "signed_in": None,
     }
     (session,) = by_name["gone"]["sessions"]
     assert session["operation"] == "assume-role"

@@ -114,6 +114,12 @@ def test_the_command_gets_no_token(job: Job, github: FakeCi) -> None:
     assert "MY_TOKEN" not in child
     assert job.token not in str(child)
     assert "ACTIONS_ID_TOKEN_REQUEST_TOKEN" in child  # not of this profile
+    found = machine.ok("exec", "admin", "--server", "--", sys.executable, "-c", PRINT)
+    child = json.loads(found.out)
+    assert "AWS_CONTAINER_CREDENTIALS_FULL_URI" in child
+    assert "MY_TOKEN" not in child
+    assert job.token not in str(child)
+    assert machine.run("exec", "admin", "--server", "--mask", "--", "true").status == 125
 
 
 def test_many_that_miss_at_once_make_one_call_and_run_one_program(job: Job) -> None:
@@ -208,6 +214,26 @@ def test_list_names_their_sessions(job: Job) -> None:
     assert found["operation"] == "assume-role-with-web-identity"
     machine.ok("clear", "ci")
     assert machine.ok("list", "--sessions").out.startswith("admin\t")
+
+
+def test_what_a_source_gives_takes_no_duration(job: Job) -> None:
+    machine = job.machine
+    machine.env |= {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "hidden-secret"}
+    machine.write_config("[profile e]\ncredential_source = Environment\n")
+    err = machine.ok("export", "e", "-d", "1h").err
+    assert "issued as their source gives them: --duration and --mfa-token do nothing" in err
+    found = machine.run("login", "e", "--stdout")
+    assert found.status == 8
+    assert "the console takes temporary credentials only" in found.err
+    assert "hidden-secret" not in found.everything
+
+
+def test_a_wrong_passphrase_does_not_keep_such_a_profile_from_working(job: Job) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine.with_vault()
+    machine.env["FILEVAULT_PASSPHRASE"] = "another passphrase altogether"
+    assert machine.ok("export", "ci").err == ""
+    machine.env["FILEVAULT_DEBUG"] = "1"
+    assert "opens no keyslot" in machine.ok("export", "ci").err
 
 
 ABSENT = {

@@ -14,6 +14,7 @@ import pytest
 from filevault.cli.command import COMMANDS
 from tests.conditions.tools import tool
 from tests.fakes.ci import FakeCi
+from tests.fakes.identity_center import START_URL
 from tests.samples import ANN, JON
 from tests.worlds.age_store import pair
 from tests.worlds.agent import short_folder
@@ -52,6 +53,14 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("exec", "console", "--", *CHILD),
         ("clear", "console"),
     ],
+    "sso": [
+        ("sso", "login", "corp"),
+        ("sso", "list", "corp"),
+        ("sso", "profiles", "corp", "--yes"),
+        ("export", "corp", "--refresh"),
+        ("exec", "corp", "--", *CHILD),
+        ("sso", "logout", "corp"),
+    ],
     "rotate": [("rotate", "jonsmith", "--dry-run"), ("rotate", "jonsmith")],
     "unlock": [
         ("unlock", "--ttl", "1m"),
@@ -77,6 +86,7 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
     "rename": [("rename", "jonsmith", "jon", "--config")],
     "copy": [("copy", "jonsmith", "jon")],
     "migrate": [("migrate", "--to", "second", "--yes"), ("migrate", "--to", "third", "--dry-run")],
+    "verify": [("export", "admin"), ("verify",), ("verify", "--online", "--json")],
     "clear": [("clear",)],
     "completion": [("completion", "zsh")],
     "help": [("help", "exec")],
@@ -188,7 +198,13 @@ def scanner(
         scene.machine.ok(
             "init", *(("--recipient", JON) if kind == "pass" else ("--no-passphrase",))
         )
-    scene.configure().store()
+    corp = (
+        f"[profile corp]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
+        f"sso_account_id = 111122223333\nsso_role_name = Admin\nendpoint_url = {scene.aws.url}\n"
+    )
+    scene.configure(more=corp).store()
+    scene.aws.sso.assign("111122223333", "prod", "Admin", "ReadOnly")
+    scene.aws.sso.confirm_after, scene.aws.sso.enforces_interval = 2, False
     secret = scene.machine.home / "secret"
     secret.mkdir()
     for name, text in (("old", PASSPHRASE), ("new", NEW)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 
 import pytest
 
@@ -84,6 +85,16 @@ def test_under_ssh_no_browser_is_opened_unless_one_is_named(logins: LoginMachine
     assert "paste the code" in logins.by_code().err
     assert logins.by_browser().status == 0
     assert logins.by_code("--remote").status == 0
+
+
+@pytest.mark.parametrize("wrapped", [None, 76])
+def test_a_code_is_pasted_at_the_terminal_with_the_line_breaks_of_its_copy(
+    logins: LoginMachine, wrapped: int | None
+) -> None:
+    result = logins.on_terminal("signin", "console", "--remote", wrapped=wrapped)
+    assert result.status == 0, result
+    assert "paste the code that it shows" in result.tty
+    assert logins.machine.ok("export", "console").status == 0
 
 
 def test_a_wrong_code_on_the_terminal_may_be_tried_again_three_times(logins: LoginMachine) -> None:
@@ -314,6 +325,53 @@ def test_a_profile_that_is_not_signed_in_asks_nobody(signed_in: LoginMachine) ->
         "filevault: hint: sign in with: filevault signin console",
     ]
     assert signed_in.aws.actions() == []
+
+
+def test_a_person_at_the_terminal_signs_in_within_the_run_and_stdin_stays_the_command_s(
+    signed_in: LoginMachine,
+) -> None:
+    signed_in.machine.ok("clear")
+    result = signed_in.on_terminal("exec", "console", "--", "cat", stdin=b"for the command")
+    assert (result.status, result.out) == (0, "for the command"), result
+    signed_in.advance(13 * 60 * MINUTE)
+    result = signed_in.on_terminal("export", "admin", "--format", "json")
+    assert exported(result)["SessionToken"]
+    assert "Authorize" not in signed_in.aws.actions()
+
+
+def test_another_user_does_not_sign_in_within_a_run(signed_in: LoginMachine) -> None:
+    signed_in.machine.ok("clear")
+    signed_in.aws.login.user = signed_in.aws.add_user("ann")
+    result = signed_in.on_terminal("export", "console")
+    assert (result.status, result.out) == (8, "")
+    assert "user/ann has signed in; nothing was kept" in result.err
+    assert not list(signed_in.machine.state.glob("*/login/*.fvs"))
+
+
+def test_of_several_runs_at_terminals_one_asks_and_the_others_wait(
+    signed_in: LoginMachine,
+) -> None:
+    signed_in.machine.ok("clear")
+    found: list[ProcessResult] = []
+    signed_in.aws.login.pages.clear()
+
+    def wait() -> None:
+        found.append(signed_in.machine.on_terminal("export", "console"))
+
+    others = [threading.Thread(target=wait) for _ in range(4)]
+
+    def start(action: str) -> None:
+        if action == "ExchangeCode":
+            for each in others:
+                each.start()
+
+    signed_in.aws.watch = start
+    first = signed_in.on_terminal("export", "console")
+    for each in others:
+        each.join()
+    assert {first.out, *(each.out for each in found)} == {first.out}
+    assert [each.status for each in found] == [0] * 4
+    assert len(signed_in.aws.login.pages) == 1
 
 
 def test_explain_names_the_login_session_and_calls_nothing(signed_in: LoginMachine) -> None:

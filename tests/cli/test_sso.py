@@ -365,6 +365,32 @@ def test_logout_without_a_network_says_what_is_left(scene: SsoMachine) -> None:
     assert not list(scene.machine.state.glob("*/sso/*-token.fvs"))
 
 
+def test_clear_deletes_tokens_and_calls_nobody(scene: SsoMachine) -> None:
+    scene.sign_in()
+    scene.machine.ok("export", "chained")
+    scene.aws.reset_calls()
+    assert scene.machine.ok("clear", "chained").out == "Cleared 1 session.\n"
+    assert scene.machine.ok("export", "dev").status == 0
+    assert scene.machine.ok("clear", "dev").out == "Cleared 2 sessions.\n"
+    assert scene.machine.run("export", "dev").status == 8
+    scene.machine.ok("sso", "login", "work")
+    assert scene.machine.ok("clear").out == "Cleared 1 session.\n"
+    assert not list(scene.machine.state.glob("*/sso/*.fvs"))
+    assert "Logout" not in scene.aws.actions()
+
+
+def test_list_and_status_show_the_sign_in(scene: SsoMachine) -> None:
+    scene.sign_in()
+    scene.machine.ok("export", "dev")
+    listed = scene.machine.ok("list").out
+    assert "sso:work:renewable, sso.GetRoleCredentials:59m59s" in listed
+    assert "signed in: sso:work until" in scene.machine.ok("status").out
+    explained = scene.machine.ok("exec", "chained", "--explain", "--", "true").out
+    assert f"dev: role Admin of account {PROD} by SSO session 'work'" in explained
+    assert "begins: GetRoleCredentials with the sign-in to SSO session 'work'" in explained
+    assert "1. AssumeRole" in explained
+
+
 # Nothing is in the clear
 
 

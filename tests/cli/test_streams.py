@@ -27,9 +27,11 @@ import pytest
 from filevault import cli
 from filevault.cli.command import COMMANDS
 from filevault.system import hardening
+from tests.fakes.identity_center import START_URL
 from tests.faults.harness import Snapshot
 from tests.launch import launcher
 from tests.samples import EXAMPLE_ID
+from tests.worlds import cli_login
 from tests.worlds.machine import Machine
 
 REAL = (sys.executable, "-P", "-m", "filevault")
@@ -192,6 +194,8 @@ CASES = {
         StreamCase(("export", "jon", "-n", "--format", "json")),
     ],
     "login": [StreamCase(("login", "jon", "--explain"))],
+    "sso": [StreamCase(("sso", "logout", "work"), "confirmation")],
+    "signin": [StreamCase(("signin", "console", "--adopt"), "confirmation")],
     "rotate": [
         StreamCase(("rotate", "jon", "--dry-run")),
         StreamCase(("rotate", "jon", "--dry-run", "--json")),
@@ -203,6 +207,7 @@ CASES = {
         StreamCase(("migrate", "--to", "other", "--yes")),
         StreamCase(("migrate", "--to", "other", "--yes", "--keep", "--json")),
     ],
+    "verify": [StreamCase(("verify",)), StreamCase(("verify", "jon", "--json"))],
     "clear": [StreamCase(("clear",), "confirmation")],
     "unlock": [StreamCase(("unlock",), "confirmation")],
     "lock": [StreamCase(("lock",), "confirmation")],
@@ -241,6 +246,11 @@ class StreamMachine:
     def __init__(self, home: Path) -> None:
         self.machine = machine = Machine(home)
         machine.with_vault().add("jon", EXAMPLE_ID, "x" * 40, "--no-config")
+        machine.write_config(
+            f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = eu-west-1\n"
+            f"[profile console]\nlogin_session = {cli_login.USER}\n"
+        )
+        cli_login.write(home, cli_login.USER, cli_login.cli_token(cli_login.sample()))
         machine.env["FILEVAULT_NEW_PASSPHRASE"] = "another horse battery staple"
         machine.env["AWS_REGION"] = "eu-west-1"
         machine.places = "agent"

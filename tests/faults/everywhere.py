@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from filevault.backends.age.library import library
-from tests.faults.harness import HarnessCommand
+from tests.faults.harness import HarnessCommand, survey
 from tests.faults.scenarios import KEEP, KEEP_OTHER, NEW, ONE, TWO, adding
+from tests.faults.tokens import REFRESH, SHOW, STORE
 from tests.samples import ANN
 from tests.worlds.fault_store import BOTH, KINDS, FaultStore
 from tests.worlds.other_programs import commit_identity
@@ -107,6 +108,10 @@ def _has_no_sessions(store: FaultStore) -> None:
     assert not list(store.machine.state.glob("*/sessions/*/*.fvs"))
 
 
+def _has_new_tokens(store: FaultStore) -> None:
+    assert survey(SHOW, store.machine).out == "new\n"
+
+
 def _has_session_key(store: FaultStore) -> None:
     _is_pinned(store)
     assert list(store.machine.state.glob(f"*/session-key{store.suffix}"))
@@ -155,6 +160,7 @@ CASES = {
         settled=_is_pinned,
     ),
     "keep-session": StoreCase(SHARED, lambda _: KEEP, _made(), settled=_has_session_key),
+    "keep-tokens": StoreCase(KINDS, lambda _: REFRESH, _made(STORE), settled=_has_new_tokens),
     "clear": StoreCase(
         SHARED,
         lambda _: HarnessCommand(("clear",)),
@@ -220,6 +226,8 @@ WRITING = {
     "exec": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "export": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "login": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "sso": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},
+    "signin": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},
     "rotate": {"file": "rotate", "pass": "rotate", "age": "rotate"},
     "clear": {"file": "clear", "pass": "clear", "age": "clear"},
     "unlock": {"file": "unlock", "pass": "unlock", "age": "unlock"},
@@ -244,6 +252,7 @@ A kind that is left out refuses the command.
 
 READING = {
     "status": ("status",),
+    "verify": ("verify",),
     "lock": ("lock",),
     "agent": ("agent", "--", "true"),
     "completion": ("completion", "bash"),

@@ -36,6 +36,7 @@ _STEPS = {
     "recipients-add": {"age": 9, "pass": 23},
     "recipients-remove": {"age": 9, "pass": 25},
     "keep-session": {"age": 5, "pass": 9},
+    "keep-tokens": {"file": 7, "age": 11, "pass": 23},
     "unlock": {"file": 5, "age": 5, "pass": 9},
     "init": {"age": 5, "pass": 9},
     "add-and-commit": {"file": 5, "age": 9, "pass": 9},

@@ -183,6 +183,46 @@ class Moving:
             return backend.decrypt("credentials", name, path.read_bytes())
 
 
+def require_synced(calls: list[CountedCall], is_loss: Callable[[CountedCall], bool]) -> None:
+    """Require that all that was written before a loss outlasts a power cut."""
+    unsynced: dict[str, CountedCall] = {}
+    losses = 0
+    for call in calls:
+        folder = str(Path(call.target or call.path).parent)
+        if is_loss(call):
+            assert unsynced == {}, call
+            losses += 1
+        if call.name == "fsync":
+            unsynced.pop(call.path, None)
+        elif call.name == "write":
+            unsynced[call.path] = call
+        elif call.name in ("rename", "link", "unlink", "mkdir") and "/locks" not in call.path:
+            unsynced[folder] = call
+    assert losses
+
+
+def test_no_clear_copy_goes_before_its_item_outlasts_a_power_cut(
+    quick_machine: Machine, gpg: GpgHome
+) -> None:
+    stage = import_stage(quick_machine, gpg)
+    calls = stage.whole.calls
+    edit = next(number for number, call in enumerate(calls) if call.target == ".aws/credentials")
+    own = {calls[edit].path, ".aws"}  # the new file and its folder
+    require_synced(
+        [call for call in calls if call.path not in own or call is calls[edit]],
+        lambda call: call.target == ".aws/credentials",
+    )
+
+
+def test_no_old_item_goes_before_its_copy_outlasts_a_power_cut(
+    quick_machine: Machine, gpg: GpgHome
+) -> None:
+    stage = Moving("file", quick_machine, gpg).stage()
+    require_synced(
+        stage.whole.calls, lambda call: call.name == "unlink" and call.path.endswith(".fv")
+    )
+
+
 _EVERY = {"file": 5, "age": 7, "pass": 17}
 
 

@@ -3,8 +3,10 @@
 Production has no switch for any of this. `LAUNCH` in the environment is a JSON object:
 `clock` (path of a file that holds seconds to add to the real time, or `@` and the time itself),
 `kdf` ("cheap", the default, or "standard") and `places` (where keys are held: "kernel", "agent",
-or both with a blank between; nowhere by default) and
-`root` (the folder in which agents find `/run` and `/tmp`).
+or both with a blank between; nowhere by default),
+`root` (the folder in which agents find `/run` and `/tmp`), `lane` (whether the hot lane is
+tried first, as in production) and `names` (what names in the kernel keyring begin with: cached
+answers of all vaults of a user share their names).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import contextlib
 import gc
 import json
 import os
+import posix
 import sys
 import time
 from typing import NoReturn
@@ -24,6 +27,8 @@ if __name__ == "__main__":
 from filevault.backends.kdf import STANDARD, KdfParameters, KdfPolicy
 from filevault.cli import main
 from filevault.cli.context import Runtime
+from filevault.keycache import kernel
+from filevault.lane import serve
 from filevault.system.hardening import harden
 from filevault.system.times import boottime
 
@@ -54,9 +59,23 @@ def runtime(orders: dict[str, str]) -> Runtime:
 
 def start(argv: list[str], orders: dict[str, str]) -> NoReturn:
     """Do what `filevault.__main__` does, with this runtime."""
+    chosen = runtime(orders)
+    tried = None
+    if orders.get("names"):
+        kernel._NAMES = orders["names"]
+        serve._NAMES = orders["names"].encode()
+    if orders.get("lane"):
+        tried = serve.attempt(
+            argv,
+            posix.environ,
+            clock=chosen.clock,
+            boottime=chosen.boottime,
+            stores=chosen.key_stores,
+            root=chosen.root,
+        )
     harden()
     try:
-        status = main(argv, runtime(orders))
+        status = main(argv, chosen, tried)
     except SystemExit as ending:  # --help and --version, by argparse
         status = ending.code if isinstance(ending.code, int) else 0
     for stream in (sys.stdout, sys.stderr):

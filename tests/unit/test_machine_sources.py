@@ -327,9 +327,30 @@ def test_a_machine_that_is_no_instance_fails_soon_and_names_the_hop_limit(
     assert limits == [1.0, 2.5]
 
 
+def test_the_section_may_say_where_the_service_is(
+    on_instance: MachineWorld, metadata: FakeMetadata
+) -> None:
+    url = on_instance.environ.pop("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+    on_instance.source(
+        "Ec2InstanceMetadata",
+        f"ec2_metadata_service_endpoint = {url}\nec2_instance_profile_name = machine\n"
+        "metadata_service_timeout = 3\nmetadata_service_num_attempts = 1\n",
+    )
+    on_instance.run("m")
+    assert metadata.requests == [("PUT", "/latest/api/token"), ("GET", f"{_EXTENDED}machine")]
+    on_instance.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = "http://127.0.0.1:1"
+    on_instance.refused(NetworkError)  # a variable goes before
+    del on_instance.environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"]
+    metadata.overrides["/latest/api/token"] = 500
+    metadata.requests.clear()
+    on_instance.refused(ProviderError)
+    assert len(metadata.requests) == 1
+
+
 SETTINGS = {
     "AWS_EC2_METADATA_DISABLED": ("true", ProviderError, "is set"),
-    "AWS_METADATA_SERVICE_TIMEOUT": ("soon", ConfigError, "no number of seconds"),
+    "AWS_METADATA_SERVICE_TIMEOUT": ("soon", ConfigError, "no number that can be used"),
+    "AWS_METADATA_SERVICE_NUM_ATTEMPTS": ("0", ConfigError, "no number that can be used"),
     "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE": ("ipv5", ConfigError, "neither ipv4 nor ipv6"),
     "AWS_EC2_METADATA_SERVICE_ENDPOINT": ("http://imds.example", ConfigError, "plain http"),
     "AWS_EC2_INSTANCE_PROFILE_NAME": ("../x", ProviderError, "no name of a role"),

@@ -279,7 +279,10 @@ def test_keys_in_the_config_have_a_message_of_their_own_that_shows_none() -> Non
         "profile 'my base' has its access key in the AWS config, where filevault does not read it: "
         "aws_access_key_id in line 2 of 'config'"
     )
-    assert error.hint == "filevault add 'my base' stores it; then take it out of the file"
+    assert (
+        error.hint
+        == "filevault import --only 'my base' stores it and offers to take it out of the file"
+    )
 
 
 def test_a_role_without_a_source_has_a_message_of_its_own() -> None:

@@ -290,6 +290,10 @@ def test_it_is_explained_without_its_command(world: ProcessWorld) -> None:
         "no calls: credential_process of 'p' is run",
         "     its session will be kept",
     ]
+    assert lines[5:] == [
+        "because:",
+        "  - p: its credentials come from credential_process in line 3 of 'config'",
+    ]
     assert "s3cret" not in " ".join(lines)
     assert "s3cret" not in repr(world.plan("p"))
 

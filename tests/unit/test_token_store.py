@@ -145,12 +145,12 @@ def test_a_listing_decrypts_nothing(kept: OpenStore) -> None:
 
 
 def test_clearing_needs_no_key_and_counts_sign_ins(kept: OpenStore) -> None:
-    assert kept.store.clear() == 0
+    assert kept.store.clear_sso() == 0
     for name in (WORK, CLIENT, ROOT):
         kept.store.replace(name, RECORD)
     kept.locked = True
-    assert kept.store.clear() == 2
-    assert kept.files() == []
+    assert kept.store.clear_sso() == 1
+    assert [path.parent.name for path in kept.files()] == ["login"]
 
 
 def test_a_locked_vault_is_an_error_and_no_missing_record(kept: OpenStore) -> None:

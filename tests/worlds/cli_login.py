@@ -9,10 +9,22 @@ from typing import Any
 from botocore.utils import JSONFileCache, LoginTokenLoader
 from cryptography.hazmat.primitives import serialization
 
+from filevault.aws.dpop import DpopKey
+from filevault.credentials import Credentials
 from filevault.sources.login_record import LoginRecord
 from filevault.system.times import format_time
 
 FOLDER = ".aws/login/cache"
+USER = "arn:aws:iam::123456789012:user/jon"
+
+
+def sample() -> LoginRecord:
+    """Return a login that no AWS has given."""
+    made = Credentials(
+        "ASIASESSION000000001", "ses0" * 10, "token/" * 30, 2_000_000_000, "123456789012", USER
+    )
+    pem = DpopKey.generate().pem()
+    return LoginRecord(made, "ASOR" + "r" * 300, "arn:aws:signin:::x", pem, "eu-west-1")
 
 
 def cli_token(record: LoginRecord, *, sec1: bool = True) -> dict[str, Any]:

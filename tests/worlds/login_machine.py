@@ -60,6 +60,35 @@ class LoginMachine:
         out, err = process.communicate(f"{code}\n".encode(), timeout=60)
         return ProcessResult(process.returncode, out.decode(), (seen + err).decode())
 
+    def on_terminal(
+        self, *argv: str, wrapped: int | None = None, stdin: bytes | None = None
+    ) -> ProcessResult:
+        """Run on a terminal, and paste the code of the link that it shows, perhaps with breaks."""
+        import os
+        import pty
+        import subprocess
+
+        master, slave = pty.openpty()
+        process = self.machine._start(
+            argv,
+            None,
+            terminal=slave,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            pass_fds=(slave,),
+            cwd=self.machine.home,
+        )
+        os.close(slave)
+        shown = b""
+        while (link := link_in(shown.decode())) is None or ASKED.encode() not in shown:
+            shown += os.read(master, 4096)
+        code = self.aws.login.browse(link)
+        size = wrapped or len(code)
+        for start in range(0, len(code), size):
+            os.write(master, code[start : start + size].encode() + b"\n")
+        out, err = process.communicate(stdin, timeout=60)
+        os.close(master)
+        return ProcessResult(process.returncode, out.decode(), err.decode(), shown.decode())
+
     def signed_in(self) -> LoginMachine:
         """Sign in."""
         result = self.by_code()

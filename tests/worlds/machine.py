@@ -61,7 +61,8 @@ class Machine:
     `launcher` is the argv prefix that starts filevault; by default the real program with a cheap
     KDF and a clock that `advance` moves, in a copy of a process that has its imports unless
     `fresh` asks for a new interpreter. `places` says where it holds keys, by default nowhere,
-    and `root` in which folder its agents find `/run` and `/tmp`.
+    and `root` in which folder its agents find `/run` and `/tmp`. With `lane` the hot lane is tried,
+    and `names` is what the names of its keys in the kernel keyring begin with.
     """
 
     def __init__(self, home: Path, *, kdf: str = "cheap") -> None:
@@ -72,6 +73,8 @@ class Machine:
         self.kdf = kdf
         self.places = ""
         self.root = ""
+        self.lane = False
+        self.names = ""
         self.launcher: Sequence[str] = PROGRAM
         self.fresh = False
         self.env: dict[str, str] = {
@@ -121,6 +124,10 @@ class Machine:
         """Return the environment of a process; None takes a variable away."""
         orders = {"clock": str(self.clock_file), "kdf": self.kdf, "places": self.places}
         orders["root"] = self.root
+        if self.lane:
+            orders["lane"] = "1"
+        if self.names:
+            orders["names"] = self.names
         merged: dict[str, str | None] = {**self.env, "LAUNCH": json.dumps(orders), **(env or {})}
         return {name: value for name, value in merged.items() if value is not None}
 

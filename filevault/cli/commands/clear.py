@@ -1,4 +1,4 @@
-"""`filevault clear`: delete cached sessions, and end console logins."""
+"""`filevault clear`: delete cached sessions and tokens, and end console logins."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """Delete cached sessions, all of them or those of one profile.
 
-Console logins of signin are ended at AWS too, where it allows that. The long-term keys stay; the
-next exec obtains a new session. A profile that has neither a section in the AWS config nor a
+Console logins of signin are ended at AWS too, where it allows that. Tokens of Identity Center are
+deleted here; filevault sso logout ends the session at AWS. The long-term keys stay; the next exec
+obtains a new session. A profile that has neither a section in the AWS config nor a
 stored key nor a session is an error, status 3."""
 
-_LOGINS = "login"  # the folder of their records in the state directory
+# The folders of token records in the state directory.
+_LOGINS = "login"
+_SSO = "sso"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +51,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             require_named_vault(choice, context)
         count = sessions.clear(args.profile) if sessions is not None else 0
     count += _end_logins(args.profile, choice, context)
+    count += _forget_sso(args.profile, choice, context)
     if not count and args.profile is not None:
         _check_known(args.profile, choice, context)
     context.reporter.result(f"Cleared {count} session{'' if count == 1 else 's'}.")
@@ -56,12 +60,31 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
 def _end_logins(profile: str | None, choice: VaultChoice, context: Context) -> int:
     """End the console logins of a profile, or all; return how many there were."""
-    if not os.path.isdir(f"{context.settings.state_home}/{choice.state_id}/{_LOGINS}"):
+    if not _has(_LOGINS, choice, context):
         return 0
     from filevault.cli.end_login import end_logins
 
     with open_vault_if_any(choice, context) as opened:
         return 0 if opened is None else end_logins(profile, opened, choice, context)
+
+
+def _forget_sso(profile: str | None, choice: VaultChoice, context: Context) -> int:
+    """Delete the tokens of a profile's Identity Center session, or all; return how many."""
+    if not _has(_SSO, choice, context):
+        return 0
+    from filevault.cli.sso_sessions import SsoSessions
+
+    with open_vault_if_any(choice, context) as opened:
+        if opened is None:
+            return 0
+        if profile is None:
+            return opened.tokens().clear_sso()
+        name = SsoSessions(context, choice, opened).token_of(profile)
+        return 0 if name is None else int(opened.tokens().delete(name))
+
+
+def _has(folder: str, choice: VaultChoice, context: Context) -> bool:
+    return os.path.isdir(f"{context.settings.state_home}/{choice.state_id}/{folder}")
 
 
 def _check_known(name: str, choice: VaultChoice, context: Context) -> None:

@@ -78,6 +78,8 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if (args.lazy or args.allow_role) and not args.server:
         option = "--lazy" if args.lazy else "--allow-role"
         raise errors.UsageError(f"{option} goes with --server")
+    if args.mask and args.server:
+        raise errors.UsageError("with --server the command gets no credentials for --mask to hide")
     name = profile_name(args.profile, context)
     choice = choose_vault(context)
     with open_vault_if_any(choice, context) as opened:
@@ -96,9 +98,6 @@ def run(args: argparse.Namespace, context: Context) -> int:
         sdk_profile = None if args.server else _sdk_profile(args, context, choice, name)
         command = args.command or [_shell(context)]
         environ = context.settings.environ
-        if sdk_profile is None:  # else the command's filevault reads them
-            hidden = plan.step.source.variables
-            environ = {name: value for name, value in environ.items() if name not in hidden}
         # A command that is not there ends with 127, one that cannot be run with 126: looked up
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
@@ -116,11 +115,17 @@ def run(args: argparse.Namespace, context: Context) -> int:
 
         mask(issued.credentials, context)
     # Without what the command must not inherit, such as a stale AWS_PROFILE.
-    child = child_environment(environ, issued)
+    # With an SDK's profile the command's filevault reads the source's variables.
+    hidden = plan.step.source.variables if sdk_profile is None else ()
+    child = child_environment(environ, issued, hidden)
     if context.settings.names_descriptor:
         from filevault.unlock.secret_sources import close_descriptors
 
         close_descriptors(context.settings)
+    if context.caches_answers:
+        from filevault.cli.cached_answers import cache_environment
+
+        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
     context.reporter.flush()
     return replace_process(path, command, child)
 

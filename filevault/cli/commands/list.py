@@ -6,12 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.cli.open_vault import choose_vault, open_vault
-from filevault.cli.profiles import absent_config
 from filevault.cli.sign_ins import sign_ins
 from filevault.errors import FilevaultError, NoVaultError
 from filevault.system.printable import printable
-from filevault.system.record import Record
-from filevault.system.times import format_duration, format_time, parse_time
+from filevault.system.times import format_duration, format_time
 
 if TYPE_CHECKING:
     import argparse
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from filevault.cli.sign_ins import SignIn
     from filevault.sessions import ListedSession
     from filevault.vault.choose import VaultChoice
+    from filevault.vault.creation_times import CreationTime
 
 DESCRIPTION = """Show profiles of the AWS config, stored keys, cached sessions and sign-ins.
 
@@ -41,15 +40,36 @@ _LABELS = {
 }
 
 
-class _Row(Record):
-    profile: str
-    in_config: bool
-    has_key: bool
-    created: int | None
-    created_from: str | None
-    sessions: list[ListedSession]
-    source: str | None = None
-    signed_in: SignIn | None = None
+class _Row:
+    """A profile; no Record, since there may be ten thousand."""
+
+    __slots__ = (
+        "created",
+        "created_from",
+        "has_key",
+        "in_config",
+        "profile",
+        "sessions",
+        "signed_in",
+        "source",
+    )
+
+    def __init__(
+        self,
+        profile: str,
+        in_config: bool,
+        has_key: bool,
+        created: CreationTime | None,
+        sessions: list[ListedSession],
+    ) -> None:
+        self.profile = profile
+        self.in_config = in_config
+        self.has_key = has_key
+        self.created: int | None = created[0] if created else None
+        self.created_from: str | None = created[1] if created else None
+        self.sessions = sessions
+        self.source: str | None = None
+        self.signed_in: SignIn | None = None
 
     def labels(self, now: float) -> list[str]:
         """Return the live sessions and the sign-in, with the time that each has left."""
@@ -109,8 +129,12 @@ def _open(choice: VaultChoice, context: Context) -> OpenVault | None:
 
 def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) -> list[_Row]:
     """Return profiles in file order, then keys without a section, then sessions without either."""
-    for sentence in absent_config(context):
-        context.reporter.warn(sentence)
+    if context.settings.get("AWS_CONFIG_FILE"):
+        # Not at the top: with it comes all that plans a profile.
+        from filevault.cli.profiles import absent_config
+
+        for sentence in absent_config(context):
+            context.reporter.warn(sentence)
     profiles = context.aws_config.profile_names()
     sessions: dict[str, list[ListedSession]] = {}
     now = context.runtime.clock()
@@ -129,16 +153,14 @@ def _rows(args: argparse.Namespace, context: Context, opened: OpenVault | None) 
     ]
     rows = []
     for name in names:
-        row = _Row(name, name in configured, name in stored, None, None, sessions.get(name, []))
-        if row.has_key:
-            created, origin = _created(stored[name])
-            row = row._replace(created=created, created_from=origin)
-        if sources is not None and row.in_config:
-            source, reference = sources.of(name)
-            row = row._replace(source=source, signed_in=signed_in.get(reference))
+        in_config, has_key = name in configured, name in stored
+        row = _Row(name, in_config, has_key, stored.get(name), sessions.get(name, []))
+        if sources is not None and in_config:
+            row.source, reference = sources.of(name)
+            row.signed_in = signed_in.get(reference)
         if args.sessions and not row.sessions and row.signed_in is None:
             continue
-        if (args.credentials and not row.has_key) or (args.profiles and not row.in_config):
+        if (args.credentials and not has_key) or (args.profiles and not in_config):
             continue
         rows.append(row)
     return rows
@@ -175,14 +197,6 @@ class _Sources:
         return profile.source, "" if source is None else source.reference
 
 
-def _created(stored_time: tuple[str, str | None] | None) -> tuple[int | None, str | None]:
-    """Return the creation time of a key in Unix seconds, and its origin: `iam` or `add`."""
-    try:
-        return (parse_time(stored_time[0]), stored_time[1]) if stored_time else (None, None)
-    except ValueError:
-        return None, None
-
-
 def _labels(sessions: list[ListedSession], now: float) -> list[str]:
     ordered = sorted(sessions, key=lambda session: (session.operation, session.expiration))
     return [
@@ -192,10 +206,10 @@ def _labels(sessions: list[ListedSession], now: float) -> list[str]:
     ]
 
 
-def _age(row: _Row, now: float) -> str:
+def _age(row: _Row, now: int) -> str:
     if row.created is None:
         return "-"
-    days = max(0, int(now - row.created) // _DAY)
+    days = (now - row.created) // _DAY if now > row.created else 0
     return f"{days}d" if row.created_from == "iam" else f"≥{days}d"
 
 
@@ -215,21 +229,21 @@ def _warn_of_age(rows: list[_Row], context: Context) -> None:
 
 def _print_table(rows: list[_Row], context: Context) -> None:
     now = context.runtime.clock()
-    table = [
-        ("Profile", "Credentials", "Age", "Sessions"),
-        ("=======", "===========", "===", "========"),
+    names = [printable(row.profile) for row in rows]
+    # Each name is in one of the first two columns.
+    width = max(_WIDTH, 2 + max(map(len, names), default=0))
+    lines = [
+        f"{'Profile':{width}}{'Credentials':{width}}Age    Sessions\n",
+        f"{'=======':{width}}{'===========':{width}}===    ========\n",
     ]
-    for row in rows:
-        name = printable(row.profile)
-        shown_profile = name if row.in_config else "-"
+    for name, row in zip(names, rows, strict=True):
+        # Without a key no other column names the profile.
+        profile = name if row.in_config or not row.has_key else "-"
         key = name if row.has_key else "-"
-        sessions = ", ".join(row.labels(now)) or "-"
-        if not row.in_config and not row.has_key:
-            shown_profile = name  # no other column names the profile
-        table.append((shown_profile, key, _age(row, now), sessions))
-    width = max(_WIDTH, 2 + max(len(cell) for line in table for cell in line[:2]))
-    for profile, key, age, sessions in table:
-        context.reporter.result(f"{profile:{width}}{key:{width}}{age:7}{sessions}".rstrip())
+        sessions = ", ".join(row.labels(now)) if row.sessions or row.signed_in else "-"
+        age = _age(row, int(now))
+        lines.append(f"{profile.ljust(width)}{key.ljust(width)}{age.ljust(7)}{sessions}\n")
+    context.reporter.write("".join(lines))
 
 
 def _print_json(rows: list[_Row], context: Context) -> None:

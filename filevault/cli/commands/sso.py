@@ -157,7 +157,9 @@ class _Sso:
         failure = self._end(tokens)
         gone = tokens.forget()
         cache = self._opened.sessions()
-        dropped = cache.drop_source(self._session.reference) if cache is not None else 0
+        # A profile with the start URL in its own section shares the sign-in.
+        references = (self._session.reference, f"sso:{self._session.start_url}")
+        dropped = cache.drop_source(*references) if cache is not None else 0
         if not gone:
             self._context.reporter.result(f"Nobody was signed in to {self._session.shown}.")
             return 0

@@ -1,0 +1,238 @@
+"""Cached answers: record what a clean run gave, so that the hot lane can give it again.
+
+docs/explanation/hot-lane.md says what is cached where, and docs/format.md §10 in which form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, Self
+
+from filevault.errors import FilevaultError
+from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey
+from filevault.lane import answer, serve
+from filevault.lane.question import FAMILIES, NAMES, SECRETS, MissError
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from filevault.cli.context import Context
+    from filevault.cli.obtain import Served
+    from filevault.lane.question import Question
+
+_STORES = {"kernel keyring": answer.STORES[0], "agent": answer.STORES[1]}
+_MAC_KEY = 32  # bytes
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def cache_environment(context: Context, served: Served | None, child: Mapping[str, str]) -> None:
+    """Cache the changes that `exec` made to the environment, if the run was clean."""
+    before = {} if context.attempt is None else context.attempt.environ
+    after = {os.fsencode(name): os.fsencode(value) for name, value in child.items()}
+    _cache(context, served, answer.KINDS[0], _changes(before, after))
+
+
+def cache_text(context: Context, served: Served | None, text: str) -> None:
+    """Cache what `export` printed, if the run was clean."""
+    plain = text.encode("ascii", "replace")
+    same = context.reporter.encoded(text) == plain
+    _cache(context, served, answer.KINDS[1], plain if same else None)
+
+
+def forget_answers(context: Context) -> None:
+    """Forget every cached answer of this user, as far as possible: either half is enough."""
+    if "kernel" in context.runtime.key_stores:
+        from filevault.keycache.kernel import KernelKeyring
+
+        KernelKeyring().forget_answers()
+    with contextlib.suppress(FilevaultError, OSError):
+        folder = f"{context.settings.state_home}/{answer.FOLDER}"
+        for name in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{folder}/{name}")
+
+
+def _changes(before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]) -> bytes | None:
+    """Return the changes that lead from one environment to the other, None if none do.
+
+    Their order counts: what is not where it was is removed, and set again at the end.
+    """
+    at = {name: number for number, name in enumerate(before)}
+    kept: set[bytes] = set()
+    latest = -1
+    for name in after:
+        if at.get(name, -1) <= latest:
+            break
+        latest = at[name]
+        kept.add(name)
+    removed = [name for name in before if name not in kept]
+    words = [
+        b"%b=%b" % (name, value)
+        for name, value in after.items()
+        if name not in kept or before[name] != value
+    ]
+    content = b"\0".join([*removed, *words])
+    with contextlib.suppress(MissError):
+        if list(serve.changed(dict(before), content).items()) == list(after.items()):
+            return content
+    return None
+
+
+def _cache(context: Context, served: Served | None, kind: bytes, content: bytes | None) -> None:
+    """Cache an answer; with `--debug` say why the lane did not serve it, and why not."""
+    attempt, debug = context.attempt, context.reporter.debug
+    if attempt is None:
+        return
+    debug(f"hot lane: {printable(attempt.reason)}")
+    if attempt.question is None:
+        return
+    doubt = _doubt(context, content)
+    if served is None:
+        doubt = "its session or its session key was not cached"
+    elif doubt is None and content is not None and not attempt.question.debug:
+        doubt = _store(context, attempt.question, served, kind, content)
+    if doubt is not None:
+        debug(f"hot lane: such a run is not cached: {doubt}")
+
+
+def _doubt(context: Context, content: bytes | None) -> str | None:
+    """Return why an answer is not cached, None if it may be."""
+    if content is None or not 0 < len(content) <= answer.MAX_ANSWER:
+        return "it is too long, or not what can be repeated"
+    if not context.reporter.silent and not context.settings.debug:
+        return "it had a message"
+    if not context.settings.uses_lane:
+        return "config.toml turns it off"
+    return None
+
+
+def _store(
+    context: Context, question: Question, served: Served, kind: bytes, content: bytes
+) -> str | None:
+    """Write both halves; return why not, None once they are written."""
+    from filevault.system.file_systems import has_exact_times
+
+    inputs = context.settings.inputs
+    witnesses = inputs.witnesses()
+    if witnesses is None:
+        return inputs.doubt
+    if not all(map(has_exact_times, inputs.devices.values())):
+        return "a file system may not show every change"
+    names = sorted(os.fsencode(name) for name in inputs.variables)
+    names = [name for name in names if not name.startswith((*FAMILIES, *SECRETS))]
+    names = [name for name in names if name not in NAMES]
+    if any(not name.replace(b"_", b"x").isalnum() for name in names):
+        return "a variable has a strange name"
+    environ = {} if context.attempt is None else context.attempt.environ
+    cached = served.key.cached
+    boot, wall = context.runtime.boottime(), context.runtime.clock()
+    key_store = served.key.store
+    with (
+        contextlib.suppress(FilevaultError, MissError, OSError, KeyError),
+        _Folder(context.settings.state_home) as folder,
+    ):
+        slot = folder.slot(question.digest)
+        key = os.urandom(_MAC_KEY + len(content))
+        session_key = answer.unlocking_id(cached.mark.encode(), cached.deadline, cached.key)
+        data = answer.write(
+            question.digest,
+            (_STORES[key_store.name], slot, served.state_id.encode()),
+            (served.until, cached.deadline, int((wall - boot) * 1000)),
+            names,
+            answer.variables_digest(names, environ),
+            [_line(each.kind, each.path, each.numbers) for each in witnesses],
+            (kind, content),
+            key,
+        )
+        other = CachedKey(key, session_key.decode(), cached.deadline)
+        seconds = int(served.key.seconds)
+        if key_store.put(served.state_id, ANSWER_TYPES[slot], other, seconds):
+            folder.write(question.digest, data)
+            return None
+    return "no key store takes it"
+
+
+def _line(kind: str, path: str, numbers: tuple[int, ...]) -> bytes:
+    return b" ".join([kind.encode(), *(b"%d" % each for each in numbers), os.fsencode(path)])
+
+
+class _Folder:
+    """The folder of the answer files: private, and of this user."""
+
+    def __init__(self, state_home: str) -> None:
+        path = f"{state_home}/{answer.FOLDER}"
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+    def __enter__(self) -> Self:
+        info = os.fstat(self._fd)
+        if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o077:
+            os.close(self._fd)
+            raise MissError("the folder of the answers is not private")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def slot(self, question: bytes) -> int:
+        """Return the slot for an answer: its own, a free one, or that of the oldest.
+
+        The files of that slot are deleted.
+        """
+        files = self._files()
+        own = [each for each in files if each[2] == _name(question)]
+        used = {slot for _time, slot, _name in files}
+        free = [slot for slot in range(answer.SLOTS) if slot not in used]
+        if own:
+            chosen = own[0][1]
+        elif free:
+            chosen = free[0]
+        else:
+            newest = {slot: time for time, slot, _name in sorted(files)}
+            chosen = min(newest, key=lambda slot: newest[slot])
+        for _time, slot, name in files:
+            if slot == chosen:
+                os.unlink(name, dir_fd=self._fd)
+        return chosen
+
+    def _files(self) -> list[tuple[int, int, str]]:
+        """Return the files with the times at which they were written, and their slots.
+
+        What is no answer file is deleted: it can only be one that a crash cut off.
+        """
+        found = []
+        for name in os.listdir(self._fd):
+            info = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            try:
+                fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+                try:
+                    head = os.read(fd, 256).split(b"\n")
+                finally:
+                    os.close(fd)
+                found.append((info.st_mtime_ns, int(head[2].split(b" ")[1]), name))
+            except (OSError, ValueError, IndexError):
+                os.unlink(name, dir_fd=self._fd)
+        return found
+
+    def write(self, question: bytes, data: bytes) -> None:
+        """Write an answer file, all of it or nothing; it need not survive a power failure."""
+        from filevault.system.temporary_files import temporary_name
+
+        temporary = temporary_name()
+        fd = os.open(temporary, _NEW, 0o600, dir_fd=self._fd)
+        try:
+            os.write(fd, data)
+            os.rename(temporary, _name(question), src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except OSError:
+            os.unlink(temporary, dir_fd=self._fd)
+            raise
+        finally:
+            os.close(fd)
+
+
+def _name(question: bytes) -> str:
+    return question.hex()[:32]

@@ -1,0 +1,213 @@
+"""The answer file: the half of a cached answer on disk (docs/format.md §10).
+
+It is bound to the other half, which lies beside the session key, by a tag and a pad that are used
+once.
+"""
+
+import posix
+
+from filevault.lane.digest import equal, hash_of, hash_of_list, hmac, xor
+from filevault.lane.question import MissError
+
+FOLDER = "answers"
+SLOTS = 4
+"""How many answers are cached for one user."""
+MAX_ANSWER = 1840
+"""Bytes of an answer, so that all slots together take at most 8,000 bytes of a key store."""
+KINDS = (b"environment", b"text")
+"""What an answer is: changes of a command's environment, or what is printed."""
+STORES = (b"kernel", b"agent")
+SET_NAMES = (
+    b"AWS_VAULT",
+    b"AWS_ACCESS_KEY_ID",
+    b"AWS_SECRET_ACCESS_KEY",
+    b"AWS_SESSION_TOKEN",
+    b"AWS_CREDENTIAL_EXPIRATION",
+    b"AWS_SESSION_EXPIRATION",
+    b"AWS_REGION",
+    b"AWS_DEFAULT_REGION",
+    b"AWS_ACCOUNT_ID",
+    b"AWS_ENDPOINT_URL",
+    b"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    b"AWS_USE_FIPS_ENDPOINT",
+    b"AWS_USE_DUALSTACK_ENDPOINT",
+    b"AWS_STS_REGIONAL_ENDPOINTS",
+    b"AWS_ACCOUNT_ID_ENDPOINT_MODE",
+    b"AWS_CA_BUNDLE",
+    b"FILEVAULT_SET",
+)
+SET_FAMILY = b"AWS_ENDPOINT_URL_"
+"""What an answer may set in an environment: these, and all that begin so."""
+REMOVED_FAMILIES = (b"AWS_", b"FILEVAULT_")
+"""What an answer may remove begins so."""
+
+_MAGIC = b"filevault-answer-1"
+_MAX_FILE = 64 << 10
+_MAX_DRIFT = 2000  # milliseconds that the two clocks may have moved against each other
+_TAG = 32
+_KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
+
+
+class Half:
+    """What an answer file says; `masked` is the answer with the pad over it.
+
+    `slot` and `store` say where the other half is, `state` is the state id of the vault. Until
+    `wall_deadline` (Unix seconds) and `boot_deadline` (milliseconds since the start of the machine)
+    it may be served; `drift` is Unix time less that time, in milliseconds.
+    """
+
+    __slots__ = (
+        *("boot_deadline", "drift", "kind", "lines", "masked", "names", "signed", "slot"),
+        *("state", "store", "tag", "values", "wall_deadline"),
+    )
+
+    def __init__(self, data: bytes, question: bytes) -> None:
+        head, end, rest = data.partition(b"\n\n")
+        lines = head.split(b"\n")
+        if not end or len(lines) < 5 or lines[0] != _MAGIC:
+            raise MissError("the answer file is not understood")
+        if lines[1] != question.hex().encode():
+            raise MissError("the answer file is for another question")
+        self.store, slot, self.state, self.kind, length = lines[2].split(b" ")
+        self.slot = int(slot)
+        times = [int(each) for each in lines[3].split(b" ")]
+        self.wall_deadline, self.boot_deadline, self.drift = times
+        self.values, *self.names = lines[4].split(b" ")
+        self.lines = lines[5:]
+        self.masked, self.tag = rest[:-_TAG], rest[-_TAG:]
+        self.signed = data[:-_TAG]
+        if (
+            len(self.masked) != int(length)
+            or len(self.tag) != _TAG
+            or not 0 < len(self.masked) <= MAX_ANSWER
+            or not 0 <= self.slot < SLOTS
+            or self.kind not in KINDS
+            or self.store not in STORES
+        ):
+            raise MissError("the answer file is not understood")
+
+    def check_time(self, wall: float, boot: float) -> None:
+        """Raise MissError past a deadline, or if one clock was set."""
+        if wall > self.wall_deadline or boot * 1000 >= self.boot_deadline:
+            raise MissError("its time is over")
+        if abs((wall - boot) * 1000 - self.drift) > _MAX_DRIFT:
+            raise MissError("the clock was set")
+
+    def check_variables(self, environ: dict[bytes, bytes]) -> None:
+        """Raise MissError if a further variable that the run looked up has changed."""
+        if variables_digest(self.names, environ) != self.values:
+            raise MissError("a variable has changed")
+
+    def check_witnesses(self) -> None:
+        """Raise MissError if anything that the run read has changed. Raises OSError."""
+        for line in self.lines:
+            if not _holds(line):
+                path = line[line.find(b"/") :].decode("utf-8", "surrogateescape")
+                raise MissError(f"it has changed: {path}")
+
+    def open(self, key: bytes) -> bytes:
+        """Return the answer. Raises MissError if the other half does not belong to this one."""
+        if len(key) != _TAG + len(self.masked):
+            raise MissError("the other half is not there")
+        if not equal(hmac(key[:_TAG], self.signed), self.tag):
+            raise MissError("the other half belongs to another answer")
+        return xor(self.masked, key[_TAG:])
+
+
+def write(
+    question: bytes,
+    where: tuple[bytes, int, bytes],
+    times: tuple[int, int, int],
+    names: list[bytes],
+    values: bytes,
+    lines: list[bytes],
+    answer: tuple[bytes, bytes],
+    key: bytes,
+) -> bytes:
+    """Return the bytes of an answer file.
+
+    Args:
+        question: the digest.
+        where: store, slot and state id.
+        times: the two deadlines and the drift, as in `Half`.
+        names: of further variables that the run looked up.
+        values: their digest.
+        lines: the witnesses.
+        answer: kind and content.
+        key: the other half: 32 bytes of a MAC key and a pad as long as the answer, used once.
+    """
+    store, slot, state = where
+    kind, content = answer
+    head = b"\n".join(
+        [
+            _MAGIC,
+            question.hex().encode(),
+            b"%b %d %b %b %d" % (store, slot, state, kind, len(content)),
+            b"%d %d %d" % times,
+            b" ".join([values, *names]),
+            *lines,
+        ]
+    )
+    signed = head + b"\n\n" + xor(content, key[_TAG:])
+    return signed + hmac(key[:_TAG], signed)
+
+
+def read(path: bytes) -> bytes:
+    """Return the bytes of an answer file. Raises MissError, OSError."""
+    flags = posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
+    try:
+        fd = posix.open(path, flags)
+    except FileNotFoundError:
+        raise MissError("no answer is cached") from None
+    try:
+        info = posix.fstat(fd)
+        if (
+            info.st_mode & _KIND != _REGULAR
+            or info.st_mode & 0o077
+            or info.st_uid != posix.geteuid()
+            or info.st_size > _MAX_FILE
+        ):
+            raise MissError("the answer file is not private")
+        return posix.read(fd, _MAX_FILE + 1)
+    finally:
+        posix.close(fd)
+
+
+def unlocking_id(mark: bytes, deadline: int, key: bytes) -> bytes:
+    """Return the id of an unlocking in 64 hex digits: a digest of the session key's entry.
+
+    It cannot be computed without the key, and the next unlocking has another deadline.
+    """
+    return hash_of(b"filevault-unlocking-1 %d %b\n%b" % (deadline, mark, key)).hex().encode()
+
+
+def variables_digest(names: list[bytes], environ: dict[bytes, bytes]) -> bytes:
+    """Return a digest of variables in 64 hex digits; one that is not set differs from an empty."""
+    parts = []
+    for name in names:
+        value = environ.get(name)
+        parts += [name, b"-" if value is None else b"=" + value]
+    return hash_of_list(parts).hex().encode()
+
+
+def _holds(line: bytes) -> bool:
+    """Return whether a witness is as it was."""
+    kind, rest = line[:2], line[2:]
+    if kind == b"A ":
+        try:
+            posix.lstat(rest)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        return False
+    if kind == b"W ":
+        return posix.access(rest, posix.W_OK | posix.X_OK, effective_ids=True)
+    path = rest[rest.find(b"/") :]
+    try:
+        info = posix.lstat(path)
+    except OSError:
+        return False
+    numbers = (info.st_dev, info.st_ino, info.st_mode, info.st_uid, info.st_gid)
+    if kind == b"D ":
+        return rest == b"%d %d %d %d %d %b" % (*numbers, path)
+    times = (info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+    return kind == b"F " and rest == b"%d %d %d %d %d %d %d %d %b" % (*numbers, *times, path)

@@ -1,0 +1,946 @@
+"""The hot lane gives what the normal path gives, and every doubt is a miss."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac as stdlib_hmac
+import importlib
+import itertools
+import os
+import posix
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from filevault.cli.command import COMMANDS, KEEPS_ANSWERS, parser_of
+from filevault.config import aws_variables, overrides, settings
+from filevault.config.settings import SETTINGS
+from filevault.issued.export_formats import FORMATS
+from filevault.keycache import kernel
+from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey
+from filevault.keycache.kernel import KernelKeyring
+from filevault.keycache.protocol import Answer, answer_line
+from filevault.lane import agent, answer, calls, question
+from filevault.lane.digest import equal, hash_of, hmac, xor
+from filevault.sources import SOURCES
+from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
+from tests.fakes import FakeAws
+from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
+
+pytestmark = needs_kernel_keyring
+
+
+@pytest.fixture(scope="module")
+def lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotLane]:
+    """One machine for all tests of the module: each leaves it unlocked, with its sessions."""
+    with FakeAws() as aws, pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("AWS_", "FILEVAULT_", "XDG_")):
+                patch.delenv(name)
+        world = HotLane(tmp_path_factory.mktemp("lane") / "home", aws, patch)
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+@pytest.fixture(scope="module")
+def agent_lane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotLane]:
+    """The same with an agent."""
+    with FakeAws() as aws, pytest.MonkeyPatch.context() as patch:
+        world = HotLane(tmp_path_factory.mktemp("a") / "home", aws, patch, "agent")
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+# The same as the normal path
+
+OPTIONS: tuple[tuple[tuple[str, ...], ...], ...] = (
+    ((), ("--region", "eu-central-1"), ("--region=us-east-1",)),
+    ((), ("--min-ttl", "20m")),
+    ((), ("--strict",)),
+    ((), ("--prompt", "none")),
+)
+ENVIRONMENTS: tuple[dict[str, str | None], ...] = (
+    {},
+    {"AWS_PROFILE": "other", "AWS_DEFAULT_REGION": "eu-west-3", "UNRELATED": "x"},
+    {
+        "AWS_ACCESS_KEY_ID": "AKIA" + "A" * 16,
+        "AWS_SECRET_ACCESS_KEY": "s" * 40,
+        "FILEVAULT_SET": "AWS_REGION=eu-west-1",
+        "AWS_REGION": "eu-west-1",
+        "AWS_EMPTY": "",
+    },
+    {"FILEVAULT_PASSPHRASE": "not the passphrase", "FILEVAULT_KEY_FILE": "/no/such/file"},
+)
+
+
+def command_lines() -> Iterator[tuple[tuple[str, ...], dict[str, str | None]]]:
+    for chosen in itertools.product(*OPTIONS):
+        own = tuple(itertools.chain(*chosen))
+        for number, env in enumerate(ENVIRONMENTS):
+            yield ("exec", *own, "admin", "--", "/usr/bin/env"), env
+            yield (*own[:2], "exec", "work", *own[2:], "env", "-0"), env
+            form = FORMATS[(len(own) + number) % len(FORMATS)]
+            yield ("export", "admin", *own, "--format", form), env
+            yield ("exec", "-j", *own, "admin"), env
+
+
+ALL_LINES = list(command_lines())
+
+
+def check_same(lane: HotLane, words: tuple[str, ...], env: dict[str, str | None]) -> None:
+    normal = lane.run(words, env, lane=False)
+    if normal.path.startswith("exit") and normal.path != "exit 0":
+        lane.run(words, env)
+        assert isinstance(lane.ask(words, env), str)
+        return
+    lane.cached(words, env)
+    assert lane.ask(words, env) == normal
+
+
+@pytest.mark.parametrize("number", range(0, len(ALL_LINES), 19))
+def test_a_hit_gives_what_the_normal_path_gives(lane: HotLane, number: int) -> None:
+    words, env = ALL_LINES[number]
+    if words[0] not in ("exec", "export") and words[0] not in ("--strict", "--prompt"):
+        words = ("exec", *words[words.index("work") :])  # --region belongs to the command
+    check_same(lane, words, env)
+
+
+@pytest.mark.torture
+def test_every_combination_of_options_gives_the_same(lane: HotLane) -> None:
+    for words, env in ALL_LINES:
+        if words[0] in ("exec", "export"):
+            check_same(lane, words, env)
+
+
+REPORT = r"""
+import os, resource, signal, sys
+print(sorted(os.listdir("/proc/self/fd")))
+status = open("/proc/self/status").read()
+for name in ("Umask", "SigBlk", "SigIgn", "SigCgt", "CoreDumping", "Groups", "Seccomp", "CapEff"):
+    print([line for line in status.splitlines() if line.startswith(name + ":")])
+print(resource.getrlimit(resource.RLIMIT_CORE), os.getcwd(), sys.argv, os.getpid() == os.getsid(0))
+print(open("/proc/self/environ", "rb").read())
+import ctypes
+print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+sys.exit(int(sys.argv[1]))
+"""
+
+
+def whole(lane: HotLane, *words: str, **options: object) -> tuple[int, bytes, bytes]:
+    done = subprocess.run(
+        lane.whole(*words),
+        env=lane.environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd=lane.machine.home,
+        start_new_session=True,
+        umask=0o027,
+        pass_fds=(),
+        **options,  # type: ignore[call-overload]
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_process_is_left_as_the_normal_path_leaves_it(lane: HotLane) -> None:
+    """Descriptors, signals, umask, limits, folder, arguments, environment, dumpability, status."""
+    words = ("exec", "admin", "--", sys.executable, "-c", REPORT, "7")
+    lane.run(words)
+    lane.cached(words)
+    hit = whole(lane, *words)
+    assert isinstance(lane.ask(words), Child)  # a hit changes nothing
+    for path in lane.answers:
+        path.unlink()
+    normal = whole(lane, *words)
+    assert hit == normal
+    assert hit[0] == 7
+    assert b"AWS_SESSION_TOKEN=" in hit[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (("sh", "-c", "exit 7"), 7),
+        (("sh", "-c", "kill -TERM $$"), -15),
+        (("no-such-command",), 127),
+        (("/etc/passwd",), 126),
+        (("./script",), 0),
+    ],
+)
+def test_the_status_is_that_of_the_normal_path(
+    lane: HotLane, command: tuple[str, ...], status: int
+) -> None:
+    script = lane.machine.home / "script"
+    script.write_text("exit 0\n")  # without #!, which the shell runs
+    script.chmod(0o755)
+    lane.cached()  # the answer does not depend on the command
+    found = whole(lane, "exec", "admin", "--", *command)
+    assert found[0] == status
+    assert (b"filevault: error" in found[2]) == (status in (126, 127))
+
+
+def test_a_hit_prints_what_the_sdk_reads(lane: HotLane) -> None:
+    expected = lane.cached(EXPORT).printed
+    assert whole(lane, *EXPORT) == (0, expected, b"")
+
+
+def test_a_hit_cannot_be_traced_and_leaves_no_core(lane: HotLane) -> None:
+    """In the moment in which it has the answer."""
+    lane.cached()
+    script = lane.whole(*EXEC)[3].replace(
+        "from filevault.__main__",
+        "become = serve._become\n"
+        "def look(*args):\n"
+        "    import ctypes, resource\n"
+        "    print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))\n"
+        "    print(resource.getrlimit(resource.RLIMIT_CORE)[0], flush=True)\n"
+        "    become(*args)\n"
+        "serve._become = look\n"
+        "from filevault.__main__",
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, *EXEC], env=lane.environ(), capture_output=True
+    )
+    assert done.stdout.startswith(b"0\n0\nHOME=")
+
+
+def test_a_hit_imports_what_the_page_lists_and_nothing_else(lane: HotLane) -> None:
+    lane.cached()
+    found = []
+    for argv in (lane.whole(*EXEC, lean=True), (sys.executable, "-P", "-c", "pass")):
+        done = subprocess.run(
+            [argv[0], "-X", "importtime", *argv[1:]],
+            env=lane.environ(),
+            capture_output=True,
+            text=True,
+        )
+        found.append(set(re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE)))
+    ours = {f"filevault.lane.{name}" for name in ("answer", "calls", "digest", "question", "serve")}
+    sha2 = "_sha2" if sys.version_info >= (3, 12) else "_sha256"
+    expected = {"filevault", "filevault.__main__", "filevault.lane", "gc", sha2, "_ctypes", *ours}
+    assert found[0] - found[1] == expected
+    page = (Path(__file__).parents[2] / "docs/explanation/hot-lane.md").read_text()
+    named = set(re.findall(r"`([\w.]+)`", page.partition("## What is imported")[2]))
+    assert expected - ours <= named
+
+
+def test_a_hit_writes_nothing(lane: HotLane) -> None:
+    lane.cached()
+
+    def picture() -> dict[Path, tuple[int, int]]:
+        every = lane.machine.home.rglob("*")
+        return {path: (path.lstat().st_mtime_ns, path.lstat().st_ctime_ns) for path in every}
+
+    before = picture()
+    assert isinstance(lane.ask(), Child)
+    assert picture() == before
+
+
+# Witnesses
+
+
+def back(path: Path, text: bytes) -> None:
+    """Change a file's bytes and put back its times."""
+    before = path.stat()
+    path.write_bytes(text)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def copy_over(path: Path) -> None:
+    new = path.with_name(".new")
+    shutil.copy2(path, new)
+    new.rename(path)
+
+
+def other_link(path: Path) -> None:
+    target = path.readlink()
+    path.unlink()
+    path.symlink_to(f"./{target}")
+
+
+def another_folder(path: Path) -> None:
+    aside = path.with_name(path.name + ".aside")
+    path.rename(aside)
+    shutil.copytree(aside, path, symlinks=True)
+
+
+def file_in_place(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"")
+
+
+def one_moment(path: Path) -> None:
+    (path / ".more").mkdir()
+    (path / ".more").rmdir()
+
+
+def back_again(path: Path) -> None:
+    """Undo `another_folder`."""
+    shutil.rmtree(path)
+    path.with_name(path.name + ".aside").rename(path)
+
+
+Change = tuple[Callable[[Path], object], Callable[[Path], object]]
+NONE: Callable[[Path], object] = lambda _path: None  # noqa: E731 - a row of the table
+CHANGES: dict[str, dict[str, Change]] = {
+    "file": {
+        "other bytes of the same size": (
+            lambda path: back(path, bytes(path.stat().st_size)),
+            NONE,
+        ),
+        "the same bytes again": (lambda path: path.write_bytes(path.read_bytes()), NONE),
+        "more bytes": (lambda path: back(path, path.read_bytes() + b"\n"), NONE),
+        "a copy renamed over it": (copy_over, NONE),
+        "another mode": (lambda path: path.chmod(0o640), NONE),
+        "another group": (lambda path: os.chown(path, -1, 12345), NONE),
+        "gone": (lambda path: path.unlink(), NONE),
+        "other times": (lambda path: os.utime(path, ns=(0, 0)), NONE),
+    },
+    "link": {
+        "another target": (other_link, NONE),
+        "gone": (lambda path: path.unlink(), NONE),
+        "a file in its place": (file_in_place, NONE),
+    },
+    "list": {
+        "one more entry": (
+            lambda path: (path / ".more").write_bytes(b""),
+            lambda path: (path / ".more").unlink(),
+        ),
+        "an entry and gone": (one_moment, NONE),
+    },
+    "folder": {
+        "another mode": (lambda path: path.chmod(0o711), NONE),
+        "another group": (lambda path: os.chown(path, -1, 12345), NONE),
+        "a copy in its place": (another_folder, back_again),
+        "gone": (
+            lambda path: path.rename(path.with_name(path.name + ".gone")),
+            lambda path: path.with_name(path.name + ".gone").rename(path),
+        ),
+    },
+    "nothing": {
+        "a file": (lambda path: path.write_bytes(b""), lambda path: path.unlink()),
+        "a folder": (lambda path: path.mkdir(), lambda path: path.rmdir()),
+        "a link that leads nowhere": (
+            lambda path: path.symlink_to("nowhere"),
+            lambda path: path.unlink(),
+        ),
+    },
+}
+
+
+def kind_of(line: str, path: Path) -> str:
+    if line[0] == "A":
+        return "nothing"
+    if line[0] == "D":
+        return "folder"
+    return "link" if path.is_symlink() else "list" if path.is_dir() else "file"
+
+
+def cases(lane: HotLane) -> list[tuple[Path, str, str]]:
+    """Return each witness below the home, with each change of its kind."""
+    found = []
+    for line in lane.witnesses:
+        path = Path(line[line.index("/") :])
+        if line[0] == "W" or lane.machine.home not in path.parents:
+            continue
+        kind = kind_of(line, path)
+        found += [(path, kind, change) for change in CHANGES[kind]]
+    return found
+
+
+@contextlib.contextmanager
+def as_it_was(path: Path) -> Iterator[None]:
+    """Put back a file or link, and mode and group of a folder."""
+    link = path.readlink() if path.is_symlink() else None
+    exists = os.path.lexists(path)
+    data = path.read_bytes() if path.is_file() and link is None else None
+    info = path.lstat() if exists else None
+    yield
+    if link is not None:
+        path.unlink(missing_ok=True)
+        path.symlink_to(link)
+    elif info is not None:
+        if data is not None:
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+        os.chown(path, info.st_uid, info.st_gid)
+        path.chmod(info.st_mode & 0o7777)
+
+
+def check_miss(lane: HotLane, case: tuple[Path, str, str], words: tuple[str, ...] = EXEC) -> None:
+    path, kind, change = case
+    lane.cached(words)
+    do, undo = CHANGES[kind][change]
+    with as_it_was(path):
+        time.sleep(0.011)  # the times of files advance in steps of up to 10 ms
+        do(path)
+        found = lane.ask(words)
+        undo(path)
+    assert isinstance(found, str), case
+
+
+def test_every_kind_of_change_of_a_witness_is_a_miss(lane: HotLane) -> None:
+    lane.cached()
+    every = cases(lane)
+    assert {kind for _path, kind, _change in every} == set(CHANGES)
+    chosen = {(kind, change): path for path, kind, change in random.sample(every, len(every))}
+    for (kind, change), path in chosen.items():
+        check_miss(lane, (path, kind, change))
+    lane.cached()
+
+
+@pytest.mark.torture
+def test_every_change_of_every_witness_is_a_miss(lane: HotLane) -> None:
+    """At least 2,000 cases: every witness, every change, several command lines."""
+    count = 0
+    while count < 2000:
+        for words in (EXEC, EXPORT, ("exec", "work", "--region", "eu-west-2", "--", "env")):
+            lane.cached(words)
+            for case in cases(lane):
+                check_miss(lane, case, words)
+                count += 1
+
+
+def test_a_change_in_a_race_with_the_reading_leaves_nothing_cached(lane: HotLane) -> None:
+    lane.cached()
+    config = lane.machine.home / "dotfiles/config"
+    config.write_bytes(config.read_bytes())
+    lane.run()
+    assert lane.ask() == "no answer is cached" or isinstance(lane.ask(), str)
+    lane.cached()
+
+
+# Variables, options, clocks
+
+
+def variables() -> list[str]:
+    names = {each.variable for each in SETTINGS}
+    names |= {each.aws_vault for each in SETTINGS if each.aws_vault}
+    for table in (overrides.VARIABLES, aws_variables.VARIABLES):
+        names |= {each.name.replace("*", "X") for each in table}
+    names |= set(overrides.DURATIONS.values())
+    names |= {"AWS_BRAND_NEW", "FILEVAULT_BRAND_NEW", "XDG_DATA_HOME", "XDG_STATE_HOME"}
+    names |= {"PASSWORD_STORE_DIR", "PASSAGE_DIR", "GNUPGHOME", "PYTHONIOENCODING"}
+    names |= {f"{secret.decode()}_NEW" for secret in question.SECRETS}
+    return sorted(names - {"FILEVAULT_DEBUG"})
+
+
+@pytest.mark.parametrize("value", ["1", "/x", ""])
+def test_every_variable_that_is_set_is_a_miss(lane: HotLane, value: str) -> None:
+    lane.cached()
+    hits = [name for name in variables() if isinstance(lane.ask(env={name: value}), Child)]
+    assert hits == []
+
+
+def test_every_variable_that_was_set_and_changes_is_a_miss(lane: HotLane) -> None:
+    env: dict[str, str | None] = {"AWS_PAGER": "less", "XDG_SESSION_TYPE": "tty"}
+    lane.cached(env=env)
+    for name in env:
+        for value in (None, "", "more"):
+            assert lane.ask(env={**env, name: value}) == "no answer is cached"
+    assert isinstance(lane.ask(env={**env, "UNRELATED": "x"}), Child)
+
+
+def test_of_a_secret_only_its_presence_counts(lane: HotLane) -> None:
+    lane.cached(env={"FILEVAULT_PASSPHRASE": "one"})
+    hit = lane.ask(env={"FILEVAULT_PASSPHRASE": "two"})
+    assert isinstance(hit, Child)
+    assert b"FILEVAULT_PASSPHRASE" not in dict(hit.env)
+    everything = b"".join(path.read_bytes() for path in lane.answers)
+    assert b"one" not in everything
+
+
+def test_the_lane_knows_every_variable_with_a_secret() -> None:
+    assert {name.decode() for name in question.SECRETS} == set(settings._SECRET_PREFIXES)
+    assert {name.decode() for name in question.FALSE} - {""} == settings._FALSE
+
+
+def test_only_a_source_that_declares_its_inputs_is_in_the_lane() -> None:
+    declared = set()
+    for name, (module, source) in SOURCES.items():
+        if getattr(importlib.import_module(module), source).declares_inputs:
+            declared.add(name)
+    assert declared == {"stored"}
+
+
+def test_a_variable_in_a_path_is_an_input(lane: HotLane) -> None:
+    env: dict[str, str | None] = {"AWS_CONFIG_FILE": "$PLACE/config", "PLACE": "x"}
+    env["PLACE"] = str(lane.machine.home / "dotfiles")
+    lane.cached(env=env)
+    assert isinstance(lane.ask(env=env), Child)
+    for value in (None, str(lane.machine.home / ".aws")):
+        assert lane.ask(env={**env, "PLACE": value}) == "a variable has changed"
+
+
+def options(command: str) -> Iterator[tuple[str, ...]]:
+    for action in parser_of(command)._actions:
+        for name in action.option_strings:
+            if name not in ("-h", "--help", "-v", "--version"):
+                value = "30m" if action.type is not None else "file"
+                yield (name,) if action.nargs == 0 else (name, value)
+
+
+@pytest.mark.parametrize("command", ["exec", "export"])
+def test_every_option_that_is_added_is_a_miss(lane: HotLane, command: str) -> None:
+    words = EXEC if command == "exec" else EXPORT
+    lane.cached(words)
+    hits = [
+        option
+        for option in options(command)
+        if isinstance(lane.ask((command, *option, *words[1:])), Child)
+    ]
+    assert hits == []
+
+
+def test_the_lane_knows_only_options_that_exist_with_their_values() -> None:
+    for command in question.COMMANDS:
+        actions = parser_of(command)._option_string_actions
+        for name in (*question.VALUE_OPTIONS[""], *question.VALUE_OPTIONS[command]):
+            assert actions[name].nargs is None, name
+        for name in (*question.FLAGS[""], *question.FLAGS[command]):
+            assert actions[name].nargs == 0, name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("exec", "admin"),
+        ("exec", "admin", "--"),
+        ("exec", "--refresh", "admin", "--", "env"),
+        ("exec", "admin", "--no-cache", "--", "env"),
+        ("exec", "-n", "admin", "--", "env"),
+        ("exec", "-t", "123456", "admin", "--", "env"),
+        ("exec", "--vault", "relative", "admin", "--", "env"),
+        ("exec", "-d1h", "admin", "--", "env"),
+        ("export", "admin", "--explain"),
+        ("list",),
+        (),
+    ],
+)
+def test_what_is_not_in_the_lane_is_not_asked_about(lane: HotLane, words: tuple[str, ...]) -> None:
+    assert isinstance(lane.ask(words), str)
+    before = lane.answers
+    lane.ask(words)
+    assert lane.answers == before
+
+
+@pytest.mark.parametrize(
+    ("clocks", "reason"),
+    [
+        ({"wall": 3}, "the clock was set"),
+        ({"wall": -3}, "the clock was set"),
+        ({"boot": 3}, "the clock was set"),
+        ({"wall": 3600, "boot": 3600}, "its time is over"),
+        ({"wall": 9 * 3600, "boot": 9 * 3600}, "its time is over"),
+        ({"wall": 1, "boot": 0}, None),
+        ({"wall": 1800, "boot": 1800}, None),
+    ],
+)
+def test_clocks_that_moved_or_a_deadline_are_a_miss(
+    lane: HotLane, clocks: Mapping[str, float], reason: str | None
+) -> None:
+    lane.cached()
+    found = lane.ask(**clocks)  # type: ignore[arg-type]
+    assert isinstance(found, Child) if reason is None else found == reason
+
+
+def test_the_question_depends_on_user_groups_and_namespaces(
+    lane: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.cached()
+    changes: dict[str, Callable[..., object]] = {
+        "getgroups": lambda: [4711],
+        "getresgid": lambda: (5, 5, 5),
+        "readlink": lambda path: b"ns:[1]" + os.fsencode(path),
+        "_boot_id": lambda: b"another start",
+    }
+    for name, value in changes.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(question if name == "_boot_id" else posix, name, value)
+            assert lane.ask() == "no answer is cached", name
+
+
+# The end of an answer
+
+
+@pytest.fixture
+def fresh(lane: HotLane) -> Iterator[HotLane]:
+    """Puts back what a test of the end takes away."""
+    lane.cached()
+    yield lane
+    lane.obtain()
+    lane.unlock()
+
+
+ENDS: dict[str, Callable[[HotLane], object]] = {
+    "lock": lambda lane: lane.machine.ok("lock"),
+    "lock --all": lambda lane: lane.machine.ok("lock", "--all"),
+    "an older lock": lambda lane: KernelKeyring()._keyctl(
+        kernel._INVALIDATE, KernelKeyring()._find(state(lane), "session")
+    ),
+    "unlock": lambda lane: lane.unlock(),
+    "clear": lambda lane: lane.machine.ok("clear"),
+    "clear of another": lambda lane: lane.machine.ok("clear", "work"),
+    "refresh": lambda lane: lane.obtain("--refresh"),
+    "passphrase": lambda lane: lane.machine.ok(
+        "slot",
+        "add",
+        "--new-key-file",
+        str(lane.machine.home / f"key-{secrets.token_hex(4)}"),
+        env=lane.opens,
+    ),
+    "rekey": lambda lane: lane.machine.ok("rekey", "--drop-slots", env=lane.opens),
+    "recipients accept": lambda lane: lane.machine.run("recipients", "accept"),
+    "a deleted session": lambda lane: os.unlink(
+        next(path for path in lane.machine.state.rglob("*.fvs") if "/admin/" in str(path))
+    ),
+    "config.toml": lambda lane: turn_off(lane),  # noqa: PLW0108 - defined below
+    "NO_LANE": lambda _lane: None,
+}
+
+
+def state(lane: HotLane) -> str:
+    return next(path.name for path in lane.machine.state.iterdir() if len(path.name) == 32)
+
+
+def turn_off(lane: HotLane) -> None:
+    folder = lane.machine.home / ".config/filevault"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("lane = false\n")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
+    env: dict[str, str | None] = {"FILEVAULT_NO_LANE": "1"} if end == "NO_LANE" else {}
+    ENDS[end](fresh)
+    assert isinstance(fresh.ask(env=env), str)
+    if end in ("config.toml", "NO_LANE"):
+        fresh.run(env=env)
+        time.sleep(TICK)
+        fresh.run(env=env)
+        assert isinstance(fresh.ask(env=env), str)
+        shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
+
+
+def test_a_command_that_may_change_something_ends_all_answers() -> None:
+    assert set(COMMANDS) >= KEEPS_ANSWERS
+    changing = {"add", "clear", "lock", "passphrase", "recipients", "rekey", "remove", "rotate"}
+    assert not KEEPS_ANSWERS & changing
+
+
+def test_no_run_that_starts_after_a_lock_gets_an_answer(fresh: HotLane) -> None:
+    """Two threads: one runs the lane as fast as it can, the other locks and unlocks."""
+    lane = fresh
+    keys = KernelKeyring()
+    held = keys.get(state(lane), "session")
+    assert held is not None
+    rounds = int(os.environ.get("FILEVAULT_TORTURE", "0")) * 450 + 50
+    for number in range(rounds):
+        deadline = held.deadline - number - 1
+        keys.put(state(lane), "session", held._replace(deadline=deadline), 3600)
+        lane.run()  # may be recorded at any time
+        late = [(slot, keys.get("", slot)) for slot in ANSWER_TYPES]
+        keys.forget(state(lane))
+        assert isinstance(lane.ask(), str)
+        for slot, cached in late:  # what a slow run records after the lock
+            if cached is not None:
+                keys.put("", slot, cached, 3600)
+        assert isinstance(lane.ask(), str)
+        keys.put(state(lane), "session", held._replace(deadline=deadline - 10**6), 3600)
+        assert isinstance(lane.ask(), str)  # of another unlocking
+    lane.unlock()
+
+
+# Halves, quota, other places
+
+
+def test_neither_half_alone_says_anything(lane: HotLane) -> None:
+    child = lane.cached()
+    token = dict(child.env)[b"AWS_SESSION_TOKEN"]
+    secret = dict(child.env)[b"AWS_SECRET_ACCESS_KEY"]
+    keys = [KernelKeyring().get("", slot) for slot in ANSWER_TYPES]
+    for text in (*(path.read_bytes() for path in lane.answers), *(k.key for k in keys if k)):
+        for part in (token, secret, token[:12], secret[:12]):
+            assert part not in text
+
+
+def test_a_file_that_another_wrote_is_not_served(lane: HotLane) -> None:
+    """With the disk alone: any byte changed, an older file put back, a file of one's own."""
+    lane.cached()
+    older = {path: path.read_bytes() for path in lane.answers}
+    time.sleep(TICK)
+    for each in lane.answers:
+        each.unlink()
+    lane.cached()
+    (mine,) = lane.answers
+    now = mine.read_bytes()
+    for at in [*range(0, len(now), 37), *range(len(now) - 33, len(now))]:
+        mine.write_bytes(now[:at] + bytes([now[at] ^ 1]) + now[at + 1 :])
+        assert isinstance(lane.ask(), str), at
+    mine.write_bytes(older.get(mine, b"x"))
+    assert isinstance(lane.ask(), str)
+    signed = now[:-32]
+    mine.write_bytes(signed + hmac(bytes(32), signed))
+    assert isinstance(lane.ask(), str)
+    mine.write_bytes(now)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_a_key_that_another_put_is_not_served(lane: HotLane) -> None:
+    """With the key store alone: another pad, another MAC key, another unlocking."""
+    lane.cached()
+    keys = KernelKeyring()
+    for slot in ANSWER_TYPES:
+        cached = keys.get("", slot)
+        if cached is None:
+            continue
+        for forged in (
+            cached._replace(key=bytes(32) + cached.key[32:]),
+            cached._replace(key=cached.key[:-1]),
+            cached._replace(key=b""),
+        ):
+            keys.put("", slot, forged, 3600)
+        keys.put("", slot, cached._replace(key=cached.key[:32] + bytes(len(cached.key) - 32)), 3600)
+    # The tag is over the masked answer, so another pad gives noise, which names no variable.
+    assert isinstance(lane.ask(), str)
+    lane.cached()
+    for slot in ANSWER_TYPES:
+        cached = keys.get("", slot)
+        if cached is not None:
+            keys.put("", slot, cached._replace(mark="0" * 64), 3600)
+    assert lane.ask() == "the vault was locked meanwhile"
+    for each in lane.answers:
+        each.unlink()
+
+
+def test_a_public_file_or_a_link_is_not_read(lane: HotLane) -> None:
+    lane.cached()
+    newest = max(lane.answers, key=lambda path: path.stat().st_mtime_ns)
+    newest.chmod(0o644)
+    assert lane.ask() == "the answer file is not private"
+    newest.chmod(0o600)
+    newest.rename(newest.with_name("aside"))
+    newest.symlink_to("aside")
+    assert isinstance(lane.ask(), str)
+    newest.unlink()
+    newest.with_name("aside").rename(newest)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_all_answers_take_at_most_8000_bytes_and_the_oldest_goes(lane: HotLane) -> None:
+    lines = [("exec", "admin", "--region", f"eu-west-{number}", "--", "env") for number in range(6)]
+    for words in lines:
+        lane.cached(words)
+    assert len(lane.answers) == answer.SLOTS
+    assert [isinstance(lane.ask(words), Child) for words in lines] == [False] * 2 + [True] * 4
+    longest = CachedKey(bytes(32 + answer.MAX_ANSWER), "0" * 64, 10**14)
+    payload = kernel._payload(longest)
+    assert answer.SLOTS * (len(b"filevault:answer0") + 1 + len(payload)) <= 8000
+
+
+def test_answers_give_way_where_the_quota_is_full(lane: HotLane) -> None:
+    """In a child of another user, whose keyring is filled to the last bytes."""
+    if os.geteuid():
+        pytest.skip("only root becomes another user")
+    script = (
+        "import os, time\n"
+        "import filevault.keycache.key_store, filevault.system.libc\n"
+        "from filevault.keycache.kernel import KernelKeyring\n"
+        "from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey\n"
+        "os.setgroups([]); os.setgid(54399); os.setuid(54399)\n"
+        "keys = KernelKeyring()\n"
+        "keys._keyctl(7, -4)\n"  # KEYCTL_CLEAR, of what a broken run left
+        "time.sleep(0.1)\n"
+        "for slot in ANSWER_TYPES:\n"
+        "    assert keys.put('', slot, CachedKey(bytes(1872), '0' * 64, 10**14), 60)\n"
+        "number = 0\n"
+        "while True:\n"
+        "    try:\n"
+        "        keys._call(0, b'user', b'full%d' % number, bytes(60), 60, -4)\n"
+        "        number += 1\n"
+        "    except OSError:\n"
+        "        break\n"
+        "assert keys.put('0' * 32, 'session', CachedKey(bytes(32), 'a' * 64, 10**14), 60)\n"
+        "assert keys.get('', ANSWER_TYPES[1]) is None\n"
+        "assert keys.get('0' * 32, 'session') is not None\n"
+        "keys.forget(None)\n"
+        "keys._keyctl(7, -4)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lane_and_the_key_cache_use_the_same_calls() -> None:
+    numbers = {machine: pair[1] for machine, pair in kernel._NUMBERS_64.items()}
+    assert numbers == calls._NUMBERS
+
+
+def test_the_closed_table_of_the_lane_is_that_of_exec() -> None:
+    """Without what only a profile instead of credentials, or a server, sets."""
+    table = {each.name for each in aws_variables.VARIABLES if each.carries}
+    table -= {name for name in table if name.startswith(("AWS_CONTAINER_", "AWS_PROFILE"))}
+    table |= {"AWS_VAULT", aws_variables.MARKER}
+    assert set(answer.SET_NAMES) == {name.encode() for name in table if not name.endswith("*")}
+    assert {name.encode()[:-1] for name in table if name.endswith("*")} == {answer.SET_FAMILY}
+
+
+def test_an_answer_that_names_another_variable_is_not_served(lane: HotLane) -> None:
+    from filevault.lane.serve import changed
+
+    for content in (b"PATH=/x", b"-PATH", b"PATH", b"LD_PRELOAD=x", b"FILEVAULT_PASSPHRASE=x"):
+        with pytest.raises(question.MissError):
+            changed({b"PATH": b"/bin"}, content)
+    with pytest.raises(question.MissError):
+        changed({b"FILEVAULT_KEY": b"x"}, b"AWS_REGION=x")
+
+
+def test_debug_says_what_the_lane_would_do(lane: HotLane) -> None:
+    lane.cached()
+    said = lane.ask((*EXEC[:2], "--debug", *EXEC[2:]))
+    assert said == "it would have been served, without --debug"
+    assert lane.ask(env={"FILEVAULT_DEBUG": "1"}) == said
+    result = lane.machine.run(*EXEC[:2], "--debug", *EXEC[2:])
+    assert f"debug: hot lane: {said}" in result.err
+
+
+def test_parallel_runs_while_the_config_is_rewritten_get_one_of_both(lane: HotLane) -> None:
+    lane.cached()
+    config = lane.machine.home / "dotfiles/config"
+    text = config.read_text()
+    expected = set()
+    for region in ("eu-west-1", "eu-west-2"):
+        config.write_text(text.replace("eu-west-1", region))
+        child = lane.run(EXPORT[:2], lane=False)
+        expected.add(child.printed)
+    config.write_text(text)
+    count = 64 if os.environ.get("FILEVAULT_TORTURE") else 12
+    running = [lane.machine.popen(*EXPORT[:2]) for _ in range(count)]
+    for number in range(2 * count):
+        new = config.with_name(".next")
+        new.write_text(text.replace("eu-west-1", f"eu-west-{1 + number % 2}"))
+        new.rename(config)
+    ends = [process.communicate() for process in running]
+    config.write_text(text)
+    assert {process.returncode for process in running} == {0}
+    assert {out for out, _err in ends} <= expected
+    assert {err for _out, err in ends} == {b""}
+
+
+# The agent
+
+
+def test_an_agent_has_the_other_half_as_well(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    for words in (EXEC, EXPORT):
+        normal = lane.cached(words)
+        assert lane.ask(words) == normal == lane.run(words, lane=False)
+
+
+def test_after_a_lock_of_an_agent_no_answer_is_served(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    lane.machine.ok("lock")
+    assert isinstance(lane.ask(), str)
+    lane.unlock()
+    assert isinstance(lane.ask(), str)
+    lane.cached()
+
+
+def test_an_agent_that_is_stopped_costs_a_few_milliseconds(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    os.kill(lane.agent, signal.SIGSTOP)
+    try:
+        began = time.process_time(), time.monotonic()
+        assert isinstance(lane.ask(), str)
+        assert time.process_time() - began[0] < 0.05
+        assert time.monotonic() - began[1] < 0.05 + 20 * agent.TIMEOUT  # on a busy machine
+    finally:
+        os.kill(lane.agent, signal.SIGCONT)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_an_agent_in_a_folder_that_others_can_open_is_not_asked(agent_lane: HotLane) -> None:
+    lane = agent_lane
+    lane.cached()
+    folder = lane.runtime / "filevault"
+    folder.chmod(0o755)
+    assert lane.ask() == "the agent's folder is open to others"
+    folder.chmod(0o700)
+    assert isinstance(lane.ask(), Child)
+
+
+def test_the_folders_of_agents_are_those_of_the_normal_path(tmp_path: Path) -> None:
+    """In each of the folders in turn, with and without a job's agent."""
+    root = str(tmp_path)
+    uid = os.geteuid()
+    envs: tuple[dict[str, str], ...]
+    envs = ({}, {"XDG_RUNTIME_DIR": f"{root}/x"}, {"FILEVAULT_AGENT_DIR": f"{root}/job"})
+    for env in envs:
+        environ = {name.encode(): value.encode() for name, value in env.items()}
+        for folder in agent_folders(env.get, root):
+            place = Path(folder)
+            place.mkdir(parents=True, mode=0o700)
+            place.chmod(0o700)
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(place / "agent.sock"))
+                assert agent._socket_of(environ, root.encode()) == f"{folder}/agent.sock".encode()
+            (place / "agent.sock").unlink()
+            place.rmdir()
+        with pytest.raises(question.MissError):
+            agent._socket_of(environ, root.encode())
+    assert f"{root}/run/user/{uid}/filevault" in agent_folders(dict[str, str]().get, root)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 31, 32, 1872])
+def test_the_lane_reads_what_an_agent_writes(size: int) -> None:
+    key = os.urandom(size)
+    line = answer_line(Answer(ok=True, key=key, mark="ab" * 32, deadline=12345))
+    assert agent._parse(line) == (key, b"ab" * 32, 12345)
+    for wrong in (answer_line(Answer(ok=False)), line[:-2], line + b"x", b"", b"{}\n"):
+        with pytest.raises(question.MissError):
+            agent._parse(wrong)
+
+
+def test_the_digest_is_that_of_the_standard() -> None:
+    for size in (0, 1, 64, 65, 1000):
+        data = os.urandom(size)
+        assert hash_of(data) == hashlib.sha256(data).digest()
+        key = os.urandom(32)
+        assert hmac(key, data) == stdlib_hmac.digest(key, data, "sha256")
+    assert xor(b"\x00\xff", b"\x0f\x0f") == b"\x0f\xf0"
+    assert equal(b"ab", b"ab")
+    assert not equal(b"ab", b"ac")
+    assert not equal(b"ab", b"abc")
+
+
+# Other users and places
+
+
+@pytest.mark.parametrize("prefix", [without_keyring(), ()])
+def test_without_a_keyring_or_for_another_user_it_is_the_normal_path(
+    lane: HotLane, prefix: tuple[str, ...]
+) -> None:
+    """In a sandbox that refuses keys; and with nothing unlocked, as another user."""
+    lane.cached()
+    env = lane.environ({"FILEVAULT_KEY_FILE": lane.opens["FILEVAULT_KEY_FILE"]})
+    done = subprocess.run(
+        [*prefix, *lane.whole(*EXPORT)], env=env, capture_output=True, cwd=lane.machine.home
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == lane.cached(EXPORT).printed
