@@ -57,7 +57,7 @@ def _options_told(section: str) -> set[str]:
     return {
         option
         for row in _rows(section)
-        for option in re.findall(r"`(-{1,2}[a-z][a-z-]*)[ `]", row[0])
+        for option in re.findall(r"`(-{1,2}[a-z][a-z0-9-]*)[ `]", row[0])
     }
 
 
@@ -236,6 +236,7 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
     assert _told(table) == {each.name for each in VARIABLES if each.carries} | {
         "AWS_VAULT",
         "AWS_EC2_METADATA_DISABLED",
+        "AWS_EC2_METADATA_V1_DISABLED",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CREDENTIAL_PROFILES_FILE",
         MARKER,

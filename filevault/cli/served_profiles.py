@@ -15,7 +15,9 @@ from filevault.errors import FilevaultError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.process_memory import ProcessMemory
 from filevault.partitions import FALLBACK_REGION
+from filevault.server.peer_uid import can_find_peers
 from filevault.server.renewing_process import Obtained, Order, Outcome
+from filevault.server.served_credentials import ADVISORY, ServedCredentials
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -43,6 +45,18 @@ class ServedProfile:
         """The seconds that a new session is planned to live, 0 if its source decides that."""
         calls = calls_of(self.plan.step)
         return calls[-1].duration if calls else 0
+
+    @property
+    def longest_window(self) -> float:
+        """The seconds before the expiry in which it is renewed, if the life is long enough."""
+        from filevault.sources.login_session import MINIMUM_LIFE, LoginSession
+
+        return MINIMUM_LIFE if isinstance(self.plan.step, LoginSession) else ADVISORY
+
+    def served(self, *, lazy: bool) -> ServedCredentials:
+        """Return what is to be served, with nothing obtained yet."""
+        name = repr(printable(self.plan.profile))
+        return ServedCredentials(name, self.life, on_demand=lazy, longest=self.longest_window)
 
     def role_life(self) -> int:
         """Return the seconds that a session of a role on top of it lives."""
@@ -209,3 +223,12 @@ def forget_secrets(settings: Settings) -> None:
 
         close_descriptors(settings)
     settings.forget_secrets()
+
+
+def refuse_unknown_users(*, allow: bool) -> None:
+    """Raise UsageError if a metadata endpoint cannot see which user asks, unless all may."""
+    if not allow and not can_find_peers():
+        raise UsageError(
+            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read",
+            hint="use a container credentials endpoint, or give --allow-local-users",
+        )

@@ -10,16 +10,16 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from filevault.cli.first_credentials import EndedError, obtain_first
-from filevault.cli.served_profiles import ServedProfiles, forget_secrets
+from filevault.cli.served_profiles import ServedProfiles, forget_secrets, refuse_unknown_users
 from filevault.cli.token_files import TokenFiles, token_paths
 from filevault.errors import BackendError, UsageError
 from filevault.server.container_endpoint import ContainerEndpoint, TokenPaths, new_token
 from filevault.server.event_loop import EventLoop
 from filevault.server.http_server import HttpServer
+from filevault.server.metadata_endpoint import Instance, MetadataEndpoint
 from filevault.server.renewals import GONE, Renewals
 from filevault.server.renewing_process import RenewingProcess
 from filevault.server.role_paths import RolePaths, profile_path
-from filevault.server.served_credentials import ServedCredentials
 from filevault.server.service_manager import inherited_listener, notify
 from filevault.system.printable import printable
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.served_profiles import ServedProfile
+    from filevault.server.http_server import Respond
+    from filevault.server.served_credentials import ServedCredentials
     from filevault.vault.choose import VaultChoice
 
 _BACKLOG = 1024
@@ -61,7 +63,7 @@ class StandingServer:
         self._profiles = profiles
         self._work = ServedProfiles(args, context, choice, profiles)
         names = [each.plan.profile for each in profiles]
-        paths = token_paths(args.token_file or (), names, settings)
+        paths = [] if args.ec2 else token_paths(args.token_file or (), names, settings)
         self._files = TokenFiles(paths, settings.home_if_known)
         self._ends = False
 
@@ -91,10 +93,9 @@ class StandingServer:
         served = self._first(renewals)
         forget_secrets(settings)
         loop = opened.enter_context(EventLoop())
-        tokens = [new_token() for _ in served]
+        tokens = [new_token() for _ in self._files.paths]
         host = _host(listener)
-        endpoint = ContainerEndpoint(host, renewals, self._paths(renewals, served, tokens), _HEALTH)
-        endpoint.run_in(loop)
+        endpoint = self._endpoint(loop, host, renewals, served, tokens)
         reporter = context.reporter
         log = reporter.debug if settings.debug else None
         server = HttpServer(loop, listener, endpoint, log)
@@ -120,12 +121,35 @@ class StandingServer:
         lazy = bool(self._args.lazy)
         found = []
         for number, profile in enumerate(self._profiles):
-            name = repr(printable(profile.plan.profile))
-            served = ServedCredentials(name, profile.life, on_demand=lazy)
-            found.append(renewals.add(served, number))
+            served = renewals.add(profile.served(lazy=lazy), number)
+            found.append(served)
             if not lazy:
                 obtain_first(renewals, served)
         return found
+
+    def _endpoint(
+        self,
+        loop: EventLoop,
+        host: str,
+        renewals: Renewals,
+        served: Sequence[ServedCredentials],
+        tokens: Sequence[str],
+    ) -> Respond:
+        if self._args.ec2:
+            (profile,), (only,) = self._profiles, served
+            return MetadataEndpoint(
+                host,
+                renewals,
+                only,
+                lambda: Instance(profile.plan.region, only.account_id),
+                any_user=self._args.allow_local_users,
+                version_1=self._args.imds_v1,
+            )
+        container = ContainerEndpoint(
+            host, renewals, self._paths(renewals, served, tokens), _HEALTH
+        )
+        container.run_in(loop)
+        return container
 
     def _paths(
         self,
@@ -185,13 +209,33 @@ class StandingServer:
     def _print(self, host: str) -> None:
         """Print how clients find the credentials, as lines for an environment file."""
         lines = []
-        for profile, path in zip(self._profiles, self._files.paths, strict=True):
+        if self._args.ec2:
+            lines = [
+                f"# {printable(self._profiles[0].plan.profile)}",
+                f"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://{host}/",
+                f"AWS_EC2_METADATA_V1_DISABLED={'false' if self._args.imds_v1 else 'true'}",
+            ]
+        for profile, path in zip(self._profiles, self._files.paths, strict=False):
             lines += [
                 f"# {printable(profile.plan.profile)}",
                 f"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://{host}/",
                 f"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={printable(path)}",
             ]
         self._context.reporter.result("\n".join(lines), flush=True)
+
+
+def check_options(args: argparse.Namespace, profiles: int) -> None:
+    """Raise UsageError for options that do not go together."""
+    if args.ec2:
+        if profiles != 1:
+            raise UsageError("--ec2 serves one profile: an instance has one role")
+        for name, given in (("--token-file", args.token_file), ("--allow-role", args.allow_role)):
+            if given:
+                raise UsageError(f"{name} does not go with --ec2, which knows no token of its own")
+        refuse_unknown_users(allow=args.allow_local_users)
+    elif args.imds_v1 or args.allow_local_users:
+        option = "--imds-v1" if args.imds_v1 else "--allow-local-users"
+        raise UsageError(f"{option} goes with --ec2")
 
 
 def _nothing(_number: int, _frame: object) -> None:

@@ -52,6 +52,7 @@ class Connection:
         "events",
         "inbound",
         "outbound",
+        "peer_is_own",
         "socket",
         "waiting",
     )
@@ -64,6 +65,8 @@ class Connection:
         self.deadline = monotonic() + _HEAD_TIMEOUT
         self.events = select.EPOLLIN
         self.closing = False
+        self.peer_is_own: bool | None = None
+        """Whether this user owns the other end; None if that was not looked up."""
         self.waiting: HttpRequest | None = None
         """The request that is to be answered later."""
 

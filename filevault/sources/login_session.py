@@ -33,6 +33,8 @@ class LoginSession(Source):
     `endpoint_url` is the configured URL of the sign-in service, None for AWS's own.
     """
 
+    declares_inputs = True  # only the AWS config decides which session is looked for
+
     profile: str
     login_session: str
     endpoint_url: str | None = None

@@ -24,6 +24,7 @@ from filevault.vault.item import compose
 from filevault.vault.vault import Vault
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
+from tests.worlds.login_machine import BROWSER
 
 BIN = Path(sys.executable).parent
 PASSPHRASE = "a passphrase for the bench"
@@ -101,6 +102,16 @@ class Bench:
         (cache / f"{hashlib.sha1(b'work').hexdigest()}.json").write_text(
             json.dumps({**values, "expiresAt": expires}), encoding="utf-8"
         )
+        return env
+
+    def logged_in(self, home: Path) -> dict[str, str]:
+        """Make a home with a profile `console` that has a login session; return its environment."""
+        env = self.user(home, profiles=30, items=1, sessions=1)
+        self.fake.login.user = next(iter(self.fake.directory.users.values()))
+        with (home / ".aws/config").open("a", encoding="utf-8") as config:
+            config.write(f"[profile console]\nregion = {REGION}\n")
+        self._run({**env, "BROWSER": BROWSER}, "signin", "console")
+        self._run(env, "export", "console")
         return env
 
     def unlocked(self, env: dict[str, str]) -> dict[str, str]:

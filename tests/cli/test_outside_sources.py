@@ -292,6 +292,7 @@ def test_certificates_that_are_not_there_are_named(job: Job, github: FakeCi) -> 
 PRECEDENCE = {
     "web_identity_token_file = {file}\ncredential_process = false": "web_identity_token_file",
     "credential_process = cat {file}.json\ncredential_source = Environment": "credential_process",
+    "web_identity_token_source = github\nweb_identity_token_env = X": "web_identity_token_source",
     "credential_source = Environment\nsso_start_url = https://x.example/start": "sso_start_url",
 }
 

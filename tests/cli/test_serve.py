@@ -275,3 +275,45 @@ def test_a_request_at_the_end_is_still_answered(ready: AwsMachine) -> None:
             server.process.send_signal(signal.SIGTERM)
             assert one.recv(100).startswith(b"HTTP/1.1 ")
         assert server.process.wait(20) == 0
+
+
+def test_a_metadata_endpoint_is_served_without_a_token_file(ready: AwsMachine) -> None:
+    machine = ready.machine
+    with machine.popen("serve", "--ec2", "admin") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode().strip() for _ in range(3)]
+        assert lines[0] == "# admin"
+        name, _, uri = lines[1].partition("=")
+        assert name == "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+        assert lines[2] == "AWS_EC2_METADATA_V1_DISABLED=true"
+        with Recorder() as service:
+            env = {
+                "PATH": os.environ["PATH"],
+                name: uri,
+                "AWS_ENDPOINT_URL": service.url,
+                "AWS_DEFAULT_REGION": "eu-west-1",
+            }
+            code = "import boto3; boto3.client('sts').get_caller_identity()"
+            subprocess.run([sys.executable, "-c", code], env=env, check=True)
+            assert service.signers() == {ready.aws.calls[-1].returned_access_key_id}
+        process.terminate()
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--ec2", "admin", "jonsmith"), "--ec2 serves one profile"),
+        (("--ec2", "--token-file", "x", "admin"), "--token-file does not go with --ec2"),
+        (("--ec2", "--allow-role", "*", "admin"), "--allow-role does not go with --ec2"),
+        (("--imds-v1", "admin"), "--imds-v1 goes with --ec2"),
+        (("--allow-local-users", "admin"), "--allow-local-users goes with --ec2"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    ready: AwsMachine, argv: tuple[str, ...], message: str
+) -> None:
+    ran = ready.machine.run("serve", *argv, env=RUN)
+    assert ran.status == 2
+    assert message in ran.err

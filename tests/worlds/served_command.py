@@ -34,6 +34,7 @@ class ServedCommand:
         self,
         machine: Machine,
         *argv: str,
+        server: str = "--server",
         command: str = WAITING,
         env: dict[str, str | None] | None = None,
     ) -> None:
@@ -42,7 +43,7 @@ class ServedCommand:
         if not fifo.exists():
             os.mkfifo(fifo)
         self._fifo = os.open(fifo, os.O_RDWR)
-        words = ("exec", "--server", *argv, "--", "sh", "-c", command)
+        words = ("exec", server, *argv, "--", "sh", "-c", command)
         self.process = machine.popen(*words, env={"FIFO": str(fifo), **(env or {})})
         assert self.process.stdout is not None
         self.env: dict[str, str] = {}
@@ -71,7 +72,8 @@ class ServedCommand:
     @property
     def uri(self) -> str:
         """The address that the command gets."""
-        return self.env["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+        names = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        return next(self.env[name] for name in names if name in self.env)
 
     @property
     def token(self) -> str:

@@ -26,6 +26,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="default: AWS_PROFILE")
     add_session_options(parser)
     parser.add_argument(
+        "--ec2",
+        action="store_true",
+        help="serve one profile as an EC2 instance does, for programs that know nothing else",
+    )
+    parser.add_argument(
+        "--imds-v1",
+        action="store_true",
+        help="with --ec2: answer requests without a token (IMDSv1)",
+    )
+    parser.add_argument(
+        "--allow-local-users",
+        action="store_true",
+        help="with --ec2: answer processes of every user of this machine",
+    )
+    parser.add_argument(
         "--listen",
         metavar="ADDRESS:PORT",
         help="listen there (default: 127.0.0.1 and a free port, or the service manager's socket)",
@@ -67,7 +82,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
                     context.reporter.result(line)
         return 0
     from filevault.cli.served_profiles import plan_profiles
-    from filevault.cli.standing_server import StandingServer
+    from filevault.cli.standing_server import StandingServer, check_options
+
+    check_options(args, len(names))
 
     profiles = plan_profiles(args, context, choice, names)
     return StandingServer(args, context, choice, profiles).run()
