@@ -64,7 +64,7 @@ ABUSES = (
     Abuse("a host name (DNS rebinding)", 403, _host(lambda port: f"attacker.example:{port}")),
     Abuse("localhost", 403, _host(lambda port: f"localhost:{port}")),
     Abuse("another port", 403, _host(lambda port: f"127.0.0.1:{port ^ 1}")),
-    Abuse("no port", 403, _host(lambda _port: "127.0.0.1")),
+    Abuse("an empty port", 403, _host(lambda _port: "127.0.0.1:")),
     Abuse("another spelling of the address", 403, _host(lambda port: f"127.1:{port}")),
     Abuse("a name before the address", 403, _host(lambda port: f"x@127.0.0.1:{port}")),
     Abuse("no host", 400, _headers(Host=None)),
@@ -188,6 +188,11 @@ def test_http_1_0_and_close_are_answered_and_end_the_connection(endpoint: Endpoi
         assert reply.data.count(b"HTTP/1.1 ") == 1
 
 
+def test_the_address_without_its_port_is_accepted(endpoint: Endpoint) -> None:
+    """The clients of AWS's Common Runtime send that."""
+    assert endpoint.send(endpoint.head(Host="127.0.0.1")).status == 200
+
+
 def test_a_request_in_single_bytes_is_answered(endpoint: Endpoint) -> None:
     with endpoint.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -271,7 +276,7 @@ def test_a_changed_request_gets_credentials_only_with_token_and_host(
 ) -> None:
     source = random.Random(count)
     head = endpoint.head(User_Agent="Boto3/1.44", Accept="application/json")
-    token, host = endpoint.token.encode(), endpoint.host.encode()
+    token, host = endpoint.token.encode(), b"127.0.0.1"
     for _ in range(count):
         data = _mutated(source, head)
         reply = endpoint.send(data)

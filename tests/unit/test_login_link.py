@@ -135,7 +135,9 @@ def test_what_is_no_code_is_refused_in_one_sentence(text: str) -> None:
         parse_pasted(text, STATE)
 
 
-@pytest.mark.parametrize("state", [OTHER, STATE[:-1], STATE + "0", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x"])
+@pytest.mark.parametrize(
+    "state", [OTHER, STATE[:-1], STATE + "0", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x"]
+)
 def test_the_code_of_another_sign_in_is_refused(state: str) -> None:
     with pytest.raises(UsageError, match="another sign-in"):
         parse_pasted(packed(state=state), STATE)
