@@ -1,6 +1,6 @@
-"""Whether each cached session and token record opens.
+"""Whether each cached session and each sign-in opens.
 
-A damaged one is obtained again, or a sign-in replaces it, so it is no error.
+A damaged one is obtained again, so it is no error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def check_sessions(
-    vault: Vault, cache: SessionCache, tokens: TokenStore
+    vault: Vault, sessions: SessionCache, tokens: TokenStore
 ) -> tuple[int, list[Finding]]:
-    """Return how many sessions and records there are, and the findings; no session key is made."""
-    if not cache.listing() and not tokens.listing():
+    """Return how many sessions and sign-ins there are, and the findings.
+
+    No session key is made.
+    """
+    if not sessions.listing() and not tokens.has_files():
         return 0, []
     try:
         key = vault.existing_session_key()
@@ -32,16 +35,14 @@ def check_sessions(
         return 0, [Finding("the sessions", "opens", WARNING, message, hint="filevault clear")]
     count = 0
     found: list[Finding] = []
-    for name, failed in cache.check_files(key):
-        count += 1
-        if failed is not None:
-            subject = f"session {printable(name)!r}"
-            hint = "it is obtained again; filevault clear deletes it"
-            found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
-    for name, failed in tokens.check_files(key):
-        count += 1
-        if failed is not None:
-            subject = f"sign-in {printable(name)!r}"
-            hint = "sign in again; filevault clear deletes it"
-            found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
+    for word, way_out, files in (
+        ("session", "it is obtained again", sessions.check_files(key)),
+        ("sign-in", "sign in again", tokens.check_files(key)),
+    ):
+        for name, failed in files:
+            count += 1
+            if failed is not None:
+                subject = f"{word} {printable(name)!r}"
+                hint = f"{way_out}; filevault clear deletes it"
+                found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
     return count, found

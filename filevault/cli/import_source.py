@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.context import Context
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.questions import require_terminal
+from filevault.cli.second_vault import SOURCE_VARIABLE, unlock
 from filevault.errors import (
     IntegrityError,
     LockedError,
@@ -76,11 +77,11 @@ class ImportSource:
 
     def remove(self, found: Collection[FoundKey], context: Context) -> None:
         """Take keys out of the source; raises what `take_out` raises, and StorageError."""
-        keys = {each.key for each in found}
+        entries = {each.entry for each in found}
         home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
-            if any(each.key in keys for each in _read(file).keys):
-                take_out(file, keys, home, warn)
+            if any(each.entry in entries for each in _read(file).keys):
+                take_out(file, entries, home, warn)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 for each in found:
@@ -278,6 +279,7 @@ def _vault(
             hint="--vault or FILEVAULT_DIR names the vault that gets the keys",
         )
     with open_vault(choice, other) as opened:
+        unlock(opened, SOURCE_VARIABLE)
         contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 

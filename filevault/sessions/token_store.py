@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filevault.errors import IntegrityError, NewerFormatError, StorageError
+from filevault.errors import FilevaultError, IntegrityError, NewerFormatError, StorageError
 from filevault.sessions import token_file
 from filevault.system.printable import printable
 
@@ -129,8 +129,12 @@ class TokenStore:
                         found.append(each)
         return found
 
+    def has_files(self) -> bool:
+        """Return whether there is any record; nothing is read."""
+        return any(folder.entries() for _part, folder in self._folders())
+
     def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
-        """Yield the path of each file of a record, and why it does not open, None if it does."""
+        """Open each record with the session key; yield its path, and the error if it fails."""
         for part, folder in self._folders():
             for entry in folder.entries():
                 if not entry.name.endswith(token_file.SUFFIX):
@@ -141,8 +145,8 @@ class TokenStore:
                     data = folder.read(entry.name, token_file.MAX_FILE)
                     token_file.check(key, self._state_id, path, data)
                 except FileNotFoundError:
-                    continue
-                except (StorageError, IntegrityError, NewerFormatError) as error:
+                    continue  # another process deleted it
+                except FilevaultError as error:
                     failed = error
                 yield path.header_name, failed
 

@@ -300,12 +300,16 @@ def test_copies_and_histories_that_stay_are_named(file_keeper: BackendMachine) -
     folder = machine.home / ".aws"
     (folder / "credentials~").write_text(CREDENTIALS)
     (folder / "notes").write_text("[x]\n")
+    for cache in ("cli/cache", "sso/cache"):
+        (folder / cache).mkdir(parents=True)
+    (folder / "cli/cache/0123.json").write_text("{}")
     (machine.home / ".git").mkdir()
     done = run(file_keeper, "import", *source.words, "--yes", "--remove-source")
     assert done.status == 0
     assert f"warning: {folder}/credentials~ still has the secret" in done.err
     assert f"git repository at {machine.home} " in done.err
     assert "notes" not in done.err
+    assert f"sessions in the clear in {folder}/cli/cache: " in done.err
 
 
 def test_what_a_killed_edit_left_goes_with_the_key(file_keeper: BackendMachine) -> None:
@@ -455,6 +459,16 @@ def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     assert left == CREDENTIALS.replace(pair(TWO), "")
 
 
+def test_the_same_key_under_another_name_stays_in_the_file(file_keeper: BackendMachine) -> None:
+    clear = file_keeper.machine.home / ".aws/credentials"
+    clear.parent.mkdir()
+    clear.write_text(f"[a]\n{pair(ONE)}[b]\n{pair(ONE)}")
+    done = run(file_keeper, "import", "--yes", "--only", "a", "--remove-source")
+    assert done.status == 0
+    assert clear.read_text() == f"[a]\n[b]\n{pair(ONE)}"
+    assert f"{clear} still has the secret" in done.err
+
+
 def test_a_replaced_item_keeps_its_other_lines(file_keeper: BackendMachine) -> None:
     text = f"{SECRET}\naws_access_key_id: {OTHER_ID}\nnote: mine\nfilevault: 1 name=one\n"
     file_keeper.put("one", text.encode())
@@ -559,6 +573,22 @@ def test_hostile_names_are_shown_escaped_and_lead_nowhere(keeper: BackendMachine
     assert {"a/b", ".hidden", "-f"} <= set(listed)
     outside = [path for path in machine.home.rglob("*.fv") if keeper.root not in path.parents]
     assert outside == []
+
+
+def test_the_variable_of_the_other_vaults_passphrase_is_named(file_keeper: BackendMachine) -> None:
+    source = _vault(file_keeper.machine, None)  # type: ignore[arg-type] # not used
+    done = run(file_keeper, "import", *source.words, "--yes")
+    assert done.status == 5
+    assert "FILEVAULT_SOURCE_PASSPHRASE gives the passphrase of" in done.err
+    answers = [
+        TypedAnswer("assphrase", SOURCE_WORD),
+        TypedAnswer("assphrase", PASSPHRASE),
+        TypedAnswer("Store 2 keys", "y"),
+    ]
+    env = {"FILEVAULT_PASSPHRASE": None}
+    typed = file_keeper.machine.on_terminal("import", *source.words, answers=answers, env=env)
+    assert typed.status == 0, typed
+    assert stored(file_keeper) == BOTH
 
 
 def test_the_source_is_not_touched_if_an_item_reads_back_differently(

@@ -144,6 +144,9 @@ def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) 
             file_keeper, "--vault", str(folder), "export", "one", "-n", FILEVAULT_PASSPHRASE=word
         )
         assert ended.status == status
+    wrong = run(file_keeper, "migrate", "--to", str(folder), "--yes")
+    assert wrong.status == 5
+    assert "FILEVAULT_NEW_PASSPHRASE gives the passphrase of" in wrong.err
     # The vault is there now, and still has its own passphrase.
     assert run(file_keeper, "migrate", "--to", str(folder), "--yes", **env).status == 0
 

@@ -8,7 +8,13 @@ from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.second_vault import HELP, choose_target, refuse_nested
+from filevault.cli.second_vault import (
+    HELP,
+    NEW_VARIABLE,
+    choose_target,
+    refuse_nested,
+    unlock,
+)
 from filevault.cli.vault_record import move_record
 from filevault.errors import (
     BackendError,
@@ -105,6 +111,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return 0
         _ask(args, choice, target, names, context)
         with _open_or_make(args, target, target_context) as other:
+            unlock(other, NEW_VARIABLE)
             return _Migration(args, context, opened, other).run(names)
 
 
