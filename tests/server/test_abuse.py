@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -201,9 +202,12 @@ def test_a_request_in_single_bytes_is_answered(endpoint: Endpoint) -> None:
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
-def test_idle_and_half_open_clients_keep_nobody_out(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("count", [500, pytest.param(10_000, marks=pytest.mark.torture)])
+def test_idle_and_half_open_clients_keep_nobody_out(endpoint: Endpoint, count: int) -> None:
     """More of them than there may be connections: the oldest ones are closed."""
-    count = http_server._MAX_CONNECTIONS + 250
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[0] < count + 1000:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 1000, before[1]), before[1]))
     clients = []
     for number in range(count):
         client = endpoint.connect()
@@ -214,6 +218,7 @@ def test_idle_and_half_open_clients_keep_nobody_out(endpoint: Endpoint) -> None:
     assert len(endpoint.server._connections) <= http_server._MAX_CONNECTIONS
     for client in clients:
         client.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_client_that_reads_nothing_keeps_nobody_out(endpoint: Endpoint) -> None:
