@@ -35,12 +35,14 @@ def check_sessions(
         return 0, [Finding("the sessions", "opens", WARNING, message, hint="filevault clear")]
     count = 0
     found: list[Finding] = []
-    files = [("session", each) for each in sessions.check_files(key)]
-    files += [("sign-in", each) for each in tokens.check_files(key)]
-    for word, (name, failed) in files:
-        count += 1
-        if failed is not None:
-            subject = f"{word} {printable(name)!r}"
-            hint = "it is obtained again; filevault clear deletes it"
-            found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
+    for word, way_out, files in (
+        ("session", "it is obtained again", sessions.check_files(key)),
+        ("sign-in", "sign in again", tokens.check_files(key)),
+    ):
+        for name, failed in files:
+            count += 1
+            if failed is not None:
+                subject = f"{word} {printable(name)!r}"
+                hint = f"{way_out}; filevault clear deletes it"
+                found.append(Finding(subject, "opens", WARNING, failed.message, hint=hint))
     return count, found

@@ -148,7 +148,7 @@ class TokenStore:
                     continue  # another process deleted it
                 except FilevaultError as error:
                     failed = error
-                yield f"{part}/{entry.name}", failed
+                yield path.header_name, failed
 
     def clear_sso(self) -> int:
         """Delete every record of Identity Center; return how many sign-ins these were.

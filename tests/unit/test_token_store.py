@@ -236,5 +236,5 @@ def test_a_check_opens_each_record_without_knowing_whose_it_is(kept: OpenStore) 
     first.write_bytes(second.read_bytes())  # in another's place
     second.write_bytes(second.read_bytes()[:-1] + b"x")
     failed = {name for name, error in kept.store.check_files(kept.key) if error is not None}
-    assert failed == {f"{path.parent.name}/{path.name}" for path in (first, second)}
+    assert failed == {f"{path.parent.name}/{path.stem}" for path in (first, second)}
     assert None not in dict(kept.store.check_files(bytes(32))).values()
