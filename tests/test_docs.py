@@ -57,7 +57,7 @@ def _options_told(section: str) -> set[str]:
     return {
         option
         for row in _rows(section)
-        for option in re.findall(r"`(-{1,2}[a-z][a-z-]*)[ `]", row[0])
+        for option in re.findall(r"`(-{1,2}[a-z][a-z0-9-]*)[ `]", row[0])
     }
 
 
@@ -130,7 +130,7 @@ def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
             r"filevault ([a-z]+)((?: (?!-- |\||filevault |or )[^\s`]+)*)", line
         ):
             if command in COMMANDS and command != "git":  # whose words are git's
-                used = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest))
+                used = set(re.findall(r"(?<=\s)--?[a-z][a-z0-9-]*", rest))
                 wrong += [(command, option) for option in used - by_command[command]]
     assert not wrong
 
@@ -139,7 +139,7 @@ def _names_in_code() -> set[str]:
     """Every text in the program that is the name of a variable."""
     name = re.compile(
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
-        r"|HOME|PATH|SHELL|CREDENTIALS_DIRECTORY"
+        r"|HOME|PATH|SHELL|(CREDENTIALS|RUNTIME)_DIRECTORY|LISTEN_(FDS|PID)|NOTIFY_SOCKET"
         r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM|NO_COLOR|SSH_(CONNECTION|CLIENT|TTY)"
         r"|(ACTIONS|BITBUCKET|BUILDKITE|CIRCLE|GITHUB|GITLAB)_[A-Z0-9_]+"
     )
@@ -236,6 +236,7 @@ def test_what_the_command_loses_and_gets_is_told_completely() -> None:
     assert _told(table) == {each.name for each in VARIABLES if each.carries} | {
         "AWS_VAULT",
         "AWS_EC2_METADATA_DISABLED",
+        "AWS_EC2_METADATA_V1_DISABLED",
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_CREDENTIAL_PROFILES_FILE",
         MARKER,

@@ -183,7 +183,10 @@ class Clients:
         """
         from urllib.parse import urlencode
 
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
         answer = self._send(
             url,
             urlencode(form).encode("ascii"),
@@ -246,11 +249,7 @@ class Clients:
             proxies=get_environ_proxies(url),
             timeout=(self._connect_timeout, self._read_timeout),
         )
-        headers = {
-            "Accept": "application/json",
-            "User-Agent": f"filevault/{__version__}",
-            **headers,
-        }
+        headers = {"User-Agent": f"filevault/{__version__}", **headers}
         request = AWSRequest("POST", url, headers, body)
         if signer is not None:
             _sign(request, signer)
@@ -309,7 +308,7 @@ class Clients:
         )
         if self._profile is not None and self._profile in session.full_config["profiles"]:
             session.set_config_variable("profile", self._profile)
-        _check_ca_bundle(session.get_config_variable("ca_bundle"))
+        check_ca_bundle(session.get_config_variable("ca_bundle"))
         return session
 
 
@@ -322,7 +321,7 @@ def _sign(request: Any, signer: Signer) -> None:  # noqa: ANN401
     SigV4Auth(signing, signer.service, signer.region).add_auth(request)
 
 
-def _check_ca_bundle(path: str | None) -> None:
+def check_ca_bundle(path: str | None) -> None:
     """Raise ConfigError for an unreadable bundle, for which botocore would blame the network."""
     if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
         state = "cannot be read as a file" if os.path.exists(path) else "is not there"

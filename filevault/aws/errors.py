@@ -181,6 +181,13 @@ def error_class(code: str, text: str) -> type[AwsError]:
     return next((found for pattern, found in _CLASSES if pattern.search(text)), other)
 
 
+def is_unaccepted(error: AwsError) -> bool:
+    """Return whether AWS does not accept the credentials that signed a call to assume a role."""
+    known = _BY_CODE.get(error.code)
+    unaccepted = known in (_UNKNOWN_KEY, _EXPIRED) or error.code == "SignatureDoesNotMatch"
+    return unaccepted and error.operation == "AssumeRole"
+
+
 def is_denied(error: FilevaultError) -> bool:
     """Return whether AWS denied the call for a missing permission."""
     return isinstance(error, AwsError) and error.code in _DENIED_CODES

@@ -13,7 +13,7 @@ from filevault.system.json_object import parse_object
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _MAX_BODY = 64 << 10
 _PAUSE = 0.2  # seconds after the first attempt that failed; then twice as long
@@ -51,6 +51,7 @@ class HttpRequest(Record):
         attempts: int = 1,
         ca_bundle: str | None = None,
         direct: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> HttpAnswer:
         """Send the request and return the answer; redirections are not followed.
 
@@ -61,8 +62,10 @@ class HttpRequest(Record):
             attempts: how often it is sent while there is no answer, or one of status 500 or more.
             ca_bundle: file of the certificates to trust, None for the usual ones.
             direct: use no proxy.
+            say: called with a sentence before the request is sent again.
 
-        Raises NetworkError without an answer, ConfigError for a proxy that cannot be used.
+        Raises NetworkError without an answer, ConfigError for a proxy or certificates that cannot
+        be used.
         """
         pause = _PAUSE
         while True:
@@ -71,9 +74,12 @@ class HttpRequest(Record):
                 answer = self._sent(operation, subject, seconds, ca_bundle, direct)
                 if answer.status < 500 or not attempts:
                     return answer
+                failure = f"{operation} for {subject} was answered with status {answer.status}"
             except NetworkError as error:
                 if not attempts or isinstance(error, NotAwsError):
                     raise
+                failure = error.message
+            say(f"{failure}; it is sent again, Ctrl-C ends this")
             time.sleep(pause)
             pause *= 2
 
@@ -85,7 +91,10 @@ class HttpRequest(Record):
         from botocore.utils import get_environ_proxies
 
         from filevault import __version__
+        from filevault.aws.clients import check_ca_bundle
         from filevault.aws.proxy import check_proxy
+
+        check_ca_bundle(ca_bundle)
 
         if not direct:
             check_proxy(self.url)

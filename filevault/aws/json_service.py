@@ -78,6 +78,7 @@ class JsonService:
         setting: the origin of the URL, for messages.
         sleep: takes seconds, between repetitions.
         say: prints that AWS asks for a pause.
+        deadline: seconds for each request with its answer.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class JsonService:
         setting: str = SETTINGS,
         sleep: Callable[[float], None] = time.sleep,
         say: Callable[[str], None] = lambda _text: None,
+        deadline: float = _DEADLINE,
     ) -> None:
         self._url = url.rstrip("/")
         self._allow_http = allow_http
@@ -96,6 +98,7 @@ class JsonService:
         self._setting = setting
         self._sleep = sleep
         self._say = say
+        self._deadline = deadline
 
     def call(self, request: JsonRequest, attempt: Attempt, *, repeat: bool = False) -> JsonAnswer:
         """Make a request and return the answer, whatever its status is below 500.
@@ -161,29 +164,27 @@ class JsonService:
         return JsonAnswer(status, "" if status < 300 else _code(headers, values), values)
 
     def _exchange(
-        self, request: JsonRequest, url: str, *, seconds: float = _DEADLINE, reads: bool = True
+        self, request: JsonRequest, url: str, *, seconds: float | None = None, reads: bool = True
     ) -> tuple[int, Mapping[str, str], bytes]:
-        from urllib.parse import urlencode
+        from urllib.parse import quote, urlencode
 
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
         from botocore.utils import get_environ_proxies
 
+        from filevault.aws.clients import check_ca_bundle
         from filevault.aws.exchange import Received, exchange
         from filevault.aws.proxy import check_proxy
 
         if request.query:
-            url = f"{url}?{urlencode(request.query)}"
+            url = f"{url}?{urlencode(request.query, quote_via=quote)}"
         check_proxy(url)
-        headers = {
-            "Accept": "application/json",
-            "User-Agent": f"filevault/{__version__}",
-            **request.headers,
-        }
+        check_ca_bundle(self._ca_bundle)
+        headers = {"User-Agent": f"filevault/{__version__}", **request.headers}
         body = b""
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-            body = json.dumps(request.body, separators=(",", ":")).encode("ascii")
+            body = json.dumps(request.body).encode("ascii")
         # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(
@@ -194,7 +195,11 @@ class JsonService:
         try:
             prepared = AWSRequest(request.method, url, headers, body).prepare()
             answer = exchange(
-                http, prepared, Received(), seconds=seconds, wanted=lambda _status: reads
+                http,
+                prepared,
+                Received(),
+                seconds=self._deadline if seconds is None else seconds,
+                wanted=lambda _status: reads,
             )
         finally:
             http.close()

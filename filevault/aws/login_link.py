@@ -45,14 +45,12 @@ def confirmation_url(base: str) -> str:
     return f"{base}/v1/sessions/confirmation"
 
 
-def revoke_url(region: str, override: str | None) -> str | None:
-    """Return the URL that revokes a refresh token, None in a partition that has none."""
-    query = "x-amz-client-auth-method=iam"
-    if override is not None:
-        return f"{override.rstrip('/')}/v1/revoke?{query}"
-    if partition_of(region).name != "aws":
-        return None
-    return f"https://{region}.oauth.signin.aws/v1/revoke?{query}"
+def revoke_url(region: str, override: str | None) -> str:
+    """Return the URL that revokes a refresh token; only the `aws` partition has a host for it."""
+    base = base_url(region, override)
+    if override is None and partition_of(region).name == "aws":
+        base = f"https://{region}.oauth.signin.aws"
+    return f"{base}/v1/revoke?x-amz-client-auth-method=iam"
 
 
 class AuthorizationRequest(Record):

@@ -12,7 +12,6 @@ from filevault.aws.attempt import Attempt
 from filevault.aws.botocore_errors import not_from_aws
 from filevault.aws.json_service import JsonRequest
 from filevault.aws.sso_errors import (
-    DENIED,
     EXPIRED,
     INVALID_CLIENT,
     INVALID_GRANT,
@@ -37,6 +36,7 @@ REFRESH_GRANT = "refresh_token"
 REGISTERED_REDIRECT = "http://127.0.0.1/oauth/callback"
 """The redirection that a client is registered with; a port is added (RFC 8252 §7.3)."""
 
+_FOR_A_TIME = (SLOW_DOWN, "too_many_requests", "429")
 _MAX_LIFE = 400 * 86400
 _MAX_INTERVAL = 60
 _INTERVAL = 5  # seconds, where the answer has none (RFC 8628 §3.2)
@@ -102,15 +102,12 @@ def register(
 
     Raises AwsError, NetworkError, ConfigError.
     """
-    body: dict[str, object] = {
-        "clientName": CLIENT_NAME,
-        "clientType": "public",
-        "scopes": list(scopes),
-    }
+    body: dict[str, object] = {"clientName": CLIENT_NAME, "clientType": "public"}
     if issuer is not None:
         body["grantTypes"] = [CODE_GRANT, REFRESH_GRANT]
         body["redirectUris"] = [REGISTERED_REDIRECT]
         body["issuerUrl"] = issuer
+    body["scopes"] = list(scopes)
     attempt = Attempt("RegisterClient", subject, (), None)
     answer = service.call(JsonRequest("POST", "/client/register", body=body), attempt, repeat=True)
     if answer.status >= 300:
@@ -155,9 +152,8 @@ def poll(
 
     Raises AwsError with the codes EXPIRED and DENIED where it will never be confirmed.
     """
-    grant = {"grantType": DEVICE_GRANT, "deviceCode": device.device_code}
     attempt = _attempt(subject, client, device.device_code)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, DEVICE_GRANT, {"deviceCode": device.device_code}, attempt)
     if answer.status >= 300:
         code = oidc_code(answer)
         if code in (PENDING, SLOW_DOWN):
@@ -176,14 +172,9 @@ def redeem(
     subject: str,
 ) -> SsoToken:
     """Exchange an authorization code, which is good for one time. Raises as `register`."""
-    grant = {
-        "grantType": CODE_GRANT,
-        "code": code,
-        "codeVerifier": verifier,
-        "redirectUri": redirect_uri,
-    }
+    more = {"redirectUri": redirect_uri, "codeVerifier": verifier, "code": code}
     attempt = _attempt(subject, client, code, verifier)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, CODE_GRANT, more, attempt)
     if answer.status >= 300:
         raise oidc_error(answer, attempt)
     return _tokens(answer, attempt)
@@ -193,9 +184,8 @@ def refresh(
     service: JsonService, client: SsoClient, refresh_token: str, *, subject: str
 ) -> SsoToken:
     """Exchange a refresh token; the answer may have a new one. Raises as `register`."""
-    grant = {"grantType": REFRESH_GRANT, "refreshToken": refresh_token}
     attempt = _attempt(subject, client, refresh_token)
-    answer = _ask(service, client, grant, attempt)
+    answer = _ask(service, client, REFRESH_GRANT, {"refreshToken": refresh_token}, attempt)
     if answer.status >= 300:
         raise oidc_error(answer, attempt)
     return _tokens(answer, attempt)
@@ -220,8 +210,16 @@ def authorize_link(
 
 
 def is_over(error: AwsError) -> bool:
-    """Return whether an error of `refresh` means that a person must sign in again."""
-    return error.code in (EXPIRED, DENIED, INVALID_CLIENT, INVALID_GRANT)
+    """Return whether an error of `refresh` means that a person must sign in again.
+
+    That is any refusal but one for a time; as for botocore, no code is relied on.
+    """
+    return error.code not in _FOR_A_TIME
+
+
+def is_usual_end(error: AwsError) -> bool:
+    """Return whether an error of `refresh` is one with which sessions usually end."""
+    return error.code in (EXPIRED, INVALID_CLIENT, INVALID_GRANT)
 
 
 def is_unknown_client(error: AwsError) -> bool:
@@ -230,9 +228,13 @@ def is_unknown_client(error: AwsError) -> bool:
 
 
 def _ask(
-    service: JsonService, client: SsoClient, grant: Mapping[str, object], attempt: Attempt
+    service: JsonService,
+    client: SsoClient,
+    grant: str,
+    more: Mapping[str, object],
+    attempt: Attempt,
 ) -> JsonAnswer:
-    body = {**_identified(client), **grant}
+    body = {"grantType": grant, **_identified(client), **more}
     return service.call(JsonRequest("POST", "/token", body=body), attempt)
 
 

@@ -98,7 +98,11 @@ def _folder(context: Context) -> str:
         return f"{home or '~'}/{_DEFAULT}"
     if given == "~" or given.startswith("~/"):
         return f"{home or '~'}{given[1:]}"
-    return os.path.expandvars(given)
+    return re.sub(
+        r"\$(?:(\w+)|\{(\w+)\})",
+        lambda found: settings.environ.get(found[1] or found[2], found[0]),
+        given,
+    )
 
 
 def _absent(target: LoginTarget, shown: str) -> ConfigError:

@@ -11,11 +11,7 @@ _STORE = (
     "folder of a filevault vault"
 )
 _PROGRAM = "filevault runs gpg and age itself, so neither pass nor passage is needed"
-_METADATA = (
-    "exec --server serves credentials as containers get them, which every SDK knows and which no "
-    "other user can read"
-)
-_SERVER = f"{_METADATA}; it needs no proxy"
+_SERVER = "filevault serve, or exec --ec2-server, serves credentials; neither needs a proxy or root"
 
 # By the beginning of the name: `--op-` and `AWS_VAULT_OP_` have many.
 _OPTIONS = {
@@ -26,7 +22,6 @@ _OPTIONS = {
     "--proton-pass-": _DESKTOP,
     "--file-dir": _STORE,
     "--pass-cmd": _PROGRAM,
-    "--ec2-server": _METADATA,
     "--assume-role-ttl": "--duration, or AWS_ASSUME_ROLE_TTL",
     "--session-ttl": "AWS_SESSION_TOKEN_TTL",
 }

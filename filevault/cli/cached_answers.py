@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.obtain import Served
+    from filevault.keycache.key_store import KeyStore
     from filevault.lane.question import Question
 
 _STORES = {"kernel keyring": answer.STORES[0], "agent": answer.STORES[1]}
@@ -134,7 +135,7 @@ def _store(
         contextlib.suppress(FilevaultError, MissError, OSError, KeyError),
         _Folder(context.settings.state_home) as folder,
     ):
-        slot = folder.slot(question.digest)
+        slot = _make_slot(folder, key_store, served.state_id, question.digest, len(content))
         key = os.urandom(_MAC_KEY + len(content))
         session_key = answer.unlocking_id(cached.mark.encode(), cached.deadline, cached.key)
         data = answer.write(
@@ -147,12 +148,38 @@ def _store(
             (kind, content),
             key,
         )
+        if len(data) > answer.MAX_FILE:
+            return "it depends on too much"
         other = CachedKey(key, session_key.decode(), cached.deadline)
         seconds = int(served.key.seconds)
         if key_store.put(served.state_id, ANSWER_TYPES[slot], other, seconds):
             folder.write(question.digest, data)
             return None
     return "no key store takes it"
+
+
+def _make_slot(
+    folder: _Folder, key_store: KeyStore, state_id: str, question: bytes, size: int
+) -> int:
+    """Return a free slot for an answer of `size` bytes, which may be that of the oldest."""
+    times = {slot: written for written, slot, _name in sorted(folder.files())}
+    own = {slot for _time, slot, name in folder.files() if name == _name(question)}
+    sizes = {}
+    for slot, key_type in enumerate(ANSWER_TYPES):
+        cached = key_store.get(state_id, key_type)
+        if cached is not None:
+            sizes[slot] = len(cached.key) - _MAC_KEY + answer.OVERHEAD
+    # A key without its file, which another state home may have, is the oldest.
+    for slot in sorted(sizes, key=lambda slot: (slot not in own, times.get(slot, 0))):
+        full = len(sizes) == answer.SLOTS
+        full = full or sum(sizes.values()) + size + answer.OVERHEAD > answer.QUOTA
+        if slot in own or full:
+            key_store.forget(state_id, ANSWER_TYPES[slot])
+            del sizes[slot]
+            folder.delete(slot)
+    chosen = next(slot for slot in range(answer.SLOTS) if slot not in sizes)
+    folder.delete(chosen)
+    return chosen
 
 
 def _line(kind: str, path: str, numbers: tuple[int, ...]) -> bytes:
@@ -178,29 +205,14 @@ class _Folder:
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
 
-    def slot(self, question: bytes) -> int:
-        """Return the slot for an answer: its own, a free one, or that of the oldest.
-
-        The files of that slot are deleted.
-        """
-        files = self._files()
-        own = [each for each in files if each[2] == _name(question)]
-        used = {slot for _time, slot, _name in files}
-        free = [slot for slot in range(answer.SLOTS) if slot not in used]
-        if own:
-            chosen = own[0][1]
-        elif free:
-            chosen = free[0]
-        else:
-            newest = {slot: time for time, slot, _name in sorted(files)}
-            chosen = min(newest, key=lambda slot: newest[slot])
-        for _time, slot, name in files:
-            if slot == chosen:
+    def delete(self, slot: int) -> None:
+        """Delete the files of a slot."""
+        for _time, used, name in self.files():
+            if used == slot:
                 os.unlink(name, dir_fd=self._fd)
-        return chosen
 
-    def _files(self) -> list[tuple[int, int, str]]:
-        """Return the files with the times at which they were written, and their slots.
+    def files(self) -> list[tuple[int, int, str]]:
+        """Return when each file was written, its slot, and its name.
 
         What is no answer file is deleted: it can only be one that a crash cut off.
         """

@@ -18,6 +18,7 @@ COMMANDS = {
     "list": "show profiles, stored keys and cached sessions",
     "exec": "run a command with credentials",
     "export": "print credentials",
+    "serve": "serve credentials to other programs",
     "login": "sign in to the AWS console",
     "sso": "sign in to Identity Center, show accounts and roles, write profiles for them",
     "signin": "sign in with a browser for the credentials of a profile",
@@ -42,7 +43,10 @@ COMMANDS = {
     "version": "show the version",
 }
 KEEPS_ANSWERS = frozenset(
-    {"agent", "completion", "exec", "export", "help", "list", "login", "status", "version"}
+    {
+        *("agent", "completion", "exec", "export", "help", "list", "login", "serve", "status"),
+        *("verify", "version"),
+    }
 )
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.countdown import Countdown
 from filevault.errors import ConfigError, ProfileNotFoundError, ProviderError, UsageError
 from filevault.sources.login_record import LoginRecord
+from filevault.sources.login_session import check_fips
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
 
@@ -72,6 +73,7 @@ def login_target(
         )
     else:
         _check_source(profile)
+    check_fips(profile)
     return LoginTarget(
         name,
         section is not None,
@@ -232,7 +234,7 @@ def _code_from_browser(
 
         open_link(request.link, browsers, context, otherwise=None, done=answered)
         with Countdown(context, "the browser") as countdown:
-            found = found or callback.wait(tick=countdown.show, doubt=doubt)
+            found = found or callback.wait(timeout=TIMEOUT, tick=countdown.show, doubt=doubt)
     if found is None:
         raise ProviderError(
             f"nobody signed in for {requester.subject} within {TIMEOUT // 60:.0f} minutes",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from filevault.backends.kdf import KdfPolicy
+    from filevault.cli.obtain import Served
     from filevault.cli.reporter import Reporter
     from filevault.config.aws_config import AwsConfig
     from filevault.config.settings import Settings
@@ -61,12 +62,12 @@ class Context:
         self._config: AwsConfig | None = None
         self._key_cache: KeyCache | None = None
 
-    @property
-    def caches_answers(self) -> bool:
-        """Whether the answer of this run may be cached, or it is to be said why not."""
+    def caches_answer(self, served: Served | None) -> bool:
+        """Return whether the answer of this run may be cached, or it is to be said why not."""
         if self.attempt is None:
             return False
-        return self.attempt.question is not None or self.settings.debug
+        asked = self.attempt.question is not None
+        return (asked and served is not None) or self.settings.debug
 
     @property
     def prompter(self) -> Prompter:

@@ -73,6 +73,6 @@ def _configured(user: str, context: Context) -> LoginSession:
             found = _source(name, context)
             if found is not None:
                 return found
-    settings = context.settings
-    url = settings.get("AWS_ENDPOINT_URL_SIGNIN") or settings.get("AWS_ENDPOINT_URL")
-    return LoginSession(user, user, url)
+    given = read_overrides(context.settings, None)
+    url = given.endpoint_urls.get("signin") or given.endpoint_urls.get("")
+    return LoginSession(user, user, None if given.ignore_configured_endpoints else url)

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from filevault.cli.default_profile import warn_of_default_profile
+from filevault.cli.first_credentials import EndedError, obtain_first
 from filevault.cli.foreground_command import ForegroundCommand
-from filevault.cli.served_profiles import ServedProfile, ServedProfiles
+from filevault.cli.served_profiles import (
+    ServedProfile,
+    ServedProfiles,
+    forget_secrets,
+    refuse_long_term,
+    refuse_unknown_users,
+)
 from filevault.credentials import Credentials
-from filevault.errors import BackendError, UsageError
+from filevault.errors import UsageError
 from filevault.issued.child_environment import child_environment
-from filevault.issued.issued_credentials import ContainerVariables, IssuedCredentials
+from filevault.issued.issued_credentials import (
+    ContainerVariables,
+    IssuedCredentials,
+    MetadataVariables,
+)
 from filevault.server.container_endpoint import ContainerEndpoint, TokenPaths, new_token
 from filevault.server.event_loop import EventLoop
 from filevault.server.http_server import HttpServer
-from filevault.server.renewals import GONE, Renewals
-from filevault.server.renewing_process import RenewalError, RenewingProcess
+from filevault.server.metadata_endpoint import Instance, MetadataEndpoint
+from filevault.server.renewals import Renewals
+from filevault.server.renewing_process import RenewingProcess
 from filevault.server.role_paths import RolePaths, profile_path
-from filevault.server.served_credentials import ServedCredentials
-from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from filevault.cli.context import Context
     from filevault.plan.planner import Plan
-    from filevault.server.renewing_process import Outcome
+    from filevault.server.http_server import Respond
+    from filevault.server.served_credentials import ServedCredentials
     from filevault.vault.choose import VaultChoice
 
 _HOST = "127.0.0.1"
 _BACKLOG = 1024
-_INTERRUPTED = 130
 _NOT_YET = Credentials("", "")
 """Never issued: with an endpoint the environment has no credentials."""
 
@@ -71,24 +79,20 @@ class ServedCommand:
 
         gc.enable()  # this process lives as long as the command
         context = self._context
-        if self._profile.plan.step.is_long_term:
-            raise UsageError(
-                "only temporary credentials can be served, and these are a long-term key",
-                hint="leave --no-session out",
-            )
+        refuse_long_term(self._profile.plan)
         warn_of_default_profile(context)
         try:
             with contextlib.ExitStack() as opened:
-                process = RenewingProcess(self._profiles.obtain, self._profiles.keep)
+                process = RenewingProcess(self._profiles)
                 opened.callback(process.close)
-                renewals = Renewals(process, context.runtime.clock, context.reporter.warn)
+                renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
                 served = self._served(renewals)
-                self._forget_secrets()
+                forget_secrets(context.settings)
                 loop = opened.enter_context(EventLoop())
-                container = self._serve(loop, renewals, served, opened)
+                host, token = self._serve(loop, renewals, served, opened)
                 environment = child_environment(
                     context.settings.environ,
-                    self._issued(served, container),
+                    self._issued(served, host, token),
                     self._profile.plan.step.source.variables,
                 )
                 context.reporter.flush()
@@ -103,36 +107,39 @@ class ServedCommand:
             with EventLoop() as loop:
                 running.watch(loop)
                 return running.status_in(loop)
-        except _EndedError as ended:
-            signal.signal(ended.number, signal.SIG_DFL)
-            os.kill(os.getpid(), ended.number)
+        except EndedError as ended:
+            ended.end()
             raise
 
     def _served(self, renewals: Renewals) -> ServedCredentials:
         """Return the credentials to serve; they are there already unless `--lazy` is given."""
         lazy = bool(self._args.lazy)
-        name = repr(printable(self._profile.plan.profile))
-        served = ServedCredentials(name, self._profile.life, on_demand=lazy)
-        renewals.add(served, 0)
+        served = renewals.add(self._profile.served(lazy=lazy), 0)
         if not lazy:
-            with _orderly_end():
-                outcome = renewals.first(served)
-            _check(outcome)
+            obtain_first(renewals, served)
         return served
 
-    def _issued(
-        self, served: ServedCredentials, container: ContainerVariables
-    ) -> IssuedCredentials:
-        plan = self._profile.plan
-        return IssuedCredentials(
+    def _issued(self, served: ServedCredentials, host: str, token: str) -> IssuedCredentials:
+        plan, uri = self._profile.plan, f"http://{host}/"
+        found = IssuedCredentials(
             plan.profile,
             served.credentials or _NOT_YET,
             plan.region,
             plan.endpoint_url,
             served.account_id or plan.account_id,
             plan.child,
-            container=container,
         )
+        if self._args.server:
+            return found._replace(container=ContainerVariables(uri, token))
+        self._say_overridden()
+        return found._replace(metadata=MetadataVariables(uri, self._args.imds_v1))
+
+    def _say_overridden(self) -> None:
+        """Print that a safeguard of the user's is set otherwise for the command."""
+        if self._context.settings.get("AWS_EC2_METADATA_DISABLED") not in (None, "false"):
+            self._context.reporter.say(
+                "AWS_EC2_METADATA_DISABLED is false for the command, because of --ec2-server"
+            )
 
     def _serve(
         self,
@@ -140,71 +147,46 @@ class ServedCommand:
         renewals: Renewals,
         served: ServedCredentials,
         opened: contextlib.ExitStack,
-    ) -> ContainerVariables:
+    ) -> tuple[str, str]:
+        """Start to serve; return the host with its port, and the token."""
         listener = socket.create_server((_HOST, 0), backlog=_BACKLOG)
         host = f"{_HOST}:{listener.getsockname()[1]}"
         token = new_token()
-        roles = RolePaths(renewals, 0, self._profile.role_life(), self._args.allow_role or ())
-        paths = {b"/": served, profile_path(self._profile.plan.profile): served}
-        endpoint = ContainerEndpoint(
-            host, renewals, [TokenPaths(token.encode("ascii"), paths, roles.find)]
-        )
-        endpoint.run_in(loop)
+        endpoint: Respond
+        if self._args.server:
+            roles = RolePaths(renewals, 0, self._profile.role_life(), self._args.allow_role or ())
+            paths = {b"/": served, profile_path(self._profile.plan.profile): served}
+            container = ContainerEndpoint(
+                host, renewals, [TokenPaths(token.encode("ascii"), paths, roles.find)]
+            )
+            container.run_in(loop)
+            endpoint = container
+        else:
+            endpoint = MetadataEndpoint(
+                host,
+                renewals,
+                served,
+                lambda: Instance(self._profile.plan.region, served.account_id),
+                any_user=self._args.allow_local_users,
+                version_1=self._args.imds_v1,
+            )
         reporter = self._context.reporter
         log = reporter.debug if self._context.settings.debug else None
         opened.callback(HttpServer(loop, listener, endpoint, log).close)
-        return ContainerVariables(f"http://{host}/", token)
-
-    def _forget_secrets(self) -> None:
-        """Forget in this process, and so in the command, what only renewals need."""
-        settings = self._context.settings
-        if settings.names_descriptor:
-            from filevault.unlock.secret_sources import close_descriptors
-
-            close_descriptors(settings)
-        settings.forget_secrets()
+        return host, token
 
 
-class _EndedError(Exception):
-    """A signal that ends this process arrived."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-def _end(number: int, _frame: object) -> NoReturn:
-    raise _EndedError(number)
-
-
-@contextlib.contextmanager
-def _orderly_end() -> Iterator[None]:
-    """Let signals end this process only after the terminal is as it was.
-
-    Ctrl-C is left to the copy that asks; its outcome says so.
-    """
-    handlers: dict[int, Callable[[int, object], Any] | signal.Handlers] = {
-        signal.SIGINT: signal.SIG_IGN,
-        signal.SIGTERM: _end,
-        signal.SIGHUP: _end,
-    }
-    before = {
-        number: signal.signal(number, handler)
-        for number, handler in handlers.items()
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _check(outcome: Outcome | None) -> None:
-    """Raise the error of an outcome without credentials."""
-    if outcome is None:
-        raise BackendError(GONE)
-    if outcome.status == _INTERRUPTED:
-        raise KeyboardInterrupt
-    if outcome.failure is not None:
-        raise RenewalError(outcome)
+def check_options(args: argparse.Namespace) -> None:
+    """Raise UsageError for options that do not go together."""
+    if args.server and args.ec2_server:
+        raise UsageError("--server and --ec2-server exclude each other")
+    for name, given, needs, has in (
+        ("--lazy", args.lazy, "--server or --ec2-server", args.server or args.ec2_server),
+        ("--allow-role", args.allow_role, "--server", args.server),
+        ("--imds-v1", args.imds_v1, "--ec2-server", args.ec2_server),
+        ("--allow-local-users", args.allow_local_users, "--ec2-server", args.ec2_server),
+    ):
+        if given and not has:
+            raise UsageError(f"{name} goes with {needs}")
+    if args.ec2_server:
+        refuse_unknown_users(allow=args.allow_local_users)

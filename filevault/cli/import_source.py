@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from filevault.cli.context import Context
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.questions import require_terminal
+from filevault.cli.second_vault import SOURCE_VARIABLE, unlock
 from filevault.errors import (
     IntegrityError,
     LockedError,
+    NoKeyError,
     NotFoundError,
     StorageError,
     UsageError,
@@ -75,11 +77,11 @@ class ImportSource:
 
     def remove(self, found: Collection[FoundKey], context: Context) -> None:
         """Take keys out of the source; raises what `take_out` raises, and StorageError."""
-        keys = {each.key for each in found}
+        entries = {each.entry for each in found}
         home, warn = context.settings.home_if_known, context.reporter.warn
         for file in self.files:
-            if any(each.key in keys for each in _read(file).keys):
-                take_out(file, keys, home, warn)
+            if any(each.entry in entries for each in _read(file).keys):
+                take_out(file, entries, home, warn)
         if self._store_files:
             with Folder.open(self._store) as folder:
                 for each in found:
@@ -277,15 +279,17 @@ def _vault(
             hint="--vault or FILEVAULT_DIR names the vault that gets the keys",
         )
     with open_vault(choice, other) as opened:
-        contents = _items(opened.vault, choice)
+        unlock(opened, SOURCE_VARIABLE)
+        contents = _items(opened.vault, choice, aws_vault=folder_format.backend is not None)
     return ImportSource(f"{printable(choice.root)} ({choice.backend.title})", contents)
 
 
-def _items(vault: Vault, choice: VaultChoice) -> Contents:
+def _items(vault: Vault, choice: VaultChoice, *, aws_vault: bool) -> Contents:
+    """Read every key of a vault; with `aws_vault`, only the entries that AWS Vault wrote."""
     keys: list[FoundKey] = []
     left_out: list[LeftOut] = []
     for name in vault.names():
-        found = _item(vault, name, f"{choice.root}/{name}")
+        found = _item(vault, name, f"{choice.root}/{name}", aws_vault=aws_vault)
         if isinstance(found, FoundKey):
             keys.append(found)
         else:
@@ -293,13 +297,18 @@ def _items(vault: Vault, choice: VaultChoice) -> Contents:
     return Contents(tuple(keys), tuple(left_out))
 
 
-def _item(vault: Vault, name: str, place: str) -> FoundKey | LeftOut:
+def _item(vault: Vault, name: str, place: str, *, aws_vault: bool) -> FoundKey | LeftOut:
     try:
         text = vault.plaintext(name)
         if name_inside(text) is not None:
             found = read_item(text, name, place)
             return found._replace(text=text) if isinstance(found, FoundKey) else found
+        if aws_vault:
+            return LeftOut(name, place, "AWS Vault did not write it")
         item = parse(text, f"item {printable(name)!r}")
+    except NoKeyError as error:
+        # In a shared store it may be another tool's.
+        return LeftOut(name, place, error.message, failed=vault.is_sealed)
     except LockedError:
         if vault.is_sealed or not vault.is_open:
             raise

@@ -201,7 +201,14 @@ class Obtainer:
             sign_in_meanwhile(profile, self._context, self._opened)
 
     def _source_dependencies(self) -> SourceDependencies:
-        return source_dependencies(self._context, self._keys, self._opened, self._choice)
+        return source_dependencies(
+            self._context,
+            self._keys,
+            self._opened,
+            self._choice,
+            # `login --stdout` opens no browser at all.
+            device_code=bool(getattr(self._args, "stdout", False)),
+        )
 
     def _keys(self) -> Vault:
         """Return the vault, for sources that need it. Raises NoVaultError."""
@@ -217,17 +224,20 @@ def source_dependencies(
     keys: Callable[[], KeySource],
     opened: OpenVault | None,
     choice: VaultChoice,
+    *,
+    device_code: bool = False,
 ) -> SourceDependencies:
     """Return the arguments of the providers of credential sources.
 
-    `keys` returns the store of long-term keys; `opened` is the vault, None if there is none.
+    `keys` returns the store of long-term keys; `opened` is the vault, None if there is none. With
+    `device_code` a sign-in to Identity Center opens no browser.
     """
     from filevault.sources.source import SourceDependencies
 
     def sso_sign_in(session: SsoSession, records: TokenRecords) -> TokenRecord:
         from filevault.cli.sso_sign_in import SsoSignIn
 
-        return SsoSignIn(context)(session, records)
+        return SsoSignIn(context, device_code=device_code)(session, records)
 
     def tokens() -> TokenStore:
         if opened is None:
@@ -260,13 +270,16 @@ def plan_options(
 
 
 def retrieve(provider: CredentialProvider, plan: Plan) -> Credentials:
-    """Return a provider's credentials; name the profile whose key signs in errors of AWS."""
+    """Return a provider's credentials; say in errors of AWS what to do about those that sign."""
     try:
         return provider.retrieve()
     except errors.AwsError as error:
-        from filevault.aws.errors import name_key
+        from filevault.aws.errors import is_unaccepted, name_key
 
-        named = name_key(error, plan.step.source.profile)
+        source = plan.step.source
+        if source.refused_hint is not None and is_unaccepted(error):
+            raise error.add_context(hint=source.refused_hint) from error
+        named = name_key(error, source.profile)
         if named is error:
             raise
         raise named from error

@@ -9,6 +9,7 @@ from filevault.backends import backend_names
 from filevault.backends.definition import SEALED, VaultParts
 from filevault.errors import (
     FilevaultError,
+    InterruptedByUserError,
     LockedError,
     NoTerminalError,
     NoVaultError,
@@ -153,7 +154,9 @@ class OpenVault:
         except NoTerminalError as error:
             self._context.reporter.debug(f"no session is kept or looked for: {error.message}")
             return None
-        except (LockedError, StorageError) as error:
+        except InterruptedByUserError:
+            raise
+        except FilevaultError as error:
             self._context.reporter.notice(f"no session is kept or looked for: {error.message}")
             return None
         return self._sessions(lambda: key)

@@ -39,8 +39,9 @@ def print_credentials(args: argparse.Namespace, context: Context, form: str) -> 
             + ", ".join(printable(service) for service, _url in given.settings.service_endpoints)
         )
     context.reporter.write(text)
-    if context.caches_answers:
+    served = obtainer.served()
+    if context.caches_answer(served):
         from filevault.cli.cached_answers import cache_text
 
-        cache_text(context, obtainer.served(), text)
+        cache_text(context, served, text)
     return 0

@@ -174,9 +174,12 @@ def _warn(profile: Profile, context: Context) -> None:
     for each in reversed(profile.chain):
         for text in each.warnings:
             context.reporter.warn(text)
-        if each.shadowed and each.source in ("stored", "profile"):
+        if each.shadowed:
             stored = each.source == "stored"
-            has, used = ("a stored key", "the stored key") if stored else ("source_profile",) * 2
+            setting = "source_profile"
+            if not stored and each.source != "profile":
+                setting = (each.source_where or "").partition(" ")[0]
+            has, used = ("a stored key", "the stored key") if stored else (setting, setting)
             context.reporter.warn(
                 f"profile {printable(each.name)!r} has {has} and also "
                 f"{' and '.join(each.shadowed)}: {used} is used"

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from filevault.backends import find_backend
 from filevault.cli.context import Context
 from filevault.cli.open_vault import choose_vault
-from filevault.errors import UsageError
+from filevault.errors import LockedError, UsageError
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from filevault.backends.definition import Backend
+    from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
 
+SOURCE_VARIABLE = "FILEVAULT_SOURCE_PASSPHRASE"
+NEW_VARIABLE = "FILEVAULT_NEW_PASSPHRASE"
 HELP = "a backend, for its default folder; a folder; or BACKEND:DIR"
 
 
@@ -51,6 +54,22 @@ def _parsed(to: str, context: Context) -> tuple[str | None, str | None]:
     if not to:
         raise UsageError("--to names no vault", hint=HELP)
     return None, os.path.abspath(context.settings.expand(to))
+
+
+def unlock(opened: OpenVault, variable: str) -> None:
+    """Unlock a second vault now, if it is sealed.
+
+    Raises what `Vault.unlock` raises; a LockedError names the variable of its passphrase.
+    """
+    if not opened.vault.is_sealed:
+        return
+    try:
+        opened.vault.unlock()
+    except LockedError as error:
+        root = printable(opened.choice.root)
+        raise error.add_context(
+            hint=f"{variable} gives the passphrase of {root!r}, if it is another one"
+        ) from error
 
 
 def refuse_nested(source: VaultChoice, target: VaultChoice) -> None:

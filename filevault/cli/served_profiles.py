@@ -11,11 +11,13 @@ from filevault.aws.endpoint import Endpoint
 from filevault.calls.call import calls_of
 from filevault.cli.obtain import Obtainer
 from filevault.cli.open_vault import open_vault_if_any
-from filevault.errors import FilevaultError
+from filevault.errors import FilevaultError, UsageError
 from filevault.keycache.cached_key import IDENTITIES_MARK, MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.process_memory import ProcessMemory
 from filevault.partitions import FALLBACK_REGION
+from filevault.server.peer_uid import can_find_peers
 from filevault.server.renewing_process import Obtained, Order, Outcome
+from filevault.server.served_credentials import ADVISORY, ServedCredentials
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
+    from filevault.config.settings import Settings
     from filevault.plan.planner import Plan
     from filevault.vault.choose import VaultChoice
 
@@ -43,6 +46,18 @@ class ServedProfile:
         calls = calls_of(self.plan.step)
         return calls[-1].duration if calls else 0
 
+    @property
+    def longest_window(self) -> float:
+        """The seconds before the expiry in which it is renewed, if the life is long enough."""
+        from filevault.sources.login_session import MINIMUM_LIFE, LoginSession
+
+        return MINIMUM_LIFE if isinstance(self.plan.step, LoginSession) else ADVISORY
+
+    def served(self, *, lazy: bool) -> ServedCredentials:
+        """Return what is to be served, with nothing obtained yet."""
+        name = repr(printable(self.plan.profile))
+        return ServedCredentials(name, self.life, on_demand=lazy, longest=self.longest_window)
+
     def role_life(self) -> int:
         """Return the seconds that a session of a role on top of it lives."""
         return min(_ROLE_LIFE, self.life) if self.life else _ROLE_LIFE
@@ -60,6 +75,20 @@ class ServedProfile:
         )
         step = AssumeRole(plan.profile, plan.step, arn, self.role_life(), endpoint)
         return plan._replace(step=step, account_id=arn.split(":")[4], warnings=())
+
+
+def plan_profiles(
+    args: argparse.Namespace, context: Context, choice: VaultChoice, names: Sequence[str]
+) -> list[ServedProfile]:
+    """Return the plans of profiles. Raises what planning raises, and UsageError."""
+    found = []
+    with open_vault_if_any(choice, context) as opened:
+        obtainer = Obtainer(args, context, choice, opened)
+        for name in names:
+            plan = obtainer.plan(name)
+            refuse_long_term(plan)
+            found.append(ServedProfile(plan))
+    return found
 
 
 class ServedProfiles:
@@ -85,6 +114,20 @@ class ServedProfiles:
         self._profiles = profiles
         self._memory = ProcessMemory()
         context.add_key_store(self._memory)
+
+    def reload(self) -> str | None:
+        """Plan all profiles again, by the AWS config as it is now; return why if one fails.
+
+        Then the former plans stay.
+        """
+        names = [each.plan.profile for each in self._profiles]
+        try:
+            self._profiles = plan_profiles(
+                self._args, self._context.unattended(), self._choice, names
+            )
+        except FilevaultError as error:
+            return printable(error.message, _LONGEST_FAILURE)
+        return None
 
     def keep(self, keys: Sequence[tuple[str, str, str]]) -> None:
         """Keep keys of the vault for later orders."""
@@ -160,4 +203,32 @@ class ServedProfiles:
                 for call in calls_of(each.plan.step)
             )
             for each in self._profiles
+        )
+
+
+def refuse_long_term(plan: Plan) -> None:
+    """Raise UsageError for a plan without a session."""
+    if plan.step.is_long_term:
+        raise UsageError(
+            f"profile {printable(plan.profile)!r}: only temporary credentials can be served, and "
+            "these are a long-term key",
+            hint="leave --no-session out",
+        )
+
+
+def forget_secrets(settings: Settings) -> None:
+    """Forget in this process, and so in a command, what only renewals need."""
+    if settings.names_descriptor:
+        from filevault.unlock.secret_sources import close_descriptors
+
+        close_descriptors(settings)
+    settings.forget_secrets()
+
+
+def refuse_unknown_users(*, allow: bool) -> None:
+    """Raise UsageError if a metadata endpoint cannot see which user asks, unless all may."""
+    if not allow and not can_find_peers():
+        raise UsageError(
+            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read",
+            hint="use a container credentials endpoint, or give --allow-local-users",
         )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _Found = TypeVar("_Found")
 
+_VARIABLES = ("AWS_VAULT_DEVICE_CODE", "AWS_VAULT_STDOUT")
 _REMOTE = ("SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
 _DEVICE = "device"
 _BROWSER = "browser"
@@ -36,8 +37,6 @@ _SLOWER = 5  # seconds, RFC 8628 §3.5
 _LONGEST_PAUSE = 60.0
 _GLANCE = 0.01  # seconds
 _LEAST_LIFE = 900  # seconds that a registration must live on to be used
-
-VARIABLE = "AWS_VAULT_DEVICE_CODE"
 
 
 class SsoSignIn:
@@ -81,7 +80,9 @@ class SsoSignIn:
 
         context = self._context
         reporter, get = context.reporter, context.settings.get
-        if self._device_code or context.settings.flag(VARIABLE) or any(map(get, _REMOTE)):
+        if self._device_code or any(map(context.settings.flag, _VARIABLES)):
+            return []
+        if any(map(get, _REMOTE)):
             return []
         on_terminal = reporter.messages_on_terminal and context.prompter.present
         if not on_terminal or (self._only_from_terminal and not reporter.results_on_terminal):

@@ -151,10 +151,10 @@ def tolerate_closed() -> None:
 
 
 def fail(error: OSError) -> NoReturn:
-    """Raise what a failure to write the result is reported as: StorageError, BrokenPipeError."""
+    """Raise what a failure to write the result is reported as: see `finish`."""
     if isinstance(sys.stdout, _Output):
         sys.stdout.failure = error
-    sys.stdout.flush()
+    finish()
     raise error
 
 

@@ -27,10 +27,9 @@ _SPECIAL = frozenset(" \t\"'\\")  # characters that shlex changes
 _TYPES = ("profile", "sso-session", "services")
 
 # A plain section: header and keys begin at the left margin, keys are plain words, and an empty
-# value is followed only by indented `key = value` lines. _read_blocks parses all others, and a text
-# with one of _OTHER_ENDS. A line matches in one way only and repeats inside it are possessive, so
-# that matching takes linear time; groups are not possessive because of a bug before Python 3.11.5
-# (python/cpython#106052).
+# value is followed only by indented `key = value` lines. _read_blocks parses all others. A line
+# matches in one way only and repeats inside it are possessive, so that matching takes linear time;
+# groups are not possessive because of a bug before Python 3.11.5 (python/cpython#106052).
 _PLAIN = re.compile(
     r"""^ \[ ([^\]\n]++) \] [^\]\n]*+ \n
     (?: [ \t]*+ (?:[#;].*+)? \n )*
@@ -39,14 +38,12 @@ _PLAIN = re.compile(
             (?: [ \t].*+ \n | (?:[#;].*+)? \n )*
           | \n
             (?: [ \t]*+ (?:[#;].*+)? \n
-              | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ = .*+ \n )* )
+              | [ \t]++ [A-Za-z0-9_.\-]++ [ \t]*+ =
+                [^\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]*+ \n )* )
     )*
     (?= \[.+\] | \Z )""",
     re.VERBOSE | re.MULTILINE,
 )
-# What `str.splitlines` takes for a line end besides LF and CR. Excluded by a character class, they
-# would make the expression take a third longer to compile.
-_OTHER_ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _MARGIN = re.compile(r"\n(\[|[a-z0-9_.\-]++)")  # a literal first character: twice as fast as ^
 _HEADER = re.compile(r"\[(.+)\]")
 _SEPARATOR = re.compile("[=:]")
@@ -343,8 +340,7 @@ class AwsConfig:
         blocks = self._blocks
         spans = []
         position = 0
-        is_plain = not any(end in text for end in _OTHER_ENDS)
-        for match in _PLAIN.finditer(text) if is_plain else ():
+        for match in _PLAIN.finditer(text):
             start, end = span = match.span()
             if start != position:
                 self._add(_read_blocks(text[position:start], self._line(position), self.path))

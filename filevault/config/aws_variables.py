@@ -52,6 +52,7 @@ VARIABLES = (
     Variable("AWS_PROFILE", IDENTITY, "sdk_profile"),
     Variable("AWS_CONTAINER_CREDENTIALS_FULL_URI", CREDENTIAL, "container_uri"),
     Variable("AWS_CONTAINER_AUTHORIZATION_TOKEN", CREDENTIAL, "container_token"),
+    Variable("AWS_EC2_METADATA_SERVICE_ENDPOINT", IDENTITY, "metadata_uri"),
     Variable("AWS_REGION", SETTING, "region", "region"),
     Variable("AWS_DEFAULT_REGION", SETTING, "region"),
     Variable("AWS_ACCOUNT_ID", IDENTITY, "account_id", "aws_account_id"),

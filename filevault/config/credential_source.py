@@ -94,16 +94,16 @@ def choose_source(
         name, where = "none", None if role is None else role.where
     unused = tuple(each.key for source, each in found.items() if source != name)
     if name == "web-identity":
-        unused = (*_other_tokens(settings, found[name].key), *unused)
+        unused = (*_other_tokens(settings, found[name]), *unused)
     return ChosenSource(name, where, unused)
 
 
-def _other_tokens(settings: Inheritance, used: str) -> list[str]:
+def _other_tokens(settings: Inheritance, used: ProfileSetting) -> list[str]:
     """Return the settings of web identity tokens that are not used, beside the one that is."""
     keys = SETTINGS["web-identity"]
-    if used == "web_identity_token_source":  # GitLab's, whose variable the last one names
-        keys = keys[:-1]
-    return [key for key in keys if key != used and settings.find(key) is not None]
+    if (used.key, used.value) == ("web_identity_token_source", "gitlab"):
+        keys = keys[:-1]  # the last one names its variable
+    return [key for key in keys if key != used.key and settings.find(key) is not None]
 
 
 def _exports(process: str, name: str, follows: Callable[[ExportCommand], bool]) -> bool:

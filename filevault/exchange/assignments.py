@@ -26,6 +26,8 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from filevault.exchange.found_keys import Entry
+
 _ID, _SECRET = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 _TOKENS = ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 _NAMES = (_ID, _SECRET, *_TOKENS, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
@@ -60,7 +62,7 @@ def read(text: str, path: str) -> Contents:
     left_out: list[LeftOut] = []
     for group in _groups(text, path):
         values = group.values
-        name = plain_value(values.get("AWS_PROFILE")) or ""
+        name = _name(group)
         place = f"{path}:{min(group.lines.values())}"
         key_id, secret = values.get(_ID), values.get(_SECRET)
         if re.search(_EXPANSION, f"{key_id}{secret}"):
@@ -75,6 +77,15 @@ def read(text: str, path: str) -> Contents:
         elif found is not None:
             left_out.append(found)
     return Contents(tuple(keys), tuple(left_out))
+
+
+def _name(group: _Group) -> str:
+    return plain_value(group.values.get("AWS_PROFILE")) or ""
+
+
+def _entry(group: _Group) -> Entry:
+    key = AccessKey(group.values.get(_ID, ""), group.values.get(_SECRET, ""))
+    return _name(group), key
 
 
 def _groups(text: str, path: str) -> Iterator[_Group]:
@@ -101,12 +112,15 @@ def _groups(text: str, path: str) -> Iterator[_Group]:
         yield _Group(values, lines)
 
 
-def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
-    """Return the text without the lines of these keys, empty if only blank lines are left."""
+def without(text: str, path: str, entries: Collection[Entry]) -> str:
+    """Return the text without the lines of these names' keys.
+
+    It is empty if only blank lines are left.
+    """
     numbers = {
         group.lines[name]
         for group in _groups(text, path)
-        if AccessKey(group.values.get(_ID, ""), group.values.get(_SECRET, "")) in keys
+        if _entry(group) in entries
         for name in (_ID, _SECRET)
     }
     after = without_lines(text, numbers)

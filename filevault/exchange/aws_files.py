@@ -26,6 +26,8 @@ from filevault.system.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from filevault.exchange.found_keys import Entry
+
 ID = "aws_access_key_id"
 SECRET = "aws_secret_access_key"  # noqa: S105 - the name of a setting
 _TOKENS = ("aws_session_token", "aws_security_token")
@@ -54,6 +56,16 @@ def read(text: str, path: str) -> Contents:
     return Contents(tuple(keys), tuple(left_out))
 
 
+def _entry(section: Section) -> Entry:
+    key = AccessKey(section.values.get(ID, ""), section.values.get(SECRET, ""))
+    return _profile(section.name.strip()), key
+
+
+def _profile(name: str) -> str:
+    """Return the profile that the key of a section is for."""
+    return name.removesuffix(_LONG_TERM) or name
+
+
 def _sections(text: str, path: str) -> list[Section]:
     config = AwsConfig.parse(text.encode("utf-8"), path)
     return [each for each in config.own_sections() if each.section_type in ("", "profile")]
@@ -72,19 +84,15 @@ def _found(section: Section) -> FoundKey | LeftOut | None:
         return found
     serial = next((each for key in _SERIALS if (each := plain_value(values.get(key)))), None)
     found = found._replace(mfa_serial=serial, region=plain_value(values.get("region")))
-    if name.endswith(_LONG_TERM) and name != _LONG_TERM:
-        found = found._replace(name=name[: -len(_LONG_TERM)], note=f"from [{name}]")
+    if _profile(name) != name:
+        found = found._replace(name=_profile(name), note=f"from [{name}]")
     return found
 
 
-def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
-    """Return the text without the lines of these keys, in whichever sections they are."""
+def without(text: str, path: str, entries: Collection[Entry]) -> str:
+    """Return the text without the lines of these keys in the sections of these names."""
     before = _sections(text, path)
-    removed = [
-        section
-        for section in before
-        if AccessKey(section.values.get(ID, ""), section.values.get(SECRET, "")) in keys
-    ]
+    removed = [section for section in before if _entry(section) in entries]
     numbers = {section.lines[name] for section in removed for name in (ID, SECRET)}
     # A lone CR is a line end to botocore: such a file has other line numbers than this one.
     if "\r" in text.replace("\r\n", "\n"):

@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from filevault.credentials import AccessKey
+    from filevault.exchange.found_keys import Entry
 
 MAX_FILE = 4 << 20
 _MAX_NEIGHBOURS = 1000
+# Where the AWS CLI and awsume keep sessions, sign-ins and answers of AWS in the clear.
+_CACHES = (
+    ".aws/cli/cache",
+    ".aws/cli/history",
+    ".aws/sso/cache",
+    ".aws/login/cache",
+    ".awsume/cache",
+)
 
 
 class ClearFile(Record):
@@ -50,11 +59,11 @@ def decode(data: bytes, path: str) -> str:
 
 def take_out(
     file: ClearFile,
-    keys: Collection[AccessKey],
+    entries: Collection[Entry],
     home: str | None,
     warn: Callable[[str], None],
 ) -> None:
-    """Take keys out of a file: every other byte stays; a file without more is deleted.
+    """Take entries out of a file: every other byte stays; a file without more is deleted.
 
     It is replaced atomically and no backup is kept; of a link the target is changed. Raises
     ConfigError, UsageError, StorageError; the file is then as it was.
@@ -63,7 +72,7 @@ def take_out(
     def edit(data: bytes) -> bytes | None:
         text = decode(data, file.path)
         mark = data[: len(data) - len(text.encode("utf-8"))]
-        after = file.file_format.without(text, file.path, keys)
+        after = file.file_format.without(text, file.path, entries)
         return mark + after.encode("utf-8") if after else None
 
     path = os.path.abspath(file.path)
@@ -73,7 +82,7 @@ def take_out(
         with contextlib.suppress(OSError):
             os.unlink(path)
 
-    _delete_leftovers(path, keys)
+    _delete_leftovers(path, [key for _, key in entries])
 
 
 def _delete_leftovers(path: str, keys: Collection[AccessKey]) -> None:
@@ -114,6 +123,16 @@ def _small_file(path: str) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def clear_caches(home: str | None) -> list[str]:
+    """Return the folders of other programs that have files with sessions in the clear."""
+    found = []
+    for path in _CACHES if home is not None else ():
+        with contextlib.suppress(OSError):
+            if os.listdir(f"{home}/{path}"):
+                found.append(f"{home}/{path}")
+    return found
 
 
 def repository_of(path: str) -> str | None:

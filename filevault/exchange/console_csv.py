@@ -24,6 +24,8 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from filevault.exchange.found_keys import Entry
+
 # Compared in lower case, as the AWS CLI does. The last one is a console password.
 _USER, _ID, _SECRET, _PASSWORD = "user name", "access key id", "secret access key", "password"
 _FILE = r"(.+)_accessKeys(?: ?\(\d+\))?\.csv\Z"  # the name that the console gives the file
@@ -46,11 +48,10 @@ def recognise(text: str) -> bool:
 
 def read(text: str, path: str) -> Contents:
     """Return the keys of all rows. Raises UsageError for a damaged file."""
-    named = re.match(_FILE, os.path.basename(path))
     keys: list[FoundKey] = []
     left_out: list[LeftOut] = []
     for row in _rows(text, path):
-        user = row.fields.get(_USER, "") or (named[1] if named else "")
+        user = _user(row, path)
         place = f"{path}:{row.lines[0]}"
         found = candidate(user, row.fields.get(_ID), row.fields.get(_SECRET), place)
         if isinstance(found, FoundKey):
@@ -59,6 +60,16 @@ def read(text: str, path: str) -> Contents:
         else:
             left_out.append(found or LeftOut(user, place, "a user without an access key"))
     return Contents(tuple(keys), tuple(left_out))
+
+
+def _user(row: _Row, path: str) -> str:
+    named = re.match(_FILE, os.path.basename(path))
+    return row.fields.get(_USER, "") or (named[1] if named else "")
+
+
+def _entry(row: _Row, path: str) -> Entry:
+    key = AccessKey(row.fields.get(_ID, ""), row.fields.get(_SECRET, ""))
+    return _user(row, path), key
 
 
 def _rows(text: str, path: str) -> list[_Row]:
@@ -89,17 +100,14 @@ def _rows(text: str, path: str) -> list[_Row]:
     return rows
 
 
-def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
-    """Return the text without the rows of these keys, empty if no row is left.
+def without(text: str, path: str, entries: Collection[Entry]) -> str:
+    """Return the text without the rows of these users and keys, empty if no row is left.
 
     A row with a console password stays: that would be lost.
     """
     rows = _rows(text, path)
     removed = [
-        row
-        for row in rows
-        if AccessKey(row.fields.get(_ID, ""), row.fields.get(_SECRET, "")) in keys
-        and not row.fields.get(_PASSWORD)
+        row for row in rows if _entry(row, path) in entries and not row.fields.get(_PASSWORD)
     ]
     if len(removed) == len(rows):
         return ""

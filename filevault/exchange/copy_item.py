@@ -8,6 +8,7 @@ from filevault.errors import BusyError, NotCommittedError
 from filevault.exchange.store_key import verify
 from filevault.system.printable import printable, shell_word
 from filevault.system.record import Record
+from filevault.vault.acceptance import accept
 from filevault.vault.item import is_in_rotation, parse, with_name
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def write_copy(
     if copy.account is not None:
         vault.record_account([name], copy.item.key.access_key_id, copy.account)
     return uncommitted
+
+
+def remember(vault: Vault, name: str, copy: ItemCopy) -> None:
+    """Record a copy that an interrupted run wrote, if this machine does not know it yet."""
+    if not vault.has_seen(name):
+        accept(vault, name)
+    if copy.account is not None:
+        vault.record_account([name], copy.item.key.access_key_id, copy.account)
 
 
 def refuse_rotation(copy: ItemCopy) -> None:

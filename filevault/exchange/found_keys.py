@@ -10,6 +10,9 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    Entry = tuple[str, AccessKey]
+    """A name in a source, and the key that it has there."""
+
 MAX_KEYS = 20_000
 """Limit of the keys in one source."""
 
@@ -32,6 +35,11 @@ class FoundKey(Record):
     created: str | None = None
     text: bytes | None = None
     note: str = ""
+
+    @property
+    def entry(self) -> Entry:
+        """The name and the key, by which the source finds it again."""
+        return self.name, self.key
 
 
 class LeftOut(Record):
@@ -59,16 +67,16 @@ class FileFormat(Record):
 
     `name` is the word for `--from`, `title` is for messages. `recognise` returns whether a text
     is of the format. `read` returns the keys of a text; its second argument is the path, for
-    messages. `without` returns the text without the lines of some keys and with every other byte,
-    empty if nothing is left that matters. Both raise UsageError or ConfigSyntaxError for a text
-    that is damaged.
+    messages. `without` returns the text without the lines of some entries, each a name and its
+    key, and with every other byte; empty if nothing is left that matters. Both raise UsageError
+    or ConfigSyntaxError for a text that is damaged.
     """
 
     name: str
     title: str
     recognise: Callable[[str], bool]
     read: Callable[[str, str], Contents]
-    without: Callable[[str, str, Collection[AccessKey]], str]
+    without: Callable[[str, str, Collection[Entry]], str]
 
 
 def without_lines(text: str, numbers: Collection[int]) -> str:

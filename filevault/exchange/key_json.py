@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from filevault.credentials import AccessKey
 from filevault.errors import UsageError
 from filevault.exchange.candidate import candidate, plain_value
 from filevault.exchange.found_keys import Contents, FileFormat, LeftOut
@@ -15,6 +14,8 @@ from filevault.system.times import iam_time
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from filevault.exchange.found_keys import Entry
 
 
 def recognise(text: str) -> bool:
@@ -55,10 +56,10 @@ def _object(text: str, path: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else value
 
 
-def without(text: str, path: str, keys: Collection[AccessKey]) -> str:
+def without(text: str, path: str, entries: Collection[Entry]) -> str:
     """Return nothing if the key is one of these: the whole file is for that key."""
     found = read(text, path).keys
-    return "" if found and found[0].key in keys else text
+    return "" if found and found[0].entry in entries else text
 
 
 FORMAT = FileFormat("json", "the JSON of aws iam create-access-key", recognise, read, without)

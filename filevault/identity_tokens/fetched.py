@@ -71,6 +71,7 @@ def fetched(
         seconds=_TIMEOUT,
         attempts=_ATTEMPTS,
         ca_bundle=request.ca_bundle,
+        say=request.say,
     )
     if answer.status >= 400 or answer.status in range(300, 400):
         raise ProviderError(

@@ -10,6 +10,8 @@ from filevault.errors import ProviderError
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from filevault.config.settings import Settings
 
 _LONGEST = 20000
@@ -21,13 +23,14 @@ class TokenRequest(Record):
 
     `settings` has the environment, `subject` names the profile in messages. `ca_bundle` is the file
     of the certificates to trust, None for the usual ones. `allow_http` permits plain http beyond
-    the loopback interface.
+    the loopback interface. `say` prints what is waited for, to stderr.
     """
 
     settings: Settings
     subject: str
     ca_bundle: str | None = None
     allow_http: bool = False
+    say: Callable[[str], None] = lambda _: None
 
 
 class TokenWay(Record):

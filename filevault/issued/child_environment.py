@@ -41,7 +41,10 @@ def child_environment(
         # An SDK that cannot read the profile, as from a locked vault, must fail: the JavaScript
         # SDK would fall back to the machine's role.
         child["AWS_EC2_METADATA_DISABLED"] = "true"
-    if issued.container is not None:
+    if issued.metadata is not None:
+        child["AWS_EC2_METADATA_DISABLED"] = "false"
+        child["AWS_EC2_METADATA_V1_DISABLED"] = "false" if issued.metadata.version_1 else "true"
+    if issued.container is not None or issued.metadata is not None:
         # Every SDK prefers a static [default] to an endpoint; the second is of the Java SDK v1.
         child["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
         child["AWS_CREDENTIAL_PROFILES_FILE"] = os.devnull

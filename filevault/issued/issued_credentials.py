@@ -31,12 +31,19 @@ class ContainerVariables(Record):
     token: str
 
 
+class MetadataVariables(Record):
+    """The address of a metadata endpoint, which ends with a slash, and whether it speaks IMDSv1."""
+
+    uri: str
+    version_1: bool
+
+
 class IssuedCredentials(Record):
     """Credentials with the profile that they were obtained for and its settings for SDKs.
 
     `account` is the AWS account of exactly these credentials, None if it is not certain.
     `sdk_profile` is the profile that SDKs read instead of getting the credentials in the
-    environment, `container` the endpoint that they ask.
+    environment, `container` or `metadata` the endpoint that they ask.
     """
 
     profile: str
@@ -47,6 +54,7 @@ class IssuedCredentials(Record):
     settings: ChildSettings = ChildSettings()
     sdk_profile: str | None = None
     container: ContainerVariables | None = None
+    metadata: MetadataVariables | None = None
 
     @property
     def account_id(self) -> str | None:
@@ -77,8 +85,11 @@ class IssuedCredentials(Record):
             "account_id_endpoint_mode": settings.account_id_endpoint_mode,
             "ca_bundle": settings.ca_bundle,
         }
-        if self.container is not None:
+        if self.container is not None or self.metadata is not None:
             found |= dict.fromkeys(_CREDENTIAL_FIELDS - {"account_id"})
+        if self.metadata is not None:
+            found |= {"metadata_uri": self.metadata.uri}
+        if self.container is not None:
             found |= {"container_uri": self.container.uri, "container_token": self.container.token}
         if self.sdk_profile is not None:
             found = {name: found[name] for name in found if name not in _CREDENTIAL_FIELDS}

@@ -53,6 +53,10 @@ class AgentKeys:
     def _put(self, name: tuple[str, str], request: Request) -> bool:
         self._remove(name)
         slot = self._memory.write(request.key)
+        if slot is None and request.key_type not in ANSWER_TYPES:
+            for answer in [each for each in self._entries if each[1] in ANSWER_TYPES]:
+                self._remove(answer)  # answers give way to any other key
+            slot = self._memory.write(request.key)
         if slot is None:
             return False
         self._entries[name] = _Entry(slot, request)

@@ -6,13 +6,33 @@ from typing import Literal
 
 from filevault.system.record import Record
 
-KeyType = Literal["session", "vault", "answer0", "answer1", "answer2", "answer3"]
+KeyType = Literal[
+    "session",
+    "vault",
+    "answer0",
+    "answer1",
+    "answer2",
+    "answer3",
+    "answer4",
+    "answer5",
+    "answer6",
+    "answer7",
+]
 SESSION: KeyType = "session"
 """The session key: opens cached sessions, never a long-term key."""
 VAULT: KeyType = "vault"
 """The key that opens the vault itself: cached only on request."""
 KEY_TYPES: tuple[KeyType, ...] = (SESSION, VAULT)
-ANSWER_TYPES: tuple[KeyType, ...] = ("answer0", "answer1", "answer2", "answer3")
+ANSWER_TYPES: tuple[KeyType, ...] = (
+    "answer0",
+    "answer1",
+    "answer2",
+    "answer3",
+    "answer4",
+    "answer5",
+    "answer6",
+    "answer7",
+)
 """The other halves of cached answers, whose mark is the id of an unlocking (docs/format.md §10)."""
 IDENTITIES_MARK = "a6e1"
 """The mark of age identities: they belong to a person, not to one vault."""

@@ -10,10 +10,15 @@ from filevault.lane.digest import equal, hash_of, hash_of_list, hmac, xor
 from filevault.lane.question import MissError
 
 FOLDER = "answers"
-SLOTS = 4
+MAX_FILE = 64 << 10
+SLOTS = 8
 """How many answers are cached for one user."""
-MAX_ANSWER = 1840
-"""Bytes of an answer, so that all slots together take at most 8,000 bytes of a key store."""
+QUOTA = 8000
+"""Bytes that they take together in the kernel keyring, with the names of their keys."""
+OVERHEAD = 160
+"""Bytes that one takes besides its own, at most: name, header, mark and MAC key."""
+MAX_ANSWER = QUOTA // 4 - OVERHEAD
+"""Bytes of an answer."""
 KINDS = (b"environment", b"text")
 """What an answer is: changes of a command's environment, or what is printed."""
 STORES = (b"kernel", b"agent")
@@ -42,7 +47,6 @@ REMOVED_FAMILIES = (b"AWS_", b"FILEVAULT_")
 """What an answer may remove begins so."""
 
 _MAGIC = b"filevault-answer-1"
-_MAX_FILE = 64 << 10
 _MAX_DRIFT = 2000  # milliseconds that the two clocks may have moved against each other
 _TAG = 32
 _KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
@@ -165,10 +169,10 @@ def read(path: bytes) -> bytes:
             info.st_mode & _KIND != _REGULAR
             or info.st_mode & 0o077
             or info.st_uid != posix.geteuid()
-            or info.st_size > _MAX_FILE
+            or info.st_size > MAX_FILE
         ):
             raise MissError("the answer file is not private")
-        return posix.read(fd, _MAX_FILE + 1)
+        return posix.read(fd, MAX_FILE + 1)
     finally:
         posix.close(fd)
 

@@ -69,7 +69,8 @@ def explain(
     made = calls_of(plan.step)
     source = plan.step.source
     if source.operation is not None or not made:
-        lines.append(f"{'begins' if made else 'no calls'}: {source.description}")
+        begins = made or source.calls_aws
+        lines.append(f"{'begins' if begins else 'no calls'}: {source.description}")
     if source.operation is not None:
         kept = keeps and is_kept(source, cache_roles=cache_roles)
         lines.append(f"     {_keeping(until(source) if kept else None, now, kept)}")

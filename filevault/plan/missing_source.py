@@ -15,9 +15,8 @@ if TYPE_CHECKING:
 def missing_source(profile: Profile) -> FilevaultError:
     """Return the error for a profile without a credential source.
 
-    It is a ConfigError for keys in the AWS config, a
-    NoSourceError for a role with nothing to assume it with, a NoCredentialsError for a profile
-    that names no source at all.
+    It is a ConfigError for keys in the AWS config, a NoSourceError for a role with nothing to
+    assume it with, a NoCredentialsError for a profile that names no source at all.
     """
     shown = printable(profile.name)
     add = f"filevault add {shell_word(profile.name)}"
@@ -32,7 +31,8 @@ def missing_source(profile: Profile) -> FilevaultError:
         return NoSourceError(
             f"profile {shown!r} has {profile.source_where}, but neither a source_profile nor a "
             "stored key to assume the role with",
-            hint=f"add source_profile = NAME below it, or store a key for it: {add}",
+            hint="add source_profile = NAME below it, or another source of credentials such as "
+            f"credential_source, or store a key for it: {add}",
         )
     return NoCredentialsError(
         f"profile {shown!r} has neither a stored key nor a source of credentials",

@@ -15,7 +15,7 @@ from filevault.system.record import Record
 from filevault.system.times import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from filevault.credentials import Credentials
     from filevault.server.event_loop import EventLoop
@@ -35,6 +35,8 @@ _NO_TOKEN = respond_error(401, "the Authorization header does not have the endpo
 _NO_PATH = respond_error(404, "there are no credentials at this path")
 _NO_METHOD = respond_error(405, "this endpoint answers GET only")
 _NOT_YET = respond_error(503, "the credentials are being obtained")
+_HEALTHY = respond_json(200, {"status": "ok"})
+_UNHEALTHY = respond_error(503, "not all credentials are there")
 
 
 def new_token() -> str:
@@ -73,12 +75,20 @@ class ContainerEndpoint:
         host: the only Host header that is accepted.
         renewals: keeps the credentials fresh.
         tokens: who may have which credentials.
+        health: a path that is answered without a token, with nothing but a status.
     """
 
-    def __init__(self, host: str, renewals: Renewals, tokens: list[TokenPaths]) -> None:
+    def __init__(
+        self,
+        host: str,
+        renewals: Renewals,
+        tokens: Sequence[TokenPaths],
+        health: bytes | None = None,
+    ) -> None:
         self._host = host.encode("ascii")
         self._renewals = renewals
-        self.tokens = tokens
+        self._tokens = tokens
+        self._health = health
         self._prepared: dict[ServedCredentials, tuple[Credentials, HttpResponse]] = {}
         self._waiting: list[_Waiting] = []
         renewals.on_change.append(self._answer_waiting)
@@ -95,9 +105,11 @@ class ContainerEndpoint:
         for name in _BROWSER_HEADERS:
             if name in headers:
                 return _FROM_BROWSER
+        if request.target == self._health and request.method == b"GET":
+            return _HEALTHY if self._renewals.is_healthy() else _UNHEALTHY
         given = headers.get(b"authorization", b"")
         allowed = None
-        for each in self.tokens:  # all of them, so that the time does not depend on which one fits
+        for each in self._tokens:  # all of them, so that the time does not depend on which one fits
             if hmac.compare_digest(each.token, given):
                 allowed = each
         if allowed is None:

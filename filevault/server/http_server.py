@@ -52,6 +52,7 @@ class Connection:
         "events",
         "inbound",
         "outbound",
+        "peer_is_own",
         "socket",
         "waiting",
     )
@@ -64,6 +65,8 @@ class Connection:
         self.deadline = monotonic() + _HEAD_TIMEOUT
         self.events = select.EPOLLIN
         self.closing = False
+        self.peer_is_own: bool | None = None
+        """Whether this user owns the other end; None if that was not looked up."""
         self.waiting: HttpRequest | None = None
         """The request that is to be answered later."""
 
@@ -106,11 +109,23 @@ class HttpServer:
         loop.watch(listener.fileno(), self._accept)
         loop.add_timer(self._expire)
 
-    def close(self) -> None:
-        """Close the listener and every connection."""
+    def stop(self) -> None:
+        """Close the listener, and the connections that wait for nothing."""
         if self._listener.fileno() >= 0:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
+        for connection in list(self._connections.values()):
+            if connection.is_idle:
+                self._drop(connection)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client waits for an answer."""
+        return any(not each.is_idle for each in self._connections.values())
+
+    def close(self) -> None:
+        """Close the listener and every connection."""
+        self.stop()
         for connection in list(self._connections.values()):
             self._drop(connection)
 

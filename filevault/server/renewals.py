@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.server.renewing_process import Order
+from filevault.server.renewing_process import RELOADED, Order
 from filevault.server.served_credentials import ServedCredentials
 from filevault.system.times import format_time
 
@@ -72,6 +72,21 @@ class Renewals:
         loop.watch(self._process.fileno(), lambda _events: self._receive(loop))
         loop.add_timer(self._renew)
 
+    def reload(self) -> None:
+        """Plan again, and renew everything by the new plans."""
+        with contextlib.suppress(OSError):  # it is gone, which `_receive` notices
+            self._process.reload()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process that renews has ended."""
+        return self._is_gone
+
+    def is_healthy(self) -> bool:
+        """Return whether there are good credentials wherever they are renewed ahead."""
+        now = self._clock()
+        return all(each.on_demand or each.is_good(now) for each in self._served)
+
     def ask(self, served: ServedCredentials) -> bool:
         """Note that a client asks for credentials; return whether they are good."""
         now = self._clock()
@@ -117,7 +132,17 @@ class Renewals:
             served.fail(GONE, self._clock())
             self._changed(served)
 
+    def _reloaded(self, failure: str | None) -> None:
+        if failure is not None:
+            self._warn(f"the configuration is not used: {failure}")
+            return
+        for served in self._served:
+            served.renew_now()
+
     def _take(self, outcome: Outcome) -> None:
+        if outcome.served == RELOADED:
+            self._reloaded(outcome.failure)
+            return
         served = self._served[outcome.served]
         now = self._clock()
         if outcome.credentials is not None:

@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from filevault.credentials import Credentials
 from filevault.errors import FilevaultError
@@ -21,7 +21,7 @@ from filevault.system.copies import start_copy
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
 _MAX_MESSAGE = 128 << 10  # bytes
 _MAX_ANSWER = 1 << 20
@@ -30,7 +30,10 @@ _NICENESS = 10
 _GRACE = 2.0  # seconds between SIGTERM and SIGKILL
 _AT_ONCE = 4
 """How many copies there are at the same time: each needs the memory of botocore."""
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+RELOADED = -1
+"""The number of the outcome of `reload`."""
+_LEFT_TO_OTHERS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that a terminal or a service manager sends to all: the serving process handles them."""
 
 
 class Order(Record):
@@ -81,24 +84,38 @@ class Obtained(Record):
     keys: tuple[tuple[str, str, str], ...] = ()
 
 
+class Work(Protocol):
+    """What the renewing process does."""
+
+    def obtain(self, order: Order, /) -> Obtained:
+        """Carry an order out, in a copy; must not raise."""
+        ...
+
+    def keep(self, keys: tuple[tuple[str, str, str], ...], /) -> None:
+        """Keep keys for later orders."""
+        ...
+
+    def reload(self) -> str | None:
+        """Plan again; return the reason if that fails."""
+        ...
+
+
 class RenewingProcess:
     """The serving process's end of the connection.
 
     Args:
-        obtain: carries an order out; runs in a copy, and must not raise.
-        keep: keeps keys for later orders; runs in the renewing process.
+        work: what the process does.
+        not_inherited: descriptors that the process must not have.
     """
 
-    def __init__(
-        self,
-        obtain: Callable[[Order], Obtained],
-        keep: Callable[[tuple[tuple[str, str, str], ...]], None],
-    ) -> None:
+    def __init__(self, work: Work, not_inherited: Sequence[int] = ()) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
         def serve() -> int:
             self._socket.close()
-            _Renewer(theirs, obtain, keep).serve()
+            for fd in not_inherited:
+                os.close(fd)
+            _Renewer(theirs, work).serve()
             return 0
 
         self._pid = start_copy(serve)
@@ -115,6 +132,10 @@ class RenewingProcess:
     def detach(self) -> None:
         """Let the process leave the terminal: from now on no person can be asked."""
         self._socket.send(b"{}")
+
+    def reload(self) -> None:
+        """Let the process plan again; the outcome has the number RELOADED."""
+        self._socket.send(b'{"reload": true}')
 
     def receive(self) -> Outcome | None:
         """Wait for the outcome of an order; return None if the process is gone."""
@@ -145,15 +166,9 @@ class _Copy:
 class _Renewer:
     """The renewing process: starts copies, and passes on what they return."""
 
-    def __init__(
-        self,
-        control: socket.socket,
-        obtain: Callable[[Order], Obtained],
-        keep: Callable[[tuple[tuple[str, str, str], ...]], None],
-    ) -> None:
+    def __init__(self, control: socket.socket, work: Work) -> None:
         self._control = control
-        self._obtain = obtain
-        self._keep = keep
+        self._work = work
         self._copies: dict[int, _Copy] = {}
         self._waiting: list[Order] = []
         self._poll = select.poll()
@@ -161,7 +176,7 @@ class _Renewer:
 
     def serve(self) -> None:
         """Serve until the serving process has closed its end."""
-        for number in _FROM_TERMINAL:  # the copy that asks the person handles them
+        for number in _LEFT_TO_OTHERS:
             signal.signal(number, _nothing)
         self._poll.register(self._control, select.POLLIN)
         while True:
@@ -178,6 +193,10 @@ class _Renewer:
                 self._start(self._waiting.pop(0))
 
     def _take(self, message: dict[str, Any]) -> None:
+        if "reload" in message:
+            outcome = Outcome(RELOADED, failure=self._work.reload())
+            self._control.send(json.dumps(outcome._asdict()).encode("ascii"))
+            return
         if message:
             self._waiting.append(Order(**message))
             return
@@ -203,7 +222,7 @@ class _Renewer:
                 os.nice(_NICENESS)  # answers go first
             else:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-            data = memoryview(_encoded(self._obtain(order)))
+            data = memoryview(_encoded(self._work.obtain(order)))
             while data:
                 data = data[os.write(writing, data) :]
             return 0
@@ -233,7 +252,7 @@ class _Renewer:
             return Outcome(copy.order.served, failure=failure, status=1)._asdict()
         finally:
             copy.data[:] = bytes(len(copy.data))
-        self._keep(tuple((kind, mark, key) for kind, mark, key in found["keys"]))
+        self._work.keep(tuple((kind, mark, key) for kind, mark, key in found["keys"]))
         return found["outcome"]
 
     def _reap(self, copy: _Copy) -> None:
@@ -260,7 +279,7 @@ class _Renewer:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """Leave a signal to the copy."""
+    """Handle a signal by doing nothing; a copy has its default."""
 
 
 def _encoded(obtained: Obtained) -> bytes:

@@ -9,7 +9,8 @@ from filevault.system.record import Record
 if TYPE_CHECKING:
     from filevault.credentials import Credentials
 
-_ADVISORY = 15 * 60
+ADVISORY = 15 * 60
+"""The seconds before the expiry in which SDKs begin to ask again."""
 _MANDATORY = 10 * 60
 _LEAST = 10  # seconds of life with which credentials are still served
 _LEAST_PAUSE = 60.0  # seconds from one renewal to the next
@@ -29,9 +30,13 @@ class Windows(Record):
     mandatory: float
 
 
-def windows_of(life: float) -> Windows:
-    """Return the windows of a session that lives for some seconds."""
-    return Windows(min(_ADVISORY, life / 2), min(_MANDATORY, life / 3))
+def windows_of(life: float, longest: float = ADVISORY) -> Windows:
+    """Return the windows of a session that lives for some seconds.
+
+    `longest` is the advisory window where the life is long enough for it.
+    """
+    advisory = min(longest, life / 2)
+    return Windows(advisory, min(_MANDATORY, life / 3, advisory))
 
 
 class ServedCredentials:
@@ -42,9 +47,12 @@ class ServedCredentials:
         life: the seconds that a new session is planned to live.
         on_demand: obtain them only when a client asks, and renew them only if a client has asked
             since they were obtained. Otherwise they are always renewed ahead.
+        longest: the longest advisory window in seconds.
     """
 
-    def __init__(self, name: str, life: int, *, on_demand: bool = False) -> None:
+    def __init__(
+        self, name: str, life: int, *, on_demand: bool = False, longest: float = ADVISORY
+    ) -> None:
         self.name = name
         self.on_demand = on_demand
         self.credentials: Credentials | None = None
@@ -52,12 +60,16 @@ class ServedCredentials:
         self.failure: str | None = None
         """Why the last attempt failed, None if it did not."""
         self.is_renewing = False
+        self.obtained = 0.0
+        """When they were obtained, in Unix seconds."""
         self._life = life
+        self._longest = longest
         self._expiry = 0.0
-        self._windows = windows_of(life)
+        self._windows = windows_of(life, longest)
         self._asked = not on_demand
         self._failures = 0
         self._not_before = 0.0
+        self._is_outdated = False
 
     def is_good(self, now: float) -> bool:
         """Return whether there are credentials that have not expired."""
@@ -71,7 +83,16 @@ class ServedCredentials:
         """Return when to begin the next renewal, in Unix seconds; None if no time is set."""
         if self.is_renewing or not (self._asked or not self.on_demand):
             return None
+        if self._is_outdated:
+            return 0.0
         return max(self._expiry - self._windows.advisory, self._not_before)
+
+    def renew_now(self) -> None:
+        """Renew at once: the plan has changed. What is only served on demand is dropped."""
+        self._is_outdated = True
+        if self.on_demand:
+            self.credentials = None
+            self._expiry = 0.0
 
     def begin(self, now: float) -> int | None:
         """Note that a renewal begins; return the seconds that its credentials must live at least.
@@ -80,7 +101,8 @@ class ServedCredentials:
         is served now, which must not be found again.
         """
         self.is_renewing = True
-        if self.credentials is None:
+        outdated, self._is_outdated = self._is_outdated, False
+        if self.credentials is None or outdated:
             return None
         return int(max(self._windows.advisory, self._expiry - now)) + 1
 
@@ -88,13 +110,14 @@ class ServedCredentials:
         """Take new credentials."""
         self.credentials = credentials
         self.account_id = account_id
+        self.obtained = now
         self.is_renewing = False
         self.failure = None
         self._failures = 0
         self._expiry = float(credentials.expiration or 0)
         # With a clock that is wrong, new credentials can be in their window at once.
         self._not_before = now + min(_LEAST_PAUSE, (self._expiry - now) / 2)
-        self._windows = windows_of(max(self._life, self._expiry - now))
+        self._windows = windows_of(max(self._life, self._expiry - now), self._longest)
         self._asked = not self.on_demand
 
     def fail(self, failure: str, now: float) -> bool:

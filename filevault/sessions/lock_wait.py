@@ -60,7 +60,7 @@ class LockWait:
             waited = self._clock() - began
             if waited >= _SILENCE and not self._said:
                 self._said = True
-                self._say(f"waiting for another filevault that is {self._action}")
+                self._say(f"waiting for another filevault that is {self._action}; Ctrl-C ends")
             if waited >= TIMEOUT and not self._attended():
                 raise BusyError(
                     f"another filevault has been {self._action} for a minute", hint=self._hint

@@ -75,9 +75,21 @@ def unseal(key: bytes, state_id: str, name: TokenName, data: bytes) -> TokenReco
     Raises IntegrityError or NewerFormatError for anything but a record that was sealed under that
     key for that name.
     """
+    return _opened(key, state_id, name.kind, path_of(name), data)
+
+
+def check(key: bytes, state_id: str, path: TokenPath, data: bytes) -> None:
+    """Raise as `unseal` for a file that does not open, of whatever kind of record."""
+    kind = envelope.parse(data, _WHAT).header.kind
+    if kind not in _FILES:
+        raise DamagedError(f"{_WHAT} is damaged: it is of another kind")
+    _opened(key, state_id, kind, path, data)
+
+
+def _opened(key: bytes, state_id: str, kind: str, path: TokenPath, data: bytes) -> TokenRecord:
     sealed = envelope.parse(data, _WHAT)
     key_id = session_key_id(key, state_id)
-    envelope.expect(sealed, state_id, key_id, name.kind, path_of(name).header_name, _WHAT)
+    envelope.expect(sealed, state_id, key_id, kind, path.header_name, _WHAT)
     plaintext = envelope.unseal(key, sealed, _WHAT)
     values = strict_json.loads_nested(plaintext, _WHAT, 1)
     if not all(isinstance(value, str) for value in values.values()):

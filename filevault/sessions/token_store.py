@@ -9,13 +9,14 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from filevault.errors import IntegrityError, NewerFormatError, StorageError
+from filevault.errors import FilevaultError, IntegrityError, NewerFormatError, StorageError
 from filevault.sessions import token_file
 from filevault.system.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from filevault.errors import FilevaultError
     from filevault.sessions.lock_wait import LockWait
     from filevault.sources.token_records import ListedToken, TokenName, TokenRecord
     from filevault.system.files import Folder
@@ -127,6 +128,27 @@ class TokenStore:
                     if each is not None:
                         found.append(each)
         return found
+
+    def has_files(self) -> bool:
+        """Return whether there is any record; nothing is read."""
+        return any(folder.entries() for _part, folder in self._folders())
+
+    def check_files(self, key: bytes) -> Iterator[tuple[str, FilevaultError | None]]:
+        """Open each record with the session key; yield its path, and the error if it fails."""
+        for part, folder in self._folders():
+            for entry in folder.entries():
+                if not entry.name.endswith(token_file.SUFFIX):
+                    continue
+                path = token_file.TokenPath(part, entry.name)
+                failed: FilevaultError | None = None
+                try:
+                    data = folder.read(entry.name, token_file.MAX_FILE)
+                    token_file.check(key, self._state_id, path, data)
+                except FileNotFoundError:
+                    continue  # another process deleted it
+                except FilevaultError as error:
+                    failed = error
+                yield path.header_name, failed
 
     def clear_sso(self) -> int:
         """Delete every record of Identity Center; return how many sign-ins these were.

@@ -31,6 +31,11 @@ class EnvironmentKey(MachineCredentials):
         return True
 
     @property
+    def refused_hint(self) -> str:
+        """What to do if AWS does not accept the credentials."""
+        return f"check {_KEY_ID}, {_SECRET} and {_TOKEN} in the environment"
+
+    @property
     def reference(self) -> str:
         """`environment:` and the name of the profile."""
         return f"environment:{self.profile}"

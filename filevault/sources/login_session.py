@@ -33,6 +33,8 @@ class LoginSession(Source):
     `endpoint_url` is the configured URL of the sign-in service, None for AWS's own.
     """
 
+    declares_inputs = True  # only the AWS config decides which session is looked for
+
     profile: str
     login_session: str
     endpoint_url: str | None = None
@@ -46,6 +48,7 @@ class LoginSession(Source):
                 f"{profile.source_where} is no user of a console login: {printable(text, 80)!r}",
                 hint=f"{_command(profile.name)} writes it",
             )
+        check_fips(profile)
         return cls(profile.name, text, profile.signin_endpoint_url)
 
     @property
@@ -79,9 +82,8 @@ class LoginSession(Source):
     def caution(self) -> str:
         """The warning for a command that may run longer than the credentials live."""
         return (
-            "these credentials end in 15 minutes or less, and this command cannot renew them; "
-            "SDKs get new ones through a profile with credential_process, and a role that is "
-            "assumed from this profile lives an hour"
+            "these credentials end in 15 minutes or less, and the command cannot renew them: "
+            "with exec --server it can, and a role that is assumed from this profile lives an hour"
         )
 
     def identity(self, dependencies: SourceDependencies) -> str:  # noqa: ARG002
@@ -157,7 +159,7 @@ class LoginSessionProvider(CredentialProvider):
         """End the login at AWS; nothing is deleted here.
 
         Credentials that have ended are refreshed first: they sign the request. Raises AwsError,
-        ConfigError where the service does not offer it, DamagedError, NetworkError, ProviderError.
+        ConfigError, NetworkError, ProviderError.
         """
         from filevault.aws.clients import Clients
         from filevault.aws.login_link import revoke_url
@@ -167,14 +169,11 @@ class LoginSessionProvider(CredentialProvider):
         found = self._read(self._dependencies.tokens())
         if found is None:
             return
-        url = revoke_url(found.region, self._step.endpoint_url)
-        if url is None:
-            raise ConfigError(f"no service in {printable(found.region)} ends login sessions")
         revoke(
             Clients.short_timeouts(
                 profile=self._step.profile, allow_http=self._dependencies.allow_http
             ),
-            url,
+            revoke_url(found.region, self._step.endpoint_url),
             found.region,
             found.credentials,
             found.refresh_token,
@@ -266,6 +265,16 @@ class LoginSessionProvider(CredentialProvider):
 
     def _has_life(self, found: LoginRecord) -> bool:
         return self._left(found) >= max(MINIMUM_LIFE, self._dependencies.min_ttl or 0)
+
+
+def check_fips(profile: Profile) -> None:
+    """Raise ConfigError where a FIPS endpoint must be used: the sign-in service's are not known."""
+    if profile.use_fips_endpoint and profile.signin_endpoint_url is None:
+        raise ConfigError(
+            f"profile {printable(profile.name)!r} asks for FIPS endpoints, and filevault knows "
+            "none of the sign-in service",
+            hint="name one in AWS_ENDPOINT_URL_SIGNIN, or under signin in a [services] section",
+        )
 
 
 def _command(profile: str) -> str:

@@ -52,6 +52,11 @@ class MachineCredentials(Source):
         """False."""
         return False
 
+    @property
+    def refused_hint(self) -> str:
+        """What to do if AWS does not accept the credentials."""
+        return f"check the {self.title}, and the clock of this machine"
+
     def identity(self, dependencies: SourceDependencies) -> str:
         """Return a hash of what the source is and of its `mark`."""
         parts = (type(self).__name__, *self.mark(dependencies))

@@ -24,6 +24,8 @@ CHAIN = "FILEVAULT_PROFILE_CHAIN"
 _CLI_CHAIN = "_AWS_CLI_PROFILE_CHAIN"
 """The same of the AWS CLI, for `aws configure export-credentials`."""
 
+_PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+
 _SETTING = "credential_process"
 _TIMEOUT = 120.0  # seconds; it may ask a person
 _DEEPEST = 8  # processes that run each other; the AWS CLI allows 4
@@ -57,6 +59,11 @@ class ProcessOutput(Source):
     def may_be_users(self) -> bool:
         """True: only the output says what credentials these are."""
         return True
+
+    @property
+    def refused_hint(self) -> str:
+        """What to do if AWS does not accept the credentials."""
+        return f"check what {_SETTING} of {printable(self.profile)!r} prints"
 
     @property
     def reference(self) -> str:
@@ -112,7 +119,11 @@ class ProcessOutputProvider(CredentialProvider):
 
         settings = self._dependencies.settings()
         environment = settings.program_environment()
-        environment[CHAIN] = _longer_chain(environment, self._step.profile)
+        chain = _longer_chain(environment, self._step.profile)
+        environment[CHAIN] = _written(chain)
+        for name in _PROFILES:  # the AWS CLI would run the same program again
+            if environment.get(name) in chain:
+                del environment[name]
         origin = f"{_SETTING} of profile {printable(self._step.profile)!r}"
         words = programs.split(self._step.command, origin)
         result = programs.run(words, environment, origin=origin, timeout=_TIMEOUT, terminal=True)
@@ -143,15 +154,12 @@ class ProcessOutputProvider(CredentialProvider):
         )
 
 
-def _longer_chain(environment: Mapping[str, str], profile: str) -> str:
-    """Return the value of CHAIN for the program of a profile.
+def _longer_chain(environment: Mapping[str, str], profile: str) -> list[str]:
+    """Return the profiles whose programs are running, with this one as the last.
 
     Raises ProfileLoopError if that program is running already, here or in the AWS CLI, or if too
     many of them run each other.
     """
-    import csv
-    import io
-
     chain = _row(environment.get(CHAIN, ""))
     if profile in (*chain, *_row(environment.get(_CLI_CHAIN, ""))):
         raise ProfileLoopError(
@@ -161,8 +169,16 @@ def _longer_chain(environment: Mapping[str, str], profile: str) -> str:
         )
     if len(chain) >= _DEEPEST:
         raise ProfileLoopError(f"more than {_DEEPEST} programs of {_SETTING} run each other")
+    return [*chain, profile]
+
+
+def _written(chain: list[str]) -> str:
+    """Return profiles as a row of CSV."""
+    import csv
+    import io
+
     row = io.StringIO()
-    csv.writer(row, lineterminator="").writerow([*chain, profile])
+    csv.writer(row, lineterminator="").writerow(chain)
     return row.getvalue()
 
 

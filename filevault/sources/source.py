@@ -213,11 +213,13 @@ class Source(Step):
     """A credential source: where a profile's credentials begin.
 
     `declares_inputs` is True if all that decides about a cached session of its plans is read
-    through `filevault.system.inputs`. Only then may the hot lane repeat the answer.
+    through `filevault.system.inputs`. Only then may the hot lane repeat the answer. `calls_aws` is
+    True for credentials that are the answer of AWS to a call, which `description` names.
     """
 
     parent = None
     declares_inputs: ClassVar[bool] = False
+    calls_aws: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -237,6 +239,11 @@ class Source(Step):
         vault opens without one.
         """
         return True
+
+    @property
+    def refused_hint(self) -> str | None:
+        """What to do if AWS does not accept the credentials; None for what AWS's errors say."""
+        return None
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ _SKEW = 900
 class SsoRole(Source):
     """A role in an account, obtained with the sign-in to a session."""
 
+    declares_inputs = True  # only the AWS config decides which session is looked for
+    calls_aws = True
+
     profile: str
     session: SsoSession
     account: str

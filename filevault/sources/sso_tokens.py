@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from filevault.errors import AwsError, InterruptedByUserError, NetworkError
+from filevault.errors import AwsError, NetworkError
 from filevault.sources.token_records import SSO_TOKEN, TokenName, TokenRecord, sign_in_first
 from filevault.system.printable import shell_word
 from filevault.system.record import Record
@@ -25,6 +25,8 @@ _Result = TypeVar("_Result")
 
 _REFRESH_BELOW = 900
 """Seconds left below which an access token is refreshed, as botocore does."""
+_REFRESH_TIMEOUT = 20.0  # seconds
+_DEADLINE = 60.0  # seconds for a request
 _LEAST = 60
 """Seconds left below which an access token is not used any more."""
 
@@ -129,31 +131,41 @@ class SsoTokens:
         if not self._can_refresh(record):
             return record if good else None
         from filevault.aws import sso_oidc
+        from filevault.system.signals import signals_blocked
 
-        values = record.values
         self._tokens.prepare(self._name)
-        client = sso_oidc.SsoClient(values["clientId"], values["clientSecret"], 0)
-        service = oidc_service(self._session, values["region"], self._run)
         try:
-            made = sso_oidc.refresh(
-                service, client, values["refreshToken"], subject=self._session.shown
-            )
-        except InterruptedByUserError:
-            raise
+            # Ctrl-C after the request could lose the only valid refresh token.
+            with signals_blocked():
+                renewed = self._renewed(record)
+                self._tokens.replace(self._name, renewed)
         except (AwsError, NetworkError) as error:
             if good:
                 return record
             if isinstance(error, NetworkError) or not sso_oidc.is_over(error):
                 raise
+            if not sso_oidc.is_usual_end(error):
+                self._run.warn(error.message)
             return None
-        replaced = dict(values)
-        replaced["accessToken"] = made.access_token
-        if made.refresh_token is not None:
-            replaced["refreshToken"] = made.refresh_token
-        expires = int(self._run.clock()) + made.expires_in
-        renewed = TokenRecord(replaced, expires, renewable=True)
-        self._tokens.replace(self._name, renewed)
         return renewed
+
+    def _renewed(self, record: TokenRecord) -> TokenRecord:
+        """Ask AWS for new tokens. Raises AwsError, NetworkError, ConfigError."""
+        from filevault.aws import sso_oidc
+
+        values = dict(record.values)
+        client = sso_oidc.SsoClient(values["clientId"], values["clientSecret"], 0)
+        made = sso_oidc.refresh(
+            oidc_service(self._session, values["region"], self._run),
+            client,
+            values["refreshToken"],
+            subject=self._session.shown,
+        )
+        values["accessToken"] = made.access_token
+        if made.refresh_token is not None:
+            values["refreshToken"] = made.refresh_token
+        expires = int(self._run.clock()) + made.expires_in
+        return TokenRecord(values, expires, renewable=True)
 
     def _signed_in(self, *, ended: bool, attended: bool | None = None) -> TokenRecord:
         session, sign_in = self._session, self._run.sso_sign_in
@@ -166,6 +178,7 @@ class SsoTokens:
                 "terminal to ask a person",
                 f"filevault sso login {shell_word(session.argument)}",
             )
+        self._tokens.prepare(self._name)  # a locked vault asks before the person signs in
         record = sign_in(session, self._tokens)
         self._tokens.replace(self._name, record)
         return record
@@ -225,8 +238,8 @@ def portal_url(session: SsoSession, region: str) -> str:
 
 
 def oidc_service(session: SsoSession, region: str, run: SourceDependencies) -> JsonService:
-    """Return the OIDC service of a session."""
-    return _service(session, oidc_url(session, region), run)
+    """Return the OIDC service of a session, for a refresh: no signal ends it."""
+    return _service(session, oidc_url(session, region), run, deadline=_REFRESH_TIMEOUT)
 
 
 def portal_service(session: SsoSession, url: str, run: SourceDependencies) -> JsonService:
@@ -234,7 +247,9 @@ def portal_service(session: SsoSession, url: str, run: SourceDependencies) -> Js
     return _service(session, url, run)
 
 
-def _service(session: SsoSession, url: str, run: SourceDependencies) -> JsonService:
+def _service(
+    session: SsoSession, url: str, run: SourceDependencies, deadline: float = _DEADLINE
+) -> JsonService:
     from filevault.aws.json_service import JsonService
 
     return JsonService(
@@ -243,6 +258,7 @@ def _service(session: SsoSession, url: str, run: SourceDependencies) -> JsonServ
         ca_bundle=session.ca_bundle,
         sleep=run.sleep,
         say=run.say,
+        deadline=deadline,
     )
 
 

@@ -82,6 +82,7 @@ class WebIdentity(Source):
                 f"profile {printable(self.profile)!r}",
                 self.ca_bundle,
                 dependencies.allow_http,
+                dependencies.say,
             )
         )
 

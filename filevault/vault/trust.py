@@ -39,8 +39,9 @@ class Trust:
         self._batch: list[Callable[[dict[str, Any]], None]] | None = None
 
     def reload(self) -> None:
-        """Read the file again, with the changes of other processes."""
-        self._content = self._load()
+        """Read the file again, with the changes of other processes; not inside a batch."""
+        if self._batch is None:
+            self._content = self._load()
 
     def _load(self) -> dict[str, Any]:
         if self._state is None:

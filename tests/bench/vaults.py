@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from filevault.system.times import format_time
 from filevault.vault.item import compose
 from filevault.vault.vault import Vault
 from tests.fakes import FakeAws
+from tests.fakes.identity_center import START_URL
+from tests.worlds.login_machine import BROWSER
 
 BIN = Path(sys.executable).parent
 PASSPHRASE = "a passphrase for the bench"
@@ -72,6 +76,42 @@ class Bench:
             encoding="utf-8",
         )
         self._fill(env, items, sessions)
+        return env
+
+    def signed_in(self, home: Path) -> dict[str, str]:
+        """Make a home with a profile `sso` of Identity Center, signed in; return its environment.
+
+        The AWS CLI gets the same token in a file of its own.
+        """
+        env = self.user(home, profiles=30, items=1, sessions=1)
+        sso = self.fake.sso
+        sso.assign("111122223333", "prod", "Admin")
+        sso.confirm_after, sso.enforces_interval = 1, False
+        with (home / ".aws/config").open("a", encoding="utf-8") as config:
+            config.write(
+                f"[sso-session work]\nsso_start_url = {START_URL}\nsso_region = {REGION}\n"
+                f"[profile sso]\nsso_session = work\nsso_account_id = 111122223333\n"
+                f"sso_role_name = Admin\nregion = {REGION}\n"
+            )
+        self._run(env, "sso", "login", "work")
+        self._run(env, "export", "sso")
+        cache = home / ".aws/sso/cache"
+        cache.mkdir(parents=True)
+        values = {"startUrl": START_URL, "region": REGION, "accessToken": next(iter(sso.access))}
+        expires = format_time(time.time() + 3500)
+        (cache / f"{hashlib.sha1(b'work').hexdigest()}.json").write_text(
+            json.dumps({**values, "expiresAt": expires}), encoding="utf-8"
+        )
+        return env
+
+    def logged_in(self, home: Path) -> dict[str, str]:
+        """Make a home with a profile `console` that has a login session; return its environment."""
+        env = self.user(home, profiles=30, items=1, sessions=1)
+        self.fake.login.user = next(iter(self.fake.directory.users.values()))
+        with (home / ".aws/config").open("a", encoding="utf-8") as config:
+            config.write(f"[profile console]\nregion = {REGION}\n")
+        self._run({**env, "BROWSER": BROWSER}, "signin", "console")
+        self._run(env, "export", "console")
         return env
 
     def unlocked(self, env: dict[str, str]) -> dict[str, str]:

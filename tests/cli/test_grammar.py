@@ -27,6 +27,7 @@ from filevault.cli.commands import (
     remove,
     rename,
     rotate,
+    serve,
     signin,
     slot,
     sso,
@@ -52,9 +53,9 @@ GLOBAL = (
 import_ = module_of("import")
 # The type checker proves it: the program imports them by name, which tells it nothing.
 MODULES: tuple[Command, ...] = (
-    init, add, import_, list_, exec_, export, login, sso, signin, rotate, remove, rename, copy,
-    migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey, git,
-    completion, help_, version,
+    init, add, import_, list_, exec_, export, serve, login, sso, signin, rotate, remove, rename,
+    copy, migrate, verify, clear, unlock, lock, status, agent, recipients, slot, passphrase, rekey,
+    git, completion, help_, version,
 )  # fmt: skip
 SPLITTING: tuple[Split, ...] = (exec_.split, agent.split, git.split)
 
@@ -99,7 +100,7 @@ def test_the_version_goes_to_stdout(machine: Machine, argv: tuple[str, ...]) -> 
         (("--strict",), "no command is given"),
         (("--", "list"), "no command is given"),
         (("lsit",), "there is no command 'lsit'"),
-        (("serve", "x"), "there is no command 'serve'"),
+        (("srv", "x"), "there is no command 'srv'"),
         (("li\x1b[31m",), "there is no command"),
         (("--bogus",), "--bogus"),
         (("list", "--bogus"), "--bogus"),

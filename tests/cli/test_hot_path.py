@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -29,6 +30,7 @@ FORBIDDEN = (
     "boto3",
     "botocore",
     "configparser",
+    "ctypes",
     "dataclasses",
     "datetime",
     "gnupg",
@@ -37,12 +39,14 @@ FORBIDDEN = (
     "http",
     "importlib.metadata",
     "inspect",
+    "json",
     "logging",
     "pathlib",
     "random",
     "secrets",
     "shlex",
     "shutil",
+    "signal",
     "socket",
     "ssl",
     "subprocess",
@@ -119,8 +123,18 @@ def test_a_cached_exec_imports_only_what_it_needs(warm: Machine) -> None:
 
 def imported(machine: Machine, cold: frozenset[str] = OURS_COLD) -> set[str]:
     """Return what a cached `exec` imports without the hot lane, after a look for what none may."""
+    printed, modules = run_and_imports(machine, *EXEC)
+    assert "AWS_SESSION_TOKEN=" in printed
+    assert "filevault.sessions.cache" in modules
+    assert not beginning_with(FORBIDDEN, modules)
+    assert modules & cold == set()
+    return modules
+
+
+def run_and_imports(machine: Machine, *words: str) -> tuple[str, set[str]]:
+    """Return what a run without the hot lane prints, and the modules that it imports."""
     done = subprocess.run(
-        [*(sys.executable, "-X", "importtime", "-m", "filevault"), *EXEC],
+        [*(sys.executable, "-X", "importtime", "-m", "filevault"), *words],
         env=machine.environment({"LAUNCH": None, "FILEVAULT_NO_LANE": "1"}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -129,18 +143,24 @@ def imported(machine: Machine, cold: frozenset[str] = OURS_COLD) -> set[str]:
         start_new_session=True,
         check=True,
     )
-    assert "AWS_SESSION_TOKEN=" in done.stdout
-    modules = set(re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE))
-    assert "filevault.sessions.cache" in modules
-    loaded = [
+    return done.stdout, set(re.findall(r"^import time:.*\|\s+(\S+)$", done.stderr, re.MULTILINE))
+
+
+def beginning_with(packages: Iterable[str], modules: Iterable[str]) -> list[str]:
+    """Return the modules that are, or are in, one of the packages."""
+    return [
         name
         for name in modules
-        for forbidden in FORBIDDEN
-        if name == forbidden or name.startswith(forbidden + ".")
+        for package in packages
+        if name == package or name.startswith(package + ".")
     ]
-    assert not loaded
-    assert modules & cold == set()
-    return modules
+
+
+def test_a_listing_imports_neither_a_cipher_nor_what_plans_a_profile(warm: Machine) -> None:
+    printed, modules = run_and_imports(warm, "list")
+    assert "work" in printed
+    cold = ("cryptography", "filevault.plan", "filevault.calls", "filevault.issued")
+    assert not beginning_with((*FORBIDDEN, *cold), modules)
 
 
 @needs_kernel_keyring

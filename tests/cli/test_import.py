@@ -300,12 +300,16 @@ def test_copies_and_histories_that_stay_are_named(file_keeper: BackendMachine) -
     folder = machine.home / ".aws"
     (folder / "credentials~").write_text(CREDENTIALS)
     (folder / "notes").write_text("[x]\n")
+    for cache in ("cli/cache", "sso/cache"):
+        (folder / cache).mkdir(parents=True)
+    (folder / "cli/cache/0123.json").write_text("{}")
     (machine.home / ".git").mkdir()
     done = run(file_keeper, "import", *source.words, "--yes", "--remove-source")
     assert done.status == 0
     assert f"warning: {folder}/credentials~ still has the secret" in done.err
     assert f"git repository at {machine.home} " in done.err
     assert "notes" not in done.err
+    assert f"sessions in the clear in {folder}/cli/cache: " in done.err
 
 
 def test_what_a_killed_edit_left_goes_with_the_key(file_keeper: BackendMachine) -> None:
@@ -326,16 +330,16 @@ def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
     machine = file_keeper.machine
     _credentials(machine, None)  # type: ignore[arg-type] # not used
     before = (machine.home / ".aws/credentials").read_bytes()
-    no = machine.on_terminal("import", answers=[TypedAnswer("Store 2 keys", "n\n")])
+    no = machine.on_terminal("import", answers=[TypedAnswer("Store 2 keys", "n")])
     assert no.status == 0
     assert "nothing was changed" in no.err
     assert stored(file_keeper) == {}
-    answers = [TypedAnswer("Store 2 keys", "y\n"), TypedAnswer("Take 2 keys out of", "n\n")]
+    answers = [TypedAnswer("Store 2 keys", "y"), TypedAnswer("Take 2 keys out of", "n")]
     kept = machine.on_terminal("import", answers=answers)
     assert kept.status == 0
     assert (machine.home / ".aws/credentials").read_bytes() == before
     assert stored(file_keeper) == BOTH
-    gone = machine.on_terminal("import", answers=[TypedAnswer("Take 2 keys out of", "y\n")])
+    gone = machine.on_terminal("import", answers=[TypedAnswer("Take 2 keys out of", "y")])
     assert gone.status == 0
     assert SECRET not in (machine.home / ".aws/credentials").read_text()
     assert SECRET not in no.everything + kept.everything + gone.everything
@@ -344,11 +348,11 @@ def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
 def test_the_first_command_of_a_newcomer_makes_the_vault(machine: Machine) -> None:
     _credentials(machine, None)  # type: ignore[arg-type] # not used
     answers = [
-        TypedAnswer("Make one?", "y\n"),
-        TypedAnswer("New passphrase", f"{PASSPHRASE}\n"),
-        TypedAnswer("same again", f"{PASSPHRASE}\n"),
-        TypedAnswer("Store 2 keys", "y\n"),
-        TypedAnswer("Take 2 keys out of", "y\n"),
+        TypedAnswer("Make one?", "y"),
+        TypedAnswer("New passphrase", f"{PASSPHRASE}"),
+        TypedAnswer("same again", f"{PASSPHRASE}"),
+        TypedAnswer("Store 2 keys", "y"),
+        TypedAnswer("Take 2 keys out of", "y"),
     ]
     done = machine.on_terminal("import", answers=answers)
     assert done.status == 0, done
@@ -365,10 +369,10 @@ def test_the_passphrase_of_aws_vault_is_asked_for_until_all_is_open(
     aws_vault.add(folder, "one", ONE, WORD)
     aws_vault.add(folder, "two", TWO, "another one")
     answers = [
-        TypedAnswer("Passphrase of 2 items", "wrong\n"),
-        TypedAnswer("none of them.\r\nPassphrase of 2 items", f"{WORD}\n"),
-        TypedAnswer("Passphrase of 1 other item", "another one\n"),
-        TypedAnswer("Store 2 keys", "y\n"),
+        TypedAnswer("Passphrase of 2 items", "wrong"),
+        TypedAnswer("none of them.\r\nPassphrase of 2 items", f"{WORD}"),
+        TypedAnswer("Passphrase of 1 other item", "another one"),
+        TypedAnswer("Store 2 keys", "y"),
     ]
     done = machine.on_terminal("import", str(folder), "--keep-source", answers=answers)
     assert done.status == 0, done
@@ -421,6 +425,28 @@ def test_a_clash_of_names_is_settled_by_the_user(file_keeper: BackendMachine, na
     assert stored(file_keeper) == expected
 
 
+def test_of_a_whole_password_store_only_the_entries_of_aws_vault_are_imported(
+    tmp_path: Path, keyrings: GpgHomes
+) -> None:
+    """The vault is a folder of the same store, and the rest of it are personal passwords."""
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
+    keeper.add("one")
+    recipient = ("-r", JON)
+    for name, text in (("two", aws_vault.item("two", *TWO)), ("mail", b"hunter2\nlogin: jon\n")):
+        clear = keeper.machine.home / "clear"
+        clear.write_bytes(text)
+        target = keeper.store / f"{name}.gpg"
+        keeper.tools.run(
+            "gpg", "--batch", "--quiet", "-e", *recipient, "-o", str(target), str(clear)
+        )
+        clear.unlink()
+    done = run(keeper, "import", "--from", "aws-vault-pass", "--yes", "--json")
+    assert done.status == 0, done
+    actions = {row["profile"]: row["action"] for row in json.loads(done.out)}
+    assert actions == {"two": "import", "aws/one": "leave-out", "mail": "leave-out"}
+    assert stored(keeper) == {"one": ONE, "two": TWO}
+
+
 def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     machine = file_keeper.machine
     _credentials(machine, None)  # type: ignore[arg-type] # not used
@@ -431,6 +457,16 @@ def test_a_skipped_key_stays_in_the_file(file_keeper: BackendMachine) -> None:
     assert run(file_keeper, "import", "--yes", "--remove-source").status == 12
     left = (machine.home / ".aws/credentials").read_text()
     assert left == CREDENTIALS.replace(pair(TWO), "")
+
+
+def test_the_same_key_under_another_name_stays_in_the_file(file_keeper: BackendMachine) -> None:
+    clear = file_keeper.machine.home / ".aws/credentials"
+    clear.parent.mkdir()
+    clear.write_text(f"[a]\n{pair(ONE)}[b]\n{pair(ONE)}")
+    done = run(file_keeper, "import", "--yes", "--only", "a", "--remove-source")
+    assert done.status == 0
+    assert clear.read_text() == f"[a]\n[b]\n{pair(ONE)}"
+    assert f"{clear} still has the secret" in done.err
 
 
 def test_a_replaced_item_keeps_its_other_lines(file_keeper: BackendMachine) -> None:
@@ -537,6 +573,22 @@ def test_hostile_names_are_shown_escaped_and_lead_nowhere(keeper: BackendMachine
     assert {"a/b", ".hidden", "-f"} <= set(listed)
     outside = [path for path in machine.home.rglob("*.fv") if keeper.root not in path.parents]
     assert outside == []
+
+
+def test_the_variable_of_the_other_vaults_passphrase_is_named(file_keeper: BackendMachine) -> None:
+    source = _vault(file_keeper.machine, None)  # type: ignore[arg-type] # not used
+    done = run(file_keeper, "import", *source.words, "--yes")
+    assert done.status == 5
+    assert "FILEVAULT_SOURCE_PASSPHRASE gives the passphrase of" in done.err
+    answers = [
+        TypedAnswer("assphrase", SOURCE_WORD),
+        TypedAnswer("assphrase", PASSPHRASE),
+        TypedAnswer("Store 2 keys", "y"),
+    ]
+    env = {"FILEVAULT_PASSPHRASE": None}
+    typed = file_keeper.machine.on_terminal("import", *source.words, answers=answers, env=env)
+    assert typed.status == 0, typed
+    assert stored(file_keeper) == BOTH
 
 
 def test_the_source_is_not_touched_if_an_item_reads_back_differently(

@@ -1,13 +1,12 @@
-"""What a hit of the hot lane costs, counted in instructions: exact, whatever else is running."""
+"""What cached runs cost, counted in instructions: exact, whatever else is running."""
 
 from __future__ import annotations
 
+import compileall
 import functools
 import os
-import re
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,35 @@ import pytest
 from tests.conditions.kernel_keyring import needs_kernel_keyring
 from tests.conditions.tools import tool
 from tests.fakes import FakeAws
+from tests.launch.instructions import instructions
 from tests.worlds.hot_lane import EXEC, EXPORT, Child, HotLane
+from tests.worlds.machine import Machine
 
-COUNTED = str(Path(__file__).parents[1] / "launch/counted.py")
+ROOT = Path(__file__).parents[2]
+COUNTED = str(ROOT / "tests/launch/counted.py")
 RECORDED = {"kernel exec": 1.02, "kernel export": 1.02, "agent exec": 1.085}
 """Instructions as a ratio to `python -c pass`, measured with CPython 3.11."""
+NORMAL = {
+    (3, 11): {"exec": 2.38, "list": 1.75},
+}
+"""The same of runs without the lane, less what the libraries take that such a run imports.
+
+So an upgrade of a library changes nothing here. By the version of CPython.
+"""
+LIBRARIES = {
+    "exec": "import argparse, cryptography.hazmat.primitives.ciphers.aead as a; "
+    "import cryptography.hazmat.primitives.kdf.hkdf, cryptography.hazmat.primitives.hmac; "
+    "import os; os._exit(0)",
+    "list": "import argparse, contextlib, typing, os; os._exit(0)",
+}
 GROWTH = 1.05
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile every module, also where PYTHONDONTWRITEBYTECODE is set."""
+    for folder in ("filevault", "backends"):
+        compileall.compile_dir(ROOT / folder, quiet=2)
 
 
 @pytest.fixture(scope="module", params=["kernel", "agent"])
@@ -35,32 +57,17 @@ def lane(
             world.close()
 
 
-def instructions(argv: Sequence[str], env: dict[bytes, bytes]) -> int:
-    """Count what a process executes, up to its end."""
-    done = subprocess.run(
-        [tool("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null", *argv],
-        env=env,
-        capture_output=True,
-        text=True,
-        cwd="/",
-        check=True,
-    )
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    assert found is not None, done.stderr
-    return int(found[1])
-
-
 @functools.cache
-def start_of_python() -> int:
-    """Count what `python -c pass` executes."""
+def python(code: str = "pass") -> int:
+    """Count what `python -c CODE` executes."""
     env = {b"HOME": b"/", b"LANG": b"C.UTF-8"}
-    return instructions([sys.executable, "-c", "pass"], env)
+    return instructions(tool("valgrind"), [sys.executable, "-c", code], env)
 
 
 @needs_kernel_keyring
 def test_a_hit_executes_hardly_more_than_the_start_of_python(lane: HotLane) -> None:
     place = lane.machine.places
-    base = start_of_python()
+    base = python()
     for words in (EXEC, EXPORT)[: 2 if place == "kernel" else 1]:
         lane.cached(words)
         env = lane.environ({"COUNTED_NAMES": lane.machine.names})
@@ -69,7 +76,36 @@ def test_a_hit_executes_hardly_more_than_the_start_of_python(lane: HotLane) -> N
             job: dict[str, str | None] = {"FILEVAULT_AGENT_DIR": str(lane.runtime / "filevault")}
             lane.cached(words, job)
             env = lane.environ({"COUNTED_NAMES": lane.machine.names, **job})
-        ratio = instructions([sys.executable, COUNTED, *words], env) / base
+        ratio = instructions(tool("valgrind"), [sys.executable, COUNTED, *words], env) / base
         print(f"{place} {words[0]}: {ratio:.3f}")
         assert ratio < RECORDED[f"{place} {words[0]}"] * GROWTH
         assert isinstance(lane.ask(words), Child), os.fspath(lane.machine.home)
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """A machine with 30 profiles, a key file and a cached session; nothing is unlocked."""
+    with FakeAws() as aws:
+        machine = Machine(tmp_path_factory.mktemp("keyed") / "home")
+        user = aws.add_user("jonsmith")
+        key_file = machine.home / "key"
+        machine.env |= {"FILEVAULT_KEY_FILE": str(key_file), "AWS_ENDPOINT_URL": aws.url}
+        machine.ok("init", "--new-key-file", str(key_file), "--no-passphrase")
+        machine.add("p0", user.access_key_id, user.secret_access_key, "--no-config")
+        machine.write_config("".join(f"[profile p{i}]\nregion=eu-west-1\n" for i in range(30)))
+        machine.ok("export", "p0")
+    return machine
+
+
+@pytest.mark.parametrize("words", [("exec", "p0", "--", "/bin/true"), ("list",)])
+def test_a_run_without_the_lane_executes_no_more_than_recorded(
+    keyed: Machine, words: tuple[str, ...]
+) -> None:
+    recorded = NORMAL.get(sys.version_info[:2])
+    if recorded is None:
+        pytest.skip(f"no figure is recorded for Python {sys.version_info[0]}.{sys.version_info[1]}")
+    env = {os.fsencode(k): os.fsencode(v) for k, v in keyed.environment({"LAUNCH": None}).items()}
+    run = instructions(tool("valgrind"), [sys.executable, COUNTED, *words], env)
+    ratio = (run - python(LIBRARIES[words[0]])) / python()
+    print(f"{words[0]}: {ratio:.3f}, with the libraries {run / python():.3f}")
+    assert ratio < recorded[words[0]] * GROWTH

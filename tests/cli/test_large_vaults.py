@@ -26,11 +26,13 @@ COMMANDS = {
         "accept": ("recipients", "accept"),
         "rekey": ("rekey",),
         "rotate": ("rotate", "--all", "--dry-run", "--region", "eu-west-1"),
+        "verify": ("verify",),
     },
     "age": {
         "list": ("list",),
         "accept": ("recipients", "accept"),
         "add": ("recipients", "add", str(library().x25519.Identity.generate().to_public())),
+        "verify": ("verify",),
         "rotate": ("rotate", "--all", "--dry-run", "--region", "eu-west-1"),
     },
 }

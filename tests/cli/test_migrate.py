@@ -144,6 +144,9 @@ def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) 
             file_keeper, "--vault", str(folder), "export", "one", "-n", FILEVAULT_PASSPHRASE=word
         )
         assert ended.status == status
+    wrong = run(file_keeper, "migrate", "--to", str(folder), "--yes")
+    assert wrong.status == 5
+    assert "FILEVAULT_NEW_PASSPHRASE gives the passphrase of" in wrong.err
     # The vault is there now, and still has its own passphrase.
     assert run(file_keeper, "migrate", "--to", str(folder), "--yes", **env).status == 0
 
@@ -151,11 +154,11 @@ def test_the_new_vault_may_have_another_passphrase(file_keeper: BackendMachine) 
 def test_what_is_typed_decides(file_keeper: BackendMachine) -> None:
     machine = file_keeper.machine
     words = ("migrate", "--to", "moved")
-    no = machine.on_terminal(*words, answers=[TypedAnswer("Move 2 keys", "n\n")])
+    no = machine.on_terminal(*words, answers=[TypedAnswer("Move 2 keys", "n")])
     assert no.status == 0
     assert "nothing was changed" in no.err
     assert not (machine.home / "moved").exists()
-    yes = machine.on_terminal(*words, answers=[TypedAnswer("which is made first", "y\n")])
+    yes = machine.on_terminal(*words, answers=[TypedAnswer("which is made first", "y")])
     assert yes.status == 0, yes
     assert file_keeper.snapshot().keys().isdisjoint({"one.fv", "team/two.fv"})
 

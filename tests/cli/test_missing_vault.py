@@ -18,6 +18,7 @@ LINES_OF = {
     "list": ["list", "list --json", "list --credentials", "list --sessions"],
     "exec": ["exec nowhere -- true", "exec has-source -- true", "exec keyless -- true"],
     "export": ["export nowhere", "export has-source --explain", "export keyless"],
+    "serve": ["serve nowhere", "serve has-source", "serve keyless"],
     "login": ["login nowhere --stdout", "login has-source --explain"],
     "sso": ["sso login x", "sso logout x", "sso list x", "sso profiles x --yes"],
     "signin": ["signin x"],

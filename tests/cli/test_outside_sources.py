@@ -9,13 +9,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.fakes import FakeAws
+from tests.conditions.tools import tool
+from tests.fakes import FakeAws, Fault
 from tests.fakes.ci import FakeCi
+from tests.samples import JON
 from tests.worlds.agent import short_folder
 from tests.worlds.aws_machine import REGION
 from tests.worlds.in_process import InProcess
 from tests.worlds.key_cache import KeyCacheMachine
-from tests.worlds.machine import Machine
+from tests.worlds.machine import PASSPHRASE, Machine
+from tests.worlds.pass_store import GpgHome
 
 ISSUER = "https://token.actions.example"
 SUBJECT = "repo:acme/web:ref:refs/heads/main"
@@ -87,6 +90,28 @@ def test_a_vault_is_neither_needed_nor_asked_for(job: Job) -> None:
     assert job.aws.actions() == ["AssumeRoleWithWebIdentity", "AssumeRole"] * 2
     found = machine.run("export", "admin")
     assert (found.status, found.err) == (0, "")
+
+
+@pytest.mark.parametrize("backend", ["pass", "age"])
+def test_a_key_with_a_passphrase_is_not_asked_for(
+    job: Job, backend: str, request: pytest.FixtureRequest
+) -> None:
+    machine = job.configure(f"web_identity_token_file = {job.file}").machine
+    machine.env["FILEVAULT_BACKEND"] = backend
+    if backend == "pass":
+        tool("gpg")
+        gpg = GpgHome()
+        request.addfinalizer(gpg.close)
+        gpg.make_key(JON, PASSPHRASE)
+        machine.env |= gpg.env()
+        machine.ok("init", "--recipient", JON)
+        gpg.forget_passphrases()
+    else:
+        machine.ok("init", env={"FILEVAULT_NEW_PASSPHRASE": PASSPHRASE})
+    for _ in range(2):
+        found = machine.on_terminal("export", "ci")
+        assert (found.status, found.tty, found.err) == (0, "", "")
+        assert "AWS_SESSION_TOKEN=" in found.out
 
 
 def test_what_is_unlocked_keeps_their_sessions(job: Job) -> None:
@@ -228,6 +253,60 @@ def test_what_a_source_gives_takes_no_duration(job: Job) -> None:
     assert "hidden-secret" not in found.everything
 
 
+REFUSED = {
+    "credential_process = {program}": "check what credential_process of 'ci' prints",
+    "credential_source = Environment": "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and",
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+@pytest.mark.parametrize("fault", ["unknown", "expired", "secret"])
+def test_credentials_that_aws_does_not_accept_are_named(job: Job, line: str, fault: str) -> None:
+    machine, user = job.machine, job.aws.add_user("jon")
+    key_id, secret = user.access_key_id, user.secret_access_key
+    if fault == "unknown":
+        job.aws.directory.delete_access_key(job.aws.directory.keys[key_id])
+    elif fault == "secret":
+        secret = "another" + secret[7:]
+    else:
+        error = Fault("error", code="ExpiredToken", message="it is over", status=403)
+        job.aws.arm(error, action="AssumeRole")
+    printed = {"Version": 1, "AccessKeyId": key_id, "SecretAccessKey": secret}
+    (machine.home / "printed").write_text(json.dumps(printed))
+    job.configure(line.format(program=f"cat {machine.home}/printed"))
+    machine.env |= {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}
+    found = InProcess(machine.environment(), tidy=False).run("export", "admin")
+    assert found.status == 8
+    assert REFUSED[line] in found.err
+    assert "filevault add" not in found.err
+
+
+def test_certificates_that_are_not_there_are_named(job: Job, github: FakeCi) -> None:
+    del github
+    job.machine.env["AWS_CA_BUNDLE"] = "/no/such/bundle"
+    found = job.machine.run("export", "ci")
+    assert found.status == 3
+    assert "the CA bundle '/no/such/bundle' is not there" in found.err
+
+
+PRECEDENCE = {
+    "web_identity_token_file = {file}\ncredential_process = false": "web_identity_token_file",
+    "credential_process = cat {file}.json\ncredential_source = Environment": "credential_process",
+    "web_identity_token_source = github\nweb_identity_token_env = X": "web_identity_token_source",
+    "credential_source = Environment\nsso_start_url = https://x.example/start": "sso_start_url",
+}
+
+
+@pytest.mark.parametrize("lines", PRECEDENCE)
+def test_a_profile_with_two_sources_is_warned_of(job: Job, lines: str) -> None:
+    job.configure(*lines.format(file=job.file).splitlines())
+    found = InProcess(job.machine.environment(), tidy=False).run("export", "ci", "--explain")
+    used = PRECEDENCE[lines]
+    other = next(line.partition(" ")[0] for line in lines.splitlines() if not line.startswith(used))
+    warning = f"profile 'ci' has {used} and also {other}: {used} is used"
+    assert warning in found.err
+
+
 def test_a_wrong_passphrase_does_not_keep_such_a_profile_from_working(job: Job) -> None:
     machine = job.configure(f"web_identity_token_file = {job.file}").machine.with_vault()
     machine.env["FILEVAULT_PASSPHRASE"] = "another passphrase altogether"
@@ -254,7 +333,7 @@ ABSENT = {
 def test_a_source_that_is_not_there_has_its_status_and_one_line(job: Job, line: str) -> None:
     status, says = ABSENT[line]
     job.configure(line)
-    found = InProcess(job.machine.environment()).run("export", "admin")
+    found = InProcess(job.machine.environment(), tidy=False).run("export", "admin")
     assert (found.status, found.out) == (status, "")
     assert says in found.err
     errors = [each for each in found.err.splitlines() if each.startswith("filevault: error: ")]

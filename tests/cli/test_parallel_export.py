@@ -35,6 +35,9 @@ def runs(scene: AwsMachine) -> int:
     return len((scene.machine.home / "runs").read_text().splitlines())
 
 
+WAITING = "filevault: waiting for another filevault that is obtaining this session; Ctrl-C ends\n"
+
+
 def test_64_cold_exports_make_one_call_with_one_code(by_key_file: AwsMachine) -> None:
     machine = by_key_file.machine
     started = [machine.popen("export", "jonsmith", "--format", "json") for _ in range(PROCESSES)]
@@ -70,7 +73,7 @@ def test_one_that_waits_says_so(by_key_file: AwsMachine) -> None:
     process = by_key_file.machine.popen("export", "jonsmith")
     assert process.stderr is not None
     said = process.stderr.readline().decode()
-    assert said == "filevault: waiting for another filevault that is obtaining this session\n"
+    assert said == WAITING
     os.close(holder)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")

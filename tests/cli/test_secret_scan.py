@@ -44,8 +44,10 @@ RUNS: dict[str, list[tuple[str, ...]]] = {
         ("exec", "jonsmith", "--explain"),
         ("exec", "admin", "--explain"),
         ("exec", "admin", "--", *CHILD),
+        ("exec", "--server", "--debug", "admin", "--", *CHILD),
     ],
     "export": [("export", "admin"), ("export", "jonsmith", "-n", "--format", "json")],
+    "serve": [("serve", "admin", "--explain")],
     "login": [("login", "admin", "--stdout"), ("login", "jonsmith", "--stdout")],
     "signin": [
         ("signin", "console"),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 
 import pytest
 
 from tests.fakes import FakeAws
+from tests.fakes.browser import visit
+from tests.launch import launcher
 from tests.worlds.login_machine import ASKED, BROWSER, LoginMachine, link_in
 from tests.worlds.machine import Machine, ProcessResult, TypedAnswer
+from tests.worlds.served_command import ServedCommand
 
 PROCESSES = 64
 MINUTE = 60
@@ -54,6 +58,31 @@ def test_a_browser_here_signs_in_and_the_config_names_the_user(logins: LoginMach
     found = export(logins)
     assert found["AccountId"] == "123456789012"
     assert logins.aws.session(found["AccessKeyId"]).kind == "login"
+
+
+def test_where_the_browser_fails_the_link_is_there_to_be_opened(logins: LoginMachine) -> None:
+    process = logins.machine.popen("signin", "console", env={"BROWSER": "/bin/false"})
+    assert process.stderr is not None
+    seen = b""
+    while (link := link_in(seen.decode())) is None or b"failed with status" not in seen:
+        seen += process.stderr.readline()
+    assert "You can close this window" in visit(link)
+    assert process.wait(timeout=60) == 0
+    process.communicate()
+
+
+def test_the_wait_for_the_browser_ends_with_its_time(logins: LoginMachine) -> None:
+    program = (
+        "import sys; from filevault.server import authorization_callback as a; a.TIMEOUT = 0.3; "
+        "sys.argv.pop(0); import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    logins.machine.launcher = (sys.executable, "-c", program, launcher.__file__)
+    env: dict[str, str | None] = {"BROWSER": "/bin/false"}
+    result = logins.machine.run("signin", "console", env=env)
+    assert (result.status, result.out) == (8, "")
+    assert "nobody signed in for profile 'console' within" in result.err
+    assert "--remote needs no browser on this machine" in result.err
+    assert logins.aws.actions() == []
 
 
 def test_the_wait_for_the_browser_says_what_it_waits_for_and_how_to_end_it(
@@ -178,15 +207,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_profile_with_another_source_is_refused(signed_in: LoginMachine, name: str) -> None:
-    section, hint = REFUSED[name]
+def test_a_profile_with_another_source_is_refused(signed_in: LoginMachine) -> None:
     config = signed_in.machine.config
-    config.write_text(f"{config.read_text()}\n{section}")
+    before = config.read_text()
     signed_in.aws.reset_calls()
-    result = signed_in.machine.run("signin", "other")
-    assert result.status == 3, result
-    assert hint in result.err
+    for name, (section, hint) in REFUSED.items():
+        config.write_text(f"{before}\n{section}")
+        result = signed_in.machine.run("signin", "other")
+        assert result.status == 3, (name, result)
+        assert hint in result.err, name
     assert signed_in.aws.actions() == []
 
 
@@ -401,6 +430,29 @@ def test_exec_on_a_terminal_warns_of_credentials_that_end_soon(signed_in: LoginM
     shown = machine.on_terminal("exec", "console", "--", "true").tty
     assert "these credentials end in 15 minutes or less" in shown
     assert "15 minutes" not in machine.on_terminal("exec", "admin", "--", "true").tty
+
+
+def test_a_served_command_gets_refreshed_credentials(signed_in: LoginMachine) -> None:
+    with ServedCommand(signed_in.machine, "console") as served:
+        first = served.key_id()
+        signed_in.advance(11 * MINUTE)
+        assert served.next_key_id(first) != first
+    assert list(signed_in.aws.login.used.values()) == [1]
+
+
+def test_a_cached_session_that_aws_refuses_is_replaced_by_a_refresh(
+    signed_in: LoginMachine,
+) -> None:
+    first = export(signed_in)["AccessKeyId"]
+    del signed_in.aws.directory.sessions[first]
+    assert export(signed_in, "admin")["SessionToken"]
+    assert signed_in.aws.actions() == [
+        "ExchangeCode",
+        "AssumeRole",
+        "RefreshToken",
+        "AssumeRole",
+    ]
+    assert export(signed_in)["AccessKeyId"] != first
 
 
 # Ending

@@ -83,6 +83,7 @@ class _Context:
         self.reporter = self
         self.home_if_known = str(desk.home)
         self.get = desk.variables.get
+        self.environ = desk.variables
         self.result = desk.printed.append
 
 
@@ -129,12 +130,15 @@ def test_the_region_of_the_file_goes_before_that_of_the_profile(desk: Desk) -> N
     assert desk.adopt("us-west-2").region == REGION
 
 
-def test_the_folder_of_the_variable_is_used(desk: Desk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["~/elsewhere", "$ROOT/elsewhere", "${ROOT}/$PLACE"])
+def test_the_folder_of_the_variable_is_used_as_botocore_does(desk: Desk, given: str) -> None:
     path = desk.write()
     other = desk.home / "elsewhere"
     other.mkdir()
     path.rename(other / path.name)
-    desk.variables["AWS_LOGIN_CACHE_DIRECTORY"] = "~/elsewhere"
+    desk.variables["AWS_LOGIN_CACHE_DIRECTORY"] = given
+    desk.variables["PLACE"] = "elsewhere"
+    desk.variables["ROOT"] = str(desk.home)
     assert desk.adopt() == desk.login
 
 

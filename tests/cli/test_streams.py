@@ -193,6 +193,7 @@ CASES = {
         StreamCase(("export", "jon", "-n")),
         StreamCase(("export", "jon", "-n", "--format", "json")),
     ],
+    "serve": [StreamCase(("serve", "jon", "--explain"))],
     "login": [StreamCase(("login", "jon", "--explain"))],
     "sso": [StreamCase(("sso", "logout", "work"), "confirmation")],
     "signin": [StreamCase(("signin", "console", "--adopt"), "confirmation")],

@@ -189,7 +189,18 @@ def test_entries_of_others_are_no_damage(tmp_path: Path, keyrings: GpgHomes) -> 
     keeper.put("mail", b"hunter2\nlogin: jon\n")
     found = json.loads(run(keeper, "verify", "--json").out)
     assert (found["items"], found["other_items"], found["findings"]) == (1, 1, [])
-    assert JON
+
+
+def test_recipients_that_are_not_signed_as_they_must_be_are_an_error(
+    tmp_path: Path, keyrings: GpgHomes
+) -> None:
+    keeper = BackendMachine("pass", tmp_path / "home", keyrings)
+    keeper.add("one")
+    done = run(keeper, "verify", "--json", PASSWORD_STORE_SIGNING_KEY=keyrings.fingerprints[JON])
+    assert done.status == 6, done
+    found = json.loads(done.out)["findings"]
+    assert {each["check"] for each in found} == {"recipients"}
+    assert "the recipients" in {each["subject"] for each in found}
 
 
 def test_sessions_are_opened_and_a_damaged_one_is_a_warning(plain: AwsMachine) -> None:

@@ -225,6 +225,7 @@ WRITING = {
     "list": {"file": "first-use", "pass": "first-use", "age": "first-use"},
     "exec": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "export": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
+    "serve": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "login": {"file": "keep-session", "pass": "keep-session", "age": "keep-session"},
     "sso": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},
     "signin": {"file": "keep-tokens", "pass": "keep-tokens", "age": "keep-tokens"},

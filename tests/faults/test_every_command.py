@@ -41,9 +41,9 @@ _STEPS = {
     "init": {"age": 5, "pass": 9},
     "add-and-commit": {"file": 5, "age": 9, "pass": 9},
     "clear": dict.fromkeys(KINDS, 1),
-    "import": {"file": 5, "age": 5, "pass": 11},
-    "copy": {"file": 5, "age": 5, "pass": 13},
-    "rename": {"file": 7, "age": 9, "pass": 29},
+    "import": {"file": 11, "age": 11, "pass": 19},
+    "copy": {"file": 11, "age": 11, "pass": 23},
+    "rename": {"file": 13, "age": 17, "pass": 43},
 }
 
 

@@ -21,8 +21,21 @@ from tests.faults.harness import (
 from tests.worlds.login_machine import LoginMachine
 from tests.worlds.machine import Machine
 
+USER = "arn:aws:iam::123456789012:user/jon"
 EXPORT = HarnessCommand(("export", "console", "--format", "json"))
 NOW = 2_000_000_000
+
+
+def _read_login(context: Context) -> int:
+    """Print the refresh token of the record."""
+    with vault_of(context) as opened:
+        record = opened.tokens().read(record_name(USER))
+        assert record is not None, "the login is lost"
+        context.reporter.result(LoginRecord.of(record).refresh_token)
+    return 0
+
+
+READ = HarnessCommand(("read-login",), action=_read_login)
 
 
 class RefreshStage:
@@ -52,15 +65,7 @@ class RefreshStage:
 
     def kept(self) -> str:
         """Return the refresh token of the record, which must be whole."""
-
-        def read(context: Context) -> int:
-            with vault_of(context) as opened:
-                record = opened.tokens().read(record_name(self.user.arn))
-                assert record is not None, "the login is lost"
-                print(LoginRecord.of(record).refresh_token)
-            return 0
-
-        done = survey(HarnessCommand(("read-login",), action=read), self.machine)
+        done = survey(READ, self.machine)
         assert done.status == 0, done
         return done.out.strip()
 
@@ -115,17 +120,47 @@ def kill(stage: RefreshStage, at: int, when: str) -> None:
         assert "filevault signin console" in again.err
 
 
-@pytest.mark.parametrize("idempotent", [True, False])
-def test_a_kill_at_any_call_of_a_refresh_leaves_the_old_token_or_the_new_one(
-    stage: RefreshStage, idempotent: bool
-) -> None:
-    stage.aws.login.idempotent = idempotent
-    for at, when in points(stage):
+def campaign(stage: RefreshStage, some: list[tuple[int, str]]) -> None:
+    """Kill a refresh at points."""
+    for at, when in some:
         try:
             kill(stage, at, when)
         except AssertionError as error:
             call = stage.whole.calls[at]
             raise AssertionError(f"killed {when} call {at}, {call}: {error}") from error
+
+
+def test_a_kill_at_any_call_of_a_refresh_leaves_the_old_token_or_the_new_one(
+    stage: RefreshStage,
+) -> None:
+    """Every call from the request to the new record's name; of the others a third."""
+    stage.aws.login.idempotent = True
+    campaign(stage, [point for point in points(stage) if matters(stage, point) or not point[0] % 3])
+
+
+def test_where_aws_repeats_no_answer_only_a_kill_before_the_new_name_costs_a_sign_in(
+    stage: RefreshStage,
+) -> None:
+    campaign(stage, [point for point in points(stage) if matters(stage, point)])
+
+
+def matters(stage: RefreshStage, point: tuple[int, str]) -> bool:
+    """Tell whether a point lies between the request to AWS and the call after the last rename."""
+    calls = stage.whole.calls
+    asked = calls.index(CountedCall("aws", "token"))
+    renamed = max(
+        number
+        for number, call in enumerate(calls)
+        if call.name == "rename" and "/login/" in call.target
+    )
+    return asked <= point[0] <= renamed + 1
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_kill_at_every_call_of_a_refresh(stage: RefreshStage, idempotent: bool) -> None:
+    stage.aws.login.idempotent = idempotent
+    campaign(stage, points(stage))
 
 
 def test_the_new_token_is_on_the_disk_before_anything_is_issued(stage: RefreshStage) -> None:

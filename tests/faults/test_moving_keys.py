@@ -116,13 +116,13 @@ def import_stage(machine: Machine, gpg: GpgHome) -> MovingStage:
 
 def test_a_kill_during_an_import_loses_no_key(quick_machine: Machine, gpg: GpgHome) -> None:
     stage = import_stage(quick_machine, gpg)
-    stage.campaign(points(stage.whole.calls, 3))
+    stage.campaign(points(stage.whole.calls, 7))
 
 
 def test_a_failure_during_an_import_loses_no_key(quick_machine: Machine, gpg: GpgHome) -> None:
     stage = import_stage(quick_machine, gpg)
     modes = ("ENOSPC", "EIO", "EROFS")
-    numbers = range(0, len(stage.whole.calls), 5)
+    numbers = range(0, len(stage.whole.calls), 11)
     faults = [CallFault(number, modes[place % 3]) for place, number in enumerate(numbers)]
     stage.campaign(faults, (0, 7, 11, 12))
 
@@ -223,7 +223,7 @@ def test_no_old_item_goes_before_its_copy_outlasts_a_power_cut(
     )
 
 
-_EVERY = {"file": 5, "age": 7, "pass": 17}
+_EVERY = {"file": 11, "age": 11, "pass": 37}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,6 +30,11 @@ def test_the_windows_of_a_life(life: float, advisory: float, mandatory: float) -
     assert (found.advisory, found.mandatory) == (advisory, mandatory)
 
 
+def test_a_console_login_is_renewed_as_late_as_sdks_do_it() -> None:
+    found = windows_of(900, 300)
+    assert (found.advisory, found.mandatory) == (300, 300)
+
+
 @pytest.mark.parametrize("life", [900.0, HOUR, 12 * HOUR])
 def test_a_renewal_begins_with_the_advisory_window(life: float) -> None:
     made = served(life)

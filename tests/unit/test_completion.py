@@ -20,7 +20,16 @@ from tests.worlds.in_process import InProcess
 BREAKS = " \t\n\"'@><=;|&(:"
 # Values that nobody can guess: times, numbers, new names, secrets, patterns.
 FREE = {
-    *("--duration", "--mfa-token", "--region", "--min-ttl", "--allow-role", "--path", "--account"),
+    *(
+        "--duration",
+        "--mfa-token",
+        "--region",
+        "--min-ttl",
+        "--allow-role",
+        "--listen",
+        "--path",
+        "--account",
+    ),
     *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
     *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
     *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--prefix", "--pin", "--passphrase-fd"),

@@ -115,7 +115,8 @@ def test_a_text_is_recognised_and_its_keys_are_found(name: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_key_that_is_taken_out_is_found_no_more(name: str) -> None:
     text, file_format, keys = TEXTS[name]
-    after = FILE_FORMATS[file_format].without(text, "file", {ONE})
+    entries = {(each, key) for each, key in keys.items() if key == ONE}
+    after = FILE_FORMATS[file_format].without(text, "file", entries)
     assert KEY_ID not in after
     assert SECRET not in after.replace(TEMPORARY, "")
     left = FILE_FORMATS[file_format].read(after, "file").keys if after.strip("\r\n") else ()
@@ -133,8 +134,14 @@ def test_every_other_byte_stays_in_an_edited_file() -> None:
     text = "".join(lines)
     text = text.replace("  aws_access_key_id", "aws_access_key_id")
     kept = [line for line in lines if KEY_ID not in line and f"   {SECRET}" not in line]
-    assert FILE_FORMATS["aws"].without(text, "file", {ONE}) == "".join(kept)
+    assert FILE_FORMATS["aws"].without(text, "file", {("default", ONE)}) == "".join(kept)
     assert FILE_FORMATS["aws"].without(text, "file", set()) == text
+
+
+def test_the_same_key_under_another_name_stays() -> None:
+    text = f"[a]\n{PAIR}[b]\n{PAIR}[a-long-term]\n{PAIR}"
+    after = FILE_FORMATS["aws"].without(text, "file", {("a", ONE)})
+    assert after == f"[a]\n[b]\n{PAIR}[a-long-term]\n"
 
 
 def test_a_row_with_a_console_password_stays() -> None:
@@ -143,7 +150,7 @@ def test_a_row_with_a_console_password_stays() -> None:
         f"ann,hunter2,{KEY_ID},{SECRET}\nbob,,{SECOND_ID},{OTHER_SECRET}\n"
     )
     csv = FILE_FORMATS["csv"]
-    assert csv.without(text, "file", {ONE, TWO}) == text.replace(
+    assert csv.without(text, "file", {("ann", ONE), ("bob", TWO)}) == text.replace(
         f"bob,,{SECOND_ID},{OTHER_SECRET}\n", ""
     )
     assert "password" in csv.read(text, "file").keys[0].note
@@ -284,4 +291,4 @@ def test_other_texts_are_no_format(text: str) -> None:
 
 def test_a_lone_carriage_return_is_no_line_that_could_be_edited() -> None:
     with pytest.raises(FilevaultError, match="carriage return"):
-        FILE_FORMATS["aws"].without(f"[x]\r{PAIR}", "file", {ONE})
+        FILE_FORMATS["aws"].without(f"[x]\r{PAIR}", "file", {("x", ONE)})

@@ -20,7 +20,7 @@ from filevault.keycache.agent import listen
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.agent_keys import AgentKeys
 from filevault.keycache.cache import JOB_VARIABLE, KeyCache, open_cache
-from filevault.keycache.cached_key import MAX_KEY_SIZE, SESSION, VAULT
+from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, SESSION, VAULT
 from filevault.keycache.client import AgentClient
 from filevault.keycache.protocol import LINE, Request
 from filevault.system.times import boottime
@@ -660,3 +660,17 @@ def test_an_agent_of_another_user_is_not_talked_to(socket_folder: Path) -> None:
         assert cache(socket_folder).put(STATE, SESSION, KEY, MARK, 60) is None
         assert stream.read(100) == b"heard "  # and nothing with it
     os.waitpid(child, 0)
+
+
+def test_answers_give_way_to_a_key_where_an_agent_has_no_slot_left() -> None:
+    keys = AgentKeys(boottime)
+    deadline = int((boottime() + 60) * 1000)
+    for number in range(64):
+        state = f"{number // 8:032x}"
+        put = Request("put", state, ANSWER_TYPES[number % 8], KEY, MARK, deadline)
+        assert keys.answer(put).ok
+    assert not keys.answer(Request("put", OTHER, ANSWER_TYPES[0], KEY, MARK, deadline)).ok
+    assert keys.answer(Request("put", OTHER, SESSION, KEY, MARK, deadline)).ok
+    assert not keys.answer(Request("get", f"{0:032x}", ANSWER_TYPES[0])).ok
+    assert keys.answer(Request("get", OTHER, SESSION)).key == KEY
+    assert keys.forget() == 1  # answers are not counted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import uuid
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -66,10 +65,14 @@ def test_hosts_are_those_of_botocore_in_every_partition() -> None:
         client: Any = session.create_client(
             "signin", region_name=region, aws_access_key_id="x", aws_secret_access_key="x"
         )
-        url = client._ruleset_resolver.construct_endpoint(
-            client.meta.service_model.operation_model("CreateOAuth2Token"), {}, {}
-        ).url
-        assert base_url(region, None) == url, partition.name
+        urls = [
+            client._ruleset_resolver.construct_endpoint(
+                client.meta.service_model.operation_model(operation), {}, {}
+            ).url
+            for operation in ("CreateOAuth2Token", "RevokeOAuth2TokenWithIAM")
+        ]
+        revocation = revoke_url(region, None).partition("/v1/revoke?")[0]
+        assert [base_url(region, None), revocation] == urls, partition.name
 
 
 def test_a_configured_address_goes_before_the_region() -> None:
@@ -79,11 +82,11 @@ def test_a_configured_address_goes_before_the_region() -> None:
     assert confirmation_url(base) == "http://127.0.0.1:1/signin/x/v1/sessions/confirmation"
 
 
-def test_only_the_aws_partition_revokes() -> None:
+def test_a_token_is_revoked_by_a_signed_request() -> None:
     assert revoke_url("eu-west-1", None) == (
         "https://eu-west-1.oauth.signin.aws/v1/revoke?x-amz-client-auth-method=iam"
     )
-    assert revoke_url("cn-north-1", None) is None
+    assert revoke_url("eu-west-1", "http://127.0.0.1:1").startswith("http://127.0.0.1:1/v1/rev")
 
 
 def wrapped(text: str) -> str:
@@ -132,7 +135,9 @@ def test_what_is_no_code_is_refused_in_one_sentence(text: str) -> None:
         parse_pasted(text, STATE)
 
 
-@pytest.mark.parametrize("state", [OTHER, STATE[:-1], STATE + "0", str(uuid.uuid4()), "x"])
+@pytest.mark.parametrize(
+    "state", [OTHER, STATE[:-1], STATE + "0", "7c9e6679-7425-40de-944b-e07fc1f90ae7", "x"]
+)
 def test_the_code_of_another_sign_in_is_refused(state: str) -> None:
     with pytest.raises(UsageError, match="another sign-in"):
         parse_pasted(packed(state=state), STATE)

@@ -360,6 +360,7 @@ class _Named(Record):
     login_session: str | None
     signin_endpoint_url: str | None = None
     source_where: str = "login_session in line 2"
+    use_fips_endpoint: bool = False
 
 
 @pytest.mark.parametrize("text", ["", "a b", "arn\n", "ü", "x" * 2049])
@@ -368,6 +369,14 @@ def test_what_cannot_be_a_user_is_refused_with_its_line(text: str) -> None:
         return  # an empty value is no setting
     with pytest.raises(ConfigError, match="login_session in line 2"):
         LoginSession.of(_Named("work", text))  # type: ignore[arg-type]
+
+
+def test_fips_endpoints_are_not_passed_over_in_silence() -> None:
+    named = _Named("work", "arn:aws:iam::123456789012:root", None, "", use_fips_endpoint=True)
+    with pytest.raises(ConfigError, match="asks for FIPS endpoints"):
+        LoginSession.of(named)  # type: ignore[arg-type]
+    given = named._replace(signin_endpoint_url="https://signin-fips.us-east-1.amazonaws.com")
+    assert LoginSession.of(given).endpoint_url  # type: ignore[arg-type]
 
 
 def test_a_key_is_read_before_anything_is_asked(keeping: Keeping) -> None:

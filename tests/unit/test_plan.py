@@ -294,7 +294,8 @@ def test_a_role_without_a_source_has_a_message_of_its_own() -> None:
         "key to assume the role with"
     )
     assert error.hint == (
-        "add source_profile = NAME below it, or store a key for it: filevault add r"
+        "add source_profile = NAME below it, or another source of credentials such as "
+        "credential_source, or store a key for it: filevault add r"
     )
 
 

@@ -182,6 +182,18 @@ def test_its_environment_has_the_chain_and_no_credentials(world: ProcessWorld) -
     assert SECRET not in environment
 
 
+@pytest.mark.parametrize("name", ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"])
+@pytest.mark.parametrize("value", ["p", "outer", "another"])
+def test_it_is_not_led_back_to_its_own_profile(world: ProcessWorld, name: str, value: str) -> None:
+    """The AWS CLI, run without --profile, would run the program of that profile again."""
+    world.environ |= {name: value, CHAIN: "outer"}
+    program = world.script(f"env > {world.folder}/env; cat {world.output}")
+    world.command(str(program)).prints().run("p")
+    environment = (world.folder / "env").read_text().splitlines()
+    assert f"{CHAIN}=outer,p" in environment
+    assert (f"{name}={value}" in environment) == (value == "another")
+
+
 def test_what_it_says_is_shown(world: ProcessWorld) -> None:
     world.command(f"{world.script(f'echo one >&2; echo two >&2; cat {world.output}')}")
     world.prints().run("p")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import threading
 from typing import Any
 
 import botocore.session
@@ -19,6 +21,7 @@ from filevault.config.sso_session import SsoSession
 from filevault.errors import AwsError, ConfigError, FilevaultError, NetworkError, ProviderError
 from filevault.sources.sso_tokens import portal_service
 from filevault.sources.token_records import SSO_CLIENT
+from filevault.system import programs
 from tests.fakes import FakeAws
 from tests.fakes.faults import Fault
 from tests.fakes.identity_center import START_URL
@@ -55,7 +58,9 @@ def test_a_sign_in_makes_exactly_these_calls_and_waits_the_interval(world: SsoWo
     world.obtain()
     assert world.made() == [*SIGN_IN, "CreateToken", "CreateToken", *ROLE]
     assert world.slept == [1.0] * 4
-    assert world.memory.done == ["replace sso-client", "replace sso-token"]
+    assert world.memory.done == [
+        *("prepare sso-token", "replace sso-client", "replace sso-token"),
+    ]
 
 
 def test_the_code_and_the_link_are_shown_with_what_to_check(world: SsoWorld) -> None:
@@ -95,7 +100,7 @@ def test_a_code_that_nobody_confirms_ends_after_ten_minutes(world: SsoWorld) -> 
         world.obtain()
     assert caught.value.exit_status == 8
     assert sum(world.slept) == 600
-    assert world.memory.done == ["replace sso-client"]
+    assert world.memory.done == ["prepare sso-token", "replace sso-client"]
 
 
 def test_a_no_in_the_browser_ends_it_at_once(world: SsoWorld) -> None:
@@ -123,6 +128,7 @@ def test_a_network_that_fails_while_polling_ends_nothing(world: SsoWorld) -> Non
         ({"SSH_TTY": "x"}, "oet", True, False),
         ({"AWS_VAULT_DEVICE_CODE": "1"}, "oet", True, False),
         ({"AWS_VAULT_DEVICE_CODE": "0"}, "oet", True, True),
+        ({"AWS_VAULT_STDOUT": "1"}, "oet", True, False),
         ({"BROWSER": ""}, "oet", True, False),
         ({}, "et", True, False),
         ({}, "et", False, True),
@@ -140,9 +146,12 @@ def test_a_browser_is_opened_only_with_a_display_and_from_a_terminal(
     assert not SsoSignIn(world.context, device_code=True)._browsers()
 
 
-def test_a_link_that_was_opened_elsewhere_needs_no_other_browser(world: SsoWorld) -> None:
+def test_a_link_that_was_opened_elsewhere_needs_no_other_browser(
+    world: SsoWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The browser of this machine may hang, and its user takes another one."""
-    hanging = Browser(("/bin/sleep", "1"), "a browser that hangs")
+    monkeypatch.setattr(programs, "launch", lambda *_, **__: lambda: None)
+    hanging = Browser(("hangs",), "a browser that hangs")
     assert open_link("http://127.0.0.1/", [hanging], world.context, done=lambda: True)
 
 
@@ -245,6 +254,23 @@ def test_tokens_are_stored_before_they_are_used(signed_in: SsoWorld) -> None:
     ]
 
 
+def test_ctrl_c_during_a_refresh_waits_for_the_new_tokens(signed_in: SsoWorld) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def interrupt(action: str) -> None:
+        if action == "CreateToken":
+            signal.pthread_kill(main, signal.SIGINT)
+
+    before = signed_in.record
+    signed_in.aws.clock.advance(3000)
+    signed_in.aws.watch = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        signed_in.obtain()
+    assert signed_in.record.values["refreshToken"] != before.values["refreshToken"]
+    signed_in.obtain()
+
+
 def test_a_token_that_aws_revoked_is_refreshed_once_and_no_more(signed_in: SsoWorld) -> None:
     signed_in.aws.sso.access.clear()
     signed_in.obtain()
@@ -261,6 +287,34 @@ def test_after_the_end_of_the_session_a_person_signs_in_again(signed_in: SsoWorl
     signed_in.obtain()
     calls = ["CreateToken", "StartDeviceAuthorization", "CreateToken", *ROLE]
     assert signed_in.made() == calls
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "signs_in", "says"),
+    [
+        ("invalid_grant", 400, True, False),
+        ("expired_token", 400, True, False),
+        ("invalid_client", 401, True, False),
+        ("unauthorized_client", 400, True, True),
+        ("invalid_request", 400, True, True),
+        ("SomethingNewException", 400, True, True),
+        ("slow_down", 400, False, False),
+        ("TooManyRequestsException", 429, False, False),
+    ],
+)
+def test_whatever_ends_a_session_a_person_signs_in_again(
+    signed_in: SsoWorld, code: str, status: int, signs_in: bool, says: bool
+) -> None:
+    signed_in.aws.clock.advance(3590)
+    signed_in.aws.arm(Fault("error", code=code, status=status), action="CreateToken")
+    if signs_in:
+        signed_in.obtain()
+        assert "StartDeviceAuthorization" in signed_in.made()
+    else:
+        with pytest.raises(AwsError, match="AWS limits the requests|TooMany"):
+            signed_in.obtain()
+        assert signed_in.made() == ["CreateToken"]
+    assert any("AWS refused CreateToken" in line for line in signed_in.said) == says
 
 
 def test_without_a_terminal_nothing_is_asked_and_no_call_is_made(world: SsoWorld) -> None:
@@ -424,6 +478,19 @@ def test_a_link_or_code_that_is_none_is_not_shown(
     with pytest.raises(NetworkError, match="not one of AWS's"):
         world.obtain()
     assert world.said == []
+
+
+@pytest.mark.parametrize("bundle", ["/no/such/file", "/"])
+def test_a_ca_bundle_that_cannot_be_read_is_named(signed_in: SsoWorld, bundle: str) -> None:
+    signed_in.session = signed_in.session._replace(ca_bundle=bundle)
+    with pytest.raises(ConfigError, match="the CA bundle"):
+        signed_in.obtain()
+
+
+def test_plain_http_is_refused_beyond_this_machine(world: SsoWorld) -> None:
+    world.session = world.session._replace(oidc_url="http://oidc.example")
+    with pytest.raises(ConfigError, match="plain http"):
+        world.obtain()
 
 
 # Accounts and roles

@@ -220,4 +220,21 @@ def test_the_wait_says_what_for_and_ends_where_nobody_can_end_it(kept: OpenStore
         kept.store.lock(WORK, "signing in to 'work'"),
     ):
         raise AssertionError("two have the flock")
-    assert kept.said == ["waiting for another filevault that is signing in to 'work'"]
+    said = "waiting for another filevault that is signing in to 'work'; Ctrl-C ends"
+    assert kept.said == [said]
+
+
+def test_a_check_opens_each_record_without_knowing_whose_it_is(kept: OpenStore) -> None:
+    assert not kept.store.has_files()
+    for name in (WORK, CLIENT, ROOT):
+        kept.store.replace(name, RECORD)
+    assert kept.store.has_files()
+    checked = dict(kept.store.check_files(kept.key))
+    assert len(checked) == 3
+    assert set(checked.values()) == {None}
+    first, second, *_ = kept.files()
+    first.write_bytes(second.read_bytes())  # in another's place
+    second.write_bytes(second.read_bytes()[:-1] + b"x")
+    failed = {name for name, error in kept.store.check_files(kept.key) if error is not None}
+    assert failed == {f"{path.parent.name}/{path.stem}" for path in (first, second)}
+    assert None not in dict(kept.store.check_files(bytes(32))).values()

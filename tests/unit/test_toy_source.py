@@ -207,11 +207,3 @@ def test_a_setting_that_it_cannot_use_is_refused_in_the_plan(rig: ProviderWorld)
     with pytest.raises(ConfigError, match="names no box"):
         rig.run("ra")
     assert OPENED == []
-
-
-def test_without_its_line_in_the_table_it_is_not_built_in(
-    rig: ProviderWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(sources.SOURCES, "credential-source")
-    with pytest.raises(ConfigError, match="this version of filevault cannot do"):
-        rig.plan("ra")

@@ -26,6 +26,7 @@ from filevault.plan.planner import PlanOptions
 from tests.fakes import FakeAws
 from tests.fakes.ci import FakeCi
 from tests.fakes.faults import Fault
+from tests.fakes.identity_provider import IdentityProvider
 from tests.worlds.providers import MadeCall, ProviderWorld, role, role_arn
 
 HOUR = 3600
@@ -259,6 +260,11 @@ def test_a_service_is_asked_again_after_a_failure_of_its_own(
     world.configure("web_identity_token_source = github").run("ci")
     assert len(ci.requests) == 3
     assert paused == [0.2, 0.4]
+    assert world.said == [
+        f"the request for a web identity token for profile 'ci' was answered with status {status}; "
+        "it is sent again, Ctrl-C ends this"
+        for status in (500, 503)
+    ]
     ci.statuses = [500] * 3
     assert "status 500" in refused_again(world).message
     ci.statuses = [403]
@@ -350,6 +356,15 @@ def test_what_aws_does_not_know_is_refused_with_a_hint(world: WebWorld) -> None:
     world.aws.sts.identity_providers.clear()
     world.put(world.provider.issue(SUBJECT))
     assert "identity provider" in str(refused(world, AwsError).hint)
+
+
+def test_a_token_of_another_key_with_the_same_issuer_is_refused(world: WebWorld) -> None:
+    forger = IdentityProvider(ISSUER, world.aws.clock, world.provider.audiences, set())
+    world.put(forger.issue(SUBJECT))
+    error = refused(world.from_file(), AwsError)
+    assert isinstance(error, AwsError)
+    assert error.code == "InvalidIdentityToken"
+    assert forger.issued[0] not in error.message
 
 
 def test_the_settings_of_the_role_go_into_the_call(world: WebWorld) -> None:

@@ -22,9 +22,18 @@ KEY_ID = "ASIAENDPOINT12345678"
 TIMEOUT = 20.0
 
 
-def _obtain(order: Order) -> Obtained:
-    credentials = Credentials(KEY_ID, SECRET, "token", int(time.time()) + 3600)
-    return Obtained(Outcome(order.served, credentials, "123456789012"))
+class _Work:
+    """Obtains the same credentials each time."""
+
+    def obtain(self, order: Order) -> Obtained:
+        credentials = Credentials(KEY_ID, SECRET, "token", int(time.time()) + 3600)
+        return Obtained(Outcome(order.served, credentials, "123456789012"))
+
+    def keep(self, _keys: object) -> None:
+        pass
+
+    def reload(self) -> None:
+        pass
 
 
 class HttpReply(NamedTuple):
@@ -38,7 +47,7 @@ class Endpoint:
     """A running endpoint; a context manager."""
 
     def __init__(self) -> None:
-        self._process = RenewingProcess(_obtain, lambda _keys: None)
+        self._process = RenewingProcess(_Work())
         renewals = Renewals(self._process, time.time, lambda _text: None)
         served = renewals.add(ServedCredentials("test", 3600), 0)
         assert renewals.first(served) is not None

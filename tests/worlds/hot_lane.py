@@ -126,10 +126,14 @@ class HotLane:
         return sorted(folder.iterdir()) if folder.exists() else []
 
     @property
+    def newest(self) -> Path:
+        """The answer file that was written last."""
+        return max(self.answers, key=lambda path: path.stat().st_mtime_ns)
+
+    @property
     def witnesses(self) -> list[str]:
         """The lines of witnesses of the newest answer file."""
-        newest = max(self.answers, key=lambda path: path.stat().st_mtime_ns)
-        head = newest.read_bytes().partition(b"\n\n")[0].decode()
+        head = self.newest.read_bytes().partition(b"\n\n")[0].decode()
         return head.split("\n")[5:]
 
     def environ(self, env: dict[str, str | None] | None = None) -> dict[bytes, bytes]:

@@ -28,22 +28,32 @@ class Answer(NamedTuple):
 
 
 class ServedCommand:
-    """A run of `exec --server`; a context manager, which ends it."""
+    """A run of `exec --server`; a context manager, which ends it.
+
+    `terminal` is the descriptor of a terminal that controls it.
+    """
 
     def __init__(
         self,
         machine: Machine,
         *argv: str,
+        server: str = "--server",
         command: str = WAITING,
         env: dict[str, str | None] | None = None,
+        terminal: int | None = None,
     ) -> None:
         self.machine = machine
         fifo = machine.home / "fifo"
         if not fifo.exists():
             os.mkfifo(fifo)
         self._fifo = os.open(fifo, os.O_RDWR)
-        words = ("exec", "--server", *argv, "--", "sh", "-c", command)
-        self.process = machine.popen(*words, env={"FIFO": str(fifo), **(env or {})})
+        words = ("exec", server, *argv, "--", "sh", "-c", command)
+        given = {"FIFO": str(fifo), **(env or {})}
+        self.process = (
+            machine.popen(*words, env=given)
+            if terminal is None
+            else machine.on_open_terminal(terminal, *words, env=given)
+        )
         assert self.process.stdout is not None
         self.env: dict[str, str] = {}
         for line in self.process.stdout:
@@ -71,7 +81,8 @@ class ServedCommand:
     @property
     def uri(self) -> str:
         """The address that the command gets."""
-        return self.env["AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+        names = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        return next(self.env[name] for name in names if name in self.env)
 
     @property
     def token(self) -> str:

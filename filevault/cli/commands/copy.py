@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.second_vault import HELP, choose_target
+from filevault.cli.second_vault import HELP, NEW_VARIABLE, choose_target, unlock
 from filevault.errors import UsageError
 from filevault.exchange.copy_item import (
     ItemCopy,
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             _copy(args, copy, new, opened, context)
         else:
             with open_vault(target, target_context) as other:
+                unlock(other, NEW_VARIABLE)
                 _copy(args, copy, new, other, context)
     return 0
 

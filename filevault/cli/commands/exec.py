@@ -48,6 +48,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="serve the credentials to the command and renew them, instead of passing them once",
     )
     parser.add_argument(
+        "--ec2-server",
+        action="store_true",
+        help="the same as an EC2 instance does, for programs that know nothing else",
+    )
+    parser.add_argument(
+        "--imds-v1",
+        action="store_true",
+        help="with --ec2-server: answer requests without a token (IMDSv1)",
+    )
+    parser.add_argument(
+        "--allow-local-users",
+        action="store_true",
+        help="with --ec2-server: answer processes of every user of this machine",
+    )
+    parser.add_argument(
         "--lazy", action="store_true", help="with a server: obtain them when they are asked for"
     )
     parser.add_argument(
@@ -77,9 +92,13 @@ def run(args: argparse.Namespace, context: Context) -> int:
         if args.command:
             raise errors.UsageError("--json prints credentials and runs no command")
         return print_credentials(args, context, "json")
-    if (args.lazy or args.allow_role) and not args.server:
-        option = "--lazy" if args.lazy else "--allow-role"
-        raise errors.UsageError(f"{option} goes with --server")
+    if (args.server or args.ec2_server or args.lazy or args.allow_role) or (
+        args.imds_v1 or args.allow_local_users
+    ):
+        from filevault.cli.exec_server import check_options
+
+        check_options(args)
+    serves = args.server or args.ec2_server
     if args.mask and args.server:
         raise errors.UsageError("with --server the command gets no credentials for --mask to hide")
     # Inside a sub-shell another one is refused, whatever the profile.
@@ -99,18 +118,18 @@ def run(args: argparse.Namespace, context: Context) -> int:
             for line in obtainer.explanation(plan):
                 context.reporter.result(line)
             return 0
-        sdk_profile = None if args.server else _sdk_profile(args, context, choice, name)
+        sdk_profile = None if serves else _sdk_profile(args, context, choice, name)
         command = args.command or [_shell(context)]
         environ = context.settings.environ
         # A command that is not there ends with 127, one that cannot be run with 126: looked up
         # here, before any question.
         path = find_command(command[0], environ.get("PATH"))
-        if not args.server:
+        if not serves:
             issued = obtainer.credentials(plan)._replace(sdk_profile=sdk_profile)
             if plan.step.caution is not None and sdk_profile is None:
                 context.reporter.notice(plan.step.caution)
     _say_shell(args, context, command)
-    if args.server:
+    if serves:
         from filevault.cli.exec_server import ServedCommand
 
         return ServedCommand(args, context, choice, plan).run(path, command)
@@ -126,10 +145,11 @@ def run(args: argparse.Namespace, context: Context) -> int:
         from filevault.unlock.secret_sources import close_descriptors
 
         close_descriptors(context.settings)
-    if context.caches_answers:
+    served = obtainer.served() if sdk_profile is None else None
+    if context.caches_answer(served):
         from filevault.cli.cached_answers import cache_environment
 
-        cache_environment(context, obtainer.served() if sdk_profile is None else None, child)
+        cache_environment(context, served, child)
     context.reporter.flush()
     return replace_process(path, command, child)
 

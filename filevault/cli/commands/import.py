@@ -16,7 +16,7 @@ from filevault.errors import (
     StorageError,
     UsageError,
 )
-from filevault.exchange.clear_copies import other_copies, repository_of
+from filevault.exchange.clear_copies import clear_caches, other_copies, repository_of
 from filevault.exchange.formats import NAMES
 from filevault.exchange.found_keys import Contents, FoundKey, LeftOut
 from filevault.exchange.import_plan import (
@@ -103,7 +103,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     choice = choose_vault(context)
     first_vault.check_vault(choice, context, makes=args.init and not args.dry_run)
     source = read_source(args, context)
-    contents = _named(source.contents, args.name)
+    contents = source.contents
+    if args.name is not None:
+        names |= _name_of_the_only_key(contents, args.name)
     if not contents.keys:
         return _nothing_found(args, source, contents, context)
     if args.remove_source and not source.can_remove:
@@ -143,16 +145,14 @@ def _renames(args: argparse.Namespace) -> dict[str, str]:
     return names
 
 
-def _named(contents: Contents, name: str | None) -> Contents:
-    """Return the contents with the name of `--name` for the only key."""
-    if name is None or not contents.keys:
-        return contents
+def _name_of_the_only_key(contents: Contents, name: str) -> dict[str, str]:
+    """Return the name of `--name` by the one that the source has."""
     if len(contents.keys) > 1:
         raise UsageError(
             f"--name is for one key, and the source has {len(contents.keys)}",
             hint="--only chooses keys, --rename A=B gives them other names",
         )
-    return contents._replace(keys=(contents.keys[0]._replace(name=name),))
+    return {each.name: name for each in contents.keys}
 
 
 def _hidden_by(name: str, context: Context) -> str | None:
@@ -202,6 +202,10 @@ class _Import:
         written = [row for row in self._planned if row.is_written]
         safe = [row for row in self._planned if row.action != SKIP]
         removes = self._args.remove_source and bool(safe)
+        if not self._args.json:
+            self._show()
+        if written:
+            self._check_vault()  # before the question: nothing that is agreed to must fail
         if written or removes:
             self._ask(written, removes=removes)
         if written:
@@ -210,7 +214,7 @@ class _Import:
             self._add_profiles(safe)
         if safe and self._source.can_remove and not self._args.keep_source:
             self._clean_up(safe)
-        if self._args.json or not written:
+        if self._args.json:
             self._show()
         if self._uncommitted is not None:
             raise self._uncommitted
@@ -231,8 +235,6 @@ class _Import:
 
     def _ask(self, written: Sequence[PlannedKey], *, removes: bool) -> None:
         args, context = self._args, self._context
-        if not args.json and written:
-            self._show()
         if args.yes:
             return
         require_terminal(
@@ -246,11 +248,15 @@ class _Import:
         question = " and ".join(part for part in (store, remove) if part)
         confirm_or_decline(context.prompter, f"{question[:1].upper()}{question[1:]}?")
 
-    def _store(self, written: Sequence[PlannedKey]) -> None:
-        vault, context = self._opened.vault, self._context
+    def _check_vault(self) -> None:
+        """Unlock the vault; raise PinError if nothing may be written to it."""
+        vault = self._opened.vault
         vault.check_recipients()
         if vault.is_sealed:
             vault.unlock()
+
+    def _store(self, written: Sequence[PlannedKey]) -> None:
+        vault, context = self._opened.vault, self._context
         for row in written:
             error = store_key(vault, row, context.runtime.clock())
             self._uncommitted = self._uncommitted or error
@@ -319,6 +325,13 @@ class _Import:
                     f"the history of the git repository at {printable(repository)} may keep the "
                     "keys"
                 )
+        caches = clear_caches(self._context.settings.home_if_known)
+        if caches and self._source.paths:
+            folders = ", ".join(map(printable, caches))
+            reporter.say(
+                f"other programs keep sessions in the clear in {folders}: "
+                "delete what you do not need any more"
+            )
         if self._source.paths:
             word = " ".join(shell_word(each.name) for each in found[:_NAMED])
             reporter.say(

@@ -8,7 +8,13 @@ from filevault.cli import new_secret
 from filevault.cli.new_file_vault import make
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.cli.second_vault import HELP, choose_target, refuse_nested
+from filevault.cli.second_vault import (
+    HELP,
+    NEW_VARIABLE,
+    choose_target,
+    refuse_nested,
+    unlock,
+)
 from filevault.cli.vault_record import move_record
 from filevault.errors import (
     BackendError,
@@ -20,19 +26,22 @@ from filevault.errors import (
     PinError,
     UsageError,
 )
-from filevault.exchange.copy_item import ItemCopy, has_copy, read_item, write_copy
+from filevault.exchange.copy_item import ItemCopy, has_copy, read_item, remember, write_copy
 from filevault.git import subjects
 from filevault.system.printable import printable
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from typing import TypeVar
 
     from filevault.backends.protocols import SealedBackend
     from filevault.cli.context import Context
     from filevault.cli.open_vault import OpenVault
     from filevault.vault.choose import VaultChoice
+
+    _T = TypeVar("_T")
 
 DESCRIPTION = """Move every key of the vault to another backend or another folder.
 
@@ -40,6 +49,7 @@ A vault that does not exist is made, with the options of init. Each item is comp
 before the old one goes; only then commands use the new vault. A run that was interrupted is
 finished by the same command. Sessions are not moved: they are obtained again."""
 
+_BATCH = 64  # items
 COPIED, PRESENT, CLASH, FAILED, LEFT = "copied", "present", "clash", "failed", "left"
 
 
@@ -101,6 +111,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             return 0
         _ask(args, choice, target, names, context)
         with _open_or_make(args, target, target_context) as other:
+            unlock(other, NEW_VARIABLE)
             return _Migration(args, context, opened, other).run(names)
 
 
@@ -169,14 +180,19 @@ class _Migration:
         self._target.vault.check_recipients()
         if not args.keep:
             self._source.vault.check_recipients()
-        rows = [
-            self._copy(name, f"{number} of {len(names)}") for number, name in enumerate(names, 1)
-        ]
+        rows: list[Migrated] = []
+        for batch in self._batches(names):
+            for name in batch:
+                rows.append(self._copy(name, f"{len(rows) + 1} of {len(names)}"))
         self._target.remember_slot()
         rows += [self._left(name) for name in self._others(names)]
         wrong = [row for row in rows if row.outcome in (CLASH, FAILED)]
         if not wrong and not args.keep:
-            rows = [row if row.outcome == LEFT else self._remove(row) for row in rows]
+            rows = [
+                row if row.outcome == LEFT else self._remove(row)
+                for batch in self._batches(rows)
+                for row in batch
+            ]
         _report(args, rows, context)
         if wrong:
             count = f"{len(wrong)} item{' is' if len(wrong) == 1 else 's are'}"
@@ -190,6 +206,12 @@ class _Migration:
         if self._uncommitted is not None:
             raise self._uncommitted
         return 0
+
+    def _batches(self, each: Sequence[_T]) -> Iterator[Sequence[_T]]:
+        """Yield parts; what both vaults remember of one is written once, at its end."""
+        for start in range(0, len(each), _BATCH):
+            with self._target.vault.memory.batch(), self._source.vault.memory.batch():
+                yield each[start : start + _BATCH]
 
     def _others(self, names: Sequence[str]) -> list[str]:
         """Return what else the old vault contains: it must not be lost unseen."""
@@ -221,6 +243,7 @@ class _Migration:
             if target.has(name):
                 try:
                     if has_copy(target, name, copy):
+                        remember(target, name, copy)
                         return Migrated(name, PRESENT)
                 except IntegrityError as error:
                     if not self._args.force:

@@ -97,7 +97,7 @@ class _Verification:
         self.findings += found
         cache = self._opened.sessions()
         if cache is not None:
-            self._counts["sessions"], found = check_sessions(vault, cache)
+            self._counts["sessions"], found = check_sessions(vault, cache, self._opened.tokens())
             self.findings += found
 
     def _item(self, name: str) -> None:

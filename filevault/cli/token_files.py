@@ -1,0 +1,86 @@
+"""TokenFiles: a file for each token of a server, as long as it serves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+from filevault.errors import StorageError, UsageError
+from filevault.system.files import Folder
+from filevault.system.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from filevault.config.settings import Settings
+
+
+class TokenFiles:
+    """Writes and deletes the files; SDKs find them by AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE.
+
+    Args:
+        paths: of the files, absolute.
+        home: the home directory, which is never created.
+    """
+
+    def __init__(self, paths: Sequence[str], home: str | None) -> None:
+        self.paths = paths
+        self._home = home
+        self._written: list[tuple[str, bytes]] = []
+
+    def check(self) -> None:
+        """Make the folders, before any question. Raises StorageError."""
+        for path in self.paths:
+            folder = os.path.dirname(path)
+            with Folder.make(folder, self._home):
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise StorageError(f"cannot write a token to {printable(folder)!r}")
+
+    def write(self, tokens: Sequence[str]) -> None:
+        """Write a token to each file: mode 0600, and without a line end, which SDKs refuse."""
+        for path, token in zip(self.paths, tokens, strict=True):
+            folder, name = os.path.split(path)
+            with Folder.open(folder) as opened:
+                opened.write(name, token.encode("ascii"), sweep=False)
+            self._written.append((path, token.encode("ascii")))
+
+    def remove(self) -> None:
+        """Delete the files that have not been replaced since."""
+        for path, token in self._written:
+            with contextlib.suppress(OSError, StorageError):
+                folder, name = os.path.split(path)
+                with Folder.open(folder) as opened:
+                    if opened.read(name, 4096) == token:
+                        opened.remove(name)
+
+
+def token_paths(given: Sequence[str], names: Sequence[str], settings: Settings) -> list[str]:
+    """Return the paths of the token files of profiles.
+
+    Those that are given, else `PROFILE.token` in the service's own folder or the user's. Raises
+    UsageError if there are not as many as profiles, or no folder.
+    """
+    if given:
+        if len(given) != len(names):
+            raise UsageError(
+                f"there are {len(names)} profiles and {len(given)} token files",
+                hint="give --token-file once for each profile, in the same order",
+            )
+        found = [os.path.abspath(settings.expand(path)) for path in given]
+        if len(set(found)) != len(found):
+            raise UsageError("two profiles have the same token file")
+        return found
+    from urllib.parse import quote
+
+    folder = settings.get("RUNTIME_DIRECTORY")
+    if folder is None:
+        runtime = settings.get("XDG_RUNTIME_DIR")
+        folder = None if runtime is None else f"{runtime}/filevault"
+    if folder is None or not folder.startswith("/"):
+        raise UsageError(
+            "there is no folder for the token: XDG_RUNTIME_DIR is not set",
+            hint="name the file with --token-file",
+        )
+    # systemd separates several folders by colons.
+    return [f"{folder.partition(':')[0]}/{quote(name, safe='')}.token" for name in names]

@@ -1,0 +1,104 @@
+"""Newcomers, each with what they have: from nothing to a running command in two commands."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from tests.conditions.tools import tool
+from tests.samples import JON
+from tests.worlds import aws_vault
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.machine import PASSPHRASE, TypedAnswer
+from tests.worlds.pass_store import GpgHome
+
+WORD = "the passphrase of aws vault"
+MAKING = [
+    TypedAnswer("Make one?", "y"),
+    TypedAnswer("New passphrase", f"{PASSPHRASE}"),
+    TypedAnswer("same again", f"{PASSPHRASE}"),
+]
+OPENING = [TypedAnswer("assphrase", f"{PASSPHRASE}")]
+COMMAND = ("exec", "jonsmith", "--", "sh", "-c", "echo got $AWS_ACCESS_KEY_ID")
+
+
+@pytest.fixture
+def newcomer(scene: AwsMachine) -> AwsMachine:
+    """An account with a user and a config, and no vault."""
+    return scene.configure(mfa=False)
+
+
+def key(scene: AwsMachine) -> tuple[str, str]:
+    return scene.user.access_key_id, scene.user.secret_access_key
+
+
+def require_running(scene: AwsMachine, answers: list[TypedAnswer]) -> None:
+    """Require that a command gets a session of the imported key."""
+    done = scene.machine.on_terminal(*COMMAND, answers=answers)
+    assert done.status == 0, done
+    assert done.out.startswith("got ASIA")
+    assert scene.user.secret_access_key not in done.everything
+
+
+def test_a_user_of_the_credentials_file(newcomer: AwsMachine) -> None:
+    clear = newcomer.machine.home / ".aws/credentials"
+    key_id, secret = key(newcomer)
+    clear.write_text(
+        f"[jonsmith]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+    )
+    answers = [
+        *MAKING,
+        TypedAnswer("Store 1 key", "y"),
+        TypedAnswer("Take 1 key out of", "y"),
+    ]
+    done = newcomer.machine.on_terminal("import", answers=answers)
+    assert done.status == 0, done
+    assert clear.read_text() == "[jonsmith]\n"
+    require_running(newcomer, OPENING)
+
+
+def test_a_user_of_aws_vault(newcomer: AwsMachine) -> None:
+    folder = newcomer.machine.home / ".awsvault/keys"
+    item = aws_vault.add(folder, "jonsmith", key(newcomer), WORD)
+    answers = [
+        TypedAnswer("Passphrase of 1 item", f"{WORD}"),
+        *MAKING,
+        TypedAnswer("Store 1 key", "y"),
+        TypedAnswer("Take 1 key out of", "n"),
+    ]
+    done = newcomer.machine.on_terminal("import", "--from", "aws-vault", answers=answers)
+    assert done.status == 0, done
+    assert item.exists()
+    require_running(newcomer, OPENING)
+
+
+def test_a_user_of_the_console(newcomer: AwsMachine) -> None:
+    path = newcomer.machine.home / "jonsmith_accessKeys.csv"
+    path.write_text(f"Access key ID,Secret access key\r\n{','.join(key(newcomer))}\r\n")
+    answers = [*MAKING, TypedAnswer("Store 1 key", "y"), TypedAnswer("Take 1 key out", "y")]
+    done = newcomer.machine.on_terminal("import", str(path), answers=answers)
+    assert done.status == 0, done
+    assert not path.exists()
+    require_running(newcomer, OPENING)
+
+
+def test_a_user_of_pass(newcomer: AwsMachine, gpg: GpgHome) -> None:
+    """AWS Vault wrote the entries; the store is used as it is."""
+    machine = newcomer.machine
+    machine.env |= gpg.env()
+    store = machine.home / ".password-store"
+    env = machine.environment({"LAUNCH": None})
+    program = tool("pass")
+    subprocess.run([program, "init", JON], env=env, check=True, capture_output=True)
+    subprocess.run(
+        [program, "insert", "-m", "-f", "aws-vault/jonsmith"],
+        env=env,
+        input=aws_vault.item("jonsmith", *key(newcomer)),
+        check=True,
+        capture_output=True,
+    )
+    assert (store / "aws-vault/jonsmith.gpg").exists()
+    done = machine.on_terminal("--backend", "pass", "--prefix", "aws-vault", "init")
+    assert done.status == 0, done
+    require_running(newcomer, [])

@@ -1,0 +1,327 @@
+"""`serve`: several profiles, their tokens, the service manager, and an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.interop.recorder import Recorder
+from tests.worlds.aws_machine import AwsMachine
+from tests.worlds.served_command import children, has_ended
+from tests.worlds.standing_server import StandingServer
+
+
+def test_each_profile_has_a_token_that_opens_no_other(ready: AwsMachine) -> None:
+    with StandingServer(ready.machine, "admin", "jonsmith", profiles=2) as server:
+        tokens = {name: path.read_text() for name, path in server.files.items()}
+        assert len(set(tokens.values())) == 2
+        for name, path in server.files.items():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            assert len(path.read_bytes()) == 43  # without a line end
+            found = server.get(name)
+            assert found.status == 200
+            session = ready.aws.session(found.body["AccessKeyId"])
+            assert (session.role is ready.role) == (name == "admin")
+            assert server.get(name, f"/creds/{name}").body == found.body
+        assert server.get("admin", "/creds/jonsmith").status == 404
+        assert server.get("jonsmith", "/creds/admin").status == 404
+        assert server.get(None).status == 401
+        assert server.end() == (0, "")
+    assert ready.aws.actions() == ["GetSessionToken", "AssumeRole"]
+
+
+def test_health_is_told_without_a_token_and_tells_nothing_else(ready: AwsMachine) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        found = server.get(None, "/healthcheck")
+        assert (found.status, found.body) == (200, {"status": "ok"})
+        for pid in children(server.process.pid):  # nothing renews any more
+            os.kill(pid, signal.SIGSTOP)
+        ready.machine.advance(3600)
+        found = server.get(None, "/healthcheck")
+        assert (found.status, set(found.body)) == (503, {"code", "message"})
+        for pid in children(server.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_and_takes_its_token_along(
+    ready: AwsMachine, number: signal.Signals
+) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        (path,) = server.files.values()
+        (renewing,) = children(server.process.pid)
+        assert server.end(number) == (0, "")
+        assert not path.exists()
+        assert has_ended(renewing)
+
+
+def test_a_service_manager_may_end_all_its_processes_at_once(ready: AwsMachine) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        (renewing,) = children(server.process.pid)
+        os.kill(renewing, signal.SIGTERM)
+        assert server.end() == (0, "")
+        assert has_ended(renewing)
+
+
+def test_a_token_of_a_later_server_is_left(ready: AwsMachine) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        (path,) = server.files.values()
+        path.write_text("another")
+        server.end()
+        assert path.read_text() == "another"
+
+
+def test_a_changed_config_is_read_at_a_hang_up(ready: AwsMachine) -> None:
+    other = ready.aws.add_role("other")
+    machine = ready.machine
+    with StandingServer(machine, "admin") as server:
+        first = str(server.get("admin").body["AccessKeyId"])
+        text = machine.config.read_text()
+        machine.config.write_text(text.replace(ready.role.arn, other.arn))
+        server.process.send_signal(signal.SIGHUP)
+        second = server.next_key_id("admin", first)
+        assert ready.aws.session(second).role is other
+        machine.config.write_text("[profile admin]\nrole_arn\n")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.stderr is not None
+        warning = server.process.stderr.readline().decode()
+        assert "the configuration is not used" in warning
+        assert str(machine.config) in warning
+        assert server.get("admin").body["AccessKeyId"] == second
+
+
+def test_without_its_renewing_process_it_ends_so_that_it_is_started_again(
+    ready: AwsMachine,
+) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        (renewing,) = children(server.process.pid)
+        os.kill(renewing, signal.SIGKILL)
+        _out, err = server.process.communicate(timeout=20)
+        assert server.process.returncode == 7
+        assert "the process that renews credentials has ended" in err.decode()
+
+
+def test_a_client_reads_the_token_file(ready: AwsMachine) -> None:
+    code = "import boto3; boto3.client('sts').get_caller_identity()"
+    with Recorder() as service, StandingServer(ready.machine, "admin") as server:
+        env = {
+            "PATH": os.environ["PATH"],
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": server.uri,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(server.files["admin"]),
+            "AWS_ENDPOINT_URL": service.url,
+            "AWS_DEFAULT_REGION": "eu-west-1",
+        }
+        subprocess.run([sys.executable, "-c", code], env=env, check=True)
+        assert service.signers() == {server.get("admin").body["AccessKeyId"]}
+
+
+# Where it listens.
+
+
+def test_it_listens_where_it_is_told_to(ready: AwsMachine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        ran = ready.machine.run("serve", "--listen", f"127.0.0.1:{port}", "admin", env=RUN)
+        assert ran.status == 2
+        assert "address already in use" in ran.err
+    with StandingServer(ready.machine, "--listen", f"127.0.0.1:{port}", "admin") as server:
+        assert server.uri == f"http://127.0.0.1:{port}/"
+        assert server.get("admin").status == 200
+
+
+RUN: dict[str, str | None] = {"XDG_RUNTIME_DIR": "/tmp"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--listen", "0.0.0.0:9911"), "every address"),
+        (("--listen", "0.0.0.0:9911", "--insecure-listen"), "every address"),
+        (("--listen", "10.1.2.3:9911"), "that others can reach"),
+        (("--listen", "169.254.170.2:80"), "that others can reach"),
+        (("--listen", "10.1.2.3:9911", "--insecure-listen"), "cannot listen at"),
+        (("--listen", "9911"), "not an IPv4 address and a port"),
+        (("--listen", "localhost:9911"), "not an IPv4 address and a port"),
+        (("--listen", "127.0.0.1:99999"), "not an IPv4 address and a port"),
+        (("--listen", "[::1]:9911"), "not an IPv4 address and a port"),
+        (("--token-file", "a", "--token-file", "b"), "1 profiles and 2 token files"),
+        (("--no-session",), "nothing"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_any_question(
+    ready: AwsMachine, argv: tuple[str, ...], message: str
+) -> None:
+    profile = "jonsmith" if argv == ("--no-session",) else "admin"
+    message = "only temporary credentials" if message == "nothing" else message
+    ran = ready.machine.run("serve", *argv, profile, env={**RUN, "FILEVAULT_PASSPHRASE": None})
+    assert (ran.status, ran.out) == (2, "")
+    assert message in ran.err
+    assert ready.aws.calls == []
+
+
+def test_without_a_folder_for_the_token_a_file_must_be_named(ready: AwsMachine) -> None:
+    ran = ready.machine.run("serve", "admin", env={"XDG_RUNTIME_DIR": None})
+    assert ran.status == 2
+    assert "--token-file" in ran.err
+    path = ready.machine.home / "a folder/token"
+    with StandingServer(ready.machine, "--token-file", str(path), "admin") as server:
+        assert server.files == {"admin": path}
+        assert server.get("admin").status == 200
+
+
+def test_a_failure_has_the_status_of_its_reason(ready: AwsMachine) -> None:
+    for profile, env, status in (
+        ("admin", {"FILEVAULT_PASSPHRASE": "wrong"}, 5),
+        ("nowhere", {}, 3),
+        ("admin", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, 9),
+    ):
+        ran = ready.machine.run("serve", profile, env={**RUN, **env})
+        assert (ran.status, ran.out) == (status, ""), ran
+
+
+# The service manager.
+
+
+def test_the_service_manager_is_told_when_it_is_ready_and_when_it_ends(
+    ready: AwsMachine,
+) -> None:
+    path = ready.machine.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(20)
+        env = {"NOTIFY_SOCKET": str(path), "RUNTIME_DIRECTORY": str(ready.machine.home / "own")}
+        with StandingServer(ready.machine, "admin", env=env) as server:
+            assert manager.recv(100) == b"READY=1"
+            assert server.files["admin"] == ready.machine.home / "own/admin.token"
+            server.end()
+        assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_the_socket_of_the_service_manager_is_served(ready: AwsMachine) -> None:
+    machine = ready.machine
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        fd = listener.fileno()
+        script = (
+            f"import os, sys; os.dup2({fd}, 3); os.closerange(4, 99)\n"
+            "os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}\n"
+            "os.execvp(sys.argv[1], sys.argv[1:])"
+        )
+        machine.launcher = (sys.executable, "-c", script, *machine.launcher)
+        environment = machine.environment({"XDG_RUNTIME_DIR": str(machine.home)})
+        with subprocess.Popen(
+            [*machine.launcher, "serve", "admin"],
+            env=environment,
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().strip() for _ in range(3)]
+            port = listener.getsockname()[1]
+            assert lines[1] == f"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:{port}/"
+            # The renewing process has no listener, so it ends with the server.
+            (renewing,) = children(process.pid)
+            links = {os.readlink(path) for path in Path(f"/proc/{renewing}/fd").iterdir()}
+            assert f"socket:[{os.fstat(fd).st_ino}]" not in links
+            process.terminate()
+            assert process.wait(20) == 0
+
+
+@pytest.mark.torture
+def test_five_profiles_stay_small_over_ten_renewals(ready: AwsMachine) -> None:
+    """The memory of a server does not grow with what it has served."""
+    machine, names = ready.configure(mfa=False).machine, [f"p{number}" for number in range(5)]
+    machine.fresh = True
+    machine.env["AWS_SESSION_TOKEN_TTL"] = "15m"
+    text = machine.config.read_text()
+    section = text.partition("[profile admin]")[0].partition("\n")[2]
+    machine.config.write_text(
+        text + "".join(f"[profile {name}]\nsource_profile = jonsmith\n{section}" for name in names)
+    )
+    with StandingServer(machine, *names, profiles=5) as server:
+        for number in range(10):
+            before = str(server.get("p0").body["AccessKeyId"])
+            machine.advance(460)
+            ready.aws.clock.advance(460)
+            server.next_key_id("p0", before)
+            if number == 0:
+                first = _resident(server.process.pid)
+        last = _resident(server.process.pid)
+        assert last <= 32 << 10, last
+        assert last <= first * 1.1, (first, last)
+
+
+def _resident(pid: int) -> int:
+    """Return KiB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
+
+
+def test_a_request_at_the_end_is_still_answered(ready: AwsMachine) -> None:
+    """A client that waits for its first credentials gets them, or an error, and no reset."""
+    with StandingServer(ready.machine, "--lazy", "admin") as server:
+        with socket.create_connection(
+            ("127.0.0.1", int(server.uri[:-1].rpartition(":")[2]))
+        ) as one:
+            token = server.files["admin"].read_text()
+            host = server.uri[7:-1]
+            one.sendall(
+                f"GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\n\r\n".encode()
+            )
+            deadline = time.monotonic() + 20
+            while not ready.aws.calls and time.monotonic() < deadline:
+                time.sleep(0.01)
+            server.process.send_signal(signal.SIGTERM)
+            assert one.recv(100).startswith(b"HTTP/1.1 ")
+        assert server.process.wait(20) == 0
+
+
+def test_a_metadata_endpoint_is_served_without_a_token_file(ready: AwsMachine) -> None:
+    machine = ready.machine
+    with machine.popen("serve", "--ec2", "admin") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().decode().strip() for _ in range(3)]
+        assert lines[0] == "# admin"
+        name, _, uri = lines[1].partition("=")
+        assert name == "AWS_EC2_METADATA_SERVICE_ENDPOINT"
+        assert lines[2] == "AWS_EC2_METADATA_V1_DISABLED=true"
+        with Recorder() as service:
+            env = {
+                "PATH": os.environ["PATH"],
+                name: uri,
+                "AWS_ENDPOINT_URL": service.url,
+                "AWS_DEFAULT_REGION": "eu-west-1",
+            }
+            code = "import boto3; boto3.client('sts').get_caller_identity()"
+            subprocess.run([sys.executable, "-c", code], env=env, check=True)
+            assert service.signers() == {ready.aws.calls[-1].returned_access_key_id}
+        process.terminate()
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--ec2", "admin", "jonsmith"), "--ec2 serves one profile"),
+        (("--ec2", "--token-file", "x", "admin"), "--token-file does not go with --ec2"),
+        (("--ec2", "--allow-role", "*", "admin"), "--allow-role does not go with --ec2"),
+        (("--imds-v1", "admin"), "--imds-v1 goes with --ec2"),
+        (("--allow-local-users", "admin"), "--allow-local-users goes with --ec2"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    ready: AwsMachine, argv: tuple[str, ...], message: str
+) -> None:
+    ran = ready.machine.run("serve", *argv, env=RUN)
+    assert ran.status == 2
+    assert message in ran.err
