@@ -8,7 +8,7 @@ BIN = .venv/bin
 # Made last, so that an installation that was cut off is done again.
 VENV = .venv/complete
 # Programs that tests start, each with the Debian package that has it.
-SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash unshare:util-linux setfacl:acl gpg:gnupg \
+SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash tmux:tmux unshare:util-linux setfacl:acl gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
 	openssl:openssl rclone:rclone ssh-keygen:openssh-client node:nodejs npm:npm systemd-creds:systemd \
 	systemd-analyze:systemd chromium:chromium valgrind:valgrind

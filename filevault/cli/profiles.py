@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from filevault.vault.vault import Vault
 
 
-def profile_name(given: str | None, context: Context) -> str:
-    """Return the profile that is meant: the argument, else `AWS_PROFILE`. Raises UsageError."""
+def profile_name(given: str | None, context: Context, *, may_ask: bool = False) -> str:
+    """Return the profile that is meant: the argument, else `AWS_PROFILE`.
+
+    With `may_ask` a person at the terminal picks one where neither is given. Raises UsageError,
+    and KeyboardInterrupt if the person picks none.
+    """
     if given == "":
         raise errors.UsageError(
             "the profile is empty", hint="is a variable of the script unset? name a profile"
         )
     name = given or context.settings.get("AWS_PROFILE")
+    if name is None and may_ask:
+        from filevault.cli.picker import pick_profile
+
+        name = pick_profile(context)
     if name is None:
         raise errors.UsageError(
             "no profile is given", hint="name one, or set AWS_PROFILE; filevault list shows them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 import socket
 import sys
@@ -309,6 +310,39 @@ def test_nothing_listens_after_a_kill(running: ServedCommand, killed: str) -> No
     assert (status, err) == ((-signal.SIGKILL, "") if killed == "filevault" else (137, ""))
     assert refused(port)
     assert has_ended(renewing)
+
+
+def test_nothing_is_left_after_the_terminal_is_closed(ready: AwsMachine) -> None:
+    master, slave = pty.openpty()
+    with ServedCommand(ready.machine, "admin", terminal=slave) as served:
+        os.close(slave)
+        port, renewing = served.port, served.renewing_pid
+        os.close(master)
+        assert served.ended()[0] == 128 + signal.SIGHUP
+        assert refused(port)
+        assert has_ended(renewing)
+
+
+def test_keys_of_the_terminal_reach_a_command_once_and_other_signals_too(
+    ready: AwsMachine,
+) -> None:
+    """SIGINT from the terminal is not doubled; SIGUSR1 is forwarded; SIGTERM ends both."""
+    command = (
+        "trap 'echo int' INT; trap 'echo usr1' USR1; env; echo COMMAND_PID=$$; echo; "
+        "while :; do read -r line < $FIFO; done"
+    )
+    master, slave = pty.openpty()
+    with ServedCommand(ready.machine, "admin", command=command, terminal=slave) as served:
+        os.close(slave)
+        assert served.process.stdout is not None
+        os.write(master, b"\x03")
+        assert served.process.stdout.readline() == b"int\n"
+        served.process.send_signal(signal.SIGUSR1)
+        assert served.process.stdout.readline() == b"usr1\n"
+        served.process.send_signal(signal.SIGTERM)
+        status, out, _err = served.ended()
+        assert (status, out) == (128 + signal.SIGTERM, "")
+        os.close(master)
 
 
 def test_without_the_renewing_process_what_is_good_is_served(running: ServedCommand) -> None:
