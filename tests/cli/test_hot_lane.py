@@ -34,6 +34,7 @@ from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
+from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
 from filevault.lane import agent, answer, calls, question
@@ -1040,6 +1041,20 @@ def test_after_a_lock_of_an_agent_no_answer_is_served(agent_lane: HotLane) -> No
     assert isinstance(lane.ask(), str)
     lane.unlock()
     assert isinstance(lane.ask(), str)
+    lane.cached()
+
+
+def test_a_command_that_may_change_something_ends_both_halves_in_an_agent(
+    agent_lane: HotLane,
+) -> None:
+    lane = agent_lane
+    lane.cached()
+    lane.machine.ok("clear", "work")
+    assert lane.answers == []
+    client = AgentClient([str(lane.runtime / "filevault")])
+    assert [client.get(state(lane), each) for each in ANSWER_TYPES] == [None] * answer.SLOTS
+    assert client.get(state(lane), "session") is not None
+    lane.obtain()
     lane.cached()
 
 
