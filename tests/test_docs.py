@@ -130,7 +130,7 @@ def test_pages_use_no_option_that_no_command_has(page: Path) -> None:
             r"filevault ([a-z]+)((?: (?!-- |\||filevault |or )[^\s`]+)*)", line
         ):
             if command in COMMANDS and command != "git":  # whose words are git's
-                used = set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest))
+                used = set(re.findall(r"(?<=\s)--?[a-z][a-z0-9-]*", rest))
                 wrong += [(command, option) for option in used - by_command[command]]
     assert not wrong
 
@@ -140,7 +140,7 @@ def _names_in_code() -> set[str]:
     name = re.compile(
         r"(FILEVAULT|AWS|XDG|YKMAN|PASSWORD_STORE|PASSAGE)_[A-Z0-9_]*[A-Z0-9]|GNUPGHOME|GPG_TTY|TMPDIR"
         r"|HOME|PATH|SHELL|(CREDENTIALS|RUNTIME)_DIRECTORY|LISTEN_(FDS|PID)|NOTIFY_SOCKET"
-        r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM|SSH_(CONNECTION|CLIENT|TTY)"
+        r"|(WAYLAND_)?DISPLAY|BROWSER|TMUX|STY|TERM|NO_COLOR|SSH_(CONNECTION|CLIENT|TTY)"
         r"|(ACTIONS|BITBUCKET|BUILDKITE|CIRCLE|GITHUB|GITLAB)_[A-Z0-9_]+"
     )
     found = set()

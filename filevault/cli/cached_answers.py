@@ -45,10 +45,7 @@ def cache_text(context: Context, served: Served | None, text: str) -> None:
 
 def forget_answers(context: Context) -> None:
     """Forget every cached answer of this user, as far as possible: either half is enough."""
-    if "kernel" in context.runtime.key_stores:
-        from filevault.keycache.kernel import KernelKeyring
-
-        KernelKeyring().forget_answers()
+    context.key_cache.forget_answers()
     with contextlib.suppress(FilevaultError, OSError):
         folder = f"{context.settings.state_home}/{answer.FOLDER}"
         for name in os.listdir(folder):

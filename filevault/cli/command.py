@@ -43,7 +43,10 @@ COMMANDS = {
     "version": "show the version",
 }
 KEEPS_ANSWERS = frozenset(
-    {"agent", "exec", "export", "help", "list", "login", "status", "verify", "version"}
+    {
+        *("agent", "completion", "exec", "export", "help", "list", "login", "serve", "status"),
+        *("verify", "version"),
+    }
 )
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}

@@ -85,7 +85,7 @@ class ServedCommand:
             with contextlib.ExitStack() as opened:
                 process = RenewingProcess(self._profiles)
                 opened.callback(process.close)
-                renewals = Renewals(process, context.runtime.clock, context.reporter.warn)
+                renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
                 served = self._served(renewals)
                 forget_secrets(context.settings)
                 loop = opened.enter_context(EventLoop())

@@ -21,13 +21,21 @@ if TYPE_CHECKING:
     from filevault.vault.vault import Vault
 
 
-def profile_name(given: str | None, context: Context) -> str:
-    """Return the profile that is meant: the argument, else `AWS_PROFILE`. Raises UsageError."""
+def profile_name(given: str | None, context: Context, *, may_ask: bool = False) -> str:
+    """Return the profile that is meant: the argument, else `AWS_PROFILE`.
+
+    With `may_ask` a person at the terminal picks one where neither is given. Raises UsageError,
+    and KeyboardInterrupt if the person picks none.
+    """
     if given == "":
         raise errors.UsageError(
             "the profile is empty", hint="is a variable of the script unset? name a profile"
         )
     name = given or context.settings.get("AWS_PROFILE")
+    if name is None and may_ask:
+        from filevault.cli.picker import pick_profile
+
+        name = pick_profile(context)
     if name is None:
         raise errors.UsageError(
             "no profile is given", hint="name one, or set AWS_PROFILE; filevault list shows them"
@@ -138,6 +146,12 @@ class Profiles:
         """Return the error with the files and folders that were searched and do not exist."""
         absent = absent_config(self._context)
         hint = hint_at_top(self._choice, self._stored.missing) or error.hint
+        unknown = isinstance(error, errors.ProfileNotFoundError)
+        if unknown and self._vault is not None and "did you mean" not in (hint or ""):
+            from filevault.cli.absent_key import similar_key
+
+            guess = similar_key(self._stored.missing[-1], self._vault)
+            hint = hint if guess is None else f"did you mean {printable(guess)!r}?"
         if absent:
             hint = "check AWS_CONFIG_FILE"
         if not self._choice.exists:

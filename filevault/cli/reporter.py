@@ -82,6 +82,10 @@ class Reporter:
             self._warned.add(text)
             self.say(f"warning: {text}")
 
+    def warn_again(self, text: str) -> None:
+        """Print a warning, even if the same one was printed before."""
+        self.say(f"warning: {text}")
+
     def notice(self, text: str) -> None:
         """Print a warning that matters to a person only: on a terminal, or with `--debug`."""
         self.silent = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from filevault.cli.profiles import Profiles
@@ -79,9 +80,11 @@ class SsoSessions:
         for each in config.profile_names():
             section = config.profile(each)
             if section is not None and section.values.get("sso_session") == name:
-                profile = self._profiles.resolve(each)
-                if profile.source == "sso":
-                    return sso_session_of(profile)
+                # A profile that is wrong otherwise does not keep its session from being used.
+                with contextlib.suppress(FilevaultError):
+                    profile = self._profiles.resolve(each)
+                    if profile.source == "sso" and profile.sso_session == name:
+                        return sso_session_of(profile)
         section = config.sso_session(name)
         values = {} if section is None else dict(section.values)
         return sso_session_named(name, values, self._overrides)

@@ -89,7 +89,7 @@ class StandingServer:
         listener = opened.enter_context(self._listener())
         process = RenewingProcess(self._work, (listener.fileno(),))
         opened.callback(process.close)
-        renewals = Renewals(process, context.runtime.clock, context.reporter.warn)
+        renewals = Renewals(process, context.runtime.clock, context.reporter.warn_again)
         served = self._first(renewals)
         forget_secrets(settings)
         loop = opened.enter_context(EventLoop())
@@ -113,7 +113,7 @@ class StandingServer:
         deadline = monotonic() + _LAST_ANSWERS
         while server.is_busy and monotonic() < deadline:
             loop.turn()
-        if renewals.is_gone:
+        if renewals.is_gone and not self._ends:
             raise BackendError(GONE)
 
     def _first(self, renewals: Renewals) -> list[ServedCredentials]:

@@ -6,9 +6,10 @@ from each.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from filevault.keycache.cached_key import KEY_TYPES, MAX_KEY_SIZE, CachedKey
+from filevault.keycache.cached_key import ANSWER_TYPES, KEY_TYPES, MAX_KEY_SIZE, CachedKey
 from filevault.system.record import Record
 
 if TYPE_CHECKING:
@@ -142,6 +143,17 @@ class KeyCache:
         Raises BackendError as `forget`.
         """
         return _sum(self._stores, lambda store: store.forget(state_id, key_type))
+
+    def forget_answers(self) -> None:
+        """Forget the cached answers of all vaults, as far as the stores answer."""
+        from filevault.errors import BackendError
+
+        for store in self._stores:
+            with contextlib.suppress(
+                BackendError
+            ):  # a store that does not answer is not waited for
+                for key_type in ANSWER_TYPES:
+                    store.forget(None, key_type)
 
     def last_error(self) -> FilevaultError | None:
         """Return why a store did not answer in this run, None if all that exist did."""

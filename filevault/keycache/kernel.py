@@ -146,8 +146,11 @@ class KernelKeyring:
         """
         from filevault.keycache.key_store import merge_errors
 
-        if key_type is None or key_type in ANSWER_TYPES:
-            self.forget_answers(ANSWER_TYPES if key_type is None else (key_type,))
+        if key_type in ANSWER_TYPES:
+            self.forget_answers((key_type,))
+            return 0
+        if key_type is None:
+            self.forget_answers()
         count = 0
         failed: list[BackendError] = []
         key_types = KEY_TYPES if key_type is None else (key_type,)

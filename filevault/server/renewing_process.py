@@ -32,7 +32,8 @@ _AT_ONCE = 4
 """How many copies there are at the same time: each needs the memory of botocore."""
 RELOADED = -1
 """The number of the outcome of `reload`."""
-_FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+_LEFT_TO_OTHERS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that a terminal or a service manager sends to all: the serving process handles them."""
 
 
 class Order(Record):
@@ -175,7 +176,7 @@ class _Renewer:
 
     def serve(self) -> None:
         """Serve until the serving process has closed its end."""
-        for number in _FROM_TERMINAL:  # the copy that asks the person handles them
+        for number in _LEFT_TO_OTHERS:
             signal.signal(number, _nothing)
         self._poll.register(self._control, select.POLLIN)
         while True:
@@ -278,7 +279,7 @@ class _Renewer:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """Leave a signal to the copy."""
+    """Handle a signal by doing nothing; a copy has its default."""
 
 
 def _encoded(obtained: Obtained) -> bytes:

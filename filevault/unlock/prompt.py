@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 from filevault.errors import NoTerminalError
 from filevault.system.secret_buffer import SecretBuffer
 from filevault.system.terminal import open_terminal
+from filevault.system.terminal_signals import handling_signals, waking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from filevault.system.secret_buffer import SecretBytes
 
@@ -113,7 +114,7 @@ class Terminal:
             termios.tcsetattr(fd, termios.TCSAFLUSH, silent)
             _write(fd, question)
 
-        with _handling_signals(show, hide):
+        with handling_signals(show, hide):
             try:
                 hide()
                 answer = _read_line(fd)
@@ -140,31 +141,6 @@ def _open() -> Iterator[int]:
         os.close(fd)
 
 
-@contextlib.contextmanager
-def _handling_signals(leave: Callable[[], None], resume: Callable[[], None]) -> Iterator[None]:
-    """Call `leave` before a signal ends or stops this process, `resume` when it continues."""
-    import signal
-
-    def handle(number: int, _frame: object) -> None:
-        leave()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        # Reached only after a stop, when the process continues.
-        signal.signal(number, handle)
-        resume()
-
-    before = {}
-    try:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup(1), a shell's job control
-                with contextlib.suppress(ValueError):  # only the main thread may do this
-                    before[number] = signal.signal(number, handle)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _write(fd: int, text: str) -> None:
     data = text.encode("utf-8", "replace")
     while data:
@@ -178,9 +154,10 @@ def _read_line(fd: int) -> bytearray:
     """
     answer = SecretBuffer(_ANSWER_LIMIT)
     try:
-        with _waking() as wait:
+        with waking() as wait:
             while not answer.ends_with_line():
-                wait(fd)
+                while not wait(fd):
+                    pass
                 if not answer.read(fd):
                     break
                 if answer.overfull:
@@ -188,38 +165,6 @@ def _read_line(fd: int) -> bytearray:
         return answer.take()
     finally:
         answer.clear()
-
-
-@contextlib.contextmanager
-def _waking() -> Iterator[Callable[[int], None]]:
-    """Yield a function that waits until a descriptor can be read, and handles signals.
-
-    Python runs signal handlers between two of its instructions, so a signal right before read(2)
-    would be handled only after the next key. Here it interrupts the wait.
-    """
-    import select
-    import signal
-
-    reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    except ValueError:  # not the main thread, in which handlers run
-        before = None
-    poller = select.poll()  # select(2) takes no descriptor above 1023
-    poller.register(reading, select.POLLIN)
-
-    def wait(fd: int) -> None:
-        poller.register(fd, select.POLLIN)
-        while fd not in dict(poller.poll()):
-            os.read(reading, 64)
-
-    try:
-        yield wait
-    finally:
-        if before is not None:
-            signal.set_wakeup_fd(before)
-        os.close(reading)
-        os.close(writing)
 
 
 def terminal() -> Prompter:

@@ -156,7 +156,8 @@ def report(bench: Bench, folder: Path) -> str:
     answer += "['AWS_CONTAINER_CREDENTIALS_FULL_URI'], headers={'Authorization': os.environ"
     answer += "['AWS_CONTAINER_AUTHORIZATION_TOKEN']})).read().decode())"
     body = _served(env, answer).strip()
-    ours, theirs, delays = [], [], []
+    ours, theirs, delays, usual = [], [], [], []
+    nothing_else = DELAYS.replace(f"/role-arn/{ROLE}", "/")
     with _bare(body) as bare:
         for _ in range(ROUNDS):
             ours.append(float(_served(env, THROUGHPUT)))
@@ -165,14 +166,15 @@ def report(bench: Bench, folder: Path) -> str:
             delay, status = json.loads(_served(env, DELAYS))
             assert status == "HTTP/1.1 200", status
             delays.append(delay)
+            usual.append(json.loads(_served(env, nothing_else))[0])
     rate, other = statistics.median(ours), statistics.median(theirs)
     delay = statistics.median(delays)
     resident, together = json.loads(_served(env, MEMORIES))
     rate_kept = _verdict(rate >= max(LEAST, RATIO * other))
     lines = [
         f"32 clients: {rate:,.0f} requests/s, {rate / other:.1f} x a bare handler: {rate_kept}",
-        f"99 of 100 requests at 1,000/s, credentials being obtained: {delay:.1f} ms: "
-        + _verdict(delay <= DELAY),
+        f"99 of 100 requests at 1,000/s, credentials being obtained: {delay:.1f} ms, else "
+        f"{statistics.median(usual):.1f} ms: " + _verdict(delay <= DELAY),
         f"memory of the serving process: {resident:.1f} MiB, {together:.1f} with the renewing one: "
         + _verdict(resident <= MEMORY),
     ]

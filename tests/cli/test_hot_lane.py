@@ -34,6 +34,7 @@ from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
 from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
+from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
 from filevault.lane import agent, answer, calls, question
@@ -773,9 +774,11 @@ def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
 
 
 def test_a_command_that_may_change_something_ends_all_answers() -> None:
-    assert set(COMMANDS) >= KEEPS_ANSWERS
+    """All but those that the page lists."""
+    page = (Path(__file__).parents[2] / "docs/explanation/hot-lane.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("- with every command")]
+    assert set(re.findall(r"`(\w+)`", line)) == KEEPS_ANSWERS <= set(COMMANDS)
     changing = {"add", "clear", "lock", "passphrase", "recipients", "rekey", "remove", "rotate"}
-    changing |= {"copy", "import", "migrate", "rename"}
     assert not KEEPS_ANSWERS & changing
 
 
@@ -920,6 +923,7 @@ def test_answers_give_way_where_the_quota_is_full(lane: HotLane) -> None:
         pytest.skip("only root becomes another user")
     script = (
         "import os, time\n"
+        "from filevault.lane import answer, calls, question\n"
         "import filevault.keycache.key_store, filevault.system.libc\n"
         "from filevault.keycache.kernel import KernelKeyring\n"
         "from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey\n"
@@ -929,6 +933,11 @@ def test_answers_give_way_where_the_quota_is_full(lane: HotLane) -> None:
         "time.sleep(0.1)\n"
         "for slot in ANSWER_TYPES[:4]:\n"
         "    assert keys.put('', slot, CachedKey(bytes(1872), '0' * 64, 10**14), 60)\n"
+        "lane = calls.Calls()\n"
+        "assert len(lane.key(b'filevault:answer0')) > 1872\n"
+        "assert question.ask(['exec', 'p', '--', 'x'], {b'HOME': b'/'}).digest\n"
+        "lane.harden()\n"
+        "assert question.ask(['exec', 'p', '--', 'x'], {b'HOME': b'/'}).digest\n"
         "number = 0\n"
         "while True:\n"
         "    try:\n"
@@ -951,10 +960,14 @@ def test_the_lane_and_the_key_cache_use_the_same_calls() -> None:
     assert numbers == calls._NUMBERS
 
 
+SERVERS = ("AWS_CONTAINER_", "AWS_EC2_METADATA_", "AWS_PROFILE")
+"""What begins so leads to a server, or to a profile: no answer has it."""
+
+
 def test_the_closed_table_of_the_lane_is_that_of_exec() -> None:
     """Without what only a profile instead of credentials, or a server, sets."""
     table = {each.name for each in aws_variables.VARIABLES if each.carries}
-    table -= {name for name in table if name.startswith(("AWS_CONTAINER_", "AWS_PROFILE"))}
+    table -= {name for name in table if name.startswith(SERVERS)}
     table |= {"AWS_VAULT", aws_variables.MARKER}
     assert set(answer.SET_NAMES) == {name.encode() for name in table if not name.endswith("*")}
     assert {name.encode()[:-1] for name in table if name.endswith("*")} == {answer.SET_FAMILY}
@@ -1028,6 +1041,20 @@ def test_after_a_lock_of_an_agent_no_answer_is_served(agent_lane: HotLane) -> No
     assert isinstance(lane.ask(), str)
     lane.unlock()
     assert isinstance(lane.ask(), str)
+    lane.cached()
+
+
+def test_a_command_that_may_change_something_ends_both_halves_in_an_agent(
+    agent_lane: HotLane,
+) -> None:
+    lane = agent_lane
+    lane.cached()
+    lane.machine.ok("clear", "work")
+    assert lane.answers == []
+    client = AgentClient([str(lane.runtime / "filevault")])
+    assert [client.get(state(lane), each) for each in ANSWER_TYPES] == [None] * answer.SLOTS
+    assert client.get(state(lane), "session") is not None
+    lane.obtain()
     lane.cached()
 
 

@@ -63,6 +63,14 @@ def test_it_ends_in_order_and_takes_its_token_along(
         assert has_ended(renewing)
 
 
+def test_a_service_manager_may_end_all_its_processes_at_once(ready: AwsMachine) -> None:
+    with StandingServer(ready.machine, "admin") as server:
+        (renewing,) = children(server.process.pid)
+        os.kill(renewing, signal.SIGTERM)
+        assert server.end() == (0, "")
+        assert has_ended(renewing)
+
+
 def test_a_token_of_a_later_server_is_left(ready: AwsMachine) -> None:
     with StandingServer(ready.machine, "admin") as server:
         (path,) = server.files.values()

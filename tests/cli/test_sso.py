@@ -154,6 +154,23 @@ def test_sixteen_exports_at_once_make_one_sign_in_and_show_one_link(scene: SsoMa
     assert actions.count("GetRoleCredentials") == 2
 
 
+def test_exports_at_once_refresh_a_token_once_at_each_expiry(scene: SsoMachine) -> None:
+    scene.sign_in()
+    for _ in range(2):
+        scene.aws.reset_calls()
+        scene.aws.clock.advance(3000)
+        scene.machine.advance(3000)
+        running = [
+            scene.machine.popen("export", ("dev", "inline")[number % 2], "--refresh")
+            for number in range(12)
+        ]
+        for each in running:
+            each.communicate(timeout=60)
+            assert each.returncode == 0
+        assert scene.aws.actions().count("CreateToken") == 1
+    assert len(scene.aws.sso.refresh) == 1
+
+
 def test_a_role_is_assumed_with_the_roles_credentials_for_an_hour(scene: SsoMachine) -> None:
     scene.sign_in()
     exported(scene.machine.run("export", "chained", "--format", "json"))
@@ -250,6 +267,16 @@ def test_what_sso_refuses_and_how(
     assert result.status == status, result
     assert says in result.err
     assert scene.aws.actions() == []
+
+
+def test_a_broken_profile_does_not_keep_its_session_from_being_used(scene: SsoMachine) -> None:
+    config = scene.machine.config
+    config.write_text(
+        f"[profile broken]\nsso_session = work\ninclude_profile = nowhere\n{config.read_text()}\n"
+    )
+    scene.aws.sso.confirm_after = 1
+    scene.machine.ok("sso", "login", "work")
+    assert scene.machine.run("sso", "login", "broken").status == 3
 
 
 # Accounts and roles
@@ -409,8 +436,7 @@ def test_verify_opens_tokens_and_a_damaged_one_is_a_warning(scene: SsoMachine) -
     (token,) = scene.machine.state.glob("*/sso/*-token.fvs")
     token.write_bytes(token.read_bytes()[:-1] + b"?")
     result = scene.machine.ok("verify")
-    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}'" in result.out + result.err
-    assert "sign in again" in result.out + result.err
+    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}" in result.out
 
 
 # Nothing is in the clear

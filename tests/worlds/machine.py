@@ -162,6 +162,13 @@ class Machine:
         """Start filevault without a terminal and do not wait."""
         return self._start(argv, env, stdin=subprocess.DEVNULL, cwd=self.home)
 
+    def on_open_terminal(
+        self, terminal: int, *argv: str, env: Mapping[str, str | None] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start filevault with a terminal of the caller's that controls it; do not wait."""
+        options = {"stdin": subprocess.DEVNULL, "pass_fds": (terminal,), "cwd": self.home}
+        return self._start(argv, env, terminal=terminal, **options)
+
     def _start(
         self,
         argv: Sequence[str],

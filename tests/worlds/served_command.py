@@ -28,7 +28,10 @@ class Answer(NamedTuple):
 
 
 class ServedCommand:
-    """A run of `exec --server`; a context manager, which ends it."""
+    """A run of `exec --server`; a context manager, which ends it.
+
+    `terminal` is the descriptor of a terminal that controls it.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class ServedCommand:
         server: str = "--server",
         command: str = WAITING,
         env: dict[str, str | None] | None = None,
+        terminal: int | None = None,
     ) -> None:
         self.machine = machine
         fifo = machine.home / "fifo"
@@ -44,7 +48,12 @@ class ServedCommand:
             os.mkfifo(fifo)
         self._fifo = os.open(fifo, os.O_RDWR)
         words = ("exec", server, *argv, "--", "sh", "-c", command)
-        self.process = machine.popen(*words, env={"FIFO": str(fifo), **(env or {})})
+        given = {"FIFO": str(fifo), **(env or {})}
+        self.process = (
+            machine.popen(*words, env=given)
+            if terminal is None
+            else machine.on_open_terminal(terminal, *words, env=given)
+        )
         assert self.process.stdout is not None
         self.env: dict[str, str] = {}
         for line in self.process.stdout:

@@ -32,7 +32,9 @@ is not there with 127."""
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE")
+    parser.add_argument(
+        "profile", nargs="?", metavar="PROFILE", help="default: AWS_PROFILE, else one of a list"
+    )
     add_session_options(parser)
     parser.add_argument(
         "-j", "--json", action="store_true", help="the same as export --format json"
@@ -99,7 +101,9 @@ def run(args: argparse.Namespace, context: Context) -> int:
     serves = args.server or args.ec2_server
     if args.mask and args.server:
         raise errors.UsageError("with --server the command gets no credentials for --mask to hide")
-    name = profile_name(args.profile, context)
+    # Inside a sub-shell another one is refused, whatever the profile.
+    may_ask = bool(args.command or args.explain) or not context.settings.get("AWS_VAULT")
+    name = profile_name(args.profile, context, may_ask=may_ask)
     choice = choose_vault(context)
     with open_vault_if_any(choice, context) as opened:
         obtainer = Obtainer(args, context, choice, opened)

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     if args.profile is None and not settings.get("AWS_PROFILE") and environment_has_key(context):
         console, signed = sign_in_with_environment(args, context)
     else:
-        name = profile_name(args.profile, context)
+        name = profile_name(args.profile, context, may_ask=True)
         choice = choose_vault(context)
         with open_vault_if_any(choice, context) as opened:
             obtainer = Obtainer(args, context, choice, opened)

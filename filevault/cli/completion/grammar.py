@@ -42,6 +42,7 @@ POSITIONALS = {
     "sso session": SESSION,
     "signin profile": PROFILE,
     "rotate profiles": STORED,
+    "verify profiles": STORED,
     "remove profile": STORED,
     "rename old": STORED,
     "copy profile": STORED,
