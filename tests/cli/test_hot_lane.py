@@ -862,7 +862,6 @@ def test_a_key_that_another_put_is_not_served(lane: HotLane) -> None:
         ):
             keys.put("", slot, forged, 3600)
         keys.put("", slot, cached._replace(key=cached.key[:32] + bytes(len(cached.key) - 32)), 3600)
-    # The tag is over the masked answer, so another pad gives noise, which names no variable.
     assert isinstance(lane.ask(), str)
     lane.cached()
     for slot in ANSWER_TYPES:
@@ -872,6 +871,25 @@ def test_a_key_that_another_put_is_not_served(lane: HotLane) -> None:
     assert lane.ask() == "the vault was locked meanwhile"
     for each in lane.answers:
         each.unlink()
+
+
+@pytest.mark.parametrize("words", [EXEC, EXPORT])
+def test_no_bit_of_an_answer_can_be_changed_in_the_key_store(
+    lane: HotLane, words: tuple[str, ...]
+) -> None:
+    """The pad is known there, and much of the answer: a region, or where requests are sent."""
+    for path in lane.answers:
+        path.unlink()
+    lane.cached(words)
+    keys, slot = KernelKeyring(), ANSWER_TYPES[int(lane.newest.read_bytes().split()[3])]
+    cached = keys.get("", slot)
+    assert cached is not None
+    for at in range(32, len(cached.key), 41):
+        key = cached.key[:at] + bytes([cached.key[at] ^ 1]) + cached.key[at + 1 :]
+        keys.put("", slot, cached._replace(key=key), 3600)
+        assert lane.ask(words) == "the other half belongs to another answer"
+    keys.put("", slot, cached, 3600)
+    assert isinstance(lane.ask(words), Child)
 
 
 def test_a_public_file_or_a_link_is_not_read(lane: HotLane) -> None:
