@@ -44,6 +44,7 @@ from filevault.system import inputs
 from tests.conditions.kernel_keyring import needs_kernel_keyring, without_keyring
 from tests.fakes import FakeAws
 from tests.fakes.identity_center import START_URL
+from tests.worlds.agent import short_folder
 from tests.worlds.hot_lane import EXEC, EXPORT, TICK, Child, HotLane
 from tests.worlds.login_machine import BROWSER
 from tests.worlds.machine import Machine
@@ -1100,9 +1101,16 @@ def test_an_agent_in_a_folder_that_others_can_open_is_not_asked(agent_lane: HotL
     assert isinstance(lane.ask(), Child)
 
 
-def test_the_folders_of_agents_are_those_of_the_normal_path(tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[str]:
+    """A folder whose path leaves room for a socket's."""
+    with short_folder() as folder:
+        yield str(folder)
+
+
+def test_the_folders_of_agents_are_those_of_the_normal_path(short: str) -> None:
     """In each of the folders in turn, with and without a job's agent."""
-    root = str(tmp_path)
+    root = short
     uid = os.geteuid()
     envs: tuple[dict[str, str], ...]
     envs = ({}, {"XDG_RUNTIME_DIR": f"{root}/x"}, {"FILEVAULT_AGENT_DIR": f"{root}/job"})
