@@ -696,7 +696,7 @@ def test_clocks_that_moved_or_a_deadline_are_a_miss(
     assert isinstance(found, Child) if reason is None else found == reason
 
 
-def test_the_question_depends_on_user_groups_and_namespaces(
+def test_the_question_depends_on_user_groups_namespaces_and_encoding(
     lane: HotLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.cached()
@@ -705,10 +705,12 @@ def test_the_question_depends_on_user_groups_and_namespaces(
         "getresgid": lambda: (5, 5, 5),
         "readlink": lambda path: b"ns:[1]" + os.fsencode(path),
         "_boot_id": lambda: b"another start",
+        "getfilesystemencoding": lambda: "iso8859-1",
     }
+    owners = {"_boot_id": question, "getfilesystemencoding": sys}
     for name, value in changes.items():
         with monkeypatch.context() as patch:
-            patch.setattr(question if name == "_boot_id" else posix, name, value)
+            patch.setattr(owners.get(name, posix), name, value)
             assert lane.ask() == "no answer is cached", name
 
 
