@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault.cli import CommandLine
+from filevault.cli import CommandLine, cached_answers
 from filevault.cli.command import COMMANDS, KEEPS_ANSWERS, parser_of
 from filevault.cli.parser import find_command
 from filevault.config import aws_variables, overrides, settings
@@ -33,6 +33,7 @@ from filevault.errors import UsageError
 from filevault.issued.export_formats import FORMATS
 from filevault.keycache import kernel
 from filevault.keycache.agent_folders import agent_folders
+from filevault.keycache.cache import KeyCache
 from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey, KeyType
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
@@ -813,6 +814,42 @@ def locks(lane: HotLane, rounds: int) -> None:
         keys.put(state(lane), "session", held._replace(deadline=deadline - 10**6), 3600)
         assert isinstance(lane.ask(), str)  # of another unlocking
     lane.unlock()
+
+
+def test_a_run_that_a_lock_overtakes_leaves_neither_half(
+    fresh: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in fresh.answers:
+        path.unlink()
+    KernelKeyring().forget_answers()
+    write, written = cached_answers._Folder.write, []
+
+    def locked(folder: cached_answers._Folder, asked: bytes, data: bytes) -> None:
+        fresh.machine.ok("lock")
+        written.append(asked)
+        write(folder, asked, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cached_answers._Folder, "write", locked)
+        fresh.run()
+    assert written
+    assert fresh.answers == []
+    assert [KernelKeyring().get("", slot) for slot in ANSWER_TYPES] == [None] * answer.SLOTS
+
+
+def test_in_the_last_second_nothing_is_cached(
+    fresh: HotLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key with a timeout of 0 seconds would stay in the kernel without end."""
+    for path in fresh.answers:
+        path.unlink()
+    KernelKeyring().forget_answers()
+    left = KeyCache._left
+    with monkeypatch.context() as patch:
+        patch.setattr(KeyCache, "_left", lambda self, deadline: min(left(self, deadline), 0.9))
+        fresh.run()
+    assert fresh.answers == []
+    assert [KernelKeyring().get("", slot) for slot in ANSWER_TYPES] == [None] * answer.SLOTS
 
 
 # Halves, quota, other places
