@@ -153,13 +153,15 @@ def _store(
             return "the vault is locked soon"
         if key_store.put(served.state_id, ANSWER_TYPES[slot], other, seconds):
             folder.write(question.digest, data)
-            # `lock` forgets the session key first and the answers last: if the key is still
-            # there, it will find both halves.
-            if key_store.get(served.state_id, SESSION) == cached:
-                return None
+            # `lock`, `clear` and the like forget all answers last: if what they change is as it
+            # was, they will find both halves.
+            with contextlib.suppress(MissError, OSError):
+                answer.Half(data, question.digest).check_witnesses()
+                if key_store.get(served.state_id, SESSION) == cached:
+                    return None
             key_store.forget(served.state_id, ANSWER_TYPES[slot])
             folder.delete(slot)
-            return "the vault was locked meanwhile"
+            return "it was overtaken by a change"
     return "no key store takes it"
 
 

@@ -816,21 +816,22 @@ def locks(lane: HotLane, rounds: int) -> None:
     lane.unlock()
 
 
-def test_a_run_that_a_lock_overtakes_leaves_neither_half(
-    fresh: HotLane, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["lock", "clear"])
+def test_a_run_that_is_overtaken_leaves_neither_half(
+    fresh: HotLane, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     for path in fresh.answers:
         path.unlink()
     KernelKeyring().forget_answers()
     write, written = cached_answers._Folder.write, []
 
-    def locked(folder: cached_answers._Folder, asked: bytes, data: bytes) -> None:
-        fresh.machine.ok("lock")
+    def overtaken(folder: cached_answers._Folder, asked: bytes, data: bytes) -> None:
+        fresh.machine.ok(command)
         written.append(asked)
         write(folder, asked, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cached_answers._Folder, "write", locked)
+        patch.setattr(cached_answers._Folder, "write", overtaken)
         fresh.run()
     assert written
     assert fresh.answers == []
