@@ -28,6 +28,7 @@ COMMANDS = {
     "copy": "copy a stored key to another name or vault",
     "migrate": "move the whole vault to another backend or folder",
     "verify": "check that every item opens, and with --online that AWS accepts every key",
+    "doctor": "show which vault and files are used, and find what is wrong with them",
     "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
@@ -43,7 +44,7 @@ COMMANDS = {
     "version": "show the version",
 }
 KEEPS_ANSWERS = frozenset(
-    {"agent", "exec", "export", "help", "list", "login", "status", "verify", "version"}
+    {"agent", "doctor", "exec", "export", "help", "list", "login", "status", "verify", "version"}
 )
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
