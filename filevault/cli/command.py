@@ -32,6 +32,7 @@ COMMANDS = {
     "clear": "delete cached sessions, end console logins",
     "unlock": "unlock the vault for some hours",
     "lock": "forget the cached keys of the vault",
+    "log": "print which credentials were issued",
     "status": "show which keys are cached, and until when",
     "agent": "cache keys in a process instead of the kernel",
     "recipients": "show and change who can open the vault; accept a changed vault",
@@ -44,7 +45,19 @@ COMMANDS = {
     "version": "show the version",
 }
 KEEPS_ANSWERS = frozenset(
-    {"agent", "doctor", "exec", "export", "help", "list", "login", "status", "verify", "version"}
+    {
+        "agent",
+        "doctor",
+        "exec",
+        "export",
+        "help",
+        "list",
+        "log",
+        "login",
+        "status",
+        "verify",
+        "version",
+    }
 )
 """The commands after which cached answers may still be served; every other one ends them all."""
 ALIASES = {"ls": "list", "rm": "remove"}
