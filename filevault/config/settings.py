@@ -542,8 +542,13 @@ class Settings:
 
     @property
     def uses_lane(self) -> bool:
-        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`."""
-        return not self.flag("FILEVAULT_NO_LANE") and self.config.lane is not False
+        """Whether answers are cached for the hot lane: by default; not with `FILEVAULT_NO_LANE`.
+
+        Nor with a log, in which the lane would record nothing.
+        """
+        if self.flag("FILEVAULT_NO_LANE") or self.config.log is not None:
+            return False
+        return self.config.lane is not False
 
     def flag(self, name: str) -> bool | None:
         """Return the value of a switch variable, None if it is unset or empty.
