@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING, Self
 
 from filevault.errors import FilevaultError
-from filevault.keycache.cached_key import ANSWER_TYPES, CachedKey
+from filevault.keycache.cached_key import ANSWER_TYPES, SESSION, CachedKey
 from filevault.lane import answer, serve
 from filevault.lane.question import FAMILIES, NAMES, SECRETS, MissError
 from filevault.system.printable import printable
@@ -149,9 +149,19 @@ def _store(
             return "it depends on too much"
         other = CachedKey(key, session_key.decode(), cached.deadline)
         seconds = int(served.key.seconds)
+        if seconds < 1:  # 0 means without end in the kernel
+            return "the vault is locked soon"
         if key_store.put(served.state_id, ANSWER_TYPES[slot], other, seconds):
             folder.write(question.digest, data)
-            return None
+            # `lock`, `clear` and the like forget all answers last: if what they change is as it
+            # was, they will find both halves.
+            with contextlib.suppress(MissError, OSError):
+                answer.Half(data, question.digest).check_witnesses()
+                if key_store.get(served.state_id, SESSION) == cached:
+                    return None
+            key_store.forget(served.state_id, ANSWER_TYPES[slot])
+            folder.delete(slot)
+            return "it was overtaken by a change"
     return "no key store takes it"
 
 

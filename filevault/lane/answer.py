@@ -1,7 +1,8 @@
 """The answer file: the half of a cached answer on disk (docs/format.md §10).
 
 It is bound to the other half, which lies beside the session key, by a tag and a pad that are used
-once.
+once. The tag is over the pad as well: who can write the other half alone could change the answer
+bit by bit.
 """
 
 import posix
@@ -113,9 +114,10 @@ class Half:
         """Return the answer. Raises MissError if the other half does not belong to this one."""
         if len(key) != _TAG + len(self.masked):
             raise MissError("the other half is not there")
-        if not equal(hmac(key[:_TAG], self.signed), self.tag):
+        pad = key[_TAG:]
+        if not equal(hmac(key[:_TAG], self.signed + pad), self.tag):
             raise MissError("the other half belongs to another answer")
-        return xor(self.masked, key[_TAG:])
+        return xor(self.masked, pad)
 
 
 def write(
@@ -152,8 +154,9 @@ def write(
             *lines,
         ]
     )
-    signed = head + b"\n\n" + xor(content, key[_TAG:])
-    return signed + hmac(key[:_TAG], signed)
+    pad = key[_TAG:]
+    signed = head + b"\n\n" + xor(content, pad)
+    return signed + hmac(key[:_TAG], signed + pad)
 
 
 def read(path: bytes) -> bytes:
