@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from filevault import errors
+from filevault import __version__, errors
 from filevault.cli.command import ALIASES, COMMANDS, usage
 from filevault.cli.parser import Parser, add_global_options, add_session_options
 from filevault.config.settings import SETTINGS, SWITCH, GlobalOptions
@@ -359,6 +359,21 @@ def test_the_chinese_readme_has_chinese_paragraphs() -> None:
     text = re.sub(r"`[^`\n]*`|\]\([^)]*\)", "", _without_code(_page("README.zh.md")))
     prose = [line for line in text.splitlines() if len(re.findall(r"[A-Za-z]{2,}", line)) > 3]
     assert [line for line in prose if not re.search(r"[\u4e00-\u9fff]", line)] == []
+
+
+def test_the_pages_on_installation_name_this_version_and_its_needs() -> None:
+    project = tomllib.loads(_page("pyproject.toml"))["project"]
+    install = _page("docs/how-to/install.md")
+    names = set(re.findall(r"filevault_aws-([\d.]+\d)", "".join(map(Path.read_text, PAGES))))
+    assert names == {__version__}
+    assert f"$ filevault --version\nfilevault {__version__}\n" in install
+    oldest = project["requires-python"].removeprefix(">=")
+    for page in (install, _page("README.md"), _page("README.zh.md")):
+        assert f"Python {oldest}" in page
+    (image,) = re.findall(r"FROM python:([\d.]+)-slim", install)
+    assert f"Programming Language :: Python :: {image}" in project["classifiers"]
+    assert len(project["dependencies"]) == 5
+    assert f"Python {oldest} and five libraries" in _page("README.md")
 
 
 def test_the_readme_tells_how_to_look_and_how_to_test() -> None:
