@@ -63,6 +63,14 @@ def test_a_user_of_the_credentials_file(newcomer: AwsMachine) -> None:
     require_running(newcomer, OPENING)
 
 
+def test_a_user_with_a_new_key(newcomer: AwsMachine) -> None:
+    key_id, secret = key(newcomer)
+    answers = [*MAKING[1:], TypedAnswer("key id", key_id), TypedAnswer("Secret", secret)]
+    done = newcomer.machine.on_terminal("add", "jonsmith", "--init", answers=answers)
+    assert done.status == 0, done
+    require_running(newcomer, OPENING)
+
+
 def test_a_user_of_aws_vault(newcomer: AwsMachine) -> None:
     folder = newcomer.machine.home / ".awsvault/keys"
     item = aws_vault.add(folder, "jonsmith", key(newcomer), WORD)
