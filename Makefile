@@ -8,14 +8,14 @@ BIN = .venv/bin
 # Made last, so that an installation that was cut off is done again.
 VENV = .venv/complete
 # Programs that tests start, each with the Debian package that has it.
-SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash tmux:tmux unshare:util-linux setfacl:acl gpg:gnupg \
+SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash tmux:tmux man:man-db groff:groff-base unshare:util-linux setfacl:acl gpg:gnupg \
 	gpgconf:gpgconf pinentry-curses:pinentry-curses pass:pass age:age age-keygen:age \
 	openssl:openssl rclone:rclone ssh-keygen:openssh-client node:nodejs npm:npm systemd-creds:systemd \
 	systemd-analyze:systemd chromium:chromium valgrind:valgrind
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto
 
-.PHONY: help demo test test-debian13 check fmt bench torture dist clean tools
+.PHONY: help demo test test-debian13 check fmt bench torture dist clean tools man
 
 help:
 	@echo "make demo     a new vault, add, exec, list, against a local AWS stand-in"
@@ -24,6 +24,7 @@ help:
 	@echo "make check    lint, types, layers"
 	@echo "make bench    whole-process times beside the AWS CLI"
 	@echo "make torture  the long crash and fuzz campaigns"
+	@echo "make man      write the man pages, from the same source as --help"
 	@echo "make fmt, make dist, make clean"
 
 $(VENV): pyproject.toml
@@ -70,6 +71,9 @@ check: $(VENV)
 fmt: $(VENV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+man: $(VENV)
+	$(BIN)/python -m tests.man_pages
 
 bench: $(VENV)
 	@$(BIN)/python tests/bench/run.py

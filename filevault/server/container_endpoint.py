@@ -10,6 +10,7 @@ import hmac
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from filevault.server.http_request import accepted_hosts
 from filevault.server.http_response import respond_error, respond_json
 from filevault.system.record import Record
 from filevault.system.times import format_time
@@ -72,7 +73,7 @@ class ContainerEndpoint:
     """Answers requests for credentials; see `filevault.server.http_server.Respond`.
 
     Args:
-        host: the only Host header that is accepted.
+        host: the address that it listens at, with the port.
         renewals: keeps the credentials fresh.
         tokens: who may have which credentials.
         health: a path that is answered without a token, with nothing but a status.
@@ -85,7 +86,7 @@ class ContainerEndpoint:
         tokens: Sequence[TokenPaths],
         health: bytes | None = None,
     ) -> None:
-        self._host = host.encode("ascii")
+        self._hosts = accepted_hosts(host)
         self._renewals = renewals
         self._tokens = tokens
         self._health = health
@@ -100,7 +101,7 @@ class ContainerEndpoint:
     def __call__(self, request: HttpRequest, connection: Connection) -> HttpResponse | None:
         """Answer a request at once; only credentials that were never obtained are waited for."""
         headers = request.headers
-        if headers.get(b"host") != self._host:
+        if headers.get(b"host") not in self._hosts:
             return _NO_HOST
         for name in _BROWSER_HEADERS:
             if name in headers:

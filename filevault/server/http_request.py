@@ -39,6 +39,15 @@ class HttpRequest(Record):
     keep_alive: bool
 
 
+def accepted_hosts(host: str) -> frozenset[bytes]:
+    """Return the Host headers that name an address with its port.
+
+    The clients of AWS's Common Runtime (awscrt 0.38) leave the port out. No name is accepted, so
+    that a page in a browser reaches no server under a name of its own.
+    """
+    return frozenset({host.encode("ascii"), host.partition(":")[0].encode("ascii")})
+
+
 # A client that stays connected sends the same bytes again and again.
 @functools.lru_cache(maxsize=128)
 def parse_head(head: bytes) -> HttpRequest:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from filevault.server.container_endpoint import new_token
+from filevault.server.http_request import accepted_hosts
 from filevault.server.http_response import respond, respond_error, respond_json
 from filevault.server.peer_uid import peer_uid
 from filevault.system.record import Record
@@ -56,7 +57,7 @@ class MetadataEndpoint:
     """Answers requests as the metadata service does; see `filevault.server.http_server.Respond`.
 
     Args:
-        host: the only Host header that is accepted.
+        host: the address that it listens at, with the port.
         renewals: keeps the credentials fresh.
         served: the credentials.
         instance: returns what is known about the machine.
@@ -74,7 +75,7 @@ class MetadataEndpoint:
         any_user: bool = False,
         version_1: bool = False,
     ) -> None:
-        self._host = host.encode("ascii")
+        self._hosts = accepted_hosts(host)
         self._renewals = renewals
         self._served = served
         self._instance = instance
@@ -85,7 +86,7 @@ class MetadataEndpoint:
     def __call__(self, request: HttpRequest, connection: Connection) -> HttpResponse | None:
         """Answer a request at once."""
         headers = request.headers
-        if headers.get(b"host") != self._host:
+        if headers.get(b"host") not in self._hosts:
             return _NO_HOST
         if any(name in headers for name in _REFUSED_HEADERS):
             return _FROM_BROWSER

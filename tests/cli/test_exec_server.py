@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import socket
 import sys
@@ -13,8 +14,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fakes.faults import error
+from tests.launch.installed import install
 from tests.worlds.aws_machine import REGION, AwsMachine
-from tests.worlds.machine import PASSPHRASE, TypedAnswer
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.served_command import Answer, ServedCommand, has_ended
 
 MINUTE = 60
@@ -368,6 +370,58 @@ def test_a_stopped_command_stops_filevault_and_goes_on_with_it(running: ServedCo
     os.kill(running.process.pid, signal.SIGCONT)
     _until(lambda: _state(running.command_pid) != "T")
     assert running.end(5) == (5, "", "")
+
+
+class Shell:
+    """An interactive bash on a terminal."""
+
+    def __init__(self, machine: Machine) -> None:
+        program = install(machine)
+        env = {**machine.environment({"LAUNCH": None}), "PS1": "PROMPT> ", "TERM": "dumb"}
+        env["PATH"] = f"{program.parent}:{env['PATH']}"
+        self._text = b""
+        self._pid, self._master = pty.fork()
+        if self._pid == 0:
+            os.execve("/bin/bash", ["bash", "--norc", "-i"], env)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def shows(self, wanted: str) -> str:
+        """Wait for a text; return what came before it."""
+        deadline = time.monotonic() + 20
+        while wanted.encode() not in self._text:
+            assert time.monotonic() < deadline, self._text
+            if select.select([self._master], [], [], 0.2)[0]:
+                self._text += os.read(self._master, 4096)
+        before, _, self._text = self._text.partition(wanted.encode())
+        return before.decode()
+
+    def close(self) -> None:
+        os.close(self._master)
+        os.waitpid(self._pid, 0)
+
+
+def test_a_shell_stops_it_goes_on_with_it_and_pipes_it(ready: AwsMachine) -> None:
+    shell = Shell(ready.machine)
+    try:
+        shell.shows("PROMPT> ")
+        command = "sh -c 'echo sta''rted; read x; echo got $x; exit 4'"
+        shell.type(f"filevault exec -s admin -- {command}\n")
+        shell.shows("started\r\n")
+        shell.type("\x1a")
+        assert "Stopped" in shell.shows("PROMPT> ")
+        shell.type("fg\n")
+        shell.shows("fg\r\n")
+        shell.type("hello\n")
+        assert "got hello" in shell.shows("PROMPT> ")
+        # The reader ends first; it and filevault are one job.
+        shell.type(
+            "echo $?; filevault exec -s admin -- seq 100000 | head -1; echo ${PIPESTATUS[@]}\n"
+        )
+        shell.shows("4\r\n1\r\n141 0\r\n")
+    finally:
+        shell.close()
 
 
 def _state(pid: int) -> str:

@@ -436,8 +436,7 @@ def test_verify_opens_tokens_and_a_damaged_one_is_a_warning(scene: SsoMachine) -
     (token,) = scene.machine.state.glob("*/sso/*-token.fvs")
     token.write_bytes(token.read_bytes()[:-1] + b"?")
     result = scene.machine.ok("verify")
-    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}'" in result.out + result.err
-    assert "sign in again" in result.out + result.err
+    assert f"sign-in 'sso/{token.name.removesuffix('.fvs')}" in result.out
 
 
 # Nothing is in the clear

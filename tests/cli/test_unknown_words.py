@@ -8,7 +8,9 @@ import pytest
 
 from filevault.cli import aws_vault
 from filevault.cli.command import ALIASES, COMMANDS, parser_of
+from tests.samples import KEY_ID, SECRET
 from tests.worlds.in_process import InProcess, InProcessResult
+from tests.worlds.machine import PASSPHRASE
 
 HINT = "filevault: hint: "
 
@@ -195,3 +197,34 @@ def test_help_and_version_are_commands_too(inside: InProcess) -> None:
         shown = inside.run("help", command)
         assert (shown.status, shown.err) == (0, "")
         assert shown.out == inside.run(command, "--help").out
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("remove jonsmiht --force", 4),
+        ("rename jonsmiht other", 4),
+        ("copy jonsmiht other", 4),
+        ("verify jonsmiht", 4),
+        ("recipients accept jonsmiht", 4),
+        ("rotate jonsmiht", 3),
+        ("export jonsmiht", 3),
+        ("exec jonsmiht -- true", 125),
+        ("login jonsmiht", 3),
+    ],
+)
+def test_a_misspelt_key_is_guessed(stocked: InProcess, line: str, status: int) -> None:
+    error, hint = refused(stocked.run(*line.split()), status)
+    assert "'jonsmiht'" in error
+    assert hint.startswith("did you mean 'jonsmith'?")
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> InProcess:
+    """A vault with a key for `jonsmith`, and an AWS config without it."""
+    home = tmp_path_factory.mktemp("home")
+    inside = InProcess({"HOME": str(home), "FILEVAULT_PASSPHRASE": PASSPHRASE})
+    assert inside.run("init").status == 0
+    given = f"{KEY_ID}\n{SECRET}\n".encode()
+    assert inside.run("add", "jonsmith", "--stdin", "--no-config", stdin=given).status == 0
+    return inside

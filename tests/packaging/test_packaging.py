@@ -27,7 +27,9 @@ import pytest
 
 from filevault import __version__
 from filevault.cli.completion.scripts import script
+from tests.conditions.tools import tool
 from tests.fakes import FakeAws
+from tests.man_pages import pages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = f"filevault_aws-{__version__}"
@@ -169,7 +171,8 @@ def test_the_wheel_installs_nothing_beside_filevault(built: Built) -> None:
     tops = {name.partition("/")[0] for name in built.wheel_names}
     assert tops == {"filevault", f"{NAME}.data", f"{NAME}.dist-info"}
     data = [name for name in built.wheel_names if name.startswith(f"{NAME}.data/")]
-    assert data == sorted([SCRIPT, *(f"{NAME}.data/data/{place}" for place in SHARED)])
+    shared = [*SHARED, *(f"share/man/man1/{name}" for name in pages())]
+    assert data == sorted([SCRIPT, *(f"{NAME}.data/data/{place}" for place in shared)])
 
 
 def test_the_shells_find_the_completions_of_the_wheel(built: Built) -> None:
@@ -242,6 +245,12 @@ def test_an_editable_installation_brings_the_same_script(built: Built, tmp_path:
     )
     where = "import filevault, sys; sys.stdout.write(filevault.__file__)"
     assert _run([_python(tmp_path / "venv"), "-c", where], tmp_path).startswith(str(built.tree))
+
+
+def test_man_finds_the_pages_of_the_wheel(built: Built) -> None:
+    folder = built.venv / "share/man"
+    found = _run([tool("man"), "-M", folder, "-w", "filevault-exec"], folder)
+    assert found.strip() == str(folder / "man1/filevault-exec.1")
 
 
 def test_neither_archive_holds_caches_or_private_files(built: Built) -> None:

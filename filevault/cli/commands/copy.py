@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.cli.second_vault import HELP, NEW_VARIABLE, choose_target, unlock
-from filevault.errors import ItemNotFoundError, UsageError
+from filevault.errors import UsageError
 from filevault.exchange.copy_item import (
     ItemCopy,
     has_copy,
@@ -19,7 +20,6 @@ from filevault.git import subjects
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
 from filevault.vault.choose import must_exist
-from filevault.vault.lookup import hint_at_top
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     must_exist(target, context.settings.state_home)
     with open_vault(choice, context) as opened:
         if not opened.vault.has(args.profile):
-            raise ItemNotFoundError(
-                f"the vault has no key for {printable(args.profile)!r}",
-                hint=hint_at_top(choice, [args.profile]) or "filevault list shows the stored keys",
-            )
+            raise absent_key(args.profile, choice, opened.vault)
         copy = read_item(opened.vault, args.profile)
         refuse_rotation(copy)
         if same:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from filevault.backends.definition import SEALED
 from filevault.backends.file import keyslots
+from filevault.cli.absent_key import absent_key
 from filevault.cli.keyslot_text import keyslot_text
 from filevault.cli.open_vault import choose_vault, existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
@@ -13,7 +14,6 @@ from filevault.cli.repositories import trust_present_repositories
 from filevault.errors import (
     FilevaultError,
     IntegrityError,
-    ItemNotFoundError,
     LockedError,
     NewerFormatError,
     NotCommittedError,
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
             )
         if args.names:
             for name in args.names:
-                _accept_item(context, opened.vault, name)
+                _accept_item(context, opened, name)
             return 0
         return _accept_all(opened, context, pin)
 
@@ -304,10 +304,10 @@ def _print_slots(context: Context, vault: Vault) -> None:
 # accept
 
 
-def _accept_item(context: Context, vault: Vault, name: str) -> None:
-    if not vault.has(name):
-        raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}")
-    _print_accepted(context, name, *accept(vault, name))
+def _accept_item(context: Context, opened: OpenVault, name: str) -> None:
+    if not opened.vault.has(name):
+        raise absent_key(name, opened.choice, opened.vault)
+    _print_accepted(context, name, *accept(opened.vault, name))
 
 
 def _print_accepted(context: Context, name: str, before: str | None, now: str | None) -> None:

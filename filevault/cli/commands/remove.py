@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import choose_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
-from filevault.errors import ItemNotFoundError, NotCommittedError
+from filevault.errors import NotCommittedError
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
-from filevault.vault.lookup import hint_at_top
 
 if TYPE_CHECKING:
     import argparse
@@ -51,11 +51,7 @@ def _remove(args: argparse.Namespace, opened: OpenVault, context: Context) -> in
     source = item_reference(args.profile)
     if not args.sessions_only:
         if not vault.has(args.profile):
-            raise ItemNotFoundError(
-                f"the vault has no key for {shown!r}",
-                hint=hint_at_top(opened.choice, [args.profile])
-                or "filevault list shows the stored keys",
-            )
+            raise absent_key(args.profile, opened.choice, vault)
         if not args.force:
             require_terminal(
                 context.prompter,

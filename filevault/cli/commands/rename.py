@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
 from filevault.cli.questions import confirm_or_decline, require_terminal
 from filevault.config.profile_rename import edit_names, mentions, named_lines
-from filevault.errors import ItemNotFoundError, NotCommittedError, UsageError
+from filevault.errors import NotCommittedError, UsageError
 from filevault.exchange.copy_item import has_copy, read_item, write_copy
 from filevault.git import subjects
 from filevault.sources.stored import item_reference
 from filevault.system.printable import printable
-from filevault.vault.lookup import hint_at_top
 from filevault.vault.names import encode_name
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with open_vault(choice, context) as opened:
         vault = opened.vault
         if not vault.has(args.old):
-            raise ItemNotFoundError(
-                f"the vault has no key for {printable(args.old)!r}",
-                hint=hint_at_top(choice, [args.old]) or "filevault list shows the stored keys",
-            )
+            raise absent_key(args.old, choice, vault)
         uncommitted = _rename(args, opened, context)
     if not args.config:
         _say_what_names_it(args, context)

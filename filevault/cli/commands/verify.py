@@ -8,8 +8,9 @@ from filevault.checks.access import check_access
 from filevault.checks.finding import ERROR, WARNING, Finding, error_finding, worst_error
 from filevault.checks.items import check_item, check_other
 from filevault.checks.sessions import check_sessions
+from filevault.cli.absent_key import absent_key
 from filevault.cli.open_vault import existing_vault, open_vault
-from filevault.errors import FilevaultError, ItemNotFoundError, NetworkError, UsageError
+from filevault.errors import FilevaultError, NetworkError, UsageError
 from filevault.system.printable import printable
 from filevault.system.times import format_time, parse_time
 
@@ -76,7 +77,7 @@ class _Verification:
         names = self._args.profiles or vault.names()
         for name in self._args.profiles:
             if not vault.has(name):
-                raise ItemNotFoundError(f"the vault has no key for {printable(name)!r}")
+                raise absent_key(name, self._opened.choice, vault)
         for number, name in enumerate(names):
             if number % _EVERY == 0 or self._args.online:
                 context.reporter.countdown(f"{number + 1} of {len(names)}: {printable(name, 60)}")

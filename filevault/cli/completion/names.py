@@ -56,11 +56,13 @@ def profile_names(settings: Settings) -> list[str]:
 def stored_names(choice: VaultChoice) -> list[str]:
     """Return the names of the items of a vault. Raises FileNotFoundError, StorageError."""
     from filevault.vault.item_store import ItemStore
+    from filevault.vault.lookup import ItemLookup
 
     backend = choice.backend
+    shared = backend.family == RECIPIENTS
     with Folder.open(choice.store) as store:
-        shared = backend.family == RECIPIENTS
-        return ItemStore(store, backend.suffix, choice.prefix, literal=shared).names()
+        items = ItemStore(store, backend.suffix, choice.prefix, literal=shared)
+        return ItemLookup(items, shared=shared).keys(items.names())
 
 
 def _config(settings: Settings) -> AwsConfig:
