@@ -1,4 +1,7 @@
-"""Newcomers, each with what they have: from nothing to a running command in two commands."""
+"""Newcomers, each with what they have: from nothing to a running command.
+
+Two commands do it, or three for a user of Identity Center whose AWS config has no profile.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import subprocess
 import pytest
 
 from tests.conditions.tools import tool
+from tests.fakes import FakeAws
+from tests.fakes.identity_center import START_URL
 from tests.samples import JON
 from tests.worlds import aws_vault
 from tests.worlds.aws_machine import AwsMachine
-from tests.worlds.machine import PASSPHRASE, TypedAnswer
+from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.pass_store import GpgHome
 
 WORD = "the passphrase of aws vault"
@@ -102,3 +107,48 @@ def test_a_user_of_pass(newcomer: AwsMachine, gpg: GpgHome) -> None:
     done = machine.on_terminal("--backend", "pass", "--prefix", "aws-vault", "init")
     assert done.status == 0, done
     require_running(newcomer, [])
+
+
+SSO_SESSION = """[sso-session work]
+sso_start_url = {start}
+sso_region = eu-west-1
+sso_registration_scopes = sso:account:access
+"""
+SSO_PROFILE = """
+[profile jonsmith]
+sso_session = work
+sso_account_id = 111122223333
+sso_role_name = Admin
+region = eu-west-1
+endpoint_url = {url}
+"""
+
+
+@pytest.fixture
+def sso_user(quick_machine: Machine, aws: FakeAws) -> Machine:
+    """Somebody with a role in Identity Center, who confirms the code at once."""
+    aws.sso.assign("111122223333", "prod", "Admin")
+    aws.sso.enforces_interval = False
+    aws.sso.confirm_after = 2
+    quick_machine.env["AWS_ENDPOINT_URL"] = aws.url
+    return quick_machine
+
+
+def test_a_user_of_identity_center_with_profiles(sso_user: Machine, aws: FakeAws) -> None:
+    sso_user.write_config((SSO_SESSION + SSO_PROFILE).format(start=START_URL, url=aws.url))
+    assert sso_user.on_terminal("init", answers=MAKING[1:]).status == 0
+    done = sso_user.on_terminal(*COMMAND, answers=OPENING)
+    assert done.status == 0, done
+    assert "confirm only if it shows the code" in done.tty
+    assert done.out.startswith("got ASIA")
+    assert sso_user.run(*COMMAND, env={"FILEVAULT_PASSPHRASE": PASSPHRASE}).out == done.out
+
+
+def test_a_user_of_identity_center_without_profiles(sso_user: Machine) -> None:
+    sso_user.write_config(SSO_SESSION.format(start=START_URL))
+    assert sso_user.on_terminal("init", answers=MAKING[1:]).status == 0
+    words = ("sso", "profiles", "work", "--region", "eu-west-1")
+    done = sso_user.on_terminal(*words, answers=[*OPENING, TypedAnswer("Write 1 profile", "y")])
+    assert done.status == 0, done
+    done = sso_user.on_terminal("exec", "prod-Admin", *COMMAND[2:], answers=OPENING)
+    assert done.out.startswith("got ASIA"), done
