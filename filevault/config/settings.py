@@ -190,7 +190,9 @@ class Settings:
         outer = {name: environ.pop(name) for name in unchanged_settings(environ)}
         if MARKER in environ:
             outer[MARKER] = environ.pop(MARKER)
-        settings = cls(dict(environ), options, secrets, outer)
+        # An entry such as `=x` has no name, and Python can start no program with it.
+        named = {name: value for name, value in environ.items() if name}
+        settings = cls(named, options, secrets, outer)
         settings._process = environ
         # Programs that a library starts, as pyrage does for age plugins, inherit the environment
         # of the process.
