@@ -13,12 +13,15 @@ from filevault.aws.http_request import HttpRequest
 from filevault.config.aws_config import AwsConfig
 from filevault.config.overrides import Overrides
 from filevault.config.profile import resolve
+from filevault.config.program_chain import CHAIN
 from filevault.errors import (
     AwsError,
     ConfigError,
     FilevaultError,
     NetworkError,
     NoSourceError,
+    ProfileLoopError,
+    ProgramError,
     ProviderError,
 )
 from filevault.identity_tokens.claims import claims_of, shown_claims
@@ -226,6 +229,24 @@ def test_a_process_that_fails_is_shown(world: WebWorld) -> None:
     assert message == (
         "web_identity_token_process of profile 'ci' failed with status 7: mint is closed"
     )
+    world.configure("web_identity_token_process = echo \0")
+    message = refused(world, ProgramError).message
+    assert message == "web_identity_token_process cannot be started: it has a forbidden character"
+
+
+def test_a_process_does_not_run_itself(world: WebWorld) -> None:
+    """It may ask filevault for its own profile by mistake, and each run would start another."""
+    world.environ = {"PATH": "/usr/bin:/bin", "AWS_PROFILE": "ci", CHAIN: "outer"}
+    world.configure(f"web_identity_token_process = env > {world.file}; echo x.y.z")
+    refused(world, AwsError)
+    environment = world.file.read_text().splitlines()
+    assert f"{CHAIN}=outer,ci" in environment
+    assert not [line for line in environment if line.startswith("AWS_PROFILE=")]
+    world.file.unlink()
+    world.environ[CHAIN] = "outer,ci"
+    with pytest.raises(ProfileLoopError, match="web_identity_token_process of profile 'ci' runs"):
+        world.run("ci", refresh=True)
+    assert not world.file.exists()
 
 
 # Services of CI systems
