@@ -29,6 +29,7 @@ FREE = {
         "--listen",
         "--path",
         "--account",
+        "--lines",
     ),
     *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
     *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
