@@ -11,6 +11,7 @@ from filevault.lane.digest import equal, hash_of, hash_of_list, hmac, xor
 from filevault.lane.question import MissError
 
 FOLDER = "answers"
+MAGIC = b"filevault-answer-1"
 MAX_FILE = 64 << 10
 SLOTS = 8
 """How many answers are cached for one user."""
@@ -47,7 +48,6 @@ SET_FAMILY = b"AWS_ENDPOINT_URL_"
 REMOVED_FAMILIES = (b"AWS_", b"FILEVAULT_")
 """What an answer may remove begins so."""
 
-_MAGIC = b"filevault-answer-1"
 _MAX_DRIFT = 2000  # milliseconds that the two clocks may have moved against each other
 _TAG = 32
 _KIND, _REGULAR = 0o170000, 0o100000  # stat(2)
@@ -69,7 +69,7 @@ class Half:
     def __init__(self, data: bytes, question: bytes) -> None:
         head, end, rest = data.partition(b"\n\n")
         lines = head.split(b"\n")
-        if not end or len(lines) < 5 or lines[0] != _MAGIC:
+        if not end or len(lines) < 5 or lines[0] != MAGIC:
             raise MissError("the answer file is not understood")
         if lines[1] != question.hex().encode():
             raise MissError("the answer file is for another question")
@@ -146,7 +146,7 @@ def write(
     kind, content = answer
     head = b"\n".join(
         [
-            _MAGIC,
+            MAGIC,
             question.hex().encode(),
             b"%b %d %b %b %d" % (store, slot, state, kind, len(content)),
             b"%d %d %d" % times,

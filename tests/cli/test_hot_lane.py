@@ -7,6 +7,7 @@ import hashlib
 import hmac as stdlib_hmac
 import importlib
 import itertools
+import json
 import os
 import posix
 import random
@@ -777,6 +778,20 @@ def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
         shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
 
 
+def test_with_a_log_nothing_is_cached_and_every_run_is_recorded(fresh: HotLane) -> None:
+    folder = fresh.machine.home / ".config/filevault"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("log = true\n")
+    for _ in range(3):
+        time.sleep(TICK)
+        assert isinstance(fresh.ask(), str)
+        fresh.run()
+    assert isinstance(fresh.ask(), str)
+    recorded = json.loads(fresh.machine.ok("log", "--json").out)
+    assert [each["command"] for each in recorded] == ["env"] * 3
+    shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
+
+
 def test_a_command_that_may_change_something_ends_all_answers() -> None:
     """All but those that the page lists."""
     page = (Path(__file__).parents[2] / "docs/explanation/hot-lane.md").read_text()
@@ -851,6 +866,41 @@ def test_in_the_last_second_nothing_is_cached(
         fresh.run()
     assert fresh.answers == []
     assert [KernelKeyring().get("", slot) for slot in ANSWER_TYPES] == [None] * answer.SLOTS
+
+
+def test_the_end_of_all_answers_deletes_nothing_else(fresh: HotLane, tmp_path: Path) -> None:
+    """Root may work in the folders of a user, who can put a link there."""
+    folder = fresh.machine.state / answer.FOLDER
+    (folder / "notes").write_text("mine")
+    (folder / ("0" * 32)).mkdir()
+    fresh.machine.ok("clear")
+    assert sorted(path.name for path in folder.iterdir()) == ["0" * 32, "notes"]
+    (folder / "notes").unlink()
+    (folder / ("0" * 32)).rmdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (elsewhere / ("1" * 32)).write_text("of another program")
+    folder.rmdir()
+    folder.symlink_to(elsewhere)
+    fresh.machine.ok("clear")
+    assert [path.name for path in elsewhere.iterdir()] == ["1" * 32]
+    folder.unlink()
+
+
+def test_what_is_no_file_among_the_answers_holds_nothing_up(fresh: HotLane) -> None:
+    """A pipe, above all: to open it would wait for a writer."""
+    folder = fresh.machine.state / answer.FOLDER
+    odd = [folder / (digit * 32) for digit in "012"]
+    os.mkfifo(odd[0])
+    odd[1].mkdir()
+    odd[2].symlink_to("/dev/zero")
+    for path in fresh.answers:
+        if path not in odd:
+            path.unlink()
+    fresh.cached()
+    odd[1].rmdir()
+    odd[0].unlink()
+    odd[2].unlink()
 
 
 # Halves, quota, other places
