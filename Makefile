@@ -26,7 +26,7 @@ help:
 	@echo "make bench    whole-process times beside the AWS CLI"
 	@echo "make torture  the long crash and fuzz campaigns"
 	@echo "make man      write the man pages, from the same source as --help"
-	@echo "make dist     wheel, sdist, SBOM and checksums of the last commit"
+	@echo "make dist     wheel, sdist, SBOM and checksums, from the last commit"
 	@echo "make fmt, make clean"
 
 define need-python
@@ -101,7 +101,7 @@ bench: $(VENV)
 	@$(BIN)/python tests/bench/run.py
 
 dist: $(VENV)
-	$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m tests.release
 
 clean:
 	rm -rf --one-file-system .debian13

@@ -364,7 +364,8 @@ def test_the_chinese_readme_has_chinese_paragraphs() -> None:
 def test_the_pages_on_installation_name_this_version_and_its_needs() -> None:
     project = tomllib.loads(_page("pyproject.toml"))["project"]
     install = _page("docs/how-to/install.md")
-    names = set(re.findall(r"filevault_aws-([\d.]+\d)", "".join(map(Path.read_text, PAGES))))
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    names = set(re.findall(r"filevault_aws-([\d.]+\d)", pages))
     assert names == {__version__}
     assert f"$ filevault --version\nfilevault {__version__}\n" in install
     oldest = project["requires-python"].removeprefix(">=")

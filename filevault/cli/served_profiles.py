@@ -237,6 +237,7 @@ def refuse_unknown_users(*, allow: bool) -> None:
     """Raise UsageError if a metadata endpoint cannot see which user asks, unless all may."""
     if not allow and not can_find_peers():
         raise UsageError(
-            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read",
+            "the users who ask cannot be told apart here: /proc/net/tcp cannot be read, or this "
+            "user is the one that stands for all unknown ones",
             hint="use a container credentials endpoint, or give --allow-local-users",
         )

@@ -169,6 +169,11 @@ class StandingServer:
         """Return the listening socket. Raises UsageError if it cannot be made."""
         found = inherited_listener(self._context.settings.get)
         if found is not None:
+            if self._args.listen:
+                raise UsageError(
+                    "--listen and the socket of the service manager exclude each other",
+                    hint="leave --listen out of ExecStart=, or ListenStream= out of the unit",
+                )
             self._check_address(found.getsockname()[0], "the socket of the service manager")
             return found
         address, port = _parsed(self._args.listen) if self._args.listen else (_LOOPBACK, 0)

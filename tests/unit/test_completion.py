@@ -33,6 +33,7 @@ FREE = {
     ),
     *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
     *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
+    "--lines",
     *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--prefix", "--pin", "--passphrase-fd"),
     *("rename new", "copy new", "recipients add"),
 }

@@ -647,3 +647,15 @@ def test_claims_are_printable_and_bounded() -> None:
     assert "aud 'a b'" in shown
     deep = base64.urlsafe_b64encode(b"[" * 9000).decode().rstrip("=")
     assert claims_of(f"h.{deep}.s") == {}
+
+
+def test_claims_that_are_no_text_are_told_apart() -> None:
+    """JSON can escape lone surrogates, which no hash, file or request takes."""
+    import base64
+
+    found = set()
+    for subject in (rb"a\ud800", rb"a\udcff", rb"a"):
+        payload = base64.urlsafe_b64encode(b'{"aud":["%s"],"sub":"%s"}' % (subject, subject))
+        claims = claims_of(f"h.{payload.decode().rstrip('=')}.s")
+        found.add(f"{claims['aud']} {claims['sub']}".encode())
+    assert len(found) == 3
