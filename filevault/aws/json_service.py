@@ -207,12 +207,16 @@ class JsonService:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of a body, None for anything else."""
+    """Return the JSON object of a body, None for anything else, and for one with lone surrogates.
+
+    Text with those can be put neither into a request nor into a file.
+    """
     from filevault.system.strict_json import is_too_deep
 
     try:
         text = body.decode("utf-8")
         found = None if is_too_deep(text) else json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

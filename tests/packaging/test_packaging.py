@@ -261,6 +261,7 @@ def test_the_sdist_holds_tests_docs_and_the_backends_twice(built: Built) -> None
         "pyproject.toml",
         "Makefile",
         "README.md",
+        "README.zh.md",
         "CHANGELOG.md",
         "SECURITY.md",
         "LICENSE",
