@@ -16,7 +16,7 @@ SYSTEM_TOOLS = git:git strace:strace bash:bash zsh:zsh fish:fish dash:dash tmux:
 TOOL_NAMES = $(foreach tool,$(SYSTEM_TOOLS),$(firstword $(subst :, ,$(tool))))
 WORKERS ?= auto
 
-.PHONY: help demo test test-debian13 check fmt bench torture dist clean tools man
+.PHONY: help demo test test-debian13 check fmt bench torture dist clean tools man screenshots
 
 help:
 	@echo "make demo     a tour of half a minute, against a local AWS stand-in"
@@ -27,6 +27,7 @@ help:
 	@echo "make torture  the long crash and fuzz campaigns"
 	@echo "make man      write the man pages, from the same source as --help"
 	@echo "make dist     wheel, sdist, SBOM and checksums, from the last commit"
+	@echo "make screenshots   write the pictures of the pages, from real runs"
 	@echo "make fmt, make clean"
 
 define need-python
@@ -96,6 +97,9 @@ fmt: $(VENV)
 
 man: $(VENV)
 	$(BIN)/python -m tests.man_pages
+
+screenshots: $(VENV)
+	$(BIN)/python -m tests.screenshots
 
 bench: $(VENV)
 	@$(BIN)/python tests/bench/run.py

@@ -61,12 +61,13 @@ class Tour:
 
         `typed` has questions and the answers to them. `status` is what it must end with.
         """
-        from tests.worlds.terminal import Typed, starting, watch
+        from tests.worlds.machine import TypedAnswer
+        from tests.worlds.terminal import starting, watch
 
         print(f"$ {command}", flush=True)
         ended = watch(
             starting(["/bin/sh", "-c", f"exec {command}"], self.env, str(self.home)),
-            [Typed(*each) for each in typed],
+            [TypedAnswer(*each) for each in typed],
             kill_at=kill_at,
             show=lambda part: print(part, end="", flush=True),
         )

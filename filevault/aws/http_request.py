@@ -89,21 +89,17 @@ class HttpRequest(Record):
     ) -> HttpAnswer:
         from botocore.awsrequest import AWSRequest
         from botocore.httpsession import URLLib3Session
-        from botocore.utils import get_environ_proxies
 
         from filevault import __version__
         from filevault.aws.clients import check_ca_bundle
-        from filevault.aws.proxy import check_proxy
+        from filevault.aws.proxy import proxies_for
 
         check_ca_bundle(ca_bundle)
-
-        if not direct:
-            check_proxy(self.url)
         # The stubs lack some of the parameters.
         new_http: Any = URLLib3Session
         http = new_http(
             verify=ca_bundle or True,
-            proxies={} if direct else get_environ_proxies(self.url),
+            proxies={} if direct else proxies_for(self.url),
             timeout=(seconds, seconds),
         )
         headers = {"User-Agent": f"filevault/{__version__}", **self.headers}

@@ -39,7 +39,7 @@ from filevault.keycache.cached_key import ANSWER_TYPES, MAX_KEY_SIZE, CachedKey,
 from filevault.keycache.client import AgentClient
 from filevault.keycache.kernel import KernelKeyring
 from filevault.keycache.protocol import Answer, answer_line
-from filevault.lane import agent, answer, calls, question
+from filevault.lane import agent, answer, calls, digest, question
 from filevault.lane.digest import equal, hash_of, hmac, xor
 from filevault.sources import SOURCES
 from filevault.system import inputs
@@ -1240,6 +1240,20 @@ def test_the_digest_is_that_of_the_standard() -> None:
     assert equal(b"ab", b"ab")
     assert not equal(b"ab", b"ac")
     assert not equal(b"ab", b"abc")
+
+
+def test_tags_are_compared_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the time tells how many bytes of a guess are right."""
+    compared: list[int] = []
+
+    def each_byte(one: bytes, other: bytes) -> Iterator[int]:
+        for left, right in zip(one, other, strict=True):
+            compared.append(left)
+            yield left ^ right
+
+    monkeypatch.setattr(digest, "xor", each_byte)
+    assert not equal(bytes(32), b"x" + bytes(31))
+    assert len(compared) == 32
 
 
 # Other users and places

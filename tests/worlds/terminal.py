@@ -17,16 +17,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from tests.worlds.machine import TypedAnswer
+
 COLUMNS = 100
 TIMEOUT = 60.0  # seconds
 Start = Callable[[int], "subprocess.Popen[bytes]"]
-
-
-class Typed(NamedTuple):
-    """What to type once the terminal shows `question`."""
-
-    question: str
-    text: str
 
 
 class Ended(NamedTuple):
@@ -59,7 +54,7 @@ def starting(argv: Sequence[str], env: dict[str, str], cwd: str) -> Start:
 
 def watch(
     start: Start,
-    typed: Sequence[Typed] = (),
+    typed: Sequence[TypedAnswer] = (),
     *,
     kill_at: str = "",
     show: Callable[[str], None] = lambda _text: None,
