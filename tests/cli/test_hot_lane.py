@@ -7,6 +7,7 @@ import hashlib
 import hmac as stdlib_hmac
 import importlib
 import itertools
+import json
 import os
 import posix
 import random
@@ -788,6 +789,20 @@ def test_it_ends_an_answer(fresh: HotLane, end: str) -> None:
         fresh.run(env=env)
         assert isinstance(fresh.ask(env=env), str)
         shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
+
+
+def test_with_a_log_nothing_is_cached_and_every_run_is_recorded(fresh: HotLane) -> None:
+    folder = fresh.machine.home / ".config/filevault"
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text("log = true\n")
+    for _ in range(3):
+        time.sleep(TICK)
+        assert isinstance(fresh.ask(), str)
+        fresh.run()
+    assert isinstance(fresh.ask(), str)
+    recorded = json.loads(fresh.machine.ok("log", "--json").out)
+    assert [each["command"] for each in recorded] == ["env"] * 3
+    shutil.rmtree(fresh.machine.home / ".config", ignore_errors=True)
 
 
 def test_a_command_that_may_change_something_ends_all_answers() -> None:

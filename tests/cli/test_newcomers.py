@@ -5,7 +5,10 @@ Two commands do it, or three for a user of Identity Center whose AWS config has 
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,8 @@ from tests.worlds.aws_machine import AwsMachine
 from tests.worlds.machine import PASSPHRASE, Machine, TypedAnswer
 from tests.worlds.pass_store import GpgHome
 
+PAGES = Path(__file__).resolve().parents[2] / "docs/how-to"
+OTHER_TOOLS = (PAGES / "from-other-tools.md").read_text(encoding="utf-8")
 WORD = "the passphrase of aws vault"
 MAKING = [
     TypedAnswer("Make one?", "y"),
@@ -60,6 +65,14 @@ def test_a_user_of_the_credentials_file(newcomer: AwsMachine) -> None:
     done = newcomer.machine.on_terminal("import", answers=answers)
     assert done.status == 0, done
     assert clear.read_text() == "[jonsmith]\n"
+    require_running(newcomer, OPENING)
+
+
+def test_a_user_with_a_new_key(newcomer: AwsMachine) -> None:
+    key_id, secret = key(newcomer)
+    answers = [*MAKING[1:], TypedAnswer("key id", key_id), TypedAnswer("Secret", secret)]
+    done = newcomer.machine.on_terminal("add", "jonsmith", "--init", answers=answers)
+    assert done.status == 0, done
     require_running(newcomer, OPENING)
 
 
@@ -151,4 +164,34 @@ def test_a_user_of_identity_center_without_profiles(sso_user: Machine) -> None:
     done = sso_user.on_terminal(*words, answers=[*OPENING, TypedAnswer("Write 1 profile", "y")])
     assert done.status == 0, done
     done = sso_user.on_terminal("exec", "prod-Admin", *COMMAND[2:], answers=OPENING)
+    assert done.out.startswith("got ASIA"), done
+
+
+def test_a_user_of_saml2aws(machine: Machine, aws: FakeAws) -> None:
+    """The profiles of the page: no vault, and the role on top of what the program prints."""
+    (profiles,) = re.findall(r"```ini\n(\[profile corp\].*?)```", OTHER_TOOLS, re.DOTALL)
+    user = aws.add_user("corp")
+    role = aws.add_role("admin", trusts=[user])
+    machine.write_config(profiles.replace("111122223333", "123456789012"))
+    machine.env["AWS_ENDPOINT_URL"] = aws.url
+    program = machine.home / "bin/saml2aws"
+    program.parent.mkdir()
+    printed = {"AccessKeyId": user.access_key_id, "SecretAccessKey": user.secret_access_key}
+    program.write_text(f"#!/bin/sh\necho '{json.dumps({'Version': 1, **printed})}'\n")
+    program.chmod(0o755)
+    machine.env["PATH"] = f"{program.parent}:{machine.env['PATH']}"
+    done = machine.on_terminal("exec", "admin", *COMMAND[2:])
+    assert done.status == 0, done
+    assert aws.session(done.out.split()[1]).role is role
+
+
+def test_a_user_of_granted(sso_user: Machine, aws: FakeAws) -> None:
+    """Granted's keys without their prefix are those of the AWS CLI."""
+    named = re.findall(r"`(granted_sso_\w+)`", OTHER_TOOLS)
+    values = (START_URL, "eu-west-1", "111122223333", "Admin")
+    lines = [f"{key} = {value}" for key, value in zip(named, values, strict=True)]
+    edited = "\n".join(lines).replace("granted_", "")
+    sso_user.write_config(f"[profile jonsmith]\n{edited}\nregion = eu-west-1\n")
+    assert sso_user.on_terminal("init", answers=MAKING[1:]).status == 0
+    done = sso_user.on_terminal(*COMMAND, answers=OPENING)
     assert done.out.startswith("got ASIA"), done

@@ -29,9 +29,11 @@ FREE = {
         "--listen",
         "--path",
         "--account",
+        "--lines",
     ),
     *("--role", "--name", "--older-than", "--grace", "--delete-orphan", "--ttl", "--parent"),
     *("--label", "--mfa-serial", "--source-prefix", "--only", "--rename", "--recipient"),
+    "--lines",
     *("--kdf-memory", "--kdf-iterations", "--kdf-lanes", "--prefix", "--pin", "--passphrase-fd"),
     *("rename new", "copy new", "recipients add"),
 }
